@@ -1,0 +1,19 @@
+"""A memory for LangGraph and LangChain agents that makes them better at their own job, without training."""
+
+from ted_memory.errors import TedMemoryError
+from ted_memory.memory import TedMemory
+from ted_memory.models import Add, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
+from ted_memory.wiring import open_memory
+
+__all__ = [
+    "Add",
+    "Experience",
+    "ExperienceSet",
+    "Merge",
+    "Remove",
+    "Rewrite",
+    "Sample",
+    "TedMemory",
+    "TedMemoryError",
+    "open_memory",
+]

@@ -1,0 +1,65 @@
+"""What can go wrong, as one tree.
+
+::
+
+    TedMemoryError
+    ├── SettingsError        a setting, URL or model name that cannot work
+    ├── InvalidInput         an edit, sample, token or namespace that breaks a rule (also a ValueError)
+    │   └── DatasetError     a line of a data set; names file, line and field
+    ├── StoreError
+    │   ├── StoreUnavailable the server cannot be reached, or refuses; nothing is known to have been written
+    │   ├── CorruptData      what is stored is not what this version writes
+    │   ├── HistoryTrimmed   the version asked for is no longer (or not yet) in the log
+    │   └── CommitRefused    an all-or-nothing commit was refused; nothing was written
+    ├── ModelError           a model cannot be used at all: wrong name, key or address
+    └── MissingExtra         an optional package is not installed (also an ImportError)
+
+Every message says what happened, what was kept, and what to do. None derives from BaseException directly.
+"""
+
+
+class TedMemoryError(Exception):
+    """Root of everything that this package raises on purpose."""
+
+
+class SettingsError(TedMemoryError):
+    """A setting has a value that cannot work."""
+
+
+class InvalidInput(TedMemoryError, ValueError):  # noqa: N818 - reads as a statement about the input
+    """Something handed in breaks a rule of this package."""
+
+
+class DatasetError(InvalidInput):
+    """A data set cannot be read; the message names file, line and field."""
+
+
+class StoreError(TedMemoryError):
+    """Something about the stored memory."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818
+    """The server cannot be reached or refuses to work."""
+
+
+class CorruptData(StoreError):  # noqa: N818
+    """Stored bytes are not what this version of the package writes."""
+
+
+class HistoryTrimmed(StoreError):  # noqa: N818
+    """The version asked for is outside the kept history."""
+
+
+class CommitRefused(StoreError):  # noqa: N818
+    """An all-or-nothing commit could not be applied; nothing was written."""
+
+
+class ModelError(TedMemoryError):
+    """A model cannot be used at all, so that going on would only fail again."""
+
+
+class MissingExtra(TedMemoryError, ImportError):  # noqa: N818
+    """An optional package is needed and not installed."""
+
+    def __init__(self, package: str, extra: str, what: str) -> None:
+        super().__init__(f'{what} needs the package {package}; install it with: pip install "ted-memory[{extra}]"')

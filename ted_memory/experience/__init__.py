@@ -1,0 +1,1 @@
+"""Pure rules about experiences: no I/O, no model, no clock."""

@@ -1,0 +1,197 @@
+"""From an edit to what the store must check and write."""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from functools import singledispatch
+
+from ted_memory.experience.rendering import FRAME_TOKENS, line_tokens
+from ted_memory.models import (
+    Add,
+    Edit,
+    Experience,
+    ExperienceSet,
+    Merge,
+    Remove,
+    Restore,
+    Rewrite,
+    SetState,
+)
+from ted_memory.protocols import ABSENT, Change
+
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read by models and people
+
+
+def new_id() -> str:
+    """Return a fresh id: 6 characters, 30 bits; the store refuses one that is taken."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(6))
+
+
+class Refusal(Exception):  # noqa: N818 - never leaves this module
+    """An edit breaks a rule; the argument is the reason."""
+
+
+def plan(
+    edits: Iterable[Edit], base: ExperienceSet, *, author: str, max_text: int, make_id: Callable[[], str] = new_id
+) -> tuple[Change, ...]:
+    """Work out each edit against a snapshot. An edit that breaks a rule comes back with its reason."""
+    planner = _Planner(base, author=author, max_text=max_text, make_id=make_id)
+    changes = []
+    for edit in edits:
+        try:
+            changes.append(planner.change(edit))
+        except Refusal as refusal:
+            changes.append(Change(edit=edit, rejected=str(refusal)))
+    return tuple(changes)
+
+
+def preview(edits: Iterable[Edit], base: ExperienceSet, *, max_text: int) -> tuple[Experience, ...]:
+    """Return the set's experiences as they would be with these edits in place; refused edits change nothing."""
+    experiences = dict(base.by_id)
+    last = max((e.order for e in base), default=0)
+    for change in plan(edits, base, author="preview", max_text=max_text):
+        for id in change.deletes:
+            experiences.pop(id, None)
+        for put in change.puts:
+            last += 1
+            experiences[put.id] = put if put.order else put.model_copy(update={"order": last})
+    return tuple(sorted(experiences.values(), key=lambda e: e.order))
+
+
+def difference(old: Iterable[Experience], new: Iterable[Experience]) -> list[Edit]:
+    """Return the edits that turn one set of experiences into another, revs aside."""
+    before = {e.id: e for e in old}
+    after = {e.id: e for e in new}
+    gone: list[Edit] = [Remove(id=id) for id in before if id not in after]
+    put: list[Edit] = [
+        Restore(experience=e)
+        for e in after.values()
+        if e.id not in before or e.model_copy(update={"rev": 0}) != before[e.id].model_copy(update={"rev": 0})
+    ]
+    return gone + put
+
+
+class _Planner:
+    """The rules, with what they need to know."""
+
+    def __init__(self, base: ExperienceSet, *, author: str, max_text: int, make_id: Callable[[], str]) -> None:
+        self.base = base
+        self.source = f"author:{author}"
+        self.max_text = max_text
+        self.make_id = make_id
+
+    def change(self, edit: Edit) -> Change:
+        return _plan(edit, self)
+
+    def known(self, id: str) -> Experience:
+        experience = self.base.by_id.get(id)
+        if experience is None:
+            raise Refusal("unknown")
+        return experience
+
+    def lesson(self, text: str, when: str, **fields: object) -> Experience:
+        """Return an experience with tidy text, within the caps on one lesson."""
+        text, when = " ".join(text.split()), tidy_when(when)
+        if not text:
+            raise Refusal("empty")
+        if len(text) + len(when) > self.max_text:
+            raise Refusal("too long")
+        tokens = line_tokens(text, when)
+        if FRAME_TOKENS + tokens > self.base.caps.token_budget:
+            raise Refusal("over budget")
+        return Experience.model_validate({"text": text, "when": when, "tokens": tokens, **fields})
+
+
+def tidy_when(when: str) -> str:
+    """Return a condition that reads well after "When ": models often write the word themselves."""
+    when = " ".join(when.split()).strip(" .,:;")
+    first, _, rest = when.partition(" ")
+    return rest.strip() if first.lower() in {"when", "if"} and rest else when
+
+
+def _union(*groups: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item for group in groups for item in group))
+
+
+@singledispatch
+def _plan(edit: Edit, planner: _Planner) -> Change:
+    raise TypeError(f"{type(edit).__name__} is not an edit")
+
+
+@_plan.register
+def _(edit: Add, planner: _Planner) -> Change:
+    experience = planner.lesson(
+        edit.text,
+        edit.when,
+        id=planner.make_id(),
+        state=edit.state,
+        sources=edit.sources or (planner.source,),
+    )
+    return Change(edit=edit, id=experience.id, expects=((experience.id, ABSENT),), puts=(experience,))
+
+
+@_plan.register
+def _(edit: Rewrite, planner: _Planner) -> Change:
+    old = planner.known(edit.id)
+    new = planner.lesson(
+        edit.text,
+        old.when if edit.when is None else edit.when,
+        id=old.id,
+        state=old.state,
+        order=old.order,
+        parents=old.parents,
+        sources=_union(old.sources, edit.sources or (planner.source,)),
+    )
+    if (new.text, new.when) == (old.text, old.when):
+        raise Refusal("unchanged")
+    return Change(
+        edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=(old.id,)
+    )
+
+
+@_plan.register
+def _(edit: Merge, planner: _Planner) -> Change:
+    if len(set(edit.ids)) != len(edit.ids):
+        raise Refusal("repeated id")
+    parents = [planner.known(id) for id in edit.ids]
+    if len({parent.state for parent in parents}) > 1:
+        raise Refusal("states differ")  # else a lesson without evidence would ride in on one that has it
+    merged = planner.lesson(
+        edit.text,
+        edit.when,
+        id=planner.make_id(),
+        state=parents[0].state,
+        parents=edit.ids,
+        sources=_union(*(parent.sources for parent in parents), edit.sources),
+    )
+    expects = ((merged.id, ABSENT), *((parent.id, parent.rev) for parent in parents))
+    return Change(edit=edit, id=merged.id, expects=expects, puts=(merged,), deletes=edit.ids)
+
+
+@_plan.register
+def _(edit: Remove, planner: _Planner) -> Change:
+    old = planner.known(edit.id)
+    return Change(edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), deletes=(old.id,))
+
+
+@_plan.register
+def _(edit: SetState, planner: _Planner) -> Change:
+    old = planner.known(edit.id)
+    expects = ((old.id, _rev(edit.rev, old)),)
+    if edit.state == "retired":
+        return Change(edit=edit, id=old.id, expects=expects, deletes=(old.id,))
+    new = old.model_copy(update={"state": edit.state})
+    return Change(edit=edit, id=old.id, expects=expects, puts=(new,))
+
+
+@_plan.register
+def _(edit: Restore, planner: _Planner) -> Change:
+    new = edit.experience
+    old = planner.base.by_id.get(new.id)
+    fresh = (new.id,) if old is None or (old.text, old.when) != (new.text, new.when) else ()
+    return Change(
+        edit=edit, id=new.id, expects=((new.id, old.rev if old else ABSENT),), puts=(new,), fresh=fresh
+    )
+
+
+def _rev(stated: int | None, old: Experience) -> int:
+    return old.rev if stated is None else stated

@@ -1,0 +1,86 @@
+"""Which experiences stand in a prompt."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.experience.utility import rank
+from ted_memory.models import Experience, Usage
+from ted_memory.settings import Selection
+
+Selector = Callable[[Sequence[Experience], Mapping[str, Usage], str], tuple[Experience, ...]]
+"""From the experiences that may be shown, their usage and the question at hand to those that are shown."""
+
+
+def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Selector:
+    """Return the rule for a selection: ``all``, ``budget`` or ``relevant`` (see DESIGN, the hot path)."""
+
+    def select(
+        experiences: Sequence[Experience], usage: Mapping[str, Usage], question: str
+    ) -> tuple[Experience, ...]:
+        if selection == "all":
+            return tuple(experiences)
+        if selection == "budget" or not question.strip():
+            return _fit(rank(experiences, usage), token_budget)
+        return _fit(relevant(experiences, question)[:top_k], token_budget)
+
+    return select
+
+
+def _fit(ranked: Sequence[Experience], token_budget: int) -> tuple[Experience, ...]:
+    """Take experiences in this order as long as the block fits; a long one does not keep shorter ones out."""
+    chosen: list[Experience] = []
+    left = token_budget - FRAME_TOKENS
+    for experience in ranked:
+        if experience.tokens <= left:
+            chosen.append(experience)
+            left -= experience.tokens
+    return tuple(chosen)
+
+
+def relevant(experiences: Sequence[Experience], question: str) -> list[Experience]:
+    """Return the experiences that share words with the question, best first, by BM25 over stems."""
+    scores = match([f"{e.when} {e.text}" for e in experiences], question)
+    order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    return [experiences[i] for i in order if scores[i] > 0]
+
+
+def match(documents: Sequence[str], question: str) -> list[float]:
+    """Return the BM25 score of each document for the question; 0 where no word is shared."""
+    if not documents:
+        return []
+    index = _index(tuple(documents))
+    words = _stems((question,))[0]
+    if index is None or not words:
+        return [0.0] * len(documents)
+    return [float(score) for score in index.get_scores(words)]
+
+
+# An index costs about a millisecond; the same set is asked again and again.
+@lru_cache(maxsize=32)
+def _index(documents: tuple[str, ...]) -> Any:
+    import bm25s  # brings numpy: not at import
+
+    stems = _stems(documents)
+    if not any(stems):
+        return None
+    index = bm25s.BM25()
+    index.index(stems, show_progress=False)
+    return index
+
+
+def _stems(texts: tuple[str, ...]) -> list[list[str]]:
+    import bm25s
+
+    words = bm25s.tokenize(
+        list(texts), stopwords="en", stemmer=_stemmer(), return_ids=False, show_progress=False
+    )
+    return [[str(word) for word in text] for text in words]
+
+
+@lru_cache(maxsize=1)
+def _stemmer() -> Any:
+    import Stemmer
+
+    return Stemmer.Stemmer("english")

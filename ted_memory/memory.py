@@ -1,0 +1,244 @@
+"""TedMemory: the face of one experience set. Thin: rules are in `experience`, promises in `protocols`."""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from ted_memory.errors import CommitRefused, HistoryTrimmed, InvalidInput
+from ted_memory.experience.edits import difference, plan
+from ted_memory.experience.rendering import render_block
+from ted_memory.experience.selection import Selector, make_selector
+from ted_memory.models import (
+    Caps,
+    Commit,
+    Edit,
+    Experience,
+    ExperienceSet,
+    LogEntry,
+    Usage,
+    check_namespace,
+    check_text,
+)
+from ted_memory.protocols import CommitRequest, ExperienceStore
+from ted_memory.settings import Settings
+from ted_memory.snapshots import Health, Snapshots
+
+TOKEN_LIMIT = 200
+ROLLBACK_TRIES = 5
+
+
+class TedMemory:
+    """One experience set, shared by all that open it.
+
+    Made by `open_memory`. Usable as an async context manager; without one, `aclose` ends it.
+    """
+
+    def __init__(
+        self, store: ExperienceStore, settings: Settings, namespace: str, *, first_wait: float | None = None
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.namespace = namespace
+        self._first_wait = first_wait
+        caps = Caps(max_experiences=settings.max_experiences, token_budget=settings.token_budget)
+        self._empty = ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps)
+        self._snapshots = Snapshots(
+            self._read_fast,
+            self._empty,
+            refresh=settings.refresh,
+            patience=first_wait or settings.read_timeout,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.load()  # a wrong URL is told now, not at the first agent call
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of all connections, also those of memories made by `for_namespace`."""
+        await self._snapshots.aclose()
+        await self.store.aclose()
+
+    def for_namespace(self, namespace: str) -> "TedMemory":
+        """Return the memory of another experience set over the same connections.
+
+        Raises:
+            InvalidInput: the namespace has a character that is not allowed.
+        """
+        return TedMemory(self.store, self.settings, check_namespace(namespace), first_wait=self._first_wait)
+
+    def staging(self, run: str, settings: Settings | None = None) -> "TedMemory":
+        """Return the memory in which a run works; agents never read it."""
+        return TedMemory(self.store, settings or self.settings, f"{self.namespace}~{run}")
+
+    async def load(self) -> ExperienceSet:
+        """Return the set as it is now; empty at version 0 when nothing was ever committed.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        stored = await self.store.read(self.namespace, self._snapshots.held)
+        snapshot = self._empty if stored is None else stored
+        self._snapshots.keep(snapshot)
+        return snapshot
+
+    async def _read_fast(self, known: ExperienceSet | None) -> ExperienceSet:
+        stored = await self.store.read_fast(self.namespace, known)
+        return self._empty if stored is None else stored
+
+    async def snapshot(self) -> ExperienceSet:
+        """Return the set for an agent's call: cached, at most `read_timeout` late, never an error."""
+        return await self._snapshots.hot()
+
+    def selector(self, caps: Caps) -> Selector:
+        """Return the rule by which this memory's settings choose what stands in a prompt."""
+        s = self.settings
+        budget = min(s.token_budget, caps.token_budget)
+        return make_selector(s.selection, top_k=s.top_k, token_budget=budget)
+
+    def show(self, snapshot: ExperienceSet, question: str = "") -> tuple[Experience, ...]:
+        """Return the active experiences of a snapshot that stand in the prompt for a question."""
+        return self.selector(snapshot.caps)(snapshot.active, snapshot.usage, question)
+
+    async def render(self, question: str = "") -> str:
+        """Return the text block for a prompt, "" when the set is empty.
+
+        ``question`` is the task at hand; selection ``relevant`` picks by it, the others don't look at it.
+        Never raises: without the store it goes on with what it last saw (see `health`).
+        """
+        return render_block(self.show(await self.snapshot(), question))
+
+    async def commit(
+        self,
+        edits: Iterable[Edit],
+        *,
+        author: str,
+        why: str = "",
+        token: str | None = None,
+        base: ExperienceSet | None = None,
+        atomic: bool = False,
+    ) -> Commit:
+        """Apply edits as one new version of the set.
+
+        Edits take effect one by one: one that conflicts with a change made since ``base`` (default: now), or would
+        break a cap, is in ``rejected`` with its reason, and the others stand. With ``atomic`` one refusal refuses all.
+        ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days.
+
+        Raises:
+            InvalidInput: the token or author cannot be used.
+            StoreError: the store cannot be reached or read.
+        """
+        edits = tuple(edits)
+        base = await self.load() if base is None else base
+        if not edits:
+            return Commit(epoch=base.epoch, version=base.version)
+        request = self._request(edits, base, author=author, why=why, token=token, atomic=atomic)
+        return await self._commit(request)
+
+    async def _commit(self, request: CommitRequest) -> Commit:
+        commit = await self.store.commit(self.namespace, request)
+        self._snapshots.need(commit.version)  # who commits and then renders sees what was committed
+        return commit
+
+    def _request(
+        self,
+        edits: Sequence[Edit],
+        base: ExperienceSet,
+        *,
+        author: str,
+        why: str,
+        token: str | None,
+        atomic: bool,
+        expect_version: int | None = None,
+    ) -> CommitRequest:
+        s = self.settings
+        token = _checked("token", token if token is not None else secrets.token_hex(16))
+        if len(token) > TOKEN_LIMIT:
+            raise InvalidInput(f"the token has {len(token)} characters; use at most {TOKEN_LIMIT}")
+        stated = s.model_fields_set & {"max_experiences", "token_budget"}
+        caps = base.caps.model_copy(update={name: getattr(s, name) for name in stated})
+        base = ExperienceSet(base.namespace, base.epoch, base.version, caps, base.experiences, base.usage)
+        return CommitRequest(
+            changes=plan(edits, base, author=_checked("author", author), max_text=s.max_text),
+            author=author,
+            why=_checked("why", why, may_be_empty=True),
+            token=token,
+            atomic=atomic,
+            expect_version=expect_version,
+            caps=caps,
+            force_caps=bool(stated),
+            history=s.history,
+        )
+
+    async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:
+        """Add to the experiences' usage once for each token; False when this token was used before."""
+        return await self.store.credit(self.namespace, usage, token) if usage else True
+
+    async def usage(self) -> dict[str, Usage]:
+        """Return the usage of the experiences as it is now."""
+        return dict(await self.store.usage(self.namespace))
+
+    async def log(self, limit: int = 20) -> tuple[LogEntry, ...]:
+        """Return the latest entries of the history, newest first."""
+        newest = (await self.load()).version
+        return await self.store.log(self.namespace, range(newest, max(newest - limit, 0), -1))
+
+    async def rollback(self, version: int, *, author: str = "rollback") -> Commit:
+        """Make a new version that restores an older one, and leave the history as it is.
+
+        Raises:
+            HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
+            CommitRefused: others kept changing the set, or the old set breaks today's caps; nothing was written.
+        """
+        for _ in range(ROLLBACK_TRIES):
+            now = await self.load()
+            edits = difference(now, await self._at(now, version))
+            if not edits:
+                return Commit(epoch=now.epoch, version=now.version)
+            why = f"back to version {version}"
+            request = self._request(
+                edits, now, author=author, why=why, token=None, atomic=True, expect_version=now.version
+            )
+            commit = await self._commit(request)
+            if not commit.rejected:
+                return commit
+            reasons = {rejected.reason for rejected in commit.rejected} - {"aborted"}
+            if reasons != {"conflict"}:
+                raise CommitRefused(
+                    f"version {version} cannot be restored ({', '.join(sorted(reasons))}); the set stays at version "
+                    f"{now.version}. A cap was lowered since? Raise max_experiences or token_budget"
+                )
+        raise CommitRefused(f"the set changed {ROLLBACK_TRIES} times during the rollback; it is as others left it")
+
+    async def _at(self, now: ExperienceSet, version: int) -> tuple[Experience, ...]:
+        """Return the experiences of an older version, by undoing the log."""
+        wanted = range(now.version, version, -1)
+        entries = await self.store.log(self.namespace, wanted) if version >= 0 else ()
+        if version < 0 or version > now.version or len(entries) < len(wanted):
+            kept = await self.store.log(self.namespace, range(1, now.version + 1))
+            oldest = kept[0].version - 1 if kept else now.version
+            raise HistoryTrimmed(
+                f"version {version} is not in the history of {self.namespace!r}: it reaches from {oldest} to "
+                f"{now.version} (setting history={self.settings.history}); the set is unchanged"
+            )
+        experiences = dict(now.by_id)
+        for change in (change for entry in entries for change in reversed(entry.changes)):
+            for after in change.after:
+                experiences.pop(after.id, None)
+            experiences.update({before.id: before for before in change.before})
+        return tuple(experiences.values())
+
+    def health(self) -> Health:
+        """Return what the hot path has counted; no I/O."""
+        return self._snapshots.health()
+
+
+def _checked(name: str, value: str, *, may_be_empty: bool = False) -> str:
+    if not value and not may_be_empty:
+        raise InvalidInput(f"{name} is empty; say who or what this commit comes from")
+    try:
+        return check_text(value)
+    except ValueError as error:
+        raise InvalidInput(f"{name}: {error}") from None

@@ -1,0 +1,295 @@
+"""The frozen types that cross borders. Bytes and dicts become these once, then nobody guesses."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ted_memory.errors import InvalidInput
+
+State = Literal["proposed", "trial", "active", "retired"]
+
+NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
+
+
+def check_namespace(namespace: str) -> str:
+    """Return the namespace, or raise InvalidInput when a character could reach another one's keys."""
+    if not NAMESPACE.fullmatch(namespace):
+        raise InvalidInput(
+            f"namespace {namespace!r} is not allowed: use 1 to 128 letters, digits and '_', '.', ':', '-', "
+            "beginning with a letter or digit"
+        )
+    return namespace
+
+
+def check_text(text: str) -> str:
+    """Refuse what cannot be stored as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"character {error.start} is a lone surrogate (half of a character); repair the text where it "
+            "comes from, for example with text.encode('utf-8', 'replace').decode()"
+        ) from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(check_text)]
+
+
+class Frozen(BaseModel):
+    """Base of all border types: immutable, and unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Experience(Frozen):
+    """One lesson.
+
+    ``rev`` is the version of its last change and is never reused; ``order`` is its place in the set;
+    ``tokens`` is what its rendered line counts for (see `experience.rendering.count_tokens`).
+    """
+
+    id: str
+    text: Text
+    when: Text = ""
+    state: State = "active"
+    sources: tuple[Text, ...] = ()
+    parents: tuple[str, ...] = ()
+    rev: int = 0
+    order: int = 0
+    tokens: int = 0
+
+
+class Usage(Frozen):
+    """What is known of one experience from randomised comparisons and from the critic.
+
+    Attempts with and without it (live trials) are counted in the first four fields. ``weight`` and
+    ``weighted_difference`` add up the differences within groups of attempts at one sample (see
+    `experience.utility`); ``helped`` and ``hurt`` count the critic's citations.
+    """
+
+    n_with: float = 0.0
+    successes_with: float = 0.0
+    n_without: float = 0.0
+    successes_without: float = 0.0
+    weight: float = 0.0
+    weighted_difference: float = 0.0
+    helped: float = 0.0
+    hurt: float = 0.0
+
+
+class Caps(Frozen):
+    """Limits that every commit keeps: active experiences, tokens of the rendered block."""
+
+    max_experiences: int
+    token_budget: int
+
+
+@dataclass(frozen=True)
+class ExperienceSet:
+    """An immutable snapshot. Iterates over all its experiences, in their stable order."""
+
+    namespace: str
+    epoch: str
+    version: int
+    caps: Caps
+    experiences: tuple[Experience, ...] = ()
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    """Usage as stored at the commit that made this version."""
+
+    def __iter__(self) -> Iterator[Experience]:
+        return iter(self.experiences)
+
+    def __len__(self) -> int:
+        return len(self.experiences)
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Experience]:
+        """The experiences by id."""
+        return {experience.id: experience for experience in self.experiences}
+
+    @cached_property
+    def active(self) -> tuple[Experience, ...]:
+        """Those that every agent sees."""
+        return tuple(e for e in self.experiences if e.state == "active")
+
+    @cached_property
+    def trial(self) -> tuple[Experience, ...]:
+        """Those on trial."""
+        return tuple(e for e in self.experiences if e.state == "trial")
+
+    @cached_property
+    def proposed(self) -> tuple[Experience, ...]:
+        """Those that wait for support."""
+        return tuple(e for e in self.experiences if e.state == "proposed")
+
+
+class Add(Frozen):
+    """Propose a new experience. Without ``sources`` the commit's author becomes the source."""
+
+    op: Literal["add"] = "add"
+    text: Text
+    when: Text = ""
+    state: Literal["proposed", "trial", "active"] = "active"
+    sources: tuple[Text, ...] = ()
+
+
+class Rewrite(Frozen):
+    """Give an experience a new text; ``when=None`` keeps the old one. ``rev``: refuse if it changed since."""
+
+    op: Literal["rewrite"] = "rewrite"
+    id: str
+    text: Text
+    when: Text | None = None
+    rev: int | None = None
+    sources: tuple[Text, ...] = ()
+
+
+class Merge(Frozen):
+    """Replace two or more experiences by one that carries the union of their sources."""
+
+    op: Literal["merge"] = "merge"
+    ids: Annotated[tuple[str, ...], Field(min_length=2)]
+    text: Text
+    when: Text = ""
+    sources: tuple[Text, ...] = ()
+
+
+class Remove(Frozen):
+    """Take an experience out of the set; the log keeps it."""
+
+    op: Literal["remove"] = "remove"
+    id: str
+    rev: int | None = None
+
+
+class SetState(Frozen):
+    """Move an experience along ``proposed -> trial -> active -> retired`` (retired: out of the set)."""
+
+    op: Literal["set_state"] = "set_state"
+    id: str
+    state: State
+    rev: int | None = None
+
+
+class Restore(Frozen):
+    """Put an experience in as it stands, under its own id: for rollback and promotion."""
+
+    op: Literal["restore"] = "restore"
+    experience: Experience
+
+
+Edit = Annotated[Add | Rewrite | Merge | Remove | SetState | Restore, Field(discriminator="op")]
+
+
+class Applied(Frozen):
+    """One edit that took effect, and the id of the experience that it made, changed or took out."""
+
+    edit: Edit
+    id: str
+
+
+class Rejected(Frozen):
+    """One edit that did not take effect.
+
+    Reasons: ``conflict`` (the experience changed meanwhile), ``unknown`` (no such id), ``cap`` (a limit of the
+    set), ``unchanged``, ``too long``, ``empty``, ``aborted`` (another edit of an all-or-nothing commit failed).
+    """
+
+    edit: Edit
+    reason: str
+
+
+class Commit(Frozen):
+    """The answer to a commit. ``repeated``: its token was used before; this is what was answered then."""
+
+    epoch: str
+    version: int
+    applied: tuple[Applied, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    repeated: bool = False
+
+
+class LoggedChange(Frozen):
+    """One edit of the log with the experiences that it touched, as they were before and after."""
+
+    edit: Edit
+    before: tuple[Experience, ...] = ()
+    after: tuple[Experience, ...] = ()
+
+
+class LogEntry(Frozen):
+    """One version of the log."""
+
+    version: int
+    at: datetime
+    author: str
+    why: str
+    token: str
+    changes: tuple[LoggedChange, ...]
+
+
+Content = str | tuple[dict[str, Any], ...]
+
+
+class Message(Frozen):
+    """One chat message of a sample; content is text or JSON-able content blocks."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Content
+
+    @property
+    def text(self) -> str:
+        """The text of all text blocks."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(str(block["text"]) for block in self.content if block.get("type") == "text")
+
+
+class Sample(Frozen):
+    """One input to learn from.
+
+    ``images`` are http(s) URLs or ``data:`` URLs (`evaluation.datasets` turns paths into those); they follow the
+    text of the last user message. ``choices`` that the input does not show are listed below it.
+    """
+
+    id: str
+    input: Text | tuple[Message, ...]
+    reference: Text | None = None
+    solution: Text | None = None
+    choices: tuple[Text, ...] = ()
+    images: tuple[str, ...] = ()
+    category: str | None = None
+
+    @model_validator(mode="after")
+    def _has_something_to_solve(self) -> "Sample":
+        if not self.text.strip() and not self.images:
+            raise ValueError("field 'input' is empty")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The task as text, without images."""
+        if isinstance(self.input, str):
+            return self.input
+        return "\n".join(message.text for message in self.input)
+
+
+class Trajectory(Frozen):
+    """One attempt of the student at a sample.
+
+    ``seen`` are the ids in its prompt; ``eligible`` those that would have been there had none been left out at
+    random: only these two together make a fair comparison. ``error`` says why there is no answer.
+    """
+
+    text: str = ""
+    score: float | None = None
+    comment: str = ""
+    seen: tuple[str, ...] = ()
+    eligible: tuple[str, ...] = ()
+    error: str = ""

@@ -1,0 +1,95 @@
+"""What storage promises. Everything above `storage` knows only this."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from pydantic import Field
+
+from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, Frozen, LogEntry, Usage
+
+ABSENT = -1
+"""As an expected rev: the id must not exist."""
+
+NEW_ORDER = 0
+"""As an order: the store gives the next place, at the end of the set."""
+
+
+class Change(Frozen):
+    """One edit worked out for the store: what it expects, what it writes.
+
+    ``rejected`` is set when the edit broke a rule before it reached the store; it travels along so that the answer
+    kept under the commit's token is complete. ``fresh`` ids lose their usage: it belonged to another text.
+    """
+
+    edit: Edit
+    id: str = ""
+    rejected: str = ""
+    expects: tuple[tuple[str, int], ...] = ()
+    puts: tuple[Experience, ...] = ()
+    deletes: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+
+
+class CommitRequest(Frozen):
+    """Everything that one commit says to the store."""
+
+    changes: tuple[Change, ...]
+    author: str
+    why: str = ""
+    token: str
+    atomic: bool = False
+    expect_version: int | None = None
+    caps: Caps
+    force_caps: bool = False
+    history: int = Field(ge=1)
+
+
+class Progress(Protocol):
+    """A small durable record of a run: what is done is not paid for again."""
+
+    async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the records of the run that works in this namespace, by key."""
+        ...
+
+    async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
+        """Keep a JSON-able record, durable for 30 days."""
+        ...
+
+
+class ExperienceStore(Progress, Protocol):
+    """Versioned experience sets. All methods raise StoreError and its children only."""
+
+    async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+        """Return the set now; `known` itself when nothing is new; None when the namespace does not exist.
+
+        One round trip, with data in proportion to what changed since `known`.
+        """
+        ...
+
+    async def read_fast(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+        """Do the same on the agent's path: one try, `read_timeout` seconds at most."""
+        ...
+
+    async def commit(self, namespace: str, request: CommitRequest) -> Commit:
+        """Apply the changes in one step; a token seen before answers what it answered first."""
+        ...
+
+    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
+        """Add to the usage of experiences that still exist; False when the token was used before."""
+        ...
+
+    async def usage(self, namespace: str) -> Mapping[str, Usage]:
+        """Return the usage as it is now."""
+        ...
+
+    async def log(self, namespace: str, versions: Sequence[int]) -> tuple[LogEntry, ...]:
+        """Return the entries of these versions that are still kept, in the order asked for."""
+        ...
+
+    async def drop(self, namespace: str) -> None:
+        """Forget a namespace and all that belongs to it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of all connections, of every event loop."""
+        ...

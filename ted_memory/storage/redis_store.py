@@ -1,0 +1,150 @@
+"""The experience store on Redis and Valkey: core commands and three scripts."""
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+
+from ted_memory.errors import StoreError, StoreUnavailable
+from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
+from ted_memory.protocols import CommitRequest
+from ted_memory.storage import codec
+from ted_memory.storage.clients import Clients
+from ted_memory.storage.keys import NAMESPACES, Keys
+
+TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
+PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
+CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
+
+
+class RedisStore:
+    """An `ExperienceStore`."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+        return await self._read(self._clients.get().commit, namespace, known)
+
+    async def read_fast(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+        return await self._read(self._clients.get().fast, namespace, known)
+
+    async def _read(
+        self, client: Redis, namespace: str, known: ExperienceSet | None
+    ) -> ExperienceSet | None:
+        keys = Keys(namespace)
+        reply = await self._run(
+            client,
+            "read",
+            [keys.meta, keys.experiences, keys.ranking, keys.log],
+            [known.epoch if known else "", known.version if known else 0, CHANGES_AT_MOST],
+        )
+        return codec.decode_set(namespace, known, reply)
+
+    async def commit(self, namespace: str, request: CommitRequest) -> Commit:
+        keys = Keys(namespace)
+        client = self._clients.get().commit
+        epoch = secrets.token_hex(8)
+        repeated, answer = await self._run(
+            client,
+            "commit",
+            [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.applied(request.token)],
+            [codec.encode_request(request, epoch), TOKEN_TTL],
+        )
+        commit = codec.decode_answer(answer, repeated=bool(repeated))
+        if commit.version == 1 and "~" not in namespace:
+            with self._translated():
+                await client.sadd(NAMESPACES, namespace)  # type: ignore[misc]
+        return commit
+
+    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
+        keys = Keys(namespace)
+        additions = [[id, codec.encode_usage(counters)] for id, counters in usage.items()]
+        took_effect = await self._run(
+            self._clients.get().commit,
+            "credit",
+            [keys.experiences, keys.usage, keys.applied(token)],
+            [TOKEN_TTL, json.dumps(additions)],
+        )
+        return bool(took_effect)
+
+    async def usage(self, namespace: str) -> Mapping[str, Usage]:
+        with self._translated():
+            stored = await self._clients.get().commit.hgetall(Keys(namespace).usage)  # type: ignore[misc]
+        return {id: codec.decode_usage(raw) for id, raw in stored.items()}
+
+    async def log(self, namespace: str, versions: Sequence[int]) -> tuple[LogEntry, ...]:
+        if not versions:
+            return ()
+        with self._translated():
+            entries = await self._clients.get().commit.hmget(  # type: ignore[misc]
+                Keys(namespace).log, [str(version) for version in versions]
+            )
+        return tuple(codec.decode_log_entry(raw) for raw in entries if raw is not None)
+
+    async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
+        with self._translated():
+            stored = await self._clients.get().commit.hgetall(Keys(namespace).progress)  # type: ignore[misc]
+        return {key: json.loads(record) for key, record in stored.items()}
+
+    async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
+        name = Keys(namespace).progress
+        with self._translated():
+            async with self._clients.get().commit.pipeline(transaction=True) as pipeline:
+                pipeline.hset(name, key, json.dumps(record))
+                pipeline.expire(name, PROGRESS_TTL)
+                await pipeline.execute()
+
+    async def drop(self, namespace: str) -> None:
+        keys = Keys(namespace)
+        client = self._clients.get().commit
+        with self._translated():
+            await client.delete(*keys.permanent, keys.progress)
+            await client.srem(NAMESPACES, namespace)  # type: ignore[misc]
+
+    async def aclose(self) -> None:
+        await self._clients.aclose()
+
+    async def _run(self, client: Redis, script: str, keys: list[str], args: list[Any]) -> Any:
+        # a Script object loads itself again when the server's script cache is gone
+        with self._translated():
+            return await client.register_script(_source(script))(keys=keys, args=args)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn redis-py's errors into ours, in one sentence."""
+        where = self._clients.where
+        try:
+            yield
+        except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+            raise StoreUnavailable(
+                f"the server at {where} refuses us ({error}); nothing was written. Check user and password in the URL"
+            ) from error
+        except ResponseError as error:
+            raise StoreError(f"the server at {where} answered: {error}; nothing was written") from error
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(
+                f"no answer from the memory at {where} ({_reason(error)}). Is the server running and the URL right? "
+                "A commit with the same token may safely be sent again"
+            ) from error
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+@cache
+def _source(script: str) -> str:
+    return (Path(__file__).parent / "lua" / f"{script}.lua").read_text(encoding="utf-8")
