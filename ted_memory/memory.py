@@ -1,7 +1,7 @@
 """TedMemory: the face of one experience set. Thin: rules are in `experience`, promises in `protocols`."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 from ted_memory.errors import CommitRefused, HistoryTrimmed, InvalidInput
@@ -119,11 +119,13 @@ class TedMemory:
         token: str | None = None,
         base: ExperienceSet | None = None,
         atomic: bool = False,
+        usage: Mapping[str, Usage] | None = None,
     ) -> Commit:
         """Apply edits as one new version of the set.
 
         Edits take effect one by one: one that conflicts with a change made since ``base`` (default: now), or would
         break a cap, is in ``rejected`` with its reason, and the others stand. With ``atomic`` one refusal refuses all.
+        ``usage`` is added to the experiences' usage in the same step.
         ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days.
 
         Raises:
@@ -135,7 +137,7 @@ class TedMemory:
         if not edits:
             return Commit(epoch=base.epoch, version=base.version)
         request = self._request(edits, base, author=author, why=why, token=token, atomic=atomic)
-        return await self._commit(request)
+        return await self._commit(request.model_copy(update={"usage": dict(usage or {})}))
 
     async def _commit(self, request: CommitRequest) -> Commit:
         commit = await self.store.commit(self.namespace, request)

@@ -31,9 +31,10 @@ class Change(Frozen):
 
 
 class CommitRequest(Frozen):
-    """Everything that one commit says to the store."""
+    """Everything that one commit says to the store. ``usage`` is added in the same step, when anything is applied."""
 
     changes: tuple[Change, ...]
+    usage: Mapping[str, Usage] = {}
     author: str
     why: str = ""
     token: str

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from ted_memory.errors import SettingsError
+from langchain_core.language_models import BaseChatModel
+
+from ted_memory.errors import MissingExtra, ModelError, SettingsError
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.memory import TedMemory
 from ted_memory.models import check_namespace
@@ -53,3 +55,46 @@ def _open(settings: Settings) -> TedMemory:
         ) from None
     clients = Clients(None, EmbeddedServer(settings.home), read_timeout=settings.read_timeout)
     return TedMemory(RedisStore(clients), settings, settings.namespace, first_wait=EMBEDDED_WAIT)
+
+
+def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -> BaseChatModel:
+    """Return a chat model from ``provider:model``, or from a model's name at any OpenAI-compatible server.
+
+    Args:
+        name: as `langchain.chat_models.init_chat_model` takes it; with a ``base_url`` the name that the server knows.
+        base_url: of the server, usually ending in ``/v1``.
+        options: such as ``temperature`` and ``max_tokens``; None counts as not given.
+
+    Raises:
+        ModelError: there is no such provider, its package is missing, or its key is not set.
+        MissingExtra: the package ``langchain`` or ``langchain-openai`` is missing.
+    """
+    given = {option: value for option, value in options.items() if value is not None}
+    try:
+        if base_url is not None:
+            return _openai_compatible(name, base_url, given)
+        from langchain.chat_models import init_chat_model
+
+        model: BaseChatModel = init_chat_model(name, **given)
+    except ModuleNotFoundError as error:
+        if error.name in {"langchain", "langchain_openai"}:
+            raise MissingExtra(error.name, "langchain", f"the model {name!r}") from error
+        raise ModelError(f"the model {name!r} cannot be used: {error}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"the model {name!r} cannot be used: {reason[:300]}. Give provider:model (such as openai:gpt-5-mini), "
+            "or a model's name and the base URL of an OpenAI-compatible server"
+        ) from error
+    return model
+
+
+def _openai_compatible(name: str, base_url: str, options: dict[str, Any]) -> BaseChatModel:
+    from langchain_openai import ChatOpenAI
+
+    # stream_usage: with a base URL the client does not ask for the usage of streams by itself
+    options = {"model": name, "base_url": base_url, "stream_usage": True, **options}
+    try:
+        return ChatOpenAI(**options)
+    except Exception:  # noqa: BLE001 - no OPENAI_API_KEY: a local server needs none, but the client insists on one
+        return ChatOpenAI(api_key="not-needed", **options)

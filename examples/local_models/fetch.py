@@ -161,7 +161,9 @@ def _join(parts: list[Path], target: Path, model: LocalModel) -> None:
         if total != model.size or digest.hexdigest() != model.sha256:
             for part in parts:
                 part.unlink(missing_ok=True)
-            raise FetchError(f"The parts of {model.name} do not have the pinned sha256, so they are not used. {_advice()}")
+            raise FetchError(
+                f"The parts of {model.name} do not have the pinned sha256, so they are not used. {_advice()}"
+            )
 
     _write_whole(target, chunks())
 

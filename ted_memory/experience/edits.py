@@ -113,7 +113,7 @@ def _union(*groups: Sequence[str]) -> tuple[str, ...]:
 
 
 @singledispatch
-def _plan(edit: Edit, planner: _Planner) -> Change:
+def _plan(edit: Edit, _planner: _Planner) -> Change:
     raise TypeError(f"{type(edit).__name__} is not an edit")
 
 
@@ -143,9 +143,7 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
     )
     if (new.text, new.when) == (old.text, old.when):
         raise Refusal("unchanged")
-    return Change(
-        edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=(old.id,)
-    )
+    return Change(edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=(old.id,))
 
 
 @_plan.register
@@ -188,9 +186,7 @@ def _(edit: Restore, planner: _Planner) -> Change:
     new = edit.experience
     old = planner.base.by_id.get(new.id)
     fresh = (new.id,) if old is None or (old.text, old.when) != (new.text, new.when) else ()
-    return Change(
-        edit=edit, id=new.id, expects=((new.id, old.rev if old else ABSENT),), puts=(new,), fresh=fresh
-    )
+    return Change(edit=edit, id=new.id, expects=((new.id, old.rev if old else ABSENT),), puts=(new,), fresh=fresh)
 
 
 def _rev(stated: int | None, old: Experience) -> int:

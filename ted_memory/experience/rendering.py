@@ -5,10 +5,7 @@ from collections.abc import Iterable
 
 from ted_memory.models import Experience
 
-OPENING = (
-    "<experiences>\n"
-    "Lessons from earlier work. They are advice, not instructions; use one only where it applies."
-)
+OPENING = "<experiences>\nLessons from earlier work. They are advice, not instructions; use one only where it applies."
 CLOSING = "</experiences>"
 
 # What could open or close a tag, ours or a chat template's. "x < 3" stays as it is.

@@ -16,9 +16,7 @@ Selector = Callable[[Sequence[Experience], Mapping[str, Usage], str], tuple[Expe
 def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Selector:
     """Return the rule for a selection: ``all``, ``budget`` or ``relevant`` (see DESIGN, the hot path)."""
 
-    def select(
-        experiences: Sequence[Experience], usage: Mapping[str, Usage], question: str
-    ) -> tuple[Experience, ...]:
+    def select(experiences: Sequence[Experience], usage: Mapping[str, Usage], question: str) -> tuple[Experience, ...]:
         if selection == "all":
             return tuple(experiences)
         if selection == "budget" or not question.strip():
@@ -73,9 +71,7 @@ def _index(documents: tuple[str, ...]) -> Any:
 def _stems(texts: tuple[str, ...]) -> list[list[str]]:
     import bm25s
 
-    words = bm25s.tokenize(
-        list(texts), stopwords="en", stemmer=_stemmer(), return_ids=False, show_progress=False
-    )
+    words = bm25s.tokenize(list(texts), stopwords="en", stemmer=_stemmer(), return_ids=False, show_progress=False)
     return [[str(word) for word in text] for text in words]
 
 

@@ -40,9 +40,7 @@ class Clients:
         self.url = url
         self.server = server
         self.read_timeout = read_timeout
-        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClients] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClients] = weakref.WeakKeyDictionary()
         if url is not None:
             self._pool(timeout=COMMIT_TIMEOUT, retries=0)  # a URL that cannot be read is refused now
 
@@ -96,7 +94,7 @@ class Clients:
                 **options,
             )
         try:
-            return ConnectionPool.from_url(self.url, **options)
+            return ConnectionPool.from_url(self.url or "", **options)
         except ValueError as error:
             raise SettingsError(
                 f"the URL {self.where!r} cannot be used: {error}. Use redis://host:6379/0, rediss://... or unix:///path"

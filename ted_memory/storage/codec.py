@@ -1,6 +1,6 @@
 """The one place where stored bytes become types, and back.
 
-An item is ``rev|order|state|tokens|body``: the head is what the scripts look at, the body is JSON that they leave alone.
+An item is ``rev|order|state|tokens|body``: scripts look at the head; the body is JSON that they leave alone.
 """
 
 import json
@@ -63,9 +63,9 @@ def decode_item(id: str, raw: str) -> Experience:
         ) from None
 
 
-def encode_usage(usage: Usage) -> list[float]:
-    """Return the counters in the order of the model's fields."""
-    return [getattr(usage, name) for name in Usage.model_fields]
+def encode_usages(usages: Mapping[str, Usage]) -> list[tuple[str, list[float]]]:
+    """Return ids with their counters, in the order of the model's fields."""
+    return [(id, [getattr(usage, name) for name in Usage.model_fields]) for id, usage in usages.items()]
 
 
 def decode_usage(raw: str) -> Usage:
@@ -106,6 +106,7 @@ def encode_request(request: CommitRequest, epoch: str) -> str:
         "caps": request.caps.model_dump(),
         "force_caps": request.force_caps,
         "history": request.history,
+        "usage": encode_usages(request.usage),
         "changes": [change(c) for c in request.changes],
     }
     if request.expect_version is not None:

@@ -74,11 +74,7 @@ class InMemoryStore:
         if token in space.applied:
             return False
         space.applied[token] = None
-        for id, added in usage.items():
-            if id in space.experiences:
-                known = space.usage.get(id, Usage())
-                names = Usage.model_fields
-                space.usage[id] = Usage(**{n: getattr(known, n) + getattr(added, n) for n in names})
+        _add_usage(space, usage)
         return True
 
     async def usage(self, namespace: str) -> Mapping[str, Usage]:
@@ -181,6 +177,7 @@ def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], ca
             space.usage.pop(id, None)
         after = tuple(_place(space, put) for put in change.puts)
         changes.append(LoggedChange(edit=change.edit, before=before, after=after))
+    _add_usage(space, request.usage)
     space.ranking = dict(space.usage)
     space.log[space.version] = LogEntry(
         version=space.version,
@@ -192,6 +189,13 @@ def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], ca
     )
     for old in [version for version in space.log if version <= space.version - request.history]:
         del space.log[old]
+
+
+def _add_usage(space: _Space, usage: Mapping[str, Usage]) -> None:
+    for id, added in usage.items():
+        if id in space.experiences:
+            known = space.usage.get(id, Usage())
+            space.usage[id] = Usage(**{n: getattr(known, n) + getattr(added, n) for n in Usage.model_fields})
 
 
 def _place(space: _Space, put: Experience) -> Experience:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import (
@@ -26,6 +26,8 @@ from ted_memory.storage.keys import NAMESPACES, Keys
 
 TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
+Texts = Mapping[str, str]  # what a client with decode_responses gives; redis-py's types do not say so
+
 CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
 
 
@@ -41,9 +43,7 @@ class RedisStore:
     async def read_fast(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
         return await self._read(self._clients.get().fast, namespace, known)
 
-    async def _read(
-        self, client: Redis, namespace: str, known: ExperienceSet | None
-    ) -> ExperienceSet | None:
+    async def _read(self, client: Redis, namespace: str, known: ExperienceSet | None) -> ExperienceSet | None:
         keys = Keys(namespace)
         reply = await self._run(
             client,
@@ -66,37 +66,35 @@ class RedisStore:
         commit = codec.decode_answer(answer, repeated=bool(repeated))
         if commit.version == 1 and "~" not in namespace:
             with self._translated():
-                await client.sadd(NAMESPACES, namespace)  # type: ignore[misc]
+                await client.sadd(NAMESPACES, namespace)
         return commit
 
     async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
         keys = Keys(namespace)
-        additions = [[id, codec.encode_usage(counters)] for id, counters in usage.items()]
         took_effect = await self._run(
             self._clients.get().commit,
             "credit",
             [keys.experiences, keys.usage, keys.applied(token)],
-            [TOKEN_TTL, json.dumps(additions)],
+            [TOKEN_TTL, json.dumps(codec.encode_usages(usage))],
         )
         return bool(took_effect)
 
     async def usage(self, namespace: str) -> Mapping[str, Usage]:
         with self._translated():
-            stored = await self._clients.get().commit.hgetall(Keys(namespace).usage)  # type: ignore[misc]
+            stored = cast(Texts, await self._clients.get().commit.hgetall(Keys(namespace).usage))
         return {id: codec.decode_usage(raw) for id, raw in stored.items()}
 
     async def log(self, namespace: str, versions: Sequence[int]) -> tuple[LogEntry, ...]:
         if not versions:
             return ()
         with self._translated():
-            entries = await self._clients.get().commit.hmget(  # type: ignore[misc]
-                Keys(namespace).log, [str(version) for version in versions]
-            )
+            reply = await self._clients.get().commit.hmget(Keys(namespace).log, [str(v) for v in versions])
+            entries = cast(list[str | None], reply)
         return tuple(codec.decode_log_entry(raw) for raw in entries if raw is not None)
 
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
         with self._translated():
-            stored = await self._clients.get().commit.hgetall(Keys(namespace).progress)  # type: ignore[misc]
+            stored = cast(Texts, await self._clients.get().commit.hgetall(Keys(namespace).progress))
         return {key: json.loads(record) for key, record in stored.items()}
 
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
@@ -112,7 +110,7 @@ class RedisStore:
         client = self._clients.get().commit
         with self._translated():
             await client.delete(*keys.permanent, keys.progress)
-            await client.srem(NAMESPACES, namespace)  # type: ignore[misc]
+            await client.srem(NAMESPACES, namespace)
 
     async def aclose(self) -> None:
         await self._clients.aclose()
@@ -147,4 +145,6 @@ def _reason(error: BaseException) -> str:
 
 @cache
 def _source(script: str) -> str:
-    return (Path(__file__).parent / "lua" / f"{script}.lua").read_text(encoding="utf-8")
+    names = ("usage", script) if script in {"commit", "credit"} else (script,)
+    folder = Path(__file__).parent / "lua"
+    return "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in names)

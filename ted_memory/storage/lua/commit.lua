@@ -1,4 +1,4 @@
--- Apply the edits of one commit to one namespace. All checks come before the first write.
+-- Apply the edits of one commit to one namespace. All checks come before the first write. Begins with usage.lua.
 -- KEYS: meta, experiences, usage, ranking, log, applied
 -- ARGV: request (JSON, see codec.encode_request), ttl (milliseconds that the answer is kept)
 -- Returns {repeated (0 or 1), answer (JSON: epoch, version, items of {edit, id, reason})}
@@ -127,6 +127,7 @@ if #accepted > 0 then
   redis.call('HSET', meta, 'format', request.format, 'epoch', epoch, 'version', version, 'active', active,
     'active_tokens', tokens, 'next_order', order, 'log_start', oldest,
     'max_experiences', caps.experiences, 'token_budget', caps.tokens)
+  add_usage(experiences, usage, request.usage)
   if redis.call('EXISTS', usage) == 1 then
     redis.call('COPY', usage, ranking, 'REPLACE')
   else

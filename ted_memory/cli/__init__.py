@@ -1,0 +1,39 @@
+"""The command line: parse, call, print. No logic."""
+
+import sys
+
+import typer
+
+from ted_memory.cli import learn, sets
+from ted_memory.errors import TedMemoryError
+
+app = typer.Typer(
+    name="ted-memory",
+    help="A memory that makes LangChain agents better at their own job, without training.\n\n"
+    "The memory is at --url or TED_MEMORY_URL; without one it is an embedded server with its data in ./.ted-memory "
+    "(TED_MEMORY_HOME).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(learn.distill)
+app.command("eval")(learn.evaluate)
+app.command()(sets.show)
+app.command()(sets.log)
+app.command()(sets.rollback)
+
+
+def main() -> None:
+    """Run the command line; a known error is one line on standard error and exit code 1."""
+    try:
+        app()
+    except TedMemoryError as error:
+        print(f"ted-memory: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("ted-memory: interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except BrokenPipeError:  # the reader has seen enough: `ted-memory log | head`
+        sys.stderr.close()
+        sys.exit(0)

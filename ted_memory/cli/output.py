@@ -1,0 +1,143 @@
+"""What commands print: results on standard output, progress and errors on standard error."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ted_memory.distill.report import Report
+from ted_memory.distill.scoring import OnProgress
+from ted_memory.distill.scoring import Progress as Step
+from ted_memory.distill.spend import Spend
+from ted_memory.evaluation import Evaluation
+from ted_memory.models import Experience, LogEntry
+
+PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal
+REASONS_SHOWN = 5
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    out.print(json.dumps(value, ensure_ascii=False, indent=2), markup=False)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[OnProgress]:
+    """Show a bar on a terminal, a line every few seconds elsewhere."""
+    if err.is_terminal:
+        columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TextColumn("{task.fields[note]}"), console=err) as bars:
+            yield _on_bars(bars)
+    else:
+        yield _on_lines()
+
+
+def _on_bars(bars: Progress) -> OnProgress:
+    tasks: dict[str, Any] = {}
+
+    def show(step: Step) -> None:
+        if step.phase not in tasks:
+            tasks[step.phase] = bars.add_task(step.phase, total=step.total, note="")
+        bars.update(tasks[step.phase], completed=step.done, note=_note(step))
+
+    return show
+
+
+def _on_lines() -> OnProgress:
+    last: dict[str, float] = {}
+
+    def show(step: Step) -> None:
+        now = time.monotonic()
+        if step.done == step.total or now - last.get(step.phase, 0.0) >= PLAIN_PERIOD:
+            last[step.phase] = now
+            err.print(f"{step.phase}: {step.done}/{step.total} {_note(step)}".rstrip(), markup=False)
+
+    return show
+
+
+def _note(step: Step) -> str:
+    return f"learned {step.learned}, set aside {step.set_aside}" if step.phase == "distil" else ""
+
+
+def print_report(report: Report) -> None:
+    """Print what a run did."""
+    taught = report.samples - report.learned - report.set_aside
+    resumed = f" ({report.resumed} of them by an earlier, interrupted run)" if report.resumed else ""
+    out.print(
+        f"{report.samples} samples{resumed}: {report.learned} taught something, {taught} had nothing to teach, "
+        f"{report.set_aside} set aside"
+    )
+    for aside in report.reasons[:REASONS_SHOWN]:
+        out.print(f"  {aside.sample}: {aside.reason}", markup=False)
+    if len(report.reasons) > REASONS_SHOWN:
+        out.print(f"  ... and {len(report.reasons) - REASONS_SHOWN} more (--json lists all)")
+    if report.samples and report.set_aside == report.samples:
+        out.print("Nothing was learned: every sample was set aside. The reasons above say what to change.")
+    _print_gate(report)
+    for conflict in report.conflicts:
+        out.print(f"  not promoted: {conflict}", markup=False)
+    out.print(
+        f"namespace {report.namespace!r} is at version {report.version}: {report.experiences.active} active "
+        f"experiences, {report.experiences.tokens} tokens"
+    )
+    print_spend(report.spend)
+    out.print(f"took {report.seconds:.0f} s")
+
+
+def _print_gate(report: Report) -> None:
+    gate = report.gate
+    if gate is None:
+        out.print("validation: switched off" + ("" if report.promoted else "; nothing changed"))
+        return
+    verdict = "promoted" if report.promoted else "not promoted; agents keep the set that they had"
+    if not report.promoted and gate.after == gate.before:
+        verdict += " (no difference on so few samples proves nothing; --validation 0 promotes without a gate)"
+    out.print(
+        f"validation on {gate.samples} held-out samples: {gate.before:.2f} before, {gate.after:.2f} after: {verdict}"
+    )
+
+
+def print_spend(spend: Spend) -> None:
+    """Print calls and tokens per role."""
+    for name, role in (("student", spend.student), ("teacher", spend.teacher)):
+        guessed = f" ({role.estimated} calls estimated)" if role.estimated else ""
+        out.print(f"{name}: {role.calls} calls, {role.tokens_in} tokens in, {role.tokens_out} out{guessed}")
+
+
+def print_evaluation(result: Evaluation) -> None:
+    """Print the comparison."""
+    d = result.difference
+    out.print(f"{result.samples} samples, namespace {result.namespace!r} at version {result.version}")
+    out.print(f"accuracy without experiences: {result.without.accuracy:.3f}")
+    out.print(f"accuracy with experiences:    {result.with_.accuracy:.3f}")
+    out.print(
+        f"difference: {d.mean:+.3f} (95 % interval {d.low:+.3f} to {d.high:+.3f}; McNemar p = {result.mcnemar_p:.2g})"
+    )
+    for failure in result.failures[:REASONS_SHOWN]:
+        out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
+    print_spend(result.spend)
+
+
+def print_experience(experience: Experience) -> None:
+    """Print one experience on one line."""
+    when = f"When {experience.when}: " if experience.when else ""
+    out.print(f"[cyan]{experience.id}[/]  {experience.state:<8}  {escape(when + experience.text)}")
+
+
+def print_entry(entry: LogEntry) -> None:
+    """Print one version with what it changed."""
+    why = f": {entry.why}" if entry.why else ""
+    out.print(f"[bold]version {entry.version}[/]  {entry.at:%Y-%m-%d %H:%M:%S}Z  {escape(entry.author + why)}")
+    for change in entry.changes:
+        for before in change.before:
+            out.print(f"  [red]-[/] {before.id}  {escape(before.text)}")
+        for after in change.after:
+            out.print(f"  [green]+[/] {after.id}  {escape(after.text)}")

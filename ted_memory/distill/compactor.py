@@ -1,0 +1,105 @@
+"""The compactor: makes the set smaller and better, and holds the caps whatever the model says."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from langgraph.errors import NodeError
+
+from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.critic import experiences_text
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.prompts import load_prompt
+from ted_memory.distill.proposals import Compaction, check_edits, to_edits
+from ted_memory.distill.state import DistillState, Json, dump_edits, dump_spend, read_edits
+from ted_memory.experience.edits import preview
+from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.experience.selection import match
+from ted_memory.experience.utility import rank
+from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove
+
+REMOVABLE = 0.25  # share of the set that one compaction may remove or merge away on a model's word
+ROOM = 0.9  # share of a cap that is left filled when room must be made, so that not every commit presses on it
+
+
+async def compact(state: DistillState, *, kit: Kit) -> Json:
+    """Propose edits that make the set smaller; then make room for what waits, model or no model."""
+    snapshot = await kit.memory.load()
+    edits, note, spend = await _proposed(snapshot, kit)
+    waiting = read_edits(state["pending"])
+    edits += make_room(edits, waiting, snapshot, max_text=kit.settings.max_text)
+    return {
+        "accepted": dump_edits([*edits, *waiting]),
+        "pending": [],
+        "compacting": True,
+        "spend": spend,
+        **({"note": note} if note else {}),
+    }
+
+
+async def compact_failed(state: DistillState, error: NodeError, *, kit: Kit) -> Json:
+    """Hold the caps without the model."""
+    if is_final(error.error):
+        raise error.error
+    snapshot, waiting = await kit.memory.load(), read_edits(state["pending"])
+    edits = make_room([], waiting, snapshot, max_text=kit.settings.max_text)
+    note = f"the compactor failed: {one_line(error.error)}"
+    return {"accepted": dump_edits([*edits, *waiting]), "pending": [], "compacting": True, "note": note}
+
+
+async def _proposed(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str, Json]:
+    """Return the model's edits, as far as they may be trusted."""
+    if len(snapshot.active) < 2:
+        return [], "", {}
+    ids = [e.id for e in snapshot.active]
+    prompt = load_prompt("compactor", "experiences", "budget")
+    budget = f"{snapshot.caps.max_experiences} lessons, {snapshot.caps.token_budget} tokens"
+    messages = prompt.messages(experiences=experiences_text(snapshot.active, snapshot.usage), budget=budget)
+
+    def check(answer: Compaction) -> None:
+        check_edits(answer.edits, ids, may_add=False)
+
+    result = await kit.critic.ask(messages, Compaction, check)
+    spend = dump_spend(result.spend)
+    if result.value is None:
+        return [], f"no usable compaction: {result.problem}", spend
+    edits = to_edits(result.value.edits, snapshot.active, state="active", sources=(), additions_only=result.repaired)
+    return trusted(edits, snapshot), "", spend
+
+
+def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
+    """Return the edits that stay within what one compaction may take away, and join only what belongs together."""
+    allowed, kept, touched = int(len(snapshot.active) * REMOVABLE), list[Edit](), set[str]()
+    for edit in edits:
+        ids = set(edit.ids) if isinstance(edit, Merge) else {getattr(edit, "id", "")}
+        loss = len(ids) - 1 if isinstance(edit, Merge) else int(isinstance(edit, Remove))
+        if loss > allowed or ids & touched:
+            continue
+        if isinstance(edit, Merge) and not coherent([snapshot.by_id[id] for id in edit.ids]):
+            continue
+        allowed -= loss
+        touched |= ids
+        kept.append(edit)
+    return kept
+
+
+def coherent(experiences: Sequence[Experience]) -> bool:
+    """Tell whether every two of them apply to something alike: a merge of unrelated lessons says nothing."""
+    pairs = combinations(experiences, 2)
+    return all(match([a.when or a.text], b.when or b.text)[0] > 0 for a, b in pairs)
+
+
+def make_room(edits: Sequence[Edit], waiting: Sequence[Edit], snapshot: ExperienceSet, *, max_text: int) -> list[Edit]:
+    """Return removals, lowest utility first, until what waits fits; none when it fits already."""
+    after = [e for e in preview([*edits, *waiting], snapshot, max_text=max_text) if e.state == "active"]
+    most, tokens = snapshot.caps.max_experiences, snapshot.caps.token_budget - FRAME_TOKENS
+    if len(after) <= most and sum(e.tokens for e in after) <= tokens:
+        return []
+    touched = {id for e in edits for id in getattr(e, "ids", (getattr(e, "id", ""),))}
+    expendable = [e for e in rank(snapshot.active, snapshot.usage) if e.id not in touched]
+    removals: list[Edit] = []
+    count, used = len(after), sum(e.tokens for e in after)
+    while expendable and (count > max(1, int(most * ROOM)) or used > tokens * ROOM):
+        worst = expendable.pop()
+        removals.append(Remove(id=worst.id))
+        count, used = count - 1, used - worst.tokens
+    return removals

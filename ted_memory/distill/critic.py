@@ -1,0 +1,115 @@
+"""The critic: the teacher, comparing the attempts with its own solution and the reference."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langgraph.errors import NodeError
+
+from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.prompts import load_prompt
+from ted_memory.distill.proposals import Critique, check_edits, to_edits
+from ted_memory.distill.state import (
+    DistillState,
+    Json,
+    dump_edits,
+    dump_spend,
+    mean_score,
+    read_graded,
+    read_sample,
+    read_set,
+)
+from ted_memory.experience.rendering import render_line
+from ted_memory.experience.utility import estimate
+from ted_memory.models import Experience, Trajectory, Usage
+
+LONGEST_ATTEMPT = 1500  # characters of one attempt that the critic sees
+
+
+def worth_a_critique(state: Mapping[str, Any]) -> bool:
+    """Tell whether there is something to learn: not when all attempts are right, nor when none has a score."""
+    mean = mean_score(read_graded(state))
+    return mean is not None and mean < 1.0
+
+
+async def critique(state: DistillState, *, kit: Kit) -> Json:
+    """Ask for edits, and for which experiences helped or hurt."""
+    shown = _shown(state)
+    ids = [e.id for e in shown]
+
+    def check(answer: Critique) -> None:
+        check_edits(answer.edits, ids, may_add=True)
+
+    result = await kit.critic.ask(_messages(state, shown), Critique, check)
+    update: Json = {"spend": dump_spend(result.spend), "round": state["round"] + 1, "proposal": []}
+    if result.value is None:
+        note = f"no usable critique: {result.problem}; it wrote: {result.raw[:200]!r}"
+        return {**update, "status": "set_aside", "note": note}
+    edits = to_edits(
+        result.value.edits,
+        shown,
+        state=kit.new_state,
+        sources=(state["source"],) if state.get("source") else (),
+        additions_only=result.repaired,
+    )
+    proposal = dump_edits(edits)
+    return {
+        **update,
+        "proposal": proposal,
+        "accepted": [] if kit.settings.max_tries else proposal,
+        "reason": result.value.reason,
+        "helped": [id for id in result.value.helped if id in ids],
+        "hurt": [id for id in result.value.hurt if id in ids],
+        "feedback": [*state["feedback"], {"answer": result.raw, "told": ""}],
+        "note": result.value.reason,
+    }
+
+
+def critique_failed(_state: DistillState, error: NodeError) -> Json:
+    """Set the sample aside when the critic cannot be asked."""
+    if is_final(error.error):
+        raise error.error
+    return {"status": "set_aside", "note": f"the critic failed: {one_line(error.error)}", "proposal": []}
+
+
+def _shown(state: DistillState) -> list[Experience]:
+    """Return the experiences that the attempts could have seen; only these can have helped or hurt."""
+    snapshot = read_set(state)
+    ids = dict.fromkeys(id for t in read_graded(state) for id in (*t.eligible, *t.seen))
+    waiting = [e.id for e in (*snapshot.trial, *snapshot.proposed)]
+    return [snapshot.by_id[id] for id in (*ids, *waiting) if id in snapshot.by_id]
+
+
+def _messages(state: DistillState, shown: Sequence[Experience]) -> list[BaseMessage]:
+    sample = read_sample(state)
+    prompt = load_prompt("critic", "task", "reference", "solution", "attempts", "experiences")
+    messages = prompt.messages(
+        task=sample.text,
+        reference=state["reference"],
+        solution=state.get("solution") or "(none)",
+        attempts=_attempts_text(read_graded(state)),
+        experiences=experiences_text(shown, read_set(state).usage),
+    )
+    for turn in state["feedback"]:
+        messages += [AIMessage(content=turn["answer"]), HumanMessage(content=turn["told"])]
+    return messages
+
+
+def _attempts_text(trajectories: Sequence[Trajectory]) -> str:
+    """Return the attempts, the same ones once: a critique costs by the token."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for t in trajectories:
+        verdict = "no answer" if t.score is None else f"score {t.score:g}"
+        counted[(verdict, (t.text or t.error)[:LONGEST_ATTEMPT])] += 1
+    return "\n".join(f"- {n} x {verdict}: {text}" for (verdict, text), n in counted.items())
+
+
+def experiences_text(experiences: Sequence[Experience], usage: Mapping[str, Usage]) -> str:
+    """Return the experiences as a model sees them: id, estimated lift, lesson."""
+    lines = [
+        f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}) {render_line(e.text, e.when)[2:]}"
+        for e in experiences
+    ]
+    return "\n".join(lines) or "(none)"

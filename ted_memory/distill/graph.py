@@ -1,0 +1,125 @@
+"""The distillation graph: one pass over one sample.
+
+::
+
+              +-> student (x N, Send) --+
+    recall ---|                         +-> grade -+-> critic <-> try -> commit -+-> credit -+-> END
+              +-> teacher --------------+          |                             |           |
+                                                   +-----------------------------+           +-> compactor -> commit
+"""
+
+from functools import partial
+from typing import Any
+
+from langchain_core.runnables import Runnable
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import RetryPolicy, Send
+
+from ted_memory.distill import commits, compactor, critic, student, teacher, trial
+from ted_memory.distill.calls import CALL_TIMEOUT, Calls, is_transient, with_temperature
+from ted_memory.distill.grading import Grader, find_grader
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.state import DistillState
+from ted_memory.distill.structured import StructuredModel
+from ted_memory.memory import TedMemory
+
+RETRY = RetryPolicy(max_attempts=3, initial_interval=1.0, retry_on=is_transient)
+
+Graph = CompiledStateGraph[DistillState, Any, DistillState, DistillState]
+
+
+def build_distillation_graph(
+    *,
+    student: Runnable[Any, Any],
+    teacher: Runnable[Any, Any],
+    memory: TedMemory,
+    grader: str | Grader = "auto",
+    calls: Calls | None = None,
+    author: str = "distillation",
+) -> Graph:
+    """Return the graph that distils one sample into a memory: a `CompiledStateGraph`, without a checkpointer.
+
+    Invoke it with ``{"sample": sample.model_dump(mode="json")}``; see `ted_memory.distill.state.DistillState` for
+    what comes out. With trust ``operator`` new lessons are active at once, else they are proposed.
+
+    Args:
+        student: chat model or Runnable from messages to a message, text, messages or an agent's state.
+        teacher: chat model; also critic and compactor.
+        memory: the set to read and to write.
+        grader: a name of `ted_memory.distill.grading.GRADERS`, or a callable
+            ``(*, inputs, outputs, reference_outputs) -> score`` in [0, 1], sync or async.
+        calls: shared by graphs that must share one cap on model calls in flight.
+        author: who stands in the log.
+
+    Raises:
+        SettingsError: there is no grader of this name.
+    """
+    calls = calls or Calls(memory.settings.concurrency)
+    kit = Kit(
+        student=with_temperature(student, memory.settings.temperature),
+        teacher=teacher,
+        critic=StructuredModel(teacher, calls),
+        memory=memory,
+        grader=find_grader(grader),
+        calls=calls,
+        author=author,
+    )
+    return _wire(kit).compile(name="distillation")
+
+
+def _wire(kit: Kit) -> StateGraph[DistillState, Any, DistillState, DistillState]:
+    builder = StateGraph(DistillState)
+
+    def add(name: str, node: Any, failed: Any = None) -> None:
+        asks_models: dict[str, Any] = {"retry_policy": RETRY, "timeout": CALL_TIMEOUT} if failed else {}
+        builder.add_node(name, partial(node, kit=kit), error_handler=failed, **asks_models)
+
+    add("recall", student.recall)
+    add("student", student.attempt, student.attempt_failed)
+    add("teacher", teacher.solve, teacher.solve_failed)
+    add("grade", student.grade_all)
+    add("critic", critic.critique, critic.critique_failed)
+    add("try", trial.try_edits, trial.try_failed)
+    add("commit", commits.commit)
+    add("credit", commits.credit)
+    add("compactor", compactor.compact, partial(compactor.compact_failed, kit=kit))
+
+    builder.add_edge(START, "recall")
+    builder.add_conditional_edges("recall", _fan_out, ["student", "teacher"])
+    builder.add_edge("student", "grade")
+    builder.add_edge("teacher", "grade")
+    builder.add_conditional_edges("grade", _after_grade, ["critic", "credit"])
+    builder.add_conditional_edges("critic", partial(_after_critic, kit=kit), ["try", "commit", "credit"])
+    builder.add_conditional_edges("try", partial(_after_try, kit=kit), ["critic", "commit"])
+    builder.add_conditional_edges("commit", _after_commit, ["credit", END])
+    builder.add_conditional_edges("credit", partial(_after_credit, kit=kit), ["compactor", END])
+    builder.add_edge("compactor", "commit")
+    return builder
+
+
+def _fan_out(state: DistillState) -> list[Send | str]:
+    return [*(Send("student", attempt) for attempt in state["attempts"]), "teacher"]
+
+
+def _after_grade(state: DistillState) -> str:
+    return "critic" if critic.worth_a_critique(state) else "credit"
+
+
+def _after_critic(state: DistillState, *, kit: Kit) -> str:
+    if not state["proposal"]:
+        return "credit"
+    return "try" if kit.settings.max_tries else "commit"
+
+
+def _after_try(state: DistillState, *, kit: Kit) -> str:
+    asked_enough = state["round"] > kit.settings.max_tries or state["status"] == "set_aside"
+    return "commit" if state["accepted"] or asked_enough else "critic"
+
+
+def _after_commit(state: DistillState) -> str:
+    return END if state["compacting"] else "credit"
+
+
+def _after_credit(state: DistillState, *, kit: Kit) -> str:
+    return "compactor" if commits.compaction_due(state, kit=kit) else END

@@ -1,0 +1,41 @@
+"""What the graph's nodes work with."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langchain_core.runnables import Runnable
+
+from ted_memory.distill.calls import Calls
+from ted_memory.distill.grading import Grader
+from ted_memory.distill.structured import StructuredModel
+from ted_memory.memory import TedMemory
+from ted_memory.settings import Settings
+
+
+@dataclass(frozen=True)
+class StudentKit:
+    """What it takes to let a student answer and to score it."""
+
+    student: Runnable[Any, Any]
+    memory: TedMemory
+    grader: Grader
+    calls: Calls
+
+    @property
+    def settings(self) -> Settings:
+        """The memory's settings."""
+        return self.memory.settings
+
+
+@dataclass(frozen=True)
+class Kit(StudentKit):
+    """Models, memory and rules of one graph."""
+
+    teacher: Runnable[Any, Any]
+    critic: StructuredModel
+    author: str
+
+    @property
+    def new_state(self) -> Literal["active", "proposed"]:
+        """Where a new lesson begins: only what an operator chose to learn from is active at once."""
+        return "active" if self.settings.trust == "operator" else "proposed"

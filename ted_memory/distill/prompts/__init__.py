@@ -1,0 +1,45 @@
+"""Prompts as Markdown files: a fixed part, then, below a line ``---``, the part with placeholders.
+
+The fixed part becomes the system message and comes first, so that a provider's prompt cache keeps it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+
+_PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt, with its placeholders."""
+
+    fixed: str
+    variable: str
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """Return the variable part. What is filled in is never searched for placeholders itself."""
+        return _PLACEHOLDER.sub(lambda match: values[match.group(1)], self.variable)
+
+    def messages(self, **values: str) -> list[BaseMessage]:
+        """Return the prompt as a system and a user message."""
+        return [SystemMessage(content=self.fixed), HumanMessage(content=self.fill(values))]
+
+
+@cache
+def load_prompt(name: str, *placeholders: str) -> Prompt:
+    """Return a prompt whose variable part has exactly these placeholders.
+
+    Raises:
+        ValueError: the file has others; a prompt and its caller have drifted apart.
+    """
+    text = (Path(__file__).parent / f"{name}.md").read_text(encoding="utf-8")
+    fixed, _, variable = text.partition("\n---\n")
+    found = set(_PLACEHOLDER.findall(variable))
+    if found != set(placeholders):
+        raise ValueError(f"prompt {name}.md has the placeholders {sorted(found)}, its caller {sorted(placeholders)}")
+    return Prompt(fixed.strip(), variable.strip())

@@ -1,0 +1,92 @@
+"""The JSON that critic and compactor answer with, and how it becomes edits."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ted_memory.distill.structured import BadOutput
+from ted_memory.experience.edits import tidy_when
+from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite
+
+MOST_EDITS = 3  # of one critique; more is not distilled
+MOST_COMPACTION_EDITS = 12
+
+
+class _Answer(BaseModel):
+    """Strict: a field too many or of another type is an error, not a guess. Flat: small models manage no more."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ProposedEdit(_Answer):
+    """One edit as a model writes it. ``ids`` are those it touches; ``when`` and ``text`` are the lesson's."""
+
+    op: Literal["add", "rewrite", "merge", "remove"]
+    ids: Annotated[list[str], Field(max_length=8)]
+    when: str
+    text: str
+
+
+class Critique(_Answer):
+    """What the critic answers."""
+
+    reason: str
+    edits: Annotated[list[ProposedEdit], Field(max_length=MOST_EDITS)]
+    helped: list[str]
+    hurt: list[str]
+
+
+class Compaction(_Answer):
+    """What the compactor answers."""
+
+    reason: str
+    edits: Annotated[list[ProposedEdit], Field(max_length=MOST_COMPACTION_EDITS)]
+
+
+def check_edits(edits: Sequence[ProposedEdit], known: Sequence[str], *, may_add: bool) -> None:
+    """Refuse edits that name experiences which the model was not shown, or that say nothing.
+
+    Raises:
+        BadOutput: with what the model is told.
+    """
+    needed = {"add": (0, 8), "rewrite": (1, 1), "merge": (2, 8), "remove": (1, 1)}
+    for edit in edits:
+        unknown = [id for id in edit.ids if id not in known] if edit.op != "add" else []
+        if unknown:
+            raise BadOutput(f"there is no experience {unknown[0]!r}")
+        low, high = needed[edit.op]
+        if not low <= len(set(edit.ids)) <= high:
+            raise BadOutput(f"{edit.op} takes {'one id' if high == 1 else 'two or more ids'}")
+        if edit.op != "remove" and not edit.text.strip():
+            raise BadOutput(f"the text of {edit.op} is empty")
+        if edit.op == "add" and not may_add:
+            raise BadOutput("only rewrite, merge and remove are allowed here")
+
+
+def to_edits(
+    proposed: Sequence[ProposedEdit],
+    shown: Sequence[Experience],
+    *,
+    state: Literal["active", "proposed"],
+    sources: tuple[str, ...],
+    additions_only: bool,
+) -> list[Edit]:
+    """Return checked proposals as edits. An addition that says what is known already is dropped."""
+    known = {(e.when.casefold(), e.text.casefold()) for e in shown}
+    edits: list[Edit] = []
+    for p in proposed:
+        if p.op == "add":
+            lesson = (tidy_when(p.when).casefold(), " ".join(p.text.split()).casefold())
+            if lesson not in known:
+                known.add(lesson)
+                edits.append(Add(text=p.text, when=p.when, state=state, sources=sources))
+        elif additions_only:
+            continue
+        elif p.op == "rewrite":
+            edits.append(Rewrite(id=p.ids[0], text=p.text, when=p.when, sources=sources))
+        elif p.op == "merge":
+            edits.append(Merge(ids=tuple(dict.fromkeys(p.ids)), text=p.text, when=p.when, sources=sources))
+        else:
+            edits.append(Remove(id=p.ids[0]))
+    return edits

@@ -1,0 +1,51 @@
+"""What a run did."""
+
+from ted_memory.distill.spend import Spend
+from ted_memory.models import Frozen
+
+
+class SetSize(Frozen):
+    """Active experiences, and tokens of their rendered block."""
+
+    active: int
+    tokens: int
+
+
+class SetAside(Frozen):
+    """One sample that nothing was learned from, though there was something to learn."""
+
+    sample: str
+    reason: str
+
+
+class Gate(Frozen):
+    """The validation gate: mean scores on the held-out samples, with the set before and after the run."""
+
+    samples: int
+    before: float
+    after: float
+    passed: bool
+
+
+class Report(Frozen):
+    """The outcome of `distill`. ``seconds`` are of this process; ``spend`` is of the whole run, resumed or not.
+
+    ``samples`` were trained on: ``learned`` changed the set, ``set_aside`` should have and did not, the others had
+    nothing to teach. ``resumed`` were done by an earlier, interrupted process. ``collapsed`` groups gave the same
+    attempt every time, which is a cache at work if answers are long.
+    """
+
+    namespace: str
+    version: int
+    samples: int
+    learned: int
+    set_aside: int
+    experiences: SetSize
+    spend: Spend
+    seconds: float
+    promoted: bool
+    gate: Gate | None
+    resumed: int
+    collapsed: int
+    reasons: tuple[SetAside, ...] = ()
+    conflicts: tuple[str, ...] = ()

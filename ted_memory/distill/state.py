@@ -1,0 +1,112 @@
+"""What travels through the graph. JSON-able throughout, so that any checkpointer can keep it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypedDict
+
+from pydantic import TypeAdapter
+
+from ted_memory.distill.spend import Spend, add_spend
+from ted_memory.models import Edit, ExperienceSet, Sample, Trajectory
+
+Json = dict[str, Any]
+
+_SET: TypeAdapter[ExperienceSet] = TypeAdapter(ExperienceSet)
+_EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)
+
+
+def _extend(left: list[Any] | None, right: list[Any] | None) -> list[Any]:
+    """Collect; None begins anew, which matters when one thread runs several samples."""
+    return [] if right is None else [*(left or []), *right]
+
+
+def _add_spend(left: Json | None, right: Json | None) -> Json:
+    return {} if right is None else add_spend(left or {}, right)
+
+
+class Attempt(TypedDict):
+    """What one student is sent: the sample and the lessons it may look at."""
+
+    sample: Json
+    block: str
+    seen: list[str]
+    eligible: list[str]
+
+
+class DistillState(TypedDict, total=False):
+    """One pass over one sample.
+
+    In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``source`` and ``peers`` (other samples
+    to test a lesson on, each ``{"sample", "score"}``, the score None when unknown).
+    Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``note``, ``commits``, ``spend``.
+    """
+
+    sample: Json
+    run: str
+    source: str
+    peers: list[Json]
+
+    snapshot: Json
+    attempts: list[Attempt]
+    trajectories: Annotated[list[Json], _extend]
+    solution: str
+    reference: str
+    graded: list[Json]
+
+    round: int
+    proposal: list[Json]
+    reason: str
+    helped: list[str]
+    hurt: list[str]
+    feedback: list[Json]
+    accepted: list[Json]
+    refused: Annotated[list[Json], _extend]
+
+    pending: list[Json]
+    compacting: bool
+    commits: Annotated[list[Json], _extend]
+
+    status: str
+    note: str
+    spend: Annotated[Json, _add_spend]
+
+
+def read_sample(state: Mapping[str, Any]) -> Sample:
+    """Return the state's sample."""
+    return Sample.model_validate(state["sample"])
+
+
+def read_set(state: Mapping[str, Any]) -> ExperienceSet:
+    """Return the set that this pass speaks of."""
+    return _SET.validate_python(state["snapshot"])
+
+
+def dump_set(snapshot: ExperienceSet) -> Json:
+    """Return a set as JSON-able data."""
+    dumped: Json = _SET.dump_python(snapshot, mode="json")
+    return dumped
+
+
+def read_graded(state: Mapping[str, Any]) -> list[Trajectory]:
+    """Return the attempts with their scores."""
+    return [Trajectory.model_validate(t) for t in state.get("graded", [])]
+
+
+def read_edits(edits: Sequence[Json]) -> list[Edit]:
+    """Return edits from their JSON form."""
+    return [_EDIT.validate_python(edit) for edit in edits]
+
+
+def dump_edits(edits: Sequence[Edit]) -> list[Json]:
+    """Return edits in their JSON form."""
+    return [_EDIT.dump_python(edit, mode="json") for edit in edits]
+
+
+def dump_spend(spend: Spend) -> Json:
+    """Return a cost in its JSON form."""
+    return spend.model_dump()
+
+
+def mean_score(trajectories: Sequence[Trajectory]) -> float | None:
+    """Return the mean of the scores there are, None when there is none."""
+    scores = [t.score for t in trajectories if t.score is not None]
+    return sum(scores) / len(scores) if scores else None

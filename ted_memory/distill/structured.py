@@ -1,0 +1,175 @@
+"""Answers that must be JSON of a given shape. A model's output is never trusted.
+
+The ladder: a JSON schema where the provider enforces it, else a tool call, else the prompt alone. Whatever came is then
+judged here: length, strict JSON, strict schema with unknown fields refused. What fails is asked for again with the
+error, then given up with its raw text. Parsers that "complete" broken JSON are not used: they turn a cut-off answer
+into a removal.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable
+from pydantic import BaseModel, ValidationError
+
+from ted_memory.distill.calls import Calls, one_line
+from ted_memory.distill.spend import Spend
+
+LONGEST = 32_000  # characters; no critique needs more
+ASKS = 3  # the first one and two more
+CUT_OFF = {"length", "max_tokens", "MAX_TOKENS"}
+
+Shape = TypeVar("Shape", bound=BaseModel)
+Method = Literal["json_schema", "function_calling", "prompt"]
+
+_THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
+_FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+
+
+class BadOutput(ValueError):  # noqa: N818 - a statement about the output
+    """A model's answer is not what was asked for; the message is what the model is told."""
+
+
+@dataclass(frozen=True)
+class Structured(Generic[Shape]):
+    """What came of it. ``value`` is None when all asks failed; ``problem`` and ``raw`` then say why.
+
+    ``repaired``: something had to be cut away around the JSON; such output may add, never remove or merge.
+    """
+
+    value: Shape | None
+    raw: str
+    spend: Spend
+    problem: str = ""
+    repaired: bool = False
+
+
+@dataclass
+class StructuredModel:
+    """Asks one chat model for JSON, and remembers which way works with it."""
+
+    model: Runnable[Any, Any]
+    calls: Calls
+    role: str = "teacher"
+    _methods: list[Method] = field(default_factory=lambda: ["json_schema", "function_calling", "prompt"])
+
+    async def ask(
+        self,
+        messages: Sequence[BaseMessage],
+        shape: type[Shape],
+        check: Callable[[Shape], None] = lambda _: None,
+    ) -> Structured[Shape]:
+        """Return the answer as `shape`; up to three asks. Errors of the model's client are raised.
+
+        `check` may refuse an answer of the right shape with BadOutput.
+        """
+        asked, spend, raw, problem = list(messages), Spend(), "", ""
+        for _ in range(ASKS):
+            answer, cost = await self._call(asked, shape)
+            spend = spend + cost
+            raw = _raw_text(answer)
+            try:
+                text, repaired = _unwrap(raw)
+                _refuse_cut_off(answer)
+                value = parse(text, shape)
+                check(value)
+                return Structured(value, raw, spend, repaired=repaired)
+            except BadOutput as error:
+                problem = str(error)
+            asked = [
+                *messages,
+                AIMessage(content=raw[:2000] or "(nothing)"),
+                HumanMessage(content=f"That cannot be used: {problem}. Answer again, with the JSON object only."),
+            ]
+        return Structured(None, raw, spend, problem=problem)
+
+    async def _call(self, messages: Sequence[BaseMessage], shape: type[BaseModel]) -> tuple[BaseMessage, Spend]:
+        """Call with the first method that this model takes."""
+        while True:
+            method = self._methods[0]
+            try:
+                runnable = _bound(self.model, shape, method)
+                output, spend = await self.calls.raw(self.role, runnable, messages)
+                message = output["raw"] if isinstance(output, dict) and "raw" in output else output
+                return (message if isinstance(message, BaseMessage) else AIMessage(content=str(message))), spend
+            except Exception as error:
+                if len(self._methods) == 1 or not _unsupported(error):
+                    raise
+                if self._methods[0] == method:  # another task may have moved on already
+                    self._methods.pop(0)
+
+
+def _bound(model: Runnable[Any, Any], shape: type[BaseModel], method: Method) -> Runnable[Any, Any]:
+    if method == "prompt" or not isinstance(model, BaseChatModel):
+        return model
+    # a dict schema, not the class: with the class a parser raises and the raw text is lost
+    schema = shape.model_json_schema()
+    return model.with_structured_output({**schema, "title": shape.__name__}, method=method, include_raw=True)
+
+
+def _unsupported(error: Exception) -> bool:
+    """Tell whether the way of asking is at fault, and not the question."""
+    return isinstance(error, NotImplementedError) or getattr(error, "status_code", None) in {400, 405, 415, 422, 501}
+
+
+def _raw_text(answer: BaseMessage) -> str:
+    """Return what the model wrote: its one tool call's arguments, else its text."""
+    calls = [*answer.tool_calls, *answer.invalid_tool_calls] if isinstance(answer, AIMessage) else []
+    if len(calls) == 1:
+        arguments = calls[0]["args"]
+        return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return "" if calls else str(answer.text)
+
+
+def _refuse_cut_off(answer: BaseMessage) -> None:
+    reason = answer.response_metadata.get("finish_reason") or answer.response_metadata.get("stop_reason")
+    if reason in CUT_OFF:
+        raise BadOutput("it was cut off at the token limit; be shorter")
+
+
+def _unwrap(raw: str) -> tuple[str, bool]:
+    """Take away thoughts and a code fence around the whole answer, nothing else."""
+    text = _THOUGHTS.sub("", raw)
+    fenced = _FENCE.match(text)
+    return (fenced.group(1), True) if fenced else (text, text != raw)
+
+
+def parse(text: str, shape: type[Shape]) -> Shape:
+    """Return the object that strict JSON of this shape describes.
+
+    Raises:
+        BadOutput: it is too long, not JSON (duplicate keys, NaN and trailing text are not), or not of this shape.
+    """
+    if len(text) > LONGEST:
+        raise BadOutput(f"it has {len(text)} characters, {LONGEST} is the limit")
+    try:
+        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        text.encode()
+        json.dumps(value, ensure_ascii=False).encode()  # an escaped lone surrogate only shows here
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the answer"
+        raise BadOutput(f"{where}: {first['msg']}") from None
+    except UnicodeEncodeError:
+        raise BadOutput("it holds half of a character (a lone surrogate)") from None
+    except RecursionError:
+        raise BadOutput("it is nested too deeply") from None
+    except ValueError as error:
+        raise BadOutput(f"it is not JSON ({one_line(error)})") from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")

@@ -1,0 +1,97 @@
+"""The student: its attempts at a sample, each with its own share of the lessons."""
+
+import random
+
+from langgraph.errors import NodeError
+
+from ted_memory.distill import grading, scoring
+from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.state import Attempt, DistillState, Json, dump_set, dump_spend, mean_score, read_sample
+from ted_memory.experience.rendering import render_block
+from ted_memory.memory import TedMemory
+from ted_memory.messages import question, sample_messages
+from ted_memory.models import ExperienceSet, Sample, Trajectory
+
+
+async def recall(state: DistillState, *, kit: Kit) -> Json:
+    """Load the set once and deal out the attempts; the whole pass speaks of this version."""
+    snapshot = await kit.memory.load()
+    sample = read_sample(state)
+    fresh = {"trajectories": None, "refused": None, "commits": None, "spend": None}  # None: begin anew
+    return {
+        **fresh,
+        "snapshot": dump_set(snapshot),
+        "attempts": deal(sample, snapshot, kit.memory, run=state.get("run", "")),
+        "round": 0,
+        "feedback": [],
+        "accepted": [],
+        "pending": [],
+        "compacting": False,
+        "status": "nothing",
+        "note": "",
+    }
+
+
+def deal(sample: Sample, snapshot: ExperienceSet, memory: TedMemory, *, run: str) -> list[Attempt]:
+    """Give each attempt a random share of the set, then choose from it as in production.
+
+    Repeatable: the same run, sample and experience fall the same way again.
+    """
+    asked = question(sample_messages(sample))
+    eligible = [e.id for e in memory.show(snapshot, asked)]
+    choose, attempts = memory.selector(snapshot.caps), []
+    for i in range(memory.settings.rollouts):
+        share = [e for e in snapshot.active if _included(memory.settings.inclusion, run, sample.id, i, e.id)]
+        shown = choose(share, snapshot.usage, asked)
+        attempts.append(
+            Attempt(
+                sample=sample.model_dump(mode="json"),
+                block=render_block(shown),
+                seen=[e.id for e in shown],
+                eligible=eligible,
+            )
+        )
+    return attempts
+
+
+def _included(inclusion: float, *where: object) -> bool:
+    return random.Random("/".join(map(str, where))).random() < inclusion
+
+
+async def attempt(state: Attempt, *, kit: Kit) -> Json:
+    """Let the student try once."""
+    text, spend = await scoring.answer(kit, read_sample(state), state["block"])
+    trajectory = Trajectory(text=text, seen=tuple(state["seen"]), eligible=tuple(state["eligible"]))
+    return {"trajectories": [trajectory.model_dump()], "spend": dump_spend(spend)}
+
+
+def attempt_failed(state: Attempt, error: NodeError) -> Json:
+    """Record an attempt that got no answer: the others go on."""
+    if is_final(error.error):
+        raise error.error
+    trajectory = Trajectory(error=one_line(error.error), seen=tuple(state["seen"]), eligible=tuple(state["eligible"]))
+    return {"trajectories": [trajectory.model_dump()]}
+
+
+async def grade_all(state: DistillState, *, kit: Kit) -> Json:
+    """Score the attempts against the reference; without one, the teacher's answer is the reference."""
+    sample = read_sample(state)
+    reference = sample.reference or grading.final_answer(state.get("solution", ""))
+    graded = [await _graded(kit, sample, Trajectory.model_validate(t), reference) for t in state["trajectories"]]
+    # a field of their own: the reducer of `trajectories` adds up
+    update: Json = {"reference": reference, "graded": [t.model_dump() for t in graded]}
+    if mean_score(graded) is None:
+        problem = next((t.error for t in graded if t.error), "there is nothing to grade against")
+        update |= {"status": "set_aside", "note": f"no attempt could be graded: {problem}"}
+    return update
+
+
+async def _graded(kit: Kit, sample: Sample, trajectory: Trajectory, reference: str) -> Trajectory:
+    if trajectory.error or not reference:
+        return trajectory
+    try:
+        score, comment = await grading.grade(kit.grader, sample, trajectory.text, reference)
+    except Exception as error:  # noqa: BLE001 - a user's grader may raise anything; it is a recorded failure
+        return trajectory.model_copy(update={"error": f"the grader failed: {one_line(error)}"})
+    return trajectory.model_copy(update={"score": score, "comment": comment})

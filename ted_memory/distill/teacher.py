@@ -1,0 +1,28 @@
+"""The teacher: solves the sample itself, before it sees what the student did."""
+
+from langchain_core.messages import SystemMessage
+from langgraph.errors import NodeError
+
+from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.prompts import load_prompt
+from ted_memory.distill.state import DistillState, Json, dump_spend, read_sample
+from ted_memory.messages import sample_messages, text_of
+
+
+async def solve(state: DistillState, *, kit: Kit) -> Json:
+    """Solve the sample, unless it brings a worked solution."""
+    sample = read_sample(state)
+    if sample.solution:
+        return {"solution": sample.solution}
+    messages = [SystemMessage(content=load_prompt("teacher").fixed), *sample_messages(sample)]
+    message, spend = await kit.calls.invoke("teacher", kit.teacher, messages)
+    solution = text_of(message).encode("utf-8", "replace").decode()
+    return {"solution": solution, "spend": dump_spend(spend)}
+
+
+def solve_failed(_state: DistillState, error: NodeError) -> Json:
+    """Go on without a solution: the reference may be enough."""
+    if is_final(error.error):
+        raise error.error
+    return {"solution": "", "note": f"the teacher gave no solution: {one_line(error.error)}"}

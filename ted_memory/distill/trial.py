@@ -1,0 +1,179 @@
+"""The try: a proposed edit is put to the test before anyone keeps it.
+
+The student attempts the sample again with the edit in place, and one other sample that fits the lesson's ``when``.
+Scores must rise on the first and not fall on the other; and a lesson that makes the student give this sample's answer
+to another task only leaks the answer. A try is a filter: its outcomes are chosen after the fact and never become usage.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langgraph.errors import NodeError
+
+from ted_memory.distill import grading
+from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.prompts import load_prompt
+from ted_memory.distill.scoring import answer_with
+from ted_memory.distill.spend import Spend
+from ted_memory.distill.state import (
+    DistillState,
+    Json,
+    dump_edits,
+    dump_spend,
+    mean_score,
+    read_edits,
+    read_graded,
+    read_sample,
+    read_set,
+)
+from ted_memory.experience.edits import preview
+from ted_memory.experience.rendering import render_line
+from ted_memory.experience.selection import match
+from ted_memory.models import Edit, Experience, ExperienceSet, Remove, Sample
+
+FITS = 0.5  # a peer fits a lesson when it matches `when` at least half as well as the lesson's own sample
+NOISE = 0.25  # a fall on the peer that a pair of attempts shows by chance
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a try showed; ``problem`` is empty when the edit passed."""
+
+    edit: Edit
+    problem: str
+    spend: Spend
+
+
+async def try_edits(state: DistillState, *, kit: Kit) -> Json:
+    """Try each proposed edit by itself; keep those that pass, tell the critic about the others."""
+    edits = read_edits(state["proposal"])
+    outcomes = await asyncio.gather(*(_try(edit, state, kit) for edit in edits))
+    spend = sum((outcome.spend for outcome in outcomes), Spend())
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    told = "\n\n".join(
+        load_prompt("retry", "lesson", "outcome").fill({"lesson": describe(o.edit), "outcome": o.problem})
+        for o in failed
+    )
+    feedback = [*state["feedback"][:-1], {**state["feedback"][-1], "told": told}]
+    return {
+        "accepted": dump_edits([outcome.edit for outcome in outcomes if not outcome.problem]),
+        "refused": [{"edit": describe(o.edit), "reason": o.problem} for o in failed],
+        "feedback": feedback,
+        "spend": dump_spend(spend),
+    }
+
+
+def try_failed(_state: DistillState, error: NodeError) -> Json:
+    """Keep nothing that could not be tried."""
+    if is_final(error.error):
+        raise error.error
+    note = f"the proposed edits could not be tried: {one_line(error.error)}"
+    return {"status": "set_aside", "note": note, "accepted": [], "proposal": []}
+
+
+def describe(edit: Edit) -> str:
+    """Return an edit in words."""
+    if isinstance(edit, Remove):
+        return f"remove {edit.id}"
+    text, when = getattr(edit, "text", ""), getattr(edit, "when", "") or ""
+    return render_line(text, when)[2:]
+
+
+async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
+    if isinstance(edit, Remove):  # what the removal does shows in the validation gate and in the others' usage
+        return Outcome(edit, "", Spend())
+    snapshot, sample = read_set(state), read_sample(state)
+    after = preview([edit], snapshot, max_text=kit.settings.max_text)
+    # as it would be once active: a try asks whether the lesson works, not whether it may
+    new = [e.model_copy(update={"state": "active"}) for e in after if e not in snapshot.experiences]
+    changed = [*(e for e in after if e in snapshot.experiences), *new]
+    if not new:
+        limit = kit.settings.max_text
+        return Outcome(edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters", Spend())
+    before = mean_score(read_graded(state)) or 0.0
+    own = await _attempts(kit, sample, state["reference"], snapshot, changed)
+    if not own.showed(new):
+        problem = "it was not found for this very task: use the key words of the task in 'when'"
+        return Outcome(edit, problem, own.spend)
+    if own.mean <= before:
+        said = own.texts[0][:200]
+        problem = f"with it the student still scored {own.mean:.2f} (before: {before:.2f}) and answered: {said}"
+        return Outcome(edit, problem, own.spend)
+    peer = _peer(state, new[0], sample)
+    if peer is None:
+        return Outcome(edit, "", own.spend)
+    problem, spend = await _try_on_peer(kit, peer, state["reference"], snapshot, changed)
+    return Outcome(edit, problem, own.spend + spend)
+
+
+@dataclass(frozen=True)
+class _Attempts:
+    texts: tuple[str, ...]
+    scores: tuple[float, ...]
+    shown: frozenset[str]
+    spend: Spend
+
+    @property
+    def mean(self) -> float:
+        return sum(self.scores) / len(self.scores)
+
+    def showed(self, experiences: Sequence[Experience]) -> bool:
+        return any(e.id in self.shown for e in experiences)
+
+
+async def _attempts(
+    kit: Kit, sample: Sample, reference: str, snapshot: ExperienceSet, experiences: Sequence[Experience]
+) -> _Attempts:
+    active = [e for e in experiences if e.state == "active"]
+    answers = await asyncio.gather(
+        *(answer_with(kit, sample, snapshot, active) for _ in range(kit.settings.try_rollouts))
+    )
+    graded = [await grading.grade(kit.grader, sample, given.text, reference) for given in answers]
+    return _Attempts(
+        texts=tuple(given.text for given in answers),
+        scores=tuple(score for score, _ in graded),
+        shown=frozenset(id for given in answers for id in given.shown),
+        spend=sum((given.spend for given in answers), Spend()),
+    )
+
+
+def _peer(state: DistillState, lesson: Experience, sample: Sample) -> tuple[Sample, float | None] | None:
+    """Return another sample that the lesson claims to fit, and the student's mean score on it where it is known."""
+    peers = [(Sample.model_validate(p["sample"]), p["score"]) for p in state.get("peers", [])]
+    peers = [(peer, score) for peer, score in peers if peer.id != sample.id and peer.reference]
+    if not peers:
+        return None
+    if not lesson.when:  # it claims to fit everything
+        return next((p for p in peers if p[0].reference != sample.reference), peers[0])
+    fits = match([sample.text, *(peer.text for peer, _ in peers)], lesson.when)
+    best = max(range(len(peers)), key=lambda i: fits[i + 1])
+    return peers[best] if fits[best + 1] > 0 and fits[best + 1] >= FITS * fits[0] else None
+
+
+async def _try_on_peer(
+    kit: Kit,
+    peer: tuple[Sample, float | None],
+    reference: str,
+    snapshot: ExperienceSet,
+    changed: Sequence[Experience],
+) -> tuple[str, Spend]:
+    """Return what is wrong with the lesson on another sample, "" for nothing."""
+    sample, before = peer
+    wanted = sample.reference or ""
+    after = await _attempts(kit, sample, wanted, snapshot, changed)
+    spend = after.spend
+    if before is None:
+        plain = await _attempts(kit, sample, wanted, snapshot, snapshot.experiences)
+        before, spend = plain.mean, spend + plain.spend
+    if after.mean < before - NOISE:
+        return f"on another task that it fits the score fell from {before:.2f} to {after.mean:.2f}", spend
+    if wanted != reference and after.mean < 1 and await _all_give(kit, sample, after.texts, reference):
+        return "on another task that it fits it made the student give this task's answer, which is wrong there", spend
+    return "", spend
+
+
+async def _all_give(kit: Kit, sample: Sample, texts: Sequence[str], answer: str) -> bool:
+    scores = [(await grading.grade(kit.grader, sample, text, answer))[0] for text in texts]
+    return all(score == 1 for score in scores)

@@ -1,0 +1,1 @@
+"""Others' interfaces, each imported by its own path."""

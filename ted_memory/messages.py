@@ -1,0 +1,105 @@
+"""LangChain messages: from a sample, and with our block in its place."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from ted_memory.models import Message, Sample
+from ted_memory.settings import Placement
+
+_ROLES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+
+
+def sample_messages(sample: Sample) -> list[BaseMessage]:
+    """Return what a student is asked: the input, choices that it does not show, then the images."""
+    given = (Message(role="user", content=sample.input),) if isinstance(sample.input, str) else sample.input
+    messages = [_ROLES[m.role](content=m.content if isinstance(m.content, str) else list(m.content)) for m in given]
+    hidden = [choice for choice in sample.choices if choice not in sample.text]
+    if hidden:
+        lines = [f"{label}) {choice}" for label, choice in zip(choice_labels(sample), sample.choices, strict=True)]
+        messages = place_block(messages, "\n".join(["Choices:", *lines]), "user")
+    for image in sample.images:
+        messages = _with_last_user(messages, [*_blocks(_last_user(messages)), image_block(image)])
+    return messages
+
+
+def choice_labels(sample: Sample) -> list[str]:
+    """Return the letters of the choices, A first."""
+    return [chr(ord("A") + i) for i in range(len(sample.choices))]
+
+
+def image_block(image: str) -> dict[str, Any]:
+    """Return the content block of an http(s) or ``data:`` URL."""
+    if not image.startswith("data:"):
+        return {"type": "image", "url": image}
+    head, _, data = image.removeprefix("data:").partition(",")
+    return {"type": "image", "base64": data, "mime_type": head.partition(";")[0]}
+
+
+def place_block(messages: Sequence[BaseMessage], block: str, placement: Placement) -> list[BaseMessage]:
+    """Return the messages with the block at the end of the system message, or of the last user turn.
+
+    A string stays a string; other content gets one text block more. Messages are copied, never changed.
+    """
+    if not block:
+        return list(messages)
+    if placement == "user" and any(isinstance(m, HumanMessage) for m in messages):
+        return _with_last_user(messages, _appended(_last_user(messages).content, block))
+    for i, message in enumerate(messages):
+        if isinstance(message, SystemMessage):
+            return [*messages[:i], append_block(message, block), *messages[i + 1 :]]
+    return [SystemMessage(content=block), *messages]
+
+
+def append_block(message: SystemMessage | None, block: str) -> SystemMessage:
+    """Return a system message that ends with the block."""
+    if message is None:
+        return SystemMessage(content=block)
+    return message.model_copy(update={"content": _appended(message.content, block)})
+
+
+def question(messages: Sequence[BaseMessage]) -> str:
+    """Return the text of the last user turn: what lessons are picked for."""
+    return next((text_of(m) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
+
+
+def text_of(message: BaseMessage) -> str:
+    """Return the text of a message, without its other content blocks."""
+    return str(message.text)
+
+
+def answer_of(output: Any) -> BaseMessage:
+    """Return the answer in what a student gives back: a message, text, messages, or an agent's state."""
+    if isinstance(output, BaseMessage):
+        return output
+    if isinstance(output, str):
+        return AIMessage(content=output)
+    messages = output.get("messages") if isinstance(output, Mapping) else output
+    if isinstance(messages, Sequence) and messages and isinstance(messages[-1], BaseMessage):
+        return messages[-1]
+    raise TypeError(f"a student must give back a message, text or messages, not {type(output).__name__}")
+
+
+def _appended(content: str | list[Any], block: str) -> str | list[Any]:
+    if isinstance(content, str):
+        return f"{content}\n\n{block}" if content else block
+    # a plain dict: helpers that make blocks give them a random id, which would spoil prompt caches
+    return [*content, {"type": "text", "text": block}]
+
+
+def _blocks(message: BaseMessage) -> list[Any]:
+    content = message.content
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+
+
+def _last_user(messages: Sequence[BaseMessage]) -> BaseMessage:
+    return next((m for m in reversed(messages) if isinstance(m, HumanMessage)), HumanMessage(content=""))
+
+
+def _with_last_user(messages: Sequence[BaseMessage], content: str | list[Any]) -> list[BaseMessage]:
+    last = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), None)
+    if last is None:
+        return [*messages, HumanMessage(content=content)]
+    changed = messages[last].model_copy(update={"content": content})
+    return [*messages[:last], changed, *messages[last + 1 :]]

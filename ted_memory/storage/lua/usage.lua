@@ -1,0 +1,18 @@
+-- Shared by commit and credit, which begin with it.
+-- Counters of one experience are numbers joined by "|", in the order of models.Usage.
+
+-- Add counters (list of {id, counters}) to the usage of experiences that exist.
+local function add_usage(experiences, usage, additions)
+  for _, addition in ipairs(additions) do
+    local id, counters = addition[1], addition[2]
+    if redis.call('HEXISTS', experiences, id) == 1 then
+      local i = 0
+      for known in string.gmatch(redis.call('HGET', usage, id) or '', '[^|]+') do
+        i = i + 1
+        if counters[i] then counters[i] = counters[i] + tonumber(known) end
+      end
+      for j, value in ipairs(counters) do counters[j] = string.format('%.17g', value) end
+      redis.call('HSET', usage, id, table.concat(counters, '|'))
+    end
+  end
+end
