@@ -8,7 +8,7 @@ from langgraph.errors import NodeError
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.critic import experiences_text
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.prompts import load_prompt
+from ted_memory.distill.prompts import COMPACTOR
 from ted_memory.distill.proposals import Compaction, check_edits, to_edits
 from ted_memory.distill.state import DistillState, Json, dump_edits, dump_spend, read_edits
 from ted_memory.experience.edits import preview
@@ -51,9 +51,8 @@ async def _proposed(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str,
     if len(snapshot.active) < 2:
         return [], "", {}
     ids = [e.id for e in snapshot.active]
-    prompt = load_prompt("compactor", "experiences", "budget")
     budget = f"{snapshot.caps.max_experiences} lessons, {snapshot.caps.token_budget} tokens"
-    messages = prompt.messages(experiences=experiences_text(snapshot.active, snapshot.usage), budget=budget)
+    messages = COMPACTOR.messages(experiences=experiences_text(snapshot.active, snapshot.usage), budget=budget)
 
     def check(answer: Compaction) -> None:
         check_edits(answer.edits, ids, may_add=False)

@@ -9,7 +9,7 @@ from langgraph.errors import NodeError
 
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.prompts import load_prompt
+from ted_memory.distill.prompts import CRITIC
 from ted_memory.distill.proposals import Critique, check_edits, to_edits
 from ted_memory.distill.state import (
     DistillState,
@@ -84,8 +84,7 @@ def _shown(state: DistillState) -> list[Experience]:
 
 def _messages(state: DistillState, shown: Sequence[Experience]) -> list[BaseMessage]:
     sample = read_sample(state)
-    prompt = load_prompt("critic", "task", "reference", "solution", "attempts", "experiences")
-    messages = prompt.messages(
+    messages = CRITIC.messages(
         task=sample.text,
         reference=state["reference"],
         solution=state.get("solution") or "(none)",

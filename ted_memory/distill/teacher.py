@@ -5,7 +5,7 @@ from langgraph.errors import NodeError
 
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.prompts import load_prompt
+from ted_memory.distill.prompts import TEACHER
 from ted_memory.distill.state import DistillState, Json, dump_spend, read_sample
 from ted_memory.messages import sample_messages, text_of
 
@@ -15,7 +15,7 @@ async def solve(state: DistillState, *, kit: Kit) -> Json:
     sample = read_sample(state)
     if sample.solution:
         return {"solution": sample.solution}
-    messages = [SystemMessage(content=load_prompt("teacher").fixed), *sample_messages(sample)]
+    messages = [SystemMessage(content=TEACHER.fixed), *sample_messages(sample)]
     message, spend = await kit.calls.invoke("teacher", kit.teacher, messages)
     solution = text_of(message).encode("utf-8", "replace").decode()
     return {"solution": solution, "spend": dump_spend(spend)}

@@ -14,7 +14,7 @@ from langgraph.errors import NodeError
 from ted_memory.distill import grading
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.prompts import load_prompt
+from ted_memory.distill.prompts import RETRY
 from ted_memory.distill.scoring import answer_with
 from ted_memory.distill.spend import Spend
 from ted_memory.distill.state import (
@@ -52,10 +52,7 @@ async def try_edits(state: DistillState, *, kit: Kit) -> Json:
     outcomes = await asyncio.gather(*(_try(edit, state, kit) for edit in edits))
     spend = sum((outcome.spend for outcome in outcomes), Spend())
     failed = [outcome for outcome in outcomes if outcome.problem]
-    told = "\n\n".join(
-        load_prompt("retry", "lesson", "outcome").fill({"lesson": describe(o.edit), "outcome": o.problem})
-        for o in failed
-    )
+    told = "\n\n".join(RETRY.fill({"lesson": describe(o.edit), "outcome": o.problem}) for o in failed)
     feedback = [*state["feedback"][:-1], {**state["feedback"][-1], "told": told}]
     return {
         "accepted": dump_edits([outcome.edit for outcome in outcomes if not outcome.problem]),

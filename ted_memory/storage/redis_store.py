@@ -4,8 +4,6 @@ import contextlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -20,7 +18,7 @@ from redis.exceptions import (
 from ted_memory.errors import StoreError, StoreUnavailable
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest
-from ted_memory.storage import codec
+from ted_memory.storage import codec, scripts
 from ted_memory.storage.clients import Clients
 from ted_memory.storage.keys import NAMESPACES, Keys
 
@@ -44,25 +42,16 @@ class RedisStore:
         return await self._read(self._clients.get().fast, namespace, known)
 
     async def _read(self, client: Redis, namespace: str, known: ExperienceSet | None) -> ExperienceSet | None:
-        keys = Keys(namespace)
-        reply = await self._run(
-            client,
-            "read",
-            [keys.meta, keys.experiences, keys.ranking, keys.log],
-            [known.epoch if known else "", known.version if known else 0, CHANGES_AT_MOST],
-        )
+        epoch, version = (known.epoch, known.version) if known else ("", 0)
+        with self._translated():
+            reply = await scripts.read(client, Keys(namespace), epoch, version, most=CHANGES_AT_MOST)
         return codec.decode_set(namespace, known, reply)
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
-        keys = Keys(namespace)
         client = self._clients.get().commit
-        epoch = secrets.token_hex(8)
-        repeated, answer = await self._run(
-            client,
-            "commit",
-            [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.applied(request.token)],
-            [codec.encode_request(request, epoch), TOKEN_TTL],
-        )
+        encoded = codec.encode_request(request, epoch=secrets.token_hex(8))
+        with self._translated():
+            repeated, answer = await scripts.commit(client, Keys(namespace), request.token, encoded, ttl=TOKEN_TTL)
         commit = codec.decode_answer(answer, repeated=bool(repeated))
         if commit.version == 1 and "~" not in namespace:
             with self._translated():
@@ -70,13 +59,11 @@ class RedisStore:
         return commit
 
     async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
-        keys = Keys(namespace)
-        took_effect = await self._run(
-            self._clients.get().commit,
-            "credit",
-            [keys.experiences, keys.usage, keys.applied(token)],
-            [TOKEN_TTL, json.dumps(codec.encode_usages(usage))],
-        )
+        additions = json.dumps(codec.encode_usages(usage))
+        with self._translated():
+            took_effect = await scripts.credit(
+                self._clients.get().commit, Keys(namespace), token, additions, ttl=TOKEN_TTL
+            )
         return bool(took_effect)
 
     async def usage(self, namespace: str) -> Mapping[str, Usage]:
@@ -115,11 +102,6 @@ class RedisStore:
     async def aclose(self) -> None:
         await self._clients.aclose()
 
-    async def _run(self, client: Redis, script: str, keys: list[str], args: list[Any]) -> Any:
-        # a Script object loads itself again when the server's script cache is gone
-        with self._translated():
-            return await client.register_script(_source(script))(keys=keys, args=args)
-
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         """Turn redis-py's errors into ours, in one sentence."""
@@ -141,10 +123,3 @@ class RedisStore:
 
 def _reason(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-@cache
-def _source(script: str) -> str:
-    names = ("usage", script) if script in {"commit", "credit"} else (script,)
-    folder = Path(__file__).parent / "lua"
-    return "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in names)

@@ -6,7 +6,6 @@ The fixed part becomes the system message and comes first, so that a provider's 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -30,7 +29,6 @@ class Prompt:
         return [SystemMessage(content=self.fixed), HumanMessage(content=self.fill(values))]
 
 
-@cache
 def load_prompt(name: str, *placeholders: str) -> Prompt:
     """Return a prompt whose variable part has exactly these placeholders.
 
@@ -38,8 +36,15 @@ def load_prompt(name: str, *placeholders: str) -> Prompt:
         ValueError: the file has others; a prompt and its caller have drifted apart.
     """
     text = (Path(__file__).parent / f"{name}.md").read_text(encoding="utf-8")
-    fixed, _, variable = text.partition("\n---\n")
+    fixed, _, variable = f"\n{text}".partition("\n---\n")
     found = set(_PLACEHOLDER.findall(variable))
     if found != set(placeholders):
         raise ValueError(f"prompt {name}.md has the placeholders {sorted(found)}, its caller {sorted(placeholders)}")
     return Prompt(fixed.strip(), variable.strip())
+
+
+# Read at import: no file is touched once an event loop runs.
+TEACHER = load_prompt("teacher")
+CRITIC = load_prompt("critic", "task", "reference", "solution", "attempts", "experiences")
+RETRY = load_prompt("retry", "lesson", "outcome")
+COMPACTOR = load_prompt("compactor", "experiences", "budget")

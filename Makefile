@@ -1,0 +1,50 @@
+# `make demo` shows what it does, `make test` proves it. Both need Python 3.11 or newer and nothing else.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if $(shell command -v $(p)),$(p))))
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help install demo test lint format clean
+
+help:
+	@echo "make install  set up .venv with the package and its extras"
+	@echo "make demo     learn, keep, inject and measure, with real models on this machine"
+	@echo "make test     format, lint, types, layers and all tests"
+	@echo "make lint     only the first four of these"
+	@echo "make format   format the code"
+	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "ted-memory needs Python 3.11 or newer; say which one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing ted-memory and its extras into .venv ..."
+	@$(PIP) install --quiet --editable '.[local]' 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(BIN)/python -c 'import ted_memory, langchain_openai'
+	@touch $@
+
+.venv/developed: .venv/installed
+	@echo "installing what the tests need ..."
+	@$(PIP) install --quiet --editable '.[dev]' 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(BIN)/python -c 'import pytest, mypy'
+	@touch $@
+
+install: .venv/installed
+
+demo: .venv/installed
+	@$(BIN)/python -m examples.demo $(ARGS)
+
+lint: .venv/developed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+format: .venv/developed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv

