@@ -30,9 +30,7 @@ def test_opening_a_memory_does_no_io() -> None:
 
 
 def test_importing_the_face_brings_no_optional_or_heavy_package() -> None:
-    code = (
-        "import sys, ted_memory; "
-        "print([m for m in ('langchain', 'langchain_openai', 'numpy', 'bm25s', 'typer', 'langgraph') if m in sys.modules])"
-    )
+    heavy = ["langchain", "langchain_openai", "langgraph", "numpy", "bm25s", "typer"]
+    code = f"import sys, ted_memory; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

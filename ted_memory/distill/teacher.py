@@ -15,7 +15,7 @@ async def solve(state: DistillState, *, kit: Kit) -> Json:
     sample = read_sample(state)
     if sample.solution:
         return {"solution": sample.solution}
-    messages = [SystemMessage(content=TEACHER.fixed), *sample_messages(sample)]
+    messages = [SystemMessage(content=TEACHER.variable), *sample_messages(sample)]
     message, spend = await kit.calls.invoke("teacher", kit.teacher, messages)
     solution = text_of(message).encode("utf-8", "replace").decode()
     return {"solution": solution, "spend": dump_spend(spend)}

@@ -1,4 +1,4 @@
-"""Prompts as Markdown files: a fixed part, then, below a line ``---``, the part with placeholders.
+"""Prompts as Markdown files: a fixed part, then, below a line ``---``, the part with placeholders (all, without one).
 
 The fixed part becomes the system message and comes first, so that a provider's prompt cache keeps it.
 """
@@ -36,7 +36,7 @@ def load_prompt(name: str, *placeholders: str) -> Prompt:
         ValueError: the file has others; a prompt and its caller have drifted apart.
     """
     text = (Path(__file__).parent / f"{name}.md").read_text(encoding="utf-8")
-    fixed, _, variable = f"\n{text}".partition("\n---\n")
+    fixed, _, variable = text.rpartition("\n---\n")
     found = set(_PLACEHOLDER.findall(variable))
     if found != set(placeholders):
         raise ValueError(f"prompt {name}.md has the placeholders {sorted(found)}, its caller {sorted(placeholders)}")
