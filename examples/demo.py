@@ -8,7 +8,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from langchain_core.language_models import BaseChatModel
@@ -27,7 +27,7 @@ ANSWER_TOKENS = 40
 CRITIQUE_TOKENS = 300
 
 # What suits such small models (see FACTS in examples/data/helpdesk/README.md): few lessons, the best one first.
-SETTINGS = {"selection": "relevant", "top_k": 1, "concurrency": 4}
+SETTINGS: dict[str, Any] = {"selection": "relevant", "top_k": 1, "concurrency": 2}
 
 
 class Choice(NamedTuple):
@@ -48,7 +48,7 @@ def models(student: Choice, teacher: Choice) -> Iterator[tuple[BaseChatModel, Ba
     paths = [fetch(model) for model in local]
     if local:
         output.err.print(f"starting {' and '.join(model.name for model in local)} ...", markup=False)
-    with serve(*paths) as urls:
+    with serve(*paths, slots=SETTINGS["concurrency"]) as urls:
         served = iter(zip((model.name for model in local), urls, strict=True))
         student = student if student.name else Choice(*next(served))
         teacher = teacher if teacher.name else Choice(*next(served))
@@ -82,9 +82,7 @@ async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: 
             output.print_experience(experience)
         output.out.print(f"\n[bold]Measuring[/] on {len(held_out)} other tickets, without and with them ...")
         with output.progress() as on_progress:
-            output.print_evaluation(
-                await evaluate(held_out, student=student, memory=memory, on_progress=on_progress)
-            )
+            output.print_evaluation(await evaluate(held_out, student=student, memory=memory, on_progress=on_progress))
 
 
 def _what_next(home: str) -> None:

@@ -89,6 +89,7 @@ class ScriptedServer:
     requests: list[dict[str, Any]] = field(default_factory=list)
     """The JSON bodies of all requests so far."""
     base_url: str = ""
+    _open: set[asyncio.Task[None]] = field(default_factory=set)
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator["ScriptedServer"]:
@@ -99,8 +100,17 @@ class ScriptedServer:
             yield self
         finally:
             server.close()
+            open_ones = set(self._open)  # clients keep their connections for later
+            for connection in open_ones:
+                connection.cancel()
+            if open_ones:
+                await asyncio.wait(open_ones)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a connection is served in a task of its own
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)

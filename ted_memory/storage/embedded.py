@@ -66,7 +66,8 @@ class EmbeddedServer:
             self._users = None
 
     def _prepare(self) -> None:
-        (self.home / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.home / "data").mkdir(mode=0o700, exist_ok=True)
         folder = Path(self.socket_path).parent
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder != self.home and (folder.lstat().st_uid != os.getuid() or folder.is_symlink()):
@@ -138,8 +139,9 @@ class EmbeddedServer:
 
     def _last_words(self) -> str:
         log = self.home / "server.log"
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        return f": {lines[-1].strip()}" if lines else ""
+        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+        said = [line.strip() for line in lines if line.strip()]
+        return f": {said[-1]}" if said else ""
 
     async def _ask(self, command: str) -> str:
         """Return the first line of the server's answer, or "" when nobody answers."""

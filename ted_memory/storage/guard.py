@@ -62,19 +62,28 @@ def watch(folder: Path, server: "subprocess.Popen[bytes]") -> None:
     users, start = lock_file(folder / "users.lock"), lock_file(folder / "start.lock")
     while server.poll() is None:
         if try_lock(users, fcntl.LOCK_EX):
-            fcntl.flock(users, fcntl.LOCK_UN)  # before waiting for `start`: its holder may wait for `users`
-            fcntl.flock(start, fcntl.LOCK_EX)
-            if try_lock(users, fcntl.LOCK_EX):
-                stop(server)
-                return
-            fcntl.flock(start, fcntl.LOCK_UN)
+            fcntl.flock(users, fcntl.LOCK_UN)  # before asking for `start`: its holder may wait for `users`
+            if try_lock(start, fcntl.LOCK_EX):  # else somebody is arriving
+                if try_lock(users, fcntl.LOCK_EX):
+                    stop(server)
+                    return
+                fcntl.flock(start, fcntl.LOCK_UN)
         time.sleep(PERIOD)
+
+
+def succeed(guard: int) -> bool:
+    """Take the guard's lock; a guard whose server has died needs a moment to notice and go."""
+    deadline = time.monotonic() + 5 * PERIOD
+    while not try_lock(guard, fcntl.LOCK_EX):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def main(folder: Path, command: list[str]) -> None:
     detach(folder / "server.log")
-    guard = lock_file(folder / "guard.lock")
-    if try_lock(guard, fcntl.LOCK_EX):
+    if succeed(lock_file(folder / "guard.lock")):
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent) as server:  # noqa: PLW1509
             watch(folder, server)
 

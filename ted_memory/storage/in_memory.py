@@ -33,7 +33,8 @@ class _Space:
     usage: dict[str, Usage] = field(default_factory=dict)
     ranking: dict[str, Usage] = field(default_factory=dict)
     log: dict[int, LogEntry] = field(default_factory=dict)
-    applied: dict[str, Commit | None] = field(default_factory=dict)
+    applied: dict[str, Commit] = field(default_factory=dict)
+    credited: set[str] = field(default_factory=set)
     progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -71,9 +72,9 @@ class InMemoryStore:
 
     async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
         space = self._spaces.setdefault(namespace, _Space())
-        if token in space.applied:
+        if token in space.credited:
             return False
-        space.applied[token] = None
+        space.credited.add(token)
         _add_usage(space, usage)
         return True
 

@@ -8,7 +8,8 @@ Grammar::
     ted:{<namespace>}:ranking            hash    usage, as it was at the last commit
     ted:{<namespace>}:log                hash    version -> entry
     ted:{<namespace>}:progress           hash    key -> record of a run, 30 days
-    ted:{<namespace>}:applied:<token>    string  the answer that this token had, 7 days
+    ted:{<namespace>}:applied:<token>    string  the answer that this commit's token had, 7 days
+    ted:{<namespace>}:credited:<token>   string  this credit's token was used, 7 days
     ted:namespaces                       set     all namespaces
 
 A run works in a staging set, ``<namespace>~<run>``: "~" can't stand in a namespace that a user names.
@@ -54,6 +55,9 @@ class Keys:
 
     def applied(self, token: str) -> str:
         return self._key(f"applied:{token}")
+
+    def credited(self, token: str) -> str:
+        return self._key(f"credited:{token}")
 
     @property
     def permanent(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class RedisStore:
         return await self._read(self._clients.get().fast, namespace, known)
 
     async def _read(self, client: Redis, namespace: str, known: ExperienceSet | None) -> ExperienceSet | None:
-        epoch, version = (known.epoch, known.version) if known else ("", 0)
+        epoch, version = ("", 0) if known is None else (known.epoch, known.version)
         with self._translated():
             reply = await scripts.read(client, Keys(namespace), epoch, version, most=CHANGES_AT_MOST)
         return codec.decode_set(namespace, known, reply)

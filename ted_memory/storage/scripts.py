@@ -38,7 +38,7 @@ async def read(client: Redis, keys: Keys, epoch: str, version: int, *, most: int
 async def credit(client: Redis, keys: Keys, token: str, additions: str, *, ttl: int) -> int:
     """Add to usage; return 1 when it took effect, 0 when the token was used before."""
     took_effect: int = await _run(
-        client, _CREDIT, [keys.experiences, keys.usage, keys.applied(token)], [ttl, additions]
+        client, _CREDIT, [keys.experiences, keys.usage, keys.credited(token)], [ttl, additions]
     )
     return took_effect
 

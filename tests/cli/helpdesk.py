@@ -11,9 +11,7 @@ from ted_memory.testing import Reply, ScriptedServer
 
 COLOURS = {"apples": "red", "bananas": "yellow", "grass": "green", "the sky": "blue"}
 FILE_LINES = [
-    json.dumps(
-        {"id": f"{thing}-{i}", "input": f"{ask} the colour of {thing}?", "reference": colour, "category": thing}
-    )
+    json.dumps({"id": f"{thing}-{i}", "input": f"{ask} the colour of {thing}?", "reference": colour, "category": thing})
     for thing, colour in COLOURS.items()
     for i, ask in enumerate(("What is", "Tell me:", "Do you know"))
 ]

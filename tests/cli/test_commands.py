@@ -76,9 +76,12 @@ def test_people_get_readable_words(models: str, data: Path, tmp_path: Path, valk
     shown = run_cli("show", *common, cwd=tmp_path).stdout
     assert "When asked about grass: say green" in shown
     assert "version 1 " in run_cli("log", *common, cwd=tmp_path).stdout
-    assert "difference: +1.000" in run_cli(
-        "eval", str(data), "--student", "student", "--student-base-url", models, *common, cwd=tmp_path
-    ).stdout
+    assert (
+        "difference: +1.000"
+        in run_cli(
+            "eval", str(data), "--student", "student", "--student-base-url", models, *common, cwd=tmp_path
+        ).stdout
+    )
 
 
 def test_help_names_every_command_and_option(tmp_path: Path) -> None:

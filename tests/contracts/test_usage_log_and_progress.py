@@ -1,0 +1,171 @@
+"""What every `ExperienceStore` promises about its log, usage, and records of runs. The suite's second half."""
+
+from datetime import UTC, datetime, timedelta
+
+from ted_memory.models import Add, Edit, Merge, Remove, Restore, Rewrite, SetState, Usage
+from tests.contracts.writer import Writer
+
+ONE_OF_EACH = Usage(
+    n_with=1,
+    successes_with=0.5,
+    n_without=2,
+    successes_without=0.25,
+    weight=1.2,
+    weighted_difference=-0.1,
+    helped=3,
+    hurt=4,
+)
+
+# --- log
+
+
+async def test_an_entry_says_who_did_what_when_and_why(writer: Writer) -> None:
+    await writer.commit(Add(text="One."), author="anna", why="because", token="t1")
+    [entry] = await writer.store.log(writer.namespace, [1])
+    assert (entry.version, entry.author, entry.why, entry.token) == (1, "anna", "because", "t1")
+    assert abs(datetime.now(UTC) - entry.at) < timedelta(minutes=1)
+
+
+async def test_the_log_keeps_what_was_before_and_what_came_after(writer: Writer) -> None:
+    one, two = await writer.add("One.", "Two.")
+    await writer.commit(Rewrite(id=one.id, text="First."))
+    first = (await writer.now()).by_id[one.id]
+    await writer.commit(Merge(ids=(one.id, two.id), text="Both."), Add(text="New."))
+    merged, new = await writer.now()
+    await writer.commit(Remove(id=merged.id), Remove(id="nobody"))
+    added, rewritten, united, removed = await writer.store.log(writer.namespace, [1, 2, 3, 4])
+
+    assert [(c.before, c.after) for c in added.changes] == [((), (one,)), ((), (two,))]
+    assert [(c.before, c.after) for c in rewritten.changes] == [((one,), (first,))]
+    assert [(c.before, c.after) for c in united.changes] == [((first, two), (merged,)), ((), (new,))]
+    assert [(c.before, c.after) for c in removed.changes] == [((merged,), ())], "what was refused is not in it"
+    assert united.changes[0].edit == Merge(ids=(one.id, two.id), text="Both.")
+
+
+async def test_the_log_answers_in_the_order_asked_for_and_leaves_out_what_it_has_not(writer: Writer) -> None:
+    for i in range(3):
+        await writer.add(f"Lesson {i}.")
+    assert [entry.version for entry in await writer.store.log(writer.namespace, [3, 9, 1, 0])] == [3, 1]
+    assert await writer.store.log(writer.namespace, []) == ()
+    assert await writer.store.log(f"{writer.namespace}-none", [1]) == ()
+
+
+async def test_the_log_keeps_the_latest_versions_only(writer: Writer) -> None:
+    for i in range(6):
+        await writer.add(f"Lesson {i}.", history=3)
+    assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 7))] == [4, 5, 6]
+    await writer.add("Longer.", history=100)
+    assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 8))] == [4, 5, 6, 7]
+    await writer.add("Shorter.", history=1)
+    assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 9))] == [8]
+
+
+# --- usage
+
+
+async def test_credit_adds_up_and_counts_once_for_each_token(writer: Writer) -> None:
+    (one,) = await writer.add("One.")
+    assert await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "c1")
+    assert not await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "c1")
+    assert await writer.store.usage(writer.namespace) == {one.id: ONE_OF_EACH}
+    assert await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "c2")
+    doubled = {name: 2 * value for name, value in ONE_OF_EACH}
+    assert await writer.store.usage(writer.namespace) == {one.id: Usage(**doubled)}
+
+
+async def test_a_credit_and_a_commit_may_have_the_same_token(writer: Writer) -> None:
+    (one,) = await writer.add("One.", token="t")
+    assert await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "t")
+    assert await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "u")
+    assert len((await writer.commit(Add(text="Two."), token="u")).applied) == 1
+
+
+async def test_credit_makes_no_version(writer: Writer) -> None:
+    (one,) = await writer.add("One.")
+    await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "c1")
+    assert (await writer.now()).version == 1
+
+
+async def test_only_lessons_that_exist_are_credited(writer: Writer) -> None:
+    one, two = await writer.add("One.", "Two.")
+    await writer.commit(Remove(id=two.id))
+    usage = {two.id: ONE_OF_EACH, one.id: ONE_OF_EACH, "nobody": ONE_OF_EACH}
+    assert await writer.store.credit(writer.namespace, usage, "c1")
+    assert await writer.store.usage(writer.namespace) == {one.id: ONE_OF_EACH}
+    assert await writer.store.usage(f"{writer.namespace}-none") == {}
+
+
+async def test_the_sets_usage_is_that_of_its_last_commit(writer: Writer) -> None:
+    (one,) = await writer.add("One.")
+    await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "c1")
+    held = await writer.now()
+    assert held.usage == {}, "what stands in a prompt changes with a version only"
+    await writer.add("Two.")
+    await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "c2")
+    assert (await writer.now()).usage == {one.id: ONE_OF_EACH}
+    changed = await writer.store.read(writer.namespace, held)
+    assert changed is not None
+    assert changed.usage == {one.id: ONE_OF_EACH}
+
+
+async def test_usage_in_a_commit_is_added_in_the_same_step_and_in_its_snapshot(writer: Writer) -> None:
+    (one,) = await writer.add("One.")
+    await writer.commit(Add(text="Two."), usage={one.id: ONE_OF_EACH, "nobody": ONE_OF_EACH}, token="t")
+    await writer.commit(Add(text="Two."), usage={one.id: ONE_OF_EACH}, token="t")
+    assert await writer.store.usage(writer.namespace) == {one.id: ONE_OF_EACH}
+    assert (await writer.now()).usage == {one.id: ONE_OF_EACH}
+
+
+async def test_usage_of_a_commit_that_is_refused_is_not_added(writer: Writer) -> None:
+    (one,) = await writer.add("One.")
+    await writer.commit(Remove(id="nobody"), usage={one.id: ONE_OF_EACH})
+    assert await writer.store.usage(writer.namespace) == {}
+
+
+async def test_usage_goes_with_the_text_that_it_belonged_to(writer: Writer) -> None:
+    async def usage_after(edit: Edit) -> set[str]:
+        commit = await writer.commit(edit)
+        assert commit.applied
+        return set(await writer.store.usage(writer.namespace))
+
+    lessons = await writer.add("One.", "Two.", "Three.", "Four.", "Five.")
+    one, two, three, four, five = (lesson.id for lesson in lessons)
+    await writer.store.credit(writer.namespace, dict.fromkeys((one, two, three, four, five), ONE_OF_EACH), "c1")
+    assert await usage_after(Rewrite(id=one, text="First.")) == {two, three, four, five}
+    assert await usage_after(Remove(id=two)) == {three, four, five}
+    assert await usage_after(SetState(id=three, state="trial")) == {three, four, five}
+    assert await usage_after(Merge(ids=(four, five), text="Both.")) == {three}
+    old = lessons[2].model_copy(update={"text": "Other."})
+    assert await usage_after(Restore(experience=old)) == set()
+    assert (await writer.now()).usage == {}
+
+
+# --- the rest
+
+
+async def test_progress_is_kept_by_key(writer: Writer) -> None:
+    assert await writer.store.load_progress(writer.namespace) == {}
+    await writer.store.save_progress(writer.namespace, "a", {"n": 1, "text": "ü\x00", "list": [1, None]})
+    await writer.store.save_progress(writer.namespace, "b", {})
+    await writer.store.save_progress(writer.namespace, "a", {"n": 2})
+    assert await writer.store.load_progress(writer.namespace) == {"a": {"n": 2}, "b": {}}
+
+
+async def test_a_dropped_namespace_is_forgotten_and_no_other(writer: Writer) -> None:
+    other = Writer(writer.store, f"{writer.namespace}-other")
+    (kept,) = await other.add("Kept.")
+    (one,) = await writer.add("One.")
+    await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "c1")
+    await writer.store.save_progress(writer.namespace, "a", {"n": 1})
+    await writer.add("Two.")
+    await writer.store.drop(writer.namespace)
+    await writer.store.drop(writer.namespace)
+
+    assert await writer.store.read(writer.namespace) is None
+    assert await writer.store.usage(writer.namespace) == {}
+    assert await writer.store.log(writer.namespace, [1, 2]) == ()
+    assert await writer.store.load_progress(writer.namespace) == {}
+    assert tuple(await other.now()) == (kept,)
+    (again,) = await writer.add("Again.")
+    assert ((await writer.now()).version, again.order) == (1, 1)
+    assert (await writer.now()).usage == {}

@@ -1,0 +1,215 @@
+"""A proposed edit is put to the test before anyone keeps it."""
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+
+from ted_memory import Add, Sample, TedMemory
+from ted_memory.distill import distill
+from ted_memory.testing import ScriptedChatModel, in_memory
+from tests.distill.scripts import (
+    CODES,
+    add,
+    calls_of,
+    critique,
+    follows,
+    knows,
+    one_pass,
+    prompt_of,
+    right_lesson,
+    role,
+    sample,
+    student,
+    teacher,
+    texts_of,
+    thing_in,
+)
+
+APPLES = sample("apples")
+
+
+def peer(thing: str, score: float | None = None, **fields: Any) -> dict[str, Any]:
+    return {"sample": sample(thing, 1, **fields).model_dump(mode="json"), "score": score}
+
+
+def _useless(messages: list[BaseMessage]) -> str:
+    return critique(add("think hard", f"asked about {thing_in(str(messages[1].text))}"))
+
+
+async def test_an_edit_that_does_not_raise_the_score_is_never_kept(scratch: TedMemory) -> None:
+    teaching = teacher(_useless)
+    out = await one_pass(scratch, APPLES, student=student(), teacher=teaching)
+    assert await texts_of(scratch) == []
+    assert out["status"] == "set_aside"
+    assert "think hard" in out["note"]
+    assert "still scored 0.00" in out["note"]
+    assert calls_of(teaching, "critic") == 1 + 2, "asked, and twice again"
+    assert out["spend"]["student"]["calls"] == 5 + 3 * 2
+
+
+async def test_the_critic_is_told_what_became_of_its_lesson_and_may_do_better(scratch: TedMemory) -> None:
+    def learns(messages: list[BaseMessage]) -> str:
+        return right_lesson(messages) if "think hard" in prompt_of(messages[2:]) else _useless(messages)
+
+    teaching = teacher(learns)
+    out = await one_pass(scratch, APPLES, student=student(), teacher=teaching)
+    assert await texts_of(scratch) == ["say c000"]
+    assert out["status"] == "learned"
+    second = [messages for messages in teaching.asked if role(messages) == "critic"][1]
+    assert second[-2].text == _useless(second), "its own answer stands before what it is told"
+    assert "answered: no idea" in str(second[-1].text)
+
+
+async def test_the_critic_is_asked_again_as_often_as_the_setting_says(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", max_tries=5)
+    teaching = teacher(_useless)
+    await one_pass(memory, APPLES, student=student(), teacher=teaching)
+    assert calls_of(teaching, "critic") == 1 + 5
+
+
+async def test_without_tries_edits_are_kept_untested(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", max_tries=0)
+    answering = student()
+    out = await one_pass(memory, APPLES, student=answering, teacher=teacher(_useless))
+    assert await texts_of(memory) == ["think hard"]
+    assert len(answering.asked) == 5
+    assert out["status"] == "learned"
+
+
+async def test_only_the_edits_that_pass_are_kept(scratch: TedMemory) -> None:
+    both = critique(add("think hard", "asked about apples"), add("say c000", "asked about apples"))
+    out = await one_pass(scratch, APPLES, student=student(), teacher=teacher(lambda _: both))
+    assert await texts_of(scratch) == ["say c000"]
+    assert out["status"] == "learned"
+    assert [refused["edit"] for refused in out["refused"]] == ["When asked about apples: think hard"]
+
+
+async def test_a_lesson_that_hurts_another_task_that_it_fits_is_refused(scratch: TedMemory) -> None:
+    def shaken(messages: list[BaseMessage]) -> str:
+        thing = thing_in(str(messages[-1].text))
+        return knows(messages[-1:]) if thing == "bananas" and "say c000" not in prompt_of(messages) else "c000"
+
+    def careless(_messages: list[BaseMessage]) -> str:
+        return critique(add("say c000", "asked for the code of apples or bananas"))
+
+    wrong_at_first = iter(["no idea"] * 5)
+    answering = student(lambda messages: next(wrong_at_first, None) or shaken(messages))
+    out = await one_pass(
+        scratch, APPLES, student=answering, teacher=teacher(careless), peers=[peer("bananas", 1.0), peer("cherries")]
+    )
+    assert await texts_of(scratch) == []
+    assert "on another task that it fits the score fell from 1.00 to 0.00" in out["note"]
+
+
+async def test_a_task_that_the_lesson_does_not_fit_has_no_say(scratch: TedMemory) -> None:
+    def picky(messages: list[BaseMessage]) -> str:
+        return follows(messages) if thing_in(str(messages[-1].text)) == "apples" else "no idea"
+
+    out = await one_pass(
+        scratch, APPLES, student=student(picky), teacher=teacher(), peers=[peer("bananas", 1.0), peer("cherries", 1.0)]
+    )
+    assert out["status"] == "learned"
+    assert out["spend"]["student"]["calls"] == 5 + 2
+
+
+async def test_a_lesson_that_is_too_long_is_tried_on_nobody(scratch: TedMemory) -> None:
+    answering = student()
+    endless = teacher(lambda _: critique(add("say c000 " * 100, "asked about apples")))
+    out = await one_pass(scratch, APPLES, student=answering, teacher=endless)
+    assert len(answering.asked) == 5
+    assert "longer than 400 characters" in out["note"]
+
+
+async def test_a_lesson_that_its_own_task_would_not_find_is_refused(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", selection="relevant")
+    unseen = teacher(lambda _: critique(add("say c000", "something else entirely")))
+    out = await one_pass(memory, APPLES, student=student(), teacher=unseen)
+    assert "it was not found for this very task" in out["note"]
+    assert await texts_of(memory) == []
+
+
+async def test_a_grader_that_fails_during_the_try_keeps_nothing(scratch: TedMemory) -> None:
+    calls: list[int] = []
+
+    def breaks(*, inputs: Any, outputs: str, reference_outputs: str) -> float:
+        calls.append(1)
+        if len(calls) > 5:
+            raise RuntimeError("out of order")
+        return 0.0
+
+    out = await one_pass(scratch, APPLES, student=student(), teacher=teacher(), grader=breaks)
+    assert out["status"] == "set_aside"
+    assert out["note"] == "the proposed edits could not be tried: out of order"
+    assert await texts_of(scratch) == []
+
+
+async def test_what_a_try_showed_never_becomes_usage(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", inclusion=1.0)
+    await memory.commit([Add(text="Be brief.")], author="me")
+    await one_pass(memory, APPLES, student=student(), teacher=teacher())
+    assert await memory.usage() == {}
+
+
+# A lesson that gives away the answer of its own sample is the cheapest way to pass a try on it.
+
+TICKETS = [
+    Sample(
+        id=f"{team}-{i}",
+        input=f"Which team takes this ticket? Ticket {i}: {words}",
+        reference=team,
+        category=team,
+    )
+    for team, complaints in {
+        "Alpha": ("the invoice is wrong", "charged twice this month", "the receipt never came"),
+        "Beta": ("the screen stays black", "it does not switch on", "the fan is loud"),
+        "Gamma": ("the parcel is lost", "the courier went away", "delivered next door"),
+        "Delta": ("my password is gone", "the login page loops", "locked out since noon"),
+    }.items()
+    for i, words in enumerate(complaints)
+]
+
+
+def _parrot(messages: list[BaseMessage]) -> str:
+    """Say what any lesson claims to be the answer."""
+    _, found, rest = prompt_of(messages).rpartition("The answer is ")
+    return rest.split(".")[0] if found else "no idea"
+
+
+def _leaking(when: str) -> ScriptedChatModel:
+    def answer_of_this_very_sample(messages: list[BaseMessage]) -> str:
+        reference = prompt_of(messages).rpartition("Right answer: ")[2].split("\n")[0]
+        return critique(add(f"The answer is {reference}.", when))
+
+    return teacher(answer_of_this_very_sample, solves=lambda _: "no idea")
+
+
+VAGUE = ["", "a ticket needs a team", "a ticket comes in", "in doubt", "being asked anything"]
+
+
+@pytest.mark.parametrize("when", VAGUE)
+async def test_an_answer_that_is_leaked_as_a_lesson_never_becomes_active(memory: TedMemory, when: str) -> None:
+    report = await distill(TICKETS, student=student(_parrot), teacher=_leaking(when), memory=memory)
+    assert await texts_of(memory) == []
+    assert not report.promoted
+
+
+@pytest.mark.parametrize("when", VAGUE)
+async def test_the_try_alone_keeps_a_leaked_answer_out(namespace: str, when: str) -> None:
+    no_gate = in_memory(namespace=namespace, validation=0.0, concurrency=1)
+    report = await distill(TICKETS, student=student(_parrot), teacher=_leaking(when), memory=no_gate)
+    assert await texts_of(no_gate) == []
+    assert report.set_aside == report.samples
+
+
+@pytest.mark.parametrize("when", VAGUE)
+async def test_without_tries_and_gate_the_leak_gets_through(namespace: str, when: str) -> None:
+    """The control: it is the tries that keep the leak out, and not the script that fails to leak."""
+    open_door = in_memory(namespace=namespace, max_tries=0, validation=0.0)
+    report = await distill(TICKETS, student=student(_parrot), teacher=_leaking(when), memory=open_door)
+    assert report.promoted
+    assert any(text.startswith("The answer is ") for text in await texts_of(open_door))
+
+
+async def test_things_have_codes_of_their_own() -> None:
+    assert len(set(CODES.values())) == len(CODES), "else a leaked answer would be right elsewhere"

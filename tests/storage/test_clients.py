@@ -1,0 +1,222 @@
+"""Connections: what is said when they fail, and what happens when only the answer is lost."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from ted_memory import Add, open_memory
+from ted_memory.errors import CorruptData, SettingsError, StoreError, StoreUnavailable
+from ted_memory.models import Usage
+from ted_memory.storage.keys import Keys
+from tests.conftest import SERVERS, Server
+from tests.storage.proxy import proxy
+
+SECRET = "s3cr3t"
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that asks for a password."""
+    binary = SERVERS["valkey"]
+    assert binary is not None
+    started = Server(binary, tmp_path_factory.mktemp("locked"))
+    with redis.Redis(port=started.port) as client:
+        client.config_set("requirepass", SECRET)
+    yield started
+    started.stop()
+
+
+def one_line(error: BaseException) -> str:
+    message = str(error)
+    assert "\n" not in message
+    return message
+
+
+# --- passwords
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cr3t@127.0.0.1:1/0",
+        "redis://user:s3cr3t@127.0.0.1:1/0",
+        "redis://s3cr3t:s3cr3t@127.0.0.1:1/0",
+        "redis://127.0.0.1:1/0?password=s3cr3t",
+        "redis://127.0.0.1:1/0?password=x@s3cr3t",
+        "redis://user:x@s3cr3t@127.0.0.1:1/0",
+        "redis://user:s3cr3t/x@127.0.0.1:1/0",
+        "redis://user:x/s3cr3t@127.0.0.1:1/0",
+        "redis://user:s3cr3t?x@127.0.0.1:1/0",
+        "redis://user:s3cr3t#x@127.0.0.1:1/0",
+        "redis://:s3cr3t@127.0.0.1:port/0",
+        "http://user:s3cr3t@127.0.0.1/0",
+        "user:s3cr3t@127.0.0.1",
+        "unix:///nowhere/socket?password=s3cr3t",
+        "redis://127.0.0.1:1/0?password=s3cr3t&socket_timeout=x",
+        "redis://127.0.0.1:1/0?socket_timeout=s3cr3t",
+    ],
+)
+async def test_a_password_never_stands_in_a_message(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ted_memory.storage.clients.COMMIT_RETRIES", 0)
+    with pytest.raises((SettingsError, StoreUnavailable)) as caught:
+        async with open_memory(url):
+            pass
+    assert SECRET not in one_line(caught.value)
+
+
+async def test_a_message_names_the_server_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ted_memory.storage.clients.COMMIT_RETRIES", 0)
+    with pytest.raises(StoreUnavailable) as caught:
+        async with open_memory("redis://user:s3cr3t@127.0.0.1:1/0"):
+            pass
+    assert "redis://127.0.0.1:1/0" in one_line(caught.value)
+    assert "Is the server running" in str(caught.value)
+
+
+def test_a_url_of_another_kind_is_refused_with_an_example() -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_memory("localhost:6379")
+    assert "redis://host:6379/0" in one_line(caught.value)
+
+
+@pytest.mark.parametrize("login", ["", ":wrong@", "nobody:wrong@"])
+async def test_a_wrong_password_is_told_in_one_line(locked: Server, login: str) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        async with open_memory(f"redis://{login}127.0.0.1:{locked.port}/0"):
+            pass
+    message = one_line(caught.value)
+    assert "Check user and password" in message
+    assert "wrong" not in message.replace("WRONGPASS", "")
+
+
+async def test_the_right_password_opens(locked: Server, namespace: str) -> None:
+    async with open_memory(f"redis://:{SECRET}@127.0.0.1:{locked.port}/0", namespace=namespace) as memory:
+        assert (await memory.load()).version == 0
+
+
+# --- keys that hold something else
+
+
+async def test_a_key_of_another_type_is_told_in_one_line(valkey: Server, namespace: str) -> None:
+    with redis.Redis(port=valkey.port) as client:
+        client.set(Keys(namespace).meta, "mine", ex=60)
+    memory = open_memory(valkey.url, namespace=namespace)
+    with pytest.raises(StoreError) as caught:
+        await memory.load()
+    assert "WRONGTYPE" in one_line(caught.value)
+    assert await memory.render() == "", "an agent goes on"
+    await memory.aclose()
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "value"),
+    [
+        ("experiences", None, "nonsense"),
+        ("experiences", None, "1|1|active|x|{}"),
+        ("experiences", None, "1|1|active|1|{"),
+        ("experiences", None, "1|1|active|1|[]"),
+        ("ranking", None, "a|b"),
+        ("meta", "format", "x"),
+        ("meta", "format", "99"),
+        ("meta", "version", "x"),
+        ("meta", "token_budget", "x"),
+    ],
+)
+async def test_stored_nonsense_is_told_in_one_line_and_agents_go_on(
+    valkey: Server, namespace: str, key: str, field: str | None, value: str
+) -> None:
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        commit = await memory.commit([Add(text="One.")], author="me")
+        id = commit.applied[0].id
+        with redis.Redis(port=valkey.port) as client:
+            client.hset(getattr(Keys(namespace), key), field or id, value)
+        fresh = memory.for_namespace(namespace)
+        with pytest.raises(StoreError) as caught:
+            await fresh.load()
+        one_line(caught.value)
+        assert await fresh.render() == ""
+        assert fresh.health().failed_reads == 1
+
+
+async def test_stored_nonsense_in_usage_log_and_answers_is_told_too(valkey: Server, namespace: str) -> None:
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await memory.commit([Add(text="One.")], author="me")
+        keys = Keys(namespace)
+        with redis.Redis(port=valkey.port) as client:
+            client.hset(keys.usage, "id", "nonsense")
+            client.hset(keys.log, "1", "nonsense")
+            client.set(keys.applied("t"), "nonsense", ex=60)
+            client.hset(keys.progress, "key", "nonsense")
+            client.expire(keys.progress, 60)
+        for look in (
+            memory.usage(),
+            memory.log(),
+            memory.commit([Add(text="Two.")], author="me", token="t"),
+            memory.store.load_progress(namespace),
+        ):
+            with pytest.raises(CorruptData) as caught:
+                await look
+            one_line(caught.value)
+        with redis.Redis(port=valkey.port) as client:
+            client.hdel(keys.usage, "id")
+        await memory.store.drop(namespace)
+
+
+# --- lost replies
+
+
+async def test_a_lost_reply_is_asked_for_again_and_the_commit_has_one_effect(valkey: Server, namespace: str) -> None:
+    async with proxy(valkey.port) as between:
+        memory = open_memory(f"redis://127.0.0.1:{between.port}/0", namespace=namespace)
+        await memory.commit([Add(text="Zero.")], author="me")
+        between.swallow("EVALSHA")
+        base = await memory.load()  # the read is lost, and asked for again
+        assert between.lost == 1
+        between.swallow("EVALSHA")
+        commit = await memory.commit([Add(text="One.")], author="me", token="t", base=base)
+        assert between.lost == 2
+        assert commit.repeated
+        assert [e.text for e in await memory.load()] == ["Zero.", "One."]
+        assert (await memory.load()).version == 2
+        await memory.aclose()
+
+
+async def test_a_lost_reply_does_not_credit_twice(valkey: Server, namespace: str) -> None:
+    async with proxy(valkey.port) as between:
+        memory = open_memory(f"redis://127.0.0.1:{between.port}/0", namespace=namespace)
+        id = (await memory.commit([Add(text="One.")], author="me")).applied[0].id
+        await memory.credit({id: Usage(helped=1)}, token="warm")  # the script is known to the server
+        between.swallow("EVALSHA")
+        await memory.credit({id: Usage(helped=1)}, token="t")
+        assert between.lost == 1
+        assert (await memory.usage())[id].helped == 2
+        await memory.aclose()
+
+
+async def test_without_the_token_in_the_key_the_effect_would_double(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: the tests above see a doubled effect where there is one."""
+    monkeypatch.setattr(Keys, "applied", lambda self, token: self._key(f"applied:{uuid.uuid4().hex}"))
+    async with proxy(valkey.port) as between:
+        memory = open_memory(f"redis://127.0.0.1:{between.port}/0", namespace=namespace)
+        await memory.commit([Add(text="Zero.")], author="me")
+        base = await memory.load()
+        between.swallow("EVALSHA")
+        await memory.commit([Add(text="One.")], author="me", token="t", base=base)
+        await memory.commit([Add(text="One.")], author="me", token="t", base=base)
+        assert [e.text for e in await memory.load()] == ["Zero.", "One.", "One."]
+        await memory.aclose()
+
+
+async def test_the_agents_path_tries_once_and_waits_no_longer_than_it_may(valkey: Server, namespace: str) -> None:
+    async with proxy(valkey.port) as between:
+        memory = open_memory(f"redis://127.0.0.1:{between.port}/0", namespace=namespace)
+        await memory.load()
+        between.swallow("EVALSHA")
+        with pytest.raises(StoreUnavailable):
+            await memory.store.read_fast(namespace)
+        assert between.lost == 1
+        await memory.aclose()

@@ -1,0 +1,31 @@
+"""The examples run as they stand, and are short."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
+SAYS = {
+    "01_lessons_by_hand": "- When a customer wants a refund: Ask for the order number first.",
+    "02_agent_that_learned": "Ambra",
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_twice_and_says_what_it_should(path: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, str(path)], cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert SAYS[path.stem] in done.stdout
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_under_60_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 60
