@@ -7,7 +7,7 @@ import asyncio
 import json
 
 from langchain.agents import create_agent
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 
 from ted_memory import Sample, open_memory
 from ted_memory.distill import distill
@@ -40,9 +40,9 @@ async def main() -> None:
     pupil, master = ScriptedChatModel(script=student), ScriptedChatModel(script=teacher)
     async with open_memory(namespace="capitals") as memory:
         report = await distill(samples, student=pupil, teacher=master, memory=memory)
-        print(f"{report.learned} lessons; held-out score {report.gate.before:.2f} -> {report.gate.after:.2f}")
+        print(f"{report.learned} lessons; {report.gate}")
         agent = create_agent(pupil, [], middleware=[TedMemoryMiddleware(memory)])
-        answer = await agent.ainvoke({"messages": [("user", "Quick: the capital of Ostland?")]})
+        answer = await agent.ainvoke({"messages": [HumanMessage("Quick: the capital of Ostland?")]})
         print(answer["messages"][-1].content)
 
 

@@ -25,9 +25,10 @@ DATA = Path(__file__).parent / "data" / "helpdesk"
 NAMESPACE = "helpdesk"
 ANSWER_TOKENS = 40
 CRITIQUE_TOKENS = 300
+SLOTS = 4  # prompts that a server keeps warm
 
-# What suits such small models (see FACTS in examples/data/helpdesk/README.md): few lessons, the best one first.
-SETTINGS: dict[str, Any] = {"selection": "relevant", "top_k": 1, "concurrency": 2}
+# Small models on two cores: few lessons, the best one first; one call at a time, for two would share the cores.
+SETTINGS: dict[str, Any] = {"selection": "relevant", "top_k": 1, "concurrency": 1}
 
 
 class Choice(NamedTuple):
@@ -48,7 +49,7 @@ def models(student: Choice, teacher: Choice) -> Iterator[tuple[BaseChatModel, Ba
     paths = [fetch(model) for model in local]
     if local:
         output.err.print(f"starting {' and '.join(model.name for model in local)} ...", markup=False)
-    with serve(*paths, slots=SETTINGS["concurrency"]) as urls:
+    with serve(*paths, slots=SLOTS) as urls:
         served = iter(zip((model.name for model in local), urls, strict=True))
         student = student if student.name else Choice(*next(served))
         teacher = teacher if teacher.name else Choice(*next(served))
