@@ -134,7 +134,9 @@ def scratch(namespace: str) -> TedMemory:
 async def _no_task_left_running() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
-    left = [t for t in asyncio.all_tasks() - before - {asyncio.current_task()} if not t.done()]
+    running = [t for t in asyncio.all_tasks() - before - {asyncio.current_task()} if not t.done()]
+    # what was cancelled needs a moment to unwind
+    left = (await asyncio.wait(running, timeout=1))[1] if running else set()
     assert not left, f"tasks left running: {left}"
 
 

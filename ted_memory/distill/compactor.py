@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from langgraph.errors import NodeError
+from langgraph.types import Command
 
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.critic import experiences_text
@@ -36,14 +37,15 @@ async def compact(state: DistillState, *, kit: Kit) -> Json:
     }
 
 
-async def compact_failed(state: DistillState, error: NodeError, *, kit: Kit) -> Json:
+async def compact_failed(state: DistillState, error: NodeError, *, kit: Kit) -> Command[str]:
     """Hold the caps without the model."""
     if is_final(error.error):
         raise error.error
     snapshot, waiting = await kit.memory.load(), read_edits(state["pending"])
     edits = make_room([], waiting, snapshot, max_text=kit.settings.max_text)
     note = f"the compactor failed: {one_line(error.error)}"
-    return {"accepted": dump_edits([*edits, *waiting]), "pending": [], "compacting": True, "note": note}
+    update = {"accepted": dump_edits([*edits, *waiting]), "pending": [], "compacting": True, "note": note}
+    return Command(update=update, goto="commit")  # after a failure the graph follows no edges
 
 
 async def _proposed(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str, Json]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.errors import NodeError
+from langgraph.types import Command
 
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
@@ -74,11 +75,12 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
     }
 
 
-def critique_failed(_state: DistillState, error: NodeError) -> Json:
+def critique_failed(_state: DistillState, error: NodeError) -> Command[str]:
     """Set the sample aside when the critic cannot be asked."""
     if is_final(error.error):
         raise error.error
-    return {"status": "set_aside", "note": f"the critic failed: {one_line(error.error)}", "proposal": []}
+    note = f"the critic failed: {one_line(error.error)}"
+    return Command(update={"status": "set_aside", "note": note, "proposal": []}, goto="credit")
 
 
 def _shown(state: DistillState) -> list[Experience]:

@@ -222,16 +222,24 @@ class _Run:
 
         async def one(task: tuple[str, Sample]) -> None:
             arm, sample = task
-            score, spend = await score_with(self.kit, sample, *arms[arm], await self._reference(sample))
-            await self._save(f"gate:{arm}:{sample.id}", {"score": score, "spend": spend.model_dump()})
+            try:
+                score, spend = await score_with(self.kit, sample, *arms[arm], await self._reference(sample))
+                record = {"score": score, "spend": spend.model_dump()}
+            except Exception as error:
+                if is_final(error):
+                    raise
+                record = {"score": None, "note": one_line(error)}
+            await self._save(f"gate:{arm}:{sample.id}", record)
             self._tell("validate", self._count("gate:"), total)
 
         self._tell("validate", self._count("gate:"), total)
         tasks = [(arm, sample) for sample in held_out for arm in arms]
         todo = [task for task in tasks if f"gate:{task[0]}:{task[1].id}" not in self.records]
         await side_by_side(one, todo, self.kit.settings.concurrency)
-        before, after = (self._mean(arm, tasks) for arm in arms)
-        return Gate(samples=len(tasks) // 2, before=before, after=after, passed=after > before)
+        pairs = [tuple(self.records[f"gate:{arm}:{sample.id}"]["score"] for arm in arms) for sample in held_out]
+        scored = [pair for pair in pairs if None not in pair]
+        before, after = (sum(scores) / len(scores) for scores in zip(*scored, strict=True)) if scored else (0.0, 0.0)
+        return Gate(samples=len(scored), before=before, after=after, passed=after > before)
 
     async def _reference(self, sample: Sample) -> str:
         """Return what a held-out sample is measured against: its reference, else the teacher's answer."""
@@ -243,10 +251,6 @@ class _Run:
             answer = grading.final_answer(solved["solution"])
             await self._save(key, {"answer": answer, "spend": solved.get("spend", {})})
         return str(self.records[key]["answer"])
-
-    def _mean(self, arm: str, tasks: Sequence[tuple[str, Sample]]) -> float:
-        scores = [self.records[f"gate:{arm}:{sample.id}"]["score"] for name, sample in tasks if name == arm]
-        return sum(scores) / len(scores) if scores else 0.0
 
     async def finish(self, train: Sequence[Sample], gate: Gate | None, began: float) -> Report:
         """Promote the staged set if the gate lets it through, and forget the staging."""

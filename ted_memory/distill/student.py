@@ -3,6 +3,7 @@
 import random
 
 from langgraph.errors import NodeError
+from langgraph.types import Command
 
 from ted_memory.distill import grading, scoring
 from ted_memory.distill.calls import is_final, one_line
@@ -66,12 +67,12 @@ async def attempt(state: Attempt, *, kit: Kit) -> Json:
     return {"trajectories": [trajectory.model_dump()], "spend": dump_spend(spend)}
 
 
-def attempt_failed(state: Attempt, error: NodeError) -> Json:
+def attempt_failed(state: Attempt, error: NodeError) -> Command[str]:
     """Record an attempt that got no answer: the others go on."""
     if is_final(error.error):
         raise error.error
     trajectory = Trajectory(error=one_line(error.error), seen=tuple(state["seen"]), eligible=tuple(state["eligible"]))
-    return {"trajectories": [trajectory.model_dump()]}
+    return Command(update={"trajectories": [trajectory.model_dump()]}, goto="grade")
 
 
 async def grade_all(state: DistillState, *, kit: Kit) -> Json:

@@ -2,6 +2,7 @@
 
 from langchain_core.messages import SystemMessage
 from langgraph.errors import NodeError
+from langgraph.types import Command
 
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
@@ -21,8 +22,9 @@ async def solve(state: DistillState, *, kit: Kit) -> Json:
     return {"solution": solution, "spend": dump_spend(spend)}
 
 
-def solve_failed(_state: DistillState, error: NodeError) -> Json:
+def solve_failed(_state: DistillState, error: NodeError) -> Command[str]:
     """Go on without a solution: the reference may be enough."""
     if is_final(error.error):
         raise error.error
-    return {"solution": "", "note": f"the teacher gave no solution: {one_line(error.error)}"}
+    note = f"the teacher gave no solution: {one_line(error.error)}"
+    return Command(update={"solution": "", "note": note}, goto="grade")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from langgraph.errors import NodeError
+from langgraph.types import Command
 
 from ted_memory.distill import grading
 from ted_memory.distill.calls import is_final, one_line
@@ -34,6 +35,7 @@ from ted_memory.experience.selection import match
 from ted_memory.models import Edit, Experience, ExperienceSet, Remove, Sample
 
 FITS = 0.5  # a peer fits a lesson when it matches `when` at least half as well as the lesson's own sample
+ALIKE = 0.8  # a lesson that fits a peer with another answer nearly as well as any other is tried on that one
 NOISE = 0.25  # a fall on the peer that a pair of attempts shows by chance
 
 
@@ -62,12 +64,12 @@ async def try_edits(state: DistillState, *, kit: Kit) -> Json:
     }
 
 
-def try_failed(_state: DistillState, error: NodeError) -> Json:
+def try_failed(_state: DistillState, error: NodeError) -> Command[str]:
     """Keep nothing that could not be tried."""
     if is_final(error.error):
         raise error.error
     note = f"the proposed edits could not be tried: {one_line(error.error)}"
-    return {"status": "set_aside", "note": note, "accepted": [], "proposal": []}
+    return Command(update={"status": "set_aside", "note": note, "accepted": []}, goto="commit")
 
 
 def describe(edit: Edit) -> str:
@@ -101,7 +103,12 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     peer = _peer(state, new[0], sample)
     if peer is None:
         return Outcome(edit, "", own.spend)
-    problem, spend = await _try_on_peer(kit, peer, state["reference"], snapshot, changed)
+    try:
+        problem, spend = await _try_on_peer(kit, peer, state["reference"], snapshot, changed)
+    except Exception as error:
+        if is_final(error):
+            raise
+        problem, spend = "", Spend()  # the peer has a trouble of its own, which says nothing about the lesson
     return Outcome(edit, problem, own.spend + spend)
 
 
@@ -142,11 +149,15 @@ def _peer(state: DistillState, lesson: Experience, sample: Sample) -> tuple[Samp
     peers = [(peer, score) for peer, score in peers if peer.id != sample.id and peer.reference]
     if not peers:
         return None
-    if not lesson.when:  # it claims to fit everything
-        return next((p for p in peers if p[0].reference != sample.reference), peers[0])
     fits = match([sample.text, *(peer.text for peer, _ in peers)], lesson.when)
-    best = max(range(len(peers)), key=lambda i: fits[i + 1])
-    return peers[best] if fits[best + 1] > 0 and fits[best + 1] >= FITS * fits[0] else None
+    own, best = fits[0], max(fits[1:])
+    if own == 0:  # it says nothing of where it applies: try it anywhere else
+        return next((p for p in peers if p[0].reference != sample.reference), None)
+    if best < FITS * own:
+        return None
+    ranked = sorted(zip(fits[1:], range(len(peers)), strict=True), key=lambda pair: -pair[0])
+    other = (i for fit, i in ranked if fit >= ALIKE * best and peers[i][0].reference != sample.reference)
+    return peers[next(other, ranked[0][1])]
 
 
 async def _try_on_peer(

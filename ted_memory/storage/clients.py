@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ from ted_memory.storage.embedded import EmbeddedServer
 
 COMMIT_TIMEOUT = 5.0  # seconds for one try of a command that writes
 COMMIT_RETRIES = 3
+
+# scheme, address; what may hold a password is left out: the login and the query. A "@" anywhere else is not read
+_SAFE = re.compile(r"(rediss?|unix)://(?:[^/?#]*@)?((?:\[[^@/?#\]]*\]|[^@/?#:]*)(?::\d+)?(?:/[^@?#]*)?)(?:[?#][^@]*)?")
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ class Clients:
         """Where the data are, without passwords."""
         if self.server is not None:
             return str(self.server.home)
-        head, at, tail = (self.url or "").rpartition("@")
-        return f"{head.partition('://')[0]}://{tail}" if at else tail
+        safe = _SAFE.fullmatch(self.url or "")
+        return f"{safe[1]}://{safe[2]}" if safe else "(not shown: it may hold a password)"
 
     def get(self) -> LoopClients:
         """Return the clients of the running loop."""
@@ -94,11 +98,14 @@ class Clients:
                 **options,
             )
         try:
-            return ConnectionPool.from_url(self.url or "", **options)
-        except ValueError as error:
+            pool = ConnectionPool.from_url(self.url or "", **options)
+            pool.make_connection()  # type: ignore[no-untyped-call]  # no I/O; refuses options that do not exist
+        except (ValueError, TypeError):  # what they say may hold the password
             raise SettingsError(
-                f"the URL {self.where!r} cannot be used: {error}. Use redis://host:6379/0, rediss://... or unix:///path"
+                f"the URL {self.where} cannot be used: write redis://host:6379/0, rediss://... or unix:///path, with "
+                "options that redis-py knows, and %40 %2F %3F %23 for @ / ? # in a password"
             ) from None
+        return pool
 
 
 class _EmbeddedConnection(UnixDomainSocketConnection):

@@ -3,8 +3,9 @@
 An item is ``rev|order|state|tokens|body``: scripts look at the head; the body is JSON that they leave alone.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,17 @@ _HEAD = {"id", "rev", "order", "state", "tokens"}
 _EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)
 
 
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptData(
+            f"{what} cannot be read ({_short(error)}); nothing was changed. "
+            "Was it written by a newer ted-memory, or by something else?"
+        ) from None
+
+
 def encode_body(experience: Experience) -> str:
     """Return the part of an item that scripts do not read."""
     return json.dumps(
@@ -52,15 +64,10 @@ def decode_item(id: str, raw: str) -> Experience:
     Raises:
         CorruptData: it is not one.
     """
-    try:
+    with _reading(f"experience {id!r}"):
         rev, order, state, tokens, body = raw.split("|", 4)
         fields = {"id": id, "rev": int(rev), "order": int(order), "state": state, "tokens": int(tokens)}
         return Experience.model_validate({**json.loads(body), **fields})
-    except (ValueError, TypeError) as error:
-        raise CorruptData(
-            f"experience {id!r} cannot be read ({_short(error)}); nothing was changed. "
-            "Was it written by a newer ted-memory, or by something else?"
-        ) from None
 
 
 def encode_usages(usages: Mapping[str, Usage]) -> list[tuple[str, list[float]]]:
@@ -68,9 +75,19 @@ def encode_usages(usages: Mapping[str, Usage]) -> list[tuple[str, list[float]]]:
     return [(id, [getattr(usage, name) for name in Usage.model_fields]) for id, usage in usages.items()]
 
 
-def decode_usage(raw: str) -> Usage:
-    """Return the counters; ones that a newer package added are left out."""
-    return Usage.model_validate(dict(zip(Usage.model_fields, raw.split("|"), strict=False)))
+def decode_usages(stored: Iterable[tuple[str, str]]) -> dict[str, Usage]:
+    """Return the counters by id; ones that a newer package added are left out."""
+    with _reading("the usage of an experience"):
+        return {
+            id: Usage.model_validate(dict(zip(Usage.model_fields, raw.split("|"), strict=False))) for id, raw in stored
+        }
+
+
+def decode_record(key: str, raw: str) -> Mapping[str, Any]:
+    """Return the record of a run."""
+    with _reading(f"the record {key!r} of a run"):
+        record: Mapping[str, Any] = dict(json.loads(raw))
+        return record
 
 
 def encode_edit(edit: Edit) -> str:
@@ -116,15 +133,16 @@ def encode_request(request: CommitRequest, epoch: str) -> str:
 
 def decode_answer(answer: str, *, repeated: bool) -> Commit:
     """Return the commit that an answer tells of."""
-    fields = json.loads(answer)
-    items = [(_EDIT.validate_json(item["edit"]), item["id"], item["reason"]) for item in fields["items"]]
-    return Commit(
-        epoch=fields["epoch"],
-        version=fields["version"],
-        applied=tuple(Applied(edit=edit, id=id) for edit, id, reason in items if not reason),
-        rejected=tuple(Rejected(edit=edit, reason=reason) for edit, _, reason in items if reason),
-        repeated=repeated,
-    )
+    with _reading("the answer that this token had"):
+        fields = json.loads(answer)
+        items = [(_EDIT.validate_json(item["edit"]), item["id"], item["reason"]) for item in fields["items"]]
+        return Commit(
+            epoch=fields["epoch"],
+            version=fields["version"],
+            applied=tuple(Applied(edit=edit, id=id) for edit, id, reason in items if not reason),
+            rejected=tuple(Rejected(edit=edit, reason=reason) for edit, _, reason in items if reason),
+            repeated=repeated,
+        )
 
 
 def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]) -> ExperienceSet | None:
@@ -133,8 +151,10 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
         return None
     if reply[0] == "same":
         return known
-    epoch, version, max_experiences, token_budget, stored_format = reply[1]
-    if int(stored_format) > FORMAT:
+    epoch, *numbers = reply[1]
+    with _reading(f"the head of namespace {namespace!r}"):
+        version, max_experiences, token_budget, stored_format = map(int, numbers)
+    if stored_format > FORMAT:
         raise CorruptData(
             f"namespace {namespace!r} is stored in format {stored_format}, this ted-memory reads up to {FORMAT}; "
             "nothing was changed. Upgrade the package: pip install -U ted-memory"
@@ -148,23 +168,21 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
     return ExperienceSet(
         namespace=namespace,
         epoch=epoch,
-        version=int(version),
-        caps=Caps(max_experiences=int(max_experiences), token_budget=int(token_budget)),
+        version=version,
+        caps=Caps(max_experiences=max_experiences, token_budget=token_budget),
         experiences=tuple(sorted(experiences.values(), key=lambda e: (e.order, e.id))),
-        usage={id: decode_usage(raw) for id, raw in _pairs(reply[3])},
+        usage=decode_usages(_pairs(reply[3])),
     )
 
 
 def decode_log_entry(raw: str) -> LogEntry:
     """Return an entry of the log; its first line is an index for the read script."""
-    try:
+    with _reading("an entry of the log"):
         fields = json.loads(raw.partition("\n")[2])
         changes = tuple(_decode_change(change) for change in fields["changes"])
         at = datetime.fromtimestamp(float(fields["at"]), UTC)
         named = {name: fields[name] for name in ("version", "author", "why", "token")}
         return LogEntry(at=at, changes=changes, **named)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptData(f"an entry of the log cannot be read ({_short(error)}); nothing was changed") from None
 
 
 def _decode_change(change: Mapping[str, Any]) -> LoggedChange:

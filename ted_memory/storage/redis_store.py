@@ -69,7 +69,7 @@ class RedisStore:
     async def usage(self, namespace: str) -> Mapping[str, Usage]:
         with self._translated():
             stored = cast(Texts, await self._clients.get().commit.hgetall(Keys(namespace).usage))
-        return {id: codec.decode_usage(raw) for id, raw in stored.items()}
+        return codec.decode_usages(stored.items())
 
     async def log(self, namespace: str, versions: Sequence[int]) -> tuple[LogEntry, ...]:
         if not versions:
@@ -82,7 +82,7 @@ class RedisStore:
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
         with self._translated():
             stored = cast(Texts, await self._clients.get().commit.hgetall(Keys(namespace).progress))
-        return {key: json.loads(record) for key, record in stored.items()}
+        return {key: codec.decode_record(key, record) for key, record in stored.items()}
 
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         name = Keys(namespace).progress

@@ -1,5 +1,6 @@
 """Connections: what is said when they fail, and what happens when only the answer is lost."""
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 
@@ -220,3 +221,55 @@ async def test_the_agents_path_tries_once_and_waits_no_longer_than_it_may(valkey
             await memory.store.read_fast(namespace)
         assert between.lost == 1
         await memory.aclose()
+
+
+# --- loops and namespaces
+
+
+def test_one_memory_serves_one_event_loop_after_the_other(valkey: Server, namespace: str) -> None:
+    memory = open_memory(valkey.url, namespace=namespace, refresh=0)
+
+    async def one_round(text: str) -> str:
+        await memory.commit([Add(text=text)], author="me")
+        block = await memory.render()
+        await memory.aclose()
+        return block
+
+    assert "One." in asyncio.run(one_round("One."))
+    assert "Two." in asyncio.run(one_round("Two."))
+
+
+async def test_one_memory_serves_two_event_loops_at_once_and_closing_it_closes_both(
+    valkey: Server, namespace: str
+) -> None:
+    memory = open_memory(valkey.url, namespace=namespace)
+    await memory.commit([Add(text="Here.")], author="me")
+
+    async def elsewhere() -> str:
+        await memory.commit([Add(text="There.")], author="me")
+        block = await memory.render()
+        await memory.aclose()
+        return block
+
+    block = await asyncio.to_thread(asyncio.run, elsewhere())
+    assert "There." in block
+    assert await memory.render() == block, "a closed memory connects again when it is used"
+    await memory.aclose()
+
+
+async def test_namespaces_share_their_connections_and_not_their_lessons(locked: Server, namespace: str) -> None:
+    async def connections() -> int:
+        with redis.Redis(port=locked.port, password=SECRET) as client:
+            return len(client.client_list())
+
+    memory = open_memory(f"redis://:{SECRET}@127.0.0.1:{locked.port}/0", namespace=namespace)
+    await memory.commit([Add(text="Mine.")], author="me")
+    before = await connections()
+    others = [memory.for_namespace(f"{namespace}-{i}") for i in range(5)]
+    for other in others:
+        await other.commit([Add(text="Theirs.")], author="me")
+    assert await connections() == before
+    assert [e.text for e in await memory.load()] == ["Mine."]
+    await others[0].aclose()
+    assert await connections() < before
+    await memory.aclose()

@@ -1,0 +1,112 @@
+"""Stored bytes become types in one place: what comes back is what went in, and anything else is told."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ted_memory.errors import CorruptData
+from ted_memory.models import Experience, Usage
+from ted_memory.storage import codec
+
+_texts = st.text(st.characters(codec="utf-8"), max_size=40)
+_experiences = st.builds(
+    Experience,
+    id=st.text("abc123", min_size=1, max_size=6),
+    text=_texts,
+    when=_texts,
+    state=st.sampled_from(["proposed", "trial", "active"]),
+    sources=st.lists(_texts, max_size=3).map(tuple),
+    parents=st.lists(st.text("abc123", min_size=1), max_size=3).map(tuple),
+    rev=st.integers(0, 10**9),
+    order=st.integers(0, 10**9),
+    tokens=st.integers(0, 10**6),
+)
+HEAD = ["epoch", "7", "50", "2000", "1"]
+
+
+@given(_experiences)
+def test_any_lesson_comes_back_as_it_was(experience: Experience) -> None:
+    assert codec.decode_item(experience.id, codec.encode_item(experience)) == experience
+
+
+@given(st.builds(Usage, **{name: st.floats(0, 1e6) for name in Usage.model_fields}))
+def test_usage_goes_in_the_order_of_its_fields(usage: Usage) -> None:
+    [(_, counters)] = codec.encode_usages({"id": usage})
+    assert codec.decode_usages([("id", "|".join(map(repr, counters)))]) == {"id": usage}
+
+
+def test_counters_that_a_newer_package_added_are_left_out() -> None:
+    counters = "|".join(str(i) for i in range(len(Usage.model_fields) + 2))
+    assert codec.decode_usages([("id", counters)])["id"].n_with == 0
+    assert codec.decode_usages([("id", counters)])["id"].hurt == len(Usage.model_fields) - 1
+
+
+@given(st.text(max_size=30))
+def test_no_other_text_passes_for_a_lesson_or_raises_anything_else(raw: str) -> None:
+    with pytest.raises(CorruptData) as caught:
+        codec.decode_item("id", raw)
+    assert "experience 'id'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '1|1|active|1|{"text": 1}',
+        '1|1|active|1|{"text": "x", "unknown": 1}',
+        '1|1|gone|1|{"text": "x"}',
+        '|1|active|1|{"text": "x"}',
+        '1|1|active|1|"text"',
+        "1|1|active|1|null",
+        "1|1|active|1",
+    ],
+)
+def test_a_lesson_that_is_damaged_is_told_by_its_id(raw: str) -> None:
+    with pytest.raises(CorruptData, match="experience 'k3x' cannot be read"):
+        codec.decode_item("k3x", raw)
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "names", "names\n", "names\n{}", "names\n[]", 'names\n{"changes": [1]}', 'names\n{"changes": null}']
+)
+def test_an_entry_of_the_log_that_is_damaged_is_told(raw: str) -> None:
+    with pytest.raises(CorruptData, match="an entry of the log"):
+        codec.decode_log_entry(raw)
+
+
+@pytest.mark.parametrize("raw", ["", "[]", "{}", '{"epoch": "e", "version": 1, "items": [{}]}', "null"])
+def test_an_answer_that_is_damaged_is_told(raw: str) -> None:
+    with pytest.raises(CorruptData, match="the answer that this token had"):
+        codec.decode_answer(raw, repeated=True)
+
+
+@pytest.mark.parametrize("raw", ["", "[1]", "1", "null", "{"])
+def test_a_record_that_is_damaged_is_told_by_its_key(raw: str) -> None:
+    with pytest.raises(CorruptData, match="the record 'sample-1' of a run"):
+        codec.decode_record("sample-1", raw)
+
+
+def test_a_namespace_in_a_newer_format_says_to_upgrade() -> None:
+    newer = [*HEAD[:-1], str(codec.FORMAT + 1)]
+    with pytest.raises(CorruptData) as caught:
+        codec.decode_set("support", None, ["all", newer, ["id", json.dumps({"of": "a kind unknown today"})], []])
+    message = str(caught.value)
+    assert "'support'" in message
+    assert f"format {codec.FORMAT + 1}" in message
+    assert "Upgrade the package" in message
+    assert "\n" not in message
+
+
+def test_the_format_of_today_is_read() -> None:
+    read = codec.decode_set("support", None, ["all", HEAD, ["id", '1|1|active|1|{"text": "x"}'], []])
+    assert read is not None
+    assert (read.version, read.by_id["id"].text) == (7, "x")
+
+
+def test_a_head_that_is_damaged_is_told_by_its_namespace() -> None:
+    for place in range(1, len(HEAD)):
+        head = [*HEAD]
+        head[place] = "x"
+        with pytest.raises(CorruptData, match="the head of namespace 'support'"):
+            codec.decode_set("support", None, ["all", head, [], []])

@@ -1,0 +1,151 @@
+"""Key names: one slot for each namespace, none in another's reach; and scripts that are handed what they name."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.crc import key_slot
+
+from ted_memory.errors import InvalidInput
+from ted_memory.models import NAMESPACE, check_namespace
+from ted_memory.storage import scripts
+from ted_memory.storage.keys import NAMESPACES, Keys
+
+LUA = Path(scripts.__file__).parent / "lua"
+
+_namespaces = st.from_regex(NAMESPACE, fullmatch=True)
+_tokens = st.text(min_size=1, max_size=20) | st.sampled_from(["}", "{x}", "*", ":meta", "x}:meta"])
+
+
+def keys_of(namespace: str, token: str) -> set[str]:
+    keys = Keys(namespace)
+    return {*keys.permanent, keys.progress, keys.applied(token), keys.credited(token)}
+
+
+def hash_tag(key: str) -> str:
+    """The part of a key that a cluster looks at: between the first "{" and the first "}" behind it."""
+    found = re.search(r"\{(.+?)\}", key)
+    assert found is not None
+    return found[1]
+
+
+@given(_namespaces, _tokens)
+def test_all_keys_of_a_namespace_lie_in_one_slot(namespace: str, token: str) -> None:
+    keys = keys_of(namespace, token)
+    assert {hash_tag(key) for key in keys} == {namespace}
+    assert len({key_slot(key.encode()) for key in keys}) == 1
+
+
+@given(_namespaces, _namespaces, _tokens, _tokens)
+def test_no_namespace_reaches_the_keys_of_another(one: str, other: str, token: str, another: str) -> None:
+    if one != other:
+        assert not keys_of(one, token) & keys_of(other, another)
+    assert NAMESPACES not in keys_of(one, token)
+
+
+@given(_namespaces, st.text("abc-", min_size=1, max_size=8), _tokens, _tokens)
+def test_no_namespace_that_a_user_names_is_the_staging_set_of_another(
+    namespace: str, run: str, token: str, another: str
+) -> None:
+    staging = f"{namespace}~{run}"
+    assert not NAMESPACE.fullmatch(staging)
+    assert not keys_of(staging, token) & keys_of(namespace, another)
+
+
+@given(_namespaces, _tokens)
+def test_tokens_never_collide_with_keys_of_another_purpose(namespace: str, token: str) -> None:
+    assert len(keys_of(namespace, token)) == len(Keys(namespace).permanent) + 3
+
+
+@given(st.text(max_size=200))
+def test_what_passes_as_a_namespace_holds_no_brace_glob_or_blank(text: str) -> None:
+    try:
+        check_namespace(text)
+    except InvalidInput as refused:
+        assert "\n" not in str(refused)
+    else:
+        assert 1 <= len(text) <= 128
+        assert not set(text) & set("{}*?[]^~\\/ \t\n\0'\"")
+
+
+@pytest.mark.parametrize(
+    "namespace", ["", "a b", "a*", "*", "a{b}", "a~b", "-a", ".a", "a\n", "\na", "ä", "a" * 129, "a\0", "a/b"]
+)
+def test_such_a_namespace_is_refused(namespace: str) -> None:
+    with pytest.raises(InvalidInput, match="is not allowed"):
+        check_namespace(namespace)
+
+
+# --- scripts
+
+
+class Recorder:
+    """Stands where a client stands; keeps what a script is handed."""
+
+    def __init__(self) -> None:
+        self.source = ""
+        self.keys: list[str] = []
+        self.args: list[Any] = []
+
+    def register_script(self, source: str) -> "Recorder":
+        self.source = source
+        return self
+
+    async def __call__(self, *, keys: list[str], args: list[Any]) -> list[Any]:
+        self.keys, self.args = keys, args
+        return [0, "{}"]
+
+
+def named(script: str, what: str) -> list[str]:
+    """Return the names that a script's header gives to its KEYS or ARGV; what stands in brackets explains them."""
+    header = "".join(line[3:] for line in (LUA / f"{script}.lua").read_text().splitlines(True) if line[:3] == "-- ")
+    found = re.search(rf"^{what}: (.*?)(?=^[A-Z])", header, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return [name.strip() for name in re.sub(r"\([^)]*\)", "", found[1]).split(",")]
+
+
+def unpacked(script: str, what: str) -> int:
+    """Return how many of its KEYS or ARGV a script takes up."""
+    code = (LUA / f"{script}.lua").read_text()
+    if f"unpack({what})" in code:
+        found = re.search(rf"local (.*) = unpack\({what}\)", code)
+        assert found is not None
+        return len(found[1].split(","))
+    return len(set(re.findall(rf"{what}\[(\d)\]", code)))
+
+
+async def call(script: str) -> Recorder:
+    client: Any = Recorder()
+    keys = Keys("n")
+    match script:
+        case "commit":
+            await scripts.commit(client, keys, "t", "{}", ttl=1)
+        case "read":
+            await scripts.read(client, keys, "", 0, most=1)
+        case "credit":
+            await scripts.credit(client, keys, "t", "[]", ttl=1)
+    return client
+
+
+@pytest.mark.parametrize("script", ["commit", "credit", "read"])
+async def test_a_script_is_handed_the_keys_that_its_header_names(script: str) -> None:
+    called = await call(script)
+    names = [key.partition("}:")[2].partition(":")[0] for key in called.keys]
+    assert names == named(script, "KEYS")
+    assert len(called.keys) == unpacked(script, "KEYS")
+    assert (LUA / f"{script}.lua").read_text() in called.source
+
+
+@pytest.mark.parametrize("script", ["commit", "credit", "read"])
+async def test_a_script_is_handed_as_many_arguments_as_its_header_names(script: str) -> None:
+    called = await call(script)
+    assert len(called.args) == len(named(script, "ARGV")) == unpacked(script, "ARGV")
+
+
+def test_every_script_is_held_to_its_header() -> None:
+    assert {path.stem for path in LUA.glob("*.lua")} == {"commit", "credit", "read", "usage"}
+    for path in LUA.glob("*.lua"):
+        assert path.read_text().startswith("-- "), "a script says what it does"
