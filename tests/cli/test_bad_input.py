@@ -66,7 +66,7 @@ def test_a_memory_that_does_not_answer_is_told(command: str, tmp_path: Path) -> 
 
 
 def test_a_url_of_another_kind_is_refused(tmp_path: Path) -> None:
-    assert "Use redis://" in refused(tmp_path, "show", "--url", "http://localhost:6379")
+    assert "write redis://" in refused(tmp_path, "show", "--url", "http://localhost:6379")
 
 
 @pytest.mark.parametrize("namespace", ["*", "a{b}", "a b", "", "-a", "x" * 129, "a~b"])

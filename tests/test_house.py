@@ -1,0 +1,79 @@
+"""Rules of the house that no linter knows."""
+
+import ast
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ted_memory
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("ted_memory", "graphs", "examples", "tests")
+FILE_LIMIT = 400
+FUNCTION_LIMIT = 60
+
+
+def sources() -> Iterator[Path]:
+    for folder in FOLDERS:
+        yield from (ROOT / folder).rglob("*.py")
+
+
+def modules() -> list[str]:
+    return [found.name for found in pkgutil.walk_packages(ted_memory.__path__, "ted_memory.")]
+
+
+def functions(source: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_the_sources_are_found() -> None:
+    assert {source.relative_to(ROOT).parts[0] for source in sources()} == set(FOLDERS)
+    assert "ted_memory.storage.embedded" in modules()
+
+
+def test_no_file_is_longer_than_a_person_reads() -> None:
+    lengths = {source.relative_to(ROOT): len(source.read_text(encoding="utf-8").splitlines()) for source in sources()}
+    assert {str(path): length for path, length in lengths.items() if length > FILE_LIMIT} == {}
+
+
+def test_no_function_is_longer_than_a_page() -> None:
+    long = [
+        f"{source.relative_to(ROOT)}:{function.lineno} {function.name}"
+        for source in sources()
+        for function in functions(source)
+        if (function.end_lineno or 0) - function.lineno + 1 > FUNCTION_LIMIT
+    ]
+    assert long == []
+
+
+def test_tests_are_functions_with_sentences_for_names() -> None:
+    for source in (ROOT / "tests").rglob("test_*.py"):
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name.startswith("Test")]
+        assert classes == [], source.name
+        names = [f.name for f in functions(source) if f.name.startswith("test_")]
+        assert len(names) == len(set(names)), f"a test of {source.name} hides another one"
+        assert [name for name in names if name.count("_") < 3] == [], source.name
+
+
+@pytest.mark.parametrize("name", ["ted_memory", *modules()])
+def test_every_module_can_be_imported_and_says_what_it_is(name: str) -> None:
+    if name == "ted_memory.__main__":
+        return  # runs the command line
+    module = importlib.import_module(name)
+    assert module.__doc__, f"{name} has no docstring"
+
+
+def test_every_prompt_and_script_is_shipped_beside_the_code_that_reads_it() -> None:
+    package = Path(ted_memory.__file__).parent
+    prompts = {path.stem for path in (package / "distill" / "prompts").glob("*.md")}
+    from ted_memory.distill import prompts as loaded
+
+    assert {name.lower() for name, value in vars(loaded).items() if isinstance(value, loaded.Prompt)} == prompts
+    for script in (package / "storage" / "lua").glob("*.lua"):
+        assert script.read_text(encoding="utf-8").startswith("-- "), f"{script.name} has no head"

@@ -1,0 +1,115 @@
+"""Every tunable once: its default, the environment, and what is said when a value cannot work."""
+
+import pytest
+from pydantic import ValidationError
+
+from ted_memory import TedMemoryError, open_memory
+from ted_memory.errors import InvalidInput, SettingsError
+from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.settings import Settings, make_settings
+
+
+def said(error: BaseException) -> str:
+    assert isinstance(error, TedMemoryError)
+    assert "\n" not in str(error)
+    return str(error)
+
+
+def test_the_defaults_are_what_the_documentation_says() -> None:
+    made = make_settings()
+    assert (made.url, made.home, made.namespace) == (None, ".ted-memory", "default")
+    assert (made.max_experiences, made.token_budget, made.max_text, made.history) == (50, 2000, 400, 1000)
+    assert (made.rollouts, made.inclusion, made.temperature, made.concurrency) == (5, 0.8, 0.7, 8)
+    assert (made.try_rollouts, made.max_tries, made.compact_every, made.validation) == (2, 2, 20, 0.2)
+    assert (made.selection, made.top_k, made.placement) == ("all", 3, "system")
+    assert (made.read_timeout, made.refresh, made.trust) == (0.05, 1.0, "evidence")
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_arguments_win_over_the_environment_and_that_over_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TED_MEMORY_MAX_EXPERIENCES", "7")
+    monkeypatch.setenv("TED_MEMORY_TOP_K", "9")
+    made = make_settings(top_k=4)
+    assert (made.max_experiences, made.top_k, made.rollouts) == (7, 4, 5)
+
+
+def test_an_argument_that_is_none_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TED_MEMORY_NAMESPACE", "from-outside")
+    made = make_settings(namespace=None, url=None)
+    assert made.namespace == "from-outside"
+    assert not made.model_fields_set & {"url"}
+
+
+def test_what_was_stated_is_told_from_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TED_MEMORY_TOKEN_BUDGET", "500")
+    stated = make_settings(max_experiences=50).model_fields_set
+    assert {"max_experiences", "token_budget"} <= stated
+    assert "history" not in stated
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        make_settings().top_k = 9  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_experiences", 0),
+        ("max_experiences", "many"),
+        ("history", 0),
+        ("inclusion", 0),
+        ("inclusion", 1.1),
+        ("validation", 1),
+        ("temperature", -0.1),
+        ("selection", "some"),
+        ("placement", "assistant"),
+        ("read_timeout", 0),
+        ("refresh", -1),
+        ("trust", "everybody"),
+    ],
+)
+def test_a_value_that_cannot_work_is_told_with_both_its_names(name: str, value: object) -> None:
+    with pytest.raises(SettingsError) as caught:
+        make_settings(**{name: value})
+    assert f"setting {name}={value!r}" in said(caught.value)
+    assert f"TED_MEMORY_{name.upper()}" in said(caught.value)
+
+
+def test_a_bad_value_in_the_environment_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TED_MEMORY_TOP_K", "three")
+    with pytest.raises(SettingsError, match="TED_MEMORY_TOP_K"):
+        open_memory()
+
+
+def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_memory(max_experience=3)
+    assert said(caught.value) == "unknown setting 'max_experience'; did you mean 'max_experiences'?"
+    with pytest.raises(SettingsError) as caught:
+        open_memory(zzz=3)
+    assert said(caught.value) == "unknown setting 'zzz'"
+
+
+def test_a_budget_too_small_for_any_lesson_is_refused_with_the_least_that_works() -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_memory(token_budget=FRAME_TOKENS)
+    least = int(said(caught.value).split("use ")[1].split()[0])
+    open_memory(token_budget=least)
+    with pytest.raises(SettingsError):
+        open_memory(token_budget=least - 1)
+
+
+def test_a_namespace_that_could_reach_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for namespace in ("*", "a b", "a{b}", "a~b", ""):
+        with pytest.raises(InvalidInput):
+            open_memory(namespace=namespace)
+        with pytest.raises(InvalidInput) as caught:
+            open_memory().for_namespace(namespace)
+        assert repr(namespace) in said(caught.value)
+    monkeypatch.setenv("TED_MEMORY_NAMESPACE", "*")
+    with pytest.raises(InvalidInput):
+        open_memory()

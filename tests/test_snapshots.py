@@ -1,0 +1,241 @@
+"""The cached snapshot: what keeps the store off an agent's path, with a store that is as slow as a test wants."""
+
+import asyncio
+import contextvars
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from ted_memory import snapshots
+from ted_memory.errors import StoreUnavailable
+from ted_memory.models import Caps, ExperienceSet
+from ted_memory.snapshots import Snapshots
+from ted_memory.testing import wait_until
+
+CAPS = Caps(max_experiences=50, token_budget=2000)
+EMPTY = ExperienceSet("n", "", 0, CAPS)
+PATIENCE = 0.05
+MUCH = 2.0
+"""Seconds; a generous bound on anything that waits for `PATIENCE`."""
+
+
+def at(version: int, epoch: str = "e") -> ExperienceSet:
+    return ExperienceSet("n", epoch, version, CAPS)
+
+
+@dataclass
+class Store:
+    """What it answers, after how long; or that it fails."""
+
+    answer: ExperienceSet = field(default_factory=lambda: at(1))
+    delay: float = 0.0
+    failing: str = ""
+    asked: list[ExperienceSet | None] = field(default_factory=list)
+
+    async def read(self, known: ExperienceSet | None) -> ExperienceSet:
+        self.asked.append(known)
+        answer = self.answer
+        await asyncio.sleep(self.delay)
+        if self.failing:
+            raise StoreUnavailable(self.failing)
+        return answer
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def over(store: Store, *, refresh: float = 60.0, patience: float = PATIENCE) -> Snapshots:
+    return Snapshots(store.read, EMPTY, refresh=refresh, patience=patience)
+
+
+def grown_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every snapshot counts as one of an agent that was idle."""
+    monkeypatch.setattr(snapshots, "IDLE", -1.0)
+
+
+# --- the first call
+
+
+async def test_the_first_call_waits_for_the_store(store: Store) -> None:
+    cache = over(store, patience=MUCH)
+    store.delay = 0.02
+    assert await cache.hot() == at(1)
+    assert store.asked == [None]
+    health = cache.health()
+    assert (health.reads, health.stale_reads, health.failed_reads, health.version) == (1, 0, 0, 1)
+
+
+async def test_the_first_call_waits_no_longer_than_it_may(store: Store) -> None:
+    cache = over(store)
+    store.delay = 60
+    began = time.monotonic()
+    assert await cache.hot() is EMPTY
+    assert time.monotonic() - began < MUCH
+    health = cache.health()
+    assert (health.stale_reads, health.version, health.age) == (1, None, None)
+    await cache.aclose()
+
+
+async def test_calls_that_come_together_ask_the_store_once(store: Store) -> None:
+    cache = over(store, patience=MUCH)
+    store.delay = 0.02
+    assert set(map(id, await asyncio.gather(*(cache.hot() for _ in range(50))))) == {id(store.answer)}
+    assert len(store.asked) == 1
+    assert cache.health().reads == 50
+
+
+# --- later calls
+
+
+async def test_a_young_snapshot_is_served_without_asking(store: Store) -> None:
+    cache = over(store)
+    cache.keep(at(1))
+    for _ in range(10):
+        await cache.hot()
+    assert store.asked == []
+
+
+async def test_an_older_one_is_served_at_once_and_looked_at_beside_the_call(store: Store) -> None:
+    cache = over(store, refresh=0.0, patience=60)
+    held = at(1)
+    cache.keep(held)
+    store.answer, store.delay = at(2), 0.05
+    assert await cache.hot() is held, "nobody waits for it"
+    await wait_until(lambda: cache.held is store.answer)
+    assert store.asked[0] is held, "the store is told what is held"
+    assert cache.health().stale_reads == 0
+
+
+async def test_after_an_idle_time_a_call_waits_for_the_new_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = over(store, refresh=0.0, patience=MUCH)
+    cache.keep(at(1))
+    monkeypatch.setattr(snapshots, "IDLE", 0.03)
+    store.answer = at(2)
+    await asyncio.sleep(0.04)
+    assert await cache.hot() is store.answer
+    assert cache.health().stale_reads == 0
+
+
+async def test_the_refresh_knows_nothing_of_who_caused_it(store: Store) -> None:
+    tracing = contextvars.ContextVar("tracing", default="none")
+    seen = []
+
+    async def read(known: ExperienceSet | None) -> ExperienceSet:
+        seen.append(tracing.get())
+        return at(1)
+
+    tracing.set("of the caller")
+    await Snapshots(read, EMPTY, refresh=60, patience=MUCH).hot()
+    assert seen == ["none"]
+
+
+# --- failures
+
+
+async def test_a_failing_store_is_counted_and_what_is_held_is_served(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = over(store, refresh=0.0, patience=60)
+    cache.keep(at(3))
+    grown_old(monkeypatch)
+    store.failing = "gone"
+    began = time.monotonic()
+    assert (await cache.hot()).version == 3
+    assert time.monotonic() - began < MUCH, "a failure ends the waiting"
+    health = cache.health()
+    assert (health.reads, health.failed_reads, health.stale_reads, health.last_error) == (1, 1, 1, "gone")
+    assert health.version == 3
+
+
+async def test_after_a_failure_the_next_call_tries_again(store: Store) -> None:
+    cache = over(store, patience=MUCH)
+    store.failing = "gone"
+    assert await cache.hot() is EMPTY
+    store.failing = ""
+    assert await cache.hot() is store.answer
+
+
+# --- keep
+
+
+async def test_a_read_that_was_overtaken_does_not_bring_an_older_version_back(store: Store) -> None:
+    cache = over(store)
+    new = at(5)
+    cache.keep(new)
+    cache.keep(at(4))
+    assert await cache.hot() is new
+
+
+async def test_a_set_of_another_epoch_is_taken_whatever_its_version(store: Store) -> None:
+    cache = over(store)
+    cache.keep(at(5))
+    restored = at(2, epoch="other")
+    cache.keep(restored)
+    assert await cache.hot() is restored
+
+
+# --- need
+
+
+async def test_who_committed_waits_for_that_version(store: Store) -> None:
+    cache = over(store, patience=MUCH)
+    cache.keep(at(1))
+    store.answer = at(2)
+    cache.need(2)
+    assert await cache.hot() is store.answer
+    assert len(store.asked) == 1
+    await cache.hot()
+    assert len(store.asked) == 1, "and then no more"
+
+
+async def test_a_refresh_that_began_before_the_commit_is_followed_by_another(store: Store) -> None:
+    cache = over(store, refresh=0.0, patience=MUCH)
+    cache.keep(at(1))
+    store.delay = 0.03
+    await cache.hot()  # begins a refresh, which will find version 1
+    await asyncio.sleep(0.01)
+    store.answer = at(2)
+    cache.need(2)
+    assert await cache.hot() is store.answer
+    assert len(store.asked) == 2
+
+
+async def test_a_version_that_the_store_has_lost_is_waited_for_once(store: Store) -> None:
+    cache = over(store)
+    cache.keep(at(1))
+    cache.need(9)
+    began = time.monotonic()
+    assert (await cache.hot()).version == 1
+    assert time.monotonic() - began >= PATIENCE * 0.9
+    assert cache.health().stale_reads == 1
+    asked = len(store.asked)
+    await cache.hot()
+    assert len(store.asked) == asked
+    assert cache.health().stale_reads == 1
+
+
+# --- ending, and other loops
+
+
+async def test_closing_ends_a_refresh_that_is_under_way(store: Store) -> None:
+    cache = over(store)
+    store.delay = 60
+    await cache.hot()
+    await cache.aclose()
+    await cache.aclose()
+    assert cache.health().failed_reads == 0
+
+
+def test_a_cache_serves_one_event_loop_after_the_other(store: Store) -> None:
+    cache = over(store)
+    store.delay = 60
+
+    async def hang() -> ExperienceSet:
+        return await cache.hot()
+
+    assert asyncio.run(hang()) is EMPTY
+    store.delay = 0
+    assert asyncio.run(hang()) is store.answer
