@@ -203,7 +203,8 @@ async def test_every_version_of_the_history_can_be_gone_back_to(scratch: TedMemo
         ids = [e.id for e in await scratch.load()]
         edits: list[Edit] = [Add(text=f"Lesson {i}.")]
         edits += [Rewrite(id=ids[0], text=f"Again {i}.")] if i % 2 else [Remove(id=id) for id in ids[:1]]
-        states[(await scratch.commit(edits, author="me")).version] = await texts(scratch)
+        commit = await scratch.commit(edits, author="me")
+        states[commit.version] = await texts(scratch)
     for version, wanted in reversed(states.items()):
         await scratch.rollback(version)
         assert await texts(scratch) == wanted, f"version {version}"
