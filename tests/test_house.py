@@ -35,6 +35,20 @@ def modules() -> list[str]:
 TREES = {source: ast.parse(source.read_text(encoding="utf-8")) for source in sources()}
 
 
+def matches(pattern: re.Pattern[str]) -> list[str]:
+    """Every line of ours in which something stands that should not."""
+    found = [*ROOT.glob("*"), *(ROOT / ".ci").rglob("*"), ROOT / ".pre-commit-config.yaml"]
+    for folder in FOLDERS:
+        found += (ROOT / folder).rglob("*")
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in found
+        if path.is_file() and path.suffix in TEXT and not path.name.startswith(".coverage")
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
+        if pattern.search(line)
+    ]
+
+
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
