@@ -18,13 +18,9 @@ File = Annotated[Path, typer.Argument(help="Data set: JSON Lines, one sample a l
 def distill(
     file: File,
     student: options.Student,
-    teacher: Annotated[
-        str, typer.Option("--teacher", help="provider:model, or a model's name with --teacher-base-url.")
-    ],
+    teacher: options.Teacher,
     student_base_url: options.StudentUrl = None,
-    teacher_base_url: Annotated[
-        str | None, typer.Option("--teacher-base-url", help="OpenAI-compatible server of the teacher.")
-    ] = None,
+    teacher_base_url: options.TeacherUrl = None,
     student_max_tokens: options.StudentTokens = None,
     student_temperature: options.StudentTemperature = None,
     namespace: options.Namespace = None,
@@ -32,16 +28,10 @@ def distill(
     home: options.Home = None,
     grader: options.Grader = "auto",
     limit: options.Limit = None,
-    rollouts: Annotated[int | None, typer.Option("--rollouts", help="Attempts a sample.  [default: 5]")] = None,
-    max_tries: Annotated[
-        int | None, typer.Option("--max-tries", help="Times the critic is asked again; 0: edits are not tried.")
-    ] = None,
-    validation: Annotated[
-        float | None, typer.Option("--validation", help="Held-out share; 0: no gate.  [default: 0.2]")
-    ] = None,
-    compact_every: Annotated[
-        int | None, typer.Option("--compact-every", help="Commits between compactions.  [default: 20]")
-    ] = None,
+    rollouts: options.Rollouts = None,
+    max_tries: options.MaxTries = None,
+    validation: options.Validation = None,
+    compact_every: options.CompactEvery = None,
     selection: options.Selection = None,
     top_k: options.TopK = None,
     placement: options.Placement = None,

@@ -36,6 +36,17 @@ StudentTemperature = Annotated[
     float | None, typer.Option("--student-temperature", min=0, help="Where it is measured; rollouts have their own.")
 ]
 
+Teacher = Annotated[str, typer.Option("--teacher", help="provider:model, or a model's name with --teacher-base-url.")]
+TeacherUrl = Annotated[str | None, typer.Option("--teacher-base-url", help="OpenAI-compatible server of the teacher.")]
+Rollouts = Annotated[int | None, typer.Option("--rollouts", help="Attempts a sample.  [default: 5]")]
+MaxTries = Annotated[
+    int | None, typer.Option("--max-tries", help="Times the critic is asked again; 0: edits are not tried.")
+]
+Validation = Annotated[float | None, typer.Option("--validation", help="Held-out share; 0: no gate.  [default: 0.2]")]
+CompactEvery = Annotated[
+    int | None, typer.Option("--compact-every", help="Commits between compactions.  [default: 20]")
+]
+
 
 def memory_of(url: str | None, namespace: str | None, home: str | None, **settings: Any) -> TedMemory:
     """Return the memory that a command's options name."""

@@ -118,6 +118,7 @@ async def test_nothing_of_the_run_is_left_behind(valkey: Server, memory: TedMemo
     await distill(samples(), student=student(), teacher=teacher(), memory=memory)
     async with redis.asyncio.Redis.from_url(valkey.url, decode_responses=True) as client:
         left = [key async for key in client.scan_iter(match=f"ted:{{{memory.namespace}~*")]
+        assert all([await client.ttl(key) > 0 for key in left])
         # what a token answered ends by itself; a late repeat must still find it
         ends = (":applied:", ":credited:")
         assert [key for key in left if not any(e in key for e in ends) or await client.ttl(key) < 0] == []

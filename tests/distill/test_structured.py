@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from ted_memory import Add, TedMemory
 from ted_memory.distill.calls import Calls
@@ -239,6 +239,17 @@ async def test_a_model_that_only_writes_nonsense_costs_three_asks_and_the_sample
     assert out["status"] == "set_aside"
     assert "Be brief!" in out["note"], "the raw text is kept"
     assert out["spend"]["teacher"]["calls"] == 1 + 3
+
+
+class Figure(BaseModel):
+    value: float
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_in_json_is_no_number_here(value: str) -> None:
+    assert parse('{"value": 0.5}', Figure).value == 0.5
+    with pytest.raises(BadOutput, match=f"{value} is not a number"):
+        parse(f'{{"value": {value}}}', Figure)
 
 
 JSON_LIKE = st.recursive(
