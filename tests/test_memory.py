@@ -1,6 +1,5 @@
 """`TedMemory`: rendering, committing, going back; what it refuses, and that an agent never waits for a lost server."""
 
-import asyncio
 import signal
 import time
 from collections.abc import Iterator
@@ -13,11 +12,14 @@ from ted_memory.models import Commit, Edit, Restore, SetState, Usage
 from ted_memory.protocols import CommitRequest
 from ted_memory.settings import Selection
 from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.testing import in_memory
+from ted_memory.testing import in_memory, wait_until
 from tests.conftest import SERVERS, Server
 
 AT_MOST = 2.0
 """Seconds; a generous bound on what waits for `read_timeout` (0.05 s)."""
+
+PATIENT = 5.0
+"""Seconds as `read_timeout` where a machine under load must not matter."""
 
 
 async def add(memory: TedMemory, *texts: str) -> list[str]:
@@ -39,11 +41,12 @@ def one_line(error: BaseException) -> str:
 # --- render
 
 
-async def test_who_commits_and_renders_at_once_sees_what_was_committed(memory: TedMemory) -> None:
-    for i in range(20):
-        await add(memory, f"Lesson {i}.")
-        assert f"Lesson {i}." in await memory.render()
-    assert memory.health().stale_reads == 0
+async def test_who_commits_and_renders_at_once_sees_what_was_committed(valkey: Server, namespace: str) -> None:
+    async with open_memory(valkey.url, namespace=namespace, read_timeout=PATIENT) as memory:
+        for i in range(20):
+            await add(memory, f"Lesson {i}.")
+            assert f"Lesson {i}." in await memory.render()
+        assert memory.health().stale_reads == 0
 
 
 async def test_only_active_lessons_are_rendered(scratch: TedMemory) -> None:
@@ -66,7 +69,9 @@ async def test_an_empty_set_renders_as_nothing_also_after_it_was_full(scratch: T
 async def test_two_memories_render_the_same_bytes_at_the_same_version(
     valkey: Server, namespace: str, selection: Selection
 ) -> None:
-    first, second = (open_memory(valkey.url, namespace=namespace, selection=selection) for _ in range(2))
+    first, second = (
+        open_memory(valkey.url, namespace=namespace, selection=selection, read_timeout=PATIENT) for _ in range(2)
+    )
     ids = await add(first, *(f"Lesson about topic {i}." for i in range(6)))
     await first.commit(
         [Rewrite(id=ids[2], text="Rewritten about topic 2."), Remove(id=ids[4])],
@@ -81,7 +86,7 @@ async def test_two_memories_render_the_same_bytes_at_the_same_version(
     await second.aclose()
 
 
-async def test_credit_changes_the_order_of_the_block_with_the_next_commit_only(memory: TedMemory) -> None:
+async def test_credit_changes_the_order_of_the_block_with_the_next_commit_only() -> None:
     ranked = in_memory(store=InMemoryStore(), selection="budget")
     one, two = await add(ranked, "One.", "Two.")
     before = await ranked.render()
@@ -307,9 +312,10 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 async def test_an_agent_goes_on_with_the_last_block_when_the_server_is_gone(
     own_server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = open_memory(own_server.url, namespace=namespace, refresh=0)
+    memory = open_memory(own_server.url, namespace=namespace, refresh=0, read_timeout=PATIENT)
     await add(memory, "Kept.")
     block = await memory.render()
+    assert "Kept." in block
     assert memory.health().failed_reads == 0
     monkeypatch.setattr("ted_memory.snapshots.IDLE", 0.0)  # from now on every call waits for a look at the store
     own_server.stop()
@@ -329,7 +335,10 @@ async def test_an_agent_waits_no_longer_than_it_may_for_a_server_that_hangs(
 ) -> None:
     memory = open_memory(own_server.url, namespace=namespace, refresh=0)
     await add(memory, "Kept.")
+    await memory.load()
     block = await memory.render()
+    stale = memory.health().stale_reads
+    assert "Kept." in block
     monkeypatch.setattr("ted_memory.snapshots.IDLE", 0.0)  # from now on every call waits for a look at the store
     own_server.process.send_signal(signal.SIGSTOP)
     began = time.monotonic()
@@ -337,12 +346,15 @@ async def test_an_agent_waits_no_longer_than_it_may_for_a_server_that_hangs(
     fresh = open_memory(own_server.url, namespace=namespace)
     assert await fresh.render() == "", "one that never read has nothing to say"
     assert time.monotonic() - began < AT_MOST
-    assert memory.health().stale_reads == 1
+    assert memory.health().stale_reads == stale + 1
     assert fresh.health().version is None
     own_server.process.send_signal(signal.SIGCONT)
-    await asyncio.sleep(0.1)  # its last refresh ends
+
+    async def is_back() -> bool:
+        return await fresh.render() == block
+
+    await wait_until(is_back)
     assert await memory.render() == block
-    assert await fresh.render() == block
     await memory.aclose()
     await fresh.aclose()
 
@@ -364,12 +376,14 @@ async def test_whoever_asks_for_more_than_a_block_is_told(own_server: Server, mo
 # --- health and the rest
 
 
-async def test_health_counts_what_agents_did(memory: TedMemory) -> None:
-    assert memory.health().model_dump(exclude={"age"})["version"] == 0, "the set was read when it was opened"
-    await add(memory, "One.")
+async def test_health_counts_what_agents_did(scratch: TedMemory) -> None:
+    assert scratch.health().version is None
+    await scratch.load()
+    assert scratch.health().version == 0
+    await add(scratch, "One.")
     for _ in range(3):
-        await memory.render()
-    health = memory.health()
+        await scratch.render()
+    health = scratch.health()
     assert (health.reads, health.stale_reads, health.failed_reads, health.last_error) == (3, 0, 0, "")
     assert health.version == 1
     assert health.age is not None

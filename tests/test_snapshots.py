@@ -112,9 +112,9 @@ async def test_an_older_one_is_served_at_once_and_looked_at_beside_the_call(stor
 async def test_after_an_idle_time_a_call_waits_for_the_new_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = over(store, refresh=0.0, patience=MUCH)
     cache.keep(at(1))
-    monkeypatch.setattr(snapshots, "IDLE", 0.03)
+    monkeypatch.setattr(snapshots, "IDLE", 0.3)
     store.answer = at(2)
-    await asyncio.sleep(0.04)
+    await asyncio.sleep(0.31)
     assert await cache.hot() is store.answer
     assert cache.health().stale_reads == 0
 

@@ -82,6 +82,13 @@ def test_a_url_of_another_kind_is_refused_with_an_example() -> None:
     assert "redis://host:6379/0" in one_line(caught.value)
 
 
+@pytest.mark.parametrize("query", ["no_such_option=1", "socket_timeout=soon"])
+def test_an_option_that_cannot_work_is_refused_when_the_url_is_given(query: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_memory(f"redis://127.0.0.1:6379/0?{query}")
+    assert "options that redis-py knows" in one_line(caught.value)
+
+
 @pytest.mark.parametrize("login", ["", ":wrong@", "nobody:wrong@"])
 async def test_a_wrong_password_is_told_in_one_line(locked: Server, login: str) -> None:
     with pytest.raises(StoreUnavailable) as caught:
@@ -227,7 +234,7 @@ async def test_the_agents_path_tries_once_and_waits_no_longer_than_it_may(valkey
 
 
 def test_one_memory_serves_one_event_loop_after_the_other(valkey: Server, namespace: str) -> None:
-    memory = open_memory(valkey.url, namespace=namespace, refresh=0)
+    memory = open_memory(valkey.url, namespace=namespace, refresh=0, read_timeout=5)
 
     async def one_round(text: str) -> str:
         await memory.commit([Add(text=text)], author="me")
@@ -242,7 +249,7 @@ def test_one_memory_serves_one_event_loop_after_the_other(valkey: Server, namesp
 async def test_one_memory_serves_two_event_loops_at_once_and_closing_it_closes_both(
     valkey: Server, namespace: str
 ) -> None:
-    memory = open_memory(valkey.url, namespace=namespace)
+    memory = open_memory(valkey.url, namespace=namespace, read_timeout=5)
     await memory.commit([Add(text="Here.")], author="me")
 
     async def elsewhere() -> str:
