@@ -61,6 +61,8 @@ class Server:
         with redis.Redis(port=self.port) as client:
             deadline = time.monotonic() + 10
             while True:
+                # else somebody else's server took the port, and we would talk to that one
+                assert self.process.poll() is None, f"{binary} ended at its start, see {folder / 'log'}"
                 with contextlib.suppress(redis.ConnectionError, redis.exceptions.BusyLoadingError):
                     client.ping()
                     return
