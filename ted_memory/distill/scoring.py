@@ -65,8 +65,11 @@ async def side_by_side(work: Callable[[Any], Awaitable[None]], tasks: Sequence[A
     waiting = iter(tasks)
 
     async def worker() -> None:
+        me = asyncio.current_task()
         for task in waiting:
             await work(task)
+            if me and me.cancelling():  # lost on the way: asyncio.wait_for of Python 3.11 does that now and then
+                return
 
     try:
         async with asyncio.TaskGroup() as group:

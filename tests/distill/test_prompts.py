@@ -38,6 +38,12 @@ def test_the_fixed_part_has_no_run_time_facts(prompt: Prompt) -> None:
     assert not prompts._PLACEHOLDER.search(prompt.fixed), "it is the same for every task, so that it can be cached"
 
 
+@pytest.mark.parametrize("prompt", ALL)
+def test_no_prompt_knows_the_world_of_the_demo(prompt: Prompt) -> None:
+    words = set(re.findall(r"[a-z]+", (prompt.fixed + prompt.variable).lower()))
+    assert not words & {"ticket", "tickets", "team", "teams", "help", "desk", "helpdesk", "handbook"}
+
+
 def test_the_fixed_part_comes_first_and_by_itself() -> None:
     system, user = CRITIC.messages(task="t", reference="r", solution="s", attempts="a", experiences="e")
     assert (system.type, system.content) == ("system", CRITIC.fixed)

@@ -72,16 +72,19 @@ async def test_every_lesson_names_the_sample_that_it_comes_from(scratch: TedMemo
 async def test_agents_see_nothing_until_one_commit_brings_it_all(valkey: Server, memory: TedMemory) -> None:
     async with open_memory(valkey.url, namespace=memory.namespace) as agent:
         seen: list[int] = []
+        over = asyncio.Event()
 
         async def watch() -> None:
-            while True:
+            while not over.is_set():
                 seen.append((await agent.load()).version)
                 await asyncio.sleep(0.001)
 
         watching = asyncio.create_task(watch())
-        await distill(samples(), student=student(), teacher=teacher(), memory=memory, name="codes")
-        watching.cancel()
-        await asyncio.wait([watching])
+        try:
+            await distill(samples(), student=student(), teacher=teacher(), memory=memory, name="codes")
+        finally:
+            over.set()  # not cancel(): on Python 3.11 one that meets a sent command gets lost in asyncio.wait_for
+            await watching
         assert len(seen) > 10
         assert set(seen) <= {0, 1}
         [entry] = await agent.log()
@@ -151,8 +154,10 @@ async def _interrupted(memory: TedMemory, models: tuple[SlowChatModel, SlowChatM
         if done:
             return await run, cancelled
         run.cancel()
-        await asyncio.wait([run])
         cancelled += 1
+        await asyncio.wait([run])
+        if not run.cancelled():  # Python 3.11 loses a cancellation now and then: it got through all the same
+            return await run, cancelled
         assert cancelled < 200, "it never gets anywhere"
 
 

@@ -55,9 +55,8 @@ async def test_the_block_can_stand_in_the_user_turn(namespace: str) -> None:
 
 @pytest.mark.parametrize("given", INPUTS)
 async def test_an_empty_set_changes_nothing(scratch: TedMemory, given: Any) -> None:
-    messages = await inject(scratch).ainvoke(given)
-    assert [m.content for m in messages][-1] == "Hello"
-    assert "experiences" not in str(messages)
+    said = [m.content for m in await inject(scratch).ainvoke(given)]
+    assert said in (["Hello"], ["You are kind.", "Hello"])
 
 
 async def test_lessons_are_picked_for_the_question(namespace: str) -> None:
