@@ -179,7 +179,7 @@ class _Run:
     async def _pass(self, sample: Sample, train: Sequence[Sample]) -> dict[str, Any]:
         state = {
             "sample": sample.model_dump(mode="json"),
-            "run": f"{self.id}:{sample.id}"[:150],
+            "run": f"{self.id}:{_digest(sample.id)[:16]}",  # names tokens, which are short; ids need not be
             "source": f"dataset:{self.name}#{sample.id}",
             "peers": self._peers(sample, train),
         }
