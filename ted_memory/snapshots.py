@@ -5,7 +5,6 @@ import contextvars
 import time
 from collections.abc import Awaitable, Callable
 
-from ted_memory.errors import TedMemoryError
 from ted_memory.models import ExperienceSet, Frozen
 
 IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.hot`
@@ -117,6 +116,6 @@ class Snapshots:
     async def _look(self) -> None:
         try:
             self.keep(await self._read(self.held))
-        except TedMemoryError as error:  # fail open: the agent goes on with what there is
+        except Exception as error:  # noqa: BLE001 - fail open: whatever it is, the agent goes on with what there is
             self._failed += 1
             self._last_error = str(error)

@@ -239,3 +239,16 @@ def test_a_cache_serves_one_event_loop_after_the_other(store: Store) -> None:
     assert asyncio.run(hang()) is EMPTY
     store.delay = 0
     assert asyncio.run(hang()) is store.answer
+
+
+async def test_an_error_of_any_kind_is_counted_and_never_reaches_the_agent() -> None:
+    asked: list[int] = []
+
+    async def broken(_: ExperienceSet | None) -> ExperienceSet:
+        asked.append(1)
+        raise ZeroDivisionError("not one of ours")
+
+    cache = Snapshots(broken, EMPTY, refresh=1.0, patience=PATIENCE)
+    assert await cache.hot() is EMPTY
+    assert (cache.health().failed_reads, cache.health().last_error) == (1, "not one of ours")
+    assert len(asked) == 1, "it is not asked again and again while the agent waits"

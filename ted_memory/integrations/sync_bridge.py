@@ -10,28 +10,28 @@ T = TypeVar("T")
 
 
 class _Bridge:
-    """Starts its thread at first use, and again in a forked child, where threads do not survive."""
+    """Starts its thread at first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._running_loop()).result()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None or self._pid != os.getpid():
-                self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
                 # a daemon: a program that ends does not wait for us
                 threading.Thread(target=self._loop.run_forever, name="ted-memory", daemon=True).start()
             return self._loop
 
 
 _BRIDGE = _Bridge()
-# a fork while another thread holds the lock would leave it locked in the child
-os.register_at_fork(after_in_child=_BRIDGE.__init__)  # type: ignore[misc]
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    # threads do not survive a fork, and another one may have held the lock: the child begins anew
+    os.register_at_fork(after_in_child=_BRIDGE.__init__)  # type: ignore[misc]
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -99,6 +99,7 @@ class Clients:
             )
         try:
             pool = ConnectionPool.from_url(self.url or "", **options)
+            pool.connection_kwargs.update(options)  # else the URL's options win, over what the codec and agents need
             pool.make_connection()  # type: ignore[no-untyped-call]  # no I/O; refuses options that do not exist
         except (ValueError, TypeError):  # what they say may hold the password
             raise SettingsError(

@@ -12,9 +12,11 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import socket
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ted_memory.errors import StoreUnavailable
@@ -47,12 +49,16 @@ class EmbeddedServer:
         Raises:
             StoreUnavailable: it can't be started; says why, and where to look.
         """
+        # in a thread of its own: files, locks and a fork have no place in somebody's event loop
+        await asyncio.to_thread(self._ensure)
+
+    def _ensure(self) -> None:
         try:
             self._prepare()
-            async with self._starting():
-                await self._become_user()
-                if not await self._runs_guarded():
-                    await self._start()
+            with self._starting():
+                self._become_user()
+                if not self._runs_guarded():
+                    self._start()
         except OSError as error:
             raise StoreUnavailable(
                 f"the embedded server's folder {self.home} cannot be used ({error.strerror or error}); "
@@ -73,22 +79,22 @@ class EmbeddedServer:
         if folder != self.home and (folder.lstat().st_uid != os.getuid() or folder.is_symlink()):
             raise PermissionError(0, f"{folder} belongs to somebody else")
 
-    @contextlib.asynccontextmanager
-    async def _starting(self) -> AsyncIterator[None]:
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[None]:
         descriptor = guard.lock_file(self.home / "start.lock")
         try:
-            await self._lock(descriptor, fcntl.LOCK_EX)
+            self._lock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
 
-    async def _become_user(self) -> None:
+    def _become_user(self) -> None:
         if self._users is None:
             descriptor = guard.lock_file(self.home / "users.lock")
-            await self._lock(descriptor, fcntl.LOCK_SH)
+            self._lock(descriptor, fcntl.LOCK_SH)
             self._users = descriptor
 
-    async def _lock(self, descriptor: int, operation: int) -> None:
+    def _lock(self, descriptor: int, operation: int) -> None:
         deadline = time.monotonic() + guard.STOP_TIMEOUT + READY_TIMEOUT
         while not guard.try_lock(descriptor, operation):
             if time.monotonic() > deadline:
@@ -96,10 +102,10 @@ class EmbeddedServer:
                     f"another process has been starting or stopping the embedded server in {self.home} for too long; "
                     f"look at {self.home / 'server.log'}, and for hung processes that use this folder"
                 )
-            await asyncio.sleep(POLL)
+            time.sleep(POLL)
 
-    async def _runs_guarded(self) -> bool:
-        answer = await self._ask("PING")
+    def _runs_guarded(self) -> bool:
+        answer = self._ask("PING")
         if not answer:
             return False
         descriptor = guard.lock_file(self.home / "guard.lock")
@@ -108,12 +114,12 @@ class EmbeddedServer:
         finally:
             os.close(descriptor)
         if guarded:
-            await self._wait_until_ready()
+            self._wait_until_ready()
         else:  # its guard was killed: nobody would ever stop it
-            await self._ask("SHUTDOWN")
+            self._ask("SHUTDOWN")
         return guarded
 
-    async def _start(self) -> None:
+    def _start(self) -> None:
         command = [
             find_server(),
             *("--port", "0", "--unixsocket", self.socket_path, "--unixsocketperm", "700"),
@@ -121,21 +127,19 @@ class EmbeddedServer:
             *("--appendonly", "yes", "--appendfsync", "everysec"),
         ]
         # -I -S: nothing of the user's environment or site-packages; starts in some 10 ms
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", guard.__file__, str(self.home), *command
-        )
-        await process.wait()  # the guard has detached itself
-        await self._wait_until_ready()
+        # the guard detaches itself and returns
+        subprocess.run([sys.executable, "-I", "-S", guard.__file__, str(self.home), *command], check=False)
+        self._wait_until_ready()
 
-    async def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_TIMEOUT
-        while await self._ask("PING") != "+PONG":
+        while self._ask("PING") != "+PONG":
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
                     f"the embedded server in {self.home} did not come up within {READY_TIMEOUT:.0f} s"
                     f"{self._last_words()}; its data are kept in {self.home / 'data'}"
                 )
-            await asyncio.sleep(POLL)
+            time.sleep(POLL)
 
     def _last_words(self) -> str:
         log = self.home / "server.log"
@@ -143,17 +147,16 @@ class EmbeddedServer:
         said = [line.strip() for line in lines if line.strip()]
         return f": {said[-1]}" if said else ""
 
-    async def _ask(self, command: str) -> str:
+    def _ask(self, command: str) -> str:
         """Return the first line of the server's answer, or "" when nobody answers."""
         try:
-            async with asyncio.timeout(1):
-                reader, writer = await asyncio.open_unix_connection(self.socket_path)
-                try:
-                    writer.write(f"{command}\r\n".encode())
-                    return (await reader.readline()).decode().strip()
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(1)
+                client.connect(self.socket_path)
+                client.sendall(f"{command}\r\n".encode())
+                with client.makefile() as answer:
+                    return answer.readline().strip()
+        except OSError:  # a timeout is one, too
             return ""
 
 

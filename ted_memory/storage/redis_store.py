@@ -24,9 +24,9 @@ from ted_memory.storage.keys import NAMESPACES, Keys
 
 TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
-Texts = Mapping[str, str]  # what a client with decode_responses gives; redis-py's types do not say so
-
 CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
+
+Texts = Mapping[str, str]  # what a client with decode_responses gives; redis-py's types do not say so
 
 
 class RedisStore:

@@ -280,3 +280,9 @@ async def test_namespaces_share_their_connections_and_not_their_lessons(locked: 
     await others[0].aclose()
     assert await connections() < before
     await memory.aclose()
+
+
+async def test_what_the_codec_needs_cannot_be_switched_off_in_the_url(valkey: Server, namespace: str) -> None:
+    async with open_memory(f"{valkey.url}?decode_responses=no&socket_timeout=60", namespace=namespace) as memory:
+        await memory.commit([Add(text="One.")], author="me")
+        assert [e.text for e in await memory.load()] == ["One."]
