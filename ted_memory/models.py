@@ -40,6 +40,9 @@ def check_text(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(check_text)]
 
+Id = Annotated[Text, Field(pattern=r"^\S{1,64}$")]
+"""Of an experience. Blanks would break the log's index of what changed."""
+
 
 class Frozen(BaseModel):
     """Base of all border types: immutable, and unknown fields are refused."""
@@ -54,7 +57,7 @@ class Experience(Frozen):
     ``tokens`` is what its rendered line counts for (see `experience.rendering.count_tokens`).
     """
 
-    id: str
+    id: Id
     text: Text
     when: Text = ""
     state: State = "active"
@@ -143,7 +146,7 @@ class Rewrite(Frozen):
     """Give an experience a new text; ``when=None`` keeps the old one. ``rev``: refuse if it changed since."""
 
     op: Literal["rewrite"] = "rewrite"
-    id: str
+    id: Text
     text: Text
     when: Text | None = None
     rev: int | None = None
@@ -154,7 +157,7 @@ class Merge(Frozen):
     """Replace two or more experiences by one that carries the union of their sources."""
 
     op: Literal["merge"] = "merge"
-    ids: Annotated[tuple[str, ...], Field(min_length=2)]
+    ids: Annotated[tuple[Text, ...], Field(min_length=2)]
     text: Text
     when: Text = ""
     sources: tuple[Text, ...] = ()
@@ -164,7 +167,7 @@ class Remove(Frozen):
     """Take an experience out of the set; the log keeps it."""
 
     op: Literal["remove"] = "remove"
-    id: str
+    id: Text
     rev: int | None = None
 
 
@@ -172,7 +175,7 @@ class SetState(Frozen):
     """Move an experience along ``proposed -> trial -> active -> retired`` (retired: out of the set)."""
 
     op: Literal["set_state"] = "set_state"
-    id: str
+    id: Text
     state: State
     rev: int | None = None
 

@@ -10,15 +10,13 @@ from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, Fro
 ABSENT = -1
 """As an expected rev: the id must not exist."""
 
-NEW_ORDER = 0
-"""As an order: the store gives the next place, at the end of the set."""
-
 
 class Change(Frozen):
     """One edit worked out for the store: what it expects, what it writes.
 
     ``rejected`` is set when the edit broke a rule before it reached the store; it travels along so that the answer
-    kept under the commit's token is complete. ``fresh`` ids lose their usage: it belonged to another text.
+    kept under the commit's token is complete. ``fresh`` ids lose their usage: it belonged to another text. Of
+    ``puts``, one with order 0 gets the next place at the end of the set.
     """
 
     edit: Edit

@@ -183,7 +183,9 @@ def _(edit: SetState, planner: _Planner) -> Change:
 
 @_plan.register
 def _(edit: Restore, planner: _Planner) -> Change:
-    new = edit.experience
+    given = edit.experience
+    # the rules for a lesson hold for one that comes back, too; its token count is ours to make
+    new = planner.lesson(given.text, given.when, **given.model_dump(exclude={"text", "when", "tokens"}))
     old = planner.base.by_id.get(new.id)
     fresh = (new.id,) if old is None or (old.text, old.when) != (new.text, new.when) else ()
     return Change(edit=edit, id=new.id, expects=((new.id, old.rev if old else ABSENT),), puts=(new,), fresh=fresh)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ted_memory.experience.edits import difference, new_id, plan, preview, tidy_when
 from ted_memory.experience.rendering import FRAME_TOKENS, line_tokens
 from ted_memory.models import Add, Caps, Edit, Experience, ExperienceSet, Merge, Remove, Restore, Rewrite, SetState
-from ted_memory.protocols import ABSENT, NEW_ORDER, Change
+from ted_memory.protocols import ABSENT, Change
 
 CAPS = Caps(max_experiences=50, token_budget=2000)
 
@@ -46,7 +46,7 @@ def test_an_addition_expects_its_id_to_be_free_and_asks_for_the_next_place() -> 
     [change] = planned(Add(text="Be brief.", when="asked twice", state="trial"))
     assert change.expects == (("new1", ABSENT),)
     [put] = change.puts
-    assert (put.text, put.when, put.state, put.order) == ("Be brief.", "asked twice", "trial", NEW_ORDER)
+    assert (put.text, put.when, put.state, put.order) == ("Be brief.", "asked twice", "trial", 0)
     assert put.sources == ("author:me",), "without sources it is the author"
     assert put.tokens == line_tokens("Be brief.", "asked twice")
 
@@ -214,3 +214,27 @@ def test_the_difference_turns_one_set_into_the_other(old: list[Experience], new:
 @given(_some)
 def test_sets_that_differ_in_revs_only_do_not_differ(old: list[Experience]) -> None:
     assert difference(old, [e.model_copy(update={"rev": e.rev + 1}) for e in old]) == []
+
+
+def test_a_lesson_that_comes_back_is_held_to_the_rules_and_counted_anew() -> None:
+    endless = lesson("a", "x" * 500).model_copy(update={"tokens": 0})
+    assert refused(Restore(experience=endless)) == ["too long"]
+    [change] = planned(Restore(experience=lesson("a", "Be brief.").model_copy(update={"tokens": 0})))
+    assert change.puts[0].tokens == line_tokens("Be brief.")
+
+
+@pytest.mark.parametrize("id", ["a b", "", "a\n", "\ud83d"])
+def test_an_id_that_would_break_the_log_is_no_id(id: str) -> None:
+    with pytest.raises(ValueError, match="id"):
+        Experience(id=id, text="Be brief.")
+
+
+def test_half_a_character_in_an_id_is_refused_where_it_is_written() -> None:
+    for make in (
+        lambda: Remove(id="\ud83d"),
+        lambda: Rewrite(id="\ud83d", text="x"),
+        lambda: Merge(ids=("a", "\ud83d"), text="x"),
+        lambda: SetState(id="\ud83d", state="trial"),
+    ):
+        with pytest.raises(ValueError, match="id"):
+            make()
