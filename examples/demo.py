@@ -23,12 +23,13 @@ from ted_memory.wiring import make_chat_model
 
 DATA = Path(__file__).parent / "data" / "helpdesk"
 NAMESPACE = "helpdesk"
+HOME = ".ted-memory"
 ANSWER_TOKENS = 40
 CRITIQUE_TOKENS = 300
 SLOTS = 4  # prompts that a server keeps warm
 
 # Small models on two cores: few lessons, the best one first; one call at a time, for two would share the cores.
-SETTINGS: dict[str, Any] = {"selection": "relevant", "top_k": 1, "concurrency": 1}
+SETTINGS: dict[str, Any] = {"selection": "relevant", "top_k": 1, "placement": "user", "concurrency": 1}
 
 
 class Choice(NamedTuple):
@@ -86,15 +87,16 @@ async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: 
             output.print_evaluation(await evaluate(held_out, student=student, memory=memory, on_progress=on_progress))
 
 
-def _what_next(home: str) -> None:
+def _what_next(home: str, namespace: str) -> None:
     command = f"{Path(sys.executable).parent / 'ted-memory'}"
     with contextlib.suppress(ValueError):
         command = str(Path(command).relative_to(Path.cwd()))
+    where = f"-n {namespace}" + ("" if home == HOME else f" --home {home}")
     output.out.print(f"\nThe data are in {Path(home).absolute()}. What to type next:", markup=False)
     for line in (
-        f"{command} show -n {NAMESPACE}           what it knows",
-        f"{command} log -n {NAMESPACE}            how it came to know it",
-        f"{command} rollback 0 -n {NAMESPACE}     forget it again; the log keeps it",
+        f"{command} show {where}           what it knows",
+        f"{command} log {where}            how it came to know it",
+        f"{command} rollback 0 {where}     forget it again; the log keeps it",
         "make demo ARGS='--teacher rulebook'      the ceiling: a teacher that is always right",
     ):
         output.out.print(f"  {line}", markup=False)
@@ -108,7 +110,7 @@ def main(
     student_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the student.")] = None,
     teacher_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the teacher.")] = None,
     namespace: Annotated[str, typer.Option(help="Experience set.")] = NAMESPACE,
-    home: Annotated[str, typer.Option(help="Folder of the embedded server.")] = ".ted-memory",
+    home: Annotated[str, typer.Option(help="Folder of the embedded server.")] = HOME,
 ) -> None:
     """Learn from a made-up help desk's tickets with real models on this machine, and measure the difference."""
     for role, name, url in (("student", student, student_base_url), ("teacher", teacher, teacher_base_url)):
@@ -123,7 +125,7 @@ def main(
                     "not what a model would teach."
                 )
             asyncio.run(learn_and_measure(memory, learner, master))
-        _what_next(home)
+        _what_next(home, namespace)
     except (TedMemoryError, FetchError, ServeError) as error:
         output.err.print(f"demo: {' '.join(str(error).split())}", markup=False)
         raise typer.Exit(1) from None
