@@ -82,10 +82,20 @@ async def grade_all(state: DistillState, *, kit: Kit) -> Json:
     graded = [await _graded(kit, sample, Trajectory.model_validate(t), reference) for t in state["trajectories"]]
     # a field of their own: the reducer of `trajectories` adds up
     update: Json = {"reference": reference, "graded": [t.model_dump() for t in graded]}
+    if await _is_wrong(kit, sample, state.get("solution", "")):
+        update["solution"] = ""  # a critic that is shown a wrong solution teaches it
     if mean_score(graded) is None:
         problem = next((t.error for t in graded if t.error), "there is nothing to grade against")
         update |= {"status": "set_aside", "note": f"no attempt could be graded: {problem}"}
     return update
+
+
+async def _is_wrong(kit: Kit, sample: Sample, solution: str) -> bool:
+    """Tell whether the teacher's own solution contradicts the reference; a worked one that came along does not."""
+    if not solution or not sample.reference or sample.solution:
+        return False
+    attempt = await _graded(kit, sample, Trajectory(text=solution), sample.reference)
+    return attempt.score == 0
 
 
 async def _graded(kit: Kit, sample: Sample, trajectory: Trajectory, reference: str) -> Trajectory:

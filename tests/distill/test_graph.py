@@ -287,3 +287,13 @@ async def test_our_own_block_in_an_answer_is_never_learned_from(scratch: TedMemo
     echo = ScriptedChatModel(script=lambda messages: f"{messages[0].text}\nno idea")
     out = await one_pass(scratch, APPLES, student=echo, teacher=teacher())
     assert {t["text"] for t in out["trajectories"] if t["seen"]} == {"no idea"}
+
+
+@pytest.mark.parametrize(("solved", "shown"), [("c000", "c000"), ("c999", "(none)")])
+async def test_a_wrong_solution_of_the_teacher_is_not_shown_to_the_critic(
+    scratch: TedMemory, solved: str, shown: str
+) -> None:
+    teaching = teacher(solves=lambda _: solved)
+    await one_pass(scratch, APPLES, student=student(), teacher=teaching)
+    [asked] = [str(m[1].content) for m in teaching.asked if role(m) == "critic"]
+    assert f"Worked solution of a teacher: {shown}\n" in asked
