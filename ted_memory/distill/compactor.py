@@ -10,13 +10,12 @@ from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.critic import experiences_text
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import COMPACTOR
-from ted_memory.distill.proposals import Compaction, check_edits, to_edits
+from ted_memory.distill.proposals import Compaction, about_the_same, check_edits, to_edits
 from ted_memory.distill.state import DistillState, Json, dump_edits, dump_spend, read_edits
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.selection import match
 from ted_memory.experience.utility import rank
-from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove
+from ted_memory.models import Add, Edit, Experience, ExperienceSet, Merge, Remove
 
 REMOVABLE = 0.25  # share of the set that one compaction may remove or merge away on a model's word
 ROOM = 0.9  # share of a cap that is left filled when room must be made, so that not every commit presses on it
@@ -64,7 +63,8 @@ async def _proposed(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str,
     if result.value is None:
         return [], f"no usable compaction: {result.problem}", spend
     edits = to_edits(result.value.edits, snapshot.active, state="active", sources=(), additions_only=result.repaired)
-    return trusted(edits, snapshot), "", spend
+    # a rewrite that came back as an addition is about something that no lesson here is about
+    return trusted([edit for edit in edits if not isinstance(edit, Add)], snapshot), "", spend
 
 
 def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
@@ -85,8 +85,7 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
 
 def coherent(experiences: Sequence[Experience]) -> bool:
     """Tell whether every two of them apply to something alike: a merge of unrelated lessons says nothing."""
-    pairs = combinations(experiences, 2)
-    return all(match([a.when or a.text], b.when or b.text)[0] > 0 for a, b in pairs)
+    return all(about_the_same(a, b.when or b.text) for a, b in combinations(experiences, 2))
 
 
 def make_room(edits: Sequence[Edit], waiting: Sequence[Edit], snapshot: ExperienceSet, *, max_text: int) -> list[Edit]:

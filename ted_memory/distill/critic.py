@@ -22,7 +22,9 @@ from ted_memory.distill.state import (
     read_sample,
     read_set,
 )
+from ted_memory.experience.edits import tidy_when
 from ted_memory.experience.rendering import render_line
+from ted_memory.experience.selection import distinctive
 from ted_memory.experience.utility import estimate
 from ted_memory.models import Experience, Trajectory, Usage
 
@@ -61,6 +63,7 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
         state=kit.new_state,
         sources=(state["source"],) if state.get("source") else (),
         additions_only=result.repaired,
+        tidy=lambda when: distinctive(tidy_when(when), state.get("common", ()), read_sample(state).text),
     )
     proposal = dump_edits(edits)
     return {

@@ -1,12 +1,13 @@
 """The JSON that critic and compactor answer with, and how it becomes edits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ted_memory.distill.structured import BadOutput
 from ted_memory.experience.edits import tidy_when
+from ted_memory.experience.selection import match
 from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite
 
 MOST_EDITS = 3  # of one critique; more is not distilled
@@ -74,6 +75,11 @@ def check_edits(edits: Sequence[ProposedEdit], known: Sequence[str], *, may_add:
             raise BadOutput(f"{edit.op} takes one id")
 
 
+def about_the_same(experience: Experience, when: str) -> bool:
+    """Tell whether a lesson applies to something that this condition names too."""
+    return match([experience.when or experience.text], when)[0] > 0
+
+
 def to_edits(
     proposed: Sequence[ProposedEdit],
     shown: Sequence[Experience],
@@ -81,22 +87,29 @@ def to_edits(
     state: Literal["active", "proposed"],
     sources: tuple[str, ...],
     additions_only: bool,
+    tidy: Callable[[str], str] = tidy_when,
 ) -> list[Edit]:
-    """Return checked proposals as edits. An addition that says what is known already is dropped."""
+    """Return checked proposals as edits, each ``when`` as `tidy` makes it.
+
+    An addition that says what is known already is dropped. A rewrite without a condition keeps the old one; one that is
+    about something else is an addition, or what the old lesson knew would be lost.
+    """
     known = {(e.when.casefold(), e.text.casefold()) for e in shown}
+    by_id = {e.id: e for e in shown}
     edits: list[Edit] = []
     for p in proposed:
-        if p.adds:
-            lesson = (tidy_when(p.when).casefold(), " ".join(p.text.split()).casefold())
+        when = tidy(p.when)
+        if p.adds or (p.op == "rewrite" and when and not about_the_same(by_id[p.ids[0]], when)):
+            lesson = (when.casefold(), " ".join(p.text.split()).casefold())
             if lesson not in known:
                 known.add(lesson)
-                edits.append(Add(text=p.text, when=p.when, state=state, sources=sources))
+                edits.append(Add(text=p.text, when=when, state=state, sources=sources))
         elif additions_only:
             continue
         elif p.op == "rewrite":
-            edits.append(Rewrite(id=p.ids[0], text=p.text, when=p.when, sources=sources))
+            edits.append(Rewrite(id=p.ids[0], text=p.text, when=when or None, sources=sources))
         elif p.op == "merge":
-            edits.append(Merge(ids=tuple(dict.fromkeys(p.ids)), text=p.text, when=p.when, sources=sources))
+            edits.append(Merge(ids=tuple(dict.fromkeys(p.ids)), text=p.text, when=when, sources=sources))
         else:
             edits.append(Remove(id=p.ids[0]))
     return edits

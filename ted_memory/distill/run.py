@@ -22,7 +22,7 @@ from ted_memory.distill.structured import StructuredModel
 from ted_memory.errors import InvalidInput, ModelError
 from ted_memory.experience.edits import difference
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.selection import match
+from ted_memory.experience.selection import common_words, match
 from ted_memory.memory import TedMemory
 from ted_memory.models import Experience, ExperienceSet, Restore, Sample
 
@@ -113,6 +113,7 @@ class _Run:
         self.base: ExperienceSet
         self.records: dict[str, Mapping[str, Any]] = {}
         self.resumed = 0
+        self.common: list[str] = []
         self.on_progress: OnProgress = lambda _: None
 
     @classmethod
@@ -172,6 +173,7 @@ class _Run:
                 await self._save(f"sample:{sample.id}", record)
             self._tell("distil", len(self.finished), len(train))
 
+        self.common = sorted(common_words([s.text for s in train]))
         self._tell("distil", len(self.finished), len(train))
         todo = [sample for sample in train if sample.id not in self.finished]
         await side_by_side(one, todo, self.kit.settings.concurrency)
@@ -182,6 +184,7 @@ class _Run:
             "run": f"{self.id}:{_digest(sample.id)[:16]}",  # names tokens, which are short; ids need not be
             "source": f"dataset:{self.name}#{sample.id}",
             "peers": self._peers(sample, train),
+            "common": self.common,
         }
         try:
             out = await self.graph.ainvoke(state)  # type: ignore[call-overload]

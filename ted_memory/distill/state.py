@@ -35,8 +35,9 @@ class Attempt(TypedDict):
 class DistillState(TypedDict, total=False):
     """One pass over one sample.
 
-    In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``source`` and ``peers`` (other samples
-    to test a lesson on, each ``{"sample", "score"}``, the score None when unknown).
+    In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``source``, ``peers`` (other samples
+    to test a lesson on, each ``{"sample", "score"}``, the score None when unknown) and ``common`` (stems of the words that
+    stand in every sample).
     Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``note``, ``commits``, ``spend``.
     """
 
@@ -44,6 +45,7 @@ class DistillState(TypedDict, total=False):
     run: str
     source: str
     peers: list[Json]
+    common: list[str]
 
     snapshot: Json
     attempts: list[Attempt]

@@ -1,7 +1,8 @@
 """The try: a proposed edit is put to the test before anyone keeps it.
 
 The student attempts the sample again with the edit in place, and one other sample that fits the lesson's ``when``.
-Scores must rise on the first and not fall on the other; and a lesson that makes the student give this sample's answer
+On the first, at least half of what was missing to a full score must be made good; on the other, the score must not
+fall; and a lesson that makes the student give this sample's answer
 to another task only leaks the answer. A try is a filter: its outcomes are chosen after the fact and never become usage.
 """
 
@@ -36,6 +37,7 @@ from ted_memory.models import Edit, Experience, ExperienceSet, Remove, Sample
 
 FITS = 0.5  # a peer fits a lesson when it matches `when` at least half as well as the lesson's own sample
 ALIKE = 0.8  # a lesson that fits a peer with another answer nearly as well as any other is tried on that one
+ENOUGH = 0.5  # share of what was missing to a full score that a lesson must make good: less is often luck
 NOISE = 0.25  # a fall on the peer that a pair of attempts shows by chance
 
 
@@ -96,7 +98,7 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     if not own.showed(new):
         problem = "it was not found for this very task: use the key words of the task in 'when'"
         return Outcome(edit, problem, own.spend)
-    if own.mean <= before:
+    if own.mean < before + ENOUGH * (1 - before):
         said = own.texts[0][:200]
         problem = f"with it the student still scored {own.mean:.2f} (before: {before:.2f}) and answered: {said}"
         return Outcome(edit, problem, own.spend)

@@ -1,6 +1,8 @@
 """Which experiences stand in a prompt."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -8,6 +10,8 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.experience.utility import rank
 from ted_memory.models import Experience, Usage
 from ted_memory.settings import Selection
+
+NEARLY_ALL = 0.9  # share of the texts that a common word stands in
 
 Selector = Callable[[Sequence[Experience], Mapping[str, Usage], str], tuple[Experience, ...]]
 """From the experiences that may be shown, their usage and the question at hand to those that are shown."""
@@ -57,6 +61,33 @@ def match(documents: Sequence[str], question: str) -> list[float]:
     if index is None or not words:
         return [0.0] * len(documents)
     return [float(score) for score in index.get_scores(words)]
+
+
+def common_words(texts: Sequence[str]) -> frozenset[str]:
+    """Return the stems that stand in nearly all of these texts: their form, not what one of them is about."""
+    counts = Counter(stem for stems in _stems(tuple(texts)) for stem in set(stems))
+    return frozenset(stem for stem, count in counts.items() if count >= NEARLY_ALL * len(texts))
+
+
+def distinctive(when: str, common: Collection[str], question: str) -> str:
+    """Return a condition, given as key words, without the common ones and without repetitions.
+
+    A word that stands in every question makes a lesson apply to all of them. A condition that would no longer match
+    the question that it was written for stays as it is.
+    """
+    parts = (_distinctive_part(part, common) for part in re.split(r"[,;]", when))
+    kept = ", ".join(dict.fromkeys(part for part in parts if part))
+    return kept if match([kept], question)[0] > 0 else when
+
+
+def _distinctive_part(part: str, common: Collection[str]) -> str:
+    words = part.split()
+    stems = [_stems((word,))[0] for word in words]  # none of a stop word
+    if not any(stem in common for word in stems for stem in word):
+        return " ".join(words) if any(stems) else ""
+    left = [(word, stem) for word, stem in zip(words, stems, strict=True) if not any(s in common for s in stem)]
+    telling = [i for i, (_, stem) in enumerate(left) if stem]
+    return " ".join(word for word, _ in left[telling[0] : telling[-1] + 1]) if telling else ""
 
 
 # An index costs about a millisecond; the same set is asked again and again.
