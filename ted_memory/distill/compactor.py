@@ -15,7 +15,7 @@ from ted_memory.distill.state import DistillState, Json, dump_edits, dump_spend,
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.experience.utility import rank
-from ted_memory.models import Add, Edit, Experience, ExperienceSet, Merge, Remove
+from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite
 
 REMOVABLE = 0.25  # share of the set that one compaction may remove or merge away on a model's word
 ROOM = 0.9  # share of a cap that is left filled when room must be made, so that not every commit presses on it
@@ -63,8 +63,7 @@ async def _proposed(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str,
     if result.value is None:
         return [], f"no usable compaction: {result.problem}", spend
     edits = to_edits(result.value.edits, snapshot.active, state="active", sources=(), additions_only=result.repaired)
-    # a rewrite that came back as an addition is about something that no lesson here is about
-    return trusted([edit for edit in edits if not isinstance(edit, Add)], snapshot), "", spend
+    return trusted(edits, snapshot), "", spend
 
 
 def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
@@ -76,6 +75,8 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
         if loss > allowed or ids & touched:
             continue
         if isinstance(edit, Merge) and not coherent([snapshot.by_id[id] for id in edit.ids]):
+            continue
+        if isinstance(edit, Rewrite) and edit.when and not about_the_same(snapshot.by_id[edit.id], edit.when):
             continue
         allowed -= loss
         touched |= ids

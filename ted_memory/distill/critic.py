@@ -11,7 +11,7 @@ from langgraph.types import Command
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import CRITIC
-from ted_memory.distill.proposals import Critique, check_edits, to_edits
+from ted_memory.distill.proposals import Critique, check_edits, in_its_own_words, to_edits
 from ted_memory.distill.state import (
     DistillState,
     Json,
@@ -22,11 +22,10 @@ from ted_memory.distill.state import (
     read_sample,
     read_set,
 )
-from ted_memory.experience.edits import tidy_when
+from ted_memory.distill.trial import describe
 from ted_memory.experience.rendering import render_line
-from ted_memory.experience.selection import distinctive
 from ted_memory.experience.utility import estimate
-from ted_memory.models import Experience, Trajectory, Usage
+from ted_memory.models import Edit, Experience, Trajectory, Usage
 
 LONGEST_ATTEMPT = 1500  # characters of one attempt that the critic sees
 
@@ -57,14 +56,16 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
     if result.value is None:
         note = f"no usable critique: {result.problem}; it wrote: {result.raw[:200]!r}"
         return {**update, "status": "set_aside", "note": note}
+    task, common = read_sample(state).text, state.get("common", ())
     edits = to_edits(
-        result.value.edits,
+        [in_its_own_words(edit, shown, task, common) for edit in result.value.edits],
         shown,
         state=kit.new_state,
         sources=(state["source"],) if state.get("source") else (),
         additions_only=result.repaired,
-        tidy=lambda when: distinctive(tidy_when(when), state.get("common", ()), read_sample(state).text),
     )
+    if again := _refused_before(edits, state):
+        return {**update, "status": "set_aside", "note": f"asked again, the critic said the same: {again}"}
     proposal = dump_edits(edits)
     return {
         **update,
@@ -76,6 +77,16 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
         "feedback": [*state["feedback"], {"answer": result.raw, "told": ""}],
         "note": result.value.reason,
     }
+
+
+def _refused_before(edits: Sequence[Edit], state: DistillState) -> str:
+    """Return what spoke against these edits if all of them were tried before, else an empty string.
+
+    To try them again until luck lets them through would be no test.
+    """
+    refused = {r["edit"]: f"{r['edit']!r}: {r['reason']}" for r in state.get("refused", [])}
+    said = [describe(edit) for edit in edits]
+    return refused[said[0]] if said and all(edit in refused for edit in said) else ""
 
 
 def critique_failed(_state: DistillState, error: NodeError) -> Command[str]:

@@ -1,13 +1,13 @@
 """The JSON that critic and compactor answer with, and how it becomes edits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ted_memory.distill.structured import BadOutput
 from ted_memory.experience.edits import tidy_when
-from ted_memory.experience.selection import match
+from ted_memory.experience.selection import distinctive, match, stems
 from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite
 
 MOST_EDITS = 3  # of one critique; more is not distilled
@@ -80,6 +80,26 @@ def about_the_same(experience: Experience, when: str) -> bool:
     return match([experience.when or experience.text], when)[0] > 0
 
 
+def in_its_own_words(
+    proposed: ProposedEdit, shown: Sequence[Experience], task: str, common: Collection[str]
+) -> ProposedEdit:
+    """Return a critic's edit with a condition that is about this task.
+
+    Words that stand in every task (`common`, as stems) go, and from an addition the phrases that were copied from the
+    lessons that were shown. A rewrite that is about something else becomes an addition, or what the old lesson knew
+    would be lost.
+    """
+    when = tidy_when(proposed.when)
+    copied = stems(" ".join(e.when for e in shown)) - stems(task)
+    own = distinctive(when, task, common=common, foreign=copied)
+    if proposed.adds:
+        return proposed.model_copy(update={"when": own})
+    old = next((e for e in shown if [e.id] == proposed.ids), None)
+    if proposed.op == "rewrite" and old and own and not about_the_same(old, own):
+        return proposed.model_copy(update={"op": "add", "ids": [], "when": own})
+    return proposed.model_copy(update={"when": distinctive(when, task, common=common)})
+
+
 def to_edits(
     proposed: Sequence[ProposedEdit],
     shown: Sequence[Experience],
@@ -87,19 +107,16 @@ def to_edits(
     state: Literal["active", "proposed"],
     sources: tuple[str, ...],
     additions_only: bool,
-    tidy: Callable[[str], str] = tidy_when,
 ) -> list[Edit]:
-    """Return checked proposals as edits, each ``when`` as `tidy` makes it.
+    """Return checked proposals as edits.
 
-    An addition that says what is known already is dropped. A rewrite without a condition keeps the old one; one that is
-    about something else is an addition, or what the old lesson knew would be lost.
+    An addition that says what is known already is dropped; a rewrite without a condition keeps the old one.
     """
     known = {(e.when.casefold(), e.text.casefold()) for e in shown}
-    by_id = {e.id: e for e in shown}
     edits: list[Edit] = []
     for p in proposed:
-        when = tidy(p.when)
-        if p.adds or (p.op == "rewrite" and when and not about_the_same(by_id[p.ids[0]], when)):
+        when = tidy_when(p.when)
+        if p.adds:
             lesson = (when.casefold(), " ".join(p.text.split()).casefold())
             if lesson not in known:
                 known.add(lesson)

@@ -43,19 +43,28 @@ async def answer(kit: StudentKit, sample: Sample, block: str) -> tuple[str, Spen
     return strip_block(text_of(message)).encode("utf-8", "replace").decode(), spend
 
 
-async def answer_with(kit: StudentKit, sample: Sample, snapshot: ExperienceSet, active: Sequence[Experience]) -> Answer:
-    """Let the student answer with these experiences active, chosen from as in production."""
-    asked = question(sample_messages(sample))
-    shown = kit.memory.selector(snapshot.caps)(active, snapshot.usage, asked)
+def chosen(
+    kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
+) -> tuple[Experience, ...]:
+    """Return which of these experiences a student would see, chosen as in production."""
+    active = [e for e in experiences if e.state == "active"]
+    return kit.memory.selector(snapshot.caps)(active, snapshot.usage, question(sample_messages(sample)))
+
+
+async def answer_with(
+    kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
+) -> Answer:
+    """Let the student answer with these experiences."""
+    shown = chosen(kit, sample, snapshot, experiences)
     text, spend = await answer(kit, sample, render_block(shown))
     return Answer(text, tuple(e.id for e in shown), spend)
 
 
 async def score_with(
-    kit: StudentKit, sample: Sample, snapshot: ExperienceSet, active: Sequence[Experience], reference: str
+    kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience], reference: str
 ) -> tuple[float, Spend]:
-    """Return the student's score with these experiences active, and the cost."""
-    given = await answer_with(kit, sample, snapshot, active)
+    """Return the student's score with these experiences, and the cost."""
+    given = await answer_with(kit, sample, snapshot, experiences)
     score, _ = await grading.grade(kit.grader, sample, given.text, reference)
     return score, given.spend
 

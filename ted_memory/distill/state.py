@@ -36,8 +36,8 @@ class DistillState(TypedDict, total=False):
     """One pass over one sample.
 
     In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``source``, ``peers`` (other samples
-    to test a lesson on, each ``{"sample", "score"}``, the score None when unknown) and ``common`` (stems of the words that
-    stand in every sample).
+    to test a lesson on, each ``{"sample", "score"}``, the score None when unknown) and ``common`` (stems of the words
+    that stand in every sample).
     Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``note``, ``commits``, ``spend``.
     """
 

@@ -2,12 +2,13 @@
 
 The student attempts the sample again with the edit in place, and one other sample that fits the lesson's ``when``.
 On the first, at least half of what was missing to a full score must be made good; on the other, the score must not
-fall; and a lesson that makes the student give this sample's answer
-to another task only leaks the answer. A try is a filter: its outcomes are chosen after the fact and never become usage.
+fall; and a lesson that makes the student give this sample's answer to another task only leaks the answer. A try is a
+filter: its outcomes are chosen after the fact and never become usage.
 """
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from langgraph.errors import NodeError
@@ -17,7 +18,7 @@ from ted_memory.distill import grading
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import RETRY
-from ted_memory.distill.scoring import answer_with
+from ted_memory.distill.scoring import answer_with, chosen
 from ted_memory.distill.spend import Spend
 from ted_memory.distill.state import (
     DistillState,
@@ -32,12 +33,13 @@ from ted_memory.distill.state import (
 )
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import render_line
-from ted_memory.experience.selection import match
+from ted_memory.experience.selection import match, stems
 from ted_memory.models import Edit, Experience, ExperienceSet, Remove, Sample
 
 FITS = 0.5  # a peer fits a lesson when it matches `when` at least half as well as the lesson's own sample
 ALIKE = 0.8  # a lesson that fits a peer with another answer nearly as well as any other is tried on that one
 ENOUGH = 0.5  # share of what was missing to a full score that a lesson must make good: less is often luck
+WORDS = 12  # of the task, that the critic is pointed to
 NOISE = 0.25  # a fall on the peer that a pair of attempts shows by chance
 
 
@@ -96,13 +98,12 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     before = mean_score(read_graded(state)) or 0.0
     own = await _attempts(kit, sample, state["reference"], snapshot, changed)
     if not own.showed(new):
-        problem = "it was not found for this very task: use the key words of the task in 'when'"
-        return Outcome(edit, problem, own.spend)
+        return Outcome(edit, _not_found(own, snapshot, sample, state.get("common", ())), own.spend)
     if own.mean < before + ENOUGH * (1 - before):
         said = own.texts[0][:200]
         problem = f"with it the student still scored {own.mean:.2f} (before: {before:.2f}) and answered: {said}"
         return Outcome(edit, problem, own.spend)
-    peer = _peer(state, new[0], sample)
+    peer = _peer(state, new[0], sample, lambda s: new[0].id in {e.id for e in chosen(kit, s, snapshot, changed)})
     if peer is None:
         return Outcome(edit, "", own.spend)
     try:
@@ -112,6 +113,18 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
             raise
         problem, spend = "", Spend()  # the peer has a trouble of its own, which says nothing about the lesson
     return Outcome(edit, problem, own.spend + spend)
+
+
+def _not_found(own: "_Attempts", snapshot: ExperienceSet, sample: Sample, common: Collection[str]) -> str:
+    """Say which lesson stood in the way, and which words of the task would lead to another one."""
+    problem = "it was not found for this very task"
+    taken = {*common}
+    for e in (snapshot.by_id[id] for id in sorted(own.shown) if id in snapshot.by_id):
+        problem += f"; {e.id} was found instead: {render_line(e.text, e.when)[2:]!r}"
+        taken |= stems(e.when)
+    words = re.findall(r"\w[\w-]+", sample.text)
+    free = dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken))
+    return f"{problem}. Use other words of the task in 'when', such as: {', '.join(list(free)[:WORDS])}"
 
 
 @dataclass(frozen=True)
@@ -132,9 +145,8 @@ class _Attempts:
 async def _attempts(
     kit: Kit, sample: Sample, reference: str, snapshot: ExperienceSet, experiences: Sequence[Experience]
 ) -> _Attempts:
-    active = [e for e in experiences if e.state == "active"]
     answers = await asyncio.gather(
-        *(answer_with(kit, sample, snapshot, active) for _ in range(kit.settings.try_rollouts))
+        *(answer_with(kit, sample, snapshot, experiences) for _ in range(kit.settings.try_rollouts))
     )
     graded = [await grading.grade(kit.grader, sample, given.text, reference) for given in answers]
     return _Attempts(
@@ -145,10 +157,15 @@ async def _attempts(
     )
 
 
-def _peer(state: DistillState, lesson: Experience, sample: Sample) -> tuple[Sample, float | None] | None:
-    """Return another sample that the lesson claims to fit, and the student's mean score on it where it is known."""
+def _peer(
+    state: DistillState, lesson: Experience, sample: Sample, shows: Callable[[Sample], bool]
+) -> tuple[Sample, float | None] | None:
+    """Return another sample that the lesson claims to fit, and the student's mean score on it where it is known.
+
+    Only one that would show the lesson can tell anything. One with another answer tells more, if it fits as well.
+    """
     peers = [(Sample.model_validate(p["sample"]), p["score"]) for p in state.get("peers", [])]
-    peers = [(peer, score) for peer, score in peers if peer.id != sample.id and peer.reference]
+    peers = [(peer, score) for peer, score in peers if peer.id != sample.id and peer.reference and shows(peer)]
     if not peers:
         return None
     fits = match([sample.text, *(peer.text for peer, _ in peers)], lesson.when)

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 from ted_memory.experience.rendering import FRAME_TOKENS
@@ -63,31 +64,42 @@ def match(documents: Sequence[str], question: str) -> list[float]:
     return [float(score) for score in index.get_scores(words)]
 
 
+def stems(text: str) -> frozenset[str]:
+    """Return the stems of a text's words; stop words and single letters have none."""
+    return frozenset(_stems((text,))[0])
+
+
 def common_words(texts: Sequence[str]) -> frozenset[str]:
     """Return the stems that stand in nearly all of these texts: their form, not what one of them is about."""
-    counts = Counter(stem for stems in _stems(tuple(texts)) for stem in set(stems))
+    counts = Counter(stem for text in texts for stem in stems(text))
     return frozenset(stem for stem, count in counts.items() if count >= NEARLY_ALL * len(texts))
 
 
-def distinctive(when: str, common: Collection[str], question: str) -> str:
-    """Return a condition, given as key words, without the common ones and without repetitions.
+def distinctive(when: str, question: str, *, common: Collection[str], foreign: Collection[str] = ()) -> str:
+    """Return a condition, given as key words or phrases with commas between, without what says nothing.
 
-    A word that stands in every question makes a lesson apply to all of them. A condition that would no longer match
-    the question that it was written for stays as it is.
+    Words that stand in every question (stems, `common`) make a lesson apply to all of them: phrases are cut where they
+    stand. Phrases of nothing but `foreign` stems go, and so do repetitions. A condition that would no longer match the
+    question that it was written for stays as it is.
     """
-    parts = (_distinctive_part(part, common) for part in re.split(r"[,;]", when))
-    kept = ", ".join(dict.fromkeys(part for part in parts if part))
+    phrases = (telling for phrase in re.split(r"[,;]", when) for telling in _cut(phrase, common))
+    kept = ", ".join(dict.fromkeys(phrase for phrase in phrases if stems(phrase) - set(foreign)))
     return kept if match([kept], question)[0] > 0 else when
 
 
-def _distinctive_part(part: str, common: Collection[str]) -> str:
-    words = part.split()
-    stems = [_stems((word,))[0] for word in words]  # none of a stop word
-    if not any(stem in common for word in stems for stem in word):
-        return " ".join(words) if any(stems) else ""
-    left = [(word, stem) for word, stem in zip(words, stems, strict=True) if not any(s in common for s in stem)]
-    telling = [i for i, (_, stem) in enumerate(left) if stem]
-    return " ".join(word for word, _ in left[telling[0] : telling[-1] + 1]) if telling else ""
+def _cut(phrase: str, common: Collection[str]) -> list[str]:
+    """Return what is left of a phrase between common words; the phrase itself where there is none."""
+    words = [(word, stems(word)) for word in phrase.split()]
+    if all(its.isdisjoint(common) for _, its in words):
+        return [" ".join(word for word, _ in words)]
+    groups = [list(group) for own, group in groupby(words, lambda w: w[1].isdisjoint(common)) if own]
+    return [_trimmed(group) for group in groups]
+
+
+def _trimmed(words: Sequence[tuple[str, Collection[str]]]) -> str:
+    """Return the words from the first to the last that says something: small words would hang in the air."""
+    telling = [i for i, (_, its) in enumerate(words) if its]
+    return " ".join(word for word, _ in words[telling[0] : telling[-1] + 1]) if telling else ""
 
 
 # An index costs about a millisecond; the same set is asked again and again.
@@ -106,7 +118,7 @@ def _index(documents: tuple[str, ...]) -> Any:
 def _stems(texts: tuple[str, ...]) -> list[list[str]]:
     import bm25s
 
-    words = bm25s.tokenize(list(texts), stopwords="en", stemmer=_stemmer(), return_ids=False, show_progress=False)
+    words = bm25s.tokenize(list(texts), stopwords="en_plus", stemmer=_stemmer(), return_ids=False, show_progress=False)
     return [[str(word) for word in text] for text in words]
 
 

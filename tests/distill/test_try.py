@@ -34,7 +34,8 @@ def peer(thing: str, score: float | None = None, **fields: Any) -> dict[str, Any
 
 
 def _useless(messages: list[BaseMessage]) -> str:
-    return critique(add("think hard", f"asked about {thing_in(str(messages[1].text))}"))
+    more = "er" * sum(message.type == "ai" for message in messages)
+    return critique(add(f"think hard{more}", f"asked about {thing_in(str(messages[1].text))}"))
 
 
 async def test_an_edit_that_does_not_raise_the_score_is_never_kept(scratch: TedMemory) -> None:
@@ -57,8 +58,27 @@ async def test_the_critic_is_told_what_became_of_its_lesson_and_may_do_better(sc
     assert await texts_of(scratch) == ["say c000"]
     assert out["status"] == "learned"
     second = [messages for messages in teaching.asked if role(messages) == "critic"][1]
-    assert second[-2].text == _useless(second), "its own answer stands before what it is told"
+    assert second[-2].text == _useless(second[:2]), "its own answer stands before what it is told"
     assert "answered: no idea" in str(second[-1].text)
+
+
+async def test_a_critic_that_repeats_itself_is_not_asked_until_luck_lets_it_through(scratch: TedMemory) -> None:
+    stubborn = teacher(lambda _: critique(add("think hard", "asked about apples")))
+    answering = student()
+    out = await one_pass(scratch, APPLES, student=answering, teacher=stubborn)
+    assert calls_of(stubborn, "critic") == 2
+    assert len(answering.asked) == 5 + 2, "the same lesson is tried once"
+    assert out["status"] == "set_aside"
+    assert "the critic said the same: 'When asked about apples: think hard': with it the student still" in out["note"]
+
+
+@pytest.mark.parametrize(("right", "status"), [(1, "set_aside"), (2, "learned")])
+async def test_a_lesson_must_make_good_half_of_what_was_missing(namespace: str, right: int, status: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", try_rollouts=4)
+    answers = iter(["no idea"] * 5 + ["c000"] * right + ["no idea"] * (4 - right))
+    same = teacher(lambda _: critique(add("say c000", "asked about apples")))
+    out = await one_pass(memory, APPLES, student=student(lambda _: next(answers)), teacher=same)
+    assert out["status"] == status
 
 
 async def test_the_critic_is_asked_again_as_often_as_the_setting_says(namespace: str) -> None:
@@ -127,6 +147,37 @@ async def test_a_lesson_that_its_own_task_would_not_find_is_refused(namespace: s
     out = await one_pass(memory, APPLES, student=student(), teacher=unseen)
     assert "it was not found for this very task" in out["note"]
     assert await texts_of(memory) == []
+
+
+async def test_the_critic_is_told_which_lesson_was_found_instead(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", selection="relevant", top_k=1)
+    await memory.commit([Add(text="peel them", when="a code of apples is asked for")], author="me")
+    teaching = teacher(lambda _: critique(add("say c000", "apples")))
+    out = await one_pass(memory, APPLES, student=student(), teacher=teaching)
+    [old] = await memory.load()
+    told = str([messages for messages in teaching.asked if role(messages) == "critic"][1][-1].text)
+    assert f"{old.id} was found instead: 'When a code of apples is asked for: peel them'" in told
+    assert out["status"] == "set_aside"
+
+
+async def test_words_that_stand_in_every_task_do_not_make_a_condition(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", selection="relevant")
+    broad = teacher(lambda _: critique(add("say c000", "the code, apples, the code of things")))
+    await one_pass(memory, APPLES, student=student(lambda _: "no idea"), teacher=broad, common=["code"])
+    told = str([messages for messages in broad.asked if role(messages) == "critic"][1][-1].text)
+    assert "Lesson: When apples, things: say c000" in told
+
+
+async def test_a_rewrite_about_something_else_leaves_the_old_lesson_alone(scratch: TedMemory) -> None:
+    await scratch.commit([Add(text="say c001", when="asked about bananas")], author="me")
+    [old] = await scratch.load()
+    edit = {"op": "rewrite", "ids": [old.id], "when": "bananas, about apples", "text": "say c000"}
+    follower = student(lambda m: "c000" if "about apples: say c000" in prompt_of(m) else "no idea")
+    await one_pass(scratch, APPLES, student=follower, teacher=teacher(lambda _: critique(edit)))
+    assert [(e.when, e.text) for e in await scratch.load()] == [
+        ("asked about bananas", "say c001"),
+        ("about apples", "say c000"),
+    ]
 
 
 async def test_a_grader_that_fails_during_the_try_keeps_nothing(scratch: TedMemory) -> None:

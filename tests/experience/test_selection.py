@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.experience.rendering import FRAME_TOKENS, count_tokens, line_tokens, render_block
-from ted_memory.experience.selection import make_selector, match, relevant
+from ted_memory.experience.selection import common_words, distinctive, make_selector, match, relevant
 from ted_memory.models import Experience, Usage
 from ted_memory.settings import Selection
 
@@ -141,3 +141,42 @@ def test_the_score_is_the_same_whenever_it_is_asked_for() -> None:
     first = match(documents, "a refund for the late delivery")
     match(documents[:2], "something else")
     assert match(documents, "a refund for the late delivery") == first
+
+
+# --- what a condition may be made of
+
+ASKED = [f"Which team answers this ticket? Ticket: {words}" for words in ("my parcel", "a refund", "the invoice", "it")]
+
+
+def test_words_that_stand_in_every_text_are_its_form() -> None:
+    assert common_words(ASKED) == {"team", "answer", "ticket"}
+    assert common_words([]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("when", "kept"),
+    [
+        ("parcel, team, parcel", "parcel"),
+        ("the ticket is about a parcel", "parcel"),
+        ("a late parcel of the ticket and its courier", "late parcel, courier"),
+        ("a parcel is late; delivery", "a parcel is late, delivery"),
+        ("parcel, cold, ten kilometres", "parcel"),
+        ("a cold parcel", "a cold parcel"),
+        ("ticket, team", "ticket, team"),  # nothing would be left: the try will judge it
+        ("team, refund", "team, refund"),  # nor here, for this question
+        ("", ""),
+    ],
+)
+def test_a_condition_keeps_what_sets_its_question_apart(when: str, kept: str) -> None:
+    foreign = {"cold", "ten", "kilometr"}
+    assert distinctive(when, ASKED[0], common=common_words(ASKED), foreign=foreign) == kept
+
+
+def test_without_knowledge_a_condition_stays_as_it_is() -> None:
+    assert distinctive("the ticket is about a parcel", ASKED[0], common=()) == "the ticket is about a parcel"
+
+
+@given(st.text(), st.text())
+def test_any_condition_can_be_looked_at(when: str, question: str) -> None:
+    kept = distinctive(when, question, common={"a"})
+    assert kept == when or match([kept], question)[0] > 0

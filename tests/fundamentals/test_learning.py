@@ -20,7 +20,7 @@ SAMPLES = [
 def student(messages: list[BaseMessage]) -> str:
     """Know nothing, but follow a lesson about the very land that is asked for."""
     prompt, asked = "\n".join(str(m.content) for m in messages), str(messages[-1].content)
-    cities = (city for land, city in CAPITALS.items() if land in asked and f"capital of {land}: say {city}" in prompt)
+    cities = (city for land, city in CAPITALS.items() if land in asked and f"{land}: say {city}" in prompt)
     return next(cities, "I don't know")
 
 
