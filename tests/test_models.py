@@ -1,0 +1,64 @@
+"""The real models of the demo, small: a student that follows lessons, and a teacher that writes them.
+
+They are fetched once (about 1.6 GB) and kept in the user's cache folder. TED_MEMORY_SKIP_MODELS=1 leaves them out.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+
+from examples.demo import DATA, SETTINGS, Choice, models
+from ted_memory import Add, TedMemory, open_memory
+from ted_memory.distill import distill
+from ted_memory.evaluation import evaluate, read_samples
+
+pytestmark = [
+    pytest.mark.models,
+    pytest.mark.xdist_group("models"),
+    pytest.mark.timeout(1200),  # the first time they are fetched
+    pytest.mark.skipif(
+        bool(os.environ.get("TED_MEMORY_SKIP_MODELS")), reason="TED_MEMORY_SKIP_MODELS is set: no real models"
+    ),
+]
+
+TOPICS = ("voucher", "invoice", "refund")
+TRAIN = [s for s in read_samples(DATA / "train.jsonl") if s.category in TOPICS][:6]
+OTHERS = [s for s in read_samples(DATA / "heldout.jsonl") if s.category in TOPICS]
+
+Pair = tuple[BaseChatModel, BaseChatModel]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    with models(Choice(None, None), Choice(None, None)) as both:
+        yield both
+
+
+@pytest.fixture
+def memory(tmp_path_factory: pytest.TempPathFactory) -> TedMemory:
+    home = str(tmp_path_factory.mktemp("home"))
+    # greedy rollouts: what is asserted must not hang on a throw of dice
+    return open_memory(home=home, namespace="helpdesk", temperature=0.0, validation=0.0, **SETTINGS)
+
+
+async def test_the_real_student_follows_a_right_lesson(pair: Pair, memory: TedMemory) -> None:
+    async with memory:
+        rules = {s.category: s.reference for s in OTHERS}
+        await memory.commit([Add(when=topic, text=f"answer {team}.") for topic, team in rules.items()], author="me")
+        result = await evaluate(OTHERS, student=pair[0], memory=memory)
+    assert result.without.accuracy <= 0.5
+    assert result.with_.accuracy >= 0.8
+
+
+async def test_the_real_teacher_teaches_the_real_student(pair: Pair, memory: TedMemory) -> None:
+    student, teacher = pair
+    async with memory:
+        report = await distill(TRAIN, student=student, teacher=teacher, memory=memory, name="helpdesk")
+        assert report.learned >= 2, report.reasons
+        result = await evaluate(OTHERS, student=student, memory=memory)
+    assert result.difference.mean > 0.2
+    assert report.spend.teacher.calls >= len(TRAIN)
+    assert report.spend.teacher.tokens_out > 0
+    assert report.spend.student.estimated == 0, "the servers count the tokens themselves"
