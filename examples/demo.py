@@ -25,11 +25,16 @@ DATA = Path(__file__).parent / "data" / "helpdesk"
 NAMESPACE = "helpdesk"
 HOME = ".ted-memory"
 ANSWER_TOKENS = 40
-CRITIQUE_TOKENS = 300
+CRITIQUE_TOKENS = 160
 SLOTS = 4  # prompts that a server keeps warm
 
-# Small models on two cores: few lessons, the best one first; one call at a time, for two would share the cores.
-SETTINGS: dict[str, Any] = {"selection": "relevant", "top_k": 1, "placement": "user", "concurrency": 1}
+SETTINGS: dict[str, Any] = {
+    # small models follow the first lesson they see, best in the user turn
+    **{"selection": "relevant", "top_k": 1, "placement": "user"},
+    "concurrency": 1,  # two calls would share the two cores
+    "try_rollouts": 4,  # cheap: the same prompt again
+    "compact_every": 12,
+}
 
 
 class Choice(NamedTuple):

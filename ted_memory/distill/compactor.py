@@ -1,5 +1,7 @@
 """The compactor: makes the set smaller and better, and holds the caps whatever the model says."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -74,7 +76,7 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
         loss = len(ids) - 1 if isinstance(edit, Merge) else int(isinstance(edit, Remove))
         if loss > allowed or ids & touched:
             continue
-        if isinstance(edit, Merge) and not coherent([snapshot.by_id[id] for id in edit.ids]):
+        if isinstance(edit, Merge) and not _safe_merge(edit, snapshot):
             continue
         if isinstance(edit, Rewrite) and edit.when and not about_the_same(snapshot.by_id[edit.id], edit.when):
             continue
@@ -82,6 +84,25 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
         touched |= ids
         kept.append(edit)
     return kept
+
+
+def _safe_merge(edit: Merge, snapshot: ExperienceSet) -> bool:
+    parents = [snapshot.by_id[id] for id in edit.ids]
+    return coherent(parents) and all(keeps(parent.text, edit.text, snapshot.active) for parent in parents)
+
+
+def keeps(text: str, merged: str, others: Sequence[Experience]) -> bool:
+    """Tell whether a merged text still holds at least half of the words that set one of its parents' apart.
+
+    Lessons for the same kind of task may say opposite things; one of them would be lost.
+    """
+    counts = Counter(word for e in others for word in _words(e.text))
+    own = {word for word in _words(text) if counts[word] <= len(others) / 2}
+    return len(own & _words(merged)) >= len(own) / 2
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 def coherent(experiences: Sequence[Experience]) -> bool:

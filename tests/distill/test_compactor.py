@@ -5,13 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, Merge, Remove, Rewrite, TedMemory, open_memory
 from ted_memory.distill import distill
-from ted_memory.distill.compactor import coherent, make_room, trusted
+from ted_memory.distill.compactor import coherent, keeps, make_room, trusted
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.models import Usage
+from ted_memory.models import Experience, Usage
 from ted_memory.testing import in_memory
 from tests.conftest import Server
 from tests.distill.scripts import calls_of, one_pass, sample, samples, student, teacher, texts_of
@@ -112,6 +114,32 @@ async def test_lessons_about_different_things_are_not_merged(scratch: TedMemory)
     assert not coherent([late, soon, black])
     assert trusted([Merge(ids=(late.id, black.id), text="say so")], snapshot) == []
     assert len(trusted([Merge(ids=(late.id, soon.id), text="say so")], snapshot)) == 1
+
+
+async def test_a_merge_loses_nothing_that_one_of_its_parents_knew(scratch: TedMemory) -> None:
+    said = (("bikes, theft", "L"), ("bikes, rental", "X"), ("bikes, hire", "X"), ("parcel", "Q"), ("refund", "K"))
+    await scratch.commit([Add(text=f"answer team {team}.", when=w) for w, team in said], author="me")
+    snapshot = await scratch.load()
+    theft, rental, hire = [e.id for e in snapshot][:3]
+
+    def merged(*ids: str) -> list[Any]:
+        return trusted([Merge(ids=ids, when="bikes", text="answer team X.")], snapshot)
+
+    assert merged(theft, rental) == []
+    assert len(merged(rental, hire)) == 1
+
+
+@given(st.text(), st.text())
+def test_a_text_keeps_itself_whatever_else_there_is(text: str, other: str) -> None:
+    lessons = [Experience(id=f"e{i}", text=t or "-", tokens=1) for i, t in enumerate((text, other, "x", "y"))]
+    assert keeps(text, f"{other} {text}", lessons)
+
+
+async def test_a_rewrite_about_something_else_is_not_trusted() -> None:
+    snapshot = await _eight()
+    first = snapshot.experiences[0]
+    assert trusted([Rewrite(id=first.id, when="the moon is full", text="Howl.")], snapshot) == []
+    assert len(trusted([Rewrite(id=first.id, when="asked about a thing", text="say so")], snapshot)) == 1
 
 
 async def test_no_room_is_made_where_there_is_room() -> None:
