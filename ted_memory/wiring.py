@@ -1,14 +1,15 @@
 """The only place that names concrete classes."""
 
-from typing import Any
-
-from langchain_core.language_models import BaseChatModel
+from typing import TYPE_CHECKING, Any
 
 from ted_memory.errors import MissingExtra, ModelError, SettingsError
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.memory import TedMemory
 from ted_memory.models import check_namespace
 from ted_memory.settings import Settings, make_settings
+
+if TYPE_CHECKING:  # half a second, which a program that only reads its memory need not spend
+    from langchain_core.language_models import BaseChatModel
 
 EMBEDDED_WAIT = 5.0  # seconds; starting the embedded server takes longer than an agent would wait for a real one
 SMALLEST_LESSON = 10  # tokens
@@ -57,7 +58,7 @@ def _open(settings: Settings) -> TedMemory:
     return TedMemory(RedisStore(clients), settings, settings.namespace, first_wait=EMBEDDED_WAIT)
 
 
-def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -> BaseChatModel:
+def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -> "BaseChatModel":
     """Return a chat model from ``provider:model``, or from a model's name at any OpenAI-compatible server.
 
     Args:
@@ -89,7 +90,7 @@ def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -
     return model
 
 
-def _openai_compatible(name: str, base_url: str, options: dict[str, Any]) -> BaseChatModel:
+def _openai_compatible(name: str, base_url: str, options: dict[str, Any]) -> "BaseChatModel":
     from langchain_openai import ChatOpenAI
 
     # stream_usage: with a base URL the client does not ask for the usage of streams by itself

@@ -48,13 +48,24 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Server:
-    """A real server of our own on a free port, without persistence."""
+    """A real server of our own on a free port, without persistence unless `options` say so."""
 
-    def __init__(self, binary: str, folder: Path) -> None:
+    def __init__(self, binary: str, folder: Path, *options: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
-        command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        command = [
+            binary,
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+            *options,
+        ]
         self._log = (folder / "log").open("wb")
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         self.url = f"redis://127.0.0.1:{self.port}/0"

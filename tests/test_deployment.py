@@ -1,4 +1,4 @@
-"""The graph as it is deployed: `langgraph dev`, which refuses anything that blocks its event loop."""
+"""What users deploy: the graph under `langgraph dev`, which refuses anything that blocks its loop, and the Redis."""
 
 import asyncio
 import os
@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from langgraph_sdk import get_client
 
-from ted_memory import open_memory
+from ted_memory import Add, open_memory
 from tests.cli.helpdesk import serve_in_thread
+from tests.conftest import SERVERS, Server
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,3 +65,21 @@ async def test_a_deployed_graph_learns_a_sample(deployed: str, tmp_path: Path) -
     assert out["status"] == "learned"
     async with open_memory(home=str(tmp_path / "home"), namespace="deployed") as memory:
         assert [e.text for e in await memory.load()] == ["say red"]
+
+
+async def test_the_redis_of_docker_compose_keeps_what_it_is_told(tmp_path: Path) -> None:
+    """Its command line on a Redis of its version; an image cannot be run everywhere that tests are."""
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
+    assert service["image"] == "redis:8"
+    name, *options = service["command"]
+    binary = SERVERS["redis8"]
+    assert name == "redis-server"
+    if binary is None:
+        pytest.skip("redis8 is not installed")
+    for i in range(2):
+        server = Server(binary, tmp_path, *options)
+        async with open_memory(server.url, namespace="compose") as memory:
+            assert len(await memory.load()) == i
+            await memory.commit([Add(text="Be brief.")], author="me")
+        await asyncio.sleep(1.5)  # appendfsync everysec
+        server.stop()  # SIGKILL

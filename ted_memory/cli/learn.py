@@ -1,4 +1,4 @@
-"""Commands that call models."""
+"""Commands that call models. What calls them is imported when it is needed: other commands start without LangChain."""
 
 import asyncio
 from pathlib import Path
@@ -7,9 +7,6 @@ from typing import Annotated
 import typer
 
 from ted_memory.cli import options, output
-from ted_memory.distill import distill as run_distillation
-from ted_memory.evaluation import evaluate as run_evaluation
-from ted_memory.evaluation import read_samples
 from ted_memory.wiring import make_chat_model
 
 File = Annotated[Path, typer.Argument(help="Data set: JSON Lines, one sample a line.", show_default=False)]
@@ -43,6 +40,8 @@ def distill(
     Interrupted at any moment, the same command goes on where it stopped. Agents see the result in one step, and only
     if it scores higher on held-out samples than what they had.
     """
+    from ted_memory.distill import distill as run_distillation
+    from ted_memory.evaluation import read_samples
 
     async def run() -> None:
         samples = read_samples(file, limit=limit)
@@ -92,6 +91,8 @@ def evaluate(
     json: options.Json = False,
 ) -> None:
     """Measure a student with and without the experiences, on the same samples."""
+    from ted_memory.evaluation import evaluate as run_evaluation
+    from ted_memory.evaluation import read_samples
 
     async def run() -> None:
         samples = read_samples(file, limit=limit)

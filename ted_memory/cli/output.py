@@ -1,21 +1,24 @@
 """What commands print: results on standard output, progress and errors on standard error."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ted_memory.distill.report import Report
-from ted_memory.distill.scoring import OnProgress
-from ted_memory.distill.scoring import Progress as Step
-from ted_memory.distill.spend import Spend
-from ted_memory.evaluation import Evaluation
-from ted_memory.models import Experience, LogEntry
+if TYPE_CHECKING:  # commands that call no model start without LangChain
+    from ted_memory.distill.report import Report
+    from ted_memory.distill.scoring import OnProgress
+    from ted_memory.distill.scoring import Progress as Step
+    from ted_memory.distill.spend import Spend
+    from ted_memory.evaluation import Evaluation
+    from ted_memory.models import Experience, LogEntry
 
 PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal
 REASONS_SHOWN = 5

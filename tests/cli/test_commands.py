@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,16 @@ def test_help_names_every_command_and_option(tmp_path: Path) -> None:
     for command in ("distill", "eval", "show", "log", "rollback"):
         assert command in text
         assert "--namespace" in run_cli(command, "--help", cwd=tmp_path).stdout
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert run_cli("--version", cwd=tmp_path).stdout == f"ted-memory {version('ted-memory')}\n"
+
+
+def test_commands_that_call_no_model_start_without_langchain(tmp_path: Path) -> None:
+    code = "import sys, ted_memory.cli; print([m for m in sys.modules if m.startswith(('langchain', 'langgraph'))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:

@@ -97,9 +97,9 @@ async def test_at_most_a_quarter_goes_on_a_models_word() -> None:
     snapshot = await _eight()
     ids = [e.id for e in snapshot]
     assert trusted([Remove(id=id) for id in ids], snapshot) == [Remove(id=id) for id in ids[:2]]
-    triple = Merge(ids=tuple(ids[:3]), text="say all", when="asked about a thing")
+    triple = Merge(ids=tuple(ids[:3]), text="say 0, 1, 2", when="asked about a thing")
     assert trusted([triple, Remove(id=ids[5])], snapshot) == [triple]
-    assert trusted([Merge(ids=tuple(ids[:4]), text="say all")], snapshot) == []
+    assert trusted([Merge(ids=tuple(ids[:4]), text="say 0, 1, 2, 3")], snapshot) == []
     assert len(trusted([Rewrite(id=id, text="Better.") for id in ids], snapshot)) == 8
     assert trusted([Remove(id=ids[0]), Rewrite(id=ids[0], text="No.")], snapshot) == [Remove(id=ids[0])]
 
@@ -112,8 +112,8 @@ async def test_lessons_about_different_things_are_not_merged(scratch: TedMemory)
     assert coherent([late, soon])
     assert not coherent([late, black])
     assert not coherent([late, soon, black])
-    assert trusted([Merge(ids=(late.id, black.id), text="say so")], snapshot) == []
-    assert len(trusted([Merge(ids=(late.id, soon.id), text="say so")], snapshot)) == 1
+    assert trusted([Merge(ids=(late.id, black.id), text="say 0 and 2")], snapshot) == []
+    assert len(trusted([Merge(ids=(late.id, soon.id), text="say 0 and 1")], snapshot)) == 1
 
 
 async def test_a_merge_loses_nothing_that_one_of_its_parents_knew(scratch: TedMemory) -> None:
