@@ -33,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     **{"selection": "relevant", "top_k": 1, "placement": "user"},
     "concurrency": 1,  # two calls would share the two cores
     "try_rollouts": 4,  # cheap: the same prompt again
+    "temperature": 0.4,  # of the attempts: at more the student forgets the lesson that it has just read
     "compact_every": 12,
 }
 

@@ -296,4 +296,4 @@ async def test_a_wrong_solution_of_the_teacher_is_not_shown_to_the_critic(
     teaching = teacher(solves=lambda _: solved)
     await one_pass(scratch, APPLES, student=student(), teacher=teaching)
     [asked] = [str(m[1].content) for m in teaching.asked if role(m) == "critic"]
-    assert f"Worked solution of a teacher: {shown}\n" in asked
+    assert f"Teacher's solution: {shown}\n" in asked
