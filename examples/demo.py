@@ -55,7 +55,7 @@ def models(student: Choice, teacher: Choice) -> Iterator[tuple[BaseChatModel, Ba
         local.append(TEACHER)
     paths = [fetch(model) for model in local]
     if local:
-        output.err.print(f"starting {' and '.join(model.name for model in local)} ...", markup=False)
+        output.err.print(f"starting {' and '.join(model.name for model in local)} ...", markup=False, soft_wrap=True)
     with serve(*paths, slots=SLOTS) as urls:
         served = iter(zip((model.name for model in local), urls, strict=True))
         student = student if student.name else Choice(*next(served))
@@ -79,7 +79,9 @@ async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: 
         known = len((await memory.load()).active)
         if known:
             output.out.print(f"\nThe memory holds {known} experiences from before; they are built upon.")
-        output.out.print(f"\n[bold]Learning[/] from {len(train)} tickets ...")
+        output.out.print(
+            f"\n[bold]Learning[/] from {len(train)} tickets, some of them held out for the validation gate ..."
+        )
         with output.progress() as on_progress:
             report = await distill(
                 train, student=student, teacher=teacher, memory=memory, name="helpdesk", on_progress=on_progress

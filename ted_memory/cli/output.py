@@ -131,8 +131,11 @@ def print_evaluation(result: Evaluation) -> None:
 
 def print_experience(experience: Experience) -> None:
     """Print one experience on one line."""
-    when = f"When {experience.when}: " if experience.when else ""
-    out.print(f"[cyan]{experience.id}[/]  {experience.state:<8}  {escape(when + experience.text)}")
+    out.print(f"[cyan]{experience.id}[/]  {experience.state:<8}  {escape(_lesson(experience))}")
+
+
+def _lesson(experience: Experience) -> str:
+    return f"When {experience.when}: {experience.text}" if experience.when else experience.text
 
 
 def print_entry(entry: LogEntry) -> None:
@@ -141,6 +144,6 @@ def print_entry(entry: LogEntry) -> None:
     out.print(f"[bold]version {entry.version}[/]  {entry.at:%Y-%m-%d %H:%M:%S}Z  {escape(entry.author + why)}")
     for change in entry.changes:
         for before in change.before:
-            out.print(f"  [red]-[/] {before.id}  {escape(before.text)}")
+            out.print(f"  [red]-[/] {before.id}  {escape(_lesson(before))}")
         for after in change.after:
-            out.print(f"  [green]+[/] {after.id}  {escape(after.text)}")
+            out.print(f"  [green]+[/] {after.id}  {escape(_lesson(after))}")
