@@ -76,7 +76,9 @@ def test_people_get_readable_words(models: str, data: Path, tmp_path: Path, valk
     assert "teacher: " in done.stdout
     shown = run_cli("show", *common, cwd=tmp_path).stdout
     assert "When asked about grass: say green" in shown
-    assert "version 1 " in run_cli("log", *common, cwd=tmp_path).stdout
+    log = run_cli("log", *common, cwd=tmp_path).stdout
+    assert "version 1 " in log
+    assert "When asked about grass: say green" in log
     assert (
         "difference: +1.000"
         in run_cli(
