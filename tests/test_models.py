@@ -40,7 +40,7 @@ def pair() -> Iterator[Pair]:
 def memory(tmp_path_factory: pytest.TempPathFactory) -> TedMemory:
     home = str(tmp_path_factory.mktemp("home"))
     # greedy rollouts: what is asserted must not hang on a throw of dice
-    return open_memory(home=home, namespace="helpdesk", temperature=0.0, validation=0.0, **SETTINGS)
+    return open_memory(home=home, namespace="helpdesk", **SETTINGS | {"temperature": 0.0, "validation": 0.0})
 
 
 async def test_the_real_student_follows_a_right_lesson(pair: Pair, memory: TedMemory) -> None:
