@@ -4,9 +4,10 @@ They are fetched once (about 1.6 GB) and kept in the user's cache folder. TED_ME
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from langchain_core.language_models import BaseChatModel
 
 from examples.demo import DATA, SETTINGS, Choice, models
@@ -15,6 +16,7 @@ from ted_memory.distill import distill
 from ted_memory.evaluation import evaluate, read_samples
 
 pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),  # the models' clients keep connections, each for one loop
     pytest.mark.models,
     pytest.mark.xdist_group("models"),
     pytest.mark.timeout(1200),  # the first time they are fetched
@@ -30,10 +32,12 @@ OTHERS = [s for s in read_samples(DATA / "heldout.jsonl") if s.category in TOPIC
 Pair = tuple[BaseChatModel, BaseChatModel]
 
 
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pair() -> AsyncIterator[Pair]:
     with models(Choice(None, None), Choice(None, None)) as both:
         yield both
+        for model in both:
+            await model.root_async_client.close()
 
 
 @pytest.fixture
