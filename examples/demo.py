@@ -58,18 +58,21 @@ def models(student: Choice, teacher: Choice) -> Iterator[tuple[BaseChatModel, Ba
         output.err.print(f"starting {' and '.join(model.name for model in local)} ...", markup=False, soft_wrap=True)
     with serve(*paths, slots=SLOTS) as urls:
         served = iter(zip((model.name for model in local), urls, strict=True))
-        student = student if student.name else Choice(*next(served))
-        teacher = teacher if teacher.name else Choice(*next(served))
         yield (
-            _chat_model(student, ANSWER_TOKENS),
-            RulebookTeacher(rules=read_handbook())
-            if teacher.name == "rulebook"
-            else _chat_model(teacher, CRITIQUE_TOKENS),
+            _named(student) if student.name else _local(*next(served), max_tokens=ANSWER_TOKENS),
+            _named(teacher) if teacher.name else _local(*next(served), max_tokens=CRITIQUE_TOKENS),
         )
 
 
-def _chat_model(choice: Choice, max_tokens: int) -> BaseChatModel:
-    return make_chat_model(str(choice.name), base_url=choice.base_url, temperature=0, max_tokens=max_tokens)
+def _local(name: str, url: str, *, max_tokens: int) -> BaseChatModel:
+    return make_chat_model(name, base_url=url, temperature=0, max_tokens=max_tokens)
+
+
+def _named(choice: Choice) -> BaseChatModel:
+    """Return a model of the user's as it is: many take no temperature, or think before they answer."""
+    if choice.name == "rulebook":
+        return RulebookTeacher(rules=read_handbook())
+    return make_chat_model(str(choice.name), base_url=choice.base_url)
 
 
 async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: BaseChatModel) -> None:

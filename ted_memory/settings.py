@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     inclusion: float = Field(0.8, gt=0, le=1, description="share of the set that each trajectory may see")
     temperature: float | None = Field(0.7, ge=0, description="of the student's rollouts; none: as the model is set")
     try_rollouts: int = Field(2, ge=1, description="attempts that test a proposed edit")
-    max_tries: int = Field(2, ge=0, description="times the critic is asked again; 0: edits are not tried")
+    max_tries: int = Field(2, ge=0, description="times the critic is asked again at most; 0: edits are not tried")
     concurrency: int = Field(8, ge=1, description="model calls in flight")
     compact_every: int = Field(20, ge=1, description="commits between compactions when no cap presses")
     validation: float = Field(0.2, ge=0, lt=1, description="held-out share in data set mode; 0: no gate")

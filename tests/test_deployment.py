@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from langgraph_sdk import get_client
@@ -49,7 +50,7 @@ async def test_a_deployed_graph_learns_a_sample(deployed: str, tmp_path: Path) -
             try:
                 assistants = await client.assistants.search()
                 break
-            except Exception:
+            except httpx.TransportError:  # it is still starting
                 await asyncio.sleep(0.2)
         assert [a["graph_id"] for a in assistants] == ["distillation"]
         with serve_in_thread() as url:

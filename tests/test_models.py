@@ -11,6 +11,7 @@ import pytest_asyncio
 from langchain_core.language_models import BaseChatModel
 
 from examples.demo import DATA, SETTINGS, Choice, models
+from examples.local_models import FetchError
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.distill import distill
 from ted_memory.evaluation import evaluate, read_samples
@@ -34,10 +35,13 @@ Pair = tuple[BaseChatModel, BaseChatModel]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pair() -> AsyncIterator[Pair]:
-    with models(Choice(None, None), Choice(None, None)) as both:
-        yield both
-        for model in both:
-            await model.root_async_client.close()
+    try:
+        with models(Choice(None, None), Choice(None, None)) as both:
+            yield both
+            for model in both:
+                await model.root_async_client.close()
+    except FetchError as error:
+        pytest.fail(f"{error} To leave these tests out, set TED_MEMORY_SKIP_MODELS=1.")
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ Teacher = Annotated[str, typer.Option("--teacher", help="provider:model, or a mo
 TeacherUrl = Annotated[str | None, typer.Option("--teacher-base-url", help="OpenAI-compatible server of the teacher.")]
 Rollouts = Annotated[int | None, typer.Option("--rollouts", help="Attempts a sample.  [default: 5]")]
 MaxTries = Annotated[
-    int | None, typer.Option("--max-tries", help="Times the critic is asked again; 0: edits are not tried.")
+    int | None, typer.Option("--max-tries", help="Times the critic is asked again at most; 0: edits are not tried.")
 ]
 Validation = Annotated[float | None, typer.Option("--validation", help="Held-out share; 0: no gate.  [default: 0.2]")]
 CompactEvery = Annotated[

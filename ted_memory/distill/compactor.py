@@ -74,11 +74,7 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
     for edit in edits:
         ids = set(edit.ids) if isinstance(edit, Merge) else {getattr(edit, "id", "")}
         loss = len(ids) - 1 if isinstance(edit, Merge) else int(isinstance(edit, Remove))
-        if loss > allowed or ids & touched:
-            continue
-        if isinstance(edit, Merge) and not _safe_merge(edit, snapshot):
-            continue
-        if isinstance(edit, Rewrite) and edit.when and not about_the_same(snapshot.by_id[edit.id], edit.when):
+        if loss > allowed or ids & touched or not _keeps_what_is_known(edit, snapshot):
             continue
         allowed -= loss
         touched |= ids
@@ -86,9 +82,13 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
     return kept
 
 
-def _safe_merge(edit: Merge, snapshot: ExperienceSet) -> bool:
-    parents = [snapshot.by_id[id] for id in edit.ids]
-    return coherent(parents) and all(keeps(parent.text, edit.text, snapshot.active) for parent in parents)
+def _keeps_what_is_known(edit: Edit, snapshot: ExperienceSet) -> bool:
+    if isinstance(edit, Merge):
+        parents = [snapshot.by_id[id] for id in edit.ids]
+        return coherent(parents) and all(keeps(parent.text, edit.text, snapshot.active) for parent in parents)
+    if isinstance(edit, Rewrite) and edit.when:
+        return about_the_same(snapshot.by_id[edit.id], edit.when)
+    return True
 
 
 def keeps(text: str, merged: str, others: Sequence[Experience]) -> bool:

@@ -39,6 +39,7 @@ from ted_memory.models import Edit, Experience, ExperienceSet, Remove, Sample
 FITS = 0.5  # a peer fits a lesson when it matches `when` at least half as well as the lesson's own sample
 ALIKE = 0.8  # a lesson that fits a peer with another answer nearly as well as any other is tried on that one
 ENOUGH = 0.5  # share of what was missing to a full score that a lesson must make good: less is often luck
+ROUNDING = 1e-9  # of means: exactly half is enough
 WORDS = 12  # of the task, that the critic is pointed to
 NOISE = 0.25  # a fall on the peer that a pair of attempts shows by chance
 
@@ -99,7 +100,7 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     own = await _attempts(kit, sample, state["reference"], snapshot, changed)
     if not own.showed(new):
         return Outcome(edit, _not_found(own, snapshot, sample, state.get("common", ())), own.spend)
-    if own.mean < before + ENOUGH * (1 - before):
+    if own.mean - before < ENOUGH * (1 - before) - ROUNDING:
         said = own.texts[0][:200]
         problem = f"with it the student still scored {own.mean:.2f} (before: {before:.2f}) and answered: {said}"
         return Outcome(edit, problem, own.spend)
@@ -124,7 +125,8 @@ def _not_found(own: "_Attempts", snapshot: ExperienceSet, sample: Sample, common
         taken |= stems(e.when)
     words = re.findall(r"\w[\w-]+", sample.text)
     free = dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken))
-    return f"{problem}. Use other words of the task in 'when', such as: {', '.join(list(free)[:WORDS])}"
+    hint = f", such as: {', '.join(list(free)[:WORDS])}" if free else ""
+    return f"{problem}. Use other words of the task in 'when'{hint}"
 
 
 @dataclass(frozen=True)

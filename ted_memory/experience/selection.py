@@ -13,6 +13,7 @@ from ted_memory.models import Experience, Usage
 from ted_memory.settings import Selection
 
 NEARLY_ALL = 0.9  # share of the texts that a common word stands in
+FEWEST = 5  # texts that show their common form; what fewer have in common may be what they are about
 
 Selector = Callable[[Sequence[Experience], Mapping[str, Usage], str], tuple[Experience, ...]]
 """From the experiences that may be shown, their usage and the question at hand to those that are shown."""
@@ -71,6 +72,8 @@ def stems(text: str) -> frozenset[str]:
 
 def common_words(texts: Sequence[str]) -> frozenset[str]:
     """Return the stems that stand in nearly all of these texts: their form, not what one of them is about."""
+    if len(texts) < FEWEST:
+        return frozenset()
     counts = Counter(stem for text in texts for stem in stems(text))
     return frozenset(stem for stem, count in counts.items() if count >= NEARLY_ALL * len(texts))
 

@@ -11,8 +11,7 @@ async def test_ids_that_differ_only_far_behind_are_different_samples() -> None:
     given = [
         Sample(id="x" * 300 + thing, input=sample(thing).input, reference=CODES[thing])
         for thing in ("apples", "bananas", "cherries", "dates", "figs")
-        if thing in CODES
     ]
     report = await distill(given, student=student(), teacher=teacher(), memory=in_memory(validation=0.0))
-    assert report.learned == report.samples == len(given) > 2
+    assert report.learned == report.samples == len(given)
     assert report.experiences.active == report.samples

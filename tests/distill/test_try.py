@@ -72,10 +72,13 @@ async def test_a_critic_that_repeats_itself_is_not_asked_until_luck_lets_it_thro
     assert "the critic said the same: 'When asked about apples: think hard': with it the student still" in out["note"]
 
 
-@pytest.mark.parametrize(("right", "status"), [(1, "set_aside"), (2, "learned")])
-async def test_a_lesson_must_make_good_half_of_what_was_missing(namespace: str, right: int, status: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", try_rollouts=4)
-    answers = iter(["no idea"] * 5 + ["c000"] * right + ["no idea"] * (4 - right))
+@pytest.mark.parametrize(("before", "right", "status"), [(0, 2, "set_aside"), (0, 3, "learned"), (1, 3, "learned")])
+async def test_a_lesson_must_make_good_half_of_what_was_missing(
+    namespace: str, before: int, right: int, status: str
+) -> None:
+    """Of five: from 0.2 on, 0.6 is exactly half, whatever floating point makes of it."""
+    memory = in_memory(namespace=namespace, trust="operator", try_rollouts=5)
+    answers = iter(given for n in (before, right) for given in ["c000"] * n + ["no idea"] * (5 - n))
     same = teacher(lambda _: critique(add("say c000", "asked about apples")))
     out = await one_pass(memory, APPLES, student=student(lambda _: next(answers)), teacher=same)
     assert out["status"] == status
@@ -166,6 +169,14 @@ async def test_words_that_stand_in_every_task_do_not_make_a_condition(namespace:
     await one_pass(memory, APPLES, student=student(lambda _: "no idea"), teacher=broad, common=["code"])
     told = str([messages for messages in broad.asked if role(messages) == "critic"][1][-1].text)
     assert "Lesson: When apples, things: say c000" in told
+
+
+async def test_a_rewrite_without_a_condition_keeps_the_old_one(scratch: TedMemory) -> None:
+    await scratch.commit([Add(text="say something", when="asked about apples")], author="me")
+    [old] = await scratch.load()
+    edit = {"op": "rewrite", "ids": [old.id], "text": "say c000"}
+    await one_pass(scratch, APPLES, student=student(), teacher=teacher(lambda _: critique(edit)))
+    assert [(e.id, e.when, e.text) for e in await scratch.load()] == [(old.id, "asked about apples", "say c000")]
 
 
 async def test_a_rewrite_about_something_else_leaves_the_old_lesson_alone(scratch: TedMemory) -> None:

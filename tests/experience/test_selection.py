@@ -145,12 +145,16 @@ def test_the_score_is_the_same_whenever_it_is_asked_for() -> None:
 
 # --- what a condition may be made of
 
-ASKED = [f"Which team answers this ticket? Ticket: {words}" for words in ("my parcel", "a refund", "the invoice", "it")]
+ASKED = [
+    f"Which team answers this ticket? Ticket: {words}"
+    for words in ("my parcel", "a refund", "the invoice", "a job", "it")
+]
 
 
 def test_words_that_stand_in_every_text_are_its_form() -> None:
     assert common_words(ASKED) == {"team", "answer", "ticket"}
     assert common_words([]) == frozenset()
+    assert common_words(ASKED[:2]) == frozenset(), "two tasks may be about the same"
 
 
 @pytest.mark.parametrize(
