@@ -3,12 +3,14 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test chaos bench lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
 	@echo "make demo     learn, keep, inject and measure, with real models on this machine"
 	@echo "make test     format, lint, types, layers and all tests"
+	@echo "make chaos    the fault tests at full size, with figures (needs time)"
+	@echo "make bench    measure speed"
 	@echo "make lint     only the first four of these"
 	@echo "make format   format the code"
 	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"
@@ -41,6 +43,12 @@ lint: .venv/developed
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+chaos: .venv/developed
+	TED_MEMORY_CHAOS=full $(BIN)/python -m pytest tests/chaos -p no:xdist -v $(ARGS)
+
+bench: .venv/developed
+	$(BIN)/python -m bench $(ARGS)
 
 format: .venv/developed
 	$(BIN)/ruff format .

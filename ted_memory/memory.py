@@ -174,6 +174,10 @@ class TedMemory:
             history=s.history,
         )
 
+    async def namespaces(self) -> tuple[str, ...]:
+        """Return the namespaces of all experience sets in this store, sorted."""
+        return await self.store.namespaces()
+
     async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:
         """Add to the experiences' usage once for each token; False when this token was used before."""
         return await self.store.credit(self.namespace, usage, token) if usage else True

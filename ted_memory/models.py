@@ -54,7 +54,8 @@ class Experience(Frozen):
     """One lesson.
 
     ``rev`` is the version of its last change and is never reused; ``order`` is its place in the set;
-    ``tokens`` is what its rendered line counts for (see `experience.rendering.count_tokens`).
+    ``tokens`` is what its rendered line counts for (see `experience.rendering.count_tokens`). ``metadata`` is JSON-able
+    and the user's own: nothing of it is rendered. ``created_at`` and ``updated_at`` are by the writer's clock.
     """
 
     id: Id
@@ -63,6 +64,9 @@ class Experience(Frozen):
     state: State = "active"
     sources: tuple[Text, ...] = ()
     parents: tuple[str, ...] = ()
+    metadata: dict[str, Any] = {}
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
     rev: int = 0
     order: int = 0
     tokens: int = 0
@@ -104,6 +108,12 @@ class ExperienceSet:
     experiences: tuple[Experience, ...] = ()
     usage: Mapping[str, Usage] = field(default_factory=dict)
     """Usage as stored at the commit that made this version."""
+    stamp: str = ""
+    """Random, made at its commit. Restored data may reach a version a second time, by another way: this tells."""
+    oldest: int = 0
+    """The oldest version that the history still reaches."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Names of the student and the teacher that the set was last distilled with, as far as known."""
 
     def __iter__(self) -> Iterator[Experience]:
         return iter(self.experiences)
@@ -140,6 +150,7 @@ class Add(Frozen):
     when: Text = ""
     state: Literal["proposed", "trial", "active"] = "active"
     sources: tuple[Text, ...] = ()
+    metadata: dict[str, Any] = {}
 
 
 class Rewrite(Frozen):
@@ -201,7 +212,8 @@ class Rejected(Frozen):
     """One edit that did not take effect.
 
     Reasons: ``conflict`` (the experience changed meanwhile), ``unknown`` (no such id), ``cap`` (a limit of the
-    set), ``unchanged``, ``too long``, ``empty``, ``aborted`` (another edit of an all-or-nothing commit failed).
+    set), ``unchanged``, ``too long``, ``empty``, ``purged`` (one of its sources was purged), ``aborted`` (another edit
+    of an all-or-nothing commit failed).
     """
 
     edit: Edit

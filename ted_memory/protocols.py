@@ -85,6 +85,10 @@ class ExperienceStore(Progress, Protocol):
         """Return the entries of these versions that are still kept, in the order asked for."""
         ...
 
+    async def namespaces(self) -> tuple[str, ...]:
+        """Return all namespaces in which something was committed, sorted; no staging sets."""
+        ...
+
     async def drop(self, namespace: str) -> None:
         """Forget a namespace and all that belongs to it."""
         ...

@@ -43,7 +43,7 @@ def pytest_report_header() -> list[str]:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own TED_MEMORY_* must not change what is tested."""
     for name in os.environ:
-        if name.startswith("TED_MEMORY_") and name not in {"TED_MEMORY_MODELS", "TED_MEMORY_SKIP_MODELS"}:
+        if name.startswith("TED_MEMORY_") and name not in {"TED_MEMORY_MODELS", "TED_MEMORY_SKIP_MODELS", "TED_MEMORY_CHAOS"}:
             monkeypatch.delenv(name)
 
 

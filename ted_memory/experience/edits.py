@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from functools import singledispatch
 
 from ted_memory.experience.rendering import FRAME_TOKENS, line_tokens
@@ -78,6 +79,7 @@ class _Planner:
         self.source = f"author:{author}"
         self.max_text = max_text
         self.make_id = make_id
+        self.now = datetime.now(UTC)
 
     def change(self, edit: Edit) -> Change:
         return _plan(edit, self)
@@ -125,6 +127,9 @@ def _(edit: Add, planner: _Planner) -> Change:
         id=planner.make_id(),
         state=edit.state,
         sources=edit.sources or (planner.source,),
+        metadata=edit.metadata,
+        created_at=planner.now,
+        updated_at=planner.now,
     )
     return Change(edit=edit, id=experience.id, expects=((experience.id, ABSENT),), puts=(experience,))
 
@@ -140,6 +145,9 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
         order=old.order,
         parents=old.parents,
         sources=_union(old.sources, edit.sources or (planner.source,)),
+        metadata=old.metadata,
+        created_at=old.created_at,
+        updated_at=planner.now,
     )
     if (new.text, new.when) == (old.text, old.when):
         raise Refusal("unchanged")
@@ -160,6 +168,8 @@ def _(edit: Merge, planner: _Planner) -> Change:
         state=parents[0].state,
         parents=edit.ids,
         sources=_union(*(parent.sources for parent in parents), edit.sources),
+        created_at=planner.now,
+        updated_at=planner.now,
     )
     expects = ((merged.id, ABSENT), *((parent.id, parent.rev) for parent in parents))
     return Change(edit=edit, id=merged.id, expects=expects, puts=(merged,), deletes=edit.ids)

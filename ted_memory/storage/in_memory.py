@@ -93,6 +93,9 @@ class InMemoryStore:
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         self._spaces.setdefault(namespace, _Space()).progress[key] = dict(record)
 
+    async def namespaces(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name, space in self._spaces.items() if space.version and "~" not in name))
+
     async def drop(self, namespace: str) -> None:
         self._spaces.pop(namespace, None)
 

@@ -92,6 +92,10 @@ class RedisStore:
                 pipeline.expire(name, PROGRESS_TTL)
                 await pipeline.execute()
 
+    async def namespaces(self) -> tuple[str, ...]:
+        with self._translated():
+            return tuple(sorted(cast(set[str], await self._clients.get().commit.smembers(NAMESPACES))))
+
     async def drop(self, namespace: str) -> None:
         keys = Keys(namespace)
         client = self._clients.get().commit

@@ -1,0 +1,21 @@
+"""How big a fault test is: small in the test command, full in `make chaos`; and the figures that it found."""
+
+import os
+from typing import TypeVar
+
+T = TypeVar("T")
+
+FULL = os.environ.get("TED_MEMORY_CHAOS") == "full"
+"""Only then is anything with a unit of time asserted."""
+
+FIGURES: list[str] = []
+
+
+def size(small: T, full: T) -> T:
+    """Return the size of a test."""
+    return full if FULL else small
+
+
+def report(figure: str) -> None:
+    """Have a line printed at the end of `make chaos`."""
+    FIGURES.append(figure)
