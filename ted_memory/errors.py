@@ -10,12 +10,15 @@
     │   ├── StoreUnavailable the server cannot be reached, or refuses; nothing is known to have been written
     │   ├── CorruptData      what is stored is not what this version writes
     │   ├── HistoryTrimmed   the version asked for is no longer (or not yet) in the log
-    │   └── CommitRefused    an all-or-nothing commit was refused; nothing was written
+    │   ├── CommitRefused    an all-or-nothing commit was refused; nothing was written
+    │   └── NotDurable       a commit was written, but not as durably as asked for; `commit` is its answer
     ├── ModelError           a model cannot be used at all: wrong name, key or address
     └── MissingExtra         an optional package is not installed (also an ImportError)
 
 Every message says what happened, what was kept, and what to do. None derives from BaseException directly.
 """
+
+from typing import Any
 
 
 class TedMemoryError(Exception):
@@ -52,6 +55,17 @@ class HistoryTrimmed(StoreError):  # noqa: N818
 
 class CommitRefused(StoreError):  # noqa: N818
     """An all-or-nothing commit could not be applied; nothing was written."""
+
+
+class NotDurable(StoreError):  # noqa: N818
+    """A commit took effect, but too few replicas, or not the disk, have confirmed it in time.
+
+    ``commit`` is its answer. The same token may be sent again: it waits again.
+    """
+
+    def __init__(self, message: str, commit: Any) -> None:
+        super().__init__(message)
+        self.commit = commit
 
 
 class ModelError(TedMemoryError):

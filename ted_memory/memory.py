@@ -1,7 +1,9 @@
 """TedMemory: the face of one experience set. Thin: rules are in `experience`, promises in `protocols`."""
 
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Self
 
 from ted_memory.errors import CommitRefused, HistoryTrimmed, InvalidInput
@@ -79,9 +81,10 @@ class TedMemory:
         Raises:
             StoreError: the store cannot be read.
         """
+        began = time.monotonic()
         stored = await self.store.read(self.namespace, self._snapshots.held)
         snapshot = self._empty if stored is None else stored
-        self._snapshots.keep(snapshot)
+        self._snapshots.keep(snapshot, began=began)
         return snapshot
 
     async def _read_fast(self, known: ExperienceSet | None) -> ExperienceSet:
@@ -161,7 +164,8 @@ class TedMemory:
             raise InvalidInput(f"the token has {len(token)} characters; use at most {TOKEN_LIMIT}")
         stated = s.model_fields_set & {"max_experiences", "token_budget"}
         caps = base.caps.model_copy(update={name: getattr(s, name) for name in stated})
-        base = ExperienceSet(base.namespace, base.epoch, base.version, caps, base.experiences, base.usage)
+        line = (base.epoch, base.version, base.stamp)
+        base = replace(base, caps=caps)
         return CommitRequest(
             changes=plan(edits, base, author=_checked("author", author), max_text=s.max_text),
             author=author,
@@ -172,6 +176,7 @@ class TedMemory:
             caps=caps,
             force_caps=bool(stated),
             history=s.history,
+            base=line,
         )
 
     async def namespaces(self) -> tuple[str, ...]:

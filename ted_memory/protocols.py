@@ -1,6 +1,6 @@
 """What storage promises. Everything above `storage` knows only this."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import Field
@@ -29,7 +29,11 @@ class Change(Frozen):
 
 
 class CommitRequest(Frozen):
-    """Everything that one commit says to the store. ``usage`` is added in the same step, when anything is applied."""
+    """Everything that one commit says to the store. ``usage`` is added in the same step, when anything is applied.
+
+    ``base`` is what the caller looked at: (epoch, version, stamp). Where the store's history has gone another way
+    since, what touches an experience is a conflict, whatever its rev. ``models`` is kept with the set when not empty.
+    """
 
     changes: tuple[Change, ...]
     usage: Mapping[str, Usage] = {}
@@ -41,6 +45,8 @@ class CommitRequest(Frozen):
     caps: Caps
     force_caps: bool = False
     history: int = Field(ge=1)
+    base: tuple[str, int, str] = ("", 0, "")
+    models: Mapping[str, str] = {}
 
 
 class Progress(Protocol):
@@ -83,6 +89,14 @@ class ExperienceStore(Progress, Protocol):
 
     async def log(self, namespace: str, versions: Sequence[int]) -> tuple[LogEntry, ...]:
         """Return the entries of these versions that are still kept, in the order asked for."""
+        ...
+
+    async def forbid(self, namespace: str, source: str) -> None:
+        """Refuse from now on, as ``purged``, every experience that carries this source."""
+        ...
+
+    async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
+        """Replace these entries of the log, where `change` returns another one, and empty what their tokens answer."""
         ...
 
     async def namespaces(self) -> tuple[str, ...]:

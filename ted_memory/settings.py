@@ -10,6 +10,7 @@ from ted_memory.errors import SettingsError
 
 Selection = Literal["all", "budget", "relevant"]
 Placement = Literal["system", "user"]
+Durability = Literal["none", "replica", "fsync"]
 Trust = Literal["operator", "evidence", "review"]
 
 
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
     placement: Placement = Field("system", description="where the block stands")
     read_timeout: float = Field(0.05, gt=0, description="seconds that an agent waits for the store at most")
     refresh: float = Field(1.0, ge=0, description="seconds after which a snapshot is looked at again")
+    durability: Durability = Field("none", description="what a commit waits for: a replica, or the disk")
     trust: Trust = Field("evidence", description="how a lesson from traffic may become active")
 
 

@@ -2,23 +2,49 @@
 
 import asyncio
 import contextvars
+import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 from ted_memory.models import ExperienceSet, Frozen
 
 IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.hot`
+BREAK_AFTER = 3  # failures in a row; then nobody waits for the store until it answers again
+GIVE_UP = 4  # times a caller's patience; then a look at the store counts as failed
+PROBE_EVERY = 0.5  # seconds between looks at a store that failed so often
 
 Read = Callable[[ExperienceSet | None], Awaitable[ExperienceSet]]
 
+_LOG = logging.getLogger("ted_memory")
+
+
+class MemoryReset(Frozen):
+    """The store no longer holds what it held: its data were lost, replaced, or restored from an older copy.
+
+    ``kind``: ``lost`` (there is nothing), ``replaced`` (another set, of another epoch), ``restored`` (the same set at
+    an older version, or one that went another way from there).
+    """
+
+    kind: Literal["lost", "replaced", "restored"]
+    version_before: int
+    version_after: int
+
 
 class Health(Frozen):
-    """What the hot path has seen so far. ``age`` is the snapshot's, in seconds; None before the first read."""
+    """What the hot path has seen so far. ``age`` is the snapshot's, in seconds; None before the first read.
+
+    ``breaker`` is ``open`` while the store has failed so often that no call waits for it. ``resets`` counts how often
+    the store lost what it held; ``last_reset`` tells of the last time.
+    """
 
     reads: int = 0
     stale_reads: int = 0
     failed_reads: int = 0
     last_error: str = ""
+    breaker: Literal["closed", "open"] = "closed"
+    resets: int = 0
+    last_reset: MemoryReset | None = None
     version: int | None = None
     age: float | None = None
 
@@ -39,21 +65,52 @@ class Snapshots:
         self._needed = 0
         self._task: asyncio.Task[None] | None = None
         self._reads = self._stale = self._failed = 0
+        self._failed_in_a_row = 0
+        self._failed_at = 0.0
         self._last_error = ""
+        self._resets = 0
+        self._last_reset: MemoryReset | None = None
 
     @property
     def held(self) -> ExperienceSet | None:
         """The snapshot, or None before the first successful read."""
         return None if self._read_at is None else self._snapshot
 
-    def keep(self, snapshot: ExperienceSet) -> None:
-        """Take a set that was just read; one that is older than what is held changes nothing."""
-        held = self._snapshot
-        if snapshot.epoch != held.epoch:
-            self._snapshot, self._needed = snapshot, 0
-        elif snapshot.version >= held.version:
-            self._snapshot = snapshot
-        self._read_at = time.monotonic()
+    def keep(self, snapshot: ExperienceSet, *, began: float | None = None) -> None:
+        """Take a set that was read, by a read that began then (by `time.monotonic`; default: just now).
+
+        An older version is a read that was overtaken when it began before what is held was there, and else a store
+        that has gone back.
+        """
+        held, read_at = self._snapshot, self._read_at
+        now = time.monotonic()
+        overtaken = read_at is not None and began is not None and began <= read_at
+        if overtaken and (snapshot.epoch != held.epoch or snapshot.version < held.version):
+            return
+        self._notice_reset(held, snapshot)
+        if snapshot.epoch != held.epoch or snapshot.version < held.version:
+            self._needed = 0
+        self._snapshot = snapshot
+        self._read_at = now
+        self._failed_in_a_row = 0
+
+    def _notice_reset(self, held: ExperienceSet, new: ExperienceSet) -> None:
+        if not held.version or (held.epoch == new.epoch and new.version > held.version):
+            return
+        if (new.epoch, new.version, new.stamp) == (held.epoch, held.version, held.stamp):
+            return
+        kind: Literal["lost", "replaced", "restored"]
+        kind = "lost" if not new.version else "restored" if new.epoch == held.epoch else "replaced"
+        self._resets += 1
+        self._last_reset = MemoryReset(kind=kind, version_before=held.version, version_after=new.version)
+        _LOG.warning(
+            "MemoryReset: the store of namespace %r was %s: version %d is now version %d. Agents go on with what the "
+            "store holds; bring a backup back if that is not what you want",
+            held.namespace,
+            {"lost": "emptied", "restored": "set back to older data", "replaced": "replaced by another set"}[kind],
+            held.version,
+            new.version,
+        )
 
     def need(self, version: int) -> None:
         """Make the next caller wait for this version, as after an idle time: it was just committed here."""
@@ -63,10 +120,19 @@ class Snapshots:
         """Return what there is; wait for the store `patience` seconds at most, and only after an idle time."""
         self._reads += 1
         if self._older_than(self._refresh):
-            self._refreshing()
-            if self._older_than(IDLE):
-                await self._wait()
+            if self._broken:
+                self._stale += self._older_than(IDLE)
+                if time.monotonic() - self._failed_at >= PROBE_EVERY:
+                    self._refreshing()
+            else:
+                self._refreshing()
+                if self._older_than(IDLE):
+                    await self._wait()
         return self._snapshot
+
+    @property
+    def _broken(self) -> bool:
+        return self._failed_in_a_row >= BREAK_AFTER
 
     async def _wait(self) -> None:
         deadline, failed = time.monotonic() + self._patience, self._failed
@@ -86,6 +152,9 @@ class Snapshots:
             stale_reads=self._stale,
             failed_reads=self._failed,
             last_error=self._last_error,
+            breaker="open" if self._broken else "closed",
+            resets=self._resets,
+            last_reset=self._last_reset,
             version=None if self._read_at is None else self._snapshot.version,
             age=self._age(),
         )
@@ -114,8 +183,12 @@ class Snapshots:
         return task
 
     async def _look(self) -> None:
+        began = time.monotonic()
         try:
-            self.keep(await self._read(self.held))
+            async with asyncio.timeout(self._patience * GIVE_UP):  # a look that hangs must end, too
+                self.keep(await self._read(self.held), began=began)
         except Exception as error:  # noqa: BLE001 - fail open: whatever it is, the agent goes on with what there is
             self._failed += 1
-            self._last_error = str(error)
+            self._failed_in_a_row += 1
+            self._failed_at = time.monotonic()
+            self._last_error = " ".join(str(error).split()) or type(error).__name__

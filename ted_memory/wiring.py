@@ -16,12 +16,20 @@ SMALLEST_LESSON = 10  # tokens
 
 
 def open_memory(
-    url: str | None = None, *, namespace: str | None = None, home: str | None = None, **settings: Any
+    url: str | None = None,
+    *,
+    namespace: str | None = None,
+    home: str | None = None,
+    client: Any = None,
+    **settings: Any,
 ) -> TedMemory:
     """Return the memory of one experience set. No I/O here: it connects at first use, for each event loop.
 
     Without a ``url`` (or ``TED_MEMORY_URL``) an embedded server keeps the data under ``home``
     (``TED_MEMORY_HOME``, default ``./.ted-memory``); any number of processes may share that folder.
+    ``url`` is one of ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://host:port,host:port/service/db``,
+    ``redis+cluster://host:port,host:port``. A ``client`` of redis-py (asyncio or not, of a server, a Sentinel's service
+    or a cluster, ``decode_responses`` either way) takes its place: its settings are used, its connections left alone.
     ``settings`` are those of `ted_memory.settings.Settings`, by name; they win over the environment.
     The caps ``max_experiences`` and ``token_budget`` are stored with the set: stating one here changes it for
     everybody at this memory's next commit.
@@ -30,6 +38,8 @@ def open_memory(
         SettingsError: a setting is unknown or cannot work.
         InvalidInput: the namespace has a character that is not allowed.
     """
+    if client is not None and url is not None:
+        raise SettingsError("url and client exclude each other; give one of them")
     made = make_settings(url=url, namespace=namespace, home=home, **settings)
     check_namespace(made.namespace)
     if made.token_budget < FRAME_TOKENS + SMALLEST_LESSON:
@@ -37,16 +47,19 @@ def open_memory(
             f"token_budget={made.token_budget} is too small for one experience: the block around it takes "
             f"{FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use {FRAME_TOKENS + SMALLEST_LESSON} or more"
         )
-    return _open(made)
+    return _open(made, client)
 
 
-def _open(settings: Settings) -> TedMemory:
+def _open(settings: Settings, client: Any) -> TedMemory:
+    from ted_memory.storage.addresses import from_client
     from ted_memory.storage.clients import Clients
     from ted_memory.storage.redis_store import RedisStore
 
-    if settings.url is not None:
-        clients = Clients(settings.url, None, read_timeout=settings.read_timeout)
-        return TedMemory(RedisStore(clients), settings, settings.namespace)
+    if client is not None or settings.url is not None:
+        address = None if client is None else from_client(client)
+        url = settings.url if client is None else None
+        clients = Clients(url, None, read_timeout=settings.read_timeout, address=address)
+        return TedMemory(RedisStore(clients, settings.durability), settings, settings.namespace)
     try:
         from ted_memory.storage.embedded import EmbeddedServer
     except ImportError:  # no fcntl: Windows
@@ -55,7 +68,8 @@ def _open(settings: Settings) -> TedMemory:
             "as an argument or in TED_MEMORY_URL"
         ) from None
     clients = Clients(None, EmbeddedServer(settings.home), read_timeout=settings.read_timeout)
-    return TedMemory(RedisStore(clients), settings, settings.namespace, first_wait=EMBEDDED_WAIT)
+    store = RedisStore(clients, settings.durability)
+    return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT)
 
 
 def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -> "BaseChatModel":

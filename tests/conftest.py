@@ -43,7 +43,11 @@ def pytest_report_header() -> list[str]:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own TED_MEMORY_* must not change what is tested."""
     for name in os.environ:
-        if name.startswith("TED_MEMORY_") and name not in {"TED_MEMORY_MODELS", "TED_MEMORY_SKIP_MODELS", "TED_MEMORY_CHAOS"}:
+        if name.startswith("TED_MEMORY_") and name not in {
+            "TED_MEMORY_MODELS",
+            "TED_MEMORY_SKIP_MODELS",
+            "TED_MEMORY_CHAOS",
+        }:
             monkeypatch.delenv(name)
 
 
@@ -104,7 +108,7 @@ def namespace() -> str:
 
 
 # Keys that a test may leave without a time to live: all that `storage.keys` calls permanent.
-PERMANENT = ("meta", "experiences", "usage", "ranking", "log")
+PERMANENT = ("meta", "experiences", "usage", "ranking", "log", "purged")
 
 
 async def assert_only_known_keys(url: str) -> None:

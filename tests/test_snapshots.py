@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -165,8 +165,69 @@ async def test_a_read_that_was_overtaken_does_not_bring_an_older_version_back(st
     cache = over(store)
     new = at(5)
     cache.keep(new)
-    cache.keep(at(4))
+    cache.keep(at(4), began=0.0)
+    cache.keep(at(9, epoch="before"), began=0.0)
     assert await cache.hot() is new
+
+
+async def test_a_store_that_went_back_is_followed_and_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    cache = over(store, refresh=0.0, patience=MUCH)
+    kinds = []
+    for answer in (at(5), at(3), at(3), at(8, epoch="other"), EMPTY, at(1)):
+        store.answer = answer
+        await cache.hot()
+        await wait_until(lambda: cache.held is store.answer)
+        reset = cache.health().last_reset
+        kinds.append((cache.health().resets, reset and reset.kind))
+    assert kinds == [(0, None), (1, "restored"), (1, "restored"), (2, "replaced"), (3, "lost"), (3, "lost")]
+    assert [record.message.count("MemoryReset") for record in caplog.records] == [1, 1, 1]
+    assert "version 5 is now version 3" in caplog.records[0].message
+
+
+async def test_the_same_version_by_another_way_is_a_restored_one(store: Store) -> None:
+    cache = over(store, refresh=0.0, patience=MUCH)
+    for stamp in ("one", "other"):
+        store.answer = replace(at(5), stamp=stamp)
+        await cache.hot()
+        await wait_until(lambda: cache.held is store.answer)
+    assert cache.health().last_reset is not None
+
+
+# --- the breaker
+
+
+async def test_after_some_failures_nobody_waits_and_the_first_answer_closes_the_breaker(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "PROBE_EVERY", 0.0)
+    cache = over(store, patience=0.01)
+    store.delay = 60.0
+    for _ in range(snapshots.BREAK_AFTER):
+        await cache.hot()
+        await wait_until(lambda: cache._task is not None and cache._task.done())
+    assert cache.health().breaker == "open"
+    for _ in range(20):
+        before = asyncio.get_running_loop().time()
+        await cache.hot()
+        assert asyncio.get_running_loop().time() - before < 1.0
+    store.delay = 0.0
+    await wait_until(lambda: cache._task is None or cache._task.done())
+    await cache.hot()
+    await wait_until(lambda: cache.health().breaker == "closed")
+    assert await cache.hot() is store.answer
+
+
+async def test_a_broken_store_is_not_asked_more_often_than_it_may(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "PROBE_EVERY", 60.0)
+    cache = over(store)
+    store.failing = "gone"
+    for _ in range(30):
+        await cache.hot()
+        await asyncio.sleep(0)
+    assert len(store.asked) == snapshots.BREAK_AFTER
+    assert cache.health().stale_reads == 30
 
 
 async def test_a_set_of_another_epoch_is_taken_whatever_its_version(store: Store) -> None:

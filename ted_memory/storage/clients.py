@@ -2,69 +2,115 @@
 
 import asyncio
 import contextlib
-import re
+import os
 import weakref
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from redis.asyncio import ConnectionPool, Redis, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.backoff import EqualJitterBackoff
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    ReadOnlyError,
+    RedisClusterException,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ted_memory.errors import SettingsError, StoreUnavailable
+from ted_memory.errors import StoreUnavailable
+from ted_memory.storage.addresses import Address, Client, Close, from_url
 from ted_memory.storage.embedded import EmbeddedServer
 
-COMMIT_TIMEOUT = 5.0  # seconds for one try of a command that writes
+COMMIT_TIMEOUT = 2.0  # seconds for one try of a command that writes; a failover is to be survived within four
 COMMIT_RETRIES = 3
+FAILOVER_RETRIES = 16  # Sentinel, Cluster: about 7 s, longer than one takes to elect a new primary
+AT_ONCE = 32  # calls of one loop that are under way; more would only open more connections
 
-# scheme, address; what may hold a password is left out: the login and the query. A "@" anywhere else is not read
-_SAFE = re.compile(r"(rediss?|unix)://(?:[^/?#]*@)?((?:\[[^@/?#\]]*\]|[^@/?#:]*)(?::\d+)?(?:/[^@?#]*)?)(?:[?#][^@]*)?")
+T = TypeVar("T")
+
+# what passes by itself: the network, a restart, a failover, a slot that moves
+_PASSING: tuple[Any, ...] = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    OSError,
+    ReadOnlyError,
+    ClusterDownError,
+    TryAgainError,
+    AskError,
+    RedisClusterException,
+)
 
 
 @dataclass(frozen=True)
 class LoopClients:
     """The clients of one event loop."""
 
-    fast: Redis
+    fast: Client
     """The agent's path: short timeout, one try."""
-    commit: Redis
-    """Everything that may take a moment. Its retries are safe because what it sends carries a token."""
+    commit: Client
+    """Everything that may take a moment."""
+    closes: tuple[Close, ...]
+    retries: int
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    proved: set[str] = field(default_factory=set)
+    """What this server was found to be able to do."""
+
+    async def patiently(self, call: Callable[[Client], Awaitable[T]]) -> T:
+        """Make a call that may be repeated without harm until it succeeds or the patience ends."""
+        backoff = EqualJitterBackoff(base=0.05, cap=0.5)
+        retry: Retry = Retry(backoff, self.retries, supported_errors=_PASSING)
+        async with self.slots:
+            return await retry.call_with_retry(lambda: call(self.commit), _refuse_to_repeat)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self.fast.aclose()
-        await self.commit.aclose()
+        for close in self.closes:
+            await close()
+
+
+async def _refuse_to_repeat(error: Exception) -> None:
+    # redis-py counts them as connection errors; a wrong password stays wrong
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        raise error
 
 
 class Clients:
-    """Opens clients at first use. `url` and `server` exclude each other."""
+    """Opens clients at first use: of a URL, an address, or an embedded server."""
 
-    def __init__(self, url: str | None, server: EmbeddedServer | None, *, read_timeout: float) -> None:
-        self.url = url
+    def __init__(
+        self, url: str | None, server: EmbeddedServer | None, *, read_timeout: float, address: Address | None = None
+    ) -> None:
         self.server = server
         self.read_timeout = read_timeout
-        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClients] = weakref.WeakKeyDictionary()
         if url is not None:
-            self._pool(timeout=COMMIT_TIMEOUT, retries=0)  # a URL that cannot be read is refused now
+            address = from_url(url)  # a URL that cannot be read is refused now
+        elif server is not None:
+            address = _embedded(server)
+        assert address is not None  # noqa: S101
+        self._address = address
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClients] = weakref.WeakKeyDictionary()
+        _ALL.add(self)
 
     @property
     def where(self) -> str:
         """Where the data are, without passwords."""
-        if self.server is not None:
-            return str(self.server.home)
-        safe = _SAFE.fullmatch(self.url or "")
-        return f"{safe[1]}://{safe[2]}" if safe else "(not shown: it may hold a password)"
+        return self._address.where
 
     def get(self) -> LoopClients:
         """Return the clients of the running loop."""
         loop = asyncio.get_running_loop()
         clients = self._by_loop.get(loop)
         if clients is None:
-            clients = LoopClients(
-                fast=Redis.from_pool(self._pool(timeout=self.read_timeout, retries=0)),
-                commit=Redis.from_pool(self._pool(timeout=COMMIT_TIMEOUT, retries=COMMIT_RETRIES)),
-            )
+            fast, close_fast = self._address.make(self.read_timeout)
+            commit, close_commit = self._address.make(COMMIT_TIMEOUT)
+            retries = COMMIT_RETRIES if self._address.kind == "standalone" else FAILOVER_RETRIES
+            clients = LoopClients(fast, commit, (close_fast, close_commit), retries)
             self._by_loop[loop] = clients
         return clients
 
@@ -82,31 +128,40 @@ class Clients:
         if self.server is not None:
             self.server.release()
 
-    def _pool(self, *, timeout: float, retries: int) -> ConnectionPool:
-        retry = Retry(ExponentialBackoff(cap=1.0, base=0.05) if retries else NoBackoff(), retries)
-        options: dict[str, Any] = {
-            "decode_responses": True,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "retry": retry,
-        }
-        if self.server is not None:
-            return ConnectionPool(
-                connection_class=_EmbeddedConnection,
-                path=self.server.socket_path,
-                server=self.server,
-                **options,
-            )
-        try:
-            pool = ConnectionPool.from_url(self.url or "", **options)
-            pool.connection_kwargs.update(options)  # else the URL's options win, over what the codec and agents need
-            pool.make_connection()  # type: ignore[no-untyped-call]  # no I/O; refuses options that do not exist
-        except (ValueError, TypeError):  # what they say may hold the password
-            raise SettingsError(
-                f"the URL {self.where} cannot be used: write redis://host:6379/0, rediss://... or unix:///path, with "
-                "options that redis-py knows, and %40 %2F %3F %23 for @ / ? # in a password"
-            ) from None
-        return pool
+    def leave_to_parent(self) -> None:
+        """In a forked child: begin anew, and never close what the parent uses, not even by garbage collection."""
+        _OF_PARENT.append(list(self._by_loop.items()))
+        self._by_loop = weakref.WeakKeyDictionary()
+
+
+_ALL: weakref.WeakSet[Clients] = weakref.WeakSet()
+_OF_PARENT: list[Any] = []
+
+
+def _forked() -> None:
+    for clients in _ALL:
+        clients.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _embedded(server: EmbeddedServer) -> Address:
+    def make(timeout: float) -> tuple[Client, Close]:
+        pool = ConnectionPool(
+            connection_class=_EmbeddedConnection,
+            path=server.socket_path,
+            server=server,
+            decode_responses=True,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(EqualJitterBackoff(), 0),
+        )
+        client = Redis.from_pool(pool)
+        return client, client.aclose
+
+    return Address(str(server.home), "standalone", make)
 
 
 class _EmbeddedConnection(UnixDomainSocketConnection):

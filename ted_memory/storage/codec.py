@@ -4,8 +4,9 @@ An item is ``rev|order|state|tokens|body``: scripts look at the head; the body i
 """
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,8 +96,13 @@ def encode_edit(edit: Edit) -> str:
     return _EDIT.dump_json(edit).decode()
 
 
-def encode_request(request: CommitRequest, epoch: str) -> str:
-    """Return the request as the commit script reads it; `epoch` is for a set that this commit creates."""
+def digest(source: str) -> str:
+    """Return what a purged source is remembered by: who asks to be forgotten should not stand in a list of names."""
+    return hashlib.sha256(source.encode()).hexdigest()[:32]
+
+
+def encode_request(request: CommitRequest, stamp: str) -> str:
+    """Return the request as the commit script reads it; `stamp` is random, and the epoch of a new set."""
 
     def change(c: Change) -> dict[str, Any]:
         return {
@@ -105,7 +111,10 @@ def encode_request(request: CommitRequest, epoch: str) -> str:
             "rejected": c.rejected,
             "expects": c.expects,
             "puts": [
-                {"id": e.id, "order": e.order, "state": e.state, "tokens": e.tokens, "body": encode_body(e)}
+                {
+                    **{"id": e.id, "order": e.order, "state": e.state, "tokens": e.tokens, "body": encode_body(e)},
+                    "sources": [digest(source) for source in e.sources],
+                }
                 for e in c.puts
             ],
             "deletes": c.deletes,
@@ -115,7 +124,10 @@ def encode_request(request: CommitRequest, epoch: str) -> str:
     fields: dict[str, Any] = {
         "format": FORMAT,
         "frame_tokens": FRAME_TOKENS,
-        "epoch": epoch,
+        "epoch": stamp,
+        "stamp": stamp,
+        "base": dict(zip(("epoch", "version", "stamp"), request.base, strict=True)),
+        "models": json.dumps(dict(request.models)) if request.models else "",
         "token": request.token,
         "author": request.author,
         "why": request.why,
@@ -151,28 +163,69 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
         return None
     if reply[0] == "same":
         return known
-    epoch, *numbers = reply[1]
+    epoch, version, stamp, *numbers, models = reply[1]
     with _reading(f"the head of namespace {namespace!r}"):
-        version, max_experiences, token_budget, stored_format = map(int, numbers)
+        version = int(version)
+        max_experiences, token_budget, stored_format, oldest = map(int, numbers)
+        named = dict(json.loads(models)) if models else {}
     if stored_format > FORMAT:
-        raise CorruptData(
-            f"namespace {namespace!r} is stored in format {stored_format}, this ted-memory reads up to {FORMAT}; "
-            "nothing was changed. Upgrade the package: pip install -U ted-memory"
-        )
-    experiences = dict(known.by_id) if known is not None and reply[0] == "changes" else {}
+        raise newer_format(namespace, stored_format)
+    partly = known is not None and reply[0] == "changes"
+    experiences = dict(known.by_id) if known is not None and partly else {}
+    usage = dict(known.usage) if known is not None and partly else {}
     for id, raw in _pairs(reply[2]):
         if raw:
             experiences[id] = decode_item(id, raw)
         else:
             experiences.pop(id, None)
+    counted = _pairs(reply[3])
+    usage.update(decode_usages((id, raw) for id, raw in counted if raw))
+    for id, raw in counted:
+        if not raw:
+            usage.pop(id, None)
     return ExperienceSet(
         namespace=namespace,
         epoch=epoch,
         version=version,
+        stamp=stamp or "",
+        oldest=oldest,
+        models=named,
         caps=Caps(max_experiences=max_experiences, token_budget=token_budget),
         experiences=tuple(sorted(experiences.values(), key=lambda e: (e.order, e.id))),
-        usage=decode_usages(_pairs(reply[3])),
+        usage=usage,
     )
+
+
+def newer_format(namespace: str, stored: object) -> CorruptData:
+    """Return the error for data that a newer package wrote."""
+    return CorruptData(
+        f"namespace {namespace!r} is stored in format {stored}, this ted-memory reads up to {FORMAT}; "
+        "nothing was changed. Upgrade the package: pip install -U ted-memory"
+    )
+
+
+def encode_log_entry(entry: LogEntry, raw: str) -> str:
+    """Return an entry that takes the place of `raw`, which holds the same version before something was blanked."""
+    fields = {
+        **{name: getattr(entry, name) for name in ("version", "author", "why", "token")},
+        "at": f"{entry.at.timestamp():.6f}",
+        "changes": [{"edit": encode_edit(change.edit), "items": _encode_items(change)} for change in entry.changes],
+    }
+    return raw.partition("\n")[0] + "\n" + json.dumps(fields, ensure_ascii=False)
+
+
+def _encode_items(change: LoggedChange) -> list[tuple[str, str, str]]:
+    before, after = ({e.id: encode_item(e) for e in experiences} for experiences in (change.before, change.after))
+    return [(id, before.get(id, ""), after.get(id, "")) for id in dict.fromkeys([*before, *after])]
+
+
+def blank_answer(answer: str, blank: Callable[[Edit], Edit]) -> str:
+    """Return what a token answers, with its edits blanked."""
+    with _reading("the answer that this token had"):
+        fields = json.loads(answer)
+        for item in fields["items"]:
+            item["edit"] = encode_edit(blank(_EDIT.validate_json(item["edit"])))
+        return json.dumps(fields, ensure_ascii=False)
 
 
 def decode_log_entry(raw: str) -> LogEntry:

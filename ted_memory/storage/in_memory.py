@@ -1,11 +1,12 @@
 """The experience store in a process's own memory: for tests, and the executable statement of what the scripts do."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ted_memory.experience.lineage import blank_edit
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import (
     Applied,
@@ -36,6 +37,10 @@ class _Space:
     applied: dict[str, Commit] = field(default_factory=dict)
     credited: set[str] = field(default_factory=set)
     progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    stamp: str = ""
+    models: Mapping[str, str] = field(default_factory=dict)
+    stamps: dict[int, str] = field(default_factory=dict)
+    purged: set[str] = field(default_factory=set)
 
 
 class InMemoryStore:
@@ -48,7 +53,7 @@ class InMemoryStore:
         space = self._spaces.get(namespace)
         if space is None or space.version == 0 or space.caps is None:
             return None
-        if known is not None and (known.epoch, known.version) == (space.epoch, space.version):
+        if known is not None and (known.epoch, known.version, known.stamp) == (space.epoch, space.version, space.stamp):
             return known
         return ExperienceSet(
             namespace=namespace,
@@ -57,6 +62,9 @@ class InMemoryStore:
             caps=space.caps,
             experiences=tuple(sorted(space.experiences.values(), key=lambda e: (e.order, e.id))),
             usage=dict(space.ranking),
+            stamp=space.stamp,
+            oldest=min(space.log),
+            models=space.models,
         )
 
     read_fast = read
@@ -93,6 +101,22 @@ class InMemoryStore:
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         self._spaces.setdefault(namespace, _Space()).progress[key] = dict(record)
 
+    async def forbid(self, namespace: str, source: str) -> None:
+        self._spaces.setdefault(namespace, _Space()).purged.add(source)
+
+    async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
+        space = self._spaces.setdefault(namespace, _Space())
+        for version in versions:
+            entry = space.log.get(version)
+            if entry is None or (blanked := change(entry)) == entry:
+                continue
+            space.log[version] = blanked
+            answer = space.applied.get(entry.token)
+            if answer is not None:
+                applied = tuple(Applied(edit=blank_edit(a.edit), id=a.id) for a in answer.applied)
+                rejected = tuple(Rejected(edit=blank_edit(r.edit), reason=r.reason) for r in answer.rejected)
+                space.applied[entry.token] = answer.model_copy(update={"applied": applied, "rejected": rejected})
+
     async def namespaces(self) -> tuple[str, ...]:
         return tuple(sorted(name for name, space in self._spaces.items() if space.version and "~" not in name))
 
@@ -114,16 +138,19 @@ class _Tally:
         self.active = len(active)
         self.tokens = FRAME_TOKENS + sum(e.tokens for e in active)
         self.touched: set[str] = set()
+        self.elsewhere = _went_elsewhere(space, request.base)
+
+    def _conflicts(self, id: str, rev: int) -> bool:
+        held = self.space.experiences[id].rev if id in self.space.experiences else ABSENT
+        return self.stale or id in self.touched or held != rev or (self.elsewhere and held != ABSENT)
 
     def refuse(self, change: Change) -> str:
         """Return why the change cannot be applied, or "" after counting it in."""
-        if change.rejected:
-            return change.rejected
         current = self.space.experiences
-        for id, rev in change.expects:
-            held = current[id].rev if id in current else ABSENT
-            if self.stale or id in self.touched or held != rev:
-                return "conflict"
+        if change.rejected or any(self._conflicts(id, rev) for id, rev in change.expects):
+            return change.rejected or "conflict"
+        if any(source in self.space.purged for put in change.puts for source in put.sources):
+            return "purged"
         if not change.deletes and all(_same(current.get(put.id), put) for put in change.puts):
             return "unchanged"
         gone = [current[id] for id in (*change.deletes, *(p.id for p in change.puts)) if id in current]
@@ -136,6 +163,14 @@ class _Tally:
         self.active, self.tokens = self.active + count, self.tokens + cost
         self.touched.update(id for id, _ in change.expects)
         return ""
+
+
+def _went_elsewhere(space: _Space, base: tuple[str, int, str]) -> bool:
+    """Tell whether the history is another one than that which the caller looked at."""
+    epoch, version, stamp = base
+    if not version:
+        return False
+    return epoch != space.epoch or version > space.version or space.stamps.get(version, stamp) != stamp
 
 
 def _active_count(experiences: Sequence[Experience]) -> int:
@@ -170,7 +205,8 @@ def _apply(space: _Space, request: CommitRequest) -> Commit:
 
 def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], caps: Caps) -> None:
     space.version += 1
-    space.caps = caps
+    space.stamp = space.stamps[space.version] = secrets.token_hex(8)
+    space.models = request.models or space.models
     changes = []
     for change in accepted:
         ids = (*change.deletes, *(put.id for put in change.puts))
@@ -181,6 +217,7 @@ def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], ca
             space.usage.pop(id, None)
         after = tuple(_place(space, put) for put in change.puts)
         changes.append(LoggedChange(edit=change.edit, before=before, after=after))
+    space.caps = _caps_that_hold(space, caps)
     _add_usage(space, request.usage)
     space.ranking = dict(space.usage)
     space.log[space.version] = LogEntry(
@@ -193,6 +230,19 @@ def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], ca
     )
     for old in [version for version in space.log if version <= space.version - request.history]:
         del space.log[old]
+        del space.stamps[old]
+
+
+def _caps_that_hold(space: _Space, caps: Caps) -> Caps:
+    """Return the caps; a lowered one begins to hold with the first commit that leaves the set within it."""
+    active = [e for e in space.experiences.values() if e.state == "active"]
+    count, tokens, before = len(active), FRAME_TOKENS + sum(e.tokens for e in active), space.caps or caps
+    return Caps(
+        max_experiences=caps.max_experiences
+        if count <= caps.max_experiences
+        else max(before.max_experiences, caps.max_experiences),
+        token_budget=caps.token_budget if tokens <= caps.token_budget else max(before.token_budget, caps.token_budget),
+    )
 
 
 def _add_usage(space: _Space, usage: Mapping[str, Usage]) -> None:

@@ -7,6 +7,7 @@ Grammar::
     ted:{<namespace>}:usage              hash    id -> counters, as they are now
     ted:{<namespace>}:ranking            hash    usage, as it was at the last commit
     ted:{<namespace>}:log                hash    version -> entry
+    ted:{<namespace>}:purged             set     digests of sources that must never come back
     ted:{<namespace>}:progress           hash    key -> record of a run, 30 days
     ted:{<namespace>}:applied:<token>    string  the answer that this commit's token had, 7 days
     ted:{<namespace>}:credited:<token>   string  this credit's token was used, 7 days
@@ -50,6 +51,10 @@ class Keys:
         return self._key("log")
 
     @property
+    def purged(self) -> str:
+        return self._key("purged")
+
+    @property
     def progress(self) -> str:
         return self._key("progress")
 
@@ -62,4 +67,4 @@ class Keys:
     @property
     def permanent(self) -> tuple[str, ...]:
         """Every key that does not end by itself."""
-        return (self.meta, self.experiences, self.usage, self.ranking, self.log)
+        return (self.meta, self.experiences, self.usage, self.ranking, self.log, self.purged)

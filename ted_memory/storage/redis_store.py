@@ -1,24 +1,27 @@
-"""The experience store on Redis and Valkey: core commands and three scripts."""
+"""The experience store on Redis and Valkey: core commands and four scripts."""
 
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
-from redis.asyncio import Redis
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     NoPermissionError,
+    RedisClusterException,
     RedisError,
     ResponseError,
 )
 
-from ted_memory.errors import StoreError, StoreUnavailable
+from ted_memory.errors import NotDurable, StoreError, StoreUnavailable
+from ted_memory.experience.lineage import blank_edit
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest
-from ted_memory.storage import codec, scripts
+from ted_memory.settings import Durability
+from ted_memory.storage import codec, durability, scripts
+from ted_memory.storage.addresses import Client
 from ted_memory.storage.clients import Clients
 from ted_memory.storage.keys import NAMESPACES, Keys
 
@@ -27,84 +30,154 @@ PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up 
 CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
 
 Texts = Mapping[str, str]  # what a client with decode_responses gives; redis-py's types do not say so
+T = TypeVar("T")
 
 
 class RedisStore:
-    """An `ExperienceStore`."""
+    """An `ExperienceStore`. `durable`: what each commit waits for."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, durable: Durability = "none") -> None:
         self._clients = clients
+        self._durable = durable
+        self._listed: set[str] = set()
 
     async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
-        return await self._read(self._clients.get().commit, namespace, known)
+        return await self._patiently(lambda client: self._read(client, namespace, known))
 
     async def read_fast(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
-        return await self._read(self._clients.get().fast, namespace, known)
-
-    async def _read(self, client: Redis, namespace: str, known: ExperienceSet | None) -> ExperienceSet | None:
-        epoch, version = ("", 0) if known is None else (known.epoch, known.version)
         with self._translated():
-            reply = await scripts.read(client, Keys(namespace), epoch, version, most=CHANGES_AT_MOST)
+            return await self._read(self._clients.get().fast, namespace, known)
+
+    async def _read(self, client: Client, namespace: str, known: ExperienceSet | None) -> ExperienceSet | None:
+        epoch, version, stamp = ("", 0, "") if known is None else (known.epoch, known.version, known.stamp)
+        reply = await scripts.read(client, Keys(namespace), epoch, version, stamp, most=CHANGES_AT_MOST)
         return codec.decode_set(namespace, known, reply)
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
-        client = self._clients.get().commit
-        encoded = codec.encode_request(request, epoch=secrets.token_hex(8))
-        with self._translated():
-            repeated, answer = await scripts.commit(client, Keys(namespace), request.token, encoded, ttl=TOKEN_TTL)
+        keys, encoded = Keys(namespace), codec.encode_request(request, stamp=secrets.token_hex(8))
+        await self._list(namespace)
+        await self._prove(keys.meta)
+
+        async def once(client: Client) -> tuple[int, str, bool]:
+            repeated, answer = await scripts.commit(client, keys, request.token, encoded, ttl=TOKEN_TTL)
+            applied = keys.applied(request.token)
+            kept = self._durable == "none" or await durability.confirm(client, applied, TOKEN_TTL, self._durable)
+            return repeated, answer, kept
+
+        repeated, answer, kept = await self._patiently(once)
         commit = codec.decode_answer(answer, repeated=bool(repeated))
-        if commit.version == 1 and "~" not in namespace:
-            with self._translated():
-                await client.sadd(NAMESPACES, namespace)
+        if commit.version == 1:
+            await self._list(namespace, again=True)  # the data may have been lost since, and the list with them
+        if not kept:
+            lacking = "no replica has" if self._durable == "replica" else "the server's disk has not"
+            raise NotDurable(
+                f"version {commit.version} of {namespace!r} is written, but {lacking} confirmed it within "
+                f"{durability.WAIT} ms (durability={self._durable}); it can be lost in a failover. "
+                "Send the same token again to wait again",
+                commit,
+            )
         return commit
+
+    async def _list(self, namespace: str, *, again: bool = False) -> None:
+        # before the first commit: a set that nobody finds would be worse than a name without a set
+        if "~" not in namespace and (again or namespace not in self._listed):
+            await self._patiently(lambda client: client.sadd(NAMESPACES, namespace))
+            self._listed.add(namespace)
+
+    async def _prove(self, key: str) -> None:
+        proved = self._clients.get().proved
+        if self._durable == "none" or self._durable in proved:
+            return
+        reason = await self._patiently(lambda client: durability.missing(client, key, self._durable))
+        if reason:
+            raise StoreError(
+                f"the server at {self._clients.where} cannot give durability={self._durable} ({reason}); nothing was "
+                "written. fsync needs Redis 7.2 or Valkey with appendonly yes"
+            )
+        proved.add(self._durable)
 
     async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
         additions = json.dumps(codec.encode_usages(usage))
-        with self._translated():
-            took_effect = await scripts.credit(
-                self._clients.get().commit, Keys(namespace), token, additions, ttl=TOKEN_TTL
-            )
+        took_effect = await self._patiently(
+            lambda client: scripts.credit(client, Keys(namespace), token, additions, ttl=TOKEN_TTL)
+        )
         return bool(took_effect)
 
     async def usage(self, namespace: str) -> Mapping[str, Usage]:
-        with self._translated():
-            stored = cast(Texts, await self._clients.get().commit.hgetall(Keys(namespace).usage))
+        stored = await self._patiently(lambda client: _texts(client.hgetall(Keys(namespace).usage)))
         return codec.decode_usages(stored.items())
 
     async def log(self, namespace: str, versions: Sequence[int]) -> tuple[LogEntry, ...]:
+        raw = await self._raw_log(namespace, versions)
+        return tuple(codec.decode_log_entry(entry) for entry in raw if entry is not None)
+
+    async def _raw_log(self, namespace: str, versions: Sequence[int]) -> list[str | None]:
         if not versions:
-            return ()
-        with self._translated():
-            reply = await self._clients.get().commit.hmget(Keys(namespace).log, [str(v) for v in versions])
-            entries = cast(list[str | None], reply)
-        return tuple(codec.decode_log_entry(raw) for raw in entries if raw is not None)
+            return []
+        names = [str(version) for version in versions]
+
+        def ask(client: Client) -> Awaitable[list[str | None]]:
+            return cast(Awaitable[list[str | None]], client.hmget(Keys(namespace).log, names))
+
+        return await self._patiently(ask)
+
+    async def forbid(self, namespace: str, source: str) -> None:
+        digest = codec.digest(source)
+        await self._patiently(lambda client: client.sadd(Keys(namespace).purged, digest))
+
+    async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
+        for version in versions:
+            while not await self._blank(namespace, version, change):
+                pass  # somebody else blanked something of the same entry: look again
+
+    async def _blank(self, namespace: str, version: int, change: Callable[[LogEntry], LogEntry]) -> bool:
+        keys = Keys(namespace)
+        [raw] = await self._raw_log(namespace, [version])
+        entry = codec.decode_log_entry(raw) if raw is not None else None
+        if raw is None or entry is None or (blanked := change(entry)) == entry:
+            return True
+        applied = keys.applied(entry.token)
+        answer = await self._patiently(lambda client: cast(Awaitable[str | None], client.get(applied)))
+        new_answer = codec.blank_answer(answer, blank_edit) if answer else ""
+        new = codec.encode_log_entry(blanked, raw)
+        return bool(
+            await self._patiently(
+                lambda client: scripts.blank(client, keys, entry.token, version, old=raw, new=new, answer=new_answer)
+            )
+        )
 
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
-        with self._translated():
-            stored = cast(Texts, await self._clients.get().commit.hgetall(Keys(namespace).progress))
+        stored = await self._patiently(lambda client: _texts(client.hgetall(Keys(namespace).progress)))
         return {key: codec.decode_record(key, record) for key, record in stored.items()}
 
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         name = Keys(namespace).progress
-        with self._translated():
-            async with self._clients.get().commit.pipeline(transaction=True) as pipeline:
+
+        async def save(client: Client) -> None:
+            async with client.pipeline(transaction=True) as pipeline:
                 pipeline.hset(name, key, json.dumps(record))
                 pipeline.expire(name, PROGRESS_TTL)
                 await pipeline.execute()
 
+        await self._patiently(save)
+
     async def namespaces(self) -> tuple[str, ...]:
-        with self._translated():
-            return tuple(sorted(cast(set[str], await self._clients.get().commit.smembers(NAMESPACES))))
+        names = await self._patiently(lambda client: cast(Awaitable[set[str]], client.smembers(NAMESPACES)))
+        return tuple(sorted(names))
 
     async def drop(self, namespace: str) -> None:
         keys = Keys(namespace)
-        client = self._clients.get().commit
-        with self._translated():
-            await client.delete(*keys.permanent, keys.progress)
-            await client.srem(NAMESPACES, namespace)
+        names = [*keys.permanent, keys.progress]
+        await self._patiently(lambda client: client.delete(*names))
+        await self._patiently(lambda client: client.srem(NAMESPACES, namespace))
+        self._listed.discard(namespace)
 
     async def aclose(self) -> None:
         await self._clients.aclose()
+
+    async def _patiently(self, call: Callable[[Client], Awaitable[T]]) -> T:
+        with self._translated():
+            return await self._clients.get().patiently(call)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -117,12 +190,18 @@ class RedisStore:
                 f"the server at {where} refuses us ({error}); nothing was written. Check user and password in the URL"
             ) from error
         except ResponseError as error:
+            if str(error).startswith("TEDFORMAT"):
+                raise codec.newer_format(where, str(error).split()[-1]) from None
             raise StoreError(f"the server at {where} answered: {error}; nothing was written") from error
-        except (RedisError, OSError) as error:
+        except (RedisError, RedisClusterException, OSError) as error:
             raise StoreUnavailable(
                 f"no answer from the memory at {where} ({_reason(error)}). Is the server running and the URL right? "
                 "A commit with the same token may safely be sent again"
             ) from error
+
+
+def _texts(reply: Any) -> Awaitable[Texts]:
+    return cast(Awaitable[Texts], reply)
 
 
 def _reason(error: BaseException) -> str:

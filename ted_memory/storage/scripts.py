@@ -3,12 +3,16 @@
 The sources are read at import: no file is touched once an event loop runs.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import NoScriptError
 
 from ted_memory.storage.keys import Keys
+
+Client = Redis | RedisCluster
 
 
 def _source(*names: str) -> str:
@@ -19,30 +23,44 @@ def _source(*names: str) -> str:
 _COMMIT = _source("usage", "commit")
 _CREDIT = _source("usage", "credit")
 _READ = _source("read")
+_BLANK = _source("blank")
+_DIGESTS = {
+    source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    for source in (_COMMIT, _CREDIT, _READ, _BLANK)
+}
 
 
-async def commit(client: Redis, keys: Keys, token: str, request: str, *, ttl: int) -> tuple[int, str]:
+async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: int) -> tuple[int, str]:
     """Apply a commit; return whether its token was used before (0 or 1), and the answer as JSON."""
-    names = [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.applied(token)]
+    names = [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.purged, keys.applied(token)]
     repeated, answer = await _run(client, _COMMIT, names, [request, ttl])
     return repeated, answer
 
 
-async def read(client: Redis, keys: Keys, epoch: str, version: int, *, most: int) -> list[Any]:
+async def read(client: Client, keys: Keys, epoch: str, version: int, stamp: str, *, most: int) -> list[Any]:
     """Read a set; return what `codec.decode_set` takes."""
     names = [keys.meta, keys.experiences, keys.ranking, keys.log]
-    reply: list[Any] = await _run(client, _READ, names, [epoch, version, most])
+    reply: list[Any] = await _run(client, _READ, names, [epoch, version, stamp, most], writes=False)
     return reply
 
 
-async def credit(client: Redis, keys: Keys, token: str, additions: str, *, ttl: int) -> int:
+async def credit(client: Client, keys: Keys, token: str, additions: str, *, ttl: int) -> int:
     """Add to usage; return 1 when it took effect, 0 when the token was used before."""
     took_effect: int = await _run(
-        client, _CREDIT, [keys.experiences, keys.usage, keys.credited(token)], [ttl, additions]
+        client, _CREDIT, [keys.meta, keys.experiences, keys.usage, keys.credited(token)], [ttl, additions]
     )
     return took_effect
 
 
-async def _run(client: Redis, source: str, keys: list[str], args: list[Any]) -> Any:
-    # a Script object loads itself again when the server has lost its script cache
-    return await client.register_script(source)(keys=keys, args=args)
+async def blank(client: Client, keys: Keys, token: str, version: int, *, old: str, new: str, answer: str) -> int:
+    """Replace an entry of the log and its token's answer; return 0 when the entry is no longer the old one."""
+    replaced: int = await _run(client, _BLANK, [keys.log, keys.applied(token)], [version, old, new, answer])
+    return replaced
+
+
+async def _run(client: Client, source: str, keys: list[str], args: list[Any], *, writes: bool = True) -> Any:
+    by_digest, by_source = ("EVALSHA", "EVAL") if writes else ("EVALSHA_RO", "EVAL_RO")
+    try:
+        return await client.execute_command(by_digest, _DIGESTS[source], len(keys), *keys, *args)
+    except NoScriptError:  # a server that is new, restarted or was told SCRIPT FLUSH; EVAL makes it known again
+        return await client.execute_command(by_source, source, len(keys), *keys, *args)

@@ -364,15 +364,38 @@ async def test_caps_are_those_of_the_set_until_somebody_insists(writer: Writer) 
     assert (await writer.now()).caps == ROOMY
 
 
-async def test_lowered_caps_let_nothing_in_until_there_is_room(writer: Writer) -> None:
-    one, two, three = await writer.add("One.", "Two.", "Three.")
-    writer.caps = Caps(max_experiences=1, token_budget=2000)
+async def test_a_lowered_cap_lets_nothing_in_and_holds_from_the_commit_that_leaves_room(writer: Writer) -> None:
+    one, two, _three = await writer.add("One.", "Two.", "Three.")
+    before, writer.caps = writer.caps, Caps(max_experiences=1, token_budget=2000)
     assert reasons(await writer.commit(Remove(id=one.id), Add(text="Four."), force_caps=True)) == ["cap"]
+    assert (await writer.now()).caps == before, "two are still active: the cap would be broken from the start"
+    assert not reasons(await writer.commit(Remove(id=two.id), force_caps=True))
     assert (await writer.now()).caps == writer.caps
-    assert not reasons(await writer.commit(Rewrite(id=two.id, text="Second.")))
-    assert reasons(await writer.commit(Remove(id=two.id), Add(text="Four."))) == ["cap"]
-    assert not reasons(await writer.commit(Remove(id=three.id), Add(text="Four.")))
-    assert await writer.texts() == ["Four."]
+    assert reasons(await writer.commit(Add(text="Four."))) == ["cap"]
+    assert await writer.texts() == ["Three."]
+
+
+async def test_a_source_that_is_forbidden_never_comes_in_again(writer: Writer) -> None:
+    await writer.store.forbid(writer.namespace, "principal:eve")
+    commit = await writer.commit(
+        Add(text="Evil.", sources=("principal:bob", "principal:eve")), Add(text="Good.", sources=("principal:bob",))
+    )
+    assert reasons(commit) == ["purged"]
+    assert await writer.texts() == ["Good."]
+
+
+async def test_who_looked_at_another_line_of_history_conflicts_whatever_the_rev(writer: Writer) -> None:
+    (one,) = await writer.add("One.")
+    now = await writer.now()
+    for base in ((now.epoch, 1, "other"), ("other", 1, now.stamp), (now.epoch, 9, "later")):
+        assert reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=base)) == ["conflict"]
+    assert not reasons(await writer.commit(Add(text="Two."), base_line=(now.epoch, 1, "other"))), "touches nothing"
+    await writer.add("Three.")
+    assert reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=(now.epoch, 1, "x"))) == [
+        "conflict"
+    ]
+    line = (now.epoch, 1, now.stamp)
+    assert not reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=line))
 
 
 def _usage(n: float) -> Usage:

@@ -38,6 +38,8 @@ class Writer:
         self, *edits: Edit, base: ExperienceSet, token: str | None = None, author: str = "me", **options: Any
     ) -> CommitRequest:
         """Return the request for these edits; `options` are its other fields."""
+        if "base_line" in options:
+            options["base"] = options.pop("base_line")
         fields = {"caps": self.caps, "history": 100, **options}
         changes = plan(edits, base, author=author, max_text=400, make_id=self.make_id)
         return CommitRequest(changes=changes, author=author, token=token or uuid.uuid4().hex, **fields)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import NoScriptError
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
@@ -90,12 +91,10 @@ class Recorder:
         self.keys: list[str] = []
         self.args: list[Any] = []
 
-    def register_script(self, source: str) -> "Recorder":
-        self.source = source
-        return self
-
-    async def __call__(self, *, keys: list[str], args: list[Any]) -> list[Any]:
-        self.keys, self.args = keys, args
+    async def execute_command(self, command: str, source: str, count: int, *rest: Any) -> list[Any]:
+        if command.startswith("EVALSHA"):
+            raise NoScriptError
+        self.source, self.keys, self.args = source, list(rest[:count]), list(rest[count:])
         return [0, "{}"]
 
 
@@ -124,13 +123,15 @@ async def call(script: str) -> Recorder:
         case "commit":
             await scripts.commit(client, keys, "t", "{}", ttl=1)
         case "read":
-            await scripts.read(client, keys, "", 0, most=1)
+            await scripts.read(client, keys, "", 0, "", most=1)
         case "credit":
             await scripts.credit(client, keys, "t", "[]", ttl=1)
+        case "blank":
+            await scripts.blank(client, keys, "t", 1, old="old", new="new", answer="answer")
     return client
 
 
-@pytest.mark.parametrize("script", ["commit", "credit", "read"])
+@pytest.mark.parametrize("script", ["commit", "credit", "read", "blank"])
 async def test_a_script_is_handed_the_keys_that_its_header_names(script: str) -> None:
     called = await call(script)
     names = [key.partition("}:")[2].partition(":")[0] for key in called.keys]
@@ -139,13 +140,13 @@ async def test_a_script_is_handed_the_keys_that_its_header_names(script: str) ->
     assert (LUA / f"{script}.lua").read_text() in called.source
 
 
-@pytest.mark.parametrize("script", ["commit", "credit", "read"])
+@pytest.mark.parametrize("script", ["commit", "credit", "read", "blank"])
 async def test_a_script_is_handed_as_many_arguments_as_its_header_names(script: str) -> None:
     called = await call(script)
     assert len(called.args) == len(named(script, "ARGV")) == unpacked(script, "ARGV")
 
 
 def test_every_script_is_held_to_its_header() -> None:
-    assert {path.stem for path in LUA.glob("*.lua")} == {"commit", "credit", "read", "usage"}
+    assert {path.stem for path in LUA.glob("*.lua")} == {"blank", "commit", "credit", "read", "usage"}
     for path in LUA.glob("*.lua"):
         assert path.read_text().startswith("-- "), "a script says what it does"

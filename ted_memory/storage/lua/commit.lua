@@ -1,30 +1,46 @@
 -- Apply the edits of one commit to one namespace. All checks come before the first write. Begins with usage.lua.
--- KEYS: meta, experiences, usage, ranking, log, applied
+-- KEYS: meta, experiences, usage, ranking, log, purged, applied
 -- ARGV: request (JSON, see codec.encode_request), ttl (milliseconds that the answer is kept)
 -- Returns {repeated (0 or 1), answer (JSON: epoch, version, items of {edit, id, reason})}
-local meta, experiences, usage, ranking, log, applied = unpack(KEYS)
+local meta, experiences, usage, ranking, log, purged, applied = unpack(KEYS)
 local request, ttl = cjson.decode(ARGV[1]), ARGV[2]
 
 local before = redis.call('GET', applied)
 if before then
-  redis.call('PEXPIRE', applied, ttl)
+  redis.call('PEXPIRE', applied, ttl)  -- a write: what waits for replicas or the disk waits for the commit, too
   return {1, before}
 end
 
-local function number(field, default)
-  return tonumber(redis.call('HGET', meta, field) or default)
-end
+local fields = {'format', 'epoch', 'version', 'stamp', 'active', 'active_tokens', 'next_order', 'log_start',
+                'max_experiences', 'token_budget', 'uncommitted', 'models'}
+local head = {}
+for i, value in ipairs(redis.call('HMGET', meta, unpack(fields))) do head[fields[i]] = value end
+local function number(field, default) return tonumber(head[field] or default) end
 
-local epoch = redis.call('HGET', meta, 'epoch')
-local created = not epoch
-epoch = epoch or request.epoch
-local version = number('version', 0)
+if number('format', 0) > request.format then return redis.error_reply('TEDFORMAT ' .. head.format) end
+local created = not head.epoch
+local epoch, version = head.epoch or request.epoch, number('version', 0)
 local caps = {experiences = number('max_experiences', request.caps.max_experiences),
               tokens = number('token_budget', request.caps.token_budget)}
+local stored = {experiences = caps.experiences, tokens = caps.tokens}
 if request.force_caps then
   caps = {experiences = request.caps.max_experiences, tokens = request.caps.token_budget}
 end
 local active, tokens = number('active', 0), number('active_tokens', 0)
+
+-- The caller looked at another line of history: the data were lost or restored since. Its revs mean nothing here.
+local elsewhere, base = false, request.base
+if base.version > 0 then
+  if base.epoch ~= epoch or base.version > version then
+    elsewhere = true
+  else
+    local stamp = head.stamp or ''
+    if base.version < version then
+      stamp = string.match(redis.call('HGET', log, base.version) or base.stamp, '^%S*')
+    end
+    elsewhere = stamp ~= base.stamp
+  end
+end
 
 local function current(id)
   local raw = redis.call('HGET', experiences, id)
@@ -38,12 +54,22 @@ local function active_cost(item)
   return 0, 0
 end
 
+local any_purged = redis.call('EXISTS', purged) == 1
+local function is_purged(put)
+  if not any_purged then return false end
+  for _, source in ipairs(put.sources) do
+    if redis.call('SISMEMBER', purged, source) == 1 then return true end
+  end
+  return false
+end
+
 -- Returns a reason to refuse the change, or nil, and what it does to the count of active experiences and tokens.
 local touched = {}
 local function check(change)
   for _, pair in ipairs(change.expects) do
     local item = current(pair[1])
     if touched[pair[1]] or (item and item.rev or -1) ~= pair[2] then return 'conflict' end
+    if elsewhere and item then return 'conflict' end
   end
   local changes, count, cost = #change.deletes > 0, 0, 0
   for _, id in ipairs(change.deletes) do
@@ -51,6 +77,7 @@ local function check(change)
     count, cost = count - c, cost - t
   end
   for _, put in ipairs(change.puts) do
+    if is_purged(put) then return 'purged' end
     local item = current(put.id)
     local c, t = active_cost(item)
     local new_c, new_t = active_cost(put)
@@ -90,11 +117,20 @@ end
 
 if #accepted > 0 then
   version = version + 1
-  local order, names, changes = number('next_order', 0), {}, {}
+  -- a lowered cap begins to hold with the first commit that leaves the set within it
+  if active > caps.experiences then caps.experiences = math.max(stored.experiences, caps.experiences) end
+  if request.frame_tokens + tokens > caps.tokens then caps.tokens = math.max(stored.tokens, caps.tokens) end
+  local order, names, named, changes = number('next_order', 0), {}, {}, {}
+  local function name(id)
+    if not named[id] then
+      named[id] = true
+      names[#names + 1] = id
+    end
+  end
   for i, change in ipairs(accepted) do
     local entry = {}
     local function record(id, old, new)
-      names[#names + 1] = id
+      name(id)
       entry[#entry + 1] = {id, old or '', new}
     end
     for _, id in ipairs(change.deletes) do
@@ -106,33 +142,35 @@ if #accepted > 0 then
       local place = put.order
       if place == 0 then place = order + 1 end
       order = math.max(order, place)
-      local raw = string.format('%d|%d|%s|%d|%s', version, place, put.state, put.tokens, put.body)
+      local raw = string.format('%d|%d|%s|%d|', version, place, put.state, put.tokens) .. put.body
       record(put.id, redis.call('HGET', experiences, put.id), raw)
       redis.call('HSET', experiences, put.id, raw)
     end
     for _, id in ipairs(change.fresh) do redis.call('HDEL', usage, id) end
     changes[i] = {edit = change.edit, items = entry}
   end
+  add_usage(experiences, usage, request.usage)
+  for _, addition in ipairs(request.usage) do name(addition[1]) end
+  for id in string.gmatch(head.uncommitted or '', '%S+') do name(id) end
+  for _, id in ipairs(names) do
+    local counters = redis.call('HGET', usage, id)
+    if counters then redis.call('HSET', ranking, id, counters) else redis.call('HDEL', ranking, id) end
+  end
   local time = redis.call('TIME')
   local entry = cjson.encode({version = version, at = time[1] .. '.' .. string.format('%06d', time[2]),
     author = request.author, why = request.why, token = request.token, changes = changes})
-  -- the first line lets `read` find what changed without decoding the entry
-  redis.call('HSET', log, version, table.concat(names, ' ') .. '\n' .. entry)
+  -- the first line (stamp, ids) lets `read` find what changed without decoding the entry
+  redis.call('HSET', log, version, request.stamp .. ' ' .. table.concat(names, ' ') .. '\n' .. entry)
   local oldest = number('log_start', 1)
   local keep_from = math.max(oldest, version - request.history + 1)
   for old = oldest, math.min(keep_from - 1, oldest + 99) do
     redis.call('HDEL', log, old)
     oldest = old + 1
   end
-  redis.call('HSET', meta, 'format', request.format, 'epoch', epoch, 'version', version, 'active', active,
-    'active_tokens', tokens, 'next_order', order, 'log_start', oldest,
-    'max_experiences', caps.experiences, 'token_budget', caps.tokens)
-  add_usage(experiences, usage, request.usage)
-  if redis.call('EXISTS', usage) == 1 then
-    redis.call('COPY', usage, ranking, 'REPLACE')
-  else
-    redis.call('DEL', ranking)
-  end
+  redis.call('HSET', meta, 'format', request.format, 'epoch', epoch, 'version', version, 'stamp', request.stamp,
+    'active', active, 'active_tokens', tokens, 'next_order', order, 'log_start', oldest,
+    'max_experiences', caps.experiences, 'token_budget', caps.tokens, 'uncommitted', '',
+    'models', request.models ~= '' and request.models or head.models or '')
 elseif created then
   epoch = ''
 end

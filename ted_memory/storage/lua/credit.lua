@@ -1,13 +1,20 @@
 -- Add to the usage of experiences that still exist, once for each token. Begins with usage.lua.
--- KEYS: experiences, usage, credited
+-- KEYS: meta, experiences, usage, credited
 -- ARGV: ttl (milliseconds that the token is kept), additions (JSON: list of {id, counters})
 -- Returns 1 when it took effect, 0 when the token was used before
-local experiences, usage, credited = unpack(KEYS)
+local meta, experiences, usage, credited = unpack(KEYS)
 local ttl, additions = ARGV[1], cjson.decode(ARGV[2])
 
 if not redis.call('SET', credited, '1', 'NX', 'PX', ttl) then
   redis.call('PEXPIRE', credited, ttl)
   return 0
 end
-add_usage(experiences, usage, additions)
+local known, added = redis.call('HGET', meta, 'uncommitted') or '', add_usage(experiences, usage, additions)
+local listed = {}
+for id in string.gmatch(known, '%S+') do listed[id] = true end
+for _, id in ipairs(added) do
+  if not listed[id] then known = known .. ' ' .. id end
+end
+-- the next commit carries them into the ranking
+if #added > 0 then redis.call('HSET', meta, 'uncommitted', known) end
 return 1

@@ -1,8 +1,9 @@
 -- Shared by commit and credit, which begin with it.
 -- Counters of one experience are numbers joined by "|", in the order of models.Usage.
 
--- Add counters (list of {id, counters}) to the usage of experiences that exist.
+-- Add counters (list of {id, counters}) to the usage of experiences that exist; return the ids of these.
 local function add_usage(experiences, usage, additions)
+  local added = {}
   for _, addition in ipairs(additions) do
     local id, counters = addition[1], addition[2]
     if redis.call('HEXISTS', experiences, id) == 1 then
@@ -13,6 +14,8 @@ local function add_usage(experiences, usage, additions)
       end
       for j, value in ipairs(counters) do counters[j] = string.format('%.17g', value) end
       redis.call('HSET', usage, id, table.concat(counters, '|'))
+      added[#added + 1] = id
     end
   end
+  return added
 end

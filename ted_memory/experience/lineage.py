@@ -1,0 +1,97 @@
+"""Where a lesson comes from, through rewrites and merges, and how what came from one source is taken out again."""
+
+from collections.abc import Callable, Sequence
+
+from ted_memory.models import Add, Edit, Experience, LogEntry, LoggedChange, Merge, Restore, Rewrite, State
+
+BLANK = "purged"
+"""What stands for the source in what a purge has blanked."""
+
+_TRUST: Sequence[State] = ("retired", "proposed", "trial", "active")
+
+
+def is_blank(experience: Experience) -> bool:
+    """Tell whether a purge has emptied this experience in the log."""
+    return not experience.text
+
+
+def blank(experience: Experience, source: str) -> Experience:
+    """Return an experience as the log keeps it when one of its sources was purged: its place, and nothing it said."""
+    sources = tuple(BLANK if one == source else one for one in experience.sources)
+    return experience.model_copy(update={"text": "", "when": "", "metadata": {}, "sources": sources})
+
+
+def blank_edit(edit: Edit) -> Edit:
+    """Return an edit without what it said."""
+    if isinstance(edit, Add | Rewrite | Merge):
+        emptied = {"text": "", "when": "", "sources": ()}
+        return edit.model_copy(update=emptied | ({"metadata": {}} if isinstance(edit, Add) else {}))
+    if isinstance(edit, Restore):
+        return Restore(experience=edit.experience.model_copy(update={"text": "", "when": "", "metadata": {}}))
+    return edit
+
+
+def blanked(entry: LogEntry, source: str) -> LogEntry:
+    """Return an entry of the log without what came from a source; the entry itself when nothing did."""
+
+    def tidy(change: LoggedChange) -> LoggedChange:
+        touched = [e for e in (*change.before, *change.after) if source in e.sources]
+        if not touched:
+            return change
+        before, after = (
+            tuple(blank(e, source) if source in e.sources else e for e in experiences)
+            for experiences in (change.before, change.after)
+        )
+        return LoggedChange(edit=blank_edit(change.edit), before=before, after=after)
+
+    changes = tuple(tidy(change) for change in entry.changes)
+    return entry if changes == entry.changes else entry.model_copy(update={"changes": changes})
+
+
+def clean_ancestors(
+    experience: Experience, log: Sequence[LogEntry], tainted: Callable[[Experience], bool]
+) -> tuple[list[Experience], bool]:
+    """Return the latest forms, free of taint, from which a tainted experience descends.
+
+    Args:
+        experience: the tainted one.
+        log: newest first, from the version in which the experience stands.
+        tainted: tells what may not come back.
+
+    Returns:
+        The forms, and whether all of its origins were found: a history that was trimmed may not reach back to them.
+    """
+    for i, entry in enumerate(log):
+        for change in entry.changes:
+            made = next((e for e in change.after if (e.id, e.rev) == (experience.id, experience.rev)), None)
+            if made is None:
+                continue
+            if isinstance(change.edit, Restore) and not change.before:
+                return _before_it_left(experience, log[i + 1 :], tainted)
+            found, complete = list[Experience](), True
+            for parent in change.before:
+                if tainted(parent):
+                    more, whole = clean_ancestors(parent, log[i + 1 :], tainted)
+                    found, complete = found + more, complete and whole
+                else:
+                    found.append(parent)
+            return [_no_more_trusted(parent, experience) for parent in found], complete
+    return [], False
+
+
+def _before_it_left(
+    experience: Experience, log: Sequence[LogEntry], tainted: Callable[[Experience], bool]
+) -> tuple[list[Experience], bool]:
+    """Go on where a restored experience had stood before it was taken out."""
+    for i, entry in enumerate(log):
+        for change in entry.changes:
+            earlier = next((e for e in change.before if e.id == experience.id), None)
+            if earlier is not None:
+                return ([earlier], True) if not tainted(earlier) else clean_ancestors(earlier, log[i + 1 :], tainted)
+    return [], not experience.parents
+
+
+def _no_more_trusted(parent: Experience, child: Experience) -> Experience:
+    """Return the parent in no better state than its child had reached: a demotion is not undone by the way."""
+    state = min(parent.state, child.state, key=_TRUST.index)
+    return parent.model_copy(update={"state": state})
