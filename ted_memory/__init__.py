@@ -3,7 +3,7 @@
 from ted_memory.errors import TedMemoryError
 from ted_memory.memory import TedMemory
 from ted_memory.models import Add, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
-from ted_memory.wiring import open_memory
+from ted_memory.wiring import open_memory, open_memory_sync
 
 __all__ = [
     "Add",
@@ -16,4 +16,5 @@ __all__ = [
     "TedMemory",
     "TedMemoryError",
     "open_memory",
+    "open_memory_sync",
 ]

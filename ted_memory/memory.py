@@ -6,17 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
-from ted_memory.errors import CommitRefused, HistoryTrimmed, InvalidInput
+from ted_memory import exchange
+from ted_memory.errors import CommitRefused, InvalidInput
+from ted_memory.exchange import ImportReport
 from ted_memory.experience.edits import difference, plan
 from ted_memory.experience.rendering import render_block
 from ted_memory.experience.selection import Selector, make_selector
+from ted_memory.experience.utility import over
+from ted_memory.history import History, said
 from ted_memory.models import (
+    Add,
     Caps,
     Commit,
+    Difference,
     Edit,
     Experience,
     ExperienceSet,
     LogEntry,
+    PurgeReport,
+    Restore,
+    SetState,
     Usage,
     check_namespace,
     check_text,
@@ -42,6 +51,7 @@ class TedMemory:
         self.settings = settings
         self.namespace = namespace
         self._first_wait = first_wait
+        self._history = History(store, namespace)
         caps = Caps(max_experiences=settings.max_experiences, token_budget=settings.token_budget)
         self._empty = ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps)
         self._snapshots = Snapshots(
@@ -123,24 +133,50 @@ class TedMemory:
         base: ExperienceSet | None = None,
         atomic: bool = False,
         usage: Mapping[str, Usage] | None = None,
+        models: Mapping[str, str] | None = None,
     ) -> Commit:
         """Apply edits as one new version of the set.
 
         Edits take effect one by one: one that conflicts with a change made since ``base`` (default: now), or would
         break a cap, is in ``rejected`` with its reason, and the others stand. With ``atomic`` one refusal refuses all.
-        ``usage`` is added to the experiences' usage in the same step.
+        ``usage`` is added to the experiences' usage in the same step; ``models`` (names of student and teacher) is
+        kept with the set.
         ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days.
 
         Raises:
             InvalidInput: the token or author cannot be used.
             StoreError: the store cannot be reached or read.
+            NotDurable: it took effect, but not as durably as asked for (setting ``durability``).
         """
         edits = tuple(edits)
-        base = await self.load() if base is None else base
+        if base is None:
+            # additions touch nothing that is there, so any snapshot is as good as the newest
+            held = self._snapshots.held if edits and all(isinstance(edit, Add) for edit in edits) else None
+            base = held if held is not None and held.version else await self.load()
         if not edits:
             return Commit(epoch=base.epoch, version=base.version)
+        base = await self._within_caps(base)
         request = self._request(edits, base, author=author, why=why, token=token, atomic=atomic)
-        return await self._commit(request.model_copy(update={"usage": dict(usage or {})}))
+        return await self._commit(request.model_copy(update={"usage": dict(usage or {}), "models": models or {}}))
+
+    async def _within_caps(self, base: ExperienceSet) -> ExperienceSet:
+        """Make a cap that this memory's settings lower hold, before anything else is committed under it."""
+        caps = self._caps(base)
+        if caps == base.caps or not (over(base, caps)):
+            return base
+        base = await self.load()
+        going = [SetState(id=e.id, state="retired") for e in over(base, caps)]
+        if going:
+            why = f"caps lowered to {caps.max_experiences} experiences, {caps.token_budget} tokens"
+            await self._commit(self._request(going, base, author="caps", why=why, token=None, atomic=False))
+            base = await self.load()
+        return base
+
+    def _caps(self, base: ExperienceSet) -> Caps:
+        """Return the caps that hold with the next commit: those of the set, and what this memory's settings state."""
+        s = self.settings
+        stated = s.model_fields_set & {"max_experiences", "token_budget"}
+        return base.caps.model_copy(update={name: getattr(s, name) for name in stated})
 
     async def _commit(self, request: CommitRequest) -> Commit:
         commit = await self.store.commit(self.namespace, request)
@@ -162,8 +198,7 @@ class TedMemory:
         token = _checked("token", token if token is not None else secrets.token_hex(16))
         if len(token) > TOKEN_LIMIT:
             raise InvalidInput(f"the token has {len(token)} characters; use at most {TOKEN_LIMIT}")
-        stated = s.model_fields_set & {"max_experiences", "token_budget"}
-        caps = base.caps.model_copy(update={name: getattr(s, name) for name in stated})
+        caps = self._caps(base)
         line = (base.epoch, base.version, base.stamp)
         base = replace(base, caps=caps)
         return CommitRequest(
@@ -174,7 +209,7 @@ class TedMemory:
             atomic=atomic,
             expect_version=expect_version,
             caps=caps,
-            force_caps=bool(stated),
+            force_caps=bool(s.model_fields_set & {"max_experiences", "token_budget"}),
             history=s.history,
             base=line,
         )
@@ -205,7 +240,7 @@ class TedMemory:
         """
         for _ in range(ROLLBACK_TRIES):
             now = await self.load()
-            edits = difference(now, await self._at(now, version))
+            edits = difference(now, await self._history.at(now, version))
             if not edits:
                 return Commit(epoch=now.epoch, version=now.version)
             why = f"back to version {version}"
@@ -223,23 +258,81 @@ class TedMemory:
                 )
         raise CommitRefused(f"the set changed {ROLLBACK_TRIES} times during the rollback; it is as others left it")
 
-    async def _at(self, now: ExperienceSet, version: int) -> tuple[Experience, ...]:
-        """Return the experiences of an older version, by undoing the log."""
-        wanted = range(now.version, version, -1)
-        entries = await self.store.log(self.namespace, wanted) if version >= 0 else ()
-        if version < 0 or version > now.version or len(entries) < len(wanted):
-            kept = await self.store.log(self.namespace, range(1, now.version + 1))
-            oldest = kept[0].version - 1 if kept else now.version
-            raise HistoryTrimmed(
-                f"version {version} is not in the history of {self.namespace!r}: it reaches from {oldest} to "
-                f"{now.version} (setting history={self.settings.history}); the set is unchanged"
+    async def diff(self, old: int, new: int | None = None) -> tuple[Difference, ...]:
+        """Return what changed from one version to another (default: now), in the set's order.
+
+        Raises:
+            HistoryTrimmed: the log no longer reaches back that far, or a version is yet to come.
+        """
+        now = await self.load()
+        before = {e.id: e for e in await self._history.at(now, old)}
+        after = {e.id: e for e in await self._history.at(now, now.version if new is None else new)}
+        told = (Difference(id=id, before=before.get(id), after=after.get(id)) for id in {**before, **after})
+        changed = [d for d in told if said(d.before) != said(d.after)]
+        return tuple(sorted(changed, key=lambda d: ((d.after or d.before or now.experiences[0]).order, d.id)))
+
+    async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
+        """Take out all that came from a source, also through rewrites and merges, for good.
+
+        What was made from lessons of others too goes back to these lessons. The log keeps the versions and loses the
+        texts; neither a rollback nor an import nor a commit that is under way brings them back. Answers that tokens of
+        refused commits had are kept up to 7 days more. Interrupted, it may be called again.
+
+        Raises:
+            InvalidInput: the source is empty.
+            StoreError: the store cannot be reached or read.
+        """
+        _checked("source", source)
+        await self.store.forbid(self.namespace, source)  # first: nothing of it may come in while we look
+
+        async def commit(edits: Sequence[Edit], now: ExperienceSet) -> Commit:
+            return await self._commit(self._request(edits, now, author=author, why="purge", token=None, atomic=True))
+
+        return await self._history.purge(source, self.load, commit)
+
+    async def export(self) -> str:
+        """Return the set as JSON Lines that any installation can import (see `ted_memory.exchange`)."""
+        return exchange.dump(await self.load())
+
+    async def import_set(
+        self, text: str, *, merge: bool = False, author: str = "import", name: str = "the export"
+    ) -> ImportReport:
+        """Take in a set that was exported. Without ``merge`` only into an empty set, and all of it or nothing.
+
+        With ``merge`` what is here stays as it is, and what is not here yet is added as far as the caps let it.
+
+        Raises:
+            InvalidInput: it is no export, or damaged; ``name`` is what the message calls it. Nothing was imported.
+            CommitRefused: the set is not empty, or too small for all of it. Nothing was imported.
+        """
+        exported = exchange.parse(text, name)
+        now = await self.load()
+        if len(now) and not merge:
+            raise CommitRefused(
+                f"namespace {self.namespace!r} has {len(now)} experiences; nothing was imported. Merge into it "
+                "(merge=True, --merge), or import into another namespace"
             )
-        experiences = dict(now.by_id)
-        for change in (change for entry in entries for change in reversed(entry.changes)):
-            for after in change.after:
-                experiences.pop(after.id, None)
-            experiences.update({before.id: before for before in change.before})
-        return tuple(experiences.values())
+        edits, rest = exchange.sort_in(exported.experiences, now)
+        ids = tuple(edit.experience.id for edit in edits if isinstance(edit, Restore))
+        why = f"{exported.namespace} at version {exported.version}"
+        commit = await self.commit(
+            edits,
+            author=author,
+            why=why,
+            base=now,
+            atomic=not merge,
+            usage={id: exported.usage[id] for id in ids if id in exported.usage},
+            models=exported.models if not now.version else None,
+        )
+        refused = tuple((r.edit.experience.id, r.reason) for r in commit.rejected if isinstance(r.edit, Restore))
+        if refused and not merge:
+            reasons = ", ".join(sorted({reason for _, reason in refused} - {"aborted"}))
+            raise CommitRefused(
+                f"{len(edits)} experiences do not fit into {self.namespace!r} ({reasons}); nothing was imported. "
+                "cap: raise max_experiences or token_budget; too long: raise max_text; or import what fits with --merge"
+            )
+        added = tuple(applied.id for applied in commit.applied)
+        return ImportReport(version=commit.version, added=added, refused=refused, **rest)
 
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""

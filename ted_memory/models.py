@@ -249,6 +249,30 @@ class LogEntry(Frozen):
     changes: tuple[LoggedChange, ...]
 
 
+class Difference(Frozen):
+    """One experience that two versions do not have in common: as it is in the older and in the newer one."""
+
+    id: str
+    before: Experience | None
+    after: Experience | None
+
+
+class PurgeReport(Frozen):
+    """What a purge did, by experience id.
+
+    ``restored`` are what purged ones had been made from, free of the source; ``waiting`` those of them that are
+    ``proposed`` since a cap left no room. Of ``unknown`` the history no longer holds the origins: they are gone.
+    ``blanked`` are the versions of the log that no longer tell what came from the source.
+    """
+
+    version: int
+    removed: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    blanked: tuple[int, ...] = ()
+
+
 Content = str | tuple[dict[str, Any], ...]
 
 

@@ -1,9 +1,11 @@
 """The only place that names concrete classes."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from ted_memory.errors import MissingExtra, ModelError, SettingsError
 from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.integrations.sync_memory import SyncTedMemory
 from ted_memory.memory import TedMemory
 from ted_memory.models import check_namespace
 from ted_memory.settings import Settings, make_settings
@@ -48,6 +50,31 @@ def open_memory(
             f"{FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use {FRAME_TOKENS + SMALLEST_LESSON} or more"
         )
     return _open(made, client)
+
+
+def open_memory_sync(
+    url: str | None = None,
+    *,
+    namespace: str | None = None,
+    home: str | None = None,
+    client: Any = None,
+    **settings: Any,
+) -> SyncTedMemory:
+    """Return the same as `open_memory`, with blocking methods; a context manager, and ``close()`` ends it."""
+    return SyncTedMemory(open_memory(url, namespace=namespace, home=home, client=client, **settings))
+
+
+def acl_commands(namespace: str, roles: Sequence[str] = ()) -> dict[str, str]:
+    """Return ``ACL SETUSER`` commands for one namespace, by role (default: all): agent, learner, reviewer, admin.
+
+    Each has a fresh random password. What a role may do stands in `ted_memory.storage.acl`.
+
+    Raises:
+        InvalidInput: the namespace has a character that is not allowed, or there is no such role.
+    """
+    from ted_memory.storage import acl
+
+    return {role: acl.set_user(cast("acl.Role", role), namespace) for role in roles or acl.ROLES}
 
 
 def _open(settings: Settings, client: Any) -> TedMemory:

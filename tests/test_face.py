@@ -19,6 +19,7 @@ def test_the_face_is_what_the_documentation_says() -> None:
         "TedMemory",
         "TedMemoryError",
         "open_memory",
+        "open_memory_sync",
     }
     assert all(hasattr(ted_memory, name) for name in ted_memory.__all__)
 

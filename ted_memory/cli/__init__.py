@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ted_memory.cli import learn, sets
+from ted_memory.cli import curate, learn, sets
 from ted_memory.errors import TedMemoryError
 
 app = typer.Typer(
@@ -40,6 +40,14 @@ app.command("eval")(learn.evaluate)
 app.command()(sets.show)
 app.command()(sets.log)
 app.command()(sets.rollback)
+app.command()(curate.diff)
+app.command()(curate.edit)
+app.command()(curate.approve)
+app.command()(curate.reject)
+app.command()(curate.purge)
+app.command()(curate.export)
+app.command("import")(curate.import_)
+app.command()(curate.acl)
 
 
 def main() -> None:

@@ -48,6 +48,11 @@ CompactEvery = Annotated[
 ]
 
 
+def namespace_of(namespace: str | None) -> str:
+    """Return the namespace that a command's options name, without opening it."""
+    return open_memory("redis://localhost", namespace=namespace).namespace
+
+
 def memory_of(url: str | None, namespace: str | None, home: str | None, **settings: Any) -> TedMemory:
     """Return the memory that a command's options name."""
     return open_memory(url, namespace=namespace, home=home, **settings)

@@ -138,6 +138,13 @@ def _lesson(experience: Experience) -> str:
     return f"When {experience.when}: {experience.text}" if experience.when else experience.text
 
 
+def print_difference(before: Experience | None, after: Experience | None) -> None:
+    """Print how one experience changed."""
+    for sign, colour, experience in (("-", "red", before), ("+", "green", after)):
+        if experience is not None:
+            out.print(f"[{colour}]{sign}[/] {experience.id}  {experience.state:<8}  {escape(_lesson(experience))}")
+
+
 def print_entry(entry: LogEntry) -> None:
     """Print one version with what it changed."""
     why = f": {entry.why}" if entry.why else ""

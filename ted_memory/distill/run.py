@@ -269,6 +269,7 @@ class _Run:
                 token=f"{self.id}:promote",
                 base=self.base,
                 usage=await self.staging.usage(),
+                models={"student": model_name(self.kit.student), "teacher": model_name(self.kit.teacher)},
             )
             conflicts = tuple(f"{r.edit.op}: {r.reason}" for r in promotion.rejected)
         now = await self.memory.load()

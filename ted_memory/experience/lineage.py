@@ -1,8 +1,8 @@
 """Where a lesson comes from, through rewrites and merges, and how what came from one source is taken out again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from ted_memory.models import Add, Edit, Experience, LogEntry, LoggedChange, Merge, Restore, Rewrite, State
+from ted_memory.models import Add, Edit, Experience, LogEntry, LoggedChange, Merge, Remove, Restore, Rewrite, State
 
 BLANK = "purged"
 """What stands for the source in what a purge has blanked."""
@@ -46,6 +46,53 @@ def blanked(entry: LogEntry, source: str) -> LogEntry:
 
     changes = tuple(tidy(change) for change in entry.changes)
     return entry if changes == entry.changes else entry.model_copy(update={"changes": changes})
+
+
+def undone(now: Iterable[Experience], newer: Iterable[LogEntry]) -> tuple[Experience, ...]:
+    """Return the experiences as they were before these entries of the log, which come newest first."""
+    experiences = {e.id: e for e in now}
+    for change in (change for entry in newer for change in reversed(entry.changes)):
+        for after in change.after:
+            experiences.pop(after.id, None)
+        experiences.update({before.id: before for before in change.before})
+    return tuple(experiences.values())
+
+
+def without_blanks(experiences: Sequence[Experience], log: Sequence[LogEntry]) -> list[Experience]:
+    """Return an older version of a set as it may come back: what was purged since is left out, its clean forms not.
+
+    ``log`` is newest first and begins with that version.
+    """
+    kept = {e.id: e for e in experiences if not is_blank(e)}
+    for e in experiences:
+        if is_blank(e):
+            for clean in clean_ancestors(e, log, is_blank)[0]:
+                kept.setdefault(clean.id, clean)
+    return list(kept.values())
+
+
+def purging(now: Sequence[Experience], log: Sequence[LogEntry], source: str) -> tuple[list[Edit], list[str]]:
+    """Return the edits that take out what came from a source and bring back what it was made from.
+
+    Args:
+        now: the set.
+        log: newest first, from the version of the set.
+        source: as in `Experience.sources`.
+
+    Returns:
+        Removals before restorations; and the ids of those whose origins the history no longer holds.
+    """
+    gone = [e for e in now if source in e.sources]
+    staying = {e.id for e in now} - {e.id for e in gone}
+    back, unknown = dict[str, Experience](), list[str]()
+    for e in gone:
+        found, complete = clean_ancestors(e, log, lambda one: source in one.sources or is_blank(one))
+        if not complete:
+            unknown.append(e.id)
+        for clean in found:
+            back.setdefault(clean.id, clean)
+    removals: list[Edit] = [Remove(id=e.id) for e in gone if e.id not in back]
+    return removals + [Restore(experience=e) for e in back.values() if e.id not in staying], unknown
 
 
 def clean_ancestors(

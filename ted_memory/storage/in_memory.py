@@ -170,7 +170,9 @@ def _went_elsewhere(space: _Space, base: tuple[str, int, str]) -> bool:
     epoch, version, stamp = base
     if not version:
         return False
-    return epoch != space.epoch or version > space.version or space.stamps.get(version, stamp) != stamp
+    if epoch != space.epoch or version > space.version:
+        return True
+    return bool(stamp) and space.stamps.get(version, stamp) != stamp
 
 
 def _active_count(experiences: Sequence[Experience]) -> int:

@@ -65,6 +65,11 @@ class Keys:
         return self._key(f"credited:{token}")
 
     @property
+    def any_key(self) -> str:
+        """A glob for every key of the namespace. Names hold no character that a glob would read."""
+        return self._key("*")
+
+    @property
     def permanent(self) -> tuple[str, ...]:
         """Every key that does not end by itself."""
         return (self.meta, self.experiences, self.usage, self.ranking, self.log, self.purged)

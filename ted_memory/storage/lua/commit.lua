@@ -38,7 +38,7 @@ if base.version > 0 then
     if base.version < version then
       stamp = string.match(redis.call('HGET', log, base.version) or base.stamp, '^%S*')
     end
-    elsewhere = stamp ~= base.stamp
+    elsewhere = base.stamp ~= '' and stamp ~= base.stamp
   end
 end
 

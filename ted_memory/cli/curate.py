@@ -1,0 +1,222 @@
+"""Commands by which people look after a set."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ted_memory.cli import options, output
+from ted_memory.errors import CommitRefused, InvalidInput
+from ted_memory.models import Commit, Edit, Rewrite, SetState
+from ted_memory.wiring import acl_commands
+
+Ids = Annotated[list[str], typer.Argument(help="Ids, as `ted-memory show` prints them.", metavar="ID...")]
+Author = Annotated[str, typer.Option("--author", help="Who does this; stands in the log.")]
+_REASONS = {
+    "unknown": "there is no such id (see `ted-memory show`)",
+    "cap": "the set is full; remove something, or raise max_experiences or token_budget",
+    "unchanged": "it is so already",
+    "conflict": "somebody changed it at this moment; look at it again",
+    "too long": "the lesson is longer than max_text",
+    "empty": "the lesson is empty",
+    "purged": "one of its sources was purged",
+}
+
+
+def diff(
+    old: Annotated[int, typer.Argument(min=0, help="The older version.")],
+    new: Annotated[int | None, typer.Argument(min=0, help="The newer one.  [default: now]")] = None,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Show what changed between two versions."""
+
+    async def run() -> None:
+        async with options.memory_of(url, namespace, home) as memory:
+            changes = await memory.diff(old, new)
+            if json:
+                told = [change.model_dump(mode="json") for change in changes]
+                output.print_json({"namespace": memory.namespace, "old": old, "new": new, "changes": told})
+                return
+            for change in changes:
+                output.print_difference(change.before, change.after)
+            if not changes:
+                output.out.print("no difference")
+
+    asyncio.run(run())
+
+
+def edit(
+    id: Annotated[str, typer.Argument(help="The lesson, as `ted-memory show` prints it.")],
+    text: Annotated[str, typer.Option("--text", help="What to do.")],
+    when: Annotated[str | None, typer.Option("--when", help="Where it applies.  [default: as it was]")] = None,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    author: Author = "cli",
+    json: options.Json = False,
+) -> None:
+    """Give a lesson another text."""
+    asyncio.run(_change([Rewrite(id=id, text=text, when=when)], namespace, url, home, author=author, json=json))
+
+
+def approve(
+    ids: Ids,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    author: Author = "cli",
+    json: options.Json = False,
+) -> None:
+    """Make lessons active: every agent sees them from now on."""
+    edits = [SetState(id=id, state="active") for id in ids]
+    asyncio.run(_change(edits, namespace, url, home, author=author, json=json))
+
+
+def reject(
+    ids: Ids,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    author: Author = "cli",
+    json: options.Json = False,
+) -> None:
+    """Retire lessons: they leave the set; the log keeps them, and a rollback may bring them back."""
+    edits = [SetState(id=id, state="retired") for id in ids]
+    asyncio.run(_change(edits, namespace, url, home, author=author, json=json))
+
+
+async def _change(
+    edits: list[SetState] | list[Rewrite],
+    namespace: str | None,
+    url: str | None,
+    home: str | None,
+    *,
+    author: str,
+    json: bool,
+) -> None:
+    async with options.memory_of(url, namespace, home) as memory:
+        commit = await memory.commit(list[Edit](edits), author=author, why="by hand", atomic=True)
+        _refuse(commit)
+        if json:
+            ids = [applied.id for applied in commit.applied]
+            output.print_json({"namespace": memory.namespace, "version": commit.version, "changed": ids})
+        else:
+            output.out.print(f"namespace {memory.namespace!r} is at version {commit.version}")
+
+
+def _refuse(commit: Commit) -> None:
+    told = [(r.edit, r.reason) for r in commit.rejected if r.reason != "aborted"]
+    if told:
+        said = "; ".join(f"{getattr(edit, 'id', '')}: {_REASONS.get(reason, reason)}" for edit, reason in told)
+        raise CommitRefused(f"nothing was changed: {said}")
+
+
+def purge(
+    source: Annotated[str, typer.Option("--source", help="As in --json output, such as principal:anna or run:17.")],
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Take out all that came from one source, for good; also through rewrites and merges, and in the log."""
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Take out all that came from {source!r}? It cannot come back", abort=True)
+
+    async def run() -> None:
+        async with options.memory_of(url, namespace, home) as memory:
+            report = await memory.purge(source)
+            if json:
+                output.print_json({"namespace": memory.namespace, **report.model_dump(mode="json")})
+                return
+            output.out.print(
+                f"version {report.version}: {len(report.removed)} lessons removed, {len(report.restored)} put back as "
+                f"they were before this source, {len(report.blanked)} versions of the log emptied of it"
+            )
+            if report.waiting:
+                output.out.print(f"  proposed only, for want of room: {', '.join(report.waiting)}", markup=False)
+            if report.unknown:
+                output.out.print(
+                    f"  what these had been made from is no longer in the history: {', '.join(report.unknown)}",
+                    markup=False,
+                )
+
+    asyncio.run(run())
+
+
+def export(
+    file: Annotated[Path | None, typer.Argument(help="Where to write.  [default: standard output]")] = None,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+) -> None:
+    """Write a set as JSON Lines that another installation can import."""
+
+    async def run() -> str:
+        async with options.memory_of(url, namespace, home) as memory:
+            return await memory.export()
+
+    text = asyncio.run(run())
+    if file is None:
+        sys.stdout.write(text)
+        return
+    unfinished = file.with_name(f"{file.name}.part")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(file)  # whole or not at all
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be written ({error.strerror}); nothing was exported") from error
+    output.err.print(f"{text.count(chr(10)) - 1} experiences written to {file}", markup=False)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="What `ted-memory export` wrote.", exists=True, dir_okay=False)],
+    merge: Annotated[bool, typer.Option("--merge", help="Add to a set that is not empty what it lacks.")] = False,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Take in an exported set. Without --merge: into an empty one, all or nothing."""
+
+    async def run() -> None:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{file} cannot be read ({error}); nothing was imported") from error
+        async with options.memory_of(url, namespace, home) as memory:
+            report = await memory.import_set(text, merge=merge, name=str(file))
+            if json:
+                output.print_json({"namespace": memory.namespace, **report.model_dump(mode="json")})
+                return
+            output.out.print(
+                f"namespace {memory.namespace!r} is at version {report.version}: {len(report.added)} added, "
+                f"{len(report.unchanged)} were there, {len(report.duplicates)} are there under another id, "
+                f"{len(report.conflicts)} say something else here and were left out, {len(report.refused)} refused"
+            )
+            for id, reason in report.refused:
+                output.out.print(f"  {id}: {_REASONS.get(reason, reason)}", markup=False)
+
+    asyncio.run(run())
+
+
+def acl(
+    namespace: options.Namespace = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option("--role", help="agent, learner, reviewer, admin; may be repeated.  [default: all]"),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Print ACL SETUSER commands for least-privilege users of a set, each with a fresh password."""
+    commands = acl_commands(options.namespace_of(namespace), role or ())
+    if json:
+        output.print_json(commands)
+        return
+    for command in commands.values():
+        output.out.print(command, markup=False)

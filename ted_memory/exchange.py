@@ -1,0 +1,143 @@
+"""Experience sets as JSON Lines: what `export` writes and another installation's `import` reads.
+
+The first line is the head: ``{"ted_memory": "experience set", "format": 1, "namespace", "epoch", "version", "caps",
+"models", "experiences": <count>, "sha256": <of all bytes after the first line>}``. Then one line for each experience,
+``{"experience": {...}, "usage": {...}}``, in the set's order.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from ted_memory.errors import InvalidInput
+from ted_memory.models import Edit, Experience, ExperienceSet, Frozen, Restore, Usage
+
+FORMAT = 1
+KIND = "experience set"
+
+
+class Exported(Frozen):
+    """A set as it was exported."""
+
+    namespace: str
+    version: int
+    models: dict[str, str]
+    experiences: tuple[Experience, ...]
+    usage: dict[str, Usage]
+
+
+class ImportReport(Frozen):
+    """What an import did, by experience id. Everything that is not in ``added`` left the set as it was.
+
+    ``unchanged`` were there already; ``duplicates`` are there under another id; ``conflicts`` have an id that says
+    something else here; ``refused`` come with the reason of `models.Rejected`.
+    """
+
+    version: int
+    added: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+def dump(snapshot: ExperienceSet) -> str:
+    """Return a set as JSON Lines, ending in a line break."""
+    lines = []
+    for e in snapshot:
+        usage = snapshot.usage.get(e.id)
+        fields = {"experience": e.model_dump(mode="json", exclude_defaults=True)}
+        lines.append(_line({**fields, **({"usage": usage.model_dump(exclude_defaults=True)} if usage else {})}))
+    body = "".join(lines)
+    head = {
+        "ted_memory": KIND,
+        "format": FORMAT,
+        "namespace": snapshot.namespace,
+        "epoch": snapshot.epoch,
+        "version": snapshot.version,
+        "caps": snapshot.caps.model_dump(),
+        "models": dict(snapshot.models),
+        "experiences": len(snapshot),
+        "sha256": _digest(body),
+    }
+    return _line(head) + body
+
+
+def parse(text: str, name: str = "the export") -> Exported:
+    """Return the set of an export.
+
+    Raises:
+        InvalidInput: it is no export, of a newer format, cut off or changed; names the line.
+    """
+    first, _, body = text.partition("\n")
+    head = _object(first, name, 1)
+    if head.get("ted_memory") != KIND:
+        raise InvalidInput(f"{name} is no export of an experience set (its first line says so); nothing was imported")
+    if not isinstance(head.get("format"), int) or head["format"] > FORMAT:
+        raise InvalidInput(
+            f"{name} is in format {head.get('format')}, this ted-memory reads up to {FORMAT}; nothing was imported. "
+            "Upgrade the package: pip install -U ted-memory"
+        )
+    if head.get("sha256") != _digest(body):
+        raise InvalidInput(
+            f"{name} is cut off or was changed: its checksum is not that of its first line; nothing was imported. "
+            "Export again, or take another copy"
+        )
+    experiences, usage = list[Experience](), dict[str, Usage]()
+    for number, line in enumerate(body.splitlines(), start=2):
+        fields = _object(line, name, number)
+        try:
+            experience = Experience.model_validate(fields["experience"])
+            if "usage" in fields:
+                usage[experience.id] = Usage.model_validate(fields["usage"])
+        except (KeyError, ValidationError) as error:
+            said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"no field {error}"
+            raise InvalidInput(f"{name}, line {number}: {said}; nothing was imported") from None
+        experiences.append(experience)
+    if len({e.id for e in experiences}) != head.get("experiences"):
+        raise InvalidInput(f"{name} does not hold the {head.get('experiences')} experiences that it should")
+    return Exported(
+        namespace=str(head.get("namespace", "")),
+        version=int(head.get("version", 0)),
+        models={str(k): str(v) for k, v in dict(head.get("models") or {}).items()},
+        experiences=tuple(experiences),
+        usage=usage,
+    )
+
+
+def sort_in(exported: Sequence[Experience], now: ExperienceSet) -> tuple[list[Edit], dict[str, list[str]]]:
+    """Return the edits that add what a set lacks, and the ids of the rest by what they are (see `ImportReport`)."""
+    said = {(e.text, e.when): e.id for e in now}
+    edits: list[Edit] = []
+    rest: dict[str, list[str]] = {"unchanged": [], "duplicates": [], "conflicts": []}
+    for e in exported:
+        here = now.by_id.get(e.id)
+        if here is not None:
+            same = (here.text, here.when) == (e.text, e.when)
+            rest["unchanged" if same else "conflicts"].append(e.id)
+        elif (e.text, e.when) in said:
+            rest["duplicates"].append(e.id)
+        else:
+            edits.append(Restore(experience=e.model_copy(update={"order": 0})))
+    return edits, rest
+
+
+def _line(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=True, sort_keys=False) + "\n"
+
+
+def _object(line: str, name: str, number: int) -> dict[str, Any]:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise InvalidInput(f"{name}, line {number}: not a JSON object; nothing was imported")
+    return fields
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()

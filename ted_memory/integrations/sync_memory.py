@@ -1,0 +1,76 @@
+"""The memory for synchronous programs: the same methods, blocking."""
+
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+
+from ted_memory.integrations import sync_bridge
+from ted_memory.memory import TedMemory
+from ted_memory.settings import Settings
+from ted_memory.snapshots import Health
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _blocking(
+    method: Callable[Concatenate[TedMemory, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["SyncTedMemory", P], T]:
+    @functools.wraps(method)
+    def call(self: "SyncTedMemory", *args: P.args, **kwargs: P.kwargs) -> T:
+        return sync_bridge.run(method(self.memory, *args, **kwargs))
+
+    return cast(Callable[Concatenate["SyncTedMemory", P], T], call)
+
+
+class SyncTedMemory:
+    """A `TedMemory` with blocking methods, for programs without an event loop. Made by `open_memory_sync`.
+
+    May be used from any thread. All calls run on the one event loop that the integrations' synchronous methods use.
+    """
+
+    def __init__(self, memory: TedMemory) -> None:
+        self.memory = memory
+        """The memory itself; give this one to integrations."""
+
+    def __enter__(self) -> Self:
+        self.load()  # a wrong URL is told now
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def namespace(self) -> str:
+        """Which experience set."""
+        return self.memory.namespace
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that it was opened with."""
+        return self.memory.settings
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        sync_bridge.run(self.memory.aclose())
+
+    def for_namespace(self, namespace: str) -> "SyncTedMemory":
+        """Return the memory of another experience set over the same connections."""
+        return SyncTedMemory(self.memory.for_namespace(namespace))
+
+    def health(self) -> Health:
+        """Return what the hot path has counted; no I/O."""
+        return self.memory.health()
+
+    load = _blocking(TedMemory.load)
+    render = _blocking(TedMemory.render)
+    commit = _blocking(TedMemory.commit)
+    credit = _blocking(TedMemory.credit)
+    usage = _blocking(TedMemory.usage)
+    log = _blocking(TedMemory.log)
+    diff = _blocking(TedMemory.diff)
+    rollback = _blocking(TedMemory.rollback)
+    purge = _blocking(TedMemory.purge)
+    export = _blocking(TedMemory.export)
+    import_set = _blocking(TedMemory.import_set)
+    namespaces = _blocking(TedMemory.namespaces)
