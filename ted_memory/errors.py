@@ -10,7 +10,7 @@
     │   ├── StoreUnavailable the server cannot be reached, or refuses; nothing is known to have been written
     │   ├── CorruptData      what is stored is not what this version writes
     │   ├── HistoryTrimmed   the version asked for is no longer (or not yet) in the log
-    │   ├── CommitRefused    an all-or-nothing commit was refused; nothing was written
+    │   ├── CommitRefused    edits could not be applied; the message says what was kept
     │   └── NotDurable       a commit was written, but not as durably as asked for; `commit` is its answer
     ├── ModelError           a model cannot be used at all: wrong name, key or address
     └── MissingExtra         an optional package is not installed (also an ImportError)
@@ -54,7 +54,7 @@ class HistoryTrimmed(StoreError):  # noqa: N818
 
 
 class CommitRefused(StoreError):  # noqa: N818
-    """An all-or-nothing commit could not be applied; nothing was written."""
+    """Edits that were to be applied could not be; the message says what was kept."""
 
 
 class NotDurable(StoreError):  # noqa: N818

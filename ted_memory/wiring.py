@@ -8,7 +8,7 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.integrations.sync_memory import SyncTedMemory
 from ted_memory.memory import TedMemory
 from ted_memory.models import check_namespace
-from ted_memory.settings import Settings, make_settings
+from ted_memory.settings import Durability, Settings, make_settings
 
 if TYPE_CHECKING:  # half a second, which a program that only reads its memory need not spend
     from langchain_core.language_models import BaseChatModel
@@ -64,17 +64,18 @@ def open_memory_sync(
     return SyncTedMemory(open_memory(url, namespace=namespace, home=home, client=client, **settings))
 
 
-def acl_commands(namespace: str, roles: Sequence[str] = ()) -> dict[str, str]:
+def acl_commands(namespace: str, roles: Sequence[str] = (), *, durability: Durability = "none") -> dict[str, str]:
     """Return ``ACL SETUSER`` commands for one namespace, by role (default: all): agent, learner, reviewer, admin.
 
-    Each has a fresh random password. What a role may do stands in `ted_memory.storage.acl`.
+    With ``durability="fsync"`` they allow WAITAOF, which Redis 7.0 does not know and refuses to name. Each has a fresh
+    random password. What a role may do stands in `ted_memory.storage.acl`.
 
     Raises:
         InvalidInput: the namespace has a character that is not allowed, or there is no such role.
     """
     from ted_memory.storage import acl
 
-    return {role: acl.set_user(cast("acl.Role", role), namespace) for role in roles or acl.ROLES}
+    return {role: acl.set_user(cast("acl.Role", role), namespace, durability=durability) for role in roles or acl.ROLES}
 
 
 def _open(settings: Settings, client: Any) -> TedMemory:

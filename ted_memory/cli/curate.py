@@ -213,8 +213,12 @@ def acl(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Print ACL SETUSER commands for least-privilege users of a set, each with a fresh password."""
-    commands = acl_commands(options.namespace_of(namespace), role or ())
+    """Print ACL SETUSER commands for least-privilege users of a set, each with a fresh password.
+
+    With TED_MEMORY_DURABILITY=fsync they allow WAITAOF, too (Redis 7.2 and newer, Valkey).
+    """
+    settings = options.settings_of(namespace)
+    commands = acl_commands(settings.namespace, role or (), durability=settings.durability)
     if json:
         output.print_json(commands)
         return

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ted_memory.memory import TedMemory
+from ted_memory.settings import Settings, make_settings
 from ted_memory.wiring import open_memory
 
 Namespace = Annotated[
@@ -48,9 +49,9 @@ CompactEvery = Annotated[
 ]
 
 
-def namespace_of(namespace: str | None) -> str:
-    """Return the namespace that a command's options name, without opening it."""
-    return open_memory("redis://localhost", namespace=namespace).namespace
+def settings_of(namespace: str | None) -> Settings:
+    """Return the settings that a command runs under, where it needs no memory."""
+    return make_settings(namespace=namespace)
 
 
 def memory_of(url: str | None, namespace: str | None, home: str | None, **settings: Any) -> TedMemory:

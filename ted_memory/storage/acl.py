@@ -9,54 +9,67 @@ admin      all of it, and purges, imports, drops sets
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 from ted_memory.errors import InvalidInput
 from ted_memory.models import check_namespace
+from ted_memory.settings import Durability
 from ted_memory.storage.keys import NAMESPACES, Keys
 
 Role = Literal["agent", "learner", "reviewer", "admin"]
 ROLES: Sequence[Role] = get_args(Role)
 
-_CONNECT = ("ping", "hello", "client|setname", "client|setinfo", "command|info", "command|count")
-_CLUSTER = ("cluster|slots", "cluster|shards", "cluster|myid", "asking", "readonly")
+_CONNECT = ("ping", "hello", "client|setname", "cluster|slots", "cluster|shards", "cluster|myid", "asking", "readonly")
 _READ = ("evalsha_ro", "eval_ro", "hmget", "hget", "hgetall", "smembers")
-_COMMIT = ("evalsha", "eval", "get", "set", "pexpire", "exists", "sismember", "hset", "hdel", "hexists", "time", "sadd")
-_DURABLE = ("wait", "waitaof")
-_RUN = ("multi", "exec", "expire", "del", "srem")
-
-_COMMANDS: Mapping[Role, Sequence[str]] = {
-    "agent": (*_CONNECT, *_CLUSTER, *_READ),
-    "learner": (*_CONNECT, *_CLUSTER, *_READ, *_COMMIT, *_DURABLE, *_RUN),
-    "reviewer": (*_CONNECT, *_CLUSTER, *_READ, *_COMMIT, *_DURABLE),
-    "admin": (*_CONNECT, *_CLUSTER, *_READ, *_COMMIT, *_DURABLE, *_RUN),
-}
+_COMMIT = ("get", "set", "pexpire", "hset", "hdel", "hexists", "time", "wait")
+_SCRIPTS = ("evalsha", "eval")
+_RUN = ("multi", "exec", "expire")
 
 
-def _keys(role: Role, namespace: str) -> list[str]:
+def rules(role: Role, namespace: str, durability: Durability = "none") -> list[str]:
+    """Return what follows the user's name and password in ``ACL SETUSER``."""
     keys = Keys(namespace)
     shown = [keys.meta, keys.experiences, keys.ranking, keys.log]
+    start = ["resetkeys", "resetchannels", "-@all"]
     if role == "agent":
-        return [f"%R~{key}" for key in shown]
-    written = [*shown, keys.usage, keys.applied("*")]
-    listing = [f"~{NAMESPACES}"]
-    if role == "reviewer":
-        return [*(f"~{key}" for key in written), f"%R~{keys.purged}", *listing]
-    staging = f"~{Keys(f'{namespace}~*').any_key}"
+        return [*start, *_allow((*_CONNECT, *_READ)), *(f"%R~{key}" for key in shown), f"%R~{NAMESPACES}"]
+    staging = Keys(f"{namespace}~*").any_key
+    own = [*shown, keys.usage, keys.applied("*")]
+    commands = (*_CONNECT, *_READ, *_COMMIT)
+    if role != "reviewer":
+        own += [keys.credited("*"), keys.progress, staging]
+        commands += _RUN
+    if durability == "fsync":  # Redis 7.0 has no WAITAOF, and refuses a user that may use what it does not know
+        commands += ("waitaof",)
+    if role == "admin":
+        everything = [f"~{keys.any_key}", f"~{staging}"]
+        more = ("del", "exists", "sismember", "sadd")
+        return [*start, *_allow((*commands, *_SCRIPTS, *more)), *everything, *_listing("sadd", "srem")]
+    writes = [f"~{key}" for key in own]
+    selectors = [
+        # a script is refused unless it may read and write all that it names: what it does with them is checked again
+        _selector(_SCRIPTS, [*writes, f"~{keys.purged}"]),
+        _selector(("exists", "sismember"), [f"%R~{keys.purged}"]),
+    ]
     if role == "learner":
-        written += [keys.credited("*"), keys.progress]
-        return [*(f"~{key}" for key in written), f"%R~{keys.purged}", staging, *listing]
-    return [f"~{keys.any_key}", staging, *listing]
+        selectors += [_selector(("del", "exists", "sismember"), [f"~{staging}"])]
+    return [*start, *_allow(commands), *writes, *selectors, *_listing("sadd", *(["srem"] if role == "learner" else []))]
 
 
-def rules(role: Role, namespace: str) -> list[str]:
-    """Return what follows the user's name and password in ``ACL SETUSER``."""
-    commands = [f"+{name}" for name in _COMMANDS[role]]
-    return ["resetkeys", "resetchannels", "-@all", *_keys(role, namespace), *commands]
+def _allow(commands: Iterable[str]) -> list[str]:
+    return [f"+{name}" for name in commands]
 
 
-def set_user(role: Role, namespace: str, *, password: str | None = None) -> str:
+def _selector(commands: Iterable[str], keys: Iterable[str]) -> str:
+    return f"({' '.join([*_allow(commands), *keys])})"
+
+
+def _listing(*commands: str) -> list[str]:
+    return [_selector((*commands, "smembers"), [f"~{NAMESPACES}"])]
+
+
+def set_user(role: Role, namespace: str, *, password: str | None = None, durability: Durability = "none") -> str:
     """Return the command that makes the user of a role, with a fresh password if none is given.
 
     Raises:
@@ -66,4 +79,4 @@ def set_user(role: Role, namespace: str, *, password: str | None = None) -> str:
     if role not in ROLES:
         raise InvalidInput(f"role {role!r} is not known: use one of {', '.join(ROLES)}")
     secret = secrets.token_urlsafe(24) if password is None else password
-    return f"ACL SETUSER ted-{namespace}-{role} reset on >{secret} {' '.join(rules(role, namespace))}"
+    return f"ACL SETUSER ted-{namespace}-{role} reset on >{secret} {' '.join(rules(role, namespace, durability))}"

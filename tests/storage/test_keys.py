@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.exceptions import NoScriptError
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
+from redis.exceptions import NoScriptError
 
 from ted_memory.errors import InvalidInput
 from ted_memory.models import NAMESPACE, check_namespace

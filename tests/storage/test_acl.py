@@ -1,0 +1,199 @@
+"""Least-privilege users: each does its work over the real memory, and nothing else, in Lua neither."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from ted_memory import Add, Remove, Rewrite, TedMemory, open_memory
+from ted_memory.errors import InvalidInput, StoreUnavailable
+from ted_memory.models import SetState, Usage
+from ted_memory.storage import acl
+from ted_memory.storage.keys import NAMESPACES, Keys
+from ted_memory.wiring import acl_commands
+from tests.conftest import SERVERS, Server
+
+NS, OTHER = "support", "billing"
+
+
+@pytest.fixture(scope="module", params=[name for name, binary in SERVERS.items() if binary])
+def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that knows the four roles for one namespace; passwords are their names."""
+    binary = SERVERS[request.param]
+    assert binary is not None
+    started = Server(binary, Path(tmp_path_factory.mktemp(f"acl-{request.param}")))
+    with redis.Redis(port=started.port) as admin:
+        for role in acl.ROLES:
+            assert admin.execute_command(acl.set_user(role, NS, password=role))
+        admin.set("elsewhere", "x")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+async def filled(guarded: Server) -> Server:
+    """The same with one lesson in two namespaces, as the server's owner puts them there."""
+    with redis.Redis(port=guarded.port) as admin:
+        admin.flushall()
+        admin.set("elsewhere", "x")
+    for namespace in (NS, OTHER):
+        async with open_memory(guarded.url, namespace=namespace) as memory:
+            await memory.commit([Add(text=f"Lesson of {namespace}.", sources=("principal:eve",))], author="owner")
+    return guarded
+
+
+def as_role(server: Server, role: str, namespace: str = NS) -> TedMemory:
+    return open_memory(
+        f"redis://ted-{NS}-{role}:{role}@127.0.0.1:{server.port}/0", namespace=namespace, read_timeout=2.0
+    )
+
+
+async def test_an_agent_reads_and_renders(filled: Server) -> None:
+    async with as_role(filled, "agent") as memory:
+        assert "Lesson of support." in await memory.render()
+        held = await memory.load()
+        assert await memory.load() is held
+
+
+@pytest.mark.parametrize("role", ["learner", "reviewer", "admin"])
+async def test_who_writes_can_do_all_of_its_work(filled: Server, role: str) -> None:
+    async with as_role(filled, role) as memory:
+        commit = await memory.commit([Add(text="New.", state="proposed")], author=role, token=uuid.uuid4().hex)
+        id = commit.applied[0].id
+        await memory.commit([SetState(id=id, state="active"), Rewrite(id=id, text="Newer.")], author=role)
+        await memory.rollback(1)
+        await memory.log()
+        assert await memory.namespaces() == (OTHER, NS)
+        if role != "reviewer":
+            await memory.credit({id: Usage(helped=1)}, token=uuid.uuid4().hex)
+            staging = memory.staging("run")
+            await staging.commit([Add(text="Staged.")], author=role)
+            await staging.store.save_progress(staging.namespace, "k", {"a": 1})
+            await staging.store.drop(staging.namespace)
+        if role == "admin":
+            await memory.purge("principal:eve")
+            await memory.store.drop(NS)
+
+
+async def refused(call) -> None:
+    with pytest.raises(StoreUnavailable, match="refuses us"):
+        await call
+
+
+@pytest.mark.parametrize("role", ["agent", "reviewer", "learner"])
+async def test_nobody_but_the_admin_purges_and_an_agent_does_not_write(filled: Server, role: str) -> None:
+    async with as_role(filled, role) as memory:
+        await refused(memory.purge("principal:eve"))
+        [lesson] = await memory.load()
+        if role == "agent":
+            await refused(memory.commit([Add(text="Mine.")], author="agent"))
+            await refused(memory.commit([Remove(id=lesson.id)], author="agent"))
+            await refused(memory.credit({lesson.id: Usage(helped=1)}, token="t"))
+            await refused(memory.usage())
+            await refused(memory.rollback(0))
+        if role == "reviewer":
+            await refused(memory.credit({lesson.id: Usage(helped=1)}, token="t"))
+            await refused(memory.staging("run").commit([Add(text="Staged.")], author="me"))
+    async with open_memory(filled.url, namespace=NS) as owner:
+        assert [e.text for e in await owner.load()] == ["Lesson of support."]
+
+
+@pytest.mark.parametrize("role", acl.ROLES)
+async def test_no_role_reaches_another_namespace(filled: Server, role: str) -> None:
+    memory = as_role(filled, role, OTHER)
+    await refused(memory.load())
+    await refused(memory.commit([Add(text="Mine.")], author="me"))
+    assert await memory.render() == ""
+    await memory.aclose()
+
+
+FORBIDDEN = [
+    ("GET", "elsewhere"),
+    ("SET", "elsewhere", "y"),
+    ("HGETALL", Keys(OTHER).experiences),
+    ("HSET", Keys(OTHER).meta, "version", "9"),
+    ("DEL", Keys(OTHER).meta),
+    ("KEYS", "*"),
+    ("SCAN", "0"),
+    ("RANDOMKEY",),
+    ("DBSIZE",),
+    ("FLUSHALL",),
+    ("FLUSHDB",),
+    ("SCRIPT", "FLUSH"),
+    ("FUNCTION", "FLUSH"),
+    ("SELECT", "1"),
+    ("SWAPDB", "0", "1"),
+    ("CONFIG", "GET", "*"),
+    ("CLIENT", "LIST"),
+    ("CLIENT", "TRACKING", "ON"),
+    ("MONITOR",),
+    ("ACL", "LIST"),
+    ("DEBUG", "SLEEP", "0"),
+    ("SHUTDOWN", "NOSAVE"),
+    ("REPLICAOF", "NO", "ONE"),
+    ("PUBLISH", "c", "m"),
+    ("RENAME", Keys(NS).meta, Keys(OTHER).meta),
+    ("COPY", Keys(OTHER).log, Keys(NS).log),
+]
+OF_ROLE = {
+    "agent": [
+        ("HSET", Keys(NS).meta, "version", "9"),
+        ("HDEL", Keys(NS).experiences, "x"),
+        ("HGETALL", Keys(NS).usage),
+        ("GET", Keys(NS).applied("t")),
+        ("SADD", NAMESPACES, "x"),
+        ("SADD", Keys(NS).purged, "x"),
+    ],
+    "learner": [("SADD", Keys(NS).purged, "x"), ("DEL", Keys(NS).purged)],
+    "reviewer": [
+        ("SADD", Keys(NS).purged, "x"),
+        ("DEL", Keys(NS).meta),
+        ("HSET", Keys(NS).progress, "a", "b"),
+        ("SET", Keys(NS).credited("t"), "1"),
+        ("HGETALL", Keys(f"{NS}~run").experiences),
+    ],
+    "admin": [],
+}
+
+
+@pytest.mark.parametrize("role", acl.ROLES)
+def test_a_role_may_do_nothing_else_and_lua_is_no_way_round(filled: Server, role: str) -> None:
+    with redis.Redis(port=filled.port, username=f"ted-{NS}-{role}", password=role) as client:
+        for command in [*FORBIDDEN, *OF_ROLE[role]]:
+            with pytest.raises((redis.exceptions.NoPermissionError, redis.exceptions.ResponseError)) as caught:
+                client.execute_command(*command)
+            said = str(caught.value).lower()
+            assert "permission" in said or "not allowed" in said, (command, said)
+            eval_ = "EVAL_RO" if role == "agent" else "EVAL"
+            for names in ([], [part for part in command[1:] if part.startswith("ted:")]):
+                script = "return redis.call(unpack(ARGV))"
+                with pytest.raises(redis.exceptions.RedisError) as caught:
+                    client.execute_command(eval_, script, len(names), *names, *command)
+                said = str(caught.value).lower()
+                assert re.search("permission|can't run|not allowed|can't access", said), (command, said)
+    with redis.Redis(port=filled.port) as admin:
+        assert admin.get("elsewhere") == b"x"
+
+
+def test_the_owner_may_do_what_the_roles_may_not(filled: Server) -> None:
+    """The control: the commands above are refused for want of permission, not for being wrong."""
+    with redis.Redis(port=filled.port) as owner:
+        for command in FORBIDDEN[:8]:
+            owner.execute_command(*command)
+
+
+def test_the_printed_commands_have_fresh_passwords_and_refuse_what_would_be_a_glob() -> None:
+    first, second = acl_commands(NS), acl_commands(NS)
+    assert list(first) == ["agent", "learner", "reviewer", "admin"]
+    assert all(first[role] != second[role] for role in first)
+    assert list(acl_commands(NS, ["agent"])) == ["agent"]
+    for bad in ("*", "a*", "a}:x", "a b"):
+        with pytest.raises(InvalidInput):
+            acl_commands(bad)
+    assert "+waitaof" not in str(acl_commands(NS))
+    assert "+waitaof" in acl_commands(NS, ["learner"], durability="fsync")["learner"]
+    with pytest.raises(InvalidInput, match="role"):
+        acl_commands(NS, ["root"])
