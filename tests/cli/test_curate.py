@@ -1,0 +1,103 @@
+"""The commands by which people look after a set, as they are typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ted_memory import Add, open_memory
+from tests.conftest import Server, run_cli
+
+
+@pytest.fixture
+async def filled(valkey: Server, namespace: str) -> tuple[str, list[str]]:
+    """A namespace with one active and one proposed lesson; and their ids."""
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        commit = await memory.commit(
+            [Add(text="One.", sources=("principal:bob",)), Add(text="Two.", state="proposed", sources=("run:7",))],
+            author="me",
+        )
+    return namespace, [applied.id for applied in commit.applied]
+
+
+def run(valkey: Server, namespace: str, cwd: Path, *args: str, fails: bool = False) -> str:
+    done = run_cli(args[0], "--url", valkey.url, "--namespace", namespace, *args[1:], cwd=cwd)
+    assert done.returncode == (1 if fails else 0), done.stderr
+    return done.stderr if fails else done.stdout
+
+
+def shown(valkey: Server, namespace: str, cwd: Path) -> dict[str, tuple[str, str]]:
+    told = json.loads(run(valkey, namespace, cwd, "show", "--json"))
+    return {e["text"]: (e["id"], e["state"]) for e in told["experiences"]}
+
+
+def test_a_set_is_edited_approved_rejected_and_compared(
+    valkey: Server, filled: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    namespace, (one, two) = filled
+    assert "version 2" in run(valkey, namespace, tmp_path, "edit", one, "--text", "First.", "--when", "asked")
+    assert "version 3" in run(valkey, namespace, tmp_path, "approve", two, "--author", "anna")
+    assert json.loads(run(valkey, namespace, tmp_path, "reject", one, "--json"))["version"] == 4
+    assert shown(valkey, namespace, tmp_path) == {"Two.": (two, "active")}
+    told = run(valkey, namespace, tmp_path, "diff", "1", "3")
+    assert told.splitlines() == [
+        f"- {one}  active    One.",
+        f"+ {one}  active    When asked: First.",
+        f"- {two}  proposed  Two.",
+        f"+ {two}  active    Two.",
+    ]
+    assert run(valkey, namespace, tmp_path, "diff", "4").strip() == "no difference"
+    changes = json.loads(run(valkey, namespace, tmp_path, "diff", "3", "4", "--json"))["changes"]
+    assert [(c["before"]["text"], c["after"]) for c in changes] == [("First.", None)]
+    assert "anna" in run(valkey, namespace, tmp_path, "log")
+
+
+def test_what_cannot_be_done_is_one_line_and_changes_nothing(
+    valkey: Server, filled: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    namespace, (one, two) = filled
+    said = run(valkey, namespace, tmp_path, "approve", two, "nobody", fails=True)
+    assert said.count("\n") == 1
+    assert "nobody: there is no such id" in said
+    assert "it is so already" in run(valkey, namespace, tmp_path, "edit", one, "--text", "One.", fails=True)
+    assert "from 0 to 1" in run(valkey, namespace, tmp_path, "diff", "7", fails=True)
+    assert shown(valkey, namespace, tmp_path)["Two."] == (two, "proposed")
+
+
+def test_a_set_goes_to_another_installation_in_a_file(
+    valkey: Server, filled: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    namespace, ids = filled
+    run(valkey, namespace, tmp_path, "export", "set.jsonl")
+    assert (tmp_path / "set.jsonl").read_text() == run(valkey, namespace, tmp_path, "export")
+    other = f"{namespace}.other"
+    assert "2 added" in run(valkey, other, tmp_path, "import", "set.jsonl")
+    assert shown(valkey, other, tmp_path) == shown(valkey, namespace, tmp_path)
+    assert "--merge" in run(valkey, other, tmp_path, "import", "set.jsonl", fails=True)
+    report = json.loads(run(valkey, other, tmp_path, "import", "set.jsonl", "--merge", "--json"))
+    assert report["unchanged"] == ids
+    (tmp_path / "set.jsonl").write_text((tmp_path / "set.jsonl").read_text()[:-9])
+    assert "cut off" in run(valkey, f"{other}2", tmp_path, "import", "set.jsonl", fails=True)
+    assert "cannot be written" in run(valkey, namespace, tmp_path, "export", "no/such/folder", fails=True)
+
+
+def test_a_purge_says_what_it_did(valkey: Server, filled: tuple[str, list[str]], tmp_path: Path) -> None:
+    namespace, _ = filled
+    told = run(valkey, namespace, tmp_path, "purge", "--source", "run:7")
+    assert "1 lessons removed, 0 put back" in told
+    assert list(shown(valkey, namespace, tmp_path)) == ["One."]
+    assert json.loads(run(valkey, namespace, tmp_path, "purge", "--source", "run:8", "--json"))["removed"] == []
+
+
+def test_acl_prints_commands_that_a_server_takes(valkey: Server, tmp_path: Path) -> None:
+    import redis
+
+    lines = run_cli("acl", "--namespace", "support", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[2] for line in lines] == [
+        f"ted-support-{role}" for role in ("agent", "learner", "reviewer", "admin")
+    ]
+    with redis.Redis(port=valkey.port) as owner:
+        for line in lines:
+            assert owner.execute_command(line) or True
+            owner.acl_deluser(line.split()[2])
+    assert run_cli("acl", "--role", "root", cwd=tmp_path).returncode == 1
