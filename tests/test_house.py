@@ -12,7 +12,7 @@ import pytest
 import ted_memory
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("ted_memory", "graphs", "examples", "tests")
+FOLDERS = ("ted_memory", "graphs", "examples", "bench", "tests")
 FILE_LIMIT = 400
 FUNCTION_LIMIT = 60
 TEXT = {".py", ".md", ".lua", ".toml", ".json", ".jsonl", ".yml", ".yaml", ".ini", ".cfg", ""}

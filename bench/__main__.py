@@ -1,0 +1,146 @@
+"""``make bench``: measure on a real server of our own, and print a table. Nothing is asserted here."""
+
+import asyncio
+import contextlib
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import redis.asyncio
+from langgraph.store.memory import InMemoryStore
+from rich.console import Console
+from rich.table import Table
+
+from ted_memory import Add, Rewrite, open_memory
+from ted_memory.integrations.store import TedMemoryStore
+from ted_memory.storage.embedded import find_server
+from ted_memory.testing import wait_until
+
+ROUNDS = 2000
+ROOMY = {"max_experiences": 100_000, "token_budget": 10**7}
+
+Row = tuple[str, str, str]
+
+
+@contextlib.asynccontextmanager
+async def server() -> AsyncIterator[str]:
+    """Start a server without persistence on a socket; give its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "s"
+        command = [find_server(), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: ASYNC220 - before it measures
+            await wait_until(path.exists)
+            try:
+                yield f"unix://{path}"
+            finally:
+                process.kill()
+
+
+async def times(call: Callable[[int], Awaitable[object]], rounds: int = ROUNDS) -> list[float]:
+    """Return how long each call took, sorted, in microseconds."""
+    taken = []
+    for i in range(rounds):
+        began = time.perf_counter()
+        await call(i)
+        taken.append((time.perf_counter() - began) * 1e6)
+    return sorted(taken)
+
+
+def quantiles(taken: list[float]) -> str:
+    """Return median and 99th percentile."""
+    return f"{statistics.median(taken):,.0f} us (p99 {taken[int(len(taken) * 0.99)]:,.0f})"
+
+
+async def render(url: str) -> Row:
+    """An agent's call with a warm snapshot of 50 lessons, against doing nothing."""
+    async with open_memory(url, namespace="render", refresh=3600) as memory:
+        await memory.commit([Add(text=f"Lesson {i} says what to do.") for i in range(50)], author="bench")
+        await memory.render()
+        ours = await times(lambda _: memory.render())
+    least = await times(lambda _: asyncio.sleep(0))
+    return "render, warm, 50 lessons", quantiles(ours), f"a switch of tasks: {quantiles(least)}"
+
+
+async def refresh(url: str, size: int) -> Row:
+    """A load after one lesson of many changed, against a load of all."""
+    async with (
+        open_memory(url, namespace=f"refresh-{size}", **ROOMY) as writer,
+        open_memory(url, namespace=f"refresh-{size}") as reader,
+    ):
+        commit = await writer.commit([Add(text=f"Lesson {i} says what to do.") for i in range(size)], author="bench")
+        id = commit.applied[0].id
+        await reader.load()
+        taken, whole = [], []
+        for i in range(100):
+            await writer.commit([Rewrite(id=id, text=f"Says {i}.")], author="bench")
+            taken += await times(lambda _: reader.load(), 1)
+            whole += await times(lambda _: writer.for_namespace(writer.namespace).load(), 1)
+    return f"load, 1 of {size} changed", quantiles(sorted(taken)), f"all of it: {quantiles(sorted(whole))}"
+
+
+async def commits(url: str, tasks: int) -> Row:
+    """Commits of one addition each, against a script that does nothing."""
+    async with open_memory(url, namespace=f"commits-{tasks}", **ROOMY) as memory:
+
+        async def write(task: int) -> None:
+            for i in range(ROUNDS // tasks):
+                await memory.commit([Add(text=f"Lesson {task}.{i}.")], author="bench")
+
+        ours = await rate(write, tasks)
+    async with redis.asyncio.Redis.from_url(url) as client:
+        script = client.register_script("return 1")
+
+        async def nothing(_: int) -> None:
+            for _i in range(ROUNDS // tasks):
+                await script(keys=["ted:{bench}:meta"])
+
+        least = await rate(nothing, tasks)
+    return f"commits, {tasks} at once, 1 process", f"{ours:,.0f} a second", f"an empty script: {least:,.0f} a second"
+
+
+async def rate(work: Callable[[int], Awaitable[None]], tasks: int) -> float:
+    """Return rounds a second of so many tasks."""
+    began = time.perf_counter()
+    await asyncio.gather(*(work(task) for task in range(tasks)))
+    return ROUNDS / (time.perf_counter() - began)
+
+
+async def puts(url: str) -> list[Row]:
+    """The BaseStore, against LangGraph's own in memory."""
+    settings = {**ROOMY, "trust": "operator"}
+    rows = []
+    async with open_memory(url, namespace="store", **settings) as memory:
+        ours, theirs = TedMemoryStore(memory), InMemoryStore()
+        for name, call in (("aput", put), ("aget", get)):
+            mine = await times(lambda i, call=call: call(ours, i), 500)
+            peer = await times(lambda i, call=call: call(theirs, i), 500)
+            rows.append((f"TedMemoryStore.{name}", quantiles(mine), f"InMemoryStore: {quantiles(peer)}"))
+    return rows
+
+
+async def put(store: TedMemoryStore | InMemoryStore, i: int) -> None:
+    """Put one of a hundred lessons."""
+    await store.aput(("bench",), f"k{i % 100}", {"text": f"Lesson {i}."})
+
+
+async def get(store: TedMemoryStore | InMemoryStore, i: int) -> None:
+    """Get one of a hundred lessons."""
+    await store.aget(("bench",), f"k{i % 100}")
+
+
+async def main() -> None:
+    """Run all benchmarks."""
+    table = Table("what", "ted-memory", "beside it", title="on one server of our own, over a unix socket")
+    async with server() as url:
+        rows = [await render(url), *[await refresh(url, n) for n in (10, 100, 1000)]]
+        rows += [await commits(url, 1), await commits(url, 16), *await puts(url)]
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
