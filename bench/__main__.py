@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import redis.asyncio
 from langgraph.store.memory import InMemoryStore
@@ -20,7 +22,7 @@ from ted_memory.storage.embedded import find_server
 from ted_memory.testing import wait_until
 
 ROUNDS = 2000
-ROOMY = {"max_experiences": 100_000, "token_budget": 10**7}
+ROOMY: dict[str, Any] = {"max_experiences": 100_000, "token_budget": 10**7}
 
 Row = tuple[str, str, str]
 
@@ -115,8 +117,8 @@ async def puts(url: str) -> list[Row]:
     async with open_memory(url, namespace="store", **settings) as memory:
         ours, theirs = TedMemoryStore(memory), InMemoryStore()
         for name, call in (("aput", put), ("aget", get)):
-            mine = await times(lambda i, call=call: call(ours, i), 500)
-            peer = await times(lambda i, call=call: call(theirs, i), 500)
+            mine = await times(functools.partial(call, ours), 500)
+            peer = await times(functools.partial(call, theirs), 500)
             rows.append((f"TedMemoryStore.{name}", quantiles(mine), f"InMemoryStore: {quantiles(peer)}"))
     return rows
 

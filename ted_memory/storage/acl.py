@@ -36,7 +36,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
         return [*start, *_allow((*_CONNECT, *_READ)), *(f"%R~{key}" for key in shown), f"%R~{NAMESPACES}"]
     staging = Keys(f"{namespace}~*").any_key
     own = [*shown, keys.usage, keys.applied("*")]
-    commands = (*_CONNECT, *_READ, *_COMMIT)
+    commands: tuple[str, ...] = (*_CONNECT, *_READ, *_COMMIT)
     if role != "reviewer":
         own += [keys.credited("*"), keys.progress, staging]
         commands += _RUN

@@ -220,7 +220,8 @@ class SentinelSetup(Setup):
         self.servers = [first, self._node(*follow), self._node(*follow)]
         for server in self.servers:
             server.start()
-        wait_until(lambda: all(server.linked() for server in self.servers[1:]), "both replicas are linked")
+        # else Sentinel hears of them 10 s later
+        wait_until(lambda: first.call("INFO", "replication")["connected_slaves"] == 2, "two replicas")
         rules = [
             f"sentinel monitor {SERVICE} {HOST} {first.port} 2",
             f"sentinel down-after-milliseconds {SERVICE} 500",
