@@ -148,29 +148,29 @@ class TedMemory:
             StoreError: the store cannot be reached or read.
             NotDurable: it took effect, but not as durably as asked for (setting ``durability``).
         """
-        edits = tuple(edits)
+        edits, given = tuple(edits), base is not None
         if base is None:
             # additions touch nothing that is there, so any snapshot is as good as the newest
             held = self._snapshots.held if edits and all(isinstance(edit, Add) for edit in edits) else None
             base = held if held is not None and held.version else await self.load()
         if not edits:
             return Commit(epoch=base.epoch, version=base.version)
-        base = await self._within_caps(base)
+        if await self._retire_over_caps(base) and not given:
+            base = await self.load()
         request = self._request(edits, base, author=author, why=why, token=token, atomic=atomic)
         return await self._commit(request.model_copy(update={"usage": dict(usage or {}), "models": models or {}}))
 
-    async def _within_caps(self, base: ExperienceSet) -> ExperienceSet:
+    async def _retire_over_caps(self, base: ExperienceSet) -> bool:
         """Make a cap that this memory's settings lower hold, before anything else is committed under it."""
         caps = self._caps(base)
-        if caps == base.caps or not (over(base, caps)):
-            return base
-        base = await self.load()
-        going = [SetState(id=e.id, state="retired") for e in over(base, caps)]
+        if caps == base.caps or not over(base, caps):
+            return False
+        now = await self.load()
+        going = [SetState(id=e.id, state="retired") for e in over(now, caps)]
         if going:
             why = f"caps lowered to {caps.max_experiences} experiences, {caps.token_budget} tokens"
-            await self._commit(self._request(going, base, author="caps", why=why, token=None, atomic=False))
-            base = await self.load()
-        return base
+            await self._commit(self._request(going, now, author="caps", why=why, token=None, atomic=False))
+        return bool(going)
 
     def _caps(self, base: ExperienceSet) -> Caps:
         """Return the caps that hold with the next commit: those of the set, and what this memory's settings state."""

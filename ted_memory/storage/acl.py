@@ -24,7 +24,7 @@ _CONNECT = ("ping", "hello", "client|setname", "cluster|slots", "cluster|shards"
 _READ = ("evalsha_ro", "eval_ro", "hmget", "hget", "hgetall", "smembers")
 _COMMIT = ("get", "set", "pexpire", "hset", "hdel", "hexists", "time", "wait")
 _SCRIPTS = ("evalsha", "eval")
-_RUN = ("multi", "exec", "expire")
+_RUN = ("expire",)
 
 
 def rules(role: Role, namespace: str, durability: Durability = "none") -> list[str]:

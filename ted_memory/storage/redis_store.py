@@ -1,4 +1,4 @@
-"""The experience store on Redis and Valkey: core commands and four scripts."""
+"""The experience store on Redis and Valkey: core commands and a few scripts."""
 
 import contextlib
 import json
@@ -151,15 +151,8 @@ class RedisStore:
         return {key: codec.decode_record(key, record) for key, record in stored.items()}
 
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
-        name = Keys(namespace).progress
-
-        async def save(client: Client) -> None:
-            async with client.pipeline(transaction=True) as pipeline:
-                pipeline.hset(name, key, json.dumps(record))
-                pipeline.expire(name, PROGRESS_TTL)
-                await pipeline.execute()
-
-        await self._patiently(save)
+        encoded = json.dumps(record)
+        await self._patiently(lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL))
 
     async def namespaces(self) -> tuple[str, ...]:
         names = await self._patiently(lambda client: cast(Awaitable[set[str]], client.smembers(NAMESPACES)))

@@ -24,9 +24,10 @@ _COMMIT = _source("usage", "commit")
 _CREDIT = _source("usage", "credit")
 _READ = _source("read")
 _BLANK = _source("blank")
+_KEEP = _source("keep")
 _DIGESTS = {
     source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    for source in (_COMMIT, _CREDIT, _READ, _BLANK)
+    for source in (_COMMIT, _CREDIT, _READ, _BLANK, _KEEP)
 }
 
 
@@ -56,6 +57,11 @@ async def blank(client: Client, keys: Keys, token: str, version: int, *, old: st
     """Replace an entry of the log and its token's answer; return 0 when the entry is no longer the old one."""
     replaced: int = await _run(client, _BLANK, [keys.log, keys.applied(token)], [version, old, new, answer])
     return replaced
+
+
+async def keep(client: Client, keys: Keys, key: str, record: str, *, ttl: int) -> None:
+    """Keep a record of a run."""
+    await _run(client, _KEEP, [keys.progress], [key, record, ttl])
 
 
 async def _run(client: Client, source: str, keys: list[str], args: list[Any], *, writes: bool = True) -> Any:
