@@ -63,6 +63,7 @@ class TedMemory:
 
     async def __aenter__(self) -> Self:
         await self.load()  # a wrong URL is told now, not at the first agent call
+        self._snapshots.warm()
         return self
 
     async def __aexit__(self, *exc: object) -> None:

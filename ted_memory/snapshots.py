@@ -11,7 +11,7 @@ from ted_memory.models import ExperienceSet, Frozen
 
 IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.hot`
 BREAK_AFTER = 3  # failures in a row; then nobody waits for the store until it answers again
-GIVE_UP = 4  # times a caller's patience; then a look at the store counts as failed
+GIVE_UP = 2.0  # seconds, or a caller's patience if longer; then a look at the store counts as failed
 PROBE_EVERY = 0.5  # seconds between looks at a store that failed so often
 
 Read = Callable[[ExperienceSet | None], Awaitable[ExperienceSet]]
@@ -112,6 +112,10 @@ class Snapshots:
             new.version,
         )
 
+    def warm(self) -> None:
+        """Look at the store beside whatever comes next: the fast connection is there when an agent needs it."""
+        self._refreshing()
+
     def need(self, version: int) -> None:
         """Make the next caller wait for this version, as after an idle time: it was just committed here."""
         self._needed = max(self._needed, version)
@@ -140,6 +144,7 @@ class Snapshots:
         while self._older_than(IDLE) and self._failed == failed:
             left = deadline - time.monotonic()
             if left <= 0:
+                self._failed_in_a_row += 1  # waited for in vain: the look itself may hang much longer
                 break
             await asyncio.wait({self._refreshing()}, timeout=left)
         self._stale += self._older_than(IDLE)
@@ -185,7 +190,7 @@ class Snapshots:
     async def _look(self) -> None:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._patience * GIVE_UP):  # a look that hangs must end, too
+            async with asyncio.timeout(max(self._patience, GIVE_UP)):  # a look that hangs must end, too
                 self.keep(await self._read(self.held), began=began)
         except Exception as error:  # noqa: BLE001 - fail open: whatever it is, the agent goes on with what there is
             self._failed += 1

@@ -84,6 +84,11 @@ class _Planner:
     def change(self, edit: Edit) -> Change:
         return _plan(edit, self)
 
+    def free_id(self) -> str:
+        while (id := self.make_id()) in self.base.by_id:
+            pass
+        return id
+
     def known(self, id: str) -> Experience:
         experience = self.base.by_id.get(id)
         if experience is None:
@@ -124,7 +129,7 @@ def _(edit: Add, planner: _Planner) -> Change:
     experience = planner.lesson(
         edit.text,
         edit.when,
-        id=planner.make_id(),
+        id=planner.free_id(),
         state=edit.state,
         sources=edit.sources or (planner.source,),
         metadata=edit.metadata,
@@ -164,7 +169,7 @@ def _(edit: Merge, planner: _Planner) -> Change:
     merged = planner.lesson(
         edit.text,
         edit.when,
-        id=planner.make_id(),
+        id=planner.free_id(),
         state=parents[0].state,
         parents=edit.ids,
         sources=_union(*(parent.sources for parent in parents), edit.sources),

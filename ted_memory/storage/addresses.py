@@ -36,6 +36,8 @@ from redis.backoff import NoBackoff
 
 from ted_memory.errors import SettingsError
 
+CONNECT_TIMEOUT = 1.0  # seconds; TLS and a name to look up take longer than an agent waits, which goes on meanwhile
+
 Kind = Literal["standalone", "sentinel", "cluster"]
 Client = Redis | RedisCluster
 Close = Callable[[], Awaitable[None]]
@@ -64,7 +66,7 @@ def _ours(timeout: float) -> dict[str, Any]:
     return {
         "decode_responses": True,
         "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
+        "socket_connect_timeout": max(timeout, CONNECT_TIMEOUT),
         "retry": Retry(NoBackoff(), 0),
     }
 
@@ -162,8 +164,10 @@ def _cluster(scheme: str, parts: re.Match[str]) -> Callable[[float], tuple[Clien
 
 def _clustered(hosts: list[tuple[str, int]], options: dict[str, Any], timeout: float) -> tuple[Client, Close]:
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    # a cluster that has lost some slots still serves the others
-    client = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **{**options, **_ours(timeout)})
+    # a cluster that has lost some slots still serves the others. Reinitialising after so many moved slots would close
+    # connections that other tasks are using; each MOVED is followed anyway
+    ours = {"require_full_coverage": False, "reinitialize_steps": 0, **_ours(timeout)}
+    client = RedisCluster(startup_nodes=nodes, **{**options, **ours})
     return client, client.aclose
 
 

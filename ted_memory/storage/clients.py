@@ -16,6 +16,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     ClusterDownError,
+    ClusterError,
     ReadOnlyError,
     RedisClusterException,
     TryAgainError,
@@ -24,10 +25,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ted_memory.errors import StoreUnavailable
-from ted_memory.storage.addresses import Address, Client, Close, from_url
+from ted_memory.storage.addresses import CONNECT_TIMEOUT, Address, Client, Close, from_url
 from ted_memory.storage.embedded import EmbeddedServer
 
-COMMIT_TIMEOUT = 2.0  # seconds for one try of a command that writes; a failover is to be survived within four
+COMMIT_TIMEOUT = 2.5  # seconds for one try of a command that writes
+FAILOVER_TIMEOUT = 1.3  # the same where another server takes over: a frozen one is not waited for twice
+CONFIRM_MARGIN = 0.3  # seconds less for WAIT, so that its answer still comes
 COMMIT_RETRIES = 3
 FAILOVER_RETRIES = 16  # Sentinel, Cluster: about 7 s, longer than one takes to elect a new primary
 AT_ONCE = 32  # calls of one loop that are under way; more would only open more connections
@@ -41,6 +44,7 @@ _PASSING: tuple[Any, ...] = (
     OSError,
     ReadOnlyError,
     ClusterDownError,
+    ClusterError,
     TryAgainError,
     AskError,
     RedisClusterException,
@@ -57,6 +61,8 @@ class LoopClients:
     """Everything that may take a moment."""
     closes: tuple[Close, ...]
     retries: int
+    durable_within: float
+    """Seconds that a commit waits for replicas or the disk."""
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     proved: set[str] = field(default_factory=set)
     """What this server was found to be able to do."""
@@ -108,9 +114,16 @@ class Clients:
         clients = self._by_loop.get(loop)
         if clients is None:
             fast, close_fast = self._address.make(self.read_timeout)
-            commit, close_commit = self._address.make(COMMIT_TIMEOUT)
-            retries = COMMIT_RETRIES if self._address.kind == "standalone" else FAILOVER_RETRIES
-            clients = LoopClients(fast, commit, (close_fast, close_commit), retries)
+            alone = self._address.kind == "standalone"
+            timeout = COMMIT_TIMEOUT if alone else FAILOVER_TIMEOUT
+            commit, close_commit = self._address.make(timeout)
+            clients = LoopClients(
+                fast,
+                commit,
+                (close_fast, close_commit),
+                retries=COMMIT_RETRIES if alone else FAILOVER_RETRIES,
+                durable_within=timeout - CONFIRM_MARGIN,
+            )
             self._by_loop[loop] = clients
         return clients
 
@@ -155,7 +168,7 @@ def _embedded(server: EmbeddedServer) -> Address:
             server=server,
             decode_responses=True,
             socket_timeout=timeout,
-            socket_connect_timeout=timeout,
+            socket_connect_timeout=max(timeout, CONNECT_TIMEOUT),
             retry=Retry(EqualJitterBackoff(), 0),
         )
         client = Redis.from_pool(pool)

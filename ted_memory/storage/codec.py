@@ -248,7 +248,7 @@ def _decode_change(change: Mapping[str, Any]) -> LoggedChange:
 
 
 def _pairs(flat: Sequence[str] | Mapping[str, str]) -> list[tuple[str, str]]:
-    # HGETALL inside a script answers a flat list on RESP2 and RESP3 alike; a client may still map it
+    # Lua has one kind of table: an empty list comes as an empty object
     if isinstance(flat, Mapping):
         return list(flat.items())
     return list(zip(flat[::2], flat[1::2], strict=True))

@@ -4,25 +4,27 @@ Both speak of what their own connection wrote. So the token's key is touched on 
 that comes after the commit; and a server that does not know the token tells that the commit is not there.
 """
 
+import asyncio
 from typing import Any
 
-from redis.asyncio import RedisCluster
+from redis.asyncio import RedisCluster, SentinelConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from ted_memory.settings import Durability
 from ted_memory.storage.addresses import Client
 
-WAIT = 1000  # milliseconds; less than a try of the commit client may take
+ASK = 0.5  # seconds for a Sentinel to say who the primary is
 
 
-async def confirm(client: Client, key: str, ttl: int, durability: Durability) -> bool:
-    """Tell whether all up to now is as durable as asked for.
+async def confirm(client: Client, key: str, ttl: int, durability: Durability, within: int) -> bool:
+    """Tell whether all up to now is as durable as asked for, after so many milliseconds at most.
 
     Raises:
-        RedisConnectionError: the key is gone: what it stands for is not there (any more), and must be done again.
+        RedisConnectionError: the key is gone: what it stands for is not there (any more), and must be done again. Or
+            Sentinel is electing another primary: a replica that still follows the old one is no proof.
     """
-    touched, reached = await _together(client, key, [("PEXPIRE", key, ttl), _command(durability, WAIT)])
+    touched, reached = await _together(client, key, [("PEXPIRE", key, ttl), _command(durability, within)])
     if not touched:
         raise RedisConnectionError("the commit was lost in a failover or a restart")
     count = reached[0] if isinstance(reached, list) else reached
@@ -44,25 +46,58 @@ def _command(durability: Durability, milliseconds: int) -> tuple[Any, ...]:
 
 async def _together(client: Client, key: str, commands: list[tuple[Any, ...]]) -> list[Any]:
     """Send commands over one connection to the server that holds the key; return the answers."""
-    if not isinstance(client, RedisCluster):
-        pipeline = client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return list(await pipeline.execute())
-    await client.initialize()
-    node = client.get_node_from_key(key)
-    if node is None:
-        raise RedisConnectionError("no node of the cluster serves this namespace now")
-    connection = node.acquire_connection()
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+        node = client.get_node_from_key(key)
+        if node is None:
+            raise RedisConnectionError("no node of the cluster serves this namespace now")
+        connection = node.acquire_connection()
+        try:
+            return await _over(connection, commands)
+        finally:
+            node.release(connection)
+    pool = client.connection_pool
+    connection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]
-        await connection.send_packed_command(connection.pack_commands(commands))
-        answers = []
-        for _ in commands:
-            answers.append(await connection.read_response())
+        answers = await _over(connection, commands)
+        if isinstance(pool, SentinelConnectionPool):
+            await _still_primary(pool, connection)
         return answers
+    finally:
+        await pool.release(connection)
+
+
+async def _over(connection: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
+    try:
+        await connection.connect()
+        await connection.send_packed_command(connection.pack_commands(commands))
+        answers = [await connection.read_response() for _ in commands]
     except BaseException:
         await connection.disconnect()  # what was not read must not be taken for the answer to something else
         raise
-    finally:
-        node.release(connection)
+    return answers
+
+
+async def _still_primary(pool: SentinelConnectionPool, connection: Any) -> None:
+    """Make sure that most Sentinels hold the server that answered for the primary, and none is replacing it.
+
+    A primary that was frozen, and replaced meanwhile, answers again when it thaws; so may a replica that still follows
+    it. What both have confirmed is thrown away a moment later.
+    """
+
+    async def ask(sentinel: Any) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(ASK):
+                return dict(await sentinel.execute_command("SENTINEL", "MASTER", pool.service_name))
+        except (RedisError, OSError, TimeoutError):
+            return None
+
+    def agrees(state: dict[str, Any]) -> bool:
+        replaced = state.get("is_odown") or "failover_in_progress" in str(state.get("flags"))
+        return not replaced and (state["ip"], int(state["port"])) == (connection.host, int(connection.port))
+
+    sentinels = pool.sentinel_manager.sentinels
+    states = [state for state in await asyncio.gather(*map(ask, sentinels)) if state]
+    if 2 * len(states) <= len(sentinels) or not all(map(agrees, states)):
+        await connection.disconnect()  # the next one asks Sentinel where to go
+        raise RedisConnectionError("a failover is under way")

@@ -54,14 +54,17 @@ class RedisStore:
         return codec.decode_set(namespace, known, reply)
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
+        within = int(self._clients.get().durable_within * 1000)
         keys, encoded = Keys(namespace), codec.encode_request(request, stamp=secrets.token_hex(8))
-        await self._list(namespace)
         await self._prove(keys.meta)
+        await self._list(namespace)
 
         async def once(client: Client) -> tuple[int, str, bool]:
             repeated, answer = await scripts.commit(client, keys, request.token, encoded, ttl=TOKEN_TTL)
             applied = keys.applied(request.token)
-            kept = self._durable == "none" or await durability.confirm(client, applied, TOKEN_TTL, self._durable)
+            kept = self._durable == "none" or await durability.confirm(
+                client, applied, TOKEN_TTL, self._durable, within
+            )
             return repeated, answer, kept
 
         repeated, answer, kept = await self._patiently(once)
@@ -72,7 +75,7 @@ class RedisStore:
             lacking = "no replica has" if self._durable == "replica" else "the server's disk has not"
             raise NotDurable(
                 f"version {commit.version} of {namespace!r} is written, but {lacking} confirmed it within "
-                f"{durability.WAIT} ms (durability={self._durable}); it can be lost in a failover. "
+                f"{within} ms (durability={self._durable}); it can be lost in a failover. "
                 "Send the same token again to wait again",
                 commit,
             )

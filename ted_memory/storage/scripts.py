@@ -4,6 +4,7 @@ The sources are read at import: no file is touched once an event loop runs.
 """
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: i
 async def read(client: Client, keys: Keys, epoch: str, version: int, stamp: str, *, most: int) -> list[Any]:
     """Read a set; return what `codec.decode_set` takes."""
     names = [keys.meta, keys.experiences, keys.ranking, keys.log]
-    reply: list[Any] = await _run(client, _READ, names, [epoch, version, stamp, most], writes=False)
+    reply: list[Any] = json.loads(await _run(client, _READ, names, [epoch, version, stamp, most], writes=False))
     return reply
 
 
