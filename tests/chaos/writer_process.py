@@ -1,0 +1,182 @@
+"""A process that commits lessons and writes down what it is about to do and what it was told.
+
+Killed and started again, it sends what was not answered once more, under the same token, and goes on.
+
+Usage: python -m tests.chaos.writer_process JSON, with the fields of `Job`.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from ted_memory import open_memory
+from ted_memory.errors import StoreUnavailable
+from ted_memory.models import Add, Caps, Commit, Edit, ExperienceSet, Remove, Rewrite
+
+T = TypeVar("T")
+EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)
+SETTINGS: dict[str, Any] = {"max_experiences": 100_000, "token_budget": 10**7, "history": 100_000}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a writer does. It waits for the file "go" beside its ledger, and makes NAME.ready when it is up."""
+
+    url: str
+    namespace: str
+    folder: str
+    name: str
+    commits: int
+    looks: int = 1
+    """Read the set again after so many commits; 1 is what `commit` does by itself."""
+    dies_after: int = -1
+    """This commit's answer is forgotten: the process kills itself before it writes it down."""
+    fresh_tokens: bool = False
+    """The fault that the token is against: what was not answered is sent again under another token."""
+
+    @property
+    def ledger(self) -> Path:
+        return Path(self.folder) / f"{self.name}.ledger"
+
+    @property
+    def ready(self) -> Path:
+        return Path(self.folder) / f"{self.name}.ready"
+
+    @property
+    def go(self) -> Path:
+        return Path(self.folder) / "go"
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "tests.chaos.writer_process", json.dumps(asdict(self))]
+
+
+@dataclass
+class Ledger:
+    """What stands in a writer's file."""
+
+    about: dict[str, Edit] = field(default_factory=dict)
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    own: dict[str, str] = field(default_factory=dict)
+    """The writer's lessons as they should be now: id -> text."""
+    rejected: list[str] = field(default_factory=list)
+    complete: bool = True
+
+    @property
+    def pending(self) -> str | None:
+        """The token that was not answered."""
+        last = next(reversed(self.about), None)
+        return None if last in self.done else last
+
+    def take(self, line: dict[str, Any]) -> None:
+        """Take a line into account."""
+        token = line["token"]
+        if "edit" in line:
+            self.about[token] = EDIT.validate_python(line["edit"])
+            return
+        self.done[token] = line
+        self.rejected += line["rejected"]
+        edit = self.about[token]
+        if isinstance(edit, Remove):
+            self.own.pop(line["id"], None)
+        elif isinstance(edit, Add | Rewrite) and not line["rejected"]:
+            self.own[line["id"]] = edit.text
+
+
+def read_ledger(path: Path) -> Ledger:
+    """Return what a writer wrote down; a line that its end cut short does not count."""
+    ledger = Ledger()
+    written = path.read_text() if path.exists() else ""
+    ledger.complete = written == "" or written.endswith("\n")
+    for line in written.split("\n")[:-1]:
+        with contextlib.suppress(json.JSONDecodeError):
+            ledger.take(json.loads(line))
+    return ledger
+
+
+class Writer:
+    """One run of a job, from where the ledger ends."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.ledger = read_ledger(job.ledger)
+        self._base = ExperienceSet(job.namespace, "", 0, Caps(max_experiences=1, token_budget=1))
+        self._file = job.ledger.open("a")
+        if not self.ledger.complete:
+            self._file.write("\n")
+
+    def note(self, **line: Any) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        self.ledger.take(line)
+
+    def edit(self, number: int) -> Edit:
+        """Return what commit `number` does: one in ten rewrites, one in ten removes, the others add."""
+        if number % 10 in {5, 8} and (id := self._untouched()):
+            return Remove(id=id) if number % 10 == 8 else Rewrite(id=id, text=f"Lesson {self.job.name}-{number} again.")
+        return Add(text=f"Lesson {self.job.name}-{number}.")
+
+    def _untouched(self) -> str | None:
+        """Return a lesson of this writer's own that is as it was when it looked: else it conflicts with itself."""
+        held, own = self._base.by_id, reversed(self.ledger.own.items())
+        return next((id for id, text in own if id in held and held[id].text == text), None)
+
+    async def run(self) -> None:
+        job = self.job
+        async with contextlib.aclosing(open_memory(job.url, namespace=job.namespace, **SETTINGS)) as memory:
+            await patiently(memory.load)
+            job.ready.touch()
+            while not job.go.exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            first = len(self.ledger.done)
+            for number in range(first, job.commits):
+                if (number - first) % job.looks == 0:
+                    self._base = await patiently(memory.load)
+                token = self.ledger.pending
+                if token is None:
+                    token = f"{job.name}-{number}"
+                    self.note(token=token, edit=EDIT.dump_python(self.edit(number), mode="json"))
+                elif job.fresh_tokens:
+                    edit = self.ledger.about.pop(token)
+                    token += "-again"
+                    self.note(token=token, edit=EDIT.dump_python(edit, mode="json"))
+                edit = self.ledger.about[token]
+                began = time.perf_counter()
+                commit = await patiently(partial(memory.commit, [edit], author=job.name, token=token, base=self._base))
+                if number == job.dies_after:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                self.answered(token, commit, time.perf_counter() - began)
+
+    def answered(self, token: str, commit: Commit, seconds: float) -> None:
+        self.note(
+            token=token,
+            version=commit.version,
+            id=commit.applied[0].id if commit.applied else "",
+            rejected=[rejected.reason for rejected in commit.rejected],
+            repeated=commit.repeated,
+            ms=round(seconds * 1000, 2),
+        )
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call until it is answered: a machine with too much to do may outlast the memory's own patience."""
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable as error:
+            print(error, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    asyncio.run(Writer(Job(**json.loads(sys.argv[1]))).run())
