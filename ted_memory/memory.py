@@ -159,7 +159,7 @@ class TedMemory:
         if await self._retire_over_caps(base) and not given:
             base = await self.load()
         request = self._request(edits, base, author=author, why=why, token=token, atomic=atomic)
-        return await self._commit(request.model_copy(update={"usage": dict(usage or {}), "models": models or {}}))
+        return await self._commit(request.model_copy(update={"usage": _checked_usage(usage), "models": models or {}}))
 
     async def _retire_over_caps(self, base: ExperienceSet) -> bool:
         """Make a cap that this memory's settings lower hold, before anything else is committed under it."""
@@ -196,12 +196,11 @@ class TedMemory:
         expect_version: int | None = None,
     ) -> CommitRequest:
         s = self.settings
-        token = _checked("token", token if token is not None else secrets.token_hex(16))
-        if len(token) > TOKEN_LIMIT:
-            raise InvalidInput(f"the token has {len(token)} characters; use at most {TOKEN_LIMIT}")
+        token = _checked_token(token if token is not None else secrets.token_hex(16))
         caps = self._caps(base)
         line = (base.epoch, base.version, base.stamp)
-        base = replace(base, caps=caps)
+        if caps != base.caps:
+            base = replace(base, caps=caps)
         return CommitRequest(
             changes=plan(edits, base, author=_checked("author", author), max_text=s.max_text),
             author=author,
@@ -220,8 +219,14 @@ class TedMemory:
         return await self.store.namespaces()
 
     async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:
-        """Add to the experiences' usage once for each token; False when this token was used before."""
-        return await self.store.credit(self.namespace, usage, token) if usage else True
+        """Add to the experiences' usage once for each token; False when this token was used before.
+
+        Raises:
+            InvalidInput: the token or an id cannot be used.
+            StoreError: the store cannot be reached.
+        """
+        counted = _checked_usage(usage)
+        return await self.store.credit(self.namespace, counted, _checked_token(token)) if usage else True
 
     async def usage(self) -> dict[str, Usage]:
         """Return the usage of the experiences as it is now."""
@@ -338,6 +343,16 @@ class TedMemory:
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""
         return self._snapshots.health()
+
+
+def _checked_token(token: str) -> str:
+    if len(_checked("token", token)) > TOKEN_LIMIT:
+        raise InvalidInput(f"the token has {len(token)} characters; use at most {TOKEN_LIMIT}")
+    return token
+
+
+def _checked_usage(usage: Mapping[str, Usage] | None) -> dict[str, Usage]:
+    return {_checked("an id of the usage", id): counters for id, counters in (usage or {}).items()}
 
 
 def _checked(name: str, value: str, *, may_be_empty: bool = False) -> str:

@@ -1,5 +1,6 @@
 """The frozen types that cross borders. Bytes and dicts become these once, then nobody guesses."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,21 @@ def check_text(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(check_text)]
 
+
+def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what JSON would change or cannot hold."""
+    if metadata:
+        try:
+            same = json.loads(check_text(json.dumps(metadata, allow_nan=False, ensure_ascii=False))) == metadata
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"metadata must be JSON: {error}") from None
+        if not same:
+            raise ValueError("metadata must be JSON: use str, int, float, bool, None, list and dict with str keys")
+    return metadata
+
+
+Metadata = Annotated[dict[str, Any], AfterValidator(check_metadata)]
+
 Id = Annotated[Text, Field(pattern=r"^\S{1,64}$")]
 """Of an experience. Blanks would break the log's index of what changed."""
 
@@ -64,7 +80,7 @@ class Experience(Frozen):
     state: State = "active"
     sources: tuple[Text, ...] = ()
     parents: tuple[str, ...] = ()
-    metadata: dict[str, Any] = {}
+    metadata: Metadata = {}
     created_at: datetime | None = None
     updated_at: datetime | None = None
     rev: int = 0
@@ -79,6 +95,8 @@ class Usage(Frozen):
     ``weighted_difference`` add up the differences within groups of attempts at one sample (see
     `experience.utility`); ``helped`` and ``hurt`` count the critic's citations.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     n_with: float = 0.0
     successes_with: float = 0.0
@@ -150,7 +168,7 @@ class Add(Frozen):
     when: Text = ""
     state: Literal["proposed", "trial", "active"] = "active"
     sources: tuple[Text, ...] = ()
-    metadata: dict[str, Any] = {}
+    metadata: Metadata = {}
 
 
 class Rewrite(Frozen):

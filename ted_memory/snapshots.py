@@ -32,10 +32,12 @@ class MemoryReset(Frozen):
 
 
 class Health(Frozen):
-    """What the hot path has seen so far. ``age`` is the snapshot's, in seconds; None before the first read.
+    """What the hot path has seen so far.
 
-    ``breaker`` is ``open`` while the store has failed so often that no call waits for it. ``resets`` counts how often
-    the store lost what it held; ``last_reset`` tells of the last time.
+    ``reads`` are calls; ``stale_reads`` those of them that went on with an old snapshot or none; ``failed_reads`` looks
+    at the store that failed, or for which a call waited in vain. ``age`` is the snapshot's, in seconds; None before the
+    first read. ``breaker`` is ``open`` while the store has failed so often that no call waits for it. ``resets`` counts
+    how often the store lost what it held; ``last_reset`` tells of the last time.
     """
 
     reads: int = 0
@@ -144,7 +146,8 @@ class Snapshots:
         while self._older_than(IDLE) and self._failed == failed:
             left = deadline - time.monotonic()
             if left <= 0:
-                self._failed_in_a_row += 1  # waited for in vain: the look itself may hang much longer
+                # the look itself may hang much longer
+                self._fail(f"no answer within {self._patience * 1000:.0f} ms, which is all that a call waits")
                 break
             await asyncio.wait({self._refreshing()}, timeout=left)
         self._stale += self._older_than(IDLE)
@@ -193,7 +196,10 @@ class Snapshots:
             async with asyncio.timeout(max(self._patience, GIVE_UP)):  # a look that hangs must end, too
                 self.keep(await self._read(self.held), began=began)
         except Exception as error:  # noqa: BLE001 - fail open: whatever it is, the agent goes on with what there is
-            self._failed += 1
-            self._failed_in_a_row += 1
-            self._failed_at = time.monotonic()
-            self._last_error = " ".join(str(error).split()) or type(error).__name__
+            self._fail(" ".join(str(error).split()) or type(error).__name__)
+
+    def _fail(self, reason: str) -> None:
+        self._failed += 1
+        self._failed_in_a_row += 1
+        self._failed_at = time.monotonic()
+        self._last_error = reason

@@ -72,12 +72,25 @@ class LoopClients:
         backoff = EqualJitterBackoff(base=0.05, cap=0.5)
         retry: Retry = Retry(backoff, self.retries, supported_errors=_PASSING)
         async with self.slots:
-            return await retry.call_with_retry(lambda: call(self.commit), _refuse_to_repeat)
+            return await cancellable(retry.call_with_retry(lambda: call(self.commit), _refuse_to_repeat))
 
     async def aclose(self) -> None:
         """Close all connections."""
         for close in self.closes:
             await close()
+
+
+async def cancellable(call: Awaitable[T]) -> T:
+    """Await a call of redis-py so that a cancellation is not lost.
+
+    On Python 3.11 `asyncio.wait_for`, within which it sends, swallows one that comes just as the send ends.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    answer = await call
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return answer
 
 
 async def _refuse_to_repeat(error: Exception) -> None:

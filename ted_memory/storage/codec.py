@@ -173,17 +173,15 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
     partly = known is not None and reply[0] == "changes"
     experiences = dict(known.by_id) if known is not None and partly else {}
     usage = dict(known.usage) if known is not None and partly else {}
-    for id, raw in _pairs(reply[2]):
-        if raw:
-            experiences[id] = decode_item(id, raw)
-        else:
-            experiences.pop(id, None)
+    sorted_still = _change(experiences, _pairs(reply[2]), last=known.experiences[-1].order if known and partly else 0)
     counted = _pairs(reply[3])
     usage.update(decode_usages((id, raw) for id, raw in counted if raw))
     for id, raw in counted:
         if not raw:
             usage.pop(id, None)
-    return ExperienceSet(
+    if not sorted_still:
+        experiences = {e.id: e for e in sorted(experiences.values(), key=lambda e: (e.order, e.id))}
+    made = ExperienceSet(
         namespace=namespace,
         epoch=epoch,
         version=version,
@@ -191,9 +189,27 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
         oldest=oldest,
         models=named,
         caps=Caps(max_experiences=max_experiences, token_budget=token_budget),
-        experiences=tuple(sorted(experiences.values(), key=lambda e: (e.order, e.id))),
+        experiences=tuple(experiences.values()),
         usage=usage,
     )
+    made.__dict__["by_id"] = experiences  # what the cached property would build once more
+    return made
+
+
+def _change(experiences: dict[str, Experience], items: Iterable[tuple[str, str]], *, last: int) -> bool:
+    """Put what changed in its place; tell whether all still stand in their order."""
+    in_order = True
+    for id, raw in items:
+        if not raw:
+            experiences.pop(id, None)
+            continue
+        new, old = decode_item(id, raw), experiences.get(id)
+        experiences[id] = new
+        if old is None:
+            in_order, last = in_order and new.order > last, new.order
+        else:
+            in_order = in_order and new.order == old.order
+    return in_order
 
 
 def newer_format(namespace: str, stored: object) -> CorruptData:

@@ -10,19 +10,20 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     NoPermissionError,
+    OutOfMemoryError,
     RedisClusterException,
     RedisError,
     ResponseError,
 )
 
-from ted_memory.errors import NotDurable, StoreError, StoreUnavailable
+from ted_memory.errors import CorruptData, InvalidInput, NotDurable, StoreError, StoreUnavailable, TedMemoryError
 from ted_memory.experience.lineage import blank_edit
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest
 from ted_memory.settings import Durability
 from ted_memory.storage import codec, durability, scripts
 from ted_memory.storage.addresses import Client
-from ted_memory.storage.clients import Clients
+from ted_memory.storage.clients import Clients, cancellable
 from ted_memory.storage.keys import NAMESPACES, Keys
 
 TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
@@ -46,7 +47,7 @@ class RedisStore:
 
     async def read_fast(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
         with self._translated():
-            return await self._read(self._clients.get().fast, namespace, known)
+            return await cancellable(self._read(self._clients.get().fast, namespace, known))
 
     async def _read(self, client: Client, namespace: str, known: ExperienceSet | None) -> ExperienceSet | None:
         epoch, version, stamp = ("", 0, "") if known is None else (known.epoch, known.version, known.stamp)
@@ -125,8 +126,7 @@ class RedisStore:
         return await self._patiently(ask)
 
     async def forbid(self, namespace: str, source: str) -> None:
-        digest = codec.digest(source)
-        await self._patiently(lambda client: client.sadd(Keys(namespace).purged, digest))
+        await self._patiently(lambda client: client.sadd(Keys(namespace).purged, codec.digest(source)))
 
     async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
         for version in versions:
@@ -184,6 +184,19 @@ class RedisStore:
         except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
             raise StoreUnavailable(
                 f"the server at {where} refuses us ({error}); nothing was written. Check user and password in the URL"
+            ) from error
+        except OutOfMemoryError as error:
+            raise StoreError(
+                f"the server at {where} is out of memory (its maxmemory is reached); nothing was written. "
+                "Raise maxmemory, or give the memory a server of its own"
+            ) from error
+        except TedMemoryError:
+            raise
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"character {error.start} is half of one (a lone surrogate); nothing was sent") from None
+        except (scripts.NotOurs, ValueError) as error:  # ValueError: redis-py's parser, on what is no reply
+            raise CorruptData(
+                f"what answers at {where} does not speak as Redis does ({_reason(error)}). Is it a Redis server?"
             ) from error
         except ResponseError as error:
             if str(error).startswith("TEDFORMAT"):

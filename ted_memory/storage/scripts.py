@@ -16,6 +16,10 @@ from ted_memory.storage.keys import Keys
 Client = Redis | RedisCluster
 
 
+class NotOurs(Exception):  # noqa: N818
+    """Something answered that did not run the script."""
+
+
 def _source(*names: str) -> str:
     folder = Path(__file__).parent / "lua"
     return "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in names)
@@ -35,15 +39,23 @@ _DIGESTS = {
 async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: int) -> tuple[int, str]:
     """Apply a commit; return whether its token was used before (0 or 1), and the answer as JSON."""
     names = [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.purged, keys.applied(token)]
-    repeated, answer = await _run(client, _COMMIT, names, [request, ttl])
-    return repeated, answer
+    reply = await _run(client, _COMMIT, names, [request, ttl])
+    if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], str):
+        raise NotOurs(f"a commit was answered with {str(reply)[:40]!r}")
+    return reply[0], reply[1]
 
 
 async def read(client: Client, keys: Keys, epoch: str, version: int, stamp: str, *, most: int) -> list[Any]:
     """Read a set; return what `codec.decode_set` takes."""
     names = [keys.meta, keys.experiences, keys.ranking, keys.log]
-    reply: list[Any] = json.loads(await _run(client, _READ, names, [epoch, version, stamp, most], writes=False))
-    return reply
+    reply = await _run(client, _READ, names, [epoch, version, stamp, most], writes=False)
+    try:
+        decoded = json.loads(reply)
+    except (TypeError, ValueError):
+        decoded = None
+    if not isinstance(decoded, list) or not decoded:
+        raise NotOurs(f"a read was answered with {str(reply)[:40]!r}")
+    return decoded
 
 
 async def credit(client: Client, keys: Keys, token: str, additions: str, *, ttl: int) -> int:
