@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,8 @@ class EmbeddedServer:
     def __init__(self, home: str | Path) -> None:
         self.home = Path(home).expanduser().absolute()
         self._users: int | None = None
+        self._released = 0
+        self._mutex = threading.Lock()
 
     @property
     def socket_path(self) -> str:
@@ -50,13 +53,13 @@ class EmbeddedServer:
             StoreUnavailable: it can't be started; says why, and where to look.
         """
         # in a thread of its own: files, locks and a fork have no place in somebody's event loop
-        await asyncio.to_thread(self._ensure)
+        await asyncio.to_thread(self._ensure, self._released)
 
-    def _ensure(self) -> None:
+    def _ensure(self, released: int) -> None:
         try:
             self._prepare()
             with self._starting():
-                self._become_user()
+                self._become_user(released)
                 if not self._runs_guarded():
                     self._start()
         except OSError as error:
@@ -67,9 +70,11 @@ class EmbeddedServer:
 
     def release(self) -> None:
         """Stop being a user. The server ends when nobody is left."""
-        if self._users is not None:
-            os.close(self._users)
-            self._users = None
+        with self._mutex:
+            self._released += 1
+            if self._users is not None:
+                os.close(self._users)
+                self._users = None
 
     def _prepare(self) -> None:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,11 +93,18 @@ class EmbeddedServer:
         finally:
             os.close(descriptor)
 
-    def _become_user(self) -> None:
-        if self._users is None:
-            descriptor = guard.lock_file(self.home / "users.lock")
-            self._lock(descriptor, fcntl.LOCK_SH)
-            self._users = descriptor
+    def _become_user(self, released: int) -> None:
+        if self._users is not None:
+            return
+        descriptor = guard.lock_file(self.home / "users.lock")
+        self._lock(descriptor, fcntl.LOCK_SH)
+        with self._mutex:
+            if self._released == released:
+                self._users = descriptor
+                return
+        # nobody waits for this thread any more, and nobody would ever let go of what it holds
+        os.close(descriptor)
+        raise StoreUnavailable(f"the memory in {self.home} was closed while it was being opened")
 
     def _lock(self, descriptor: int, operation: int) -> None:
         deadline = time.monotonic() + guard.STOP_TIMEOUT + READY_TIMEOUT

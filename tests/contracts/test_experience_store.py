@@ -375,28 +375,5 @@ async def test_a_lowered_cap_lets_nothing_in_and_holds_from_the_commit_that_leav
     assert await writer.texts() == ["Three."]
 
 
-async def test_a_source_that_is_forbidden_never_comes_in_again(writer: Writer) -> None:
-    await writer.store.forbid(writer.namespace, "principal:eve")
-    commit = await writer.commit(
-        Add(text="Evil.", sources=("principal:bob", "principal:eve")), Add(text="Good.", sources=("principal:bob",))
-    )
-    assert reasons(commit) == ["purged"]
-    assert await writer.texts() == ["Good."]
-
-
-async def test_who_looked_at_another_line_of_history_conflicts_whatever_the_rev(writer: Writer) -> None:
-    (one,) = await writer.add("One.")
-    now = await writer.now()
-    for base in ((now.epoch, 1, "other"), ("other", 1, now.stamp), (now.epoch, 9, "later")):
-        assert reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=base)) == ["conflict"]
-    assert not reasons(await writer.commit(Add(text="Two."), base_line=(now.epoch, 1, "other"))), "touches nothing"
-    await writer.add("Three.")
-    assert reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=(now.epoch, 1, "x"))) == [
-        "conflict"
-    ]
-    line = (now.epoch, 1, now.stamp)
-    assert not reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=line))
-
-
 def _usage(n: float) -> Usage:
     return Usage(n_with=n, successes_with=n / 2)

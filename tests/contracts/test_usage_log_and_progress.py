@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from ted_memory.models import Add, Edit, Merge, Remove, Restore, Rewrite, SetState, Usage
-from tests.contracts.writer import Writer
+from tests.contracts.writer import Writer, reasons
 
 ONE_OF_EACH = Usage(
     n_with=1,
@@ -169,3 +169,29 @@ async def test_a_dropped_namespace_is_forgotten_and_no_other(writer: Writer) -> 
     (again,) = await writer.add("Again.")
     assert ((await writer.now()).version, again.order) == (1, 1)
     assert (await writer.now()).usage == {}
+
+
+# --- what a commit may not bring in
+
+
+async def test_a_source_that_is_forbidden_never_comes_in_again(writer: Writer) -> None:
+    await writer.store.forbid(writer.namespace, "principal:eve")
+    commit = await writer.commit(
+        Add(text="Evil.", sources=("principal:bob", "principal:eve")), Add(text="Good.", sources=("principal:bob",))
+    )
+    assert reasons(commit) == ["purged"]
+    assert await writer.texts() == ["Good."]
+
+
+async def test_who_looked_at_another_line_of_history_conflicts_whatever_the_rev(writer: Writer) -> None:
+    (one,) = await writer.add("One.")
+    now = await writer.now()
+    for base in ((now.epoch, 1, "other"), ("other", 1, now.stamp), (now.epoch, 9, "later")):
+        assert reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=base)) == ["conflict"]
+    assert not reasons(await writer.commit(Add(text="Two."), base_line=(now.epoch, 1, "other"))), "touches nothing"
+    await writer.add("Three.")
+    assert reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=(now.epoch, 1, "x"))) == [
+        "conflict"
+    ]
+    line = (now.epoch, 1, now.stamp)
+    assert not reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=line))

@@ -243,3 +243,14 @@ async def test_a_server_that_does_not_come_up_is_told_with_its_last_words(
         await EmbeddedServer(tmp_path / "home").ensure()
     assert "did not come up" in str(caught.value)
     assert "manifest" in str(caught.value)
+
+
+async def test_a_memory_closed_while_it_is_being_opened_holds_nothing(home: Path) -> None:
+    for _ in range(5):
+        memory = open_memory(home=str(home))
+        opening = asyncio.create_task(memory.load())
+        await asyncio.sleep(0.005)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        await memory.aclose()
+    await wait_until(lambda: not processes(home), timeout=30)
