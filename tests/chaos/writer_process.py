@@ -42,6 +42,8 @@ class Job:
     """Read the set again after so many commits; 1 is what `commit` does by itself."""
     dies_after: int = -1
     """This commit's answer is forgotten: the process kills itself before it writes it down."""
+    small: bool = False
+    """Keep the set as small as real ones are: remove as many lessons as are added."""
     fresh_tokens: bool = False
     """The fault that the token is against: what was not answered is sent again under another token."""
 
@@ -122,9 +124,15 @@ class Writer:
         self.ledger.take(line)
 
     def edit(self, number: int) -> Edit:
-        """Return what commit `number` does: one in ten rewrites, one in ten removes, the others add."""
-        if number % 10 in {5, 8} and (id := self._untouched()):
-            return Remove(id=id) if number % 10 == 8 else Rewrite(id=id, text=f"Lesson {self.job.name}-{number} again.")
+        """Return what commit `number` does: one in ten rewrites, one in ten removes, the others add.
+
+        With `small` a third each, as far as this writer has lessons.
+        """
+        return self._edit(number, number * 10 + (0, 5, 8)[number % 3] if self.job.small else number)
+
+    def _edit(self, number: int, kind: int) -> Edit:
+        if kind % 10 in {5, 8} and (id := self._untouched()):
+            return Remove(id=id) if kind % 10 == 8 else Rewrite(id=id, text=f"Lesson {self.job.name}-{number} again.")
         return Add(text=f"Lesson {self.job.name}-{number}.")
 
     def _untouched(self) -> str | None:

@@ -16,7 +16,9 @@ if head[1] == epoch and now == version and head[3] == stamp then return '["same"
 local function all()
   return cjson.encode({'all', head, redis.call('HGETALL', experiences), redis.call('HGETALL', ranking)})
 end
-if head[1] ~= epoch or now <= version or now - version > most then return all() end
+if head[1] ~= epoch or now <= version then return all() end
+-- a small set is sent as a whole sooner than many versions are walked
+if now - version > math.min(most, redis.call('HLEN', experiences) + 16) then return all() end
 -- data that were restored reach a version a second time, by another way
 if string.match(redis.call('HGET', log, version) or '', '^%S*') ~= stamp then return all() end
 
