@@ -12,6 +12,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
 SAYS = {
     "01_lessons_by_hand": "- When a customer wants a refund: Ask for the order number first.",
     "02_agent_that_learned": "Ambra",
+    "03_look_after_a_set": "purged: 1 gone, ['angry', 'refund'] are back",
 }
 
 

@@ -172,6 +172,19 @@ async def test_stored_nonsense_in_usage_log_and_answers_is_told_too(valkey: Serv
         await memory.store.drop(namespace)
 
 
+async def test_a_wrong_password_is_not_tried_again_and_again(locked: Server) -> None:
+    def denied() -> int:
+        with redis.Redis(port=locked.port, password=SECRET) as owner:
+            return int(owner.info("stats")["acl_access_denied_auth"])
+
+    before = denied()
+    memory = open_memory(f"redis://:wrong@127.0.0.1:{locked.port}/0")
+    with pytest.raises(StoreUnavailable, match="refuses us"):
+        await memory.load()
+    await memory.aclose()
+    assert denied() - before == 1
+
+
 # --- lost replies
 
 
