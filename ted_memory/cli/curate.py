@@ -85,7 +85,10 @@ def reject(
     author: Author = "cli",
     json: options.Json = False,
 ) -> None:
-    """Retire lessons: they leave the set; the log keeps them, and a rollback may bring them back."""
+    """Retire lessons.
+
+    They leave the set; the log keeps them, and a rollback may bring them back.
+    """
     edits = [SetState(id=id, state="retired") for id in ids]
     asyncio.run(_change(edits, namespace, url, home, author=author, json=json))
 
@@ -124,7 +127,10 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Take out all that came from one source, for good; also through rewrites and merges, and in the log."""
+    """Take out for good what came from one source.
+
+    Also what went through rewrites and merges, and in the log. What it was merged with comes back.
+    """
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Take out all that came from {source!r}? It cannot come back", abort=True)
 
@@ -213,7 +219,9 @@ def acl(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Print ACL SETUSER commands for least-privilege users of a set, each with a fresh password.
+    """Print commands that make least-privilege users.
+
+    One ACL SETUSER for each role, with a fresh password.
 
     With TED_MEMORY_DURABILITY=fsync they allow WAITAOF, too (Redis 7.2 and newer, Valkey).
     """
