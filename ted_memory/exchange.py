@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ted_memory.errors import InvalidInput
-from ted_memory.models import Edit, Experience, ExperienceSet, Frozen, Restore, Usage
+from ted_memory.models import Edit, Experience, ExperienceSet, Frozen, Restore, Text, Usage, check_text
 
 FORMAT = 1
 KIND = "experience set"
@@ -44,6 +44,14 @@ class ImportReport(Frozen):
     refused: tuple[tuple[str, str], ...] = ()
 
 
+class _Head(BaseModel):
+    namespace: Text
+    version: int
+    models: dict[Text, Text] = {}
+    experiences: int
+    sha256: str
+
+
 def dump(snapshot: ExperienceSet) -> str:
     """Return a set as JSON Lines, ending in a line break."""
     lines = []
@@ -72,40 +80,58 @@ def parse(text: str, name: str = "the export") -> Exported:
     Raises:
         InvalidInput: it is no export, of a newer format, cut off or changed; names the line.
     """
-    first, _, body = text.partition("\n")
-    head = _object(first, name, 1)
-    if head.get("ted_memory") != KIND:
-        raise InvalidInput(f"{name} is no export of an experience set (its first line says so); nothing was imported")
-    if not isinstance(head.get("format"), int) or head["format"] > FORMAT:
-        raise InvalidInput(
-            f"{name} is in format {head.get('format')}, this ted-memory reads up to {FORMAT}; nothing was imported. "
-            "Upgrade the package: pip install -U ted-memory"
-        )
-    if head.get("sha256") != _digest(body):
+    try:
+        first, _, body = check_text(text).partition("\n")
+    except ValueError as error:
+        raise InvalidInput(f"{name}: {error}; nothing was imported") from None
+    head = _head(first, name)
+    if head.sha256 != _digest(body):
         raise InvalidInput(
             f"{name} is cut off or was changed: its checksum is not that of its first line; nothing was imported. "
             "Export again, or take another copy"
         )
-    experiences, usage = list[Experience](), dict[str, Usage]()
-    for number, line in enumerate(body.splitlines(), start=2):
-        fields = _object(line, name, number)
-        try:
-            experience = Experience.model_validate(fields["experience"])
-            if "usage" in fields:
-                usage[experience.id] = Usage.model_validate(fields["usage"])
-        except (KeyError, ValidationError) as error:
-            said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"no field {error}"
-            raise InvalidInput(f"{name}, line {number}: {said}; nothing was imported") from None
-        experiences.append(experience)
-    if len({e.id for e in experiences}) != head.get("experiences"):
-        raise InvalidInput(f"{name} does not hold the {head.get('experiences')} experiences that it should")
+    lines = [_lesson(line, name, number) for number, line in enumerate(body.splitlines(), start=2)]
+    if len({experience.id for experience, _ in lines}) != head.experiences:
+        raise InvalidInput(f"{name} does not hold the {head.experiences} experiences that it should")
     return Exported(
-        namespace=str(head.get("namespace", "")),
-        version=int(head.get("version", 0)),
-        models={str(k): str(v) for k, v in dict(head.get("models") or {}).items()},
-        experiences=tuple(experiences),
-        usage=usage,
+        namespace=head.namespace,
+        version=head.version,
+        models=head.models,
+        experiences=tuple(experience for experience, _ in lines),
+        usage={experience.id: usage for experience, usage in lines if usage is not None},
     )
+
+
+def _head(line: str, name: str) -> _Head:
+    fields = _object(line, name, 1)
+    if fields.get("ted_memory") != KIND:
+        raise InvalidInput(f"{name} is no export of an experience set (its first line says so); nothing was imported")
+    if type(fields.get("format")) is not int or fields["format"] > FORMAT:
+        raise InvalidInput(
+            f"{name} is in format {fields.get('format')}, this ted-memory reads up to {FORMAT}; nothing was imported. "
+            "Upgrade the package: pip install -U ted-memory"
+        )
+    try:
+        return _Head.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidInput(f"{name}, line 1: {_said(error)}; nothing was imported") from None
+
+
+def _lesson(line: str, name: str, number: int) -> tuple[Experience, Usage | None]:
+    fields = _object(line, name, number)
+    try:
+        experience = Experience.model_validate(fields.get("experience"))
+        usage = Usage.model_validate(fields["usage"]) if "usage" in fields else None
+    except ValidationError as error:
+        raise InvalidInput(f"{name}, line {number}: {_said(error)}; nothing was imported") from None
+    if experience.state == "retired":
+        raise InvalidInput(f"{name}, line {number}: a retired experience is in no set; nothing was imported")
+    return experience, usage
+
+
+def _said(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def sort_in(exported: Sequence[Experience], now: ExperienceSet) -> tuple[list[Edit], dict[str, list[str]]]:
@@ -132,7 +158,7 @@ def _line(fields: Mapping[str, Any]) -> str:
 def _object(line: str, name: str, number: int) -> dict[str, Any]:
     try:
         fields = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise InvalidInput(f"{name}, line {number}: not a JSON object; nothing was imported")

@@ -48,13 +48,16 @@ class History:
         for _ in range(PURGE_TRIES):
             now = await load()
             log = await self._down_from(now, now.version)
-            edits, lost = lineage.purging(now.experiences, log, source)
+            # not only this source: another purge may be under way, or have died on its way
+            forbidden = await self.store.forbidden(self.namespace, {source, *_sources(now, log)})
+            edits, lost = lineage.purging(now.experiences, log, forbidden | {source})
             if not edits:
                 break
-            edits = [_waiting(edit, waiting) for edit in edits]
+            edits = [_waiting(edit, waiting) for edit in edits if _id_of(edit) not in unknown]
             done = await commit(edits, now)
             if done.rejected:
-                waiting |= _lacking_room(done)
+                waiting |= _restores(done, lambda reason: reason == "cap")
+                unknown |= _restores(done, lambda reason: reason not in {"cap", "conflict", "aborted"})
                 continue
             gone |= {edit.id for edit in edits if isinstance(edit, Remove)}
             back |= {edit.experience.id for edit in edits if isinstance(edit, Restore)}
@@ -65,8 +68,9 @@ class History:
                 f"what came from the source could not be taken out of {self.namespace!r} ({reasons}). Nothing of it "
                 "can come in any more, what is there stays; purge again"
             )
-        blanked = [entry.version for entry in log if lineage.blanked(entry, source) != entry]
-        await self.store.blank(self.namespace, blanked, lambda entry: lineage.blanked(entry, source))
+        forbidden |= {source}
+        blanked = [entry.version for entry in log if lineage.blanked(entry, forbidden) != entry]
+        await self.store.blank(self.namespace, blanked, lambda entry: lineage.blanked(entry, forbidden))
         return PurgeReport(
             version=now.version,
             removed=tuple(sorted(gone)),
@@ -85,8 +89,17 @@ def said(experience: Experience | None) -> tuple[str, str, str] | None:
     return (experience.text, experience.when, experience.state) if experience is not None else None
 
 
-def _lacking_room(commit: Commit) -> set[str]:
-    return {r.edit.experience.id for r in commit.rejected if isinstance(r.edit, Restore) and r.reason == "cap"}
+def _sources(now: ExperienceSet, log: Sequence[LogEntry]) -> set[str]:
+    changed = (e for entry in log for change in entry.changes for e in (*change.before, *change.after))
+    return {source for e in (*now, *changed) for source in e.sources}
+
+
+def _restores(commit: Commit, refused_as: Callable[[str], bool]) -> set[str]:
+    return {r.edit.experience.id for r in commit.rejected if isinstance(r.edit, Restore) and refused_as(r.reason)}
+
+
+def _id_of(edit: Edit) -> str:
+    return edit.experience.id if isinstance(edit, Restore) else ""
 
 
 def _waiting(edit: Edit, ids: set[str]) -> Edit:

@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Literal, Self
 
 from ted_memory import exchange
 from ted_memory.errors import CommitRefused, InvalidInput
@@ -175,9 +175,11 @@ class TedMemory:
 
     def _caps(self, base: ExperienceSet) -> Caps:
         """Return the caps that hold with the next commit: those of the set, and what this memory's settings state."""
-        s = self.settings
-        stated = s.model_fields_set & {"max_experiences", "token_budget"}
-        return base.caps.model_copy(update={name: getattr(s, name) for name in stated})
+        return base.caps.model_copy(update={name: getattr(self.settings, name) for name in self._stated()})
+
+    def _stated(self) -> tuple[Literal["max_experiences", "token_budget"], ...]:
+        names: tuple[Literal["max_experiences", "token_budget"], ...] = ("max_experiences", "token_budget")
+        return tuple(name for name in names if name in self.settings.model_fields_set)
 
     async def _commit(self, request: CommitRequest) -> Commit:
         commit = await self.store.commit(self.namespace, request)
@@ -194,6 +196,7 @@ class TedMemory:
         token: str | None,
         atomic: bool,
         expect_version: int | None = None,
+        max_text: int = 0,
     ) -> CommitRequest:
         s = self.settings
         token = _checked_token(token if token is not None else secrets.token_hex(16))
@@ -202,14 +205,14 @@ class TedMemory:
         if caps != base.caps:
             base = replace(base, caps=caps)
         return CommitRequest(
-            changes=plan(edits, base, author=_checked("author", author), max_text=s.max_text),
+            changes=plan(edits, base, author=_checked("author", author), max_text=max(s.max_text, max_text)),
             author=author,
             why=_checked("why", why, may_be_empty=True),
             token=token,
             atomic=atomic,
             expect_version=expect_version,
             caps=caps,
-            force_caps=bool(s.model_fields_set & {"max_experiences", "token_budget"}),
+            stated=self._stated(),
             history=s.history,
             base=line,
         )
@@ -281,8 +284,9 @@ class TedMemory:
         """Take out all that came from a source, also through rewrites and merges, for good.
 
         What was made from lessons of others too goes back to these lessons. The log keeps the versions and loses the
-        texts; neither a rollback nor an import nor a commit that is under way brings them back. Answers that tokens of
-        refused commits had are kept up to 7 days more. Interrupted, it may be called again.
+        texts; neither a rollback nor an import nor a commit that is under way brings them back. A run that is under
+        way keeps what it had learned from the source in its own staging set until it ends; it cannot promote it.
+        Interrupted, it may be called again.
 
         Raises:
             InvalidInput: the source is empty.
@@ -292,13 +296,17 @@ class TedMemory:
         await self.store.forbid(self.namespace, source)  # first: nothing of it may come in while we look
 
         async def commit(edits: Sequence[Edit], now: ExperienceSet) -> Commit:
-            return await self._commit(self._request(edits, now, author=author, why="purge", token=None, atomic=True))
+            # what was longer than today's limit may come back: it is not this source's fault
+            request = self._request(
+                edits, now, author=author, why="purge", token=None, atomic=True, max_text=max(map(_length, edits))
+            )
+            return await self._commit(request)
 
         return await self._history.purge(source, self.load, commit)
 
     async def export(self) -> str:
         """Return the set as JSON Lines that any installation can import (see `ted_memory.exchange`)."""
-        return exchange.dump(await self.load())
+        return exchange.dump(replace(await self.load(), usage=await self.usage()))
 
     async def import_set(
         self, text: str, *, merge: bool = False, author: str = "import", name: str = "the export"
@@ -343,6 +351,10 @@ class TedMemory:
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""
         return self._snapshots.health()
+
+
+def _length(edit: Edit) -> int:
+    return len(edit.experience.text) + len(edit.experience.when) if isinstance(edit, Restore) else 0
 
 
 def _checked_token(token: str) -> str:

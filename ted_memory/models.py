@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import from_json
 
 from ted_memory.errors import InvalidInput
 
@@ -42,11 +43,17 @@ def check_text(text: str) -> str:
 Text = Annotated[str, AfterValidator(check_text)]
 
 
+ENVELOPE = 100  # levels
+
+
 def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     """Refuse what JSON would change or cannot hold."""
     if metadata:
         try:
-            same = json.loads(check_text(json.dumps(metadata, allow_nan=False, ensure_ascii=False))) == metadata
+            text = check_text(json.dumps(metadata, allow_nan=False, ensure_ascii=False))
+            # with room for what it is stored in: what reads it back gives up at some 200 levels
+            from_json("[" * ENVELOPE + text + "]" * ENVELOPE)
+            same = json.loads(text) == metadata
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"metadata must be JSON: {error}") from None
         if not same:
@@ -58,6 +65,9 @@ Metadata = Annotated[dict[str, Any], AfterValidator(check_metadata)]
 
 Id = Annotated[Text, Field(pattern=r"^\S{1,64}$")]
 """Of an experience. Blanks would break the log's index of what changed."""
+
+
+MOST = 2**52  # Lua counts in doubles
 
 
 class Frozen(BaseModel):
@@ -79,13 +89,13 @@ class Experience(Frozen):
     when: Text = ""
     state: State = "active"
     sources: tuple[Text, ...] = ()
-    parents: tuple[str, ...] = ()
+    parents: tuple[Text, ...] = ()
     metadata: Metadata = {}
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    rev: int = 0
-    order: int = 0
-    tokens: int = 0
+    rev: int = Field(0, ge=0, le=MOST)
+    order: int = Field(0, ge=0, le=MOST)
+    tokens: int = Field(0, ge=0, le=MOST)
 
 
 class Usage(Frozen):
@@ -279,7 +289,8 @@ class PurgeReport(Frozen):
     """What a purge did, by experience id.
 
     ``restored`` are what purged ones had been made from, free of the source; ``waiting`` those of them that are
-    ``proposed`` since a cap left no room. Of ``unknown`` the history no longer holds the origins: they are gone.
+    ``proposed`` since a cap left no room. Of ``unknown`` the history no longer holds the origins, or they no longer fit
+    into the token budget at all: they are gone.
     ``blanked`` are the versions of the log that no longer tell what came from the source.
     """
 

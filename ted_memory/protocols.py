@@ -1,7 +1,7 @@
 """What storage promises. Everything above `storage` knows only this."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -31,6 +31,7 @@ class Change(Frozen):
 class CommitRequest(Frozen):
     """Everything that one commit says to the store. ``usage`` is added in the same step, when anything is applied.
 
+    Of ``caps`` those that are ``stated`` take the place of the set's own; the others are for a new set.
     ``base`` is what the caller looked at: (epoch, version, stamp). Where the store's history has gone another way
     since, what touches an experience is a conflict, whatever its rev. ``models`` is kept with the set when not empty.
     """
@@ -43,7 +44,7 @@ class CommitRequest(Frozen):
     atomic: bool = False
     expect_version: int | None = None
     caps: Caps
-    force_caps: bool = False
+    stated: tuple[Literal["max_experiences", "token_budget"], ...] = ()
     history: int = Field(ge=1)
     base: tuple[str, int, str] = ("", 0, "")
     models: Mapping[str, str] = {}
@@ -76,7 +77,11 @@ class ExperienceStore(Progress, Protocol):
         ...
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
-        """Apply the changes in one step; a token seen before answers what it answered first."""
+        """Apply the changes in one step; a token seen before answers what it answered first.
+
+        What the edits said is not kept with the answer, so that a purge need not look for it: a repeat that brings
+        other edits gets the first ones back empty.
+        """
         ...
 
     async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
@@ -95,8 +100,12 @@ class ExperienceStore(Progress, Protocol):
         """Refuse from now on, as ``purged``, every experience that carries this source."""
         ...
 
+    async def forbidden(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
+        """Return those of the sources that are refused."""
+        ...
+
     async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
-        """Replace these entries of the log, where `change` returns another one, and empty what their tokens answer."""
+        """Replace these entries of the log, where `change` returns another one."""
         ...
 
     async def namespaces(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import logging
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -65,7 +66,8 @@ class Snapshots:
         self._snapshot = empty
         self._read_at: float | None = None
         self._needed = 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]]
+        self._tasks = weakref.WeakKeyDictionary()
         self._reads = self._stale = self._failed = 0
         self._failed_in_a_row = 0
         self._failed_at = 0.0
@@ -169,8 +171,8 @@ class Snapshots:
 
     async def aclose(self) -> None:
         """Stop a refresh that is under way on this loop."""
-        task = self._task
-        if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
+        task = self._tasks.get(asyncio.get_running_loop())
+        if task is not None and not task.done():
             task.cancel()
             await asyncio.wait({task})
 
@@ -183,11 +185,12 @@ class Snapshots:
 
     def _refreshing(self) -> asyncio.Task[None]:
         """Return the one refresh of this loop, started if there is none."""
-        task, loop = self._task, asyncio.get_running_loop()
-        if task is None or task.done() or task.get_loop() is not loop:
+        loop = asyncio.get_running_loop()
+        task = self._tasks.get(loop)
+        if task is None or task.done():
             # an empty context: the caller's tracing and streaming are none of this task's business
             task = loop.create_task(self._look(), context=contextvars.Context())
-            self._task = task
+            self._tasks[loop] = task
         return task
 
     async def _look(self) -> None:

@@ -1,6 +1,8 @@
 """Looking after a set: caps that are lowered, diff, export and import, purge. In this process and on a real server."""
 
+import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -108,6 +110,10 @@ async def test_another_installation_reads_what_was_exported(either: TedMemory) -
         (lambda t: "{}\n", "no export"),
         (lambda t: "", "line 1: not a JSON object"),
         (lambda t: t.splitlines()[0], "cut off or was changed"),
+        (lambda t: t.replace('"version": 2', '"version": null'), "line 1: version"),
+        (lambda t: t.replace('"models": {', '"models": [1], "x": {'), "line 1: models"),
+        (lambda t: "[" * 200_000, "line 1"),
+        (lambda t: t + "\ud800", "surrogate"),
     ],
 )
 async def test_a_damaged_export_is_refused_and_nothing_is_imported(scratch: TedMemory, damage, said: str) -> None:
@@ -195,7 +201,7 @@ async def test_neither_rollback_nor_import_nor_a_commit_brings_it_back(either: T
     assert [reason for _, reason in report.refused] == ["purged"]
     commit = await either.commit([Add(text="Evil again.", sources=(EVE,))], author="eve")
     assert [r.reason for r in commit.rejected] == ["purged"]
-    repeated = await either.commit([Merge(ids=(one, evil), text="Both.")], author="me", token="merge")
+    repeated = await either.commit([Add(text="Else.")], author="me", token="merge")
     assert repeated.repeated
     assert "Both" not in str(repeated)
 
@@ -212,6 +218,91 @@ async def test_two_purges_leave_what_neither_source_had_to_do_with(either: TedMe
     assert await texts(either) == ["One."]
     log = str(await either.log(100))
     assert not [word for word in ("Evil.", "Bad.", "Everything", "Evil and bad") if word in log]
+
+
+async def everything_stored(memory: TedMemory) -> str:
+    """Return all keys and values of the namespace, as they are in the server."""
+    client = memory.store._clients.get().commit
+    told = []
+    async for key in client.scan_iter(match=f"ted:{{{memory.namespace}}}:*"):
+        read = {"string": client.get, "hash": client.hgetall, "set": client.smembers}[await client.type(key)]
+        told.append(f"{key} {await read(key)}")
+    return "\n".join(told)
+
+
+async def test_no_word_of_a_purged_source_is_left_in_the_server(memory: TedMemory) -> None:
+    narrow = TedMemory(memory.store, memory.settings.model_copy(update={"history": 3}), memory.namespace)
+    [one] = await add(narrow, "One.")
+    [evil] = await add(narrow, "Evil.", source=EVE)
+    await narrow.commit([Rewrite(id=one, text="Evil twin.", sources=(EVE,))], author="eve", why="Evil reasons.")
+    await narrow.commit([Add(text="Fine."), Remove(id="nobody"), Add(text="", sources=(EVE,))], author="me")
+    for i in range(4):
+        await add(narrow, f"Other {i}.")
+    await narrow.commit([Merge(ids=(evil, one), text="Evil merger.")], author="me", why="Evil reasons.")
+    assert "Evil" in await everything_stored(narrow), "the control"
+    await narrow.purge(EVE)
+    left = await everything_stored(narrow)
+    assert "Evil" not in left
+    assert "Fine." in left
+
+
+async def test_two_purges_at_once_and_one_that_died_on_its_way_come_to_an_end(either: TedMemory) -> None:
+    [one] = await add(either, "One.")
+    [evil] = await add(either, "Evil.", source=EVE)
+    [bad] = await add(either, "Bad.", source="principal:mal")
+    await either.commit([Merge(ids=(one, evil, bad), text="All.")], author="me")
+    await either.store.forbid(either.namespace, EVE)  # and then it died
+    await asyncio.gather(either.purge("principal:mal"), either.for_namespace(either.namespace).purge(BOB + "by"))
+    assert await texts(either) == ["One."]
+    await either.purge(EVE)
+    assert not [word for word in ("Evil", "Bad", "All.") if word in str(await either.log(100))]
+
+
+async def test_an_origin_that_is_longer_than_today_allows_comes_back_all_the_same(either: TedMemory) -> None:
+    long = "Long " * 60
+    [one] = await add(either, long)
+    [evil] = await add(either, "Evil.", source=EVE)
+    await either.commit([Merge(ids=(one, evil), text="Both.")], author="me")
+    strict = TedMemory(either.store, either.settings.model_copy(update={"max_text": 100}), either.namespace)
+    await strict.purge(EVE)
+    assert await texts(either) == [long.strip()]
+
+
+async def test_an_id_that_was_used_before_for_something_else_is_no_origin(either: TedMemory) -> None:
+    await either.commit(
+        [Restore(experience=Experience(id="k", text="Carol's.", sources=("principal:carol",)))], author="c"
+    )
+    await either.commit([Remove(id="k")], author="c")
+    await add(either, "Something else.", source=EVE)
+    evil = Experience(id="k", text="Evil.", sources=(EVE,), created_at=datetime.now(UTC))
+    await either.commit([Restore(experience=evil)], author="eve")
+    await either.purge(EVE)
+    assert await texts(either) == []
+
+
+async def test_a_memory_that_states_one_cap_leaves_the_other_as_it_is() -> None:
+    store = InMemoryStore()
+    first, second = in_memory(store=store, token_budget=3000), in_memory(store=store, max_experiences=2)
+    await add(first, "One.")
+    await add(second, "Two.")
+    commit = await first.commit([Add(text="Three.")], author="me")
+    assert [r.reason for r in commit.rejected] == ["cap"]
+    caps = (await first.load()).caps
+    assert (caps.max_experiences, caps.token_budget) == (2, 3000)
+
+
+@pytest.mark.parametrize("fields", [{"order": -1}, {"order": 2**60}, {"rev": -1}, {"parents": ("\ud800",)}])
+def test_what_would_corrupt_a_set_is_no_experience(fields: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        Experience(id="k", text="t", **fields)
+
+
+def test_metadata_that_could_not_be_read_back_are_refused() -> None:
+    deep: list[object] = []
+    for _ in range(150):
+        deep = [deep]
+    with pytest.raises(ValueError, match="metadata must be JSON"):
+        Add(text="t", metadata={"a": deep})
 
 
 async def test_without_room_the_parents_wait_as_proposals(either: TedMemory) -> None:

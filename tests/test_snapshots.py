@@ -204,14 +204,14 @@ async def test_after_some_failures_nobody_waits_and_the_first_answer_closes_the_
     store.delay = 60.0
     for _ in range(snapshots.BREAK_AFTER):
         await cache.hot()
-        await wait_until(lambda: cache._task is not None and cache._task.done())
+        await wait_until(lambda: all(task.done() for task in cache._tasks.values()))
     assert cache.health().breaker == "open"
     for _ in range(20):
         before = asyncio.get_running_loop().time()
         await cache.hot()
         assert asyncio.get_running_loop().time() - before < 1.0
     store.delay = 0.0
-    await wait_until(lambda: cache._task is None or cache._task.done())
+    await wait_until(lambda: all(task.done() for task in cache._tasks.values()))
     await cache.hot()
     await wait_until(lambda: cache.health().breaker == "closed")
     assert await cache.hot() is store.answer

@@ -69,12 +69,15 @@ def difference(old: Iterable[Experience], new: Iterable[Experience]) -> list[Edi
         if e.id not in before or e.model_copy(update={"rev": 0}) != before[e.id].model_copy(update={"rev": 0})
     ]
     # what makes room comes first: on the way no cap is pressed more than at its beginning or its end
-    changed.sort(key=lambda e: _growth(before.get(e.id), e))
+    changed.sort(key=lambda e: growth(before.get(e.id), e))
     return [*gone, *(Restore(experience=e) for e in changed)]
 
 
-def _growth(old: Experience | None, new: Experience) -> tuple[int, int]:
-    """Return by how many active experiences, and by how many of their tokens, a set grows."""
+def growth(old: Experience | None, new: Experience) -> tuple[int, int]:
+    """Return by how many active experiences, and by how many of their tokens, a set grows.
+
+    Sorted by it, changes make room before they take it.
+    """
     was, is_now = old is not None and old.state == "active", new.state == "active"
     return is_now - was, (new.tokens if is_now else 0) - (old.tokens if old is not None and was else 0)
 

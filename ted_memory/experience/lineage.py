@@ -1,7 +1,8 @@
 """Where a lesson comes from, through rewrites and merges, and how what came from one source is taken out again."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
+from ted_memory.experience.edits import growth
 from ted_memory.models import Add, Edit, Experience, LogEntry, LoggedChange, Merge, Remove, Restore, Rewrite, State
 
 BLANK = "purged"
@@ -15,9 +16,9 @@ def is_blank(experience: Experience) -> bool:
     return not experience.text
 
 
-def blank(experience: Experience, source: str) -> Experience:
+def blank(experience: Experience, forbidden: Collection[str]) -> Experience:
     """Return an experience as the log keeps it when one of its sources was purged: its place, and nothing it said."""
-    sources = tuple(BLANK if one == source else one for one in experience.sources)
+    sources = tuple(BLANK if one in forbidden else one for one in experience.sources)
     return experience.model_copy(update={"text": "", "when": "", "metadata": {}, "sources": sources})
 
 
@@ -27,25 +28,39 @@ def blank_edit(edit: Edit) -> Edit:
         emptied = {"text": "", "when": "", "sources": ()}
         return edit.model_copy(update=emptied | ({"metadata": {}} if isinstance(edit, Add) else {}))
     if isinstance(edit, Restore):
-        return Restore(experience=edit.experience.model_copy(update={"text": "", "when": "", "metadata": {}}))
+        nothing = {"text": "", "when": "", "metadata": {}, "sources": ()}
+        return Restore(experience=edit.experience.model_copy(update=nothing))
     return edit
 
 
-def blanked(entry: LogEntry, source: str) -> LogEntry:
-    """Return an entry of the log without what came from a source; the entry itself when nothing did."""
+def retold(told: Sequence[Edit], asked: Sequence[Edit]) -> Sequence[Edit]:
+    """Return the edits of an answer that was kept without what they said, whole again if these were asked for."""
+    same = len(asked) == len(told) and all(blank_edit(a) == t for a, t in zip(asked, told, strict=True))
+    return asked if same else told
+
+
+def blanked(entry: LogEntry, forbidden: Collection[str]) -> LogEntry:
+    """Return an entry of the log without what came from these sources; the entry itself when nothing did."""
 
     def tidy(change: LoggedChange) -> LoggedChange:
-        touched = [e for e in (*change.before, *change.after) if source in e.sources]
-        if not touched:
+        if not any(comes_from(forbidden, e) for e in (*change.before, *change.after)):
             return change
         before, after = (
-            tuple(blank(e, source) if source in e.sources else e for e in experiences)
+            tuple(blank(e, forbidden) if comes_from(forbidden, e) else e for e in experiences)
             for experiences in (change.before, change.after)
         )
         return LoggedChange(edit=blank_edit(change.edit), before=before, after=after)
 
     changes = tuple(tidy(change) for change in entry.changes)
-    return entry if changes == entry.changes else entry.model_copy(update={"changes": changes})
+    if changes == entry.changes:
+        return entry
+    author = BLANK if f"author:{entry.author}" in forbidden else entry.author
+    return entry.model_copy(update={"changes": changes, "why": "", "author": author})
+
+
+def comes_from(forbidden: Collection[str], experience: Experience) -> bool:
+    """Tell whether an experience carries one of these sources."""
+    return any(source in forbidden for source in experience.sources)
 
 
 def undone(now: Iterable[Experience], newer: Iterable[LogEntry]) -> tuple[Experience, ...]:
@@ -71,28 +86,32 @@ def without_blanks(experiences: Sequence[Experience], log: Sequence[LogEntry]) -
     return list(kept.values())
 
 
-def purging(now: Sequence[Experience], log: Sequence[LogEntry], source: str) -> tuple[list[Edit], list[str]]:
-    """Return the edits that take out what came from a source and bring back what it was made from.
+def purging(
+    now: Sequence[Experience], log: Sequence[LogEntry], forbidden: Collection[str]
+) -> tuple[list[Edit], list[str]]:
+    """Return the edits that take out what came from these sources and bring back what it was made from.
 
     Args:
         now: the set.
         log: newest first, from the version of the set.
-        source: as in `Experience.sources`.
+        forbidden: as in `Experience.sources`.
 
     Returns:
         Removals before restorations; and the ids of those whose origins the history no longer holds.
     """
-    gone = [e for e in now if source in e.sources]
+    gone = [e for e in now if comes_from(forbidden, e)]
     staying = {e.id for e in now} - {e.id for e in gone}
     back, unknown = dict[str, Experience](), list[str]()
     for e in gone:
-        found, complete = clean_ancestors(e, log, lambda one: source in one.sources or is_blank(one))
+        found, complete = clean_ancestors(e, log, lambda one: comes_from(forbidden, one) or is_blank(one))
         if not complete:
             unknown.append(e.id)
         for clean in found:
             back.setdefault(clean.id, clean)
     removals: list[Edit] = [Remove(id=e.id) for e in gone if e.id not in back]
-    return removals + [Restore(experience=e) for e in back.values() if e.id not in staying], unknown
+    before = {e.id: e for e in now}
+    coming = sorted((e for e in back.values() if e.id not in staying), key=lambda e: growth(before.get(e.id), e))
+    return removals + [Restore(experience=e) for e in coming], unknown
 
 
 def clean_ancestors(
@@ -132,10 +151,15 @@ def _before_it_left(
     """Go on where a restored experience had stood before it was taken out."""
     for i, entry in enumerate(log):
         for change in entry.changes:
-            earlier = next((e for e in change.before if e.id == experience.id), None)
+            # an id that was used before for something else is no origin
+            earlier = next((e for e in change.before if _is_same(e, experience)), None)
             if earlier is not None:
                 return ([earlier], True) if not tainted(earlier) else clean_ancestors(earlier, log[i + 1 :], tainted)
     return [], not experience.parents
+
+
+def _is_same(one: Experience, other: Experience) -> bool:
+    return (one.id, one.created_at) == (other.id, other.created_at)
 
 
 def _no_more_trusted(parent: Experience, child: Experience) -> Experience:

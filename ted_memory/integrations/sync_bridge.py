@@ -17,7 +17,13 @@ class _Bridge:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running_loop()).result()
+        loop = self._running_loop()
+        if asyncio._get_running_loop() is loop:
+            coroutine.close()
+            raise RuntimeError(
+                "a blocking method was called from within the memory's own event loop; await the async one"
+            )
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:

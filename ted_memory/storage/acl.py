@@ -6,6 +6,8 @@ learner    commits and credits, in the set and in the staging sets of its runs; 
 reviewer   approves, rejects, edits, rolls back; no staging sets, no usage of its own
 admin      all of it, and purges, imports, drops sets
 =========  ============================================================================================================
+
+They work in database 0: rules of Redis do not tell databases apart, so SELECT is nobody's.
 """
 
 import secrets
@@ -20,8 +22,18 @@ from ted_memory.storage.keys import NAMESPACES, Keys
 Role = Literal["agent", "learner", "reviewer", "admin"]
 ROLES: Sequence[Role] = get_args(Role)
 
-_CONNECT = ("ping", "hello", "client|setname", "cluster|slots", "cluster|shards", "cluster|myid", "asking", "readonly")
-_READ = ("evalsha_ro", "eval_ro", "hmget", "hget", "hgetall", "smembers")
+_CONNECT = (
+    "ping",
+    "hello",
+    "command",
+    "client|setname",
+    "cluster|slots",
+    "cluster|shards",
+    "cluster|myid",
+    "asking",
+    "readonly",
+)
+_READ = ("evalsha_ro", "eval_ro", "hmget", "hget", "hgetall", "hlen", "smembers")
 _COMMIT = ("get", "set", "pexpire", "hset", "hdel", "hexists", "time", "wait")
 _SCRIPTS = ("evalsha", "eval")
 _RUN = ("expire",)
@@ -54,7 +66,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     ]
     if role == "learner":
         selectors += [_selector(("del", "exists", "sismember"), [f"~{staging}"])]
-    return [*start, *_allow(commands), *writes, *selectors, *_listing("sadd", *(["srem"] if role == "learner" else []))]
+    return [*start, *_allow(commands), *writes, *selectors, *_listing("sadd")]
 
 
 def _allow(commands: Iterable[str]) -> list[str]:

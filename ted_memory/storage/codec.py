@@ -6,13 +6,14 @@ An item is ``rev|order|state|tokens|body``: scripts look at the head; the body i
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from ted_memory.errors import CorruptData
+from ted_memory.experience.lineage import blank_edit, retold
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import (
     Applied,
@@ -107,6 +108,7 @@ def encode_request(request: CommitRequest, stamp: str) -> str:
     def change(c: Change) -> dict[str, Any]:
         return {
             "edit": encode_edit(c.edit),
+            "told": encode_edit(blank_edit(c.edit)),
             "id": c.id,
             "rejected": c.rejected,
             "expects": c.expects,
@@ -133,7 +135,7 @@ def encode_request(request: CommitRequest, stamp: str) -> str:
         "why": request.why,
         "atomic": request.atomic,
         "caps": request.caps.model_dump(),
-        "force_caps": request.force_caps,
+        "stated": request.stated,
         "history": request.history,
         "usage": encode_usages(request.usage),
         "changes": [change(c) for c in request.changes],
@@ -143,11 +145,12 @@ def encode_request(request: CommitRequest, stamp: str) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-def decode_answer(answer: str, *, repeated: bool) -> Commit:
-    """Return the commit that an answer tells of."""
+def decode_answer(answer: str, asked: Sequence[Edit], *, repeated: bool) -> Commit:
+    """Return the commit that an answer tells of; what its edits said comes from those that were asked for."""
     with _reading("the answer that this token had"):
         fields = json.loads(answer)
-        items = [(_EDIT.validate_json(item["edit"]), item["id"], item["reason"]) for item in fields["items"]]
+        told = retold([_EDIT.validate_json(item["edit"]) for item in fields["items"]], asked)
+        items = [(edit, item["id"], item["reason"]) for edit, item in zip(told, fields["items"], strict=True)]
         return Commit(
             epoch=fields["epoch"],
             version=fields["version"],
@@ -233,15 +236,6 @@ def encode_log_entry(entry: LogEntry, raw: str) -> str:
 def _encode_items(change: LoggedChange) -> list[tuple[str, str, str]]:
     before, after = ({e.id: encode_item(e) for e in experiences} for experiences in (change.before, change.after))
     return [(id, before.get(id, ""), after.get(id, "")) for id in dict.fromkeys([*before, *after])]
-
-
-def blank_answer(answer: str, blank: Callable[[Edit], Edit]) -> str:
-    """Return what a token answers, with its edits blanked."""
-    with _reading("the answer that this token had"):
-        fields = json.loads(answer)
-        for item in fields["items"]:
-            item["edit"] = encode_edit(blank(_EDIT.validate_json(item["edit"])))
-        return json.dumps(fields, ensure_ascii=False)
 
 
 def decode_log_entry(raw: str) -> LogEntry:

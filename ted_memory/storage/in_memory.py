@@ -1,17 +1,18 @@
 """The experience store in a process's own memory: for tests, and the executable statement of what the scripts do."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ted_memory.experience.lineage import blank_edit
+from ted_memory.experience.lineage import blank_edit, retold
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import (
     Applied,
     Caps,
     Commit,
+    Edit,
     Experience,
     ExperienceSet,
     LogEntry,
@@ -20,6 +21,26 @@ from ted_memory.models import (
     Usage,
 )
 from ted_memory.protocols import ABSENT, Change, CommitRequest
+
+
+@dataclass
+class _Answer:
+    """What a token answers: edits without what they said, ids and reasons."""
+
+    epoch: str
+    version: int
+    items: list[tuple[Edit, str, str]]
+
+    def commit(self, asked: Sequence[Edit], *, repeated: bool) -> Commit:
+        edits = retold([edit for edit, _, _ in self.items], asked)
+        judged = [(edit, id, reason) for edit, (_, id, reason) in zip(edits, self.items, strict=True)]
+        return Commit(
+            epoch=self.epoch,
+            version=self.version,
+            applied=tuple(Applied(edit=edit, id=id) for edit, id, reason in judged if not reason),
+            rejected=tuple(Rejected(edit=edit, reason=reason) for edit, _, reason in judged if reason),
+            repeated=repeated,
+        )
 
 
 @dataclass
@@ -34,7 +55,7 @@ class _Space:
     usage: dict[str, Usage] = field(default_factory=dict)
     ranking: dict[str, Usage] = field(default_factory=dict)
     log: dict[int, LogEntry] = field(default_factory=dict)
-    applied: dict[str, Commit] = field(default_factory=dict)
+    applied: dict[str, "_Answer"] = field(default_factory=dict)
     credited: set[str] = field(default_factory=set)
     progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     stamp: str = ""
@@ -71,12 +92,13 @@ class InMemoryStore:
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
         space = self._spaces.setdefault(namespace, _Space())
+        asked = [change.edit for change in request.changes]
         before = space.applied.get(request.token)
         if before is not None:
-            return before.model_copy(update={"repeated": True})
+            return before.commit(asked, repeated=True)
         answer = _apply(space, request)
         space.applied[request.token] = answer
-        return answer
+        return answer.commit(asked, repeated=False)
 
     async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
         space = self._spaces.setdefault(namespace, _Space())
@@ -104,6 +126,10 @@ class InMemoryStore:
     async def forbid(self, namespace: str, source: str) -> None:
         self._spaces.setdefault(namespace, _Space()).purged.add(source)
 
+    async def forbidden(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
+        purged = self._spaces[namespace].purged if namespace in self._spaces else set[str]()
+        return frozenset(sources) & purged
+
     async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
         space = self._spaces.setdefault(namespace, _Space())
         for version in versions:
@@ -111,11 +137,6 @@ class InMemoryStore:
             if entry is None or (blanked := change(entry)) == entry:
                 continue
             space.log[version] = blanked
-            answer = space.applied.get(entry.token)
-            if answer is not None:
-                applied = tuple(Applied(edit=blank_edit(a.edit), id=a.id) for a in answer.applied)
-                rejected = tuple(Rejected(edit=blank_edit(r.edit), reason=r.reason) for r in answer.rejected)
-                space.applied[entry.token] = answer.model_copy(update={"applied": applied, "rejected": rejected})
 
     async def namespaces(self) -> tuple[str, ...]:
         return tuple(sorted(name for name, space in self._spaces.items() if space.version and "~" not in name))
@@ -187,8 +208,9 @@ def _same(old: Experience | None, new: Experience) -> bool:
     return old is not None and old.model_copy(update={"rev": new.rev}) == new
 
 
-def _apply(space: _Space, request: CommitRequest) -> Commit:
-    caps = request.caps if request.force_caps or space.caps is None else space.caps
+def _apply(space: _Space, request: CommitRequest) -> "_Answer":
+    stated: dict[str, int] = {name: getattr(request.caps, name) for name in request.stated}
+    caps = request.caps if space.caps is None else space.caps.model_copy(update=stated)
     tally = _Tally(space, request, caps)
     reasons = [tally.refuse(change) for change in request.changes]
     if request.atomic and any(reasons):
@@ -196,12 +218,10 @@ def _apply(space: _Space, request: CommitRequest) -> Commit:
     accepted = [change for change, reason in zip(request.changes, reasons, strict=True) if not reason]
     if accepted:
         _write(space, request, accepted, caps)
-    judged = list(zip(request.changes, reasons, strict=True))
-    return Commit(
+    return _Answer(
         epoch=space.epoch if space.version else "",
         version=space.version,
-        applied=tuple(Applied(edit=c.edit, id=c.id) for c, reason in judged if not reason),
-        rejected=tuple(Rejected(edit=c.edit, reason=reason) for c, reason in judged if reason),
+        items=[(blank_edit(c.edit), c.id, reason) for c, reason in zip(request.changes, reasons, strict=True)],
     )
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from redis.exceptions import (
@@ -17,7 +17,6 @@ from redis.exceptions import (
 )
 
 from ted_memory.errors import CorruptData, InvalidInput, NotDurable, StoreError, StoreUnavailable, TedMemoryError
-from ted_memory.experience.lineage import blank_edit
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest
 from ted_memory.settings import Durability
@@ -69,7 +68,7 @@ class RedisStore:
             return repeated, answer, kept
 
         repeated, answer, kept = await self._patiently(once)
-        commit = codec.decode_answer(answer, repeated=bool(repeated))
+        commit = codec.decode_answer(answer, [change.edit for change in request.changes], repeated=bool(repeated))
         if commit.version == 1:
             await self._list(namespace, again=True)  # the data may have been lost since, and the list with them
         if not kept:
@@ -128,6 +127,12 @@ class RedisStore:
     async def forbid(self, namespace: str, source: str) -> None:
         await self._patiently(lambda client: client.sadd(Keys(namespace).purged, codec.digest(source)))
 
+    async def forbidden(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
+        digests = await self._patiently(
+            lambda client: cast(Awaitable[set[str]], client.smembers(Keys(namespace).purged))
+        )
+        return frozenset(source for source in sources if codec.digest(source) in digests)
+
     async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
         for version in versions:
             while not await self._blank(namespace, version, change):
@@ -139,15 +144,8 @@ class RedisStore:
         entry = codec.decode_log_entry(raw) if raw is not None else None
         if raw is None or entry is None or (blanked := change(entry)) == entry:
             return True
-        applied = keys.applied(entry.token)
-        answer = await self._patiently(lambda client: cast(Awaitable[str | None], client.get(applied)))
-        new_answer = codec.blank_answer(answer, blank_edit) if answer else ""
         new = codec.encode_log_entry(blanked, raw)
-        return bool(
-            await self._patiently(
-                lambda client: scripts.blank(client, keys, entry.token, version, old=raw, new=new, answer=new_answer)
-            )
-        )
+        return bool(await self._patiently(lambda client: scripts.blank(client, keys, version, old=raw, new=new)))
 
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
         stored = await self._patiently(lambda client: _texts(client.hgetall(Keys(namespace).progress)))
@@ -165,7 +163,8 @@ class RedisStore:
         keys = Keys(namespace)
         names = [*keys.permanent, keys.progress]
         await self._patiently(lambda client: client.delete(*names))
-        await self._patiently(lambda client: client.srem(NAMESPACES, namespace))
+        if "~" not in namespace:
+            await self._patiently(lambda client: client.srem(NAMESPACES, namespace))
         self._listed.discard(namespace)
 
     async def aclose(self) -> None:

@@ -66,9 +66,9 @@ async def credit(client: Client, keys: Keys, token: str, additions: str, *, ttl:
     return took_effect
 
 
-async def blank(client: Client, keys: Keys, token: str, version: int, *, old: str, new: str, answer: str) -> int:
-    """Replace an entry of the log and its token's answer; return 0 when the entry is no longer the old one."""
-    replaced: int = await _run(client, _BLANK, [keys.log, keys.applied(token)], [version, old, new, answer])
+async def blank(client: Client, keys: Keys, version: int, *, old: str, new: str) -> int:
+    """Replace an entry of the log; return 0 when it is no longer the old one."""
+    replaced: int = await _run(client, _BLANK, [keys.log], [version, old, new])
     return replaced
 
 

@@ -60,7 +60,7 @@ _commits = st.fixed_dictionaries(
         "token": st.sampled_from([*[None] * 8, "t1", "t2"]),
         "atomic": st.sampled_from([*[False] * 4, True]),
         "caps": st.sampled_from([TIGHT, TIGHT, TIGHTER]),
-        "force_caps": st.booleans(),
+        "stated": st.sets(st.sampled_from(["max_experiences", "token_budget"])).map(lambda names: tuple(sorted(names))),
         "expect_version": st.sampled_from([*[None] * 9, 0, 1, 2]),
         "usage": st.dictionaries(_ids, _usages, max_size=2),
     }

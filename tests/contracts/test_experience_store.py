@@ -289,10 +289,14 @@ async def test_a_repeated_token_answers_what_it_answered_first_and_has_no_second
     await writer.commit(Rewrite(id=one.id, text="First."))
     after = await writer.now()
     assert not first.repeated
-    # the same edits; others; ones that are all refused
-    for edits in ((Add(text="Two."), Remove(id="nobody")), (Add(text="Three."), Add(text="Four.")), (Add(text=""),)):
+    again = await writer.commit(Add(text="Two."), Remove(id="nobody"), token="t", base=base)
+    assert again == first.model_copy(update={"repeated": True})
+    # other edits; ones that are all refused
+    for edits in ((Add(text="Three."), Add(text="Four.")), (Add(text=""),)):
         again = await writer.commit(*edits, token="t", base=base)
-        assert again == first.model_copy(update={"repeated": True})
+        assert [(a.edit.op, a.id) for a in again.applied] == [("add", first.applied[0].id)]
+        assert [(r.edit, r.reason) for r in again.rejected] == [(Remove(id="nobody"), "unknown")]
+        assert "Two." not in str(again), "an answer keeps nothing that a purge would have to look for"
         assert await writer.now() == after
 
 
@@ -360,16 +364,18 @@ async def test_caps_are_those_of_the_set_until_somebody_insists(writer: Writer) 
     await writer.add("One.", "Two.")
     writer.caps = ROOMY
     assert reasons(await writer.commit(Add(text="Three."))) == ["cap"]
-    assert not reasons(await writer.commit(Add(text="Three."), force_caps=True))
+    assert not reasons(await writer.commit(Add(text="Three."), stated=("max_experiences", "token_budget")))
     assert (await writer.now()).caps == ROOMY
 
 
 async def test_a_lowered_cap_lets_nothing_in_and_holds_from_the_commit_that_leaves_room(writer: Writer) -> None:
     one, two, _three = await writer.add("One.", "Two.", "Three.")
     before, writer.caps = writer.caps, Caps(max_experiences=1, token_budget=2000)
-    assert reasons(await writer.commit(Remove(id=one.id), Add(text="Four."), force_caps=True)) == ["cap"]
+    assert reasons(
+        await writer.commit(Remove(id=one.id), Add(text="Four."), stated=("max_experiences", "token_budget"))
+    ) == ["cap"]
     assert (await writer.now()).caps == before, "two are still active: the cap would be broken from the start"
-    assert not reasons(await writer.commit(Remove(id=two.id), force_caps=True))
+    assert not reasons(await writer.commit(Remove(id=two.id), stated=("max_experiences", "token_budget")))
     assert (await writer.now()).caps == writer.caps
     assert reasons(await writer.commit(Add(text="Four."))) == ["cap"]
     assert await writer.texts() == ["Three."]

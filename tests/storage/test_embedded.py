@@ -238,7 +238,7 @@ async def test_a_server_that_does_not_come_up_is_told_with_its_last_words(
     data = tmp_path / "home" / "data" / "appendonlydir"
     data.mkdir(parents=True)
     (data / "appendonly.aof.manifest").write_text("this is no manifest\n")
-    monkeypatch.setattr(embedded, "READY_TIMEOUT", 0.5)
+    monkeypatch.setattr(embedded, "READY_TIMEOUT", 3.0)
     with pytest.raises(StoreUnavailable) as caught:
         await EmbeddedServer(tmp_path / "home").ensure()
     assert "did not come up" in str(caught.value)

@@ -129,7 +129,7 @@ async def call(script: str) -> Recorder:
         case "keep":
             await scripts.keep(client, keys, "key", "{}", ttl=1)
         case "blank":
-            await scripts.blank(client, keys, "t", 1, old="old", new="new", answer="answer")
+            await scripts.blank(client, keys, 1, old="old", new="new")
     return client
 
 

@@ -1,11 +1,9 @@
--- Replace one entry of the log and what its token answers, if the entry still is what the caller saw: for purge.
--- KEYS: log, applied
--- ARGV: version, old entry, new entry, new answer ('' for none)
+-- Replace one entry of the log, if it still is what the caller saw: for purge.
+-- KEYS: log
+-- ARGV: version, old entry, new entry
 -- Returns 1, or 0 when somebody else was faster
-local log, applied = unpack(KEYS)
-local version, old, new, answer = unpack(ARGV)
+local version, old, new = unpack(ARGV)
 
-if redis.call('HGET', log, version) ~= old then return 0 end
-redis.call('HSET', log, version, new)
-if answer ~= '' and redis.call('EXISTS', applied) == 1 then redis.call('SET', applied, answer, 'KEEPTTL') end
+if redis.call('HGET', KEYS[1], version) ~= old then return 0 end
+redis.call('HSET', KEYS[1], version, new)
 return 1

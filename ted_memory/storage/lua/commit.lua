@@ -23,8 +23,9 @@ local epoch, version = head.epoch or request.epoch, number('version', 0)
 local caps = {experiences = number('max_experiences', request.caps.max_experiences),
               tokens = number('token_budget', request.caps.token_budget)}
 local stored = {experiences = caps.experiences, tokens = caps.tokens}
-if request.force_caps then
-  caps = {experiences = request.caps.max_experiences, tokens = request.caps.token_budget}
+for _, name in ipairs(request.stated) do
+  if name == 'max_experiences' then caps.experiences = request.caps.max_experiences end
+  if name == 'token_budget' then caps.tokens = request.caps.token_budget end
 end
 local active, tokens = number('active', 0), number('active_tokens', 0)
 
@@ -106,7 +107,7 @@ for i, change in ipairs(request.changes) do
     active, tokens = active + count, tokens + cost
     accepted[#accepted + 1] = change
   end
-  items[i] = {edit = change.edit, id = change.id, reason = reason or ''}
+  items[i] = {edit = change.told, id = change.id, reason = reason or ''}
 end
 if request.atomic and refused > 0 then
   accepted = {}
