@@ -158,8 +158,17 @@ class TedMemory:
             return Commit(epoch=base.epoch, version=base.version)
         if await self._retire_over_caps(base) and not given:
             base = await self.load()
-        request = self._request(edits, base, author=author, why=why, token=token, atomic=atomic)
-        return await self._commit(request.model_copy(update={"usage": _checked_usage(usage), "models": models or {}}))
+        request = self._request(
+            edits,
+            base,
+            author=author,
+            why=why,
+            token=token,
+            atomic=atomic,
+            usage=_checked_usage(usage),
+            models=models or {},
+        )
+        return await self._commit(request)
 
     async def _retire_over_caps(self, base: ExperienceSet) -> bool:
         """Make a cap that this memory's settings lower hold, before anything else is committed under it."""
@@ -197,6 +206,8 @@ class TedMemory:
         atomic: bool,
         expect_version: int | None = None,
         max_text: int = 0,
+        usage: Mapping[str, Usage] | None = None,
+        models: Mapping[str, str] | None = None,
     ) -> CommitRequest:
         s = self.settings
         token = _checked_token(token if token is not None else secrets.token_hex(16))
@@ -215,6 +226,8 @@ class TedMemory:
             stated=self._stated(),
             history=s.history,
             base=line,
+            usage=usage or {},
+            models=models or {},
         )
 
     async def namespaces(self) -> tuple[str, ...]:

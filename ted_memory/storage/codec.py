@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ted_memory.errors import CorruptData
-from ted_memory.experience.lineage import blank_edit, retold
+from ted_memory.experience.lineage import blank_edit
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import (
     Applied,
@@ -102,13 +102,18 @@ def digest(source: str) -> str:
     return hashlib.sha256(source.encode()).hexdigest()[:32]
 
 
-def encode_request(request: CommitRequest, stamp: str) -> str:
+def encode_told(request: CommitRequest) -> list[str]:
+    """Return the request's edits as its answer will keep them: without what they say."""
+    return [encode_edit(blank_edit(change.edit)) for change in request.changes]
+
+
+def encode_request(request: CommitRequest, told: Sequence[str], stamp: str) -> str:
     """Return the request as the commit script reads it; `stamp` is random, and the epoch of a new set."""
 
-    def change(c: Change) -> dict[str, Any]:
+    def change(c: Change, answer: str) -> dict[str, Any]:
         return {
             "edit": encode_edit(c.edit),
-            "told": encode_edit(blank_edit(c.edit)),
+            "told": answer,
             "id": c.id,
             "rejected": c.rejected,
             "expects": c.expects,
@@ -138,19 +143,24 @@ def encode_request(request: CommitRequest, stamp: str) -> str:
         "stated": request.stated,
         "history": request.history,
         "usage": encode_usages(request.usage),
-        "changes": [change(c) for c in request.changes],
+        "changes": [change(c, answer) for c, answer in zip(request.changes, told, strict=True)],
     }
     if request.expect_version is not None:
         fields["expect_version"] = request.expect_version
     return json.dumps(fields, ensure_ascii=False)
 
 
-def decode_answer(answer: str, asked: Sequence[Edit], *, repeated: bool) -> Commit:
-    """Return the commit that an answer tells of; what its edits said comes from those that were asked for."""
+def decode_answer(answer: str, asked: Sequence[Edit], told: Sequence[str], *, repeated: bool) -> Commit:
+    """Return the commit that an answer tells of.
+
+    What its edits said comes from those that are `asked` for, if these are the ones of the answer; `told` is how an
+    answer keeps them (`encode_told`). Other edits come back empty.
+    """
     with _reading("the answer that this token had"):
         fields = json.loads(answer)
-        told = retold([_EDIT.validate_json(item["edit"]) for item in fields["items"]], asked)
-        items = [(edit, item["id"], item["reason"]) for edit, item in zip(told, fields["items"], strict=True)]
+        kept = [item["edit"] for item in fields["items"]]
+        edits = asked if kept == list(told) else [_EDIT.validate_json(edit) for edit in kept]
+        items = [(edit, item["id"], item["reason"]) for edit, item in zip(edits, fields["items"], strict=True)]
         return Commit(
             epoch=fields["epoch"],
             version=fields["version"],

@@ -55,7 +55,8 @@ class RedisStore:
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
         within = int(self._clients.get().durable_within * 1000)
-        keys, encoded = Keys(namespace), codec.encode_request(request, stamp=secrets.token_hex(8))
+        keys, told = Keys(namespace), codec.encode_told(request)
+        encoded = codec.encode_request(request, told, stamp=secrets.token_hex(8))
         await self._prove(keys.meta)
         await self._list(namespace)
 
@@ -68,7 +69,7 @@ class RedisStore:
             return repeated, answer, kept
 
         repeated, answer, kept = await self._patiently(once)
-        commit = codec.decode_answer(answer, [change.edit for change in request.changes], repeated=bool(repeated))
+        commit = codec.decode_answer(answer, [c.edit for c in request.changes], told, repeated=bool(repeated))
         if commit.version == 1:
             await self._list(namespace, again=True)  # the data may have been lost since, and the list with them
         if not kept:

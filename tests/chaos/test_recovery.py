@@ -171,7 +171,9 @@ async def test_without_the_stamp_of_a_commit_they_could_not_be_told_apart(
 ) -> None:
     """The control of the test above."""
     encode = codec.encode_request
-    monkeypatch.setattr(codec, "encode_request", lambda request, stamp: encode(request, stamp="always-the-same"))
+    monkeypatch.setattr(
+        codec, "encode_request", lambda request, told, stamp: encode(request, told, stamp="always-the-same")
+    )
 
     async def go_another_way(other: TedMemory) -> None:
         await add(other, "Another 0.")

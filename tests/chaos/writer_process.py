@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from ted_memory import open_memory
+from ted_memory import TedMemory, open_memory
 from ted_memory.errors import StoreUnavailable
 from ted_memory.models import Add, Caps, Commit, Edit, ExperienceSet, Remove, Rewrite
 
@@ -42,6 +42,8 @@ class Job:
     """Read the set again after so many commits; 1 is what `commit` does by itself."""
     dies_after: int = -1
     """This commit's answer is forgotten: the process kills itself before it writes it down."""
+    in_flight: int = 1
+    """Commits that are under way together, as in a process that works on several episodes. Not for one to be killed."""
     small: bool = False
     """Keep the set as small as real ones are: remove as many lessons as are added."""
     fresh_tokens: bool = False
@@ -114,14 +116,19 @@ class Writer:
         self.job = job
         self.ledger = read_ledger(job.ledger)
         self._base = ExperienceSet(job.namespace, "", 0, Caps(max_experiences=1, token_budget=1))
+        self._busy: set[str] = set()
+        """Lessons that commits under way are about."""
         self._file = job.ledger.open("a")
         if not self.ledger.complete:
             self._file.write("\n")
 
-    def note(self, **line: Any) -> None:
+    def note(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-        self.ledger.take(line)
+
+    def begin(self, token: str, edit: Edit) -> None:
+        self.note({"token": token, "edit": EDIT.dump_python(edit, mode="json")})
+        self.ledger.about[token] = edit
 
     def edit(self, number: int) -> Edit:
         """Return what commit `number` does: one in ten rewrites, one in ten removes, the others add.
@@ -138,7 +145,11 @@ class Writer:
     def _untouched(self) -> str | None:
         """Return a lesson of this writer's own that is as it was when it looked: else it conflicts with itself."""
         held, own = self._base.by_id, reversed(self.ledger.own.items())
-        return next((id for id, text in own if id in held and held[id].text == text), None)
+        found = (id for id, text in own if id in held and held[id].text == text and id not in self._busy)
+        id = next(found, None)
+        if id is not None:
+            self._busy.add(id)
+        return id
 
     async def run(self) -> None:
         job = self.job
@@ -147,18 +158,22 @@ class Writer:
             job.ready.touch()
             while not job.go.exists():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+            if job.in_flight > 1:
+                await self._several_at_once(memory)
+                return
             first = len(self.ledger.done)
             for number in range(first, job.commits):
                 if (number - first) % job.looks == 0:
                     self._base = await patiently(memory.load)
+                self._busy.clear()
                 token = self.ledger.pending
                 if token is None:
                     token = f"{job.name}-{number}"
-                    self.note(token=token, edit=EDIT.dump_python(self.edit(number), mode="json"))
+                    self.begin(token, self.edit(number))
                 elif job.fresh_tokens:
                     edit = self.ledger.about.pop(token)
                     token += "-again"
-                    self.note(token=token, edit=EDIT.dump_python(edit, mode="json"))
+                    self.begin(token, edit)
                 edit = self.ledger.about[token]
                 began = time.perf_counter()
                 commit = await patiently(partial(memory.commit, [edit], author=job.name, token=token, base=self._base))
@@ -166,15 +181,31 @@ class Writer:
                     os.kill(os.getpid(), signal.SIGKILL)
                 self.answered(token, commit, time.perf_counter() - began)
 
+    async def _several_at_once(self, memory: TedMemory) -> None:
+        for number in range(0, self.job.commits, self.job.in_flight):
+            if number % self.job.looks == 0:
+                self._base = await patiently(memory.load)
+            self._busy.clear()
+            numbers = range(number, min(number + self.job.in_flight, self.job.commits))
+            await asyncio.gather(*(self._one(memory, f"{self.job.name}-{n}", self.edit(n)) for n in numbers))
+
+    async def _one(self, memory: TedMemory, token: str, edit: Edit) -> None:
+        self.begin(token, edit)
+        began = time.perf_counter()
+        commit = await patiently(partial(memory.commit, [edit], author=self.job.name, token=token, base=self._base))
+        self.answered(token, commit, time.perf_counter() - began)
+
     def answered(self, token: str, commit: Commit, seconds: float) -> None:
-        self.note(
-            token=token,
-            version=commit.version,
-            id=commit.applied[0].id if commit.applied else "",
-            rejected=[rejected.reason for rejected in commit.rejected],
-            repeated=commit.repeated,
-            ms=round(seconds * 1000, 2),
-        )
+        line = {
+            "token": token,
+            "version": commit.version,
+            "id": commit.applied[0].id if commit.applied else "",
+            "rejected": [rejected.reason for rejected in commit.rejected],
+            "repeated": commit.repeated,
+            "ms": round(seconds * 1000, 2),
+        }
+        self.note(line)
+        self.ledger.take(line)
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:

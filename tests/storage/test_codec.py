@@ -78,7 +78,7 @@ def test_an_entry_of_the_log_that_is_damaged_is_told(raw: str) -> None:
 @pytest.mark.parametrize("raw", ["", "[]", "{}", '{"epoch": "e", "version": 1, "items": [{}]}', "null"])
 def test_an_answer_that_is_damaged_is_told(raw: str) -> None:
     with pytest.raises(CorruptData, match="the answer that this token had"):
-        codec.decode_answer(raw, (), repeated=True)
+        codec.decode_answer(raw, (), (), repeated=True)
 
 
 @pytest.mark.parametrize("raw", ["", "[1]", "1", "null", "{"])

@@ -17,8 +17,8 @@ local function all()
   return cjson.encode({'all', head, redis.call('HGETALL', experiences), redis.call('HGETALL', ranking)})
 end
 if head[1] ~= epoch or now <= version then return all() end
--- a small set is sent as a whole sooner than many versions are walked
-if now - version > math.min(most, redis.call('HLEN', experiences) + 16) then return all() end
+-- to walk a version costs as much as to send a few lessons
+if now - version > math.min(most, redis.call('HLEN', experiences) / 4 + 16) then return all() end
 -- data that were restored reach a version a second time, by another way
 if string.match(redis.call('HGET', log, version) or '', '^%S*') ~= stamp then return all() end
 
