@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from ted_memory import TedMemory, memory, open_memory
@@ -296,6 +297,7 @@ def test_a_client_that_expects_no_rev_is_found_out(server: Server, monkeypatch: 
         pass
 
     monkeypatch.setattr(memory, "plan", careless)
-    with pytest.raises(AssertionError):
+    # a crash falls differently when Hypothesis plays a failure again: then it says so, and is right about the failure
+    with pytest.raises((AssertionError, FlakyFailure)):
         play(Careless, server, 200, Phase.generate)
     asyncio.run(assert_only_known_keys(server.url))
