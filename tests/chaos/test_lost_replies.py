@@ -120,7 +120,7 @@ async def test_a_record_of_a_run_whose_reply_is_lost_is_kept_as_it_was_sent(
 async def test_a_rollback_whose_reply_is_lost_makes_one_version(
     beside: TedMemory, between: FaultProxy, fault: Fault
 ) -> None:
-    count = min(times(fault), 200)
+    count = times(fault)
     await beside.commit([Add(text="One.")], author="me", token="one")
     between.spoil(fault, *SCRIPTS, key=":applied:", times=count, every=2 if loses(fault) else 1)
     for number in range(count):
