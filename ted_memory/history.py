@@ -49,8 +49,8 @@ class History:
             now = await load()
             log = await self._down_from(now, now.version)
             # not only this source: another purge may be under way, or have died on its way
-            forbidden = await self.store.forbidden(self.namespace, {source, *_sources(now, log)})
-            edits, lost = lineage.purging(now.experiences, log, forbidden | {source})
+            forbidden = {source} | await self.store.forbidden(self.namespace, _sources(now, log))
+            edits, lost = lineage.purging(now.experiences, log, forbidden)
             if not edits:
                 break
             edits = [_waiting(edit, waiting) for edit in edits if _id_of(edit) not in unknown]
@@ -68,7 +68,6 @@ class History:
                 f"what came from the source could not be taken out of {self.namespace!r} ({reasons}). Nothing of it "
                 "can come in any more, what is there stays; purge again"
             )
-        forbidden |= {source}
         blanked = [entry.version for entry in log if lineage.blanked(entry, forbidden) != entry]
         await self.store.blank(self.namespace, blanked, lambda entry: lineage.blanked(entry, forbidden))
         return PurgeReport(

@@ -291,7 +291,7 @@ class TedMemory:
         after = {e.id: e for e in await self._history.at(now, now.version if new is None else new)}
         told = (Difference(id=id, before=before.get(id), after=after.get(id)) for id in {**before, **after})
         changed = [d for d in told if said(d.before) != said(d.after)]
-        return tuple(sorted(changed, key=lambda d: ((d.after or d.before or now.experiences[0]).order, d.id)))
+        return tuple(sorted(changed, key=lambda d: (max(e.order for e in (d.before, d.after) if e), d.id)))
 
     async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
         """Take out all that came from a source, also through rewrites and merges, for good.

@@ -33,12 +33,6 @@ def blank_edit(edit: Edit) -> Edit:
     return edit
 
 
-def retold(told: Sequence[Edit], asked: Sequence[Edit]) -> Sequence[Edit]:
-    """Return the edits of an answer that was kept without what they said, whole again if these were asked for."""
-    same = len(asked) == len(told) and all(blank_edit(a) == t for a, t in zip(asked, told, strict=True))
-    return asked if same else told
-
-
 def blanked(entry: LogEntry, forbidden: Collection[str]) -> LogEntry:
     """Return an entry of the log without what came from these sources; the entry itself when nothing did."""
 

@@ -184,13 +184,9 @@ class TedMemoryStore(BaseStore):
         state = "active" if self.memory.settings.trust == "operator" else "proposed"
         try:
             made = Experience.model_validate({**fields, "state": state, "created_at": now, "updated_at": now})
-            edit = Restore(experience=made)
-            # very deep JSON can be written, but the log that holds it could not be read
-            if Restore.model_validate_json(edit.model_dump_json()) != edit:
-                raise ValueError("it changes on its way through JSON")
         except ValueError as error:
             raise InvalidInput(f"the value of {key!r} cannot be kept ({_short(error)}); nothing was written") from None
-        (change,) = plan([edit], _NOTHING, author=AUTHOR, max_text=limit)
+        (change,) = plan([Restore(experience=made)], _NOTHING, author=AUTHOR, max_text=limit)
         if change.rejected:
             raise InvalidInput(
                 f"the value of {key!r} is {change.rejected}: text and when have {len(text) + len(when)} characters, "

@@ -3,7 +3,7 @@
 =========  ============================================================================================================
 agent      reads what is rendered; writes nothing
 learner    commits and credits, in the set and in the staging sets of its runs; cannot lift a purge
-reviewer   approves, rejects, edits, rolls back; no staging sets, no usage of its own
+reviewer   approves, rejects, edits, rolls back; cannot credit usage, nor reach staging sets
 admin      all of it, and purges, imports, drops sets
 =========  ============================================================================================================
 

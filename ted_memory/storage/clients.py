@@ -64,8 +64,8 @@ class LoopClients:
     durable_within: float
     """Seconds that a commit waits for replicas or the disk."""
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    proved: set[str] = field(default_factory=set)
-    """What this server was found to be able to do."""
+    syncs: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server was found to be able to wait for its disk."""
 
     async def patiently(self, call: Callable[[Client], Awaitable[T]]) -> T:
         """Make a call that may be repeated without harm until it succeeds or the patience ends."""

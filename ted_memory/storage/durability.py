@@ -8,8 +8,8 @@ import asyncio
 from typing import Any
 
 from redis.asyncio import RedisCluster, SentinelConnectionPool
+from redis.exceptions import AskError, ClusterDownError, NoPermissionError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
 
 from ted_memory.settings import Durability
 from ted_memory.storage.addresses import Client
@@ -24,24 +24,23 @@ async def confirm(client: Client, key: str, ttl: int, durability: Durability, wi
         RedisConnectionError: the key is gone: what it stands for is not there (any more), and must be done again. Or
             Sentinel is electing another primary: a replica that still follows the old one is no proof.
     """
-    touched, reached = await _together(client, key, [("PEXPIRE", key, ttl), _command(durability, within)])
+    wait = ("WAITAOF", 1, 0, within) if durability == "fsync" else ("WAIT", 1, within)
+    touched, reached = await _together(client, key, [("PEXPIRE", key, ttl), wait])
     if not touched:
         raise RedisConnectionError("the commit was lost in a failover or a restart")
     count = reached[0] if isinstance(reached, list) else reached
     return int(count) >= 1
 
 
-async def missing(client: Client, key: str, durability: Durability) -> str:
-    """Return why the server cannot do what is asked for, or "". Writes nothing."""
+async def lacks_fsync(client: Client, key: str) -> str:
+    """Return why the server cannot wait for its disk, or "". Writes nothing."""
     try:
-        await _together(client, key, [_command(durability, 1)])
+        await _together(client, key, [("WAITAOF", 1, 0, 1)])
+    except (AskError, ClusterDownError, ReadOnlyError, NoPermissionError):
+        raise  # says something about where or who we are
     except ResponseError as error:
         return str(error)
     return ""
-
-
-def _command(durability: Durability, milliseconds: int) -> tuple[Any, ...]:
-    return ("WAITAOF", 1, 0, milliseconds) if durability == "fsync" else ("WAIT", 1, milliseconds)
 
 
 async def _together(client: Client, key: str, commands: list[tuple[Any, ...]]) -> list[Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ted_memory.experience.lineage import blank_edit, retold
+from ted_memory.experience.lineage import blank_edit
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import (
     Applied,
@@ -32,7 +32,8 @@ class _Answer:
     items: list[tuple[Edit, str, str]]
 
     def commit(self, asked: Sequence[Edit], *, repeated: bool) -> Commit:
-        edits = retold([edit for edit, _, _ in self.items], asked)
+        told = [edit for edit, _, _ in self.items]
+        edits = asked if [blank_edit(edit) for edit in asked] == told else told
         judged = [(edit, id, reason) for edit, (_, id, reason) in zip(edits, self.items, strict=True)]
         return Commit(
             epoch=self.epoch,

@@ -89,16 +89,16 @@ class RedisStore:
             self._listed.add(namespace)
 
     async def _prove(self, key: str) -> None:
-        proved = self._clients.get().proved
-        if self._durable != "fsync" or "fsync" in proved:  # WAIT is everywhere
+        clients = self._clients.get()
+        if self._durable != "fsync" or clients.syncs.is_set():  # WAIT is everywhere
             return
-        reason = await self._patiently(lambda client: durability.missing(client, key, self._durable))
+        reason = await self._patiently(lambda client: durability.lacks_fsync(client, key))
         if reason:
             raise StoreError(
-                f"the server at {self._clients.where} cannot give durability={self._durable} ({reason}); nothing was "
-                "written. fsync needs Redis 7.2 or Valkey with appendonly yes"
+                f"the server at {self._clients.where} cannot give durability=fsync ({reason}); nothing was written. "
+                "It needs Redis 7.2 or Valkey, with appendonly yes"
             )
-        proved.add("fsync")
+        clients.syncs.set()
 
     async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
         additions = json.dumps(codec.encode_usages(usage))

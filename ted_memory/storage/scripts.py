@@ -8,12 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoScriptError
 
+from ted_memory.storage.addresses import Client
 from ted_memory.storage.keys import Keys
-
-Client = Redis | RedisCluster
 
 
 class NotOurs(Exception):  # noqa: N818

@@ -7,9 +7,8 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,22 +20,13 @@ from ted_memory.models import Add, Commit, ExperienceSet, LogEntry, Remove, Usag
 from ted_memory.storage.clients import AT_ONCE
 from ted_memory.testing import wait_until
 from tests.chaos.sizes import FULL, report, size
-from tests.conftest import SERVERS, Server, assert_only_known_keys
+from tests.conftest import Server, assert_only_known_keys
 
 WAVE = 60
 """Calls that are under way together; more than a loop opens connections for."""
 OWN = re.compile(r"Text number \d+\.")
 MOST = 2 * AT_ONCE
 """Connections that the server may see: what was cancelled is closed here a moment before the server notices."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """One of this test's own: its list of clients is counted."""
-    assert SERVERS["valkey"] is not None
-    started = Server(SERVERS["valkey"], tmp_path)
-    yield started
-    started.stop()
 
 
 @dataclass

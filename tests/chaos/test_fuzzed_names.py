@@ -4,10 +4,9 @@ import random
 import re
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from ted_memory.errors import InvalidInput, TedMemoryError
 from ted_memory.models import NAMESPACE, Add, Remove, Rewrite, Usage
 from ted_memory.storage.keys import NAMESPACES, Keys
 from tests.chaos.sizes import report, size
-from tests.conftest import SERVERS, Server, assert_only_known_keys
+from tests.conftest import Server, assert_only_known_keys
 
 NEIGHBOUR = "neighbour"
 PIECES = (
@@ -65,15 +64,6 @@ KNOWN = re.compile(r"(meta|experiences|usage|ranking|log|purged|progress|applied
 
 class TouchedError(AssertionError):
     """Something was touched that belongs to somebody else."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """One of this test's own: all its keys are looked at after each example."""
-    assert SERVERS["valkey"] is not None
-    started = Server(SERVERS["valkey"], tmp_path)
-    yield started
-    started.stop()
 
 
 @dataclass

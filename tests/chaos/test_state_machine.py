@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Coroutine, Iterator
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import Any, ClassVar, TypeVar
 
 import pytest
@@ -20,7 +19,7 @@ from ted_memory.models import Add, Commit, Edit, ExperienceSet, Merge, Remove, R
 from ted_memory.testing import in_memory
 from tests.chaos.plain_model import BUDGET, MAX_ACTIVE, Model, view
 from tests.chaos.sizes import report, size
-from tests.conftest import SERVERS, Server, assert_only_known_keys
+from tests.conftest import Server, assert_only_known_keys
 
 T = TypeVar("T")
 
@@ -225,15 +224,6 @@ class TwoClients(RuleBasedStateMachine):
         for opened in self.opened:
             self._run(opened.aclose())
         self.runner.close()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """One of this test's own: it is left with thousands of keys."""
-    assert SERVERS["valkey"] is not None
-    started = Server(SERVERS["valkey"], tmp_path)
-    yield started
-    started.stop()
 
 
 def play(machine: type[TwoClients], server: Server, examples: int, *phases: Phase) -> None:

@@ -11,8 +11,8 @@ from ted_memory import Add, open_memory
 from ted_memory.errors import CorruptData, SettingsError, StoreError, StoreUnavailable
 from ted_memory.models import Usage
 from ted_memory.storage.keys import Keys
+from tests.chaos.fault_proxy import fault_proxy
 from tests.conftest import SERVERS, Server
-from tests.storage.proxy import proxy
 
 SECRET = "s3cr3t"
 
@@ -189,13 +189,13 @@ async def test_a_wrong_password_is_not_tried_again_and_again(locked: Server) -> 
 
 
 async def test_a_lost_reply_is_asked_for_again_and_the_commit_has_one_effect(valkey: Server, namespace: str) -> None:
-    async with proxy(valkey.port) as between:
-        memory = open_memory(f"redis://127.0.0.1:{between.port}/0", namespace=namespace)
+    async with fault_proxy(valkey.port) as between:
+        memory = open_memory(between.url, namespace=namespace)
         await memory.commit([Add(text="Zero.")], author="me")
-        between.swallow("EVALSHA")
+        between.spoil("cut", "EVALSHA", "EVALSHA_RO")
         base = await memory.load()  # the read is lost, and asked for again
         assert between.lost == 1
-        between.swallow("EVALSHA")
+        between.spoil("cut", "EVALSHA", "EVALSHA_RO")
         commit = await memory.commit([Add(text="One.")], author="me", token="t", base=base)
         assert between.lost == 2
         assert commit.repeated
@@ -205,11 +205,11 @@ async def test_a_lost_reply_is_asked_for_again_and_the_commit_has_one_effect(val
 
 
 async def test_a_lost_reply_does_not_credit_twice(valkey: Server, namespace: str) -> None:
-    async with proxy(valkey.port) as between:
-        memory = open_memory(f"redis://127.0.0.1:{between.port}/0", namespace=namespace)
+    async with fault_proxy(valkey.port) as between:
+        memory = open_memory(between.url, namespace=namespace)
         id = (await memory.commit([Add(text="One.")], author="me")).applied[0].id
         await memory.credit({id: Usage(helped=1)}, token="warm")  # the script is known to the server
-        between.swallow("EVALSHA")
+        between.spoil("cut", "EVALSHA", "EVALSHA_RO")
         await memory.credit({id: Usage(helped=1)}, token="t")
         assert between.lost == 1
         assert (await memory.usage())[id].helped == 2
@@ -221,11 +221,11 @@ async def test_without_the_token_in_the_key_the_effect_would_double(
 ) -> None:
     """The control: the tests above see a doubled effect where there is one."""
     monkeypatch.setattr(Keys, "applied", lambda self, token: self._key(f"applied:{uuid.uuid4().hex}"))
-    async with proxy(valkey.port) as between:
-        memory = open_memory(f"redis://127.0.0.1:{between.port}/0", namespace=namespace)
+    async with fault_proxy(valkey.port) as between:
+        memory = open_memory(between.url, namespace=namespace)
         await memory.commit([Add(text="Zero.")], author="me")
         base = await memory.load()
-        between.swallow("EVALSHA")
+        between.spoil("cut", "EVALSHA", "EVALSHA_RO")
         await memory.commit([Add(text="One.")], author="me", token="t", base=base)
         await memory.commit([Add(text="One.")], author="me", token="t", base=base)
         assert [e.text for e in await memory.load()] == ["Zero.", "One.", "One."]
@@ -233,10 +233,10 @@ async def test_without_the_token_in_the_key_the_effect_would_double(
 
 
 async def test_the_agents_path_tries_once_and_waits_no_longer_than_it_may(valkey: Server, namespace: str) -> None:
-    async with proxy(valkey.port) as between:
-        memory = open_memory(f"redis://127.0.0.1:{between.port}/0", namespace=namespace)
+    async with fault_proxy(valkey.port) as between:
+        memory = open_memory(between.url, namespace=namespace)
         await memory.load()
-        between.swallow("EVALSHA")
+        between.spoil("cut", "EVALSHA", "EVALSHA_RO")
         with pytest.raises(StoreUnavailable):
             await memory.store.read_fast(namespace)
         assert between.lost == 1
