@@ -14,6 +14,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from ted_memory.settings import Durability
 from ted_memory.storage.addresses import Client
 
+# answers that say something about where we are or who we are, not about what the server can do
+_ELSEWHERE = (AskError, ClusterDownError, ReadOnlyError, NoPermissionError)
+
 ASK = 0.5  # seconds for a Sentinel to say who the primary is
 
 
@@ -25,7 +28,12 @@ async def confirm(client: Client, key: str, ttl: int, durability: Durability, wi
             Sentinel is electing another primary: a replica that still follows the old one is no proof.
     """
     wait = ("WAITAOF", 1, 0, within) if durability == "fsync" else ("WAIT", 1, within)
-    touched, reached = await _together(client, key, [("PEXPIRE", key, ttl), wait])
+    try:
+        touched, reached = await _together(client, key, [("PEXPIRE", key, ttl), wait])
+    except _ELSEWHERE:
+        raise
+    except ResponseError:  # its appendonly was switched off meanwhile: the commit is there, and not on the disk
+        return False
     if not touched:
         raise RedisConnectionError("the commit was lost in a failover or a restart")
     count = reached[0] if isinstance(reached, list) else reached
@@ -36,8 +44,8 @@ async def lacks_fsync(client: Client, key: str) -> str:
     """Return why the server cannot wait for its disk, or "". Writes nothing."""
     try:
         await _together(client, key, [("WAITAOF", 1, 0, 1)])
-    except (AskError, ClusterDownError, ReadOnlyError, NoPermissionError):
-        raise  # says something about where or who we are
+    except _ELSEWHERE:
+        raise
     except ResponseError as error:
         return str(error)
     return ""

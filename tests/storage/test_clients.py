@@ -3,12 +3,13 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
 from ted_memory import Add, open_memory
-from ted_memory.errors import CorruptData, SettingsError, StoreError, StoreUnavailable
+from ted_memory.errors import CorruptData, NotDurable, SettingsError, StoreError, StoreUnavailable
 from ted_memory.models import Usage
 from ted_memory.storage.keys import Keys
 from tests.chaos.fault_proxy import fault_proxy
@@ -183,6 +184,25 @@ async def test_a_wrong_password_is_not_tried_again_and_again(locked: Server) -> 
         await memory.load()
     await memory.aclose()
     assert denied() - before == 1
+
+
+async def test_a_disk_that_is_switched_off_meanwhile_is_told_with_the_commit_that_was_written(
+    tmp_path: Path, namespace: str
+) -> None:
+    binary = SERVERS["valkey"]
+    assert binary is not None
+    server = Server(binary, tmp_path, "--appendonly", "yes")
+    try:
+        async with open_memory(server.url, namespace=namespace, durability="fsync") as memory:
+            await memory.commit([Add(text="On the disk.")], author="me")
+            with redis.Redis(port=server.port) as owner:
+                owner.config_set("appendonly", "no")
+            with pytest.raises(NotDurable) as caught:
+                await memory.commit([Add(text="Not on it.")], author="me")
+            assert caught.value.commit.version == 2
+            assert [e.text for e in await memory.load()] == ["On the disk.", "Not on it."]
+    finally:
+        server.stop()
 
 
 # --- lost replies
