@@ -12,6 +12,7 @@
     │   ├── HistoryTrimmed   the version asked for is no longer (or not yet) in the log
     │   ├── CommitRefused    edits could not be applied; the message says what was kept
     │   └── NotDurable       a commit was written, but not as durably as asked for; `commit` is its answer
+    ├── BudgetExceeded       the next model call would cost more than the budget leaves
     ├── ModelError           a model cannot be used at all: wrong name, key or address
     └── MissingExtra         an optional package is not installed (also an ImportError)
 
@@ -66,6 +67,10 @@ class NotDurable(StoreError):  # noqa: N818
     def __init__(self, message: str, commit: Any) -> None:
         super().__init__(message)
         self.commit = commit
+
+
+class BudgetExceeded(TedMemoryError):  # noqa: N818
+    """The next model call would cost more than the budget leaves; what is done is kept."""
 
 
 class ModelError(TedMemoryError):

@@ -237,12 +237,14 @@ class TedMemory:
     async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:
         """Add to the experiences' usage once for each token; False when this token was used before.
 
+        With a setting ``usage_kept`` below 1, older outcomes of the same experiences fade by this share.
+
         Raises:
             InvalidInput: the token or an id cannot be used.
             StoreError: the store cannot be reached.
         """
-        counted = _checked_usage(usage)
-        return await self.store.credit(self.namespace, counted, _checked_token(token)) if usage else True
+        counted, kept = _checked_usage(usage), self.settings.usage_kept
+        return not usage or await self.store.credit(self.namespace, counted, _checked_token(token), kept=kept)
 
     async def usage(self) -> dict[str, Usage]:
         """Return the usage of the experiences as it is now."""
@@ -279,6 +281,15 @@ class TedMemory:
                     f"{now.version}. A cap was lowered since? Raise max_experiences or token_budget"
                 )
         raise CommitRefused(f"the set changed {ROLLBACK_TRIES} times during the rollback; it is as others left it")
+
+    async def at(self, version: int) -> ExperienceSet:
+        """Return the set as it was at an older version, with today's usage.
+
+        Raises:
+            HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
+        """
+        now = await self.load()
+        return replace(now, version=version, experiences=tuple(await self._history.at(now, version)))
 
     async def diff(self, old: int, new: int | None = None) -> tuple[Difference, ...]:
         """Return what changed from one version to another (default: now), in the set's order.

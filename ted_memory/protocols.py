@@ -84,8 +84,11 @@ class ExperienceStore(Progress, Protocol):
         """
         ...
 
-    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
-        """Add to the usage of experiences that still exist; False when the token was used before."""
+    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0) -> bool:
+        """Add to the usage of experiences that still exist; False when the token was used before.
+
+        Of what was known of each of them, only the share `kept` is left: the newest counts most.
+        """
         ...
 
     async def usage(self, namespace: str) -> Mapping[str, Usage]:
@@ -106,6 +109,13 @@ class ExperienceStore(Progress, Protocol):
 
     async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
         """Replace these entries of the log, where `change` returns another one."""
+        ...
+
+    async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
+        """Hold a lease, or hold it longer; False when another holder has it. 0 seconds let go of it.
+
+        It saves double work. It is no lock: it ends while its holder is still at work if that takes too long.
+        """
         ...
 
     async def namespaces(self) -> tuple[str, ...]:

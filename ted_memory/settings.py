@@ -11,6 +11,7 @@ from ted_memory.errors import SettingsError
 Selection = Literal["all", "budget", "relevant"]
 Placement = Literal["system", "user"]
 Durability = Literal["none", "replica", "fsync"]
+Compaction = Literal["utility", "count", "age", "none"]
 Trust = Literal["operator", "evidence", "review"]
 
 
@@ -35,6 +36,8 @@ class Settings(BaseSettings):
     max_tries: int = Field(2, ge=0, description="times the critic is asked again at most; 0: edits are not tried")
     concurrency: int = Field(8, ge=1, description="model calls in flight")
     compact_every: int = Field(20, ge=1, description="commits between compactions when no cap presses")
+    compaction: Compaction = Field("utility", description="what goes first when a cap presses; none: nothing does")
+    usage_kept: float = Field(1.0, gt=0, le=1, description="share of older usage that is left after each new outcome")
     validation: float = Field(0.2, ge=0, lt=1, description="held-out share in data set mode; 0: no gate")
 
     selection: Selection = Field("all", description="which active experiences are rendered")

@@ -136,7 +136,8 @@ def _openai_compatible(name: str, base_url: str, options: dict[str, Any]) -> "Ba
     from langchain_openai import ChatOpenAI
 
     # stream_usage: with a base URL the client does not ask for the usage of streams by itself
-    options = {"model": name, "base_url": base_url, "stream_usage": True, **options}
+    # max_retries: `distill.calls` makes calls again, and lets the others wait meanwhile
+    options = {"model": name, "base_url": base_url, "stream_usage": True, "max_retries": 0, **options}
     try:
         return ChatOpenAI(**options)
     except Exception:  # noqa: BLE001 - no OPENAI_API_KEY: a local server needs none, but the client insists on one

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 import redis.asyncio
+from tenacity import wait_fixed
 
 from ted_memory import TedMemory, open_memory
 from ted_memory.storage.embedded import find_server
@@ -135,6 +136,12 @@ async def memory(valkey: Server, namespace: str) -> AsyncIterator[TedMemory]:
 def scratch(namespace: str) -> TedMemory:
     """A memory in this process, for tests of what lies above the store."""
     return in_memory(namespace=namespace, trust="operator")
+
+
+@pytest.fixture(autouse=True)
+def _models_are_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ted_memory.distill.calls.GROWING", wait_fixed(0.001))
+    monkeypatch.setattr("ted_memory.distill.calls.ATTEMPTS", 3)
 
 
 @pytest.fixture(autouse=True)

@@ -1,31 +1,55 @@
 """The one place where a model is called: under one cap on calls in flight, counted, and with its failures sorted."""
 
 import asyncio
+import hashlib
+import math
+import re
+import time
 import weakref
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable
-from langgraph.errors import NodeTimeoutError
+from langchain_core.runnables import Runnable, RunnableConfig
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from ted_memory.distill.spend import Spend
-from ted_memory.errors import ModelError, StoreError
+from ted_memory.distill.spend import Budget, Spend
+from ted_memory.errors import BudgetExceeded, ModelError, StoreError
 from ted_memory.messages import answer_of
 
-CALL_TIMEOUT = 600.0  # seconds that one call may take before its node gives up
+CALL_TIMEOUT = 300.0  # seconds that one call may take before it is given up and made again
+ATTEMPTS = 8  # of one call, with growing pauses of about two minutes in all
+LONGEST_PAUSE = 600.0  # seconds; a provider that asks for more is asked again then
+GROWING = wait_exponential_jitter(initial=1, max=30)
+_IMAGE = re.compile(r"(?:data:image/[\w.+-]+;base64,)?[A-Za-z0-9+/]{200,}={0,2}")  # no word is that long
 HOPELESS = {401, 403, 404}  # HTTP status: key, permission, name of the model
 
 
 class Calls:
-    """Calls models, `concurrency` at a time over all that share this object, for each event loop."""
+    """Calls models, `concurrency` at a time over all that share this object, for each event loop.
 
-    def __init__(self, concurrency: int) -> None:
+    A call that a provider turns away for a while (429, 5xx, no answer in time) is made again, after the time that the
+    provider names in Retry-After, else after a growing pause; all calls of that role wait with it.
+
+    ``spent`` is what all calls cost so far. ``reserved`` student calls are set aside: the budget ends before them.
+    """
+
+    def __init__(self, concurrency: int, *, budget: Budget | None = None, spent: Spend | None = None) -> None:
         self._concurrency = concurrency
         self._semaphores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             weakref.WeakKeyDictionary()
         )
+        self.budget = budget
+        self.spent = spent or Spend()
+        self.reserved = 0
+        self._in_flight: Counter[str] = Counter()
+        self._welcome_at: dict[str, float] = {}
+        self._answered: set[str] = set()
 
     async def invoke(
         self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]
@@ -34,6 +58,7 @@ class Calls:
 
         Raises:
             ModelError: the model can't be used at all (wrong name, key or address); going on makes no sense.
+            BudgetExceeded: the budget has no room for it; it was not made.
             Exception: whatever else the model's client raises.
         """
         output, spend = await self.raw(role, model, messages)
@@ -43,15 +68,76 @@ class Calls:
         """Do the same for a model whose output is not a message, such as ``{"raw": ...}``."""
         semaphore = self._semaphores.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._concurrency))
         async with semaphore:
+            self._afford(role)
+            self._in_flight[role] += 1
             try:
-                # nostream: a run inside someone's graph must not leak its tokens into their stream
-                output = await model.ainvoke(list(messages), config={"tags": ["nostream", f"ted_memory:{role}"]})
+                output = await self._patiently(role, model, messages)
             except Exception as error:
                 if is_hopeless(error):
                     raise ModelError(f"the {role} cannot be used: {one_line(error)}. {_advice(error)}") from error
                 raise
+            finally:
+                self._in_flight[role] -= 1
         told = output["raw"] if isinstance(output, dict) and "raw" in output else answer_of(output)
-        return output, Spend.of(role, messages, told)
+        spend = Spend.of(role, messages, told)
+        self.spent = self.spent + spend
+        return output, spend
+
+    def _afford(self, role: str) -> None:
+        if self.budget is None:
+            return
+        coming = self._in_flight + Counter({role: 1, "student": self.reserved})
+        likely = Spend(
+            student=self.spent.student.times(coming["student"]), teacher=self.spent.teacher.times(coming["teacher"])
+        )
+        if limit := self.budget.passed_by(self.spent + likely):
+            raise BudgetExceeded(f"the budget of {limit} is used up; what was learned so far is kept")
+
+    async def _patiently(self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]) -> Any:
+        def worth_another(error: BaseException) -> bool:
+            # an address that never answered is wrong; one that did may be back in a moment
+            return is_transient(error) or (_is_connection(error) and role in self._answered)
+
+        # nostream: a run inside someone's graph must not leak its tokens into their stream
+        config: RunnableConfig = {"tags": ["nostream", f"ted_memory:{role}"]}
+        attempts = AsyncRetrying(
+            retry=retry_if_exception(worth_another),
+            wait=partial(self._pause, role),
+            stop=stop_after_attempt(ATTEMPTS),
+            reraise=True,
+        )
+        async for attempt in attempts:
+            with attempt:
+                await asyncio.sleep(self._welcome_at.get(role, 0.0) - time.monotonic())
+                async with asyncio.timeout(CALL_TIMEOUT):
+                    output = await model.ainvoke(list(messages), config=config)
+                self._answered.add(role)
+        return output
+
+    def _pause(self, role: str, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked_for = retry_after(error)
+        if asked_for is None:
+            return GROWING(state)
+        asked_for = min(asked_for, LONGEST_PAUSE)
+        self._welcome_at[role] = max(self._welcome_at.get(role, 0.0), time.monotonic() + asked_for)
+        return asked_for
+
+
+def retry_after(error: BaseException | None) -> float | None:
+    """Return the seconds that a provider asks to wait (RFC 9110, 10.2.3), None when it names none."""
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    told = headers.get("retry-after") if isinstance(headers, Mapping) else None
+    if not told:
+        return None
+    try:
+        seconds = float(told)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(str(told)) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 def with_temperature(model: Runnable[Any, Any], temperature: float | None) -> Runnable[Any, Any]:
@@ -76,19 +162,24 @@ def is_hopeless(error: BaseException) -> bool:
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same call may work a moment later."""
     status = getattr(error, "status_code", None)
-    too_slow = isinstance(error, NodeTimeoutError | TimeoutError) or "Timeout" in type(error).__name__
+    too_slow = isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
     return too_slow or status == 429 or (isinstance(status, int) and status >= 500)
 
 
 def is_final(error: BaseException) -> bool:
     """Tell whether a failure must stop the whole run instead of one sample."""
-    return isinstance(error, ModelError | StoreError)
+    return isinstance(error, ModelError | StoreError | BudgetExceeded)
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message in one line of bearable length."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Return an error's message in one line of bearable length, with hashes for images."""
+    text = hash_images(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def hash_images(text: str) -> str:
+    """Return the text with ``sha256:...`` for each image that stands in it as base64."""
+    return _IMAGE.sub(lambda found: f"sha256:{hashlib.sha256(found[0].encode()).hexdigest()[:16]}", text)
 
 
 def _is_connection(error: BaseException) -> bool:

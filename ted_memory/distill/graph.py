@@ -14,17 +14,15 @@ from typing import Any
 from langchain_core.runnables import Runnable
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import RetryPolicy, Send
+from langgraph.types import Send
 
 from ted_memory.distill import commits, compactor, critic, student, teacher, trial
-from ted_memory.distill.calls import CALL_TIMEOUT, Calls, is_transient, with_temperature
+from ted_memory.distill.calls import Calls, with_temperature
 from ted_memory.distill.grading import Grader, find_grader
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.state import DistillState
 from ted_memory.distill.structured import StructuredModel
 from ted_memory.memory import TedMemory
-
-RETRY = RetryPolicy(max_attempts=3, initial_interval=1.0, retry_on=is_transient)
 
 Graph = CompiledStateGraph[DistillState, Any, DistillState, DistillState]
 
@@ -72,8 +70,8 @@ def _wire(kit: Kit) -> StateGraph[DistillState, Any, DistillState, DistillState]
     builder = StateGraph(DistillState)
 
     def add(name: str, node: Any, failed: Any = None) -> None:
-        asks_models: dict[str, Any] = {"retry_policy": RETRY, "timeout": CALL_TIMEOUT} if failed else {}
-        builder.add_node(name, partial(node, kit=kit), error_handler=failed, **asks_models)
+        # no retry policy: `Calls` asks models again by itself, so that what was paid for in a node is not paid twice
+        builder.add_node(name, partial(node, kit=kit), error_handler=failed)
 
     add("recall", student.recall)
     add("student", student.attempt, student.attempt_failed)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Self
 
 from langchain_core.messages import AIMessage, BaseMessage
+from pydantic import Field, model_validator
 
 from ted_memory.models import Frozen
 
@@ -17,6 +18,13 @@ class RoleSpend(Frozen):
     tokens_in: int = 0
     tokens_out: int = 0
     estimated: int = 0
+
+    def times(self, count: int) -> "RoleSpend":
+        """Return what this many calls like the mean one cost, tokens rounded up."""
+        each = max(self.calls, 1)
+        return RoleSpend(
+            calls=count, tokens_in=-(-self.tokens_in * count // each), tokens_out=-(-self.tokens_out * count // each)
+        )
 
     def __add__(self, other: "RoleSpend") -> "RoleSpend":
         names = RoleSpend.model_fields
@@ -41,6 +49,55 @@ class Spend(Frozen):
             return cls(**{role: known})
         tokens_in, tokens_out = sum(_estimate(m) for m in asked), _estimate(answer)
         return cls(**{role: RoleSpend(calls=1, tokens_in=tokens_in, tokens_out=tokens_out, estimated=1)})
+
+
+class Prices(Frozen):
+    """Money for a million tokens, in and out, of each role."""
+
+    student_in: float = Field(0.0, ge=0)
+    student_out: float = Field(0.0, ge=0)
+    teacher_in: float = Field(0.0, ge=0)
+    teacher_out: float = Field(0.0, ge=0)
+    currency: str = "USD"
+
+    def cost(self, spend: Spend) -> float:
+        """Return what a spend costs, in ``currency``."""
+        student, teacher = spend.student, spend.teacher
+        parts = (
+            student.tokens_in * self.student_in,
+            student.tokens_out * self.student_out,
+            teacher.tokens_in * self.teacher_in,
+            teacher.tokens_out * self.teacher_out,
+        )
+        return sum(parts) / 1_000_000
+
+
+class Budget(Frozen):
+    """What a run may spend at most, over both roles; None: any amount. ``money`` needs ``prices``."""
+
+    calls: int | None = Field(None, ge=1)
+    tokens: int | None = Field(None, ge=1)
+    money: float | None = Field(None, gt=0)
+    prices: Prices = Prices()
+
+    @model_validator(mode="after")
+    def _has_prices(self) -> "Budget":
+        if self.money is not None and self.prices == Prices(currency=self.prices.currency):
+            raise ValueError("a budget in money needs the prices of tokens")
+        return self
+
+    def passed_by(self, spend: Spend) -> str:
+        """Return which limit this spend is beyond, "" for none."""
+        roles = (spend.student, spend.teacher)
+        calls, tokens = sum(r.calls for r in roles), sum(r.tokens_in + r.tokens_out for r in roles)
+        money = self.prices.cost(spend)
+        if self.calls is not None and calls > self.calls:
+            return f"{self.calls} calls"
+        if self.tokens is not None and tokens > self.tokens:
+            return f"{self.tokens} tokens"
+        if self.money is not None and money > self.money:
+            return f"{self.money:g} {self.prices.currency}"
+        return ""
 
 
 def add_spend(left: Mapping[str, object], right: Mapping[str, object]) -> dict[str, object]:

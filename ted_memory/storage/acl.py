@@ -50,7 +50,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     own = [*shown, keys.usage, keys.applied("*")]
     commands: tuple[str, ...] = (*_CONNECT, *_READ, *_COMMIT)
     if role != "reviewer":
-        own += [keys.credited("*"), keys.progress, staging]
+        own += [keys.credited("*"), keys.lease("*"), keys.progress, staging]
         commands += _RUN
     if durability == "fsync":  # Redis 7.0 has no WAITAOF, and refuses a user that may use what it does not know
         commands += ("waitaof",)

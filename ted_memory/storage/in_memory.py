@@ -1,6 +1,7 @@
 """The experience store in a process's own memory: for tests, and the executable statement of what the scripts do."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,6 +64,7 @@ class _Space:
     models: Mapping[str, str] = field(default_factory=dict)
     stamps: dict[int, str] = field(default_factory=dict)
     purged: set[str] = field(default_factory=set)
+    leases: dict[str, tuple[str, float]] = field(default_factory=dict)
 
 
 class InMemoryStore:
@@ -101,12 +103,12 @@ class InMemoryStore:
         space.applied[request.token] = answer
         return answer.commit(asked, repeated=False)
 
-    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
+    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0) -> bool:
         space = self._spaces.setdefault(namespace, _Space())
         if token in space.credited:
             return False
         space.credited.add(token)
-        _add_usage(space, usage)
+        _add_usage(space, usage, kept)
         return True
 
     async def usage(self, namespace: str) -> Mapping[str, Usage]:
@@ -138,6 +140,14 @@ class InMemoryStore:
             if entry is None or (blanked := change(entry)) == entry:
                 continue
             space.log[version] = blanked
+
+    async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
+        leases, now = self._spaces.setdefault(namespace, _Space()).leases, time.monotonic()
+        held, until = leases.get(name, ("", 0.0))
+        if held != holder and now < until:
+            return False
+        leases[name] = (holder, now + seconds)
+        return True
 
     async def namespaces(self) -> tuple[str, ...]:
         return tuple(sorted(name for name, space in self._spaces.items() if space.version and "~" not in name))
@@ -268,11 +278,11 @@ def _caps_that_hold(space: _Space, caps: Caps) -> Caps:
     )
 
 
-def _add_usage(space: _Space, usage: Mapping[str, Usage]) -> None:
+def _add_usage(space: _Space, usage: Mapping[str, Usage], kept: float = 1.0) -> None:
     for id, added in usage.items():
         if id in space.experiences:
             known = space.usage.get(id, Usage())
-            space.usage[id] = Usage(**{n: getattr(known, n) + getattr(added, n) for n in Usage.model_fields})
+            space.usage[id] = Usage(**{n: getattr(known, n) * kept + getattr(added, n) for n in Usage.model_fields})
 
 
 def _place(space: _Space, put: Experience) -> Experience:

@@ -9,6 +9,7 @@ Grammar::
     ted:{<namespace>}:log                hash    version -> entry
     ted:{<namespace>}:purged             set     digests of sources that must never come back
     ted:{<namespace>}:progress           hash    key -> record of a run, 30 days
+    ted:{<namespace>}:lease:<name>       string  who does what only one should do at a time, until it ends by itself
     ted:{<namespace>}:applied:<token>    string  the answer that this commit's token had, 7 days
     ted:{<namespace>}:credited:<token>   string  this credit's token was used, 7 days
     ted:namespaces                       set     all namespaces
@@ -57,6 +58,9 @@ class Keys:
     @property
     def progress(self) -> str:
         return self._key("progress")
+
+    def lease(self, name: str) -> str:
+        return self._key(f"lease:{name}")
 
     def applied(self, token: str) -> str:
         return self._key(f"applied:{token}")

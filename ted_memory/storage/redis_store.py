@@ -100,10 +100,10 @@ class RedisStore:
             )
         clients.syncs.set()
 
-    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str) -> bool:
+    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0) -> bool:
         additions = json.dumps(codec.encode_usages(usage))
         took_effect = await self._patiently(
-            lambda client: scripts.credit(client, Keys(namespace), token, additions, ttl=TOKEN_TTL)
+            lambda client: scripts.credit(client, Keys(namespace), token, additions, kept=kept, ttl=TOKEN_TTL)
         )
         return bool(took_effect)
 
@@ -155,6 +155,10 @@ class RedisStore:
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         encoded = json.dumps(record)
         await self._patiently(lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL))
+
+    async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
+        key, ttl = Keys(namespace).lease(name), max(1, int(seconds * 1000))
+        return bool(await self._patiently(lambda client: scripts.hold(client, key, holder, ttl=ttl)))
 
     async def namespaces(self) -> tuple[str, ...]:
         names = await self._patiently(lambda client: cast(Awaitable[set[str]], client.smembers(NAMESPACES)))

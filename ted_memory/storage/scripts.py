@@ -28,9 +28,10 @@ _CREDIT = _source("usage", "credit")
 _READ = _source("read")
 _BLANK = _source("blank")
 _KEEP = _source("keep")
+_LEASE = _source("lease")
 _DIGESTS = {
     source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    for source in (_COMMIT, _CREDIT, _READ, _BLANK, _KEEP)
+    for source in (_COMMIT, _CREDIT, _READ, _BLANK, _KEEP, _LEASE)
 }
 
 
@@ -56,10 +57,10 @@ async def read(client: Client, keys: Keys, epoch: str, version: int, stamp: str,
     return decoded
 
 
-async def credit(client: Client, keys: Keys, token: str, additions: str, *, ttl: int) -> int:
+async def credit(client: Client, keys: Keys, token: str, additions: str, *, kept: float, ttl: int) -> int:
     """Add to usage; return 1 when it took effect, 0 when the token was used before."""
     took_effect: int = await _run(
-        client, _CREDIT, [keys.meta, keys.experiences, keys.usage, keys.credited(token)], [ttl, additions]
+        client, _CREDIT, [keys.meta, keys.experiences, keys.usage, keys.credited(token)], [ttl, additions, kept]
     )
     return took_effect
 
@@ -73,6 +74,12 @@ async def blank(client: Client, keys: Keys, version: int, *, old: str, new: str)
 async def keep(client: Client, keys: Keys, key: str, record: str, *, ttl: int) -> None:
     """Keep a record of a run."""
     await _run(client, _KEEP, [keys.progress], [key, record, ttl])
+
+
+async def hold(client: Client, key: str, holder: str, *, ttl: int) -> int:
+    """Hold a lease; return 0 when another one has it."""
+    held: int = await _run(client, _LEASE, [key], [holder, ttl])
+    return held
 
 
 async def _run(client: Client, source: str, keys: list[str], args: list[Any], *, writes: bool = True) -> Any:

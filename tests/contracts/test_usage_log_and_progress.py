@@ -1,5 +1,6 @@
 """What every `ExperienceStore` promises about its log, usage, and records of runs. The suite's second half."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 from ted_memory.models import Add, Edit, Merge, Remove, Restore, Rewrite, SetState, Usage
@@ -195,3 +196,53 @@ async def test_who_looked_at_another_line_of_history_conflicts_whatever_the_rev(
     ]
     line = (now.epoch, 1, now.stamp)
     assert not reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=line))
+
+
+# --- usage that fades
+
+
+async def test_older_usage_fades_by_the_share_that_is_not_kept(writer: Writer) -> None:
+    one, two = await writer.add("One.", "Two.")
+    store, space = writer.store, writer.namespace
+    for token in ("a", "b", "c"):
+        assert await store.credit(space, {one.id: Usage(weight=1.0, helped=2)}, token, kept=0.5)
+    await store.credit(space, {two.id: Usage(weight=1.0)}, "d", kept=0.5)
+    assert not await store.credit(space, {one.id: Usage(weight=1.0)}, "c", kept=0.5), "a repeat fades nothing"
+    usage = await store.usage(space)
+    assert usage[one.id] == Usage(weight=1.75, helped=3.5)
+    assert usage[two.id] == Usage(weight=1.0), "outcomes of another one leave it alone"
+
+
+async def test_all_older_usage_is_kept_unless_said_otherwise(writer: Writer) -> None:
+    [one] = await writer.add("One.")
+    for token in ("a", "b"):
+        await writer.store.credit(writer.namespace, {one.id: Usage(weight=1.0)}, token)
+    assert (await writer.store.usage(writer.namespace))[one.id].weight == 2.0
+
+
+# --- leases
+
+
+async def test_one_holds_a_lease_until_it_lets_go(writer: Writer) -> None:
+    store, space = writer.store, writer.namespace
+    assert await store.hold(space, "compact", "me", 60)
+    assert not await store.hold(space, "compact", "you", 60)
+    assert await store.hold(space, "compact", "me", 60), "who has it may hold it longer"
+    assert await store.hold(space, "other", "you", 60), "another lease is another matter"
+    assert await store.hold(f"{space}-b", "compact", "you", 60), "so is another namespace"
+    await store.hold(space, "compact", "me", 0)
+    await asyncio.sleep(0.02)
+    assert await store.hold(space, "compact", "you", 60)
+
+
+async def test_a_lease_ends_by_itself_when_its_holder_died(writer: Writer) -> None:
+    assert await writer.store.hold(writer.namespace, "compact", "dead", 0.05)
+    assert not await writer.store.hold(writer.namespace, "compact", "me", 60)
+    await asyncio.sleep(0.1)
+    assert await writer.store.hold(writer.namespace, "compact", "me", 60)
+
+
+async def test_who_lets_go_of_another_ones_lease_changes_nothing(writer: Writer) -> None:
+    assert await writer.store.hold(writer.namespace, "compact", "me", 60)
+    assert not await writer.store.hold(writer.namespace, "compact", "you", 0)
+    assert not await writer.store.hold(writer.namespace, "compact", "you", 60)

@@ -7,11 +7,9 @@ import pytest
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.types import RetryPolicy
 
 from ted_memory import Add, TedMemory
 from ted_memory.distill import build_distillation_graph
-from ted_memory.distill.calls import is_transient
 from ted_memory.testing import ScriptedChatModel, in_memory
 from tests.distill.scripts import (
     CODES,
@@ -30,12 +28,6 @@ from tests.distill.scripts import (
 )
 
 APPLES = sample("apples")
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = RetryPolicy(max_attempts=3, initial_interval=0.001, jitter=False, retry_on=is_transient)
-    monkeypatch.setattr("ted_memory.distill.graph.RETRY", quick)
 
 
 def _boom(_messages: list[BaseMessage]) -> str:
@@ -188,7 +180,7 @@ async def test_a_grader_that_fails_sets_the_sample_aside(scratch: TedMemory) -> 
 
 
 async def test_a_call_that_hangs_is_given_up(scratch: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ted_memory.distill.graph.CALL_TIMEOUT", 0.05)
+    monkeypatch.setattr("ted_memory.distill.calls.CALL_TIMEOUT", 0.05)
     hanging = SlowChatModel(script=knows, pause=lambda messages: 30.0 if role(messages) == "critic" else 0.0)
     out = await one_pass(scratch, APPLES, student=student(), teacher=hanging)
     assert out["status"] == "set_aside"

@@ -9,12 +9,10 @@ import pytest
 import redis.asyncio
 from langchain_core.messages import BaseMessage
 from langchain_openai import ChatOpenAI
-from langgraph.types import RetryPolicy
 from pydantic import SecretStr
 
 from ted_memory import Add, Sample, TedMemory, open_memory
 from ted_memory.distill import Report, distill
-from ted_memory.distill.calls import is_transient
 from ted_memory.distill.run import split
 from ted_memory.errors import InvalidInput, ModelError
 from ted_memory.testing import Reply, ScriptedServer, in_memory
@@ -327,12 +325,6 @@ def test_something_is_always_left_to_learn_from(count: int, validation: float) -
 
 
 # Over the wire.
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = RetryPolicy(max_attempts=3, initial_interval=0.001, jitter=False, retry_on=is_transient)
-    monkeypatch.setattr("ted_memory.distill.graph.RETRY", quick)
 
 
 def _client(base_url: str, name: str) -> ChatOpenAI:

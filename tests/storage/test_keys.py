@@ -125,15 +125,17 @@ async def call(script: str) -> Recorder:
         case "read":
             await scripts.read(client, keys, "", 0, "", most=1)
         case "credit":
-            await scripts.credit(client, keys, "t", "[]", ttl=1)
+            await scripts.credit(client, keys, "t", "[]", kept=1.0, ttl=1)
         case "keep":
             await scripts.keep(client, keys, "key", "{}", ttl=1)
+        case "lease":
+            await scripts.hold(client, keys.lease("l"), "me", ttl=1)
         case "blank":
             await scripts.blank(client, keys, 1, old="old", new="new")
     return client
 
 
-@pytest.mark.parametrize("script", ["commit", "credit", "read", "blank", "keep"])
+@pytest.mark.parametrize("script", ["commit", "credit", "read", "blank", "keep", "lease"])
 async def test_a_script_is_handed_the_keys_that_its_header_names(script: str) -> None:
     called = await call(script)
     names = [key.partition("}:")[2].partition(":")[0] for key in called.keys]
@@ -142,13 +144,13 @@ async def test_a_script_is_handed_the_keys_that_its_header_names(script: str) ->
     assert (LUA / f"{script}.lua").read_text() in called.source
 
 
-@pytest.mark.parametrize("script", ["commit", "credit", "read", "blank", "keep"])
+@pytest.mark.parametrize("script", ["commit", "credit", "read", "blank", "keep", "lease"])
 async def test_a_script_is_handed_as_many_arguments_as_its_header_names(script: str) -> None:
     called = await call(script)
     assert len(called.args) == len(named(script, "ARGV")) == unpacked(script, "ARGV")
 
 
 def test_every_script_is_held_to_its_header() -> None:
-    assert {path.stem for path in LUA.glob("*.lua")} == {"blank", "commit", "credit", "keep", "read", "usage"}
+    assert {path.stem for path in LUA.glob("*.lua")} == {"blank", "commit", "credit", "keep", "lease", "read", "usage"}
     for path in LUA.glob("*.lua"):
         assert path.read_text().startswith("-- "), "a script says what it does"

@@ -150,7 +150,7 @@ if #accepted > 0 then
     for _, id in ipairs(change.fresh) do redis.call('HDEL', usage, id) end
     changes[i] = {edit = change.edit, items = entry}
   end
-  add_usage(experiences, usage, request.usage)
+  add_usage(experiences, usage, request.usage, 1)
   for _, addition in ipairs(request.usage) do name(addition[1]) end
   for id in string.gmatch(head.uncommitted or '', '%S+') do name(id) end
   for _, id in ipairs(names) do

@@ -2,7 +2,8 @@
 -- Counters of one experience are numbers joined by "|", in the order of models.Usage.
 
 -- Add counters (list of {id, counters}) to the usage of experiences that exist; return the ids of these.
-local function add_usage(experiences, usage, additions)
+-- Of what is known of one of them, the share `kept` is left.
+local function add_usage(experiences, usage, additions, kept)
   local added = {}
   for _, addition in ipairs(additions) do
     local id, counters = addition[1], addition[2]
@@ -10,7 +11,7 @@ local function add_usage(experiences, usage, additions)
       local i = 0
       for known in string.gmatch(redis.call('HGET', usage, id) or '', '[^|]+') do
         i = i + 1
-        if counters[i] then counters[i] = counters[i] + tonumber(known) end
+        if counters[i] then counters[i] = counters[i] + tonumber(known) * kept end
       end
       for j, value in ipairs(counters) do counters[j] = string.format('%.17g', value) end
       redis.call('HSET', usage, id, table.concat(counters, '|'))
