@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     compact_every: int = Field(20, ge=1, description="commits between compactions when no cap presses")
     compaction: Compaction = Field("utility", description="what goes first when a cap presses; none: nothing does")
     usage_kept: float = Field(1.0, gt=0, le=1, description="share of older usage that is left after each new outcome")
+    checkpoints: int = Field(1, ge=1, description="stages of a run that the gate chooses the best one of")
     validation: float = Field(0.2, ge=0, lt=1, description="held-out share in data set mode; 0: no gate")
 
     selection: Selection = Field("all", description="which active experiences are rendered")

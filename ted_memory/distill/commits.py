@@ -1,7 +1,9 @@
 """The nodes that write: commit and credit."""
 
 import secrets
+from collections.abc import Sequence
 
+from ted_memory.distill.compactor import let_go
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.state import DistillState, Json, dump_edits, read_edits, read_graded, read_set
 from ted_memory.experience.edits import tidy_when
@@ -14,8 +16,14 @@ PRESSED = "cap"
 async def commit(state: DistillState, *, kit: Kit) -> Json:
     """Write the accepted edits as one version. What a cap refuses waits for the compactor, once."""
     edits, compacting = await _unknown(read_edits(state["accepted"]), kit), state["compacting"]
-    if not edits:
-        return {"accepted": [], **_set_aside(state)}
+    update = await _commit(edits, state, kit=kit) if edits else {"accepted": [], **_set_aside(state)}
+    if compacting:
+        await let_go(state, kit=kit)
+    return update
+
+
+async def _commit(edits: Sequence[Edit], state: DistillState, *, kit: Kit) -> Json:
+    compacting = state["compacting"]
     done = await kit.memory.commit(
         edits,
         author=kit.author,
@@ -23,7 +31,8 @@ async def commit(state: DistillState, *, kit: Kit) -> Json:
         token=_token(state, "compact" if compacting else "commit"),
         base=None if compacting else read_set(state),  # edits of an older version conflict one by one
     )
-    pressed: list[Edit] = [] if compacting else [r.edit for r in done.rejected if r.reason == PRESSED]
+    may_compact = not compacting and kit.settings.compaction != "none"
+    pressed = [r.edit for r in done.rejected if may_compact and r.reason == PRESSED]
     update: Json = {
         "accepted": [],
         "pending": dump_edits(pressed),
@@ -48,6 +57,8 @@ def compaction_due(state: DistillState, *, kit: Kit) -> bool:
 
     Versions have no gaps, so exactly one of all concurrent passes meets each multiple.
     """
+    if kit.settings.compaction == "none":
+        return False
     if state["pending"]:
         return True
     return any(c["applied"] and c["version"] % kit.settings.compact_every == 0 for c in state.get("commits", []))

@@ -1,6 +1,7 @@
 """The compactor: makes the set smaller and better, and holds the caps whatever the model says."""
 
 import re
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -8,7 +9,7 @@ from itertools import combinations
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
-from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.calls import CALL_TIMEOUT, is_final, one_line
 from ted_memory.distill.critic import experiences_text
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import COMPACTOR
@@ -16,23 +17,31 @@ from ted_memory.distill.proposals import Compaction, about_the_same, check_edits
 from ted_memory.distill.state import DistillState, Json, dump_edits, dump_spend, read_edits
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.utility import rank
+from ted_memory.experience.utility import keepers_first
 from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite
+from ted_memory.settings import Settings
 
+LEASE, LEASE_SECONDS = "compact", CALL_TIMEOUT  # it ends by itself should its holder die
 REMOVABLE = 0.25  # share of the set that one compaction may remove or merge away on a model's word
 ROOM = 0.9  # share of a cap that is left filled when room must be made, so that not every commit presses on it
 
 
 async def compact(state: DistillState, *, kit: Kit) -> Json:
-    """Propose edits that make the set smaller; then make room for what waits, model or no model."""
-    snapshot = await kit.memory.load()
-    edits, note, spend = await _proposed(snapshot, kit)
+    """Propose edits that make the set smaller; then make room for what waits, model or no model.
+
+    While another process asks its model, this one asks none: a lease saves the money of proposals that would conflict.
+    """
+    snapshot, holder = await kit.memory.load(), state.get("run") or secrets.token_hex(8)
+    edits, note, spend = list[Edit](), "", Json()
+    if await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, LEASE_SECONDS):
+        edits, note, spend = await _proposed(snapshot, kit)
     waiting = read_edits(state["pending"])
-    edits += make_room(edits, waiting, snapshot, max_text=kit.settings.max_text)
+    edits += make_room(edits, waiting, snapshot, kit.settings)
     return {
         "accepted": dump_edits([*edits, *waiting]),
         "pending": [],
         "compacting": True,
+        "holder": holder,
         "spend": spend,
         **({"note": note} if note else {}),
     }
@@ -43,10 +52,16 @@ async def compact_failed(state: DistillState, error: NodeError, *, kit: Kit) -> 
     if is_final(error.error):
         raise error.error
     snapshot, waiting = await kit.memory.load(), read_edits(state["pending"])
-    edits = make_room([], waiting, snapshot, max_text=kit.settings.max_text)
+    edits = make_room([], waiting, snapshot, kit.settings)
     note = f"the compactor failed: {one_line(error.error)}"
     update = {"accepted": dump_edits([*edits, *waiting]), "pending": [], "compacting": True, "note": note}
     return Command(update=update, goto="commit")  # after a failure the graph follows no edges
+
+
+async def let_go(state: DistillState, *, kit: Kit) -> None:
+    """Let others compact: this compaction is committed."""
+    if state.get("holder"):
+        await kit.memory.store.hold(kit.memory.namespace, LEASE, state["holder"], 0)
 
 
 async def _proposed(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str, Json]:
@@ -110,14 +125,17 @@ def coherent(experiences: Sequence[Experience]) -> bool:
     return all(about_the_same(a, b.when or b.text) for a, b in combinations(experiences, 2))
 
 
-def make_room(edits: Sequence[Edit], waiting: Sequence[Edit], snapshot: ExperienceSet, *, max_text: int) -> list[Edit]:
-    """Return removals, lowest utility first, until what waits fits; none when it fits already."""
-    after = [e for e in preview([*edits, *waiting], snapshot, max_text=max_text) if e.state == "active"]
+def make_room(
+    edits: Sequence[Edit], waiting: Sequence[Edit], snapshot: ExperienceSet, settings: Settings
+) -> list[Edit]:
+    """Return removals until what waits fits, by default lowest utility first; none when it fits already."""
+    after = [e for e in preview([*edits, *waiting], snapshot, max_text=settings.max_text) if e.state == "active"]
     most, tokens = snapshot.caps.max_experiences, snapshot.caps.token_budget - FRAME_TOKENS
     if len(after) <= most and sum(e.tokens for e in after) <= tokens:
         return []
     touched = {id for e in edits for id in getattr(e, "ids", (getattr(e, "id", ""),))}
-    expendable = [e for e in rank(snapshot.active, snapshot.usage) if e.id not in touched]
+    ranked = keepers_first(snapshot.active, snapshot.usage, settings.compaction)
+    expendable = [e for e in ranked if e.id not in touched]
     removals: list[Edit] = []
     count, used = len(after), sum(e.tokens for e in after)
     while expendable and (count > max(1, int(most * ROOM)) or used > tokens * ROOM):

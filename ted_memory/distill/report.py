@@ -18,13 +18,32 @@ class SetAside(Frozen):
     reason: str
 
 
+class RejectedLesson(Frozen):
+    """A lesson that was proposed and refused, by its try or by the validation gate."""
+
+    lesson: str
+    reason: str
+
+
+class Point(Frozen):
+    """One stage of a learning curve: mean score on the held-out samples with the set at a version of the run."""
+
+    version: int
+    experiences: int
+    score: float
+
+
 class Gate(Frozen):
-    """The validation gate: mean scores on the held-out samples, with the set before and after the run."""
+    """The validation gate: mean scores on the held-out samples, with the set before and the best one of the run.
+
+    ``curve`` holds the stages that were compared, the set before the run first, at version 0.
+    """
 
     samples: int
     before: float
     after: float
     passed: bool
+    curve: tuple[Point, ...] = ()
 
 
 class Report(Frozen):
@@ -32,7 +51,7 @@ class Report(Frozen):
 
     ``samples`` were trained on: ``learned`` changed the set, ``set_aside`` should have and did not, the others had
     nothing to teach. ``resumed`` were done by an earlier, interrupted process. ``collapsed`` groups gave the same
-    attempt every time, which is a cache at work if answers are long.
+    attempt every time, which is a cache at work if answers are long. ``stopped`` says why samples were left out.
     """
 
     namespace: str
@@ -49,3 +68,5 @@ class Report(Frozen):
     collapsed: int
     reasons: tuple[SetAside, ...] = ()
     conflicts: tuple[str, ...] = ()
+    rejected: tuple[RejectedLesson, ...] = ()
+    stopped: str = ""

@@ -1,30 +1,31 @@
 """The data set loop: distil sample by sample in a staging set, then let agents see the result in one commit."""
 
 import hashlib
-import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.runnables import Runnable
 
-from ted_memory.distill import grading, teacher
+from ted_memory.distill import gate as validation_gate
 from ted_memory.distill.calls import Calls, is_final, model_name, one_line
 from ted_memory.distill.grading import Grader, find_grader
 from ted_memory.distill.graph import Graph, build_distillation_graph
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.report import Gate, Report, SetAside, SetSize
-from ted_memory.distill.scoring import OnProgress, Progress, score_with, side_by_side
-from ted_memory.distill.spend import Spend
-from ted_memory.distill.state import DistillState, dump_set, mean_score, read_graded, read_set
+from ted_memory.distill.records import Records
+from ted_memory.distill.report import Gate, RejectedLesson, Report, SetAside, SetSize
+from ted_memory.distill.scoring import OnProgress, Progress, side_by_side
+from ted_memory.distill.spend import Budget
+from ted_memory.distill.state import dump_set, mean_score, read_graded, read_set
 from ted_memory.distill.structured import StructuredModel
-from ted_memory.errors import InvalidInput, ModelError
+from ted_memory.distill.trial import describe
+from ted_memory.errors import BudgetExceeded, InvalidInput, ModelError
 from ted_memory.experience.edits import difference
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.experience.selection import common_words, match
 from ted_memory.memory import TedMemory
-from ted_memory.models import Experience, ExperienceSet, Restore, Sample
+from ted_memory.models import ExperienceSet, Restore, Sample
 
 NEAR_PEERS, OTHER_PEERS = 8, 4
 
@@ -37,13 +38,15 @@ async def distill(
     memory: TedMemory,
     grader: str | Grader = "auto",
     name: str = "samples",
+    budget: Budget | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Report:
     """Learn from a data set; return what was learned.
 
-    Agents see one commit at the end, and only if the set that was learned scores higher on the held-out samples
-    (setting ``validation``, 0 for no gate) than the set before. Killed at any moment and called again with the same
-    samples, models and settings, it goes on; a finished run called again is a new run.
+    Agents see one commit at the end, and only if what was learned scores higher on the held-out samples (setting
+    ``validation``, 0 for no gate) than the set before; with ``checkpoints`` above 1 the best of so many stages of the
+    run goes live. What the gate refuses is kept as proposed lessons, which no agent is shown. Killed at any moment and
+    called again with the same samples, models and settings, it goes on; a finished run called again is a new run.
 
     Args:
         samples: ids must differ.
@@ -52,6 +55,8 @@ async def distill(
         memory: where the lessons go.
         grader: see `ted_memory.distill.grading`.
         name: of the data set; lessons carry ``dataset:<name>#<sample id>`` as their source.
+        budget: what the run may spend. When it is used up no further sample is begun or finished; what was learned
+            until then goes through the gate, for which enough is set aside, and the report says so.
         on_progress: called after each sample.
 
     Raises:
@@ -65,12 +70,12 @@ async def distill(
     run = await _Run.open(memory, samples, (student, teacher), grader, name)
     run.on_progress = on_progress
     try:
-        await run.learn(train)
-        gate = await run.validate(held_out) if held_out else None
+        stopped = await run.learn(train, budget, calls_at_the_gate=run.gate_calls(held_out))
+        gate, chosen = await run.validate(held_out)
     except ModelError as error:
-        kept = f"{len(run.finished)} of {len(train)} samples are done and kept"
+        kept = f"{len(run.records.samples)} of {len(train)} samples are done and kept"
         raise ModelError(f"{error} {kept}; call again to go on") from error
-    return await run.finish(train, gate, began)
+    return await run.finish(train, gate, chosen, stopped=stopped, began=began)
 
 
 def split(samples: Sequence[Sample], validation: float) -> tuple[list[Sample], list[Sample]]:
@@ -111,7 +116,8 @@ class _Run:
         self.name = name
         self.id = ""
         self.base: ExperienceSet
-        self.records: dict[str, Mapping[str, Any]] = {}
+        self.records: Records
+        self.began_at = 0
         self.resumed = 0
         self.common: list[str] = []
         self.on_progress: OnProgress = lambda _: None
@@ -144,39 +150,48 @@ class _Run:
         return run
 
     async def _take_up(self, now: ExperienceSet) -> None:
-        self.records = dict(await self.staging.store.load_progress(self.staging.namespace))
+        self.records = await Records.load(self.staging)
         if "run" not in self.records:
-            await self._save("run", {"id": secrets.token_hex(8), "snapshot": dump_set(now)})
+            await self.records.save("run", {"id": secrets.token_hex(8), "snapshot": dump_set(now)})
         self.id = str(self.records["run"]["id"])
         self.base = read_set(self.records["run"])
-        self.resumed = len(self.finished)
-        await self.staging.commit(
+        self.resumed = len(self.records.samples)
+        self.kit.calls.spent = self.records.spend()
+        seed = await self.staging.commit(
             [Restore(experience=e) for e in self.base.active],
             author="distill",
             why="where the run begins",
             token=f"{self.id}:seed",
         )
+        self.began_at = seed.version if self.base.active else 0  # nothing to seed with answers the version of now
 
-    @property
-    def finished(self) -> dict[str, Mapping[str, Any]]:
-        """The samples that are done, by id."""
-        return {key[7:]: record for key, record in self.records.items() if key.startswith("sample:")}
+    def gate_calls(self, held_out: Sequence[Sample]) -> int:
+        """Return the student calls that the gate will need."""
+        return len(held_out) * (1 + self.kit.settings.checkpoints)
 
-    async def learn(self, train: Sequence[Sample]) -> None:
-        """Distil every sample that is not done yet, side by side."""
+    async def learn(self, train: Sequence[Sample], budget: Budget | None, *, calls_at_the_gate: int) -> str:
+        """Distil every sample that is not done yet, side by side; return why it stopped before the end, or ""."""
 
         async def one(sample: Sample) -> None:
             record = await self._pass(sample, train)
-            if record["status"] == "failed":  # nothing is known of it: the next start tries again
-                self.records[f"failed:{sample.id}"] = record
+            if record["status"] == "failed":
+                self.records.failed[sample.id] = record
             else:
-                await self._save(f"sample:{sample.id}", record)
-            self._tell("distil", len(self.finished), len(train))
+                await self.records.save(f"sample:{sample.id}", record)
+            self._tell(len(train))
 
         self.common = sorted(common_words([s.text for s in train]))
-        self._tell("distil", len(self.finished), len(train))
-        todo = [sample for sample in train if sample.id not in self.finished]
-        await side_by_side(one, todo, self.kit.settings.concurrency)
+        self._tell(len(train))
+        todo = [sample for sample in train if sample.id not in self.records.samples]
+        calls = self.kit.calls
+        calls.budget, calls.reserved = budget, calls_at_the_gate
+        try:
+            await side_by_side(one, todo, self.kit.settings.concurrency)
+        except BudgetExceeded as error:
+            return str(error)
+        finally:
+            calls.budget = None  # what the gate needs was set aside
+        return ""
 
     async def _pass(self, sample: Sample, train: Sequence[Sample]) -> dict[str, Any]:
         state = {
@@ -198,6 +213,7 @@ class _Run:
             "note": out["note"],
             "score": mean_score(attempts),
             "spend": out["spend"],
+            "refused": out.get("refused", []),
             "same": len(attempts) > 1 and len({t.text for t in attempts}) == 1,
         }
 
@@ -208,57 +224,28 @@ class _Run:
         ranked = [others[i] for i in sorted(range(len(others)), key=lambda i: -scores[i])]
         near, rest = ranked[:NEAR_PEERS], ranked[NEAR_PEERS:]
         far = [s for s in rest if s.reference != sample.reference][:OTHER_PEERS]
-        done = self.finished
+        done = self.records.samples
         return [
             {"sample": s.model_dump(mode="json"), "score": done[s.id]["score"] if s.id in done else None}
             for s in (*near, *far)
         ]
 
-    async def validate(self, held_out: Sequence[Sample]) -> Gate:
-        """Score the held-out samples with the set before and after, in pairs."""
+    async def validate(self, held_out: Sequence[Sample]) -> tuple[Gate | None, ExperienceSet]:
+        """Return the gate's verdict, None when there is none, and the set that was chosen."""
         staged = await self.staging.load()
-        arms: dict[str, tuple[ExperienceSet, Sequence[Experience]]] = {
-            "before": (self.base, self.base.active),
-            "after": (staged, staged.active),
-        }
-        total = 2 * len(held_out)
+        if not held_out or not difference(self.base.active, staged.active):
+            return None, staged
+        count = min(self.kit.settings.checkpoints, staged.version - self.began_at)
+        versions = [staged.version - i * (staged.version - self.began_at) // max(count, 1) for i in range(count)]
+        stages = [await self.staging.at(version) for version in reversed(versions)]
+        candidates = validation_gate.candidates_of(self.base, stages)
+        return await validation_gate.validate(held_out, candidates, self.kit, self.records, self.on_progress)
 
-        async def one(task: tuple[str, Sample]) -> None:
-            arm, sample = task
-            try:
-                score, spend = await score_with(self.kit, sample, *arms[arm], await self._reference(sample))
-                record = {"score": score, "spend": spend.model_dump()}
-            except Exception as error:
-                if is_final(error):
-                    raise
-                record = {"score": None, "note": one_line(error)}
-            await self._save(f"gate:{arm}:{sample.id}", record)
-            self._tell("validate", self._count("gate:"), total)
-
-        self._tell("validate", self._count("gate:"), total)
-        tasks = [(arm, sample) for sample in held_out for arm in arms]
-        todo = [task for task in tasks if f"gate:{task[0]}:{task[1].id}" not in self.records]
-        await side_by_side(one, todo, self.kit.settings.concurrency)
-        pairs = [tuple(self.records[f"gate:{arm}:{sample.id}"]["score"] for arm in arms) for sample in held_out]
-        scored = [pair for pair in pairs if None not in pair]
-        before, after = (sum(scores) / len(scores) for scores in zip(*scored, strict=True)) if scored else (0.0, 0.0)
-        return Gate(samples=len(scored), before=before, after=after, passed=after > before)
-
-    async def _reference(self, sample: Sample) -> str:
-        """Return what a held-out sample is measured against: its reference, else the teacher's answer."""
-        if sample.reference:
-            return sample.reference
-        key = f"reference:{sample.id}"
-        if key not in self.records:
-            solved = await teacher.solve(DistillState(sample=sample.model_dump(mode="json")), kit=self.kit)
-            answer = grading.final_answer(solved["solution"])
-            await self._save(key, {"answer": answer, "spend": solved.get("spend", {})})
-        return str(self.records[key]["answer"])
-
-    async def finish(self, train: Sequence[Sample], gate: Gate | None, began: float) -> Report:
-        """Promote the staged set if the gate lets it through, and forget the staging."""
-        staged = await self.staging.load()
-        edits = difference(self.base.active, staged.active)
+    async def finish(
+        self, train: Sequence[Sample], gate: Gate | None, chosen: ExperienceSet, *, stopped: str, began: float
+    ) -> Report:
+        """Promote what was chosen if the gate lets it through, and forget the staging."""
+        edits = difference(self.base.active, chosen.active)
         conflicts: tuple[str, ...] = ()
         promoted = bool(edits) and (gate is None or gate.passed)
         if promoted:
@@ -272,10 +259,30 @@ class _Run:
                 models={"student": model_name(self.kit.student), "teacher": model_name(self.kit.teacher)},
             )
             conflicts = tuple(f"{r.edit.op}: {r.reason}" for r in promotion.rejected)
+        rejected = self._refused_in_tries(train)
+        if gate and not gate.passed:
+            rejected += await self._keep_rejected(gate, chosen)
         now = await self.memory.load()
         report = self._report(train, gate, now, promoted=promoted, conflicts=conflicts, began=began)
         await self.staging.store.drop(self.staging.namespace)
-        return report
+        return report.model_copy(update={"stopped": stopped, "rejected": tuple(rejected)})
+
+    async def _keep_rejected(self, gate: Gate, chosen: ExperienceSet) -> list[RejectedLesson]:
+        """Keep what the gate refused as proposed lessons, with the reason."""
+        reason = f"validation on {gate.samples} samples: {gate.before:.3f} before, {gate.after:.3f} after"
+        edits = validation_gate.proposals(chosen.active, await self.memory.load(), reason)
+        await self.memory.commit(
+            edits, author=f"distill:{self.name}", why=f"refused by {reason}", token=f"{self.id}:rejected"
+        )
+        return [RejectedLesson(lesson=describe(edit), reason=reason) for edit in edits]
+
+    def _refused_in_tries(self, train: Sequence[Sample]) -> list[RejectedLesson]:
+        records = (self.records.samples.get(sample.id, {}) for sample in train)
+        return [
+            RejectedLesson(lesson=refused["edit"], reason=refused["reason"])
+            for record in records
+            for refused in record.get("refused", [])
+        ]
 
     def _report(
         self,
@@ -287,17 +294,18 @@ class _Run:
         conflicts: tuple[str, ...],
         began: float,
     ) -> Report:
-        records = {s.id: self.records.get(f"sample:{s.id}") or self.records[f"failed:{s.id}"] for s in train}
+        done = {**self.records.failed, **self.records.samples}
+        records = {s.id: done[s.id] for s in train if s.id in done}
         without = [id for id, record in records.items() if record["status"] in {"set_aside", "failed"}]
         tokens = sum(e.tokens for e in now.active)
         return Report(
             namespace=self.memory.namespace,
             version=now.version,
-            samples=len(train),
+            samples=len(records),
             learned=sum(record["status"] == "learned" for record in records.values()),
             set_aside=len(without),
             experiences=SetSize(active=len(now.active), tokens=tokens + FRAME_TOKENS if tokens else 0),
-            spend=sum((Spend.model_validate(record.get("spend") or {}) for record in self.records.values()), Spend()),
+            spend=self.records.spend(),
             seconds=round(time.monotonic() - began, 3),
             promoted=promoted,
             gate=gate,
@@ -307,13 +315,7 @@ class _Run:
             conflicts=conflicts,
         )
 
-    async def _save(self, key: str, record: Mapping[str, Any]) -> None:
-        await self.staging.store.save_progress(self.staging.namespace, key, record)
-        self.records[key] = json.loads(json.dumps(record))
-
-    def _count(self, prefix: str) -> int:
-        return sum(key.startswith(prefix) for key in self.records)
-
-    def _tell(self, phase: str, done: int, total: int) -> None:
-        statuses = [record["status"] for record in self.finished.values()]
-        self.on_progress(Progress(phase, done, total, statuses.count("learned"), statuses.count("set_aside")))
+    def _tell(self, total: int) -> None:
+        statuses = [record["status"] for record in self.records.samples.values()]
+        done = Progress("distil", len(statuses), total, statuses.count("learned"), statuses.count("set_aside"))
+        self.on_progress(done)

@@ -65,6 +65,7 @@ class DistillState(TypedDict, total=False):
 
     pending: list[Json]
     compacting: bool
+    holder: str
     commits: Annotated[list[Json], _extend]
 
     status: str

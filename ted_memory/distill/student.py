@@ -29,6 +29,7 @@ async def recall(state: DistillState, *, kit: Kit) -> Json:
         "accepted": [],
         "pending": [],
         "compacting": False,
+        "holder": "",
         "status": "nothing",
         "note": "",
     }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Caps, Experience, ExperienceSet, Trajectory, Usage
+from ted_memory.settings import Compaction
 
 PRIOR_DEVIATION = 0.2
 SCORE_VARIANCE = 0.25
@@ -35,15 +36,30 @@ class Utility:
 
 def estimate(usage: Usage) -> Utility:
     """Return the posterior of the lift; with no evidence, the prior."""
+    weight, total = _evidence(usage)
+    precision = 1 / PRIOR_DEVIATION**2 + weight / SCORE_VARIANCE
+    mean = (total / SCORE_VARIANCE) / precision
+    half = Z90 / math.sqrt(precision)
+    return Utility(mean, mean - half, mean + half)
+
+
+def _evidence(usage: Usage) -> tuple[float, float]:
+    """Return the weight of all comparisons, and their weighted differences added up."""
     weight, total = usage.weight, usage.weighted_difference
     if usage.n_with and usage.n_without:
         arms = usage.n_with * usage.n_without / (usage.n_with + usage.n_without)
         difference = usage.successes_with / usage.n_with - usage.successes_without / usage.n_without
         weight, total = weight + arms, total + arms * difference
-    precision = 1 / PRIOR_DEVIATION**2 + weight / SCORE_VARIANCE
-    mean = (total / SCORE_VARIANCE) / precision
-    half = Z90 / math.sqrt(precision)
-    return Utility(mean, mean - half, mean + half)
+    return weight, total
+
+
+def observed(usage: Usage) -> Utility | None:
+    """Return lift and 90 % bounds from the outcomes alone, without a prior; None when there are no outcomes."""
+    weight, total = _evidence(usage)
+    if not weight:
+        return None
+    half = Z90 * math.sqrt(SCORE_VARIANCE / weight)
+    return Utility(total / weight, total / weight - half, total / weight + half)
 
 
 def group_usage(trajectories: Sequence[Trajectory]) -> dict[str, Usage]:
@@ -81,6 +97,21 @@ def over(snapshot: ExperienceSet, caps: Caps) -> list[Experience]:
         going.append(ranked.pop())
         tokens -= going[-1].tokens
     return going
+
+
+def keepers_first(
+    experiences: Iterable[Experience], usage: Mapping[str, Usage], compaction: Compaction
+) -> list[Experience]:
+    """Return the experiences in the order in which they are kept; when a cap presses, the last one goes first.
+
+    By estimated lift (``utility``), by how often the critic said that one helped (``count``), or the newest first
+    (``age``); the latter two are there to be compared with.
+    """
+    if compaction == "count":
+        return sorted(experiences, key=lambda e: (-usage.get(e.id, Usage()).helped, -e.order))
+    if compaction == "age":
+        return sorted(experiences, key=lambda e: -e.order)
+    return rank(experiences, usage)
 
 
 def rank(experiences: Iterable[Experience], usage: Mapping[str, Usage]) -> list[Experience]:

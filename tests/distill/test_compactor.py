@@ -14,6 +14,7 @@ from ted_memory.distill import distill
 from ted_memory.distill.compactor import coherent, keeps, make_room, trusted
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, Usage
+from ted_memory.settings import make_settings
 from ted_memory.testing import in_memory
 from tests.conftest import Server
 from tests.distill.scripts import calls_of, one_pass, sample, samples, student, teacher, texts_of
@@ -144,4 +145,4 @@ async def test_a_rewrite_about_something_else_is_not_trusted() -> None:
 
 async def test_no_room_is_made_where_there_is_room() -> None:
     snapshot = await _eight()
-    assert make_room([], [Add(text="One more.")], snapshot, max_text=400) == []
+    assert make_room([], [Add(text="One more.")], snapshot, make_settings()) == []

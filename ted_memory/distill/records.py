@@ -1,0 +1,53 @@
+"""The record of a run, by which it is taken up again: what is done is not paid for twice."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ted_memory.distill.spend import Spend
+from ted_memory.memory import TedMemory
+
+Record = Mapping[str, Any]
+
+
+class Records:
+    """What a run has done so far, by key: ``run``, ``sample:<id>``, ``gate:<set>:<id>``, ``reference:<id>``."""
+
+    def __init__(self, staging: TedMemory, records: Mapping[str, Record]) -> None:
+        self._staging = staging
+        self._records = dict(records)
+        self.failed: dict[str, Record] = {}
+        """Samples of which nothing is known, kept by this process only: the next start tries them again."""
+
+    @classmethod
+    async def load(cls, staging: TedMemory) -> "Records":
+        """Return the records of the run that works in this staging set."""
+        return cls(staging, await staging.store.load_progress(staging.namespace))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
+
+    def __getitem__(self, key: str) -> Record:
+        return self._records[key]
+
+    async def save(self, key: str, record: Record) -> None:
+        """Keep a record, durably."""
+        await self._staging.store.save_progress(self._staging.namespace, key, record)
+        self._records[key] = json.loads(json.dumps(record))
+
+    def count(self, prefix: str) -> int:
+        """Return how many records there are of a kind."""
+        return sum(key.startswith(prefix) for key in self._records)
+
+    @property
+    def samples(self) -> dict[str, Record]:
+        """The samples that are done, by id."""
+        return {key[7:]: record for key, record in self._records.items() if key.startswith("sample:")}
+
+    def spend(self) -> Spend:
+        """Return what all of it cost."""
+        return sum((Spend.model_validate(record.get("spend") or {}) for record in self._all()), Spend())
+
+    def _all(self) -> Iterator[Record]:
+        yield from self._records.values()
+        yield from self.failed.values()
