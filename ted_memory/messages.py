@@ -1,12 +1,15 @@
 """LangChain messages: from a sample, and with our block in its place."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from ted_memory.models import Message, Sample
 from ted_memory.settings import Placement
+
+LONGEST_RESULT = 300  # characters of a tool's result that a critic is shown
 
 _ROLES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
@@ -35,6 +38,33 @@ def image_block(image: str) -> dict[str, Any]:
         return {"type": "image", "url": image}
     head, _, data = image.removeprefix("data:").partition(",")
     return {"type": "image", "base64": data, "mime_type": head.partition(";")[0]}
+
+
+def image_blocks(sample: Sample) -> list[dict[str, Any]]:
+    """Return the content blocks of a sample that are no text: its images, wherever they stand."""
+    given = () if isinstance(sample.input, str) else sample.input
+    within = [block for m in given if not isinstance(m.content, str) for block in m.content]
+    return [*(block for block in within if block.get("type") != "text"), *map(image_block, sample.images)]
+
+
+def tool_calls(output: Any) -> tuple[str, ...]:
+    """Return the tool calls of an agent's last turn, each with its result, in one line; of any other student none."""
+    messages = output.get("messages") if isinstance(output, Mapping) else output
+    if not isinstance(messages, Sequence) or isinstance(messages, str):
+        return ()
+    start = max((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), default=-1) + 1
+    results = {m.tool_call_id: _brief(text_of(m)) for m in messages[start:] if isinstance(m, ToolMessage)}
+    calls = [call for m in messages[start:] if isinstance(m, AIMessage) for call in m.tool_calls]
+    return tuple(
+        f"{call['name']}({_brief(json.dumps(call['args'], ensure_ascii=False, default=str))})"
+        f" -> {results.get(call['id'] or '', '(no result)')}"
+        for call in calls
+    )
+
+
+def _brief(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_RESULT else f"{text[:LONGEST_RESULT]} ..."
 
 
 def place_block(messages: Sequence[BaseMessage], block: str, placement: Placement) -> list[BaseMessage]:

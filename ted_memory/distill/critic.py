@@ -1,6 +1,5 @@
 """The critic: the teacher, comparing the attempts with its own solution and the reference."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
+from ted_memory.distill.attempts import describe_attempts
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import CRITIC
@@ -25,9 +25,8 @@ from ted_memory.distill.state import (
 from ted_memory.distill.trial import describe
 from ted_memory.experience.rendering import render_line
 from ted_memory.experience.utility import estimate
-from ted_memory.models import Edit, Experience, Trajectory, Usage
-
-LONGEST_ATTEMPT = 1500  # characters of one attempt that the critic sees
+from ted_memory.messages import image_blocks
+from ted_memory.models import Edit, Experience, Usage
 
 
 def worth_a_critique(state: Mapping[str, Any]) -> bool:
@@ -111,21 +110,14 @@ def _messages(state: DistillState, shown: Sequence[Experience]) -> list[BaseMess
         task=sample.text,
         reference=state["reference"],
         solution=state.get("solution") or "(none)",
-        attempts=_attempts_text(read_graded(state)),
+        attempts=describe_attempts(read_graded(state)),
         experiences=experiences_text(shown, read_set(state).usage),
     )
+    if pictures := image_blocks(sample):
+        messages[-1] = HumanMessage(content=[{"type": "text", "text": messages[-1].text}, *pictures])
     for turn in state["feedback"]:
         messages += [AIMessage(content=turn["answer"]), HumanMessage(content=turn["told"])]
     return messages
-
-
-def _attempts_text(trajectories: Sequence[Trajectory]) -> str:
-    """Return the attempts, the same ones once: a critique costs by the token."""
-    counted: Counter[tuple[str, str]] = Counter()
-    for t in trajectories:
-        verdict = "no answer" if t.score is None else f"score {t.score:g}"
-        counted[(verdict, (t.text or t.error)[:LONGEST_ATTEMPT])] += 1
-    return "\n".join(f"- {n} x {verdict}: {text}" for (verdict, text), n in counted.items())
 
 
 def experiences_text(experiences: Sequence[Experience], usage: Mapping[str, Usage]) -> str:

@@ -9,7 +9,7 @@ from ted_memory.distill import grading
 from ted_memory.distill.kit import StudentKit
 from ted_memory.distill.spend import Spend
 from ted_memory.experience.rendering import render_block, strip_block
-from ted_memory.messages import place_block, question, sample_messages, text_of
+from ted_memory.messages import answer_of, place_block, question, sample_messages, text_of, tool_calls
 from ted_memory.models import Experience, ExperienceSet, Sample
 
 
@@ -34,13 +34,19 @@ class Answer:
     text: str
     shown: tuple[str, ...]
     spend: Spend
+    tools: tuple[str, ...] = ()
 
 
-async def answer(kit: StudentKit, sample: Sample, block: str) -> tuple[str, Spend]:
-    """Return the student's text for a sample with a block in its prompt, and the cost."""
+async def answer(kit: StudentKit, sample: Sample, shown: Sequence[str], block: str) -> Answer:
+    """Return the student's answer to a sample with a block in its prompt; our own block is cut out of it."""
     messages = place_block(sample_messages(sample), block, kit.settings.placement)
-    message, spend = await kit.calls.invoke("student", kit.student, messages)
-    return strip_block(text_of(message)).encode("utf-8", "replace").decode(), spend
+    output, spend = await kit.calls.raw("student", kit.student, messages)
+    tools = tuple(_clean(call) for call in tool_calls(output))
+    return Answer(_clean(text_of(answer_of(output))), tuple(shown), spend, tools)
+
+
+def _clean(text: str) -> str:
+    return strip_block(text).encode("utf-8", "replace").decode()
 
 
 def chosen(
@@ -56,8 +62,7 @@ async def answer_with(
 ) -> Answer:
     """Let the student answer with these experiences."""
     shown = chosen(kit, sample, snapshot, experiences)
-    text, spend = await answer(kit, sample, render_block(shown))
-    return Answer(text, tuple(e.id for e in shown), spend)
+    return await answer(kit, sample, [e.id for e in shown], render_block(shown))
 
 
 async def score_with(

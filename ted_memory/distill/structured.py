@@ -3,12 +3,13 @@
 The ladder: a JSON schema where the provider enforces it, else a tool call, else the prompt alone. Whatever came is then
 judged here: length, strict JSON, strict schema with unknown fields refused. What fails is asked for again with the
 error, then given up with its raw text. Parsers that "complete" broken JSON are not used: they turn a cut-off answer
-into a removal.
+into a removal. A tool call of which only the parsed arguments are left may have gone through one (LangChain's streams
+do that, and its other parser drops doubled keys), so it counts as repaired.
 """
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -22,6 +23,7 @@ from ted_memory.distill.calls import Calls, one_line
 from ted_memory.distill.spend import Spend
 
 LONGEST = 32_000  # characters; no critique needs more
+LONGEST_PROBLEM = 300  # characters that are told back: names that a model made up may be long
 ASKS = 3  # the first one and two more
 CUT_OFF = {"length", "max_tokens", "MAX_TOKENS"}
 
@@ -40,7 +42,8 @@ class BadOutput(ValueError):  # noqa: N818 - a statement about the output
 class Structured(Generic[Shape]):
     """What came of it. ``value`` is None when all asks failed; ``problem`` and ``raw`` then say why.
 
-    ``repaired``: something had to be cut away around the JSON; such output may add, never remove or merge.
+    ``repaired``: something had to be cut away around the JSON, or it is not known what exactly the model wrote; such
+    output may add, never remove or merge.
     """
 
     value: Shape | None
@@ -73,15 +76,16 @@ class StructuredModel:
         for _ in range(ASKS):
             answer, cost = await self._call(asked, shape)
             spend = spend + cost
-            raw = _raw_text(answer)
+            raw, exact = _raw_text(answer)
             try:
+                _refuse_long(raw)
                 text, repaired = _unwrap(raw)
                 _refuse_cut_off(answer)
                 value = parse(text, shape)
                 check(value)
-                return Structured(value, raw, spend, repaired=repaired)
+                return Structured(value, raw, spend, repaired=repaired or not exact)
             except BadOutput as error:
-                problem = str(error)
+                problem = str(error)[:LONGEST_PROBLEM]
             asked = [
                 *messages,
                 AIMessage(content=_sendable(raw[:2000]) or "(nothing)"),
@@ -112,7 +116,10 @@ def _bound(model: Runnable[Any, Any], shape: type[BaseModel], method: Method) ->
         return model
     # a dict schema, not the class: with the class a parser raises and the raw text is lost
     schema = shape.model_json_schema()
-    return model.with_structured_output({**schema, "title": shape.__name__}, method=method, include_raw=True)
+    bound = model.with_structured_output({**schema, "title": shape.__name__}, method=method, include_raw=True)
+    # without LangChain's parser behind it: that one takes seconds of the loop's time for a long answer
+    asks = getattr(getattr(bound, "first", None), "steps__", {}).get("raw")
+    return asks if isinstance(asks, Runnable) else bound
 
 
 def _unsupported(error: Exception) -> bool:
@@ -133,13 +140,39 @@ def _cut_off(error: Exception) -> BaseMessage | None:
     return AIMessage(content=text, response_metadata={"finish_reason": "length"}, usage_metadata=told)
 
 
-def _raw_text(answer: BaseMessage) -> str:
-    """Return what the model wrote: its one tool call's arguments, else its text."""
+def _raw_text(answer: BaseMessage) -> tuple[str, bool]:
+    """Return what the model wrote, its one tool call's arguments, else its text; and whether it is that exactly."""
     calls = [*answer.tool_calls, *answer.invalid_tool_calls] if isinstance(answer, AIMessage) else []
-    if len(calls) == 1:
-        arguments = calls[0]["args"]
-        return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return "" if calls else str(answer.text)
+    if not calls:
+        # `text` would copy the content, which may be long
+        return answer.content if isinstance(answer.content, str) else str(answer.text), True
+    if len(calls) > 1:
+        return "", False
+    arguments = calls[0]["args"]
+    return (arguments, True) if isinstance(arguments, str) else (_dumped(arguments), False)
+
+
+def _dumped(arguments: object) -> str:
+    """Return parsed arguments as JSON again; a text that is none when they are too many, or none themselves."""
+    if not _is_small(arguments):
+        return f"(a tool call of more than {LONGEST} characters)"
+    try:
+        return json.dumps(arguments, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"(a tool call that is not JSON: {one_line(error)})"
+
+
+def _is_small(value: object) -> bool:
+    """Tell whether a value has no more than `LONGEST` characters and parts, after a look at no more than these."""
+    room, waiting = LONGEST, [value]
+    while waiting and room >= 0:
+        part = waiting.pop()
+        room -= len(part) if isinstance(part, str) else 1
+        if isinstance(part, Mapping | list | tuple):
+            if len(part) > room:
+                return False
+            waiting += [*part.keys(), *part.values()] if isinstance(part, Mapping) else part
+    return room >= 0
 
 
 def _sendable(text: str) -> str:
@@ -151,6 +184,12 @@ def _refuse_cut_off(answer: BaseMessage) -> None:
     reason = answer.response_metadata.get("finish_reason") or answer.response_metadata.get("stop_reason")
     if reason in CUT_OFF:
         raise BadOutput("it was cut off at the token limit; be shorter")
+
+
+def _refuse_long(text: str) -> None:
+    """Look at the length before anything that takes longer for a longer text."""
+    if len(text) > LONGEST:
+        raise BadOutput(f"it has {len(text)} characters, {LONGEST} is the limit")
 
 
 def _unwrap(raw: str) -> tuple[str, bool]:
@@ -166,8 +205,7 @@ def parse(text: str, shape: type[Shape]) -> Shape:
     Raises:
         BadOutput: it is too long, not JSON (duplicate keys, NaN and trailing text are not), or not of this shape.
     """
-    if len(text) > LONGEST:
-        raise BadOutput(f"it has {len(text)} characters, {LONGEST} is the limit")
+    _refuse_long(text)
     try:
         value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
         text.encode()
@@ -175,7 +213,7 @@ def parse(text: str, shape: type[Shape]) -> Shape:
         return shape.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the answer"
+        where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "the answer"
         raise BadOutput(f"{where}: {first['msg']}") from None
     except UnicodeEncodeError:
         raise BadOutput("it holds half of a character (a lone surrogate)") from None

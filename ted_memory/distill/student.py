@@ -63,9 +63,11 @@ def _included(inclusion: float, *where: object) -> bool:
 
 async def attempt(state: Attempt, *, kit: Kit) -> Json:
     """Let the student try once."""
-    text, spend = await scoring.answer(kit, read_sample(state), state["block"])
-    trajectory = Trajectory(text=text, seen=tuple(state["seen"]), eligible=tuple(state["eligible"]))
-    return {"trajectories": [trajectory.model_dump()], "spend": dump_spend(spend)}
+    given = await scoring.answer(kit, read_sample(state), state["seen"], state["block"])
+    trajectory = Trajectory(
+        text=given.text, tools=given.tools, seen=tuple(state["seen"]), eligible=tuple(state["eligible"])
+    )
+    return {"trajectories": [trajectory.model_dump()], "spend": dump_spend(given.spend)}
 
 
 def attempt_failed(state: Attempt, error: NodeError) -> Command[str]:

@@ -122,9 +122,9 @@ def beside_training(learning_cost: float, gpu_hours: float, gpu_hour_price: floa
     if not (math.isfinite(learning_cost) and learning_cost >= 0):
         raise InvalidInput(f"learning_cost is {learning_cost}; give 0 or a number above it")
     training = gpu_hours * gpu_hour_price
-    ratio = training / learning_cost if learning_cost else math.inf
     if not math.isfinite(training):
         raise InvalidInput(f"{gpu_hours} hours at {gpu_hour_price} each are more than a number can hold")
+    ratio = training / learning_cost if learning_cost else math.inf
     return TrainingComparison(
         learning_cost=learning_cost,
         gpu_hours=gpu_hours,
@@ -175,16 +175,14 @@ async def evaluate(
     kit = StudentKit(student, memory, find_grader(grader), Calls(memory.settings.concurrency))
     snapshot = await memory.load()
     older = await _checkpoints(memory, snapshot, checkpoints)
-    measured = _Measurement(kit, snapshot, [active for _, active in older], repeats, on_progress)
+    measured = _Measurement(kit, snapshot, older, repeats, on_progress)
     await measured.run(graded)
     if not measured.scores:
         raise InvalidInput(f"no sample could be scored: {measured.failures[0].reason}")
-    return _evaluation(graded, measured, older, prices)
+    return _evaluation(graded, measured, prices)
 
 
-def _evaluation(
-    graded: Sequence[Sample], measured: "_Measurement", older: Sequence[tuple[int, Side]], prices: Prices | None
-) -> Evaluation:
+def _evaluation(graded: Sequence[Sample], measured: "_Measurement", prices: Prices | None) -> Evaluation:
     done = sorted(measured.scores)
     pairs = [(measured.scores[i][0], measured.scores[i][1]) for i in done]
     snapshot = measured.snapshot
@@ -200,22 +198,10 @@ def _evaluation(
         failures=tuple(measured.failures),
         repeats=measured.repeats,
         categories=by_category([graded[i].category for i in done], pairs),
-        curve=_curve(measured, older),
+        curve=measured.curve(),
         cost=prices.cost(measured.spend) if prices else None,
         currency=prices.currency if prices else None,
     )
-
-
-def _curve(measured: "_Measurement", older: Sequence[tuple[int, Side]]) -> tuple[CurvePoint, ...]:
-    if not older:
-        return ()
-    now = measured.snapshot
-    points = []
-    for version, active in (*older, (now.version, now.active)):
-        side = 1 if version == now.version else measured.sides.index(active)
-        accuracy = fmean(scores[side] for scores in measured.scores.values())
-        points.append(CurvePoint(version=version, active=len(active), accuracy=accuracy))
-    return tuple(points)
 
 
 async def _checkpoints(memory: TedMemory, now: ExperienceSet, wanted: int) -> list[tuple[int, Side]]:
@@ -236,18 +222,44 @@ class _Measurement:
     """Scores of all sides, sample by sample: without, with, and each other set of active experiences."""
 
     def __init__(
-        self, kit: StudentKit, snapshot: ExperienceSet, others: Sequence[Side], repeats: int, on_progress: OnProgress
+        self,
+        kit: StudentKit,
+        snapshot: ExperienceSet,
+        older: Sequence[tuple[int, Side]],
+        repeats: int,
+        on_progress: OnProgress,
     ) -> None:
         self.kit = kit
         self.snapshot = snapshot
         self.sides: list[Side] = [(), snapshot.active]
-        self.sides += [side for side in dict.fromkeys(others) if side not in self.sides]
+        self.older = [(version, self._side(active)) for version, active in older]
+        """Checkpoints, and the index of the side that each one is."""
         self.repeats = repeats
         self.on_progress = on_progress
         self.scores: dict[int, list[float]] = {}
         """From a sample's index to its mean score on each side."""
         self.failures: list[Failure] = []
         self.spend = Spend()
+
+    def _side(self, active: Side) -> int:
+        """Return the index of the side that shows a student these; a new one if none does yet."""
+        known = [_said(side) for side in self.sides]
+        if _said(active) in known:
+            return known.index(_said(active))
+        self.sides.append(active)
+        return len(self.sides) - 1
+
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """Return the mean score at each checkpoint and now; nothing when there is no checkpoint."""
+        points = [*self.older, (self.snapshot.version, 1)] if self.older else []
+        return tuple(
+            CurvePoint(
+                version=version,
+                active=len(self.sides[side]),
+                accuracy=fmean(scores[side] for scores in self.scores.values()),
+            )
+            for version, side in points
+        )
 
     async def run(self, samples: Sequence[Sample]) -> None:
         async def one(task: tuple[int, Sample]) -> None:
@@ -275,6 +287,10 @@ class _Measurement:
                 scores[side].append(score)
                 self.spend = self.spend + spend
         return [fmean(repeated) for repeated in scores]
+
+
+def _said(side: Side) -> list[tuple[str, str, str]]:
+    return [(e.id, e.when, e.text) for e in side]
 
 
 def by_category(categories: Sequence[str | None], pairs: Sequence[tuple[float, float]]) -> tuple[CategoryResult, ...]:

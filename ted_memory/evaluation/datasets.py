@@ -1,65 +1,85 @@
-"""Data sets: JSON Lines, one sample a line."""
+"""Data sets: from rows of any kind to samples."""
 
 import base64
-import json
+import binascii
 import mimetypes
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ted_memory.errors import DatasetError
+from ted_memory.evaluation.mappings import Mapping, find_mapping
+from ted_memory.evaluation.rows import Place, Row, read_rows
 from ted_memory.models import Sample
 
+_KINDS = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_NEEDED = "a PNG, JPEG, GIF or WEBP is needed"
 
-def read_samples(path: str | Path, *, limit: int | None = None) -> list[Sample]:
-    """Return the samples of a JSON Lines file.
 
-    A line is ``{"id", "input": text or messages, "reference"?, "solution"?, "choices"?, "images"?, "category"?}``.
-    Without an id the line's number is the id. Images are http(s) or ``data:`` URLs, bare base64 of a PNG, or paths
-    relative to the file; files are read now.
+def read_samples(
+    path: str | Path, *, limit: int | None = None, mapping: str | Mapping = "auto", split: str | None = None
+) -> list[Sample]:
+    """Return the samples of a data set; no more than `limit` rows are read.
+
+    The path tells what it is: a .csv file with a header, a .parquet file or a folder of them, a folder that
+    ``save_to_disk`` of the package datasets wrote; anything else is JSON Lines. A folder with several splits needs
+    `split`. Parquet and saved data sets need the extra ``ted-memory[data]``.
+
+    A row is ``{"id", "input": text or messages, "reference"?, "solution"?, "choices"?, "images"?, "category"?}``.
+    Without an id the row's number is the id. Images are http(s) or ``data:`` URLs, bare base64 of a PNG, JPEG, GIF or
+    WEBP, paths relative to the file, or ``{"bytes", "path"}`` as Hugging Face keeps them; files are read now.
+    `mapping` says how other columns become these: "mathvision", "visualpuzzles", "ted" for none, or a function from a
+    row to a sample's fields. "auto" picks one by the first row's columns.
 
     Raises:
-        DatasetError: the file cannot be read, is empty, or a line is malformed; names line and field.
+        DatasetError: it cannot be read, is empty, or a row is malformed; names row and field.
+        MissingExtra: a package is not installed that reads this kind of file.
+        SettingsError: there is no such mapping.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise DatasetError(f"the data set {path} cannot be read: {reason}") from None
-    samples = [_sample(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not samples:
-        raise DatasetError(f"the data set {path} has no samples; write one JSON object a line")
-    lines_of: dict[str, int] = {}
+    if limit is not None and limit < 0:
+        raise DatasetError(f"limit is {limit}; give how many samples to read, or None for all")
+    chosen = find_mapping(mapping, ())  # a wrong name is told before a large file is opened
+    samples: list[Sample] = []
+    for place, row in islice(read_rows(path, split=split), limit):
+        if not samples:
+            chosen = find_mapping(mapping, row)
+        samples.append(_sample(place, row, chosen))
+    if not samples and limit != 0:
+        lines = path.is_file() and path.suffix.lower() not in {".csv", ".parquet"}
+        told = "write one JSON object a line" if lines else "give it at least one row"
+        raise DatasetError(f"the data set {path} has no samples; {told}")
+    numbers: dict[str, int] = {}
     for number, sample in enumerate(samples, 1):
-        if sample.id in lines_of:
+        if sample.id in numbers:
             raise DatasetError(
-                f"{path}, samples {lines_of[sample.id]} and {number}: field 'id' is {sample.id!r} in both"
+                f"{path}, samples {numbers[sample.id]} and {number}: field 'id' is {sample.id!r} in both"
             )
-        lines_of[sample.id] = number
-    return samples[:limit]
+        numbers[sample.id] = number
+    return samples
 
 
-def _sample(path: Path, number: int, line: str) -> Sample:
-    where = f"{path}, line {number}"
+def _sample(place: Place, row: Row, mapping: Mapping) -> Sample:
     try:
-        fields = json.loads(line)
+        fields = mapping(row)
+    except KeyError as error:  # a user's own mapping
+        raise DatasetError(f"{place}: field {error} is missing") from None
     except ValueError as error:
-        raise DatasetError(f"{where}: not JSON ({error})") from None
-    if not isinstance(fields, dict):
-        raise DatasetError(f"{where}: a JSON object is needed, not {type(fields).__name__}")
-    fields = {"id": str(number), **fields}
+        raise DatasetError(f"{place}: {error}") from None
+    if fields.get("id") is None:
+        fields = {**fields, "id": str(place.number)}
     if isinstance(fields["id"], int):
         fields["id"] = str(fields["id"])
     if isinstance(fields.get("reference"), int | float):
         fields["reference"] = str(fields["reference"])
-    if isinstance(fields.get("images"), list):
-        fields["images"] = [_image(where, path.parent, image) for image in fields["images"]]
+    if isinstance(fields.get("images"), list | tuple):
+        fields["images"] = [_image(place, row, image) for image in fields["images"]]
     try:
         return Sample.model_validate(fields)
     except ValidationError as error:
-        raise DatasetError(f"{where}: {_first(error)}") from None
+        raise DatasetError(f"{place}: {_first(error)}") from None
 
 
 def _first(error: ValidationError) -> str:
@@ -70,21 +90,53 @@ def _first(error: ValidationError) -> str:
     return f"field {field!r}: {message}" if field else message
 
 
-def _image(where: str, folder: Path, image: Any) -> str:
+def _image(place: Place, row: Row, image: Any) -> str:
+    try:
+        return _url(place.folder, image)
+    except ValueError as error:
+        # a mapping hands on what a column holds: tell the column that a user can find
+        column = next((name for name, value in row.items() if value is image), "images")
+        raise DatasetError(f"{place}: field {column!r}: {error}") from None
+
+
+def _url(folder: Path, image: Any) -> str:
+    """Return the http(s) or ``data:`` URL of an image, or raise ValueError."""
+    if isinstance(image, dict) and {"bytes", "path"} >= image.keys():
+        image = image.get("path") if image.get("bytes") is None else image["bytes"]
+        if image is None:
+            raise ValueError("the image has neither bytes nor a path")
+    if isinstance(image, bytes):
+        return _data_url(image, _sniffed(image))
     if not isinstance(image, str):
-        raise DatasetError(f"{where}: field 'images': text is needed, not {type(image).__name__}")
+        raise ValueError(f"text is needed, not {type(image).__name__}")
     if image.startswith(("http://", "https://", "data:")):
         return image
     file = folder / image
     try:
         if len(image) < 4096 and file.is_file():
-            kind = mimetypes.guess_type(file.name)[0] or "image/png"
-            return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+            content = file.read_bytes()
+            # what it is counts, not how it is called: servers refuse a JPEG that says it is a PNG
+            return _data_url(content, _sniffed(content) or mimetypes.guess_type(file.name)[0])
     except OSError as error:
-        raise DatasetError(f"{where}: field 'images': {file} cannot be read ({error.strerror})") from None
+        raise ValueError(f"{file} cannot be read ({error.strerror})") from None
     try:
-        if base64.b64decode(image, validate=True).startswith(b"\x89PNG"):
-            return f"data:image/png;base64,{image}"
-    except ValueError:
-        pass
-    raise DatasetError(f"{where}: field 'images': there is no file {str(file)[:200]!r}")
+        content = base64.b64decode(image, validate=True)
+    except (binascii.Error, ValueError):
+        content = b""
+    if kind := _sniffed(content):
+        return f"data:{kind};base64,{image}"
+    raise ValueError(f"there is no file {str(file)[:200]!r}")
+
+
+def _data_url(content: bytes, kind: str | None) -> str:
+    if kind not in _KINDS:
+        raise ValueError(f"this is no image that models take; {_NEEDED}")
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _sniffed(content: bytes) -> str | None:
+    """Return the kind of an image by its first bytes."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    marks = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF87a": "image/gif", b"GIF89a": "image/gif"}
+    return next((kind for mark, kind in marks.items() if content.startswith(mark)), None)

@@ -13,6 +13,7 @@ from ted_memory.models import Experience, Usage
 from ted_memory.settings import Selection
 
 NEARLY_ALL = 0.9  # share of the texts that a common word stands in
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]+")  # kana and Han
 FEWEST = 5  # texts that show their common form; what fewer have in common may be what they are about
 
 Selector = Callable[[Sequence[Experience], Mapping[str, Usage], str], tuple[Experience, ...]]
@@ -121,8 +122,15 @@ def _index(documents: tuple[str, ...]) -> Any:
 def _stems(texts: tuple[str, ...]) -> list[list[str]]:
     import bm25s
 
-    words = bm25s.tokenize(list(texts), stopwords="en_plus", stemmer=_stemmer(), return_ids=False, show_progress=False)
+    spaced = [_UNSPACED.sub(_pairs, text) for text in texts]
+    words = bm25s.tokenize(spaced, stopwords="en_plus", stemmer=_stemmer(), return_ids=False, show_progress=False)
     return [[str(word) for word in text] for text in words]
+
+
+def _pairs(run: re.Match[str]) -> str:
+    """Return what stands for words in a language that writes none apart: every two neighbouring characters."""
+    text = run[0]
+    return f" {' '.join(text[i : i + 2] for i in range(max(1, len(text) - 1)))} "
 
 
 @lru_cache(maxsize=1)

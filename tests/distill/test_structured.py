@@ -1,5 +1,6 @@
 """A model's output is never trusted: what is taken, what is asked for again, what is given up."""
 
+import functools
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -9,14 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.output_parsers import JsonOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser
+from langchain_core.runnables import RunnableLambda
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
 from ted_memory import Add, TedMemory
 from ted_memory.distill.calls import Calls
 from ted_memory.distill.proposals import Critique, check_edits
-from ted_memory.distill.structured import LONGEST, BadOutput, Structured, StructuredModel, parse
+from ted_memory.distill.structured import LONGEST, LONGEST_PROBLEM, BadOutput, Structured, StructuredModel, parse
 from ted_memory.testing import Reply, ScriptedChatModel, ScriptedServer
 from tests.distill.scripts import add, critique, one_pass, sample, student, teacher
 
@@ -89,7 +93,7 @@ async def test_a_server_that_knows_neither_schemas_nor_tools_is_asked_in_words(s
 
 
 async def test_an_error_that_is_not_about_the_way_of_asking_is_raised(serve: Serve) -> None:
-    server, model = await serve(lambda _: Reply(status=500))
+    server, model = await serve(lambda _: Reply(status=409))
     with pytest.raises(Exception, match="scripted failure"):
         await StructuredModel(model, Calls(4)).ask(ASK, Critique)
     assert len(server.requests) == 1
@@ -103,6 +107,91 @@ async def test_an_answer_that_the_server_cut_off_is_not_used_even_when_it_parses
     assert result.raw == GOOD
     assert result.spend.teacher.model_dump() == {"calls": 3, "tokens_in": 30, "tokens_out": 15, "estimated": 0}
     assert "cut off at the token limit" in server.requests[1]["messages"][-1]["content"]
+
+
+async def test_a_long_answer_is_not_parsed_by_others_first(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LangChain's own parser takes seconds for 5 MB, and no loop has these to spare."""
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr(JsonOutputParser, "parse_result", never)
+    monkeypatch.setattr(JsonOutputKeyToolsParser, "parse_result", never)
+    _, model = await serve(lambda _: "[" * 5_000_000)
+    structured = StructuredModel(model, Calls(4))
+    assert (await structured.ask(ASK, Critique)).value is None
+    _, old = await serve(lambda asked: Reply(status=400) if "response_format" in asked else GOOD)
+    assert (await StructuredModel(old, Calls(4)).ask(ASK, Critique)).value is not None
+
+
+async def test_names_that_a_model_made_up_are_told_back_in_few_words() -> None:
+    result, model = await ask(GOOD.replace('"reason"', f'"{"x" * 20_000}": 1, "reason"'))
+    assert len(result.problem) <= LONGEST_PROBLEM
+    assert len(str(model.asked[-1][-1].content)) < 1000
+
+
+# Tool calls: where only what a client parsed is left, it is not known what the model wrote.
+
+
+class Caller(ScriptedChatModel):
+    """Answers in tool calls only."""
+
+    message: AIMessage
+
+    def with_structured_output(self, schema: Any, *, method: str = "", **kwargs: Any) -> Any:
+        if method != "function_calling":
+            raise NotImplementedError
+        return RunnableLambda(lambda _: self.message)
+
+
+def call(args: Any) -> Any:
+    return {"name": "Critique", "args": args, "id": "c", "type": "tool_call"}
+
+
+async def called(**fields: Any) -> Structured[Critique]:
+    model = Caller(script=lambda _: "", message=AIMessage(content="", **fields))
+    return await StructuredModel(model, Calls(4)).ask(ASK, Critique, _check)
+
+
+async def test_arguments_that_a_client_parsed_count_as_repaired() -> None:
+    result = await called(tool_calls=[call(json.loads(REMOVES))])
+    assert result.value is not None
+    assert result.repaired
+
+
+async def test_arguments_as_the_model_wrote_them_are_judged_as_text() -> None:
+    wrong = {"name": "Critique", "id": "c", "error": None, "type": "invalid_tool_call"}
+    assert (await called(invalid_tool_calls=[{**wrong, "args": REMOVES[:-1]}])).value is None
+    assert not (await called(invalid_tool_calls=[{**wrong, "args": REMOVES}])).repaired
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"reason": "x" * 5_000_000},
+        {"reason": "r", "edits": [{}] * 100_000},
+        {f"k{i}": i for i in range(100_000)},
+        {"reason": 10**5000},
+        {"reason": float("nan"), "edits": []},
+        {"reason": object()},
+        {"reason": "\ud800", "edits": []},
+        functools.reduce(lambda inner, _: {"x": inner}, range(20_000), dict[str, Any]()),
+    ],
+    ids=["long", "wide", "many keys", "long number", "NaN", "no JSON", "half a character", "deep"],
+)
+async def test_arguments_that_are_no_answer_are_given_up(args: dict[str, Any]) -> None:
+    message = AIMessage(content="")
+    message.tool_calls = [call(args)]
+    model = Caller.model_construct(script=lambda _: "", message=message)
+    result = await StructuredModel(model, Calls(4)).ask(ASK, Critique)
+    assert result.value is None
+    assert result.problem
+    assert len(result.raw) < 1_000
+
+
+async def test_two_tool_calls_are_no_answer() -> None:
+    result = await called(tool_calls=[call(json.loads(GOOD)), call(json.loads(GOOD))])
+    assert result.value is None
 
 
 @pytest.mark.parametrize("half", ["\ud800", '{"reason": "\udfff", "edits": []}'])

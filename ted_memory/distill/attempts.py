@@ -1,0 +1,96 @@
+"""An attempt as the critic reads it: premises, steps, conclusion; long ones shortened in the middle.
+
+A student writes as it likes. What it wrote is sorted here without another model call: what it concludes is what graders
+look at, a step is a numbered or bulleted line, a tool call, or a sentence of the reasoning, and what comes before the
+first step of a list is what it takes as given.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ted_memory.distill.grading import final_answer
+from ted_memory.models import Trajectory
+
+LONGEST = 1500  # characters of one attempt that the critic sees
+MOST_STEPS = 12
+
+_ITEM = re.compile(r"^\s*(?:[-*\u2022]|\(?\d{1,2}[.):]|step\s+\d{1,2}\s*[.:)])\s+(?=\S)", re.IGNORECASE)
+_HEADING = re.compile(
+    r"^\W*(?:premises?|given|facts|steps?|reasoning|solution|conclusion|(?:final )?answer)\W*$", re.IGNORECASE
+)
+_SENTENCE = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+(?=\S)|(?<=[\u3002\uff01\uff1f])")
+_THOUGHTS = re.compile(r"</?think>")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt, taken apart. Each part may be empty; the conclusion is empty only if the attempt is."""
+
+    premises: str
+    steps: tuple[str, ...]
+    conclusion: str
+
+
+def take_apart(text: str, tools: Sequence[str] = ()) -> Attempt:
+    """Return premises, steps and conclusion of an attempt; `tools` are the tool calls that came before its text."""
+    conclusion = final_answer(text)
+    lines = [line.strip() for line in _THOUGHTS.sub("\n", text).splitlines()]
+    lines = [line for line in lines if line and not _HEADING.match(line)]
+    if lines and conclusion and (lines[-1] == conclusion or lines[-1].endswith(conclusion)):
+        lines.pop()
+    if not lines or conclusion == text.strip():
+        return Attempt("", tuple(tools), conclusion)
+    first = next((i for i, line in enumerate(lines) if _ITEM.match(line)), None)
+    if first is None:
+        return Attempt("", (*tools, *_sentences(lines)), conclusion)
+    return Attempt(" ".join(lines[:first]), (*tools, *_items(lines[first:])), conclusion)
+
+
+def _items(lines: Sequence[str]) -> list[str]:
+    """Join the lines that go on with an item to it."""
+    items: list[str] = []
+    for line in lines:
+        if _ITEM.match(line) or not items:
+            items.append(_ITEM.sub("", line))
+        else:
+            items[-1] += f" {line}"
+    return items
+
+
+def _sentences(lines: Sequence[str]) -> list[str]:
+    return [sentence for line in lines for sentence in _SENTENCE.split(line) if sentence]
+
+
+def describe_attempts(trajectories: Sequence[Trajectory]) -> str:
+    """Return the attempts as lines, the same ones once: a critique costs by the token."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for t in trajectories:
+        verdict = "no answer" if t.score is None else f"score {t.score:g}"
+        comment = f" ({_shortened(t.comment, 200)})" if t.comment else ""
+        counted[(verdict + comment, _shown(t) if t.text or t.tools else t.error)] += 1
+    return "\n".join(f"- {n} x {verdict}: {text}" for (verdict, text), n in counted.items())
+
+
+def _shown(trajectory: Trajectory) -> str:
+    attempt = take_apart(trajectory.text, trajectory.tools)
+    if not attempt.premises and not attempt.steps:
+        return _shortened(attempt.conclusion, LONGEST)
+    steps = list(attempt.steps)
+    if len(steps) > MOST_STEPS:
+        half = MOST_STEPS // 2
+        steps = [*steps[:half], f"... {len(steps) - MOST_STEPS} more steps ...", *steps[-half:]]
+    each = LONGEST // (len(steps) + 2)
+    parts = [f"  premises: {_shortened(attempt.premises, each)}"] if attempt.premises else []
+    parts += [f"  step {i}: {_shortened(step, each)}" for i, step in enumerate(steps, 1)]
+    return "\n" + "\n".join([*parts, f"  conclusion: {_shortened(attempt.conclusion, 2 * each)}"])
+
+
+def _shortened(text: str, most: int) -> str:
+    """Leave out the middle: how an attempt begins and what it ends with say most."""
+    text = " ".join(text.split())
+    if len(text) <= most:
+        return text
+    half = (most - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"

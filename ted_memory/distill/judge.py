@@ -1,0 +1,93 @@
+"""A chat model as a grader. What it judges is untrusted text, so that text cannot leave its place in the prompt."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from langchain_core.runnables import Runnable
+from pydantic import BaseModel, ConfigDict, Field
+
+from ted_memory.distill.calls import Calls, model_name
+from ted_memory.distill.prompts import JUDGE
+from ted_memory.distill.spend import Spend
+from ted_memory.distill.structured import StructuredModel
+
+CONCURRENCY = 8  # calls in flight, for a judge that shares no cap
+LONGEST_ANSWER = 8000  # characters that the judge sees; of a longer one the end counts most
+HEAD = 2000  # of them, that are taken from its beginning
+LEFT_OUT = "\n(...)\n"
+
+
+class Verdict(BaseModel):
+    """What the judge answers; the reason comes first, so that the score follows from it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: str
+    score: Annotated[float, Field(ge=0, le=1)]
+
+
+class Judge:
+    """A grader that asks a chat model how right an answer is.
+
+    A model that gives no usable verdict, also when asked again, is a failure of the grader and never a score of 0.
+    """
+
+    def __init__(self, model: Runnable[Any, Any], calls: Calls | None = None) -> None:
+        self._asks = StructuredModel(model, calls or Calls(CONCURRENCY))
+        self._spend = Spend()
+
+    def __repr__(self) -> str:
+        # the same in every process: a run that is taken up again is known by its grader, too
+        return f"Judge({model_name(self._asks.model)})"
+
+    @property
+    def spend(self) -> Spend:
+        """What its calls have cost so far, as the teacher's."""
+        return self._spend
+
+    async def __call__(self, *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> dict[str, Any]:
+        """Return openevals' ``{"key", "score", "comment"}``.
+
+        Raises:
+            ValueError: the model gave no usable verdict.
+            Exception: whatever the model's client raises.
+        """
+        task, reference, answer = _task(inputs), _sendable(reference_outputs), _cut(_sendable(outputs))
+        mark = mark_for(task, reference, answer)
+        messages = JUDGE.messages(task=task, reference=reference, answer=answer, mark=mark)
+        result = await self._asks.ask(messages, Verdict)
+        self._spend = self._spend + result.spend
+        if result.value is None:
+            raise ValueError(f"the judge gave no usable verdict: {result.problem}; it wrote: {result.raw[:200]!r}")
+        return {"key": "judge", "score": result.value.score, "comment": result.value.reason}
+
+
+def mark_for(*texts: str) -> str:
+    """Return a mark that stands in none of the texts.
+
+    It follows from the texts, so that the same question is asked in the same words, and no text can hold it: to do
+    so it would have to hold a digest of itself.
+    """
+    whole = "\0".join(texts).casefold()
+    for attempt in range(len(whole) + 1):
+        mark = "text-" + hashlib.sha256(f"{attempt}\0{whole}".encode()).hexdigest()[:16]
+        if mark not in whole:
+            return mark
+    raise AssertionError("so many different marks do not fit into the texts")  # pragma: no cover
+
+
+def _task(inputs: Mapping[str, Any]) -> str:
+    lines = [str(inputs.get("input", "")), *(f"- {choice}" for choice in inputs.get("choices", ()))]
+    return _sendable("\n".join(lines))
+
+
+def _cut(answer: str) -> str:
+    if len(answer) <= LONGEST_ANSWER:
+        return answer
+    return answer[:HEAD] + LEFT_OUT + answer[HEAD + len(LEFT_OUT) - LONGEST_ANSWER :]
+
+
+def _sendable(text: str) -> str:
+    """Return the text without halves of characters, which no client can send."""
+    return text.encode("utf-8", "replace").decode()
