@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo test chaos bench lint format clean
+.PHONY: help install demo test chaos bench results lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
@@ -11,6 +11,7 @@ help:
 	@echo "make test     format, lint, types, layers and all tests"
 	@echo "make chaos    the fault tests at full size, with figures (needs time)"
 	@echo "make bench    measure speed"
+	@echo "make results  measure the method with real models, into docs/results (about an hour)"
 	@echo "make lint     only the first four of these"
 	@echo "make format   format the code"
 	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"
@@ -46,6 +47,9 @@ test: lint
 
 chaos: .venv/developed
 	TED_MEMORY_CHAOS=full $(BIN)/python -m pytest tests/chaos -p no:xdist -v $(ARGS)
+
+results: .venv/developed
+	$(BIN)/python -m examples.results $(ARGS)
 
 bench: .venv/developed
 	$(BIN)/python -m bench $(ARGS)

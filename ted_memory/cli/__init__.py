@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ted_memory.cli import curate, learn, sets
+from ted_memory.cli import curate, learn, measure, sets
 from ted_memory.errors import TedMemoryError
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ def _options(
 
 
 app.command()(learn.distill)
-app.command("eval")(learn.evaluate)
+app.command("eval")(measure.evaluate)
 app.command()(sets.show)
 app.command()(sets.log)
 app.command()(sets.rollback)

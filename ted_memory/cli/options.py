@@ -1,13 +1,31 @@
 """Options that several commands share."""
 
-from typing import Annotated, Any
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
+from ted_memory.errors import InvalidInput, SettingsError
 from ted_memory.memory import TedMemory
 from ted_memory.settings import Settings, make_settings
-from ted_memory.wiring import open_memory
+from ted_memory.wiring import make_chat_model, open_memory
 
+if TYPE_CHECKING:  # commands that call no model start without LangChain
+    from ted_memory.distill import Budget, Report
+    from ted_memory.distill import Prices as PriceList
+    from ted_memory.distill.grading import Grader as AnyGrader
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="Data set: JSON Lines, CSV, Parquet, or a folder that Hugging Face's datasets saved.", show_default=False
+    ),
+]
+Mapping = Annotated[str, typer.Option("--mapping", help="What its columns mean: auto, ted, mathvision, visualpuzzles.")]
+Split = Annotated[str | None, typer.Option("--split", help="Which part of a saved data set: train, test, ...")]
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="Experience set.  [default: TED_MEMORY_NAMESPACE or 'default']")
 ]
@@ -24,8 +42,10 @@ Placement = Annotated[
     str | None, typer.Option("--placement", help="Where they stand: system (message) or user (turn).")
 ]
 Grader = Annotated[
-    str, typer.Option("--grader", help="How answers are scored: auto, exact, contains, numeric, multiple_choice.")
+    str, typer.Option("--grader", help="How answers are scored: auto, exact, contains, numeric, multiple_choice, math.")
 ]
+Judge = Annotated[str | None, typer.Option("--judge", help="A model that scores the answers instead of a --grader.")]
+JudgeUrl = Annotated[str | None, typer.Option("--judge-base-url", help="OpenAI-compatible server of the judge.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use only the first so many samples.")]
 Concurrency = Annotated[int | None, typer.Option("--concurrency", help="Model calls in flight.  [default: 8]")]
 Student = Annotated[str, typer.Option("--student", help="provider:model, or a model's name with --student-base-url.")]
@@ -44,6 +64,41 @@ MaxTries = Annotated[
     int | None, typer.Option("--max-tries", help="Times the critic is asked again at most; 0: edits are not tried.")
 ]
 Validation = Annotated[float | None, typer.Option("--validation", help="Held-out share; 0: no gate.  [default: 0.2]")]
+Inclusion = Annotated[
+    float | None, typer.Option("--inclusion", help="Share of the set that each attempt may see.  [default: 0.8]")
+]
+Checkpoints = Annotated[
+    int | None, typer.Option("--checkpoints", help="Stages of the run that the gate takes the best of.  [default: 1]")
+]
+Compaction = Annotated[
+    str | None, typer.Option("--compaction", help="What goes first when a cap presses: utility, count, age, none.")
+]
+MaxCalls = Annotated[int | None, typer.Option("--max-calls", min=1, help="Stop before more model calls than this.")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Stop before more tokens than this.")]
+MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Stop before it costs more; needs --prices.")]
+Prices = Annotated[
+    str | None,
+    typer.Option(
+        "--prices",
+        metavar="IN,OUT,IN,OUT",
+        help="Money for a million tokens: student in and out, teacher in and out.",
+    ),
+]
+Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Answers to each sample on each side.")]
+OlderVersions = Annotated[
+    int, typer.Option("--checkpoints", min=0, help="Older versions to measure too, for a learning curve.")
+]
+ReportFolder = Annotated[
+    Path | None, typer.Option("--report", metavar="FOLDER", help="Write report.md, report.json and plots there.")
+]
+Learning = Annotated[
+    Path | None,
+    typer.Option("--learning", metavar="FILE", help="What 'distill --json' printed: its cost goes into the report."),
+]
+GpuHours = Annotated[
+    float | None, typer.Option("--gpu-hours", help="Of training the weights instead, to compare the cost of learning.")
+]
+GpuHourPrice = Annotated[float | None, typer.Option("--gpu-hour-price", help="Price of one, in the money of --prices.")]
 CompactEvery = Annotated[
     int | None, typer.Option("--compact-every", help="Commits between compactions.  [default: 20]")
 ]
@@ -57,3 +112,55 @@ def settings_of(namespace: str | None) -> Settings:
 def memory_of(url: str | None, namespace: str | None, home: str | None, **settings: Any) -> TedMemory:
     """Return the memory that a command's options name."""
     return open_memory(url, namespace=namespace, home=home, **settings)
+
+
+def prices_of(given: str | None) -> PriceList | None:
+    """Return the prices that four numbers with commas between name."""
+    from ted_memory.distill import Prices as PriceList
+
+    if given is None:
+        return None
+    try:
+        student_in, student_out, teacher_in, teacher_out = (float(number) for number in given.split(","))
+        return PriceList(student_in=student_in, student_out=student_out, teacher_in=teacher_in, teacher_out=teacher_out)
+    except (ValueError, ValidationError):
+        raise SettingsError(
+            f"--prices {given!r}: four numbers from 0 on are needed, with commas between: money for a million tokens "
+            "of the student in and out, of the teacher in and out, such as 0.1,0.4,2,8"
+        ) from None
+
+
+def budget_of(calls: int | None, tokens: int | None, money: float | None, prices: str | None) -> Budget | None:
+    """Return the budget that a command's options name, None without one."""
+    from ted_memory.distill import Budget
+    from ted_memory.distill import Prices as PriceList
+
+    if calls is None and tokens is None and money is None:
+        return None
+    try:
+        return Budget(calls=calls, tokens=tokens, money=money, prices=prices_of(prices) or PriceList())
+    except ValidationError as error:
+        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise SettingsError(f"--max-cost {money}: {reason}; give --prices") from None
+
+
+def grader_of(name: str, judge: str | None, judge_base_url: str | None) -> str | AnyGrader:
+    """Return the grader's name, or the model that judges in its place."""
+    if judge is None:
+        return name
+    from ted_memory.distill import Judge as JudgingModel
+
+    return JudgingModel(make_chat_model(judge, base_url=judge_base_url))
+
+
+def read_learning(path: Path | None) -> Report | None:
+    """Return the report of a run that ``distill --json`` printed."""
+    from ted_memory.distill import Report
+
+    if path is None:
+        return None
+    try:
+        return Report.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InvalidInput(f"{path} is not what 'ted-memory distill --json' prints ({reason})") from None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.distill.report import Report
     from ted_memory.distill.scoring import OnProgress
     from ted_memory.distill.scoring import Progress as Step
-    from ted_memory.distill.spend import Spend
+    from ted_memory.distill.spend import Prices, Spend
     from ted_memory.evaluation import Evaluation
     from ted_memory.models import Experience, LogEntry
 
@@ -70,8 +70,10 @@ def _note(step: Step) -> str:
     return f"learned {step.learned}, set aside {step.set_aside}" if step.phase == "distil" else ""
 
 
-def print_report(report: Report) -> None:
+def print_report(report: Report, prices: Prices | None = None) -> None:
     """Print what a run did."""
+    if report.stopped:
+        out.print(f"[yellow]stopped early:[/] {escape(report.stopped)}")
     taught = report.samples - report.learned - report.set_aside
     resumed = f" ({report.resumed} of them by an earlier, interrupted run)" if report.resumed else ""
     out.print(
@@ -84,6 +86,11 @@ def print_report(report: Report) -> None:
         out.print(f"  ... and {len(report.reasons) - REASONS_SHOWN} more (--json lists all)")
     if report.samples and report.set_aside == report.samples:
         out.print("Nothing was learned: every sample was set aside. The reasons above say what to change.")
+    if report.collapsed:
+        out.print(
+            f"{report.collapsed} samples got the same attempt every time; if answers are long, something between here "
+            "and the model repeats them (a cache, or temperature 0), and little can be learned from that"
+        )
     _print_gate(report)
     for conflict in report.conflicts:
         out.print(f"  not promoted: {conflict}", markup=False)
@@ -92,13 +99,15 @@ def print_report(report: Report) -> None:
         f"experiences, {report.experiences.tokens} tokens"
     )
     print_spend(report.spend)
+    if prices is not None:
+        out.print(f"cost: {prices.cost(report.spend):.4f} {prices.currency}")
     out.print(f"took {report.seconds:.0f} s")
 
 
 def _print_gate(report: Report) -> None:
     gate = report.gate
     if gate is None:
-        out.print("validation: switched off" + ("" if report.promoted else "; nothing changed"))
+        out.print("validation: none; what was learned is live" if report.promoted else "nothing changed")
         return
     verdict = "promoted" if report.promoted else "not promoted; agents keep the set that they had"
     if not report.promoted and gate.after == gate.before:
@@ -106,6 +115,10 @@ def _print_gate(report: Report) -> None:
     out.print(
         f"validation on {gate.samples} held-out samples: {gate.before:.2f} before, {gate.after:.2f} after: {verdict}"
     )
+    if not gate.passed:
+        out.print("what was refused is kept as proposed lessons, which no agent is shown (ted-memory show, approve)")
+    for failure in gate.failures[:REASONS_SHOWN]:
+        out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
 
 
 def print_spend(spend: Spend) -> None:
@@ -126,7 +139,16 @@ def print_evaluation(result: Evaluation) -> None:
     )
     for failure in result.failures[:REASONS_SHOWN]:
         out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
+    if len(result.categories) > 1:
+        for category in result.categories:
+            name = category.category or "-"
+            out.print(
+                f"  {name}: {category.without:.3f} -> {category.with_:.3f} ({category.samples})",
+                markup=False,
+            )
     print_spend(result.spend)
+    if result.cost is not None:
+        out.print(f"cost: {result.cost:.4f}")
 
 
 def print_experience(experience: Experience) -> None:

@@ -1,13 +1,14 @@
 """The one place where a model is called: under one cap on calls in flight, counted, and with its failures sorted."""
 
 import asyncio
+import contextlib
 import hashlib
 import math
 import re
 import time
 import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -66,22 +67,12 @@ class Calls:
 
     async def raw(self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]) -> tuple[Any, Spend]:
         """Do the same for a model whose output is not a message, such as ``{"raw": ...}``."""
-        semaphore = self._semaphores.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._concurrency))
-        async with semaphore:
-            self._afford(role)
-            self._in_flight[role] += 1
-            try:
-                output = await self._patiently(role, model, messages)
-            except Exception as error:
-                if is_hopeless(error):
-                    raise ModelError(f"the {role} cannot be used: {one_line(error)}. {_advice(error)}") from error
-                raise
-            finally:
-                self._in_flight[role] -= 1
-        told = output["raw"] if isinstance(output, dict) and "raw" in output else answer_of(output)
-        spend = Spend.of(role, messages, told)
-        self.spent = self.spent + spend
-        return output, spend
+        try:
+            return await self._patiently(role, model, messages)
+        except Exception as error:
+            if is_hopeless(error):
+                raise ModelError(f"the {role} cannot be used: {one_line(error)}. {_advice(error)}") from error
+            raise
 
     def _afford(self, role: str) -> None:
         if self.budget is None:
@@ -93,7 +84,9 @@ class Calls:
         if limit := self.budget.passed_by(self.spent + likely):
             raise BudgetExceeded(f"the budget of {limit} is used up; what was learned so far is kept")
 
-    async def _patiently(self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]) -> Any:
+    async def _patiently(
+        self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]
+    ) -> tuple[Any, Spend]:
         def worth_another(error: BaseException) -> bool:
             # an address that never answered is wrong; one that did may be back in a moment
             return is_transient(error) or (_is_connection(error) and role in self._answered)
@@ -108,11 +101,34 @@ class Calls:
         )
         async for attempt in attempts:
             with attempt:
-                await asyncio.sleep(self._welcome_at.get(role, 0.0) - time.monotonic())
-                async with asyncio.timeout(CALL_TIMEOUT):
-                    output = await model.ainvoke(list(messages), config=config)
-                self._answered.add(role)
-        return output
+                async with self._place(role):
+                    async with asyncio.timeout(CALL_TIMEOUT):
+                        output = await model.ainvoke(list(messages), config=config)
+                    self._answered.add(role)
+                    told = output["raw"] if isinstance(output, dict) and "raw" in output else answer_of(output)
+                    spend = Spend.of(role, messages, told)
+                    self.spent = self.spent + spend
+        return output, spend
+
+    @contextlib.asynccontextmanager
+    async def _place(self, role: str) -> AsyncIterator[None]:
+        """Hold one place among the calls in flight. A role that must wait holds none: the other one goes on."""
+        semaphore = self._semaphores.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._concurrency))
+        while True:
+            await asyncio.sleep(self._must_wait(role))
+            async with semaphore:
+                if self._must_wait(role) > 0:  # the provider said so while this call queued for its place
+                    continue
+                self._afford(role)
+                self._in_flight[role] += 1
+                try:
+                    yield
+                finally:
+                    self._in_flight[role] -= 1
+                return
+
+    def _must_wait(self, role: str) -> float:
+        return max(self._welcome_at.get(role, 0.0) - time.monotonic(), 0.0)
 
     def _pause(self, role: str, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -7,7 +7,7 @@ from ted_memory.distill import grading, teacher
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.records import Records
-from ted_memory.distill.report import Gate, Point
+from ted_memory.distill.report import Gate, Point, SetAside
 from ted_memory.distill.scoring import OnProgress, Progress, score_with, side_by_side
 from ted_memory.distill.state import DistillState
 from ted_memory.models import Add, Edit, Experience, ExperienceSet, Sample
@@ -55,8 +55,9 @@ async def validate(
     tell()
     todo = [task for task in tasks if f"gate:{task[0]}:{task[1].id}" not in records]
     await side_by_side(one, todo, kit.settings.concurrency)
-    rows = [[records[f"gate:{name}:{sample.id}"]["score"] for name in candidates] for sample in held_out]
-    scored = [row for row in rows if None not in row]
+    rows = {sample.id: [records[f"gate:{name}:{sample.id}"] for name in candidates] for sample in held_out}
+    scored = [[r["score"] for r in row] for row in rows.values() if all(r["score"] is not None for r in row)]
+    failed = ((id, record["note"]) for id, row in rows.items() for record in row if record["score"] is None)
     means = {name: sum(row[i] for row in scored) / len(scored) if scored else 0.0 for i, name in enumerate(candidates)}
     learned = [name for name in candidates if name != BEFORE]
     best = max(reversed(learned), key=lambda name: means[name])  # of two as good, the one that learned from more
@@ -65,6 +66,7 @@ async def validate(
         before=means[BEFORE],
         after=means[best],
         passed=means[best] > means[BEFORE],
+        failures=tuple(SetAside(sample=id, reason=reason) for id, reason in dict(failed).items()),
         curve=tuple(
             Point(version=0 if name == BEFORE else s.version, experiences=len(s.active), score=means[name])
             for name, s in candidates.items()

@@ -41,9 +41,14 @@ class Judge:
         # the same in every process: a run that is taken up again is known by its grader, too
         return f"Judge({model_name(self._asks.model)})"
 
+    def share(self, calls: Calls) -> None:
+        """Make the calls under the cap and the budget of a run from now on, and count their cost anew."""
+        self._asks.calls = calls
+        self._spend = Spend()
+
     @property
     def spend(self) -> Spend:
-        """What its calls have cost so far, as the teacher's."""
+        """What its calls have cost since it was made or shared, as the teacher's."""
         return self._spend
 
     async def __call__(self, *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> dict[str, Any]:

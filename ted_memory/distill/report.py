@@ -36,6 +36,7 @@ class Point(Frozen):
 class Gate(Frozen):
     """The validation gate: mean scores on the held-out samples, with the set before and the best one of the run.
 
+    ``failures`` are the samples that could not be scored with every set, and count for none.
     ``curve`` holds the stages that were compared, the set before the run first, at version 0.
     """
 
@@ -43,6 +44,7 @@ class Gate(Frozen):
     before: float
     after: float
     passed: bool
+    failures: tuple[SetAside, ...] = ()
     curve: tuple[Point, ...] = ()
 
 

@@ -12,11 +12,12 @@ from ted_memory.distill import gate as validation_gate
 from ted_memory.distill.calls import Calls, is_final, model_name, one_line
 from ted_memory.distill.grading import Grader, find_grader
 from ted_memory.distill.graph import Graph, build_distillation_graph
+from ted_memory.distill.judge import Judge
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.records import Records
 from ted_memory.distill.report import Gate, RejectedLesson, Report, SetAside, SetSize
 from ted_memory.distill.scoring import OnProgress, Progress, side_by_side
-from ted_memory.distill.spend import Budget
+from ted_memory.distill.spend import Budget, Spend
 from ted_memory.distill.state import dump_set, mean_score, read_graded, read_set
 from ted_memory.distill.structured import StructuredModel
 from ted_memory.distill.trial import describe
@@ -101,6 +102,11 @@ def _check(samples: Sequence[Sample]) -> None:
         seen.add(sample.id)
 
 
+def _name_of(grader: str | Grader) -> str:
+    """Return what a grader is known by in another process: the text of a function has its address in it."""
+    return grader if isinstance(grader, str) else str(getattr(grader, "__qualname__", None) or repr(grader))
+
+
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -117,6 +123,7 @@ class _Run:
         self.id = ""
         self.base: ExperienceSet
         self.records: Records
+        self.judge: Judge | None = None
         self.began_at = 0
         self.resumed = 0
         self.common: list[str] = []
@@ -137,15 +144,18 @@ class _Run:
         settings = memory.settings.model_copy(update={**now.caps.model_dump(), "trust": "operator"})
         student, critic = models
         told = [*(s.model_dump_json() for s in samples), *(model_name(model) for model in models)]
-        key = _digest(*told, settings.model_dump_json(), str(grader), name)
+        key = _digest(*told, settings.model_dump_json(), _name_of(grader), name)
         staging = memory.staging(key[:12], settings)
         calls = Calls(settings.concurrency)
+        if isinstance(grader, Judge):
+            grader.share(calls)
         graph = build_distillation_graph(
             student=student, teacher=critic, memory=staging, grader=grader, calls=calls, author=f"distill:{name}"
         )
         asks = StructuredModel(critic, calls)
         kit = Kit(student, staging, find_grader(grader), calls, critic, asks, author=f"distill:{name}")
         run = cls(memory, staging, kit, graph, name)
+        run.judge = grader if isinstance(grader, Judge) else None
         await run._take_up(now)
         return run
 
@@ -305,7 +315,7 @@ class _Run:
             learned=sum(record["status"] == "learned" for record in records.values()),
             set_aside=len(without),
             experiences=SetSize(active=len(now.active), tokens=tokens + FRAME_TOKENS if tokens else 0),
-            spend=self.records.spend(),
+            spend=self.records.spend() + (self.judge.spend if self.judge else Spend()),
             seconds=round(time.monotonic() - began, 3),
             promoted=promoted,
             gate=gate,

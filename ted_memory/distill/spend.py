@@ -106,4 +106,6 @@ def add_spend(left: Mapping[str, object], right: Mapping[str, object]) -> dict[s
 
 
 def _estimate(message: BaseMessage) -> int:
-    return -(-len(str(message.text).encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+    text = str(message.text)
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    return -(-size // BYTES_PER_TOKEN)

@@ -106,6 +106,8 @@ async def _graded(kit: Kit, sample: Sample, trajectory: Trajectory, reference: s
         return trajectory
     try:
         score, comment = await grading.grade(kit.grader, sample, trajectory.text, reference)
-    except Exception as error:  # noqa: BLE001 - a user's grader may raise anything; it is a recorded failure
+    except Exception as error:  # a user's grader may raise anything; it is a recorded failure
+        if is_final(error):
+            raise
         return trajectory.model_copy(update={"error": f"the grader failed: {one_line(error)}"})
     return trajectory.model_copy(update={"score": score, "comment": comment})

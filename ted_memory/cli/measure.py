@@ -1,0 +1,117 @@
+"""The command that measures. What calls models is imported when it is needed, see `learn`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ted_memory.cli import options, output
+from ted_memory.memory import TedMemory
+from ted_memory.models import Sample
+from ted_memory.wiring import make_chat_model
+
+if TYPE_CHECKING:
+    from ted_memory.distill import Prices
+    from ted_memory.evaluation import Evaluation
+
+
+def evaluate(
+    file: options.File,
+    student: options.Student,
+    student_base_url: options.StudentUrl = None,
+    student_max_tokens: options.StudentTokens = None,
+    student_temperature: options.StudentTemperature = None,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    mapping: options.Mapping = "auto",
+    split: options.Split = None,
+    grader: options.Grader = "auto",
+    judge: options.Judge = None,
+    judge_base_url: options.JudgeUrl = None,
+    limit: options.Limit = None,
+    repeats: options.Repeats = 1,
+    checkpoints: options.OlderVersions = 0,
+    selection: options.Selection = None,
+    top_k: options.TopK = None,
+    placement: options.Placement = None,
+    concurrency: options.Concurrency = None,
+    prices: options.Prices = None,
+    report: options.ReportFolder = None,
+    learning: options.Learning = None,
+    gpu_hours: options.GpuHours = None,
+    gpu_hour_price: options.GpuHourPrice = None,
+    json: options.Json = False,
+) -> None:
+    """Measure a student with and without the experiences, on the same samples, in pairs.
+
+    With --report, the figures are also written to a folder as Markdown, JSON and plots.
+    """
+    from ted_memory.evaluation import read_samples
+
+    samples = read_samples(file, limit=limit, mapping=mapping, split=split)
+    memory = options.memory_of(
+        url, namespace, home, selection=selection, top_k=top_k, placement=placement, concurrency=concurrency
+    )
+    given: dict[str, Any] = {
+        "student": make_chat_model(
+            student, base_url=student_base_url, max_tokens=student_max_tokens, temperature=student_temperature
+        ),
+        "grader": options.grader_of(grader, judge, judge_base_url),
+        "repeats": repeats,
+        "checkpoints": checkpoints,
+        "prices": options.prices_of(prices),
+    }
+    written = None if report is None else (report, learning, gpu_hours, gpu_hour_price)
+    asyncio.run(_measure(memory, samples, given, written, as_json=json))
+
+
+async def _measure(
+    memory: TedMemory,
+    samples: Sequence[Sample],
+    given: Mapping[str, Any],
+    written: tuple[Path, Path | None, float | None, float | None] | None,
+    *,
+    as_json: bool,
+) -> None:
+    from ted_memory.evaluation import evaluate as run_evaluation
+
+    async with memory:
+        with output.progress() as on_progress:
+            result = await run_evaluation(samples, memory=memory, on_progress=on_progress, **given)
+        if as_json:
+            output.print_json(result.to_json())
+        else:
+            output.print_evaluation(result)
+        if written is not None:
+            folder, learning, *gpu = written
+            await _write(folder, result, memory, learning, (given["prices"], *gpu))
+
+
+async def _write(
+    folder: Path,
+    result: Evaluation,
+    memory: TedMemory,
+    learning: Path | None,
+    costs: tuple[Prices | None, float | None, float | None],
+) -> None:
+    from ted_memory.evaluation import beside_training, write_report
+
+    learned = options.read_learning(learning)
+    prices, gpu_hours, gpu_hour_price = costs
+    training = None
+    if learned and prices and gpu_hours is not None and gpu_hour_price is not None:
+        training = beside_training(prices.cost(learned.spend), gpu_hours, gpu_hour_price)
+    snapshot = await memory.load()
+    paths = write_report(
+        folder,
+        result,
+        snapshot=snapshot,
+        usage=await memory.usage(),
+        log=await memory.log(limit=snapshot.version),
+        learning=learned,
+        training=training,
+    )
+    output.err.print(f"wrote {', '.join(str(path) for path in paths)}", markup=False)
