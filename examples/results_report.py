@@ -22,14 +22,14 @@ paired difference. Attempts while learning are random: another run of the same e
 
 
 def write(folder: Path, names: Sequence[str]) -> None:
-    """Write ``README.md`` from the runs that are there, in this order."""
-    paths = [folder / "runs" / f"{name}.json" for name in names]
-    runs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()}
+    """Write ``README.md`` from the runs that are there, in this order, then earlier ones of other names."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("runs/*.json"))}
+    runs = {name: found.pop(name) for name in names if name in found}
     if runs:
-        (folder / "README.md").write_text(report(runs), encoding="utf-8")
+        (folder / "README.md").write_text(report(runs, found), encoding="utf-8")
 
 
-def report(runs: dict[str, Figures]) -> str:
+def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
     """Return the report as Markdown."""
     first = next(iter(runs.values()))
     parts = [
@@ -43,6 +43,8 @@ def report(runs: dict[str, Figures]) -> str:
         "## What goes first when a cap presses\n\nThe help desk with the rule book as teacher and room for six "
         "lessons.\n",
         _table([run for name, run in runs.items() if name.startswith("compaction-")]),
+        "## Earlier runs, with code as it was before\n" if earlier else "",
+        _table([{**run, "name": name} for name, run in earlier.items()]) if earlier else "",
         "## The lessons\n",
         *(_lessons(run) for name, run in runs.items() if run["teacher"] != "rulebook" and "ablation" not in name),
     ]

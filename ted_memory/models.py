@@ -352,8 +352,8 @@ class Trajectory(Frozen):
     """One attempt of the student at a sample.
 
     ``seen`` are the ids in its prompt; ``eligible`` those that would have been there had none been left out at
-    random: only these two together make a fair comparison. ``error`` says why there is no answer. ``tools`` are the tool
-    calls of an agent on the way to its text, with results, shortened.
+    random: only these two together make a fair comparison. ``error`` says why there is no answer. ``tools`` are
+    the tool calls of an agent on the way to its text, with results, shortened.
     """
 
     text: str = ""

@@ -93,9 +93,8 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     # as it would be once active: a try asks whether the lesson works, not whether it may
     new = [e.model_copy(update={"state": "active"}) for e in after if e not in snapshot.experiences]
     changed = [*(e for e in after if e in snapshot.experiences), *new]
-    if not new:
-        limit = kit.settings.max_text
-        return Outcome(edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters", Spend())
+    if problem := _not_worth_a_try(new, sample, state.get("common", ()), kit.settings.max_text):
+        return Outcome(edit, problem, Spend())
     before = mean_score(read_graded(state)) or 0.0
     own = await _attempts(kit, sample, state["reference"], snapshot, changed)
     if not own.showed(new):
@@ -116,6 +115,25 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     return Outcome(edit, problem, own.spend + spend)
 
 
+def _not_worth_a_try(new: Sequence[Experience], sample: Sample, common: Collection[str], max_text: int) -> str:
+    """Return what speaks against an edit before any attempt: it cannot be kept, or its condition fits every task.
+
+    Such a condition meets its own task only in words that stand in nearly every task: it would push out other lessons.
+    """
+    if not new:
+        return f"it cannot be kept: empty, unchanged, or longer than {max_text} characters"
+    met = stems(new[0].when) & stems(sample.text)
+    if not met or met - {*common}:
+        return ""
+    return f"'when' fits every task. Use words that set this task apart in 'when'{_hint(sample, common)}"
+
+
+def _hint(sample: Sample, taken: Collection[str]) -> str:
+    words = re.findall(r"\w[\w-]+", sample.text)
+    free = dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken))
+    return f", such as: {', '.join(list(free)[:WORDS])}" if free else ""
+
+
 def _not_found(own: "_Attempts", snapshot: ExperienceSet, sample: Sample, common: Collection[str]) -> str:
     """Say which lesson stood in the way, and which words of the task would lead to another one."""
     problem = "it was not found for this very task"
@@ -123,10 +141,7 @@ def _not_found(own: "_Attempts", snapshot: ExperienceSet, sample: Sample, common
     for e in (snapshot.by_id[id] for id in sorted(own.shown) if id in snapshot.by_id):
         problem += f"; {e.id} was found instead: {render_line(e.text, e.when)[2:]!r}"
         taken |= stems(e.when)
-    words = re.findall(r"\w[\w-]+", sample.text)
-    free = dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken))
-    hint = f", such as: {', '.join(list(free)[:WORDS])}" if free else ""
-    return f"{problem}. Use other words of the task in 'when'{hint}"
+    return f"{problem}. Use other words of the task in 'when'{_hint(sample, taken)}"
 
 
 @dataclass(frozen=True)

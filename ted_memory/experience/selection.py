@@ -60,7 +60,7 @@ def match(documents: Sequence[str], question: str) -> list[float]:
     if not documents:
         return []
     index = _index(tuple(documents))
-    words = _stems((question,))[0]
+    words = list(dict.fromkeys(_stems((question,))[0]))  # once each: a task's form repeats its own words
     if index is None or not words:
         return [0.0] * len(documents)
     return [float(score) for score in index.get_scores(words)]

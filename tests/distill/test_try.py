@@ -275,3 +275,33 @@ async def test_without_tries_and_gate_the_leak_gets_through(namespace: str, when
 
 async def test_things_have_codes_of_their_own() -> None:
     assert len(set(CODES.values())) == len(CODES), "else a leaked answer would be right elsewhere"
+
+
+async def test_a_condition_that_fits_every_task_is_refused_before_any_attempt(scratch: TedMemory) -> None:
+    def learns(messages: list[BaseMessage]) -> str:
+        told = prompt_of(messages[2:])
+        return right_lesson(messages) if "set this task apart in 'when', such as: apples" in told else broad(messages)
+
+    def broad(messages: list[BaseMessage]) -> str:
+        return critique(add(f"say {CODES[thing_in(str(messages[1].text))]}", "asked about the code"))
+
+    teaching, answering = (
+        teacher(learns),
+        student(lambda messages: CODES["apples"] if "say c000" in prompt_of(messages) else "?"),
+    )
+    out = await one_pass(scratch, APPLES, student=answering, teacher=teaching, common=["code", "ask"])
+    assert out["refused"][0]["reason"].startswith("'when' fits every task")
+    [lesson] = (await scratch.load()).active
+    assert lesson.when == "apples"
+    assert len(answering.asked) == 5 + 2, "nothing was paid for trying the broad one"
+
+
+async def test_without_known_common_words_a_broad_condition_gets_its_try(scratch: TedMemory) -> None:
+    """The control: what stands in every task is what refuses it."""
+
+    def broad(messages: list[BaseMessage]) -> str:
+        return critique(add(f"say {CODES[thing_in(str(messages[1].text))]}", "asked about the code"))
+
+    answering = student(lambda messages: CODES["apples"] if "say c000" in prompt_of(messages) else "?")
+    await one_pass(scratch, APPLES, student=answering, teacher=teacher(broad))
+    assert [e.when for e in (await scratch.load()).active] == ["asked about the code"]

@@ -1,0 +1,278 @@
+"""The protocol of the paper (arXiv 2603.26778) with your models and your copy of its data, beside its own figures.
+
+``python -m examples.paper --help`` shows the options.
+"""
+
+import asyncio
+import importlib.util
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from langchain_core.language_models import BaseChatModel
+
+from ted_memory import TedMemory, TedMemoryError, open_memory
+from ted_memory.cli import output
+from ted_memory.distill import Report, distill
+from ted_memory.distill.grading import Grader, find_grader, mathematics, multiple_choice
+from ted_memory.errors import DatasetError, InvalidInput, SettingsError
+from ted_memory.evaluation import Evaluation, evaluate, read_samples, write_report
+from ted_memory.evaluation.mappings import MAPPINGS, find_mapping
+from ted_memory.evaluation.rows import read_rows
+from ted_memory.models import Sample
+from ted_memory.wiring import make_chat_model
+
+PAPER_STUDENT = "Qwen3-VL-8B"
+
+
+class Published(NamedTuple):
+    """What the paper's abstract states: accuracy before and after learning from 100 samples."""
+
+    before: float
+    after: float
+
+
+PAPER = {"mathvision": Published(0.627, 0.702), "visualpuzzles": Published(0.517, 0.561)}
+
+
+class Parts(NamedTuple):
+    """What is learned from, and what is measured on; they have no task in common."""
+
+    train: list[Sample]
+    test: list[Sample]
+
+
+def find_benchmark(path: Path, benchmark: str | None, split: str | None) -> str:
+    """Return the benchmark's name: the one given, or the one whose columns these are."""
+    if benchmark is not None:
+        if benchmark not in PAPER:
+            raise SettingsError(f"there is no benchmark {benchmark!r}; use one of {', '.join(PAPER)}")
+        return benchmark
+    _, row = next(read_rows(path, split=split), (None, {}))
+    mapping = find_mapping("auto", row)
+    found = [name for name in PAPER if MAPPINGS[name] is mapping]
+    if not found:
+        raise DatasetError(f"the columns of {path} are those of no benchmark; give --benchmark {' or '.join(PAPER)}")
+    return found[0]
+
+
+def read_parts(
+    path: Path, benchmark: str, splits: tuple[str | None, str | None], *, train: int, limit: int | None, seed: int
+) -> Parts:
+    """Choose so many training samples by chance; the rest, or the test split, is the test set.
+
+    What has no answer is passed over. Splits may overlap, as MathVision's do: no task is measured that was learned
+    from.
+    """
+    train_split, test_split = splits
+    pool = [s for s in read_samples(path, mapping=benchmark, split=train_split) if s.reference]
+    rest = pool
+    if test_split != train_split:
+        rest = [s for s in read_samples(path, mapping=benchmark, split=test_split) if s.reference]
+    dice = random.Random(seed)
+    chosen = dice.sample(pool, min(train, len(pool)))
+    known = {_task(sample) for sample in chosen}
+    test = [sample for sample in rest if _task(sample) not in known]
+    if len(chosen) < train or not test:
+        raise DatasetError(
+            f"{path} has too few samples with an answer: {len(pool)} to choose --train {train} from, then {len(test)} "
+            "to measure on; give a smaller --train"
+        )
+    return Parts(chosen, test if limit is None or limit >= len(test) else dice.sample(test, limit))
+
+
+def _task(sample: Sample) -> tuple[str, tuple[str, ...]]:
+    return sample.text, sample.images
+
+
+async def letter_or_formula(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:
+    r"""Grade as "math" does; where there are choices, ``C) 23`` and the choice's text are right too."""
+    given = {"inputs": inputs, "outputs": outputs, "reference_outputs": reference_outputs}
+    return (bool(inputs["choices"]) and multiple_choice(**given)) or await mathematics(**given)
+
+
+def choose_grader(name: str | None, benchmark: str) -> str | Grader:
+    """Return the grader that was asked for, else the one that fits the benchmark."""
+    if name is not None:
+        find_grader(name)  # a wrong name is told before anything is paid for
+        return name
+    has_math = importlib.util.find_spec("math_verify") is not None
+    return letter_or_formula if benchmark == "mathvision" and has_math else "auto"
+
+
+async def learn_and_measure(
+    memory: TedMemory,
+    parts: Parts,
+    models: tuple[BaseChatModel, BaseChatModel],
+    *,
+    benchmark: str,
+    grader: str | Grader,
+    repeats: int,
+) -> tuple[Report, Evaluation]:
+    """Distil the training samples, then measure on the test samples, without and with what was learned."""
+    student, teacher = models
+    known = len((await memory.load()).active)
+    if known:
+        _say(f"The memory holds {known} experiences from before; they are built upon. The paper begins without any.")
+    _say(f"learning from {len(parts.train)} samples of {benchmark}, then measuring on {len(parts.test)} others ...")
+    with output.progress() as on_progress:
+        learned = await distill(
+            parts.train,
+            student=student,
+            teacher=teacher,
+            memory=memory,
+            grader=grader,
+            name=benchmark,
+            on_progress=on_progress,
+        )
+    with output.progress() as on_progress:
+        measured = await evaluate(
+            parts.test, student=student, memory=memory, grader=grader, repeats=repeats, on_progress=on_progress
+        )
+    return learned, measured
+
+
+async def save(folder: Path, memory: TedMemory, learned: Report, measured: Evaluation) -> None:
+    """Write the report; without plots where they cannot be drawn, since the figures are paid for by now."""
+    snapshot = await memory.load()
+    paths = write_report(
+        folder,
+        measured,
+        snapshot=snapshot,
+        usage=await memory.usage(),
+        log=await memory.log(limit=max(1, snapshot.version)),
+        learning=learned,
+        plots=importlib.util.find_spec("matplotlib") is not None,
+    )
+    _say(f"wrote {', '.join(map(str, paths))}")
+
+
+def table(benchmark: str, student: str, measured: Evaluation) -> list[str]:
+    """Return before and after as lines, the paper's below yours."""
+    d, paper = measured.difference, PAPER[benchmark]
+    rows = [
+        ("", "samples", "before", "after", "difference"),
+        (
+            f"yours: {student}", str(measured.samples), f"{measured.without.accuracy:.3f}",
+            f"{measured.with_.accuracy:.3f}", f"{d.mean:+.3f}  (95 % interval {d.low:+.3f} to {d.high:+.3f})",
+        ),
+        (
+            f"the paper: {PAPER_STUDENT}", "", f"{paper.before:.3f}",
+            f"{paper.after:.3f}", f"{paper.after - paper.before:+.3f}",
+        ),
+    ]  # fmt: skip
+    wide = max(len(row[0]) for row in rows)
+    return [f"{a:<{wide}}  {b:>7}  {c:>6}  {d:>6}  {e}".rstrip() for a, b, c, d, e in rows]
+
+
+def is_paper_student(name: str) -> bool:
+    """Tell whether a model's name is that of the paper's student, however a provider writes it."""
+    return PAPER_STUDENT.casefold() in name.casefold()
+
+
+def tell(benchmark: str, student: str, learned: Report, measured: Evaluation) -> None:
+    """Print what was learned, and the table."""
+    output.print_report(learned)
+    output.out.print(f"\n[bold]{benchmark}[/], accuracy")
+    for line in table(benchmark, student, measured):
+        output.out.print(line, markup=False)
+    if not is_paper_student(student):
+        output.out.print(
+            f"The paper's models differ from yours: its student is {PAPER_STUDENT}. Compare the differences, "
+            "not the levels."
+        )
+    for failure in measured.failures[: output.REASONS_SHOWN]:
+        output.out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
+    if len(measured.failures) > output.REASONS_SHOWN:
+        output.out.print(f"  ... and {len(measured.failures) - output.REASONS_SHOWN} more (--json lists all)")
+
+
+def as_json(benchmark: str, student: str, learned: Report, measured: Evaluation) -> dict[str, Any]:
+    """Return everything that was found out, for machines."""
+    return {
+        "benchmark": benchmark,
+        "student": student,
+        "learning": learned.model_dump(mode="json"),
+        "evaluation": measured.to_json(),
+        "paper": {"student": PAPER_STUDENT, **PAPER[benchmark]._asdict(), "same_student": is_paper_student(student)},
+    }
+
+
+def _say(line: str) -> None:
+    output.err.print(line, markup=False, soft_wrap=True)
+
+
+def _check_splits(splits: Sequence[str | None]) -> None:
+    train_split, test_split = splits
+    if test_split and not train_split:
+        raise InvalidInput("--test-split needs --train-split: the part of the data set to learn from")
+
+
+def main(
+    data: Annotated[
+        Path, typer.Argument(help="MathVision or VisualPuzzles: saved to disk by datasets, Parquet, CSV, JSON Lines.")
+    ],
+    student: Annotated[str, typer.Option(help="provider:model, or a name with --student-base-url. It must see.")],
+    teacher: Annotated[str, typer.Option(help="provider:model, or a name with --teacher-base-url. It must see.")],
+    student_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the student.")] = None,
+    teacher_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the teacher.")] = None,
+    benchmark: Annotated[str | None, typer.Option(help="mathvision or visualpuzzles.  [default: by columns]")] = None,
+    train_split: Annotated[str | None, typer.Option(help="Part of the data set to learn from.")] = None,
+    test_split: Annotated[
+        str | None, typer.Option(help="Part to measure on.  [default: the rest of --train-split]")
+    ] = None,
+    train: Annotated[int, typer.Option(min=1, help="Training samples, chosen by chance.")] = 100,
+    test_limit: Annotated[int | None, typer.Option(min=1, help="Measure on so many, chosen by chance.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed chooses the same samples.")] = 0,
+    rollouts: Annotated[int, typer.Option(help="Attempts a sample.")] = 5,
+    inclusion: Annotated[float, typer.Option(help="Share of the set that each attempt sees.")] = 1.0,
+    selection: Annotated[str, typer.Option(help="Experiences that are shown: all, budget, relevant.")] = "all",
+    validation: Annotated[
+        float, typer.Option(help="Share of the training samples for a validation gate; 0: all teach.")
+    ] = 0.0,
+    grader: Annotated[
+        str | None, typer.Option(help="How answers are scored.  [default: math for MathVision, else auto]")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Answers to each test sample on each side.")] = 1,
+    namespace: Annotated[str | None, typer.Option(help="Experience set.  [default: the benchmark's name]")] = None,
+    url: Annotated[str | None, typer.Option(help="Redis or Valkey server.  [default: embedded]")] = None,
+    home: Annotated[str | None, typer.Option(help="Folder of the embedded server.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write report.md, report.json and plots to this folder.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+) -> None:
+    """Repeat the paper's experiment: learn from 100 samples of its benchmark, measure on the others."""
+
+    async def run() -> None:
+        splits = (train_split, test_split or train_split)
+        _check_splits((train_split, test_split))
+        name = find_benchmark(data, benchmark, train_split)
+        grading = choose_grader(grader, name)
+        parts = read_parts(data, name, splits, train=train, limit=test_limit, seed=seed)
+        settings = {"rollouts": rollouts, "inclusion": inclusion, "selection": selection, "validation": validation}
+        memory = open_memory(url, namespace=namespace or name, home=home, **settings)
+        models = (
+            make_chat_model(student, base_url=student_base_url),
+            make_chat_model(teacher, base_url=teacher_base_url),
+        )
+        async with memory:
+            learned, measured = await learn_and_measure(
+                memory, parts, models, benchmark=name, grader=grading, repeats=repeats
+            )
+            if json:
+                output.print_json(as_json(name, student, learned, measured))
+            else:
+                tell(name, student, learned, measured)
+            if report is not None:
+                await save(report, memory, learned, measured)
+
+    try:
+        asyncio.run(run())
+    except TedMemoryError as error:
+        _say(f"paper: {' '.join(str(error).split())}")
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)
