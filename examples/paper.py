@@ -6,7 +6,7 @@
 import asyncio
 import importlib.util
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -35,6 +35,21 @@ class Published(NamedTuple):
 
 
 PAPER = {"mathvision": Published(0.627, 0.702), "visualpuzzles": Published(0.517, 0.561)}
+
+
+class Asked(NamedTuple):
+    """What the options say, apart from models and memory."""
+
+    data: Path
+    benchmark: str | None
+    splits: tuple[str | None, str | None]
+    train: int
+    limit: int | None
+    seed: int
+    grader: str | None
+    repeats: int
+    report: Path | None
+    json: bool
 
 
 class Parts(NamedTuple):
@@ -66,7 +81,7 @@ def read_parts(
     What has no answer is passed over. Splits may overlap, as MathVision's do: no task is measured that was learned
     from.
     """
-    train_split, test_split = splits
+    train_split, test_split = splits[0], splits[1] or splits[0]
     pool = [s for s in read_samples(path, mapping=benchmark, split=train_split) if s.reference]
     rest = pool
     if test_split != train_split:
@@ -89,7 +104,7 @@ def _task(sample: Sample) -> tuple[str, tuple[str, ...]]:
 
 async def letter_or_formula(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:
     r"""Grade as "math" does; where there are choices, ``C) 23`` and the choice's text are right too."""
-    given = {"inputs": inputs, "outputs": outputs, "reference_outputs": reference_outputs}
+    given: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "reference_outputs": reference_outputs}
     return (bool(inputs["choices"]) and multiple_choice(**given)) or await mathematics(**given)
 
 
@@ -204,10 +219,32 @@ def _say(line: str) -> None:
     output.err.print(line, markup=False, soft_wrap=True)
 
 
-def _check_splits(splits: Sequence[str | None]) -> None:
-    train_split, test_split = splits
+async def run(
+    asked: Asked,
+    student: tuple[str, str | None],
+    teacher: tuple[str, str | None],
+    where: dict[str, str | None],
+    settings: dict[str, Any],
+) -> None:
+    """Do what was asked, with models named by name and base URL."""
+    train_split, test_split = asked.splits
     if test_split and not train_split:
         raise InvalidInput("--test-split needs --train-split: the part of the data set to learn from")
+    name = find_benchmark(asked.data, asked.benchmark, train_split)
+    grader = choose_grader(asked.grader, name)
+    parts = read_parts(asked.data, name, asked.splits, train=asked.train, limit=asked.limit, seed=asked.seed)
+    memory = open_memory(**{**where, "namespace": where["namespace"] or name}, **settings)
+    learner, master = (make_chat_model(model, base_url=url) for model, url in (student, teacher))
+    async with memory:
+        learned, measured = await learn_and_measure(
+            memory, parts, (learner, master), benchmark=name, grader=grader, repeats=asked.repeats
+        )
+        if asked.json:
+            output.print_json(as_json(name, student[0], learned, measured))
+        else:
+            tell(name, student[0], learned, measured)
+        if asked.report is not None:
+            await save(asked.report, memory, learned, measured)
 
 
 def main(
@@ -218,10 +255,12 @@ def main(
     teacher: Annotated[str, typer.Option(help="provider:model, or a name with --teacher-base-url. It must see.")],
     student_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the student.")] = None,
     teacher_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the teacher.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="mathvision or visualpuzzles.  [default: by columns]")] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="mathvision or visualpuzzles; without it the columns tell.")
+    ] = None,
     train_split: Annotated[str | None, typer.Option(help="Part of the data set to learn from.")] = None,
     test_split: Annotated[
-        str | None, typer.Option(help="Part to measure on.  [default: the rest of --train-split]")
+        str | None, typer.Option(help="Part to measure on; without it the rest of --train-split.")
     ] = None,
     train: Annotated[int, typer.Option(min=1, help="Training samples, chosen by chance.")] = 100,
     test_limit: Annotated[int | None, typer.Option(min=1, help="Measure on so many, chosen by chance.")] = None,
@@ -233,42 +272,21 @@ def main(
         float, typer.Option(help="Share of the training samples for a validation gate; 0: all teach.")
     ] = 0.0,
     grader: Annotated[
-        str | None, typer.Option(help="How answers are scored.  [default: math for MathVision, else auto]")
+        str | None, typer.Option(help="How answers are scored; without it by math for MathVision, else by auto.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Answers to each test sample on each side.")] = 1,
-    namespace: Annotated[str | None, typer.Option(help="Experience set.  [default: the benchmark's name]")] = None,
-    url: Annotated[str | None, typer.Option(help="Redis or Valkey server.  [default: embedded]")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Experience set; without it the benchmark's name.")] = None,
+    url: Annotated[str | None, typer.Option(help="Redis or Valkey server; without it an embedded one.")] = None,
     home: Annotated[str | None, typer.Option(help="Folder of the embedded server.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write report.md, report.json and plots to this folder.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Repeat the paper's experiment: learn from 100 samples of its benchmark, measure on the others."""
-
-    async def run() -> None:
-        splits = (train_split, test_split or train_split)
-        _check_splits((train_split, test_split))
-        name = find_benchmark(data, benchmark, train_split)
-        grading = choose_grader(grader, name)
-        parts = read_parts(data, name, splits, train=train, limit=test_limit, seed=seed)
-        settings = {"rollouts": rollouts, "inclusion": inclusion, "selection": selection, "validation": validation}
-        memory = open_memory(url, namespace=namespace or name, home=home, **settings)
-        models = (
-            make_chat_model(student, base_url=student_base_url),
-            make_chat_model(teacher, base_url=teacher_base_url),
-        )
-        async with memory:
-            learned, measured = await learn_and_measure(
-                memory, parts, models, benchmark=name, grader=grading, repeats=repeats
-            )
-            if json:
-                output.print_json(as_json(name, student, learned, measured))
-            else:
-                tell(name, student, learned, measured)
-            if report is not None:
-                await save(report, memory, learned, measured)
-
+    settings = {"rollouts": rollouts, "inclusion": inclusion, "selection": selection, "validation": validation}
+    asked = Asked(data, benchmark, (train_split, test_split), train, test_limit, seed, grader, repeats, report, json)
+    where = {"url": url, "namespace": namespace, "home": home}
     try:
-        asyncio.run(run())
+        asyncio.run(run(asked, (student, student_base_url), (teacher, teacher_base_url), where, settings))
     except TedMemoryError as error:
         _say(f"paper: {' '.join(str(error).split())}")
         raise typer.Exit(1) from None

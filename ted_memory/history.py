@@ -36,7 +36,7 @@ class History:
         experiences = lineage.undone(now, newer)
         if any(lineage.is_blank(e) for e in experiences):
             experiences = tuple(lineage.without_blanks(experiences, await self._down_from(now, version)))
-        return experiences
+        return tuple(sorted(experiences, key=lambda e: (e.order, e.id)))
 
     async def purge(self, source: str, load: Load, commit: CommitAll) -> PurgeReport:
         """Take out of set and log what came from a source that the store already refuses to take in.

@@ -289,7 +289,7 @@ class TedMemory:
             HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
         """
         now = await self.load()
-        return replace(now, version=version, experiences=tuple(await self._history.at(now, version)))
+        return replace(now, version=version, experiences=await self._history.at(now, version))
 
     async def diff(self, old: int, new: int | None = None) -> tuple[Difference, ...]:
         """Return what changed from one version to another (default: now), in the set's order.

@@ -12,7 +12,7 @@ from ted_memory.models import Sample
 from ted_memory.wiring import make_chat_model
 
 if TYPE_CHECKING:
-    from ted_memory.distill import Report
+    from ted_memory.distill import Prices
 
 
 def distill(
@@ -56,6 +56,7 @@ def distill(
     """
     from ted_memory.evaluation import read_samples
 
+    price_list = options.prices_of(prices)  # a wrong one is told before anything is paid for
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     memory = options.memory_of(
         url, namespace, home,
@@ -72,16 +73,18 @@ def distill(
         "budget": options.budget_of(max_calls, max_tokens, max_cost, prices),
         "name": file.stem,
     }
-    report = asyncio.run(_learn(memory, samples, given))
-    if json:
-        output.print_json(report.model_dump(mode="json"))
-    else:
-        output.print_report(report, options.prices_of(prices))
+    asyncio.run(_learn(memory, samples, given, price_list, as_json=json))
 
 
-async def _learn(memory: TedMemory, samples: Sequence[Sample], given: Mapping[str, Any]) -> Report:
+async def _learn(
+    memory: TedMemory, samples: Sequence[Sample], given: Mapping[str, Any], prices: Prices | None, *, as_json: bool
+) -> None:
     from ted_memory.distill import distill as run_distillation
 
     async with memory:
         with output.progress() as on_progress:
-            return await run_distillation(samples, memory=memory, on_progress=on_progress, **given)
+            report = await run_distillation(samples, memory=memory, on_progress=on_progress, **given)
+    if as_json:
+        output.print_json(report.model_dump(mode="json"))
+    else:
+        output.print_report(report, prices)

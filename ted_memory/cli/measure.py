@@ -50,6 +50,7 @@ def evaluate(
     With --report, the figures are also written to a folder as Markdown, JSON and plots.
     """
     from ted_memory.evaluation import read_samples
+    from ted_memory.evaluation.plots import check_installed
 
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     memory = options.memory_of(
@@ -64,6 +65,9 @@ def evaluate(
         "checkpoints": checkpoints,
         "prices": options.prices_of(prices),
     }
+    if report is not None:
+        check_installed()  # before anything is paid for
+    options.check_training(learning, prices, gpu_hours, gpu_hour_price)
     written = None if report is None else (report, learning, gpu_hours, gpu_hour_price)
     asyncio.run(_measure(memory, samples, given, written, as_json=json))
 
@@ -113,5 +117,6 @@ async def _write(
         log=await memory.log(limit=snapshot.version),
         learning=learned,
         training=training,
+        prices=prices,
     )
     output.err.print(f"wrote {', '.join(str(path) for path in paths)}", markup=False)

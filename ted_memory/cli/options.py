@@ -144,6 +144,16 @@ def budget_of(calls: int | None, tokens: int | None, money: float | None, prices
         raise SettingsError(f"--max-cost {money}: {reason}; give --prices") from None
 
 
+def check_training(
+    learning: Path | None, prices: str | None, gpu_hours: float | None, gpu_hour_price: float | None
+) -> None:
+    """Refuse a comparison with training that lacks one of its figures."""
+    if (gpu_hours is None) != (gpu_hour_price is None) or (gpu_hours is not None and not (learning and prices)):
+        raise SettingsError(
+            "to compare with training, --learning, --prices, --gpu-hours and --gpu-hour-price are all needed"
+        )
+
+
 def grader_of(name: str, judge: str | None, judge_base_url: str | None) -> str | AnyGrader:
     """Return the grader's name, or the model that judges in its place."""
     if judge is None:

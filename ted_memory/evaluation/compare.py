@@ -9,6 +9,7 @@ from langchain_core.runnables import Runnable
 
 from ted_memory.distill.calls import Calls, is_final, one_line
 from ted_memory.distill.grading import Grader, find_grader
+from ted_memory.distill.judge import Judge
 from ted_memory.distill.kit import StudentKit
 from ted_memory.distill.scoring import OnProgress, Progress, score_with, side_by_side
 from ted_memory.distill.spend import Prices, Spend
@@ -154,7 +155,7 @@ async def evaluate(
         samples: those without a reference are passed over.
         student: called as it is set (give it temperature 0 for a repeatable figure).
         memory: whose active experiences are measured; nothing is written to it.
-        grader: see `ted_memory.distill.grading`.
+        grader: see `ted_memory.distill.grading`. What a `Judge` spends counts as the teacher's.
         repeats: answers to each sample on each side. A sample counts once, with the mean score of its repeats.
         checkpoints: up to so many older versions of the set are measured on the same samples, evenly spaced from the
             oldest that the history holds. Each costs ``repeats`` calls a sample, except where its active experiences
@@ -173,10 +174,14 @@ async def evaluate(
     if not graded:
         raise InvalidInput("no sample has a reference, so there is nothing to measure against")
     kit = StudentKit(student, memory, find_grader(grader), Calls(memory.settings.concurrency))
+    if isinstance(grader, Judge):
+        grader.share(kit.calls)  # one cap on all calls
     snapshot = await memory.load()
     older = await _checkpoints(memory, snapshot, checkpoints)
     measured = _Measurement(kit, snapshot, older, repeats, on_progress)
     await measured.run(graded)
+    if isinstance(grader, Judge):
+        measured.spend = measured.spend + grader.spend
     if not measured.scores:
         raise InvalidInput(f"no sample could be scored: {measured.failures[0].reason}")
     return _evaluation(graded, measured, prices)
@@ -214,7 +219,7 @@ async def _checkpoints(memory: TedMemory, now: ExperienceSet, wanted: int) -> li
             active = (await memory.at(version)).active
         except HistoryTrimmed:
             continue  # others committed meanwhile, and the history moved on
-        found.append((version, tuple(sorted(active, key=lambda e: e.order))))
+        found.append((version, tuple(active)))
     return found
 
 
