@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -45,6 +45,18 @@ async def compact(state: DistillState, *, kit: Kit) -> Json:
         "spend": spend,
         **({"note": note} if note else {}),
     }
+
+
+def said_twice(snapshot: ExperienceSet) -> list[Edit]:
+    """Return merges of lessons that are the same word for word: two passes at once may have learned the same."""
+    alike: dict[tuple[str, str], list[Experience]] = defaultdict(list)
+    for e in snapshot.active:
+        alike[e.when.casefold(), e.text.casefold()].append(e)
+    return [
+        Merge(ids=tuple(e.id for e in same), text=same[0].text, when=same[0].when)
+        for same in alike.values()
+        if len(same) > 1
+    ]
 
 
 async def compact_failed(state: DistillState, error: NodeError, *, kit: Kit) -> Command[str]:

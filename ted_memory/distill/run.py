@@ -10,6 +10,7 @@ from langchain_core.runnables import Runnable
 
 from ted_memory.distill import gate as validation_gate
 from ted_memory.distill.calls import Calls, is_final, model_name, one_line
+from ted_memory.distill.compactor import said_twice
 from ted_memory.distill.grading import Grader, find_grader
 from ted_memory.distill.graph import Graph, build_distillation_graph
 from ted_memory.distill.judge import Judge
@@ -242,6 +243,9 @@ class _Run:
 
     async def validate(self, held_out: Sequence[Sample]) -> tuple[Gate | None, ExperienceSet]:
         """Return the gate's verdict, None when there is none, and the set that was chosen."""
+        await self.staging.commit(
+            said_twice(await self.staging.load()), author="distill", why="said twice", token=f"{self.id}:said-twice"
+        )
         staged = await self.staging.load()
         if not held_out or not difference(self.base.active, staged.active):
             return None, staged

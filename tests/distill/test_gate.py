@@ -9,7 +9,7 @@ from ted_memory import Add, TedMemory
 from ted_memory.distill import distill
 from ted_memory.distill.run import split
 from ted_memory.testing import in_memory
-from tests.distill.scripts import CODES, follows, samples, student, teacher
+from tests.distill.scripts import CODES, SlowChatModel, add, critique, follows, prompt_of, samples, student, teacher
 
 
 async def test_a_set_that_is_not_better_on_the_held_out_samples_reaches_no_agent(scratch: TedMemory) -> None:
@@ -83,3 +83,16 @@ async def test_a_run_that_learned_nothing_pays_for_no_gate(scratch: TedMemory) -
     assert report.gate is None
     assert not report.promoted
     assert len(answering.asked) == 5 * report.samples
+
+
+async def test_what_two_passes_said_in_the_same_words_goes_live_once(namespace: str) -> None:
+    def loud(messages: list[BaseMessage]) -> str:
+        verb = "SAY" if "Tell me" in prompt_of(messages) else "say"
+        return critique(add(f"{verb} {CODES['apples']}", "asked about apples"))
+
+    memory = in_memory(namespace=namespace, trust="operator", validation=0.0, max_tries=0)
+    slow = SlowChatModel(script=teacher(loud).script, pause=lambda _: 0.01, name_told="teacher")
+    report = await distill(samples(1, 2), student=student(), teacher=slow, memory=memory)
+    assert report.learned == 2, "they were under way at once"
+    [lesson] = (await memory.load()).active
+    assert lesson.sources == ("dataset:samples#apples-0", "dataset:samples#apples-1")
