@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ted_memory.distill.grading import final_answer
+from ted_memory.distill.grading import ANSWER_MARK, final_answer
 from ted_memory.models import Trajectory
 
 LONGEST = 1500  # characters of one attempt that the critic sees
@@ -21,6 +21,8 @@ _HEADING = re.compile(
     r"^\W*(?:premises?|given|facts|steps?|reasoning|solution|conclusion|(?:final )?answer)\W*$", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+(?=\S)|(?<=[\u3002\uff01\uff1f])")
+_LEADS = {"", "so", "the", "thus", "hence", "therefore", "my"}  # words before "answer is" that say nothing
+_ONLY_BOXED = re.compile(r"\W*\\boxed\{.*\}\W*")
 _THOUGHTS = re.compile(r"</?think>")
 
 
@@ -35,17 +37,36 @@ class Attempt:
 
 def take_apart(text: str, tools: Sequence[str] = ()) -> Attempt:
     """Return premises, steps and conclusion of an attempt; `tools` are the tool calls that came before its text."""
-    conclusion = final_answer(text)
-    lines = [line.strip() for line in _THOUGHTS.sub("\n", text).splitlines()]
+    thoughts, _, said = text.rpartition("</think>")
+    if not said.strip():
+        thoughts, said = "", text
+    conclusion = final_answer(said)
+    # without a mark all that it says is its conclusion, and only its thoughts are steps
+    whole = thoughts if conclusion == said.strip() else f"{thoughts}\n{said}"
+    lines = [line.strip() for line in _THOUGHTS.sub("\n", whole).splitlines()]
     lines = [line for line in lines if line and not _HEADING.match(line)]
-    if lines and conclusion and (lines[-1] == conclusion or lines[-1].endswith(conclusion)):
-        lines.pop()
-    if not lines or conclusion == text.strip():
+    if lines:
+        lines[-1:] = _before(lines[-1], conclusion)
+    if not lines:
         return Attempt("", tuple(tools), conclusion)
     first = next((i for i, line in enumerate(lines) if _ITEM.match(line)), None)
     if first is None:
         return Attempt("", (*tools, *_sentences(lines)), conclusion)
     return Attempt(" ".join(lines[:first]), (*tools, *_items(lines[first:])), conclusion)
+
+
+def _before(line: str, conclusion: str) -> list[str]:
+    """Return what a last line says before it comes to the conclusion; nothing when it is no more than that."""
+    if line == conclusion:
+        return []
+    if final_answer(line) != conclusion:
+        return [line]
+    if "\\boxed{" in line:
+        return [] if _ONLY_BOXED.fullmatch(line) else [line]
+    words = line[: list(ANSWER_MARK.finditer(line))[-1].start()].split()
+    while words and words[-1].strip("*_#`,").casefold() in _LEADS:
+        words.pop()
+    return [" ".join(words)] if words else []
 
 
 def _items(lines: Sequence[str]) -> list[str]:

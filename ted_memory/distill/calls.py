@@ -27,7 +27,14 @@ CALL_TIMEOUT = 300.0  # seconds that one call may take before it is given up and
 ATTEMPTS = 8  # of one call, with growing pauses of about two minutes in all
 LONGEST_PAUSE = 600.0  # seconds; a provider that asks for more is asked again then
 GROWING = wait_exponential_jitter(initial=1, max=30)
-_IMAGE = re.compile(r"(?:data:image/[\w.+-]+;base64,)?[A-Za-z0-9+/]{200,}={0,2}")  # no word is that long
+_DIGIT = r"(?:[\w+/-]|\\+/|%2[BFbf])"  # of base64, as URLs and JSON write it, too
+_IMAGE = re.compile(
+    rf"(?:data:image\\*/[\w.+-]+;base64,{_DIGIT}*"
+    rf"|(?<!\w)(?:iVBORw0KGgo|\\*/9j\\*/|R0lGOD|UklGR){_DIGIT}*"  # how PNG, JPEG, GIF and WebP begin
+    rf"|{_DIGIT}{{200,}})"  # no word is that long
+    rf"(?:\s+{_DIGIT}{{60,}})*(?:\s+(?:{_DIGIT}{{16,}}|{_DIGIT}+(?==)))?={{0,2}}",  # in lines of 60 or 76
+    re.ASCII,
+)
 HOPELESS = {401, 403, 404}  # HTTP status: key, permission, name of the model
 
 
@@ -67,25 +74,26 @@ class Calls:
 
     async def raw(self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]) -> tuple[Any, Spend]:
         """Do the same for a model whose output is not a message, such as ``{"raw": ...}``."""
+        budget = self.budget  # of now: a call that still waits when the budget is lifted is not free of it
         try:
-            return await self._patiently(role, model, messages)
+            return await self._patiently(role, model, messages, budget)
         except Exception as error:
             if is_hopeless(error):
                 raise ModelError(f"the {role} cannot be used: {one_line(error)}. {_advice(error)}") from error
             raise
 
-    def _afford(self, role: str) -> None:
-        if self.budget is None:
+    def _afford(self, role: str, budget: Budget | None) -> None:
+        if budget is None:
             return
-        coming = self._in_flight + Counter({role: 1, "student": self.reserved})
+        coming = self._in_flight + Counter([role]) + Counter(student=self.reserved)
         likely = Spend(
             student=self.spent.student.times(coming["student"]), teacher=self.spent.teacher.times(coming["teacher"])
         )
-        if limit := self.budget.passed_by(self.spent + likely):
+        if limit := budget.passed_by(self.spent + likely):
             raise BudgetExceeded(f"the budget of {limit} is used up; what was learned so far is kept")
 
     async def _patiently(
-        self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]
+        self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage], budget: Budget | None
     ) -> tuple[Any, Spend]:
         def worth_another(error: BaseException) -> bool:
             # an address that never answered is wrong; one that did may be back in a moment
@@ -101,7 +109,7 @@ class Calls:
         )
         async for attempt in attempts:
             with attempt:
-                async with self._place(role):
+                async with self._place(role, budget):
                     async with asyncio.timeout(CALL_TIMEOUT):
                         output = await model.ainvoke(list(messages), config=config)
                     self._answered.add(role)
@@ -111,7 +119,7 @@ class Calls:
         return output, spend
 
     @contextlib.asynccontextmanager
-    async def _place(self, role: str) -> AsyncIterator[None]:
+    async def _place(self, role: str, budget: Budget | None) -> AsyncIterator[None]:
         """Hold one place among the calls in flight. A role that must wait holds none: the other one goes on."""
         semaphore = self._semaphores.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._concurrency))
         while True:
@@ -119,7 +127,7 @@ class Calls:
             async with semaphore:
                 if self._must_wait(role) > 0:  # the provider said so while this call queued for its place
                     continue
-                self._afford(role)
+                self._afford(role, budget)
                 self._in_flight[role] += 1
                 try:
                     yield

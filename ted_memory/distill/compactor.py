@@ -34,7 +34,11 @@ async def compact(state: DistillState, *, kit: Kit) -> Json:
     snapshot, holder = await kit.memory.load(), state.get("run") or secrets.token_hex(8)
     edits, note, spend = list[Edit](), "", Json()
     if await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, LEASE_SECONDS):
-        edits, note, spend = await _proposed(snapshot, kit)
+        try:
+            edits, note, spend = await _proposed(snapshot, kit)
+        except Exception:
+            await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, 0)  # what follows does not know the holder
+            raise
     waiting = read_edits(state["pending"])
     edits += make_room(edits, waiting, snapshot, kit.settings)
     return {

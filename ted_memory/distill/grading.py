@@ -34,17 +34,22 @@ LONGEST_FORMULA = 500  # characters; the parser's time grows faster than these
 MOST_BYTES = 2**31  # of address space for the comparison: 9^{9^{9}} fills any machine before it is done
 
 # possessive (*+): with blanks in plenty, trying again with one less would take for ever
-_MARK = re.compile(r"(?:final answer|answer)\s*+(?:is|:)\s*+:?+\s*+(?=\S)", re.IGNORECASE)
+ANSWER_MARK = re.compile(r"(?:final answer|answer)\s*+(?:is|:)\s*+:?+\s*+(?=\S)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?")
 _SYMBOLS = {"pi": r"\pi", "infinity": r"\infty"}
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:)]?")
 
 
 def final_answer(text: str) -> str:
-    r"""Return what an attempt concludes: ``\boxed{}``, else what follows the last "Answer:", else all of it."""
+    r"""Return what an attempt concludes: ``\boxed{}``, else what follows the last "Answer:", else all of it.
+
+    Thoughts, up to ``</think>``, are none of it.
+    """
+    said = text.rpartition("</think>")[2]
+    text = said if said.strip() else text
     if boxed := _last_boxed(text):
         return boxed
-    if marks := list(_MARK.finditer(text)):
+    if marks := list(ANSWER_MARK.finditer(text)):
         return text[marks[-1].end() :].splitlines()[0].strip("*` ")
     return text.strip()
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ted_memory.distill.calls import hash_images
 from ted_memory.distill.structured import BadOutput
 from ted_memory.experience.edits import tidy_when
 from ted_memory.experience.selection import distinctive, match, stems
@@ -62,6 +63,8 @@ def check_edits(edits: Sequence[ProposedEdit], known: Sequence[str], *, may_add:
     for edit in edits:
         if edit.op != "remove" and not edit.text.strip():
             raise BadOutput(f"the text of {edit.op} is empty")
+        if hash_images(edit.text) != edit.text or hash_images(edit.when) != edit.when:
+            raise BadOutput("a lesson cannot hold an image; say in words what is seen")
         if edit.adds:
             if not may_add:
                 raise BadOutput("only rewrite, merge and remove are allowed here, each with the ids it touches")

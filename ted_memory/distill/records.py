@@ -4,10 +4,20 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ted_memory.distill.calls import hash_images
 from ted_memory.distill.spend import Spend
 from ted_memory.memory import TedMemory
 
 Record = Mapping[str, Any]
+
+
+def _without_images(value: Any) -> Any:
+    """Return JSON-able data with hashes for the images that a model or a provider quoted."""
+    if isinstance(value, str):
+        return hash_images(value)
+    if isinstance(value, Mapping):
+        return {key: _without_images(part) for key, part in value.items()}
+    return [_without_images(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 class Records:
@@ -32,6 +42,8 @@ class Records:
 
     async def save(self, key: str, record: Record) -> None:
         """Keep a record, durably."""
+        if key != "run":  # that one holds the set as it is; the others hold what models wrote
+            record = _without_images(record)
         await self._staging.store.save_progress(self._staging.namespace, key, record)
         self._records[key] = json.loads(json.dumps(record))
 
