@@ -16,6 +16,7 @@ from langgraph.store.memory import InMemoryStore
 from rich.console import Console
 from rich.table import Table
 
+from bench import method
 from ted_memory import Add, Rewrite, open_memory
 from ted_memory.integrations.store import TedMemoryStore
 from ted_memory.storage.embedded import find_server
@@ -139,6 +140,7 @@ async def main() -> None:
     async with server() as url:
         rows = [await render(url), *[await refresh(url, n) for n in (10, 100, 1000)]]
         rows += [await commits(url, 1), await commits(url, 16), *await puts(url)]
+        rows += [*await method.throughput(url), *await method.costs()]
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -1,0 +1,300 @@
+"""What the method costs: wall clock against the least possible, our own work for a call, calls and tokens.
+
+The models follow a script, in a world of topics: each has an answer that only a lesson can teach for sure. Texts are as
+long as a small model's: tasks of 80 tokens, attempts of 250, lessons of 25.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatResult
+
+from bench import grpo
+from ted_memory import Sample, TedMemory, open_memory
+from ted_memory.distill import Report, distill
+from ted_memory.distill.prompts import COMPACTOR, CRITIC
+from ted_memory.distill.spend import RoleSpend, Spend
+from ted_memory.testing import ScriptedChatModel, in_memory
+
+_SYLLABLES = ("ba", "ko", "mi", "ru", "te", "zo", "la", "pe", "vu", "di")
+_WORDS = (
+    "we",
+    "take",
+    "what",
+    "it",
+    "says",
+    "and",
+    "add",
+    "one",
+    "part",
+    "after",
+    "another",
+    "until",
+    "all",
+    "is",
+    "done",
+)
+LATENCY, CAP = 0.2, 8
+GOOD = 0.95  # share of attempts that are right with a fitting lesson
+
+
+def topic(i: int) -> str:
+    """Return a made-up word that no other topic shares."""
+    return "".join(_SYLLABLES[i // 10**k % 10] for k in range(3)) + "n"
+
+
+def filler(tokens: int, seed: int) -> str:
+    """Return text of so many tokens, at four bytes each."""
+    words = random.Random(seed).choices(_WORDS, k=tokens)
+    return " ".join(words)[: tokens * 4]
+
+
+def world(count: int, each: int = 5) -> list[Sample]:
+    """Return samples in random order, so many on each topic, with tasks of about 80 tokens."""
+    samples = [
+        Sample(
+            id=f"case-{i}",
+            input=f"Case {i}: what is the code of the {topic(i // each)} ledger? {filler(65, i)}.",
+            reference=f"code {i // each * 7 + 11}",
+            category=topic(i // each),
+        )
+        for i in range(count)
+    ]
+    random.Random(0).shuffle(samples)
+    return samples
+
+
+def right(*, inputs: Any, outputs: Any, reference_outputs: Any) -> float:  # noqa: ARG001 - a grader is called with it
+    """Return 1 for an attempt that ends with the reference."""
+    return float(str(outputs).rstrip().endswith(f"{reference_outputs}"))
+
+
+class Slow(ScriptedChatModel):
+    """Takes the same time for every call."""
+
+    latency: float = 0.0
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        return self._generate(messages, stop, None, **kwargs)
+
+
+class World:
+    """Scripts for a student that solves a share of the attempts by itself, and for a teacher that knows all."""
+
+    def __init__(self, samples: Sequence[Sample], share: float, latency: float = 0.0) -> None:
+        self.samples = samples
+        self.by_id = {s.id: s for s in samples}
+        self.luck = random.Random(1)
+        # most samples are nearly always solved or nearly never: a small model's groups look like that
+        self.skill = {s.id: self.luck.betavariate(2 * share, 2 * (1 - share)) for s in samples}
+        self.student = Slow(script=self.attempt, name_told="student", latency=latency)
+        self.teacher = Slow(script=self.teach, name_told="teacher", latency=latency)
+
+    def sample_in(self, text: str) -> Sample:
+        """Return the sample whose task stands in a prompt."""
+        return self.by_id[f"case-{text.rpartition('Case ')[2].partition(':')[0]}"]
+
+    def attempt(self, messages: list[BaseMessage]) -> str:
+        """Answer a task, as its lesson says if it is shown."""
+        sample = self.sample_in(str(messages[-1].text))
+        told = "\n".join(str(m.text) for m in messages)
+        knows = self.luck.random() < (GOOD if lesson(sample) in told else self.skill[sample.id])
+        return f"{filler(246, self.luck.randrange(10**6))}.\nAnswer: {sample.reference if knows else 'code 0'}"
+
+    def teach(self, messages: list[BaseMessage]) -> str:
+        """Solve, criticise or tidy up, or do a stage of the other method."""
+        head, told = str(messages[0].text), str(messages[-1].text)
+        if head == grpo.SUMMARY:
+            return filler(150, self.luck.randrange(10**6))
+        if head == grpo.ADVANTAGE:
+            return json.dumps([{"option": "add", "experience": full_lesson(self.sample_in(told))}])
+        if head in {grpo.UPDATE, grpo.BATCH_UPDATE}:
+            operations = json.loads(told.partition("Operations:\n")[2])
+            new = {o["experience"]: o for o in operations if o["experience"] not in told.partition("Operations:\n")[0]}
+            return json.dumps(list(new.values()))
+        if head == COMPACTOR.fixed:
+            return json.dumps({"reason": "All of it is needed.", "edits": []})
+        if head == CRITIC.fixed:
+            return self._criticise(messages)
+        sample = self.sample_in(told)
+        return f"{filler(246, 0)}.\nAnswer: {sample.reference}"
+
+    def _criticise(self, messages: list[BaseMessage]) -> str:
+        task, _, rest = str(messages[1].text).partition("Known lessons:")
+        sample = self.sample_in(task)
+        known = lesson(sample) in rest.partition("Teacher's solution:")[0]
+        again = " Always." * (len(messages) // 2 - 1)  # a lesson that was refused is said otherwise
+        edit = {"op": "add", "when": f"{sample.category} ledger", "text": full_lesson(sample) + again, "ids": []}
+        return json.dumps({"reason": filler(15, 1), "edits": [] if known else [edit], "helped": [], "hurt": []})
+
+
+def lesson(sample: Sample) -> str:
+    """Return the words of a lesson that the student follows."""
+    return f"the {sample.category} book has {sample.reference}"
+
+
+def full_lesson(sample: Sample) -> str:
+    """Return a lesson of about 25 tokens."""
+    return f"When the ledger is asked for, know that {lesson(sample)}; end the answer with it."
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A run against the clock."""
+
+    calls: int
+    seconds: float
+    cpu: float
+    report: Report
+
+    @property
+    def ratio(self) -> float:
+        """Wall clock by what the calls take when no place is ever empty."""
+        return self.seconds / (self.calls * LATENCY / CAP)
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time of this process for one call, the scripted models' own included."""
+        return self.cpu * 1000 / self.calls
+
+
+async def timed(memory: TedMemory, count: int = 100) -> Timed:
+    """Distil so many samples with models that take `LATENCY` seconds a call, `CAP` at a time."""
+    given = World(world(count), 0.2, LATENCY)
+    began, cpu = time.perf_counter(), time.process_time()
+    report = await distill(
+        given.samples, student=given.student, teacher=given.teacher, memory=memory, grader=right, name="bench"
+    )
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    return Timed(len(given.student.asked) + len(given.teacher.asked), seconds, cpu, report)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What one pass over the samples cost, without a validation gate."""
+
+    spend: Spend
+    per_learned: float
+    per_other: float
+    asked_again: float
+    samples_asked: int
+    learned: int
+
+    @property
+    def total(self) -> int:
+        """Tokens of both roles."""
+        return tokens(self.spend.student) + tokens(self.spend.teacher)
+
+
+def tokens(role: RoleSpend) -> int:
+    """Return the tokens of a role, in and out."""
+    return role.tokens_in + role.tokens_out
+
+
+async def ours(count: int, share: float, *, tries: int) -> Counted:
+    """Distil the samples without a gate, which the other method has not."""
+    given = World(world(count), share)
+    memory = in_memory(namespace="counted", trust="operator", validation=0, max_tries=tries)
+    report = await distill(
+        given.samples, student=given.student, teacher=given.teacher, memory=memory, grader=right, name="bench"
+    )
+    critiques = calls_by_sample(given, lambda m: m[0].text == CRITIC.fixed)
+    solutions = calls_by_sample(given, lambda m: m[0].text not in {CRITIC.fixed, COMPACTOR.fixed})
+    others = [solutions[s.id] for s in given.samples if s.id not in critiques]
+    taught = [solutions[id] + critiques[id] for id in critiques]
+    return Counted(
+        spend=report.spend,
+        per_learned=sum(taught) / max(len(taught), 1),
+        per_other=sum(others) / max(len(others), 1),
+        asked_again=sum(n - 1 for n in critiques.values()) / max(len(critiques), 1),
+        samples_asked=len(critiques),
+        learned=report.learned,
+    )
+
+
+def calls_by_sample(given: World, wanted: Callable[[list[BaseMessage]], bool]) -> Counter[str]:
+    """Count the teacher's calls of a kind by the sample that they were about."""
+    asked = [m for m in given.teacher.asked if wanted(m)]
+    tasks = [str(m[1].text).partition("Known lessons:")[0] for m in asked]
+    return Counter(given.sample_in(task).id for task in tasks)
+
+
+def _solved(sample: Sample, text: str) -> bool:
+    return right(inputs={}, outputs=text, reference_outputs=sample.reference) == 1
+
+
+async def theirs(count: int, share: float) -> grpo.Grpo:
+    """Send the same samples through the other method."""
+    given = World(world(count), share)
+    other = grpo.Grpo(given.student, given.teacher, _solved)
+    await other.run(given.samples)
+    return other
+
+
+Row = tuple[str, str, str]
+
+
+async def throughput(url: str) -> list[Row]:
+    """Wall clock and our own work, at 100 samples."""
+    async with open_memory(url, namespace="timed", trust="operator", concurrency=CAP) as memory:
+        run = await timed(memory)
+    return [
+        (
+            "100 samples, 200 ms a call, 8 at once",
+            f"{run.seconds:.1f} s",
+            f"{run.ratio:.3f} x what its {run.calls} calls take at least",
+        ),
+        ("processor time for a call", f"{run.cpu_ms:.1f} ms", "the scripted models' own included"),
+    ]
+
+
+async def costs(count: int = 100) -> list[Row]:
+    """Calls and tokens for 100 samples, against Training-Free GRPO at 5 attempts."""
+    rows: list[Row] = []
+    for share in (0.2, 0.5, 0.8):
+        other = await theirs(count, share)
+        their = f"GRPO: {_told(other.spend)}, {len(set(other.experiences))} lessons, {other.left_out} samples left out"
+        for tries in (2, 0):
+            mine = await ours(count, share, tries=tries)
+            total = tokens(other.spend.student) + tokens(other.spend.teacher)
+            name = f"{share:.0%} solved, {'with' if tries else 'no'} tries"
+            rows += [
+                (name, f"{_told(mine.spend)}, {mine.learned} samples taught", their),
+                (
+                    "  ours by theirs",
+                    f"tokens {mine.total / total:.2f}; student {_ratio(mine.spend, other.spend, 'student')}, "
+                    f"teacher {_ratio(mine.spend, other.spend, 'teacher')}",
+                    f"teacher calls {mine.spend.teacher.calls / max(other.spend.teacher.calls, 1):.2f}",
+                ),
+                (
+                    "  teacher calls a sample",
+                    f"{mine.per_learned:.2f} with a critique ({mine.samples_asked}), {mine.per_other:.2f} without",
+                    f"asked again: {mine.asked_again:.2f}",
+                ),
+            ]
+    return rows
+
+
+def _told(spend: Spend) -> str:
+    student, teacher = tokens(spend.student), tokens(spend.teacher)
+    return f"{student:,} + {teacher:,} = {student + teacher:,} tokens, {spend.teacher.calls} teacher calls"
+
+
+def _ratio(mine: Spend, other: Spend, role: str) -> str:
+    return f"{tokens(getattr(mine, role)) / max(tokens(getattr(other, role)), 1):.2f}"
