@@ -24,7 +24,7 @@ from ted_memory.errors import BudgetExceeded, ModelError, StoreError
 from ted_memory.messages import answer_of
 
 CALL_TIMEOUT = 300.0  # seconds that one call may take before it is given up and made again
-ATTEMPTS = 8  # of one call, with growing pauses of about two minutes in all
+ATTEMPTS = 10  # of one call, with growing pauses of about three minutes in all
 LONGEST_PAUSE = 600.0  # seconds; a provider that asks for more is asked again then
 GROWING = wait_exponential_jitter(initial=1, max=30)
 _DIGIT = r"(?:[\w+/-]|\\+/|%2[BFbf])"  # of base64, as URLs and JSON write it, too
@@ -82,14 +82,25 @@ class Calls:
                 raise ModelError(f"the {role} cannot be used: {one_line(error)}. {_advice(error)}") from error
             raise
 
-    def _afford(self, role: str, budget: Budget | None) -> None:
-        if budget is None:
-            return
-        coming = self._in_flight + Counter([role]) + Counter(student=self.reserved)
-        likely = Spend(
-            student=self.spent.student.times(coming["student"]), teacher=self.spent.teacher.times(coming["teacher"])
-        )
-        if limit := budget.passed_by(self.spent + likely):
+    def count(self, spend: Spend) -> Spend:
+        """Add the cost of a call that was made and paid for, and return it."""
+        self.spent = self.spent + spend
+        return spend
+
+    def check_room(self, coming: Counter[str]) -> None:
+        """Make sure that the budget leaves so many calls of each role.
+
+        Raises:
+            BudgetExceeded: it does not.
+        """
+        if self.budget is not None:
+            self._check(self.budget, coming)
+
+    def _check(self, budget: Budget, coming: Counter[str]) -> None:
+        coming = coming + Counter(student=self.reserved)
+        spent = self.spent
+        likely = Spend(student=spent.student.times(coming["student"]), teacher=spent.teacher.times(coming["teacher"]))
+        if limit := budget.passed_by(spent + likely):
             raise BudgetExceeded(f"the budget of {limit} is used up; what was learned so far is kept")
 
     async def _patiently(
@@ -115,7 +126,7 @@ class Calls:
                     self._answered.add(role)
                     told = output["raw"] if isinstance(output, dict) and "raw" in output else answer_of(output)
                     spend = Spend.of(role, messages, told)
-                    self.spent = self.spent + spend
+                    self.count(spend)
         return output, spend
 
     @contextlib.asynccontextmanager
@@ -127,7 +138,8 @@ class Calls:
             async with semaphore:
                 if self._must_wait(role) > 0:  # the provider said so while this call queued for its place
                     continue
-                self._afford(role, budget)
+                if budget is not None:
+                    self._check(budget, self._in_flight + Counter([role]))
                 self._in_flight[role] += 1
                 try:
                     yield

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from ted_memory.distill.kit import Kit
 from ted_memory.distill.records import Records
 from ted_memory.distill.report import Gate, RejectedLesson, Report, SetAside, SetSize
 from ted_memory.distill.scoring import OnProgress, Progress, side_by_side
-from ted_memory.distill.spend import Budget, Spend
+from ted_memory.distill.spend import Budget
 from ted_memory.distill.state import dump_set, mean_score, read_graded, read_set
 from ted_memory.distill.structured import StructuredModel
 from ted_memory.distill.trial import describe
@@ -124,7 +125,7 @@ class _Run:
         self.id = ""
         self.base: ExperienceSet
         self.records: Records
-        self.judge: Judge | None = None
+        self.judged = False
         self.began_at = 0
         self.resumed = 0
         self.common: list[str] = []
@@ -156,7 +157,7 @@ class _Run:
         asks = StructuredModel(critic, calls)
         kit = Kit(student, staging, find_grader(grader), calls, critic, asks, author=f"distill:{name}")
         run = cls(memory, staging, kit, graph, name)
-        run.judge = grader if isinstance(grader, Judge) else None
+        run.judged = isinstance(grader, Judge)
         await run._take_up(now)
         return run
 
@@ -177,14 +178,26 @@ class _Run:
         self.began_at = seed.version if self.base.active else 0  # nothing to seed with answers the version of now
 
     def gate_calls(self, held_out: Sequence[Sample]) -> int:
-        """Return the student calls that the gate will need."""
-        return len(held_out) * (1 + self.kit.settings.checkpoints)
+        """Return the calls that the gate will need, counted as the student's."""
+        answers = len(held_out) * (1 + self.kit.settings.checkpoints)
+        return answers * (2 if self.judged else 1) + sum(not sample.reference for sample in held_out)
 
     async def learn(self, train: Sequence[Sample], budget: Budget | None, *, calls_at_the_gate: int) -> str:
         """Distil every sample that is not done yet, side by side; return why it stopped before the end, or ""."""
+        stopped, under_way, calls = "", 0, self.kit.calls
 
         async def one(sample: Sample) -> None:
-            record = await self._pass(sample, train)
+            nonlocal stopped, under_way
+            if stopped:
+                return
+            try:
+                calls.check_room(self._sample_calls(under_way + 1))  # a sample is finished, or not begun
+                under_way += 1
+                record = await self._pass(sample, train)
+                under_way -= 1
+            except BudgetExceeded as error:
+                stopped = str(error)
+                return
             if record["status"] == "failed":
                 self.records.failed[sample.id] = record
             else:
@@ -194,15 +207,17 @@ class _Run:
         self.common = sorted(common_words([s.text for s in train]))
         self._tell(len(train))
         todo = [sample for sample in train if sample.id not in self.records.samples]
-        calls = self.kit.calls
         calls.budget, calls.reserved = budget, calls_at_the_gate
         try:
             await side_by_side(one, todo, self.kit.settings.concurrency)
-        except BudgetExceeded as error:
-            return str(error)
         finally:
             calls.budget = None  # what the gate needs was set aside
-        return ""
+        return stopped
+
+    def _sample_calls(self, samples: int) -> Counter[str]:
+        """Return the calls that so many samples take, with one try on each and on another sample."""
+        s = self.kit.settings
+        return Counter(student=samples * (s.rollouts + 2 * s.try_rollouts), teacher=samples * 2)
 
     async def _pass(self, sample: Sample, train: Sequence[Sample]) -> dict[str, Any]:
         state = {
@@ -319,7 +334,7 @@ class _Run:
             learned=sum(record["status"] == "learned" for record in records.values()),
             set_aside=len(without),
             experiences=SetSize(active=len(now.active), tokens=tokens + FRAME_TOKENS if tokens else 0),
-            spend=self.records.spend() + (self.judge.spend if self.judge else Spend()),
+            spend=self.kit.calls.spent,
             seconds=round(time.monotonic() - began, 3),
             promoted=promoted,
             gate=gate,

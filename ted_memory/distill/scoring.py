@@ -1,9 +1,9 @@
 """A student's answer with given experiences, as a deployed agent would give it, and its score."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ted_memory.distill import grading
 from ted_memory.distill.kit import StudentKit
@@ -23,6 +23,8 @@ class Progress:
     learned: int = 0
     set_aside: int = 0
 
+
+T = TypeVar("T")
 
 OnProgress = Callable[[Progress], None]
 
@@ -72,6 +74,16 @@ async def score_with(
     given = await answer_with(kit, sample, snapshot, experiences)
     score, _ = await grading.grade(kit.grader, sample, given.text, reference)
     return score, given.spend
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Return what each of these gives; when one fails the others are stopped, and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def side_by_side(work: Callable[[Any], Awaitable[None]], tasks: Sequence[Any], workers: int) -> None:

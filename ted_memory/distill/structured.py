@@ -104,7 +104,7 @@ class StructuredModel:
                 return (message if isinstance(message, BaseMessage) else AIMessage(content=str(message))), spend
             except Exception as error:
                 if (cut_off := _cut_off(error)) is not None:
-                    return cut_off, Spend.of(self.role, messages, cut_off)
+                    return cut_off, self.calls.count(Spend.of(self.role, messages, cut_off))
                 if len(self._methods) == 1 or not _unsupported(error):
                     raise
                 if self._methods[0] == method:  # another task may have moved on already

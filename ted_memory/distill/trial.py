@@ -6,7 +6,6 @@ fall; and a lesson that makes the student give this sample's answer to another t
 filter: its outcomes are chosen after the fact and never become usage.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ted_memory.distill import grading
 from ted_memory.distill.calls import is_final, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import RETRY
-from ted_memory.distill.scoring import answer_with, chosen
+from ted_memory.distill.scoring import answer_with, chosen, together
 from ted_memory.distill.spend import Spend
 from ted_memory.distill.state import (
     DistillState,
@@ -56,7 +55,7 @@ class Outcome:
 async def try_edits(state: DistillState, *, kit: Kit) -> Json:
     """Try each proposed edit by itself; keep those that pass, tell the critic about the others."""
     edits = read_edits(state["proposal"])
-    outcomes = await asyncio.gather(*(_try(edit, state, kit) for edit in edits))
+    outcomes = await together(*(_try(edit, state, kit) for edit in edits))
     spend = sum((outcome.spend for outcome in outcomes), Spend())
     failed = [outcome for outcome in outcomes if outcome.problem]
     told = "\n\n".join(RETRY.fill({"lesson": describe(o.edit), "outcome": o.problem}) for o in failed)
@@ -162,7 +161,7 @@ class _Attempts:
 async def _attempts(
     kit: Kit, sample: Sample, reference: str, snapshot: ExperienceSet, experiences: Sequence[Experience]
 ) -> _Attempts:
-    answers = await asyncio.gather(
+    answers = await together(
         *(answer_with(kit, sample, snapshot, experiences) for _ in range(kit.settings.try_rollouts))
     )
     graded = [await grading.grade(kit.grader, sample, given.text, reference) for given in answers]
