@@ -27,16 +27,14 @@ READING = """\
 - **The two companies.** What the teacher writes is right where the task's own words lead it there. What it falls short
   of the rule book is mostly conditions: words such as "bikes" stand in tickets of several kinds, and with one lesson
   shown for each task a wrong condition hides a right lesson.
-- **The second company's first run learned nothing.** One lesson whose condition held only words that stand in every
-  request was shown for all of them, so that no other lesson was ever found for its own task, and the gate refused
-  the set. Since then a condition that meets its task only in such words is refused before its try, and a word that a
-  task repeats counts once. Both rules are general, but they were found on this data set: its later figures are not those
-  of data that nobody looked at.
+- **The second company's first run learned nothing** (below, under earlier runs). One lesson whose condition held only
+  words that stand in every request was shown for all of them, so that no other lesson was ever found for its own task,
+  and the gate refused the set. Since then a condition that meets its task only in such words is refused before its
+  try, and a word that a task repeats counts once. Both rules are general, but they were found on this data set: its
+  later figures are not those of data that nobody looked at.
 - **BIG-bench Hard.** These tasks ask for ability, and not for knowledge that a lesson could hold. What the teacher
   proposed failed its tries or the gate, and the student ended where it began: this is what the gate is for.
-- **Ablations.** On so few samples the intervals are wide, and no single part shows a difference that is larger. The parts
-  that guard (try, gate) show their worth where a teacher is wrong, as in the runs above that the gate refused.
-- **Caps.** With room for half of the lessons it matters little which rule chooses when each lesson is about as good.
+- **Ablations.** On so few samples the intervals are wide: compare them before a difference is taken for one.
 """
 
 
