@@ -353,7 +353,8 @@ class Trajectory(Frozen):
 
     ``seen`` are the ids in its prompt; ``eligible`` those that would have been there had none been left out at
     random: only these two together make a fair comparison. ``error`` says why there is no answer. ``tools`` are
-    the tool calls of an agent on the way to its text, with results, shortened.
+    the tool calls of an agent on the way to its text, with results, shortened. ``lost``: the provider did not answer,
+    so that nothing is known of it.
     """
 
     text: str = ""
@@ -363,3 +364,4 @@ class Trajectory(Frozen):
     seen: tuple[str, ...] = ()
     eligible: tuple[str, ...] = ()
     error: str = ""
+    lost: bool = False

@@ -27,12 +27,13 @@ CALL_TIMEOUT = 300.0  # seconds that one call may take before it is given up and
 ATTEMPTS = 10  # of one call, with growing pauses of about three minutes in all
 LONGEST_PAUSE = 600.0  # seconds; a provider that asks for more is asked again then
 GROWING = wait_exponential_jitter(initial=1, max=30)
-_DIGIT = r"(?:[\w+/-]|\\+/|%2[BFbf])"  # of base64, as URLs and JSON write it, too
+_DIGIT = r"(?:[\w+/-]|\\{1,4}/|%2[BFbf])"  # of base64, as URLs and JSON write it, too
+_DIGITS = r"(?:[\w+/-]++|\\{1,4}/|%2[BFbf])*+"  # possessive: an image is long, and nothing is to be tried twice
 _IMAGE = re.compile(
-    rf"(?:data:image\\*/[\w.+-]+;base64,{_DIGIT}*"
-    rf"|(?<!\w)(?:iVBORw0KGgo|\\*/9j\\*/|R0lGOD|UklGR){_DIGIT}*"  # how PNG, JPEG, GIF and WebP begin
-    rf"|{_DIGIT}{{200,}})"  # no word is that long
-    rf"(?:\s+{_DIGIT}{{60,}})*(?:\s+(?:{_DIGIT}{{16,}}|{_DIGIT}+(?==)))?={{0,2}}",  # in lines of 60 or 76
+    rf"(?:data:image\\{{0,4}}/[\w.+-]+;base64,"
+    rf"|(?<!\w)(?:iVBORw0KGgo|\\{{0,4}}/9j\\{{0,4}}/|R0lGOD|UklGR)"  # how PNG, JPEG, GIF and WebP begin
+    rf"|{_DIGIT}{{200}}){_DIGITS}"  # no word is that long
+    rf"(?:\s+{_DIGIT}{{60}}{_DIGITS})*(?:\s+(?:{_DIGIT}{{16}}{_DIGITS}|{_DIGIT}+(?==)))?={{0,2}}",  # or in lines
     re.ASCII,
 )
 HOPELESS = {401, 403, 404}  # HTTP status: key, permission, name of the model
@@ -41,10 +42,12 @@ HOPELESS = {401, 403, 404}  # HTTP status: key, permission, name of the model
 class Calls:
     """Calls models, `concurrency` at a time over all that share this object, for each event loop.
 
-    A call that a provider turns away for a while (429, 5xx, no answer in time) is made again, after the time that the
-    provider names in Retry-After, else after a growing pause; all calls of that role wait with it.
+    A call that a provider turns away for a while (429, 5xx, no answer in time) is made again: after the time that the
+    provider names in Retry-After, for which all calls of that role wait, else after a growing pause of its own.
 
-    ``spent`` is what all calls cost so far. ``reserved`` student calls are set aside: the budget ends before them.
+    ``spent`` is what all calls cost so far. ``reserved`` calls of each role are set aside: the budget ends before them.
+    What coming calls will cost is estimated from those before: a limit in calls holds exactly, one in tokens or money
+    nearly.
     """
 
     def __init__(self, concurrency: int, *, budget: Budget | None = None, spent: Spend | None = None) -> None:
@@ -54,7 +57,7 @@ class Calls:
         )
         self.budget = budget
         self.spent = spent or Spend()
-        self.reserved = 0
+        self.reserved: Counter[str] = Counter()
         self._in_flight: Counter[str] = Counter()
         self._welcome_at: dict[str, float] = {}
         self._answered: set[str] = set()
@@ -97,7 +100,7 @@ class Calls:
             self._check(self.budget, coming)
 
     def _check(self, budget: Budget, coming: Counter[str]) -> None:
-        coming = coming + Counter(student=self.reserved)
+        coming = coming + self.reserved
         spent = self.spent
         likely = Spend(student=spent.student.times(coming["student"]), teacher=spent.teacher.times(coming["teacher"]))
         if limit := budget.passed_by(spent + likely):
@@ -153,7 +156,7 @@ class Calls:
     def _pause(self, role: str, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked_for = retry_after(error)
-        if asked_for is None:
+        if not asked_for:  # 0, or a date that has passed, is no advice
             return GROWING(state)
         asked_for = min(asked_for, LONGEST_PAUSE)
         self._welcome_at[role] = max(self._welcome_at.get(role, 0.0), time.monotonic() + asked_for)

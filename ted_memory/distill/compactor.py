@@ -15,6 +15,7 @@ from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import COMPACTOR
 from ted_memory.distill.proposals import Compaction, about_the_same, check_edits, to_edits
 from ted_memory.distill.state import DistillState, Json, dump_edits, dump_spend, read_edits
+from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.experience.utility import keepers_first
@@ -40,6 +41,7 @@ async def compact(state: DistillState, *, kit: Kit) -> Json:
             await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, 0)  # what follows does not know the holder
             raise
     waiting = read_edits(state["pending"])
+    edits = [edit for edit in edits if touched_by([edit]).isdisjoint(touched_by(waiting))]
     edits += make_room(edits, waiting, snapshot, kit.settings)
     return {
         "accepted": dump_edits([*edits, *waiting]),
@@ -65,7 +67,7 @@ def said_twice(snapshot: ExperienceSet) -> list[Edit]:
 
 async def compact_failed(state: DistillState, error: NodeError, *, kit: Kit) -> Command[str]:
     """Hold the caps without the model."""
-    if is_final(error.error):
+    if is_final(error.error) and not isinstance(error.error, BudgetExceeded):  # to make room costs nothing
         raise error.error
     snapshot, waiting = await kit.memory.load(), read_edits(state["pending"])
     edits = make_room([], waiting, snapshot, kit.settings)
@@ -103,7 +105,7 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
     """Return the edits that stay within what one compaction may take away, and join only what belongs together."""
     allowed, kept, touched = int(len(snapshot.active) * REMOVABLE), list[Edit](), set[str]()
     for edit in edits:
-        ids = set(edit.ids) if isinstance(edit, Merge) else {getattr(edit, "id", "")}
+        ids = touched_by([edit])
         loss = len(ids) - 1 if isinstance(edit, Merge) else int(isinstance(edit, Remove))
         if loss > allowed or ids & touched or not _keeps_what_is_known(edit, snapshot):
             continue
@@ -111,6 +113,11 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
         touched |= ids
         kept.append(edit)
     return kept
+
+
+def touched_by(edits: Sequence[Edit]) -> set[str]:
+    """Return the ids of the experiences that these edits change or take out."""
+    return {id for edit in edits for id in getattr(edit, "ids", (getattr(edit, "id", ""),)) if id}
 
 
 def _keeps_what_is_known(edit: Edit, snapshot: ExperienceSet) -> bool:
@@ -149,7 +156,7 @@ def make_room(
     most, tokens = snapshot.caps.max_experiences, snapshot.caps.token_budget - FRAME_TOKENS
     if len(after) <= most and sum(e.tokens for e in after) <= tokens:
         return []
-    touched = {id for e in edits for id in getattr(e, "ids", (getattr(e, "id", ""),))}
+    touched = touched_by([*edits, *waiting])  # a lesson whose better text waits is not the one to go
     ranked = keepers_first(snapshot.active, snapshot.usage, settings.compaction)
     expendable = [e for e in ranked if e.id not in touched]
     removals: list[Edit] = []

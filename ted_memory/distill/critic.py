@@ -8,7 +8,7 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill.attempts import describe_attempts
-from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import CRITIC
 from ted_memory.distill.proposals import Critique, check_edits, in_its_own_words, to_edits
@@ -93,7 +93,8 @@ def critique_failed(_state: DistillState, error: NodeError) -> Command[str]:
     if is_final(error.error):
         raise error.error
     note = f"the critic failed: {one_line(error.error)}"
-    return Command(update={"status": "set_aside", "note": note, "proposal": []}, goto="credit")
+    update = {"status": "set_aside", "lost": is_transient(error.error), "note": note, "proposal": []}
+    return Command(update=update, goto="credit")
 
 
 def _shown(state: DistillState) -> list[Experience]:

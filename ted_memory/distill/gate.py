@@ -1,14 +1,13 @@
 """The validation gate: the set that goes live is the best one on held-out samples, compared in pairs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ted_memory.distill import grading, teacher
-from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.records import Records
 from ted_memory.distill.report import Gate, Point, SetAside
-from ted_memory.distill.scoring import OnProgress, Progress, score_with, side_by_side
+from ted_memory.distill.scoring import OnProgress, Progress, patiently, score_with
 from ted_memory.distill.state import DistillState
 from ted_memory.models import Add, Edit, Experience, ExperienceSet, Sample
 
@@ -33,31 +32,36 @@ async def validate(
     Only samples that all candidates could be scored on count. A candidate passes when it is better than the set from
     before, and not merely as good: on so few samples no difference proves nothing.
     """
-    tasks = [(name, sample) for sample in held_out for name in candidates]
+    left_out: dict[str, str] = {}
 
     def tell() -> None:
-        on_progress(Progress("validate", records.count("gate:"), len(tasks)))
+        on_progress(Progress("validate", records.count("gate:"), len(held_out) * len(candidates)))
 
-    async def one(task: tuple[str, Sample]) -> None:
-        name, sample = task
-        snapshot = candidates[name]
-        try:
-            reference = await _reference(sample, kit, records)
-            score, spend = await score_with(kit, sample, snapshot, snapshot.active, reference)
-            record: dict[str, Any] = {"score": score, "spend": spend.model_dump()}
-        except Exception as error:
-            if is_final(error):
-                raise
-            record = {"score": None, "note": one_line(error), "spend": {}}
-        await records.save(f"gate:{name}:{sample.id}", record)
-        tell()
+    async def one(sample: Sample) -> str:
+        left_out.pop(sample.id, None)
+        for name, snapshot in candidates.items():
+            key = f"gate:{name}:{sample.id}"
+            if key in records:
+                continue
+            try:
+                reference = await _reference(sample, kit, records)
+                score = await score_with(kit, sample, snapshot, snapshot.active, reference)
+                await records.save(key, {"score": score})
+            except Exception as error:
+                if is_final(error):
+                    raise
+                left_out[sample.id] = one_line(error)
+                return left_out[sample.id] if is_transient(error) else ""
+            tell()
+        return ""
 
     tell()
-    todo = [task for task in tasks if f"gate:{task[0]}:{task[1].id}" not in records]
-    await side_by_side(one, todo, kit.settings.concurrency)
-    rows = {sample.id: [records[f"gate:{name}:{sample.id}"] for name in candidates] for sample in held_out}
-    scored = [[r["score"] for r in row] for row in rows.values() if all(r["score"] is not None for r in row)]
-    failed = ((id, record["note"]) for id, row in rows.items() for record in row if record["score"] is None)
+    await patiently(one, held_out, kit.settings.concurrency)
+    scored = [
+        [records[f"gate:{name}:{sample.id}"]["score"] for name in candidates]
+        for sample in held_out
+        if sample.id not in left_out
+    ]
     means = {name: sum(row[i] for row in scored) / len(scored) if scored else 0.0 for i, name in enumerate(candidates)}
     learned = [name for name in candidates if name != BEFORE]
     best = max(reversed(learned), key=lambda name: means[name])  # of two as good, the one that learned from more
@@ -66,7 +70,7 @@ async def validate(
         before=means[BEFORE],
         after=means[best],
         passed=means[best] > means[BEFORE],
-        failures=tuple(SetAside(sample=id, reason=reason) for id, reason in dict(failed).items()),
+        failures=tuple(SetAside(sample=id, reason=reason) for id, reason in left_out.items()),
         curve=tuple(
             Point(version=0 if name == BEFORE else s.version, experiences=len(s.active), score=means[name])
             for name, s in candidates.items()
@@ -83,7 +87,7 @@ async def _reference(sample: Sample, kit: Kit, records: Records) -> str:
     if key not in records:
         solved = await teacher.solve(DistillState(sample=sample.model_dump(mode="json")), kit=kit)
         answer = grading.final_answer(solved["solution"])
-        await records.save(key, {"answer": answer, "spend": solved.get("spend", {})})
+        await records.save(key, {"answer": answer})
     return str(records[key]["answer"])
 
 

@@ -18,7 +18,8 @@ from langgraph.types import Send
 
 from ted_memory.distill import commits, compactor, critic, student, teacher, trial
 from ted_memory.distill.calls import Calls, with_temperature
-from ted_memory.distill.grading import Grader, find_grader
+from ted_memory.distill.grading import Grader
+from ted_memory.distill.judge import bind_grader
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.state import DistillState
 from ted_memory.distill.structured import StructuredModel
@@ -59,7 +60,7 @@ def build_distillation_graph(
         teacher=teacher,
         critic=StructuredModel(teacher, calls),
         memory=memory,
-        grader=find_grader(grader),
+        grader=bind_grader(grader, calls),
         calls=calls,
         author=author,
     )

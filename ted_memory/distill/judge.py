@@ -8,8 +8,8 @@ from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, Field
 
 from ted_memory.distill.calls import Calls, model_name
+from ted_memory.distill.grading import Grader, find_grader
 from ted_memory.distill.prompts import JUDGE
-from ted_memory.distill.spend import Spend
 from ted_memory.distill.structured import StructuredModel
 
 CONCURRENCY = 8  # calls in flight, for a judge that shares no cap
@@ -35,21 +35,14 @@ class Judge:
 
     def __init__(self, model: Runnable[Any, Any], calls: Calls | None = None) -> None:
         self._asks = StructuredModel(model, calls or Calls(CONCURRENCY))
-        self._spend = Spend()
 
     def __repr__(self) -> str:
         # the same in every process: a run that is taken up again is known by its grader, too
         return f"Judge({model_name(self._asks.model)})"
 
     def share(self, calls: Calls) -> None:
-        """Make the calls under the cap and the budget of a run from now on, and count their cost anew."""
+        """Make the calls under the cap and the budget of a run from now on; they count as the teacher's."""
         self._asks.calls = calls
-        self._spend = Spend()
-
-    @property
-    def spend(self) -> Spend:
-        """What its calls have cost since it was made or shared, as the teacher's."""
-        return self._spend
 
     async def __call__(self, *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> dict[str, Any]:
         """Return openevals' ``{"key", "score", "comment"}``.
@@ -62,10 +55,20 @@ class Judge:
         mark = mark_for(task, reference, answer)
         messages = JUDGE.messages(task=task, reference=reference, answer=answer, mark=mark)
         result = await self._asks.ask(messages, Verdict)
-        self._spend = self._spend + result.spend
         if result.value is None:
             raise ValueError(f"the judge gave no usable verdict: {result.problem}; it wrote: {result.raw[:200]!r}")
         return {"key": "judge", "score": result.value.score, "comment": result.value.reason}
+
+
+def bind_grader(grader: str | Grader, calls: Calls) -> Grader:
+    """Return a grader by its name, or the callable itself; a judge asks its model under the cap of `calls`.
+
+    Raises:
+        SettingsError: there is no grader of this name, or what it needs is not installed.
+    """
+    if isinstance(grader, Judge):
+        grader.share(calls)
+    return find_grader(grader)
 
 
 def mark_for(*texts: str) -> str:

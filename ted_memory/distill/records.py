@@ -1,10 +1,10 @@
 """The record of a run, by which it is taken up again: what is done is not paid for twice."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ted_memory.distill.calls import hash_images
+from ted_memory.distill.calls import Calls, hash_images
 from ted_memory.distill.spend import Spend
 from ted_memory.memory import TedMemory
 
@@ -21,18 +21,25 @@ def _without_images(value: Any) -> Any:
 
 
 class Records:
-    """What a run has done so far, by key: ``run``, ``sample:<id>``, ``gate:<set>:<id>``, ``reference:<id>``."""
+    """What a run has done so far, by key.
 
-    def __init__(self, staging: TedMemory, records: Mapping[str, Record]) -> None:
+    ``run``, ``sample:<id>``, ``gate:<set>:<id>``, ``reference:<id>``, and ``spent``: what all calls have cost.
+    """
+
+    def __init__(self, staging: TedMemory, calls: Calls, records: Mapping[str, Record]) -> None:
         self._staging = staging
+        self._calls = calls
         self._records = dict(records)
         self.failed: dict[str, Record] = {}
         """Samples of which nothing is known, kept by this process only: the next start tries them again."""
 
     @classmethod
-    async def load(cls, staging: TedMemory) -> "Records":
-        """Return the records of the run that works in this staging set."""
-        return cls(staging, await staging.store.load_progress(staging.namespace))
+    async def load(cls, staging: TedMemory, calls: Calls) -> "Records":
+        """Return the records of the run that works in this staging set; `calls` go on counting from there."""
+        records = cls(staging, calls, await staging.store.load_progress(staging.namespace))
+        if "spent" in records:
+            calls.spent = Spend.model_validate(records["spent"])
+        return records
 
     def __contains__(self, key: str) -> bool:
         return key in self._records
@@ -41,9 +48,17 @@ class Records:
         return self._records[key]
 
     async def save(self, key: str, record: Record) -> None:
-        """Keep a record, durably."""
+        """Keep a record, durably, and what was spent until now."""
         if key != "run":  # that one holds the set as it is; the others hold what models wrote
             record = _without_images(record)
+        await self._put(key, record)
+        await self.save_spent()
+
+    async def save_spent(self) -> None:
+        """Keep what was spent until now."""
+        await self._put("spent", self._calls.spent.model_dump())
+
+    async def _put(self, key: str, record: Record) -> None:
         await self._staging.store.save_progress(self._staging.namespace, key, record)
         self._records[key] = json.loads(json.dumps(record))
 
@@ -55,11 +70,3 @@ class Records:
     def samples(self) -> dict[str, Record]:
         """The samples that are done, by id."""
         return {key[7:]: record for key, record in self._records.items() if key.startswith("sample:")}
-
-    def spend(self) -> Spend:
-        """Return what all of it cost."""
-        return sum((Spend.model_validate(record.get("spend") or {}) for record in self._all()), Spend())
-
-    def _all(self) -> Iterator[Record]:
-        yield from self._records.values()
-        yield from self.failed.values()

@@ -10,15 +10,16 @@ from typing import Any
 from langchain_core.runnables import Runnable
 
 from ted_memory.distill import gate as validation_gate
-from ted_memory.distill.calls import Calls, is_final, model_name, one_line
+from ted_memory.distill.calls import Calls, is_final, is_transient, model_name, one_line
 from ted_memory.distill.compactor import said_twice
-from ted_memory.distill.grading import Grader, find_grader
+from ted_memory.distill.grading import Grader
 from ted_memory.distill.graph import Graph, build_distillation_graph
-from ted_memory.distill.judge import Judge
+from ted_memory.distill.judge import Judge, bind_grader
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.records import Records
 from ted_memory.distill.report import Gate, RejectedLesson, Report, SetAside, SetSize
-from ted_memory.distill.scoring import OnProgress, Progress, side_by_side
+from ted_memory.distill.room import Room
+from ted_memory.distill.scoring import OnProgress, Progress, patiently
 from ted_memory.distill.spend import Budget
 from ted_memory.distill.state import dump_set, mean_score, read_graded, read_set
 from ted_memory.distill.structured import StructuredModel
@@ -58,13 +59,15 @@ async def distill(
         memory: where the lessons go.
         grader: see `ted_memory.distill.grading`.
         name: of the data set; lessons carry ``dataset:<name>#<sample id>`` as their source.
-        budget: what the run may spend. When it is used up no further sample is begun or finished; what was learned
-            until then goes through the gate, for which enough is set aside, and the report says so.
+        budget: what the run may spend. A sample begins only if there is room for all of it, and the gate's calls are
+            set aside; what was learned until then goes through the gate, and the report says so. A limit in calls
+            holds exactly; one in tokens or money is estimated from the calls before, and may be passed by a little.
         on_progress: called after each sample.
 
     Raises:
         InvalidInput: no samples, or two with one id.
-        ModelError: a model cannot be used at all; what is done is kept for the next call.
+        ModelError: a model cannot be used at all, or went on being unavailable; what is done is kept for the next
+            call.
         StoreError: the memory cannot be reached.
     """
     began = time.monotonic()
@@ -73,9 +76,10 @@ async def distill(
     run = await _Run.open(memory, samples, (student, teacher), grader, name)
     run.on_progress = on_progress
     try:
-        stopped = await run.learn(train, budget, calls_at_the_gate=run.gate_calls(held_out))
+        stopped = await run.learn(train, budget, at_the_gate=run.gate_calls(held_out))
         gate, chosen = await run.validate(held_out)
     except ModelError as error:
+        await run.records.save_spent()
         kept = f"{len(run.records.samples)} of {len(train)} samples are done and kept"
         raise ModelError(f"{error} {kept}; call again to go on") from error
     return await run.finish(train, gate, chosen, stopped=stopped, began=began)
@@ -149,26 +153,23 @@ class _Run:
         key = _digest(*told, settings.model_dump_json(), _name_of(grader), name)
         staging = memory.staging(key[:12], settings)
         calls = Calls(settings.concurrency)
-        if isinstance(grader, Judge):
-            grader.share(calls)
         graph = build_distillation_graph(
             student=student, teacher=critic, memory=staging, grader=grader, calls=calls, author=f"distill:{name}"
         )
         asks = StructuredModel(critic, calls)
-        kit = Kit(student, staging, find_grader(grader), calls, critic, asks, author=f"distill:{name}")
+        kit = Kit(student, staging, bind_grader(grader, calls), calls, critic, asks, author=f"distill:{name}")
         run = cls(memory, staging, kit, graph, name)
         run.judged = isinstance(grader, Judge)
         await run._take_up(now)
         return run
 
     async def _take_up(self, now: ExperienceSet) -> None:
-        self.records = await Records.load(self.staging)
+        self.records = await Records.load(self.staging, self.kit.calls)
         if "run" not in self.records:
             await self.records.save("run", {"id": secrets.token_hex(8), "snapshot": dump_set(now)})
         self.id = str(self.records["run"]["id"])
         self.base = read_set(self.records["run"])
         self.resumed = len(self.records.samples)
-        self.kit.calls.spent = self.records.spend()
         seed = await self.staging.commit(
             [Restore(experience=e) for e in self.base.active],
             author="distill",
@@ -177,47 +178,51 @@ class _Run:
         )
         self.began_at = seed.version if self.base.active else 0  # nothing to seed with answers the version of now
 
-    def gate_calls(self, held_out: Sequence[Sample]) -> int:
-        """Return the calls that the gate will need, counted as the student's."""
+    def gate_calls(self, held_out: Sequence[Sample]) -> Counter[str]:
+        """Return the calls that the gate will need."""
         answers = len(held_out) * (1 + self.kit.settings.checkpoints)
-        return answers * (2 if self.judged else 1) + sum(not sample.reference for sample in held_out)
+        solved = sum(not sample.reference for sample in held_out)
+        return Counter(student=answers, teacher=answers * self.judged + solved)
 
-    async def learn(self, train: Sequence[Sample], budget: Budget | None, *, calls_at_the_gate: int) -> str:
+    def _sample_calls(self) -> Counter[str]:
+        """Return the calls that a sample takes, with one try on it and on another one."""
+        answers = self.kit.settings.rollouts + 2 * self.kit.settings.try_rollouts
+        return Counter(student=answers, teacher=2 + answers * self.judged)
+
+    async def learn(self, train: Sequence[Sample], budget: Budget | None, *, at_the_gate: Counter[str]) -> str:
         """Distil every sample that is not done yet, side by side; return why it stopped before the end, or ""."""
-        stopped, under_way, calls = "", 0, self.kit.calls
+        stopped, calls = "", self.kit.calls
+        room = Room(calls, self._sample_calls())
 
-        async def one(sample: Sample) -> None:
-            nonlocal stopped, under_way
+        async def one(sample: Sample) -> str:
+            nonlocal stopped
             if stopped:
-                return
+                return ""
             try:
-                calls.check_room(self._sample_calls(under_way + 1))  # a sample is finished, or not begun
-                under_way += 1
-                record = await self._pass(sample, train)
-                under_way -= 1
+                async with room.for_one():
+                    record = await self._pass(sample, train)
             except BudgetExceeded as error:
                 stopped = str(error)
-                return
+                return ""
             if record["status"] == "failed":
                 self.records.failed[sample.id] = record
             else:
                 await self.records.save(f"sample:{sample.id}", record)
             self._tell(len(train))
+            return str(record["note"]) if record["lost"] else ""
 
         self.common = sorted(common_words([s.text for s in train]))
         self._tell(len(train))
-        todo = [sample for sample in train if sample.id not in self.records.samples]
-        calls.budget, calls.reserved = budget, calls_at_the_gate
+        calls.budget, calls.reserved = budget, at_the_gate
         try:
-            await side_by_side(one, todo, self.kit.settings.concurrency)
+            todo = [sample for sample in train if sample.id not in self.records.samples]
+            await patiently(one, todo, self.kit.settings.concurrency)
         finally:
             calls.budget = None  # what the gate needs was set aside
+        await self.staging.commit(
+            said_twice(await self.staging.load()), author="distill", why="said twice", token=f"{self.id}:said-twice"
+        )
         return stopped
-
-    def _sample_calls(self, samples: int) -> Counter[str]:
-        """Return the calls that so many samples take, with one try on each and on another sample."""
-        s = self.kit.settings
-        return Counter(student=samples * (s.rollouts + 2 * s.try_rollouts), teacher=samples * 2)
 
     async def _pass(self, sample: Sample, train: Sequence[Sample]) -> dict[str, Any]:
         state = {
@@ -232,13 +237,16 @@ class _Run:
         except Exception as error:
             if is_final(error):
                 raise
-            return {"status": "failed", "note": one_line(error), "score": None, "spend": {}, "same": False}
+            lost = is_transient(error)
+            return {"status": "failed", "note": one_line(error), "score": None, "same": False, "lost": lost}
         attempts = read_graded(out)
+        # what was set aside for want of an answer is not done: it is tried again
+        lost = out["lost"] and out["status"] == "set_aside"
         return {
-            "status": out["status"],
+            "status": "failed" if lost else out["status"],
+            "lost": lost,
             "note": out["note"],
             "score": mean_score(attempts),
-            "spend": out["spend"],
             "refused": out.get("refused", []),
             "same": len(attempts) > 1 and len({t.text for t in attempts}) == 1,
         }
@@ -258,9 +266,6 @@ class _Run:
 
     async def validate(self, held_out: Sequence[Sample]) -> tuple[Gate | None, ExperienceSet]:
         """Return the gate's verdict, None when there is none, and the set that was chosen."""
-        await self.staging.commit(
-            said_twice(await self.staging.load()), author="distill", why="said twice", token=f"{self.id}:said-twice"
-        )
         staged = await self.staging.load()
         if not held_out or not difference(self.base.active, staged.active):
             return None, staged

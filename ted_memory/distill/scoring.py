@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from ted_memory.distill import grading
 from ted_memory.distill.kit import StudentKit
 from ted_memory.distill.spend import Spend
+from ted_memory.errors import ModelError
 from ted_memory.experience.rendering import render_block, strip_block
 from ted_memory.messages import answer_of, place_block, question, sample_messages, text_of, tool_calls
 from ted_memory.models import Experience, ExperienceSet, Sample
@@ -24,6 +25,7 @@ class Progress:
     set_aside: int = 0
 
 
+OWN_TROUBLE = 0.05  # share of the samples that may be lost for a reason of their own, such as a text that is refused
 T = TypeVar("T")
 
 OnProgress = Callable[[Progress], None]
@@ -69,11 +71,11 @@ async def answer_with(
 
 async def score_with(
     kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience], reference: str
-) -> tuple[float, Spend]:
-    """Return the student's score with these experiences, and the cost."""
+) -> float:
+    """Return the student's score with these experiences."""
     given = await answer_with(kit, sample, snapshot, experiences)
     score, _ = await grading.grade(kit.grader, sample, given.text, reference)
-    return score, given.spend
+    return score
 
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
@@ -84,6 +86,34 @@ async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def patiently(work: Callable[[Any], Awaitable[str]], tasks: Sequence[Any], workers: int) -> None:
+    """Work through the tasks, and again through those that were lost to the provider, as long as that helps.
+
+    `work` returns why a task was lost, "" when it was not. A few that go on being lost are left as they are: each may
+    have a trouble of its own.
+
+    Raises:
+        ModelError: so many went on being lost that it is the provider's trouble.
+        Exception: the first error of `work`; it stops all.
+    """
+    todo, lost = list(tasks), dict[int, str]()
+
+    async def one(numbered: tuple[int, Any]) -> None:
+        number, task = numbered
+        if reason := await work(task):
+            lost[number] = reason
+
+    while todo:
+        lost.clear()
+        await side_by_side(one, list(enumerate(todo)), workers)
+        if len(lost) == len(todo):
+            break
+        todo = [todo[number] for number in sorted(lost)]
+    if len(todo) > max(1, OWN_TROUBLE * len(tasks)):
+        reason = next(iter(lost.values()))
+        raise ModelError(f"the provider did not answer for {len(todo)} samples, also when asked again ({reason}).")
 
 
 async def side_by_side(work: Callable[[Any], Awaitable[None]], tasks: Sequence[Any], workers: int) -> None:

@@ -38,7 +38,8 @@ class DistillState(TypedDict, total=False):
     In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``source``, ``peers`` (other samples
     to test a lesson on, each ``{"sample", "score"}``, the score None when unknown) and ``common`` (stems of the words
     that stand in every sample).
-    Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``note``, ``commits``, ``spend``.
+    Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in
+    it: it may go otherwise another time), ``note``, ``commits``, ``spend``.
     """
 
     sample: Json
@@ -69,6 +70,7 @@ class DistillState(TypedDict, total=False):
     commits: Annotated[list[Json], _extend]
 
     status: str
+    lost: bool
     note: str
     spend: Annotated[Json, _add_spend]
 

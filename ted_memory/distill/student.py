@@ -6,7 +6,7 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill import grading, scoring
-from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.state import Attempt, DistillState, Json, dump_set, dump_spend, mean_score, read_sample
 from ted_memory.experience.rendering import render_block
@@ -31,6 +31,7 @@ async def recall(state: DistillState, *, kit: Kit) -> Json:
         "compacting": False,
         "holder": "",
         "status": "nothing",
+        "lost": False,
         "note": "",
     }
 
@@ -74,7 +75,12 @@ def attempt_failed(state: Attempt, error: NodeError) -> Command[str]:
     """Record an attempt that got no answer: the others go on."""
     if is_final(error.error):
         raise error.error
-    trajectory = Trajectory(error=one_line(error.error), seen=tuple(state["seen"]), eligible=tuple(state["eligible"]))
+    trajectory = Trajectory(
+        error=one_line(error.error),
+        lost=is_transient(error.error),
+        seen=tuple(state["seen"]),
+        eligible=tuple(state["eligible"]),
+    )
     return Command(update={"trajectories": [trajectory.model_dump()]}, goto="grade")
 
 
@@ -90,6 +96,7 @@ async def grade_all(state: DistillState, *, kit: Kit) -> Json:
     if mean_score(graded) is None:
         problem = next((t.error for t in graded if t.error), "there is nothing to grade against")
         update |= {"status": "set_aside", "note": f"no attempt could be graded: {problem}"}
+        update["lost"] = state["lost"] or any(t.lost for t in graded)
     return update
 
 
@@ -109,5 +116,6 @@ async def _graded(kit: Kit, sample: Sample, trajectory: Trajectory, reference: s
     except Exception as error:  # a user's grader may raise anything; it is a recorded failure
         if is_final(error):
             raise
-        return trajectory.model_copy(update={"error": f"the grader failed: {one_line(error)}"})
+        reason = f"the grader failed: {one_line(error)}"
+        return trajectory.model_copy(update={"error": reason, "lost": is_transient(error)})
     return trajectory.model_copy(update={"score": score, "comment": comment})

@@ -4,7 +4,7 @@ from langchain_core.messages import SystemMessage
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
-from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import TEACHER
 from ted_memory.distill.state import DistillState, Json, dump_spend, read_sample
@@ -27,4 +27,4 @@ def solve_failed(_state: DistillState, error: NodeError) -> Command[str]:
     if is_final(error.error):
         raise error.error
     note = f"the teacher gave no solution: {one_line(error.error)}"
-    return Command(update={"solution": "", "note": note}, goto="grade")
+    return Command(update={"solution": "", "note": note, "lost": is_transient(error.error)}, goto="grade")

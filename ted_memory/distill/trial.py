@@ -14,7 +14,7 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill import grading
-from ted_memory.distill.calls import is_final, one_line
+from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.prompts import RETRY
 from ted_memory.distill.scoring import answer_with, chosen, together
@@ -73,7 +73,8 @@ def try_failed(_state: DistillState, error: NodeError) -> Command[str]:
     if is_final(error.error):
         raise error.error
     note = f"the proposed edits could not be tried: {one_line(error.error)}"
-    return Command(update={"status": "set_aside", "note": note, "accepted": []}, goto="commit")
+    update = {"status": "set_aside", "lost": is_transient(error.error), "note": note, "accepted": []}
+    return Command(update=update, goto="commit")
 
 
 def describe(edit: Edit) -> str:

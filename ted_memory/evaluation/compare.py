@@ -8,8 +8,8 @@ from typing import Any
 from langchain_core.runnables import Runnable
 
 from ted_memory.distill.calls import Calls, is_final, one_line
-from ted_memory.distill.grading import Grader, find_grader
-from ted_memory.distill.judge import Judge
+from ted_memory.distill.grading import Grader
+from ted_memory.distill.judge import bind_grader
 from ted_memory.distill.kit import StudentKit
 from ted_memory.distill.scoring import OnProgress, Progress, score_with, side_by_side
 from ted_memory.distill.spend import Prices, Spend
@@ -173,22 +173,19 @@ async def evaluate(
     graded = [sample for sample in samples if sample.reference]
     if not graded:
         raise InvalidInput("no sample has a reference, so there is nothing to measure against")
-    kit = StudentKit(student, memory, find_grader(grader), Calls(memory.settings.concurrency))
-    if isinstance(grader, Judge):
-        grader.share(kit.calls)  # one cap on all calls
+    calls = Calls(memory.settings.concurrency)
+    kit = StudentKit(student, memory, bind_grader(grader, calls), calls)
     snapshot = await memory.load()
     older = await _checkpoints(memory, snapshot, checkpoints)
     measured = _Measurement(kit, snapshot, older, repeats, on_progress)
     await measured.run(graded)
-    if isinstance(grader, Judge):
-        measured.spend = measured.spend + grader.spend
     if not measured.scores:
         raise InvalidInput(f"no sample could be scored: {measured.failures[0].reason}")
     return _evaluation(graded, measured, prices)
 
 
 def _evaluation(graded: Sequence[Sample], measured: "_Measurement", prices: Prices | None) -> Evaluation:
-    done = sorted(measured.scores)
+    done, spend = sorted(measured.scores), measured.kit.calls.spent  # what answered in vain was paid for, too
     pairs = [(measured.scores[i][0], measured.scores[i][1]) for i in done]
     snapshot = measured.snapshot
     return Evaluation(
@@ -199,12 +196,12 @@ def _evaluation(graded: Sequence[Sample], measured: "_Measurement", prices: Pric
         with_=Arm(accuracy=fmean(b for _, b in pairs)),
         difference=bootstrap([b - a for a, b in pairs]),
         mcnemar_p=mcnemar(pairs),
-        spend=measured.spend,
+        spend=spend,
         failures=tuple(measured.failures),
         repeats=measured.repeats,
         categories=by_category([graded[i].category for i in done], pairs),
         curve=measured.curve(),
-        cost=prices.cost(measured.spend) if prices else None,
+        cost=prices.cost(spend) if prices else None,
         currency=prices.currency if prices else None,
     )
 
@@ -244,7 +241,6 @@ class _Measurement:
         self.scores: dict[int, list[float]] = {}
         """From a sample's index to its mean score on each side."""
         self.failures: list[Failure] = []
-        self.spend = Spend()
 
     def _side(self, active: Side) -> int:
         """Return the index of the side that shows a student these; a new one if none does yet."""
@@ -286,11 +282,8 @@ class _Measurement:
         for repeat in range(self.repeats):
             order = list(range(len(self.sides)))
             for side in reversed(order) if (index + repeat) % 2 else order:
-                score, spend = await score_with(
-                    self.kit, sample, self.snapshot, self.sides[side], sample.reference or ""
-                )
+                score = await score_with(self.kit, sample, self.snapshot, self.sides[side], sample.reference or "")
                 scores[side].append(score)
-                self.spend = self.spend + spend
         return [fmean(repeated) for repeated in scores]
 
 

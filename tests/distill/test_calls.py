@@ -22,6 +22,7 @@ from ted_memory import TedMemory
 from ted_memory.distill import Budget, Prices, Report, distill
 from ted_memory.distill import calls as calls_module
 from ted_memory.distill.calls import Calls, is_hopeless, one_line, retry_after
+from ted_memory.distill.scoring import side_by_side
 from ted_memory.errors import BudgetExceeded, ModelError
 from ted_memory.testing import Reply, ScriptedServer, in_memory, wait_until
 from tests.distill.scripts import (
@@ -180,10 +181,19 @@ async def test_a_provider_that_turns_away_four_calls_of_ten_costs_no_sample(
     assert report.gate.failures == ()
 
 
-async def test_without_other_attempts_the_same_provider_costs_samples(
+async def test_samples_that_were_lost_all_the_same_are_taken_up_again(
     scratch: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls_module, "ATTEMPTS", 1)
+    report, _ = await _run_with_a_busy_provider(scratch, seed=1)
+    assert (report.samples, report.set_aside) == (5, 0)
+
+
+async def test_without_both_the_same_provider_costs_samples(
+    scratch: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls_module, "ATTEMPTS", 1)
+    monkeypatch.setattr("ted_memory.distill.run.patiently", side_by_side)
     report, _ = await _run_with_a_busy_provider(scratch, seed=1)
     assert report.set_aside > 0
 

@@ -132,11 +132,11 @@ NO_VERDICT = {
 @pytest.mark.parametrize("says", NO_VERDICT.values(), ids=NO_VERDICT)
 async def test_a_judge_without_a_usable_verdict_fails_and_gives_no_zero(says: str) -> None:
     asking = model(says)
-    judge = Judge(asking)
+    calls = Calls(2)
     with pytest.raises(ValueError, match="the judge gave no usable verdict"):
-        await grade(judge, TASK, "Paris", "Paris")
+        await grade(Judge(asking, calls), TASK, "Paris", "Paris")
     assert len(asking.asked) == 3
-    assert judge.spend.teacher.calls == 3, "what was asked in vain has a cost, too"
+    assert calls.spent.teacher.calls == 3, "what was asked in vain has a cost, too"
 
 
 async def test_a_judge_may_do_better_when_asked_again() -> None:
@@ -155,12 +155,11 @@ async def test_a_judge_whose_model_breaks_raises_that() -> None:
 async def test_what_judging_costs_is_counted_as_the_teachers() -> None:
     calls = Calls(2)
     judge = Judge(model(), calls)
-    assert judge.spend.teacher.calls == 0
     for _ in range(3):
         await grade(judge, TASK, "Paris", "Paris")
-    assert judge.spend.teacher.calls == calls.spent.teacher.calls == 3
-    assert judge.spend.teacher.tokens_in > 0
-    assert judge.spend.student.calls == 0
+    assert calls.spent.teacher.calls == 3
+    assert calls.spent.teacher.tokens_in > 0
+    assert calls.spent.student.calls == 0
 
 
 async def test_a_judge_keeps_to_the_cap_that_it_shares(scratch: TedMemory) -> None:
@@ -176,9 +175,9 @@ def test_a_judge_is_called_the_same_in_every_process() -> None:
 
 
 async def test_a_judge_grades_in_the_graph(scratch: TedMemory) -> None:
-    judge = Judge(model(verdict(1, "fine")))
+    judging = model(verdict(1, "fine"))
     teaching = teacher(lambda _: critique())
-    out = await one_pass(scratch, sample("apples"), student=student(), teacher=teaching, grader=judge)
+    out = await one_pass(scratch, sample("apples"), student=student(), teacher=teaching, grader=Judge(judging))
     assert {t["score"] for t in out["graded"]} == {1.0}
     assert {t["comment"] for t in out["graded"]} == {"fine"}
-    assert judge.spend.teacher.calls >= len(out["graded"])
+    assert len(judging.asked) >= len(out["graded"])
