@@ -18,6 +18,7 @@ from ted_memory.distill.state import DistillState, Json, dump_edits, dump_spend,
 from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.experience.selection import common_words, stems
 from ted_memory.experience.utility import keepers_first
 from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite
 from ted_memory.settings import Settings
@@ -123,7 +124,8 @@ def touched_by(edits: Sequence[Edit]) -> set[str]:
 def _keeps_what_is_known(edit: Edit, snapshot: ExperienceSet) -> bool:
     if isinstance(edit, Merge):
         parents = [snapshot.by_id[id] for id in edit.ids]
-        return coherent(parents) and all(keeps(parent.text, edit.text, snapshot.active) for parent in parents)
+        known = snapshot.active
+        return coherent(parents, known) and all(keeps(parent.text, edit.text, known) for parent in parents)
     if isinstance(edit, Rewrite) and edit.when:
         return about_the_same(snapshot.by_id[edit.id], edit.when)
     return True
@@ -143,9 +145,15 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.casefold()))
 
 
-def coherent(experiences: Sequence[Experience]) -> bool:
-    """Tell whether every two of them apply to something alike: a merge of unrelated lessons says nothing."""
-    return all(about_the_same(a, b.when or b.text) for a, b in combinations(experiences, 2))
+def coherent(experiences: Sequence[Experience], among: Sequence[Experience]) -> bool:
+    """Tell whether every two of them apply to something alike: a merge of unrelated lessons says nothing.
+
+    What nearly all lessons of the set name, such as "a customer asks", does not make two of them alike, unless they
+    name nothing else.
+    """
+    common = common_words([e.when or e.text for e in among])
+    named = [stems(e.when or e.text) for e in experiences]
+    return all(a & b - common or a == b for a, b in combinations(named, 2))
 
 
 def make_room(

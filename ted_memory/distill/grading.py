@@ -1,25 +1,18 @@
 """Is an attempt right? Graders have the signature of openevals: keyword-only inputs, outputs, reference_outputs."""
 
 import asyncio
-import atexit
-import contextlib
 import functools
 import importlib.util
 import inspect
-import json
-import logging
 import math
 import re
-import signal
-import subprocess
-import sys
-import threading
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from fractions import Fraction
 from numbers import Real
 from typing import Any
 
+from ted_memory import formulas
 from ted_memory.errors import MissingExtra, SettingsError
 from ted_memory.models import Sample
 
@@ -28,15 +21,9 @@ Grade = float | bool | Mapping[str, Any]
 
 Grader = Callable[..., Grade | Awaitable[Grade]]
 
-COMPARING = 5.0
-"""Seconds that the comparison of two mathematical answers may take; a power tower takes for ever."""
-LONGEST_FORMULA = 500  # characters; the parser's time grows faster than these
-MOST_BYTES = 2**31  # of address space for the comparison: 9^{9^{9}} fills any machine before it is done
-
 # possessive (*+): with blanks in plenty, trying again with one less would take for ever
 ANSWER_MARK = re.compile(r"(?:final answer|answer)\s*+(?:is|:)\s*+:?+\s*+(?=\S)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?")
-_SYMBOLS = {"pi": r"\pi", "infinity": r"\infty"}
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:)]?")
 
 
@@ -95,11 +82,11 @@ async def mathematics(*, inputs: Mapping[str, Any], outputs: str, reference_outp
         ValueError: the two could not be compared.
     """
     said, wanted = final_answer(outputs), final_answer(reference_outputs)
-    if len(said) > LONGEST_FORMULA:  # a text without a mark: what it concludes stands at its end
+    if len(said) > formulas.LONGEST:  # a text without a mark: what it concludes stands at its end
         said = said.splitlines()[-1]
-    if said == wanted or not said or not wanted or len(said) > LONGEST_FORMULA:
+    if said == wanted or not said or not wanted or len(said) > formulas.LONGEST:
         return bool(said) and said == wanted
-    return await asyncio.to_thread(_COMPARER.equal, wanted, said)
+    return await asyncio.to_thread(formulas.COMPARER.equal, wanted, said)
 
 
 GRADERS: Mapping[str, Grader] = {
@@ -116,12 +103,13 @@ def find_grader(grader: str | Grader) -> Grader:
     """Return a grader by its name, or the callable itself.
 
     Raises:
-        SettingsError: there is no grader of this name, or what it needs is not installed.
+        SettingsError: there is no grader of this name.
+        MissingExtra: what it needs is not installed.
     """
     if callable(grader):
         return grader
     if grader == "math" and importlib.util.find_spec("math_verify") is None:
-        raise SettingsError(str(MissingExtra("math-verify", "math", "the grader 'math'")))
+        raise MissingExtra("math-verify", "math", "the grader 'math'")
     if grader not in GRADERS:
         raise SettingsError(f"there is no grader {grader!r}; use one of {', '.join(GRADERS)}, or a callable")
     return GRADERS[grader]
@@ -186,103 +174,6 @@ def _contained(call: Callable[[], Any]) -> Any:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 100 else text[:97] + "..."
-
-
-class _Comparer:
-    """Compares formulas in a process of its own: one that computes for ever, or eats all memory, can be ended.
-
-    The library's own time limits are signals, which only a main thread can have, and which long arithmetic ignores.
-    """
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
-
-    def equal(self, wanted: str, said: str) -> bool:
-        """Tell whether two formulas are equal; blocks for `COMPARING` seconds at most.
-
-        Raises:
-            ValueError: it took too long.
-        """
-        with self._lock:
-            process = self._running()
-            alarm = threading.Timer(COMPARING, process.kill)
-            alarm.start()
-            reply = _exchange(process, [wanted, said])
-            alarm.cancel()
-            if not reply:
-                self.close()
-                raise ValueError(f"the answer could not be compared with the reference in {COMPARING:g} s")
-            return bool(json.loads(reply))
-
-    def close(self) -> None:
-        """End the process; the next comparison starts another one."""
-        if self._process is not None:
-            self._process.kill()
-            with contextlib.suppress(OSError):
-                self._process.communicate()
-            self._process = None
-
-    def _running(self) -> "subprocess.Popen[str]":
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-            command = [sys.executable, "-c", "from ted_memory.distill import grading; grading.serve()"]
-            self._process = subprocess.Popen(
-                command, text=True, encoding="utf-8", stdin=pipe, stdout=pipe, stderr=nowhere
-            )
-            if not _exchange(self._process, None):  # its start takes time that is not the comparison's
-                self.close()
-                raise ValueError("the process that compares formulas does not start")
-        return self._process
-
-
-_COMPARER = _Comparer()
-atexit.register(_COMPARER.close)
-
-
-def _exchange(process: "subprocess.Popen[str]", question: object) -> str:
-    """Send one line, return the line that comes back; nothing when the process has ended."""
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
-        return ""
-    with contextlib.suppress(OSError):
-        stdin.write(json.dumps(question) + "\n")
-        stdin.flush()
-    return stdout.readline()
-
-
-def serve() -> None:
-    """Compare the formulas that come as lines of JSON, until no more come: the other side of `_Comparer`."""
-    from math_verify import verify  # type: ignore[import-untyped]
-
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-    logging.disable(logging.CRITICAL)
-    for line in sys.stdin:
-        if hasattr(signal, "alarm"):
-            signal.alarm(int(2 * COMPARING))  # ends this process, should nobody be left to do it
-        pair = json.loads(line)
-        wanted, said = (_formula(text) for text in pair) if pair else ("5", "5")
-        equal = verify(wanted, said, timeout_seconds=None)
-        if hasattr(signal, "alarm"):
-            signal.alarm(0)
-        sys.stdout.write(json.dumps(bool(equal)) + "\n")
-        sys.stdout.flush()
-
-
-def _formula(text: str) -> Any:
-    """Return what math-verify reads in a text. Words would be products of letters, so a sentence is only searched."""
-    from math_verify import parse
-
-    text = text.strip("*` ").replace("**", "^").replace("\N{GREEK SMALL LETTER PI}", r"\pi ")
-    text = re.sub(r"(\d)[eE]([+-]?\d+)", r"\1 \\cdot 10^{\2}", text)
-    text = re.sub(r"(?<![\\a-zA-Z])(pi|infinity)(?![a-zA-Z])", lambda found: _SYMBOLS[found.group()], text)
-    words = re.findall(r"(?<![\\{a-zA-Z])(?!sqrt)[a-zA-Z]{3,}", text)
-    is_formula = "$" not in text and "\\(" not in text and "\\[" not in text and len(words) < 2
-    return parse(f"${text}$" if is_formula else text, parsing_timeout=None)
 
 
 def _last_boxed(text: str) -> str:

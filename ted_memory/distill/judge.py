@@ -64,7 +64,8 @@ def bind_grader(grader: str | Grader, calls: Calls) -> Grader:
     """Return a grader by its name, or the callable itself; a judge asks its model under the cap of `calls`.
 
     Raises:
-        SettingsError: there is no grader of this name, or what it needs is not installed.
+        SettingsError: there is no grader of this name.
+        MissingExtra: what it needs is not installed.
     """
     if isinstance(grader, Judge):
         grader.share(calls)

@@ -110,11 +110,22 @@ async def test_lessons_about_different_things_are_not_merged(scratch: TedMemory)
     await scratch.commit([Add(text=f"say {i}", when=w) for i, w in enumerate(whens)], author="me")
     snapshot = await scratch.load()
     late, soon, black = snapshot.experiences[:3]
-    assert coherent([late, soon])
-    assert not coherent([late, black])
-    assert not coherent([late, soon, black])
+    assert coherent([late, soon], snapshot.active)
+    assert not coherent([late, black], snapshot.active)
+    assert not coherent([late, soon, black], snapshot.active)
     assert trusted([Merge(ids=(late.id, black.id), text="say 0 and 2")], snapshot) == []
     assert len(trusted([Merge(ids=(late.id, soon.id), text="say 0 and 1")], snapshot)) == 1
+
+
+async def test_words_that_all_lessons_share_make_no_two_of_them_alike(scratch: TedMemory) -> None:
+    things = ("refunds", "bikes", "parcels", "jobs", "theft", "old bikes")
+    whens = [f"a customer asks about {thing}" for thing in things]
+    await scratch.commit([Add(text="answer team L.", when=when) for when in whens], author="me")
+    snapshot = await scratch.load()
+    refunds, bikes, *_, old_bikes = snapshot.experiences
+    assert not coherent([refunds, bikes], snapshot.active)
+    assert coherent([bikes, old_bikes], snapshot.active)
+    assert coherent([refunds, bikes], [refunds, bikes]), "the control: of two alone nobody knows what all share"
 
 
 async def test_a_merge_loses_nothing_that_one_of_its_parents_knew(scratch: TedMemory) -> None:

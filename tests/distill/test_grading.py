@@ -6,7 +6,6 @@ import importlib.util
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +16,9 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from openevals.exact import exact_match, exact_match_async
 from openevals.llm import create_async_llm_as_judge, create_llm_as_judge
 
-from ted_memory import Sample
-from ted_memory.distill import grading
+from ted_memory import Sample, formulas
 from ted_memory.distill.grading import GRADERS, final_answer, find_grader, grade
-from ted_memory.errors import SettingsError
+from ted_memory.errors import MissingExtra, SettingsError
 from ted_memory.testing import ScriptedChatModel, wait_until
 
 QUESTION = Sample(id="q", input="?")
@@ -169,7 +167,7 @@ UNEQUAL = [
 @pytest.fixture(scope="module")
 def _comparer_ends() -> Iterator[None]:
     yield
-    grading._COMPARER.close()
+    formulas.COMPARER.close()
 
 
 @pytest.mark.usefixtures("_comparer_ends")
@@ -184,7 +182,7 @@ async def test_mathematics_is_equal_however_it_is_written(answer: str, reference
 async def test_what_computes_for_ever_is_ended_and_told_and_the_next_answer_is_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(grading, "COMPARING", 0.5)
+    monkeypatch.setattr(formulas, "COMPARING", 0.5)
     with pytest.raises(ValueError, match=r"could not be compared with the reference in 0\.5 s"):
         await score("math", "9^{9^{9}}", "5")
     monkeypatch.undo()
@@ -193,7 +191,7 @@ async def test_what_computes_for_ever_is_ended_and_told_and_the_next_answer_is_c
 
 @pytest.mark.usefixtures("_comparer_ends")
 async def test_mathematics_does_not_block_a_loop_and_works_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grading, "COMPARING", 0.5)
+    monkeypatch.setattr(formulas, "COMPARING", 0.5)
     slow = asyncio.create_task(score("math", "9^{9^{9}}", "5"))
     beats = 0
     while not slow.done():
@@ -215,7 +213,7 @@ async def test_mathematics_does_not_block_a_loop_and_works_in_any_thread(monkeyp
 @pytest.mark.usefixtures("_comparer_ends")
 async def test_a_comparing_process_that_was_killed_is_started_again() -> None:
     assert await score("math", "1/2", "0.5") == 1
-    process = grading._COMPARER._process
+    process = formulas.COMPARER._process
     assert process is not None
     process.kill()
     process.wait()
@@ -223,7 +221,7 @@ async def test_a_comparing_process_that_was_killed_is_started_again() -> None:
 
 
 async def test_a_comparing_process_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    grading._COMPARER.close()
+    formulas.COMPARER.close()
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ValueError, match="does not start"):
         await score("math", "1/2", "0.5")
@@ -232,7 +230,7 @@ async def test_a_comparing_process_that_does_not_start_is_told(monkeypatch: pyte
 def test_the_comparing_process_ends_with_the_one_that_started_it() -> None:
     code = (
         "import asyncio; from ted_memory.distill import grading as g;"
-        "print(asyncio.run(g.mathematics(inputs={}, outputs='1/2', reference_outputs='0.5')), g._COMPARER._process.pid)"
+        "print(asyncio.run(g.mathematics(inputs={}, outputs='1/2', reference_outputs='0.5')), g.formulas.COMPARER._process.pid)"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     right, pid = done.stdout.split()
@@ -242,16 +240,15 @@ def test_the_comparing_process_ends_with_the_one_that_started_it() -> None:
 
 def test_mathematics_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(SettingsError, match=r"ted-memory\[math\]"):
+    with pytest.raises(MissingExtra, match=r"ted-memory\[math\]"):
         find_grader("math")
     assert find_grader("auto") is GRADERS["auto"]
 
 
-def test_blanks_in_plenty_take_no_time() -> None:
-    began = time.monotonic()
+@pytest.mark.timeout(30)  # with patterns that try again with one blank less it is minutes
+def test_blanks_in_plenty_do_not_hang_it() -> None:
     for text in ("answer:" + " " * 200_000, "answer " * 20_000 + " " * 100_000, r"\boxed{" * 100_000, "{" * 500_000):
         final_answer(text)
-    assert time.monotonic() - began < 5.0, "with patterns that try again with one blank less it is minutes"
 
 
 # Graders of users' own.

@@ -184,3 +184,9 @@ def test_without_knowledge_a_condition_stays_as_it_is() -> None:
 def test_any_condition_can_be_looked_at(when: str, question: str) -> None:
     kept = distinctive(when, question, common={"a"})
     assert kept == when or match([kept], question)[0] > 0
+
+
+def test_a_word_that_a_question_repeats_counts_once() -> None:
+    lessons = [Experience(id="desk", text="-", when="desk"), Experience(id="photo", text="-", when="photo, passport")]
+    asked = "To which desk does it go? desk 1, desk 2, desk 3, desk 4. Request: a new photo for my passport"
+    assert [e.id for e in relevant(lessons, asked)] == ["photo", "desk"]

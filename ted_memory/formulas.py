@@ -1,0 +1,118 @@
+"""Whether two formulas are equal: math-verify, in a process of its own that can be ended.
+
+It stands alone, so that this process starts without LangChain.
+"""
+
+import atexit
+import contextlib
+import json
+import logging
+import re
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+COMPARING = 5.0
+"""Seconds that the comparison of two mathematical answers may take; a power tower takes for ever."""
+LONGEST = 500  # characters; the parser's time grows faster than these
+MOST_BYTES = 2**31  # of address space for the comparison: 9^{9^{9}} fills any machine before it is done
+_SYMBOLS = {"pi": r"\pi", "infinity": r"\infty"}
+
+
+class _Comparer:
+    """Compares formulas in a process of its own: one that computes for ever, or eats all memory, can be ended.
+
+    The library's own time limits are signals, which only a main thread can have, and which long arithmetic ignores.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+
+    def equal(self, wanted: str, said: str) -> bool:
+        """Tell whether two formulas are equal; blocks for `COMPARING` seconds at most.
+
+        Raises:
+            ValueError: it took too long.
+        """
+        with self._lock:
+            process = self._running()
+            alarm = threading.Timer(COMPARING, process.kill)
+            alarm.start()
+            reply = _exchange(process, [wanted, said])
+            alarm.cancel()
+            if not reply:
+                self.close()
+                raise ValueError(f"the answer could not be compared with the reference in {COMPARING:g} s")
+            return bool(json.loads(reply))
+
+    def close(self) -> None:
+        """End the process; the next comparison starts another one."""
+        if self._process is not None:
+            self._process.kill()
+            with contextlib.suppress(OSError):
+                self._process.communicate()
+            self._process = None
+
+    def _running(self) -> "subprocess.Popen[str]":
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+            command = [sys.executable, "-c", "from ted_memory.formulas import serve; serve()"]
+            self._process = subprocess.Popen(
+                command, text=True, encoding="utf-8", stdin=pipe, stdout=pipe, stderr=nowhere
+            )
+            if not _exchange(self._process, None):  # its start takes time that is not the comparison's
+                self.close()
+                raise ValueError("the process that compares formulas does not start")
+        return self._process
+
+
+COMPARER = _Comparer()
+atexit.register(COMPARER.close)
+
+
+def _exchange(process: "subprocess.Popen[str]", question: object) -> str:
+    """Send one line, return the line that comes back; nothing when the process has ended."""
+    stdin, stdout = process.stdin, process.stdout
+    if stdin is None or stdout is None:
+        return ""
+    with contextlib.suppress(OSError):
+        stdin.write(json.dumps(question) + "\n")
+        stdin.flush()
+    return stdout.readline()
+
+
+def serve() -> None:
+    """Compare the formulas that come as lines of JSON, until no more come: the other side of `_Comparer`."""
+    from math_verify import verify  # type: ignore[import-untyped]
+
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    logging.disable(logging.CRITICAL)
+    for line in sys.stdin:
+        if hasattr(signal, "alarm"):
+            signal.alarm(int(2 * COMPARING))  # ends this process, should nobody be left to do it
+        pair = json.loads(line)
+        wanted, said = (_formula(text) for text in pair) if pair else ("5", "5")
+        equal = verify(wanted, said, timeout_seconds=None)
+        if hasattr(signal, "alarm"):
+            signal.alarm(0)
+        sys.stdout.write(json.dumps(bool(equal)) + "\n")
+        sys.stdout.flush()
+
+
+def _formula(text: str) -> Any:
+    """Return what math-verify reads in a text. Words would be products of letters, so a sentence is only searched."""
+    from math_verify import parse
+
+    text = text.strip("*` ").replace("**", "^").replace("\N{GREEK SMALL LETTER PI}", r"\pi ")
+    text = re.sub(r"(\d)[eE]([+-]?\d+)", r"\1 \\cdot 10^{\2}", text)
+    text = re.sub(r"(?<![\\a-zA-Z])(pi|infinity)(?![a-zA-Z])", lambda found: _SYMBOLS[found.group()], text)
+    words = re.findall(r"(?<![\\{a-zA-Z])(?!sqrt)[a-zA-Z]{3,}", text)
+    is_formula = "$" not in text and "\\(" not in text and "\\[" not in text and len(words) < 2
+    return parse(f"${text}$" if is_formula else text, parsing_timeout=None)
