@@ -4,7 +4,6 @@ The models follow a script, in a world of topics: each has an answer that only a
 long as a small model's: tasks of 80 tokens, attempts of 250, lessons of 25.
 """
 
-import asyncio
 import json
 import random
 import time
@@ -13,9 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatResult
 
 from bench import grpo
 from ted_memory import Sample, TedMemory, open_memory
@@ -77,23 +74,6 @@ def right(*, inputs: Any, outputs: Any, reference_outputs: Any) -> float:  # noq
     return float(str(outputs).rstrip().endswith(f"{reference_outputs}"))
 
 
-class Slow(ScriptedChatModel):
-    """Takes the same time for every call."""
-
-    latency: float = 0.0
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
-        **kwargs: Any,
-    ) -> ChatResult:
-        if self.latency:
-            await asyncio.sleep(self.latency)
-        return self._generate(messages, stop, None, **kwargs)
-
-
 class World:
     """Scripts for a student that solves a share of the attempts by itself, and for a teacher that knows all."""
 
@@ -103,8 +83,8 @@ class World:
         self.luck = random.Random(1)
         # most samples are nearly always solved or nearly never: a small model's groups look like that
         self.skill = {s.id: self.luck.betavariate(2 * share, 2 * (1 - share)) for s in samples}
-        self.student = Slow(script=self.attempt, name_told="student", latency=latency)
-        self.teacher = Slow(script=self.teach, name_told="teacher", latency=latency)
+        self.student = ScriptedChatModel(script=self.attempt, name_told="student", delay=latency)
+        self.teacher = ScriptedChatModel(script=self.teach, name_told="teacher", delay=latency)
 
     def sample_in(self, text: str) -> Sample:
         """Return the sample whose task stands in a prompt."""

@@ -20,16 +20,18 @@ def sample_messages(sample: Sample) -> list[BaseMessage]:
     messages = [_ROLES[m.role](content=m.content if isinstance(m.content, str) else list(m.content)) for m in given]
     hidden = [choice for choice in sample.choices if choice not in sample.text]
     if hidden:
-        lines = [f"{label}) {choice}" for label, choice in zip(choice_labels(sample), sample.choices, strict=True)]
+        lines = [
+            f"{label}) {choice}" for label, choice in zip(choice_labels(sample.choices), sample.choices, strict=True)
+        ]
         messages = place_block(messages, "\n".join(["Choices:", *lines]), "user")
     for image in sample.images:
         messages = _with_last_user(messages, [*_blocks(_last_user(messages)), image_block(image)])
     return messages
 
 
-def choice_labels(sample: Sample) -> list[str]:
+def choice_labels(choices: Sequence[str]) -> list[str]:
     """Return the letters of the choices, A first."""
-    return [chr(ord("A") + i) for i in range(len(sample.choices))]
+    return [chr(ord("A") + i) for i in range(len(choices))]
 
 
 def image_block(image: str) -> dict[str, Any]:

@@ -33,10 +33,12 @@ class ScriptedChatModel(BaseChatModel):
     """A chat model that answers what a function says, and keeps what it was asked.
 
     ``script`` may raise. Structured output is not supported, as with many small models: the caller must ask in words.
+    ``delay``: seconds that an asynchronous call takes.
     """
 
     script: Script
     name_told: str = "scripted"
+    delay: float = 0.0
     asked: list[list[BaseMessage]] = Field(default_factory=list)
     """The messages of every call so far."""
 
@@ -66,6 +68,7 @@ class ScriptedChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
+        await asyncio.sleep(self.delay)
         return self._generate(messages, stop, None, **kwargs)
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ted_memory.cli import options, output
 from ted_memory.memory import TedMemory
 from ted_memory.models import Sample
 from ted_memory.wiring import make_chat_model
-
-if TYPE_CHECKING:
-    from ted_memory.distill import Prices
-    from ted_memory.evaluation import Evaluation
 
 
 def evaluate(
@@ -50,12 +46,12 @@ def evaluate(
     With --report, the figures are also written to a folder as Markdown, JSON and plots.
     """
     from ted_memory.evaluation import read_samples
-    from ted_memory.evaluation.plots import check_installed
 
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     memory = options.memory_of(
         url, namespace, home, selection=selection, top_k=top_k, placement=placement, concurrency=concurrency
     )
+    price_list = options.prices_of(prices)
     given: dict[str, Any] = {
         "student": make_chat_model(
             student, base_url=student_base_url, max_tokens=student_max_tokens, temperature=student_temperature
@@ -63,12 +59,9 @@ def evaluate(
         "grader": options.grader_of(grader, judge, judge_base_url),
         "repeats": repeats,
         "checkpoints": checkpoints,
-        "prices": options.prices_of(prices),
+        "prices": price_list,
     }
-    if report is not None:
-        check_installed()  # before anything is paid for
-    options.check_training(learning, prices, gpu_hours, gpu_hour_price)
-    written = None if report is None else (report, learning, gpu_hours, gpu_hour_price)
+    written = options.written_to(report, learning, price_list, gpu_hours, gpu_hour_price)
     asyncio.run(_measure(memory, samples, given, written, as_json=json))
 
 
@@ -76,11 +69,12 @@ async def _measure(
     memory: TedMemory,
     samples: Sequence[Sample],
     given: Mapping[str, Any],
-    written: tuple[Path, Path | None, float | None, float | None] | None,
+    written: tuple[Path, Mapping[str, Any]] | None,
     *,
     as_json: bool,
 ) -> None:
     from ted_memory.evaluation import evaluate as run_evaluation
+    from ted_memory.evaluation import write_report
 
     async with memory:
         with output.progress() as on_progress:
@@ -90,33 +84,8 @@ async def _measure(
         else:
             output.print_evaluation(result)
         if written is not None:
-            folder, learning, *gpu = written
-            await _write(folder, result, memory, learning, (given["prices"], *gpu))
-
-
-async def _write(
-    folder: Path,
-    result: Evaluation,
-    memory: TedMemory,
-    learning: Path | None,
-    costs: tuple[Prices | None, float | None, float | None],
-) -> None:
-    from ted_memory.evaluation import beside_training, write_report
-
-    learned = options.read_learning(learning)
-    prices, gpu_hours, gpu_hour_price = costs
-    training = None
-    if learned and prices and gpu_hours is not None and gpu_hour_price is not None:
-        training = beside_training(prices.cost(learned.spend), gpu_hours, gpu_hour_price)
-    snapshot = await memory.load()
-    paths = write_report(
-        folder,
-        result,
-        snapshot=snapshot,
-        usage=await memory.usage(),
-        log=await memory.log(limit=snapshot.version),
-        learning=learned,
-        training=training,
-        prices=prices,
-    )
-    output.err.print(f"wrote {', '.join(str(path) for path in paths)}", markup=False)
+            folder, more = written
+            now, usage = await memory.load(), await memory.usage()
+            log = await memory.log(limit=now.version)
+            paths = write_report(folder, result, snapshot=now, usage=usage, log=log, **more)
+            output.err.print(f"wrote {', '.join(str(path) for path in paths)}", markup=False)

@@ -144,14 +144,30 @@ def budget_of(calls: int | None, tokens: int | None, money: float | None, prices
         raise SettingsError(f"--max-cost {money}: {reason}; give --prices") from None
 
 
-def check_training(
-    learning: Path | None, prices: str | None, gpu_hours: float | None, gpu_hour_price: float | None
-) -> None:
-    """Refuse a comparison with training that lacks one of its figures."""
-    if (gpu_hours is None) != (gpu_hour_price is None) or (gpu_hours is not None and not (learning and prices)):
-        raise SettingsError(
-            "to compare with training, --learning, --prices, --gpu-hours and --gpu-hour-price are all needed"
-        )
+def written_to(
+    folder: Path | None,
+    learning: Path | None,
+    prices: PriceList | None,
+    gpu_hours: float | None,
+    gpu_hour_price: float | None,
+) -> tuple[Path, dict[str, Any]] | None:
+    """Return where a report goes and what else stands in it; None without one. Checked before anything is paid for."""
+    from ted_memory.evaluation import beside_training
+    from ted_memory.evaluation.plots import check_installed
+
+    if folder is None:
+        if learning or gpu_hours is not None or gpu_hour_price is not None:
+            raise SettingsError("--learning, --gpu-hours and --gpu-hour-price are for a report; give --report FOLDER")
+        return None
+    check_installed()
+    learned, training = read_learning(learning), None
+    if gpu_hours is not None or gpu_hour_price is not None:
+        if not (learned and prices and gpu_hours is not None and gpu_hour_price is not None):
+            raise SettingsError(
+                "to compare with training, --learning, --prices, --gpu-hours and --gpu-hour-price are all needed"
+            )
+        training = beside_training(prices.cost(learned.spend), gpu_hours, gpu_hour_price)
+    return folder, {"learning": learned, "training": training, "prices": prices}
 
 
 def grader_of(name: str, judge: str | None, judge_base_url: str | None) -> str | AnyGrader:

@@ -142,13 +142,11 @@ def print_evaluation(result: Evaluation) -> None:
     if len(result.categories) > 1:
         for category in result.categories:
             name = category.category or "-"
-            out.print(
-                f"  {name}: {category.without:.3f} -> {category.with_:.3f} ({category.samples})",
-                markup=False,
-            )
+            figures = f"{category.without:.3f} -> {category.with_:.3f} ({category.samples})"
+            out.print(f"  {name}: {figures}", markup=False)
     print_spend(result.spend)
     if result.cost is not None:
-        out.print(f"cost: {result.cost:.4f}")
+        out.print(f"cost: {result.cost:.4f} {result.currency}")
 
 
 def print_experience(experience: Experience) -> None:

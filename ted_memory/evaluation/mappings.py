@@ -6,6 +6,7 @@ from typing import Any
 
 from ted_memory.errors import SettingsError
 from ted_memory.evaluation.rows import Row
+from ted_memory.messages import choice_labels
 
 Mapping = Callable[[Row], dict[str, Any]]
 """From a row to the fields of a Sample.
@@ -33,7 +34,7 @@ def mathvision(row: Row) -> dict[str, Any]:
     r"""Map MathVision's columns; the answer is asked for in ``\boxed{}``, as a letter where there are options."""
     choices = _options(row)
     picture = next((row[name] for name in ("decoded_image", "image") if row.get(name) is not None), None)
-    asked = _BOXED_LETTER + ", ".join(_letters(choices)) + "." if choices else _BOXED
+    asked = _BOXED_LETTER + ", ".join(choice_labels(choices)) + "." if choices else _BOXED
     return {
         "id": row.get("id"),
         "input": _shown(f"{_text(row, 'question')} {asked}".strip(), choices),
@@ -112,17 +113,13 @@ def _options(row: Row) -> tuple[str, ...]:
     return texts if all(texts) else ()
 
 
-def _letters(choices: tuple[str, ...]) -> list[str]:
-    return [chr(ord("A") + i) for i in range(len(choices))]
-
-
 def _shown(text: str, choices: tuple[str, ...]) -> str:
     """Return the text with the choices below it.
 
     What shows samples adds choices only when the text lacks one, and "12 of 35" has all of 1, 2, 3 and 5: without the
     list nobody could tell which letter is which.
     """
-    letters = _letters(choices)
+    letters = choice_labels(choices)
     if list(choices) == letters:  # they stand in the picture
         return text
     return "\n".join([text, "", "Choices:", *(f"{a}) {b}" for a, b in zip(letters, choices, strict=True))])

@@ -18,7 +18,9 @@ FILE_LINES = [
 
 
 def answer(request: dict[str, Any]) -> Reply | str:
-    """Play the student or the teacher, by the request's model."""
+    """Play the student, the teacher, or a judge that finds everything right, by the request's model."""
+    if request["model"] == "judge":
+        return json.dumps({"reason": "as good as any", "score": 1.0})
     prompt = "\n".join(str(message["content"]) for message in request["messages"])
     thing = next(thing for thing in COLOURS if f"colour of {thing}?" in prompt)
     colour = COLOURS[thing]
@@ -30,6 +32,11 @@ def answer(request: dict[str, Any]) -> Reply | str:
         return colour
     edit = {"op": "add", "ids": [], "when": f"asked about {thing}", "text": f"say {colour}"}
     return json.dumps({"reason": f"{thing}: {colour}", "edits": [edit], "helped": [], "hurt": []})
+
+
+def model_options(url: str) -> list[str]:
+    """Return the options that name student and teacher on this server."""
+    return ["--student", "student", "--student-base-url", url, "--teacher", "teacher", "--teacher-base-url", url]
 
 
 @contextlib.contextmanager

@@ -1,28 +1,14 @@
 """Whatever is wrong, the answer is one line that says what to do: exit code 1, or 2 for wrong usage."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.helpdesk import FILE_LINES, serve_in_thread
+from tests.cli.helpdesk import serve_in_thread
 from tests.conftest import Server, run_cli
 
 NOBODY = "http://127.0.0.1:9/v1"  # the discard port: nothing listens there
-
-
-@pytest.fixture(scope="module")
-def models() -> Iterator[str]:
-    with serve_in_thread() as url:
-        yield url
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "colours.jsonl"
-    path.write_text("\n".join(FILE_LINES), encoding="utf-8")
-    return path
 
 
 def refused(tmp_path: Path, *args: str, code: int = 1) -> str:

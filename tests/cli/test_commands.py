@@ -3,32 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
-
-from tests.cli.helpdesk import FILE_LINES, serve_in_thread
+from tests.cli.helpdesk import model_options
 from tests.conftest import Server, run_cli
-
-
-@pytest.fixture(scope="module")
-def models() -> Iterator[str]:
-    with ExitStack() as stack:
-        yield stack.enter_context(serve_in_thread())
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "colours.jsonl"
-    path.write_text("\n".join(FILE_LINES), encoding="utf-8")
-    return path
-
-
-def model_options(url: str) -> list[str]:
-    return ["--student", "student", "--student-base-url", url, "--teacher", "teacher", "--teacher-base-url", url]
 
 
 def test_distill_eval_show_log_and_rollback_work_one_after_the_other(models: str, data: Path, tmp_path: Path) -> None:

@@ -1,44 +1,17 @@
 """Budgets, prices, judges, stages and reports on the command line."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from ted_memory.testing import Reply
-from tests.cli.helpdesk import FILE_LINES, answer, serve_in_thread
+from tests.cli.helpdesk import model_options
 from tests.conftest import run_cli
-
-
-def with_judge(request: dict[str, object]) -> Reply | str:
-    """Answer as student, teacher, or a judge that finds everything right."""
-    if request["model"] == "judge":
-        return json.dumps({"reason": "as good as any", "score": 1.0})
-    return answer(request)
-
-
-@pytest.fixture(scope="module")
-def models() -> Iterator[str]:
-    with ExitStack() as stack:
-        yield stack.enter_context(serve_in_thread(with_judge))
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "colours.jsonl"
-    path.write_text("\n".join(FILE_LINES), encoding="utf-8")
-    return path
-
-
-def both(url: str) -> list[str]:
-    return ["--student", "student", "--student-base-url", url, "--teacher", "teacher", "--teacher-base-url", url]
 
 
 def test_a_budget_of_calls_is_kept_and_said(models: str, data: Path, tmp_path: Path) -> None:
     limits = ["--max-calls", "40", "--concurrency", "1"]
-    done = run_cli("distill", str(data), *both(models), *limits, "--json", cwd=tmp_path)
+    done = run_cli("distill", str(data), *model_options(models), *limits, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     calls = sum(report["spend"][role]["calls"] for role in ("student", "teacher"))
@@ -62,14 +35,14 @@ def test_a_budget_of_calls_is_kept_and_said(models: str, data: Path, tmp_path: P
 def test_an_option_that_cannot_work_is_one_line(
     models: str, data: Path, tmp_path: Path, options: list[str], said: str
 ) -> None:
-    done = run_cli("distill", str(data), *both(models), *options, cwd=tmp_path)
+    done = run_cli("distill", str(data), *model_options(models), *options, cwd=tmp_path)
     assert done.returncode == 1
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_what_a_run_cost_is_printed_by_the_prices_given(models: str, data: Path, tmp_path: Path) -> None:
-    done = run_cli("distill", str(data), *both(models), "--prices", "1000,0,0,0", cwd=tmp_path)
+    done = run_cli("distill", str(data), *model_options(models), "--prices", "1000,0,0,0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     calls = int(done.stdout.split("student: ")[1].split(" calls")[0])
     assert f"cost: {calls * 10 * 1000 / 1e6:.4f} USD" in done.stdout, "the scripted server bills 10 tokens a prompt"
@@ -91,7 +64,7 @@ def test_a_judge_scores_in_the_place_of_a_grader(models: str, data: Path, tmp_pa
 
 def test_a_report_is_written_with_plots_and_costs(models: str, data: Path, tmp_path: Path) -> None:
     home = ["--home", str(tmp_path / "home")]
-    learned = run_cli("distill", str(data), *both(models), *home, "--json", cwd=tmp_path)
+    learned = run_cli("distill", str(data), *model_options(models), *home, "--json", cwd=tmp_path)
     (tmp_path / "run.json").write_text(learned.stdout, encoding="utf-8")
     student = ["--student", "student", "--student-base-url", models]
     money = ["--prices", "1,1,1,1", "--learning", "run.json", "--gpu-hours", "10", "--gpu-hour-price", "2"]
@@ -112,3 +85,21 @@ def test_a_learning_report_that_is_none_is_one_line(models: str, data: Path, tmp
     assert done.returncode == 1
     assert "is not what 'ted-memory distill --json' prints" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("ted-memory: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--gpu-hours", "1"], "give --report FOLDER"),
+        (["--report", "r", "--gpu-hours", "1"], "are all needed"),
+        (["--report", "r", "--learning", "missing.json"], "is not what 'ted-memory distill --json' prints"),
+    ],
+)
+def test_what_a_report_lacks_is_told_before_anything_is_paid_for(
+    models: str, data: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    student = ["--student", "student", "--student-base-url", models]
+    done = run_cli("eval", str(data), *student, *options, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "measure" not in done.stderr

@@ -230,7 +230,8 @@ async def test_a_comparing_process_that_does_not_start_is_told(monkeypatch: pyte
 def test_the_comparing_process_ends_with_the_one_that_started_it() -> None:
     code = (
         "import asyncio; from ted_memory.distill import grading as g;"
-        "print(asyncio.run(g.mathematics(inputs={}, outputs='1/2', reference_outputs='0.5')), g.formulas.COMPARER._process.pid)"
+        "print(asyncio.run(g.mathematics(inputs={}, outputs='1/2', reference_outputs='0.5')),"
+        " g.formulas.COMPARER._process.pid)"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     right, pid = done.stdout.split()
