@@ -59,14 +59,15 @@ def preview(edits: Iterable[Edit], base: ExperienceSet, *, max_text: int) -> tup
 
 
 def difference(old: Iterable[Experience], new: Iterable[Experience]) -> list[Edit]:
-    """Return the edits that turn one set of experiences into another, revs aside."""
+    """Return the edits that turn one set of experiences into another; when one was last changed is no difference."""
     before = {e.id: e for e in old}
     after = {e.id: e for e in new}
+    last_change = {"rev": 0, "updated_at": None}
     gone: list[Edit] = [Remove(id=id) for id in before if id not in after]
     changed = [
         e
         for e in after.values()
-        if e.id not in before or e.model_copy(update={"rev": 0}) != before[e.id].model_copy(update={"rev": 0})
+        if e.id not in before or e.model_copy(update=last_change) != before[e.id].model_copy(update=last_change)
     ]
     # what makes room comes first: on the way no cap is pressed more than at its beginning or its end
     changed.sort(key=lambda e: growth(before.get(e.id), e))
