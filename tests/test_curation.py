@@ -342,3 +342,14 @@ async def test_without_the_list_of_forbidden_sources_it_would_come_back(monkeypa
     await memory.purge(EVE)
     await memory.import_set(copy, merge=True)
     assert await texts(memory) == ["Evil."]
+
+
+async def test_a_rollback_to_what_was_said_before_makes_no_version(memory: TedMemory) -> None:
+    await memory.commit([Add(text="One.")], author="me")
+    [one] = await memory.load()
+    for text in ("Two.", "One."):
+        await memory.commit([Rewrite(id=one.id, text=text)], author="me")
+    now = await memory.load()
+    assert now.experiences[0].updated_at != one.updated_at, "it was changed since, and back"
+    assert (await memory.rollback(1)).version == 3
+    assert await memory.load() == now

@@ -215,17 +215,6 @@ async def test_every_version_of_the_history_can_be_gone_back_to(scratch: TedMemo
         assert await texts(scratch) == wanted, f"version {version}"
 
 
-async def test_a_rollback_to_what_was_said_before_makes_no_version(memory: TedMemory) -> None:
-    await memory.commit([Add(text="One.")], author="me")
-    [one] = await memory.load()
-    for text in ("Two.", "One."):
-        await memory.commit([Rewrite(id=one.id, text=text)], author="me")
-    now = await memory.load()
-    assert now.experiences[0].updated_at != one.updated_at, "it was changed since, and back"
-    assert (await memory.rollback(1)).version == 3
-    assert await memory.load() == now
-
-
 async def test_going_back_to_where_one_is_makes_no_version(scratch: TedMemory) -> None:
     await add(scratch, "One.")
     assert (await scratch.rollback(1)).version == 1
