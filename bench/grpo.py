@@ -1,7 +1,7 @@
 """Training-Free GRPO (Cai et al. 2025, arXiv 2510.08191), as far as it costs tokens: which calls, with what in them.
 
 A minimal one of our own, to compare costs with. Its prompts are shorter than theirs, every output is as short as ours
-would be, and one pass is made where they make three: all of it favours it here.
+would be: both favour it here. It is published with three passes over the samples, ours with one; count both ways.
 
 - Each batch of 32 samples sees the experiences from before it; each sample gets five attempts with all of them.
 - A group whose attempts are all right or all wrong is left out: nothing sets its attempts apart.
@@ -20,7 +20,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from ted_memory import Sample
 from ted_memory.distill.spend import Spend
 
-ROLLOUTS, BATCH = 5, 32
+ROLLOUTS, BATCH, PASSES = 5, 32, 3
 SUMMARY = "Summarize the attempt step by step: what was done, which experience was used, where it went wrong."
 ADVANTAGE = (
     "Compare the summaries of attempts at one task. Say what the right ones did and the wrong ones did not, and give "
@@ -34,11 +34,12 @@ STAGES = (SUMMARY, ADVANTAGE, UPDATE, BATCH_UPDATE)
 
 @dataclass
 class Grpo:
-    """One pass over the samples. ``solved(sample, text)`` tells whether an attempt is right."""
+    """``passes`` over the samples. ``solved(sample, text)`` tells whether an attempt is right."""
 
     student: BaseChatModel
     teacher: BaseChatModel
     solved: Callable[[Sample, str], bool]
+    passes: int = 1
     spend: Spend = field(default_factory=Spend)
     experiences: list[str] = field(default_factory=list)
     left_out: int = 0
@@ -46,8 +47,9 @@ class Grpo:
 
     async def run(self, samples: Sequence[Sample]) -> None:
         """Learn from all samples, batch by batch."""
-        for i in range(0, len(samples), BATCH):
-            found = await asyncio.gather(*(self._sample(sample) for sample in samples[i : i + BATCH]))
+        batches = [samples[i : i + BATCH] for i in range(0, len(samples), BATCH)]
+        for batch in batches * self.passes:
+            found = await asyncio.gather(*(self._sample(sample) for sample in batch))
             operations = [operation for some in found for operation in some]
             if operations:
                 known = f"Experiences:\n{self._listed()}\n\nOperations:\n{json.dumps(operations)}"

@@ -176,11 +176,6 @@ class Counted:
     samples_asked: int
     learned: int
 
-    @property
-    def total(self) -> int:
-        """Tokens of both roles."""
-        return tokens(self.spend.student) + tokens(self.spend.teacher)
-
 
 def tokens(role: RoleSpend) -> int:
     """Return the tokens of a role, in and out."""
@@ -219,10 +214,10 @@ def _solved(sample: Sample, text: str) -> bool:
     return right(inputs={}, outputs=text, reference_outputs=sample.reference) == 1
 
 
-async def theirs(count: int, share: float) -> grpo.Grpo:
+async def theirs(count: int, share: float, passes: int) -> grpo.Grpo:
     """Send the same samples through the other method."""
     given = World(world(count), share)
-    other = grpo.Grpo(given.student, given.teacher, _solved)
+    other = grpo.Grpo(given.student, given.teacher, _solved, passes)
     await other.run(given.samples)
     return other
 
@@ -248,20 +243,15 @@ async def costs(count: int = 100) -> list[Row]:
     """Calls and tokens for 100 samples, against Training-Free GRPO at 5 attempts."""
     rows: list[Row] = []
     for share in (0.2, 0.5, 0.8):
-        other = await theirs(count, share)
+        other, whole = await theirs(count, share, 1), await theirs(count, share, grpo.PASSES)
         their = f"GRPO: {_told(other.spend)}, {len(set(other.experiences))} lessons, {other.left_out} samples left out"
         for tries in (2, 0):
             mine = await ours(count, share, tries=tries)
-            total = tokens(other.spend.student) + tokens(other.spend.teacher)
             name = f"{share:.0%} solved, {'with' if tries else 'no'} tries"
             rows += [
                 (name, f"{_told(mine.spend)}, {mine.learned} samples taught", their),
-                (
-                    "  ours by theirs",
-                    f"tokens {mine.total / total:.2f}; student {_ratio(mine.spend, other.spend, 'student')}, "
-                    f"teacher {_ratio(mine.spend, other.spend, 'teacher')}",
-                    f"teacher calls {mine.spend.teacher.calls / max(other.spend.teacher.calls, 1):.2f}",
-                ),
+                ("  ours by one pass of theirs", *_ratios(mine.spend, other.spend)),
+                (f"  ours by their {grpo.PASSES} passes", *_ratios(mine.spend, whole.spend)),
                 (
                     "  teacher calls a sample",
                     f"{mine.per_learned:.2f} with a critique ({mine.samples_asked}), {mine.per_other:.2f} without",
@@ -276,5 +266,12 @@ def _told(spend: Spend) -> str:
     return f"{student:,} + {teacher:,} = {student + teacher:,} tokens, {spend.teacher.calls} teacher calls"
 
 
-def _ratio(mine: Spend, other: Spend, role: str) -> str:
-    return f"{tokens(getattr(mine, role)) / max(tokens(getattr(other, role)), 1):.2f}"
+def _ratios(mine: Spend, other: Spend) -> tuple[str, str]:
+    student, teacher = (tokens(a) / max(tokens(b), 1) for a, b in zip(_roles(mine), _roles(other), strict=True))
+    both = sum(map(tokens, _roles(mine))) / sum(map(tokens, _roles(other)))
+    calls = mine.teacher.calls / max(other.teacher.calls, 1)
+    return f"tokens {both:.2f}; student {student:.2f}, teacher {teacher:.2f}", f"teacher calls {calls:.2f}"
+
+
+def _roles(spend: Spend) -> tuple[RoleSpend, RoleSpend]:
+    return spend.student, spend.teacher
