@@ -1,5 +1,6 @@
 """A memory for LangGraph and LangChain agents that makes them better at their own job, without training."""
 
+from ted_memory.episodes import Episode, Feedback
 from ted_memory.errors import TedMemoryError
 from ted_memory.memory import TedMemory
 from ted_memory.models import Add, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
@@ -7,8 +8,10 @@ from ted_memory.wiring import open_memory, open_memory_sync
 
 __all__ = [
     "Add",
+    "Episode",
     "Experience",
     "ExperienceSet",
+    "Feedback",
     "Merge",
     "Remove",
     "Rewrite",

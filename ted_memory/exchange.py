@@ -7,13 +7,13 @@ The first line is the head: ``{"ted_memory": "experience set", "format": 1, "nam
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ted_memory.errors import InvalidInput
-from ted_memory.models import Edit, Experience, ExperienceSet, Frozen, Restore, Text, Usage, check_text
+from ted_memory.errors import CommitRefused, InvalidInput
+from ted_memory.models import Commit, Edit, Experience, ExperienceSet, Frozen, Restore, Text, Usage, check_text
 
 FORMAT = 1
 KIND = "experience set"
@@ -149,6 +149,36 @@ def sort_in(exported: Sequence[Experience], now: ExperienceSet) -> tuple[list[Ed
         else:
             edits.append(Restore(experience=e.model_copy(update={"order": 0})))
     return edits, rest
+
+
+async def take_in(
+    exported: Exported, now: ExperienceSet, commit: Callable[..., Awaitable[Commit]], *, merge: bool
+) -> ImportReport:
+    """Add what a set lacks; `commit` is the memory's. See `TedMemory.import_set`."""
+    if len(now) and not merge:
+        raise CommitRefused(
+            f"namespace {now.namespace!r} has {len(now)} experiences; nothing was imported. Merge into it "
+            "(merge=True, --merge), or import into another namespace"
+        )
+    edits, rest = sort_in(exported.experiences, now)
+    ids = tuple(edit.experience.id for edit in edits if isinstance(edit, Restore))
+    done = await commit(
+        edits,
+        why=f"{exported.namespace} at version {exported.version}",
+        base=now,
+        atomic=not merge,
+        usage={id: exported.usage[id] for id in ids if id in exported.usage},
+        models=exported.models if not now.version else None,
+    )
+    refused = tuple((r.edit.experience.id, r.reason) for r in done.rejected if isinstance(r.edit, Restore))
+    if refused and not merge:
+        reasons = ", ".join(sorted({reason for _, reason in refused} - {"aborted"}))
+        raise CommitRefused(
+            f"{len(edits)} experiences do not fit into {now.namespace!r} ({reasons}); nothing was imported. "
+            "cap: raise max_experiences or token_budget; too long: raise max_text; or import what fits with --merge"
+        )
+    added = tuple(applied.id for applied in done.applied)
+    return ImportReport(version=done.version, added=added, refused=refused, **rest)
 
 
 def _line(fields: Mapping[str, Any]) -> str:

@@ -1,18 +1,21 @@
 """TedMemory: the face of one experience set. Thin: rules are in `experience`, promises in `protocols`."""
 
-import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, Self
+from functools import partial
+from typing import Self
+
+from pydantic import ValidationError
 
 from ted_memory import exchange
-from ted_memory.errors import CommitRefused, InvalidInput
+from ted_memory.committing import Commits, checked, checked_token, checked_usage, length_of
+from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
+from ted_memory.errors import InvalidInput
 from ted_memory.exchange import ImportReport
-from ted_memory.experience.edits import difference, plan
 from ted_memory.experience.rendering import render_block
 from ted_memory.experience.selection import Selector, make_selector
-from ted_memory.experience.utility import over
+from ted_memory.experience.trust import expose
 from ted_memory.history import History, said
 from ted_memory.models import (
     Add,
@@ -24,18 +27,13 @@ from ted_memory.models import (
     ExperienceSet,
     LogEntry,
     PurgeReport,
-    Restore,
-    SetState,
     Usage,
     check_namespace,
-    check_text,
 )
-from ted_memory.protocols import CommitRequest, ExperienceStore
+from ted_memory.protocols import ExperienceStore, Settle
+from ted_memory.recording import Recorder, Redact
 from ted_memory.settings import Settings
 from ted_memory.snapshots import Health, Snapshots
-
-TOKEN_LIMIT = 200
-ROLLBACK_TRIES = 5
 
 
 class TedMemory:
@@ -45,12 +43,19 @@ class TedMemory:
     """
 
     def __init__(
-        self, store: ExperienceStore, settings: Settings, namespace: str, *, first_wait: float | None = None
+        self,
+        store: ExperienceStore,
+        settings: Settings,
+        namespace: str,
+        *,
+        first_wait: float | None = None,
+        redact: Redact | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
         self.namespace = namespace
-        self._first_wait = first_wait
+        self._first_wait, self._redact = first_wait, redact
+        self._recorder = Recorder(store.episodes, settings, namespace, redact)
         self._history = History(store, namespace)
         caps = Caps(max_experiences=settings.max_experiences, token_budget=settings.token_budget)
         self._empty = ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps)
@@ -60,6 +65,7 @@ class TedMemory:
             refresh=settings.refresh,
             patience=first_wait or settings.read_timeout,
         )
+        self._commits = Commits(store, settings, namespace, self.load, self._snapshots.need)
 
     async def __aenter__(self) -> Self:
         await self.load()  # a wrong URL is told now, not at the first agent call
@@ -72,6 +78,7 @@ class TedMemory:
     async def aclose(self) -> None:
         """Let go of all connections, also those of memories made by `for_namespace`."""
         await self._snapshots.aclose()
+        await self._recorder.aclose()
         await self.store.aclose()
 
     def for_namespace(self, namespace: str) -> "TedMemory":
@@ -80,7 +87,9 @@ class TedMemory:
         Raises:
             InvalidInput: the namespace has a character that is not allowed.
         """
-        return TedMemory(self.store, self.settings, check_namespace(namespace), first_wait=self._first_wait)
+        return TedMemory(
+            self.store, self.settings, check_namespace(namespace), first_wait=self._first_wait, redact=self._redact
+        )
 
     def staging(self, run: str, settings: Settings | None = None) -> "TedMemory":
         """Return the memory in which a run works; agents never read it."""
@@ -124,6 +133,66 @@ class TedMemory:
         """
         return render_block(self.show(await self.snapshot(), question))
 
+    async def expose(self, question: str = "", *, unit: str, principal: str = ANONYMOUS) -> Exposure:
+        """Return what one recorded request is shown: as `render`, with lessons on trial, or without one.
+
+        ``unit`` is the conversation (thread id), else the run: one is assigned in the same way throughout. What is
+        ``seen`` and ``withheld`` belongs into its `Episode`. Never raises.
+        """
+        snapshot = await self.snapshot()
+        return expose(
+            snapshot,
+            self.selector(snapshot.caps),
+            question,
+            unit=unit,
+            principal=principal,
+            withhold_share=self.settings.withhold_share,
+        )
+
+    @property
+    def recorder(self) -> Recorder:
+        """The buffer of what agents did, on its way to the store."""
+        return self._recorder
+
+    async def record(self, episode: Episode) -> None:
+        """Hand in one run of an agent, to be learned from; it is sent in the background (see `flush`)."""
+        self._recorder.put(episode.run_id, lambda: (episode, {}))
+
+    async def flush(self) -> None:
+        """Wait until every recorded run that has ended is in the store.
+
+        Raises:
+            StoreError: the store cannot be reached; what was not sent is kept.
+        """
+        await self._recorder.flush()
+
+    async def give_feedback(
+        self,
+        run_id: str,
+        *,
+        score: float | None = None,
+        principal: str = ANONYMOUS,
+        comment: str = "",
+        correction: str = "",
+    ) -> Verdict:
+        """Say how good a run was, now or up to 30 days later; it is credited to the lessons that the run had seen.
+
+        A ``correction`` is the answer that would have been right: it becomes the reference to learn from. A later
+        score takes the place of an earlier one. The answer is ``unknown`` for a run that is not recorded (yet): should
+        it come, this waits for it.
+
+        Raises:
+            InvalidInput: the run id cannot be used, or the score is outside [0, 1].
+            StoreError: the store cannot be reached.
+        """
+        said = {"run_id": run_id, "score": score, "comment": comment, "correction": correction, "principal": principal}
+        try:
+            feedback = Feedback.model_validate(said)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise InvalidInput(f"feedback, {problem['loc'][0]}: {problem['msg']}; nothing was counted") from None
+        return await self._recorder.give_feedback(feedback)
+
     async def commit(
         self,
         edits: Iterable[Edit],
@@ -135,18 +204,20 @@ class TedMemory:
         atomic: bool = False,
         usage: Mapping[str, Usage] | None = None,
         models: Mapping[str, str] | None = None,
+        settle: Settle | None = None,
     ) -> Commit:
         """Apply edits as one new version of the set.
 
         Edits take effect one by one: one that conflicts with a change made since ``base`` (default: now), or would
         break a cap, is in ``rejected`` with its reason, and the others stand. With ``atomic`` one refusal refuses all.
         ``usage`` is added to the experiences' usage in the same step; ``models`` (names of student and teacher) is
-        kept with the set.
+        kept with the set. ``settle`` takes an episode out of the queue in the same step.
         ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days.
 
         Raises:
             InvalidInput: the token or author cannot be used.
             StoreError: the store cannot be reached or read.
+            Fenced: another learner holds the episode that was to be settled; nothing was written.
             NotDurable: it took effect, but not as durably as asked for (setting ``durability``).
         """
         edits, given = tuple(edits), base is not None
@@ -154,80 +225,20 @@ class TedMemory:
             # additions touch nothing that is there, so any snapshot is as good as the newest
             held = self._snapshots.held if edits and all(isinstance(edit, Add) for edit in edits) else None
             base = held if held is not None and held.version else await self.load()
-        if not edits:
+        if not edits and settle is None:
             return Commit(epoch=base.epoch, version=base.version)
-        if await self._retire_over_caps(base) and not given:
+        if await self._commits.retire_over_caps(base) and not given:
             base = await self.load()
-        request = self._request(
+        return await self._commits.send(
             edits,
             base,
             author=author,
             why=why,
             token=token,
             atomic=atomic,
-            usage=_checked_usage(usage),
+            usage=usage,
             models=models or {},
-        )
-        return await self._commit(request)
-
-    async def _retire_over_caps(self, base: ExperienceSet) -> bool:
-        """Make a cap that this memory's settings lower hold, before anything else is committed under it."""
-        caps = self._caps(base)
-        if caps == base.caps or not over(base, caps):
-            return False
-        now = await self.load()
-        going = [SetState(id=e.id, state="retired") for e in over(now, caps)]
-        if going:
-            why = f"caps lowered to {caps.max_experiences} experiences, {caps.token_budget} tokens"
-            await self._commit(self._request(going, now, author="caps", why=why, token=None, atomic=False))
-        return bool(going)
-
-    def _caps(self, base: ExperienceSet) -> Caps:
-        """Return the caps that hold with the next commit: those of the set, and what this memory's settings state."""
-        return base.caps.model_copy(update={name: getattr(self.settings, name) for name in self._stated()})
-
-    def _stated(self) -> tuple[Literal["max_experiences", "token_budget"], ...]:
-        names: tuple[Literal["max_experiences", "token_budget"], ...] = ("max_experiences", "token_budget")
-        return tuple(name for name in names if name in self.settings.model_fields_set)
-
-    async def _commit(self, request: CommitRequest) -> Commit:
-        commit = await self.store.commit(self.namespace, request)
-        self._snapshots.need(commit.version)  # who commits and then renders sees what was committed
-        return commit
-
-    def _request(
-        self,
-        edits: Sequence[Edit],
-        base: ExperienceSet,
-        *,
-        author: str,
-        why: str,
-        token: str | None,
-        atomic: bool,
-        expect_version: int | None = None,
-        max_text: int = 0,
-        usage: Mapping[str, Usage] | None = None,
-        models: Mapping[str, str] | None = None,
-    ) -> CommitRequest:
-        s = self.settings
-        token = _checked_token(token if token is not None else secrets.token_hex(16))
-        caps = self._caps(base)
-        line = (base.epoch, base.version, base.stamp)
-        if caps != base.caps:
-            base = replace(base, caps=caps)
-        return CommitRequest(
-            changes=plan(edits, base, author=_checked("author", author), max_text=max(s.max_text, max_text)),
-            author=author,
-            why=_checked("why", why, may_be_empty=True),
-            token=token,
-            atomic=atomic,
-            expect_version=expect_version,
-            caps=caps,
-            stated=self._stated(),
-            history=s.history,
-            base=line,
-            usage=usage or {},
-            models=models or {},
+            settle=settle,
         )
 
     async def namespaces(self) -> tuple[str, ...]:
@@ -243,8 +254,8 @@ class TedMemory:
             InvalidInput: the token or an id cannot be used.
             StoreError: the store cannot be reached.
         """
-        counted, kept = _checked_usage(usage), self.settings.usage_kept
-        return not usage or await self.store.credit(self.namespace, counted, _checked_token(token), kept=kept)
+        counted, kept = checked_usage(usage), self.settings.usage_kept
+        return not usage or await self.store.credit(self.namespace, counted, checked_token(token), kept=kept)
 
     async def usage(self) -> dict[str, Usage]:
         """Return the usage of the experiences as it is now."""
@@ -262,25 +273,7 @@ class TedMemory:
             HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
             CommitRefused: others kept changing the set, or the old set breaks today's caps; nothing was written.
         """
-        for _ in range(ROLLBACK_TRIES):
-            now = await self.load()
-            edits = difference(now, await self._history.at(now, version))
-            if not edits:
-                return Commit(epoch=now.epoch, version=now.version)
-            why = f"back to version {version}"
-            request = self._request(
-                edits, now, author=author, why=why, token=None, atomic=True, expect_version=now.version
-            )
-            commit = await self._commit(request)
-            if not commit.rejected:
-                return commit
-            reasons = {rejected.reason for rejected in commit.rejected} - {"aborted"}
-            if reasons != {"conflict"}:
-                raise CommitRefused(
-                    f"version {version} cannot be restored ({', '.join(sorted(reasons))}); the set stays at version "
-                    f"{now.version}. A cap was lowered since? Raise max_experiences or token_budget"
-                )
-        raise CommitRefused(f"the set changed {ROLLBACK_TRIES} times during the rollback; it is as others left it")
+        return await self._commits.rollback(version, self._history.at, author=author)
 
     async def at(self, version: int) -> ExperienceSet:
         """Return the set as it was at an older version, with today's usage.
@@ -316,15 +309,13 @@ class TedMemory:
             InvalidInput: the source is empty.
             StoreError: the store cannot be reached or read.
         """
-        _checked("source", source)
+        checked("source", source)
         await self.store.forbid(self.namespace, source)  # first: nothing of it may come in while we look
 
         async def commit(edits: Sequence[Edit], now: ExperienceSet) -> Commit:
             # what was longer than today's limit may come back: it is not this source's fault
-            request = self._request(
-                edits, now, author=author, why="purge", token=None, atomic=True, max_text=max(map(_length, edits))
-            )
-            return await self._commit(request)
+            longest = max(map(length_of, edits))
+            return await self._commits.send(edits, now, author=author, why="purge", atomic=True, max_text=longest)
 
         return await self._history.purge(source, self.load, commit)
 
@@ -343,58 +334,12 @@ class TedMemory:
             InvalidInput: it is no export, or damaged; ``name`` is what the message calls it. Nothing was imported.
             CommitRefused: the set is not empty, or too small for all of it. Nothing was imported.
         """
-        exported = exchange.parse(text, name)
-        now = await self.load()
-        if len(now) and not merge:
-            raise CommitRefused(
-                f"namespace {self.namespace!r} has {len(now)} experiences; nothing was imported. Merge into it "
-                "(merge=True, --merge), or import into another namespace"
-            )
-        edits, rest = exchange.sort_in(exported.experiences, now)
-        ids = tuple(edit.experience.id for edit in edits if isinstance(edit, Restore))
-        why = f"{exported.namespace} at version {exported.version}"
-        commit = await self.commit(
-            edits,
-            author=author,
-            why=why,
-            base=now,
-            atomic=not merge,
-            usage={id: exported.usage[id] for id in ids if id in exported.usage},
-            models=exported.models if not now.version else None,
-        )
-        refused = tuple((r.edit.experience.id, r.reason) for r in commit.rejected if isinstance(r.edit, Restore))
-        if refused and not merge:
-            reasons = ", ".join(sorted({reason for _, reason in refused} - {"aborted"}))
-            raise CommitRefused(
-                f"{len(edits)} experiences do not fit into {self.namespace!r} ({reasons}); nothing was imported. "
-                "cap: raise max_experiences or token_budget; too long: raise max_text; or import what fits with --merge"
-            )
-        added = tuple(applied.id for applied in commit.applied)
-        return ImportReport(version=commit.version, added=added, refused=refused, **rest)
+        exported, now = exchange.parse(text, name), await self.load()
+        return await exchange.take_in(exported, now, partial(self.commit, author=author), merge=merge)
 
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""
-        return self._snapshots.health()
-
-
-def _length(edit: Edit) -> int:
-    return len(edit.experience.text) + len(edit.experience.when) if isinstance(edit, Restore) else 0
-
-
-def _checked_token(token: str) -> str:
-    if len(_checked("token", token)) > TOKEN_LIMIT:
-        raise InvalidInput(f"the token has {len(token)} characters; use at most {TOKEN_LIMIT}")
-    return token
-
-
-def _checked_usage(usage: Mapping[str, Usage] | None) -> dict[str, Usage]:
-    return {_checked("an id of the usage", id): counters for id, counters in (usage or {}).items()}
-
-
-def _checked(name: str, value: str, *, may_be_empty: bool = False) -> str:
-    if not value and not may_be_empty:
-        raise InvalidInput(f"{name} is empty; say who or what this commit comes from")
-    try:
-        return check_text(value)
-    except ValueError as error:
-        raise InvalidInput(f"{name}: {error}") from None
+        r = self._recorder
+        return self._snapshots.health().model_copy(
+            update={"recorded": r.recorded, "dropped": r.dropped + r.broken, "buffered": r.buffered}
+        )

@@ -1,11 +1,13 @@
 """LangChain messages: from a sample, and with our block in its place."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from ted_memory.experience.rendering import strip_block
 from ted_memory.models import Message, Sample
 from ted_memory.settings import Placement
 
@@ -135,3 +137,81 @@ def _with_last_user(messages: Sequence[BaseMessage], content: str | list[Any]) -
         return [*messages, HumanMessage(content=content)]
     changed = messages[last].model_copy(update={"content": content})
     return [*messages[:last], changed, *messages[last + 1 :]]
+
+
+def restore_images(messages: Sequence[Message], images: Mapping[str, bytes]) -> tuple[Message, ...]:
+    """Return recorded messages with their images; one whose bytes are gone is named in words."""
+
+    def block(given: dict[str, Any]) -> dict[str, Any]:
+        digest = given.get("blob")
+        if digest is None:
+            return given
+        data = images.get(digest)
+        return image_block(data.decode()) if data else {"type": "text", "text": f"[an image that is gone: {digest}]"}
+
+    return tuple(
+        m if isinstance(m.content, str) else m.model_copy(update={"content": tuple(block(b) for b in m.content)})
+        for m in messages
+    )
+
+
+def record_messages(messages: Sequence[BaseMessage], *, largest: int) -> tuple[tuple[Message, ...], dict[str, bytes]]:
+    """Return messages as an episode keeps them, and the bytes of their images by hash, as ``data:`` URLs.
+
+    Our own block is cut out; tool calls and results are not among them (see `tool_calls`). An image of more than
+    `largest` bytes is left out and named in words.
+    """
+    images: dict[str, bytes] = {}
+    kept = []
+    for message in messages:
+        role = _NAMES.get(message.type)
+        if role is None:
+            continue
+        content = message.content
+        if isinstance(content, str):
+            said: Any = _clean(strip_block(content))
+        else:
+            blocks = (_record_block(block, images, largest) for block in content)
+            said = tuple(block for block in blocks if block is not None)
+        if said:
+            kept.append(Message(role=role, content=said))
+    return tuple(kept), images
+
+
+def _record_block(given: Any, images: dict[str, bytes], largest: int) -> dict[str, Any] | None:
+    """Return a content block as it is kept; None for what is neither text nor image, such as thoughts."""
+    if isinstance(given, str) or given.get("type") == "text":
+        text = given if isinstance(given, str) else str(given.get("text", ""))
+        return {"type": "text", "text": _clean(strip_block(text))}
+    url = _image_url(given)
+    if url is None:
+        return None
+    if not url.startswith("data:"):
+        return {"type": "image", "url": url}
+    if len(url) > largest:
+        return {"type": "text", "text": f"[an image of {len(url)} bytes was left out]"}
+    digest = f"sha256:{hashlib.sha256(url.encode()).hexdigest()}"
+    images[digest] = url.encode()
+    return {"type": "image", "blob": digest}
+
+
+_NAMES: dict[str, Literal["system", "user", "assistant"]] = {"system": "system", "human": "user", "ai": "assistant"}
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _image_url(block: Mapping[str, Any]) -> str | None:
+    """Return the URL of an image block in one of the shapes that LangChain's providers know."""
+    if block.get("type") == "image_url":
+        given = block.get("image_url")
+        return str(given["url"] if isinstance(given, Mapping) else given)
+    if block.get("type") != "image":
+        return None
+    source = block["source"] if isinstance(block.get("source"), Mapping) else block
+    data = source.get("base64") or source.get("data")
+    if data:
+        mime = source.get("mime_type") or source.get("media_type") or "image/png"
+        return f"data:{mime};base64,{data}"
+    return str(source["url"]) if source.get("url") else None

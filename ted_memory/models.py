@@ -76,6 +76,21 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Trial(Frozen):
+    """Where a lesson from traffic stands on its way to the agents (see `experience.trust`).
+
+    ``exposure`` is the share of requests that see it (0: only the learner's own rollouts do). ``n_with`` and
+    ``n_without`` are the outcomes of this trial's earlier exposures, ``rounds`` the trials that ended without a result.
+    ``passed``: the evidence is there, and a person's approval is not yet (trust ``review``).
+    """
+
+    exposure: float = Field(0.0, ge=0, le=1)
+    n_with: float = Field(0.0, ge=0)
+    n_without: float = Field(0.0, ge=0)
+    rounds: int = Field(0, ge=0)
+    passed: bool = False
+
+
 class Experience(Frozen):
     """One lesson.
 
@@ -90,6 +105,7 @@ class Experience(Frozen):
     state: State = "active"
     sources: tuple[Text, ...] = ()
     parents: tuple[Text, ...] = ()
+    trial: Trial | None = None
     metadata: Metadata = {}
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -216,6 +232,16 @@ class SetState(Frozen):
     op: Literal["set_state"] = "set_state"
     id: Text
     state: State
+    trial: Trial | None = None
+    rev: int | None = None
+
+
+class Support(Frozen):
+    """Put more sources behind an experience: other work led to the same lesson."""
+
+    op: Literal["support"] = "support"
+    id: Text
+    sources: Annotated[tuple[Text, ...], Field(min_length=1)]
     rev: int | None = None
 
 
@@ -226,7 +252,7 @@ class Restore(Frozen):
     experience: Experience
 
 
-Edit = Annotated[Add | Rewrite | Merge | Remove | SetState | Restore, Field(discriminator="op")]
+Edit = Annotated[Add | Rewrite | Merge | Remove | SetState | Support | Restore, Field(discriminator="op")]
 
 
 class Applied(Frozen):

@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
+from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
 from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, Frozen, LogEntry, Usage
 
 ABSENT = -1
@@ -28,12 +29,26 @@ class Change(Frozen):
     fresh: tuple[str, ...] = ()
 
 
+class Settle(Frozen):
+    """Take an episode out of the queue in the same step as a commit, if its claim still holds.
+
+    ``counters`` are added to the day's: what learning from it cost.
+    """
+
+    seq: int
+    fence: int
+    outcome: Literal["learned", "nothing", "set_aside"]
+    counters: Mapping[str, int] = {}
+
+
 class CommitRequest(Frozen):
     """Everything that one commit says to the store. ``usage`` is added in the same step, when anything is applied.
 
     Of ``caps`` those that are ``stated`` take the place of the set's own; the others are for a new set.
     ``base`` is what the caller looked at: (epoch, version, stamp). Where the store's history has gone another way
     since, what touches an experience is a conflict, whatever its rev. ``models`` is kept with the set when not empty.
+    With ``settle`` usage is added also when nothing is applied; an ``atomic`` request of which an edit is refused
+    settles nothing.
     """
 
     changes: tuple[Change, ...]
@@ -48,6 +63,7 @@ class CommitRequest(Frozen):
     history: int = Field(ge=1)
     base: tuple[str, int, str] = ("", 0, "")
     models: Mapping[str, str] = {}
+    settle: Settle | None = None
 
 
 class Progress(Protocol):
@@ -74,6 +90,11 @@ class ExperienceStore(Progress, Protocol):
 
     async def read_fast(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
         """Do the same on the agent's path: one try, `read_timeout` seconds at most."""
+        ...
+
+    @property
+    def episodes(self) -> "EpisodeLog":
+        """The traffic that waits to be learned from."""
         ...
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
@@ -128,4 +149,102 @@ class ExperienceStore(Progress, Protocol):
 
     async def aclose(self) -> None:
         """Let go of all connections, of every event loop."""
+        ...
+
+
+class RecordLimits(Frozen):
+    """What holds when episodes are taken in. ``wait``: seconds for which each waits for feedback."""
+
+    wait: float = 0.0
+    max_episodes: int
+    max_bytes: int
+    rate_limit: int
+
+
+class CreditRules(Frozen):
+    """What holds when an outcome is counted.
+
+    ``kept`` is the share of an active lesson's older usage that is left. Of one principal at most ``most`` outcomes
+    count for a lesson on trial (0: any number), and ``rate_limit`` a day in all. ``first``: only where nothing was
+    counted for the run yet.
+    """
+
+    rate_limit: int
+    kept: float = 1.0
+    most: int = 0
+    first: bool = False
+
+
+class EpisodeLog(Protocol):
+    """Episodes that wait, who works on them, and what is said of their runs. Raises StoreError and its children only.
+
+    An episode is taken in once for its run. One learner at a time holds it, for a lease; who held it before can no
+    longer settle it. It leaves by a commit that settles it, or as a dead letter, never in another way.
+    """
+
+    async def record(
+        self, namespace: str, episodes: Sequence[Episode], images: Mapping[str, bytes], limits: RecordLimits
+    ) -> tuple[Recorded, tuple[str, ...]]:
+        """Take in episodes; return what became of them, and the runs for which feedback had come before."""
+        ...
+
+    async def feedback(
+        self, namespace: str, run_id: str, feedback: Feedback | None, score: float | None, rules: CreditRules
+    ) -> Verdict:
+        """Keep feedback with its run, wake its episode, and credit the score to what the run had seen or missed.
+
+        A later score takes the place of an earlier one. Of a run that is not known yet the feedback is kept.
+        """
+        ...
+
+    async def latest_score(self, namespace: str, run_id: str) -> float | None:
+        """Return the score in the latest feedback on a run, None where there is none."""
+        ...
+
+    async def claim(
+        self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
+    ) -> Claims:
+        """Claim episodes for `lease` seconds.
+
+        With ``alone`` only those whose claim ended without an answer: what killed a learner is not begun again beside
+        others. One that was begun `max_deliveries` times becomes a dead letter instead.
+        """
+        ...
+
+    async def beat(self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float) -> frozenset[int]:
+        """Hold claims for another lease; return the seqs of those that are lost."""
+        ...
+
+    async def hand_back(
+        self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
+    ) -> Literal["released", "failed", "dead", "fenced"]:
+        """Let go of a claim. Where it ``counts``, the last of `max_deliveries` makes a dead letter of the episode."""
+        ...
+
+    async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
+        """Add to this day's counters: what was spent without a result."""
+        ...
+
+    async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the images that are still there, by their hashes."""
+        ...
+
+    async def dead_letters(self, namespace: str, limit: int) -> tuple[DeadLetter, ...]:
+        """Return the newest dead letters."""
+        ...
+
+    async def retry_dead(self, namespace: str, seqs: Sequence[int]) -> int:
+        """Put dead letters back; return how many there were."""
+        ...
+
+    async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
+        """Forget dead letters; return how many there were."""
+        ...
+
+    async def traffic(self, namespace: str) -> Traffic:
+        """Return what waits, and the counters."""
+        ...
+
+    async def namespaces(self) -> tuple[str, ...]:
+        """Return all namespaces that have recorded episodes, sorted."""
         ...

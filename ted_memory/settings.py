@@ -49,6 +49,29 @@ class Settings(BaseSettings):
     durability: Durability = Field("none", description="what a commit waits for: a replica, or the disk")
     trust: Trust = Field("evidence", description="how a lesson from traffic may become active")
 
+    sample_rate: float = Field(1.0, ge=0, le=1, description="share of an agent's runs that is recorded")
+    feedback_wait: float = Field(0.0, ge=0, description="seconds that an episode waits for feedback")
+    episode_size: int = Field(65_536, ge=1024, description="bytes of one episode at most; longer texts are cut")
+    image_size: int = Field(
+        4_194_304, ge=0, description="bytes of one recorded image at most; larger ones are left out"
+    )
+    buffer: int = Field(1000, ge=1, description="episodes that wait in a process to be sent; more are dropped")
+    max_episodes: int = Field(20_000, ge=1, description="episodes that wait to be learned from; more are dropped")
+    max_episode_bytes: int = Field(67_108_864, ge=1024, description="bytes of these episodes; more are dropped")
+    rate_limit: int = Field(1000, ge=1, description="episodes and outcomes of one principal that count, a day")
+
+    min_principals: int = Field(2, ge=1, description="distinct principals that must stand behind a lesson")
+    canary_share: float = Field(0.05, gt=0, le=0.5, description="share of requests that first sees a lesson on trial")
+    withhold_share: float = Field(0.02, ge=0, le=0.5, description="share of requests that miss one active lesson")
+    min_lift: float = Field(0.02, ge=0, lt=1, description="lift that a lesson must have for sure to become active")
+    trial_outcomes: int = Field(200, ge=10, description="graded outcomes with and without it that decide a trial")
+    max_trial: int = Field(5, ge=1, description="lessons on trial at a time")
+    max_proposed: int = Field(200, ge=1, description="lessons that wait for support or a trial")
+
+    lease: float = Field(60.0, gt=0, description="seconds after which a silent learner's episode is another's")
+    max_deliveries: int = Field(3, ge=1, description="times that an episode is begun before it is a dead letter")
+    episodes_at_once: int = Field(4, ge=1, description="episodes that one learner works on at a time")
+
 
 def make_settings(**overrides: Any) -> Settings:
     """Return the settings; arguments that are None count as not given.

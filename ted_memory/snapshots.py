@@ -38,7 +38,8 @@ class Health(Frozen):
     ``reads`` are calls; ``stale_reads`` those of them that went on with an old snapshot or none; ``failed_reads`` looks
     at the store that failed, or for which a call waited in vain. ``age`` is the snapshot's, in seconds; None before the
     first read. ``breaker`` is ``open`` while the store has failed so often that no call waits for it. ``resets`` counts
-    how often the store lost what it held; ``last_reset`` tells of the last time.
+    how often the store lost what it held; ``last_reset`` tells of the last time. ``recorded`` runs are in the store,
+    ``buffered`` ones on their way, ``dropped`` ones lost: the buffer or the queue was full, or they could not be told.
     """
 
     reads: int = 0
@@ -50,6 +51,9 @@ class Health(Frozen):
     last_reset: MemoryReset | None = None
     version: int | None = None
     age: float | None = None
+    recorded: int = 0
+    buffered: int = 0
+    dropped: int = 0
 
 
 class Snapshots:

@@ -1,6 +1,6 @@
 """The only place that names concrete classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ted_memory.errors import MissingExtra, ModelError, SettingsError
@@ -23,6 +23,7 @@ def open_memory(
     namespace: str | None = None,
     home: str | None = None,
     client: Any = None,
+    redact: Callable[[str], str] | None = None,
     **settings: Any,
 ) -> TedMemory:
     """Return the memory of one experience set. No I/O here: it connects at first use, for each event loop.
@@ -32,6 +33,8 @@ def open_memory(
     ``url`` is one of ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://host:port,host:port/service/db``,
     ``redis+cluster://host:port,host:port``. A ``client`` of redis-py (asyncio or not, of a server, a Sentinel's service
     or a cluster, ``decode_responses`` either way) takes its place: its settings are used, its connections left alone.
+    ``redact`` changes every text of a recorded run before it leaves the process; by default it masks keys, e-mail
+    addresses and card numbers (`ted_memory.redaction`).
     ``settings`` are those of `ted_memory.settings.Settings`, by name; they win over the environment.
     The caps ``max_experiences`` and ``token_budget`` are stored with the set: stating one here changes it for
     everybody at this memory's next commit.
@@ -49,7 +52,7 @@ def open_memory(
             f"token_budget={made.token_budget} is too small for one experience: the block around it takes "
             f"{FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use {FRAME_TOKENS + SMALLEST_LESSON} or more"
         )
-    return _open(made, client)
+    return _open(made, client, redact)
 
 
 def open_memory_sync(
@@ -58,10 +61,11 @@ def open_memory_sync(
     namespace: str | None = None,
     home: str | None = None,
     client: Any = None,
+    redact: Callable[[str], str] | None = None,
     **settings: Any,
 ) -> SyncTedMemory:
     """Return the same as `open_memory`, with blocking methods; a context manager, and ``close()`` ends it."""
-    return SyncTedMemory(open_memory(url, namespace=namespace, home=home, client=client, **settings))
+    return SyncTedMemory(open_memory(url, namespace=namespace, home=home, client=client, redact=redact, **settings))
 
 
 def acl_commands(namespace: str, roles: Sequence[str] = (), *, durability: Durability = "none") -> dict[str, str]:
@@ -78,7 +82,7 @@ def acl_commands(namespace: str, roles: Sequence[str] = (), *, durability: Durab
     return {role: acl.set_user(cast("acl.Role", role), namespace, durability=durability) for role in roles or acl.ROLES}
 
 
-def _open(settings: Settings, client: Any) -> TedMemory:
+def _open(settings: Settings, client: Any, redact: Callable[[str], str] | None) -> TedMemory:
     from ted_memory.storage.addresses import from_client
     from ted_memory.storage.clients import Clients
     from ted_memory.storage.redis_store import RedisStore
@@ -87,7 +91,7 @@ def _open(settings: Settings, client: Any) -> TedMemory:
         address = None if client is None else from_client(client)
         url = settings.url if client is None else None
         clients = Clients(url, None, read_timeout=settings.read_timeout, address=address)
-        return TedMemory(RedisStore(clients, settings.durability), settings, settings.namespace)
+        return TedMemory(RedisStore(clients, settings.durability), settings, settings.namespace, redact=redact)
     try:
         from ted_memory.storage.embedded import EmbeddedServer
     except ImportError:  # no fcntl: Windows
@@ -97,7 +101,7 @@ def _open(settings: Settings, client: Any) -> TedMemory:
         ) from None
     clients = Clients(None, EmbeddedServer(settings.home), read_timeout=settings.read_timeout)
     store = RedisStore(clients, settings.durability)
-    return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT)
+    return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT, redact=redact)
 
 
 def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -> "BaseChatModel":

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ted_memory.cli import curate, learn, measure, sets
+from ted_memory.cli import curate, learn, measure, sets, traffic
 from ted_memory.errors import TedMemoryError
 
 app = typer.Typer(
@@ -48,6 +48,10 @@ app.command()(curate.purge)
 app.command()(curate.export)
 app.command("import")(curate.import_)
 app.command()(curate.acl)
+app.command()(traffic.learn)
+app.command()(traffic.status)
+app.command()(traffic.feedback)
+app.add_typer(traffic.dead, name="dead")
 
 
 def main() -> None:

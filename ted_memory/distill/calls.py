@@ -9,6 +9,8 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -37,6 +39,16 @@ _IMAGE = re.compile(
     re.ASCII,
 )
 HOPELESS = {401, 403, 404}  # HTTP status: key, permission, name of the model
+
+
+@dataclass
+class Meter:
+    """Counts what is spent within one context, also by work that fails."""
+
+    spent: Spend = field(default_factory=Spend)
+
+
+METER: ContextVar[Meter | None] = ContextVar("ted_memory_meter", default=None)
 
 
 class Calls:
@@ -88,6 +100,9 @@ class Calls:
     def count(self, spend: Spend) -> Spend:
         """Add the cost of a call that was made and paid for, and return it."""
         self.spent = self.spent + spend
+        meter = METER.get()
+        if meter is not None:
+            meter.spent = meter.spent + spend
         return spend
 
     def check_room(self, coming: Counter[str]) -> None:

@@ -2,15 +2,20 @@
 
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from ted_memory.distill.compactor import let_go
+from ted_memory.distill.compactor import let_go, make_room
 from ted_memory.distill.kit import Kit
+from ted_memory.distill.spend import Spend
 from ted_memory.distill.state import DistillState, Json, dump_edits, read_edits, read_graded, read_set
 from ted_memory.experience.edits import tidy_when
+from ted_memory.experience.trust import adds_support
 from ted_memory.experience.utility import add_citations, group_usage
-from ted_memory.models import Add, Commit, Edit
+from ted_memory.models import Add, Commit, Edit, ExperienceSet, Support
+from ted_memory.protocols import Settle
 
 PRESSED = "cap"
+LOST = "lost"
 
 
 async def commit(state: DistillState, *, kit: Kit) -> Json:
@@ -50,6 +55,61 @@ async def credit(state: DistillState, *, kit: Kit) -> Json:
     usage = add_citations(usage, state.get("helped", []), state.get("hurt", []))
     await kit.memory.credit(usage, token=_token(state, "credit") or secrets.token_hex(16))
     return {}
+
+
+async def settle(state: DistillState, *, kit: Kit) -> Json:
+    """Write all that came of an episode and take it out of the queue, in one step.
+
+    After a crash nothing is done twice: lessons, what the attempts say of others, and the episode's end stand together.
+    """
+    proposed = read_edits(state["accepted"])
+    told = {} if proposed else _set_aside(state)
+    status = "learned" if proposed else told.get("status", state["status"])
+    if state["lost"] and status == "set_aside":
+        return {**told, "status": LOST}  # nothing is known of it: it stays in the queue
+    usage = add_citations(group_usage(read_graded(state)), state.get("helped", []), state.get("hurt", []))
+    claim, spent = state["settle"], Spend.model_validate(state.get("spend") or {})
+    for last in (False, False, False, True):
+        base = await kit.memory.load()
+        edits = _brought_up_to_date(proposed, base, kit)
+        done = await kit.memory.commit(
+            edits,
+            author=kit.author,
+            why=state.get("reason", "") if edits else "",
+            token=_token(state, f"settle:{claim['fence']}:{base.version}"),
+            base=base,
+            usage=usage,
+            atomic=not last,  # what conflicts is worked out again; what else is refused is refused for good
+            settle=Settle(seq=claim["seq"], fence=claim["fence"], outcome=status, counters=counters(spent, status)),
+        )
+        if last or not done.rejected:
+            break
+    refused = [{"edit": r.edit.op, "reason": r.reason} for r in done.rejected]
+    return {"accepted": [], "commits": [_summary(done)], "refused": refused, **told, "status": status}
+
+
+def _brought_up_to_date(proposed: Sequence[Edit], now: ExperienceSet, kit: Kit) -> list[Edit]:
+    """Return edits as they are worth something now: who adds what others have added meanwhile supports it."""
+    known = {(e.when, e.text): e for e in now}
+    edits: list[Edit] = []
+    for edit in proposed:
+        same = known.get((tidy_when(edit.when), " ".join(edit.text.split()))) if isinstance(edit, Add) else None
+        if same is None:
+            edits.append(edit)
+        elif isinstance(edit, Add) and kit.evidence:
+            edits.append(Support(id=same.id, sources=edit.sources))
+    held = [e for e in edits if not isinstance(e, Support) or adds_support(now.by_id.get(e.id), e.sources)]
+    if kit.new_state == "active":
+        return [*make_room([], held, now, kit.settings), *held]
+    return held
+
+
+def counters(spent: Spend, outcome: str) -> dict[str, int]:
+    """Return what an episode adds to its day's counters."""
+    counted = {outcome: 1, f"hour:{datetime.now(UTC):%H}": 1}
+    for role, spend in (("student", spent.student), ("teacher", spent.teacher)):
+        counted |= {f"{role}_{name}": getattr(spend, name) for name in ("calls", "tokens_in", "tokens_out")}
+    return counted
 
 
 def compaction_due(state: DistillState, *, kit: Kit) -> bool:

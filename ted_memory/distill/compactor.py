@@ -54,10 +54,10 @@ async def compact(state: DistillState, *, kit: Kit) -> Json:
     }
 
 
-def said_twice(snapshot: ExperienceSet) -> list[Edit]:
+def said_twice(experiences: Sequence[Experience]) -> list[Edit]:
     """Return merges of lessons that are the same word for word: two passes at once may have learned the same."""
     alike: dict[tuple[str, str], list[Experience]] = defaultdict(list)
-    for e in snapshot.active:
+    for e in experiences:
         alike[e.when.casefold(), e.text.casefold()].append(e)
     return [
         Merge(ids=tuple(e.id for e in same), text=same[0].text, when=same[0].when)

@@ -10,8 +10,16 @@ from langgraph.types import Command
 from ted_memory.distill.attempts import describe_attempts
 from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.prompts import CRITIC
-from ted_memory.distill.proposals import Critique, check_edits, in_its_own_words, to_edits
+from ted_memory.distill.prompts import CRITIC, SUPPORT
+from ted_memory.distill.proposals import (
+    Critique,
+    ProposedEdit,
+    SupportingCritique,
+    check_edits,
+    in_its_own_words,
+    to_edits,
+    to_proposals,
+)
 from ted_memory.distill.state import (
     DistillState,
     Json,
@@ -24,9 +32,12 @@ from ted_memory.distill.state import (
 )
 from ted_memory.distill.trial import describe
 from ted_memory.experience.rendering import render_line
+from ted_memory.experience.selection import match
 from ted_memory.experience.utility import estimate
 from ted_memory.messages import image_blocks
 from ted_memory.models import Edit, Experience, Usage
+
+MOST_WAITING = 8  # lessons without evidence that a critic is shown
 
 
 def worth_a_critique(state: Mapping[str, Any]) -> bool:
@@ -44,38 +55,51 @@ def worth_a_critique(state: Mapping[str, Any]) -> bool:
 
 async def critique(state: DistillState, *, kit: Kit) -> Json:
     """Ask for edits, and for which experiences helped or hurt."""
-    shown = _shown(state)
+    shown = _shown(state, kit)
     ids = [e.id for e in shown]
 
     def check(answer: Critique) -> None:
         check_edits(answer.edits, ids, may_add=True)
 
-    result = await kit.critic.ask(_messages(state, shown), Critique, check)
+    shape = SupportingCritique if kit.evidence else Critique
+    result = await kit.critic.ask(_messages(state, shown, kit), shape, check)
     update: Json = {"spend": dump_spend(result.spend), "round": state["round"] + 1, "proposal": []}
     if result.value is None:
         note = f"no usable critique: {result.problem}; it wrote: {result.raw[:200]!r}"
         return {**update, "status": "set_aside", "note": note}
     task, common = read_sample(state).text, state.get("common", ())
-    edits = to_edits(
-        [in_its_own_words(edit, shown, task, common) for edit in result.value.edits],
-        shown,
-        state=kit.new_state,
-        sources=(state["source"],) if state.get("source") else (),
-        additions_only=result.repaired,
-    )
+    proposed = [in_its_own_words(edit, shown, task, common) for edit in result.value.edits]
+    edits = _trusted(result.value, proposed, shown, state, kit, additions_only=result.repaired)
     if again := _refused_before(edits, state):
         return {**update, "status": "set_aside", "note": f"asked again, the critic said the same: {again}"}
     proposal = dump_edits(edits)
     return {
         **update,
         "proposal": proposal,
-        "accepted": [] if kit.settings.max_tries else proposal,
+        "accepted": [] if kit.tries else proposal,
         "reason": result.value.reason,
         "helped": [id for id in result.value.helped if id in ids],
         "hurt": [id for id in result.value.hurt if id in ids],
         "feedback": [*state["feedback"], {"answer": result.raw, "told": ""}],
         "note": result.value.reason,
     }
+
+
+def _trusted(
+    answer: Critique,
+    proposed: Sequence[ProposedEdit],
+    shown: Sequence[Experience],
+    state: DistillState,
+    kit: Kit,
+    *,
+    additions_only: bool,
+) -> list[Edit]:
+    """Return the edits as far as this memory trusts its critic."""
+    sources = tuple(state.get("sources", ()))
+    if kit.evidence:
+        supports = answer.supports if isinstance(answer, SupportingCritique) else []
+        return to_proposals(proposed, shown, sources=sources, supports=supports)
+    return to_edits(proposed, shown, state=kit.new_state, sources=sources, additions_only=additions_only)
 
 
 def _refused_before(edits: Sequence[Edit], state: DistillState) -> str:
@@ -97,22 +121,29 @@ def critique_failed(_state: DistillState, error: NodeError) -> Command[str]:
     return Command(update=update, goto="credit")
 
 
-def _shown(state: DistillState) -> list[Experience]:
-    """Return the experiences that the attempts could have seen; only these can have helped or hurt."""
+def _shown(state: DistillState, kit: Kit) -> list[Experience]:
+    """Return the experiences that the attempts could have seen, and those that wait and are about something alike."""
     snapshot = read_set(state)
     ids = dict.fromkeys(id for t in read_graded(state) for id in (*t.eligible, *t.seen))
-    waiting = [e.id for e in (*snapshot.trial, *snapshot.proposed)]
-    return [snapshot.by_id[id] for id in (*ids, *waiting) if id in snapshot.by_id]
+    waiting = [e for e in (*snapshot.trial, *snapshot.proposed) if e.id not in ids]
+    if kit.evidence:
+        fits = match([e.when or e.text for e in waiting], read_sample(state).text)
+        ranked = sorted(zip(fits, range(len(waiting)), strict=True), key=lambda pair: (-pair[0], pair[1]))
+        waiting = [waiting[i] for _, i in ranked[:MOST_WAITING]]
+    return [snapshot.by_id[id] for id in (*ids, *(e.id for e in waiting)) if id in snapshot.by_id]
 
 
-def _messages(state: DistillState, shown: Sequence[Experience]) -> list[BaseMessage]:
+def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> list[BaseMessage]:
     sample = read_sample(state)
+    known = experiences_text(shown, read_set(state).usage)
+    if kit.evidence and (waiting := [e.id for e in shown if e.state != "active"]):
+        known += "\n" + SUPPORT.fill({"ids": ", ".join(waiting)})
     messages = CRITIC.messages(
         task=sample.text,
         reference=state["reference"],
         solution=state.get("solution") or "(none)",
         attempts=describe_attempts(read_graded(state)),
-        experiences=experiences_text(shown, read_set(state).usage),
+        experiences=known,
     )
     if pictures := image_blocks(sample):
         messages[-1] = HumanMessage(content=[{"type": "text", "text": messages[-1].text}, *pictures])

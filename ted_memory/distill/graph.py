@@ -67,7 +67,12 @@ def build_distillation_graph(
     return _wire(kit).compile(name="distillation")
 
 
-def _wire(kit: Kit) -> StateGraph[DistillState, Any, DistillState, DistillState]:
+def build_live_graph(kit: Kit) -> Graph:
+    """Return the graph of a learner: its commits settle the episode that the state's ``settle`` names."""
+    return _wire(kit, live=True).compile(name="live_distillation")
+
+
+def _wire(kit: Kit, *, live: bool = False) -> StateGraph[DistillState, Any, DistillState, DistillState]:
     builder = StateGraph(DistillState)
 
     def add(name: str, node: Any, failed: Any = None) -> None:
@@ -80,9 +85,14 @@ def _wire(kit: Kit) -> StateGraph[DistillState, Any, DistillState, DistillState]
     add("grade", student.grade_all)
     add("critic", critic.critique, critic.critique_failed)
     add("try", trial.try_edits, trial.try_failed)
-    add("commit", commits.commit)
-    add("credit", commits.credit)
-    add("compactor", compactor.compact, partial(compactor.compact_failed, kit=kit))
+    if live:
+        # one step ends an episode, whichever way the pass came to its end
+        add("commit", commits.settle)
+        add("credit", commits.settle)
+    else:
+        add("commit", commits.commit)
+        add("credit", commits.credit)
+        add("compactor", compactor.compact, partial(compactor.compact_failed, kit=kit))
 
     builder.add_edge(START, "recall")
     builder.add_conditional_edges("recall", _fan_out, ["student", "teacher"])
@@ -91,6 +101,10 @@ def _wire(kit: Kit) -> StateGraph[DistillState, Any, DistillState, DistillState]
     builder.add_conditional_edges("grade", _after_grade, ["critic", "credit"])
     builder.add_conditional_edges("critic", partial(_after_critic, kit=kit), ["try", "commit", "credit"])
     builder.add_conditional_edges("try", partial(_after_try, kit=kit), ["critic", "commit"])
+    if live:
+        builder.add_edge("commit", END)
+        builder.add_edge("credit", END)
+        return builder
     builder.add_conditional_edges("commit", _after_commit, ["credit", END])
     builder.add_conditional_edges("credit", partial(_after_credit, kit=kit), ["compactor", END])
     builder.add_edge("compactor", "commit")
@@ -108,11 +122,11 @@ def _after_grade(state: DistillState) -> str:
 def _after_critic(state: DistillState, *, kit: Kit) -> str:
     if not state["proposal"]:
         return "credit"
-    return "try" if kit.settings.max_tries else "commit"
+    return "try" if kit.tries else "commit"
 
 
 def _after_try(state: DistillState, *, kit: Kit) -> str:
-    asked_enough = state["round"] > kit.settings.max_tries or state["status"] == "set_aside"
+    asked_enough = state["round"] > kit.tries or state["status"] == "set_aside"
     return "commit" if state["accepted"] or asked_enough else "critic"
 
 

@@ -34,6 +34,18 @@ class Kit(StudentKit):
     teacher: Runnable[Any, Any]
     critic: StructuredModel
     author: str
+    fresh: bool = True
+    """Whether the student attempts the sample anew; else only what was recorded of it is learned from."""
+
+    @property
+    def tries(self) -> int:
+        """How often the critic is asked again; 0 where edits are not tried."""
+        return self.settings.max_tries if self.fresh else 0
+
+    @property
+    def evidence(self) -> bool:
+        """Whether a lesson needs evidence and several principals before anybody is shown it."""
+        return self.settings.trust != "operator"
 
     @property
     def new_state(self) -> Literal["active", "proposed"]:

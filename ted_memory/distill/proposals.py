@@ -9,7 +9,8 @@ from ted_memory.distill.calls import hash_images
 from ted_memory.distill.structured import BadOutput
 from ted_memory.experience.edits import tidy_when
 from ted_memory.experience.selection import distinctive, match, stems
-from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite
+from ted_memory.experience.trust import adds_support
+from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite, Support
 
 MOST_EDITS = 3  # of one critique; more is not distilled
 MOST_COMPACTION_EDITS = 12
@@ -45,6 +46,12 @@ class Critique(_Answer):
     edits: Annotated[list[ProposedEdit], Field(max_length=MOST_EDITS)]
     helped: list[str] = []
     hurt: list[str] = []
+
+
+class SupportingCritique(Critique):
+    """What the critic answers where a lesson needs several principals: ``supports`` are waiting ones that it backs."""
+
+    supports: list[str] = []
 
 
 class Compaction(_Answer):
@@ -133,3 +140,29 @@ def to_edits(
         else:
             edits.append(Remove(id=p.ids[0]))
     return edits
+
+
+def to_proposals(
+    proposed: Sequence[ProposedEdit], shown: Sequence[Experience], *, sources: tuple[str, ...], supports: Sequence[str]
+) -> list[Edit]:
+    """Return what may come of a critique where nothing is believed without evidence: new proposals, and support.
+
+    A rewrite becomes a proposal of its own, or text without evidence would stand in place of text that has it; merges
+    and removals are left to the evidence. Who proposes what waits already supports it.
+    """
+    known = {(e.when.casefold(), e.text.casefold()): e for e in shown}
+    edits: list[Edit] = []
+    backed = [e for e in shown if e.id in supports]
+    for p in proposed:
+        when, text = tidy_when(p.when), " ".join(p.text.split())
+        if p.op in {"merge", "remove"}:
+            continue
+        if p.op == "rewrite" and not when:
+            when = next((e.when for e in shown if [e.id] == p.ids), "")
+        same = known.get((when.casefold(), text.casefold()))
+        if same is not None:
+            backed.append(same)
+        else:
+            edits.append(Add(text=p.text, when=when, state="proposed", sources=sources))
+    waiting = dict.fromkeys(e.id for e in backed if adds_support(e, sources))
+    return [*edits, *(Support(id=id, sources=sources) for id in waiting)]

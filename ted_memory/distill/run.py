@@ -220,7 +220,10 @@ class _Run:
         finally:
             calls.budget = None  # what the gate needs was set aside
         await self.staging.commit(
-            said_twice(await self.staging.load()), author="distill", why="said twice", token=f"{self.id}:said-twice"
+            said_twice((await self.staging.load()).active),
+            author="distill",
+            why="said twice",
+            token=f"{self.id}:said-twice",
         )
         return stopped
 
@@ -228,7 +231,7 @@ class _Run:
         state = {
             "sample": sample.model_dump(mode="json"),
             "run": f"{self.id}:{_digest(sample.id)[:16]}",  # names tokens, which are short; ids need not be
-            "source": f"dataset:{self.name}#{sample.id}",
+            "sources": [f"dataset:{self.name}#{sample.id}"],
             "peers": self._peers(sample, train),
             "common": self.common,
         }

@@ -35,18 +35,22 @@ class Attempt(TypedDict):
 class DistillState(TypedDict, total=False):
     """One pass over one sample.
 
-    In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``source``, ``peers`` (other samples
+    In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``sources``, ``peers`` (other samples
     to test a lesson on, each ``{"sample", "score"}``, the score None when unknown) and ``common`` (stems of the words
-    that stand in every sample).
+    that stand in every sample). From a learner also ``recorded`` (what the live agent did, as an attempt), ``settle``
+    (the claim that the commit settles) and ``witness`` (``principal`` and ``run_id``: whose episode it is).
     Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in
     it: it may go otherwise another time), ``note``, ``commits``, ``spend``.
     """
 
     sample: Json
     run: str
-    source: str
+    sources: list[str]
     peers: list[Json]
     common: list[str]
+    recorded: list[Json]
+    settle: Json
+    witness: Json
 
     snapshot: Json
     attempts: list[Attempt]

@@ -1,6 +1,7 @@
 """The student: its attempts at a sample, each with its own share of the lessons."""
 
 import random
+from collections.abc import Sequence
 
 from langgraph.errors import NodeError
 from langgraph.types import Command
@@ -10,9 +11,11 @@ from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.state import Attempt, DistillState, Json, dump_set, dump_spend, mean_score, read_sample
 from ted_memory.experience.rendering import render_block
+from ted_memory.experience.selection import applying
+from ted_memory.experience.trust import SHADOW_SHARE, is_from
 from ted_memory.memory import TedMemory
 from ted_memory.messages import question, sample_messages
-from ted_memory.models import ExperienceSet, Sample, Trajectory
+from ted_memory.models import Experience, ExperienceSet, Sample, Trajectory
 
 
 async def recall(state: DistillState, *, kit: Kit) -> Json:
@@ -23,7 +26,9 @@ async def recall(state: DistillState, *, kit: Kit) -> Json:
     return {
         **fresh,
         "snapshot": dump_set(snapshot),
-        "attempts": deal(sample, snapshot, kit.memory, run=state.get("run", "")),
+        "attempts": deal(sample, snapshot, kit.memory, run=state.get("run", ""), shadow=_shadow(state, snapshot))
+        if kit.fresh
+        else [],
         "round": 0,
         "feedback": [],
         "accepted": [],
@@ -36,16 +41,30 @@ async def recall(state: DistillState, *, kit: Kit) -> Json:
     }
 
 
-def deal(sample: Sample, snapshot: ExperienceSet, memory: TedMemory, *, run: str) -> list[Attempt]:
+def _shadow(state: DistillState, snapshot: ExperienceSet) -> list[Experience]:
+    """Return the lessons that no user sees yet and this episode may bear witness of: not those that came from it."""
+    witness = state.get("witness")
+    if not witness:
+        return []
+    unseen = [e for e in snapshot.trial if e.trial and not e.trial.exposure]
+    applies = applying(unseen, question(sample_messages(read_sample(state))))
+    return [e for e in unseen if e.id in applies and not is_from(e, **witness)]
+
+
+def deal(
+    sample: Sample, snapshot: ExperienceSet, memory: TedMemory, *, run: str, shadow: Sequence[Experience] = ()
+) -> list[Attempt]:
     """Give each attempt a random share of the set, then choose from it as in production.
 
-    Repeatable: the same run, sample and experience fall the same way again.
+    Of those in `shadow`, which no user may have seen yet, each attempt gets half. Repeatable: the same run, sample and
+    experience fall the same way again.
     """
     asked = question(sample_messages(sample))
-    eligible = [e.id for e in memory.show(snapshot, asked)]
     choose, attempts = memory.selector(snapshot.caps), []
+    candidates = [(e, memory.settings.inclusion) for e in snapshot.active] + [(e, SHADOW_SHARE) for e in shadow]
+    eligible = [e.id for e in choose([e for e, _ in candidates], snapshot.usage, asked)]
     for i in range(memory.settings.rollouts):
-        share = [e for e in snapshot.active if _included(memory.settings.inclusion, run, sample.id, i, e.id)]
+        share = [e for e, inclusion in candidates if _included(inclusion, run, sample.id, i, e.id)]
         shown = choose(share, snapshot.usage, asked)
         attempts.append(
             Attempt(
@@ -88,7 +107,8 @@ async def grade_all(state: DistillState, *, kit: Kit) -> Json:
     """Score the attempts against the reference; without one, the teacher's answer is the reference."""
     sample = read_sample(state)
     reference = sample.reference or grading.final_answer(state.get("solution", ""))
-    graded = [await _graded(kit, sample, Trajectory.model_validate(t), reference) for t in state["trajectories"]]
+    attempts = [Trajectory.model_validate(t) for t in (*state["trajectories"], *state.get("recorded", []))]
+    graded = [await _graded(kit, sample, attempt, reference) for attempt in attempts]
     # a field of their own: the reducer of `trajectories` adds up
     update: Json = {"reference": reference, "graded": [t.model_dump() for t in graded]}
     if await _is_wrong(kit, sample, state.get("solution", "")):
@@ -109,7 +129,7 @@ async def _is_wrong(kit: Kit, sample: Sample, solution: str) -> bool:
 
 
 async def _graded(kit: Kit, sample: Sample, trajectory: Trajectory, reference: str) -> Trajectory:
-    if trajectory.error or not reference:
+    if trajectory.error or trajectory.score is not None or not reference:
         return trajectory
     try:
         score, comment = await grading.grade(kit.grader, sample, trajectory.text, reference)

@@ -16,6 +16,7 @@ from ted_memory.models import (
     Restore,
     Rewrite,
     SetState,
+    Support,
 )
 from ted_memory.protocols import ABSENT, Change
 
@@ -204,8 +205,15 @@ def _(edit: SetState, planner: _Planner) -> Change:
     expects = ((old.id, _rev(edit.rev, old)),)
     if edit.state == "retired":
         return Change(edit=edit, id=old.id, expects=expects, deletes=(old.id,))
-    new = old.model_copy(update={"state": edit.state})
+    new = old.model_copy(update={"state": edit.state, "trial": edit.trial})
     return Change(edit=edit, id=old.id, expects=expects, puts=(new,))
+
+
+@_plan.register
+def _(edit: Support, planner: _Planner) -> Change:
+    old = planner.known(edit.id)
+    new = old.model_copy(update={"sources": _union(old.sources, edit.sources)})
+    return Change(edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,))
 
 
 @_plan.register

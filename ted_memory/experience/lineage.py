@@ -3,7 +3,19 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ted_memory.experience.edits import growth
-from ted_memory.models import Add, Edit, Experience, LogEntry, LoggedChange, Merge, Remove, Restore, Rewrite, State
+from ted_memory.models import (
+    Add,
+    Edit,
+    Experience,
+    LogEntry,
+    LoggedChange,
+    Merge,
+    Remove,
+    Restore,
+    Rewrite,
+    State,
+    Support,
+)
 
 BLANK = "purged"
 """What stands for the source in what a purge has blanked."""
@@ -27,6 +39,8 @@ def blank_edit(edit: Edit) -> Edit:
     if isinstance(edit, Add | Rewrite | Merge):
         emptied = {"text": "", "when": "", "sources": ()}
         return edit.model_copy(update=emptied | ({"metadata": {}} if isinstance(edit, Add) else {}))
+    if isinstance(edit, Support):
+        return edit.model_copy(update={"sources": (BLANK,)})
     if isinstance(edit, Restore):
         nothing = {"text": "", "when": "", "metadata": {}, "sources": ()}
         return Restore(experience=edit.experience.model_copy(update=nothing))

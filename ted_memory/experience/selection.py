@@ -14,6 +14,7 @@ from ted_memory.settings import Selection
 
 NEARLY_ALL = 0.9  # share of the texts that a common word stands in
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]+")  # kana and Han
+LONGEST_QUESTION = 4000  # characters that are looked at on an agent's path
 FEWEST = 5  # texts that show their common form; what fewer have in common may be what they are about
 
 Selector = Callable[[Sequence[Experience], Mapping[str, Usage], str], tuple[Experience, ...]]
@@ -69,6 +70,17 @@ def match(documents: Sequence[str], question: str) -> list[float]:
 def stems(text: str) -> frozenset[str]:
     """Return the stems of a text's words; stop words and single letters have none."""
     return frozenset(_stems((text,))[0])
+
+
+def applying(experiences: Sequence[Experience], question: str) -> frozenset[str]:
+    """Return the ids of those whose ``when`` shares a word with the question, or that apply everywhere."""
+    asked = stems(question[:LONGEST_QUESTION]) if experiences else frozenset()
+    return frozenset(e.id for e in experiences if not e.when or _lesson_stems(e.when) & asked)
+
+
+@lru_cache(maxsize=4096)
+def _lesson_stems(when: str) -> frozenset[str]:
+    return stems(when)
 
 
 def common_words(texts: Sequence[str]) -> frozenset[str]:

@@ -1,11 +1,13 @@
 """Inject a memory into any LangChain model or chain."""
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from ted_memory.integrations import sync_bridge
+from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
 from ted_memory.memory import TedMemory
 from ted_memory.messages import place_block, question
 
@@ -16,16 +18,32 @@ def inject(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]
     Takes text, messages or a prompt's output; gives messages. The block stands at the end of the system message, or of
     the user turn (setting ``placement``). ``invoke`` and ``ainvoke`` both work. It never fails for want of a store: the
     model is then asked with the lessons that were last seen, or none (`TedMemory.health` tells).
+    With a `TedMemoryCallbackHandler` of the same memory among the callbacks the run is recorded with what it saw.
     """
 
-    async def ainject(given: LanguageModelInput) -> list[BaseMessage]:
+    async def ainject(given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
         messages = _messages(given)
-        return place_block(messages, await memory.render(question(messages)), memory.settings.placement)
+        return place_block(messages, await _block(memory, question(messages), config), memory.settings.placement)
 
-    def inject_sync(given: LanguageModelInput) -> list[BaseMessage]:
-        return sync_bridge.run(ainject(given))
+    def inject_sync(given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
+        return sync_bridge.run(ainject(given, config))
 
     return RunnableLambda(inject_sync, afunc=ainject, name="inject_experiences")
+
+
+async def _block(memory: TedMemory, asked: str, config: RunnableConfig) -> str:
+    """Return the block; of a run that is recorded, with what its assignment adds and leaves out."""
+    callbacks = config.get("callbacks")
+    handlers = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or []
+    parent = callbacks.parent_run_id if isinstance(callbacks, BaseCallbackManager) else None
+    for handler in handlers:
+        if isinstance(handler, TedMemoryCallbackHandler) and handler.memory is memory:
+            run = handler.run_of(parent)
+            if run is not None:
+                unit = run.thread_id or run.run_id
+                run.exposure = await memory.expose(asked, unit=unit, principal=run.principal)
+                return run.exposure.block
+    return await memory.render(asked)
 
 
 def _messages(given: LanguageModelInput) -> list[BaseMessage]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -25,6 +25,9 @@ class _Bridge:
             )
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
+    def soon(self, call: Callable[[], None]) -> None:
+        self._running_loop().call_soon_threadsafe(call)
+
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
@@ -43,3 +46,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine of the core on the bridge's loop and return its result; blocks the calling thread."""
     return _BRIDGE.run(coroutine)
+
+
+def soon(call: Callable[[], None]) -> None:
+    """Have a short call made on the bridge's loop, and go on."""
+    _BRIDGE.soon(call)

@@ -73,4 +73,7 @@ class SyncTedMemory:
     purge = _blocking(TedMemory.purge)
     export = _blocking(TedMemory.export)
     import_set = _blocking(TedMemory.import_set)
+    record = _blocking(TedMemory.record)
+    flush = _blocking(TedMemory.flush)
+    give_feedback = _blocking(TedMemory.give_feedback)
     namespaces = _blocking(TedMemory.namespaces)

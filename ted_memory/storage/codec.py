@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ted_memory.episodes import DeadLetter, Episode, Feedback
 from ted_memory.errors import CorruptData
 from ted_memory.experience.lineage import blank_edit
 from ted_memory.experience.rendering import FRAME_TOKENS
@@ -31,6 +32,8 @@ from ted_memory.protocols import Change, CommitRequest
 
 FORMAT = 1
 """Raised when what is stored can no longer be read by an older package."""
+
+SPEND_TTL = 8 * 24 * 3600 * 1000  # milliseconds that a day's counters are kept
 
 _HEAD = {"id", "rev", "order", "state", "tokens"}
 _EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)
@@ -147,6 +150,9 @@ def encode_request(request: CommitRequest, told: Sequence[str], stamp: str) -> s
     }
     if request.expect_version is not None:
         fields["expect_version"] = request.expect_version
+    if request.settle is not None:
+        settle = request.settle.model_dump()
+        fields["settle"] = {**settle, "counters": list(settle["counters"].items()), "ttl": SPEND_TTL}
     return json.dumps(fields, ensure_ascii=False)
 
 
@@ -276,3 +282,34 @@ def _pairs(flat: Sequence[str] | Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _short(error: Exception) -> str:
     return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+
+
+def encode_episode(episode: Episode) -> str:
+    """Return an episode as it waits."""
+    return episode.model_dump_json(exclude_defaults=True)
+
+
+def decode_episode(raw: str) -> Episode:
+    """Return the episode of a stored one."""
+    with _reading("an episode"):
+        return Episode.model_validate_json(raw)
+
+
+def decode_feedback(raw: str) -> Feedback:
+    """Return the feedback of a stored one."""
+    with _reading("feedback on a run"):
+        return Feedback.model_validate_json(raw)
+
+
+def decode_dead_letter(seq: str, raw: str, body: str | None) -> DeadLetter:
+    """Return a dead letter, with its episode where that can be read."""
+    with _reading(f"dead letter {seq}"):
+        fields = json.loads(raw)
+        at = datetime.fromtimestamp(float(fields["at"]) / 1000, UTC)
+        try:
+            episode = decode_episode(body.partition("|")[2]) if body else None
+        except CorruptData:
+            episode = None
+        run_id = episode.run_id if episode else ""
+        told = {"reason": fields["reason"], "deliveries": int(fields["deliveries"])}
+        return DeadLetter(seq=int(seq), run_id=run_id, at=at, episode=episode, **told)

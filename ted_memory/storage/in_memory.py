@@ -22,6 +22,7 @@ from ted_memory.models import (
     Usage,
 )
 from ted_memory.protocols import ABSENT, Change, CommitRequest
+from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
 
 
 @dataclass
@@ -72,6 +73,14 @@ class InMemoryStore:
 
     def __init__(self) -> None:
         self._spaces: dict[str, _Space] = {}
+        self.episodes = InMemoryEpisodeLog(self._held, self._count)
+
+    def _held(self, namespace: str) -> Mapping[str, Experience]:
+        return self._spaces[namespace].experiences if namespace in self._spaces else {}
+
+    def _count(self, namespace: str, usage: Mapping[str, Usage], kept: float) -> None:
+        if namespace in self._spaces:
+            _add_usage(self._spaces[namespace], usage, kept)
 
     async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
         space = self._spaces.get(namespace)
@@ -99,7 +108,11 @@ class InMemoryStore:
         before = space.applied.get(request.token)
         if before is not None:
             return before.commit(asked, repeated=True)
+        if request.settle:
+            self.episodes.check(namespace, request.settle)
         answer = _apply(space, request)
+        if request.settle and not (request.atomic and any(reason for _, _, reason in answer.items)):
+            self.episodes.settle(namespace, request.settle)
         space.applied[request.token] = answer
         return answer.commit(asked, repeated=False)
 
@@ -154,6 +167,7 @@ class InMemoryStore:
 
     async def drop(self, namespace: str) -> None:
         self._spaces.pop(namespace, None)
+        self.episodes.forget(namespace)
 
     async def aclose(self) -> None:
         """Keep everything: the next one who holds this object finds it."""
@@ -229,6 +243,8 @@ def _apply(space: _Space, request: CommitRequest) -> "_Answer":
     accepted = [change for change, reason in zip(request.changes, reasons, strict=True) if not reason]
     if accepted:
         _write(space, request, accepted, caps)
+    elif request.settle and not (request.atomic and any(reasons)):
+        _add_usage(space, request.usage)
     return _Answer(
         epoch=space.epoch if space.version else "",
         version=space.version,

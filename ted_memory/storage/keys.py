@@ -12,7 +12,20 @@ Grammar::
     ted:{<namespace>}:lease:<name>       string  who does what only one should do at a time, until it ends by itself
     ted:{<namespace>}:applied:<token>    string  the answer that this commit's token had, 7 days
     ted:{<namespace>}:credited:<token>   string  this credit's token was used, 7 days
+    ted:{<namespace>}:traffic            hash    counters of the episodes, and the last fence
+    ted:{<namespace>}:episodes           hash    seq -> episode (its bytes, its JSON)
+    ted:{<namespace>}:waiting            zset    seq by the time from which it may be begun
+    ted:{<namespace>}:claimed            zset    seq by the time at which its claim ends
+    ted:{<namespace>}:holders            hash    seq -> fence and number of claims
+    ted:{<namespace>}:dead               hash    seq -> why it could not be learned from
+    ted:{<namespace>}:learners           zset    learner by the time at which it counts as gone, one lease
+    ted:{<namespace>}:run:<run id>       hash    what a run saw, and what was said of it, 30 days
+    ted:{<namespace>}:blob:<sha256>      string  an image of an episode, 30 days
+    ted:{<namespace>}:voices             hash    outcomes of each principal for each lesson on trial, 30 days
+    ted:{<namespace>}:rate:<day>         hash    episodes and outcomes of each principal, 2 days
+    ted:{<namespace>}:spend:<day>        hash    what learning from episodes cost, 8 days
     ted:namespaces                       set     all namespaces
+    ted:traffic                          set     namespaces with episodes
 
 A run works in a staging set, ``<namespace>~<run>``: "~" can't stand in a namespace that a user names.
 """
@@ -20,6 +33,7 @@ A run works in a staging set, ``<namespace>~<run>``: "~" can't stand in a namesp
 from dataclasses import dataclass
 
 NAMESPACES = "ted:namespaces"
+WITH_TRAFFIC = "ted:traffic"
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,50 @@ class Keys:
         return self._key(f"credited:{token}")
 
     @property
+    def traffic(self) -> str:
+        return self._key("traffic")
+
+    @property
+    def episodes(self) -> str:
+        return self._key("episodes")
+
+    @property
+    def waiting(self) -> str:
+        return self._key("waiting")
+
+    @property
+    def claimed(self) -> str:
+        return self._key("claimed")
+
+    @property
+    def holders(self) -> str:
+        return self._key("holders")
+
+    @property
+    def dead(self) -> str:
+        return self._key("dead")
+
+    @property
+    def learners(self) -> str:
+        return self._key("learners")
+
+    @property
+    def voices(self) -> str:
+        return self._key("voices")
+
+    def run(self, run_id: str) -> str:
+        return self._key(f"run:{run_id}")
+
+    def blob(self, digest: str) -> str:
+        return self._key(f"blob:{digest}")
+
+    def rate(self, day: str) -> str:
+        return self._key(f"rate:{day}")
+
+    def spend(self, day: str) -> str:
+        return self._key(f"spend:{day}")
+
+    @property
     def any_key(self) -> str:
         """A glob for every key of the namespace. Names hold no character that a glob would read."""
         return self._key("*")
@@ -76,4 +134,9 @@ class Keys:
     @property
     def permanent(self) -> tuple[str, ...]:
         """Every key that does not end by itself."""
-        return (self.meta, self.experiences, self.usage, self.ranking, self.log, self.purged)
+        return (self.meta, self.experiences, self.usage, self.ranking, self.log, self.purged, *self.of_traffic)
+
+    @property
+    def of_traffic(self) -> tuple[str, ...]:
+        """Where episodes wait; in the order of the scripts on them."""
+        return (self.traffic, self.episodes, self.waiting, self.claimed, self.holders, self.dead)

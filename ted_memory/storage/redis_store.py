@@ -16,14 +16,23 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from ted_memory.errors import CorruptData, InvalidInput, NotDurable, StoreError, StoreUnavailable, TedMemoryError
+from ted_memory.errors import (
+    CorruptData,
+    Fenced,
+    InvalidInput,
+    NotDurable,
+    StoreError,
+    StoreUnavailable,
+    TedMemoryError,
+)
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest
 from ted_memory.settings import Durability
 from ted_memory.storage import codec, durability, scripts
 from ted_memory.storage.addresses import Client
 from ted_memory.storage.clients import Clients, cancellable
-from ted_memory.storage.keys import NAMESPACES, Keys
+from ted_memory.storage.episode_log import RedisEpisodeLog, today
+from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
 
 TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
@@ -40,6 +49,7 @@ class RedisStore:
         self._clients = clients
         self._durable = durable
         self._listed: set[str] = set()
+        self.episodes = RedisEpisodeLog(self._patiently)
 
     async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
         return await self._patiently(lambda client: self._read(client, namespace, known))
@@ -61,7 +71,8 @@ class RedisStore:
         await self._list(namespace)
 
         async def once(client: Client) -> tuple[int, str, bool]:
-            repeated, answer = await scripts.commit(client, keys, request.token, encoded, ttl=TOKEN_TTL)
+            day = today() if request.settle else ""
+            repeated, answer = await scripts.commit(client, keys, request.token, encoded, ttl=TOKEN_TTL, day=day)
             applied = keys.applied(request.token)
             kept = self._durable == "none" or await durability.confirm(
                 client, applied, TOKEN_TTL, self._durable, within
@@ -157,7 +168,7 @@ class RedisStore:
         await self._patiently(lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL))
 
     async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
-        key, ttl = Keys(namespace).lease(name), max(1, int(seconds * 1000))
+        key, ttl = Keys(namespace).lease(name), int(seconds * 1000)
         return bool(await self._patiently(lambda client: scripts.hold(client, key, holder, ttl=ttl)))
 
     async def namespaces(self) -> tuple[str, ...]:
@@ -170,6 +181,8 @@ class RedisStore:
         await self._patiently(lambda client: client.delete(*names))
         if "~" not in namespace:
             await self._patiently(lambda client: client.srem(NAMESPACES, namespace))
+            await self._patiently(lambda client: client.srem(WITH_TRAFFIC, namespace))
+            self.episodes.forget(namespace)
         self._listed.discard(namespace)
 
     async def aclose(self) -> None:
@@ -205,6 +218,8 @@ class RedisStore:
         except ResponseError as error:
             if str(error).startswith("TEDFORMAT"):
                 raise codec.newer_format(where, str(error).split()[-1]) from None
+            if str(error).startswith("TEDFENCED"):
+                raise Fenced("another learner has taken over this episode; nothing was written") from None
             raise StoreError(f"the server at {where} answered: {error}; nothing was written") from error
         except (RedisError, RedisClusterException, OSError) as error:
             raise StoreUnavailable(

@@ -5,6 +5,7 @@ The sources are read at import: no file is touched once an event loop runs.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,35 @@ def _source(*names: str) -> str:
     return "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in names)
 
 
-_COMMIT = _source("usage", "commit")
+_COMMIT = _source("usage", "episodes", "commit")
 _CREDIT = _source("usage", "credit")
 _READ = _source("read")
 _BLANK = _source("blank")
 _KEEP = _source("keep")
 _LEASE = _source("lease")
+_RECORD = _source("episodes", "record")
+_FEEDBACK = _source("usage", "episodes", "feedback")
+_CLAIM = _source("episodes", "claim")
+_BEAT = _source("episodes", "beat")
+_HAND_BACK = _source("episodes", "hand_back")
+_DEAD = _source("episodes", "dead")
 _DIGESTS = {
     source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    for source in (_COMMIT, _CREDIT, _READ, _BLANK, _KEEP, _LEASE)
+    for source in (
+        *(_COMMIT, _CREDIT, _READ, _BLANK, _KEEP, _LEASE),
+        *(_RECORD, _FEEDBACK, _CLAIM, _BEAT, _HAND_BACK, _DEAD),
+    )
 }
 
 
-async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: int) -> tuple[int, str]:
-    """Apply a commit; return whether its token was used before (0 or 1), and the answer as JSON."""
+async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: int, day: str = "") -> tuple[int, str]:
+    """Apply a commit; return whether its token was used before (0 or 1), and the answer as JSON.
+
+    `day` is for a request that settles an episode.
+    """
     names = [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.purged, keys.applied(token)]
+    if day:
+        names += [*keys.of_traffic[:5], keys.spend(day)]
     reply = await _run(client, _COMMIT, names, [request, ttl])
     if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], str):
         raise NotOurs(f"a commit was answered with {str(reply)[:40]!r}")
@@ -80,6 +95,42 @@ async def hold(client: Client, key: str, holder: str, *, ttl: int) -> int:
     """Hold a lease; return 0 when another one has it."""
     held: int = await _run(client, _LEASE, [key], [holder, ttl])
     return held
+
+
+async def record(client: Client, keys: Keys, day: str, runs: Sequence[str], request: str) -> list[Any]:
+    """Take in episodes; return what became of them, by count, and the places of those with feedback."""
+    names = [keys.traffic, keys.episodes, keys.waiting, keys.rate(day), keys.dead, *map(keys.run, runs)]
+    done: list[Any] = await _run(client, _RECORD, names, [request])
+    return done
+
+
+async def feedback(client: Client, keys: Keys, day: str, run: str, args: Sequence[Any]) -> str:
+    """Keep what is said of a run and credit its score; return what became of it."""
+    names = [keys.run(run), keys.waiting, keys.meta, keys.experiences, keys.usage, keys.rate(day), keys.voices]
+    return str(await _run(client, _FEEDBACK, names, list(args)))
+
+
+async def claim(client: Client, keys: Keys, args: Sequence[Any]) -> list[Any]:
+    """Claim episodes; return how many became dead letters, and the claims."""
+    claims: list[Any] = await _run(client, _CLAIM, [*keys.of_traffic, keys.learners], list(args))
+    return claims
+
+
+async def beat(client: Client, keys: Keys, args: Sequence[Any]) -> list[int]:
+    """Hold claims for longer; return the seqs of those that are lost."""
+    lost: list[int] = await _run(client, _BEAT, [keys.claimed, keys.holders, keys.learners], list(args))
+    return lost
+
+
+async def hand_back(client: Client, keys: Keys, args: Sequence[Any]) -> str:
+    """Let go of a claim without a result; return what became of it."""
+    return str(await _run(client, _HAND_BACK, list(keys.of_traffic), list(args)))
+
+
+async def dead(client: Client, keys: Keys, how: str, seqs: Sequence[int]) -> int:
+    """Retry or drop dead letters; return how many there were."""
+    found: int = await _run(client, _DEAD, list(keys.of_traffic), [how, *seqs])
+    return found
 
 
 async def _run(client: Client, source: str, keys: list[str], args: list[Any], *, writes: bool = True) -> Any:

@@ -191,7 +191,7 @@ async def test_a_call_that_hangs_is_given_up(scratch: TedMemory, monkeypatch: py
 async def test_the_state_is_json_at_every_step(scratch: TedMemory) -> None:
     await scratch.commit([Add(text="Be brief."), Add(text="Be kind.")], author="me")
     graph = build_distillation_graph(student=student(), teacher=teacher(), memory=scratch)
-    given: Any = {"sample": APPLES.model_dump(mode="json"), "run": "r", "source": "dataset:d#1"}
+    given: Any = {"sample": APPLES.model_dump(mode="json"), "run": "r", "sources": ["dataset:d#1"]}
     steps = 0
     async for mode, state in graph.astream(given, stream_mode=["values", "updates"]):
         assert json.dumps(state), mode

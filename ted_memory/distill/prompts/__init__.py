@@ -47,5 +47,6 @@ def load_prompt(name: str, *placeholders: str) -> Prompt:
 TEACHER = load_prompt("teacher")
 CRITIC = load_prompt("critic", "task", "reference", "solution", "attempts", "experiences")
 RETRY = load_prompt("retry", "lesson", "outcome")
+SUPPORT = load_prompt("support", "ids")
 COMPACTOR = load_prompt("compactor", "experiences", "budget")
 JUDGE = load_prompt("judge", "task", "reference", "answer", "mark")

@@ -1,5 +1,7 @@
--- Apply the edits of one commit to one namespace. All checks come before the first write. Begins with usage.lua.
--- KEYS: meta, experiences, usage, ranking, log, purged, applied
+-- Apply the edits of one commit to one namespace. All checks come before the first write. Begins with usage.lua and
+-- episodes.lua.
+-- KEYS: meta, experiences, usage, ranking, log, purged, applied; where an episode is settled by it also traffic,
+--       episodes, waiting, claimed, holders, day
 -- ARGV: request (JSON, see codec.encode_request), ttl (milliseconds that the answer is kept)
 -- Returns {repeated (0 or 1), answer (JSON: epoch, version, items of {edit, id, reason})}
 local meta, experiences, usage, ranking, log, purged, applied = unpack(KEYS)
@@ -10,6 +12,11 @@ if before then
   redis.call('PEXPIRE', applied, ttl)  -- a write: what waits for replicas or the disk waits for the commit, too
   return {1, before}
 end
+
+-- A learner that froze for longer than its lease comes too late: another one has taken over.
+local settle = request.settle
+local at = {traffic = KEYS[8], episodes = KEYS[9], waiting = KEYS[10], claimed = KEYS[11], holders = KEYS[12]}
+if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end
 
 local fields = {'format', 'epoch', 'version', 'stamp', 'active', 'active_tokens', 'next_order', 'log_start',
                 'max_experiences', 'token_budget', 'uncommitted', 'models'}
@@ -109,7 +116,8 @@ for i, change in ipairs(request.changes) do
   end
   items[i] = {edit = change.told, id = change.id, reason = reason or ''}
 end
-if request.atomic and refused > 0 then
+local undone = request.atomic and refused > 0
+if undone then
   accepted = {}
   for _, item in ipairs(items) do
     if item.reason == '' then item.reason = 'aborted' end
@@ -172,8 +180,17 @@ if #accepted > 0 then
     'active', active, 'active_tokens', tokens, 'next_order', order, 'log_start', oldest,
     'max_experiences', caps.experiences, 'token_budget', caps.tokens, 'uncommitted', '',
     'models', request.models ~= '' and request.models or head.models or '')
-elseif created then
-  epoch = ''
+else
+  if created then epoch = '' end
+  if settle and not undone then carry(meta, add_usage(experiences, usage, request.usage, 1)) end
+end
+
+if settle and not undone then
+  take_out(at, settle.seq)
+  redis.call('HINCRBY', at.traffic, settle.outcome, 1)
+  redis.call('HSET', at.traffic, 'settled_at', now_ms())
+  for _, pair in ipairs(settle.counters) do redis.call('HINCRBY', KEYS[13], pair[1], pair[2]) end
+  redis.call('PEXPIRE', KEYS[13], settle.ttl)
 end
 
 local answer = cjson.encode({epoch = epoch, version = version, items = items})

@@ -9,12 +9,5 @@ if not redis.call('SET', credited, '1', 'NX', 'PX', ttl) then
   redis.call('PEXPIRE', credited, ttl)
   return 0
 end
-local known, added = redis.call('HGET', meta, 'uncommitted') or '', add_usage(experiences, usage, additions, kept)
-local listed = {}
-for id in string.gmatch(known, '%S+') do listed[id] = true end
-for _, id in ipairs(added) do
-  if not listed[id] then known = known .. ' ' .. id end
-end
--- the next commit carries them into the ranking
-if #added > 0 then redis.call('HSET', meta, 'uncommitted', known) end
+carry(meta, add_usage(experiences, usage, additions, kept))
 return 1

@@ -20,3 +20,14 @@ local function add_usage(experiences, usage, additions, kept)
   end
   return added
 end
+
+-- Have the next commit carry the usage of these ids into the ranking.
+local function carry(meta, added)
+  local known = redis.call('HGET', meta, 'uncommitted') or ''
+  local listed = {}
+  for id in string.gmatch(known, '%S+') do listed[id] = true end
+  for _, id in ipairs(added) do
+    if not listed[id] then known = known .. ' ' .. id end
+  end
+  if #added > 0 then redis.call('HSET', meta, 'uncommitted', known) end
+end

@@ -1,0 +1,308 @@
+"""Commands on live traffic: learn from it, see how it goes, give feedback, look after dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ted_memory.cli import options, output
+from ted_memory.errors import InvalidInput
+from ted_memory.memory import TedMemory
+from ted_memory.wiring import make_chat_model
+
+if TYPE_CHECKING:
+    from ted_memory.episodes import DeadLetter, Standing, Traffic
+    from ted_memory.learner import Learner
+
+PERIOD = 5.0  # seconds between lines of a learner at work
+
+Seqs = Annotated[list[int] | None, typer.Argument(help="Numbers of dead letters, as `dead list` shows them.")]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+dead = typer.Typer(help="Episodes that could not be learned from.", no_args_is_help=True)
+
+
+def learn(
+    teacher: options.Teacher,
+    student: Annotated[
+        str | None, typer.Option("--student", help="As for distill; needed unless --rollouts none.")
+    ] = None,
+    student_base_url: options.StudentUrl = None,
+    teacher_base_url: options.TeacherUrl = None,
+    student_max_tokens: options.StudentTokens = None,
+    namespace: options.Namespace = None,
+    every: Annotated[
+        bool, typer.Option("--all-namespaces", help="Learn for every namespace that has traffic.")
+    ] = False,
+    url: options.Url = None,
+    home: options.Home = None,
+    grader: options.Grader = "auto",
+    judge: options.Judge = None,
+    judge_base_url: options.JudgeUrl = None,
+    trust: Annotated[
+        str | None,
+        typer.Option("--trust", help="evidence, review (a person approves as well), operator.  [default: evidence]"),
+    ] = None,
+    attempts: Annotated[
+        str, typer.Option("--attempts", help="How a task is attempted again: model (over the recorded tools), none.")
+    ] = "model",
+    rollouts: options.Rollouts = None,
+    at_once: Annotated[int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")] = None,
+    max_calls: Annotated[int | None, typer.Option("--max-calls", help="A day and namespace.", min=1)] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="A day and namespace.", min=1)] = None,
+    max_cost: Annotated[float | None, typer.Option("--max-cost", help="A day and namespace; needs --prices.")] = None,
+    prices: options.Prices = None,
+    concurrency: options.Concurrency = None,
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing waits any more.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Learn from live traffic until it is stopped (Ctrl-C, SIGTERM).
+
+    Any number of these may run at once, on one machine or many. What is under way when one is stopped is finished, or
+    given back; what one that is killed held is another's after the lease.
+    """
+    from ted_memory.learner import Learner
+
+    memory = options.memory_of(
+        url, namespace, home,
+        trust=trust, rollouts=rollouts, episodes_at_once=at_once, concurrency=concurrency,
+    )  # fmt: skip
+    if attempts not in {"model", "none"}:
+        raise InvalidInput(f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)")
+    answering = None
+    if student is not None:
+        answering = make_chat_model(student, base_url=student_base_url, max_tokens=student_max_tokens)
+    learner = Learner(
+        memory,
+        student=answering,
+        teacher=make_chat_model(teacher, base_url=teacher_base_url),
+        grader=options.grader_of(grader, judge, judge_base_url),
+        namespaces=None if every else (),
+        rollouts="none" if attempts == "none" else "model",
+        budget=options.budget_of(max_calls, max_tokens, max_cost, prices),
+    )
+    asyncio.run(_learn(memory, learner, until_empty=until_empty, as_json=json))
+
+
+async def _learn(memory: TedMemory, learner: Learner, *, until_empty: bool, as_json: bool) -> None:
+    async with memory:
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(name, learner.stop)
+        telling = asyncio.create_task(_tell(learner))
+        try:
+            report = await learner.run(until_empty=until_empty)
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+    if as_json:
+        output.print_json({"outcomes": dict(report.outcomes), "steps": report.steps, "last_error": report.last_error})
+    else:
+        output.out.print(_progress(learner))
+
+
+async def _tell(learner: Learner) -> None:
+    output.err.print("learning; stop with Ctrl-C", markup=False)
+    told, steps = "", 0
+    while True:
+        await asyncio.sleep(PERIOD)
+        for step in learner.report.steps[steps:]:
+            output.err.print(step, markup=False)
+        steps = len(learner.report.steps)
+        if (line := _progress(learner)) != told:
+            output.err.print(line, markup=False)
+            told = line
+
+
+def _progress(learner: Learner) -> str:
+    counts = learner.report.outcomes
+    done = ", ".join(f"{name.replace('_', ' ')} {counts[name]}" for name in sorted(counts)) or "nothing yet"
+    error = f"; last error: {learner.report.last_error}" if learner.report.last_error else ""
+    return f"{learner.report.settled} episodes: {done}{error}"
+
+
+def status(
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Show what waits to be learned from, what is on trial and what it waits for, and what it costs today."""
+    asyncio.run(_status(options.memory_of(url, namespace, home), as_json=json))
+
+
+async def _status(memory: TedMemory, *, as_json: bool) -> None:
+    from ted_memory.learner.trials import standings
+
+    async with memory:
+        now, traffic = await memory.load(), await memory.store.episodes.traffic(memory.namespace)
+        waiting = await standings(memory)
+        [last, *_] = await memory.log(1) or [None]
+    if as_json:
+        output.print_json(
+            {
+                "namespace": memory.namespace,
+                "version": now.version,
+                "experiences": {s: len(getattr(now, s)) for s in ("active", "trial", "proposed")},
+                "last_commit": last.at.isoformat() if last else None,
+                "traffic": traffic.model_dump(mode="json"),
+                "waiting_for": [
+                    {"id": w.experience.id, "state": w.experience.state, "for": w.waits_for} for w in waiting
+                ],
+            }
+        )
+        return
+    output.out.print(
+        f"namespace {memory.namespace!r} at version {now.version}: {len(now.active)} active, "
+        f"{len(now.trial)} on trial, {len(now.proposed)} proposed"
+        + (f"; last commit {_ago(last.at)} ago" if last else "")
+    )
+    _print_traffic(traffic)
+    for one in waiting:
+        _print_standing(one)
+
+
+def _print_traffic(traffic: Traffic) -> None:
+    oldest = f", the oldest for {_seconds(traffic.oldest)}" if traffic.oldest is not None else ""
+    output.out.print(
+        f"waiting: {traffic.waiting}{oldest}; being learned from: {traffic.claimed}; dead letters: {traffic.dead}; "
+        f"{traffic.bytes / 1e6:.1f} MB"
+    )
+    counts = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in traffic.counts.items() if number)
+    settled = f"; the last {_ago(traffic.last_settled)} ago" if traffic.last_settled else ""
+    output.out.print(f"learners: {traffic.learners}; settled within the last two hours: {traffic.hour}{settled}")
+    output.out.print(f"in all: {counts or 'no episode was recorded'}")
+    for role in ("student", "teacher"):
+        spent = [int(traffic.today.get(f"{role}_{name}", 0)) for name in ("calls", "tokens_in", "tokens_out")]
+        if any(spent):
+            output.out.print(f"{role} today: {spent[0]} calls, {spent[1]} tokens in, {spent[2]} out")
+    if traffic.waiting and not traffic.learners:
+        output.out.print("nobody learns from it: run ted-memory learn", markup=False)
+    if traffic.last_error:
+        output.out.print(f"last error: {traffic.last_error}", markup=False)
+
+
+def _print_standing(one: Standing) -> None:
+    output.print_experience(one.experience)
+    output.out.print(f"        waits for {one.waits_for}", markup=False)
+
+
+def feedback(
+    run_id: Annotated[str, typer.Argument(help='Of the run: response_metadata["ted_memory"]["run_id"].')],
+    score: Annotated[float | None, typer.Option("--score", help="From 0 (wrong) to 1 (right).")] = None,
+    comment: Annotated[str, typer.Option("--comment", help="What was said about it.")] = "",
+    correction: Annotated[str, typer.Option("--correction", help="The answer that would have been right.")] = "",
+    principal: Annotated[str, typer.Option("--principal", help="Who says so.")] = "anonymous",
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Say how good a run was; it is credited to the lessons that the run had seen."""
+    if score is None and not comment and not correction:
+        raise InvalidInput("there is nothing to say: give --score, --comment or --correction")
+
+    async def give() -> str:
+        async with options.memory_of(url, namespace, home) as memory:
+            return await memory.give_feedback(
+                run_id, score=score, comment=comment, correction=correction, principal=principal
+            )
+
+    verdict = asyncio.run(give())
+    told = {"unknown": "no such run is recorded here (yet); should it come, this waits for it", "kept": "kept"}
+    if json:
+        output.print_json({"run_id": run_id, "verdict": verdict})
+    else:
+        output.out.print(told.get(verdict, verdict), markup=False)
+
+
+@dead.command("list")
+def dead_list(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = 20,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Show dead letters, newest first, with the reason."""
+
+    async def read() -> tuple[DeadLetter, ...]:
+        async with options.memory_of(url, namespace, home) as memory:
+            return await memory.store.episodes.dead_letters(memory.namespace, limit)
+
+    letters = asyncio.run(read())
+    if json:
+        output.print_json({"dead": [letter.model_dump(mode="json") for letter in letters]})
+        return
+    for letter in letters:
+        when = f"{letter.at:%Y-%m-%d %H:%M:%S}Z"
+        output.out.print(f"{letter.seq}  run {letter.run_id}  {when}  {letter.reason}", markup=False)
+    if not letters:
+        output.out.print("no dead letters")
+
+
+@dead.command("retry")
+def dead_retry(
+    seqs: Seqs = None,
+    every: All = False,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Put dead letters back into the queue."""
+    asyncio.run(_deal_with(seqs, namespace, url, home, every=every, retry=True, as_json=json))
+
+
+@dead.command("drop")
+def dead_drop(
+    seqs: Seqs = None,
+    every: All = False,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Forget dead letters for good."""
+    asyncio.run(_deal_with(seqs, namespace, url, home, every=every, retry=False, as_json=json))
+
+
+async def _deal_with(
+    seqs: list[int] | None,
+    namespace: str | None,
+    url: str | None,
+    home: str | None,
+    *,
+    every: bool,
+    retry: bool,
+    as_json: bool,
+) -> None:
+    if bool(seqs) == every:
+        raise InvalidInput("give numbers of dead letters, or --all")
+    async with options.memory_of(url, namespace, home) as memory:
+        log = memory.store.episodes
+        if every:
+            seqs = [letter.seq for letter in await log.dead_letters(memory.namespace, 1_000_000)]
+        call: Any = log.retry_dead if retry else log.drop_dead
+        found = await call(memory.namespace, seqs or []) if seqs else 0
+    if as_json:
+        output.print_json({"retried" if retry else "dropped": found})
+    else:
+        output.out.print(f"{found} dead letters {'wait again' if retry else 'are forgotten'}")
+
+
+def _ago(at: datetime) -> str:
+    return _seconds(max(0.0, (datetime.now(UTC) - at).total_seconds()))
+
+
+def _seconds(seconds: float) -> str:
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"

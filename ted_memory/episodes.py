@@ -1,0 +1,186 @@
+"""What a live agent did, and what was said of it afterwards: the types of online learning."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ted_memory.errors import InvalidInput
+from ted_memory.models import Experience, Frozen, Message, Text
+
+ANONYMOUS = "anonymous"
+RunId = Annotated[Text, Field(pattern=r"^\S{1,200}$")]
+Principal = Annotated[Text, Field(min_length=1, max_length=200)]
+
+
+class Feedback(Frozen):
+    """What somebody says of a run. ``score`` in [0, 1]; a ``correction`` is the answer that would have been right."""
+
+    run_id: RunId
+    score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    comment: Text = ""
+    correction: Text = ""
+    principal: Principal = ANONYMOUS
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @classmethod
+    def from_langsmith(cls, feedback: Mapping[str, Any], principal: str = ANONYMOUS) -> "Feedback":
+        """Return feedback that has the shape of LangSmith's (``run_id``, ``score`` or ``value``, ``comment``, ...).
+
+        Raises:
+            InvalidInput: it has no run id, or a score outside [0, 1].
+        """
+        score, correction = feedback.get("score"), feedback.get("correction")
+        if score is None and isinstance(feedback.get("value"), bool | int | float):
+            score = feedback["value"]
+        if isinstance(correction, Mapping):  # {"desired": ...} or the output's own fields
+            correction = next(iter(correction.values()), None)
+        try:
+            return cls(
+                run_id=str(feedback["run_id"]),
+                score=None if score is None else float(score),
+                comment=str(feedback.get("comment") or ""),
+                correction="" if correction is None else str(correction),
+                principal=principal,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(
+                f"this is no feedback of LangSmith's ({' '.join(str(error).split())[:200]}); nothing was counted. "
+                "It needs run_id, and a score from 0 to 1"
+            ) from None
+
+
+class Episode(Frozen):
+    """One run of a live agent.
+
+    ``input`` are the messages that the run began with, ``output`` the new ones; images stand there as hashes, and
+    their bytes are kept beside it. ``tools`` are its tool calls with their results, shortened.
+    ``seen`` are the ids of the lessons in its prompt, ``withheld`` those that chance left out of it, both of the set
+    at (``epoch``, ``version``). An outcome is credited to the latter, and of the former to those that are ``counted``,
+    since they apply to this task (None: all of them). ``latency`` is in seconds. What it was worth comes as `Feedback`.
+    """
+
+    run_id: RunId
+    thread_id: Text = ""
+    principal: Principal = ANONYMOUS
+    namespace: Text = ""
+    input: tuple[Message, ...] = ()
+    output: tuple[Message, ...] = ()
+    tools: tuple[Text, ...] = ()
+    seen: tuple[Text, ...] = ()
+    withheld: tuple[Text, ...] = ()
+    counted: tuple[Text, ...] | None = None
+    epoch: str = ""
+    version: int = 0
+    model: Text = ""
+    started_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    latency: float | None = None
+    error: Text = ""
+    tags: tuple[Text, ...] = ()
+    images: tuple[str, ...] = ()
+    """Hashes of the images in it whose bytes were kept."""
+
+    @property
+    def question(self) -> str:
+        """The text of the last user turn."""
+        return next((m.text for m in reversed(self.input) if m.role == "user"), "")
+
+    @property
+    def answer(self) -> str:
+        """The text that the run ended with."""
+        return next((m.text for m in reversed(self.output) if m.role == "assistant"), "")
+
+
+class Exposure(Frozen):
+    """What one request is shown: the ``block`` for its prompt, and what an Episode must say of it."""
+
+    block: str = ""
+    seen: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+    epoch: str = ""
+    version: int = 0
+
+
+class Claim(Frozen):
+    """One episode that a learner holds. ``fence`` is higher for each claim: an old holder can no longer settle it."""
+
+    seq: int
+    fence: int
+    deliveries: int
+    episode: Episode
+    feedback: tuple[Feedback, ...] = ()
+
+    @property
+    def score(self) -> float | None:
+        """What was last said of it."""
+        return next((f.score for f in reversed(self.feedback) if f.score is not None), None)
+
+    @property
+    def correction(self) -> str:
+        """The answer that somebody said would have been right."""
+        return next((f.correction for f in reversed(self.feedback) if f.correction), "")
+
+
+class Claims(Frozen):
+    """The answer to a learner. ``suspects`` are those whose claim ended without an answer, to be begun alone."""
+
+    claims: tuple[Claim, ...] = ()
+    suspects: int = 0
+
+
+class DeadLetter(Frozen):
+    """An episode that could not be learned from, and why."""
+
+    seq: int
+    run_id: str
+    reason: str
+    deliveries: int
+    at: datetime
+    episode: Episode | None = None
+
+
+class Recorded(Frozen):
+    """The answer to recorded episodes, by count.
+
+    ``repeated`` had come before, ``dropped`` met a cap, ``limited`` were beyond their principal's daily share.
+    """
+
+    recorded: int = 0
+    repeated: int = 0
+    dropped: int = 0
+    limited: int = 0
+
+
+Verdict = Literal["credited", "corrected", "unknown", "limited", "repeated", "kept"]
+"""What became of an outcome: counted; counted anew in place of an earlier one; its run is not known (yet); its
+principal has said enough today; it was the same; there was no score to count."""
+
+
+class Traffic(Frozen):
+    """What waits in one namespace, and what became of the rest.
+
+    ``oldest`` is the age in seconds of the oldest episode that waits. ``counts`` are totals since the beginning:
+    recorded, learned, nothing, set_aside, dead, dropped, limited, retried. ``today`` are those of this day (UTC),
+    with the spend of each role; ``hour`` what was settled in this hour and the one before.
+    """
+
+    waiting: int = 0
+    claimed: int = 0
+    dead: int = 0
+    bytes: int = 0
+    oldest: float | None = None
+    counts: Mapping[str, int] = {}
+    today: Mapping[str, float] = {}
+    hour: int = 0
+    last_settled: datetime | None = None
+    last_error: str = ""
+    learners: int = 0
+
+
+class Standing(Frozen):
+    """One lesson that is not active yet, and what it waits for."""
+
+    experience: Experience
+    waits_for: str

@@ -1,0 +1,188 @@
+"""Record the runs of any Runnable: ``config={"callbacks": [TedMemoryCallbackHandler(memory)]}``."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.prompt_values import PromptValue
+
+from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of
+from ted_memory.memory import TedMemory
+from ted_memory.messages import LONGEST_RESULT
+
+ASKED = ("messages", "input", "question", "query")
+SAID = ("messages", "output", "answer", "result", "text")
+
+
+class TedMemoryCallbackHandler(BaseCallbackHandler):
+    """Turns each root run into an episode for a `Learner`, also one that fails.
+
+    With `ted_memory.integrations.runnable.inject` in the same chain the episode tells which lessons it saw, and lessons
+    on trial take their turn. The run id is the root's: the caller's ``config["run_id"]``, else LangChain's own; a chat
+    model's answer carries it in ``response_metadata["ted_memory"]["run_id"]``. May be used by many runs at once.
+
+    Args:
+        memory: whose learner is to see the runs.
+        principal: who stands behind them; default: ``principal`` (or ``user_id``) in the run's metadata, which holds
+            what stands in ``configurable``, else ``anonymous``.
+    """
+
+    run_inline = True  # in the caller's event loop: it only takes notes
+
+    def __init__(self, memory: TedMemory, *, principal: str | None = None) -> None:
+        self.memory = memory
+        self.principal = principal
+        self._roots: dict[UUID, UUID] = {}
+        self._runs: dict[UUID, LiveRun] = {}
+        self._tools: dict[UUID, str] = {}
+
+    def run_of(self, run_id: UUID | None) -> LiveRun | None:
+        """Return the record of the root run that a run belongs to."""
+        return None if run_id is None else self._runs.get(self._roots.get(run_id, run_id))
+
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        """Begin a record with a root run."""
+        self._start(run_id, parent_run_id, lambda: _messages(inputs, ASKED, HumanMessage), kwargs)
+
+    def on_chat_model_start(
+        self,
+        serialized: Any,
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Begin a record with a model that is called by itself, and note its name."""
+        self._start(run_id, parent_run_id, lambda: messages[0], kwargs)
+        self._name_model(run_id, kwargs)
+
+    def on_llm_start(
+        self,
+        serialized: Any,
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Do the same for a model of plain text."""
+        self._start(run_id, parent_run_id, lambda: [HumanMessage(prompts[0])], kwargs)
+        self._name_model(run_id, kwargs)
+
+    def on_tool_start(
+        self, serialized: Any, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        """Note a tool call."""
+        self._start(run_id, parent_run_id, lambda: [HumanMessage(input_str)], kwargs)
+        self._tools[run_id] = f"{(serialized or {}).get('name', 'tool')}({_brief(input_str)})"
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        """Note its result."""
+        self._tool_told(run_id, _text(output))
+        self._end(run_id, parent_run_id, lambda: [AIMessage(_text(output))])
+
+    def on_tool_error(
+        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        """Note its failure."""
+        self._tool_told(run_id, f"failed: {error}")
+        self._fail(run_id, parent_run_id, error)
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        """Record a root run."""
+        self._end(run_id, parent_run_id, lambda: _messages(outputs, SAID, AIMessage))
+
+    def on_llm_end(
+        self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        """Say in the answer which run it belongs to; record a model that was called by itself."""
+        run, said = self.run_of(run_id), response.generations[0][0] if response.generations else None
+        if run is not None and isinstance(said, ChatGeneration):
+            told = {"run_id": run.run_id, "namespace": self.memory.namespace, "version": run.exposure.version}
+            said.message.response_metadata["ted_memory"] = told
+        message = said.message if isinstance(said, ChatGeneration) else AIMessage(said.text if said else "")
+        self._end(run_id, parent_run_id, lambda: [message])
+
+    def on_chain_error(
+        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        """Record a root run that failed."""
+        self._fail(run_id, parent_run_id, error)
+
+    def on_llm_error(
+        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        """Record a model that was called by itself and failed."""
+        self._fail(run_id, parent_run_id, error)
+
+    def _start(self, run_id: UUID, parent: UUID | None, asked: Any, kwargs: Mapping[str, Any]) -> None:
+        if parent is not None:
+            self._roots[run_id] = self._roots.get(parent, parent)
+            return
+        if not is_sampled(self.memory, str(run_id)):
+            return
+        metadata = kwargs.get("metadata") or {}
+        self._runs[run_id] = run = LiveRun(
+            self.memory,
+            str(run_id),
+            thread_id=str(metadata.get("thread_id") or ""),
+            principal=principal_of(metadata, {}, self.principal),
+            input=tuple(asked()),
+            tags=tuple(str(tag) for tag in kwargs.get("tags") or ()),
+        )
+        run.begun()
+
+    def _end(self, run_id: UUID, parent: UUID | None, said: Any) -> None:
+        self._roots.pop(run_id, None)
+        run = self._runs.pop(run_id, None) if parent is None else None
+        if run is not None:
+            known = {message.id for message in run.input if message.id}
+            run.finish([message for message in said() if message.id not in known or not message.id])
+
+    def _fail(self, run_id: UUID, parent: UUID | None, error: BaseException) -> None:
+        self._roots.pop(run_id, None)
+        run = self._runs.pop(run_id, None) if parent is None else None
+        if run is not None:
+            run.fail(error, final=True)
+
+    def _name_model(self, run_id: UUID, kwargs: Mapping[str, Any]) -> None:
+        run, told = self.run_of(run_id), kwargs.get("invocation_params") or {}
+        if run is not None and not run.model:
+            run.model = str(told.get("model") or told.get("model_name") or told.get("_type") or "")
+
+    def _tool_told(self, run_id: UUID, result: str) -> None:
+        run, call = self.run_of(run_id), self._tools.pop(run_id, None)
+        if run is not None and call is not None:
+            run.tools = (*run.tools, f"{call} -> {_brief(result)}")
+
+
+def _messages(given: Any, keys: Sequence[str], kind: type[HumanMessage] | type[AIMessage]) -> list[BaseMessage]:
+    """Return what went into a Runnable, or came out of it, as messages."""
+    if isinstance(given, Mapping):
+        found = next((given[key] for key in keys if given.get(key)), None)
+        given = found if found is not None else json.dumps(given, ensure_ascii=False, default=str)
+    if isinstance(given, PromptValue):
+        return given.to_messages()
+    if isinstance(given, BaseMessage):
+        return [given]
+    if isinstance(given, Sequence) and given and all(isinstance(one, BaseMessage) for one in given):
+        return list(given)
+    return [kind(_text(given))]
+
+
+def _text(given: Any) -> str:
+    if isinstance(given, str):
+        return given
+    return str(given.text) if isinstance(given, BaseMessage) else str(given)
+
+
+def _brief(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_RESULT else f"{text[:LONGEST_RESULT]} ..."

@@ -1,0 +1,387 @@
+"""The background worker: claims episodes, sends each through the graph, and settles it with what it taught."""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import secrets
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from langchain_core.runnables import Runnable
+
+from ted_memory.distill.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
+from ted_memory.distill.commits import LOST, counters
+from ted_memory.distill.grading import Grader
+from ted_memory.distill.graph import Graph, build_live_graph
+from ted_memory.distill.judge import bind_grader
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.spend import Budget, RoleSpend, Spend
+from ted_memory.distill.state import read_graded
+from ted_memory.distill.structured import StructuredModel
+from ted_memory.episodes import Claim
+from ted_memory.errors import BudgetExceeded, Fenced, InvalidInput, ModelError, StoreError
+from ted_memory.experience.selection import common_words
+from ted_memory.learner.samples import to_attempt, to_sample
+from ted_memory.learner.trials import let_go, look
+from ted_memory.memory import TedMemory
+from ted_memory.models import Sample
+
+Rollouts = Literal["model", "agent", "none"]
+
+POLL = 0.25  # seconds between looks at a queue that was empty
+TICK = 0.5  # seconds between looks at trials
+BEATS = 4  # heartbeats in one lease
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds in which nothing is claimed while the models' provider is down
+RETRY_AFTER = 1.0  # seconds before an episode that failed is begun again
+RECENT = 64  # samples of a namespace that a lesson may be tried on
+PEERS = 6  # of them
+
+_LOG = logging.getLogger("ted_memory")
+
+
+@dataclass
+class LearnerReport:
+    """What one learner did, by outcome: learned, nothing, set_aside, failed, dead, released, fenced."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    steps: list[str] = field(default_factory=list)
+    """What it did with lessons on trial, in words; the last thousand."""
+    last_error: str = ""
+
+    @property
+    def settled(self) -> int:
+        """Episodes that were taken out of the queue."""
+        return sum(self.outcomes[name] for name in ("learned", "nothing", "set_aside"))
+
+
+@dataclass
+class _Space:
+    """What a learner keeps of one namespace."""
+
+    memory: TedMemory
+    graph: Graph
+    recent: deque[tuple[Sample, float | None]] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+
+class Learner:
+    """Learns from the traffic of one or many namespaces; any number of processes may do so at once.
+
+    Args:
+        memory: the set of one namespace, and the settings for all.
+        teacher: chat model; solves and criticises.
+        student: the model (or with ``rollouts="agent"`` the agent) that is to get better.
+        grader: see `ted_memory.distill.grading`; live answers in free words want a `Judge`.
+        namespaces: default: the memory's own; None: all that have traffic.
+        rollouts: how the student attempts an episode's task again. ``model``: the model answers over the recorded tool
+            results, and nothing is done twice in the world; ``agent``: the Runnable is run anew, which you declare to
+            be safe; ``none``: not at all, only the live run is learned from, and lessons are not tried.
+        budget: for each namespace and day (UTC); episodes wait when it is used up. Several learners may pass it by what
+            they have in flight.
+        grade_live: count the grade of a live answer as its outcome where nobody gives feedback.
+
+    Raises:
+        InvalidInput: ``rollouts`` needs a student.
+    """
+
+    def __init__(
+        self,
+        memory: TedMemory,
+        *,
+        teacher: Runnable[Any, Any],
+        student: Runnable[Any, Any] | None = None,
+        grader: str | Grader = "auto",
+        namespaces: Sequence[str] | None = (),
+        rollouts: Rollouts = "model",
+        budget: Budget | None = None,
+        grade_live: bool = True,
+    ) -> None:
+        if student is None and rollouts != "none":
+            raise InvalidInput("a learner needs the student, to try lessons with; or rollouts='none'")
+        self.memory = memory
+        self.report = LearnerReport()
+        self.id = secrets.token_hex(6)
+        self._models = (student if student is not None else teacher, teacher)
+        self._grader = grader
+        self._names = (memory.namespace,) if namespaces == () else namespaces
+        self._rollouts = rollouts
+        self._budget = budget
+        self._grade_live = grade_live
+        self._calls = Calls(memory.settings.concurrency)
+        self._critic = StructuredModel(teacher, self._calls)
+        self._spaces: dict[str, _Space] = {}
+        self._work: dict[asyncio.Task[None], tuple[_Space, Claim]] = {}
+        self._stopping = asyncio.Event()
+        self._turn = 0
+        self._pause, self._paused_until = FIRST_PAUSE, 0.0
+        self._last_success = 0.0
+        self._over_budget: dict[str, float] = {}
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns when what is under way has ended."""
+        self._stopping.set()
+
+    async def run(self, *, until_empty: bool = False, grace: float | None = None) -> LearnerReport:
+        """Learn until `stop` is called; with ``until_empty`` until nothing waits that may be begun now.
+
+        ``grace``: seconds for which a stop waits for what is under way (default: the lease). What is not done by then
+        is given back, and does not count as a failure.
+        """
+        beside = [
+            asyncio.create_task(work(), context=contextvars.Context())
+            for work in (self._beat_always, self._look_always)
+        ]
+        try:
+            await self._claim_always(until_empty=until_empty)
+            await self._drain(self.memory.settings.lease if grace is None else grace)
+        finally:
+            for task in (*beside, *self._work):
+                task.cancel()
+            await asyncio.gather(*beside, *self._work, return_exceptions=True)
+            with contextlib.suppress(StoreError):
+                for space in self._spaces.values():
+                    await let_go(space.memory, self.id)
+        return self.report
+
+    # --- claiming
+
+    async def _claim_always(self, *, until_empty: bool) -> None:
+        while not self._stopping.is_set():
+            try:
+                found = await self._claim_some()
+            except StoreError as error:
+                self._note(error)
+                await self._rest(POLL * BEATS)
+                continue
+            if found:
+                continue
+            if until_empty and not self._work and not self._must_pause():
+                return
+            await self._rest(POLL)
+
+    async def _claim_some(self) -> bool:
+        """Begin what there is a place for; tell whether anything was begun."""
+        if self._must_pause():
+            return False
+        free = self.memory.settings.episodes_at_once - len(self._work)
+        if free <= 0:
+            await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        names = await self._names_now()
+        self._turn += 1  # each namespace is the first one in its turn
+        begun = False
+        for i in range(len(names)):
+            space = self._space(names[(self._turn + i) % len(names)])
+            if free <= 0 or await self._is_over_budget(space):
+                continue
+            claimed = await self._claim(space, alone=not self._work)
+            begun = begun or claimed > 0
+            free -= claimed
+        return begun
+
+    async def _claim(self, space: _Space, *, alone: bool) -> int:
+        """Claim one episode of a namespace. One that may have killed its learner is worked on while nothing else is."""
+        s, log = self.memory.settings, space.memory.store.episodes
+        claim_one = partial(
+            log.claim, space.memory.namespace, self.id, lease=s.lease, count=1, max_deliveries=s.max_deliveries
+        )
+        if alone:
+            found = await claim_one(alone=True)
+            if found.claims:
+                await self._begin(space, found.claims[0])
+                await self._drain(None)
+                return 1
+        found = await claim_one(alone=False)
+        for claim in found.claims:
+            await self._begin(space, claim)
+        if found.suspects and self._work:
+            await self._drain(None)
+        return len(found.claims)
+
+    async def _begin(self, space: _Space, claim: Claim) -> None:
+        task = asyncio.create_task(self._one(space, claim), context=contextvars.Context())
+        self._work[task] = (space, claim)
+        task.add_done_callback(lambda done: self._work.pop(done, None))
+
+    async def _drain(self, seconds: float | None) -> None:
+        """Wait until what is under way has ended."""
+        if self._work:
+            await asyncio.wait(list(self._work), timeout=seconds)
+
+    async def _names_now(self) -> Sequence[str]:
+        if self._names is not None:
+            return self._names
+        return await self.memory.store.episodes.namespaces()
+
+    def _space(self, name: str) -> _Space:
+        if name not in self._spaces:
+            memory = self.memory if name == self.memory.namespace else self.memory.for_namespace(name)
+            student, teacher = self._models
+            kit = Kit(
+                student=with_temperature(student, memory.settings.temperature),
+                memory=memory,
+                grader=bind_grader(self._grader, self._calls),
+                calls=self._calls,
+                teacher=teacher,
+                critic=self._critic,
+                author="learner",
+                fresh=self._rollouts != "none",
+            )
+            self._spaces[name] = _Space(memory, build_live_graph(kit))
+        return self._spaces[name]
+
+    async def _is_over_budget(self, space: _Space) -> bool:
+        if self._budget is None:
+            return False
+        name = space.memory.namespace
+        if time.monotonic() < self._over_budget.get(name, 0.0):
+            return True
+        today = (await space.memory.store.episodes.traffic(name)).today
+        spent, done = _spend_of(today), sum(today.get(k, 0) for k in ("learned", "nothing", "set_aside"))
+        one = _spend_of({k: v / done for k, v in today.items()}) if done else Spend()
+        limit = self._budget.passed_by(spent + one)
+        if limit:
+            self._over_budget[name] = time.monotonic() + 5.0  # then the day may be another one
+            self._note(BudgetExceeded(f"{name!r} has used up its budget of {limit} for today; its episodes wait"))
+        return bool(limit)
+
+    # --- one episode
+
+    async def _one(self, space: _Space, claim: Claim) -> None:
+        meter, began = Meter(), time.monotonic()
+        METER.set(meter)
+        try:
+            outcome = await self._learn(space, claim)
+            self._pause, self._last_success = FIRST_PAUSE, time.monotonic()
+        except Fenced:
+            outcome = "fenced"
+        except StoreError as error:  # its claim ends by itself, should the store stay away
+            self._note(error)
+            outcome = "released"
+            with contextlib.suppress(StoreError):
+                await self._hand_back(space, claim, counts=False, reason="", delay=RETRY_AFTER)
+        except asyncio.CancelledError:
+            with contextlib.suppress(StoreError):
+                outcome = await self._hand_back(space, claim, counts=False, reason="", delay=0)
+                self.report.outcomes[outcome] += 1
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an episode does, the learner goes on
+            outcome = await self._failed(space, claim, error, meter, began)
+        self.report.outcomes[outcome] += 1
+
+    async def _learn(self, space: _Space, claim: Claim) -> str:
+        episode, log = claim.episode, space.memory.store.episodes
+        images = await log.images(space.memory.namespace, episode.images) if episode.images else {}
+        sample = to_sample(claim, images, with_tools=self._rollouts == "model")
+        state: dict[str, Any] = {
+            "sample": sample.model_dump(mode="json"),
+            "run": f"episode:{claim.seq}",
+            "sources": [f"run:{episode.run_id}", f"principal:{episode.principal}"],
+            "witness": {"principal": episode.principal, "run_id": episode.run_id},
+            "recorded": [to_attempt(claim).model_dump()],
+            "settle": {"seq": claim.seq, "fence": claim.fence},
+            "peers": [
+                {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
+            ],
+            "common": sorted(common_words([s.text for s, _ in space.recent])),
+        }
+        out = await space.graph.ainvoke(state)  # type: ignore[call-overload]
+        if out["status"] == LOST:
+            raise _Lost(out["note"])
+        graded = read_graded(out)
+        if self._grade_live and claim.score is None and graded and graded[-1].score is not None:
+            # the live run's own answer, graded as the attempts are; feedback that comes later takes its place
+            await space.memory.recorder.credit(episode.run_id, graded[-1].score, first=True)
+        if out["reference"]:
+            scores = [t.score for t in graded[:-1] if t.score is not None]
+            mean = sum(scores) / len(scores) if scores else None
+            space.recent.append((sample.model_copy(update={"reference": out["reference"]}), mean))
+        return str(out["status"])
+
+    async def _failed(self, space: _Space, claim: Claim, error: Exception, meter: Meter, began: float) -> str:
+        self._note(error)
+        away = isinstance(error, _Lost | ModelError) or is_transient(error)
+        # while others get their answers, it is this episode's own trouble
+        counts = not away or self._last_success > began
+        if away:
+            self._paused_until = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        try:
+            if meter.spent != Spend():
+                spent = counters(meter.spent, "failed")
+                await space.memory.store.episodes.count(space.memory.namespace, spent)
+            return await self._hand_back(space, claim, counts=counts, reason=one_line(error), delay=RETRY_AFTER)
+        except StoreError as store_error:
+            self._note(store_error)
+            return "released"
+
+    async def _hand_back(self, space: _Space, claim: Claim, *, counts: bool, reason: str, delay: float) -> str:
+        return await space.memory.store.episodes.hand_back(
+            space.memory.namespace,
+            claim,
+            counts=counts,
+            reason=reason,
+            delay=delay,
+            max_deliveries=self.memory.settings.max_deliveries,
+        )
+
+    # --- beside it
+
+    async def _beat_always(self) -> None:
+        """Hold the claims of what is under way; stop work on what another learner has taken over."""
+        lease = self.memory.settings.lease
+        while True:
+            await asyncio.sleep(lease / BEATS)
+            for space in list(self._spaces.values()):
+                mine = {claim.seq: task for task, (of, claim) in self._work.items() if of is space}
+                claims = [claim for of, claim in self._work.values() if of is space]
+                try:
+                    lost = await space.memory.store.episodes.beat(space.memory.namespace, self.id, claims, lease=lease)
+                except StoreError as error:
+                    self._note(error)
+                    continue
+                for seq in lost & mine.keys():
+                    mine[seq].cancel()
+
+    async def _look_always(self) -> None:
+        """Look at the trials of every namespace."""
+        while True:
+            try:
+                for name in await self._names_now():
+                    steps = await look(self._space(name).memory, self.id, shadow=self._rollouts != "none")
+                    self.report.steps = [*self.report.steps, *steps][-1000:]
+            except StoreError as error:
+                self._note(error)
+            await asyncio.sleep(TICK)
+
+    # --- small things
+
+    def _must_pause(self) -> bool:
+        return time.monotonic() < self._paused_until
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    def _note(self, error: BaseException) -> None:
+        told = one_line(error)
+        if told != self.report.last_error:
+            _LOG.warning("learner: %s", told)
+        self.report.last_error = told
+
+
+class _Lost(Exception):  # noqa: N818 - says what became of an episode
+    """The provider did not answer for it."""
+
+
+def _spend_of(today: Any) -> Spend:
+    def role(name: str) -> RoleSpend:
+        return RoleSpend(
+            **{field: int(today.get(f"{name}_{field}", 0)) for field in ("calls", "tokens_in", "tokens_out")}
+        )
+
+    return Spend(student=role("student"), teacher=role("teacher"))

@@ -1,0 +1,222 @@
+"""Masks secrets and personal data in text before it leaves the process.
+
+`redact` is the default hook for recorded agent traffic. It replaces
+
+- by `[key]`: API keys and tokens of known forms (OpenAI, Anthropic, AWS, GitHub, GitLab, Slack, Google, Hugging Face,
+  Stripe, LangSmith and others), JSON web tokens, `Bearer ...`, blocks of private keys, what is assigned to names such
+  as `password`, `api_key` or `secret`, and passwords in URLs,
+- by `[email]`: e-mail addresses,
+- by `[card]`: payment card numbers, if they pass the Luhn check.
+
+It is a net with holes, not a guarantee. It knows forms and not meanings: "my password is ..." in a sentence, a
+passphrase of several words, a key whose form is not listed here, names, addresses, telephone numbers and bank accounts
+pass through. What must never leave needs a stricter hook, or should not be recorded.
+
+Any callable `str -> str` can be the hook instead, and it can begin with this one:
+
+    def hook(text: str) -> str:
+        return CUSTOMER_NUMBER.sub("[customer]", redact(text))
+
+Time grows linearly with the text, whatever stands in it: repetitions are possessive or bounded, and a form that may be
+long begins only where the character before it could not be part of it, so that no stretch is tried from each of its
+characters.
+"""
+
+import re
+from collections.abc import Callable
+
+KEY = "[key]"
+EMAIL = "[email]"
+CARD = "[card]"
+
+
+# From a private key's first line to its last; of one that was cut off, as far as its lines go.
+_PRIVATE_KEY = re.compile(
+    r"""
+    -----BEGIN\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?-----
+    (?:
+        [^-]*+(?:-(?!----)[^-]*+)*+ -----END\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?-----
+      | (?: (?:\s|\\[nr])*+ [A-Za-z0-9+/=]{16,}+ )++
+    )
+    """,
+    re.VERBOSE,
+)
+
+# Keys with a prefix of their own. Where only words could follow a prefix, a digit or a capital is asked for.
+_TOKEN = re.compile(
+    r"""
+    (?: (?<![A-Za-z0-9_-]) | (?<=\\[nrt]) )                         # in JSON, "\n" ends with a letter
+    (?:
+        sk-(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{20,}+                 # OpenAI, Anthropic, OpenRouter, Langfuse
+      | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])          # AWS
+      | gh[opsur]_[A-Za-z0-9_-]{30,}+(?:\.[A-Za-z0-9_-]{10,}+)*+    # GitHub
+      | github_pat_[A-Za-z0-9_]{22,}+
+      | glpat-[A-Za-z0-9_-]{20,}+                                   # GitLab
+      | xox[abcdeprs](?:\.xox[bp])?-(?=[A-Za-z%-]*+[0-9])[A-Za-z0-9%-]{10,}+    # Slack
+      | xapp-[0-9]-[A-Za-z0-9-]{10,}+
+      | AIza[A-Za-z0-9_-]{35,}+                                     # Google
+      | (?:GOCSPX-|ya29\.)[A-Za-z0-9_-]{20,}+
+      | hf_[A-Za-z0-9]{30,}+                                        # Hugging Face
+      | (?:[rs]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}+             # Stripe
+      | lsv2_(?=[A-Za-z_]*+[0-9])[A-Za-z0-9_]{20,}+                 # LangSmith
+      | (?:gsk_|r8_|xai-|pplx-)[A-Za-z0-9]{36,}+                    # Groq, Replicate, xAI, Perplexity
+      | nvapi-[A-Za-z0-9_-]{40,}+                                   # NVIDIA
+      | npm_[A-Za-z0-9]{36,}+
+      | pypi-AgE[A-Za-z0-9_-]{50,}+
+      | SG\.[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+                # SendGrid
+      | eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){2,4}+            # JSON web tokens, signed or encrypted
+    )
+    """,
+    re.VERBOSE,
+)
+
+# What an HTTP header carries; after a mere "bearer" a digit tells it from a word.
+_HEADER = re.compile(
+    r"""
+    (?P<head> (?<![A-Za-z])(?i:bearer)[ ]++(?=[A-Za-z._~+/-]*+[0-9])
+    | (?i:authorization)(?:\\?["'])?+[ ]*+[:=][ ]*+(?:\\?["'])?+(?i:basic|bearer|token)[ ]++(?=[a-z]*+[A-Z0-9])
+    )
+    [A-Za-z0-9._~+/-]{8,}+=*+
+    """,
+    re.VERBOSE,
+)
+
+# Names whose value is a secret.
+_NAME = r"""
+    (?: pass(?:word|wd|phrase|code)[0-9]? | (?<=[_-])pass | pwd | secret
+      | (?:api|access|account|auth|encryption|master|private|secret|signing)[ _-]?key
+      | (?:access|api|auth|bearer|bot|refresh|session)[ _-]?token )
+"""
+# After the name: a closing quote or bracket, a type, one of = := => == and :, and Markdown's asterisks.
+_IS = r"""
+    (?: \\{0,7}["'`] )?+ \]?+ (?: [ ]is(?=:) | [ \t]*+ )
+    (?: :[ ]*+(?:SecretStr|string|str)[ ]*+= | :=? | =[=>]? ) \*{0,2}+ [ \t]*+
+"""
+# In quotes: one word that is neither a placeholder (of ours or of a template) nor a word of a schema.
+_QUOTED = r"""
+    (?P<open> (?P<nested> \\{1,7} )?+ (?P<quote>["'`]) )
+    (?! (?: string | str | text | password | secret | hidden | null | none | true | false | required | optional
+          | \$?\{{1,2}[^\s{}]{0,80}\}{1,2} | <[^\s<>]{0,80}> ) \\{0,7}(?P=quote) )
+    (?: (?(nested)(?!)|\\) (?!\[(?:key|email|card)\]) \S
+      | (?! \\{0,7}(?P=quote) | \[(?:key|email|card)\] ) \S ){4,}+
+    (?= \\{0,7}(?P=quote) | \Z )
+"""
+# Without quotes a value ends where words end in code, shells and URLs. Neither "=" nor ":" is in it, so that no other
+# assignment begins inside; what follows one of these is taken once the value is known to be a secret.
+_CHARACTER = r"""[^\s"'`,;&<>(){}\[\]=:|\\]"""
+_BARE = rf"""
+    (?! (?: \$[A-Z_][A-Z0-9_]*+                                 # a variable,
+          | [A-Z_]\w{{0,30}}(?:\.[A-Z_]\w{{0,30}}){{1,9}}       # an attribute,
+          | (?:~|\.{{1,2}})?/{_CHARACTER}*+                     # a path: not a secret, but where one is;
+          | (?:base64|md5|sha-?[0-9]{{1,3}}|utf-?8)(?:-[A-Z]{{1,20}})?   # nor how one is written
+        ) (?!{_CHARACTER}) )
+    {_CHARACTER}{{6,}}+ (?![(\[]) (?: [=:]{_CHARACTER}++ )*+ ={{0,2}}+
+"""
+_WITH_DIGIT = r"""(?= [^\s"'`,;&<>(){}\[\]=:|\\0-9]*+ [0-9] )"""
+
+_ASSIGNMENT = re.compile(
+    rf"(?=[-bemprs]|a[cpu])(?P<head> {_NAME}{_IS} | (?<![\w-])--(?:[a-z]{{1,20}}-){{0,3}}(?:{_NAME}|token)[ ]++ ) (?: {_QUOTED} | {_WITH_DIGIT}{_BARE} )",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+# An environment variable's value may be letters alone, but not the name of another variable.
+_VARIABLE = re.compile(
+    rf"""
+    (?P<head> (?: PASS(?:WORD|WD|PHRASE)? | SECRET | (?:API|ACCESS|PRIVATE|SECRET)_?KEY | (?:ACCESS|AUTH)_?TOKEN )= )
+    (?! [A-Z_]++(?!{_CHARACTER}) ) (?i:{_BARE})
+    """,
+    re.VERBOSE,
+)
+
+# A "token" may be a word or a number: only long mixtures of letters and digits that are no identifier are secrets.
+_NAMED_TOKEN = re.compile(
+    rf"""
+    (?P<head> token{_IS}(?: \\{{0,7}}["'`] )?+ )
+    (?! [a-z]++(?:_[a-z0-9]++)++(?!{_CHARACTER}) )
+    (?= [A-Z._~+/-]*+[0-9] ) (?= [0-9._~+/-]*+[A-Z] )
+    [A-Z0-9._~+/-]{{16,}}+ (?![(\[]) ={{0,2}}+
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+# Up to the last "@" before the path, for passwords in which one stands; templates stay.
+_URL_PASSWORD = re.compile(r"""(?P<head>://[^\s/?#@:"'<>]*+:)(?![$%]?[{(]|\$[A-Z_]++@)(?:[^\s/?#@"'<>]*+@)++""")
+
+# Letters are those of scripts that put spaces between words (Latin, Greek, Cyrillic): elsewhere an address would take
+# the sentence before it along. What stays: git@host:path, logo@2x.png, package@1.2.3, and x@self.weight of Python.
+_LETTERS = r"A-Za-z\u00C0-\u024F\u0370-\u052F"
+_EMAIL = re.compile(
+    rf"""
+    (?: (?<![{_LETTERS}0-9._+-]) (?!(?<=\\)[nrt]) | (?<=\\[nrt]) )
+    (?P<head> [._+-]*+ )
+    (?! (?:git|hg|svn)@ ) [{_LETTERS}0-9][{_LETTERS}0-9._+-]*+
+    (?:@|%40) (?! [0-9](?:\.[0-9])?x\. | self\. )
+    (?:[{_LETTERS}0-9-]{{1,63}}+\.){{1,20}}[{_LETTERS}]{{2,24}}+ (?![{_LETTERS}0-9(])
+    """,
+    re.VERBOSE,
+)
+
+# The digits stand together, or in the groups printed on cards; after these an expiry date or a check number may follow.
+# Four-digit groups on either side make it a row of numbers, a point before or behind makes it a decimal fraction.
+_CARD = re.compile(
+    r"""
+    (?<![\w+]) (?<![0-9]\.) (?<![0-9]{4}[ -])
+    (?=2[2-7]|[3-6])                                # what issuers' numbers begin with; timestamps begin with 1
+    (?P<card> [0-9]{13,19}
+      | [0-9]{4}(?P<s>[ -])[0-9]{4}(?P=s)[0-9]{4}(?P=s)[0-9]{1,4}
+      | [0-9]{4}(?P<z>[ -])[0-9]{6}(?P=z)[0-9]{4,5}
+    )
+    (?P<more> [ -][0-9]{1,3} )?+
+    (?! \w | \.[0-9] | [ -][0-9]{4} )
+    """,
+    re.VERBOSE,
+)
+
+
+def _masked_card(match: re.Match[str]) -> str:
+    """The match with its card number masked, if there is one: with the group that follows, or else without."""
+    card, more = match["card"], match["more"] or ""
+    if _is_card(card + more):
+        return CARD
+    return CARD + more if _is_card(card) else match[0]
+
+
+def _is_card(text: str) -> bool:
+    """Whether the digits in a text are as many as a card's, and its last one checks the others (Luhn)."""
+    digits = [int(character) for character in reversed(text) if character.isdigit()]
+    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
+    return 13 <= len(digits) <= 19 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
+
+
+def _masked_value(match: re.Match[str]) -> str:
+    return f"{match['head']}{match['open'] or ''}{KEY}"
+
+
+# In this order: what a rule replaces is not looked at by the next ones, and the longer form comes first.
+_RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (_PRIVATE_KEY, KEY),
+    (_TOKEN, KEY),
+    (_HEADER, rf"\g<head>{KEY}"),
+    (_URL_PASSWORD, rf"\g<head>{KEY}@"),
+    (_ASSIGNMENT, _masked_value),
+    (_VARIABLE, rf"\g<head>{KEY}"),
+    (_NAMED_TOKEN, rf"\g<head>{KEY}"),
+    (_EMAIL, rf"\g<head>{EMAIL}"),
+    (_CARD, _masked_card),
+)
+
+
+def redact(text: str) -> str:
+    """Mask the secrets and personal data that can be told by their form (see the module for which).
+
+    A text that was redacted stays as it is when it is redacted again.
+
+    Args:
+        text: Anything an agent reads or writes: prose, code, logs, JSON.
+
+    Returns:
+        The text with `[key]`, `[email]` and `[card]` in the places of what was found.
+    """
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text

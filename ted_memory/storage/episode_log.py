@@ -1,0 +1,250 @@
+"""The episode log on Redis and Valkey: one sorted set of what may be begun when, one of what is claimed until when."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol, TypeVar, cast
+
+from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
+from ted_memory.errors import CorruptData
+from ted_memory.protocols import CreditRules, RecordLimits
+from ted_memory.storage import codec, scripts
+from ted_memory.storage.addresses import Client
+from ted_memory.storage.keys import WITH_TRAFFIC, Keys
+
+RUN_TTL = 30 * 24 * 3600 * 1000  # milliseconds after which feedback on a run comes too late
+RATE_TTL = 2 * 24 * 3600 * 1000
+FEEDBACKS = 20  # on one run are kept, the latest
+SECOND = 1000
+
+T = TypeVar("T")
+
+
+class Patiently(Protocol):
+    """How a call is made: again where that may help, with its errors translated."""
+
+    async def __call__(self, call: Callable[[Client], Awaitable[T]]) -> T:
+        """Return what the call gives."""
+        ...
+
+
+def today(ago: timedelta = timedelta(0)) -> str:
+    """Return the day (UTC) in which something is counted."""
+    return f"{datetime.now(UTC) - ago:%Y-%m-%d}"
+
+
+def hour(ago: timedelta = timedelta(0)) -> str:
+    """Return the name of an hour's counter."""
+    return f"hour:{datetime.now(UTC) - ago:%H}"
+
+
+class RedisEpisodeLog:
+    """An `EpisodeLog`. Its scripts stand in ``lua/``, each with what it promises in its head."""
+
+    def __init__(self, patiently: Patiently) -> None:
+        self._patiently = patiently
+        self._listed: set[str] = set()
+
+    def forget(self, namespace: str) -> None:
+        """Know nothing of a namespace that was dropped."""
+        self._listed.discard(namespace)
+
+    async def record(
+        self, namespace: str, episodes: Sequence[Episode], images: Mapping[str, bytes], limits: RecordLimits
+    ) -> tuple[Recorded, tuple[str, ...]]:
+        keys, runs = Keys(namespace), [episode.run_id for episode in episodes]
+        if namespace not in self._listed:  # before the first one: what nobody finds is not learned from
+            await self._patiently(lambda client: client.sadd(WITH_TRAFFIC, namespace))
+            self._listed.add(namespace)
+        for digest, data in images.items():
+            await self._keep_image(keys.blob(digest), data)
+        request = json.dumps(
+            {
+                "wait": int(limits.wait * SECOND),
+                "ttl": RUN_TTL,
+                "rate_ttl": RATE_TTL,
+                "max_episodes": limits.max_episodes,
+                "max_bytes": limits.max_bytes,
+                "rate_limit": limits.rate_limit,
+                "items": [_item(episode, images) for episode in episodes],
+            },
+            ensure_ascii=False,
+        )
+        reply = await self._patiently(lambda client: scripts.record(client, keys, today(), runs, request))
+        counts = dict(zip(("recorded", "repeated", "dropped", "limited"), reply[:4], strict=True))
+        return Recorded(**counts), tuple(runs[int(place) - 1] for place in reply[4])
+
+    async def _keep_image(self, name: str, data: bytes) -> None:
+        encoded = data.hex()  # clients decode what they read as text
+        await self._patiently(lambda client: client.set(name, encoded, px=RUN_TTL))
+
+    async def feedback(
+        self, namespace: str, run_id: str, feedback: Feedback | None, score: float | None, rules: CreditRules
+    ) -> Verdict:
+        args = [
+            "" if feedback is None else feedback.model_dump_json(exclude_defaults=True, exclude={"run_id"}),
+            "" if score is None else f"{score:.6g}",
+            "" if feedback is None else feedback.principal,
+            int(rules.first),
+            rules.rate_limit,
+            RUN_TTL,
+            RATE_TTL,
+            rules.kept,
+            rules.most,
+        ]
+        return cast(
+            Verdict,
+            await self._patiently(lambda client: scripts.feedback(client, Keys(namespace), today(), run_id, args)),
+        )
+
+    async def latest_score(self, namespace: str, run_id: str) -> float | None:
+        told = await self._feedback(namespace, run_id)
+        return next((f.score for f in reversed(told) if f.score is not None), None)
+
+    async def _feedback(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
+        stored = await self._hash(Keys(namespace).run(run_id))
+        told = int(stored.get("told", 0))
+        # places are taken in turn: the oldest that is kept comes first
+        places = [f"f{i % FEEDBACKS}" for i in range(max(1, told - FEEDBACKS + 1), told + 1)]
+        return tuple(
+            codec.decode_feedback(json.dumps({**json.loads(stored[place]), "run_id": run_id}))
+            for place in places
+            if place in stored
+        )
+
+    async def claim(
+        self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
+    ) -> Claims:
+        args = [learner, _ms(lease), count, max_deliveries, int(alone)]
+        reply = await self._patiently(lambda client: scripts.claim(client, Keys(namespace), args))
+        claims = [await self._claim(namespace, *fields) for fields in reply[1:]]
+        return Claims(claims=tuple(claim for claim in claims if claim is not None), suspects=reply[0])
+
+    async def _claim(self, namespace: str, seq: int, fence: int, deliveries: int, raw: str) -> Claim | None:
+        try:
+            episode = codec.decode_episode(raw)
+            told = await self._feedback(namespace, episode.run_id)
+        except CorruptData as error:
+            await self._give_back(Keys(namespace), [seq, fence, "fail", str(error), 0, 1])
+            return None
+        return Claim(seq=seq, fence=fence, deliveries=deliveries, episode=episode, feedback=told)
+
+    async def beat(self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float) -> frozenset[int]:
+        args = [learner, _ms(lease), *(number for claim in claims for number in (claim.seq, claim.fence))]
+        return frozenset(await self._patiently(lambda client: scripts.beat(client, Keys(namespace), args)))
+
+    async def hand_back(
+        self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
+    ) -> Literal["released", "failed", "dead", "fenced"]:
+        how = "fail" if counts else "release"
+        args = [claim.seq, claim.fence, how, reason, _ms(delay) if delay else 0, max_deliveries]
+        return cast(Literal["released", "failed", "dead", "fenced"], await self._give_back(Keys(namespace), args))
+
+    async def _give_back(self, keys: Keys, args: Sequence[Any]) -> str:
+        return await self._patiently(lambda client: scripts.hand_back(client, keys, args))
+
+    async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
+        name = Keys(namespace).spend(today())
+        for field, number in counters.items():
+            await self._add(name, field, number)
+        await self._patiently(lambda client: client.pexpire(name, codec.SPEND_TTL))
+
+    async def _add(self, name: str, field: str, number: int) -> None:
+        await self._patiently(lambda client: client.hincrby(name, field, number))
+
+    async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
+        keys, found = Keys(namespace), dict[str, bytes]()
+        for digest in digests:
+            name = keys.blob(digest)
+            raw = await self._patiently(lambda client, name=name: cast(Awaitable[str | None], client.get(name)))  # type: ignore[misc]
+            if raw is not None:
+                found[digest] = bytes.fromhex(raw)
+        return found
+
+    async def dead_letters(self, namespace: str, limit: int) -> tuple[DeadLetter, ...]:
+        keys = Keys(namespace)
+        stored = await self._hash(keys.dead)
+        newest = sorted(stored, key=int, reverse=True)[:limit]
+        if not newest:
+            return ()
+        bodies = await self._patiently(
+            lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.episodes, newest))
+        )
+        return tuple(codec.decode_dead_letter(seq, stored[seq], body) for seq, body in zip(newest, bodies, strict=True))
+
+    async def retry_dead(self, namespace: str, seqs: Sequence[int]) -> int:
+        return await self._patiently(lambda client: scripts.dead(client, Keys(namespace), "retry", seqs))
+
+    async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
+        return await self._patiently(lambda client: scripts.dead(client, Keys(namespace), "drop", seqs))
+
+    async def traffic(self, namespace: str) -> Traffic:
+        keys = Keys(namespace)
+        head, spent = await self._hash(keys.traffic), await self._hash(keys.spend(today()))
+        waiting, claimed, dead, learners = [
+            await self._patiently(lambda client, ask=ask: ask(client))  # type: ignore[misc]
+            for ask in (
+                lambda client: client.zcard(keys.waiting),
+                lambda client: client.zcard(keys.claimed),
+                lambda client: client.hlen(keys.dead),
+                lambda client: client.zcount(keys.learners, _now(), "+inf"),
+            )
+        ]
+        settled = head.get("settled_at")
+        names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "retried")
+        hours = (hour(), hour(timedelta(hours=1)))
+        return Traffic(
+            waiting=waiting,
+            claimed=claimed,
+            dead=dead,
+            bytes=int(head.get("bytes", 0)),
+            oldest=await self._oldest(keys),
+            counts={name: int(head.get(name, 0)) for name in names},
+            today={name: float(value) for name, value in spent.items() if not name.startswith("hour:")},
+            hour=sum(int(float(spent.get(name, 0))) for name in hours),
+            last_settled=datetime.fromtimestamp(float(settled) / SECOND, UTC) if settled else None,
+            last_error=head.get("last_error", ""),
+            learners=learners,
+        )
+
+    async def _oldest(self, keys: Keys) -> float | None:
+        """Return the age of what has waited longest, among those that may be begun first and those that are claimed."""
+        seqs: list[str] = []
+        for name in (keys.waiting, keys.claimed):
+            seqs += await self._patiently(
+                lambda client, name=name: cast(Awaitable[list[str]], client.zrange(name, 0, 0))  # type: ignore[misc]
+            )
+        if not seqs:
+            return None
+        bodies = await self._patiently(
+            lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.episodes, seqs))
+        )
+        began = [codec.decode_episode(body.partition("|")[2]).started_at for body in bodies if body]
+        return max(0.0, (datetime.now(UTC) - min(began)).total_seconds()) if began else None
+
+    async def namespaces(self) -> tuple[str, ...]:
+        names = await self._patiently(lambda client: cast(Awaitable[set[str]], client.smembers(WITH_TRAFFIC)))
+        return tuple(sorted(names))
+
+    async def _hash(self, name: str) -> dict[str, str]:
+        return await self._patiently(lambda client: cast(Awaitable[dict[str, str]], client.hgetall(name)))
+
+
+def _item(episode: Episode, images: Mapping[str, bytes]) -> dict[str, Any]:
+    body = codec.encode_episode(episode)
+    size = len(body.encode()) + sum(2 * len(images.get(digest, b"")) for digest in episode.images)
+    return {
+        "principal": episode.principal,
+        "seen": " ".join(episode.seen if episode.counted is None else episode.counted),
+        "withheld": " ".join(episode.withheld),
+        "size": size,
+        "body": body,
+    }
+
+
+def _ms(seconds: float) -> int:
+    return max(1, int(seconds * SECOND))
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp() * SECOND)

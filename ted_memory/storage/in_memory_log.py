@@ -1,0 +1,288 @@
+"""The episode log in a process's own memory: for tests, and the executable statement of what the scripts do."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
+from ted_memory.errors import Fenced
+from ted_memory.models import Experience, Usage
+from ted_memory.protocols import CreditRules, RecordLimits, Settle
+
+FEEDBACKS = 20  # on one run are kept, the latest
+
+Held = Callable[[str], Mapping[str, Experience]]
+Credit = Callable[[str, Mapping[str, Usage], float], None]
+
+
+@dataclass
+class _Run:
+    """What is known of one run."""
+
+    seq: int | None = None
+    principal: str = ""
+    seen: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    told: list[Feedback] = field(default_factory=list)
+    score: float | None = None
+    skipped: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Queue:
+    """What one namespace's traffic holds."""
+
+    seq: int = 0
+    fence: int = 0
+    episodes: dict[int, Episode] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    waiting: dict[int, float] = field(default_factory=dict)
+    claimed: dict[int, float] = field(default_factory=dict)
+    holders: dict[int, tuple[int, int]] = field(default_factory=dict)
+    dead: dict[int, DeadLetter] = field(default_factory=dict)
+    learners: dict[str, float] = field(default_factory=dict)
+    runs: dict[str, _Run] = field(default_factory=lambda: defaultdict(_Run))
+    images: dict[str, bytes] = field(default_factory=dict)
+    voices: Counter[tuple[str, str]] = field(default_factory=Counter)
+    rate: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    spent: Counter[str] = field(default_factory=Counter)
+    settled_at: datetime | None = None
+    last_error: str = ""
+
+
+class InMemoryEpisodeLog:
+    """An `EpisodeLog` beside an in-memory store, which tells what is held and counts what is credited."""
+
+    def __init__(self, held: Held, credit: Credit) -> None:
+        self._held = held
+        self._credit = credit
+        self._queues: dict[str, _Queue] = {}
+
+    def _queue(self, namespace: str) -> _Queue:
+        return self._queues.setdefault(namespace, _Queue())
+
+    def forget(self, namespace: str) -> None:
+        """Forget all traffic of a namespace."""
+        self._queues.pop(namespace, None)
+
+    async def record(
+        self, namespace: str, episodes: Sequence[Episode], images: Mapping[str, bytes], limits: RecordLimits
+    ) -> tuple[Recorded, tuple[str, ...]]:
+        queue = self._queue(namespace)
+        queue.images.update(images)
+        done: Counter[str] = Counter()
+        early = []
+        for episode in episodes:
+            run = queue.runs[episode.run_id]
+            if run.seq is None and run.told:
+                early.append(episode.run_id)
+            outcome = self._take_in(queue, episode, images, limits)
+            done[outcome] += 1
+            queue.counts[outcome] += 1
+        return Recorded(**done), tuple(early)
+
+    def _take_in(self, queue: _Queue, episode: Episode, images: Mapping[str, bytes], limits: RecordLimits) -> str:
+        run = queue.runs[episode.run_id]
+        if run.seq is not None:
+            return "repeated"
+        size = len(episode.model_dump_json(exclude_defaults=True).encode())
+        size += sum(2 * len(images.get(digest, b"")) for digest in episode.images)
+        run.seq, run.principal, run.withheld = 0, episode.principal, episode.withheld
+        run.seen = episode.seen if episode.counted is None else episode.counted
+        queue.rate[f"e:{episode.principal}"] += 1
+        if queue.rate[f"e:{episode.principal}"] > limits.rate_limit:
+            return "limited"
+        full = sum(queue.sizes.values()) + size > limits.max_bytes
+        if len(queue.episodes) >= limits.max_episodes or full:
+            return "dropped"
+        queue.seq += 1
+        run.seq = queue.seq
+        queue.episodes[run.seq], queue.sizes[run.seq] = episode, size
+        queue.waiting[run.seq] = time.time() + (0 if run.told else limits.wait)
+        return "recorded"
+
+    async def feedback(
+        self, namespace: str, run_id: str, feedback: Feedback | None, score: float | None, rules: CreditRules
+    ) -> Verdict:
+        queue = self._queue(namespace)
+        run = queue.runs[run_id]
+        if feedback is not None:
+            queue.rate[f"o:{feedback.principal}"] += 1
+            if queue.rate[f"o:{feedback.principal}"] > rules.rate_limit:
+                return "limited"
+            run.told = [*run.told, feedback][-FEEDBACKS:]
+        if run.seq is None:
+            return "unknown"
+        if feedback is not None and run.seq in queue.waiting:
+            queue.waiting[run.seq] = time.time()
+        if score is None:
+            return "kept"
+        if run.score is not None and (rules.first or run.score == score):
+            return "repeated"
+        return self._count(namespace, queue, run, score, rules)
+
+    def _count(self, namespace: str, queue: _Queue, run: _Run, score: float, rules: CreditRules) -> Verdict:
+        held, before = self._held(namespace), run.score
+        for ids, names in (
+            (run.seen, ("n_with", "successes_with")),
+            (run.withheld, ("n_without", "successes_without")),
+        ):
+            for id in ids:
+                if id not in held or not self._counts(queue, run, held[id], rules):
+                    continue
+                added = dict(zip(names, (float(before is None), score - (before or 0.0)), strict=True))
+                fading = held[id].state == "active" and before is None
+                self._credit(namespace, {id: Usage(**added)}, rules.kept if fading else 1.0)
+        run.score = score
+        return "credited" if before is None else "corrected"
+
+    @staticmethod
+    def _counts(queue: _Queue, run: _Run, experience: Experience, rules: CreditRules) -> bool:
+        id = experience.id
+        if run.score is not None:
+            return id not in run.skipped
+        if experience.state != "trial" or not rules.most:
+            return True
+        queue.voices[id, run.principal] += 1
+        if queue.voices[id, run.principal] <= rules.most:
+            return True
+        run.skipped.add(id)
+        return False
+
+    async def latest_score(self, namespace: str, run_id: str) -> float | None:
+        told = self._queue(namespace).runs[run_id].told
+        return next((f.score for f in reversed(told) if f.score is not None), None)
+
+    async def claim(
+        self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
+    ) -> Claims:
+        queue, now = self._queue(namespace), time.time()
+        queue.learners[learner] = now + lease
+        found = queue.claimed if alone else queue.waiting
+        ready = sorted((due, seq) for seq, due in found.items() if due <= now)[:count]
+        claims = []
+        for _, seq in ready:
+            deliveries = queue.holders.get(seq, (0, 0))[1]
+            if alone and deliveries >= max_deliveries:
+                reason = f"begun {deliveries} times, and each time its learner ended or froze"
+                self._bury(queue, seq, deliveries, reason)
+                continue
+            queue.fence += 1
+            queue.holders[seq] = (queue.fence, deliveries + 1)
+            queue.waiting.pop(seq, None)
+            queue.claimed[seq] = now + lease
+            episode = queue.episodes[seq]
+            told = tuple(queue.runs[episode.run_id].told)
+            claim = Claim(seq=seq, fence=queue.fence, deliveries=deliveries + 1, episode=episode, feedback=told)
+            claims.append(claim)
+        suspects = sum(due <= now for due in queue.claimed.values())
+        return Claims(claims=tuple(claims), suspects=suspects)
+
+    async def beat(self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float) -> frozenset[int]:
+        queue, now = self._queue(namespace), time.time()
+        queue.learners[learner] = now + lease
+        lost = set()
+        for claim in claims:
+            if queue.holders.get(claim.seq, (0, 0))[0] == claim.fence:
+                queue.claimed[claim.seq] = now + lease
+            else:
+                lost.add(claim.seq)
+        return frozenset(lost)
+
+    async def hand_back(
+        self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
+    ) -> Literal["released", "failed", "dead", "fenced"]:
+        queue = self._queue(namespace)
+        fence, deliveries = queue.holders.get(claim.seq, (0, 0))
+        if fence != claim.fence:
+            return "fenced"
+        queue.last_error = reason or queue.last_error
+        if counts and deliveries >= max_deliveries:
+            self._bury(queue, claim.seq, deliveries, reason)
+            return "dead"
+        deliveries -= not counts
+        del queue.claimed[claim.seq], queue.holders[claim.seq]
+        if deliveries:
+            queue.holders[claim.seq] = (0, deliveries)
+        (queue.claimed if deliveries else queue.waiting)[claim.seq] = time.time() + delay
+        queue.counts["retried"] += counts
+        return "failed" if counts else "released"
+
+    @staticmethod
+    def _bury(queue: _Queue, seq: int, deliveries: int, reason: str) -> None:
+        episode, now = queue.episodes[seq], datetime.now(UTC)
+        queue.dead[seq] = DeadLetter(
+            seq=seq, run_id=episode.run_id, reason=reason, deliveries=deliveries, at=now, episode=episode
+        )
+        for place in (queue.holders, queue.waiting, queue.claimed):
+            place.pop(seq, None)
+        queue.counts["dead"] += 1
+        queue.last_error = reason
+
+    def check(self, namespace: str, settle: Settle) -> None:
+        """Make sure that a commit may settle this episode."""
+        if self._queue(namespace).holders.get(settle.seq, (0, 0))[0] != settle.fence:
+            raise Fenced("another learner has taken over this episode; nothing was written")
+
+    def settle(self, namespace: str, settle: Settle) -> None:
+        """Take an episode out, as a part of its commit."""
+        queue = self._queue(namespace)
+        self._take_out(queue, settle.seq)
+        queue.counts[settle.outcome] += 1
+        queue.spent.update(settle.counters)
+        queue.settled_at = datetime.now(UTC)
+
+    @staticmethod
+    def _take_out(queue: _Queue, seq: int) -> None:
+        for place in (queue.episodes, queue.sizes, queue.holders, queue.waiting, queue.claimed, queue.dead):
+            place.pop(seq, None)
+
+    async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
+        self._queue(namespace).spent.update(counters)
+
+    async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
+        images = self._queue(namespace).images
+        return {digest: images[digest] for digest in digests if digest in images}
+
+    async def dead_letters(self, namespace: str, limit: int) -> tuple[DeadLetter, ...]:
+        dead = self._queue(namespace).dead
+        return tuple(dead[seq] for seq in sorted(dead, reverse=True)[:limit])
+
+    async def retry_dead(self, namespace: str, seqs: Sequence[int]) -> int:
+        queue = self._queue(namespace)
+        found = [seq for seq in seqs if queue.dead.pop(seq, None)]
+        queue.waiting.update(dict.fromkeys(found, time.time()))
+        return len(found)
+
+    async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
+        queue = self._queue(namespace)
+        found = [seq for seq in seqs if seq in queue.dead]
+        for seq in found:
+            self._take_out(queue, seq)
+        return len(found)
+
+    async def traffic(self, namespace: str) -> Traffic:
+        queue, now = self._queue(namespace), datetime.now(UTC)
+        alive = [queue.episodes[seq].started_at for seq in (*queue.waiting, *queue.claimed)]
+        names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "retried")
+        hours = sum(int(n) for name, n in queue.spent.items() if name.startswith("hour:"))
+        return Traffic(
+            waiting=len(queue.waiting),
+            claimed=len(queue.claimed),
+            dead=len(queue.dead),
+            bytes=sum(queue.sizes.values()),
+            oldest=max(0.0, (now - min(alive)).total_seconds()) if alive else None,
+            counts={name: queue.counts[name] for name in names},
+            today={name: float(n) for name, n in queue.spent.items() if not name.startswith("hour:")},
+            hour=hours,
+            last_settled=queue.settled_at,
+            last_error=queue.last_error,
+            learners=sum(until > time.time() for until in queue.learners.values()),
+        )
+
+    async def namespaces(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name, queue in self._queues.items() if queue.counts))

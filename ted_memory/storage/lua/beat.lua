@@ -1,0 +1,15 @@
+-- Hold claims for another lease. Begins with episodes.lua.
+-- KEYS: claimed, holders, learners
+-- ARGV: learner, lease (milliseconds), then seq and fence of each claim
+-- Returns the seqs of those that another learner holds, or nobody
+local at, lost, now = {claimed = KEYS[1], holders = KEYS[2]}, {}, now_ms()
+redis.call('ZADD', KEYS[3], now + ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[3], ARGV[2])
+for i = 3, #ARGV, 2 do
+  if holder(at, ARGV[i]) == tonumber(ARGV[i + 1]) then
+    redis.call('ZADD', at.claimed, 'XX', now + ARGV[2], ARGV[i])
+  else
+    lost[#lost + 1] = tonumber(ARGV[i])
+  end
+end
+return lost

@@ -1,0 +1,31 @@
+-- Claim episodes for a learner. Begins with episodes.lua.
+-- KEYS: traffic, episodes, waiting, claimed, holders, dead, learners
+-- ARGV: learner, lease (milliseconds), count, max_deliveries, alone (1: only those whose claim ended without an answer,
+--       which may be what killed their learner; 0: only those that were never begun)
+-- Returns {number of episodes whose claim has ended without an answer, [seq, fence, deliveries, body], ...}
+local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3], claimed = KEYS[4], holders = KEYS[5], dead = KEYS[6]}
+local learners, lease, alone, now = KEYS[7], tonumber(ARGV[2]), ARGV[5] == '1', now_ms()
+local max_deliveries = tonumber(ARGV[4])
+
+redis.call('ZADD', learners, now + lease, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', learners, '-inf', now)
+redis.call('PEXPIRE', learners, lease)
+local reply = {0}
+local from = alone and at.claimed or at.waiting
+for _, seq in ipairs(redis.call('ZRANGEBYSCORE', from, '-inf', now, 'LIMIT', 0, ARGV[3])) do
+  local _, deliveries = holder(at, seq)
+  local body = redis.call('HGET', at.episodes, seq)
+  if not body then
+    take_out(at, seq)
+  elseif alone and deliveries >= max_deliveries then
+    bury(at, seq, deliveries, string.format('begun %d times, and each time its learner ended or froze', deliveries))
+  else
+    local fence = redis.call('HINCRBY', at.traffic, 'fence', 1)
+    hold(at, seq, fence, deliveries + 1)
+    redis.call('ZREM', at.waiting, seq)
+    redis.call('ZADD', at.claimed, now + lease, seq)
+    reply[#reply + 1] = {tonumber(seq), fence, deliveries + 1, string.match(body, '^%d+|(.*)$')}
+  end
+end
+reply[1] = redis.call('ZCOUNT', at.claimed, '-inf', now)
+return reply

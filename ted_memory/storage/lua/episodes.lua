@@ -1,0 +1,37 @@
+-- Shared by the scripts on episodes, which begin with it. `at` names the keys of one namespace's traffic.
+-- An episode is "<bytes>|<JSON>" in `episodes`. It is in one of `waiting` (score: when it may be begun) and `claimed`
+-- (score: when its claim ends), both in milliseconds, or in `dead`. `holders` has "<fence>|<deliveries>".
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function holder(at, seq)
+  local fence, deliveries = string.match(redis.call('HGET', at.holders, seq) or '', '^(%d+)|(%d+)$')
+  return tonumber(fence or 0), tonumber(deliveries or 0)
+end
+
+local function hold(at, seq, fence, deliveries)
+  redis.call('HSET', at.holders, seq, string.format('%d|%d', fence, deliveries))
+end
+
+-- Forget an episode altogether.
+local function take_out(at, seq)
+  local body = redis.call('HGET', at.episodes, seq)
+  if body then redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(string.match(body, '^(%d+)|'))) end
+  redis.call('HDEL', at.episodes, seq)
+  redis.call('HDEL', at.holders, seq)
+  redis.call('ZREM', at.waiting, seq)
+  redis.call('ZREM', at.claimed, seq)
+end
+
+-- Make a dead letter of an episode; it keeps its body.
+local function bury(at, seq, deliveries, reason)
+  redis.call('HSET', at.dead, seq, cjson.encode({deliveries = deliveries, reason = reason, at = now_ms()}))
+  redis.call('HDEL', at.holders, seq)
+  redis.call('ZREM', at.waiting, seq)
+  redis.call('ZREM', at.claimed, seq)
+  redis.call('HINCRBY', at.traffic, 'dead', 1)
+  redis.call('HSET', at.traffic, 'last_error', reason)
+end

@@ -1,0 +1,38 @@
+-- Take in episodes, each once for its run. Begins with episodes.lua.
+-- KEYS: traffic, episodes, waiting, rate, dead, one run for each episode
+-- ARGV: request (JSON: wait, ttl, rate_ttl (milliseconds), max_episodes, max_bytes, rate_limit,
+--       items of {principal, seen, withheld, size, body})
+-- Returns {recorded, repeated, dropped, limited, places of the items for which feedback had come before}
+local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3], dead = KEYS[5]}
+local rate, request, now = KEYS[4], cjson.decode(ARGV[1]), now_ms()
+local done = {recorded = 0, repeated = 0, dropped = 0, limited = 0}
+local early = {}
+
+for i, item in ipairs(request.items) do
+  local run, queued = KEYS[5 + i], 0
+  local outcome = 'recorded'
+  if redis.call('HEXISTS', run, 'seq') == 1 then
+    outcome = 'repeated'
+  else
+    local size, bytes = item.size, tonumber(redis.call('HGET', at.traffic, 'bytes') or 0)
+    if redis.call('HINCRBY', rate, 'e:' .. item.principal, 1) > request.rate_limit then
+      outcome = 'limited'
+    elseif redis.call('HLEN', at.episodes) >= request.max_episodes or bytes + size > request.max_bytes then
+      outcome = 'dropped'
+    end
+    local told = redis.call('HEXISTS', run, 'told') == 1
+    if told then early[#early + 1] = i end
+    if outcome == 'recorded' then
+      queued = redis.call('HINCRBY', at.traffic, 'seq', 1)
+      redis.call('HSET', at.episodes, queued, size .. '|' .. item.body)
+      redis.call('HINCRBY', at.traffic, 'bytes', size)
+      redis.call('ZADD', at.waiting, told and now or now + request.wait, queued)
+    end
+    redis.call('HSET', run, 'seq', queued, 'principal', item.principal, 'seen', item.seen, 'withheld', item.withheld)
+    redis.call('PEXPIRE', run, request.ttl)
+  end
+  done[outcome] = done[outcome] + 1
+  redis.call('HINCRBY', at.traffic, outcome, 1)
+end
+redis.call('PEXPIRE', rate, request.rate_ttl)
+return {done.recorded, done.repeated, done.dropped, done.limited, early}

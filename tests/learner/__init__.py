@@ -1,0 +1,1 @@
+"""Online learning: the learner and what it works on."""
