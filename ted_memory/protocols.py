@@ -212,7 +212,10 @@ class EpisodeLog(Protocol):
         ...
 
     async def beat(self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float) -> frozenset[int]:
-        """Hold claims for another lease; return the seqs of those that are lost."""
+        """Hold claims for another lease; return the seqs of those that are lost to another learner.
+
+        One that is gone was settled by its holder, who may be about to hear of it.
+        """
         ...
 
     async def hand_back(

@@ -115,7 +115,11 @@ _BARE = rf"""
 _WITH_DIGIT = r"""(?= [^\s"'`,;&<>(){}\[\]=:|\\0-9]*+ [0-9] )"""
 
 _ASSIGNMENT = re.compile(
-    rf"(?=[-bemprs]|a[cpu])(?P<head> {_NAME}{_IS} | (?<![\w-])--(?:[a-z]{{1,20}}-){{0,3}}(?:{_NAME}|token)[ ]++ ) (?: {_QUOTED} | {_WITH_DIGIT}{_BARE} )",
+    rf"""
+    (?=[-bemprs]|a[cpu])                                            # the first letters of the names, for speed
+    (?P<head> {_NAME}{_IS} | (?<!-)--(?:[a-z]{{1,20}}-){{0,3}}(?:{_NAME}|token)[ ]++ )
+    (?: {_QUOTED} | {_WITH_DIGIT}{_BARE} )
+    """,
     re.VERBOSE | re.IGNORECASE,
 )
 
@@ -139,19 +143,27 @@ _NAMED_TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
-# Up to the last "@" before the path, for passwords in which one stands; templates stay.
-_URL_PASSWORD = re.compile(r"""(?P<head>://[^\s/?#@:"'<>]*+:)(?![$%]?[{(]|\$[A-Z_]++@)(?:[^\s/?#@"'<>]*+@)++""")
+# Up to the last "@" before the path, since one may stand in a name or a password. Templates stay.
+_URL_PASSWORD = re.compile(
+    r"""
+    (?P<head> ://[^\s/?#:"'<>]*+: ) (?! [$%]?[{(] | \$[A-Z_]++@ | @ )
+    (?: (?: (?! \[(?:key|email|card)\] ) [^\s/?#@"'<>] )*+ @ )++
+    """,
+    re.VERBOSE,
+)
 
 # Letters are those of scripts that put spaces between words (Latin, Greek, Cyrillic): elsewhere an address would take
 # the sentence before it along. What stays: git@host:path, logo@2x.png, package@1.2.3, and x@self.weight of Python.
 _LETTERS = r"A-Za-z\u00C0-\u024F\u0370-\u052F"
-_EMAIL = re.compile(
-    rf"""
-    (?: (?<![{_LETTERS}0-9._+-]) (?!(?<=\\)[nrt]) | (?<=\\[nrt]) )
-    (?P<head> [._+-]*+ )
+_ADDRESS = rf"""
     (?! (?:git|hg|svn)@ ) [{_LETTERS}0-9][{_LETTERS}0-9._+-]*+
     (?:@|%40) (?! [0-9](?:\.[0-9])?x\. | self\. )
     (?:[{_LETTERS}0-9-]{{1,63}}+\.){{1,20}}[{_LETTERS}]{{2,24}}+ (?![{_LETTERS}0-9(])
+"""
+_EMAIL = re.compile(
+    rf"""
+    (?: (?<![{_LETTERS}0-9._+-]) (?!(?<=\\)[nrt]) | (?<=\\[nrt]) )
+    (?P<head> [._+-]*+ ) {_ADDRESS} (?: [._+-]++ {_ADDRESS} )*+
     """,
     re.VERBOSE,
 )

@@ -189,7 +189,7 @@ class InMemoryEpisodeLog:
         for claim in claims:
             if queue.holders.get(claim.seq, (0, 0))[0] == claim.fence:
                 queue.claimed[claim.seq] = now + lease
-            else:
+            elif claim.seq in queue.holders:
                 lost.add(claim.seq)
         return frozenset(lost)
 
