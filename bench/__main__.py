@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import redis.asyncio
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.store.memory import InMemoryStore
 from rich.console import Console
 from rich.table import Table
 
 from bench import method
 from ted_memory import Add, Rewrite, open_memory
+from ted_memory.integrations.live_run import LiveRun
 from ted_memory.integrations.store import TedMemoryStore
+from ted_memory.models import SetState, Trial
 from ted_memory.storage.embedded import find_server
 from ted_memory.testing import wait_until
 
@@ -65,6 +68,30 @@ async def render(url: str) -> Row:
         ours = await times(lambda _: memory.render())
     least = await times(lambda _: asyncio.sleep(0))
     return "render, warm, 50 lessons", quantiles(ours), f"a switch of tasks: {quantiles(least)}"
+
+
+async def recording(url: str) -> list[Row]:
+    """What it costs an agent's call to be recorded, and to be shown what is on trial."""
+    lessons = [Add(text=f"Lesson {i} says what to do.", when=f"topic{i}") for i in range(50)]
+    trials = [Add(text=f"Trial {i}.", when=f"topic{i}", state="proposed") for i in range(5)]
+    async with open_memory(url, namespace="recording", refresh=3600, buffer=10**6) as memory:
+        commit = await memory.commit([*lessons, *trials], author="bench")
+        on_trial = Trial(exposure=0.5)
+        ids = [applied.id for applied in commit.applied[50:]]
+        await memory.commit([SetState(id=id, state="trial", trial=on_trial) for id in ids], author="bench")
+        shown = await memory.expose("What about topic1, topic2, topic3?", unit="u")
+        asked, said = [HumanMessage("What about topic1?", id="1")], [AIMessage("That.", id="2")]
+
+        async def record(i: int) -> None:
+            run = LiveRun(memory, f"run-{i}", "thread", "anna", asked, shown)
+            run.begun()
+            run.finish(said)
+
+        rows = [("recording a run, on the agent's path", quantiles(await times(record)), "at most 50 us")]
+        taken = await times(lambda i: memory.expose("What about topic1, topic2, topic3?", unit=f"u{i}"))
+        plain = await times(lambda _: memory.render("What about topic1, topic2, topic3?"))
+        rows.append(("expose, 50 lessons and 5 on trial", quantiles(taken), f"render: {quantiles(plain)}"))
+    return rows
 
 
 async def refresh(url: str, size: int) -> Row:
@@ -138,7 +165,7 @@ async def main() -> None:
     """Run all benchmarks."""
     table = Table("what", "ted-memory", "beside it", title="on one server of our own, over a unix socket")
     async with server() as url:
-        rows = [await render(url), *[await refresh(url, n) for n in (10, 100, 1000)]]
+        rows = [await render(url), *await recording(url), *[await refresh(url, n) for n in (10, 100, 1000)]]
         rows += [await commits(url, 1), await commits(url, 16), *await puts(url)]
         rows += [*await method.throughput(url), *await method.costs()]
     for row in rows:

@@ -233,7 +233,7 @@ async def run(
     name = find_benchmark(asked.data, asked.benchmark, train_split)
     grader = choose_grader(asked.grader, name)
     parts = read_parts(asked.data, name, asked.splits, train=asked.train, limit=asked.limit, seed=asked.seed)
-    memory = open_memory(**{**where, "namespace": where["namespace"] or name}, **settings)
+    memory = open_memory(where["url"], namespace=where["namespace"] or name, home=where["home"], **settings)
     learner, master = (make_chat_model(model, base_url=url) for model, url in (student, teacher))
     async with memory:
         learned, measured = await learn_and_measure(

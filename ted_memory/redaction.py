@@ -35,7 +35,7 @@ _PRIVATE_KEY = re.compile(
     r"""
     -----BEGIN\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?-----
     (?:
-        [^-]*+(?:-(?!----)[^-]*+)*+ -----END\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?-----
+        [^-\[]*+(?: (?:-(?!----) | \[(?!(?:key|email|card)\])) [^-\[]*+ )*+ -----END\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?-----
       | (?: (?:\s|\\[nr])*+ [A-Za-z0-9+/=]{16,}+ )++
     )
     """,
@@ -146,7 +146,7 @@ _NAMED_TOKEN = re.compile(
 # Up to the last "@" before the path, since one may stand in a name or a password. Templates stay.
 _URL_PASSWORD = re.compile(
     r"""
-    (?P<head> ://[^\s/?#:"'<>]*+: ) (?! [$%]?[{(] | \$[A-Z_]++@ | @ )
+    (?P<head> :// (?: (?!\[card\]) [^\s/?#:"'<>] )*+ : ) (?! [$%]?[{(] | \$[A-Z_]++@ | @ )
     (?: (?: (?! \[(?:key|email|card)\] ) [^\s/?#@"'<>] )*+ @ )++
     """,
     re.VERBOSE,

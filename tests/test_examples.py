@@ -13,6 +13,7 @@ SAYS = {
     "01_lessons_by_hand": "- When a customer wants a refund: Ask for the order number first.",
     "02_agent_that_learned": "Ambra",
     "03_look_after_a_set": "purged: 1 gone, ['angry', 'refund'] are back",
+    "04_learn_from_traffic": "active: its trial is passed",
 }
 
 
