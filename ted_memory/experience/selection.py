@@ -78,6 +78,11 @@ def applying(experiences: Sequence[Experience], question: str) -> frozenset[str]
     return frozenset(e.id for e in experiences if not e.when or _lesson_stems(e.when) & asked)
 
 
+def warm() -> None:
+    """Import now what the first request would wait for."""
+    stems("warm")
+
+
 @lru_cache(maxsize=4096)
 def _lesson_stems(when: str) -> frozenset[str]:
     return stems(when)

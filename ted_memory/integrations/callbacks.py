@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.prompt_values import PromptValue
 
+from ted_memory.experience.selection import warm
 from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of
 from ted_memory.memory import TedMemory
 from ted_memory.messages import LONGEST_RESULT
@@ -34,6 +35,7 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
     run_inline = True  # in the caller's event loop: it only takes notes
 
     def __init__(self, memory: TedMemory, *, principal: str | None = None) -> None:
+        warm()
         self.memory = memory
         self.principal = principal
         self._roots: dict[UUID, UUID] = {}

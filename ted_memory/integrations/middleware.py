@@ -5,6 +5,7 @@ from typing import Annotated, Any, NotRequired
 
 from ted_memory.distill.calls import model_name
 from ted_memory.errors import MissingExtra
+from ted_memory.experience.selection import warm
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, run_id_of, thread_of
 from ted_memory.memory import TedMemory
@@ -66,6 +67,8 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         super().__init__()
         self.memory = memory
         self.learn = learn
+        if learn:
+            warm()
         self.principal = principal
         self._name = name
 

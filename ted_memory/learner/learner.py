@@ -135,9 +135,14 @@ class Learner:
             asyncio.create_task(work(), context=contextvars.Context())
             for work in (self._beat_always, self._look_always)
         ]
+        for task in beside:  # neither ends by itself: without heartbeats nothing may go on
+            task.add_done_callback(lambda _: self._stopping.set())
         try:
             await self._claim_always(until_empty=until_empty)
-            await self._drain(self.memory.settings.lease if grace is None else grace)
+            for task in beside:
+                if task.done():
+                    task.result()
+            await self._finish(self.memory.settings.lease if grace is None else grace)
         finally:
             for task in (*beside, *self._work):
                 task.cancel()
@@ -169,7 +174,7 @@ class Learner:
             return False
         free = self.memory.settings.episodes_at_once - len(self._work)
         if free <= 0:
-            await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED, timeout=POLL)
             return True
         names = await self._names_now()
         self._turn += 1  # each namespace is the first one in its turn
@@ -193,13 +198,13 @@ class Learner:
             found = await claim_one(alone=True)
             if found.claims:
                 await self._begin(space, found.claims[0])
-                await self._drain(None)
+                await self._drain()
                 return 1
         found = await claim_one(alone=False)
         for claim in found.claims:
             await self._begin(space, claim)
         if found.suspects and self._work:
-            await self._drain(None)
+            await self._drain()
         return len(found.claims)
 
     async def _begin(self, space: _Space, claim: Claim) -> None:
@@ -207,8 +212,13 @@ class Learner:
         self._work[task] = (space, claim)
         task.add_done_callback(lambda done: self._work.pop(done, None))
 
-    async def _drain(self, seconds: float | None) -> None:
-        """Wait until what is under way has ended."""
+    async def _drain(self) -> None:
+        """Wait until what is under way has ended, or all is to stop."""
+        while self._work and not self._stopping.is_set():
+            await asyncio.wait(list(self._work), timeout=POLL)
+
+    async def _finish(self, seconds: float) -> None:
+        """Wait for what is under way, so long at most."""
         if self._work:
             await asyncio.wait(list(self._work), timeout=seconds)
 
