@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from ted_memory.experience.rendering import strip_block
 from ted_memory.models import Message, Sample
+from ted_memory.recording import storable, without_block
 from ted_memory.settings import Placement
 
 LONGEST_RESULT = 300  # characters of a tool's result that a critic is shown
@@ -67,7 +67,7 @@ def tool_calls(output: Any) -> tuple[str, ...]:
 
 
 def _brief(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(without_block(text).split())
     return text if len(text) <= LONGEST_RESULT else f"{text[:LONGEST_RESULT]} ..."
 
 
@@ -169,7 +169,7 @@ def record_messages(messages: Sequence[BaseMessage], *, largest: int) -> tuple[t
             continue
         content = message.content
         if isinstance(content, str):
-            said: Any = _clean(strip_block(content))
+            said: Any = storable(without_block(content))
         else:
             blocks = (_record_block(block, images, largest) for block in content)
             said = tuple(block for block in blocks if block is not None)
@@ -182,7 +182,7 @@ def _record_block(given: Any, images: dict[str, bytes], largest: int) -> dict[st
     """Return a content block as it is kept; None for what is neither text nor image, such as thoughts."""
     if isinstance(given, str) or given.get("type") == "text":
         text = given if isinstance(given, str) else str(given.get("text", ""))
-        return {"type": "text", "text": _clean(strip_block(text))}
+        return {"type": "text", "text": storable(without_block(text))}
     url = _image_url(given)
     if url is None:
         return None
@@ -198,15 +198,12 @@ def _record_block(given: Any, images: dict[str, bytes], largest: int) -> dict[st
 _NAMES: dict[str, Literal["system", "user", "assistant"]] = {"system": "system", "human": "user", "ai": "assistant"}
 
 
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
-
-
 def _image_url(block: Mapping[str, Any]) -> str | None:
     """Return the URL of an image block in one of the shapes that LangChain's providers know."""
     if block.get("type") == "image_url":
         given = block.get("image_url")
-        return str(given["url"] if isinstance(given, Mapping) else given)
+        url = given.get("url") if isinstance(given, Mapping) else given
+        return str(url) if url else None
     if block.get("type") != "image":
         return None
     source = block["source"] if isinstance(block.get("source"), Mapping) else block

@@ -2,14 +2,21 @@
 
 import asyncio
 import contextvars
+import json
 import logging
+import os
+import re
 import threading
 import time
-from collections import deque
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 from ted_memory.episodes import Episode, Feedback, Verdict
-from ted_memory.errors import StoreError, TedMemoryError
+from ted_memory.errors import InvalidInput, StoreError
+from ted_memory.experience.rendering import CLOSING, OPENING
 from ted_memory.models import Message
 from ted_memory.protocols import CreditRules, EpisodeLog, RecordLimits
 from ted_memory.redaction import redact as default_redact
@@ -17,23 +24,36 @@ from ted_memory.settings import Settings
 
 EVERY = 0.2  # seconds between batches
 BATCH = 100  # episodes
+BATCH_BYTES = 1_000_000  # then a batch is full too: a server that takes it in serves nobody else meanwhile
 LONGEST_PAUSE = 5.0  # seconds between tries while the store cannot be reached
 ABANDONED = 300.0  # seconds after which a run that was begun and said nothing more counts as abandoned
-SETTLED = 2.0  # seconds for which a failed run may still come to a good end, by a middleware that tries again
+SETTLED = 10.0  # seconds for which a failed run may still be tried again: longer than a retry waits
 CUT = " [... cut]"
 
 Redact = Callable[[str], str]
 Images = Mapping[str, bytes]
 Make = Callable[[], tuple[Episode, Images]]
-"""Builds an episode: called when it is sent, not on the agent's path."""
+"""Builds an episode: called in a thread when it is sent, not on the agent's path."""
 
 _LOG = logging.getLogger("ted_memory")
+
+
+@dataclass
+class _Parcel:
+    """Episodes that go together, and what became of the runs that they were made of."""
+
+    episodes: list[Episode] = field(default_factory=list)
+    images: dict[str, bytes] = field(default_factory=dict)
+    told: list[tuple[str, Make]] = field(default_factory=list)
+    broken: list[tuple[str, Make]] = field(default_factory=list)
+    size: int = 0
 
 
 class Recorder:
     """The buffer of one namespace in one process.
 
-    What finds it full is dropped and counted. What the store does not take stays in it, and is sent again.
+    What finds it full is dropped and counted. An episode stays in it until the store has taken it, so that nothing is
+    lost whatever ends a try; what is sent twice is taken in once.
     """
 
     def __init__(self, log: EpisodeLog, settings: Settings, namespace: str, redact: Redact | None) -> None:
@@ -41,52 +61,77 @@ class Recorder:
         self._settings = settings
         self._namespace = namespace
         self._redact = redact or default_redact
-        self._buffer: deque[Make] = deque()
-        self._held: dict[str, tuple[float, Make]] = {}
-        self._lock = threading.Lock()
-        self._task: asyncio.Task[None] | None = None
         self.recorded = self.dropped = self.broken = 0
         self.last_error = ""
+        self._begin_anew()
+        _ALL.add(self)
+
+    def _begin_anew(self) -> None:
+        """Empty it, with a lock and a task that work: also in a forked child, where the parent sends what there was."""
+        self._buffer: dict[str, Make] = {}
+        self._held: dict[str, tuple[float, Make]] = {}
+        self._beyond: dict[str, float] = {}  # begun when no more could be held: if they do not end, they are dropped
+        self._owed: set[str] = set()  # runs for which feedback had come before
+        self._lock = threading.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._pause, self._next = EVERY, 0.0
 
     @property
     def buffered(self) -> int:
-        """Episodes that are not at the store yet."""
-        return len(self._buffer) + len(self._held)
+        """Runs that are under way, or have ended and are not at the store yet."""
+        return len(self._buffer) + len(self._held) + len(self._beyond)
 
     def put(self, run_id: str, make: Make) -> None:
         """Take in a run that has ended. Within an event loop; takes microseconds."""
-        self._held.pop(run_id, None)
-        if len(self._buffer) >= self._settings.buffer:
-            self.dropped += 1
-            return
-        self._buffer.append(make)
+        with self._lock:
+            self._held.pop(run_id, None)
+            self._beyond.pop(run_id, None)
+            if run_id in self._buffer or len(self._buffer) < self._settings.buffer:
+                self._buffer[run_id] = make
+            else:
+                self.dropped += 1
         self._send_soon()
 
     def hold(self, run_id: str, make: Make, seconds: float = ABANDONED) -> None:
         """Take in a run that may go on: it counts when nothing more was said of it for so long."""
-        if len(self._held) >= self._settings.buffer and run_id not in self._held:
-            self.dropped += 1
-            return
-        self._held[run_id] = (time.monotonic() + seconds, make)
+        due = time.monotonic() + seconds
+        with self._lock:
+            self._buffer.pop(run_id, None)
+            self._beyond.pop(run_id, None)
+            if run_id in self._held or len(self._held) < self._settings.buffer:
+                self._held[run_id] = (due, make)
+            else:
+                self._beyond[run_id] = due
         self._send_soon()
 
     def _send_soon(self) -> None:
         task = self._task
-        if task is None or task.done() or task.get_loop().is_closed():
+        # the task of a loop that stands still sends nothing
+        if task is None or task.done() or not task.get_loop().is_running():
             loop = asyncio.get_running_loop()
             # an empty context: the caller's tracing and streaming are none of this task's business
             self._task = loop.create_task(self._send(), context=contextvars.Context())
 
     async def _send(self) -> None:
-        pause = EVERY
-        while self.buffered:
-            await asyncio.sleep(pause if self._buffer else 1.0)
+        while self._has_work():
+            # counted from the last batch: a program with a short loop for each request would never get to it else
+            await asyncio.sleep(max(0.0, self._next - time.monotonic()))
             try:
-                await self._send_all()
-                pause = EVERY
-            except TedMemoryError as error:
-                self.last_error = str(error)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                await self._send_all(time.monotonic())
+                self._pause = EVERY
+            except Exception as error:  # noqa: BLE001 - whatever it is, what was not sent is kept
+                self.last_error = _one_line(error)
+                self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._next = time.monotonic() + self._pause
+
+    def _has_work(self) -> bool:
+        with self._lock:
+            if self.buffered or self._owed:
+                return True
+            if self._task is asyncio.current_task():
+                self._task = None  # what is put in now begins another one
+            return False
 
     async def flush(self, *, all: bool = False) -> None:
         """Send what has ended; with ``all`` also runs that are under way, as abandoned.
@@ -94,84 +139,142 @@ class Recorder:
         Raises:
             StoreError: the store cannot be reached; what was not sent is kept.
         """
-        await self._send_all(until=float("inf") if all else time.monotonic() + SETTLED)
+        await self._send_all(float("inf") if all else time.monotonic() + SETTLED)
 
     async def aclose(self) -> None:
         """Stop sending, and try once more to send all."""
-        if self._task is not None and not self._task.done() and self._task.get_loop() is asyncio.get_running_loop():
-            self._task.cancel()
-            await asyncio.wait({self._task})
-        if self.buffered:
+        task = self._task
+        if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
+            task.cancel()
+            await asyncio.wait({task})
+        if self.buffered or self._owed:
             try:
                 await self.flush(all=True)
             except StoreError as error:
                 self.dropped += self.buffered
                 _LOG.warning("%d recorded runs of %r are lost: %s", self.buffered, self._namespace, error)
-                self._buffer.clear()
-                self._held.clear()
+                self._begin_anew()
 
-    async def _send_all(self, until: float | None = None) -> None:
-        self._let_go(time.monotonic() if until is None else until)
-        while self._buffer:
+    def _my_turn(self) -> asyncio.Lock:
+        """Return the lock of this loop: its tasks send one after the other. Two loops may send the same, in vain."""
+        loop, turn = asyncio.get_running_loop(), self._turn
+        if turn is None or turn[0] is not loop:
+            turn = self._turn = (loop, asyncio.Lock())
+        return turn[1]
+
+    async def _send_all(self, until: float) -> None:
+        async with self._my_turn():
+            while waiting := self._waiting(until):
+                await self._send_some(waiting)
+            await self._pay()
+
+    def _waiting(self, until: float) -> list[tuple[str, Make]]:
+        """Return the oldest runs that have ended, those too of which nothing was heard until then."""
+        with self._lock:
+            for run_id in [id for id, due in self._beyond.items() if due <= until]:
+                del self._beyond[run_id]
+                self.dropped += 1
+            room = self._settings.buffer - len(self._buffer)
+            due_ones = [id for id, (due, _) in self._held.items() if due <= until]
+            for run_id in due_ones[: max(room, 0)]:
+                self._buffer[run_id] = self._held.pop(run_id)[1]
+            return list(islice(self._buffer.items(), BATCH))
+
+    async def _send_some(self, waiting: Sequence[tuple[str, Make]]) -> None:
+        """Send the first of these, as many as one batch holds."""
+        parcel = await asyncio.to_thread(self._pack, waiting)
+        if parcel.episodes:
+            done, early = await self._log.record(self._namespace, parcel.episodes, parcel.images, self._limits())
+            # of those that had come before, an earlier try may have ended before it could be told
+            self._owed.update(early if not done.repeated else (e.run_id for e in parcel.episodes))
+            refused = done.dropped + done.limited
             with self._lock:
-                batch = [self._buffer.popleft() for _ in range(min(BATCH, len(self._buffer)))]
-            try:
-                await self._send_batch(batch)
-            except BaseException:  # also a cancellation: what is sent twice is taken in once
-                self._buffer.extendleft(reversed(batch))
-                raise
+                self.recorded += max(self._forget(parcel.told) - refused, 0)
+                self.dropped += refused
+        with self._lock:
+            self.broken += self._forget(parcel.broken)
 
-    def _let_go(self, until: float) -> None:
-        for run_id in [id for id, (due, _) in list(self._held.items()) if due <= until]:
-            held = self._held.pop(run_id, None)
-            if held is not None:
-                self._buffer.append(held[1])
+    def _forget(self, runs: Sequence[tuple[str, Make]]) -> int:
+        """Take runs out of the buffer, unless there is more to tell of them by now; return how many were there."""
+        found = [run_id for run_id, make in runs if self._buffer.get(run_id) is make]
+        for run_id in found:
+            del self._buffer[run_id]
+        return len(found)
 
-    async def _send_batch(self, batch: Sequence[Make]) -> None:
-        episodes, images = list[Episode](), dict[str, bytes]()
-        for make in batch:
-            try:
-                episode, own = make()
-                episodes.append(self._tidy(episode))
-            except Exception as error:  # noqa: BLE001 - a run that cannot be told, or a user's hook that raises
-                self.broken += 1
-                self.last_error = f"a run could not be recorded: {' '.join(str(error).split())[:200]}"
-                continue
-            images.update(own)
-        if not episodes:
-            return
-        s = self._settings
-        limits = RecordLimits(
-            wait=s.feedback_wait,
-            max_episodes=s.max_episodes,
-            max_bytes=s.max_episode_bytes,
-            rate_limit=s.rate_limit,
-        )
-        done, early = await self._log.record(self._namespace, episodes, images, limits)
-        self.recorded += done.recorded
-        self.dropped += done.dropped + done.limited
-        for run_id in early:
+    async def _pay(self) -> None:
+        """Credit what had been said of runs before they came."""
+        for run_id in list(self._owed):
             score = await self._log.latest_score(self._namespace, run_id)
-            await self.credit(run_id, score)
+            if score is not None:
+                await self.credit(run_id, score)
+            self._owed.discard(run_id)
+
+    def _pack(self, waiting: Sequence[tuple[str, Make]]) -> _Parcel:
+        """Build episodes. In a thread: looking through long texts takes a while."""
+        parcel = _Parcel()
+        for run_id, make in waiting:
+            try:
+                made, images = make()
+                episode = self._tidy(made)
+                size = size_of(episode)
+            except Exception as error:  # noqa: BLE001 - a run that cannot be told, or a user's hook that raises
+                self.last_error = f"a run could not be recorded: {_one_line(error)}"
+                parcel.broken.append((run_id, make))
+                continue
+            kept = {digest: images[digest] for digest in episode.images if digest in images}
+            parcel.episodes.append(episode)
+            parcel.told.append((run_id, make))
+            parcel.images.update(kept)
+            parcel.size += size + sum(map(len, kept.values()))
+            if parcel.size >= BATCH_BYTES:
+                break
+        return parcel
 
     def _tidy(self, episode: Episode) -> Episode:
-        """Return the episode without secrets, in the size that is allowed, and of this namespace."""
-        clean = _changed(episode, self._redact).model_copy(update={"namespace": self._namespace})
-        return fit(clean, self._settings.episode_size)
+        """Return the episode without secrets and our own block, in the size that is allowed, and of this namespace."""
+        most = self._settings.episode_size
+        plain = _changed(episode, lambda text: storable(without_block(text)))
+        # nobody need look through what would be cut anyway
+        clean = _changed(fit(plain, 2 * most), lambda text: storable(self._redact(text)))
+        return fit(clean.model_copy(update={"namespace": self._namespace}), most)
 
     async def give_feedback(self, feedback: Feedback) -> Verdict:
-        """Send feedback; what is still in the buffer goes first."""
-        if self._buffer or feedback.run_id in self._held:
-            await self.flush()
-        clean = feedback.model_copy(
-            update={"comment": self._redact(feedback.comment), "correction": self._redact(feedback.correction)}
-        )
-        score = clean.score
-        return await self._log.feedback(self._namespace, clean.run_id, clean, score, self._rules())
+        """Send feedback; its run goes first, if that is still in the buffer."""
+        most = self._settings.episode_size // 4
+
+        def clean(text: str) -> str:
+            return storable(self._redact(_cut(without_block(text), most)))
+
+        try:
+            said = {"comment": clean(feedback.comment), "correction": clean(feedback.correction)}
+        except Exception as error:
+            raise InvalidInput(f"the redaction of feedback failed ({_one_line(error)}); nothing was counted") from error
+        await self._send_first(feedback.run_id)
+        told = feedback.model_copy(update=said)
+        return await self._log.feedback(self._namespace, told.run_id, told, told.score, self._rules())
+
+    async def _send_first(self, run_id: str) -> None:
+        """Send one run that has ended. Others that failed may still be tried again."""
+        with self._lock:
+            held = self._held.get(run_id)
+            if held is not None and held[0] <= time.monotonic() + SETTLED:
+                self._buffer[run_id] = self._held.pop(run_id)[1]
+            if run_id not in self._buffer:
+                return
+        async with self._my_turn():
+            make = self._buffer.get(run_id)
+            if make is not None:
+                await self._send_some([(run_id, make)])
+            await self._pay()
 
     async def credit(self, run_id: str, score: float | None, *, first: bool = False) -> Verdict:
         """Count a score for what a run had seen. With ``first`` only if nothing was counted for it yet."""
         return await self._log.feedback(self._namespace, run_id, None, score, self._rules(first=first))
+
+    def _limits(self) -> RecordLimits:
+        s = self._settings
+        most = {"max_episodes": s.max_episodes, "max_bytes": s.max_episode_bytes, "rate_limit": s.rate_limit}
+        return RecordLimits(wait=s.feedback_wait, **most)
 
     def _rules(self, *, first: bool = False) -> CreditRules:
         s = self._settings
@@ -179,24 +282,87 @@ class Recorder:
         return CreditRules(rate_limit=s.rate_limit, kept=s.usage_kept, most=most, first=first)
 
 
+_ALL: weakref.WeakSet[Recorder] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=lambda: list(map(Recorder._begin_anew, _ALL)))
+
+
+# --- texts
+
+# As it was injected, and as it comes back from tools, errors and logs: in one line, escaped, or cut off.
+_BLANK = r"(?:\s|\\+[nr])+"
+_OURS = re.compile(
+    _BLANK.join(map(re.escape, OPENING.split())) + rf".*?(?:{re.escape(CLOSING)}(?:\s|\\+[nr])*|\Z)", re.DOTALL
+)
+_LONGEST_WORD = 200  # characters
+_NO_TEXT = {"type", "blob", "base64", "data", "mime_type", "media_type"}  # of a content block
+
+
+def without_block(text: str) -> str:
+    """Take our own block out of a text, so that a recalled lesson is never learned again as a new one."""
+    return _OURS.sub("", text).strip() if OPENING[:13] in text else text
+
+
+def storable(text: str) -> str:
+    """Return a text without halves of characters, which cannot be stored as UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def size_of(episode: Episode) -> int:
+    """Return the bytes that an episode takes."""
+    return len(episode.model_dump_json(exclude_defaults=True).encode())
+
+
 def fit(episode: Episode, size: int) -> Episode:
-    """Return an episode of at most about so many bytes: older messages go first, then longer texts are cut."""
-    for longest, messages in ((None, None), (size // 4, 32), (size // 16, 12), (size // 64, 6), (size // 256, 2)):
-        made = episode if messages is None else episode.model_copy(update=_last(episode, messages))
-        if longest is not None:
-            made = _changed(made, lambda text, most=longest: text if len(text) <= most else text[:most] + CUT)  # type: ignore[misc]
-        if len(made.model_dump_json(exclude_defaults=True).encode()) <= size:
+    """Return an episode of at most so many bytes: older messages go first, then longer texts are cut, then all goes.
+
+    What stays whatever its size is what an outcome is credited by: run, principal, and the ids of lessons.
+    """
+    made = episode
+    for longest, messages in ((size // 4, 32), (size // 16, 12), (size // 64, 6), (size // 256, 2), (0, 0)):
+        if size_of(made) <= size:
             return made
+        made = _shortened(episode, longest, messages)
     return made
 
 
-def _last(episode: Episode, count: int) -> dict[str, object]:
-    return {
-        "input": episode.input[-count:],
-        "output": episode.output[-count:],
-        "tools": episode.tools[-count:],
-        "tags": episode.tags[:count],
-    }
+def _shortened(episode: Episode, longest: int, count: int) -> Episode:
+    def last(given: Sequence[Any]) -> Sequence[Any]:
+        return given[-count:] if count else ()
+
+    def shorter(message: Message) -> Message:
+        content = message.content
+        short = _cut(content, longest) if isinstance(content, str) else tuple(map(block, content[:count]))
+        return message.model_copy(update={"content": short})
+
+    def block(given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("type") == "text":
+            return {"type": "text", "text": _cut(str(given.get("text", "")), longest)}
+        size = len(json.dumps(given, default=str))
+        return given if size <= max(longest, 150) else {"type": "text", "text": f"[{size} characters were left out]"}
+
+    said = {name: tuple(map(shorter, last(getattr(episode, name)))) for name in ("input", "output")}
+    blocks = [b for place in said.values() for m in place if not isinstance(m.content, str) for b in m.content]
+    blobs = {b.get("blob") for b in blocks}
+    return episode.model_copy(
+        update={
+            **said,
+            "tools": tuple(_cut(text, longest) for text in last(episode.tools)),
+            "tags": tuple(_cut(tag, longest) for tag in episode.tags[:count]),
+            "images": tuple(digest for digest in episode.images if digest in blobs),
+            **{name: _cut(getattr(episode, name), min(longest, 200)) for name in ("model", "thread_id")},
+            "error": _cut(episode.error, longest),
+        }
+    )
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    head = text[:longest]
+    # not within a word: the first half of a key does not look like one
+    whole = head.rsplit(None, 1)[0] if head.strip() else ""
+    return (whole if len(head) - len(whole) <= _LONGEST_WORD else head) + CUT if longest else ""
 
 
 def _changed(episode: Episode, change: Callable[[str], str]) -> Episode:
@@ -206,16 +372,26 @@ def _changed(episode: Episode, change: Callable[[str], str]) -> Episode:
             "input": tuple(_message(m, change) for m in episode.input),
             "output": tuple(_message(m, change) for m in episode.output),
             "tools": tuple(change(text) for text in episode.tools),
+            "tags": tuple(change(tag) for tag in episode.tags),
             "error": change(episode.error),
         }
     )
 
 
 def _message(message: Message, change: Callable[[str], str]) -> Message:
-    if isinstance(message.content, str):
-        return message.model_copy(update={"content": change(message.content)})
-    blocks = tuple(
-        {**block, "text": change(str(block["text"]))} if block.get("type") == "text" else block
-        for block in message.content
-    )
-    return message.model_copy(update={"content": blocks})
+    content = message.content
+    changed = change(content) if isinstance(content, str) else tuple(_in_block(b, change) for b in content)
+    return message.model_copy(update={"content": changed})
+
+
+def _in_block(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a part of a content block with its texts changed, and its data as they are."""
+    if isinstance(value, str):
+        return value if value.startswith("data:") else change(value)
+    if isinstance(value, Mapping):
+        return {key: one if key in _NO_TEXT else _in_block(one, change) for key, one in value.items()}
+    return [_in_block(one, change) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

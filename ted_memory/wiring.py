@@ -69,7 +69,7 @@ def open_memory_sync(
 
 
 def acl_commands(namespace: str, roles: Sequence[str] = (), *, durability: Durability = "none") -> dict[str, str]:
-    """Return ``ACL SETUSER`` commands for one namespace, by role (default: all): agent, learner, reviewer, admin.
+    """Return ``ACL SETUSER`` commands for one namespace, by role (default: all of `ted_memory.storage.acl`).
 
     With ``durability="fsync"`` they allow WAITAOF, which Redis 7.0 does not know and refuses to name. Each has a fresh
     random password. What a role may do stands in `ted_memory.storage.acl`.

@@ -215,7 +215,7 @@ def acl(
     namespace: options.Namespace = None,
     role: Annotated[
         list[str] | None,
-        typer.Option("--role", help="agent, learner, reviewer, admin; may be repeated.  [default: all]"),
+        typer.Option("--role", help="agent, recorder, learner, reviewer, admin; may be repeated.  [default: all]"),
     ] = None,
     json: options.Json = False,
 ) -> None:

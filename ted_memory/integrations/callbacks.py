@@ -1,19 +1,23 @@
 """Record the runs of any Runnable: ``config={"callbacks": [TedMemoryCallbackHandler(memory)]}``."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.prompt_values import PromptValue
+from langgraph.types import Command
 
 from ted_memory.experience.selection import warm
 from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of
 from ted_memory.memory import TedMemory
 from ted_memory.messages import LONGEST_RESULT
+from ted_memory.recording import ABANDONED, without_block
 
 ASKED = ("messages", "input", "question", "query")
 SAID = ("messages", "output", "answer", "result", "text")
@@ -38,8 +42,9 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         warm()
         self.memory = memory
         self.principal = principal
-        self._roots: dict[UUID, UUID] = {}
         self._runs: dict[UUID, LiveRun] = {}
+        self._roots: dict[UUID, UUID] = {}
+        self._children: dict[UUID, list[UUID]] = {}
         self._tools: dict[UUID, str] = {}
 
     def run_of(self, run_id: UUID | None) -> LiveRun | None:
@@ -108,7 +113,8 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         run, said = self.run_of(run_id), response.generations[0][0] if response.generations else None
         if run is not None and isinstance(said, ChatGeneration):
             told = {"run_id": run.run_id, "namespace": self.memory.namespace, "version": run.exposure.version}
-            said.message.response_metadata["ted_memory"] = told
+            # a dict of its own: a cache may give the same one to others
+            said.message.response_metadata = {**said.message.response_metadata, "ted_memory": told}
         message = said.message if isinstance(said, ChatGeneration) else AIMessage(said.text if said else "")
         self._end(run_id, parent_run_id, lambda: [message])
 
@@ -126,11 +132,16 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
 
     def _start(self, run_id: UUID, parent: UUID | None, asked: Any, kwargs: Mapping[str, Any]) -> None:
         if parent is not None:
-            self._roots[run_id] = self._roots.get(parent, parent)
+            root = self._roots.get(parent, parent)
+            if root in self._runs:
+                self._roots[run_id] = root
+                self._children[root].append(run_id)
             return
+        self._let_go()
         if not is_sampled(self.memory, str(run_id)):
             return
         metadata = kwargs.get("metadata") or {}
+        self._children[run_id] = []
         self._runs[run_id] = run = LiveRun(
             self.memory,
             str(run_id),
@@ -141,16 +152,29 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         )
         run.begun()
 
+    def _let_go(self) -> None:
+        """Forget runs that are recorded as abandoned: whose stream nobody reads any more has no end."""
+        for run_id, run in list(islice(self._runs.items(), 2)):  # the oldest ones
+            if run.began + ABANDONED < time.monotonic():
+                self._close(run_id)
+
+    def _close(self, root: UUID) -> LiveRun | None:
+        for child in self._children.pop(root, ()):
+            self._roots.pop(child, None)
+            self._tools.pop(child, None)
+        return self._runs.pop(root, None)
+
     def _end(self, run_id: UUID, parent: UUID | None, said: Any) -> None:
-        self._roots.pop(run_id, None)
-        run = self._runs.pop(run_id, None) if parent is None else None
+        run = self._close(run_id) if parent is None else None
         if run is not None:
-            known = {message.id for message in run.input if message.id}
-            run.finish([message for message in said() if message.id not in known or not message.id])
+            now = said()
+            if not run.input:  # a graph that is resumed gives back what it was asked before
+                last = next((i for i in reversed(range(len(now))) if isinstance(now[i], HumanMessage)), -1)
+                run.input = tuple(now[: last + 1])
+            run.finish(now)
 
     def _fail(self, run_id: UUID, parent: UUID | None, error: BaseException) -> None:
-        self._roots.pop(run_id, None)
-        run = self._runs.pop(run_id, None) if parent is None else None
+        run = self._close(run_id) if parent is None else None
         if run is not None:
             run.fail(error, final=True)
 
@@ -170,12 +194,17 @@ def _messages(given: Any, keys: Sequence[str], kind: type[HumanMessage] | type[A
     if isinstance(given, Mapping):
         found = next((given[key] for key in keys if given.get(key)), None)
         given = found if found is not None else json.dumps(given, ensure_ascii=False, default=str)
+    if given is None or isinstance(given, Command):  # a graph that goes on
+        return []
     if isinstance(given, PromptValue):
         return given.to_messages()
     if isinstance(given, BaseMessage):
         return [given]
-    if isinstance(given, Sequence) and given and all(isinstance(one, BaseMessage) for one in given):
-        return list(given)
+    if isinstance(given, Sequence) and given and all(isinstance(one, BaseMessage | Mapping | tuple) for one in given):
+        try:
+            return convert_to_messages(given)
+        except (ValueError, TypeError, NotImplementedError):  # no messages in any form that LangChain takes
+            pass
     return [kind(_text(given))]
 
 
@@ -186,5 +215,5 @@ def _text(given: Any) -> str:
 
 
 def _brief(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(without_block(text).split())
     return text if len(text) <= LONGEST_RESULT else f"{text[:LONGEST_RESULT]} ..."

@@ -15,15 +15,18 @@ from ted_memory.experience.trust import draw
 from ted_memory.integrations import sync_bridge
 from ted_memory.memory import TedMemory
 from ted_memory.messages import record_messages, tool_calls
-from ted_memory.recording import ABANDONED, SETTLED
+from ted_memory.recording import ABANDONED, SETTLED, storable
 
 WHO = ("principal", "user_id", "langgraph_auth_user_id")
 """Where a run's context or ``configurable`` may say who is behind it, best first."""
 
 
-@dataclass
+@dataclass(eq=False)
 class LiveRun:
-    """What is known of a run so far. The messages are those of the run, which nobody changes in place."""
+    """What is known of a run so far. The messages are those of the run, which nobody changes in place.
+
+    Those that it was given may stand among the ``output`` too.
+    """
 
     memory: TedMemory
     run_id: str
@@ -35,6 +38,8 @@ class LiveRun:
     tools: tuple[str, ...] = ()
     model: str = ""
     error: str = ""
+    failed_at: str = ""
+    """What failed: "model", or the id of a tool call."""
     tags: tuple[str, ...] = ()
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=time.monotonic)
@@ -49,15 +54,22 @@ class LiveRun:
         self.ended, self.output, self.error = time.monotonic(), output, ""
         self._hand_over(lambda: self.memory.recorder.put(self.run_id, self.episode))
 
-    def fail(self, error: BaseException, *, final: bool = False) -> None:
+    def fail(self, error: BaseException, *, at: str = "model", final: bool = False) -> None:
         """Record what went wrong; unless it is final something may still try again and succeed."""
         self.ended = time.monotonic()
-        self.error = f"{type(error).__name__}: {error}"
+        if not (self.error and isinstance(error, asyncio.CancelledError)):  # it is cancelled since something failed
+            self.error, self.failed_at = f"{type(error).__name__}: {error}", at
         recorder = self.memory.recorder
         if final:
             self._hand_over(lambda: recorder.put(self.run_id, self.episode))
         else:
             self._hand_over(lambda: recorder.hold(self.run_id, self.episode, SETTLED))
+
+    def goes_on(self, at: str = "model") -> None:
+        """Take a failure back: its model is asked again, or the tool that failed is called again."""
+        if self.error and at in {"model", self.failed_at}:
+            self.ended, self.error = None, ""
+            self.begun()
 
     @staticmethod
     def _hand_over(call: Callable[[], None]) -> None:
@@ -76,25 +88,26 @@ class LiveRun:
         """Return the episode and its images. Called when it is sent, off the agent's path."""
         largest = self.memory.settings.image_size
         given, images = record_messages(self.input, largest=largest)
-        said, more = record_messages(self.output, largest=largest)
+        new = new_messages(self.input, self.output)
+        said, more = record_messages(new, largest=largest)
         images.update(more)
         episode = Episode(
             run_id=self.run_id,
-            thread_id=self.thread_id,
-            principal=self.principal[:200] or ANONYMOUS,
+            thread_id=storable(self.thread_id),
+            principal=storable(self.principal)[:200] or ANONYMOUS,
             input=given,
             output=said,
-            tools=self.tools or tool_calls(list(self.output)),
+            tools=tuple(map(storable, self.tools or tool_calls(new))),
             seen=self.exposure.seen,
             withheld=self.exposure.withheld,
             counted=self.exposure.counted,
             epoch=self.exposure.epoch,
             version=self.exposure.version,
-            model=self.model,
+            model=storable(self.model),
             started_at=self.started_at,
             latency=None if self.ended is None else self.ended - self.began,
-            error=self.error.encode("utf-8", "replace").decode(),
-            tags=self.tags,
+            error=storable(self.error),
+            tags=tuple(map(storable, self.tags)),
             images=tuple(images),
         )
         return episode, images
@@ -120,6 +133,23 @@ def principal_of(context: Any, config: Mapping[str, Any], given: str | None) -> 
     """Return who is behind a run: the argument, the runtime's context, or ``configurable``."""
     if given:
         return given
-    fields = context if isinstance(context, Mapping) else getattr(context, "__dict__", None) or {}
-    configurable = config.get("configurable") or {}
-    return next((str(place[name]) for name in WHO for place in (fields, configurable) if place.get(name)), ANONYMOUS)
+    places = (context, config.get("configurable") or {})
+    told = (p.get(name) if isinstance(p, Mapping) else getattr(p, name, None) for name in WHO for p in places)
+    return next((str(one) for one in told if one), ANONYMOUS)
+
+
+def new_messages(given: Sequence[BaseMessage], now: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return those of the messages as they are now that were not there when the run began, nor before."""
+    known = {message.id for message in given if message.id}
+    last = given[-1] if given else None
+    after = 0
+    for i in reversed(range(len(now) if last is not None else 0)):
+        # what a graph was given as a dict has neither an id nor an identity
+        if now[i] is last or (last.id and now[i].id == last.id) or _says_the_same(now[i], last):
+            after = i + 1
+            break
+    return [message for message in now[after:] if not message.id or message.id not in known]
+
+
+def _says_the_same(one: BaseMessage, other: BaseMessage) -> bool:
+    return other.id is None and (one.type, one.content) == (other.type, other.content)

@@ -1,5 +1,7 @@
 """Inject a memory into an agent of ``langchain.agents.create_agent``, and record what the agent does."""
 
+import dataclasses
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
@@ -15,7 +17,7 @@ try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
     from langchain.agents.middleware.types import PrivateStateAttr
     from langchain.tools.tool_node import ToolCallRequest
-    from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+    from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
     from langgraph.channels import UntrackedValue
     from langgraph.config import get_config
     from langgraph.errors import GraphBubbleUp
@@ -44,7 +46,8 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     With ``learn=True`` each run is recorded for a `Learner`, also one that fails; it then sees lessons on trial and at
     times misses an active one, which is how their worth is measured. The answer's
     ``response_metadata["ted_memory"]["run_id"]`` is what `TedMemory.give_feedback` takes: the caller's
-    ``config["run_id"]``, else one of ours.
+    ``config["run_id"]``, else one of ours. A run that is resumed after an interrupt in the same process, within five
+    minutes, goes on under its first id; else what follows is recorded as a run of its own.
 
     Args:
         memory: the set to inject.
@@ -71,6 +74,8 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             warm()
         self.principal = principal
         self._name = name
+        # runs of conversations: an interrupt loses the state. The recorder holds those that are under way
+        self._open: weakref.WeakValueDictionary[tuple[str, str], LiveRun] = weakref.WeakValueDictionary()
 
     @property
     def name(self) -> str:
@@ -79,34 +84,42 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     async def abefore_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
         """Choose the block of this run."""
-        block, run = await self._begin(state["messages"], runtime)
+        runs = state.get("ted_memory_runs", {})
+        block, run = await self._begin(state["messages"], runtime, runs)
         begun: dict[str, Any] = {"ted_memory_blocks": {**state.get("ted_memory_blocks", {}), self._name: block}}
         if run is not None:
-            run.begun()
-            begun["ted_memory_runs"] = {**state.get("ted_memory_runs", {}), self._name: run}
+            begun["ted_memory_runs"] = {**runs, self._name: run}
         return begun
 
     def before_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
         """Do the same for synchronous programs."""
         return sync_bridge.run(self.abefore_agent(state, runtime))
 
-    async def _begin(self, messages: Sequence[BaseMessage], runtime: Runtime[Any]) -> tuple[str, LiveRun | None]:
+    async def _begin(
+        self, messages: Sequence[BaseMessage], runtime: Runtime[Any], beside: Mapping[str, LiveRun]
+    ) -> tuple[str, LiveRun | None]:
+        """Choose a block and begin a record; beside another memory's under the same id."""
         config, asked = get_config(), question(messages)
-        run_id, thread = run_id_of(config), thread_of(config)
+        run_id = next((run.run_id for run in beside.values()), None) or run_id_of(config)
+        thread, place = thread_of(config), _place(config)
+        self._open.pop(place, None)
         if not self.learn or not is_sampled(self.memory, run_id):
             return await self.memory.render(asked), None
         principal = principal_of(runtime.context, config, self.principal)
         exposure = await self.memory.expose(asked, unit=thread or run_id, principal=principal)
         tags = tuple(str(tag) for tag in config.get("tags") or ())
         run = LiveRun(self.memory, run_id, thread, principal, tuple(messages), exposure, tags=tags)
+        run.begun()
+        if thread:
+            self._open[place] = run
         return exposure.block, run
 
     def after_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:  # noqa: ARG002
         """Record the run."""
         run = self._run(state)
         if run is not None:
-            known = {message.id for message in run.input}
-            run.finish([message for message in state["messages"] if message.id not in known])
+            self._open.pop(_place(get_config()), None)
+            run.finish(state["messages"])
 
     async def aafter_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:
         """Do the same within an event loop; nothing is waited for."""
@@ -118,10 +131,9 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Call the model with the block in its prompt."""
-        run = self._run(request.state)
-        injected = await self._injected(request)
+        block, run = await self._found(request)
         try:
-            return self._marked(await handler(injected), run, request)
+            return self._marked(await handler(self._injected(request, block)), run, request)
         except BaseException as error:
             self._failed(run, error)
             raise
@@ -130,10 +142,9 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Do the same for synchronous programs."""
-        run = self._run(request.state)
-        injected = sync_bridge.run(self._injected(request))
+        block, run = sync_bridge.run(self._found(request))
         try:
-            return self._marked(handler(injected), run, request)
+            return self._marked(handler(self._injected(request, block)), run, request)
         except BaseException as error:
             self._failed(run, error)
             raise
@@ -142,48 +153,87 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
     ) -> ToolResult:
         """Record a run that a tool ends."""
+        run = self._before_tool(request)
         try:
             return await handler(request)
         except BaseException as error:
-            self._failed(self._run(request.state), error)
+            self._failed(run, error, str(request.tool_call["id"]))
             raise
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
         """Do the same for synchronous programs."""
+        run = self._before_tool(request)
         try:
             return handler(request)
         except BaseException as error:
-            self._failed(self._run(request.state), error)
+            self._failed(run, error, str(request.tool_call["id"]))
             raise
 
+    async def _found(self, request: ModelRequest[Any]) -> tuple[str, LiveRun | None]:
+        """Return the block of this run and its record."""
+        blocks: dict[str, str] = request.state.get("ted_memory_blocks") or {}  # type: ignore[assignment]
+        block, run = blocks.get(self._name), self._run(request.state)
+        if block is None:  # resumed after an interrupt: before_agent is not run again
+            if run is None:
+                block, run = await self._begin(_up_to_the_question(request.messages), request.runtime, {})
+            else:
+                block = run.exposure.block
+        if run is not None:
+            run.output = request.state["messages"]
+            run.goes_on()
+        return block, run
+
+    def _before_tool(self, request: ToolCallRequest) -> LiveRun | None:
+        run = self._run(request.state)
+        if run is not None:
+            run.output = request.state["messages"]
+            run.goes_on(str(request.tool_call["id"]))
+        return run
+
     def _run(self, state: Any) -> LiveRun | None:
-        runs: Mapping[str, LiveRun] = (state.get("ted_memory_runs") if isinstance(state, Mapping) else None) or {}
-        return runs.get(self._name)
+        """Return the record of this run; of a resumed one, if it began in this process."""
+        if not self.learn or not isinstance(state, Mapping):
+            return None
+        run: LiveRun | None = (state.get("ted_memory_runs") or {}).get(self._name)
+        if run is None and self._name not in (state.get("ted_memory_blocks") or {}):
+            run = self._open.get(_place(get_config()))
+        return run
 
     @staticmethod
-    def _failed(run: LiveRun | None, error: BaseException) -> None:
+    def _failed(run: LiveRun | None, error: BaseException, at: str = "model") -> None:
         if run is not None and not isinstance(error, GraphBubbleUp):  # an interrupt is no failure
-            run.fail(error)
+            run.fail(error, at=at)
 
     def _marked(
         self, response: ModelResponse[Any], run: LiveRun | None, request: ModelRequest[Any]
     ) -> ModelResponse[Any]:
-        """Say in the answer which run it belongs to."""
-        if run is not None:
-            run.model = run.model or model_name(request.model)
-            told = {"run_id": run.run_id, "namespace": self.memory.namespace, "version": run.exposure.version}
-            for message in response.result:
-                if isinstance(message, AIMessage):
-                    message.response_metadata["ted_memory"] = told
-        return response
+        """Say in the answer which run it belongs to; in a copy, since a cache may give the same one to others."""
+        if run is None:
+            return response
+        run.model = run.model or model_name(request.model)
+        told = {"run_id": run.run_id, "namespace": self.memory.namespace, "version": run.exposure.version}
+        marked = [
+            m.model_copy(update={"response_metadata": {**m.response_metadata, "ted_memory": told}})
+            if isinstance(m, AIMessage)
+            else m
+            for m in response.result
+        ]
+        return dataclasses.replace(response, result=marked)
 
-    async def _injected(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        blocks: dict[str, str] = request.state.get("ted_memory_blocks") or {}  # type: ignore[assignment]
-        block = blocks.get(self._name)
-        if block is None:  # resumed after an interrupt: before_agent is not run again
-            block, _ = await self._begin(request.messages, request.runtime)
+    def _injected(self, request: ModelRequest[Any], block: str) -> ModelRequest[Any]:
         if not block:
             return request
         if self.memory.settings.placement == "user":
             return request.override(messages=place_block(request.messages, block, "user"))  # type: ignore[arg-type]
         return request.override(system_message=append_block(request.system_message, block))
+
+
+def _place(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a conversation, and the subgraph of it that the agent is: what a run that is resumed is known by."""
+    inside = str((config.get("configurable") or {}).get("checkpoint_ns") or "")
+    return thread_of(config), inside.rpartition("|")[0]
+
+
+def _up_to_the_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    last = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), len(messages))
+    return messages[: last + 1]

@@ -2,7 +2,8 @@
 
 =========  ============================================================================================================
 agent      reads what is rendered; writes nothing
-learner    commits and credits, in the set and in the staging sets of its runs; cannot lift a purge
+recorder   the same, and hands in what it did and what was said of it: outcomes are credited, lessons not touched
+learner    commits and credits, in the set and in the staging sets of its runs; claims episodes; cannot lift a purge
 reviewer   approves, rejects, edits, rolls back; cannot credit usage, nor reach staging sets
 admin      all of it, and purges, imports, drops sets
 =========  ============================================================================================================
@@ -17,9 +18,9 @@ from typing import Literal, get_args
 from ted_memory.errors import InvalidInput
 from ted_memory.models import check_namespace
 from ted_memory.settings import Durability
-from ted_memory.storage.keys import NAMESPACES, Keys
+from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
 
-Role = Literal["agent", "learner", "reviewer", "admin"]
+Role = Literal["agent", "recorder", "learner", "reviewer", "admin"]
 ROLES: Sequence[Role] = get_args(Role)
 
 _CONNECT = (
@@ -37,6 +38,8 @@ _READ = ("evalsha_ro", "eval_ro", "hmget", "hget", "hgetall", "hlen", "smembers"
 _COMMIT = ("get", "set", "pexpire", "hset", "hdel", "hexists", "time", "wait")
 _SCRIPTS = ("evalsha", "eval")
 _RUN = ("expire",)
+_RECORD = ("get", "set", "hget", "hgetall", "hset", "hincrby", "hexists", "zadd", "zscore", "pexpire", "time", "sadd")
+_LEARN = ("zrem", "zrange", "zrangebyscore", "zremrangebyscore", "zcard", "zcount", "scard")
 
 
 def rules(role: Role, namespace: str, durability: Durability = "none") -> list[str]:
@@ -46,12 +49,15 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     start = ["resetkeys", "resetchannels", "-@all"]
     if role == "agent":
         return [*start, *_allow((*_CONNECT, *_READ)), *(f"%R~{key}" for key in shown), f"%R~{NAMESPACES}"]
+    if role == "recorder":
+        return [*rules("agent", namespace), *_recording(keys)]
     staging = Keys(f"{namespace}~*").any_key
-    own = [*shown, keys.usage, keys.applied("*")]
+    own = [*shown, keys.usage, keys.uncommitted, keys.applied("*")]
     commands: tuple[str, ...] = (*_CONNECT, *_READ, *_COMMIT)
     if role != "reviewer":
         own += [keys.credited("*"), keys.lease("*"), keys.progress, staging]
-        commands += _RUN
+        own += [*keys.of_traffic, keys.learners, keys.voices, *_of_runs(keys), keys.spend("*")]
+        commands += (*_RUN, *_RECORD, *_LEARN)
     if durability == "fsync":  # Redis 7.0 has no WAITAOF, and refuses a user that may use what it does not know
         commands += ("waitaof",)
     if role == "admin":
@@ -69,6 +75,23 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     return [*start, *_allow(commands), *writes, *selectors, *_listing("sadd")]
 
 
+def _of_runs(keys: Keys) -> tuple[str, ...]:
+    return (keys.run("*"), keys.blob("*"), keys.rate("*"))
+
+
+def _recording(keys: Keys) -> list[str]:
+    """Return what it takes to hand in episodes and outcomes."""
+    written = [keys.traffic, keys.episodes, keys.waiting, keys.usage, keys.uncommitted, keys.voices]
+    patterns = [f"~{key}" for key in (*written, *_of_runs(keys))]
+    return [
+        _selector((*_RECORD, "hlen"), patterns),
+        # a script is refused unless it may read and write all that it names: what it does with them is checked again
+        _selector(_SCRIPTS, [*patterns, f"~{keys.experiences}"]),
+        _selector(("hget", "hexists"), [f"%R~{keys.experiences}"]),
+        _selector(("sadd", "smembers"), [f"~{WITH_TRAFFIC}"]),
+    ]
+
+
 def _allow(commands: Iterable[str]) -> list[str]:
     return [f"+{name}" for name in commands]
 
@@ -78,7 +101,7 @@ def _selector(commands: Iterable[str], keys: Iterable[str]) -> str:
 
 
 def _listing(*commands: str) -> list[str]:
-    return [_selector((*commands, "smembers"), [f"~{NAMESPACES}"])]
+    return [_selector((*commands, "smembers"), [f"~{NAMESPACES}", f"~{WITH_TRAFFIC}"])]
 
 
 def set_user(role: Role, namespace: str, *, password: str | None = None, durability: Durability = "none") -> str:

@@ -6,6 +6,7 @@ Grammar::
     ted:{<namespace>}:experiences        hash    id -> item (see codec)
     ted:{<namespace>}:usage              hash    id -> counters, as they are now
     ted:{<namespace>}:ranking            hash    usage, as it was at the last commit
+    ted:{<namespace>}:uncommitted        set     ids whose usage has changed since the last commit
     ted:{<namespace>}:log                hash    version -> entry
     ted:{<namespace>}:purged             set     digests of sources that must never come back
     ted:{<namespace>}:progress           hash    key -> record of a run, 30 days
@@ -60,6 +61,10 @@ class Keys:
     @property
     def ranking(self) -> str:
         return self._key("ranking")
+
+    @property
+    def uncommitted(self) -> str:
+        return self._key("uncommitted")
 
     @property
     def log(self) -> str:
@@ -134,7 +139,16 @@ class Keys:
     @property
     def permanent(self) -> tuple[str, ...]:
         """Every key that does not end by itself."""
-        return (self.meta, self.experiences, self.usage, self.ranking, self.log, self.purged, *self.of_traffic)
+        return (
+            self.meta,
+            self.experiences,
+            self.usage,
+            self.ranking,
+            self.uncommitted,
+            self.log,
+            self.purged,
+            *self.of_traffic,
+        )
 
     @property
     def of_traffic(self) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: i
     `day` is for a request that settles an episode.
     """
     names = [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.purged, keys.applied(token)]
+    names.append(keys.uncommitted)
     if day:
         names += [*keys.of_traffic[:5], keys.spend(day)]
     reply = await _run(client, _COMMIT, names, [request, ttl])
@@ -75,7 +76,7 @@ async def read(client: Client, keys: Keys, epoch: str, version: int, stamp: str,
 async def credit(client: Client, keys: Keys, token: str, additions: str, *, kept: float, ttl: int) -> int:
     """Add to usage; return 1 when it took effect, 0 when the token was used before."""
     took_effect: int = await _run(
-        client, _CREDIT, [keys.meta, keys.experiences, keys.usage, keys.credited(token)], [ttl, additions, kept]
+        client, _CREDIT, [keys.uncommitted, keys.experiences, keys.usage, keys.credited(token)], [ttl, additions, kept]
     )
     return took_effect
 
@@ -99,14 +100,14 @@ async def hold(client: Client, key: str, holder: str, *, ttl: int) -> int:
 
 async def record(client: Client, keys: Keys, day: str, runs: Sequence[str], request: str) -> list[Any]:
     """Take in episodes; return what became of them, by count, and the places of those with feedback."""
-    names = [keys.traffic, keys.episodes, keys.waiting, keys.rate(day), keys.dead, *map(keys.run, runs)]
+    names = [keys.traffic, keys.episodes, keys.waiting, keys.rate(day), *map(keys.run, runs)]
     done: list[Any] = await _run(client, _RECORD, names, [request])
     return done
 
 
 async def feedback(client: Client, keys: Keys, day: str, run: str, args: Sequence[Any]) -> str:
     """Keep what is said of a run and credit its score; return what became of it."""
-    names = [keys.run(run), keys.waiting, keys.meta, keys.experiences, keys.usage, keys.rate(day), keys.voices]
+    names = [keys.run(run), keys.waiting, keys.uncommitted, keys.experiences, keys.usage, keys.rate(day), keys.voices]
     return str(await _run(client, _FEEDBACK, names, list(args)))
 
 

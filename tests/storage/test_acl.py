@@ -9,8 +9,10 @@ import pytest
 import redis
 
 from ted_memory import Add, Remove, Rewrite, TedMemory, open_memory
+from ted_memory.episodes import Episode
 from ted_memory.errors import InvalidInput, StoreUnavailable
 from ted_memory.models import SetState, Usage
+from ted_memory.protocols import Settle
 from ted_memory.storage import acl
 from ted_memory.storage.keys import NAMESPACES, Keys
 from ted_memory.wiring import acl_commands
@@ -21,7 +23,7 @@ NS, OTHER = "support", "billing"
 
 @pytest.fixture(scope="module", params=[name for name, binary in SERVERS.items() if binary])
 def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that knows the four roles for one namespace; passwords are their names."""
+    """A server that knows the roles for one namespace; passwords are their names."""
     binary = SERVERS[request.param]
     assert binary is not None
     started = Server(binary, Path(tmp_path_factory.mktemp(f"acl-{request.param}")))
@@ -76,6 +78,31 @@ async def test_who_writes_can_do_all_of_its_work(filled: Server, role: str) -> N
         if role == "admin":
             await memory.purge("principal:eve")
             await memory.store.drop(NS)
+
+
+async def test_a_recorder_hands_in_what_it_did_and_a_learner_learns_from_it(filled: Server) -> None:
+    async with as_role(filled, "recorder") as memory:
+        [lesson] = await memory.load()
+        data = {"sha256:a": b"data:image/png;base64,AA=="}
+        one = Episode(run_id="r1", principal="anna", seen=(lesson.id,), images=tuple(data))
+        memory.recorder.put("r1", lambda: (one, data))
+        await memory.flush()
+        assert await memory.give_feedback("r1", score=1.0, principal="anna") == "credited"
+        await refused(memory.commit([Add(text="Mine.")], author="recorder"))
+        await refused(memory.purge("principal:eve"))
+    async with as_role(filled, "learner") as memory:
+        log = memory.store.episodes
+        assert (await memory.usage())[lesson.id].n_with == 1
+        [claim] = (await log.claim(NS, "me", lease=9, count=1, max_deliveries=3, alone=False)).claims
+        assert await log.images(NS, claim.episode.images) == data
+        assert await log.beat(NS, "me", [claim], lease=9) == frozenset()
+        settle = Settle(seq=claim.seq, fence=claim.fence, outcome="learned", counters={"learned": 1})
+        await memory.commit([Add(text="New.")], author="learner", settle=settle)
+        assert (await log.traffic(NS)).counts["learned"] == 1
+        assert await memory.store.hold(NS, "trials", "me", 0)
+        await log.count(NS, {"failed": 1})
+        assert await log.dead_letters(NS, 5) == ()
+        assert await log.retry_dead(NS, [1]) == 0
 
 
 async def refused(call) -> None:
@@ -147,6 +174,17 @@ OF_ROLE = {
         ("SADD", NAMESPACES, "x"),
         ("SADD", Keys(NS).purged, "x"),
     ],
+    "recorder": [
+        ("HSET", Keys(NS).meta, "version", "9"),
+        ("HDEL", Keys(NS).experiences, "x"),
+        ("HSET", Keys(NS).experiences, "x", "1|1|active|1|{}"),
+        ("HSET", Keys(NS).log, "1", "x"),
+        ("SET", Keys(NS).applied("t"), "x"),
+        ("DEL", Keys(NS).episodes),
+        ("ZREM", Keys(NS).waiting, "1"),
+        ("SADD", NAMESPACES, "x"),
+        ("SADD", Keys(NS).purged, "x"),
+    ],
     "learner": [("SADD", Keys(NS).purged, "x"), ("DEL", Keys(NS).purged)],
     "reviewer": [
         ("SADD", Keys(NS).purged, "x"),
@@ -187,7 +225,7 @@ def test_the_owner_may_do_what_the_roles_may_not(filled: Server) -> None:
 
 def test_the_printed_commands_have_fresh_passwords_and_refuse_what_would_be_a_glob() -> None:
     first, second = acl_commands(NS), acl_commands(NS)
-    assert list(first) == ["agent", "learner", "reviewer", "admin"]
+    assert list(first) == ["agent", "recorder", "learner", "reviewer", "admin"]
     assert all(first[role] != second[role] for role in first)
     assert list(acl_commands(NS, ["agent"])) == ["agent"]
     for bad in ("*", "a*", "a}:x", "a b"):

@@ -1,6 +1,7 @@
 """Key names: one slot for each namespace, none in another's reach; and scripts that are handed what they name."""
 
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,41 +117,50 @@ def unpacked(script: str, what: str) -> int:
     return len(set(re.findall(rf"{what}\[(\d)\]", code)))
 
 
+K = Keys("n")
+CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
+    "commit": lambda client: scripts.commit(client, K, "t", "{}", ttl=1, day="d"),
+    "read": lambda client: scripts.read(client, K, "", 0, "", most=1),
+    "credit": lambda client: scripts.credit(client, K, "t", "[]", kept=1.0, ttl=1),
+    "keep": lambda client: scripts.keep(client, K, "key", "{}", ttl=1),
+    "lease": lambda client: scripts.hold(client, K.lease("l"), "me", ttl=1),
+    "record": lambda client: scripts.record(client, K, "d", ["r"], "{}"),
+    "feedback": lambda client: scripts.feedback(client, K, "d", "r", [""] * 9),
+    "claim": lambda client: scripts.claim(client, K, ["me", 1, 1, 1, 0]),
+    "beat": lambda client: scripts.beat(client, K, ["me", 1, 1, 1]),
+    "hand_back": lambda client: scripts.hand_back(client, K, [1, 1, "fail", "", 0, 1]),
+    "dead": lambda client: scripts.dead(client, K, "retry", [1]),
+    "blank": lambda client: scripts.blank(client, K, 1, old="old", new="new"),
+}
+
+
 async def call(script: str) -> Recorder:
     client: Any = Recorder()
-    keys = Keys("n")
-    match script:
-        case "commit":
-            await scripts.commit(client, keys, "t", "{}", ttl=1)
-        case "read":
-            await scripts.read(client, keys, "", 0, "", most=1)
-        case "credit":
-            await scripts.credit(client, keys, "t", "[]", kept=1.0, ttl=1)
-        case "keep":
-            await scripts.keep(client, keys, "key", "{}", ttl=1)
-        case "lease":
-            await scripts.hold(client, keys.lease("l"), "me", ttl=1)
-        case "blank":
-            await scripts.blank(client, keys, 1, old="old", new="new")
+    await CALLS[script](client)
     return client
 
 
-@pytest.mark.parametrize("script", ["commit", "credit", "read", "blank", "keep", "lease"])
+SHARED = {"usage", "episodes"}  # other scripts begin with them
+FIXED = ["commit", "credit", "read", "blank", "keep", "lease", "feedback", "claim", "hand_back"]
+OPEN = ["record", "beat", "dead"]  # take any number of runs, claims, episodes
+
+
+@pytest.mark.parametrize("script", [*FIXED, *OPEN])
 async def test_a_script_is_handed_the_keys_that_its_header_names(script: str) -> None:
     called = await call(script)
     names = [key.partition("}:")[2].partition(":")[0] for key in called.keys]
     assert names == named(script, "KEYS")
-    assert len(called.keys) == unpacked(script, "KEYS")
+    assert len(called.keys) == unpacked(script, "KEYS") + (script == "record")
     assert (LUA / f"{script}.lua").read_text() in called.source
 
 
-@pytest.mark.parametrize("script", ["commit", "credit", "read", "blank", "keep", "lease"])
+@pytest.mark.parametrize("script", FIXED)
 async def test_a_script_is_handed_as_many_arguments_as_its_header_names(script: str) -> None:
     called = await call(script)
     assert len(called.args) == len(named(script, "ARGV")) == unpacked(script, "ARGV")
 
 
 def test_every_script_is_held_to_its_header() -> None:
-    assert {path.stem for path in LUA.glob("*.lua")} == {"blank", "commit", "credit", "keep", "lease", "read", "usage"}
+    assert {path.stem for path in LUA.glob("*.lua")} == {*FIXED, *OPEN, *SHARED}
     for path in LUA.glob("*.lua"):
         assert path.read_text().startswith("-- "), "a script says what it does"

@@ -1,10 +1,10 @@
 -- Apply the edits of one commit to one namespace. All checks come before the first write. Begins with usage.lua and
 -- episodes.lua.
--- KEYS: meta, experiences, usage, ranking, log, purged, applied; where an episode is settled by it also traffic,
---       episodes, waiting, claimed, holders, day
+-- KEYS: meta, experiences, usage, ranking, log, purged, applied, uncommitted, traffic, episodes, waiting, claimed,
+--       holders, spend (the last six where an episode is settled by it)
 -- ARGV: request (JSON, see codec.encode_request), ttl (milliseconds that the answer is kept)
 -- Returns {repeated (0 or 1), answer (JSON: epoch, version, items of {edit, id, reason})}
-local meta, experiences, usage, ranking, log, purged, applied = unpack(KEYS)
+local meta, experiences, usage, ranking, log, purged, applied, uncommitted, traffic, episodes, waiting, claimed, holders, spend = unpack(KEYS)
 local request, ttl = cjson.decode(ARGV[1]), ARGV[2]
 
 local before = redis.call('GET', applied)
@@ -15,11 +15,11 @@ end
 
 -- A learner that froze for longer than its lease comes too late: another one has taken over.
 local settle = request.settle
-local at = {traffic = KEYS[8], episodes = KEYS[9], waiting = KEYS[10], claimed = KEYS[11], holders = KEYS[12]}
+local at = {traffic = traffic, episodes = episodes, waiting = waiting, claimed = claimed, holders = holders}
 if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end
 
 local fields = {'format', 'epoch', 'version', 'stamp', 'active', 'active_tokens', 'next_order', 'log_start',
-                'max_experiences', 'token_budget', 'uncommitted', 'models'}
+                'max_experiences', 'token_budget', 'models'}
 local head = {}
 for i, value in ipairs(redis.call('HMGET', meta, unpack(fields))) do head[fields[i]] = value end
 local function number(field, default) return tonumber(head[field] or default) end
@@ -160,7 +160,8 @@ if #accepted > 0 then
   end
   add_usage(experiences, usage, request.usage, 1)
   for _, addition in ipairs(request.usage) do name(addition[1]) end
-  for id in string.gmatch(head.uncommitted or '', '%S+') do name(id) end
+  for _, id in ipairs(redis.call('SMEMBERS', uncommitted)) do name(id) end
+  redis.call('PEXPIRE', uncommitted, 0)
   for _, id in ipairs(names) do
     local counters = redis.call('HGET', usage, id)
     if counters then redis.call('HSET', ranking, id, counters) else redis.call('HDEL', ranking, id) end
@@ -178,19 +179,19 @@ if #accepted > 0 then
   end
   redis.call('HSET', meta, 'format', request.format, 'epoch', epoch, 'version', version, 'stamp', request.stamp,
     'active', active, 'active_tokens', tokens, 'next_order', order, 'log_start', oldest,
-    'max_experiences', caps.experiences, 'token_budget', caps.tokens, 'uncommitted', '',
+    'max_experiences', caps.experiences, 'token_budget', caps.tokens,
     'models', request.models ~= '' and request.models or head.models or '')
 else
   if created then epoch = '' end
-  if settle and not undone then carry(meta, add_usage(experiences, usage, request.usage, 1)) end
+  if settle and not undone then carry(uncommitted, add_usage(experiences, usage, request.usage, 1)) end
 end
 
 if settle and not undone then
   take_out(at, settle.seq)
   redis.call('HINCRBY', at.traffic, settle.outcome, 1)
   redis.call('HSET', at.traffic, 'settled_at', now_ms())
-  for _, pair in ipairs(settle.counters) do redis.call('HINCRBY', KEYS[13], pair[1], pair[2]) end
-  redis.call('PEXPIRE', KEYS[13], settle.ttl)
+  for _, pair in ipairs(settle.counters) do redis.call('HINCRBY', spend, pair[1], pair[2]) end
+  redis.call('PEXPIRE', spend, settle.ttl)
 end
 
 local answer = cjson.encode({epoch = epoch, version = version, items = items})

@@ -1,13 +1,13 @@
 -- Add to the usage of experiences that still exist, once for each token. Begins with usage.lua.
--- KEYS: meta, experiences, usage, credited
+-- KEYS: uncommitted, experiences, usage, credited
 -- ARGV: ttl (milliseconds that the token is kept), additions (JSON: list of {id, counters}), kept (share of older usage)
 -- Returns 1 when it took effect, 0 when the token was used before
-local meta, experiences, usage, credited = unpack(KEYS)
+local uncommitted, experiences, usage, credited = unpack(KEYS)
 local ttl, additions, kept = ARGV[1], cjson.decode(ARGV[2]), tonumber(ARGV[3])
 
 if not redis.call('SET', credited, '1', 'NX', 'PX', ttl) then
   redis.call('PEXPIRE', credited, ttl)
   return 0
 end
-carry(meta, add_usage(experiences, usage, additions, kept))
+carry(uncommitted, add_usage(experiences, usage, additions, kept))
 return 1

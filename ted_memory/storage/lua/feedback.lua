@@ -1,11 +1,11 @@
 -- Keep what is said of a run, wake its episode, and credit its score to the lessons that the run had seen or missed.
 -- Begins with usage.lua and episodes.lua.
--- KEYS: run, waiting, meta, experiences, usage, rate, voices
+-- KEYS: run, waiting, uncommitted, experiences, usage, rate, voices
 -- ARGV: feedback (JSON; '' for none), score ('' for none), principal, first (1: only where nothing was counted yet),
 --       rate_limit, ttl, rate_ttl (milliseconds), kept (share of older usage of an active lesson), most (outcomes of one
 --       principal that count for a lesson on trial; 0: any number)
 -- Returns one of the words of episodes.Verdict
-local run, waiting, meta, experiences, usage, rate, voices = unpack(KEYS)
+local run, waiting, uncommitted, experiences, usage, rate, voices = unpack(KEYS)
 local feedback, score, principal, first = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
 local rate_limit, ttl, rate_ttl = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local kept, most = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -53,7 +53,7 @@ end
 add('seen', 1, 2)
 add('withheld', 3, 4)
 redis.call('PEXPIRE', voices, ttl)
-carry(meta, add_usage(experiences, usage, plain, 1))
-carry(meta, add_usage(experiences, usage, fading, kept))
+carry(uncommitted, add_usage(experiences, usage, plain, 1))
+carry(uncommitted, add_usage(experiences, usage, fading, kept))
 redis.call('HSET', run, 'score', ARGV[2], 'skipped', before and redis.call('HGET', run, 'skipped') or names)
 return before and 'corrected' or 'credited'

@@ -1,15 +1,15 @@
 -- Take in episodes, each once for its run. Begins with episodes.lua.
--- KEYS: traffic, episodes, waiting, rate, dead, one run for each episode
+-- KEYS: traffic, episodes, waiting, rate, run (one for each episode)
 -- ARGV: request (JSON: wait, ttl, rate_ttl (milliseconds), max_episodes, max_bytes, rate_limit,
 --       items of {principal, seen, withheld, size, body})
 -- Returns {recorded, repeated, dropped, limited, places of the items for which feedback had come before}
-local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3], dead = KEYS[5]}
+local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3]}
 local rate, request, now = KEYS[4], cjson.decode(ARGV[1]), now_ms()
 local done = {recorded = 0, repeated = 0, dropped = 0, limited = 0}
 local early = {}
 
 for i, item in ipairs(request.items) do
-  local run, queued = KEYS[5 + i], 0
+  local run, queued = KEYS[4 + i], 0
   local outcome = 'recorded'
   if redis.call('HEXISTS', run, 'seq') == 1 then
     outcome = 'repeated'

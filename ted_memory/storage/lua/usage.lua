@@ -22,12 +22,6 @@ local function add_usage(experiences, usage, additions, kept)
 end
 
 -- Have the next commit carry the usage of these ids into the ranking.
-local function carry(meta, added)
-  local known = redis.call('HGET', meta, 'uncommitted') or ''
-  local listed = {}
-  for id in string.gmatch(known, '%S+') do listed[id] = true end
-  for _, id in ipairs(added) do
-    if not listed[id] then known = known .. ' ' .. id end
-  end
-  if #added > 0 then redis.call('HSET', meta, 'uncommitted', known) end
+local function carry(uncommitted, added)
+  for _, id in ipairs(added) do redis.call('SADD', uncommitted, id) end
 end
