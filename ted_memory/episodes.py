@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ted_memory.errors import InvalidInput
-from ted_memory.models import Experience, Frozen, Message, Text
+from ted_memory.models import Experience, Frozen, Id, Message, Text
 
 ANONYMOUS = "anonymous"
 RunId = Annotated[Text, Field(pattern=r"^\S{1,200}$")]
@@ -68,9 +68,9 @@ class Episode(Frozen):
     input: tuple[Message, ...] = ()
     output: tuple[Message, ...] = ()
     tools: tuple[Text, ...] = ()
-    seen: tuple[Text, ...] = ()
-    withheld: tuple[Text, ...] = ()
-    counted: tuple[Text, ...] | None = None
+    seen: tuple[Id, ...] = ()
+    withheld: tuple[Id, ...] = ()
+    counted: tuple[Id, ...] | None = None
     epoch: str = ""
     version: int = 0
     model: Text = ""
