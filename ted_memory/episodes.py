@@ -78,7 +78,7 @@ class Episode(Frozen):
     latency: float | None = None
     error: Text = ""
     tags: tuple[Text, ...] = ()
-    images: tuple[str, ...] = ()
+    images: tuple[Text, ...] = ()
     """Hashes of the images in it whose bytes were kept."""
 
     @property

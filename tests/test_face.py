@@ -10,8 +10,10 @@ from ted_memory import TedMemory, open_memory
 def test_the_face_is_what_the_documentation_says() -> None:
     assert set(ted_memory.__all__) == {
         "Add",
+        "Episode",
         "Experience",
         "ExperienceSet",
+        "Feedback",
         "Merge",
         "Remove",
         "Rewrite",

@@ -136,7 +136,7 @@ class RedisEpisodeLog:
     async def hand_back(
         self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
     ) -> Literal["released", "failed", "dead", "fenced"]:
-        how = "fail" if counts else "release"
+        how, reason = "fail" if counts else "release", reason.encode("utf-8", "replace").decode()
         args = [claim.seq, claim.fence, how, reason, _ms(delay) if delay else 0, max_deliveries]
         return cast(Literal["released", "failed", "dead", "fenced"], await self._give_back(Keys(namespace), args))
 

@@ -15,9 +15,10 @@ from redis.asyncio import Redis
 
 from ted_memory import TedMemory, open_memory
 from ted_memory import memory as face
+from ted_memory.episodes import Episode
 from ted_memory.errors import InvalidInput, TedMemoryError
-from ted_memory.models import NAMESPACE, Add, Remove, Rewrite, Usage
-from ted_memory.storage.keys import NAMESPACES, Keys
+from ted_memory.models import NAMESPACE, Add, Message, Remove, Rewrite, Usage
+from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
 from tests.chaos.sizes import report, size
 from tests.conftest import Server, assert_only_known_keys
 
@@ -59,7 +60,13 @@ PLAIN = (
     "applied:t",
     "ted:",
 )
-KNOWN = re.compile(r"(meta|experiences|usage|ranking|log|purged|progress|applied:.*|credited:.*)", re.DOTALL)
+KNOWN = re.compile(
+    r"meta|experiences|usage|ranking|uncommitted|log|purged|progress|applied:.*|credited:.*"
+    r"|traffic|episodes|waiting|claimed|holders|dead|learners|voices|run:.*|blob:.*|rate:.*|spend:.*",
+    re.DOTALL,
+)
+PASSING = (b"applied:", b"credited:", b"run:", b"blob:", b"rate:", b"spend:", b"voices", b"learners")
+LISTS = {NAMESPACES.encode(), WITH_TRAFFIC.encode()}
 
 
 class TouchedError(AssertionError):
@@ -90,11 +97,11 @@ class Fuzz:
         return {key async for key in self.client.scan_iter(count=1000)}
 
     async def listed(self) -> set[str]:
-        return {name.decode() for name in await self.client.smembers(NAMESPACES)}
+        return {name.decode() for key in LISTS for name in await self.client.smembers(key)}
 
     async def contents(self) -> dict[bytes, bytes]:
-        """Return all keys but the list of namespaces, each as the server would dump it."""
-        names = sorted(await self.keys() - {NAMESPACES.encode()})
+        """Return all keys but the lists of namespaces, each as the server would dump it."""
+        names = sorted(await self.keys() - LISTS)
         pipeline = self.client.pipeline(transaction=False)
         for key in names:
             pipeline.dump(key)
@@ -139,6 +146,11 @@ class Fuzz:
             ("save progress", lambda: store.save_progress(own, name(), {name(): name()})),
             ("load progress", lambda: store.load_progress(own)),
             ("forbid", lambda: store.forbid(own, name())),
+            ("record", lambda: self._record(memory, ids[-1])),
+            ("record", lambda: self._record(memory, ids[-1])),
+            ("rate", lambda: self._rate(memory)),
+            ("learn", lambda: self._learn(memory)),
+            ("count", lambda: store.episodes.count(own, {name(): 1})),
             ("usage", memory.usage),
             ("log", memory.log),
             ("rollback", lambda: memory.rollback(0)),
@@ -156,6 +168,24 @@ class Fuzz:
                     assert await self.keys() == seen[0]
                     self.odd[f"{what}: {type(error).__name__}"] += 1
 
+    async def _record(self, memory: TedMemory, seen: str) -> None:
+        run_id, said = self.name(), (Message(role="user", content=self.name()),)
+        images = {uuid.uuid4().hex: b"data:,"}
+        one = Episode(run_id=run_id, principal=self.name(), input=said, seen=(seen,), images=tuple(images))
+        memory.recorder.put(run_id, lambda: (one, images))
+        await memory.flush()
+
+    async def _rate(self, memory: TedMemory) -> None:
+        name = self.name
+        await memory.give_feedback(name(), score=1.0, comment=name(), principal=name() or "somebody")
+
+    async def _learn(self, memory: TedMemory) -> None:
+        log, me = memory.store.episodes, self.name()
+        limits = {"lease": 9, "count": 1, "max_deliveries": 1}
+        for claim in (await log.claim(memory.namespace, me, alone=False, **limits)).claims:
+            await log.beat(memory.namespace, me, [claim], lease=9)
+            await log.hand_back(memory.namespace, claim, counts=True, reason=self.name(), delay=0, max_deliveries=1)
+
     async def clean_up(self, namespace: str) -> None:
         """Look at every key that is there now; forget what is the namespace's own."""
         now = await self.contents()
@@ -172,7 +202,7 @@ class Fuzz:
             await self.neighbour.store.drop(namespace)
             left = set(await self.contents()) - set(self.before)
             if left:
-                assert all(b"}:applied:" in key or b"}:credited:" in key for key in left)
+                assert all(key.removeprefix(f"ted:{{{namespace}}}:".encode()).startswith(PASSING) for key in left)
                 await self.client.unlink(*left)
         if await self.contents() != self.before:
             raise TouchedError(f"dropping {namespace!r} changed something else")
@@ -187,6 +217,18 @@ def check_key(key: str, namespace: str) -> None:
         raise TouchedError(f"{namespace!r} wrote {key[:200]!r}")
 
 
+async def _traffic(memory: TedMemory, seen: str) -> None:
+    """Have episodes wait, be claimed and be dead."""
+    for i in range(3):
+        await memory.record(Episode(run_id=f"r{i}", principal="somebody", seen=(seen,)))
+    await memory.flush()
+    await memory.give_feedback("r0", score=1.0, principal="somebody")
+    log, limits = memory.store.episodes, {"lease": 999, "count": 1, "max_deliveries": 1}
+    [claim] = (await log.claim(NEIGHBOUR, "me", alone=False, **limits)).claims
+    await log.hand_back(NEIGHBOUR, claim, counts=True, reason="no", delay=0, max_deliveries=1)
+    await log.claim(NEIGHBOUR, "me", alone=False, **limits)
+
+
 @asynccontextmanager
 async def fuzz(server: Server) -> AsyncIterator[Fuzz]:
     async with Redis.from_url(server.url) as client, open_memory(server.url, namespace=NEIGHBOUR) as neighbour:
@@ -196,6 +238,7 @@ async def fuzz(server: Server) -> AsyncIterator[Fuzz]:
         await neighbour.commit([Rewrite(id=two.id, text="Second.")], author="neighbour", token="t2")
         await neighbour.store.save_progress(NEIGHBOUR, "a", {"n": 1})
         await neighbour.store.forbid(NEIGHBOUR, "someone")
+        await _traffic(neighbour, one.id)
         made = Fuzz(client, neighbour)
         made.before = await made.contents()
         expected = {*Keys(NEIGHBOUR).permanent, Keys(NEIGHBOUR).progress}

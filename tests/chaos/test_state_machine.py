@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from ted_memory import TedMemory, memory, open_memory
+from ted_memory import TedMemory, committing, open_memory
 from ted_memory import models as m
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Add, Commit, Edit, ExperienceSet, Merge, Remove, Rewrite, SetState
@@ -278,7 +278,7 @@ def test_a_model_that_forgets_removes_is_found_out(server: Server) -> None:
 
 
 def test_a_client_that_expects_no_rev_is_found_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned = memory.plan
+    planned = committing.plan
 
     def careless(*args: Any, **options: Any) -> Any:
         return tuple(change.model_copy(update={"expects": ()}) for change in planned(*args, **options))
@@ -286,7 +286,7 @@ def test_a_client_that_expects_no_rev_is_found_out(server: Server, monkeypatch: 
     class Careless(TwoClients):
         pass
 
-    monkeypatch.setattr(memory, "plan", careless)
+    monkeypatch.setattr(committing, "plan", careless)
     # a crash falls differently when Hypothesis plays a failure again: then it says so, and is right about the failure
     with pytest.raises((AssertionError, FlakyFailure)):
         play(Careless, server, 200, Phase.generate)

@@ -94,7 +94,7 @@ def test_acl_prints_commands_that_a_server_takes(valkey: Server, tmp_path: Path)
 
     lines = run_cli("acl", "--namespace", "support", cwd=tmp_path).stdout.splitlines()
     assert [line.split()[2] for line in lines] == [
-        f"ted-support-{role}" for role in ("agent", "learner", "reviewer", "admin")
+        f"ted-support-{role}" for role in ("agent", "recorder", "learner", "reviewer", "admin")
     ]
     with redis.Redis(port=valkey.port) as owner:
         for line in lines:

@@ -56,7 +56,7 @@ def test_every_step_of_the_method_is_a_node_of_its_own(scratch: TedMemory) -> No
 
 
 async def test_a_pass_over_what_the_student_cannot_do_leaves_a_lesson(scratch: TedMemory) -> None:
-    out = await one_pass(scratch, APPLES, student=student(), teacher=teacher(), source="dataset:d#apples-0")
+    out = await one_pass(scratch, APPLES, student=student(), teacher=teacher(), sources=["dataset:d#apples-0"])
     assert out["status"] == "learned"
     [lesson] = (await scratch.load()).active
     assert (lesson.when, lesson.text) == ("asked about apples", "say c000")
