@@ -50,12 +50,13 @@ class TedMemory:
         *,
         first_wait: float | None = None,
         redact: Redact | None = None,
+        recorders: dict[str, Recorder] | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
         self.namespace = namespace
         self._first_wait, self._redact = first_wait, redact
-        self._recorder = Recorder(store.episodes, settings, namespace, redact)
+        self._recorders = {} if recorders is None else recorders  # of all that share these connections
         self._history = History(store, namespace)
         caps = Caps(max_experiences=settings.max_experiences, token_budget=settings.token_budget)
         self._empty = ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps)
@@ -78,7 +79,8 @@ class TedMemory:
     async def aclose(self) -> None:
         """Let go of all connections, also those of memories made by `for_namespace`."""
         await self._snapshots.aclose()
-        await self._recorder.aclose()
+        for recorder in list(self._recorders.values()):
+            await recorder.aclose()
         await self.store.aclose()
 
     def for_namespace(self, namespace: str) -> "TedMemory":
@@ -88,7 +90,12 @@ class TedMemory:
             InvalidInput: the namespace has a character that is not allowed.
         """
         return TedMemory(
-            self.store, self.settings, check_namespace(namespace), first_wait=self._first_wait, redact=self._redact
+            self.store,
+            self.settings,
+            check_namespace(namespace),
+            first_wait=self._first_wait,
+            redact=self._redact,
+            recorders=self._recorders,
         )
 
     def staging(self, run: str, settings: Settings | None = None) -> "TedMemory":
@@ -151,12 +158,16 @@ class TedMemory:
 
     @property
     def recorder(self) -> Recorder:
-        """The buffer of what agents did, on its way to the store."""
-        return self._recorder
+        """The buffer of what agents of this namespace did, on its way to the store."""
+        found = self._recorders.get(self.namespace)
+        if found is None:
+            made = Recorder(self.store.episodes, self.settings, self.namespace, self._redact)
+            found = self._recorders.setdefault(self.namespace, made)
+        return found
 
     async def record(self, episode: Episode) -> None:
         """Hand in one run of an agent, to be learned from; it is sent in the background (see `flush`)."""
-        self._recorder.put(episode.run_id, lambda: (episode, {}))
+        self.recorder.put(episode.run_id, lambda: (episode, {}))
 
     async def flush(self) -> None:
         """Wait until every recorded run that has ended is in the store.
@@ -164,7 +175,7 @@ class TedMemory:
         Raises:
             StoreError: the store cannot be reached; what was not sent is kept.
         """
-        await self._recorder.flush()
+        await self.recorder.flush()
 
     async def give_feedback(
         self,
@@ -191,7 +202,7 @@ class TedMemory:
         except ValidationError as error:
             problem = error.errors()[0]
             raise InvalidInput(f"feedback, {problem['loc'][0]}: {problem['msg']}; nothing was counted") from None
-        return await self._recorder.give_feedback(feedback)
+        return await self.recorder.give_feedback(feedback)
 
     async def commit(
         self,
@@ -339,7 +350,7 @@ class TedMemory:
 
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""
-        r = self._recorder
+        r = self.recorder
         return self._snapshots.health().model_copy(
             update={"recorded": r.recorded, "dropped": r.dropped + r.broken, "buffered": r.buffered}
         )
