@@ -12,14 +12,13 @@ It is a net with holes, not a guarantee. It knows forms and not meanings: "my pa
 passphrase of several words, a key whose form is not listed here, names, addresses, telephone numbers and bank accounts
 pass through. What must never leave needs a stricter hook, or should not be recorded.
 
-Any callable `str -> str` can be the hook instead, and it can begin with this one:
+Any callable `str -> str` can be the hook instead (`open_memory(..., redact=hook)`), and it can begin with this one:
 
     def hook(text: str) -> str:
         return CUSTOMER_NUMBER.sub("[customer]", redact(text))
 
 Time grows linearly with the text, whatever stands in it: repetitions are possessive or bounded, and a form that may be
-long begins only where the character before it could not be part of it, so that no stretch is tried from each of its
-characters.
+long begins only where the character before it could not be part of it, so no stretch is tried from each of its letters.
 """
 
 import re
@@ -29,13 +28,15 @@ KEY = "[key]"
 EMAIL = "[email]"
 CARD = "[card]"
 
+# No form below can contain one of these masks: masking joins nothing to a new form, so the second time finds nothing.
 
-# From a private key's first line to its last; of one that was cut off, as far as its lines go.
+# From a private key's first line to its last; of one that was cut off, as far as its lines go. A quote after the first
+# line means code that looks for keys.
 _PRIVATE_KEY = re.compile(
     r"""
-    -----BEGIN\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?-----
-    (?:
-        [^-\[]*+(?: (?:-(?!----) | \[(?!(?:key|email|card)\])) [^-\[]*+ )*+ -----END\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?-----
+    -----BEGIN\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?----- (?! \\?["'`] )
+    (?: [^-\[]*+ (?: (?: -(?!----) | \[(?!(?:key|email|card)\]) ) [^-\[]*+ )*+
+        -----END\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?-----
       | (?: (?:\s|\\[nr])*+ [A-Za-z0-9+/=]{16,}+ )++
     )
     """,
@@ -45,7 +46,7 @@ _PRIVATE_KEY = re.compile(
 # Keys with a prefix of their own. Where only words could follow a prefix, a digit or a capital is asked for.
 _TOKEN = re.compile(
     r"""
-    (?: (?<![A-Za-z0-9_-]) | (?<=\\[nrt]) )                         # in JSON, "\n" ends with a letter
+    (?: (?<![A-Za-z0-9_-]) | (?<=\\[bfnrt]) | (?<=\\u[0-9A-Fa-f]{4}) )      # in JSON, "\n" ends with a letter
     (?:
         sk-(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{20,}+                 # OpenAI, Anthropic, OpenRouter, Langfuse
       | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])          # AWS
@@ -92,23 +93,27 @@ _IS = r"""
     (?: \\{0,7}["'`] )?+ \]?+ (?: [ ]is(?=:) | [ \t]*+ )
     (?: :[ ]*+(?:SecretStr|string|str)[ ]*+= | :=? | =[=>]? ) \*{0,2}+ [ \t]*+
 """
-# In quotes: one word that is neither a placeholder (of ours or of a template) nor a word of a schema.
+# In quotes one word, unless it is a placeholder (of ours or another's), a word of a schema or a variable's name. What
+# opens a value closes it, with as many backslashes: in a string of JSON it has some, and quotes inside have more. A
+# quote before , : } or ] ends a string of JSON around it. Of a text that was cut off, the end closes the value.
 _QUOTED = r"""
-    (?P<open> (?P<nested> \\{1,7} )?+ (?P<quote>["'`]) )
+    (?P<open> \\{0,7}["'`] )
     (?! (?: string | str | text | password | secret | hidden | null | none | true | false | required | optional
-          | \$?\{{1,2}[^\s{}]{0,80}\}{1,2} | <[^\s<>]{0,80}> ) \\{0,7}(?P=quote) )
-    (?: (?(nested)(?!)|\\) (?!\[(?:key|email|card)\]) \S
-      | (?! \\{0,7}(?P=quote) | \[(?:key|email|card)\] ) \S ){4,}+
-    (?= \\{0,7}(?P=quote) | \Z )
+          | \$?\{{1,2}[^\s{}]{0,80}\}{1,2} | <[^\s<>]{0,80}> | [A-Z0-9_-]{0,20}\.\.\. | your[_-][A-Z_-]{1,40}
+          | \*++ | (?:%[sdr]|[:@])++ | (?-i:[A-Z]++(?:_[A-Z]++)++)
+        ) (?P=open) )
+    (?: (?: (?! (?<!\\)(?P=open) | \\{0,7}["'`][,:}\]] | \[(?:key|email|card)\] ) \S ){4,}+ (?= (?P=open) )
+      | (?: (?! \[(?:key|email|card)\] ) [^\s"'`\\] ){4,}+ \Z )
 """
 # Without quotes a value ends where words end in code, shells and URLs. Neither "=" nor ":" is in it, so that no other
 # assignment begins inside; what follows one of these is taken once the value is known to be a secret.
 _CHARACTER = r"""[^\s"'`,;&<>(){}\[\]=:|\\]"""
 _BARE = rf"""
-    (?! (?: \$[A-Z_][A-Z0-9_]*+                                 # a variable,
-          | [A-Z_]\w{{0,30}}(?:\.[A-Z_]\w{{0,30}}){{1,9}}       # an attribute,
-          | (?:~|\.{{1,2}})?/{_CHARACTER}*+                     # a path: not a secret, but where one is;
-          | (?:base64|md5|sha-?[0-9]{{1,3}}|utf-?8)(?:-[A-Z]{{1,20}})?   # nor how one is written
+    (?! (?: \$[A-Z_][A-Z0-9_]*+                                         # a variable,
+          | [A-Z_]\w{{0,30}}(?:\.[A-Z_]\w{{0,30}}){{1,9}}               # an attribute,
+          | (?:~|\.{{1,2}})?/{_CHARACTER}*+                             # a path: not a secret, but where one is;
+          | (?:base64|md5|sha-?[0-9]{{1,3}}|utf-?8)(?:-[A-Z]{{1,20}})?  # nor how one is written,
+          | your[_-][A-Z0-9_-]{{1,40}}                                  # nor what a guide puts there
         ) (?!{_CHARACTER}) )
     {_CHARACTER}{{6,}}+ (?![(\[]) (?: [=:]{_CHARACTER}++ )*+ ={{0,2}}+
 """
@@ -116,8 +121,8 @@ _WITH_DIGIT = r"""(?= [^\s"'`,;&<>(){}\[\]=:|\\0-9]*+ [0-9] )"""
 
 _ASSIGNMENT = re.compile(
     rf"""
-    (?=[-bemprs]|a[cpu])                                            # the first letters of the names, for speed
-    (?P<head> {_NAME}{_IS} | (?<!-)--(?:[a-z]{{1,20}}-){{0,3}}(?:{_NAME}|token)[ ]++ )
+    (?= [-bemprs] | a[cpu] )                                            # how the names begin: for speed
+    (?P<head> {_NAME}{_IS} | (?<![\w\]-])--(?:[a-z]{{1,20}}-){{0,3}}(?:{_NAME}|token)[ ]++ )
     (?: {_QUOTED} | {_WITH_DIGIT}{_BARE} )
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -146,7 +151,7 @@ _NAMED_TOKEN = re.compile(
 # Up to the last "@" before the path, since one may stand in a name or a password. Templates stay.
 _URL_PASSWORD = re.compile(
     r"""
-    (?P<head> :// (?: (?!\[card\]) [^\s/?#:"'<>] )*+ : ) (?! [$%]?[{(] | \$[A-Z_]++@ | @ )
+    (?P<head> :// (?: (?!\[card\]) [^\s/?#:"'<>] )*+ : ) (?! [$%]?[{(\[] | \$[A-Z_]++@ | @ )
     (?: (?: (?! \[(?:key|email|card)\] ) [^\s/?#@"'<>] )*+ @ )++
     """,
     re.VERBOSE,
@@ -162,31 +167,39 @@ _ADDRESS = rf"""
 """
 _EMAIL = re.compile(
     rf"""
-    (?: (?<![{_LETTERS}0-9._+-]) (?!(?<=\\)[nrt]) | (?<=\\[nrt]) )
+    (?: (?<![{_LETTERS}0-9._+-]) (?! (?<=\\)(?:[bfnrt]|u[0-9A-Fa-f]{{4}}) )
+      | (?<=\\[bfnrt]) | (?<=\\u[0-9A-Fa-f]{{4}}) )                       # "\n" of JSON is no part of an address
     (?P<head> [._+-]*+ ) {_ADDRESS} (?: [._+-]++ {_ADDRESS} )*+
     """,
     re.VERBOSE,
 )
 
 # The digits stand together, or in the groups printed on cards; after these an expiry date or a check number may follow.
-# Four-digit groups on either side make it a row of numbers, a point before or behind makes it a decimal fraction.
+# Four-digit groups on either side make it a row of numbers, a point or a factor beside it makes it mathematics.
 _CARD = re.compile(
     r"""
     (?<![\w+]) (?<![0-9]\.) (?<![0-9]{4}[ -])
-    (?=2[2-7]|[3-6])                                # what issuers' numbers begin with; timestamps begin with 1
     (?P<card> [0-9]{13,19}
       | [0-9]{4}(?P<s>[ -])[0-9]{4}(?P=s)[0-9]{4}(?P=s)[0-9]{1,4}
       | [0-9]{4}(?P<z>[ -])[0-9]{6}(?P=z)[0-9]{4,5}
     )
     (?P<more> [ -][0-9]{1,3} )?+
-    (?! \w | \.[0-9] | [ -][0-9]{4} )
+    (?! \w | \.[0-9] | [ -][0-9]{4} | \*{1,2}[a-z(] )
+    """,
+    re.VERBOSE,
+)
+# The numbers that the large networks give out, by beginning and length; timestamps and most identifiers are none.
+_ISSUED = re.compile(
+    r"""
+    4(?:\d{12}|\d{15}|\d{18}) | (?:5[1-5]|2[2-7])\d{14} | (?:5[0678]|6\d)\d{14,17} | 35\d{14}   # Visa, Mastercard ...
+  | 3[47]\d{13} | 3[0689]\d{12}                                                                 # Amex, Diners
     """,
     re.VERBOSE,
 )
 
 
 def _masked_card(match: re.Match[str]) -> str:
-    """The match with its card number masked, if there is one: with the group that follows, or else without."""
+    """The match with its card number masked, if it is one: together with the group that follows, or else without."""
     card, more = match["card"], match["more"] or ""
     if _is_card(card + more):
         return CARD
@@ -194,17 +207,19 @@ def _masked_card(match: re.Match[str]) -> str:
 
 
 def _is_card(text: str) -> bool:
-    """Whether the digits in a text are as many as a card's, and its last one checks the others (Luhn)."""
-    digits = [int(character) for character in reversed(text) if character.isdigit()]
-    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
-    return 13 <= len(digits) <= 19 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    """Whether the digits are ones that a card can have, the last one checking the others (Luhn)."""
+    digits = text.replace(" ", "").replace("-", "")
+    if not _ISSUED.fullmatch(digits):
+        return False
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[::-2])) + sum(doubled)) % 10 == 0
 
 
 def _masked_value(match: re.Match[str]) -> str:
     return f"{match['head']}{match['open'] or ''}{KEY}"
 
 
-# In this order: what a rule replaces is not looked at by the next ones, and the longer form comes first.
+# In this order: longer forms come before those that they may contain.
 _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (_PRIVATE_KEY, KEY),
     (_TOKEN, KEY),
@@ -219,7 +234,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
 
 
 def redact(text: str) -> str:
-    """Mask the secrets and personal data that can be told by their form (see the module for which).
+    """Mask the secrets and personal data that can be told by their form (the module says which).
 
     A text that was redacted stays as it is when it is redacted again.
 
