@@ -164,7 +164,7 @@ def record_messages(messages: Sequence[BaseMessage], *, largest: int) -> tuple[t
     images: dict[str, bytes] = {}
     kept = []
     for message in messages:
-        role = _NAMES.get(message.type)
+        role = _NAMES.get(message.type.removesuffix("MessageChunk").lower())  # of a stream
         if role is None:
             continue
         content = message.content

@@ -28,12 +28,15 @@ BATCH_BYTES = 1_000_000  # then a batch is full too: a server that takes it in s
 LONGEST_PAUSE = 5.0  # seconds between tries while the store cannot be reached
 ABANDONED = 300.0  # seconds after which a run that was begun and said nothing more counts as abandoned
 SETTLED = 10.0  # seconds for which a failed run may still be tried again: longer than a retry waits
+STEP_ASIDE = 0.00002  # seconds between texts: an agent that waits for the interpreter gets it now, not 5 ms later
 CUT = " [... cut]"
 
 Redact = Callable[[str], str]
 Images = Mapping[str, bytes]
 Make = Callable[[], tuple[Episode, Images]]
 """Builds an episode: called in a thread when it is sent, not on the agent's path."""
+Ended = tuple[Make, bool]
+"""A run that has ended, and whether it said so itself: else it may still go on, and come to another end."""
 
 _LOG = logging.getLogger("ted_memory")
 
@@ -44,8 +47,8 @@ class _Parcel:
 
     episodes: list[Episode] = field(default_factory=list)
     images: dict[str, bytes] = field(default_factory=dict)
-    told: list[tuple[str, Make]] = field(default_factory=list)
-    broken: list[tuple[str, Make]] = field(default_factory=list)
+    told: list[tuple[str, Ended]] = field(default_factory=list)
+    broken: list[tuple[str, Ended]] = field(default_factory=list)
     size: int = 0
 
 
@@ -68,7 +71,7 @@ class Recorder:
 
     def _begin_anew(self) -> None:
         """Empty it, with a lock and a task that work: also in a forked child, where the parent sends what there was."""
-        self._buffer: dict[str, Make] = {}
+        self._buffer: dict[str, Ended] = {}
         self._held: dict[str, tuple[float, Make]] = {}
         self._beyond: dict[str, float] = {}  # begun when no more could be held: if they do not end, they are dropped
         self._owed: set[str] = set()  # runs for which feedback had come before
@@ -87,17 +90,19 @@ class Recorder:
         with self._lock:
             self._held.pop(run_id, None)
             self._beyond.pop(run_id, None)
-            if run_id in self._buffer or len(self._buffer) < self._settings.buffer:
-                self._buffer[run_id] = make
-            else:
+            earlier = self._buffer.get(run_id)
+            if earlier is None and len(self._buffer) >= self._settings.buffer:
                 self.dropped += 1
+            elif earlier is None or not earlier[1]:
+                self._buffer[run_id] = (make, True)
         self._send_soon()
 
     def hold(self, run_id: str, make: Make, seconds: float = ABANDONED) -> None:
         """Take in a run that may go on: it counts when nothing more was said of it for so long."""
         due = time.monotonic() + seconds
         with self._lock:
-            self._buffer.pop(run_id, None)
+            if not self._buffer.get(run_id, (make, True))[1]:
+                del self._buffer[run_id]
             self._beyond.pop(run_id, None)
             if run_id in self._held or len(self._held) < self._settings.buffer:
                 self._held[run_id] = (due, make)
@@ -109,9 +114,8 @@ class Recorder:
         task = self._task
         # the task of a loop that stands still sends nothing
         if task is None or task.done() or not task.get_loop().is_running():
-            loop = asyncio.get_running_loop()
             # an empty context: the caller's tracing and streaming are none of this task's business
-            self._task = loop.create_task(self._send(), context=contextvars.Context())
+            self._task = asyncio.get_running_loop().create_task(self._send(), context=contextvars.Context())
 
     async def _send(self) -> None:
         while self._has_work():
@@ -159,7 +163,7 @@ class Recorder:
         """Return the lock of this loop: its tasks send one after the other. Two loops may send the same, in vain."""
         loop, turn = asyncio.get_running_loop(), self._turn
         if turn is None or turn[0] is not loop:
-            turn = self._turn = (loop, asyncio.Lock())
+            self._turn = turn = (loop, asyncio.Lock())
         return turn[1]
 
     async def _send_all(self, until: float) -> None:
@@ -168,7 +172,7 @@ class Recorder:
                 await self._send_some(waiting)
             await self._pay()
 
-    def _waiting(self, until: float) -> list[tuple[str, Make]]:
+    def _waiting(self, until: float) -> list[tuple[str, Ended]]:
         """Return the oldest runs that have ended, those too of which nothing was heard until then."""
         with self._lock:
             for run_id in [id for id, due in self._beyond.items() if due <= until]:
@@ -177,14 +181,17 @@ class Recorder:
             room = self._settings.buffer - len(self._buffer)
             due_ones = [id for id, (due, _) in self._held.items() if due <= until]
             for run_id in due_ones[: max(room, 0)]:
-                self._buffer[run_id] = self._held.pop(run_id)[1]
+                self._buffer.setdefault(run_id, (self._held.pop(run_id)[1], False))
             return list(islice(self._buffer.items(), BATCH))
 
-    async def _send_some(self, waiting: Sequence[tuple[str, Make]]) -> None:
+    async def _send_some(self, waiting: Sequence[tuple[str, Ended]]) -> None:
         """Send the first of these, as many as one batch holds."""
-        parcel = await asyncio.to_thread(self._pack, waiting)
+        parcel, s = await asyncio.to_thread(self._pack, waiting), self._settings
+        limits = RecordLimits(
+            wait=s.feedback_wait, max_episodes=s.max_episodes, max_bytes=s.max_episode_bytes, rate_limit=s.rate_limit
+        )
         if parcel.episodes:
-            done, early = await self._log.record(self._namespace, parcel.episodes, parcel.images, self._limits())
+            done, early = await self._log.record(self._namespace, parcel.episodes, parcel.images, limits)
             # of those that had come before, an earlier try may have ended before it could be told
             self._owed.update(early if not done.repeated else (e.run_id for e in parcel.episodes))
             refused = done.dropped + done.limited
@@ -194,12 +201,9 @@ class Recorder:
         with self._lock:
             self.broken += self._forget(parcel.broken)
 
-    def _forget(self, runs: Sequence[tuple[str, Make]]) -> int:
+    def _forget(self, runs: Sequence[tuple[str, Ended]]) -> int:
         """Take runs out of the buffer, unless there is more to tell of them by now; return how many were there."""
-        found = [run_id for run_id, make in runs if self._buffer.get(run_id) is make]
-        for run_id in found:
-            del self._buffer[run_id]
-        return len(found)
+        return sum(self._buffer.pop(id) is ended for id, ended in runs if self._buffer.get(id) is ended)
 
     async def _pay(self) -> None:
         """Credit what had been said of runs before they came."""
@@ -209,21 +213,21 @@ class Recorder:
                 await self.credit(run_id, score)
             self._owed.discard(run_id)
 
-    def _pack(self, waiting: Sequence[tuple[str, Make]]) -> _Parcel:
+    def _pack(self, waiting: Sequence[tuple[str, Ended]]) -> _Parcel:
         """Build episodes. In a thread: looking through long texts takes a while."""
         parcel = _Parcel()
-        for run_id, make in waiting:
+        for run_id, ended in waiting:
             try:
-                made, images = make()
+                made, images = ended[0]()
                 episode = self._tidy(made)
                 size = size_of(episode)
             except Exception as error:  # noqa: BLE001 - a run that cannot be told, or a user's hook that raises
                 self.last_error = f"a run could not be recorded: {_one_line(error)}"
-                parcel.broken.append((run_id, make))
+                parcel.broken.append((run_id, ended))
                 continue
             kept = {digest: images[digest] for digest in episode.images if digest in images}
             parcel.episodes.append(episode)
-            parcel.told.append((run_id, make))
+            parcel.told.append((run_id, ended))
             parcel.images.update(kept)
             parcel.size += size + sum(map(len, kept.values()))
             if parcel.size >= BATCH_BYTES:
@@ -234,8 +238,12 @@ class Recorder:
         """Return the episode without secrets and our own block, in the size that is allowed, and of this namespace."""
         most = self._settings.episode_size
         plain = _changed(episode, lambda text: storable(without_block(text)))
-        # nobody need look through what would be cut anyway
-        clean = _changed(fit(plain, 2 * most), lambda text: storable(self._redact(text)))
+
+        def redacted(text: str) -> str:
+            time.sleep(STEP_ASIDE)
+            return storable(self._redact(text))
+
+        clean = _changed(fit(plain, 2 * most), redacted)  # nobody need look through what would be cut anyway
         return fit(clean.model_copy(update={"namespace": self._namespace}), most)
 
     async def give_feedback(self, feedback: Feedback) -> Verdict:
@@ -258,23 +266,18 @@ class Recorder:
         with self._lock:
             held = self._held.get(run_id)
             if held is not None and held[0] <= time.monotonic() + SETTLED:
-                self._buffer[run_id] = self._held.pop(run_id)[1]
+                self._buffer.setdefault(run_id, (self._held.pop(run_id)[1], False))
             if run_id not in self._buffer:
                 return
         async with self._my_turn():
-            make = self._buffer.get(run_id)
-            if make is not None:
-                await self._send_some([(run_id, make)])
+            ended = self._buffer.get(run_id)
+            if ended is not None:
+                await self._send_some([(run_id, ended)])
             await self._pay()
 
     async def credit(self, run_id: str, score: float | None, *, first: bool = False) -> Verdict:
         """Count a score for what a run had seen. With ``first`` only if nothing was counted for it yet."""
         return await self._log.feedback(self._namespace, run_id, None, score, self._rules(first=first))
-
-    def _limits(self) -> RecordLimits:
-        s = self._settings
-        most = {"max_episodes": s.max_episodes, "max_bytes": s.max_episode_bytes, "rate_limit": s.rate_limit}
-        return RecordLimits(wait=s.feedback_wait, **most)
 
     def _rules(self, *, first: bool = False) -> CreditRules:
         s = self._settings

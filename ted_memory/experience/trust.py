@@ -47,7 +47,7 @@ class Step:
 def draw(*parts: str) -> float:
     """Return a number in [0, 1) that these parts always give, and that tells nothing of what other parts give."""
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).digest()
-    return int.from_bytes(digest[:7], "big") / 2**56
+    return int.from_bytes(digest[:6], "big") / 2**48  # a float holds 53 bits: more would be rounded up to 1
 
 
 def principals(experience: Experience) -> frozenset[str]:
@@ -75,6 +75,10 @@ def expose(
 ) -> Exposure:
     """Return what one request is shown: the active lessons but perhaps one, and those on trial that fall to it.
 
+    Of the active ones one is watched, drawn for each unit: it alone may be withheld, and counts where it was not. Were
+    all counted, who stands alone would be withheld more often than who stands among many, and easy tasks would be taken
+    for harm. For the same reason nothing counts that only came into the place of what is missing.
+
     Args:
         snapshot: the set.
         choose: which lessons stand in a prompt for a question.
@@ -89,8 +93,11 @@ def expose(
     eligible = choose([*snapshot.active, *on_trial], snapshot.usage, question)
     missing = {e.id for e in eligible if e.trial and e.state == "trial" and draw(unit, e.id) >= e.trial.exposure}
     active = [e.id for e in eligible if e.state == "active" and e.id in applies]
-    if active and draw(unit, "withhold") < withhold_share:
-        missing.add(active[int(draw(unit, "which") * len(active))])
+    watched = active[int(draw(unit, "which") * len(active))] if active else None
+    if watched and draw(unit, "withhold") < withhold_share:
+        missing.add(watched)
+    counting = {watched, *(e.id for e in eligible if e.state == "trial")}
+    on_trial = [e for e in on_trial if e.id in counting]  # in a missing one's place more than its share would see it
     shown = [e for e in (*snapshot.active, *on_trial) if e.id not in missing]
     if missing or on_trial:
         chosen = choose(shown, snapshot.usage, question)
@@ -101,7 +108,7 @@ def expose(
         block=render_block(seen),
         seen=tuple(e.id for e in seen),
         withheld=tuple(e.id for e in eligible if e.id in missing),
-        counted=tuple(e.id for e in seen if e.id in applies),
+        counted=tuple(e.id for e in seen if e.id in counting),
         epoch=snapshot.epoch,
         version=snapshot.version,
     )
@@ -117,7 +124,7 @@ def next_steps(snapshot: ExperienceSet, usage: Mapping[str, Usage], settings: Se
         return usage.get(e.id, Usage())
 
     steps = [step for e in snapshot.active if (step := _watched(e, known(e)))]
-    steps += [step for e in snapshot.trial if (step := _tried(e, known(e), settings))]
+    steps += [step for e in snapshot.trial if (step := _tried(e, known(e), settings, shadow=shadow))]
     ended = sum(step.edit.state != "trial" for step in steps if step.edit.id in {e.id for e in snapshot.trial})
     free = settings.max_trial - len(snapshot.trial) + ended
     ready = [e for e in snapshot.proposed if _may_be_tried(e, settings)]
@@ -190,16 +197,17 @@ def _watched(e: Experience, usage: Usage) -> Step | None:
     return Step(SetState(id=e.id, state="proposed", trial=trial, rev=e.rev), f"it hurts: lift {_told(lift)}")
 
 
-def _tried(e: Experience, usage: Usage, settings: Settings) -> Step | None:
-    trial, lift = e.trial or Trial(), observed(usage)
+def _tried(e: Experience, usage: Usage, settings: Settings, *, shadow: bool) -> Step | None:
+    if e.trial is None:  # somebody put it on trial, or its text is new
+        return _begin(e, usage, settings, shadow=shadow)
+    trial, lift = e.trial, observed(usage)
     weight = _weight(usage)
     enough_to_judge = weight >= LEAST_WEIGHT if trial.exposure else weight >= SHADOW_WEIGHT
     if lift is not None and enough_to_judge and lift.high < 0:
         return Step(SetState(id=e.id, state="retired", rev=e.rev), f"it hurts: lift {_told(lift)}")
-    if trial.passed:
-        return None
-    if not trial.exposure:
-        return _to_canary(e, usage, trial, settings) if weight >= SHADOW_WEIGHT else None
+    if trial.passed or not trial.exposure:
+        seen_enough = not trial.passed and (weight >= SHADOW_WEIGHT or not shadow)
+        return _to_canary(e, usage, trial, settings) if seen_enough else None
     n_with, n_without = trial.n_with + usage.n_with, trial.n_without + usage.n_without
     if lift is not None and min(n_with, n_without) >= settings.trial_outcomes:
         return _decided(e, usage, trial, settings)
@@ -214,7 +222,8 @@ def _tried(e: Experience, usage: Usage, settings: Settings) -> Step | None:
 
 def _to_canary(e: Experience, usage: Usage, trial: Trial, settings: Settings) -> Step:
     begun = trial.model_copy(update={"exposure": settings.canary_share})
-    why = f"no harm in the learner's own attempts: exposure {begun.exposure:g}"
+    seen = "no harm in" if _weight(usage) >= SHADOW_WEIGHT else "the learner makes no"
+    why = f"{seen} attempts of the learner's own: exposure {begun.exposure:g}"
     # the decision is of live outcomes alone
     return Step(SetState(id=e.id, state="trial", trial=begun, rev=e.rev), why, _emptied(usage))
 

@@ -1,5 +1,6 @@
 """Record the runs of any Runnable: ``config={"callbacks": [TedMemoryCallbackHandler(memory)]}``."""
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,12 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.prompt_values import PromptValue
+from langgraph.config import get_config
 from langgraph.types import Command
 
+from ted_memory.episodes import ANONYMOUS
 from ted_memory.experience.selection import warm
-from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of
+from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, thread_of, up_to_the_question
 from ted_memory.memory import TedMemory
 from ted_memory.messages import LONGEST_RESULT
 from ted_memory.recording import ABANDONED, without_block
@@ -29,11 +32,12 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
     With `ted_memory.integrations.runnable.inject` in the same chain the episode tells which lessons it saw, and lessons
     on trial take their turn. The run id is the root's: the caller's ``config["run_id"]``, else LangChain's own; a chat
     model's answer carries it in ``response_metadata["ted_memory"]["run_id"]``. May be used by many runs at once.
+    An agent with `TedMemoryMiddleware(memory, learn=True)` is recorded by that, and needs no handler.
 
     Args:
         memory: whose learner is to see the runs.
-        principal: who stands behind them; default: ``principal`` (or ``user_id``) in the run's metadata, which holds
-            what stands in ``configurable``, else ``anonymous``.
+        principal: who stands behind them; default: ``principal`` (or ``user_id``) of the run's metadata or, in chains
+            and graphs, of ``configurable``, else ``anonymous``. The conversation is their ``thread_id``.
     """
 
     run_inline = True  # in the caller's event loop: it only takes notes
@@ -50,6 +54,12 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
     def run_of(self, run_id: UUID | None) -> LiveRun | None:
         """Return the record of the root run that a run belongs to."""
         return None if run_id is None else self._runs.get(self._roots.get(run_id, run_id))
+
+    def complete(self, run: LiveRun, config: Mapping[str, Any]) -> None:
+        """Note who and which conversation it is: a root run is not told what stands in ``configurable``."""
+        run.thread_id = run.thread_id or thread_of(config)
+        if run.principal == ANONYMOUS:
+            run.principal = principal_of(None, config, self.principal)
 
     def on_chain_start(
         self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
@@ -68,6 +78,9 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """Begin a record with a model that is called by itself, and note its name."""
         self._start(run_id, parent_run_id, lambda: messages[0], kwargs)
+        run = self.run_of(run_id)
+        if run is not None and not run.input:  # a stream, or a graph that goes on
+            run.input = tuple(up_to_the_question(messages[0]))
         self._name_model(run_id, kwargs)
 
     def on_llm_start(
@@ -93,18 +106,18 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
     def on_tool_end(self, output: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
         """Note its result."""
         self._tool_told(run_id, _text(output))
-        self._end(run_id, parent_run_id, lambda: [AIMessage(_text(output))])
+        self._end(run_id, parent_run_id, lambda: [AIMessage(_text(output))], kwargs)
 
     def on_tool_error(
         self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         """Note its failure."""
         self._tool_told(run_id, f"failed: {error}")
-        self._fail(run_id, parent_run_id, error)
+        self._fail(run_id, parent_run_id, error, kwargs)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
         """Record a root run."""
-        self._end(run_id, parent_run_id, lambda: _messages(outputs, SAID, AIMessage))
+        self._end(run_id, parent_run_id, lambda: _messages(outputs, SAID, AIMessage), kwargs)
 
     def on_llm_end(
         self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
@@ -116,26 +129,29 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
             # a dict of its own: a cache may give the same one to others
             said.message.response_metadata = {**said.message.response_metadata, "ted_memory": told}
         message = said.message if isinstance(said, ChatGeneration) else AIMessage(said.text if said else "")
-        self._end(run_id, parent_run_id, lambda: [message])
+        self._end(run_id, parent_run_id, lambda: [message], kwargs)
 
     def on_chain_error(
         self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         """Record a root run that failed."""
-        self._fail(run_id, parent_run_id, error)
+        self._fail(run_id, parent_run_id, error, kwargs)
 
     def on_llm_error(
         self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         """Record a model that was called by itself and failed."""
-        self._fail(run_id, parent_run_id, error)
+        self._fail(run_id, parent_run_id, error, kwargs)
 
     def _start(self, run_id: UUID, parent: UUID | None, asked: Any, kwargs: Mapping[str, Any]) -> None:
         if parent is not None:
             root = self._roots.get(parent, parent)
-            if root in self._runs:
+            run = self._runs.get(root)
+            if run is not None:
                 self._roots[run_id] = root
                 self._children[root].append(run_id)
+                with contextlib.suppress(RuntimeError):  # a child that is called outside of any Runnable
+                    self.complete(run, get_config())
             return
         self._let_go()
         if not is_sampled(self.memory, str(run_id)):
@@ -164,19 +180,26 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
             self._tools.pop(child, None)
         return self._runs.pop(root, None)
 
-    def _end(self, run_id: UUID, parent: UUID | None, said: Any) -> None:
+    def _end(self, run_id: UUID, parent: UUID | None, said: Any, kwargs: Mapping[str, Any]) -> None:
         run = self._close(run_id) if parent is None else None
         if run is not None:
             now = said()
-            if not run.input:  # a graph that is resumed gives back what it was asked before
-                last = next((i for i in reversed(range(len(now))) if isinstance(now[i], HumanMessage)), -1)
-                run.input = tuple(now[: last + 1])
+            self._asked_late(run, kwargs)
+            # a graph that is resumed gives back what it was asked before
+            run.input = run.input or tuple(m for m in up_to_the_question(now) if m is not now[-1])
             run.finish(now)
 
-    def _fail(self, run_id: UUID, parent: UUID | None, error: BaseException) -> None:
+    def _fail(self, run_id: UUID, parent: UUID | None, error: BaseException, kwargs: Mapping[str, Any]) -> None:
         run = self._close(run_id) if parent is None else None
         if run is not None:
+            self._asked_late(run, kwargs)
             run.fail(error, final=True)
+
+    @staticmethod
+    def _asked_late(run: LiveRun, kwargs: Mapping[str, Any]) -> None:
+        """Note what a stream was asked: LangChain tells it at the end."""
+        if kwargs.get("inputs") is not None:
+            run.input = tuple(_messages(kwargs["inputs"], ASKED, HumanMessage))
 
     def _name_model(self, run_id: UUID, kwargs: Mapping[str, Any]) -> None:
         run, told = self.run_of(run_id), kwargs.get("invocation_params") or {}
@@ -192,7 +215,9 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
 def _messages(given: Any, keys: Sequence[str], kind: type[HumanMessage] | type[AIMessage]) -> list[BaseMessage]:
     """Return what went into a Runnable, or came out of it, as messages."""
     if isinstance(given, Mapping):
-        found = next((given[key] for key in keys if given.get(key)), None)
+        if len(given) == 1 and _is_nothing(given.get("input", 0)):  # what a stream is said to be asked when it begins
+            return []
+        found = next((given[key] for key in keys if not _is_nothing(given.get(key))), None)
         given = found if found is not None else json.dumps(given, ensure_ascii=False, default=str)
     if given is None or isinstance(given, Command):  # a graph that goes on
         return []
@@ -206,6 +231,10 @@ def _messages(given: Any, keys: Sequence[str], kind: type[HumanMessage] | type[A
         except (ValueError, TypeError, NotImplementedError):  # no messages in any form that LangChain takes
             pass
     return [kind(_text(given))]
+
+
+def _is_nothing(given: Any) -> bool:
+    return given is None or (isinstance(given, str | list | tuple) and not given)
 
 
 def _text(given: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure
 from ted_memory.experience.trust import draw
@@ -21,7 +21,7 @@ WHO = ("principal", "user_id", "langgraph_auth_user_id")
 """Where a run's context or ``configurable`` may say who is behind it, best first."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class LiveRun:
     """What is known of a run so far. The messages are those of the run, which nobody changes in place.
 
@@ -41,18 +41,18 @@ class LiveRun:
     failed_at: str = ""
     """What failed: "model", or the id of a tool call."""
     tags: tuple[str, ...] = ()
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started_at: float = field(default_factory=time.time)
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
 
     def begun(self) -> None:
         """Have it recorded as abandoned, should nothing more be heard of it."""
-        self._hand_over(lambda: self.memory.recorder.hold(self.run_id, self._abandoned, ABANDONED))
+        self._hand_over(self.memory.recorder.hold, self._abandoned, ABANDONED)
 
     def finish(self, output: Sequence[BaseMessage] = ()) -> None:
         """Record it: it came to its end."""
         self.ended, self.output, self.error = time.monotonic(), output, ""
-        self._hand_over(lambda: self.memory.recorder.put(self.run_id, self.episode))
+        self._hand_over(self.memory.recorder.put, self.episode)
 
     def fail(self, error: BaseException, *, at: str = "model", final: bool = False) -> None:
         """Record what went wrong; unless it is final something may still try again and succeed."""
@@ -61,9 +61,9 @@ class LiveRun:
             self.error, self.failed_at = f"{type(error).__name__}: {error}", at
         recorder = self.memory.recorder
         if final:
-            self._hand_over(lambda: recorder.put(self.run_id, self.episode))
+            self._hand_over(recorder.put, self.episode)
         else:
-            self._hand_over(lambda: recorder.hold(self.run_id, self.episode, SETTLED))
+            self._hand_over(recorder.hold, self.episode, SETTLED)
 
     def goes_on(self, at: str = "model") -> None:
         """Take a failure back: its model is asked again, or the tool that failed is called again."""
@@ -71,14 +71,13 @@ class LiveRun:
             self.ended, self.error = None, ""
             self.begun()
 
-    @staticmethod
-    def _hand_over(call: Callable[[], None]) -> None:
+    def _hand_over(self, call: Callable[..., None], *given: Any) -> None:
         try:
             asyncio.get_running_loop()
         except RuntimeError:  # a synchronous program: the bridge's loop sends it
-            sync_bridge.soon(call)
+            sync_bridge.soon(lambda: call(self.run_id, *given))
         else:
-            call()
+            call(self.run_id, *given)
 
     def _abandoned(self) -> tuple[Episode, Mapping[str, bytes]]:
         self.error = self.error or "abandoned: it did not come to an end"
@@ -104,7 +103,7 @@ class LiveRun:
             epoch=self.exposure.epoch,
             version=self.exposure.version,
             model=storable(self.model),
-            started_at=self.started_at,
+            started_at=datetime.fromtimestamp(self.started_at, UTC),
             latency=None if self.ended is None else self.ended - self.began,
             error=storable(self.error),
             tags=tuple(map(storable, self.tags)),
@@ -119,9 +118,9 @@ def is_sampled(memory: TedMemory, run_id: str) -> bool:
     return rate >= 1 or draw(run_id, "sample") < rate
 
 
-def run_id_of(config: Mapping[str, Any]) -> str:
-    """Return the caller's run id, else a new one."""
-    return str(config.get("run_id") or uuid.uuid4())
+def run_id_of(runtime: Any) -> str:
+    """Return the caller's ``config["run_id"]``, which nodes are told by their runtime alone; else a new one."""
+    return str(getattr(getattr(runtime, "execution_info", None), "run_id", None) or uuid.uuid4())
 
 
 def thread_of(config: Mapping[str, Any]) -> str:
@@ -141,15 +140,20 @@ def principal_of(context: Any, config: Mapping[str, Any], given: str | None) -> 
 def new_messages(given: Sequence[BaseMessage], now: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Return those of the messages as they are now that were not there when the run began, nor before."""
     known = {message.id for message in given if message.id}
-    last = given[-1] if given else None
     after = 0
-    for i in reversed(range(len(now) if last is not None else 0)):
-        # what a graph was given as a dict has neither an id nor an identity
-        if now[i] is last or (last.id and now[i].id == last.id) or _says_the_same(now[i], last):
-            after = i + 1
-            break
+    for last in given[-1:]:
+        after = next((i + 1 for i in reversed(range(len(now))) if _is(now[i], last)), 0)
     return [message for message in now[after:] if not message.id or message.id not in known]
 
 
-def _says_the_same(one: BaseMessage, other: BaseMessage) -> bool:
-    return other.id is None and (one.type, one.content) == (other.type, other.content)
+def _is(one: BaseMessage, other: BaseMessage) -> bool:
+    if other.id:
+        return one.id == other.id
+    # what a graph was given as a dict has neither an id nor an identity
+    return one is other or (one.type, one.content) == (other.type, other.content)
+
+
+def up_to_the_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """Return the messages up to the last user turn; all of them where there is none."""
+    last = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), len(messages))
+    return messages[: last + 1]

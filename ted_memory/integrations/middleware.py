@@ -9,7 +9,14 @@ from ted_memory.distill.calls import model_name
 from ted_memory.errors import MissingExtra
 from ted_memory.experience.selection import warm
 from ted_memory.integrations import sync_bridge
-from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, run_id_of, thread_of
+from ted_memory.integrations.live_run import (
+    LiveRun,
+    is_sampled,
+    principal_of,
+    run_id_of,
+    thread_of,
+    up_to_the_question,
+)
 from ted_memory.memory import TedMemory
 from ted_memory.messages import append_block, place_block, question
 
@@ -17,7 +24,7 @@ try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
     from langchain.agents.middleware.types import PrivateStateAttr
     from langchain.tools.tool_node import ToolCallRequest
-    from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+    from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
     from langgraph.channels import UntrackedValue
     from langgraph.config import get_config
     from langgraph.errors import GraphBubbleUp
@@ -100,7 +107,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     ) -> tuple[str, LiveRun | None]:
         """Choose a block and begin a record; beside another memory's under the same id."""
         config, asked = get_config(), question(messages)
-        run_id = next((run.run_id for run in beside.values()), None) or run_id_of(config)
+        run_id = next((run.run_id for run in beside.values()), None) or run_id_of(runtime)
         thread, place = thread_of(config), _place(config)
         self._open.pop(place, None)
         if not self.learn or not is_sampled(self.memory, run_id):
@@ -131,7 +138,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Call the model with the block in its prompt."""
-        block, run = await self._found(request)
+        block, run = self._known(request) or await self._resumed(request)
         try:
             return self._marked(await handler(self._injected(request, block)), run, request)
         except BaseException as error:
@@ -142,7 +149,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Do the same for synchronous programs."""
-        block, run = sync_bridge.run(self._found(request))
+        block, run = self._known(request) or sync_bridge.run(self._resumed(request))
         try:
             return self._marked(handler(self._injected(request, block)), run, request)
         except BaseException as error:
@@ -169,19 +176,20 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             self._failed(run, error, str(request.tool_call["id"]))
             raise
 
-    async def _found(self, request: ModelRequest[Any]) -> tuple[str, LiveRun | None]:
+    def _known(self, request: ModelRequest[Any]) -> tuple[str, LiveRun | None] | None:
         """Return the block of this run and its record."""
         blocks: dict[str, str] = request.state.get("ted_memory_blocks") or {}  # type: ignore[assignment]
         block, run = blocks.get(self._name), self._run(request.state)
-        if block is None:  # resumed after an interrupt: before_agent is not run again
-            if run is None:
-                block, run = await self._begin(_up_to_the_question(request.messages), request.runtime, {})
-            else:
-                block = run.exposure.block
         if run is not None:
             run.output = request.state["messages"]
             run.goes_on()
-        return block, run
+        if block is None and run is not None:
+            block = run.exposure.block
+        return None if block is None else (block, run)
+
+    async def _resumed(self, request: ModelRequest[Any]) -> tuple[str, LiveRun | None]:
+        """Begin anew after an interrupt: before_agent is not run again."""
+        return await self._begin(up_to_the_question(request.messages), request.runtime, {})
 
     def _before_tool(self, request: ToolCallRequest) -> LiveRun | None:
         run = self._run(request.state)
@@ -232,8 +240,3 @@ def _place(config: Mapping[str, Any]) -> tuple[str, str]:
     """Return a conversation, and the subgraph of it that the agent is: what a run that is resumed is known by."""
     inside = str((config.get("configurable") or {}).get("checkpoint_ns") or "")
     return thread_of(config), inside.rpartition("|")[0]
-
-
-def _up_to_the_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    last = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), len(messages))
-    return messages[: last + 1]

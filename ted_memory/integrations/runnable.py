@@ -40,6 +40,7 @@ async def _block(memory: TedMemory, asked: str, config: RunnableConfig) -> str:
         if isinstance(handler, TedMemoryCallbackHandler) and handler.memory is memory:
             run = handler.run_of(parent)
             if run is not None:
+                handler.complete(run, config)
                 unit = run.thread_id or run.run_id
                 run.exposure = await memory.expose(asked, unit=unit, principal=run.principal)
                 return run.exposure.block

@@ -136,7 +136,7 @@ class Learner:
             for work in (self._beat_always, self._look_always)
         ]
         for task in beside:  # neither ends by itself: without heartbeats nothing may go on
-            task.add_done_callback(lambda _: self._stopping.set())
+            task.add_done_callback(lambda done: None if done.cancelled() else self._stopping.set())
         try:
             await self._claim_always(until_empty=until_empty)
             for task in beside:
@@ -196,6 +196,8 @@ class Learner:
         )
         if alone:
             found = await claim_one(alone=True)
+            while found.suspects and not found.claims:  # the one before has become a dead letter
+                found = await claim_one(alone=True)
             if found.claims:
                 await self._begin(space, found.claims[0])
                 await self._drain()
@@ -205,6 +207,7 @@ class Learner:
             await self._begin(space, claim)
         if found.suspects and self._work:
             await self._drain()
+            return 1  # now their turn has come
         return len(found.claims)
 
     async def _begin(self, space: _Space, claim: Claim) -> None:
@@ -317,7 +320,7 @@ class Learner:
         away = isinstance(error, _Lost | ModelError) or is_transient(error)
         # while others get their answers, it is this episode's own trouble
         counts = not away or self._last_success > began
-        if away:
+        if away and not self._must_pause():  # what fails beside it says nothing new
             self._paused_until = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         try:

@@ -1,5 +1,6 @@
 """The episode log on Redis and Valkey: one sorted set of what may be begun when, one of what is claimed until when."""
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -54,8 +55,7 @@ class RedisEpisodeLog:
     ) -> tuple[Recorded, tuple[str, ...]]:
         keys, runs = Keys(namespace), [episode.run_id for episode in episodes]
         if namespace not in self._listed:  # before the first one: what nobody finds is not learned from
-            await self._patiently(lambda client: client.sadd(WITH_TRAFFIC, namespace))
-            self._listed.add(namespace)
+            await self._list(namespace)
         for digest, data in images.items():
             await self._keep_image(keys.blob(digest), data)
         request = json.dumps(
@@ -71,8 +71,14 @@ class RedisEpisodeLog:
             ensure_ascii=False,
         )
         reply = await self._patiently(lambda client: scripts.record(client, keys, today(), runs, request))
+        if reply[5]:  # the namespace may have been dropped since, by another process, and its name with it
+            await self._list(namespace)
         counts = dict(zip(("recorded", "repeated", "dropped", "limited"), reply[:4], strict=True))
         return Recorded(**counts), tuple(runs[int(place) - 1] for place in reply[4])
+
+    async def _list(self, namespace: str) -> None:
+        await self._patiently(lambda client: client.sadd(WITH_TRAFFIC, namespace))
+        self._listed.add(namespace)
 
     async def _keep_image(self, name: str, data: bytes) -> None:
         encoded = data.hex()  # clients decode what they read as text
@@ -106,11 +112,7 @@ class RedisEpisodeLog:
         told = int(stored.get("told", 0))
         # places are taken in turn: the oldest that is kept comes first
         places = [f"f{i % FEEDBACKS}" for i in range(max(1, told - FEEDBACKS + 1), told + 1)]
-        return tuple(
-            codec.decode_feedback(json.dumps({**json.loads(stored[place]), "run_id": run_id}))
-            for place in places
-            if place in stored
-        )
+        return tuple(codec.decode_feedback(_of_run(run_id, stored[place])) for place in places if place in stored)
 
     async def claim(
         self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
@@ -181,6 +183,7 @@ class RedisEpisodeLog:
     async def traffic(self, namespace: str) -> Traffic:
         keys = Keys(namespace)
         head, spent = await self._hash(keys.traffic), await self._hash(keys.spend(today()))
+        before = await self._hash(keys.spend(today(timedelta(hours=1))))  # of yesterday, in the day's first hour
         waiting, claimed, dead, learners = [
             await self._patiently(lambda client, ask=ask: ask(client))  # type: ignore[misc]
             for ask in (
@@ -192,7 +195,6 @@ class RedisEpisodeLog:
         ]
         settled = head.get("settled_at")
         names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "retried")
-        hours = (hour(), hour(timedelta(hours=1)))
         return Traffic(
             waiting=waiting,
             claimed=claimed,
@@ -201,7 +203,7 @@ class RedisEpisodeLog:
             oldest=await self._oldest(keys),
             counts={name: int(head.get(name, 0)) for name in names},
             today={name: float(value) for name, value in spent.items() if not name.startswith("hour:")},
-            hour=sum(int(float(spent.get(name, 0))) for name in hours),
+            hour=int(spent.get(hour(), 0)) + int(before.get(hour(timedelta(hours=1)), 0)),
             last_settled=datetime.fromtimestamp(float(settled) / SECOND, UTC) if settled else None,
             last_error=head.get("last_error", ""),
             learners=learners,
@@ -219,7 +221,10 @@ class RedisEpisodeLog:
         bodies = await self._patiently(
             lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.episodes, seqs))
         )
-        began = [codec.decode_episode(body.partition("|")[2]).started_at for body in bodies if body]
+        began = []
+        for body in bodies:
+            with contextlib.suppress(CorruptData):  # a claim makes a dead letter of it
+                began.append(codec.decode_episode((body or "").partition("|")[2]).started_at)
         return max(0.0, (datetime.now(UTC) - min(began)).total_seconds()) if began else None
 
     async def namespaces(self) -> tuple[str, ...]:
@@ -240,6 +245,14 @@ def _item(episode: Episode, images: Mapping[str, bytes]) -> dict[str, Any]:
         "size": size,
         "body": body,
     }
+
+
+def _of_run(run_id: str, feedback: str) -> str:
+    """Return stored feedback with its run; what is no feedback is left to who decodes it."""
+    try:
+        return json.dumps({**json.loads(feedback), "run_id": run_id})
+    except (ValueError, TypeError):
+        return feedback
 
 
 def _ms(seconds: float) -> int:

@@ -4,7 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
@@ -36,7 +36,6 @@ class _Queue:
     """What one namespace's traffic holds."""
 
     seq: int = 0
-    fence: int = 0
     episodes: dict[int, Episode] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
     waiting: dict[int, float] = field(default_factory=dict)
@@ -61,6 +60,7 @@ class InMemoryEpisodeLog:
         self._held = held
         self._credit = credit
         self._queues: dict[str, _Queue] = {}
+        self._fence = 0  # outlives a namespace: who held a claim in it may come late
 
     def _queue(self, namespace: str) -> _Queue:
         return self._queues.setdefault(namespace, _Queue())
@@ -118,7 +118,7 @@ class InMemoryEpisodeLog:
         if run.seq is None:
             return "unknown"
         if feedback is not None and run.seq in queue.waiting:
-            queue.waiting[run.seq] = time.time()
+            queue.waiting[run.seq] = min(queue.waiting[run.seq], time.time())
         if score is None:
             return "kept"
         if run.score is not None and (rules.first or run.score == score):
@@ -171,13 +171,13 @@ class InMemoryEpisodeLog:
                 reason = f"begun {deliveries} times, and each time its learner ended or froze"
                 self._bury(queue, seq, deliveries, reason)
                 continue
-            queue.fence += 1
-            queue.holders[seq] = (queue.fence, deliveries + 1)
+            self._fence += 1
+            queue.holders[seq] = (self._fence, deliveries + 1)
             queue.waiting.pop(seq, None)
             queue.claimed[seq] = now + lease
             episode = queue.episodes[seq]
             told = tuple(queue.runs[episode.run_id].told)
-            claim = Claim(seq=seq, fence=queue.fence, deliveries=deliveries + 1, episode=episode, feedback=told)
+            claim = Claim(seq=seq, fence=self._fence, deliveries=deliveries + 1, episode=episode, feedback=told)
             claims.append(claim)
         suspects = sum(due <= now for due in queue.claimed.values())
         return Claims(claims=tuple(claims), suspects=suspects)
@@ -260,7 +260,7 @@ class InMemoryEpisodeLog:
 
     async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
         queue = self._queue(namespace)
-        found = [seq for seq in seqs if seq in queue.dead]
+        found = {seq for seq in seqs if seq in queue.dead}
         for seq in found:
             self._take_out(queue, seq)
         return len(found)
@@ -269,7 +269,7 @@ class InMemoryEpisodeLog:
         queue, now = self._queue(namespace), datetime.now(UTC)
         alive = [queue.episodes[seq].started_at for seq in (*queue.waiting, *queue.claimed)]
         names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "retried")
-        hours = sum(int(n) for name, n in queue.spent.items() if name.startswith("hour:"))
+        hours = [f"hour:{now - ago:%H}" for ago in (timedelta(0), timedelta(hours=1))]
         return Traffic(
             waiting=len(queue.waiting),
             claimed=len(queue.claimed),
@@ -278,7 +278,7 @@ class InMemoryEpisodeLog:
             oldest=max(0.0, (now - min(alive)).total_seconds()) if alive else None,
             counts={name: queue.counts[name] for name in names},
             today={name: float(n) for name, n in queue.spent.items() if not name.startswith("hour:")},
-            hour=hours,
+            hour=sum(queue.spent[name] for name in hours),
             last_settled=queue.settled_at,
             last_error=queue.last_error,
             learners=sum(until > time.time() for until in queue.learners.values()),

@@ -3,8 +3,7 @@
 -- ARGV: learner, lease (milliseconds), then seq and fence of each claim
 -- Returns the seqs of those that are another learner's, or wait for one. What is gone was settled by its holder
 local at, lost, now = {claimed = KEYS[1], holders = KEYS[2]}, {}, now_ms()
-redis.call('ZADD', KEYS[3], now + ARGV[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[3], ARGV[2])
+alive(KEYS[3], ARGV[1], ARGV[2])
 for i = 3, #ARGV, 2 do
   if holder(at, ARGV[i]) == tonumber(ARGV[i + 1]) then
     redis.call('ZADD', at.claimed, 'XX', now + ARGV[2], ARGV[i])

@@ -7,9 +7,7 @@ local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3], claimed = 
 local learners, lease, alone, now = KEYS[7], tonumber(ARGV[2]), ARGV[5] == '1', now_ms()
 local max_deliveries = tonumber(ARGV[4])
 
-redis.call('ZADD', learners, now + lease, ARGV[1])
-redis.call('ZREMRANGEBYSCORE', learners, '-inf', now)
-redis.call('PEXPIRE', learners, lease)
+alive(learners, ARGV[1], lease)
 local reply = {0}
 local from = alone and at.claimed or at.waiting
 for _, seq in ipairs(redis.call('ZRANGEBYSCORE', from, '-inf', now, 'LIMIT', 0, ARGV[3])) do
@@ -20,7 +18,9 @@ for _, seq in ipairs(redis.call('ZRANGEBYSCORE', from, '-inf', now, 'LIMIT', 0, 
   elseif alone and deliveries >= max_deliveries then
     bury(at, seq, deliveries, string.format('begun %d times, and each time its learner ended or froze', deliveries))
   else
-    local fence = redis.call('HINCRBY', at.traffic, 'fence', 1)
+    -- by the clock: none comes again after a drop or a loss of data, since old holders and tokens know theirs
+    local fence = math.max(tonumber(redis.call('HGET', at.traffic, 'fence') or 0) + 1, now)
+    redis.call('HSET', at.traffic, 'fence', fence)
     hold(at, seq, fence, deliveries + 1)
     redis.call('ZREM', at.waiting, seq)
     redis.call('ZADD', at.claimed, now + lease, seq)

@@ -16,6 +16,15 @@ local function hold(at, seq, fence, deliveries)
   redis.call('HSET', at.holders, seq, string.format('%d|%d', fence, deliveries))
 end
 
+-- Count a learner for another lease; the key lasts as long as the one that is heard of last.
+local function alive(learners, learner, lease)
+  local now = now_ms()
+  redis.call('ZADD', learners, now + lease, learner)
+  redis.call('ZREMRANGEBYSCORE', learners, '-inf', now)
+  local last = redis.call('ZRANGE', learners, -1, -1, 'WITHSCORES')[2]
+  if last then redis.call('PEXPIRE', learners, last - now) end
+end
+
 -- Forget an episode altogether.
 local function take_out(at, seq)
   local body = redis.call('HGET', at.episodes, seq)

@@ -21,7 +21,8 @@ if feedback ~= '' then
 end
 local seq = redis.call('HGET', run, 'seq')
 if not seq then return 'unknown' end
-if feedback ~= '' and redis.call('ZSCORE', waiting, seq) then redis.call('ZADD', waiting, now_ms(), seq) end
+-- what is due keeps its place in the queue
+if feedback ~= '' and redis.call('ZSCORE', waiting, seq) then redis.call('ZADD', waiting, 'LT', now_ms(), seq) end
 if not score then return 'kept' end
 local before = tonumber(redis.call('HGET', run, 'score'))
 if before and (first or before == score) then return 'repeated' end

@@ -2,11 +2,12 @@
 -- KEYS: traffic, episodes, waiting, rate, run (one for each episode)
 -- ARGV: request (JSON: wait, ttl, rate_ttl (milliseconds), max_episodes, max_bytes, rate_limit,
 --       items of {principal, seen, withheld, size, body})
--- Returns {recorded, repeated, dropped, limited, places of the items for which feedback had come before}
+-- Returns {recorded, repeated, dropped, limited, places of the items for which feedback had come before,
+--          1 if the namespace's first episode is among them, 0 otherwise}
 local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3]}
 local rate, request, now = KEYS[4], cjson.decode(ARGV[1]), now_ms()
 local done = {recorded = 0, repeated = 0, dropped = 0, limited = 0}
-local early = {}
+local early, first = {}, 0
 
 for i, item in ipairs(request.items) do
   local run, queued = KEYS[4 + i], 0
@@ -26,7 +27,10 @@ for i, item in ipairs(request.items) do
       queued = redis.call('HINCRBY', at.traffic, 'seq', 1)
       redis.call('HSET', at.episodes, queued, size .. '|' .. item.body)
       redis.call('HINCRBY', at.traffic, 'bytes', size)
-      redis.call('ZADD', at.waiting, told and now or now + request.wait, queued)
+      -- a set of equal scores would be in the order of letters: those of one call are a bit apart, and none is late
+      local due = told and now or now + request.wait
+      redis.call('ZADD', at.waiting, due - (#request.items - i) / 1024, queued)
+      if queued == 1 then first = 1 end
     end
     redis.call('HSET', run, 'seq', queued, 'principal', item.principal, 'seen', item.seen, 'withheld', item.withheld)
     redis.call('PEXPIRE', run, request.ttl)
@@ -35,4 +39,4 @@ for i, item in ipairs(request.items) do
   redis.call('HINCRBY', at.traffic, outcome, 1)
 end
 redis.call('PEXPIRE', rate, request.rate_ttl)
-return {done.recorded, done.repeated, done.dropped, done.limited, early}
+return {done.recorded, done.repeated, done.dropped, done.limited, early, first}

@@ -1,0 +1,373 @@
+"""What is recorded of a real agent's runs, and that the agent does not notice."""
+
+import asyncio
+import contextvars
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langgraph.checkpoint.memory import InMemorySaver
+
+from ted_memory import TedMemory, open_memory
+from ted_memory.episodes import Episode
+from ted_memory.learner.samples import to_sample
+from ted_memory.settings import make_settings
+from ted_memory.storage.in_memory import InMemoryStore
+from ted_memory.testing import in_memory, wait_until
+from tests.integrations.agents import Scripted, agent, asks, call, calls_once, look_up, put_on_trial, teach
+from tests.spy_log import recorded, spied, taken_in
+
+PICTURE = "iVBORw0KGgo="
+
+
+@pytest.fixture
+def memory() -> TedMemory:
+    """A memory that shows what is on trial to half of the conversations, and withholds nothing."""
+    return in_memory(withhold_share=0.0)
+
+
+async def the_only_one(memory: TedMemory) -> Episode:
+    [episode] = await recorded(memory)
+    await memory.aclose()
+    return episode
+
+
+# --- what an episode holds
+
+
+async def test_an_episode_tells_all_that_is_to_be_known_of_a_run(memory: TedMemory) -> None:
+    ids = await teach(memory, "Be brief.", "Be kind.")
+    runs, _ = agent(memory, calls_once("look_up", "It is 4.", thing="x"))
+    given = uuid.uuid4()
+    config: Any = {"run_id": given, "tags": ["shop"], "configurable": {"thread_id": "t1", "user_id": "anna"}}
+    out = await runs.ainvoke(asks("What is x?"), config)
+    episode = await the_only_one(memory)
+    assert episode.run_id == str(given)
+    assert (episode.thread_id, episode.principal, episode.tags) == ("t1", "anna", ("shop",))
+    assert [(m.role, m.content) for m in episode.input] == [("user", "What is x?")]
+    assert [(m.role, m.content) for m in episode.output] == [("assistant", "It is 4.")]
+    assert episode.tools == ('look_up({"thing": "x"}) -> found x',)
+    assert (list(episode.seen), episode.withheld) == (ids, ())
+    assert episode.counted is not None
+    assert {*episode.counted} <= {*ids}
+    assert (episode.version, episode.epoch) == (1, (await memory.load()).epoch)
+    assert episode.model == "scripted"
+    assert episode.error == ""
+    assert episode.latency is not None
+    assert 0 < episode.latency < 10
+    assert out["messages"][-1].response_metadata["ted_memory"] == {
+        "run_id": str(given),
+        "namespace": "test",
+        "version": 1,
+    }
+
+
+async def _stream(runs: Any) -> Any:
+    return [step async for step in runs.astream(asks())][-1]
+
+
+def _inside_a_thread(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda runs: asyncio.to_thread(work, runs)
+
+
+async def _tokens(runs: Any) -> Any:
+    return [token async for token in runs.astream(asks(), stream_mode="messages")]
+
+
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "ainvoke": lambda runs: runs.ainvoke(asks()),
+    "astream": _stream,
+    "astream messages": _tokens,
+    "invoke": _inside_a_thread(lambda runs: runs.invoke(asks())),
+    "stream": _inside_a_thread(lambda runs: list(runs.stream(asks()))),
+    "stream messages": _inside_a_thread(lambda runs: list(runs.stream(asks(), stream_mode="messages"))),
+    "abatch": lambda runs: runs.abatch([asks()]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_run_is_recorded_once_however_it_is_called(memory: TedMemory, way: str) -> None:
+    [id] = await teach(memory, "Be brief.")
+    runs, model = agent(memory, calls_once("look_up", "It is 4."))
+    await WAYS[way](runs)
+    # a synchronous program hands it over to a loop of its own
+    await wait_until(lambda: memory.health().recorded == 1)
+    episode = await the_only_one(memory)
+    assert episode.answer.strip() == "It is 4."
+    assert episode.tools == ("look_up({}) -> found",)
+    assert episode.seen == (id,)
+    assert episode.error == ""
+    assert len(model.asked) == 2
+
+
+async def test_within_a_running_loop_a_blocking_call_is_recorded_too(memory: TedMemory) -> None:
+    agent(memory)[0].invoke(asks())
+    assert (await the_only_one(memory)).answer == "done"
+
+
+async def test_without_an_id_of_the_callers_there_is_one_of_ours(memory: TedMemory) -> None:
+    out = await agent(memory)[0].ainvoke(asks())
+    told = out["messages"][-1].response_metadata["ted_memory"]["run_id"]
+    assert (await the_only_one(memory)).run_id == told
+
+
+@dataclass(slots=True)
+class Who:
+    """A runtime context without a ``__dict__``."""
+
+    user_id: str
+
+
+@dataclass
+class Plain:
+    """A runtime context of a plain sort."""
+
+    principal: str
+    user_id: str = "not this one"
+
+
+@pytest.mark.parametrize(
+    ("given", "context", "configurable", "expected"),
+    [
+        ("carl", Plain("anna"), {"principal": "bert"}, "carl"),
+        (None, Plain("anna"), {"principal": "bert"}, "anna"),
+        (None, Who("anna"), {"user_id": "bert"}, "anna"),
+        (None, {"user_id": "anna"}, {}, "anna"),
+        (None, {"user_id": "anna"}, {"principal": "bert"}, "bert"),
+        (None, None, {"user_id": 7}, "7"),
+        (None, None, {"langgraph_auth_user_id": "bert"}, "bert"),
+        (None, None, {"user_id": "a" * 300}, "a" * 200),
+        (None, None, {}, "anonymous"),
+    ],
+)
+async def test_who_is_behind_a_run_is_found_where_it_is_said(
+    memory: TedMemory, given: str | None, context: Any, configurable: dict[str, Any], expected: str
+) -> None:
+    schema = {} if context is None else {"context_schema": type(context)}
+    runs, _ = agent(memory, principal=given, **schema)
+    await runs.ainvoke(asks(), {"configurable": configurable}, context=context)
+    assert (await the_only_one(memory)).principal == expected
+
+
+async def test_half_characters_lose_no_run(memory: TedMemory) -> None:
+    runs, _ = agent(memory, calls_once("look_up", "half \ud83d", thing="half \ud83d"), principal="an\ud83d")
+    await runs.ainvoke(asks("half \ud83d"), {"tags": ["half \ud83d"], "configurable": {"thread_id": "\ud83d"}})
+    episode = await the_only_one(memory)
+    assert (episode.question, episode.answer, episode.tags, episode.thread_id) == ("half ?", "half ?", ("half ?",), "?")
+    assert memory.health().dropped == 0
+
+
+async def test_an_image_becomes_a_hash_and_its_bytes_are_kept(memory: TedMemory) -> None:
+    shapes: list[dict[str, Any]] = [
+        {"type": "image", "base64": PICTURE, "mime_type": "image/png"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}},
+        {"type": "image_url", "image_url": f"data:image/png;base64,{PICTURE}"},
+        {"type": "image", "source": {"type": "base64", "data": PICTURE, "media_type": "image/png"}},
+        {"type": "image_url", "image_url": {}},
+    ]
+    content: Any = [{"type": "text", "text": "What is this?"}, *shapes]
+    await agent(memory)[0].ainvoke({"messages": [HumanMessage(content=content)]})
+    [episode] = await recorded(memory)
+    [digest] = episode.images
+    text, *images = episode.input[0].content
+    assert text == {"type": "text", "text": "What is this?"}
+    assert images == [{"type": "image", "blob": digest}] * 4
+    assert PICTURE not in episode.model_dump_json()
+    kept = await memory.store.episodes.images("test", [digest])
+    assert kept == {digest: f"data:image/png;base64,{PICTURE}".encode()}
+    [claim] = (await memory.store.episodes.claim("test", "me", lease=60, count=1, max_deliveries=3, alone=False)).claims
+    sample = to_sample(claim, kept, with_tools=True)
+    assert sample.input[0].content[1] == {"type": "image", "base64": PICTURE, "mime_type": "image/png"}  # type: ignore[union-attr]
+    await memory.aclose()
+
+
+async def test_an_image_that_is_too_large_is_named_in_words() -> None:
+    memory = in_memory(image_size=50)
+    content: Any = [{"type": "image", "base64": PICTURE * 20, "mime_type": "image/png"}]
+    await agent(memory)[0].ainvoke({"messages": [HumanMessage(content=content)]})
+    episode = await the_only_one(memory)
+    assert episode.images == ()
+    assert "an image of 262 bytes was left out" in episode.question
+
+
+# --- conversations
+
+
+async def test_each_turn_of_a_conversation_holds_only_what_is_new(memory: TedMemory) -> None:
+    runs, _ = agent(memory, calls_once("look_up", "It is 4."), checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "t1"}}
+    for i in range(3):
+        await runs.ainvoke(asks(f"Question {i}"), config)
+    episodes = await recorded(memory)
+    assert [e.question for e in episodes] == [f"Question {i}" for i in range(3)]
+    assert [len(e.input) for e in episodes] == [1, 3, 5], "what was said before"
+    assert [[m.content for m in e.output] for e in episodes] == [["It is 4."]] * 3
+    assert [len(e.tools) for e in episodes] == [1, 1, 1]
+    assert len({e.run_id for e in episodes}) == 3
+    assert {e.thread_id for e in episodes} == {"t1"}
+    await memory.aclose()
+
+
+async def test_one_conversation_sees_the_same_lessons_on_trial_throughout(memory: TedMemory) -> None:
+    await teach(memory, "Be brief.")
+    tried = [await put_on_trial(memory, f"On trial {i}.") for i in range(3)]
+    runs, model = agent(memory, calls_once("look_up"), checkpointer=InMemorySaver())
+    shown = []
+    for thread in range(12):
+        for _ in range(3):
+            await runs.ainvoke(asks(), {"configurable": {"thread_id": f"t{thread}"}})
+    for e in await recorded(memory):
+        shown.append((e.thread_id, frozenset(e.seen) & {*tried}))
+        assert {*e.seen, *e.withheld} >= {*tried}, "each is seen or withheld"
+    assert len(dict(shown)) == 12
+    assert len({*shown}) == 12, "three turns of one conversation are assigned alike"
+    assert len({seen for _, seen in shown}) > 1, "and conversations differ"
+    in_prompts = {tuple(f"On trial {i}." in str(asked[0].content) for i in range(3)) for asked in model.asked}
+    assert in_prompts == {tuple(id in seen for id in tried) for _, seen in shown}
+    await memory.aclose()
+
+
+async def test_without_a_conversation_each_run_is_assigned_anew(memory: TedMemory) -> None:
+    id = await put_on_trial(memory, "On trial.")
+    runs, _ = agent(memory)
+    for _ in range(40):
+        await runs.ainvoke(asks())
+    seen = sum(id in e.seen for e in await recorded(memory))
+    assert 5 < seen < 35
+    await memory.aclose()
+
+
+# --- the agent does not notice
+
+
+async def test_without_learn_nothing_is_recorded_and_nothing_on_trial_is_shown(memory: TedMemory) -> None:
+    await teach(memory, "Be brief.")
+    await put_on_trial(memory, "On trial.")
+    runs, model = agent(memory, learn=False)
+    for _ in range(20):
+        out = await runs.ainvoke(asks())
+    assert "On trial." not in str(model.asked)
+    assert "Be brief." in str(model.asked)
+    assert "ted_memory" not in out["messages"][-1].response_metadata
+    assert await recorded(memory) == []
+    await memory.aclose()
+
+
+def _plain(messages: list[BaseMessage]) -> list[Any]:
+    return [(m.type, m.content, getattr(m, "tool_calls", None)) for m in messages]
+
+
+async def test_prompts_and_answers_are_the_same_with_and_without_recording(memory: TedMemory) -> None:
+    await teach(memory, "Be brief.", "Be kind.")
+    told = []
+    for learn in (True, False):
+        runs, model = agent(memory, calls_once("look_up", "It is 4."), learn=learn, system_prompt="You are kind.")
+        out = await runs.ainvoke(
+            {"messages": [SystemMessage("Old."), HumanMessage("Hi"), AIMessage("Yes?"), *asks()["messages"]]}
+        )
+        told.append((_plain(out["messages"]), [_plain(asked) for asked in model.asked], sorted(out)))
+    assert told[0] == told[1]
+    assert len(told[0][1]) == 2
+    await memory.aclose()
+
+
+async def test_a_stream_of_tokens_holds_those_of_the_model_alone() -> None:
+    streams = []
+    for learn in (True, False):
+        memory, log = spied()
+        await teach(memory, "Be brief.")
+        runs, _ = agent(memory, calls_once("look_up", "one two three"), learn=learn)
+        stream = []
+        async for message, where in runs.astream(asks(), stream_mode="messages"):
+            stream.append((type(message).__name__, message.content, where["langgraph_node"]))
+            await asyncio.sleep(0.01)
+        assert not learn or await _sent(memory, log)
+        streams.append(stream)
+        await memory.aclose()
+    assert streams[0] == streams[1]
+    assert [content for kind, content, _ in streams[0] if kind == "AIMessageChunk" and content] == [
+        "one ",
+        "two ",
+        "three ",
+    ]
+
+
+async def _sent(memory: TedMemory, log: Any) -> bool:
+    await wait_until(lambda: len(taken_in(memory)) == 1)
+    return bool(log.batches)
+
+
+def _asking(text: str) -> str:
+    """A hook that asks a model of its own."""
+    return str(Scripted(script=lambda messages: f"foreign {text}").invoke(text).content)
+
+
+async def _tokens_beside_such_a_hook(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    monkeypatch.setattr("ted_memory.recording.EVERY", 0.01)
+    memory = TedMemory(InMemoryStore(), make_settings(namespace="test"), "test", redact=_asking)
+    runs, _ = agent(memory, calls_once("look_up", "one two three"))
+    tokens, left = set(), 3
+    async for message, _ in runs.astream(asks(), stream_mode="messages"):
+        tokens |= {*str(message.content).split()}
+        if left:
+            left -= 1
+            await memory.record(Episode(run_id=str(uuid.uuid4()), error="something"))
+            await asyncio.sleep(0.05)
+    await memory.aclose()
+    return tokens
+
+
+async def test_what_happens_beside_a_run_stays_out_of_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await _tokens_beside_such_a_hook(monkeypatch) == {"found", "one", "two", "three"}
+
+
+async def test_in_the_runs_own_context_it_would_get_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of the test above."""
+    monkeypatch.setattr("ted_memory.recording.contextvars", SimpleNamespace(Context=contextvars.copy_context))
+    assert "foreign" in await _tokens_beside_such_a_hook(monkeypatch)
+
+
+async def test_two_memories_in_one_agent_record_the_same_run_each_with_its_own_lessons(memory: TedMemory) -> None:
+    other = memory.for_namespace("other")
+    [mine], [theirs] = await teach(memory, "Be brief."), await teach(other, "Be polite.")
+    from ted_memory.integrations.middleware import TedMemoryMiddleware
+
+    second = TedMemoryMiddleware(other, learn=True, name="second")
+    runs, model = agent(memory, calls_once("look_up"), inside=[second])
+    out = await runs.ainvoke(asks())
+    [one], [two] = await recorded(memory), await recorded(other)
+    assert (one.seen, two.seen) == ((mine,), (theirs,))
+    told = out["messages"][-1].response_metadata["ted_memory"]["run_id"]
+    assert {one.run_id, two.run_id} == {told}, "feedback can be given to both"
+    assert [await m.give_feedback(told, score=1.0) for m in (memory, other)] == ["credited"] * 2
+    assert all("Be brief." in str(asked) and "Be polite." in str(asked) for asked in model.asked)
+    await other.aclose()
+    await memory.aclose()
+
+
+async def test_with_the_store_down_agents_go_on() -> None:
+    nowhere = open_memory("redis://127.0.0.1:1/0", namespace="x")
+    out = await agent(nowhere, calls_once("look_up"))[0].ainvoke(asks())
+    assert out["messages"][-1].content == "done"
+    assert nowhere.health().buffered == 1
+    await nowhere.aclose()
+    assert (nowhere.health().buffered, nowhere.health().dropped) == (0, 1)
+
+
+async def test_only_the_share_that_is_asked_for_is_recorded() -> None:
+    memory = in_memory(sample_rate=0.5, withhold_share=0.0)
+    runs, _ = agent(memory)
+    told = [(await runs.ainvoke(asks()))["messages"][-1].response_metadata.get("ted_memory") for _ in range(40)]
+    episodes = await recorded(memory)
+    assert 8 < len(episodes) < 32
+    assert [e.run_id for e in episodes] == [one["run_id"] for one in told if one]
+    await memory.aclose()
+
+
+def test_tools_of_these_tests_are_what_they_say() -> None:
+    assert look_up.invoke({"thing": "x"}) == "found x"
+    assert call("look_up").tool_calls[0]["name"] == "look_up"

@@ -1,0 +1,66 @@
+"""An episode log in this process that tells what it was sent, and fails when a test wants it to."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ted_memory import TedMemory
+from ted_memory.episodes import Episode, Recorded
+from ted_memory.errors import StoreUnavailable
+from ted_memory.protocols import RecordLimits
+from ted_memory.storage.in_memory import InMemoryStore
+from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
+from ted_memory.testing import in_memory
+
+
+class SpyLog(InMemoryEpisodeLog):
+    """``away``: calls that find nobody; ``lost``: calls whose answer is lost; both count down."""
+
+    def __init__(self, store: InMemoryStore) -> None:
+        super().__init__(store._held, store._count)
+        self.asked = 0
+        self.batches: list[tuple[str, ...]] = []
+        self.away = self.lost = 0
+        self.before = self.after = 0.0  # seconds that a call takes, before it has an effect and after it
+
+    async def record(
+        self, namespace: str, episodes: Sequence[Episode], images: Mapping[str, bytes], limits: RecordLimits
+    ) -> tuple[Recorded, tuple[str, ...]]:
+        self.asked += 1
+        await asyncio.sleep(self.before)
+        self._maybe_away()
+        answer = await super().record(namespace, episodes, images, limits)
+        self.batches.append(tuple(episode.run_id for episode in episodes))
+        await asyncio.sleep(self.after)
+        if self.lost:
+            self.lost -= 1
+            raise StoreUnavailable("the answer is lost")
+        return answer
+
+    async def latest_score(self, namespace: str, run_id: str) -> float | None:
+        self._maybe_away()
+        return await super().latest_score(namespace, run_id)
+
+    def _maybe_away(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailable("nobody is there")
+
+
+def spied(namespace: str = "test", **settings: Any) -> tuple[TedMemory, SpyLog]:
+    """Return a memory over such a log, and the log."""
+    store = InMemoryStore()
+    store.episodes = log = SpyLog(store)
+    return in_memory(namespace=namespace, store=store, **settings), log
+
+
+def taken_in(memory: TedMemory) -> list[Episode]:
+    """Return the episodes that an in-memory store holds, oldest first."""
+    assert isinstance(memory.store, InMemoryStore)
+    return list(memory.store.episodes._queue(memory.namespace).episodes.values())
+
+
+async def recorded(memory: TedMemory) -> list[Episode]:
+    """Return the episodes of an in-memory store, those of runs too that did not come to their end."""
+    await memory.recorder.flush(all=True)
+    return taken_in(memory)
