@@ -24,7 +24,7 @@ from ted_memory.settings import Settings
 
 EVERY = 0.2  # seconds between batches
 BATCH = 100  # episodes
-BATCH_BYTES = 1_000_000  # then a batch is full too: a server that takes it in serves nobody else meanwhile
+BATCH_BYTES = 250_000  # then a batch is full too: neither server nor event loop does anything else meanwhile
 LONGEST_PAUSE = 5.0  # seconds between tries while the store cannot be reached
 ABANDONED = 300.0  # seconds after which a run that was begun and said nothing more counts as abandoned
 SETTLED = 10.0  # seconds for which a failed run may still be tried again: longer than a retry waits

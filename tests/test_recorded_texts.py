@@ -119,11 +119,15 @@ async def test_the_hook_is_not_shown_what_is_too_much_to_be_kept() -> None:
 
 
 def test_a_text_is_not_cut_within_a_key() -> None:
-    for length in range(8000):
-        [message] = fit(Episode(run_id="r", error="e" * 9000, tools=(f"{'x ' * 2000}{KEY}",)), length + 1024).tools or (
-            "",
-        )
-        assert KEY in message or "sk-" not in message
+    """The half that is left would not look like one."""
+    halves = 0
+    for before in range(900, 1100):
+        text = f"{'x' * (before - 1)} {KEY} {'y ' * 4000}"
+        [told] = fit(Episode(run_id="r", tools=(text,)), 4096).tools
+        assert size_of(Episode(run_id="r", tools=(told,))) <= 4096
+        assert KEY in told or "sk-" not in told
+        halves += before < 1024 < before + len(KEY)
+    assert halves > 40, "some of them would be cut there"
 
 
 # --- size

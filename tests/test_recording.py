@@ -383,7 +383,7 @@ async def test_a_forked_child_sends_its_own_runs_and_leaves_the_parents_to_the_p
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     with memory.recorder._lock:  # as when another thread holds it just then
-        child = context.Process(target=_record_in_child, args=(memory, results))
+        child = context.Process(target=_record_in_child, args=(memory, results), daemon=True)
         child.start()
     assert await asyncio.to_thread(results.get, timeout=30) == 2
     await asyncio.to_thread(child.join, 30)

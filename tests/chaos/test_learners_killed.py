@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -74,6 +75,7 @@ class Cemetery:
         self.deaths: list[tuple[str, float]] = []
         self.killed = 0
         self.gave_back: set[str] = set()
+        self.closed = False
         self._draw = random.Random(12)
         self._born = 0
 
@@ -81,10 +83,12 @@ class Cemetery:
         """One learner after the other, each with an end of its own."""
         while self.lives:
             life = self.lives.pop()
-            with started(replace(self.next_job(), point=life.point, passes=life.passes)) as process:
+            gives_back = life.point == "handing back"
+            pause = 0.3 if gives_back else 0.0  # else it may be done with it
+            with started(replace(self.next_job(), point=life.point, passes=life.passes, pause=pause)) as process:
                 name = f"learner-{self._born}"
                 if life.point:
-                    self.gave_back |= {name} if life.point == "handing back" else set()
+                    self.gave_back |= {name} if gives_back else set()
                     assert await until_dead(process) == CRASHED
                     continue
                 begun = lambda name=name, n=life.passes: self.watch.count(name, "begun") >= n  # noqa: E731
@@ -114,24 +118,40 @@ class Cemetery:
         return [*self.deaths, *crashed]
 
 
+async def feed(memory: TedMemory, seed: str, first: int, cemetery: Cemetery) -> int:
+    """See to it that there is work as long as somebody is to die at it; return how many episodes there were."""
+    while not cemetery.closed:
+        if (await memory.store.episodes.traffic(memory.namespace)).waiting < 50:
+            for number in range(first, first + 50):
+                await memory.record(episode(number, seen=(seed,)))
+            await memory.flush()
+            first += 50
+        await asyncio.sleep(0.05)
+    return first
+
+
+async def side_by_side(work: Callable[[], Awaitable[None]]) -> None:
+    async with asyncio.TaskGroup() as slots:
+        for _ in range(LEARNERS):
+            slots.create_task(work())
+
+
 @pytest.mark.parametrize("trust", ["operator", "evidence"])
 async def test_learners_that_are_killed_at_any_moment_lose_nothing_and_double_nothing(
     server: Server, namespace: str, tmp_path: Path, trust: str
 ) -> None:
-    job, watch = a_job(server, namespace, tmp_path, trust=trust), Watch(tmp_path / "journal")
-    count, began = EPISODES[trust], time.monotonic()
-    async with learning(job, rate_limit=count) as memory:
-        seed = await record_all(memory, count)
-        cemetery = Cemetery(job, lives_of(trust), watch)
+    job, watch, began = a_job(server, namespace, tmp_path, trust=trust), Watch(tmp_path / "journal"), time.monotonic()
+    cemetery = Cemetery(job, lives_of(trust), watch)
+    async with learning(job, rate_limit=100_000) as memory:
+        seed = await record_all(memory, EPISODES[trust])
         async with gardened(memory):
-
-            async def slot() -> None:
-                await cemetery.live_and_die()
-                await cemetery.live_on(memory)
-
-            async with asyncio.TaskGroup() as slots:
-                for _ in range(LEARNERS):
-                    slots.create_task(slot())
+            feeding = asyncio.create_task(feed(memory, seed, EPISODES[trust], cemetery))
+            try:
+                await side_by_side(cemetery.live_and_die)
+            finally:
+                cemetery.closed = True
+                count = await feeding
+            await side_by_side(lambda: cemetery.live_on(memory))
         await check_learned(memory, seed, [f"run-{i}" for i in range(count)])
         credited = (await memory.usage())[seed].n_with
     deaths = cemetery.all_deaths()
@@ -139,7 +159,7 @@ async def test_learners_that_are_killed_at_any_moment_lose_nothing_and_double_no
     assert count - credited <= len(deaths) * job.at_once, "only a death between settling and crediting leaves it out"
     assert (cemetery.killed, len(deaths)) == (KILLS[trust], KILLS[trust] + CRASHES[trust] * len(POINTS))
     # what was given back waits for its turn
-    waits = watch.recoveries([death for death in deaths if death[0] not in cemetery.gave_back])
+    waits = watch.recoveries([death for death in deaths if death[0] not in cemetery.gave_back]) or [0.0]
     half, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
     report(
         f"killed learners, {trust}: {count} episodes, {LEARNERS} learners, {cemetery.killed} kills, {CRASHES[trust]} "
@@ -213,7 +233,7 @@ async def test_learners_that_freeze_past_their_lease_write_nothing_when_they_tha
         await check_learned(memory, seed, [f"run-{i}" for i in range(3 * FREEZES)])
     fenced = watch.total("outcome fenced")
     assert held >= FREEZES
-    assert fenced == held, "each of them was told that it came too late"
+    assert fenced >= held, "each of them was told that it came too late"
     report(
         f"frozen learners: {FREEZES} freezes past the lease, {held} episodes taken over and fenced, 0 twice; "
         f"{time.monotonic() - began:.0f} s"

@@ -25,7 +25,7 @@ from tests.chaos.learners import check_learned, none_left, record_all
 from tests.chaos.sizes import report, size
 from tests.conftest import Server
 
-EPISODES = size(30, 400)
+EPISODES = size(24, 400)
 TIMEOUT = 1.0  # seconds after which the client gives a call up
 FOR_EVER = 600.0
 TURNED_AWAY, BROKEN, HANGING = 0.30, 0.10, 0.05  # shares of the calls
@@ -208,7 +208,7 @@ async def test_a_learner_whose_provider_is_gone_waits_and_blames_no_episode(
 ) -> None:
     async with outages(valkey, namespace, monkeypatch) as outage:
         for number in range(3):
-            await outage.settled(number * 8 + 4)
+            await outage.settled(number * 6 + 4)
             await outage.go_down()
             begun, traffic = outage.begun, await outage.memory.store.episodes.traffic(namespace)
             await asyncio.sleep(0.5)

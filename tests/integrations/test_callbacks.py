@@ -20,7 +20,7 @@ from ted_memory.integrations import callbacks
 from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
 from ted_memory.integrations.runnable import inject
 from ted_memory.testing import in_memory, wait_until
-from tests.integrations.agents import Scripted, agent, asks, call, calls_once, look_up, put_on_trial, teach
+from tests.integrations.agents import Scripted, agent, asks, calls_once, look_up, put_on_trial, teach
 from tests.integrations.test_recording_troubles import Boom, fails
 from tests.spy_log import recorded, taken_in
 
@@ -59,12 +59,8 @@ def says(text: str = "It is 4.") -> Scripted:
 
 async def test_a_model_that_is_called_by_itself_is_recorded(handler: TedMemoryCallbackHandler) -> None:
     given = uuid.uuid4()
-    config: Any = {
-        "callbacks": [handler],
-        "run_id": given,
-        "tags": ["shop"],
-        "metadata": {"thread_id": "t1", "user_id": "anna"},
-    }
+    metadata = {"thread_id": "t1", "user_id": "anna"}
+    config: Any = {"callbacks": [handler], "run_id": given, "tags": ["shop"], "metadata": metadata}
     out = await says().ainvoke("What is x?", config)
     episode = await the_only_one(handler)
     assert told(out) == {"run_id": str(given), "namespace": "test", "version": 0}
@@ -278,6 +274,37 @@ async def test_a_stream_that_is_closed_early_is_recorded_and_forgotten(
     await memory.aclose()
 
 
+async def test_a_graph_whose_stream_nobody_reads_to_its_end_is_recorded(handler: TedMemoryCallbackHandler) -> None:
+    runs, _ = agent(in_memory(), calls_once("look_up"), learn=False)
+    stream = runs.astream(asks("What is x?"), {"callbacks": [handler]})
+    async for _part in stream:
+        break
+    await stream.aclose()
+    [episode] = await recorded(handler.memory)
+    assert episode.question == "What is x?"
+    assert episode.error
+    await handler.memory.aclose()
+
+
+async def test_a_run_of_whose_end_nobody_tells_is_recorded_and_forgotten(
+    handler: TedMemoryCallbackHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some versions of LangGraph say nothing when a stream is closed."""
+    monkeypatch.setattr("ted_memory.integrations.live_run.ABANDONED", 0.2)
+    monkeypatch.setattr(callbacks, "ABANDONED", 0.2)
+    for _ in range(4):
+        root = uuid.uuid4()
+        handler.on_chain_start({}, {"question": "What is x?"}, run_id=root)
+        handler.on_tool_start({"name": "look_up"}, "x", run_id=uuid.uuid4(), parent_run_id=root)
+    await wait_until(lambda: len(taken_in(handler.memory)) == 4)
+    assert {e.question for e in taken_in(handler.memory)} == {"What is x?"}
+    assert {e.error for e in taken_in(handler.memory)} == {"abandoned: it did not come to an end"}
+    for _ in range(3):
+        await says().ainvoke("Hi", {"callbacks": [handler]})
+    assert keeps_nothing(handler)
+    await handler.memory.aclose()
+
+
 # --- failures
 
 
@@ -370,7 +397,3 @@ async def test_only_the_share_that_is_asked_for_is_recorded_and_nothing_is_kept_
     assert "ted_memory" not in out.response_metadata
     assert keeps_nothing(handler)
     assert await recorded(handler.memory) == []
-
-
-def test_a_tool_call_of_these_tests_has_an_id() -> None:
-    assert call("look_up").tool_calls[0]["id"]

@@ -18,7 +18,7 @@ from ted_memory.learner.samples import to_sample
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory, wait_until
-from tests.integrations.agents import Scripted, agent, asks, call, calls_once, look_up, put_on_trial, teach
+from tests.integrations.agents import Scripted, agent, asks, calls_once, put_on_trial, teach
 from tests.spy_log import recorded, spied, taken_in
 
 PICTURE = "iVBORw0KGgo="
@@ -366,8 +366,3 @@ async def test_only_the_share_that_is_asked_for_is_recorded() -> None:
     assert 8 < len(episodes) < 32
     assert [e.run_id for e in episodes] == [one["run_id"] for one in told if one]
     await memory.aclose()
-
-
-def test_tools_of_these_tests_are_what_they_say() -> None:
-    assert look_up.invoke({"thing": "x"}) == "found x"
-    assert call("look_up").tool_calls[0]["name"] == "look_up"

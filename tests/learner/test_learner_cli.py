@@ -1,0 +1,174 @@
+"""Learning from live traffic on the command line: a process of its own, with its models behind a server."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ted_memory import TedMemory, open_memory
+from ted_memory.episodes import Episode
+from ted_memory.models import Message
+from ted_memory.testing import Reply, wait_until
+from tests.cli.helpdesk import COLOURS, answer, model_options, serve_in_thread
+from tests.conftest import Server, run_cli
+
+QUICK = ["--trust", "operator", "--rollouts", "1"]
+
+
+@pytest.fixture(scope="module")
+def models() -> Iterator[str]:
+    """The base URL of a server with a student and a teacher."""
+    with serve_in_thread() as url:
+        yield url
+
+
+async def record(memory: TedMemory, *runs: str, asked: str = "Tell me: the colour of apples?") -> None:
+    for run in runs:
+        asks = (Message(role="user", content=asked),) if asked else ()
+        says = (Message(role="assistant", content="no idea"),)
+        await memory.record(Episode(run_id=run, principal=f"user-{run}", input=asks, output=says))
+    await memory.flush()
+
+
+async def places(memory: TedMemory) -> tuple[int, int, int]:
+    traffic = await memory.store.episodes.traffic(memory.namespace)
+    return traffic.waiting, traffic.claimed, traffic.dead
+
+
+def run(where: list[str], tmp_path: Path, *args: str, **env: str) -> str:
+    done = run_cli(*args, *where, cwd=tmp_path, **env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextlib.contextmanager
+def learning(where: list[str], url: str) -> "Iterator[subprocess.Popen[str]]":
+    """Run ``ted-memory learn`` until it is told to stop."""
+    command = [sys.executable, "-m", "ted_memory", "learn", *model_options(url), *QUICK, *where, "--json"]
+    env = {**os.environ, "TED_MEMORY_MAX_TRIES": "0"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+async def test_a_learner_that_is_told_to_stop_finishes_its_work_and_ends_well(
+    valkey: Server, namespace: str, name: str
+) -> None:
+    calls, go_on = [], threading.Event()
+
+    def slow(request: dict[str, Any]) -> Reply | str:
+        calls.append(request["model"])
+        return Reply(text=str(answer(request)), delay=0.0 if go_on.is_set() else 1.0)
+
+    where = ["-n", namespace, "--url", valkey.url]
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await record(memory, *(f"run-{i}" for i in range(20)))
+        with serve_in_thread(slow) as url, learning(where, url) as process:
+            await wait_until(lambda: len(calls) >= 4, timeout=60, what="calls")
+            process.send_signal(getattr(signal, name))
+            go_on.set()
+            out, told = process.communicate(timeout=60)
+        assert process.returncode == 0, told
+        outcomes = json.loads(out)["outcomes"]
+        assert set(outcomes) == {"learned"}, "what was under way came to its end"
+        assert await places(memory) == (20 - outcomes["learned"], 0, 0)
+        assert 0 < outcomes["learned"] < 20
+
+
+async def test_a_learner_that_is_killed_leaves_what_it_held(valkey: Server, namespace: str) -> None:
+    """The control: the test above would see it."""
+    calls: list[str] = []
+
+    def slow(request: dict[str, Any]) -> Reply | str:
+        calls.append(request["model"])
+        return Reply(text=str(answer(request)), delay=600)
+
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await record(memory, "one")
+        with serve_in_thread(slow) as url, learning(["-n", namespace, "--url", valkey.url], url) as process:
+            await wait_until(lambda: bool(calls), timeout=60, what="a call")
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+        assert await places(memory) == (0, 1, 0)
+
+
+async def test_status_feedback_and_learn_tell_how_it_goes(
+    valkey: Server, namespace: str, models: str, tmp_path: Path
+) -> None:
+    where = ["-n", namespace, "--url", valkey.url]
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        assert "no episode was recorded" in run(where, tmp_path, "status")
+        await record(memory, "one", "two")
+        said = run(where, tmp_path, "status")
+        assert "waiting: 2, the oldest for" in said
+        assert "nobody learns from it: run ted-memory learn" in said
+
+        right = ["--score", "0", "--correction", COLOURS["apples"], "--principal", "user-one"]
+        assert run(where, tmp_path, "feedback", "one", *right) == "credited\n"
+        told = json.loads(run(where, tmp_path, "feedback", "three", "--comment", "wrong", "--json"))
+        assert told == {"run_id": "three", "verdict": "unknown"}
+        assert "nothing to say" in run_cli("feedback", "one", *where, cwd=tmp_path).stderr
+
+        none = ["--teacher", "teacher", "--teacher-base-url", models, "--attempts", "none", "--until-empty", "--json"]
+        report = json.loads(run(where, tmp_path, "learn", *none))
+        assert report == {"outcomes": {"learned": 2}, "steps": [], "last_error": ""}
+        assert await places(memory) == (0, 0, 0)
+        status = json.loads(run(where, tmp_path, "status", "--json"))
+        assert status["experiences"] == {"active": 0, "trial": 0, "proposed": 1}
+        assert [one["for"] for one in status["waiting_for"]] == ["a free place on trial"]
+        assert status["traffic"]["counts"]["learned"] == 2
+        assert status["traffic"]["today"]["teacher_calls"] == 4
+        assert "teacher today: 4 calls" in run(where, tmp_path, "status")
+
+
+async def test_dead_letters_are_listed_taken_up_again_and_dropped(
+    valkey: Server, namespace: str, models: str, tmp_path: Path
+) -> None:
+    where = ["-n", namespace, "--url", valkey.url]
+    learn = ["learn", *model_options(models), *QUICK, "--until-empty"]
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await record(memory, "one", "two", asked="")
+        assert "dead 2" in run(where, tmp_path, *learn, TED_MEMORY_MAX_DELIVERIES="1")
+        assert await places(memory) == (0, 0, 2)
+        listed = json.loads(run(where, tmp_path, "dead", "list", "--json"))["dead"]
+        assert [letter["run_id"] for letter in listed] == ["two", "one"]
+        assert "last error: " in run(where, tmp_path, "status")
+
+        assert run(where, tmp_path, "dead", "retry", str(listed[0]["seq"])) == "1 dead letters wait again\n"
+        assert await places(memory) == (1, 0, 1)
+        said = run(where, tmp_path, "dead", "list")
+        assert "run one" in said
+        assert "input" in said, "the reason"
+        assert json.loads(run(where, tmp_path, "dead", "drop", "--all", "--json")) == {"dropped": 1}
+        assert run(where, tmp_path, "dead", "list") == "no dead letters\n"
+        assert await places(memory) == (1, 0, 0)
+        assert "or --all" in run_cli("dead", "drop", *where, cwd=tmp_path).stderr
+
+
+async def test_a_budget_of_a_day_is_kept_and_told(valkey: Server, namespace: str, models: str, tmp_path: Path) -> None:
+    where = ["-n", namespace, "--url", valkey.url]
+    learn = ["learn", *model_options(models), *QUICK, "--until-empty", "--at-once", "1", "--json"]
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await record(memory, *(f"run-{i}" for i in range(5)))
+        report = json.loads(run(where, tmp_path, *learn, "--max-calls", "7", TED_MEMORY_MAX_TRIES="0"))
+        assert "has used up its budget of 7 calls for today; its episodes wait" in report["last_error"]
+        today = (await memory.store.episodes.traffic(namespace)).today
+        assert today["student_calls"] + today["teacher_calls"] <= 7
+        assert await places(memory) == (5 - sum(report["outcomes"].values()), 0, 0)
+        assert 0 < sum(report["outcomes"].values()) < 5
+
+        report = json.loads(run(where, tmp_path, *learn, TED_MEMORY_MAX_TRIES="0"))
+        assert await places(memory) == (0, 0, 0), "the control: it is the budget that held it up"
+        assert report["last_error"] == ""
