@@ -34,7 +34,7 @@ def open_memory(
     ``redis+cluster://host:port,host:port``. A ``client`` of redis-py (asyncio or not, of a server, a Sentinel's service
     or a cluster, ``decode_responses`` either way) takes its place: its settings are used, its connections left alone.
     ``redact`` changes every text of a recorded run before it leaves the process; by default it masks keys, e-mail
-    addresses and card numbers (`ted_memory.redaction`).
+    addresses and card numbers (`ted_memory.redaction`). It runs in a thread.
     ``settings`` are those of `ted_memory.settings.Settings`, by name; they win over the environment.
     The caps ``max_experiences`` and ``token_budget`` are stored with the set: stating one here changes it for
     everybody at this memory's next commit.

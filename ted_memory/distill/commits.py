@@ -8,6 +8,7 @@ from ted_memory.distill.compactor import let_go, make_room
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.spend import Spend
 from ted_memory.distill.state import DistillState, Json, dump_edits, read_edits, read_graded, read_set
+from ted_memory.distill.trial import describe
 from ted_memory.experience.edits import tidy_when
 from ted_memory.experience.trust import adds_support
 from ted_memory.experience.utility import add_citations, group_usage
@@ -16,6 +17,8 @@ from ted_memory.protocols import Settle
 
 PRESSED = "cap"
 LOST = "lost"
+PASSING = {"conflict", "aborted"}  # reasons that may be gone when the edit is worked out again
+SETTLE_TRIES = 4  # of an episode's edits; the last one leaves out what still conflicts
 
 
 async def commit(state: DistillState, *, kit: Kit) -> Json:
@@ -69,23 +72,33 @@ async def settle(state: DistillState, *, kit: Kit) -> Json:
         return {**told, "status": LOST}  # nothing is known of it: it stays in the queue
     usage = add_citations(group_usage(read_graded(state)), state.get("helped", []), state.get("hurt", []))
     claim, spent = state["settle"], Spend.model_validate(state.get("spend") or {})
-    for last in (False, False, False, True):
+    refused: list[Json] = []
+    for tried in range(SETTLE_TRIES):
         base = await kit.memory.load()
         edits = _brought_up_to_date(proposed, base, kit)
+        if refused and not edits:
+            told, status = _all_refused(refused), "set_aside"
+        last = tried == SETTLE_TRIES - 1
         done = await kit.memory.commit(
             edits,
             author=kit.author,
             why=state.get("reason", "") if edits else "",
-            token=_token(state, f"settle:{claim['fence']}:{base.version}"),
+            token=_token(state, f"settle:{claim['fence']}:{tried}"),
             base=base,
             usage=usage,
-            atomic=not last,  # what conflicts is worked out again; what else is refused is refused for good
+            atomic=not last,  # else it would be settled without what only conflicts
             settle=Settle(seq=claim["seq"], fence=claim["fence"], outcome=status, counters=counters(spent, status)),
         )
+        for_good = [r for r in done.rejected if last or r.reason not in PASSING]
+        refused += [{"edit": describe(r.edit), "reason": r.reason} for r in for_good]
         if last or not done.rejected:
             break
-    refused = [{"edit": r.edit.op, "reason": r.reason} for r in done.rejected]
+        proposed = [edit for edit in proposed if edit not in [r.edit for r in for_good]]
     return {"accepted": [], "commits": [_summary(done)], "refused": refused, **told, "status": status}
+
+
+def _all_refused(refused: Sequence[Json]) -> Json:
+    return {"note": f"{refused[-1]['edit']!r}: {refused[-1]['reason']}"}
 
 
 def _brought_up_to_date(proposed: Sequence[Edit], now: ExperienceSet, kit: Kit) -> list[Edit]:

@@ -143,6 +143,7 @@ class Learner:
                 if task.done():
                     task.result()
             await self._finish(self.memory.settings.lease if grace is None else grace)
+            await self._look()  # at what the last episodes made due: one that is run now and then comes to it, too
         finally:
             for task in (*beside, *self._work):
                 task.cancel()
@@ -363,13 +364,16 @@ class Learner:
     async def _look_always(self) -> None:
         """Look at the trials of every namespace."""
         while True:
-            try:
-                for name in await self._names_now():
-                    steps = await look(self._space(name).memory, self.id, shadow=self._rollouts != "none")
-                    self.report.steps = [*self.report.steps, *steps][-1000:]
-            except StoreError as error:
-                self._note(error)
+            await self._look()
             await asyncio.sleep(TICK)
+
+    async def _look(self) -> None:
+        try:
+            for name in await self._names_now():
+                steps = await look(self._space(name).memory, self.id, shadow=self._rollouts != "none")
+                self.report.steps = [*self.report.steps, *steps][-1000:]
+        except StoreError as error:
+            self._note(error)
 
     # --- small things
 

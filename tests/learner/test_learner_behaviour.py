@@ -272,7 +272,6 @@ async def test_an_episode_without_a_task_is_a_dead_letter_with_the_reason(valkey
         assert (traffic.waiting, traffic.claimed, traffic.last_error) == (0, 0, dead[0].reason)
 
 
-@pytest.mark.xfail(reason="every try of `settle` has one token while the version stays: a refusal is only repeated")
 async def test_an_episode_whose_lesson_is_refused_for_good_leaves_the_queue(valkey: Server, namespace: str) -> None:
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await complain(memory, [episode("apples")])

@@ -123,11 +123,13 @@ async def test_status_feedback_and_learn_tell_how_it_goes(
 
         none = ["--teacher", "teacher", "--teacher-base-url", models, "--attempts", "none", "--until-empty", "--json"]
         report = json.loads(run(where, tmp_path, "learn", *none))
-        assert report == {"outcomes": {"learned": 2}, "steps": [], "last_error": ""}
+        [step] = report.pop("steps")
+        assert report == {"outcomes": {"learned": 2}, "last_error": ""}
+        assert step.endswith(": trial: 2 principals stand behind it"), "what came of it is done before it ends"
         assert await places(memory) == (0, 0, 0)
         status = json.loads(run(where, tmp_path, "status", "--json"))
-        assert status["experiences"] == {"active": 0, "trial": 0, "proposed": 1}
-        assert [one["for"] for one in status["waiting_for"]] == ["a free place on trial"]
+        assert status["experiences"] == {"active": 0, "trial": 1, "proposed": 0}
+        assert [one["for"][:20] for one in status["waiting_for"]] == ["outcomes: 0 with it "]
         assert status["traffic"]["counts"]["learned"] == 2
         assert status["traffic"]["today"]["teacher_calls"] == 4
         assert "teacher today: 4 calls" in run(where, tmp_path, "status")
