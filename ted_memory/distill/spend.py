@@ -105,6 +105,16 @@ def add_spend(left: Mapping[str, object], right: Mapping[str, object]) -> dict[s
     return (Spend.model_validate(left or {}) + Spend.model_validate(right or {})).model_dump()
 
 
+def counted_spend(counters: Mapping[str, float]) -> Spend:
+    """Return the spend that stands in a day's counters, such as ``teacher_tokens_in``."""
+
+    def role(name: str) -> RoleSpend:
+        fields = ("calls", "tokens_in", "tokens_out")
+        return RoleSpend(**{field: int(counters.get(f"{name}_{field}", 0)) for field in fields})
+
+    return Spend(student=role("student"), teacher=role("teacher"))
+
+
 def _estimate(message: BaseMessage) -> int:
     text = str(message.text)
     size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

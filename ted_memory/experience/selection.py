@@ -74,7 +74,7 @@ def stems(text: str) -> frozenset[str]:
 
 def applying(experiences: Sequence[Experience], question: str) -> frozenset[str]:
     """Return the ids of those whose ``when`` shares a word with the question, or that apply everywhere."""
-    asked = stems(question[:LONGEST_QUESTION]) if experiences else frozenset()
+    asked = stems(question[:LONGEST_QUESTION]) if any(e.when for e in experiences) else frozenset()
     return frozenset(e.id for e in experiences if not e.when or _lesson_stems(e.when) & asked)
 
 

@@ -20,7 +20,7 @@ from ted_memory.distill.grading import Grader
 from ted_memory.distill.graph import Graph, build_live_graph
 from ted_memory.distill.judge import bind_grader
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.spend import Budget, RoleSpend, Spend
+from ted_memory.distill.spend import Budget, Spend, counted_spend
 from ted_memory.distill.state import read_graded
 from ted_memory.distill.structured import StructuredModel
 from ted_memory.episodes import Claim
@@ -255,8 +255,8 @@ class Learner:
         if time.monotonic() < self._over_budget.get(name, 0.0):
             return True
         today = (await space.memory.store.episodes.traffic(name)).today
-        spent, done = _spend_of(today), sum(today.get(k, 0) for k in ("learned", "nothing", "set_aside"))
-        one = _spend_of({k: v / done for k, v in today.items()}) if done else Spend()
+        spent, done = counted_spend(today), sum(today.get(k, 0) for k in ("learned", "nothing", "set_aside"))
+        one = counted_spend({k: v / done for k, v in today.items()}) if done else Spend()
         limit = self._budget.passed_by(spent + one)
         if limit:
             self._over_budget[name] = time.monotonic() + 5.0  # then the day may be another one
@@ -393,12 +393,3 @@ class Learner:
 
 class _Lost(Exception):  # noqa: N818 - says what became of an episode
     """The provider did not answer for it."""
-
-
-def _spend_of(today: Any) -> Spend:
-    def role(name: str) -> RoleSpend:
-        return RoleSpend(
-            **{field: int(today.get(f"{name}_{field}", 0)) for field in ("calls", "tokens_in", "tokens_out")}
-        )
-
-    return Spend(student=role("student"), teacher=role("teacher"))

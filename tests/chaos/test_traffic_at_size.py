@@ -116,25 +116,24 @@ async def check_worked_off(memory: TedMemory, recorded: int) -> None:
     assert (await memory.store.episodes.traffic(memory.namespace)).waiting == 1
 
 
-@pytest.mark.parametrize(
-    ("switched_off", "line", "found"),
-    [
-        (
-            "the caps",
-            "redis.call('HLEN', at.episodes) >= request.max_episodes or bytes + size > request.max_bytes",
-            "cap",
-        ),
-        ("the counters", "redis.call('HINCRBY', at.traffic, outcome, 1)", "do not add up"),
-    ],
-)
+IN_RECORD = {  # mechanism: its text in the script, what takes its place, what is found out
+    "caps": (
+        "redis.call('HLEN', at.episodes) >= request.max_episodes or bytes + size > request.max_bytes",
+        "false",
+        "over the cap",
+    ),
+    "counters": ("redis.call('HINCRBY', at.traffic, outcome, 1)", "", "do not add up"),
+}
+
+
+@pytest.mark.parametrize("mechanism", list(IN_RECORD))
 async def test_a_queue_without_its_caps_or_counters_is_found_out(
-    server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch, switched_off: str, line: str, found: str
+    server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch, mechanism: str
 ) -> None:
     """The control."""
-    assert line in scripts._RECORD
-    monkeypatch.setattr(
-        scripts, "_RECORD", known_to_scripts(scripts._RECORD.replace(line, "false" if found == "cap" else ""))
-    )
+    text, instead, found = IN_RECORD[mechanism]
+    assert text in scripts._RECORD
+    monkeypatch.setattr(scripts, "_RECORD", known_to_scripts(scripts._RECORD.replace(text, instead)))
     async with (
         Redis.from_url(server.url, decode_responses=True) as client,
         open_memory(server.url, namespace=namespace, max_episodes=200, max_episode_bytes=100_000) as memory,

@@ -335,7 +335,9 @@ def test_a_trial_is_decided_once_at_its_last_outcome(lift: float, first: str, se
         assert step is not None
         assert step.edit.state == expected
         if expected == "active":
-            assert observed(added(usage, step.usage)) == pytest.approx(observed(usage)), "what is known of it stays"
+            after = added(usage, step.usage)
+            assert (after.n_with, after.n_without) == (0, 0), "what is withheld from now on is an exposure of its own"
+            assert observed(after) == pytest.approx(observed(usage)), "and what is known of it stays"
         if expected == "proposed":
             assert (step.edit.trial, added(usage, step.usage)) == (Trial(rounds=1), Usage())
     assert state_after(lesson("l1", "trial", Trial(exposure=0.5)), arms(200, 200, 0.117)) == "proposed"
