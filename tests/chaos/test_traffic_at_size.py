@@ -25,8 +25,8 @@ LOUD = 10  # one in so many is of the same principal, who has a share of
 SHARE = size(50, 1000)
 MANY = 10**9
 CAPS: dict[str, dict[str, int]] = {
-    "count": {"max_episodes": size(200, 20_000), "max_episode_bytes": MANY},
-    "bytes": {"max_episodes": MANY, "max_episode_bytes": size(150_000, 67_108_864)},
+    "count": {"max_episodes": size(100, 20_000), "max_episode_bytes": MANY},
+    "bytes": {"max_episodes": MANY, "max_episode_bytes": size(75_000, 67_108_864)},
 }
 AT_ONCE = 500  # fewer than the buffer holds
 

@@ -327,7 +327,7 @@ async def test_work_that_takes_longer_than_the_lease_is_nobody_else_s(
         async def outcomes(thing: str, wanted: str) -> Counter[str]:
             """Let two learners work on one episode until there is such an outcome; return all."""
             await complain(memory, [episode(thing)])
-            two = [Learner(memory, student=slow(2.5), teacher=teacher()) for _ in range(2)]
+            two = [Learner(memory, student=slow(1.6), teacher=teacher()) for _ in range(2)]
             async with at_work(two[0]), at_work(two[1], 0):
                 reached = lambda: any(learner.report.outcomes[wanted] for learner in two)  # noqa: E731
                 await wait_until(reached, timeout=60, what=wanted)
