@@ -18,7 +18,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from ted_memory import Sample
-from ted_memory.distill.spend import Spend
+from ted_memory.llm.spend import Spend
 
 ROLLOUTS, BATCH, PASSES = 5, 32, 3
 SUMMARY = "Summarize the attempt step by step: what was done, which experience was used, where it went wrong."

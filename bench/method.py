@@ -17,8 +17,8 @@ from langchain_core.messages import BaseMessage
 from bench import grpo
 from ted_memory import Sample, TedMemory, open_memory
 from ted_memory.distill import Report, distill
-from ted_memory.distill.prompts import COMPACTOR, CRITIC
-from ted_memory.distill.spend import RoleSpend, Spend
+from ted_memory.distill.profiles import SMALL
+from ted_memory.llm.spend import RoleSpend, Spend
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 _SYLLABLES = ("ba", "ko", "mi", "ru", "te", "zo", "la", "pe", "vu", "di")
@@ -108,9 +108,9 @@ class World:
             operations = json.loads(told.partition("Operations:\n")[2])
             new = {o["experience"]: o for o in operations if o["experience"] not in told.partition("Operations:\n")[0]}
             return json.dumps(list(new.values()))
-        if head == COMPACTOR.fixed:
+        if head == SMALL["compactor"].fixed:
             return json.dumps({"reason": "All of it is needed.", "edits": []})
-        if head == CRITIC.fixed:
+        if head == SMALL["critic"].fixed:
             return self._criticise(messages)
         sample = self.sample_in(told)
         return f"{filler(246, 0)}.\nAnswer: {sample.reference}"
@@ -189,8 +189,8 @@ async def ours(count: int, share: float, *, tries: int) -> Counted:
     report = await distill(
         given.samples, student=given.student, teacher=given.teacher, memory=memory, grader=right, name="bench"
     )
-    critiques = calls_by_sample(given, lambda m: m[0].text == CRITIC.fixed)
-    solutions = calls_by_sample(given, lambda m: m[0].text not in {CRITIC.fixed, COMPACTOR.fixed})
+    critiques = calls_by_sample(given, lambda m: m[0].text == SMALL["critic"].fixed)
+    solutions = calls_by_sample(given, lambda m: m[0].text not in {SMALL["critic"].fixed, SMALL["compactor"].fixed})
     others = [solutions[s.id] for s in given.samples if s.id not in critiques]
     taught = [solutions[id] + critiques[id] for id in critiques]
     return Counted(

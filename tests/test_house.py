@@ -96,10 +96,10 @@ def test_every_module_can_be_imported_and_says_what_it_is(name: str) -> None:
 
 def test_every_prompt_and_script_is_shipped_beside_the_code_that_reads_it() -> None:
     package = Path(ted_memory.__file__).parent
-    prompts = {path.stem for path in (package / "distill" / "prompts").glob("*.md")}
-    from ted_memory.distill import prompts as loaded
+    from ted_memory.distill.profiles import PLACEHOLDERS
 
-    assert {name.lower() for name, value in vars(loaded).items() if isinstance(value, loaded.Prompt)} == prompts
+    for folder in (path for path in (package / "distill" / "profiles").iterdir() if any(path.glob("*.md"))):
+        assert {path.stem for path in folder.glob("*.md")} == set(PLACEHOLDERS), folder.name
     for script in (package / "storage" / "lua").glob("*.lua"):
         assert script.read_text(encoding="utf-8").startswith("-- "), f"{script.name} has no head"
 

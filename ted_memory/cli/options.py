@@ -16,7 +16,7 @@ from ted_memory.wiring import make_chat_model, open_memory
 if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.distill import Budget, Report
     from ted_memory.distill import Prices as PriceList
-    from ted_memory.distill.grading import Grader as AnyGrader
+    from ted_memory.grading.graders import Grader as AnyGrader
 
 File = Annotated[
     Path,

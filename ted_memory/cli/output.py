@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.distill.report import Report
     from ted_memory.distill.scoring import OnProgress
     from ted_memory.distill.scoring import Progress as Step
-    from ted_memory.distill.spend import Prices, Spend
     from ted_memory.evaluation import Evaluation
+    from ted_memory.llm.spend import Prices, Spend
     from ted_memory.models import Experience, LogEntry
 
 PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ted_memory.distill.grading import ANSWER_MARK, final_answer
+from ted_memory.grading.answers import ANSWER_MARK, final_answer
 from ted_memory.models import Trajectory
 
 LONGEST = 1500  # characters of one attempt that the critic sees

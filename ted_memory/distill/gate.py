@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from ted_memory.distill import grading, teacher
-from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.records import Records
+from ted_memory.distill.nodes import teacher
+from ted_memory.distill.progress import Records
 from ted_memory.distill.report import Gate, Point, SetAside
 from ted_memory.distill.scoring import OnProgress, Progress, patiently, score_with
 from ted_memory.distill.state import DistillState
+from ted_memory.grading import answers
+from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.models import Add, Edit, Experience, ExperienceSet, Sample
 
 BEFORE = "before"
@@ -86,7 +87,7 @@ async def _reference(sample: Sample, kit: Kit, records: Records) -> str:
     key = f"reference:{sample.id}"
     if key not in records:
         solved = await teacher.solve(DistillState(sample=sample.model_dump(mode="json")), kit=kit)
-        answer = grading.final_answer(solved["solution"])
+        answer = answers.final_answer(solved["solution"])
         await records.save(key, {"answer": answer})
     return str(records[key]["answer"])
 

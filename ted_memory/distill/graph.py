@@ -3,7 +3,7 @@
 ::
 
               +-> student (x N, Send) --+
-    recall ---|                         +-> grade -+-> critic <-> try -> commit -+-> credit -+-> END
+    recall ---|                         +-> grade -+-> critic <-> verify -> commit -+-> credit -+-> END
               +-> teacher --------------+          |                             |           |
                                                    +-----------------------------+           +-> compactor -> commit
 """
@@ -16,13 +16,13 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 
-from ted_memory.distill import commits, compactor, critic, student, teacher, trial
-from ted_memory.distill.calls import Calls, with_temperature
-from ted_memory.distill.grading import Grader
-from ted_memory.distill.judge import bind_grader
 from ted_memory.distill.kit import Kit
+from ted_memory.distill.nodes import commit, compactor, critic, grade, recall, student, teacher, verify
 from ted_memory.distill.state import DistillState
-from ted_memory.distill.structured import StructuredModel
+from ted_memory.grading.graders import Grader
+from ted_memory.grading.judge import bind_grader
+from ted_memory.llm.calls import Calls, with_temperature
+from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
 
 Graph = CompiledStateGraph[DistillState, Any, DistillState, DistillState]
@@ -46,7 +46,7 @@ def build_distillation_graph(
         student: chat model or Runnable from messages to a message, text, messages or an agent's state.
         teacher: chat model; also critic and compactor.
         memory: the set to read and to write.
-        grader: a name of `ted_memory.distill.grading.GRADERS`, or a callable
+        grader: a name of `ted_memory.grading.graders.GRADERS`, or a callable
             ``(*, inputs, outputs, reference_outputs) -> score`` in [0, 1], sync or async.
         calls: shared by graphs that must share one cap on model calls in flight.
         author: who stands in the log.
@@ -79,19 +79,19 @@ def _wire(kit: Kit, *, live: bool = False) -> StateGraph[DistillState, Any, Dist
         # no retry policy: `Calls` asks models again by itself, so that what was paid for in a node is not paid twice
         builder.add_node(name, partial(node, kit=kit), error_handler=failed)
 
-    add("recall", student.recall)
+    add("recall", recall.recall)
     add("student", student.attempt, student.attempt_failed)
     add("teacher", teacher.solve, teacher.solve_failed)
-    add("grade", student.grade_all)
+    add("grade", grade.grade_all)
     add("critic", critic.critique, critic.critique_failed)
-    add("try", trial.try_edits, trial.try_failed)
+    add("verify", verify.verify, verify.verification_failed)
     if live:
         # one step ends an episode, whichever way the pass came to its end
-        add("commit", commits.settle)
-        add("credit", commits.settle)
+        add("commit", commit.settle)
+        add("credit", commit.settle)
     else:
-        add("commit", commits.commit)
-        add("credit", commits.credit)
+        add("commit", commit.commit)
+        add("credit", commit.credit)
         add("compactor", compactor.compact, partial(compactor.compact_failed, kit=kit))
 
     builder.add_edge(START, "recall")
@@ -99,8 +99,8 @@ def _wire(kit: Kit, *, live: bool = False) -> StateGraph[DistillState, Any, Dist
     builder.add_edge("student", "grade")
     builder.add_edge("teacher", "grade")
     builder.add_conditional_edges("grade", _after_grade, ["critic", "credit"])
-    builder.add_conditional_edges("critic", partial(_after_critic, kit=kit), ["try", "commit", "credit"])
-    builder.add_conditional_edges("try", partial(_after_try, kit=kit), ["critic", "commit"])
+    builder.add_conditional_edges("critic", partial(_after_critic, kit=kit), ["verify", "commit", "credit"])
+    builder.add_conditional_edges("verify", partial(_after_verify, kit=kit), ["critic", "commit"])
     if live:
         builder.add_edge("commit", END)
         builder.add_edge("credit", END)
@@ -122,10 +122,10 @@ def _after_grade(state: DistillState) -> str:
 def _after_critic(state: DistillState, *, kit: Kit) -> str:
     if not state["proposal"]:
         return "credit"
-    return "try" if kit.tries else "commit"
+    return "verify" if kit.tries else "commit"
 
 
-def _after_try(state: DistillState, *, kit: Kit) -> str:
+def _after_verify(state: DistillState, *, kit: Kit) -> str:
     asked_enough = state["round"] > kit.tries or state["status"] == "set_aside"
     return "commit" if state["accepted"] or asked_enough else "critic"
 
@@ -135,4 +135,4 @@ def _after_commit(state: DistillState) -> str:
 
 
 def _after_credit(state: DistillState, *, kit: Kit) -> str:
-    return "compactor" if commits.compaction_due(state, kit=kit) else END
+    return "compactor" if commit.compaction_due(state, kit=kit) else END

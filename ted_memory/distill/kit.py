@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from langchain_core.runnables import Runnable
 
-from ted_memory.distill.calls import Calls
-from ted_memory.distill.grading import Grader
-from ted_memory.distill.structured import StructuredModel
+from ted_memory.grading.graders import Grader
+from ted_memory.llm.calls import Calls
+from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
 from ted_memory.settings import Settings
 

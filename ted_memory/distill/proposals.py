@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ted_memory.distill.calls import hash_images
-from ted_memory.distill.structured import BadOutput
 from ted_memory.experience.edits import tidy_when
-from ted_memory.experience.selection import distinctive, match, stems
 from ted_memory.experience.trust import adds_support
+from ted_memory.llm.calls import hash_images
+from ted_memory.llm.structured import BadOutput
 from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite, Support
+from ted_memory.retrieval.selection import distinctive, match, stems
 
 MOST_EDITS = 3  # of one critique; more is not distilled
 MOST_COMPACTION_EDITS = 12

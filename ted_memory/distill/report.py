@@ -1,6 +1,6 @@
 """What a run did."""
 
-from ted_memory.distill.spend import Spend
+from ted_memory.llm.spend import Spend
 from ted_memory.models import Frozen
 
 

@@ -5,8 +5,8 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from ted_memory.distill.calls import Calls
 from ted_memory.errors import BudgetExceeded
+from ted_memory.llm.calls import Calls
 
 
 class Room:

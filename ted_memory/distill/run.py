@@ -10,26 +10,26 @@ from typing import Any
 from langchain_core.runnables import Runnable
 
 from ted_memory.distill import gate as validation_gate
-from ted_memory.distill.calls import Calls, is_final, is_transient, model_name, one_line
-from ted_memory.distill.compactor import said_twice
-from ted_memory.distill.grading import Grader
 from ted_memory.distill.graph import Graph, build_distillation_graph
-from ted_memory.distill.judge import Judge, bind_grader
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.records import Records
+from ted_memory.distill.nodes.compactor import said_twice
+from ted_memory.distill.nodes.verify import describe
+from ted_memory.distill.progress import Records
 from ted_memory.distill.report import Gate, RejectedLesson, Report, SetAside, SetSize
 from ted_memory.distill.room import Room
 from ted_memory.distill.scoring import OnProgress, Progress, patiently
-from ted_memory.distill.spend import Budget
 from ted_memory.distill.state import dump_set, mean_score, read_graded, read_set
-from ted_memory.distill.structured import StructuredModel
-from ted_memory.distill.trial import describe
 from ted_memory.errors import BudgetExceeded, InvalidInput, ModelError
 from ted_memory.experience.edits import difference
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.selection import common_words, match
+from ted_memory.grading.graders import Grader
+from ted_memory.grading.judge import Judge, bind_grader
+from ted_memory.llm.calls import Calls, is_final, is_transient, model_name, one_line
+from ted_memory.llm.spend import Budget
+from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
 from ted_memory.models import ExperienceSet, Restore, Sample
+from ted_memory.retrieval.selection import common_words, match
 
 NEAR_PEERS, OTHER_PEERS = 8, 4
 
@@ -57,7 +57,7 @@ async def distill(
         student: the model or agent that is to get better.
         teacher: chat model; solves, criticises, compacts.
         memory: where the lessons go.
-        grader: see `ted_memory.distill.grading`.
+        grader: see `ted_memory.grading.graders`.
         name: of the data set; lessons carry ``dataset:<name>#<sample id>`` as their source.
         budget: what the run may spend. A sample begins only if there is room for all of it, and the gate's calls are
             set aside; what was learned until then goes through the gate, and the report says so. A limit in calls

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ted_memory.distill import grading
 from ted_memory.distill.kit import StudentKit
-from ted_memory.distill.spend import Spend
 from ted_memory.errors import ModelError
 from ted_memory.experience.rendering import render_block, strip_block
-from ted_memory.messages import answer_of, place_block, question, sample_messages, text_of, tool_calls
+from ted_memory.grading import graders
+from ted_memory.llm.messages import answer_of, place_block, question, sample_messages, text_of, tool_calls
+from ted_memory.llm.spend import Spend
 from ted_memory.models import Experience, ExperienceSet, Sample
 
 
@@ -74,7 +74,7 @@ async def score_with(
 ) -> float:
     """Return the student's score with these experiences."""
     given = await answer_with(kit, sample, snapshot, experiences)
-    score, _ = await grading.grade(kit.grader, sample, given.text, reference)
+    score, _ = await graders.grade(kit.grader, sample, given.text, reference)
     return score
 
 

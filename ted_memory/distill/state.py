@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import TypeAdapter
 
-from ted_memory.distill.spend import Spend, add_spend
+from ted_memory.llm.spend import Spend, add_spend
 from ted_memory.models import Edit, ExperienceSet, Sample, Trajectory
 
 Json = dict[str, Any]

@@ -7,13 +7,13 @@ from typing import Any
 
 from langchain_core.runnables import Runnable
 
-from ted_memory.distill.calls import Calls, is_final, one_line
-from ted_memory.distill.grading import Grader
-from ted_memory.distill.judge import bind_grader
 from ted_memory.distill.kit import StudentKit
 from ted_memory.distill.scoring import OnProgress, Progress, score_with, side_by_side
-from ted_memory.distill.spend import Prices, Spend
 from ted_memory.errors import HistoryTrimmed, InvalidInput
+from ted_memory.grading.graders import Grader
+from ted_memory.grading.judge import bind_grader
+from ted_memory.llm.calls import Calls, is_final, one_line
+from ted_memory.llm.spend import Prices, Spend
 from ted_memory.memory import TedMemory
 from ted_memory.models import Experience, ExperienceSet, Frozen, Sample
 
@@ -155,7 +155,7 @@ async def evaluate(
         samples: those without a reference are passed over.
         student: called as it is set (give it temperature 0 for a repeatable figure).
         memory: whose active experiences are measured; nothing is written to it.
-        grader: see `ted_memory.distill.grading`. What a `Judge` spends counts as the teacher's.
+        grader: see `ted_memory.grading.graders`. What a `Judge` spends counts as the teacher's.
         repeats: answers to each sample on each side. A sample counts once, with the mean score of its repeats.
         checkpoints: up to so many older versions of the set are measured on the same samples, evenly spaced from the
             oldest that the history holds. Each costs ``repeats`` calls a sample, except where its active experiences

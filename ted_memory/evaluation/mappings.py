@@ -6,7 +6,7 @@ from typing import Any
 
 from ted_memory.errors import SettingsError
 from ted_memory.evaluation.rows import Row
-from ted_memory.messages import choice_labels
+from ted_memory.llm.messages import choice_labels
 
 Mapping = Callable[[Row], dict[str, Any]]
 """From a row to the fields of a Sample.

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ted_memory.distill.report import Report
-from ted_memory.distill.spend import Prices, Spend
 from ted_memory.errors import InvalidInput
 from ted_memory.evaluation import plots as drawing
 from ted_memory.evaluation.compare import Evaluation, TrainingComparison
 from ted_memory.evaluation.plots import LessonLift, VersionSize, lifts_of, sizes_of
+from ted_memory.llm.spend import Prices, Spend
 from ted_memory.models import Caps, ExperienceSet, LogEntry, Usage
 
 PAPER = "arXiv 2603.26778"

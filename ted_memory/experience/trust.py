@@ -15,15 +15,20 @@ the lesson come from the same time, so that a change of the traffic is not taken
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ted_memory.episodes import ANONYMOUS, Exposure
 from ted_memory.experience.rendering import render_block
-from ted_memory.experience.selection import Selector, applying
 from ted_memory.experience.utility import SCORE_VARIANCE, Utility, observed
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial, Usage
 from ted_memory.settings import Settings
+
+Selector = Callable[[Sequence[Experience], Mapping[str, Usage], str], tuple[Experience, ...]]
+"""From the experiences that may be shown, their usage and the question at hand to those that are shown."""
+
+Applies = Callable[[Sequence[Experience], str], frozenset[str]]
+"""From experiences and the question at hand to the ids of those that apply to it."""
 
 LOOK = 10  # outcomes with the lesson between two looks that may double its exposure
 MOST_EXPOSURE = 0.5
@@ -71,7 +76,14 @@ def is_from(experience: Experience, principal: str, run_id: str = "") -> bool:
 
 
 def expose(
-    snapshot: ExperienceSet, choose: Selector, question: str, *, unit: str, principal: str, withhold_share: float
+    snapshot: ExperienceSet,
+    choose: Selector,
+    applying: Applies,
+    question: str,
+    *,
+    unit: str,
+    principal: str,
+    withhold_share: float,
 ) -> Exposure:
     """Return what one request is shown: the active lessons but perhaps one, and those on trial that fall to it.
 
@@ -82,6 +94,7 @@ def expose(
     Args:
         snapshot: the set.
         choose: which lessons stand in a prompt for a question.
+        applying: which lessons a question is about.
         question: the task at hand.
         unit: conversation or run; the same one is always assigned in the same way.
         principal: who asks; lessons that come from it are not tried on it.

@@ -16,11 +16,11 @@ from langgraph.config import get_config
 from langgraph.types import Command
 
 from ted_memory.episodes import ANONYMOUS
-from ted_memory.experience.selection import warm
 from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, thread_of, up_to_the_question
+from ted_memory.llm.messages import LONGEST_RESULT
 from ted_memory.memory import TedMemory
-from ted_memory.messages import LONGEST_RESULT
 from ted_memory.recording import ABANDONED, without_block
+from ted_memory.retrieval.selection import warm
 
 ASKED = ("messages", "input", "question", "query")
 SAID = ("messages", "output", "answer", "result", "text")

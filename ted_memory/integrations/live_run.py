@@ -13,8 +13,8 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure
 from ted_memory.experience.trust import draw
 from ted_memory.integrations import sync_bridge
+from ted_memory.llm.messages import record_messages, tool_calls
 from ted_memory.memory import TedMemory
-from ted_memory.messages import record_messages, tool_calls
 from ted_memory.recording import ABANDONED, SETTLED, storable
 
 WHO = ("principal", "user_id", "langgraph_auth_user_id")

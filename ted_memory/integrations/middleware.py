@@ -5,9 +5,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
-from ted_memory.distill.calls import model_name
 from ted_memory.errors import MissingExtra
-from ted_memory.experience.selection import warm
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.live_run import (
     LiveRun,
@@ -17,8 +15,10 @@ from ted_memory.integrations.live_run import (
     thread_of,
     up_to_the_question,
 )
+from ted_memory.llm.calls import model_name
+from ted_memory.llm.messages import append_block, place_block, question
 from ted_memory.memory import TedMemory
-from ted_memory.messages import append_block, place_block, question
+from ted_memory.retrieval.selection import warm
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse

@@ -8,8 +8,8 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
+from ted_memory.llm.messages import place_block, question
 from ted_memory.memory import TedMemory
-from ted_memory.messages import place_block, question
 
 
 def inject(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]:

@@ -14,22 +14,22 @@ from typing import Any, Literal
 
 from langchain_core.runnables import Runnable
 
-from ted_memory.distill.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
-from ted_memory.distill.commits import LOST, counters
-from ted_memory.distill.grading import Grader
 from ted_memory.distill.graph import Graph, build_live_graph
-from ted_memory.distill.judge import bind_grader
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.spend import Budget, Spend, counted_spend
+from ted_memory.distill.nodes.commit import LOST, counters
 from ted_memory.distill.state import read_graded
-from ted_memory.distill.structured import StructuredModel
 from ted_memory.episodes import Claim
 from ted_memory.errors import BudgetExceeded, Fenced, InvalidInput, ModelError, StoreError
-from ted_memory.experience.selection import common_words
+from ted_memory.grading.graders import Grader
+from ted_memory.grading.judge import bind_grader
 from ted_memory.learner.samples import to_attempt, to_sample
 from ted_memory.learner.trials import let_go, look
+from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
+from ted_memory.llm.spend import Budget, Spend, counted_spend
+from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
 from ted_memory.models import Sample
+from ted_memory.retrieval.selection import common_words
 
 Rollouts = Literal["model", "agent", "none"]
 
@@ -75,7 +75,7 @@ class Learner:
         memory: the set of one namespace, and the settings for all.
         teacher: chat model; solves and criticises.
         student: the model (or with ``rollouts="agent"`` the agent) that is to get better.
-        grader: see `ted_memory.distill.grading`; live answers in free words want a `Judge`.
+        grader: see `ted_memory.grading.graders`; live answers in free words want a `Judge`.
         namespaces: default: the memory's own; None: all that have traffic.
         rollouts: how the student attempts an episode's task again. ``model``: the model answers over the recorded tool
             results, and nothing is done twice in the world; ``agent``: the Runnable is run anew, which you declare to

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ted_memory.episodes import Claim, Episode
-from ted_memory.messages import restore_images
+from ted_memory.llm.messages import restore_images
 from ted_memory.models import Message, Sample, Trajectory
 
 TOOLS = "The tool calls that were made for this, with their results:"

@@ -27,7 +27,7 @@ from coverage import Coverage
 from langchain_core.messages import BaseMessage
 
 from ted_memory import TedMemory, open_memory
-from ted_memory.distill import critic, student
+from ted_memory.distill.nodes import critic, recall, student
 from ted_memory.episodes import Claim, Episode
 from ted_memory.learner import Learner
 from ted_memory.models import Message
@@ -204,7 +204,7 @@ def watch(journal: Journal) -> None:
         (Learner, "_one", ended),
         (scripts, "commit", around(scripts.commit, "sending", "sent", settles)),
         (Recorder, "credit", around(Recorder.credit, "settled")),
-        (student, "recall", around(student.recall, after="recalled")),
+        (recall, "recall", around(recall.recall, after="recalled")),
         (student, "attempt", around(student.attempt, after="attempted")),
         (critic, "critique", around(critic.critique, after="criticised")),
         (scripts, "beat", around(scripts.beat, after="beating", when=has_claims)),

@@ -17,12 +17,12 @@ from langchain_core.utils.json import parse_partial_json
 from langchain_openai.chat_models.base import _convert_dict_to_message
 from pydantic import ValidationError
 
-from ted_memory.distill import structured
-from ted_memory.distill.calls import Calls
-from ted_memory.distill.compactor import trusted
-from ted_memory.distill.critic import in_its_own_words
+from ted_memory.distill.nodes.compactor import trusted
+from ted_memory.distill.nodes.critic import in_its_own_words
 from ted_memory.distill.proposals import Compaction, Critique, check_edits, to_edits
-from ted_memory.distill.structured import StructuredModel
+from ted_memory.llm import structured
+from ted_memory.llm.calls import Calls
+from ted_memory.llm.structured import StructuredModel
 from ted_memory.models import Add, Caps, Edit, Experience, ExperienceSet, Merge, Remove, Rewrite
 from tests.chaos.sizes import FULL, report, size
 

@@ -14,10 +14,10 @@ import pytest
 from langchain_core.messages.utils import convert_to_messages
 
 from ted_memory import TedMemory
-from ted_memory.distill import calls
 from ted_memory.episodes import Claim
 from ted_memory.learner import Learner
 from ted_memory.learner import learner as learning_module
+from ted_memory.llm import calls
 from ted_memory.testing import Reply, ScriptedServer, wait_until
 from ted_memory.wiring import make_chat_model
 from tests.chaos.learner_process import Job, attempts, learning, teaches

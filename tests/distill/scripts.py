@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ted_memory import Sample, TedMemory
 from ted_memory.distill import build_distillation_graph
-from ted_memory.distill.prompts import COMPACTOR, CRITIC
+from ted_memory.distill.profiles import SMALL
 from ted_memory.testing import Script, ScriptedChatModel
 
 _THINGS = (
@@ -66,7 +66,8 @@ def right_lesson(messages: Sequence[BaseMessage]) -> str:
 
 def role(messages: Sequence[BaseMessage]) -> str:
     """Tell which of the teacher's three clothes a call is for."""
-    return {CRITIC.fixed: "critic", COMPACTOR.fixed: "compactor"}.get(str(messages[0].content), "teacher")
+    fixed = {SMALL[name].fixed: name for name in ("critic", "compactor")}
+    return fixed.get(str(messages[0].content), "teacher")
 
 
 def teacher(

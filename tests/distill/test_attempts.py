@@ -11,9 +11,9 @@ from langchain_core.runnables import RunnableLambda
 
 from ted_memory import TedMemory
 from ted_memory.distill.attempts import LONGEST, MOST_STEPS, Attempt, describe_attempts, take_apart
-from ted_memory.experience.selection import match, relevant
-from ted_memory.messages import LONGEST_RESULT, tool_calls
+from ted_memory.llm.messages import LONGEST_RESULT, tool_calls
 from ted_memory.models import Experience, Trajectory
+from ted_memory.retrieval.selection import match, relevant
 from tests.distill.scripts import one_pass, prompt_of, right_lesson, role, sample, teacher
 
 # --- taken apart

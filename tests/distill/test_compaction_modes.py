@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, TedMemory
 from ted_memory.distill import distill
-from ted_memory.distill.compactor import LEASE
+from ted_memory.distill.nodes.compactor import LEASE
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Usage
 from ted_memory.settings import Compaction

@@ -7,11 +7,11 @@ import pytest
 
 from ted_memory import Add, TedMemory
 from ted_memory.distill import distill
-from ted_memory.distill.grading import GRADERS
-from ted_memory.distill.judge import Judge
 from ted_memory.distill.run import split
 from ted_memory.errors import InvalidInput
 from ted_memory.evaluation import evaluate
+from ted_memory.grading.graders import GRADERS
+from ted_memory.grading.judge import Judge
 from ted_memory.testing import ScriptedChatModel, in_memory
 from tests.distill.scripts import CODES, calls_of, one_pass, sample, samples, student, teacher, texts_of, thing_in
 

@@ -36,7 +36,7 @@ def _boom(_messages: list[BaseMessage]) -> str:
 
 def test_every_step_of_the_method_is_a_node_of_its_own(scratch: TedMemory) -> None:
     drawn = build_distillation_graph(student=student(), teacher=teacher(), memory=scratch).get_graph()
-    steps = {"recall", "student", "teacher", "grade", "critic", "try", "commit", "credit", "compactor"}
+    steps = {"recall", "student", "teacher", "grade", "critic", "verify", "commit", "credit", "compactor"}
     assert steps <= set(drawn.nodes)
     edges = {(edge.source, edge.target) for edge in drawn.edges}
     assert edges >= {
@@ -46,9 +46,9 @@ def test_every_step_of_the_method_is_a_node_of_its_own(scratch: TedMemory) -> No
         ("teacher", "grade"),
         ("grade", "critic"),
         ("grade", "credit"),
-        ("critic", "try"),
-        ("try", "critic"),
-        ("try", "commit"),
+        ("critic", "verify"),
+        ("verify", "critic"),
+        ("verify", "commit"),
         ("commit", "credit"),
         ("credit", "compactor"),
         ("compactor", "commit"),
@@ -180,7 +180,7 @@ async def test_a_grader_that_fails_sets_the_sample_aside(scratch: TedMemory) -> 
 
 
 async def test_a_call_that_hangs_is_given_up(scratch: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ted_memory.distill.calls.CALL_TIMEOUT", 0.05)
+    monkeypatch.setattr("ted_memory.llm.calls.CALL_TIMEOUT", 0.05)
     hanging = SlowChatModel(script=knows, pause=lambda messages: 30.0 if role(messages) == "critic" else 0.0)
     out = await one_pass(scratch, APPLES, student=student(), teacher=hanging)
     assert out["status"] == "set_aside"

@@ -10,11 +10,11 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, Rewrite, Sample, TedMemory
 from ted_memory.distill import Budget, Judge, distill
-from ted_memory.distill import calls as calls_module
-from ted_memory.distill.calls import Calls
-from ted_memory.distill.compactor import make_room
+from ted_memory.distill.nodes.compactor import make_room
 from ted_memory.errors import ModelError
 from ted_memory.evaluation import evaluate
+from ted_memory.llm import calls as calls_module
+from ted_memory.llm.calls import Calls
 from ted_memory.testing import ScriptedChatModel, in_memory
 from tests.distill.scripts import (
     CODES,

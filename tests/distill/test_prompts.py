@@ -1,15 +1,17 @@
 """Prompts are files with checked placeholders, filled once."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from ted_memory import Sample, TedMemory
-from ted_memory.distill import prompts
-from ted_memory.distill.prompts import COMPACTOR, CRITIC, RETRY, TEACHER, Prompt, load_prompt
+from ted_memory.distill.profiles import SMALL
+from ted_memory.errors import SettingsError
+from ted_memory.llm.prompts import PLACEHOLDER, Prompt, load_prompt
 from tests.distill.scripts import critique, one_pass, role, student, teacher
 
-ALL = [TEACHER, CRITIC, RETRY, COMPACTOR]
+ALL = list(SMALL.values())
 
 
 def test_what_is_filled_in_is_not_searched_for_placeholders() -> None:
@@ -26,16 +28,24 @@ async def test_a_task_cannot_reach_for_the_answer(scratch: TedMemory) -> None:
     assert str(asked[1].content).count("secret-42") == 1
 
 
-def test_a_prompt_and_its_caller_that_drifted_apart_are_told() -> None:
-    with pytest.raises(ValueError, match=r"critic\.md has the placeholders"):
-        load_prompt("critic", "task")
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Judge it.\n---\n{task}", r"own\.md lacks the placeholder {attempts}"),
+        ("Judge it.\n---\n{task} {attempts} {tone}", r"own\.md has the unknown placeholder {tone}"),
+    ],
+)
+def test_a_prompt_file_with_other_placeholders_is_told_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "own.md").write_text(text)
+    with pytest.raises(SettingsError, match=told):
+        load_prompt(tmp_path / "own.md", ("task", "attempts"))
 
 
 @pytest.mark.parametrize("prompt", ALL)
 def test_the_fixed_part_has_no_run_time_facts(prompt: Prompt) -> None:
     text = prompt.fixed + prompt.variable
     assert not re.search(r"20\d\d|today|[A-Z][a-z]+ \d{1,2},", text)
-    assert not prompts._PLACEHOLDER.search(prompt.fixed), "it is the same for every task, so that it can be cached"
+    assert not PLACEHOLDER.search(prompt.fixed), "it is the same for every task, so that it can be cached"
 
 
 @pytest.mark.parametrize("prompt", ALL)
@@ -45,7 +55,7 @@ def test_no_prompt_knows_the_world_of_the_demo(prompt: Prompt) -> None:
 
 
 def test_the_fixed_part_comes_first_and_by_itself() -> None:
-    system, user = CRITIC.messages(task="t", reference="r", solution="s", attempts="a", experiences="e")
-    assert (system.type, system.content) == ("system", CRITIC.fixed)
+    system, user = SMALL["critic"].messages(task="t", reference="r", solution="s", attempts="a", experiences="e")
+    assert (system.type, system.content) == ("system", SMALL["critic"].fixed)
     assert user.type == "human"
     assert "{" not in str(user.content)

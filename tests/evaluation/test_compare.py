@@ -10,10 +10,10 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, Remove, Sample, TedMemory
 from ted_memory.distill import Judge
-from ted_memory.distill.spend import Prices
 from ted_memory.errors import InvalidInput
 from ted_memory.evaluation import beside_training, compare, evaluate
 from ted_memory.evaluation.compare import Difference, bootstrap, mcnemar
+from ted_memory.llm.spend import Prices
 from ted_memory.testing import ScriptedChatModel, in_memory
 from tests.distill.scripts import (
     CODES,

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from ted_memory.distill.grading import auto, grade
 from ted_memory.errors import DatasetError, SettingsError
 from ted_memory.evaluation import read_samples
 from ted_memory.evaluation.mappings import MAPPINGS
-from ted_memory.messages import sample_messages
+from ted_memory.grading.graders import auto, grade
+from ted_memory.llm.messages import sample_messages
 from ted_memory.models import Sample
 from tests.evaluation.pictures import data_url, picture, seen_colours
 

@@ -15,11 +15,11 @@ from PIL import Image
 from ted_memory import Add, TedMemory
 from ted_memory.distill import Report
 from ted_memory.distill.report import SetSize
-from ted_memory.distill.spend import Prices, RoleSpend, Spend
 from ted_memory.errors import InvalidInput, MissingExtra
 from ted_memory.evaluation import Evaluation, beside_training, evaluate, write_report
 from ted_memory.evaluation.compare import Arm, CategoryResult, Difference, Failure
 from ted_memory.evaluation.report import beside, plain
+from ted_memory.llm.spend import Prices, RoleSpend, Spend
 from ted_memory.models import ExperienceSet, Usage
 from tests.distill.scripts import CODES, samples, student
 from tests.evaluation.test_plots import CAPS, HOSTILE

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from ted_memory.distill.grading import auto, grade
 from ted_memory.errors import DatasetError, MissingExtra
 from ted_memory.evaluation import read_samples
-from ted_memory.messages import sample_messages
+from ted_memory.grading.graders import auto, grade
+from ted_memory.llm.messages import sample_messages
 from ted_memory.models import Sample
 from ted_memory.testing import ScriptedChatModel
 from tests.evaluation.pictures import COLOURS, data_url, picture, seen_colours

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.episodes import ANONYMOUS, Exposure
-from ted_memory.experience import trust
 from ted_memory.experience.rendering import line_tokens, render_block
-from ted_memory.experience.selection import Selector, make_selector
 from ted_memory.experience.trust import (
     MAX_ROUNDS,
+    Selector,
     Step,
     adds_support,
     draw,
@@ -24,6 +23,7 @@ from ted_memory.experience.trust import (
 )
 from ted_memory.experience.utility import observed
 from ted_memory.models import Caps, Experience, ExperienceSet, State, Trial, Usage
+from ted_memory.retrieval.selection import applying, make_selector
 from ted_memory.settings import make_settings
 
 UNITS = 20_000
@@ -58,7 +58,7 @@ def shown(
     choose: Selector = ALL,
     asked: str = "",
 ) -> Exposure:
-    return expose(a_set(*lessons), choose, asked, unit=unit, principal=by, withhold_share=withhold)
+    return expose(a_set(*lessons), choose, applying, asked, unit=unit, principal=by, withhold_share=withhold)
 
 
 def near(share: float, expected: float, count: int = UNITS) -> bool:
@@ -135,7 +135,7 @@ def test_what_is_seen_and_what_is_withheld_are_all_that_would_have_stood_there(
     lessons: list[Experience], unit: str, asked: str, withhold: float
 ) -> None:
     one = shown(*lessons, unit=unit, asked=asked, withhold=withhold)
-    applies = trust.applying(lessons, asked)
+    applies = applying(lessons, asked)
     tried = {e.id for e in lessons if e.trial and e.trial.exposure and e.id in applies}
     active = {e.id for e in lessons if e.state == "active"}
     assert len(one.seen) + len(one.withheld) == len({*one.seen, *one.withheld})
@@ -153,7 +153,7 @@ def test_nothing_counts_that_would_not_have_been_chosen(
     lessons: list[Experience], unit: str, asked: str, choose: Selector
 ) -> None:
     one = shown(*lessons, unit=unit, asked=asked, withhold=0.5, choose=choose)
-    applies = trust.applying(lessons, asked)
+    applies = applying(lessons, asked)
     tried = [e for e in lessons if e.trial and e.trial.exposure and e.id in applies]
     eligible = {e.id for e in choose([*(e for e in lessons if e.state == "active"), *tried], {}, asked)}
     assert {*one.counted, *one.withheld} <= eligible & applies

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ted_memory.episodes import Exposure
-from ted_memory.experience.selection import make_selector
 from ted_memory.experience.trust import DECIDING, LEAST_WEIGHT, Step, draw, next_steps
 from ted_memory.experience.utility import SCORE_VARIANCE, observed
 from ted_memory.models import Caps, Experience, ExperienceSet, SetState, Usage
+from ted_memory.retrieval.selection import make_selector
 from ted_memory.settings import Settings, make_settings
 from tests.experience.test_trust import UNITS, added, lesson, near, on_trial, shown
 

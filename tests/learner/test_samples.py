@@ -4,7 +4,7 @@ import pytest
 
 from ted_memory.episodes import Claim, Episode, Feedback
 from ted_memory.learner.samples import TOOLS, to_attempt, to_sample
-from ted_memory.messages import sample_messages
+from ted_memory.llm.messages import sample_messages
 from ted_memory.models import Message
 
 ASKED = Message(role="user", content="How warm is it?")

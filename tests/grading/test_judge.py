@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory import Sample, TedMemory
-from ted_memory.distill.calls import Calls
-from ted_memory.distill.grading import grade
-from ted_memory.distill.judge import LONGEST_ANSWER, Judge, mark_for
-from ted_memory.distill.prompts import JUDGE
+from ted_memory.grading.graders import grade
+from ted_memory.grading.judge import JUDGE, LONGEST_ANSWER, Judge, mark_for
+from ted_memory.llm.calls import Calls
 from ted_memory.testing import ScriptedChatModel
 from tests.distill.scripts import SlowChatModel, critique, one_pass, sample, student, teacher
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ted_memory.distill.calls import Calls, hash_images
-from ted_memory.distill.spend import Spend
+from ted_memory.llm.calls import Calls, hash_images
+from ted_memory.llm.spend import Spend
 from ted_memory.memory import TedMemory
 
 Record = Mapping[str, Any]

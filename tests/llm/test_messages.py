@@ -6,7 +6,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from ted_memory import Sample
-from ted_memory.messages import answer_of, append_block, image_block, place_block, question, sample_messages
+from ted_memory.llm.messages import answer_of, append_block, image_block, place_block, question, sample_messages
 from ted_memory.models import Message
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.experience.rendering import FRAME_TOKENS, count_tokens, line_tokens, render_block
-from ted_memory.experience.selection import common_words, distinctive, make_selector, match, relevant
 from ted_memory.models import Experience, Usage
+from ted_memory.retrieval.selection import common_words, distinctive, make_selector, match, relevant
 from ted_memory.settings import Selection
 
 ROOMY = 2000

@@ -9,18 +9,18 @@ from itertools import combinations
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
-from ted_memory.distill.calls import CALL_TIMEOUT, is_final, one_line
-from ted_memory.distill.critic import experiences_text
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.prompts import COMPACTOR
+from ted_memory.distill.nodes.critic import experiences_text
+from ted_memory.distill.profiles import SMALL
 from ted_memory.distill.proposals import Compaction, about_the_same, check_edits, to_edits
 from ted_memory.distill.state import DistillState, Json, dump_edits, dump_spend, read_edits
 from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.selection import common_words, stems
 from ted_memory.experience.utility import keepers_first
+from ted_memory.llm.calls import CALL_TIMEOUT, is_final, one_line
 from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite
+from ted_memory.retrieval.selection import common_words, stems
 from ted_memory.settings import Settings
 
 LEASE, LEASE_SECONDS = "compact", CALL_TIMEOUT  # it ends by itself should its holder die
@@ -89,7 +89,7 @@ async def _proposed(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str,
         return [], "", {}
     ids = [e.id for e in snapshot.active]
     budget = f"{snapshot.caps.max_experiences} lessons, {snapshot.caps.token_budget} tokens"
-    messages = COMPACTOR.messages(experiences=experiences_text(snapshot.active, snapshot.usage), budget=budget)
+    messages = SMALL["compactor"].messages(experiences=experiences_text(snapshot.active, snapshot.usage), budget=budget)
 
     def check(answer: Compaction) -> None:
         check_edits(answer.edits, ids, may_add=False)

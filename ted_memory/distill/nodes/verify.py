@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
-from ted_memory.distill import grading
-from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.prompts import RETRY
+from ted_memory.distill.profiles import SMALL
 from ted_memory.distill.scoring import answer_with, chosen, together
-from ted_memory.distill.spend import Spend
 from ted_memory.distill.state import (
     DistillState,
     Json,
@@ -32,8 +29,11 @@ from ted_memory.distill.state import (
 )
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import render_line
-from ted_memory.experience.selection import match, stems
+from ted_memory.grading import graders
+from ted_memory.llm.calls import is_final, is_transient, one_line
+from ted_memory.llm.spend import Spend
 from ted_memory.models import Edit, Experience, ExperienceSet, Remove, Sample
+from ted_memory.retrieval.selection import match, stems
 
 FITS = 0.5  # a peer fits a lesson when it matches `when` at least half as well as the lesson's own sample
 ALIKE = 0.8  # a lesson that fits a peer with another answer nearly as well as any other is tried on that one
@@ -52,13 +52,13 @@ class Outcome:
     spend: Spend
 
 
-async def try_edits(state: DistillState, *, kit: Kit) -> Json:
+async def verify(state: DistillState, *, kit: Kit) -> Json:
     """Try each proposed edit by itself; keep those that pass, tell the critic about the others."""
     edits = read_edits(state["proposal"])
-    outcomes = await together(*(_try(edit, state, kit) for edit in edits))
+    outcomes = await together(*(_verify(edit, state, kit) for edit in edits))
     spend = sum((outcome.spend for outcome in outcomes), Spend())
     failed = [outcome for outcome in outcomes if outcome.problem]
-    told = "\n\n".join(RETRY.fill({"lesson": describe(o.edit), "outcome": o.problem}) for o in failed)
+    told = "\n\n".join(SMALL["revision"].fill({"lesson": describe(o.edit), "outcome": o.problem}) for o in failed)
     feedback = [*state["feedback"][:-1], {**state["feedback"][-1], "told": told}]
     return {
         "accepted": dump_edits([outcome.edit for outcome in outcomes if not outcome.problem]),
@@ -68,7 +68,7 @@ async def try_edits(state: DistillState, *, kit: Kit) -> Json:
     }
 
 
-def try_failed(_state: DistillState, error: NodeError) -> Command[str]:
+def verification_failed(_state: DistillState, error: NodeError) -> Command[str]:
     """Keep nothing that could not be tried."""
     if is_final(error.error):
         raise error.error
@@ -85,7 +85,7 @@ def describe(edit: Edit) -> str:
     return render_line(text, when)[2:]
 
 
-async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
+async def _verify(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     if isinstance(edit, Remove):  # what the removal does shows in the validation gate and in the others' usage
         return Outcome(edit, "", Spend())
     snapshot, sample = read_set(state), read_sample(state)
@@ -93,7 +93,7 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     # as it would be once active: a try asks whether the lesson works, not whether it may
     new = [e.model_copy(update={"state": "active"}) for e in after if e not in snapshot.experiences]
     changed = [*(e for e in after if e in snapshot.experiences), *new]
-    if problem := _not_worth_a_try(new, sample, state.get("common", ()), kit.settings.max_text):
+    if problem := _not_worth_verifying(new, sample, state.get("common", ()), kit.settings.max_text):
         return Outcome(edit, problem, Spend())
     before = mean_score(read_graded(state)) or 0.0
     own = await _attempts(kit, sample, state["reference"], snapshot, changed)
@@ -107,7 +107,7 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     if peer is None:
         return Outcome(edit, "", own.spend)
     try:
-        problem, spend = await _try_on_peer(kit, peer, state["reference"], snapshot, changed)
+        problem, spend = await _verify_on_peer(kit, peer, state["reference"], snapshot, changed)
     except Exception as error:
         if is_final(error):
             raise
@@ -115,7 +115,7 @@ async def _try(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
     return Outcome(edit, problem, own.spend + spend)
 
 
-def _not_worth_a_try(new: Sequence[Experience], sample: Sample, common: Collection[str], max_text: int) -> str:
+def _not_worth_verifying(new: Sequence[Experience], sample: Sample, common: Collection[str], max_text: int) -> str:
     """Return what speaks against an edit before any attempt: it cannot be kept, or its condition fits every task.
 
     Such a condition meets its own task only in words that stand in nearly every task: it would push out other lessons.
@@ -165,7 +165,7 @@ async def _attempts(
     answers = await together(
         *(answer_with(kit, sample, snapshot, experiences) for _ in range(kit.settings.try_rollouts))
     )
-    graded = [await grading.grade(kit.grader, sample, given.text, reference) for given in answers]
+    graded = [await graders.grade(kit.grader, sample, given.text, reference) for given in answers]
     return _Attempts(
         texts=tuple(given.text for given in answers),
         scores=tuple(score for score, _ in graded),
@@ -196,7 +196,7 @@ def _peer(
     return peers[next(other, ranked[0][1])]
 
 
-async def _try_on_peer(
+async def _verify_on_peer(
     kit: Kit,
     peer: tuple[Sample, float | None],
     reference: str,
@@ -219,5 +219,5 @@ async def _try_on_peer(
 
 
 async def _all_give(kit: Kit, sample: Sample, texts: Sequence[str], answer: str) -> bool:
-    scores = [(await grading.grade(kit.grader, sample, text, answer))[0] for text in texts]
+    scores = [(await graders.grade(kit.grader, sample, text, answer))[0] for text in texts]
     return all(score == 1 for score in scores)

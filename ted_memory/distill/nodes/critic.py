@@ -8,9 +8,9 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill.attempts import describe_attempts
-from ted_memory.distill.calls import is_final, is_transient, one_line
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.prompts import CRITIC, SUPPORT
+from ted_memory.distill.nodes.verify import describe
+from ted_memory.distill.profiles import SMALL
 from ted_memory.distill.proposals import (
     Critique,
     ProposedEdit,
@@ -30,12 +30,12 @@ from ted_memory.distill.state import (
     read_sample,
     read_set,
 )
-from ted_memory.distill.trial import describe
 from ted_memory.experience.rendering import render_line
-from ted_memory.experience.selection import match
 from ted_memory.experience.utility import estimate
-from ted_memory.messages import image_blocks
+from ted_memory.llm.calls import is_final, is_transient, one_line
+from ted_memory.llm.messages import image_blocks
 from ted_memory.models import Edit, Experience, Usage
+from ted_memory.retrieval.selection import match
 
 MOST_WAITING = 8  # lessons without evidence that a critic is shown
 
@@ -137,8 +137,8 @@ def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> lis
     sample = read_sample(state)
     known = experiences_text(shown, read_set(state).usage)
     if kit.evidence and (waiting := [e.id for e in shown if e.state != "active"]):
-        known += "\n" + SUPPORT.fill({"ids": ", ".join(waiting)})
-    messages = CRITIC.messages(
+        known += "\n" + SMALL["support"].fill({"ids": ", ".join(waiting)})
+    messages = SMALL["critic"].messages(
         task=sample.text,
         reference=state["reference"],
         solution=state.get("solution") or "(none)",

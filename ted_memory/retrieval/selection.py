@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.experience.trust import Selector
 from ted_memory.experience.utility import rank
 from ted_memory.models import Experience, Usage
 from ted_memory.settings import Selection
@@ -16,9 +17,6 @@ NEARLY_ALL = 0.9  # share of the texts that a common word stands in
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]+")  # kana and Han
 LONGEST_QUESTION = 4000  # characters that are looked at on an agent's path
 FEWEST = 5  # texts that show their common form; what fewer have in common may be what they are about
-
-Selector = Callable[[Sequence[Experience], Mapping[str, Usage], str], tuple[Experience, ...]]
-"""From the experiences that may be shown, their usage and the question at hand to those that are shown."""
 
 
 def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Selector:

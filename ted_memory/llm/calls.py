@@ -21,9 +21,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from ted_memory.distill.spend import Budget, Spend
 from ted_memory.errors import BudgetExceeded, ModelError, StoreError
-from ted_memory.messages import answer_of
+from ted_memory.llm.messages import answer_of
+from ted_memory.llm.spend import Budget, Spend
 
 CALL_TIMEOUT = 300.0  # seconds that one call may take before it is given up and made again
 ATTEMPTS = 10  # of one call, with growing pauses of about three minutes in all

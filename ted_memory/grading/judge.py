@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, Field
 
-from ted_memory.distill.calls import Calls, model_name
-from ted_memory.distill.grading import Grader, find_grader
-from ted_memory.distill.prompts import JUDGE
-from ted_memory.distill.structured import StructuredModel
+from ted_memory.grading.graders import Grader, find_grader
+from ted_memory.llm.calls import Calls, model_name
+from ted_memory.llm.prompts import load_prompt
+from ted_memory.llm.structured import StructuredModel
 
+JUDGE = load_prompt(Path(__file__).parent / "judge.md", ("task", "reference", "answer", "mark"))
 CONCURRENCY = 8  # calls in flight, for a judge that shares no cap
 LONGEST_ANSWER = 8000  # characters that the judge sees; of a longer one the end counts most
 HEAD = 2000  # of them, that are taken from its beginning

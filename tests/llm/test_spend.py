@@ -3,7 +3,7 @@
 from langchain_core.messages import AIMessage, HumanMessage
 
 from ted_memory import TedMemory
-from ted_memory.distill.spend import RoleSpend, Spend, add_spend
+from ted_memory.llm.spend import RoleSpend, Spend, add_spend
 from tests.distill.scripts import one_pass, sample, student, teacher
 
 

@@ -60,7 +60,7 @@ class _Comparer:
         if self._process is None or self._process.poll() is not None:
             self.close()
             pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-            command = [sys.executable, "-c", "from ted_memory.formulas import serve; serve()"]
+            command = [sys.executable, "-c", "from ted_memory.grading.formulas import serve; serve()"]
             self._process = subprocess.Popen(
                 command, text=True, encoding="utf-8", stdin=pipe, stdout=pipe, stderr=nowhere
             )

@@ -20,10 +20,10 @@ from pydantic import SecretStr
 
 from ted_memory import TedMemory
 from ted_memory.distill import Budget, Prices, Report, distill
-from ted_memory.distill import calls as calls_module
-from ted_memory.distill.calls import Calls, is_hopeless, one_line, retry_after
 from ted_memory.distill.scoring import side_by_side
 from ted_memory.errors import BudgetExceeded, ModelError
+from ted_memory.llm import calls as calls_module
+from ted_memory.llm.calls import Calls, is_hopeless, one_line, retry_after
 from ted_memory.testing import Reply, ScriptedServer, in_memory, wait_until
 from tests.distill.scripts import (
     CODES,

@@ -16,9 +16,11 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from openevals.exact import exact_match, exact_match_async
 from openevals.llm import create_async_llm_as_judge, create_llm_as_judge
 
-from ted_memory import Sample, formulas
-from ted_memory.distill.grading import GRADERS, final_answer, find_grader, grade
+from ted_memory import Sample
 from ted_memory.errors import MissingExtra, SettingsError
+from ted_memory.grading import formulas
+from ted_memory.grading.answers import final_answer
+from ted_memory.grading.graders import GRADERS, find_grader, grade
 from ted_memory.testing import ScriptedChatModel, wait_until
 
 QUESTION = Sample(id="q", input="?")
@@ -229,7 +231,7 @@ async def test_a_comparing_process_that_does_not_start_is_told(monkeypatch: pyte
 
 def test_the_comparing_process_ends_with_the_one_that_started_it() -> None:
     code = (
-        "import asyncio; from ted_memory.distill import grading as g;"
+        "import asyncio; from ted_memory.grading import graders as g;"
         "print(asyncio.run(g.mathematics(inputs={}, outputs='1/2', reference_outputs='0.5')),"
         " g.formulas.COMPARER._process.pid)"
     )

@@ -4,14 +4,14 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ted_memory.distill.compactor import let_go, make_room
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.spend import Spend
+from ted_memory.distill.nodes.compactor import let_go, make_room
+from ted_memory.distill.nodes.verify import describe
 from ted_memory.distill.state import DistillState, Json, dump_edits, read_edits, read_graded, read_set
-from ted_memory.distill.trial import describe
 from ted_memory.experience.edits import tidy_when
 from ted_memory.experience.trust import adds_support
 from ted_memory.experience.utility import add_citations, group_usage
+from ted_memory.llm.spend import Spend
 from ted_memory.models import Add, Commit, Edit, ExperienceSet, Support
 from ted_memory.protocols import Settle
 

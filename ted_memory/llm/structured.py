@@ -19,8 +19,8 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ValidationError
 
-from ted_memory.distill.calls import Calls, one_line
-from ted_memory.distill.spend import Spend
+from ted_memory.llm.calls import Calls, one_line
+from ted_memory.llm.spend import Spend
 
 LONGEST = 32_000  # characters; no critique needs more
 LONGEST_PROBLEM = 300  # characters that are told back: names that a model made up may be long

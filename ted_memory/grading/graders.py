@@ -5,15 +5,13 @@ import functools
 import importlib.util
 import inspect
 import math
-import re
-import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
-from fractions import Fraction
 from numbers import Real
 from typing import Any
 
-from ted_memory import formulas
 from ted_memory.errors import MissingExtra, SettingsError
+from ted_memory.grading import formulas
+from ted_memory.grading.answers import NUMBER, final_answer, last_number, picked, plain, stands_in
 from ted_memory.models import Sample
 
 Grade = float | bool | Mapping[str, Any]
@@ -21,47 +19,28 @@ Grade = float | bool | Mapping[str, Any]
 
 Grader = Callable[..., Grade | Awaitable[Grade]]
 
-# possessive (*+): with blanks in plenty, trying again with one less would take for ever
-ANSWER_MARK = re.compile(r"(?:final answer|answer)\s*+(?:is|:)\s*+:?+\s*+(?=\S)", re.IGNORECASE)
-_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?")
-_LETTER = re.compile(r"\(?([A-Z])\)?[.:)]?")
-
-
-def final_answer(text: str) -> str:
-    r"""Return what an attempt concludes: ``\boxed{}``, else what follows the last "Answer:", else all of it.
-
-    Thoughts, up to ``</think>``, are none of it.
-    """
-    said = text.rpartition("</think>")[2]
-    text = said if said.strip() else text
-    if boxed := _last_boxed(text):
-        return boxed
-    if marks := list(ANSWER_MARK.finditer(text)):
-        return text[marks[-1].end() :].splitlines()[0].strip("*` ")
-    return text.strip()
-
 
 def exact(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
     """Right when the final answer is the reference, case, spaces and closing punctuation aside."""
-    return _plain(final_answer(outputs)) == _plain(reference_outputs)
+    return plain(final_answer(outputs)) == plain(reference_outputs)
 
 
 def contains(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
     """Right when the reference stands in the answer as whole words."""
-    return _stands_in(_plain(reference_outputs), _plain(outputs))
+    return stands_in(plain(reference_outputs), plain(outputs))
 
 
 def numeric(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
     """Right when the last number of the final answer equals the reference (relative difference 1e-6)."""
-    said, wanted = _last_number(final_answer(outputs)), _last_number(reference_outputs)
+    said, wanted = last_number(final_answer(outputs)), last_number(reference_outputs)
     return said is not None and wanted is not None and math.isclose(said, wanted, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def multiple_choice(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:
     """Right when the answer picks the reference among ``inputs["choices"]``, by text or letter, and no other."""
-    choices = [_plain(choice) for choice in inputs["choices"]]
-    wanted = _picked(reference_outputs, choices)
-    return wanted is not None and _picked(final_answer(outputs), choices) == wanted
+    choices = [plain(choice) for choice in inputs["choices"]]
+    wanted = picked(reference_outputs, choices)
+    return wanted is not None and picked(final_answer(outputs), choices) == wanted
 
 
 def auto(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> Grade | Awaitable[Grade]:
@@ -69,7 +48,7 @@ def auto(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> 
     if inputs["choices"]:
         chosen: Grader = multiple_choice
     else:
-        chosen = numeric if _NUMBER.fullmatch(reference_outputs.strip()) else exact
+        chosen = numeric if NUMBER.fullmatch(reference_outputs.strip()) else exact
     return chosen(inputs=inputs, outputs=outputs, reference_outputs=reference_outputs)
 
 
@@ -174,50 +153,3 @@ def _contained(call: Callable[[], Any]) -> Any:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 100 else text[:97] + "..."
-
-
-def _last_boxed(text: str) -> str:
-    r"""Return what stands in the last complete ``\boxed{}``, whatever braces it holds; "" without one."""
-    found = ""
-    for part in text.split(r"\boxed{")[1:]:
-        depth = 1
-        for brace in re.finditer(r"[{}]", part):
-            depth += 1 if brace.group() == "{" else -1
-            if not depth:
-                found = part[: brace.start()].strip()
-                break
-    return found
-
-
-def _plain(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(text.split()).strip(" .,;:!?\"'`*")
-
-
-def _stands_in(needle: str, text: str) -> bool:
-    return bool(needle) and re.search(rf"(?<!\w){re.escape(needle)}(?!\w)", text) is not None
-
-
-def _picked(answer: str, choices: list[str]) -> int | None:
-    """Return the index of the one choice that an answer names, or None."""
-    plain = _plain(answer)
-    if plain in choices:
-        return choices.index(plain)
-    letter = _LETTER.fullmatch(answer.strip()) or re.match(r"\(?([A-Z])[.:)]\s", answer.strip())
-    if letter and ord(letter.group(1)) - ord("A") < len(choices):
-        return ord(letter.group(1)) - ord("A")
-    named = [i for i, choice in enumerate(choices) if _stands_in(choice, plain)]
-    # "team a" also stands in "team a plus": the longer one is meant
-    named = [i for i in named if not any(i != j and choices[i] in choices[j] for j in named)]
-    return named[0] if len(named) == 1 else None
-
-
-def _last_number(text: str) -> float | None:
-    found = _NUMBER.findall(text)
-    if not found:
-        return None
-    number = found[-1].replace(",", "").replace(" ", "")
-    try:
-        return float(Fraction(number)) if "/" in number else float(number)
-    except (ValueError, ArithmeticError):
-        return None

@@ -18,9 +18,9 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
 from ted_memory import Add, TedMemory
-from ted_memory.distill.calls import Calls
 from ted_memory.distill.proposals import Critique, check_edits
-from ted_memory.distill.structured import LONGEST, LONGEST_PROBLEM, BadOutput, Structured, StructuredModel, parse
+from ted_memory.llm.calls import Calls
+from ted_memory.llm.structured import LONGEST, LONGEST_PROBLEM, BadOutput, Structured, StructuredModel, parse
 from ted_memory.testing import Reply, ScriptedChatModel, ScriptedServer
 from tests.distill.scripts import add, critique, one_pass, sample, student, teacher
 

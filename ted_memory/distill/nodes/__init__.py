@@ -1,0 +1,1 @@
+"""The nodes of the distillation graph, a file a node, named as in the picture."""

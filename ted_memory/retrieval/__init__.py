@@ -1,0 +1,1 @@
+"""Which experiences fit a question."""
