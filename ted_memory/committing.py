@@ -132,7 +132,10 @@ class Commits:
 
 def length_of(edit: Edit) -> int:
     """Return the characters of a lesson that comes back."""
-    return len(edit.experience.text) + len(edit.experience.when) if isinstance(edit, Restore) else 0
+    if not isinstance(edit, Restore):
+        return 0
+    when, text, example = edit.experience.lesson
+    return max(len(when) + len(text), len(example))
 
 
 def checked_token(token: str) -> str:

@@ -136,15 +136,15 @@ def _said(error: ValidationError) -> str:
 
 def sort_in(exported: Sequence[Experience], now: ExperienceSet) -> tuple[list[Edit], dict[str, list[str]]]:
     """Return the edits that add what a set lacks, and the ids of the rest by what they are (see `ImportReport`)."""
-    said = {(e.text, e.when): e.id for e in now}
+    said = {e.lesson: e.id for e in now}
     edits: list[Edit] = []
     rest: dict[str, list[str]] = {"unchanged": [], "duplicates": [], "conflicts": []}
     for e in exported:
         here = now.by_id.get(e.id)
         if here is not None:
-            same = (here.text, here.when) == (e.text, e.when)
+            same = here.lesson == e.lesson
             rest["unchanged" if same else "conflicts"].append(e.id)
-        elif (e.text, e.when) in said:
+        elif e.lesson in said:
             rest["duplicates"].append(e.id)
         else:
             edits.append(Restore(experience=e.model_copy(update={"order": 0})))

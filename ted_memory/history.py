@@ -83,9 +83,9 @@ class History:
         return await self.store.log(self.namespace, range(version, max(now.oldest, 1) - 1, -1))
 
 
-def said(experience: Experience | None) -> tuple[str, str, str] | None:
+def said(experience: Experience | None) -> tuple[str, ...] | None:
     """Return what of an experience makes a difference to readers."""
-    return (experience.text, experience.when, experience.state) if experience is not None else None
+    return (*experience.lesson, experience.state) if experience is not None else None
 
 
 def _sources(now: ExperienceSet, log: Sequence[LogEntry]) -> set[str]:

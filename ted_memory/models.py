@@ -95,13 +95,18 @@ class Experience(Frozen):
     """One lesson.
 
     ``rev`` is the version of its last change and is never reused; ``order`` is its place in the set;
-    ``tokens`` is what its rendered line counts for (see `experience.rendering.count_tokens`). ``metadata`` is JSON-able
-    and the user's own: nothing of it is rendered. ``created_at`` and ``updated_at`` are by the writer's clock.
+    ``tokens`` is what its rendered lines count for (see `experience.rendering.count_tokens`). ``text`` and ``example``
+    may have several lines; ``example`` is one worked example, rendered under the text. ``everywhere``: it is shown and
+    measured on every request, since its ``when`` is for the reader only: no retrieval finds it by that.
+    ``metadata`` is JSON-able and the user's own: nothing of it is rendered. ``created_at`` and ``updated_at`` are
+    by the writer's clock.
     """
 
     id: Id
     text: Text
     when: Text = ""
+    example: Text = ""
+    everywhere: bool = False
     state: State = "active"
     sources: tuple[Text, ...] = ()
     parents: tuple[Text, ...] = ()
@@ -112,6 +117,16 @@ class Experience(Frozen):
     rev: int = Field(0, ge=0, le=MOST)
     order: int = Field(0, ge=0, le=MOST)
     tokens: int = Field(0, ge=0, le=MOST)
+
+    @property
+    def applies_always(self) -> bool:
+        """Whether it is about every request: it has no condition, or none that a retrieval could find it by."""
+        return self.everywhere or not self.when
+
+    @property
+    def lesson(self) -> tuple[str, str, str]:
+        """All that it says: condition, text and example."""
+        return self.when, self.text, self.example
 
 
 class Usage(Frozen):
@@ -192,18 +207,22 @@ class Add(Frozen):
     op: Literal["add"] = "add"
     text: Text
     when: Text = ""
+    example: Text = ""
+    everywhere: bool = False
     state: Literal["proposed", "trial", "active"] = "active"
     sources: tuple[Text, ...] = ()
     metadata: Metadata = {}
 
 
 class Rewrite(Frozen):
-    """Give an experience a new text; ``when=None`` keeps the old one. ``rev``: refuse if it changed since."""
+    """Give an experience a new text. What is None stays as it was. ``rev``: refuse if it changed since."""
 
     op: Literal["rewrite"] = "rewrite"
     id: Text
     text: Text
     when: Text | None = None
+    example: Text | None = None
+    everywhere: bool | None = None
     rev: int | None = None
     sources: tuple[Text, ...] = ()
 
@@ -215,6 +234,8 @@ class Merge(Frozen):
     ids: Annotated[tuple[Text, ...], Field(min_length=2)]
     text: Text
     when: Text = ""
+    example: Text = ""
+    everywhere: bool = False
     sources: tuple[Text, ...] = ()
 
 

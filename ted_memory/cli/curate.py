@@ -54,6 +54,7 @@ def edit(
     id: Annotated[str, typer.Argument(help="The lesson, as `ted-memory show` prints it.")],
     text: Annotated[str, typer.Option("--text", help="What to do.")],
     when: Annotated[str | None, typer.Option("--when", help="Where it applies.  [default: as it was]")] = None,
+    example: Annotated[str | None, typer.Option("--example", help="One worked example.  [default: as it was]")] = None,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -61,7 +62,9 @@ def edit(
     json: options.Json = False,
 ) -> None:
     """Give a lesson another text."""
-    asyncio.run(_change([Rewrite(id=id, text=text, when=when)], namespace, url, home, author=author, json=json))
+    asyncio.run(
+        _change([Rewrite(id=id, text=text, when=when, example=example)], namespace, url, home, author=author, json=json)
+    )
 
 
 def approve(

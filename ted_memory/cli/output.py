@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ted_memory.experience.rendering import render_line
+
 if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.distill.report import Report
     from ted_memory.distill.scoring import OnProgress
@@ -155,7 +157,7 @@ def print_experience(experience: Experience) -> None:
 
 
 def _lesson(experience: Experience) -> str:
-    return f"When {experience.when}: {experience.text}" if experience.when else experience.text
+    return render_line(experience.text, experience.when, experience.example)
 
 
 def print_difference(before: Experience | None, after: Experience | None) -> None:

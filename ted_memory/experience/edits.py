@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import singledispatch
 
-from ted_memory.experience.rendering import FRAME_TOKENS, line_tokens
+from ted_memory.experience.rendering import FRAME_TOKENS, lesson_tokens, tidy_text
 from ted_memory.models import (
     Add,
     Edit,
@@ -108,17 +108,17 @@ class _Planner:
             raise Refusal("unknown")
         return experience
 
-    def lesson(self, text: str, when: str, **fields: object) -> Experience:
+    def lesson(self, text: str, when: str, example: str, **fields: object) -> Experience:
         """Return an experience with tidy text, within the caps on one lesson."""
-        text, when = " ".join(text.split()), tidy_when(when)
+        text, when, example = tidy_text(text), tidy_when(when), tidy_text(example)
         if not text:
             raise Refusal("empty")
-        if len(text) + len(when) > self.max_text:
+        if len(text) + len(when) > self.max_text or len(example) > self.max_text:
             raise Refusal("too long")
-        tokens = line_tokens(text, when)
+        tokens = lesson_tokens(text, when, example)
         if FRAME_TOKENS + tokens > self.base.caps.token_budget:
             raise Refusal("over budget")
-        return Experience.model_validate({"text": text, "when": when, "tokens": tokens, **fields})
+        return Experience.model_validate({"text": text, "when": when, "example": example, "tokens": tokens, **fields})
 
 
 def tidy_when(when: str) -> str:
@@ -142,7 +142,9 @@ def _(edit: Add, planner: _Planner) -> Change:
     experience = planner.lesson(
         edit.text,
         edit.when,
+        edit.example,
         id=planner.free_id(),
+        everywhere=edit.everywhere,
         state=edit.state,
         sources=edit.sources or (planner.source,),
         metadata=edit.metadata,
@@ -158,7 +160,9 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
     new = planner.lesson(
         edit.text,
         old.when if edit.when is None else edit.when,
+        old.example if edit.example is None else edit.example,
         id=old.id,
+        everywhere=old.everywhere if edit.everywhere is None else edit.everywhere,
         state=old.state,
         order=old.order,
         parents=old.parents,
@@ -167,7 +171,7 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
         created_at=old.created_at,
         updated_at=planner.now,
     )
-    if (new.text, new.when) == (old.text, old.when):
+    if (new.lesson, new.everywhere) == (old.lesson, old.everywhere):
         raise Refusal("unchanged")
     return Change(edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=(old.id,))
 
@@ -182,7 +186,9 @@ def _(edit: Merge, planner: _Planner) -> Change:
     merged = planner.lesson(
         edit.text,
         edit.when,
+        edit.example,
         id=planner.free_id(),
+        everywhere=edit.everywhere,
         state=parents[0].state,
         parents=edit.ids,
         sources=_union(*(parent.sources for parent in parents), edit.sources),
@@ -220,9 +226,10 @@ def _(edit: Support, planner: _Planner) -> Change:
 def _(edit: Restore, planner: _Planner) -> Change:
     given = edit.experience
     # the rules for a lesson hold for one that comes back, too; its token count is ours to make
-    new = planner.lesson(given.text, given.when, **given.model_dump(exclude={"text", "when", "tokens"}))
+    kept = given.model_dump(exclude={"text", "when", "example", "tokens"})
+    new = planner.lesson(given.text, given.when, given.example, **kept)
     old = planner.base.by_id.get(new.id)
-    fresh = (new.id,) if old is None or (old.text, old.when) != (new.text, new.when) else ()
+    fresh = (new.id,) if old is None or old.lesson != new.lesson else ()
     return Change(edit=edit, id=new.id, expects=((new.id, old.rev if old else ABSENT),), puts=(new,), fresh=fresh)
 
 

@@ -1,6 +1,7 @@
 """Where a lesson comes from, through rewrites and merges, and how what came from one source is taken out again."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from ted_memory.experience.edits import growth
 from ted_memory.models import (
@@ -20,6 +21,7 @@ from ted_memory.models import (
 BLANK = "purged"
 """What stands for the source in what a purge has blanked."""
 
+_SAYS_NOTHING: Mapping[str, Any] = {"text": "", "when": "", "example": ""}
 _TRUST: Sequence[State] = ("retired", "proposed", "trial", "active")
 
 
@@ -31,18 +33,18 @@ def is_blank(experience: Experience) -> bool:
 def blank(experience: Experience, forbidden: Collection[str]) -> Experience:
     """Return an experience as the log keeps it when one of its sources was purged: its place, and nothing it said."""
     sources = tuple(BLANK if one in forbidden else one for one in experience.sources)
-    return experience.model_copy(update={"text": "", "when": "", "metadata": {}, "sources": sources})
+    return experience.model_copy(update={**_SAYS_NOTHING, "metadata": {}, "sources": sources})
 
 
 def blank_edit(edit: Edit) -> Edit:
     """Return an edit without what it said."""
     if isinstance(edit, Add | Rewrite | Merge):
-        emptied = {"text": "", "when": "", "sources": ()}
+        emptied = {**_SAYS_NOTHING, "sources": ()}
         return edit.model_copy(update=emptied | ({"metadata": {}} if isinstance(edit, Add) else {}))
     if isinstance(edit, Support):
         return edit.model_copy(update={"sources": (BLANK,)})
     if isinstance(edit, Restore):
-        nothing = {"text": "", "when": "", "metadata": {}, "sources": ()}
+        nothing = {**_SAYS_NOTHING, "metadata": {}, "sources": ()}
         return Restore(experience=edit.experience.model_copy(update=nothing))
     return edit
 

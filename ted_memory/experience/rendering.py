@@ -18,18 +18,50 @@ _JOINERS = "\u200c\u200d"  # belong to the spelling of some languages, and to em
 _BLOCK = re.compile(re.escape(OPENING) + r".*?" + re.escape(CLOSING) + r"\n*", re.DOTALL)
 
 
-def render_line(text: str, when: str = "") -> str:
-    """Return the one line that a lesson takes in the block."""
-    line = f"When {when}: {text}" if when else text
-    line = " ".join(_visible(line).split())
-    return "- " + _MARK.sub("\u2039", _TAG_START.sub("\u2039", line))
+INDENT = "  "  # of all lines of a lesson but its first: none of them can pass for another lesson
+
+
+def render_lesson(text: str, when: str = "", example: str = "") -> str:
+    """Return the lines that a lesson takes in the block: the first begins with ``- ``, the others are indented."""
+    said = f"When {when}: {text}" if when else text
+    if when and "\n" in text:  # a list or a snippet begins on a line of its own
+        said = f"When {when}:\n{text}"
+    if example:
+        said += f"\nExample: {example}"
+    return "- " + f"\n{INDENT}".join(tidy_text(_harmless(said)).split("\n"))
+
+
+def render_line(text: str, when: str = "", example: str = "") -> str:
+    """Return a lesson on one line, as logs and people's lists show it."""
+    return " ".join(render_lesson(text, when, example)[2:].split())
+
+
+def tidy_text(text: str) -> str:
+    """Return a text as it is kept: lines without blanks at their end, no blank lines but single ones inside.
+
+    Several lines keep their indentation, since they may be a snippet; a single one has no runs of blanks.
+    """
+    lines = [line.expandtabs(4).rstrip() for line in text.splitlines()]
+    while lines and not lines[0]:
+        lines.pop(0)
+    while lines and not lines[-1]:
+        lines.pop()
+    if len(lines) < 2:
+        return " ".join(text.split())
+    lines[0] = lines[0].lstrip()
+    kept = [line for i, line in enumerate(lines) if line or lines[i - 1]]
+    return "\n".join(kept)
+
+
+def _harmless(text: str) -> str:
+    return _MARK.sub("\u2039", _TAG_START.sub("\u2039", _visible(text)))
 
 
 def _visible(text: str) -> str:
     """Return a text without characters that nobody sees: they hide marks from us, and orders from people."""
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
+    return "".join(c for c in text if c in _JOINERS or c.isspace() or unicodedata.category(c) not in {"Cf", "Cc"})
 
 
 def count_tokens(line: str) -> int:
@@ -45,15 +77,15 @@ FRAME_TOKENS = count_tokens(f"{OPENING}\n") + count_tokens(CLOSING)
 """Tokens of the block around its lines."""
 
 
-def line_tokens(text: str, when: str = "") -> int:
-    """Return the tokens of a lesson's line, its line break included."""
-    return count_tokens(render_line(text, when) + "\n")
+def lesson_tokens(text: str, when: str = "", example: str = "") -> int:
+    """Return the tokens of a lesson's lines, the last line break included."""
+    return count_tokens(render_lesson(text, when, example) + "\n")
 
 
 def render_block(experiences: Iterable[Experience]) -> str:
     """Return the block, or the empty string when there is nothing to say."""
-    lines = [render_line(e.text, e.when) for e in experiences]
-    return "\n".join([OPENING, *lines, CLOSING]) if lines else ""
+    lessons = [render_lesson(e.text, e.when, e.example) for e in experiences]
+    return "\n".join([OPENING, *lessons, CLOSING]) if lessons else ""
 
 
 def strip_block(text: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.experience.edits import difference, new_id, plan, preview, tidy_when
-from ted_memory.experience.rendering import FRAME_TOKENS, line_tokens
+from ted_memory.experience.rendering import FRAME_TOKENS, lesson_tokens
 from ted_memory.models import Add, Caps, Edit, Experience, ExperienceSet, Merge, Remove, Restore, Rewrite, SetState
 from ted_memory.protocols import ABSENT, Change
 
@@ -16,12 +16,12 @@ CAPS = Caps(max_experiences=50, token_budget=2000)
 
 
 def lesson(id: str, text: str, **fields: object) -> Experience:
-    made = {"id": id, "text": text, "tokens": line_tokens(text), "rev": 1, "sources": ("author:anna",), **fields}
+    made = {"id": id, "text": text, "tokens": lesson_tokens(text), "rev": 1, "sources": ("author:anna",), **fields}
     return Experience.model_validate(made)
 
 
 A = lesson("a", "One.", order=1, sources=("s1", "s2"))
-B = lesson("b", "Two.", order=2, rev=2, when="asked", tokens=line_tokens("Two.", "asked"), sources=("s2", "s3"))
+B = lesson("b", "Two.", order=2, rev=2, when="asked", tokens=lesson_tokens("Two.", "asked"), sources=("s2", "s3"))
 C = lesson("c", "Three.", order=3, rev=3, state="proposed")
 
 
@@ -48,7 +48,7 @@ def test_an_addition_expects_its_id_to_be_free_and_asks_for_the_next_place() -> 
     [put] = change.puts
     assert (put.text, put.when, put.state, put.order) == ("Be brief.", "asked twice", "trial", 0)
     assert put.sources == ("author:me",), "without sources it is the author"
-    assert put.tokens == line_tokens("Be brief.", "asked twice")
+    assert put.tokens == lesson_tokens("Be brief.", "asked twice")
 
 
 def test_a_rewrite_expects_the_rev_that_was_seen_unless_it_states_one() -> None:
@@ -65,7 +65,7 @@ def test_a_rewrite_keeps_what_it_does_not_name_and_unites_sources() -> None:
     assert put.sources == ("s2", "s3", "s4")
     assert planned(Rewrite(id="b", text="New."))[0].puts[0].sources == ("s2", "s3", "author:me")
     assert planned(Rewrite(id="b", text="New.", when=""))[0].puts[0].when == ""
-    assert put.tokens == line_tokens("New.", "asked")
+    assert put.tokens == lesson_tokens("New.", "asked")
 
 
 def test_a_merge_expects_all_its_parents_and_carries_the_union_of_their_sources() -> None:
@@ -110,7 +110,7 @@ def test_a_lesson_over_the_length_is_refused_and_one_at_the_length_is_not() -> N
 
 
 def test_a_lesson_that_would_not_fit_into_the_block_alone_is_refused() -> None:
-    fits = line_tokens("A lesson.")
+    fits = lesson_tokens("A lesson.")
     for budget, reason in ((FRAME_TOKENS + fits, ""), (FRAME_TOKENS + fits - 1, "over budget")):
         caps = Caps(max_experiences=50, token_budget=budget)
         assert refused(Add(text="A lesson."), base=held(caps=caps)) == [reason]
@@ -220,7 +220,7 @@ def test_a_lesson_that_comes_back_is_held_to_the_rules_and_counted_anew() -> Non
     endless = lesson("a", "x" * 500).model_copy(update={"tokens": 0})
     assert refused(Restore(experience=endless)) == ["too long"]
     [change] = planned(Restore(experience=lesson("a", "Be brief.").model_copy(update={"tokens": 0})))
-    assert change.puts[0].tokens == line_tokens("Be brief.")
+    assert change.puts[0].tokens == lesson_tokens("Be brief.")
 
 
 @pytest.mark.parametrize("id", ["a b", "", "a\n", "\ud83d"])

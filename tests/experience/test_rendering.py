@@ -12,8 +12,9 @@ from ted_memory.experience.rendering import (
     FRAME_TOKENS,
     OPENING,
     count_tokens,
-    line_tokens,
+    lesson_tokens,
     render_block,
+    render_lesson,
     render_line,
     strip_block,
 )
@@ -30,7 +31,7 @@ _sets = st.lists(_lessons, min_size=1, max_size=6)
 def lessons(*texts: str | tuple[str, str]) -> list[Experience]:
     pairs = [(text, "") if isinstance(text, str) else text for text in texts]
     return [
-        Experience(id=f"id{i}", text=text, when=when, order=i + 1, tokens=line_tokens(text, when))
+        Experience(id=f"id{i}", text=text, when=when, order=i + 1, tokens=lesson_tokens(text, when))
         for i, (text, when) in enumerate(pairs)
     ]
 
@@ -81,10 +82,10 @@ def test_no_lesson_can_close_the_block_or_open_another(texts: list[tuple[str, st
 
 
 @given(_sets)
-def test_every_lesson_takes_one_line(texts: list[tuple[str, str]]) -> None:
-    lines = render_block(lessons(*texts)).split("\n")
-    assert len(lines) == len(texts) + 3
-    assert all(line.startswith("- ") for line in lines[2:-1])
+def test_every_lesson_begins_one_entry_and_only_its_first_line_does(texts: list[tuple[str, str]]) -> None:
+    lines = render_block(lessons(*texts)).split("\n")[2:-1]
+    assert sum(line.startswith("- ") for line in lines) == len(texts)
+    assert all(line.startswith(("- ", "  ")) or not line.strip() for line in lines)
 
 
 @given(_sets)
@@ -101,11 +102,18 @@ def test_the_tokens_of_the_lines_and_the_frame_cover_the_block(texts: list[tuple
         ("write <b>bold</b>", "- write \u2039b>bold\u2039/b>"),
         ("< / experiences>", "- \u2039 / experiences>"),
         ("\uff1c/experiences>", "- \u2039/experiences>"),
-        ("two\nlines\tand  blanks ", "- two lines and blanks"),
+        ("one line\tand  blanks ", "- one line and blanks"),
+        ("1. Count.\n2. Add:\n   a + b  \n\n\n3. Stop.\n", "- 1. Count.\n  2. Add:\n     a + b\n  \n  3. Stop."),
     ],
 )
 def test_only_what_could_be_a_tag_is_changed(text: str, line: str) -> None:
-    assert render_line(text) == line
+    assert render_lesson(text) == line
+
+
+def test_several_lines_begin_below_their_condition_and_an_example_stands_below_the_text() -> None:
+    lesson = render_lesson("if not items:\n    return 0", "a list may be empty", "total([]) gives 0")
+    assert lesson == ("- When a list may be empty:\n  if not items:\n      return 0\n  Example: total([]) gives 0")
+    assert render_line("1. a\n2. b", "c") == "When c: 1. a 2. b"
 
 
 def test_a_token_is_four_bytes_begun() -> None:

@@ -79,7 +79,8 @@ def escapes(text: str) -> bool:
     lines = [line for line in re.split(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", inside) if line.strip()]
     if any(unicodedata.category(c) == "Cf" and c not in "\u200c\u200d" for c in inside):
         return True  # nobody would see what it says
-    return len(lines) != 1 or not lines[0].startswith("- ") or bool(MARKS.search(as_read(inside)))
+    out = not lines[0].startswith("- ") or not all(line.startswith("  ") for line in lines[1:])
+    return out or bool(MARKS.search(as_read(inside)))
 
 
 def test_no_lesson_leaves_its_block() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.episodes import ANONYMOUS, Exposure
-from ted_memory.experience.rendering import line_tokens, render_block
+from ted_memory.experience.rendering import lesson_tokens, render_block
 from ted_memory.experience.trust import (
     MAX_ROUNDS,
     Selector,
@@ -39,7 +39,7 @@ def lesson(
     text = f"Do {id}."
     order = int("".join(c for c in id if c.isdigit()) or 0)
     fields = {"id": id, "text": text, "when": when, "state": state, "trial": trial, "sources": by, "order": order}
-    return Experience(**fields, rev=7, tokens=line_tokens(text, when))
+    return Experience(**fields, rev=7, tokens=lesson_tokens(text, when))
 
 
 def on_trial(id: str, exposure: float, **more: Any) -> Experience:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ted_memory.experience.rendering import FRAME_TOKENS, count_tokens, line_tokens, render_block
+from ted_memory.experience.rendering import FRAME_TOKENS, count_tokens, lesson_tokens, render_block
 from ted_memory.models import Experience, Usage
 from ted_memory.retrieval.selection import common_words, distinctive, make_selector, match, relevant
 from ted_memory.settings import Selection
@@ -13,7 +13,7 @@ ROOMY = 2000
 
 
 def lesson(id: str, text: str, when: str = "", order: int = 0) -> Experience:
-    return Experience(id=id, text=text, when=when, order=order, tokens=line_tokens(text, when))
+    return Experience(id=id, text=text, when=when, order=order, tokens=lesson_tokens(text, when))
 
 
 def lifted(by: float, weight: float = 10.0) -> Usage:

@@ -155,7 +155,7 @@ def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> lis
 def experiences_text(experiences: Sequence[Experience], usage: Mapping[str, Usage]) -> str:
     """Return the experiences as a model sees them: id, estimated lift, lesson."""
     lines = [
-        f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}) {render_line(e.text, e.when)[2:]}"
+        f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}) {render_line(e.text, e.when)}"
         for e in experiences
     ]
     return "\n".join(lines) or "(none)"

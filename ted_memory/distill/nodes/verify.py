@@ -82,7 +82,7 @@ def describe(edit: Edit) -> str:
     if isinstance(edit, Remove):
         return f"remove {edit.id}"
     text, when = getattr(edit, "text", ""), getattr(edit, "when", "") or ""
-    return render_line(text, when)[2:]
+    return render_line(text, when)
 
 
 async def _verify(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
@@ -139,7 +139,7 @@ def _not_found(own: "_Attempts", snapshot: ExperienceSet, sample: Sample, common
     problem = "it was not found for this very task"
     taken = {*common}
     for e in (snapshot.by_id[id] for id in sorted(own.shown) if id in snapshot.by_id):
-        problem += f"; {e.id} was found instead: {render_line(e.text, e.when)[2:]!r}"
+        problem += f"; {e.id} was found instead: {render_line(e.text, e.when)!r}"
         taken |= stems(e.when)
     return f"{problem}. Use other words of the task in 'when'{_hint(sample, taken)}"
 
