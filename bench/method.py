@@ -108,9 +108,9 @@ class World:
             operations = json.loads(told.partition("Operations:\n")[2])
             new = {o["experience"]: o for o in operations if o["experience"] not in told.partition("Operations:\n")[0]}
             return json.dumps(list(new.values()))
-        if head == SMALL["compactor"].fixed:
+        if head == SMALL.prompts["compactor"].fixed:
             return json.dumps({"reason": "All of it is needed.", "edits": []})
-        if head == SMALL["critic"].fixed:
+        if head == SMALL.prompts["critic"].fixed:
             return self._criticise(messages)
         sample = self.sample_in(told)
         return f"{filler(246, 0)}.\nAnswer: {sample.reference}"
@@ -185,12 +185,15 @@ def tokens(role: RoleSpend) -> int:
 async def ours(count: int, share: float, *, tries: int) -> Counted:
     """Distil the samples without a gate, which the other method has not."""
     given = World(world(count), share)
-    memory = in_memory(namespace="counted", trust="operator", validation=0, max_tries=tries)
+    memory = in_memory(
+        namespace="counted", trust="operator", validation=0, profile="small", selection="all", max_revisions=tries
+    )
     report = await distill(
         given.samples, student=given.student, teacher=given.teacher, memory=memory, grader=right, name="bench"
     )
-    critiques = calls_by_sample(given, lambda m: m[0].text == SMALL["critic"].fixed)
-    solutions = calls_by_sample(given, lambda m: m[0].text not in {SMALL["critic"].fixed, SMALL["compactor"].fixed})
+    critiques = calls_by_sample(given, lambda m: m[0].text == SMALL.prompts["critic"].fixed)
+    teaching = {SMALL.prompts[name].fixed for name in ("critic", "compactor")}
+    solutions = calls_by_sample(given, lambda m: m[0].text not in teaching)
     others = [solutions[s.id] for s in given.samples if s.id not in critiques]
     taught = [solutions[id] + critiques[id] for id in critiques]
     return Counted(

@@ -29,12 +29,8 @@ CRITIQUE_TOKENS = 160
 SLOTS = 4  # prompts that a server keeps warm
 
 SETTINGS: dict[str, Any] = {
-    # small models follow the first lesson they see, best in the user turn
-    **{"selection": "relevant", "top_k": 1, "placement": "user"},
+    "profile": "small",
     "concurrency": 1,  # two calls would share the two cores
-    "try_rollouts": 4,  # cheap: the same prompt again
-    "temperature": 0.4,  # of the attempts: at more the student forgets the lesson that it has just read
-    "compact_every": 12,
 }
 
 

@@ -69,7 +69,7 @@ EXPERIMENTS = (
     Experiment("bbh-date-understanding", "bbh:date_understanding", settings={"top_k": 3}),
     Experiment("bbh-navigate", "bbh:navigate", settings={"top_k": 3}),
     ablation("whole-method"),
-    ablation("no-try", max_tries=0),
+    ablation("no-try", verify_calls=0),
     ablation("no-compaction", compaction="none"),
     ablation("no-gate", validation=0.0),
     ablation("inclusion-1", inclusion=1.0),

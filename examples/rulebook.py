@@ -6,6 +6,7 @@ tests repeatable and shows the ceiling: how much the student gains from lessons 
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from ted_memory.distill.profiles import SMALL
+from ted_memory.distill.profiles import PROFILES
 from ted_memory.llm.prompts import Prompt
 from ted_memory.retrieval.selection import match
 
@@ -60,15 +61,15 @@ class RulebookTeacher(BaseChatModel):
 
     def _answer(self, messages: list[BaseMessage]) -> str:
         role = str(messages[0].content)
-        if role == SMALL["compactor"].fixed:
+        if role.startswith(tuple(profile.prompts["compactor"].fixed for profile in PROFILES.values())):
             return json.dumps({"reason": "Every rule of the handbook stands for itself.", "edits": []})
-        if role == SMALL["critic"].fixed:
-            tries = sum(isinstance(message, AIMessage) for message in messages)
-            return self._criticise(str(messages[1].content), tries)
+        for profile in PROFILES.values():
+            if role.startswith(profile.prompts["critic"].fixed):
+                tries = sum(isinstance(message, AIMessage) for message in messages)
+                return self._criticise(_read_back(profile.prompts["critic"], str(messages[1].content)), tries)
         return self._candidates(str(messages[-1].content), self.rules)[0].team
 
-    def _criticise(self, asked: str, tries: int) -> str:
-        fields = _read_back(SMALL["critic"], asked)
+    def _criticise(self, fields: Mapping[str, str], tries: int) -> str:
         rules = [rule for rule in self.rules if rule.team == fields["reference"]]
         if not rules:
             return json.dumps({"reason": "The handbook has no such team.", "edits": [], "helped": [], "hurt": []})

@@ -1,6 +1,7 @@
 """Every tunable, its default and its unit, once. The only reader of the environment."""
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -13,6 +14,23 @@ Placement = Literal["system", "user"]
 Durability = Literal["none", "replica", "fsync"]
 Compaction = Literal["utility", "count", "age", "none"]
 Trust = Literal["operator", "evidence", "review"]
+
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "small": {
+        # small models follow the first lesson that they see, best in the user turn
+        "selection": "relevant",
+        "top_k": 1,
+        "placement": "user",
+        # of the attempts: at more the student forgets the lesson that it has just read
+        "temperature": 0.4,
+        "max_text": 400,
+        "compact_every": 12,
+    },
+}
+"""What a profile's name changes of the defaults; what is stated wins (see `ted_memory.distill.profiles`)."""
+
+LONGEST_INSTRUCTIONS = 4000  # characters
 
 
 class Settings(BaseSettings):
@@ -32,14 +50,21 @@ class Settings(BaseSettings):
     rollouts: int = Field(5, ge=1, description="trajectories per sample")
     inclusion: float = Field(0.8, gt=0, le=1, description="share of the set that each trajectory may see")
     temperature: float | None = Field(0.7, ge=0, description="of the student's rollouts; none: as the model is set")
-    try_rollouts: int = Field(2, ge=1, description="attempts that test a proposed edit")
-    max_tries: int = Field(2, ge=0, description="times the critic is asked again at most; 0: edits are not tried")
+    profile: str = Field("default", description="which models it is for: `default` (capable ones) or `small`")
+    instructions: str = Field("", description="the owner's word on the domain, for teacher, critic and compactor")
+    prompts: str | None = Field(None, description="folder of prompt files that replace the profile's")
+    verify_calls: int | None = Field(
+        None, ge=0, description="student calls that verify one edit at most; none: as the profile says, 0: no check"
+    )
+    max_revisions: int = Field(2, ge=0, description="times the critic is asked again at most")
     concurrency: int = Field(8, ge=1, description="model calls in flight")
     compact_every: int = Field(20, ge=1, description="commits between compactions when no cap presses")
     compaction: Compaction = Field("utility", description="what goes first when a cap presses; none: nothing does")
     usage_kept: float = Field(1.0, gt=0, le=1, description="share of older usage that is left after each new outcome")
     checkpoints: int = Field(1, ge=1, description="stages of a run that the gate chooses the best one of")
-    validation: float = Field(0.2, ge=0, lt=1, description="held-out share in data set mode; 0: no gate")
+    validation: float = Field(
+        0.2, ge=0, lt=1, description="held-out share of a large data set, judged beside the samples; 0: no gate"
+    )
 
     selection: Selection = Field("all", description="which active experiences are rendered")
     top_k: int = Field(3, ge=1, description="how many, for selection `relevant`")
@@ -86,10 +111,33 @@ def make_settings(**overrides: Any) -> Settings:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise SettingsError(f"unknown setting {name!r}{hint}")
     try:
-        return Settings(**given)
+        return _with_profile(Settings(**given))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
             f"setting {name}={first['input']!r}: {first['msg']} (argument or TED_MEMORY_{name.upper()})"
         ) from None
+
+
+def _with_profile(stated: Settings) -> Settings:
+    """Return the settings with the defaults of their profile; what was stated stays, and stays marked so.
+
+    Raises:
+        SettingsError: there is no such profile, or the instructions are too long.
+    """
+    if stated.profile not in PROFILES:
+        raise SettingsError(
+            f"there is no profile {stated.profile!r}; use one of {', '.join(PROFILES)} "
+            "(argument or TED_MEMORY_PROFILE), or hand your own Profile to distill() or Learner()"
+        )
+    if len(stated.instructions) > LONGEST_INSTRUCTIONS:
+        raise SettingsError(
+            f"the instructions have {len(stated.instructions)} characters, {LONGEST_INSTRUCTIONS} is the limit; "
+            "shorten them: each critique pays for them"
+        )
+    defaults = PROFILES[stated.profile]
+    values = {name: getattr(stated, name) for name in Settings.model_fields}
+    values |= {name: value for name, value in defaults.items() if name not in stated.model_fields_set}
+    # what the profile says counts as a default: `model_fields_set` goes on telling what was stated
+    return Settings.model_construct(_fields_set=set(stated.model_fields_set), **values)

@@ -34,7 +34,11 @@ def distill(
     limit: options.Limit = None,
     rollouts: options.Rollouts = None,
     inclusion: options.Inclusion = None,
-    max_tries: options.MaxTries = None,
+    profile: options.Profile = None,
+    instructions: options.Instructions = None,
+    prompts: options.Prompts = None,
+    verify_calls: options.VerifyCalls = None,
+    max_revisions: options.MaxRevisions = None,
     validation: options.Validation = None,
     checkpoints: options.Checkpoints = None,
     compaction: options.Compaction = None,
@@ -52,7 +56,7 @@ def distill(
     """Learn from a data set.
 
     Interrupted at any moment, the same command goes on where it stopped. Agents see the result in one step, and only
-    if it scores higher on held-out samples than what they had.
+    what passed the gate: each sample judges the lessons that did not come from it.
     """
     from ted_memory.evaluation import read_samples
 
@@ -60,7 +64,9 @@ def distill(
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     memory = options.memory_of(
         url, namespace, home,
-        rollouts=rollouts, inclusion=inclusion, max_tries=max_tries, validation=validation,
+        rollouts=rollouts, inclusion=inclusion, validation=validation, profile=profile,
+        instructions=options.text_of(instructions, "the instructions"), prompts=prompts,
+        verify_calls=verify_calls, max_revisions=max_revisions,
         checkpoints=checkpoints, compaction=compaction, compact_every=compact_every,
         selection=selection, top_k=top_k, placement=placement, concurrency=concurrency,
     )  # fmt: skip

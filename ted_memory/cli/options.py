@@ -60,10 +60,29 @@ StudentTemperature = Annotated[
 Teacher = Annotated[str, typer.Option("--teacher", help="provider:model, or a model's name with --teacher-base-url.")]
 TeacherUrl = Annotated[str | None, typer.Option("--teacher-base-url", help="OpenAI-compatible server of the teacher.")]
 Rollouts = Annotated[int | None, typer.Option("--rollouts", help="Attempts a sample.  [default: 5]")]
-MaxTries = Annotated[
-    int | None, typer.Option("--max-tries", help="Times the critic is asked again at most; 0: edits are not tried.")
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", help="Which models it is for: default (capable ones) or small.  [default: default]"),
 ]
-Validation = Annotated[float | None, typer.Option("--validation", help="Held-out share; 0: no gate.  [default: 0.2]")]
+Instructions = Annotated[
+    str | None,
+    typer.Option("--instructions", help="Your word on the domain, for teacher, critic and compactor; or @FILE."),
+]
+Prompts = Annotated[str | None, typer.Option("--prompts", help="Folder with prompts of your own, such as critic.md.")]
+VerifyCalls = Annotated[
+    int | None,
+    typer.Option(
+        "--verify-calls",
+        help="Student calls that verify one edit at most; 0: edits are not verified.  [default: as the profile says]",
+    ),
+]
+MaxRevisions = Annotated[
+    int | None, typer.Option("--max-revisions", help="Times the critic is asked again at most.  [default: 2]")
+]
+Validation = Annotated[
+    float | None,
+    typer.Option("--validation", help="Held-out share of 200 samples or more; 0: no gate.  [default: 0.2]"),
+]
 Inclusion = Annotated[
     float | None, typer.Option("--inclusion", help="Share of the set that each attempt may see.  [default: 0.8]")
 ]
@@ -190,3 +209,17 @@ def read_learning(path: Path | None) -> Report | None:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InvalidInput(f"{path} is not what 'ted-memory distill --json' prints ({reason})") from None
+
+
+def text_of(given: str | None, what: str) -> str | None:
+    """Return what was given, or what stands in the file that it names (``@FILE``).
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    if given is None or not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{what} {given[1:]} cannot be read: {error}; nothing was begun") from None

@@ -52,6 +52,11 @@ def learn(
         str, typer.Option("--attempts", help="How a task is attempted again: model (over the recorded tools), none.")
     ] = "model",
     rollouts: options.Rollouts = None,
+    profile: options.Profile = None,
+    instructions: options.Instructions = None,
+    prompts: options.Prompts = None,
+    verify_calls: options.VerifyCalls = None,
+    max_revisions: options.MaxRevisions = None,
     at_once: Annotated[int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")] = None,
     max_calls: Annotated[int | None, typer.Option("--max-calls", help="A day and namespace.", min=1)] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="A day and namespace.", min=1)] = None,
@@ -70,7 +75,9 @@ def learn(
 
     memory = options.memory_of(
         url, namespace, home,
-        trust=trust, rollouts=rollouts, episodes_at_once=at_once, concurrency=concurrency,
+        trust=trust, rollouts=rollouts, episodes_at_once=at_once, concurrency=concurrency, profile=profile,
+        instructions=options.text_of(instructions, "the instructions"), prompts=prompts,
+        verify_calls=verify_calls, max_revisions=max_revisions,
     )  # fmt: skip
     if attempts not in {"model", "none"}:
         raise InvalidInput(f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)")

@@ -1,4 +1,4 @@
-"""An attempt as the critic reads it: premises, steps, conclusion; long ones shortened in the middle.
+"""Attempts as the critic reads them: whole, or as a digest of premises, steps and conclusion.
 
 A student writes as it likes. What it wrote is sorted here without another model call: what it concludes is what graders
 look at, a step is a numbered or bulleted line, a tool call, or a sentence of the reasoning, and what comes before the
@@ -6,8 +6,8 @@ first step of a list is what it takes as given.
 """
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ted_memory.grading.answers import ANSWER_MARK, final_answer
@@ -92,6 +92,63 @@ def describe_attempts(trajectories: Sequence[Trajectory]) -> str:
         comment = f" ({_shortened(t.comment, 200)})" if t.comment else ""
         counted[(verdict + comment, _shown(t) if t.text or t.tools else t.error)] += 1
     return "\n".join(f"- {n} x {verdict}: {text}" for (verdict, text), n in counted.items())
+
+
+def whole_attempts(trajectories: Sequence[Trajectory], tokens: int) -> str:
+    """Return the attempts whole, best first, with the step at which the best and the worst one part.
+
+    The same text stands there once. What does not fit into `tokens` (of 4 bytes) is left out in the middle of the
+    longest ones, and said so.
+    """
+    groups: dict[str, list[Trajectory]] = defaultdict(list)
+    for t in sorted(trajectories, key=lambda t: -1.0 if t.score is None else -t.score):
+        groups[_whole(t)].append(t)
+    texts = _fitted(list(groups), tokens * 4)
+    parts = [_parting(groups)] if len(groups) > 1 else []
+    for number, (text, group) in enumerate(zip(texts, groups.values(), strict=True), 1):
+        verdict = "no answer" if group[0].score is None else f"score {group[0].score:g}"
+        comment = f", graded: {_shortened(group[0].comment, 400)}" if group[0].comment else ""
+        times = f", {len(group)} times the same" if len(group) > 1 else ""
+        parts.append(f"## Attempt {number} ({verdict}{times}{comment})\n{text}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _whole(trajectory: Trajectory) -> str:
+    calls = [f"[tool call] {call}" for call in trajectory.tools]
+    return "\n".join([*calls, trajectory.text or f"(no answer: {trajectory.error})"])
+
+
+def _fitted(texts: Sequence[str], most: int) -> list[str]:
+    """Shorten the longest texts until all of them have at most so many characters together."""
+    longest = max(map(len, texts), default=0)
+    lengths = sorted(map(len, texts))
+    for i, length in enumerate(lengths):
+        rest = len(lengths) - i
+        if sum(lengths[:i]) + length * rest > most:
+            longest = max((most - sum(lengths[:i])) // rest, 200)
+            break
+    return [text if len(text) <= longest else _without_middle(text, longest) for text in texts]
+
+
+def _without_middle(text: str, most: int) -> str:
+    half = most // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
+
+
+def _parting(groups: Mapping[str, Sequence[Trajectory]]) -> str:
+    """Say at which step the best attempt and the worst one part, "" when they do so from the start or never."""
+    shown = [group[0] for group in groups.values()]
+    best, worst = (list(take_apart(t.text, t.tools).steps) for t in (shown[0], shown[-1]))
+    same = 0
+    while same < min(len(best), len(worst)) and best[same].casefold() == worst[same].casefold():
+        same += 1
+    if not same:
+        return ""
+    ahead = [_shortened(steps[same], 300) if same < len(steps) else "(it ends)" for steps in (best, worst)]
+    return (
+        f"The best and the worst attempt agree in their first {same} steps. Then the best one goes on: {ahead[0]}\n"
+        f"and the worst one: {ahead[1]}"
+    )
 
 
 def _shown(trajectory: Trajectory) -> str:

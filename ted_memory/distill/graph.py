@@ -18,6 +18,7 @@ from langgraph.types import Send
 
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.nodes import commit, compactor, critic, grade, recall, student, teacher, verify
+from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import DistillState
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import bind_grader
@@ -36,6 +37,7 @@ def build_distillation_graph(
     grader: str | Grader = "auto",
     calls: Calls | None = None,
     author: str = "distillation",
+    profile: Profile | None = None,
 ) -> Graph:
     """Return the graph that distils one sample into a memory: a `CompiledStateGraph`, without a checkpointer.
 
@@ -50,9 +52,10 @@ def build_distillation_graph(
             ``(*, inputs, outputs, reference_outputs) -> score`` in [0, 1], sync or async.
         calls: shared by graphs that must share one cap on model calls in flight.
         author: who stands in the log.
+        profile: how these models are taught; default: what the memory's settings name.
 
     Raises:
-        SettingsError: there is no grader of this name.
+        SettingsError: there is no grader of this name, or a prompt of the user's cannot be used.
     """
     calls = calls or Calls(memory.settings.concurrency)
     kit = Kit(
@@ -63,7 +66,13 @@ def build_distillation_graph(
         grader=bind_grader(grader, calls),
         calls=calls,
         author=author,
+        profile=profile or profile_of(memory.settings),
     )
+    return compile_graph(kit)
+
+
+def compile_graph(kit: Kit) -> Graph:
+    """Return the graph of a run over a data set."""
     return _wire(kit).compile(name="distillation")
 
 
@@ -122,11 +131,11 @@ def _after_grade(state: DistillState) -> str:
 def _after_critic(state: DistillState, *, kit: Kit) -> str:
     if not state["proposal"]:
         return "credit"
-    return "verify" if kit.tries else "commit"
+    return "verify" if kit.verifies else "commit"
 
 
 def _after_verify(state: DistillState, *, kit: Kit) -> str:
-    asked_enough = state["round"] > kit.tries or state["status"] == "set_aside"
+    asked_enough = state["round"] > kit.revisions or state["status"] == "set_aside"
     return "commit" if state["accepted"] or asked_enough else "critic"
 
 

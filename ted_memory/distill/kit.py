@@ -1,15 +1,22 @@
 """What the graph's nodes work with."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from langchain_core.runnables import Runnable
 
+from ted_memory.distill.profiles import DEFAULT, Profile
+from ted_memory.distill.state import Evidence
 from ted_memory.grading.graders import Grader
 from ted_memory.llm.calls import Calls
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
+from ted_memory.models import Sample
 from ted_memory.settings import Settings
+
+KeepEvidence = Callable[[str, Sequence[Evidence]], Awaitable[None]]
+"""From the name of a pass and its round, and what was found."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,24 @@ class Kit(StudentKit):
     teacher: Runnable[Any, Any]
     critic: StructuredModel
     author: str
+    profile: Profile = DEFAULT
     fresh: bool = True
     """Whether the student attempts the sample anew; else only what was recorded of it is learned from."""
+    samples: Mapping[str, Sample] = field(default_factory=dict)
+    """By source, such as ``dataset:name#id``: what lessons came from, for verifying what becomes of them."""
+
+    keep_evidence: KeepEvidence | None = None
+    """Called with what a verification found, before anything is committed because of it."""
 
     @property
-    def tries(self) -> int:
-        """How often the critic is asked again; 0 where edits are not tried."""
-        return self.settings.max_tries if self.fresh else 0
+    def verifies(self) -> bool:
+        """Whether edits are put to the test on the student."""
+        return self.fresh and self.profile.verification.pairs > 0
+
+    @property
+    def revisions(self) -> int:
+        """How often the critic is asked again after an edit did not pass."""
+        return self.settings.max_revisions if self.verifies else 0
 
     @property
     def evidence(self) -> bool:

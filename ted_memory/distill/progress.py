@@ -1,9 +1,10 @@
 """The record of a run, by which it is taken up again: what is done is not paid for twice."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ted_memory.distill.state import Evidence
 from ted_memory.llm.calls import Calls, hash_images
 from ted_memory.llm.spend import Spend
 from ted_memory.memory import TedMemory
@@ -23,7 +24,8 @@ def _without_images(value: Any) -> Any:
 class Records:
     """What a run has done so far, by key.
 
-    ``run``, ``sample:<id>``, ``gate:<set>:<id>``, ``reference:<id>``, and ``spent``: what all calls have cost.
+    ``run``, ``sample:<id>``, ``evidence:<pass>:<round>``, ``tidied``, ``gate:<test>:<id>:<number>``,
+    ``stage:<set>:<id>``, ``reference:<id>``, and ``spent``: what all calls have cost.
     """
 
     def __init__(self, staging: TedMemory, calls: Calls, records: Mapping[str, Record]) -> None:
@@ -65,6 +67,15 @@ class Records:
     def count(self, prefix: str) -> int:
         """Return how many records there are of a kind."""
         return sum(key.startswith(prefix) for key in self._records)
+
+    @property
+    def evidence(self) -> list[Evidence]:
+        """What verification found, of all passes."""
+        return [found for key, record in self._records.items() if key.startswith("evidence:") for found in record["of"]]
+
+    async def save_evidence(self, name: str, found: Sequence[Evidence]) -> None:
+        """Keep what a verification found, before anything is committed because of it."""
+        await self.save(f"evidence:{name}", {"of": list(found)})
 
     @property
     def samples(self) -> dict[str, Record]:

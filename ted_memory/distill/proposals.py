@@ -32,6 +32,7 @@ class ProposedEdit(_Answer):
     ids: Annotated[list[str], Field(max_length=8)] = []
     when: str = ""
     text: str = ""
+    example: str = ""
 
     @property
     def adds(self) -> bool:
@@ -40,8 +41,9 @@ class ProposedEdit(_Answer):
 
 
 class Critique(_Answer):
-    """What the critic answers."""
+    """What the critic answers. ``comparison`` is for itself: who writes down where attempts part sees why."""
 
+    comparison: str = ""
     reason: str
     edits: Annotated[list[ProposedEdit], Field(max_length=MOST_EDITS)]
     helped: list[str] = []
@@ -70,7 +72,7 @@ def check_edits(edits: Sequence[ProposedEdit], known: Sequence[str], *, may_add:
     for edit in edits:
         if edit.op != "remove" and not edit.text.strip():
             raise BadOutput(f"the text of {edit.op} is empty")
-        if hash_images(edit.text) != edit.text or hash_images(edit.when) != edit.when:
+        if any(hash_images(said) != said for said in (edit.when, edit.text, edit.example)):
             raise BadOutput("a lesson cannot hold an image; say in words what is seen")
         if edit.adds:
             if not may_add:
@@ -122,21 +124,22 @@ def to_edits(
 
     An addition that says what is known already is dropped; a rewrite without a condition keeps the old one.
     """
-    known = {(e.when.casefold(), e.text.casefold()) for e in shown}
+    known = {_said(e.when, e.text) for e in shown}
     edits: list[Edit] = []
     for p in proposed:
         when = tidy_when(p.when)
         if p.adds:
-            lesson = (when.casefold(), " ".join(p.text.split()).casefold())
-            if lesson not in known:
-                known.add(lesson)
-                edits.append(Add(text=p.text, when=when, state=state, sources=sources))
+            if _said(when, p.text) not in known:
+                known.add(_said(when, p.text))
+                edits.append(Add(text=p.text, when=when, example=p.example, state=state, sources=sources))
         elif additions_only:
             continue
         elif p.op == "rewrite":
-            edits.append(Rewrite(id=p.ids[0], text=p.text, when=when or None, sources=sources))
+            example = p.example or None
+            edits.append(Rewrite(id=p.ids[0], text=p.text, when=when or None, example=example, sources=sources))
         elif p.op == "merge":
-            edits.append(Merge(ids=tuple(dict.fromkeys(p.ids)), text=p.text, when=when, sources=sources))
+            ids = tuple(dict.fromkeys(p.ids))
+            edits.append(Merge(ids=ids, text=p.text, when=when, example=p.example, sources=sources))
         else:
             edits.append(Remove(id=p.ids[0]))
     return edits
@@ -150,19 +153,23 @@ def to_proposals(
     A rewrite becomes a proposal of its own, or text without evidence would stand in place of text that has it; merges
     and removals are left to the evidence. Who proposes what waits already supports it.
     """
-    known = {(e.when.casefold(), e.text.casefold()): e for e in shown}
+    known = {_said(e.when, e.text): e for e in shown}
     edits: list[Edit] = []
     backed = [e for e in shown if e.id in supports]
     for p in proposed:
-        when, text = tidy_when(p.when), " ".join(p.text.split())
+        when = tidy_when(p.when)
         if p.op in {"merge", "remove"}:
             continue
         if p.op == "rewrite" and not when:
             when = next((e.when for e in shown if [e.id] == p.ids), "")
-        same = known.get((when.casefold(), text.casefold()))
+        same = known.get(_said(when, p.text))
         if same is not None:
             backed.append(same)
         else:
-            edits.append(Add(text=p.text, when=when, state="proposed", sources=sources))
+            edits.append(Add(text=p.text, when=when, example=p.example, state="proposed", sources=sources))
     waiting = dict.fromkeys(e.id for e in backed if adds_support(e, sources))
     return [*edits, *(Support(id=id, sources=sources) for id in waiting)]
+
+
+def _said(when: str, text: str) -> tuple[str, str]:
+    return when.casefold(), " ".join(text.split()).casefold()

@@ -19,7 +19,7 @@ class SetAside(Frozen):
 
 
 class RejectedLesson(Frozen):
-    """A lesson that was proposed and refused, by its try or by the validation gate."""
+    """A lesson that was proposed and refused, by its verification or by the validation gate."""
 
     lesson: str
     reason: str
@@ -33,19 +33,47 @@ class Point(Frozen):
     score: float
 
 
-class Gate(Frozen):
-    """The validation gate: mean scores on the held-out samples, with the set before and the best one of the run.
+class LessonVerdict(Frozen):
+    """What the gate found of one lesson, in words, and whether it went live.
 
-    ``failures`` are the samples that could not be scored with every set, and count for none.
-    ``curve`` holds the stages that were compared, the set before the run first, at version 0.
+    ``pairs`` and ``lift`` (mean sign of the difference, in [-1, 1]) are of the pairs that tested it by itself.
+    """
+
+    lesson: str
+    kept: bool
+    reason: str
+    pairs: int = 0
+    lift: float = 0.0
+
+
+class Gate(Frozen):
+    """The validation gate (see `ted_memory.distill.gate`).
+
+    ``before`` and ``after`` are mean scores in ``pairs`` pairs of answers to ``samples`` samples, with the set from
+    before and with what the run learned from others. ``verdict`` (``helps``, ``hurts``, ``useless``, ``open``) and
+    ``wealth`` are of the test of the whole set; ``lessons`` says what became of each lesson. ``passed``: something new
+    went live. ``failures`` are the samples that could not be asked. ``curve`` holds the stages that were compared, the
+    set before the run first, at version 0.
     """
 
     samples: int
     before: float
     after: float
     passed: bool
+    pairs: int = 0
+    verdict: str = ""
+    wealth: float = 1.0
+    lessons: tuple[LessonVerdict, ...] = ()
     failures: tuple[SetAside, ...] = ()
     curve: tuple[Point, ...] = ()
+
+
+class JoinedLessons(Frozen):
+    """A change that was proposed to make the set smaller, in words, and whether it was proved to lose nothing."""
+
+    edit: str
+    kept: bool
+    reason: str
 
 
 class Report(Frozen):
@@ -53,7 +81,8 @@ class Report(Frozen):
 
     ``samples`` were trained on: ``learned`` changed the set, ``set_aside`` should have and did not, the others had
     nothing to teach. ``resumed`` were done by an earlier, interrupted process. ``collapsed`` groups gave the same
-    attempt every time, which is a cache at work if answers are long. ``stopped`` says why samples were left out.
+    attempt every time, which is a cache at work if answers are long. ``joined`` are the merges, rewrites and removals
+    of compactions. ``stopped`` says why samples were left out.
     """
 
     namespace: str
@@ -71,4 +100,5 @@ class Report(Frozen):
     reasons: tuple[SetAside, ...] = ()
     conflicts: tuple[str, ...] = ()
     rejected: tuple[RejectedLesson, ...] = ()
+    joined: tuple[JoinedLessons, ...] = ()
     stopped: str = ""

@@ -7,18 +7,22 @@ from collections.abc import AsyncIterator
 
 from ted_memory.errors import BudgetExceeded
 from ted_memory.llm.calls import Calls
+from ted_memory.llm.spend import Spend
+
+ENOUGH = 4  # samples whose costs say more than an estimate
 
 
 class Room:
     """Lets a sample begin while the budget has room for all that are under way, each at `each` calls.
 
     A sample that was paid for half is paid for in vain. So one that finds no room waits until others have ended, which
-    mostly leave some, and is turned away when none is under way.
+    mostly leave some, and is turned away when none is under way. After a few samples the dearest one is the measure.
     """
 
     def __init__(self, calls: Calls, each: Counter[str]) -> None:
         self._calls = calls
         self._each = each
+        self._seen: list[Spend] = []
         self._under_way = 0
         self._changed = asyncio.Condition()
 
@@ -39,6 +43,13 @@ class Room:
             async with self._changed:
                 self._under_way -= 1
                 self._changed.notify_all()
+
+    def saw(self, spend: Spend) -> None:
+        """Learn what a sample has cost."""
+        self._seen.append(spend)
+        if len(self._seen) >= ENOUGH:
+            student = max(spend.student.calls for spend in self._seen)
+            self._each = Counter(student=student, teacher=max(spend.teacher.calls for spend in self._seen))
 
     def _is_there(self) -> bool:
         if self._under_way and self._calls.budget and not self._calls.spent.student.calls:

@@ -32,13 +32,35 @@ class Attempt(TypedDict):
     eligible: list[str]
 
 
+class Evidence(TypedDict):
+    """What a test on the student said of one lesson (see `ted_memory.experience.betting`).
+
+    ``verified``: it was shown to help where it could not have told the answer.
+    """
+
+    lesson: str
+    wealth: float
+    mean: float
+    pairs: int
+    verified: bool
+
+
+class Joined(TypedDict):
+    """What became of one edit of a compaction, in words."""
+
+    edit: str
+    kept: bool
+    reason: str
+
+
 class DistillState(TypedDict, total=False):
     """One pass over one sample.
 
     In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``sources``, ``peers`` (other samples
-    to test a lesson on, each ``{"sample", "score"}``, the score None when unknown) and ``common`` (stems of the words
-    that stand in every sample). From a learner also ``recorded`` (what the live agent did, as an attempt), ``settle``
-    (the claim that the commit settles) and ``witness`` (``principal`` and ``run_id``: whose episode it is).
+    to test a lesson on, each ``{"sample", "score"}``, the score None when unknown), ``common`` (stems of the words
+    that stand in every sample) and ``labels`` (answers that recur, in plain form: lessons may name them). From a
+    learner also ``recorded`` (what the live agent did, as an attempt), ``settle`` (the claim that the commit settles)
+    and ``witness`` (``principal`` and ``run_id``: whose episode it is).
     Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in
     it: it may go otherwise another time), ``note``, ``commits``, ``spend``.
     """
@@ -48,6 +70,7 @@ class DistillState(TypedDict, total=False):
     sources: list[str]
     peers: list[Json]
     common: list[str]
+    labels: list[str]
     recorded: list[Json]
     settle: Json
     witness: Json
@@ -68,6 +91,7 @@ class DistillState(TypedDict, total=False):
     accepted: list[Json]
     refused: Annotated[list[Json], _extend]
 
+    joined: Annotated[list[Joined], _extend]
     pending: list[Json]
     compacting: bool
     holder: str

@@ -16,7 +16,9 @@ from langchain_core.runnables import Runnable
 
 from ted_memory.distill.graph import Graph, build_live_graph
 from ted_memory.distill.kit import Kit
+from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.nodes.commit import LOST, counters
+from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import read_graded
 from ted_memory.episodes import Claim
 from ted_memory.errors import BudgetExceeded, Fenced, InvalidInput, ModelError, StoreError
@@ -83,9 +85,11 @@ class Learner:
         budget: for each namespace and day (UTC); episodes wait when it is used up. Several learners may pass it by what
             they have in flight.
         grade_live: count the grade of a live answer as its outcome where nobody gives feedback.
+        profile: how these models are taught (`ted_memory.distill.profiles`); default: what the settings say.
 
     Raises:
         InvalidInput: ``rollouts`` needs a student.
+        SettingsError: a prompt of the user's cannot be used.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class Learner:
         rollouts: Rollouts = "model",
         budget: Budget | None = None,
         grade_live: bool = True,
+        profile: Profile | None = None,
     ) -> None:
         if student is None and rollouts != "none":
             raise InvalidInput("a learner needs the student, to try lessons with; or rollouts='none'")
@@ -111,6 +116,7 @@ class Learner:
         self._rollouts = rollouts
         self._budget = budget
         self._grade_live = grade_live
+        self._profile = profile or profile_of(memory.settings)
         self._calls = Calls(memory.settings.concurrency)
         self._critic = StructuredModel(teacher, self._calls)
         self._spaces: dict[str, _Space] = {}
@@ -243,6 +249,7 @@ class Learner:
                 teacher=teacher,
                 critic=self._critic,
                 author="learner",
+                profile=self._profile,
                 fresh=self._rollouts != "none",
             )
             self._spaces[name] = _Space(memory, build_live_graph(kit))
@@ -302,6 +309,7 @@ class Learner:
                 {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
             ],
             "common": sorted(common_words([s.text for s, _ in space.recent])),
+            "labels": sorted(recurring_answers([s for s, _ in space.recent])),
         }
         out = await space.graph.ainvoke(state)  # type: ignore[call-overload]
         if out["status"] == LOST:

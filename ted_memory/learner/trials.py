@@ -3,7 +3,7 @@
 import logging
 import secrets
 
-from ted_memory.distill.nodes.compactor import said_twice
+from ted_memory.distill.merging import said_twice
 from ted_memory.episodes import Standing
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.experience.trust import Step, next_steps, waits_for

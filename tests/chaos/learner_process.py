@@ -261,7 +261,7 @@ async def _claim_together(self: Learner, space: Any, *, alone: bool) -> int:
 async def learning(job: Job, **settings: Any) -> AsyncIterator[TedMemory]:
     """Open the memory that a learner works with."""
     given: dict[str, Any] = {"trust": job.trust, "lease": job.lease, "max_deliveries": job.max_deliveries}
-    given |= {"episodes_at_once": job.at_once, "rollouts": 1, "max_tries": 0, "inclusion": 1.0, **settings}
+    given |= {"episodes_at_once": job.at_once, "rollouts": 1, "verify_calls": 0, "inclusion": 1.0, **settings}
     async with open_memory(job.url, namespace=job.namespace, **SETTINGS, **given) as memory:
         yield memory
 

@@ -152,7 +152,7 @@ async def test_a_purge_after_five_compactions_reaches_every_agent(valkey: Server
 
 async def test_one_principal_with_any_number_of_episodes_makes_nothing_active(valkey: Server, namespace: str) -> None:
     count = size(200, 10_000)
-    settings = {"rate_limit": count, "max_trial": 50, **TRUST, "rollouts": 1, "max_tries": 0}
+    settings = {"rate_limit": count, "max_trial": 50, **TRUST, "rollouts": 1, "verify_calls": 0}
     async with open_memory(valkey.url, namespace=namespace, **settings) as memory:
         for i in range(count):
             goods = list(DOCKS)[i % len(DOCKS)]

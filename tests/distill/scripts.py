@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ted_memory import Sample, TedMemory
 from ted_memory.distill import build_distillation_graph
-from ted_memory.distill.profiles import SMALL
+from ted_memory.distill.profiles import PROFILES
 from ted_memory.testing import Script, ScriptedChatModel
 
 _THINGS = (
@@ -24,7 +24,13 @@ CODES = {thing: f"c{i:03d}" for i, thing in enumerate(_THINGS)}
 
 def sample(thing: str, i: int = 0, **fields: Any) -> Sample:
     asks = ("What is", "Tell me:", "Do you know")
-    given = {"input": f"{asks[i % 3]} the code of {thing}?", "reference": CODES[thing], "category": thing, **fields}
+    codes = ", ".join(CODES.values())  # listed, so that a lesson may name one: it is no answer of this task's own
+    given = {
+        "input": f"There are {codes}. {asks[i % 3]} the code of {thing}?",
+        "reference": CODES[thing],
+        "category": thing,
+        **fields,
+    }
     return Sample(id=f"{thing}-{i}", **given)
 
 
@@ -66,8 +72,12 @@ def right_lesson(messages: Sequence[BaseMessage]) -> str:
 
 def role(messages: Sequence[BaseMessage]) -> str:
     """Tell which of the teacher's three clothes a call is for."""
-    fixed = {SMALL[name].fixed: name for name in ("critic", "compactor")}
-    return fixed.get(str(messages[0].content), "teacher")
+    said = str(messages[0].content)
+    for profile in PROFILES.values():
+        for name in ("critic", "compactor"):
+            if said.startswith(profile.prompts[name].fixed):
+                return name
+    return "teacher"
 
 
 def teacher(
@@ -120,7 +130,8 @@ async def one_pass(
 ) -> dict[str, Any]:
     """Send one sample through the graph; return the state that comes out."""
     graph = build_distillation_graph(student=student, teacher=teacher, memory=memory, grader=grader)
-    return await graph.ainvoke({"sample": given.model_dump(mode="json"), **state})  # type: ignore[call-overload]
+    labels = [*CODES.values()]
+    return await graph.ainvoke({"sample": given.model_dump(mode="json"), "labels": labels, **state})  # type: ignore[call-overload]
 
 
 async def texts_of(memory: TedMemory) -> list[str]:

@@ -189,11 +189,10 @@ async def test_a_critic_sees_what_an_agent_did(scratch: TedMemory) -> None:
     await one_pass(scratch, sample("apples"), student=RunnableLambda(agent), teacher=critic)  # type: ignore[arg-type]
     [first, *_] = [prompt_of(messages) for messages in critic.asked if role(messages) == "critic"]
     [line] = [line for line in first.splitlines() if "search(" in line]
-    assert 'step 1: search({"query": "code of apples"}) -> START xxx' in line
+    assert '[tool call] search({"query": "code of apples"}) -> START xxx' in line
     assert len(line) <= LONGEST_RESULT + 100, "the result is shortened"
     assert "END" not in line
-    assert "step 2: I searched." in first
-    assert "conclusion: no idea" in first
+    assert "I searched.\nAnswer: no idea" in first
     assert first.count("search(") == 1, "five attempts were the same"
 
 

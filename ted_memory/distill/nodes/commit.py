@@ -9,6 +9,7 @@ from ted_memory.distill.nodes.compactor import let_go, make_room
 from ted_memory.distill.nodes.verify import describe
 from ted_memory.distill.state import DistillState, Json, dump_edits, read_edits, read_graded, read_set
 from ted_memory.experience.edits import tidy_when
+from ted_memory.experience.rendering import tidy_text
 from ted_memory.experience.trust import adds_support
 from ted_memory.experience.utility import add_citations, group_usage
 from ted_memory.llm.spend import Spend
@@ -106,7 +107,7 @@ def _brought_up_to_date(proposed: Sequence[Edit], now: ExperienceSet, kit: Kit) 
     known = {(e.when, e.text): e for e in now}
     edits: list[Edit] = []
     for edit in proposed:
-        same = known.get((tidy_when(edit.when), " ".join(edit.text.split()))) if isinstance(edit, Add) else None
+        same = known.get((tidy_when(edit.when), tidy_text(edit.text))) if isinstance(edit, Add) else None
         if same is None:
             edits.append(edit)
         elif isinstance(edit, Add) and kit.evidence:
@@ -140,11 +141,11 @@ def compaction_due(state: DistillState, *, kit: Kit) -> bool:
 async def _unknown(edits: list[Edit], kit: Kit) -> list[Edit]:
     """Leave out additions that another pass has made meanwhile, word for word."""
     known = {(e.when, e.text) for e in await kit.memory.load()} if edits else set()
-    return [e for e in edits if not (isinstance(e, Add) and (tidy_when(e.when), " ".join(e.text.split())) in known)]
+    return [e for e in edits if not (isinstance(e, Add) and (tidy_when(e.when), tidy_text(e.text)) in known)]
 
 
 def _set_aside(state: DistillState) -> Json:
-    """Say why nothing was kept: what was proposed failed its tries."""
+    """Say why nothing was kept: what was proposed did not pass its verification."""
     refused = state.get("refused", [])
     if state["compacting"] or not refused:
         return {}

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -10,15 +10,16 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill.kit import Kit
+from ted_memory.distill.merging import Replayed, joinable, replay, touched_by
 from ted_memory.distill.nodes.critic import experiences_text
-from ted_memory.distill.profiles import SMALL
 from ted_memory.distill.proposals import Compaction, about_the_same, check_edits, to_edits
-from ted_memory.distill.state import DistillState, Json, dump_edits, dump_spend, read_edits
+from ted_memory.distill.state import DistillState, Joined, Json, dump_edits, dump_spend, read_edits
 from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.experience.utility import keepers_first
 from ted_memory.llm.calls import CALL_TIMEOUT, is_final, one_line
+from ted_memory.llm.spend import Spend
 from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite
 from ted_memory.retrieval.selection import common_words, stems
 from ted_memory.settings import Settings
@@ -34,10 +35,10 @@ async def compact(state: DistillState, *, kit: Kit) -> Json:
     While another process asks its model, this one asks none: a lease saves the money of proposals that would conflict.
     """
     snapshot, holder = await kit.memory.load(), state.get("run") or secrets.token_hex(8)
-    edits, note, spend = list[Edit](), "", Json()
+    edits, note, spend, joined = list[Edit](), "", Json(), list[Joined]()
     if await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, LEASE_SECONDS):
         try:
-            edits, note, spend = await _proposed(snapshot, kit)
+            edits, note, spend, joined = await _proposed(snapshot, state.get("labels", ()), kit)
         except Exception:
             await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, 0)  # what follows does not know the holder
             raise
@@ -49,21 +50,10 @@ async def compact(state: DistillState, *, kit: Kit) -> Json:
         "pending": [],
         "compacting": True,
         "holder": holder,
+        "joined": joined,
         "spend": spend,
         **({"note": note} if note else {}),
     }
-
-
-def said_twice(experiences: Sequence[Experience]) -> list[Edit]:
-    """Return merges of lessons that are the same word for word: two passes at once may have learned the same."""
-    alike: dict[tuple[str, str], list[Experience]] = defaultdict(list)
-    for e in experiences:
-        alike[e.when.casefold(), e.text.casefold()].append(e)
-    return [
-        Merge(ids=tuple(e.id for e in same), text=same[0].text, when=same[0].when)
-        for same in alike.values()
-        if len(same) > 1
-    ]
 
 
 async def compact_failed(state: DistillState, error: NodeError, *, kit: Kit) -> Command[str]:
@@ -83,42 +73,57 @@ async def let_go(state: DistillState, *, kit: Kit) -> None:
         await kit.memory.store.hold(kit.memory.namespace, LEASE, state["holder"], 0)
 
 
-async def _proposed(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str, Json]:
-    """Return the model's edits, as far as they may be trusted."""
+async def _proposed(
+    snapshot: ExperienceSet, labels: Sequence[str], kit: Kit
+) -> tuple[list[Edit], str, Json, list[Joined]]:
+    """Return what makes the set smaller and was proved to lose nothing: joins by rule, then the model's edits."""
     if len(snapshot.active) < 2:
-        return [], "", {}
+        return [], "", {}, []
+    alike = await replay(joinable(snapshot, labels, max_text=kit.settings.max_text), snapshot, kit)
+    asked, note, spend = await _asked(snapshot, kit)
+    taken = touched_by(alike.edits)
+    rest = [edit for edit in asked if touched_by([edit]).isdisjoint(taken)]
+    if kit.samples:
+        held = await replay(rest, snapshot, kit)
+    else:  # nothing to prove them on: only what keeps the words of the old ones
+        held = Replayed(tuple(edit for edit in rest if _keeps_what_is_known(edit, snapshot)), (), Spend())
+    joined = [*alike.told, *held.told]
+    return [*alike.edits, *held.edits], note, dump_spend(spend + alike.spend + held.spend), joined
+
+
+async def _asked(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str, Spend]:
+    """Return the model's edits, within what one compaction may take away."""
     ids = [e.id for e in snapshot.active]
     budget = f"{snapshot.caps.max_experiences} lessons, {snapshot.caps.token_budget} tokens"
-    messages = SMALL["compactor"].messages(experiences=experiences_text(snapshot.active, snapshot.usage), budget=budget)
+    known = experiences_text(snapshot.active, snapshot.usage)
+    messages = kit.profile.prompts["compactor"].messages(experiences=known, budget=budget)
 
     def check(answer: Compaction) -> None:
         check_edits(answer.edits, ids, may_add=False)
 
     result = await kit.critic.ask(messages, Compaction, check)
-    spend = dump_spend(result.spend)
     if result.value is None:
-        return [], f"no usable compaction: {result.problem}", spend
+        return [], f"no usable compaction: {result.problem}", result.spend
     edits = to_edits(result.value.edits, snapshot.active, state="active", sources=(), additions_only=result.repaired)
-    return trusted(edits, snapshot), "", spend
+    words_kept = kit.profile.merges == "verbatim"
+    return trusted(edits, snapshot, words_kept=words_kept), "", result.spend
 
 
-def trusted(edits: Sequence[Edit], snapshot: ExperienceSet) -> list[Edit]:
-    """Return the edits that stay within what one compaction may take away, and join only what belongs together."""
+def trusted(edits: Sequence[Edit], snapshot: ExperienceSet, *, words_kept: bool) -> list[Edit]:
+    """Return the edits that stay within what one compaction may take away.
+
+    ``words_kept``: a merge must keep its parents' own words, and join only what belongs together.
+    """
     allowed, kept, touched = int(len(snapshot.active) * REMOVABLE), list[Edit](), set[str]()
     for edit in edits:
         ids = touched_by([edit])
         loss = len(ids) - 1 if isinstance(edit, Merge) else int(isinstance(edit, Remove))
-        if loss > allowed or ids & touched or not _keeps_what_is_known(edit, snapshot):
+        if loss > allowed or ids & touched or (words_kept and not _keeps_what_is_known(edit, snapshot)):
             continue
         allowed -= loss
         touched |= ids
         kept.append(edit)
     return kept
-
-
-def touched_by(edits: Sequence[Edit]) -> set[str]:
-    """Return the ids of the experiences that these edits change or take out."""
-    return {id for edit in edits for id in getattr(edit, "ids", (getattr(edit, "id", ""),)) if id}
 
 
 def _keeps_what_is_known(edit: Edit, snapshot: ExperienceSet) -> bool:

@@ -7,10 +7,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
-from ted_memory.distill.attempts import describe_attempts
+from ted_memory.distill.attempts import describe_attempts, whole_attempts
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.nodes.verify import describe
-from ted_memory.distill.profiles import SMALL
 from ted_memory.distill.proposals import (
     Critique,
     ProposedEdit,
@@ -44,12 +43,13 @@ def worth_a_critique(state: Mapping[str, Any]) -> bool:
     """Tell whether there is something to learn: not when all attempts are right, nor when none has a score.
 
     What an attempt got wrong while a lesson was withheld from it says what that lesson is worth, which is counted, and
-    not that another one is needed: where attempts saw all that they could, only these decide.
+    not that another one is needed. So among the attempts the best informed ones decide: those that missed the fewest
+    lessons, however large the set is.
     """
-    graded = read_graded(state)
-    informed = [t for t in graded if set(t.eligible) <= set(t.seen)]
+    scored = [t for t in read_graded(state) if t.score is not None]
+    missed = [len({*t.eligible} - {*t.seen}) for t in scored]
+    informed = [t for t, count in zip(scored, missed, strict=True) if count == min(missed)]
     mean = mean_score(informed)
-    mean = mean_score(graded) if mean is None else mean
     return mean is not None and mean < 1.0
 
 
@@ -68,7 +68,9 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
         note = f"no usable critique: {result.problem}; it wrote: {result.raw[:200]!r}"
         return {**update, "status": "set_aside", "note": note}
     task, common = read_sample(state).text, state.get("common", ())
-    proposed = [in_its_own_words(edit, shown, task, common) for edit in result.value.edits]
+    proposed = result.value.edits
+    if kit.profile.conditions == "key_words":
+        proposed = [in_its_own_words(edit, shown, task, common) for edit in proposed]
     edits = _trusted(result.value, proposed, shown, state, kit, additions_only=result.repaired)
     if again := _refused_before(edits, state):
         return {**update, "status": "set_aside", "note": f"asked again, the critic said the same: {again}"}
@@ -76,7 +78,7 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
     return {
         **update,
         "proposal": proposal,
-        "accepted": [] if kit.tries else proposal,
+        "accepted": [] if kit.verifies else proposal,
         "reason": result.value.reason,
         "helped": [id for id in result.value.helped if id in ids],
         "hurt": [id for id in result.value.hurt if id in ids],
@@ -137,12 +139,15 @@ def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> lis
     sample = read_sample(state)
     known = experiences_text(shown, read_set(state).usage)
     if kit.evidence and (waiting := [e.id for e in shown if e.state != "active"]):
-        known += "\n" + SMALL["support"].fill({"ids": ", ".join(waiting)})
-    messages = SMALL["critic"].messages(
+        known += "\n" + kit.profile.prompts["support"].fill({"ids": ", ".join(waiting)})
+    graded = read_graded(state)
+    whole = kit.profile.attempts == "whole"
+    attempts = whole_attempts(graded, kit.profile.attempt_tokens) if whole else describe_attempts(graded)
+    messages = kit.profile.prompts["critic"].messages(
         task=sample.text,
         reference=state["reference"],
         solution=state.get("solution") or "(none)",
-        attempts=describe_attempts(read_graded(state)),
+        attempts=attempts,
         experiences=known,
     )
     if pictures := image_blocks(sample):
@@ -155,7 +160,7 @@ def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> lis
 def experiences_text(experiences: Sequence[Experience], usage: Mapping[str, Usage]) -> str:
     """Return the experiences as a model sees them: id, estimated lift, lesson."""
     lines = [
-        f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}) {render_line(e.text, e.when)}"
+        f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}) {render_line(e.text, e.when, e.example)}"
         for e in experiences
     ]
     return "\n".join(lines) or "(none)"

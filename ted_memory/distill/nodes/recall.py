@@ -17,7 +17,13 @@ async def recall(state: DistillState, *, kit: Kit) -> Json:
     """Load the set once and deal out the attempts; the whole pass speaks of this version."""
     snapshot = await kit.memory.load()
     sample = read_sample(state)
-    fresh = {"trajectories": None, "refused": None, "commits": None, "spend": None}  # None: begin anew
+    fresh = {
+        "trajectories": None,
+        "refused": None,
+        "joined": None,
+        "commits": None,
+        "spend": None,
+    }  # None: begin anew
     return {
         **fresh,
         "snapshot": dump_set(snapshot),

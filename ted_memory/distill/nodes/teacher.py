@@ -5,7 +5,6 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.profiles import SMALL
 from ted_memory.distill.state import DistillState, Json, dump_spend, read_sample
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.llm.messages import sample_messages, text_of
@@ -16,7 +15,7 @@ async def solve(state: DistillState, *, kit: Kit) -> Json:
     sample = read_sample(state)
     if sample.solution:
         return {"solution": sample.solution}
-    messages = [SystemMessage(content=SMALL["teacher"].variable), *sample_messages(sample)]
+    messages = [SystemMessage(content=kit.profile.prompts["teacher"].variable), *sample_messages(sample)]
     message, spend = await kit.calls.invoke("teacher", kit.teacher, messages)
     solution = text_of(message).encode("utf-8", "replace").decode()
     return {"solution": solution, "spend": dump_spend(spend)}

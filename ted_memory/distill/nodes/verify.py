@@ -1,78 +1,84 @@
-"""The try: a proposed edit is put to the test before anyone keeps it.
+"""Verification: a proposed edit is put to the test on the student before anyone keeps it.
 
-The student attempts the sample again with the edit in place, and one other sample that fits the lesson's ``when``.
-On the first, at least half of what was missing to a full score must be made good; on the other, the score must not
-fall; and a lesson that makes the student give this sample's answer to another task only leaks the answer. A try is a
-filter: its outcomes are chosen after the fact and never become usage.
+The student answers a sample with the edit and without it, pair after pair, until a sequential test tells whether the
+edit helps (`ted_memory.experience.betting`; the profile's rule says how sure it must be and how many pairs it may
+take). Which samples may say that it helps depends on the sample that the edit came from:
+
+- its answer is one of a fixed set (choices, labels that recur): the sample itself;
+- its answer is its own: other samples with other answers only. On the sample itself an edit that tells the answer would
+  help most of all. Where there are no others the edit is kept as *unverified*, and the validation gate measures it.
+
+On a few more samples that would be shown the edit the student must not get worse. What verification finds is chosen
+after the fact and never becomes usage.
 """
 
-import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
+from ted_memory.distill.comparison import Comparison, Judge, means
+from ted_memory.distill.judges import Judges, choose_judges, known_labels
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.profiles import SMALL
-from ted_memory.distill.scoring import answer_with, chosen, together
+from ted_memory.distill.leaks import leaks
+from ted_memory.distill.placing import place
+from ted_memory.distill.scoring import together
 from ted_memory.distill.state import (
     DistillState,
+    Evidence,
     Json,
     dump_edits,
     dump_spend,
-    mean_score,
     read_edits,
-    read_graded,
     read_sample,
     read_set,
 )
-from ted_memory.experience.edits import preview
+from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
-from ted_memory.grading import graders
 from ted_memory.llm.calls import is_final, is_transient, one_line
-from ted_memory.llm.spend import Spend
-from ted_memory.models import Edit, Experience, ExperienceSet, Remove, Sample
-from ted_memory.retrieval.selection import match, stems
+from ted_memory.models import Edit, Remove
 
-FITS = 0.5  # a peer fits a lesson when it matches `when` at least half as well as the lesson's own sample
-ALIKE = 0.8  # a lesson that fits a peer with another answer nearly as well as any other is tried on that one
-ENOUGH = 0.5  # share of what was missing to a full score that a lesson must make good: less is often luck
-ROUNDING = 1e-9  # of means: exactly half is enough
-WORDS = 12  # of the task, that the critic is pointed to
-NOISE = 0.25  # a fall on the peer that a pair of attempts shows by chance
+HARM_PAIRS = 2  # on each sample that only watches for harm
+HARM = 0.25  # a mean fall on those that is more than two pairs show by chance
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a try showed; ``problem`` is empty when the edit passed."""
+class Finding:
+    """What verification showed of edits that were tested in one; ``problem`` is empty when they passed."""
 
-    edit: Edit
-    problem: str
-    spend: Spend
+    edits: tuple[Edit, ...]
+    problem: str = ""
+    evidence: tuple[Evidence, ...] = ()
 
 
 async def verify(state: DistillState, *, kit: Kit) -> Json:
-    """Try each proposed edit by itself; keep those that pass, tell the critic about the others."""
-    edits = read_edits(state["proposal"])
-    outcomes = await together(*(_verify(edit, state, kit) for edit in edits))
-    spend = sum((outcome.spend for outcome in outcomes), Spend())
-    failed = [outcome for outcome in outcomes if outcome.problem]
-    told = "\n\n".join(SMALL["revision"].fill({"lesson": describe(o.edit), "outcome": o.problem}) for o in failed)
-    feedback = [*state["feedback"][:-1], {**state["feedback"][-1], "told": told}]
+    """Test each proposed edit by itself, then those that failed together; tell the critic about what failed."""
+    sample = read_sample(state)
+    placed = [place(edit, sample, state, kit) for edit in read_edits(state["proposal"])]
+    verifier = _Verifier(state, kit)
+    findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
+    findings += await together(*(verifier.test([edit]) for edit, problem in placed if not problem))
+    findings = await _together_too(findings, verifier)
+    failed = [finding for finding in findings if finding.problem]
+    if kit.keep_evidence is not None:
+        found = [evidence for f in findings for evidence in f.evidence]
+        await kit.keep_evidence(f"{state.get('run', '')}:{state['round']}", found)
+    revise = kit.profile.prompts["revision"]
+    told = "\n\n".join(revise.fill({"lesson": _described(f), "outcome": f.problem}) for f in failed)
     return {
-        "accepted": dump_edits([outcome.edit for outcome in outcomes if not outcome.problem]),
-        "refused": [{"edit": describe(o.edit), "reason": o.problem} for o in failed],
-        "feedback": feedback,
-        "spend": dump_spend(spend),
+        "accepted": dump_edits([edit for f in findings if not f.problem for edit in f.edits]),
+        "refused": [{"edit": describe(edit), "reason": f.problem} for f in failed for edit in f.edits],
+        "feedback": [*state["feedback"][:-1], {**state["feedback"][-1], "told": told}],
+        "spend": dump_spend(verifier.comparison.spend),
     }
 
 
 def verification_failed(_state: DistillState, error: NodeError) -> Command[str]:
-    """Keep nothing that could not be tried."""
+    """Keep nothing that could not be verified."""
     if is_final(error.error):
         raise error.error
-    note = f"the proposed edits could not be tried: {one_line(error.error)}"
+    note = f"the proposed edits could not be verified: {one_line(error.error)}"
     update = {"status": "set_aside", "lost": is_transient(error.error), "note": note, "accepted": []}
     return Command(update=update, goto="commit")
 
@@ -82,142 +88,100 @@ def describe(edit: Edit) -> str:
     if isinstance(edit, Remove):
         return f"remove {edit.id}"
     text, when = getattr(edit, "text", ""), getattr(edit, "when", "") or ""
-    return render_line(text, when)
+    return render_line(text, when, getattr(edit, "example", "") or "")
 
 
-async def _verify(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
-    if isinstance(edit, Remove):  # what the removal does shows in the validation gate and in the others' usage
-        return Outcome(edit, "", Spend())
-    snapshot, sample = read_set(state), read_sample(state)
-    after = preview([edit], snapshot, max_text=kit.settings.max_text)
-    # as it would be once active: a try asks whether the lesson works, not whether it may
-    new = [e.model_copy(update={"state": "active"}) for e in after if e not in snapshot.experiences]
-    changed = [*(e for e in after if e in snapshot.experiences), *new]
-    if problem := _not_worth_verifying(new, sample, state.get("common", ()), kit.settings.max_text):
-        return Outcome(edit, problem, Spend())
-    before = mean_score(read_graded(state)) or 0.0
-    own = await _attempts(kit, sample, state["reference"], snapshot, changed)
-    if not own.showed(new):
-        return Outcome(edit, _not_found(own, snapshot, sample, state.get("common", ())), own.spend)
-    if own.mean - before < ENOUGH * (1 - before) - ROUNDING:
-        said = own.texts[0][:200]
-        problem = f"with it the student still scored {own.mean:.2f} (before: {before:.2f}) and answered: {said}"
-        return Outcome(edit, problem, own.spend)
-    peer = _peer(state, new[0], sample, lambda s: new[0].id in {e.id for e in chosen(kit, s, snapshot, changed)})
-    if peer is None:
-        return Outcome(edit, "", own.spend)
-    try:
-        problem, spend = await _verify_on_peer(kit, peer, state["reference"], snapshot, changed)
-    except Exception as error:
-        if is_final(error):
-            raise
-        problem, spend = "", Spend()  # the peer has a trouble of its own, which says nothing about the lesson
-    return Outcome(edit, problem, own.spend + spend)
+def _described(finding: Finding) -> str:
+    return " and ".join(describe(edit) for edit in finding.edits)
 
 
-def _not_worth_verifying(new: Sequence[Experience], sample: Sample, common: Collection[str], max_text: int) -> str:
-    """Return what speaks against an edit before any attempt: it cannot be kept, or its condition fits every task.
+async def _together_too(findings: list[Finding], verifier: "_Verifier") -> list[Finding]:
+    """Test edits that failed singly as one: some help only together, as where every part must be right to score."""
+    failed = [f for f in findings if f.problem and any(not e["verified"] for e in f.evidence)]
+    if len(failed) < 2:
+        return findings
+    joint = await verifier.test([edit for f in failed for edit in f.edits])
+    if joint.problem:
+        return findings
+    return [f for f in findings if f not in failed] + [joint]
 
-    Such a condition meets its own task only in words that stand in nearly every task: it would push out other lessons.
-    """
-    if not new:
-        return f"it cannot be kept: empty, unchanged, or longer than {max_text} characters"
-    met = stems(new[0].when) & stems(sample.text)
-    if not met or met - {*common}:
+
+class _Verifier:
+    """Tests the edits of one critique on the samples that may judge them."""
+
+    def __init__(self, state: DistillState, kit: Kit) -> None:
+        self.state = state
+        self.kit = kit
+        self.sample = read_sample(state)
+        self.snapshot = read_set(state)
+        self.comparison = Comparison(kit)
+
+    @staticmethod
+    def refused(edit: Edit, problem: str) -> Finding:
+        """Return the finding for an edit that is not worth a test."""
+        return Finding((edit,), problem)
+
+    async def test(self, edits: Sequence[Edit]) -> Finding:
+        """Return what the student's answers say about these edits, all of them in place."""
+        reference, labels = self.state["reference"], known_labels(self.state)
+        # traffic needs no such rule: there a lesson has to show on others' episodes what it is worth
+        if not self.kit.evidence and any(leaks(describe(e), self.sample, reference, labels) for e in edits):
+            return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=reference[:80]))
+        judges = choose_judges(edits, self.state, self.snapshot, self.kit)
+        if not judges.witnesses and not judges.own:
+            return Finding(tuple(edits), "it changes nothing that the student sees for this task")
+        test = PairedTest(self.kit.profile.verification)
+        pairs = await self.comparison.test(test, judges.witnesses)
+        verified = bool(judges.witnesses) and test.verdict == "helps"
+        if test.verdict == "open" and judges.may_stay_unverified and all(pair.is_full for pair in pairs):
+            return await self._on_its_own_sample(edits, judges)
+        evidence = tuple(_evidence(edit, test, verified=verified) for edit in edits)
+        if not verified:
+            before, after = means(pairs)
+            answered = f" and answered: {pairs[-1].text[:200]}" if pairs else ""
+            problem = (
+                f"with it the student still scored {after:.2f} (without it: {before:.2f}, "
+                f"{len(pairs)} pairs of answers){answered}"
+            )
+            return Finding(tuple(edits), problem, evidence)
+        return Finding(tuple(edits), await self._harm(judges.guards), evidence)
+
+    async def _on_its_own_sample(self, edits: Sequence[Edit], judges: Judges) -> Finding:
+        """Ask only that the edit helps where it came from: nothing else can tell, and the gate will have to."""
+        test = PairedTest(self.kit.profile.verification)
+        pairs = await self.comparison.test(test, judges.own)
+        evidence = tuple(_evidence(edit, PairedTest(test.rule), verified=False) for edit in edits)
+        if test.verdict == "helps":
+            return Finding(tuple(edits), await self._harm(judges.guards), evidence)
+        before, after = means(pairs)
+        problem = f"with it the student still scored {after:.2f} on this very task (without it: {before:.2f})"
+        return Finding(tuple(edits), problem, evidence)
+
+    async def _harm(self, guards: Sequence[Judge]) -> str:
+        """Return what is wrong with the edits on other samples, "" for nothing."""
+        try:
+            asked = [(judge, number) for judge in guards for number in range(HARM_PAIRS)]
+            pairs = await together(*(self.comparison.pair(judge, number) for judge, number in asked))
+        except Exception as error:
+            if is_final(error):
+                raise
+            return ""  # the other sample has a trouble of its own, which says nothing about the lesson
+        before, after = means(pairs)
+        if before - after > HARM:
+            return f"on other tasks that it fits the score fell from {before:.2f} to {after:.2f}"
         return ""
-    return f"'when' fits every task. Use words that set this task apart in 'when'{_hint(sample, common)}"
 
 
-def _hint(sample: Sample, taken: Collection[str]) -> str:
-    words = re.findall(r"\w[\w-]+", sample.text)
-    free = dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken))
-    return f", such as: {', '.join(list(free)[:WORDS])}" if free else ""
+_TELLS_THE_ANSWER = (
+    "it tells the answer of this very task ({answer}), which no other task has. Say how such an answer is found"
+)
 
 
-def _not_found(own: "_Attempts", snapshot: ExperienceSet, sample: Sample, common: Collection[str]) -> str:
-    """Say which lesson stood in the way, and which words of the task would lead to another one."""
-    problem = "it was not found for this very task"
-    taken = {*common}
-    for e in (snapshot.by_id[id] for id in sorted(own.shown) if id in snapshot.by_id):
-        problem += f"; {e.id} was found instead: {render_line(e.text, e.when)!r}"
-        taken |= stems(e.when)
-    return f"{problem}. Use other words of the task in 'when'{_hint(sample, taken)}"
-
-
-@dataclass(frozen=True)
-class _Attempts:
-    texts: tuple[str, ...]
-    scores: tuple[float, ...]
-    shown: frozenset[str]
-    spend: Spend
-
-    @property
-    def mean(self) -> float:
-        return sum(self.scores) / len(self.scores)
-
-    def showed(self, experiences: Sequence[Experience]) -> bool:
-        return any(e.id in self.shown for e in experiences)
-
-
-async def _attempts(
-    kit: Kit, sample: Sample, reference: str, snapshot: ExperienceSet, experiences: Sequence[Experience]
-) -> _Attempts:
-    answers = await together(
-        *(answer_with(kit, sample, snapshot, experiences) for _ in range(kit.settings.try_rollouts))
-    )
-    graded = [await graders.grade(kit.grader, sample, given.text, reference) for given in answers]
-    return _Attempts(
-        texts=tuple(given.text for given in answers),
-        scores=tuple(score for score, _ in graded),
-        shown=frozenset(id for given in answers for id in given.shown),
-        spend=sum((given.spend for given in answers), Spend()),
-    )
-
-
-def _peer(
-    state: DistillState, lesson: Experience, sample: Sample, shows: Callable[[Sample], bool]
-) -> tuple[Sample, float | None] | None:
-    """Return another sample that the lesson claims to fit, and the student's mean score on it where it is known.
-
-    Only one that would show the lesson can tell anything. One with another answer tells more, if it fits as well.
-    """
-    peers = [(Sample.model_validate(p["sample"]), p["score"]) for p in state.get("peers", [])]
-    peers = [(peer, score) for peer, score in peers if peer.id != sample.id and peer.reference and shows(peer)]
-    if not peers:
-        return None
-    fits = match([sample.text, *(peer.text for peer, _ in peers)], lesson.when)
-    own, best = fits[0], max(fits[1:])
-    if own == 0:  # it says nothing of where it applies: try it anywhere else
-        return next((p for p in peers if p[0].reference != sample.reference), None)
-    if best < FITS * own:
-        return None
-    ranked = sorted(zip(fits[1:], range(len(peers)), strict=True), key=lambda pair: -pair[0])
-    other = (i for fit, i in ranked if fit >= ALIKE * best and peers[i][0].reference != sample.reference)
-    return peers[next(other, ranked[0][1])]
-
-
-async def _verify_on_peer(
-    kit: Kit,
-    peer: tuple[Sample, float | None],
-    reference: str,
-    snapshot: ExperienceSet,
-    changed: Sequence[Experience],
-) -> tuple[str, Spend]:
-    """Return what is wrong with the lesson on another sample, "" for nothing."""
-    sample, before = peer
-    wanted = sample.reference or ""
-    after = await _attempts(kit, sample, wanted, snapshot, changed)
-    spend = after.spend
-    if before is None:
-        plain = await _attempts(kit, sample, wanted, snapshot, snapshot.experiences)
-        before, spend = plain.mean, spend + plain.spend
-    if after.mean < before - NOISE:
-        return f"on another task that it fits the score fell from {before:.2f} to {after.mean:.2f}", spend
-    if wanted != reference and after.mean < 1 and await _all_give(kit, sample, after.texts, reference):
-        return "on another task that it fits it made the student give this task's answer, which is wrong there", spend
-    return "", spend
-
-
-async def _all_give(kit: Kit, sample: Sample, texts: Sequence[str], answer: str) -> bool:
-    scores = [(await graders.grade(kit.grader, sample, text, answer))[0] for text in texts]
-    return all(score == 1 for score in scores)
+def _evidence(edit: Edit, test: PairedTest, *, verified: bool) -> Evidence:
+    return {
+        "lesson": describe(edit),
+        "wealth": test.wealth,
+        "mean": test.mean,
+        "pairs": len(test.differences),
+        "verified": verified,
+    }

@@ -1,0 +1,120 @@
+"""Pairs of answers to one question: one with a changed set of lessons, one with the set as it is."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from ted_memory.distill.kit import StudentKit
+from ted_memory.distill.scoring import answer, together
+from ted_memory.experience.betting import PairedTest, sign
+from ted_memory.experience.rendering import render_block
+from ted_memory.grading import graders
+from ted_memory.llm.spend import Spend
+from ted_memory.models import Experience, Sample
+
+AHEAD = 4  # pairs that are asked for side by side; a verdict may come up to so many pairs late
+NO_ROOM = 2  # pairs that were right on both sides show that a sample has nothing more to tell
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A sample that a change is judged on, and the lessons that the student sees on either side."""
+
+    sample: Sample
+    reference: str
+    before: tuple[Experience, ...]
+    after: tuple[Experience, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the change shows in this sample's prompt at all."""
+        return render_block(self.before) != render_block(self.after)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The scores of one pair of answers."""
+
+    judge: Judge
+    before: float
+    after: float
+    text: str
+
+    @property
+    def is_full(self) -> bool:
+        """Whether both answers were wholly right."""
+        return self.before == self.after == 1
+
+
+@dataclass
+class Comparison:
+    """Asks a student for pairs. The answers without a change are shared by all changes that are compared.
+
+    `spend` is what all pairs cost so far.
+    """
+
+    kit: StudentKit
+    spend: Spend = field(default_factory=Spend)
+    _plain: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
+    _asking: dict[tuple[str, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    async def pair(self, judge: Judge, number: int) -> Pair:
+        """Return the `number`-th pair of this judge, counted from 0."""
+        before, (after, text) = await together(
+            self._without(judge, number), self._score(judge, render_block(judge.after), judge.after)
+        )
+        return Pair(judge, before[0], after, text)
+
+    async def test(self, test: PairedTest, judges: Sequence[Judge]) -> list[Pair]:
+        """Add pairs to a test until it is over; return them. Judges take turns.
+
+        One that is right on both sides again and again has nothing to tell, and is left out: that depends on earlier
+        pairs alone, so the test stays valid.
+        """
+        turns, pairs = deque((judge, 0) for judge in judges), list[Pair]()
+        full: dict[str, int] = defaultdict(int)
+        while turns and not test.is_over:
+            count = min(AHEAD, len(turns), test.rule.pairs - len(test.differences))
+            asked = [turns.popleft() for _ in range(count)]
+            got = await together(*(self.pair(judge, number) for judge, number in asked))
+            for (judge, number), pair in zip(asked, got, strict=True):
+                test.add(sign(pair.after - pair.before))
+                pairs.append(pair)
+                full[judge.sample.id] += pair.is_full
+                if full[judge.sample.id] < NO_ROOM or len(judges) == 1:
+                    turns.append((judge, number + 1))
+        return pairs
+
+    async def test_loss(self, test: PairedTest, judges: Sequence[Judge]) -> list[Pair]:
+        """Add pairs to a test of whether the change loses something, until it is over; judges take turns."""
+        pairs = list[Pair]()
+        turns = ((judge, number) for number in range(test.rule.pairs) for judge in judges)
+        while not test.is_over:
+            asked = list(islice(turns, min(AHEAD, test.rule.pairs - len(pairs))))
+            for pair in await together(*(self.pair(judge, number) for judge, number in asked)):
+                test.add(sign(pair.before - pair.after))
+                pairs.append(pair)
+        return pairs
+
+    async def _without(self, judge: Judge, number: int) -> tuple[float, str]:
+        block = render_block(judge.before)
+        key = judge.sample.id, block
+        known = self._plain[key]
+        async with self._asking[key]:  # another change may be asking for the same answer just now
+            while len(known) <= number:
+                known.append(await self._score(judge, block, judge.before))
+        return known[number]
+
+    async def _score(self, judge: Judge, block: str, shown: Sequence[Experience]) -> tuple[float, str]:
+        given = await answer(self.kit, judge.sample, [e.id for e in shown], block)
+        self.spend = self.spend + given.spend
+        score, _ = await graders.grade(self.kit.grader, judge.sample, given.text, judge.reference)
+        return score, given.text
+
+
+def means(pairs: Sequence[Pair]) -> tuple[float, float]:
+    """Return the mean score before and after; 0, 0 without pairs."""
+    count = len(pairs) or 1
+    return sum(p.before for p in pairs) / count, sum(p.after for p in pairs) / count

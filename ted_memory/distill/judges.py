@@ -1,0 +1,97 @@
+"""Which samples may judge an edit: who may say that it helps, and who only watches for harm."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ted_memory.distill.comparison import Judge
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.leaks import has_open_answer, is_listed
+from ted_memory.distill.scoring import chosen
+from ted_memory.distill.state import DistillState, read_sample
+from ted_memory.experience.edits import preview
+from ted_memory.grading.answers import plain
+from ted_memory.models import Edit, Experience, ExperienceSet, Sample
+from ted_memory.retrieval.selection import match, stems
+
+WITNESSES = 6  # other samples that may say that an edit helps, at most
+FITS = 0.5  # a sample fits a lesson when it matches `when` at least half as well as the lesson's own sample
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The judges of one change.
+
+    ``witnesses`` may say that it helps, ``guards`` only that it hurts, ``own`` is the sample that it came from.
+    ``may_stay_unverified``: it came from a sample with an answer of its own, so that this one is no witness.
+    """
+
+    witnesses: tuple[Judge, ...]
+    guards: tuple[Judge, ...]
+    own: tuple[Judge, ...]
+    may_stay_unverified: bool
+
+
+def known_labels(state: DistillState) -> frozenset[str]:
+    """Return the answers that lessons may name, in plain form; this task's own is one where its neighbours list it."""
+    labels, reference = frozenset(state.get("labels", ())), plain(state["reference"])
+    neighbours = [plain(peer.text) for peer, _ in _peers(state)]
+    return labels | {reference} if is_listed(reference, neighbours) else labels
+
+
+def choose_judges(edits: Sequence[Edit], state: DistillState, snapshot: ExperienceSet, kit: Kit) -> Judges:
+    """Return who judges these edits, all of them in place."""
+    sample, reference = read_sample(state), state["reference"]
+    after = changed_set(edits, snapshot, max_text=kit.settings.max_text)
+    new = [e for e in after if e not in snapshot.experiences]
+
+    common = frozenset(state.get("common", ()))
+
+    def judge(other: Sample, right: str) -> Judge:
+        seen = [tuple(chosen(kit, other, snapshot, experiences)) for experiences in (snapshot.experiences, after)]
+        return Judge(other, right, *seen)
+
+    own = tuple(j for j in [judge(sample, reference)] if j.differs)
+    others = [
+        (judge(peer, peer.reference), score)
+        for peer, score in _peers(state)
+        if peer.id != sample.id and peer.reference and _is_meant(new, peer, sample, common)
+    ]
+    others = [(other, score) for other, score in others if other.differs]
+    guards = tuple(_guards([other for other, _ in others], reference))
+    if not has_open_answer(sample, reference, known_labels(state)):
+        return Judges(own, guards[: kit.profile.peers], own, may_stay_unverified=False)
+    elsewhere = [(j, score) for j, score in others if plain(j.reference) != plain(reference)]
+    # where the student was right already an edit can show nothing
+    witnesses = [j for j, score in elsewhere if score is None or score < 1][:WITNESSES]
+    guards = tuple(g for g in guards if g not in witnesses)
+    return Judges(tuple(witnesses), guards[: kit.profile.peers], own, may_stay_unverified=bool(own))
+
+
+def changed_set(edits: Sequence[Edit], snapshot: ExperienceSet, *, max_text: int) -> tuple[Experience, ...]:
+    """Return the set with these edits in place and active: the question is whether they work, not whether they may."""
+    after = preview(edits, snapshot, max_text=max_text)
+    known = {e.id: e for e in snapshot.experiences}
+    return tuple(e if known.get(e.id) == e else e.model_copy(update={"state": "active"}) for e in after)
+
+
+def _peers(state: DistillState) -> list[tuple[Sample, float | None]]:
+    return [(Sample.model_validate(p["sample"]), p["score"]) for p in state.get("peers", [])]
+
+
+def _is_meant(new: Sequence[Experience], other: Sample, sample: Sample, common: Collection[str]) -> bool:
+    """Tell whether a change claims to be about another sample, too: by a lesson's condition, where it has one."""
+    return not new or any(fits(e, [sample.text, other.text], common)[1] for e in new)
+
+
+def fits(lesson: Experience, tasks: Sequence[str], common: Collection[str]) -> list[bool]:
+    """Tell of which tasks a lesson is about: those that its condition matches half as well as the best one, or all."""
+    if lesson.applies_always:
+        return [True] * len(tasks)
+    telling = " ".join(word for word in lesson.when.split() if stems(word).isdisjoint(common))
+    scores = match(tasks, telling or lesson.when)
+    return [score > 0 and score >= FITS * max(scores) for score in scores]
+
+
+def _guards(others: Sequence[Judge], reference: str) -> list[Judge]:
+    """Return the others, those with another answer first: a lesson that tells an answer does harm there."""
+    return sorted(others, key=lambda judge: plain(judge.reference) == plain(reference))

@@ -1,0 +1,99 @@
+"""A leak is a lesson that tells the answer of the sample it came from, where other samples have other answers.
+
+A label that recurs (a team, a code, a category) is no leak: to say which inputs get it is what a lesson
+is for. What slips through here, because it says the answer in other words, is still measured on samples
+with other answers before anybody sees it (`ted_memory.distill.gate`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from ted_memory.grading.answers import NUMBER, final_answer, plain, stands_in
+from ted_memory.models import Sample
+
+RUN = 4  # words in a row that a long answer is recognised by
+COPIED = 0.6  # share of a long answer's runs that make a text a copy of it
+LISTED = 0.5  # share of the tasks that name an answer which is one of a fixed set
+SHORT = 8  # words; an answer up to this length is looked for as a whole
+
+_DATE = re.compile(r"\b\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b")
+_WORD = re.compile(r"\w+")
+
+
+def recurring_answers(samples: Sequence[Sample]) -> frozenset[str]:
+    """Return the answers, in plain form, that are labels of a fixed set.
+
+    At least two of these samples have such an answer, or half of the tasks and more name it, as where each task lists
+    what may be answered. Numbers and dates are never labels: two sums may come to the same.
+    """
+    counts = Counter(plain(s.reference) for s in samples if s.reference)
+    texts = [plain(s.text) for s in samples]
+    return frozenset(
+        answer
+        for answer, count in counts.items()
+        if answer and not _is_computed(answer) and (count > 1 or is_listed(answer, texts))
+    )
+
+
+def is_listed(answer: str, texts: Sequence[str]) -> bool:
+    """Tell whether at least half of these tasks name an answer; both in plain form. Numbers are never listed."""
+    if len(texts) < 2 or not answer or _is_computed(answer):
+        return False
+    return sum(stands_in(answer, text) for text in texts) >= LISTED * len(texts)
+
+
+def has_open_answer(sample: Sample, reference: str, labels: Collection[str]) -> bool:
+    """Tell whether a sample's answer is its own, not one of a fixed set that lessons may name."""
+    return bool(reference) and not sample.choices and plain(reference) not in labels
+
+
+def leaks(text: str, sample: Sample, reference: str, labels: Collection[str]) -> bool:
+    """Tell whether a text holds the answer of a sample that has an answer of its own.
+
+    Args:
+        text: all that an edit says: condition, text and example.
+        sample: what the edit came from.
+        reference: the sample's right answer.
+        labels: answers that recur (see `recurring_answers`), in plain form.
+    """
+    if not has_open_answer(sample, reference, labels):
+        return False
+    answer = final_answer(reference)
+    said, wanted = plain(text), plain(answer)
+    if not wanted:
+        return False
+    if stands_in(wanted, said):
+        return True
+    if NUMBER.fullmatch(wanted):
+        return any(_same_number(wanted, found) for found in NUMBER.findall(said))
+    if _DATE.fullmatch(wanted):
+        return any(_digits(found[0]) == _digits(wanted) for found in _DATE.finditer(said))
+    return _is_copy(wanted, said)
+
+
+def _is_computed(answer: str) -> bool:
+    return bool(NUMBER.fullmatch(answer) or _DATE.fullmatch(answer))
+
+
+def _same_number(left: str, right: str) -> bool:
+    try:
+        return float(left.replace(",", "")) == float(right.replace(",", ""))
+    except ValueError:  # a fraction
+        return left.replace(" ", "") == right.replace(" ", "")
+
+
+def _digits(date: str) -> list[int]:
+    return sorted(int(part) for part in re.findall(r"\d+", date))
+
+
+def _is_copy(answer: str, text: str) -> bool:
+    """Tell whether a text holds most of an answer of several words, whatever stands between them."""
+    wanted, said = _WORD.findall(answer), _WORD.findall(text)
+    if len(wanted) < 2:
+        return False
+    if len(wanted) <= SHORT:
+        return f" {' '.join(wanted)} " in f" {' '.join(said)} "
+    runs = [tuple(wanted[i : i + RUN]) for i in range(len(wanted) - RUN + 1)]
+    known = {tuple(said[i : i + RUN]) for i in range(len(said) - RUN + 1)}
+    return sum(run in known for run in runs) >= COPIED * len(runs)

@@ -1,0 +1,151 @@
+"""Making a set smaller without losing what it knows: which lessons may be one, and the proof that nothing was lost.
+
+Two lessons may be joined without a model when they say the same: the same text, or the same one of the answers that
+recur. A model may propose more. Whatever is proposed is replayed on the samples that the old lessons came from, with
+the old ones and with the new one, until it is shown that less is lost than the profile's rule allows, or it is refused.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from ted_memory.distill.comparison import Comparison, Judge
+from ted_memory.distill.judges import changed_set
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.scoring import chosen, together
+from ted_memory.distill.state import Joined
+from ted_memory.experience.betting import PairedTest
+from ted_memory.experience.rendering import render_line
+from ted_memory.experience.utility import rank
+from ted_memory.grading.answers import plain, stands_in
+from ted_memory.llm.calls import is_final, one_line
+from ted_memory.llm.spend import Spend
+from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
+
+JUDGES = 8  # samples that one merge is replayed on, at most
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The edits that held up, and what became of each one."""
+
+    edits: tuple[Edit, ...]
+    told: tuple[Joined, ...]
+    spend: Spend
+
+
+def said_twice(experiences: Sequence[Experience]) -> list[Edit]:
+    """Return merges of lessons that are the same word for word: two passes at once may have learned the same."""
+    alike: dict[tuple[str, str], list[Experience]] = defaultdict(list)
+    for e in experiences:
+        alike[e.when.casefold(), e.text.casefold()].append(e)
+    return [
+        Merge(ids=ids_of(same), text=same[0].text, when=same[0].when, example=_example(same))
+        for same in alike.values()
+        if len(same) > 1
+    ]
+
+
+def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int) -> list[Merge]:
+    """Return merges of active lessons that say to do the same in different situations.
+
+    Their conditions are strung together; the text is that of the lesson with the highest utility.
+    """
+    alike: dict[str, list[Experience]] = defaultdict(list)
+    for e in rank(snapshot.active, snapshot.usage):
+        if not e.applies_always:
+            alike[_what_to_do(e.text, labels)].append(e)
+    merges = []
+    for same in alike.values():
+        when = _strung([e.when for e in same])
+        if len(same) > 1 and len(when) + len(same[0].text) <= max_text:
+            merges.append(Merge(ids=ids_of(same), text=same[0].text, when=when, example=_example(same)))
+    return merges
+
+
+async def replay(edits: Sequence[Edit], snapshot: ExperienceSet, kit: Kit) -> Replayed:
+    """Put merges, rewrites and removals of a compaction to the proof; each one by itself."""
+    comparison = Comparison(kit)
+    found = await together(*(_replay(edit, snapshot, kit, comparison) for edit in edits))
+    kept = tuple(edit for edit, joined in zip(edits, found, strict=True) if joined["kept"])
+    return Replayed(kept, tuple(found), comparison.spend)
+
+
+def touched_by(edits: Sequence[Edit]) -> set[str]:
+    """Return the ids of the experiences that these edits change or take out."""
+    return {id for edit in edits for id in getattr(edit, "ids", (getattr(edit, "id", ""),)) if id}
+
+
+def origins(experiences: Sequence[Experience], samples: Mapping[str, Sample]) -> list[Sample]:
+    """Return samples that these experiences came from, some of each."""
+    each = [[samples[s] for s in e.sources if s in samples and samples[s].reference] for e in experiences]
+    turns = [group[i] for i in range(JUDGES) for group in each if i < len(group)]
+    return list({sample.id: sample for sample in turns}.values())[:JUDGES]
+
+
+def ids_of(experiences: Sequence[Experience]) -> tuple[str, ...]:
+    """Return their ids."""
+    return tuple(e.id for e in experiences)
+
+
+async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Comparison) -> Joined:
+    old = [snapshot.by_id[id] for id in sorted(touched_by([edit])) if id in snapshot.by_id]
+    what = _described(edit, old)
+    after = changed_set([edit], snapshot, max_text=kit.settings.max_text)
+    if after == snapshot.experiences:
+        return Joined(edit=what, kept=False, reason="it cannot be kept: too long, or it touches what has changed")
+    judges = [
+        Judge(
+            sample,
+            sample.reference or "",
+            tuple(chosen(kit, sample, snapshot, snapshot.experiences)),
+            tuple(chosen(kit, sample, snapshot, after)),
+        )
+        for sample in origins(old, kit.samples)
+    ]
+    if not judges:
+        return Joined(edit=what, kept=False, reason="no sample of its lessons is at hand to prove it on")
+    judges = [judge for judge in judges if judge.differs]
+    if not judges:
+        return Joined(edit=what, kept=True, reason="it changes no prompt of the samples that its lessons came from")
+    test = PairedTest(kit.profile.loss)
+    try:
+        pairs = await comparison.test_loss(test, judges)
+    except Exception as error:
+        if is_final(error):
+            raise
+        return Joined(edit=what, kept=False, reason=f"it could not be replayed: {one_line(error)}")
+    # the test asks for a loss: shown to be less than what matters is what a merge needs
+    kept = test.verdict == "useless"
+    verdict = "nothing is lost" if kept else "something is lost, or it was not shown that nothing is"
+    return Joined(edit=what, kept=kept, reason=f"{verdict}: mean change {-test.mean:+.2f} in {len(pairs)} pairs")
+
+
+def _described(edit: Edit, old: Sequence[Experience]) -> str:
+    was = " | ".join(render_line(e.text, e.when, e.example) for e in old)
+    if isinstance(edit, Remove):
+        return f"remove: {was}"
+    now = render_line(edit.text, edit.when or "", edit.example or "") if isinstance(edit, Merge | Rewrite) else ""
+    return f"{was} => {now}"
+
+
+def _what_to_do(text: str, labels: Collection[str]) -> str:
+    """Return what two texts have in common that say to do the same: the label that they name, else their words."""
+    said = plain(text)
+    named = [label for label in labels if stands_in(label, said)]
+    longest = max(named, key=len, default="")
+    others = [label for label in named if label not in longest]
+    return longest if longest and not others else " ".join(re.findall(r"\w+", said))
+
+
+def _strung(conditions: Sequence[str]) -> str:
+    """Return one condition that holds where any of these does; each phrase once."""
+    semantic = any(";" in when for when in conditions) or not all("," in when or " " not in when for when in conditions)
+    phrases = [part.strip() for when in conditions for part in (when.split(";") if semantic else when.split(","))]
+    unique = {phrase.casefold(): phrase for phrase in reversed(phrases) if phrase}
+    return ("; " if semantic else ", ").join(reversed(unique.values()))
+
+
+def _example(experiences: Sequence[Experience]) -> str:
+    return next((e.example for e in experiences if e.example), "")

@@ -1,0 +1,66 @@
+"""Where a proposed lesson applies: whether its own task would find it by its condition, and what becomes of it if not.
+
+Key words (profile ``small``) must set a task apart, or the lesson would push out others. A condition in whole words is
+a matter for readers: one that no retrieval finds is shown everywhere.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+
+from ted_memory.distill.judges import changed_set
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.scoring import chosen
+from ted_memory.distill.state import DistillState, read_set
+from ted_memory.experience.rendering import render_line
+from ted_memory.models import Add, Edit, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
+from ted_memory.retrieval.selection import match, stems
+
+WORDS = 12  # of the task, that the critic is pointed to
+
+
+def place(edit: Edit, sample: Sample, state: DistillState, kit: Kit) -> tuple[Edit, str]:
+    """Return the edit as it can be found, and what speaks against it before any attempt ("" for nothing)."""
+    if isinstance(edit, Remove):
+        return edit, ""
+    snapshot, limit = read_set(state), kit.settings.max_text
+    common = frozenset(state.get("common", ()))
+    if kit.profile.conditions == "as_written" and isinstance(edit, Add | Rewrite | Merge) and edit.when:
+        edit = edit.model_copy(update={"everywhere": not is_found_by(edit.when, sample.text, common)})
+    changed = changed_set([edit], snapshot, max_text=limit)
+    new = [e for e in changed if e not in snapshot.experiences]
+    if not new:
+        return edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters"
+    if kit.profile.conditions == "key_words" and new[0].when and _fits_every_task(new[0], sample, common):
+        hint = _hint(sample, common)
+        return edit, f"'when' fits every task. Use words that set this task apart in 'when'{hint}"
+    seen = chosen(kit, sample, snapshot, changed)
+    if not {e.id for e in new} & {e.id for e in seen}:
+        return edit, _not_found(seen, snapshot, sample, common)
+    return edit, ""
+
+
+def is_found_by(when: str, task: str, common: Collection[str]) -> bool:
+    """Tell whether a condition leads to a task and away from others: it shares words that not every task has."""
+    shared = stems(when) & stems(task)
+    return bool(shared - {*common}) and match([when], task)[0] > 0
+
+
+def _fits_every_task(lesson: Experience, sample: Sample, common: Collection[str]) -> bool:
+    met = stems(lesson.when) & stems(sample.text)
+    return bool(met) and not met - {*common}
+
+
+def _hint(sample: Sample, taken: Collection[str]) -> str:
+    words = re.findall(r"\w[\w-]+", sample.text)
+    free = dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken))
+    return f", such as: {', '.join(list(free)[:WORDS])}" if free else ""
+
+
+def _not_found(seen: Sequence[Experience], snapshot: ExperienceSet, sample: Sample, common: Collection[str]) -> str:
+    """Say which lesson stood in the way, and which words of the task would lead to another one."""
+    problem = "it was not found for this very task"
+    taken = {*common}
+    for e in sorted((e for e in seen if e.id in snapshot.by_id), key=lambda e: e.id):
+        problem += f"; {e.id} was found instead: {render_line(e.text, e.when)!r}"
+        taken |= stems(e.when)
+    return f"{problem}. Use other words of the task in 'when'{_hint(sample, taken)}"

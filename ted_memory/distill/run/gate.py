@@ -1,0 +1,363 @@
+"""The validation gate: what of a run goes live.
+
+Every sample judges the lessons that did not come from it: for each one the set is taken without what it taught, through
+rewrites and merges (as a purge would), and the student answers with this set and with the one from before. So no sample
+has to be held out where there are few, and a lesson is never praised by the task that it was made for.
+
+First the set as a whole is tested. When it is shown to help, the lessons that were verified go live. Otherwise, and for
+lessons that could not be verified, each lesson is tested by itself: what verification found and what the gate finds
+multiply (both are wealths of fair bets), and the more lessons were tested in the run, the more one of them must show.
+So a few right lessons are not lost for a set that shows no difference, and useless ones do not get in by their number.
+"""
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from ted_memory.distill.comparison import AHEAD, Comparison, Judge, Pair, means
+from ted_memory.distill.judges import fits
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.leaks import has_open_answer
+from ted_memory.distill.progress import Records
+from ted_memory.distill.report import Gate, LessonVerdict, Point, SetAside
+from ted_memory.distill.scoring import OnProgress, Progress, answer_with, chosen, patiently, together
+from ted_memory.distill.state import Evidence
+from ted_memory.errors import BudgetExceeded, ModelError
+from ted_memory.experience.betting import PairedTest, Rule, sign
+from ted_memory.experience.edits import preview
+from ted_memory.experience.lineage import comes_from, purging
+from ted_memory.experience.rendering import render_line
+from ted_memory.grading import graders
+from ted_memory.llm.calls import is_final, is_transient, one_line
+from ted_memory.models import Add, Edit, Experience, ExperienceSet, LogEntry, Sample
+
+MOST_REJECTED = 200  # lessons that wait for somebody to look at them
+SET_RULE = Rule(level=0.05, worth=0.1, missed=0.05, pairs=100, bets=(0.2, 0.5, 0.9))
+LESSON_PAIRS = 24  # of a lesson that is tested by itself, at most
+OWN_TROUBLE = 0.05  # share of the samples that may be lost for a reason of their own
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the gate judges.
+
+    Attributes:
+        base: the set as it was before the run.
+        staged: the set that the run ended with.
+        log: of the run's staging set, newest first from its version.
+        evidence: by lesson in words, the best that verification said of it.
+        tests: how many tests of single lessons the run has made.
+        labels: answers that recur, in plain form.
+        common: stems of the words that stand in every sample.
+        source_of: what a lesson that came from a sample names as its source; "" for held-out samples.
+        reference_of: the right answer of a sample, as far as known.
+    """
+
+    base: ExperienceSet
+    staged: ExperienceSet
+    log: Sequence[LogEntry]
+    evidence: Mapping[str, Evidence]
+    tests: int
+    labels: Collection[str]
+    common: Collection[str]
+    source_of: Callable[[Sample], str]
+    reference_of: Mapping[str, str]
+
+    @property
+    def new(self) -> list[Experience]:
+        """The lessons that the run has learned."""
+        return new_lessons(self.base.active, self.staged.active)
+
+    def without(self, sample: Sample) -> tuple[Experience, ...]:
+        """Return the staged set as it would be if this sample had taught nothing."""
+        source = self.source_of(sample)
+        if not source:
+            return self.staged.experiences
+        edits, _ = purging(self.staged.experiences, self.log, {source})
+        return preview(edits, self.staged, max_text=10**9)
+
+    def before(self, sample: Sample) -> tuple[Experience, ...]:
+        """Return the set from before, without what an earlier run learned from this sample."""
+        source = self.source_of(sample)
+        return tuple(e for e in self.base.experiences if not source or not comes_from({source}, e))
+
+
+@dataclass
+class Judging:
+    """One gate under way. `pairs_left` bounds what it may still ask for; None is no bound."""
+
+    material: Material
+    kit: Kit
+    records: Records
+    on_progress: OnProgress
+    pairs_left: int | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+    _asked: int = 0
+
+    async def test(self, test: PairedTest, judges: Sequence[Judge], name: str) -> list[Pair]:
+        """Add pairs to a test until it is over; judges take turns in a random order that every start repeats."""
+        comparison = Comparison(self.kit)
+        order = [*judges]
+        random.Random(name).shuffle(order)
+        turns = ((judge, number) for number in range(test.rule.pairs) for judge in order)
+        pairs = list[Pair]()
+        while not test.is_over and self.pairs_left != 0:
+            most = min(AHEAD, test.rule.pairs - len(pairs), self.pairs_left or AHEAD)
+            asked = list(islice((turn for turn in turns if turn[0].sample.id not in self.left_out), most))
+            if not asked:
+                break
+            got = await together(*(self._pair(comparison, judge, number, name) for judge, number in asked))
+            for pair in got:
+                if pair is not None:
+                    test.add(sign(pair.after - pair.before))
+                    pairs.append(pair)
+        return pairs
+
+    async def _pair(self, comparison: Comparison, judge: Judge, number: int, name: str) -> Pair | None:
+        key = f"gate:{name}:{judge.sample.id}:{number}"
+        if key in self.records:
+            known = self.records[key]
+            return Pair(judge, known["before"], known["after"], "")
+        try:
+            pair = await comparison.pair(judge, number)
+        except BudgetExceeded:
+            self.pairs_left = 0
+            return None
+        except Exception as error:
+            if is_final(error):
+                raise
+            self._leave_out(judge, error)
+            return None
+        await self.records.save(key, {"before": pair.before, "after": pair.after})
+        if self.pairs_left:
+            self.pairs_left -= 1
+        self._asked += 1
+        self.on_progress(Progress("validate", self._asked, max(self._asked, SET_RULE.pairs)))
+        return pair
+
+    def _leave_out(self, judge: Judge, error: Exception) -> None:
+        self.left_out[judge.sample.id] = one_line(error)
+        lost = len(self.left_out)
+        if is_transient(error) and lost > max(1, OWN_TROUBLE * len(self.material.reference_of)):
+            raise ModelError(f"the provider did not answer for {lost} samples of the gate ({one_line(error)}).")
+
+
+async def validate(samples: Sequence[Sample], judging: Judging) -> tuple[Gate, tuple[Experience, ...]]:
+    """Return the gate's verdict, and the active experiences that go live: those from before, should nothing pass."""
+    material = judging.material
+    judging.on_progress(Progress("validate", 0, SET_RULE.pairs))
+    judges = [judge for sample in samples if (judge := _of_the_set(sample, judging)) is not None and judge.differs]
+    test = PairedTest(SET_RULE)
+    pairs = await judging.test(test, judges, "set")
+    before, after = means(pairs)
+    hurts = _shown_to_hurt(pairs)
+    new = material.new
+    verdicts, going = list[LessonVerdict](), list[Experience]()
+    for lesson in new:
+        verdict = await _judged(lesson, samples, judging, set_helps=test.verdict == "helps")
+        verdicts.append(verdict)
+        if verdict.kept:
+            going.append(lesson)
+    live = _live(material, going, whole=test.verdict == "helps" and len(going) == len(new))
+    if hurts and going:
+        live, verdicts = await _once_more(samples, judging, live, verdicts)
+    passed = [*live] != [*material.base.active]
+    return (
+        Gate(
+            samples=len({pair.judge.sample.id for pair in pairs}),
+            pairs=len(pairs),
+            before=before,
+            after=after,
+            wealth=round(test.wealth, 3),
+            verdict="hurts" if hurts else test.verdict,
+            passed=passed,
+            lessons=tuple(verdicts),
+            failures=tuple(SetAside(sample=id, reason=reason) for id, reason in judging.left_out.items()),
+        ),
+        tuple(live),
+    )
+
+
+def new_lessons(before: Sequence[Experience], after: Sequence[Experience]) -> list[Experience]:
+    """Return what was learned: lessons of the later set that the earlier one does not say."""
+    known = {e.lesson for e in before}
+    return [e for e in after if e.lesson not in known]
+
+
+def proposals(rejected: Sequence[tuple[Experience, str]], now: ExperienceSet) -> list[Edit]:
+    """Return edits that keep rejected lessons where a person finds them: proposed, which no agent is shown."""
+    room, known = max(0, MOST_REJECTED - len(now.proposed)), {e.lesson for e in now}
+    edits: list[Edit] = [
+        Add(
+            text=e.text,
+            when=e.when,
+            example=e.example,
+            everywhere=e.everywhere,
+            state="proposed",
+            sources=e.sources,
+            metadata={"rejected": reason},
+        )
+        for e, reason in rejected
+        if e.lesson not in known
+    ]
+    return edits[:room]
+
+
+def _of_the_set(sample: Sample, judging: Judging) -> Judge | None:
+    material = judging.material
+    return _judge(sample, judging, material.before(sample), material.without(sample))
+
+
+def _judge(sample: Sample, judging: Judging, before: Sequence[Experience], after: Sequence[Experience]) -> Judge | None:
+    reference = judging.material.reference_of.get(sample.id, "")
+    if not reference:
+        return None
+    kit, snapshot = judging.kit, judging.material.staged
+    seen = [tuple(chosen(kit, sample, snapshot, experiences)) for experiences in (before, after)]
+    return Judge(sample, reference, *seen)
+
+
+def _shown_to_hurt(pairs: Sequence[Pair]) -> bool:
+    test = PairedTest(SET_RULE)
+    for pair in pairs:
+        test.add(sign(pair.before - pair.after))
+    return test.verdict == "helps"
+
+
+async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, set_helps: bool) -> LessonVerdict:
+    """Return whether a lesson goes live, and why."""
+    material = judging.material
+    said = render_line(lesson.text, lesson.when, lesson.example)
+    found = material.evidence.get(said)
+    verified = bool(found and found["verified"])
+    if set_helps and (verified or _was_joined(lesson) or not judging.kit.verifies):
+        return LessonVerdict(lesson=said, kept=True, reason="the set helps, and nothing spoke against the lesson")
+    own = bool(found and verified)
+    judges = _of_a_lesson(lesson, samples, judging, own_too=own)
+    wealth = found["wealth"] if found and verified else 1.0
+    needed = max(material.tests, 1) / SET_RULE.level
+    test = PairedTest(replace(SET_RULE, level=min(wealth / needed, 1.0), pairs=LESSON_PAIRS))
+    pairs = await judging.test(test, judges, f"lesson:{said}")
+    total = wealth * test.wealth
+    told = f"wealth {total:.3g} of {needed:.3g}"
+    mean = test.mean
+    kept = total >= needed and (mean > 0 or not pairs)
+    return LessonVerdict(
+        lesson=said,
+        kept=kept,
+        pairs=len(pairs),
+        lift=round(mean, 3),
+        reason=f"{'helps by itself' if kept else 'not shown to help by itself'}: {told}",
+    )
+
+
+def _was_joined(lesson: Experience) -> bool:
+    """Tell whether a lesson was made from others: what they were verified for was replayed on it."""
+    return bool(lesson.parents)
+
+
+def _of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool) -> list[Judge]:
+    """Return the judges of one lesson: those that it is about and that did not teach it.
+
+    ``own_too``: also those that taught it, where its answers are labels: a label that only one sample has can show
+    nowhere else what it is worth.
+    """
+    material = judging.material
+    found = list[Judge]()
+    meant = fits(lesson, [sample.text for sample in samples], material.common)
+    for sample, is_meant in zip(samples, meant, strict=True):
+        if not is_meant:
+            continue
+        if comes_from({material.source_of(sample)}, lesson):
+            is_open = has_open_answer(sample, material.reference_of.get(sample.id, ""), material.labels)
+            with_it = material.staged.experiences if own_too and not is_open else ()
+        else:
+            with_it = material.without(sample)
+        without = tuple(e for e in with_it if e.id != lesson.id)
+        judge = _judge(sample, judging, without, with_it) if with_it else None
+        if judge is not None and judge.differs:
+            found.append(judge)
+    return found
+
+
+def _live(material: Material, going: Sequence[Experience], *, whole: bool) -> list[Experience]:
+    """Return the active experiences with these lessons, and with what refused ones had taken the place of."""
+    if whole:
+        return [*material.staged.active]
+    kept = {e.id for e in going}
+    known = {e.lesson for e in material.base.active}
+    live = [e for e in material.staged.active if e.id in kept or e.lesson in known]
+    replaced = kept | {parent for e in going for parent in e.parents}
+    there = {e.id for e in live}
+    back = [e for e in material.base.active if e.id not in there and e.id not in replaced]
+    return sorted([*live, *back], key=lambda e: (e.order, e.id))
+
+
+async def _once_more(
+    samples: Sequence[Sample], judging: Judging, live: list[Experience], verdicts: list[LessonVerdict]
+) -> tuple[list[Experience], list[LessonVerdict]]:
+    """Test what is left of a set that hurt; it must help, or all stays as it was."""
+    material = judging.material
+    left = {e.id for e in live}
+    judges = [
+        _judge(
+            sample,
+            judging,
+            material.before(sample),
+            [e for e in material.without(sample) if e.id in left or e.state != "active"],
+        )
+        for sample in samples
+    ]
+    test = PairedTest(SET_RULE)
+    await judging.test(test, [judge for judge in judges if judge is not None and judge.differs], "left")
+    if test.verdict == "helps":
+        return live, verdicts
+    refused = [v.model_copy(update={"kept": False, "reason": f"{v.reason}; but together they hurt"}) for v in verdicts]
+    return [*material.base.active], refused
+
+
+async def choose_stage(
+    samples: Sequence[Sample], stages: Sequence[Material], judging: Judging
+) -> tuple[Material, tuple[Point, ...]]:
+    """Return the stage of a run at which the student was best, the latest of several, and the learning curve.
+
+    Each sample is answered once at each stage, without what it taught; these answers choose, and prove nothing: the
+    gate tests the chosen stage on fresh ones.
+    """
+    judging.on_progress(Progress("validate", 0, SET_RULE.pairs))
+    base = stages[0].base
+    scores: dict[int, list[float]] = {stage.staged.version: [] for stage in stages}
+    before: list[float] = []
+
+    async def one(sample: Sample) -> str:
+        before.append(await _stage_score(sample, base, stages[0].before(sample), judging, "before"))
+        for stage in stages:
+            version = stage.staged.version
+            score = await _stage_score(sample, stage.staged, stage.without(sample), judging, f"v{version}")
+            scores[version].append(score)
+        return ""
+
+    await patiently(
+        one, [s for s in samples if judging.material.reference_of.get(s.id)], judging.kit.settings.concurrency
+    )
+    means_of = {version: sum(got) / len(got) for version, got in scores.items() if got}
+    best = max(reversed(stages), key=lambda stage: means_of[stage.staged.version])
+    first = Point(version=0, experiences=len(base.active), score=sum(before) / len(before))
+    curve = (
+        Point(version=s.staged.version, experiences=len(s.staged.active), score=means_of[s.staged.version])
+        for s in stages
+    )
+    return best, (first, *curve)
+
+
+async def _stage_score(
+    sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience], judging: Judging, stage: str
+) -> float:
+    key = f"stage:{stage}:{sample.id}"
+    if key not in judging.records:
+        reference = judging.material.reference_of[sample.id]
+        given = await answer_with(judging.kit, sample, snapshot, experiences)
+        score, _ = await graders.grade(judging.kit.grader, sample, given.text, reference)
+        await judging.records.save(key, {"score": score})
+    return float(judging.records[key]["score"])

@@ -1,0 +1,256 @@
+"""One run over a data set: its staging set, and the record that lets it be taken up again."""
+
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.runnables import Runnable
+
+from ted_memory.distill.graph import Graph, compile_graph
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.leaks import recurring_answers
+from ted_memory.distill.merging import joinable, replay, said_twice
+from ted_memory.distill.profiles import Profile
+from ted_memory.distill.progress import Records
+from ted_memory.distill.room import Room
+from ted_memory.distill.run.gate import SET_RULE
+from ted_memory.distill.scoring import OnProgress, Progress, patiently
+from ted_memory.distill.state import Evidence, Joined, dump_set, mean_score, read_graded, read_set
+from ted_memory.errors import BudgetExceeded
+from ted_memory.grading.graders import Grader
+from ted_memory.grading.judge import Judge, bind_grader
+from ted_memory.llm.calls import METER, Calls, Meter, is_final, is_transient, model_name, one_line, with_temperature
+from ted_memory.llm.spend import Budget
+from ted_memory.llm.structured import StructuredModel
+from ted_memory.memory import TedMemory
+from ted_memory.models import ExperienceSet, Restore, Sample
+from ted_memory.retrieval.selection import common_words, match
+
+NEAR_PEERS, OTHER_PEERS = 8, 4
+GATE_CALLS = 4  # student calls for each sample that are set aside for the gate where there is a budget
+LIKELY_PAIRS = 15  # of answers that verify an edit
+TIDYINGS = 3  # rounds of joining lessons at a run's end, at most
+TIDIED = "tidied"  # the record of these
+
+
+class Job:
+    """One run: its staging set, and the record that lets it be taken up again."""
+
+    def __init__(self, memory: TedMemory, staging: TedMemory, kit: Kit, graph: Graph, name: str) -> None:
+        self.memory = memory
+        self.staging = staging
+        self.kit = kit
+        self.graph = graph
+        self.name = name
+        self.id = ""
+        self.base: ExperienceSet
+        self.records: Records
+        self.judged = False
+        self.began_at = 0
+        self.resumed = 0
+        self.common: list[str] = []
+        self.labels: list[str] = []
+        self.on_progress: OnProgress = lambda _: None
+
+    @classmethod
+    async def open(
+        cls,
+        memory: TedMemory,
+        samples: Sequence[Sample],
+        *,
+        models: tuple[Runnable[Any, Any], Runnable[Any, Any]],
+        grader: str | Grader,
+        name: str,
+        profile: Profile,
+    ) -> "Job":
+        """Take up the run that was interrupted, or begin one."""
+        now = await memory.load()
+        # the set's own caps hold in staging too; what an operator chose to learn from is active there at once
+        settings = memory.settings.model_copy(update={**now.caps.model_dump(), "trust": "operator"})
+        student, critic = models
+        told = [*(s.model_dump_json() for s in samples), *(model_name(model) for model in models)]
+        key = digest(*told, settings.model_dump_json(), _name_of(grader), name, profile.fingerprint)
+        staging = memory.staging(key[:12], settings)
+        calls = Calls(settings.concurrency)
+        author = f"distill:{name}"
+        by_source = {source_of(name, sample): sample for sample in samples}
+
+        async def keep_evidence(step: str, found: Sequence[Evidence]) -> None:
+            await run.records.save_evidence(step, found)
+
+        kit = Kit(
+            student=with_temperature(student, settings.temperature),
+            memory=staging,
+            grader=bind_grader(grader, calls),
+            calls=calls,
+            teacher=critic,
+            critic=StructuredModel(critic, calls),
+            author=author,
+            profile=profile,
+            samples=by_source,
+            keep_evidence=keep_evidence,
+        )
+        run = cls(memory, staging, kit, compile_graph(kit), name)
+        run.judged = isinstance(grader, Judge)
+        await run._take_up(now)
+        return run
+
+    async def _take_up(self, now: ExperienceSet) -> None:
+        self.records = await Records.load(self.staging, self.kit.calls)
+        if "run" not in self.records:
+            await self.records.save("run", {"id": secrets.token_hex(8), "snapshot": dump_set(now)})
+        self.id = str(self.records["run"]["id"])
+        self.base = read_set(self.records["run"])
+        self.resumed = len(self.records.samples)
+        seed = await self.staging.commit(
+            [Restore(experience=e) for e in self.base.active],
+            author="distill",
+            why="where the run begins",
+            token=f"{self.id}:seed",
+        )
+        self.began_at = seed.version if self.base.active else 0  # nothing to seed with answers the version of now
+
+    def gate_calls(self, train: Sequence[Sample], held_out: Sequence[Sample]) -> Counter[str]:
+        """Return the calls that are set aside for the gate where there is a budget."""
+        settings = self.kit.settings
+        if not settings.validation:
+            return Counter()
+        judges = len(train) + len(held_out)
+        stages = (1 + settings.checkpoints) * judges if settings.checkpoints > 1 else 0
+        answers = min(GATE_CALLS * judges, 2 * SET_RULE.pairs) + stages
+        solved = sum(not sample.reference for sample in held_out)
+        return Counter(student=answers, teacher=answers * self.judged + solved)
+
+    def _sample_calls(self) -> Counter[str]:
+        """Return the calls that a sample probably takes, with the verification of one edit."""
+        pairs = min(self.kit.profile.verification.pairs, LIKELY_PAIRS)
+        answers = self.kit.settings.rollouts + 2 * pairs
+        return Counter(student=answers, teacher=2 + answers * self.judged)
+
+    async def learn(self, train: Sequence[Sample], budget: Budget | None, *, at_the_gate: Counter[str]) -> str:
+        """Distil every sample that is not done yet, side by side; return why it stopped before the end, or ""."""
+        stopped, calls = "", self.kit.calls
+        room = Room(calls, self._sample_calls())
+
+        async def one(sample: Sample) -> str:
+            nonlocal stopped
+            if stopped:
+                return ""
+            meter = Meter()
+            METER.set(meter)
+            try:
+                async with room.for_one():
+                    record = await self._pass(sample, train)
+            except BudgetExceeded as error:
+                stopped = str(error)
+                return ""
+            room.saw(meter.spent)
+            if record["status"] == "failed":
+                self.records.failed[sample.id] = record
+            else:
+                await self.records.save(f"sample:{sample.id}", record)
+            self.tell(len(train))
+            return str(record["note"]) if record["lost"] else ""
+
+        self.common = sorted(common_words([s.text for s in train]))
+        self.labels = sorted(recurring_answers(train))
+        self.tell(len(train))
+        calls.budget, calls.reserved = budget, at_the_gate
+        try:
+            todo = [sample for sample in train if sample.id not in self.records.samples]
+            await patiently(one, todo, self.kit.settings.concurrency)
+            await self._tidy()
+        except BudgetExceeded as error:
+            stopped = stopped or str(error)
+        finally:
+            # what was set aside is the gate's now
+            calls.reserved = Counter()
+        return stopped
+
+    async def _tidy(self) -> None:
+        """Make one lesson of those that say the same."""
+        await self.staging.commit(
+            said_twice((await self.staging.load()).active),
+            author="distill",
+            why="said twice",
+            token=f"{self.id}:said-twice",
+        )
+        if self.kit.settings.compaction == "none" or not self.kit.verifies or TIDIED in self.records:
+            return
+        joined = list[Joined]()
+        for number in range(TIDYINGS):
+            now = await self.staging.load()
+            edits = joinable(now, self.labels, max_text=self.kit.settings.max_text)
+            done = await replay(edits, now, self.kit)
+            joined += done.told
+            if not done.edits:
+                break
+            await self.staging.commit(
+                done.edits, author="distill", why="they say the same", token=f"{self.id}:tidy:{number}"
+            )
+        await self.records.save(TIDIED, {"joined": joined})
+
+    async def _pass(self, sample: Sample, train: Sequence[Sample]) -> dict[str, Any]:
+        state = {
+            "sample": sample.model_dump(mode="json"),
+            "run": f"{self.id}:{digest(sample.id)[:16]}",  # names tokens, which are short; ids need not be
+            "sources": [source_of(self.name, sample)],
+            "peers": self._peers(sample, train),
+            "common": self.common,
+            "labels": self.labels,
+        }
+        try:
+            out = await self.graph.ainvoke(state)  # type: ignore[call-overload]
+        except Exception as error:
+            if is_final(error):
+                raise
+            lost = is_transient(error)
+            return {"status": "failed", "note": one_line(error), "score": None, "same": False, "lost": lost}
+        attempts = read_graded(out)
+        # what was set aside for want of an answer is not done: it is tried again
+        lost = out["lost"] and out["status"] == "set_aside"
+        return {
+            "status": "failed" if lost else out["status"],
+            "lost": lost,
+            "note": out["note"],
+            "score": mean_score(attempts),
+            "refused": out.get("refused", []),
+            "joined": out.get("joined", []),
+            "reference": out.get("reference", ""),
+            "same": len(attempts) > 1 and len({t.text for t in attempts}) == 1,
+        }
+
+    def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[dict[str, Any]]:
+        """Return other samples to test a lesson on: the most alike, and some with another answer."""
+        scores = match([s.text for s in train], sample.text)
+        ranked = [train[i] for i in sorted(range(len(train)), key=lambda i: -scores[i]) if train[i].id != sample.id]
+        near, rest = ranked[:NEAR_PEERS], ranked[NEAR_PEERS:]
+        far = [s for s in rest if s.reference != sample.reference][:OTHER_PEERS]
+        done = self.records.samples
+        return [
+            {"sample": s.model_dump(mode="json"), "score": done[s.id]["score"] if s.id in done else None}
+            for s in (*near, *far)
+        ]
+
+    def tell(self, total: int) -> None:
+        """Tell how far the run is."""
+        statuses = [record["status"] for record in self.records.samples.values()]
+        done = Progress("distil", len(statuses), total, statuses.count("learned"), statuses.count("set_aside"))
+        self.on_progress(done)
+
+
+def source_of(name: str, sample: Sample) -> str:
+    """Return what a lesson that came from a sample names as its source."""
+    return f"dataset:{name}#{sample.id}"
+
+
+def _name_of(grader: str | Grader) -> str:
+    """Return what a grader is known by in another process: the text of a function has its address in it."""
+    return grader if isinstance(grader, str) else str(getattr(grader, "__qualname__", None) or repr(grader))
+
+
+def digest(*parts: str) -> str:
+    """Return a name for these texts in their order."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
