@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.distill.scoring import Progress as Step
     from ted_memory.evaluation import Evaluation
     from ted_memory.llm.spend import Prices, Spend
-    from ted_memory.models import Experience, LogEntry
+    from ted_memory.models import Experience, LogEntry, Presentation
 
 PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal
 REASONS_SHOWN = 5
@@ -149,6 +149,20 @@ def print_evaluation(result: Evaluation) -> None:
     print_spend(result.spend)
     if result.cost is not None:
         out.print(f"cost: {result.cost:.4f} {result.currency}")
+
+
+def print_presentation(shown: Presentation, carried: Presentation | None) -> None:
+    """Print how agents with these settings are shown the set."""
+    selected = {
+        "all": "all lessons",
+        "budget": "the best lessons within the token budget",
+        "relevant": f"at most {shown.top_k} lessons that are relevant to the question",
+    }[shown.selection]
+    place = {"system": "at the end of the system message", "user": "at the end of the user turn"}[shown.placement]
+    reason = "by the settings"
+    if carried is not None:
+        reason = "as the set carries it" if shown == carried else "by the settings where they differ from the set's own"
+    out.print(f"shown: {selected}, {'with' if shown.examples else 'without'} examples, {place} ({reason})")
 
 
 def print_experience(experience: Experience) -> None:

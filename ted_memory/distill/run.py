@@ -175,6 +175,7 @@ class _Run:
             author="distill",
             why="where the run begins",
             token=f"{self.id}:seed",
+            presentation=self.base.presentation,
         )
         self.began_at = seed.version if self.base.active else 0  # nothing to seed with answers the version of now
 

@@ -15,7 +15,7 @@ from ted_memory.grading.judge import bind_grader
 from ted_memory.llm.calls import Calls, is_final, one_line
 from ted_memory.llm.spend import Prices, Spend
 from ted_memory.memory import TedMemory
-from ted_memory.models import Experience, ExperienceSet, Frozen, Sample
+from ted_memory.models import Experience, ExperienceSet, Frozen, Presentation, Sample
 
 RESAMPLES = 10_000
 SEED = 20260326  # an interval must be the same when it is computed again
@@ -74,6 +74,7 @@ class Evaluation(Frozen):
 
     namespace: str
     version: int
+    presentation: Presentation = Presentation()
     samples: int
     without: Arm
     with_: Arm
@@ -191,6 +192,7 @@ def _evaluation(graded: Sequence[Sample], measured: "_Measurement", prices: Pric
     return Evaluation(
         namespace=snapshot.namespace,
         version=snapshot.version,
+        presentation=measured.kit.memory.presentation(snapshot),
         samples=len(pairs),
         without=Arm(accuracy=fmean(a for a, _ in pairs)),
         with_=Arm(accuracy=fmean(b for _, b in pairs)),

@@ -88,6 +88,14 @@ def render_block(experiences: Iterable[Experience]) -> str:
     return "\n".join([OPENING, *lessons, CLOSING]) if lessons else ""
 
 
+def without_examples(experiences: Iterable[Experience]) -> list[Experience]:
+    """Return the lessons as they are shown without their examples, which then cost no tokens either."""
+    return [
+        e.model_copy(update={"example": "", "tokens": lesson_tokens(e.text, e.when)}) if e.example else e
+        for e in experiences
+    ]
+
+
 def strip_block(text: str) -> str:
     """Take our own block out of a text, so that a recalled lesson is never learned again as a new one."""
     return _BLOCK.sub("", text).strip() if OPENING in text else text

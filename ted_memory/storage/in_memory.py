@@ -18,6 +18,7 @@ from ted_memory.models import (
     ExperienceSet,
     LogEntry,
     LoggedChange,
+    Presentation,
     Rejected,
     Usage,
 )
@@ -63,6 +64,7 @@ class _Space:
     progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     stamp: str = ""
     models: Mapping[str, str] = field(default_factory=dict)
+    presentation: Presentation | None = None
     stamps: dict[int, str] = field(default_factory=dict)
     purged: set[str] = field(default_factory=set)
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -98,6 +100,7 @@ class InMemoryStore:
             stamp=space.stamp,
             oldest=min(space.log),
             models=space.models,
+            presentation=space.presentation,
         )
 
     read_fast = read
@@ -256,6 +259,7 @@ def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], ca
     space.version += 1
     space.stamp = space.stamps[space.version] = secrets.token_hex(8)
     space.models = request.models or space.models
+    space.presentation = request.presentation or space.presentation
     changes = []
     for change in accepted:
         ids = (*change.deletes, *(put.id for put in change.puts))
