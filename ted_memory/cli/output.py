@@ -139,6 +139,9 @@ def print_evaluation(result: Evaluation) -> None:
     out.print(
         f"difference: {d.mean:+.3f} (95 % interval {d.low:+.3f} to {d.high:+.3f}; McNemar p = {result.mcnemar_p:.2g})"
     )
+    _print_examples(result)
+    if result.gain_per_lesson is not None:
+        out.print(f"gained per active lesson: {result.gain_per_lesson:+.4f} ({result.active} lessons)")
     for failure in result.failures[:REASONS_SHOWN]:
         out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
     if len(result.categories) > 1:
@@ -149,6 +152,18 @@ def print_evaluation(result: Evaluation) -> None:
     print_spend(result.spend)
     if result.cost is not None:
         out.print(f"cost: {result.cost:.4f} {result.currency}")
+
+
+def _print_examples(result: Evaluation) -> None:
+    examples = result.examples
+    if examples is None:
+        return
+    d = examples.difference
+    out.print(
+        f"accuracy with solved examples: {examples.accuracy:.3f} ({examples.k:.1f} in a prompt, {examples.tokens:.0f} "
+        f"tokens; the experiences take {result.with_.tokens:.0f})"
+    )
+    out.print(f"experiences - examples: {d.mean:+.3f} (95 % interval {d.low:+.3f} to {d.high:+.3f})")
 
 
 def print_presentation(shown: Presentation, carried: Presentation | None) -> None:
