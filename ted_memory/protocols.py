@@ -57,7 +57,7 @@ class CommitRequest(Frozen):
     Of ``caps`` those that are ``stated`` take the place of the set's own; the others are for a new set.
     ``base`` is what the caller looked at: (epoch, version, stamp). Where the store's history has gone another way
     since, what touches an experience is a conflict, whatever its rev. ``models`` is kept with the set when not empty,
-    ``presentation`` when there is one.
+    ``presentation`` when there is one; without changes, one that differs makes a version by itself.
     With ``settle`` usage is added also when nothing is applied; an ``atomic`` request of which an edit is refused
     settles nothing.
     """

@@ -99,6 +99,20 @@ async def test_a_rollback_leaves_it_as_it_is() -> None:
     assert (await memory.at(1)).presentation == Presentation(placement="user")
 
 
+async def test_it_is_changed_without_touching_a_lesson_and_the_history_goes_on(valkey: Server, namespace: str) -> None:
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await memory.commit([Add(text="Be brief.", sources=("ann",))], author="me")
+        assert (await memory.commit([], author="me", presentation=BEST_ONE)).version == 2
+        assert (await memory.present("brief?")).placement == "user"
+        await memory.commit([Add(text="Be kind.")], author="me")
+        assert (await memory.at(1)).experiences == (await memory.at(2)).experiences
+        assert await memory.diff(1, 2) == ()
+        assert (await memory.rollback(2)).version == 4
+        await memory.purge("ann")
+        assert [entry.version for entry in await memory.log()] == [5, 4, 3, 2, 1]
+        assert (await memory.load()).presentation == BEST_ONE
+
+
 # --- where agents are shown it
 
 
@@ -112,7 +126,7 @@ def _where(messages: list[BaseMessage]) -> list[str]:
 
 @pytest.mark.parametrize(("settings", "place"), [({}, "human"), ({"placement": "system"}, "system")])
 async def test_inject_and_the_middleware_place_it_where_the_set_says(settings: dict[str, Any], place: str) -> None:
-    memory = await _taught(BEST_ONE, **settings)
+    memory = await _taught(BEST_ONE, withhold_share=0, **settings)
     model = _model()
     await (inject(memory) | model).ainvoke(ASKED)
     await (inject(memory) | model).ainvoke(ASKED, config={"callbacks": [TedMemoryCallbackHandler(memory)]})
@@ -179,6 +193,15 @@ async def test_a_run_stages_the_set_as_it_is_shown_to_agents() -> None:
         assert report.promoted
         assert {where for messages in answering.asked for where in _where(messages)} == {place}
         assert (await memory.load()).presentation == presentation
+
+
+async def test_a_run_on_an_empty_set_stages_it_in_the_same_way() -> None:
+    for presentation, place in ((BEST_ONE, "human"), (None, "system")):
+        memory = in_memory(trust="operator", validation=0.3, concurrency=1)
+        await memory.commit([], author="me", presentation=presentation)
+        answering = student(follows)
+        assert (await distill(samples(6), student=answering, teacher=teacher(), memory=memory)).promoted
+        assert {where for messages in answering.asked for where in _where(messages)} == {place}
 
 
 async def test_an_evaluation_measures_the_set_as_it_is_shown_to_agents() -> None:

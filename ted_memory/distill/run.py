@@ -177,7 +177,8 @@ class _Run:
             token=f"{self.id}:seed",
             presentation=self.base.presentation,
         )
-        self.began_at = seed.version if self.base.active else 0  # nothing to seed with answers the version of now
+        seeded = self.base.active or self.base.presentation
+        self.began_at = seed.version if seeded else 0  # nothing to seed with answers the version of now
 
     def gate_calls(self, held_out: Sequence[Sample]) -> Counter[str]:
         """Return the calls that the gate will need."""

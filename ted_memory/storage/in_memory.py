@@ -244,7 +244,7 @@ def _apply(space: _Space, request: CommitRequest) -> "_Answer":
     if request.atomic and any(reasons):
         reasons = [reason or "aborted" for reason in reasons]
     accepted = [change for change, reason in zip(request.changes, reasons, strict=True) if not reason]
-    if accepted:
+    if accepted or _reshown(space, request, stale=tally.stale):
         _write(space, request, accepted, caps)
     elif request.settle and not (request.atomic and any(reasons)):
         _add_usage(space, request.usage)
@@ -253,6 +253,13 @@ def _apply(space: _Space, request: CommitRequest) -> "_Answer":
         version=space.version,
         items=[(blank_edit(c.edit), c.id, reason) for c, reason in zip(request.changes, reasons, strict=True)],
     )
+
+
+def _reshown(space: _Space, request: CommitRequest, *, stale: bool) -> bool:
+    """Tell whether a request without edits changes how the set is shown."""
+    if request.changes or stale or request.presentation is None:
+        return False
+    return request.presentation != space.presentation
 
 
 def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], caps: Caps) -> None:

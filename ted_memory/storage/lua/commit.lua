@@ -124,7 +124,10 @@ if undone then
   end
 end
 
-if #accepted > 0 then
+-- how the set is shown may change by itself
+local reshown = #request.changes == 0 and not stale and request.presentation ~= ''
+  and request.presentation ~= head.presentation
+if #accepted > 0 or reshown then
   version = version + 1
   -- a lowered cap begins to hold with the first commit that leaves the set within it
   if active > caps.experiences then caps.experiences = math.max(stored.experiences, caps.experiences) end
