@@ -14,6 +14,7 @@ from ted_memory.models import (
     Edit,
     Experience,
     ExperienceSet,
+    Presentation,
     Restore,
     SetState,
     Usage,
@@ -101,6 +102,7 @@ class Commits:
         max_text: int = 0,
         usage: Mapping[str, Usage] | None = None,
         models: Mapping[str, str] | None = None,
+        presentation: Presentation | None = None,
         settle: Settle | None = None,
     ) -> Commit:
         """Commit edits that were made on this base. ``max_text``: of a lesson, where the settings allow less."""
@@ -123,6 +125,7 @@ class Commits:
             base=line,
             usage=checked_usage(usage),
             models=models or {},
+            presentation=presentation,
             settle=settle,
         )
         commit = await self._store.commit(self._namespace, request)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ted_memory.errors import InvalidInput
 from ted_memory.models import Experience, Frozen, Id, Message, Text
+from ted_memory.settings import Placement
 
 ANONYMOUS = "anonymous"
 RunId = Annotated[Text, Field(pattern=r"^\S{1,200}$")]
@@ -93,9 +94,13 @@ class Episode(Frozen):
 
 
 class Exposure(Frozen):
-    """What one request is shown: the ``block`` for its prompt, and what an Episode must say of it."""
+    """What one request is shown: the ``block`` for its prompt, and what an Episode must say of it.
+
+    ``placement`` is where the block belongs: at the end of the system message, or of the user turn.
+    """
 
     block: str = ""
+    placement: Placement = "system"
     seen: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()

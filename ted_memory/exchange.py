@@ -1,8 +1,8 @@
 """Experience sets as JSON Lines: what `export` writes and another installation's `import` reads.
 
 The first line is the head: ``{"ted_memory": "experience set", "format": 1, "namespace", "epoch", "version", "caps",
-"models", "experiences": <count>, "sha256": <of all bytes after the first line>}``. Then one line for each experience,
-``{"experience": {...}, "usage": {...}}``, in the set's order.
+"models", "presentation", "experiences": <count>, "sha256": <of all bytes after the first line>}``. Then one line for
+each experience, ``{"experience": {...}, "usage": {...}}``, in the set's order.
 """
 
 import hashlib
@@ -13,7 +13,18 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ted_memory.errors import CommitRefused, InvalidInput
-from ted_memory.models import Commit, Edit, Experience, ExperienceSet, Frozen, Restore, Text, Usage, check_text
+from ted_memory.models import (
+    Commit,
+    Edit,
+    Experience,
+    ExperienceSet,
+    Frozen,
+    Presentation,
+    Restore,
+    Text,
+    Usage,
+    check_text,
+)
 
 FORMAT = 1
 KIND = "experience set"
@@ -25,6 +36,7 @@ class Exported(Frozen):
     namespace: str
     version: int
     models: dict[str, str]
+    presentation: Presentation | None
     experiences: tuple[Experience, ...]
     usage: dict[str, Usage]
 
@@ -48,6 +60,7 @@ class _Head(BaseModel):
     namespace: Text
     version: int
     models: dict[Text, Text] = {}
+    presentation: Presentation | None = None
     experiences: int
     sha256: str
 
@@ -68,6 +81,7 @@ def dump(snapshot: ExperienceSet) -> str:
         "version": snapshot.version,
         "caps": snapshot.caps.model_dump(),
         "models": dict(snapshot.models),
+        "presentation": snapshot.presentation.model_dump() if snapshot.presentation else None,
         "experiences": len(snapshot),
         "sha256": _digest(body),
     }
@@ -97,6 +111,7 @@ def parse(text: str, name: str = "the export") -> Exported:
         namespace=head.namespace,
         version=head.version,
         models=head.models,
+        presentation=head.presentation,
         experiences=tuple(experience for experience, _ in lines),
         usage={experience.id: usage for experience, usage in lines if usage is not None},
     )
@@ -169,6 +184,7 @@ async def take_in(
         atomic=not merge,
         usage={id: exported.usage[id] for id in ids if id in exported.usage},
         models=exported.models if not now.version else None,
+        presentation=exported.presentation if not now.version else None,
     )
     refused = tuple((r.edit.experience.id, r.reason) for r in done.rejected if isinstance(r.edit, Restore))
     if refused and not merge:

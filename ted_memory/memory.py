@@ -13,7 +13,7 @@ from ted_memory.committing import Commits, checked, checked_token, checked_usage
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
 from ted_memory.errors import InvalidInput
 from ted_memory.exchange import ImportReport
-from ted_memory.experience.rendering import render_block
+from ted_memory.experience.rendering import render_block, without_examples
 from ted_memory.experience.trust import Selector, expose
 from ted_memory.history import History, said
 from ted_memory.models import (
@@ -25,6 +25,7 @@ from ted_memory.models import (
     Experience,
     ExperienceSet,
     LogEntry,
+    Presentation,
     PurgeReport,
     Usage,
     check_namespace,
@@ -122,15 +123,42 @@ class TedMemory:
         """Return the set for an agent's call: cached, at most `read_timeout` late, never an error."""
         return await self._snapshots.hot()
 
-    def selector(self, caps: Caps) -> Selector:
-        """Return the rule by which this memory's settings choose what stands in a prompt."""
-        s = self.settings
-        budget = min(s.token_budget, caps.token_budget)
-        return make_selector(s.selection, top_k=s.top_k, token_budget=budget)
+    def presentation(self, snapshot: ExperienceSet) -> Presentation:
+        """Return how this memory shows a set.
+
+        What was stated for this memory, as an argument or in the environment, wins over what the set carries, and that
+        over the settings' defaults; each field by itself.
+        """
+        names = set(Presentation.model_fields)
+        if snapshot.presentation is None:
+            return Presentation(**self.settings.model_dump(include=names))
+        stated = self.settings.model_dump(include=names & self.settings.model_fields_set)
+        return snapshot.presentation.model_copy(update=stated)
+
+    def selector(self, snapshot: ExperienceSet) -> Selector:
+        """Return the rule that chooses what stands in a prompt, as it stands there (see `presentation`)."""
+        shown = self.presentation(snapshot)
+        budget = min(self.settings.token_budget, snapshot.caps.token_budget)
+        choose = make_selector(shown.selection, top_k=shown.top_k, token_budget=budget)
+        if shown.examples:
+            return choose
+        return lambda experiences, usage, question: choose(without_examples(experiences), usage, question)
 
     def show(self, snapshot: ExperienceSet, question: str = "") -> tuple[Experience, ...]:
         """Return the active experiences of a snapshot that stand in the prompt for a question."""
-        return self.selector(snapshot.caps)(snapshot.active, snapshot.usage, question)
+        return self.selector(snapshot)(snapshot.active, snapshot.usage, question)
+
+    async def present(self, question: str = "") -> Exposure:
+        """Return the same as `render`, and with it where in a prompt the block belongs. Never raises."""
+        snapshot = await self.snapshot()
+        seen = self.show(snapshot, question)
+        return Exposure(
+            block=render_block(seen),
+            placement=self.presentation(snapshot).placement,
+            seen=tuple(e.id for e in seen),
+            epoch=snapshot.epoch,
+            version=snapshot.version,
+        )
 
     async def render(self, question: str = "") -> str:
         """Return the text block for a prompt, "" when the set is empty.
@@ -138,7 +166,7 @@ class TedMemory:
         ``question`` is the task at hand; selection ``relevant`` picks by it, the others don't look at it.
         Never raises: without the store it goes on with what it last saw (see `health`).
         """
-        return render_block(self.show(await self.snapshot(), question))
+        return (await self.present(question)).block
 
     async def expose(self, question: str = "", *, unit: str, principal: str = ANONYMOUS) -> Exposure:
         """Return what one recorded request is shown: as `render`, with lessons on trial, or without one.
@@ -147,15 +175,16 @@ class TedMemory:
         ``seen`` and ``withheld`` belongs into its `Episode`. Never raises.
         """
         snapshot = await self.snapshot()
-        return expose(
+        exposure = expose(
             snapshot,
-            self.selector(snapshot.caps),
+            self.selector(snapshot),
             applying,
             question,
             unit=unit,
             principal=principal,
             withhold_share=self.settings.withhold_share,
         )
+        return exposure.model_copy(update={"placement": self.presentation(snapshot).placement})
 
     @property
     def recorder(self) -> Recorder:
@@ -216,14 +245,18 @@ class TedMemory:
         atomic: bool = False,
         usage: Mapping[str, Usage] | None = None,
         models: Mapping[str, str] | None = None,
+        presentation: Presentation | None = None,
         settle: Settle | None = None,
     ) -> Commit:
         """Apply edits as one new version of the set.
 
         Edits take effect one by one: one that conflicts with a change made since ``base`` (default: now), or would
         break a cap, is in ``rejected`` with its reason, and the others stand. With ``atomic`` one refusal refuses all.
-        ``usage`` is added to the experiences' usage in the same step; ``models`` (names of student and teacher) is
-        kept with the set. ``settle`` takes an episode out of the queue in the same step.
+        ``usage`` is added to the experiences' usage in the same step; ``models`` (names of student and teacher) and
+        ``presentation`` (how the set is best shown, see `presentation`) are kept with the set when an edit takes
+        effect, until others take their place; without edits a ``presentation`` that differs makes a version by itself.
+        They are not part of what a rollback restores.
+        ``settle`` takes an episode out of the queue in the same step.
         ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days.
 
         Raises:
@@ -237,7 +270,7 @@ class TedMemory:
             # additions touch nothing that is there, so any snapshot is as good as the newest
             held = self._snapshots.held if edits and all(isinstance(edit, Add) for edit in edits) else None
             base = held if held is not None and held.version else await self.load()
-        if not edits and settle is None:
+        if not edits and settle is None and presentation is None:
             return Commit(epoch=base.epoch, version=base.version)
         if await self._commits.retire_over_caps(base) and not given:
             base = await self.load()
@@ -250,6 +283,7 @@ class TedMemory:
             atomic=atomic,
             usage=usage,
             models=models or {},
+            presentation=presentation,
             settle=settle,
         )
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import from_json
 
 from ted_memory.errors import InvalidInput
+from ted_memory.settings import Placement, Selection
 
 State = Literal["proposed", "trial", "active", "retired"]
 
@@ -156,6 +157,18 @@ class Caps(Frozen):
     token_budget: int
 
 
+class Presentation(Frozen):
+    """How a set is shown to a student. Each field is the setting of the same name.
+
+    ``examples``: whether the lessons' examples are rendered.
+    """
+
+    selection: Selection = "all"
+    top_k: int = Field(3, ge=1)
+    placement: Placement = "system"
+    examples: bool = True
+
+
 @dataclass(frozen=True)
 class ExperienceSet:
     """An immutable snapshot. Iterates over all its experiences, in their stable order."""
@@ -173,6 +186,8 @@ class ExperienceSet:
     """The oldest version that the history still reaches."""
     models: Mapping[str, str] = field(default_factory=dict)
     """Names of the student and the teacher that the set was last distilled with, as far as known."""
+    presentation: Presentation | None = None
+    """How it is best shown, as it was measured. Not part of a version: a rollback leaves it as it is."""
 
     def __iter__(self) -> Iterator[Experience]:
         return iter(self.experiences)

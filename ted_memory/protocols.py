@@ -6,7 +6,17 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
-from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, Frozen, LogEntry, Usage
+from ted_memory.models import (
+    Caps,
+    Commit,
+    Edit,
+    Experience,
+    ExperienceSet,
+    Frozen,
+    LogEntry,
+    Presentation,
+    Usage,
+)
 
 ABSENT = -1
 """As an expected rev: the id must not exist."""
@@ -46,7 +56,8 @@ class CommitRequest(Frozen):
 
     Of ``caps`` those that are ``stated`` take the place of the set's own; the others are for a new set.
     ``base`` is what the caller looked at: (epoch, version, stamp). Where the store's history has gone another way
-    since, what touches an experience is a conflict, whatever its rev. ``models`` is kept with the set when not empty.
+    since, what touches an experience is a conflict, whatever its rev. ``models`` is kept with the set when not empty,
+    ``presentation`` when there is one; without changes, one that differs makes a version by itself.
     With ``settle`` usage is added also when nothing is applied; an ``atomic`` request of which an edit is refused
     settles nothing.
     """
@@ -63,6 +74,7 @@ class CommitRequest(Frozen):
     history: int = Field(ge=1)
     base: tuple[str, int, str] = ("", 0, "")
     models: Mapping[str, str] = {}
+    presentation: Presentation | None = None
     settle: Settle | None = None
 
 

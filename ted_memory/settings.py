@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     selection: Selection = Field("all", description="which active experiences are rendered")
     top_k: int = Field(3, ge=1, description="how many, for selection `relevant`")
     placement: Placement = Field("system", description="where the block stands")
+    examples: bool = Field(True, description="whether lessons are shown with their examples")
     read_timeout: float = Field(0.05, gt=0, description="seconds that an agent waits for the store at most")
     refresh: float = Field(1.0, ge=0, description="seconds after which a snapshot is looked at again")
     durability: Durability = Field("none", description="what a commit waits for: a replica, or the disk")

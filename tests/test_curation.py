@@ -8,7 +8,7 @@ import pytest
 
 from ted_memory import Add, Merge, Remove, Rewrite, TedMemory, open_memory
 from ted_memory.errors import CommitRefused, HistoryTrimmed, InvalidInput
-from ted_memory.models import Experience, Restore, SetState, Usage
+from ted_memory.models import Experience, Presentation, Restore, SetState, Usage
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory
 from tests.conftest import Server
@@ -83,6 +83,7 @@ async def exported(memory: TedMemory) -> tuple[str, list[str]]:
         author="me",
         usage={ids[0]: Usage(weight=2, weighted_difference=1)},
         models={"student": "small", "teacher": "big"},
+        presentation=Presentation(selection="relevant", top_k=2, placement="user", examples=False),
     )
     return await memory.export(), ids
 
@@ -98,6 +99,11 @@ async def test_another_installation_reads_what_was_exported(either: TedMemory) -
     assert [e.model_copy(update={"rev": 0}) for e in now] == [e.model_copy(update={"rev": 0}) for e in was]
     assert now.usage[ids[0]] == was.usage[ids[0]]
     assert now.models == was.models
+    assert (
+        now.presentation
+        == was.presentation
+        == Presentation(selection="relevant", top_k=2, placement="user", examples=False)
+    )
     assert (await other.export()).splitlines()[1:][0] == text.splitlines()[1:][0].replace('"rev": 2', '"rev": 1')
 
 
@@ -112,6 +118,7 @@ async def test_another_installation_reads_what_was_exported(either: TedMemory) -
         (lambda t: t.splitlines()[0], "cut off or was changed"),
         (lambda t: t.replace('"version": 2', '"version": null'), "line 1: version"),
         (lambda t: t.replace('"models": {', '"models": [1], "x": {'), "line 1: models"),
+        (lambda t: t.replace('"top_k": 2', '"top_k": 0'), "line 1: presentation.top_k"),
         (lambda t: "[" * 200_000, "line 1"),
         (lambda t: t + "\ud800", "surrogate"),
     ],
@@ -122,6 +129,15 @@ async def test_a_damaged_export_is_refused_and_nothing_is_imported(scratch: TedM
     with pytest.raises(InvalidInput, match=said):
         await other.import_set(damage(text))
     assert len(await other.load()) == 0
+
+
+async def test_an_export_from_before_presentations_is_read(scratch: TedMemory) -> None:
+    text, _ = await exported(scratch)
+    head, _, body = text.partition("\n")
+    older = {name: value for name, value in json.loads(head).items() if name != "presentation"}
+    other = in_memory(namespace="other")
+    await other.import_set(f"{json.dumps(older)}\n{body}")
+    assert (await other.load()).presentation is None
 
 
 async def test_a_set_that_is_not_empty_is_only_merged_into(either: TedMemory) -> None:

@@ -21,7 +21,7 @@ def test_the_defaults_are_what_the_documentation_says() -> None:
     assert (made.max_experiences, made.token_budget, made.max_text, made.history) == (50, 2000, 400, 1000)
     assert (made.rollouts, made.inclusion, made.temperature, made.concurrency) == (5, 0.8, 0.7, 8)
     assert (made.try_rollouts, made.max_tries, made.compact_every, made.validation) == (2, 2, 20, 0.2)
-    assert (made.selection, made.top_k, made.placement) == ("all", 3, "system")
+    assert (made.selection, made.top_k, made.placement, made.examples) == ("all", 3, "system", True)
     assert (made.read_timeout, made.refresh, made.trust) == (0.05, 1.0, "evidence")
 
 

@@ -30,6 +30,8 @@ def evaluate(
     limit: options.Limit = None,
     repeats: options.Repeats = 1,
     checkpoints: options.OlderVersions = 0,
+    examples: options.Examples = None,
+    examples_split: options.ExamplesSplit = None,
     selection: options.Selection = None,
     top_k: options.TopK = None,
     placement: options.Placement = None,
@@ -43,11 +45,13 @@ def evaluate(
 ) -> None:
     """Measure a student with and without the experiences, on the same samples, in pairs.
 
+    With --examples, also with the nearest solved samples in place of the experiences, at about as many tokens.
     With --report, the figures are also written to a folder as Markdown, JSON and plots.
     """
     from ted_memory.evaluation import read_samples
 
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
+    solved = read_samples(examples, mapping=mapping, split=examples_split) if examples else None
     memory = options.memory_of(
         url, namespace, home, selection=selection, top_k=top_k, placement=placement, concurrency=concurrency
     )
@@ -59,6 +63,7 @@ def evaluate(
         "grader": options.grader_of(grader, judge, judge_base_url),
         "repeats": repeats,
         "checkpoints": checkpoints,
+        "examples": solved,
         "prices": price_list,
     }
     written = options.written_to(report, learning, price_list, gpu_hours, gpu_hour_price)

@@ -107,6 +107,15 @@ Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Answers to each 
 OlderVersions = Annotated[
     int, typer.Option("--checkpoints", min=0, help="Older versions to measure too, for a learning curve.")
 ]
+Examples = Annotated[
+    Path | None,
+    typer.Option(
+        "--examples",
+        metavar="FILE",
+        help="Solved samples, such as those learned from: the nearest are shown in place of lessons, as a third side.",
+    ),
+]
+ExamplesSplit = Annotated[str | None, typer.Option("--examples-split", help="Which part of saved --examples.")]
 ReportFolder = Annotated[
     Path | None, typer.Option("--report", metavar="FOLDER", help="Write report.md, report.json and plots there.")
 ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.distill.scoring import Progress as Step
     from ted_memory.evaluation import Evaluation
     from ted_memory.llm.spend import Prices, Spend
-    from ted_memory.models import Experience, LogEntry
+    from ted_memory.models import Experience, LogEntry, Presentation
 
 PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal
 REASONS_SHOWN = 5
@@ -139,6 +139,9 @@ def print_evaluation(result: Evaluation) -> None:
     out.print(
         f"difference: {d.mean:+.3f} (95 % interval {d.low:+.3f} to {d.high:+.3f}; McNemar p = {result.mcnemar_p:.2g})"
     )
+    _print_examples(result)
+    if result.gain_per_lesson is not None:
+        out.print(f"gained per active lesson: {result.gain_per_lesson:+.4f} ({result.active} lessons)")
     for failure in result.failures[:REASONS_SHOWN]:
         out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
     if len(result.categories) > 1:
@@ -149,6 +152,32 @@ def print_evaluation(result: Evaluation) -> None:
     print_spend(result.spend)
     if result.cost is not None:
         out.print(f"cost: {result.cost:.4f} {result.currency}")
+
+
+def _print_examples(result: Evaluation) -> None:
+    examples = result.examples
+    if examples is None:
+        return
+    d = examples.difference
+    out.print(
+        f"accuracy with solved examples: {examples.accuracy:.3f} ({examples.k:.1f} in a prompt, {examples.tokens:.0f} "
+        f"tokens; the experiences take {result.with_.tokens:.0f})"
+    )
+    out.print(f"experiences - examples: {d.mean:+.3f} (95 % interval {d.low:+.3f} to {d.high:+.3f})")
+
+
+def print_presentation(shown: Presentation, carried: Presentation | None) -> None:
+    """Print how agents with these settings are shown the set."""
+    selected = {
+        "all": "all lessons",
+        "budget": "the best lessons within the token budget",
+        "relevant": f"at most {shown.top_k} lessons that are relevant to the question",
+    }[shown.selection]
+    place = {"system": "at the end of the system message", "user": "at the end of the user turn"}[shown.placement]
+    reason = "by the settings"
+    if carried is not None:
+        reason = "as the set carries it" if shown == carried else "by the settings where they differ from the set's own"
+    out.print(f"shown: {selected}, {'with' if shown.examples else 'without'} examples, {place} ({reason})")
 
 
 def print_experience(experience: Experience) -> None:

@@ -19,12 +19,15 @@ def show(
     async def run() -> None:
         async with options.memory_of(url, namespace, home) as memory:
             snapshot = await memory.load()
+            carried, shown = snapshot.presentation, memory.presentation(snapshot)
             if json:
                 experiences = [e.model_dump(mode="json") for e in snapshot]
                 head = {"namespace": memory.namespace, "epoch": snapshot.epoch, "version": snapshot.version}
-                output.print_json({**head, "experiences": experiences})
+                how = {"presentation": carried.model_dump() if carried else None, "shown": shown.model_dump()}
+                output.print_json({**head, **how, "experiences": experiences})
                 return
             output.out.print(f"namespace {memory.namespace!r}, version {snapshot.version}, {len(snapshot)} experiences")
+            output.print_presentation(shown, carried)
             for experience in snapshot:
                 output.print_experience(experience)
 

@@ -13,6 +13,7 @@ from ted_memory.experience.rendering import render_block
 from ted_memory.grading import graders
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Experience, Sample
+from ted_memory.settings import Placement
 
 AHEAD = 4  # pairs that are asked for side by side; a verdict may come up to so many pairs late
 NO_ROOM = 2  # pairs that were right on both sides show that a sample has nothing more to tell
@@ -56,6 +57,7 @@ class Comparison:
     """
 
     kit: StudentKit
+    placement: Placement
     spend: Spend = field(default_factory=Spend)
     _plain: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
     _asking: dict[tuple[str, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
@@ -108,7 +110,7 @@ class Comparison:
         return known[number]
 
     async def _score(self, judge: Judge, block: str, shown: Sequence[Experience]) -> tuple[float, str]:
-        given = await answer(self.kit, judge.sample, [e.id for e in shown], block)
+        given = await answer(self.kit, judge.sample, [e.id for e in shown], block, self.placement)
         self.spend = self.spend + given.spend
         score, _ = await graders.grade(self.kit.grader, judge.sample, given.text, judge.reference)
         return score, given.text

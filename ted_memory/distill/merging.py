@@ -66,7 +66,7 @@ def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int)
 
 async def replay(edits: Sequence[Edit], snapshot: ExperienceSet, kit: Kit) -> Replayed:
     """Put merges, rewrites and removals of a compaction to the proof; each one by itself."""
-    comparison = Comparison(kit)
+    comparison = Comparison(kit, kit.memory.presentation(snapshot).placement)
     found = await together(*(_replay(edit, snapshot, kit, comparison) for edit in edits))
     kept = tuple(edit for edit, joined in zip(edits, found, strict=True) if joined["kept"])
     return Replayed(kept, tuple(found), comparison.spend)

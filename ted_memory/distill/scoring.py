@@ -12,6 +12,7 @@ from ted_memory.grading import graders
 from ted_memory.llm.messages import answer_of, place_block, question, sample_messages, text_of, tool_calls
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Experience, ExperienceSet, Sample
+from ted_memory.settings import Placement
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Answer:
     tools: tuple[str, ...] = ()
 
 
-async def answer(kit: StudentKit, sample: Sample, shown: Sequence[str], block: str) -> Answer:
+async def answer(kit: StudentKit, sample: Sample, shown: Sequence[str], block: str, placement: Placement) -> Answer:
     """Return the student's answer to a sample with a block in its prompt; our own block is cut out of it."""
-    messages = place_block(sample_messages(sample), block, kit.settings.placement)
+    messages = place_block(sample_messages(sample), block, placement)
     output, spend = await kit.calls.raw("student", kit.student, messages)
     tools = tuple(_clean(call) for call in tool_calls(output))
     return Answer(_clean(text_of(answer_of(output))), tuple(shown), spend, tools)
@@ -58,7 +59,7 @@ def chosen(
 ) -> tuple[Experience, ...]:
     """Return which of these experiences a student would see, chosen as in production."""
     active = [e for e in experiences if e.state == "active"]
-    return kit.memory.selector(snapshot.caps)(active, snapshot.usage, question(sample_messages(sample)))
+    return kit.memory.selector(snapshot)(active, snapshot.usage, question(sample_messages(sample)))
 
 
 async def answer_with(
@@ -66,7 +67,8 @@ async def answer_with(
 ) -> Answer:
     """Let the student answer with these experiences."""
     shown = chosen(kit, sample, snapshot, experiences)
-    return await answer(kit, sample, [e.id for e in shown], render_block(shown))
+    placement = kit.memory.presentation(snapshot).placement
+    return await answer(kit, sample, [e.id for e in shown], render_block(shown), placement)
 
 
 async def score_with(

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from ted_memory.llm.spend import Spend, add_spend
 from ted_memory.models import Edit, ExperienceSet, Sample, Trajectory
+from ted_memory.settings import Placement
 
 Json = dict[str, Any]
 
@@ -28,6 +29,7 @@ class Attempt(TypedDict):
 
     sample: Json
     block: str
+    placement: Placement
     seen: list[str]
     eligible: list[str]
 

@@ -1,4 +1,4 @@
-"""With and without: the same student on the same samples, compared in pairs."""
+"""With and without, and beside solved examples: the same student on the same samples, compared in pairs."""
 
 import math
 from collections.abc import Sequence
@@ -8,131 +8,21 @@ from typing import Any
 from langchain_core.runnables import Runnable
 
 from ted_memory.distill.kit import StudentKit
-from ted_memory.distill.scoring import OnProgress, Progress, score_with, side_by_side
+from ted_memory.distill.scoring import OnProgress
 from ted_memory.errors import HistoryTrimmed, InvalidInput
+from ted_memory.evaluation.examples import SolvedSamples
+from ted_memory.evaluation.measurement import EXAMPLES, WITH, WITHOUT, Measurement, Side
+from ted_memory.evaluation.results import Arm, CategoryResult, Difference, Evaluation, ExamplesArm
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import bind_grader
-from ted_memory.llm.calls import Calls, is_final, one_line
-from ted_memory.llm.spend import Prices, Spend
+from ted_memory.llm.calls import Calls
+from ted_memory.llm.spend import Prices
 from ted_memory.memory import TedMemory
-from ted_memory.models import Experience, ExperienceSet, Frozen, Sample
+from ted_memory.models import ExperienceSet, Sample
 
 RESAMPLES = 10_000
 SEED = 20260326  # an interval must be the same when it is computed again
 AT_ONCE = 4_000_000  # numbers drawn for one block of resamples: 32 MB, however many samples there are
-
-Side = tuple[Experience, ...]
-"""The active experiences that a student answers with."""
-
-
-class Arm(Frozen):
-    """One side of the comparison; ``accuracy`` is the mean score."""
-
-    accuracy: float
-
-
-class Difference(Frozen):
-    """Mean of the paired differences (with minus without) and its 95 % percentile bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class CategoryResult(Frozen):
-    """The comparison within one category; None: samples that name none. All in units of score, in [0, 1]."""
-
-    category: str | None
-    samples: int
-    without: float
-    with_: float
-    difference: float
-
-
-class CurvePoint(Frozen):
-    """One version of the set: how many active experiences it had, and the student's mean score with them."""
-
-    version: int
-    active: int
-    accuracy: float
-
-
-class Failure(Frozen):
-    """A sample that could not be scored on all sides; it is left out of the figures."""
-
-    sample: str
-    reason: str
-
-
-class Evaluation(Frozen):
-    """The outcome of `evaluate`.
-
-    ``mcnemar_p`` is the exact two-sided p-value of McNemar's test. ``categories`` are sorted by name, samples without
-    one last. ``curve`` goes from the oldest version to ``version``, and is empty when no checkpoints were asked for.
-    ``cost`` is what the measurement cost, in ``currency``; None when no prices were given.
-    """
-
-    namespace: str
-    version: int
-    samples: int
-    without: Arm
-    with_: Arm
-    difference: Difference
-    mcnemar_p: float
-    spend: Spend
-    failures: tuple[Failure, ...] = ()
-    repeats: int = 1
-    categories: tuple[CategoryResult, ...] = ()
-    curve: tuple[CurvePoint, ...] = ()
-    cost: float | None = None
-    currency: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it with the field names of the command line: ``with`` is a keyword in Python."""
-        fields = _renamed(self.model_dump(mode="json"))
-        return fields | {"categories": [_renamed(category) for category in fields["categories"]]}
-
-
-def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
-    return {("with" if name == "with_" else name): value for name, value in fields.items()}
-
-
-class TrainingComparison(Frozen):
-    """What learning cost beside what it costs to train a model's weights, in one currency.
-
-    ``times_cheaper`` is the training's cost over the learning's: below 1 learning was dearer. None: learning cost
-    nothing.
-    """
-
-    learning_cost: float
-    gpu_hours: float
-    gpu_hour_price: float
-    training_cost: float
-    times_cheaper: float | None
-
-
-def beside_training(learning_cost: float, gpu_hours: float, gpu_hour_price: float) -> TrainingComparison:
-    """Compare the cost of learning with that of parameter distillation: GPU hours times their price.
-
-    Raises:
-        InvalidInput: hours or price are not positive, the cost is negative, or one of them is not finite.
-    """
-    for name, value in (("gpu_hours", gpu_hours), ("gpu_hour_price", gpu_hour_price)):
-        if not (math.isfinite(value) and value > 0):
-            raise InvalidInput(f"{name} is {value}; give a number above 0, or leave the comparison out")
-    if not (math.isfinite(learning_cost) and learning_cost >= 0):
-        raise InvalidInput(f"learning_cost is {learning_cost}; give 0 or a number above it")
-    training = gpu_hours * gpu_hour_price
-    if not math.isfinite(training):
-        raise InvalidInput(f"{gpu_hours} hours at {gpu_hour_price} each are more than a number can hold")
-    ratio = training / learning_cost if learning_cost else math.inf
-    return TrainingComparison(
-        learning_cost=learning_cost,
-        gpu_hours=gpu_hours,
-        gpu_hour_price=gpu_hour_price,
-        training_cost=training,
-        times_cheaper=ratio if math.isfinite(ratio) else None,
-    )
 
 
 async def evaluate(
@@ -140,6 +30,7 @@ async def evaluate(
     *,
     student: Runnable[Any, Any],
     memory: TedMemory,
+    examples: Sequence[Sample] | None = None,
     grader: str | Grader = "auto",
     repeats: int = 1,
     checkpoints: int = 0,
@@ -149,12 +40,17 @@ async def evaluate(
     """Measure the student on samples with a reference, without and with the memory's active experiences.
 
     All answers to one sample are asked for one after the other, and which side comes first alternates: what drifts at
-    the provider meanwhile is not taken for an effect.
+    the provider meanwhile is not taken for an effect. The lessons are shown as agents are shown them
+    (`TedMemory.presentation`).
 
     Args:
         samples: those without a reference are passed over.
         student: called as it is set (give it temperature 0 for a repeatable figure).
         memory: whose active experiences are measured; nothing is written to it.
+        examples: solved samples, such as those that the lessons were learned from, for a third arm: in place of the
+            lessons' block, and in the same place, the student is shown those of them that are nearest to its task, as
+            input and reference. There are whole ones, at least one, and as many as come nearest to the mean tokens of
+            the lessons' block. A sample is never its own example (by id); those without a reference are passed over.
         grader: see `ted_memory.grading.graders`. What a `Judge` spends counts as the teacher's.
         repeats: answers to each sample on each side. A sample counts once, with the mean score of its repeats.
         checkpoints: up to so many older versions of the set are measured on the same samples, evenly spaced from the
@@ -164,7 +60,8 @@ async def evaluate(
         on_progress: called after each sample.
 
     Raises:
-        InvalidInput: no sample has a reference, or none could be scored; repeats or checkpoints are out of range.
+        InvalidInput: no sample has a reference, or none could be scored; no example has one; repeats or checkpoints are
+            out of range.
         ModelError: the student cannot be used at all.
         StoreError: the memory cannot be read.
     """
@@ -173,36 +70,64 @@ async def evaluate(
     graded = [sample for sample in samples if sample.reference]
     if not graded:
         raise InvalidInput("no sample has a reference, so there is nothing to measure against")
+    solved = None if examples is None else SolvedSamples.of(examples)
     calls = Calls(memory.settings.concurrency)
     kit = StudentKit(student, memory, bind_grader(grader, calls), calls)
     snapshot = await memory.load()
     older = await _checkpoints(memory, snapshot, checkpoints)
-    measured = _Measurement(kit, snapshot, older, repeats, on_progress)
+    measured = Measurement(kit, snapshot, older, solved, repeats=repeats, on_progress=on_progress)
     await measured.run(graded)
-    if not measured.scores:
+    if not measured.answers:
         raise InvalidInput(f"no sample could be scored: {measured.failures[0].reason}")
     return _evaluation(graded, measured, prices)
 
 
-def _evaluation(graded: Sequence[Sample], measured: "_Measurement", prices: Prices | None) -> Evaluation:
-    done, spend = sorted(measured.scores), measured.kit.calls.spent  # what answered in vain was paid for, too
-    pairs = [(measured.scores[i][0], measured.scores[i][1]) for i in done]
-    snapshot = measured.snapshot
+def _evaluation(graded: Sequence[Sample], measured: Measurement, prices: Prices | None) -> Evaluation:
+    spend = measured.kit.calls.spent  # what answered in vain was paid for, too
+    snapshot, pairs = measured.snapshot, measured.pairs(WITHOUT, WITH)
+    without, with_ = _arm(measured, WITHOUT), _arm(measured, WITH)
+    difference, active = bootstrap([b - a for a, b in pairs]), len(snapshot.active)
     return Evaluation(
         namespace=snapshot.namespace,
         version=snapshot.version,
+        presentation=measured.kit.memory.presentation(snapshot),
         samples=len(pairs),
-        without=Arm(accuracy=fmean(a for a, _ in pairs)),
-        with_=Arm(accuracy=fmean(b for _, b in pairs)),
-        difference=bootstrap([b - a for a, b in pairs]),
+        without=without,
+        with_=with_,
+        difference=difference,
         mcnemar_p=mcnemar(pairs),
         spend=spend,
+        active=active,
+        gain_per_lesson=difference.mean / active if active else None,
+        gain_per_100_tokens=100 * difference.mean / with_.tokens if with_.tokens else None,
+        examples=_examples_arm(measured),
         failures=tuple(measured.failures),
         repeats=measured.repeats,
-        categories=by_category([graded[i].category for i in done], pairs),
+        categories=by_category([graded[i].category for i in sorted(measured.answers)], pairs),
         curve=measured.curve(),
         cost=prices.cost(spend) if prices else None,
         currency=prices.currency if prices else None,
+    )
+
+
+def _arm(measured: Measurement, side: int) -> Arm:
+    answers = [sides[side] for sides in measured.answers.values()]
+    return Arm(
+        accuracy=fmean(answer.score for answer in answers),
+        tokens=fmean(answer.tokens for answer in answers),
+        prompt_tokens=fmean(answer.prompt_tokens for answer in answers),
+    )
+
+
+def _examples_arm(measured: Measurement) -> ExamplesArm | None:
+    if measured.solved is None:
+        return None
+    pairs = measured.pairs(EXAMPLES, WITH)
+    return ExamplesArm(
+        **_arm(measured, EXAMPLES).model_dump(),
+        k=fmean(sides[EXAMPLES].shown for sides in measured.answers.values()),
+        difference=bootstrap([lessons - examples for examples, lessons in pairs]),
+        mcnemar_p=mcnemar(pairs),
     )
 
 
@@ -218,77 +143,6 @@ async def _checkpoints(memory: TedMemory, now: ExperienceSet, wanted: int) -> li
             continue  # others committed meanwhile, and the history moved on
         found.append((version, tuple(active)))
     return found
-
-
-class _Measurement:
-    """Scores of all sides, sample by sample: without, with, and each other set of active experiences."""
-
-    def __init__(
-        self,
-        kit: StudentKit,
-        snapshot: ExperienceSet,
-        older: Sequence[tuple[int, Side]],
-        repeats: int,
-        on_progress: OnProgress,
-    ) -> None:
-        self.kit = kit
-        self.snapshot = snapshot
-        self.sides: list[Side] = [(), snapshot.active]
-        self.older = [(version, self._side(active)) for version, active in older]
-        """Checkpoints, and the index of the side that each one is."""
-        self.repeats = repeats
-        self.on_progress = on_progress
-        self.scores: dict[int, list[float]] = {}
-        """From a sample's index to its mean score on each side."""
-        self.failures: list[Failure] = []
-
-    def _side(self, active: Side) -> int:
-        """Return the index of the side that shows a student these; a new one if none does yet."""
-        known = [_said(side) for side in self.sides]
-        if _said(active) in known:
-            return known.index(_said(active))
-        self.sides.append(active)
-        return len(self.sides) - 1
-
-    def curve(self) -> tuple[CurvePoint, ...]:
-        """Return the mean score at each checkpoint and now; nothing when there is no checkpoint."""
-        points = [*self.older, (self.snapshot.version, 1)] if self.older else []
-        return tuple(
-            CurvePoint(
-                version=version,
-                active=len(self.sides[side]),
-                accuracy=fmean(scores[side] for scores in self.scores.values()),
-            )
-            for version, side in points
-        )
-
-    async def run(self, samples: Sequence[Sample]) -> None:
-        async def one(task: tuple[int, Sample]) -> None:
-            index, sample = task
-            try:
-                self.scores[index] = await self._sides_of(index, sample)
-            except Exception as error:
-                if is_final(error):
-                    raise
-                self.failures.append(Failure(sample=sample.id, reason=one_line(error)))
-            done = len(self.scores) + len(self.failures)
-            self.on_progress(Progress("measure", done, len(samples)))
-
-        self.on_progress(Progress("measure", 0, len(samples)))
-        await side_by_side(one, list(enumerate(samples)), self.kit.settings.concurrency)
-
-    async def _sides_of(self, index: int, sample: Sample) -> list[float]:
-        scores: list[list[float]] = [[] for _ in self.sides]
-        for repeat in range(self.repeats):
-            order = list(range(len(self.sides)))
-            for side in reversed(order) if (index + repeat) % 2 else order:
-                score = await score_with(self.kit, sample, self.snapshot, self.sides[side], sample.reference or "")
-                scores[side].append(score)
-        return [fmean(repeated) for repeated in scores]
-
-
-def _said(side: Side) -> list[tuple[str, str, str]]:
-    return [(e.id, e.when, e.text) for e in side]
 
 
 def by_category(categories: Sequence[str | None], pairs: Sequence[tuple[float, float]]) -> tuple[CategoryResult, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ted_memory.errors import MissingExtra
-from ted_memory.evaluation.compare import CurvePoint
+from ted_memory.evaluation.results import Arm, CurvePoint
 from ted_memory.experience.lineage import undone
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.experience.utility import estimate
@@ -135,6 +135,28 @@ def learning_curve(points: Sequence[CurvePoint], without: float) -> bytes:
     below.set_ylabel("active experiences\n(number)")
     _whole_numbers(below)
     figure.suptitle("Learning curve")
+    return _png(figure)
+
+
+def arms(sides: Mapping[str, Arm]) -> bytes:
+    """Return a PNG of the accuracy of each side, with the tokens of its block.
+
+    Args:
+        sides: by name, from top to bottom; at least one.
+    """
+    figure = _figure(8.0, 1.4 + 0.6 * len(sides))
+    axes = figure.subplots()
+    names, places = list(sides), range(len(sides))
+    colors = [GREY, BLUE, ORANGE][: len(sides)]
+    axes.barh(places, [arm.accuracy for arm in sides.values()], color=colors, height=0.6)
+    for place, arm in enumerate(sides.values()):
+        axes.text(0.01, place, f"{arm.accuracy:.3f}, {arm.tokens:,.0f} tokens", va="center", parse_math=False)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.03)
+    axes.set_xlabel("accuracy (mean score, 0 to 1)")
+    axes.grid(axis="x", alpha=0.3)
+    figure.suptitle("What the student is shown")
     return _png(figure)
 
 

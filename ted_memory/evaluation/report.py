@@ -2,30 +2,23 @@
 
 import contextlib
 import json
-import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ted_memory.distill.report import Report
 from ted_memory.errors import InvalidInput
 from ted_memory.evaluation import plots as drawing
-from ted_memory.evaluation.compare import Evaluation, TrainingComparison
+from ted_memory.evaluation.markdown import embedded, plain, table
 from ted_memory.evaluation.plots import LessonLift, VersionSize, lifts_of, sizes_of
+from ted_memory.evaluation.results import Evaluation, TrainingComparison
+from ted_memory.evaluation.sides import arms_of, gain_per_lesson, sides_section
 from ted_memory.llm.spend import Prices, Spend
 from ted_memory.models import Caps, ExperienceSet, LogEntry, Usage
 
 PAPER = "arXiv 2603.26778"
 CLAIM = 5  # times: what the paper's abstract says learning is cheaper than training, at least
-WORDS = {"category", "role", "state", "id", "experience", "sample", "reason"}  # columns that hold no figures
-
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
-# as entities, not with a backslash: these are what GitHub and others tell tables, code and escapes by
-_ENTITIES = str.maketrans({**_HTML, "|": "&#124;", "\\": "&#92;", "`": "&#96;", "$": "&#36;", "@": "&#64;"})
-_MARKS = re.compile(r"([*_\[\]~])")
-_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, those that turn the direction of writing, and halves of characters."""
 
 
 def write_report(
@@ -42,9 +35,9 @@ def write_report(
 ) -> list[Path]:
     """Write report.json, report.md and plots; return their paths, the two reports first.
 
-    The plots are lift.png, set_size.png, and learning_curve.png where checkpoints were measured. What has nothing to
-    show is not drawn. All are made in memory first, and each file appears whole or not at all; other files in the
-    folder stay.
+    The plots are lift.png, set_size.png, learning_curve.png where checkpoints were measured, and arms.png where solved
+    examples were. What has nothing to show is not drawn. All are made in memory first, and each file appears whole or
+    not at all; other files in the folder stay.
 
     Args:
         folder: made where it is missing.
@@ -76,6 +69,7 @@ def write_report(
         _head(evaluation, sizes),
         _accuracy(evaluation),
         _by_category(evaluation),
+        sides_section(evaluation, images),
         _curve(evaluation, images),
         _cost(evaluation, learned),
         beside(training, prices.currency if prices else evaluation.currency) if training else [],
@@ -92,6 +86,7 @@ def _fields_of(snapshot: ExperienceSet, lifts: Sequence[LessonLift], sizes: Sequ
         "version": snapshot.version,
         "caps": snapshot.caps.model_dump(),
         "models": dict(snapshot.models),
+        "presentation": snapshot.presentation.model_dump() if snapshot.presentation else None,
         "experiences": [row.model_dump() for row in lifts],
         "sizes": [size.model_dump() for size in sizes],
     }
@@ -108,6 +103,8 @@ def _images(
     evaluation: Evaluation, caps: Caps, lifts: Sequence[LessonLift], sizes: Sequence[VersionSize]
 ) -> dict[str, bytes]:
     images = {}
+    if evaluation.examples:
+        images["arms.png"] = drawing.arms(arms_of(evaluation))
     if evaluation.curve:
         images["learning_curve.png"] = drawing.learning_curve(evaluation.curve, evaluation.without.accuracy)
     if lifts:
@@ -146,18 +143,6 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     return list(unfinished)
 
 
-def plain(text: str) -> str:
-    """Return a text as Markdown that shows it literally on one line, also within a table."""
-    line = " ".join(_INVISIBLE.sub(" ", text).split())
-    return _MARKS.sub(r"\\\1", line.translate(_ENTITIES))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return a table and an empty line; cells are Markdown already. Columns of figures are to the right."""
-    rule = ["---" if name in WORDS else "---:" for name in head]
-    return [*(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)), ""]
-
-
 def _head(evaluation: Evaluation, sizes: Sequence[VersionSize]) -> list[str]:
     measured, shown = evaluation.version, sizes[-1]
     made = f" ({shown.at[:16].replace('T', ' ')} UTC)" if shown.at and shown.version == measured else ""
@@ -194,7 +179,7 @@ def _accuracy(evaluation: Evaluation) -> list[str]:
         "",
         verdict,
         "",
-        *_table(head, [row]),
+        *table(head, [row]),
         f"Accuracy is the mean score. Each sample was answered {answers} on each side and counts once. The interval is "
         "a percentile bootstrap over samples; p is of the exact two-sided McNemar test, in which a sample is right "
         "when its mean score is 0.5 or more.",
@@ -213,18 +198,21 @@ def _by_category(evaluation: Evaluation) -> list[str]:
         )
         for c in evaluation.categories
     ]
-    return ["### By category", "", *_table(("category", "samples", "without", "with", "difference"), rows)]
+    return ["### By category", "", *table(("category", "samples", "without", "with", "difference"), rows)]
 
 
 def _curve(evaluation: Evaluation, images: Mapping[str, bytes]) -> list[str]:
     if not evaluation.curve:
         return []
-    rows = [(str(point.version), str(point.active), f"{point.accuracy:.3f}") for point in evaluation.curve]
+    rows = [
+        (str(point.version), str(point.active), f"{point.accuracy:.3f}", gain_per_lesson(point, evaluation.without))
+        for point in evaluation.curve
+    ]
     return [
         "## Learning curve",
         "",
-        *_embedded("learning_curve.png", "Accuracy over versions", images),
-        *_table(("version", "active experiences", "accuracy"), rows),
+        *embedded("learning_curve.png", "Accuracy over versions", images),
+        *table(("version", "active experiences", "accuracy", "gain per lesson"), rows),
     ]
 
 
@@ -241,7 +229,7 @@ def _cost(evaluation: Evaluation, learning: dict[str, Any] | None) -> list[str]:
     costs = [f"{what.capitalize()} cost {_money(cost, money)}." for what, _, cost, money in work if cost is not None]
     note = "Calls are estimated where the provider told no usage: a token for each 4 bytes."
     head = ("role", "calls", "tokens in", "tokens out", "calls estimated")
-    return ["## Cost", "", *_table(head, rows), " ".join([*costs, note]), ""]
+    return ["## Cost", "", *table(head, rows), " ".join([*costs, note]), ""]
 
 
 def _money(amount: float, currency: str | None) -> str:
@@ -297,8 +285,8 @@ def _lessons(lifts: Sequence[LessonLift], images: Mapping[str, bytes]) -> list[s
         "Lift is how much higher the mean score of attempts was with the experience than without it (posterior mean "
         "under a prior around zero). A dash: not measured yet.",
         "",
-        *_embedded("lift.png", "Lift of each experience", images),
-        *_table(head, rows),
+        *embedded("lift.png", "Lift of each experience", images),
+        *table(head, rows),
     ]
 
 
@@ -309,7 +297,7 @@ def _set_size(sizes: Sequence[VersionSize], images: Mapping[str, bytes]) -> list
         "",
         f"{now.active} active experiences, {now.tokens:,} tokens in the prompt at most.",
         "",
-        *_embedded("set_size.png", "Active experiences and tokens over versions", images),
+        *embedded("set_size.png", "Active experiences and tokens over versions", images),
     ]
 
 
@@ -317,8 +305,4 @@ def _failures(evaluation: Evaluation) -> list[str]:
     if not evaluation.failures:
         return []
     rows = [(plain(failure.sample), plain(failure.reason)) for failure in evaluation.failures]
-    return ["## Left out", "", "Samples that could not be scored.", "", *_table(("sample", "reason"), rows)]
-
-
-def _embedded(name: str, title: str, images: Mapping[str, bytes]) -> list[str]:
-    return [f"![{title}]({name})", ""] if name in images else []
+    return ["## Left out", "", "Samples that could not be scored.", "", *table(("sample", "reason"), rows)]

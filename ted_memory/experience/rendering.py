@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from ted_memory.models import Experience
 
@@ -86,6 +87,20 @@ def render_block(experiences: Iterable[Experience]) -> str:
     """Return the block, or the empty string when there is nothing to say."""
     lessons = [render_lesson(e.text, e.when, e.example) for e in experiences]
     return "\n".join([OPENING, *lessons, CLOSING]) if lessons else ""
+
+
+def without_examples(experiences: Iterable[Experience]) -> list[Experience]:
+    """Return the lessons as they are shown without their examples, which then cost no tokens either."""
+    return [
+        e.model_copy(update={"example": "", "tokens": _tokens_alone(e.text, e.when)}) if e.example else e
+        for e in experiences
+    ]
+
+
+# An agent's every call counts the same lessons again.
+@lru_cache(maxsize=4096)
+def _tokens_alone(text: str, when: str) -> int:
+    return lesson_tokens(text, when)
 
 
 def strip_block(text: str) -> str:

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
+from ted_memory.episodes import Exposure
 from ted_memory.errors import MissingExtra
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.live_run import (
@@ -37,12 +38,12 @@ ToolResult = ToolMessage | Command[Any]
 
 
 class TedMemoryState(AgentState[Any]):
-    """The agent's state with the blocks and the records of this run, by middleware name.
+    """The agent's state with what this run is shown and its records, by middleware name.
 
     Untracked: a checkpoint would bring them back in the next turn, stale.
     """
 
-    ted_memory_blocks: NotRequired[Annotated[dict[str, str], UntrackedValue, PrivateStateAttr]]
+    ted_memory_blocks: NotRequired[Annotated[dict[str, Exposure], UntrackedValue, PrivateStateAttr]]
     ted_memory_runs: NotRequired[Annotated[dict[str, LiveRun], UntrackedValue, PrivateStateAttr]]
 
 
@@ -92,8 +93,8 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     async def abefore_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
         """Choose the block of this run."""
         runs = state.get("ted_memory_runs", {})
-        block, run = await self._begin(state["messages"], runtime, runs)
-        begun: dict[str, Any] = {"ted_memory_blocks": {**state.get("ted_memory_blocks", {}), self._name: block}}
+        shown, run = await self._begin(state["messages"], runtime, runs)
+        begun: dict[str, Any] = {"ted_memory_blocks": {**state.get("ted_memory_blocks", {}), self._name: shown}}
         if run is not None:
             begun["ted_memory_runs"] = {**runs, self._name: run}
         return begun
@@ -104,14 +105,14 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     async def _begin(
         self, messages: Sequence[BaseMessage], runtime: Runtime[Any], beside: Mapping[str, LiveRun]
-    ) -> tuple[str, LiveRun | None]:
+    ) -> tuple[Exposure, LiveRun | None]:
         """Choose a block and begin a record; beside another memory's under the same id."""
         config, asked = get_config(), question(messages)
         run_id = next((run.run_id for run in beside.values()), None) or run_id_of(runtime)
         thread, place = thread_of(config), _place(config)
         self._open.pop(place, None)
         if not self.learn or not is_sampled(self.memory, run_id):
-            return await self.memory.render(asked), None
+            return await self.memory.present(asked), None
         principal = principal_of(runtime.context, config, self.principal)
         exposure = await self.memory.expose(asked, unit=thread or run_id, principal=principal)
         tags = tuple(str(tag) for tag in config.get("tags") or ())
@@ -119,7 +120,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         run.begun()
         if thread:
             self._open[place] = run
-        return exposure.block, run
+        return exposure, run
 
     def after_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:  # noqa: ARG002
         """Record the run."""
@@ -138,9 +139,9 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Call the model with the block in its prompt."""
-        block, run = self._known(request) or await self._resumed(request)
+        shown, run = self._known(request) or await self._resumed(request)
         try:
-            return self._marked(await handler(self._injected(request, block)), run, request)
+            return self._marked(await handler(_injected(request, shown)), run, request)
         except BaseException as error:
             self._failed(run, error)
             raise
@@ -149,9 +150,9 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Do the same for synchronous programs."""
-        block, run = self._known(request) or sync_bridge.run(self._resumed(request))
+        shown, run = self._known(request) or sync_bridge.run(self._resumed(request))
         try:
-            return self._marked(handler(self._injected(request, block)), run, request)
+            return self._marked(handler(_injected(request, shown)), run, request)
         except BaseException as error:
             self._failed(run, error)
             raise
@@ -176,18 +177,18 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             self._failed(run, error, str(request.tool_call["id"]))
             raise
 
-    def _known(self, request: ModelRequest[Any]) -> tuple[str, LiveRun | None] | None:
-        """Return the block of this run and its record."""
-        blocks: dict[str, str] = request.state.get("ted_memory_blocks") or {}  # type: ignore[assignment]
-        block, run = blocks.get(self._name), self._run(request.state)
+    def _known(self, request: ModelRequest[Any]) -> tuple[Exposure, LiveRun | None] | None:
+        """Return what this run is shown, and its record."""
+        blocks: dict[str, Exposure] = request.state.get("ted_memory_blocks") or {}  # type: ignore[assignment]
+        shown, run = blocks.get(self._name), self._run(request.state)
         if run is not None:
             run.output = request.state["messages"]
             run.goes_on()
-        if block is None and run is not None:
-            block = run.exposure.block
-        return None if block is None else (block, run)
+        if shown is None and run is not None:
+            shown = run.exposure
+        return None if shown is None else (shown, run)
 
-    async def _resumed(self, request: ModelRequest[Any]) -> tuple[str, LiveRun | None]:
+    async def _resumed(self, request: ModelRequest[Any]) -> tuple[Exposure, LiveRun | None]:
         """Begin anew after an interrupt: before_agent is not run again."""
         return await self._begin(up_to_the_question(request.messages), request.runtime, {})
 
@@ -228,12 +229,13 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         ]
         return dataclasses.replace(response, result=marked)
 
-    def _injected(self, request: ModelRequest[Any], block: str) -> ModelRequest[Any]:
-        if not block:
-            return request
-        if self.memory.settings.placement == "user":
-            return request.override(messages=place_block(request.messages, block, "user"))  # type: ignore[arg-type]
-        return request.override(system_message=append_block(request.system_message, block))
+
+def _injected(request: ModelRequest[Any], shown: Exposure) -> ModelRequest[Any]:
+    if not shown.block:
+        return request
+    if shown.placement == "user":
+        return request.override(messages=place_block(request.messages, shown.block, "user"))  # type: ignore[arg-type]
+    return request.override(system_message=append_block(request.system_message, shown.block))
 
 
 def _place(config: Mapping[str, Any]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messag
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
+from ted_memory.episodes import Exposure
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
 from ted_memory.llm.messages import place_block, question
@@ -16,14 +17,15 @@ def inject(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]
     """Return a Runnable that adds the memory's block to what goes into a model: ``inject(memory) | model``.
 
     Takes text, messages or a prompt's output; gives messages. The block stands at the end of the system message, or of
-    the user turn (setting ``placement``). ``invoke`` and ``ainvoke`` both work. It never fails for want of a store: the
-    model is then asked with the lessons that were last seen, or none (`TedMemory.health` tells).
+    the user turn (see `TedMemory.presentation`). ``invoke`` and ``ainvoke`` both work. It never fails for want of a
+    store: the model is then asked with the lessons that were last seen, or none (`TedMemory.health` tells).
     With a `TedMemoryCallbackHandler` of the same memory among the callbacks the run is recorded with what it saw.
     """
 
     async def ainject(given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
         messages = _messages(given)
-        return place_block(messages, await _block(memory, question(messages), config), memory.settings.placement)
+        shown = await _shown(memory, question(messages), config)
+        return place_block(messages, shown.block, shown.placement)
 
     def inject_sync(given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
         return sync_bridge.run(ainject(given, config))
@@ -31,8 +33,8 @@ def inject(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]
     return RunnableLambda(inject_sync, afunc=ainject, name="inject_experiences")
 
 
-async def _block(memory: TedMemory, asked: str, config: RunnableConfig) -> str:
-    """Return the block; of a run that is recorded, with what its assignment adds and leaves out."""
+async def _shown(memory: TedMemory, asked: str, config: RunnableConfig) -> Exposure:
+    """Return what the model is shown; of a run that is recorded, with what its assignment adds and leaves out."""
     callbacks = config.get("callbacks")
     handlers = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or []
     parent = callbacks.parent_run_id if isinstance(callbacks, BaseCallbackManager) else None
@@ -43,8 +45,8 @@ async def _block(memory: TedMemory, asked: str, config: RunnableConfig) -> str:
                 handler.complete(run, config)
                 unit = run.thread_id or run.run_id
                 run.exposure = await memory.expose(asked, unit=unit, principal=run.principal)
-                return run.exposure.block
-    return await memory.render(asked)
+                return run.exposure
+    return await memory.present(asked)
 
 
 def _messages(given: LanguageModelInput) -> list[BaseMessage]:

@@ -64,6 +64,7 @@ class SyncTedMemory:
 
     load = _blocking(TedMemory.load)
     render = _blocking(TedMemory.render)
+    present = _blocking(TedMemory.present)
     commit = _blocking(TedMemory.commit)
     credit = _blocking(TedMemory.credit)
     usage = _blocking(TedMemory.usage)

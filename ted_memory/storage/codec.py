@@ -25,6 +25,7 @@ from ted_memory.models import (
     ExperienceSet,
     LogEntry,
     LoggedChange,
+    Presentation,
     Rejected,
     Usage,
 )
@@ -138,6 +139,7 @@ def encode_request(request: CommitRequest, told: Sequence[str], stamp: str) -> s
         "stamp": stamp,
         "base": dict(zip(("epoch", "version", "stamp"), request.base, strict=True)),
         "models": json.dumps(dict(request.models)) if request.models else "",
+        "presentation": request.presentation.model_dump_json() if request.presentation else "",
         "token": request.token,
         "author": request.author,
         "why": request.why,
@@ -182,11 +184,12 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
         return None
     if reply[0] == "same":
         return known
-    epoch, version, stamp, *numbers, models = reply[1]
+    epoch, version, stamp, *numbers, models, presentation = reply[1]
     with _reading(f"the head of namespace {namespace!r}"):
         version = int(version)
         max_experiences, token_budget, stored_format, oldest = map(int, numbers)
         named = dict(json.loads(models)) if models else {}
+        shown = _decode_presentation(presentation) if presentation else None
     if stored_format > FORMAT:
         raise newer_format(namespace, stored_format)
     partly = known is not None and reply[0] == "changes"
@@ -207,12 +210,20 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
         stamp=stamp or "",
         oldest=oldest,
         models=named,
+        presentation=shown,
         caps=Caps(max_experiences=max_experiences, token_budget=token_budget),
         experiences=tuple(experiences.values()),
         usage=usage,
     )
     made.__dict__["by_id"] = experiences  # what the cached property would build once more
     return made
+
+
+def _decode_presentation(raw: str) -> Presentation:
+    """Return how a set is shown; fields that a newer package added are left out."""
+    stored = dict(json.loads(raw))
+    known = {name: value for name, value in stored.items() if name in Presentation.model_fields}
+    return Presentation.model_validate(known)
 
 
 def _change(experiences: dict[str, Experience], items: Iterable[tuple[str, str]], *, last: int) -> bool:

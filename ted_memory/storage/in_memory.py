@@ -18,6 +18,7 @@ from ted_memory.models import (
     ExperienceSet,
     LogEntry,
     LoggedChange,
+    Presentation,
     Rejected,
     Usage,
 )
@@ -63,6 +64,7 @@ class _Space:
     progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     stamp: str = ""
     models: Mapping[str, str] = field(default_factory=dict)
+    presentation: Presentation | None = None
     stamps: dict[int, str] = field(default_factory=dict)
     purged: set[str] = field(default_factory=set)
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -98,6 +100,7 @@ class InMemoryStore:
             stamp=space.stamp,
             oldest=min(space.log),
             models=space.models,
+            presentation=space.presentation,
         )
 
     read_fast = read
@@ -241,7 +244,7 @@ def _apply(space: _Space, request: CommitRequest) -> "_Answer":
     if request.atomic and any(reasons):
         reasons = [reason or "aborted" for reason in reasons]
     accepted = [change for change, reason in zip(request.changes, reasons, strict=True) if not reason]
-    if accepted:
+    if accepted or _reshown(space, request, stale=tally.stale):
         _write(space, request, accepted, caps)
     elif request.settle and not (request.atomic and any(reasons)):
         _add_usage(space, request.usage)
@@ -252,10 +255,18 @@ def _apply(space: _Space, request: CommitRequest) -> "_Answer":
     )
 
 
+def _reshown(space: _Space, request: CommitRequest, *, stale: bool) -> bool:
+    """Tell whether a request without edits changes how the set is shown."""
+    if request.changes or stale or request.presentation is None:
+        return False
+    return request.presentation != space.presentation
+
+
 def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], caps: Caps) -> None:
     space.version += 1
     space.stamp = space.stamps[space.version] = secrets.token_hex(8)
     space.models = request.models or space.models
+    space.presentation = request.presentation or space.presentation
     changes = []
     for change in accepted:
         ids = (*change.deletes, *(put.id for put in change.puts))

@@ -103,3 +103,19 @@ def test_what_a_report_lacks_is_told_before_anything_is_paid_for(
     assert done.returncode == 1
     assert said in done.stderr
     assert "measure" not in done.stderr
+
+
+def test_the_command_line_measures_beside_examples(models: str, data: Path, tmp_path: Path) -> None:
+    options = ["--student", "student", "--student-base-url", models, "--examples", str(data)]
+    done = run_cli("eval", str(data), *options, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["examples"]
+    assert (told["accuracy"], told["k"]) == (0.0, 1.0)
+    assert told["tokens"] > 0
+    words = run_cli("eval", str(data), *options, cwd=tmp_path).stdout
+    assert "accuracy with solved examples: 0.000 (1.0 in a prompt" in words
+    assert "experiences - examples: +0.000" in words
+    missing = run_cli("eval", str(data), *options[:-1], "nowhere.jsonl", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert "nowhere.jsonl" in missing.stderr
+    assert "measure" not in missing.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ted_memory import Add, open_memory
+from ted_memory.models import Presentation
 from tests.conftest import Server, run_cli
 
 
@@ -101,3 +102,25 @@ def test_acl_prints_commands_that_a_server_takes(valkey: Server, tmp_path: Path)
             assert owner.execute_command(line)
             owner.acl_deluser(line.split()[2])
     assert run_cli("acl", "--role", "root", cwd=tmp_path).returncode == 1
+
+
+async def test_show_says_how_the_set_is_shown_to_agents(valkey: Server, namespace: str, tmp_path: Path) -> None:
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await memory.commit([Add(text="One.")], author="me")
+        assert "shown: all lessons, with examples, at the end of the system message (by the settings)" in run(
+            valkey, namespace, tmp_path, "show"
+        )
+        assert json.loads(run(valkey, namespace, tmp_path, "show", "--json"))["presentation"] is None
+        best = Presentation(selection="relevant", top_k=2, placement="user", examples=False)
+        await memory.commit([Add(text="Two.")], author="me", presentation=best)
+    words = run(valkey, namespace, tmp_path, "show")
+    assert "shown: at most 2 lessons that are relevant to the question, without examples" in words
+    assert "(as the set carries it)" in words
+    told = json.loads(run(valkey, namespace, tmp_path, "show", "--json"))
+    assert told["presentation"] == told["shown"] == best.model_dump()
+
+    options = ["show", "--url", valkey.url, "--namespace", namespace]
+    stated = run_cli(*options, cwd=tmp_path, TED_MEMORY_PLACEMENT="system").stdout
+    assert "at the end of the system message (by the settings where they differ from the set's own)" in stated
+    told = json.loads(run_cli(*options, "--json", cwd=tmp_path, TED_MEMORY_PLACEMENT="system").stdout)
+    assert (told["shown"]["placement"], told["presentation"]["placement"]) == ("system", "user")

@@ -17,6 +17,7 @@ from ted_memory.models import (
     ExperienceSet,
     LogEntry,
     Merge,
+    Presentation,
     Remove,
     Restore,
     Rewrite,
@@ -55,7 +56,7 @@ _edits = st.one_of(
 _usages = st.sampled_from([Usage(n_with=1.1, helped=1), Usage(weight=0.1, weighted_difference=-0.3)])
 _commits = st.fixed_dictionaries(
     {
-        "edits": st.lists(_edits, min_size=1, max_size=4),
+        "edits": st.lists(_edits, max_size=4),
         "late": st.booleans(),
         "token": st.sampled_from([*[None] * 8, "t1", "t2"]),
         "atomic": st.sampled_from([*[False] * 4, True]),
@@ -63,6 +64,7 @@ _commits = st.fixed_dictionaries(
         "stated": st.sets(st.sampled_from(["max_experiences", "token_budget"])).map(lambda names: tuple(sorted(names))),
         "expect_version": st.sampled_from([*[None] * 9, 0, 1, 2]),
         "usage": st.dictionaries(_ids, _usages, max_size=2),
+        "presentation": st.sampled_from([None, None, Presentation(), Presentation(placement="user")]),
     }
 )
 
@@ -117,7 +119,14 @@ def _timeless(value: Any) -> Any:
 
 
 def _plain(held: ExperienceSet) -> tuple[Any, ...]:
-    return held.version, held.caps, [_timeless(e.model_dump()) for e in held], dict(held.usage), held.oldest
+    return (
+        held.version,
+        held.caps,
+        [_timeless(e.model_dump()) for e in held],
+        dict(held.usage),
+        held.oldest,
+        held.presentation,
+    )
 
 
 def _replayed(log: tuple[LogEntry, ...]) -> dict[str, Experience]:

@@ -12,7 +12,9 @@ from ted_memory import Add, Remove, Sample, TedMemory
 from ted_memory.distill import Judge
 from ted_memory.errors import InvalidInput
 from ted_memory.evaluation import beside_training, compare, evaluate
-from ted_memory.evaluation.compare import Difference, bootstrap, mcnemar
+from ted_memory.evaluation.compare import bootstrap, mcnemar
+from ted_memory.evaluation.results import Difference
+from ted_memory.experience.rendering import count_tokens
 from ted_memory.llm.spend import Prices
 from ted_memory.testing import ScriptedChatModel, in_memory
 from tests.distill.scripts import (
@@ -47,9 +49,27 @@ async def test_the_same_samples_are_answered_without_and_with(scratch: TedMemory
 async def test_its_json_has_the_names_of_the_command_line(scratch: TedMemory) -> None:
     fields = (await evaluate(samples(1), student=student(), memory=scratch)).to_json()
     assert {"samples", "without", "with", "difference", "mcnemar_p", "spend"} <= set(fields)
-    assert set(fields["with"]) == set(fields["without"]) == {"accuracy"}
+    assert set(fields["with"]) == set(fields["without"]) == {"accuracy", "tokens", "prompt_tokens"}
     assert set(fields["difference"]) == {"mean", "low", "high"}
     assert "with_" not in fields
+    assert fields["examples"] is None, "nobody asked for it"
+
+
+async def test_what_a_lesson_gains_is_told_by_lesson_and_by_tokens(scratch: TedMemory) -> None:
+    await _teach(scratch, "apples", "bananas", "cherries")
+    result = await evaluate(samples(), student=student(), memory=scratch)
+    block = count_tokens(await scratch.render())
+    assert (result.active, result.without.tokens, result.with_.tokens) == (3, 0.0, block)
+    assert result.gain_per_lesson == pytest.approx(0.75 / 3)
+    assert result.gain_per_100_tokens == pytest.approx(75 / block)
+    assert result.with_.prompt_tokens == pytest.approx(result.without.prompt_tokens + block, abs=1)
+    both = result.with_.prompt_tokens + result.without.prompt_tokens
+    assert result.spend.student.tokens_in == pytest.approx(12 * both)
+
+
+async def test_where_there_are_no_lessons_none_gains_anything(scratch: TedMemory) -> None:
+    result = await evaluate(samples(1), student=student(), memory=scratch)
+    assert (result.active, result.gain_per_lesson, result.gain_per_100_tokens) == (0, None, None)
 
 
 async def test_what_fails_is_left_out_of_both_sides_and_listed(scratch: TedMemory) -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 from ted_memory import Add, Remove, TedMemory
 from ted_memory.errors import MissingExtra
 from ted_memory.evaluation import plots
-from ted_memory.evaluation.compare import CurvePoint
 from ted_memory.evaluation.plots import LessonLift, VersionSize, lifts_of, sizes_of
+from ted_memory.evaluation.results import CurvePoint
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.experience.utility import estimate
 from ted_memory.models import Caps, Usage

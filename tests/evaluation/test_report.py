@@ -17,8 +17,9 @@ from ted_memory.distill import Report
 from ted_memory.distill.report import SetSize
 from ted_memory.errors import InvalidInput, MissingExtra
 from ted_memory.evaluation import Evaluation, beside_training, evaluate, write_report
-from ted_memory.evaluation.compare import Arm, CategoryResult, Difference, Failure
-from ted_memory.evaluation.report import beside, plain
+from ted_memory.evaluation.markdown import plain
+from ted_memory.evaluation.report import beside
+from ted_memory.evaluation.results import Arm, CategoryResult, Difference, Failure
 from ted_memory.llm.spend import Prices, RoleSpend, Spend
 from ted_memory.models import ExperienceSet, Usage
 from tests.distill.scripts import CODES, samples, student
@@ -112,7 +113,8 @@ async def test_the_tables_say_what_was_measured(scratch: TedMemory, tmp_path: Pa
     assert ["12", "0.000", "0.750", "+0.750"] in [one[:4] for one in rows]
     assert ["apples", "3", "0.000", "1.000", "+1.000"] in rows
     assert ["dates", "3", "0.000", "0.000", "+0.000"] in rows
-    assert ["3", "3", "0.750"] in rows, "the last point of the curve"
+    assert ["3", "3", "0.750", "+0.2500"] in rows, "the last point of the curve"
+    assert ["0", "0", "0.000", "-"] in rows, "no lesson, no gain of one"
     assert ["learning, teacher", "9", "100,000", "50,000", "0"] in rows
     assert ["measuring, student", "36"] in [one[:2] for one in rows]
     lessons = [one for one in rows if len(one) == 7]
@@ -161,7 +163,7 @@ async def test_hostile_texts_stay_texts(scratch: TedMemory, tmp_path: Path) -> N
     assert [shown, "8", "0.250", "0.750", "+0.500"] in rows
     assert [one for one in rows if len(one) == 7][1][-1].endswith(f"*b* _c_ ~~d~~: {shown}")
     assert rows[-1] == ["| a | # b", "half a character, `code` &lt;img src=x onerror=y&gt;"]
-    assert {len(one) for one in rows} == {2, 5, 6, 7}, "no cell fell apart"
+    assert {len(one) for one in rows} == {2, 4, 5, 6, 7}, "no cell fell apart"
     fields = json.loads(paths[0].read_text(encoding="utf-8"))
     assert fields["experiences"][0]["text"] == now.experiences[0].text, "machines get it as it is"
 

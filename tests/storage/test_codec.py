@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.errors import CorruptData
-from ted_memory.models import Experience, Usage
+from ted_memory.models import Experience, Presentation, Usage
 from ted_memory.storage import codec
 
 _texts = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -23,7 +23,7 @@ _experiences = st.builds(
     order=st.integers(0, 10**9),
     tokens=st.integers(0, 10**6),
 )
-HEAD = ["epoch", "7", "stamp", "50", "2000", str(codec.FORMAT), "1", ""]
+HEAD = ["epoch", "7", "stamp", "50", "2000", str(codec.FORMAT), "1", "", ""]
 
 
 @given(_experiences)
@@ -105,8 +105,32 @@ def test_the_format_of_today_is_read() -> None:
 
 
 def test_a_head_that_is_damaged_is_told_by_its_namespace() -> None:
-    for place in (1, 3, 4, 5, 6, 7):
+    for place in (1, 3, 4, 5, 6, 7, 8):
         head = [*HEAD]
         head[place] = "x"
         with pytest.raises(CorruptData, match="the head of namespace 'support'"):
             codec.decode_set("support", None, ["all", head, [], []])
+
+
+@pytest.mark.parametrize(
+    ("stored", "read_as"),
+    [
+        (False, None),
+        ("", None),
+        ("{}", Presentation()),
+        (
+            '{"selection": "relevant", "top_k": 1, "of": "a kind unknown today"}',
+            Presentation(selection="relevant", top_k=1),
+        ),
+    ],
+)
+def test_how_a_set_is_shown_is_read_where_it_is_absent_or_says_more(stored: object, read_as: object) -> None:
+    read = codec.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])
+    assert read is not None
+    assert read.presentation == read_as
+
+
+@pytest.mark.parametrize("stored", ["1", "[1]", '{"selection": "by chance"}', '{"top_k": 0}', "{"])
+def test_how_a_set_is_shown_that_is_damaged_is_told(stored: str) -> None:
+    with pytest.raises(CorruptData, match="the head of namespace 'support'"):
+        codec.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])

@@ -61,9 +61,10 @@ def deal(
     experience fall the same way again.
     """
     asked = question(sample_messages(sample))
-    choose, attempts = memory.selector(snapshot.caps), []
+    choose, attempts = memory.selector(snapshot), []
     candidates = [(e, memory.settings.inclusion) for e in snapshot.active] + [(e, SHADOW_SHARE) for e in shadow]
     eligible = [e.id for e in choose([e for e, _ in candidates], snapshot.usage, asked)]
+    placement = memory.presentation(snapshot).placement
     for i in range(memory.settings.rollouts):
         share = [e for e, inclusion in candidates if _included(inclusion, run, sample.id, i, e.id)]
         shown = choose(share, snapshot.usage, asked)
@@ -71,6 +72,7 @@ def deal(
             Attempt(
                 sample=sample.model_dump(mode="json"),
                 block=render_block(shown),
+                placement=placement,
                 seen=[e.id for e in shown],
                 eligible=eligible,
             )

@@ -12,7 +12,7 @@ from ted_memory.models import Trajectory
 
 async def attempt(state: Attempt, *, kit: Kit) -> Json:
     """Let the student try once."""
-    given = await scoring.answer(kit, read_sample(state), state["seen"], state["block"])
+    given = await scoring.answer(kit, read_sample(state), state["seen"], state["block"], state["placement"])
     trajectory = Trajectory(
         text=given.text, tools=given.tools, seen=tuple(state["seen"]), eligible=tuple(state["eligible"])
     )

@@ -114,7 +114,7 @@ class _Verifier:
         self.kit = kit
         self.sample = read_sample(state)
         self.snapshot = read_set(state)
-        self.comparison = Comparison(kit)
+        self.comparison = Comparison(kit, kit.memory.presentation(self.snapshot).placement)
 
     @staticmethod
     def refused(edit: Edit, problem: str) -> Finding:

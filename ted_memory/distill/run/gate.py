@@ -97,7 +97,7 @@ class Judging:
 
     async def test(self, test: PairedTest, judges: Sequence[Judge], name: str) -> list[Pair]:
         """Add pairs to a test until it is over; judges take turns in a random order that every start repeats."""
-        comparison = Comparison(self.kit)
+        comparison = Comparison(self.kit, self.kit.memory.presentation(self.material.staged).placement)
         order = [*judges]
         random.Random(name).shuffle(order)
         turns = ((judge, number) for number in range(test.rule.pairs) for judge in order)

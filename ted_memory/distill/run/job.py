@@ -109,8 +109,10 @@ class Job:
             author="distill",
             why="where the run begins",
             token=f"{self.id}:seed",
+            presentation=self.base.presentation,
         )
-        self.began_at = seed.version if self.base.active else 0  # nothing to seed with answers the version of now
+        seeded = self.base.active or self.base.presentation
+        self.began_at = seed.version if seeded else 0  # nothing to seed with answers the version of now
 
     def gate_calls(self, train: Sequence[Sample], held_out: Sequence[Sample]) -> Counter[str]:
         """Return the calls that are set aside for the gate where there is a budget."""

@@ -19,7 +19,7 @@ local at = {traffic = traffic, episodes = episodes, waiting = waiting, claimed =
 if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end
 
 local fields = {'format', 'epoch', 'version', 'stamp', 'active', 'active_tokens', 'next_order', 'log_start',
-                'max_experiences', 'token_budget', 'models'}
+                'max_experiences', 'token_budget', 'models', 'presentation'}
 local head = {}
 for i, value in ipairs(redis.call('HMGET', meta, unpack(fields))) do head[fields[i]] = value end
 local function number(field, default) return tonumber(head[field] or default) end
@@ -124,7 +124,10 @@ if undone then
   end
 end
 
-if #accepted > 0 then
+-- how the set is shown may change by itself
+local reshown = #request.changes == 0 and not stale and request.presentation ~= ''
+  and request.presentation ~= head.presentation
+if #accepted > 0 or reshown then
   version = version + 1
   -- a lowered cap begins to hold with the first commit that leaves the set within it
   if active > caps.experiences then caps.experiences = math.max(stored.experiences, caps.experiences) end
@@ -180,7 +183,8 @@ if #accepted > 0 then
   redis.call('HSET', meta, 'format', request.format, 'epoch', epoch, 'version', version, 'stamp', request.stamp,
     'active', active, 'active_tokens', tokens, 'next_order', order, 'log_start', oldest,
     'max_experiences', caps.experiences, 'token_budget', caps.tokens,
-    'models', request.models ~= '' and request.models or head.models or '')
+    'models', request.models ~= '' and request.models or head.models or '',
+    'presentation', request.presentation ~= '' and request.presentation or head.presentation or '')
 else
   if created then epoch = '' end
   if settle and not undone then carry(uncommitted, add_usage(experiences, usage, request.usage, 1)) end

@@ -2,13 +2,14 @@
 -- KEYS: meta, experiences, ranking, log
 -- ARGV: epoch, version, stamp (of what the caller holds; '', 0, '' for nothing), most (versions to walk at most)
 -- Returns JSON: ["absent"] | ["same"] | ["changes" or "all", head, [id, item, ...] ('' for an item that is gone),
---          [id, usage, ...]], head = [epoch, version, stamp, max_experiences, token_budget, format, log_start, models].
+--          [id, usage, ...]], head = [epoch, version, stamp, max_experiences, token_budget, format, log_start, models,
+--          presentation].
 --          One string, since clients parse it eight times as fast as a list of many
 local meta, experiences, ranking, log = unpack(KEYS)
 local epoch, version, stamp, most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 
 local head = redis.call('HMGET', meta, 'epoch', 'version', 'stamp', 'max_experiences', 'token_budget', 'format',
-  'log_start', 'models')
+  'log_start', 'models', 'presentation')
 if not head[1] then return '["absent"]' end
 local now = tonumber(head[2])
 if head[1] == epoch and now == version and head[3] == stamp then return '["same"]' end

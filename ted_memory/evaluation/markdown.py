@@ -1,0 +1,30 @@
+"""Markdown that shows texts as they are, and tables of figures."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+WORDS = {"category", "shown", "role", "state", "id", "experience", "sample", "reason"}  # columns that hold no figures
+
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+# as entities, not with a backslash: these are what GitHub and others tell tables, code and escapes by
+_ENTITIES = str.maketrans({**_HTML, "|": "&#124;", "\\": "&#92;", "`": "&#96;", "$": "&#36;", "@": "&#64;"})
+_MARKS = re.compile(r"([*_\[\]~])")
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing, and halves of characters."""
+
+
+def plain(text: str) -> str:
+    """Return a text as Markdown that shows it literally on one line, also within a table."""
+    line = " ".join(_INVISIBLE.sub(" ", text).split())
+    return _MARKS.sub(r"\\\1", line.translate(_ENTITIES))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table and an empty line; cells are Markdown already. Columns of figures are to the right."""
+    rule = ["---" if name in WORDS else "---:" for name in head]
+    return [*(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)), ""]
+
+
+def embedded(name: str, title: str, images: Mapping[str, bytes]) -> list[str]:
+    """Return the lines that show a plot, if it was drawn."""
+    return [f"![{title}]({name})", ""] if name in images else []

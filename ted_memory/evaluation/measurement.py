@@ -1,0 +1,152 @@
+"""The answers of all sides of an evaluation, sample by sample."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from ted_memory.distill.kit import StudentKit
+from ted_memory.distill.scoring import OnProgress, Progress, answer, chosen, side_by_side
+from ted_memory.evaluation.examples import SolvedSamples, render_examples
+from ted_memory.evaluation.results import CurvePoint, Failure
+from ted_memory.experience.rendering import count_tokens, render_block
+from ted_memory.grading import graders
+from ted_memory.llm.calls import is_final, one_line
+from ted_memory.models import Experience, ExperienceSet, Sample
+
+Side = tuple[Experience, ...]
+"""The active experiences that a student answers with."""
+
+WITHOUT, WITH = 0, 1
+"""Where the two sides stand that are always measured. Those of older versions follow."""
+EXAMPLES = -1
+"""Where the side with solved samples stands, if there is one: last."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a student is shown: the text, and how many lessons or examples stand in it."""
+
+    text: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one side made of one sample, as means over its repeats.
+
+    ``shown``: lessons or examples in the block. ``tokens``: of the block. ``prompt_tokens``: that went into an answer.
+    """
+
+    score: float
+    shown: int
+    tokens: int
+    prompt_tokens: float
+
+
+class Measurement:
+    """Answers of all sides: without, with, each other set of active experiences, and with solved samples."""
+
+    def __init__(
+        self,
+        kit: StudentKit,
+        snapshot: ExperienceSet,
+        older: Sequence[tuple[int, Side]],
+        solved: SolvedSamples | None,
+        *,
+        repeats: int,
+        on_progress: OnProgress,
+    ) -> None:
+        self.kit = kit
+        self.snapshot = snapshot
+        self.sides: list[Side] = [(), snapshot.active]
+        self.older = [(version, self._side(active)) for version, active in older]
+        """Checkpoints, and the index of the side that each one is."""
+        self.solved = solved
+        self.repeats = repeats
+        self.on_progress = on_progress
+        self.answers: dict[int, list[Answered]] = {}
+        """From a sample's index to what each side made of it."""
+        self.failures: list[Failure] = []
+        self._lesson_tokens = 0.0
+
+    def _side(self, active: Side) -> int:
+        """Return the index of the side that shows a student these; a new one if none does yet."""
+        known = [_said(side) for side in self.sides]
+        if _said(active) in known:
+            return known.index(_said(active))
+        self.sides.append(active)
+        return len(self.sides) - 1
+
+    def pairs(self, one: int, other: int) -> list[tuple[float, float]]:
+        """Return the scores of two sides, by sample, in the samples' order."""
+        return [(self.answers[i][one].score, self.answers[i][other].score) for i in sorted(self.answers)]
+
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """Return the mean score at each checkpoint and now; nothing when there is no checkpoint."""
+        points = [*self.older, (self.snapshot.version, WITH)] if self.older else []
+        return tuple(
+            CurvePoint(
+                version=version,
+                active=len(self.sides[side]),
+                accuracy=fmean(answers[side].score for answers in self.answers.values()),
+            )
+            for version, side in points
+        )
+
+    async def run(self, samples: Sequence[Sample]) -> None:
+        """Ask for all answers. What fails on one side leaves the sample out of all."""
+        if self.solved is not None:
+            blocks = [self._lessons(sample, self.snapshot.active) for sample in samples]
+            self._lesson_tokens = fmean(count_tokens(block.text) for block in blocks)
+
+        async def one(task: tuple[int, Sample]) -> None:
+            index, sample = task
+            try:
+                self.answers[index] = await self._sides_of(index, sample)
+            except Exception as error:
+                if is_final(error):
+                    raise
+                self.failures.append(Failure(sample=sample.id, reason=one_line(error)))
+            done = len(self.answers) + len(self.failures)
+            self.on_progress(Progress("measure", done, len(samples)))
+
+        self.on_progress(Progress("measure", 0, len(samples)))
+        await side_by_side(one, list(enumerate(samples)), self.kit.settings.concurrency)
+
+    async def _sides_of(self, index: int, sample: Sample) -> list[Answered]:
+        blocks = [self._lessons(sample, side) for side in self.sides]
+        if self.solved is not None:
+            blocks.append(self._examples(sample, self.solved))
+        scores: list[list[float]] = [[] for _ in blocks]
+        prompts: list[list[int]] = [[] for _ in blocks]
+        for repeat in range(self.repeats):
+            order = list(range(len(blocks)))
+            for side in reversed(order) if (index + repeat) % 2 else order:
+                score, prompt_tokens = await self._ask(sample, blocks[side])
+                scores[side].append(score)
+                prompts[side].append(prompt_tokens)
+        return [
+            Answered(fmean(scores[i]), len(block.ids), count_tokens(block.text), fmean(prompts[i]))
+            for i, block in enumerate(blocks)
+        ]
+
+    def _lessons(self, sample: Sample, side: Side) -> Block:
+        shown = chosen(self.kit, sample, self.snapshot, side)
+        return Block(render_block(shown), tuple(e.id for e in shown))
+
+    def _examples(self, sample: Sample, solved: SolvedSamples) -> Block:
+        shown = solved.examples_for(sample, self._lesson_tokens)
+        return Block(render_examples(shown), tuple(other.id for other in shown))
+
+    async def _ask(self, sample: Sample, block: Block) -> tuple[float, int]:
+        """Return the score of one answer, and the tokens that went into it."""
+        placement = self.kit.memory.presentation(self.snapshot).placement
+        given = await answer(self.kit, sample, block.ids, block.text, placement)
+        # a student that repeats what it was shown is graded on the rest, as with our own block
+        said = given.text.replace(block.text, "").strip() if block.text else given.text
+        score, _ = await graders.grade(self.kit.grader, sample, said, sample.reference or "")
+        return score, given.spend.student.tokens_in
+
+
+def _said(side: Side) -> list[tuple[str, tuple[str, str, str]]]:
+    return [(e.id, e.lesson) for e in side]
