@@ -34,6 +34,7 @@ def distill(
     limit: options.Limit = None,
     rollouts: options.Rollouts = None,
     inclusion: options.Inclusion = None,
+    temperature: options.Temperature = None,
     max_tries: options.MaxTries = None,
     validation: options.Validation = None,
     checkpoints: options.Checkpoints = None,
@@ -60,7 +61,7 @@ def distill(
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     memory = options.memory_of(
         url, namespace, home,
-        rollouts=rollouts, inclusion=inclusion, max_tries=max_tries, validation=validation,
+        rollouts=rollouts, inclusion=inclusion, temperature=temperature, max_tries=max_tries, validation=validation,
         checkpoints=checkpoints, compaction=compaction, compact_every=compact_every,
         selection=selection, top_k=top_k, placement=placement, concurrency=concurrency,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from langchain_core.runnables import Runnable
 
 from ted_memory.distill.kit import StudentKit
 from ted_memory.distill.scoring import OnProgress, Progress, score_with, side_by_side
-from ted_memory.errors import HistoryTrimmed, InvalidInput
+from ted_memory.errors import HistoryTrimmed, InvalidInput, ModelError
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import bind_grader
 from ted_memory.llm.calls import Calls, is_final, one_line
@@ -165,7 +165,7 @@ async def evaluate(
 
     Raises:
         InvalidInput: no sample has a reference, or none could be scored; repeats or checkpoints are out of range.
-        ModelError: the student cannot be used at all.
+        ModelError: the student, or a judge, cannot be used at all.
         StoreError: the memory cannot be read.
     """
     if repeats < 1 or checkpoints < 0:
@@ -178,7 +178,10 @@ async def evaluate(
     snapshot = await memory.load()
     older = await _checkpoints(memory, snapshot, checkpoints)
     measured = _Measurement(kit, snapshot, older, repeats, on_progress)
-    await measured.run(graded)
+    try:
+        await measured.run(graded)
+    except ModelError as error:
+        raise type(error)(f"{error} Nothing was written; call again to measure") from error
     if not measured.scores:
         raise InvalidInput(f"no sample could be scored: {measured.failures[0].reason}")
     return _evaluation(graded, measured, prices)
