@@ -91,8 +91,8 @@ def print_report(report: Report, prices: Prices | None = None) -> None:
     if report.collapsed:
         out.print(
             f"{report.collapsed} samples got the same attempt every time, and little can be learned from that. If "
-            "answers are long, give the attempts a temperature (--temperature 0.7 or TED_MEMORY_TEMPERATURE=0.7, where the "
-            "model takes one), or look for a cache between here and the model"
+            "answers are long, give the attempts a temperature that the model takes (--temperature 0.7 or "
+            "TED_MEMORY_TEMPERATURE=0.7), or look for a cache between here and the model"
         )
     _print_gate(report)
     for conflict in report.conflicts:
