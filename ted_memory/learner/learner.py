@@ -159,7 +159,7 @@ class Learner:
     # --- claiming
 
     async def _claim_always(self, *, until_empty: bool) -> None:
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() or (until_empty and self.report.refused and not self._work)):
             try:
                 found = await self._claim_some()
             except StoreError as error:
@@ -168,7 +168,7 @@ class Learner:
                 continue
             if found:
                 continue
-            if until_empty and not self._work and (self.report.refused or not self._must_pause()):
+            if until_empty and not self._work and not self._must_pause():
                 return
             await self._rest(POLL)
 
