@@ -75,7 +75,7 @@ def learn(
     )  # fmt: skip
     if attempts not in {"model", "none"}:
         raise InvalidInput(f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)")
-    answering = {"base_url": student_base_url, "max_tokens": student_max_tokens}
+    answering: dict[str, Any] = {"base_url": student_base_url, "max_tokens": student_max_tokens}
     learner = Learner(
         memory,
         student=None if student is None else make_chat_model(student, **answering),
