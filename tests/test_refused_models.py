@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,7 +146,8 @@ async def test_a_key_that_is_revoked_while_others_still_get_answers_is_no_episod
 
     def picky(request: dict[str, Any]) -> Any:
         if "figs" in json.dumps(request) and not mended:
-            return Provider(key="another").refusal(request, "wrong")
+            refusal = Provider(key="another").refusal(request, "wrong")
+            return refusal and replace(refusal, delay=1.5)  # the others are learned from meanwhile
         return answer(request)
 
     server = ScriptedServer(picky)
