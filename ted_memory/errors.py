@@ -14,7 +14,8 @@
     │   ├── CommitRefused    edits could not be applied; the message says what was kept
     │   └── NotDurable       a commit was written, but not as durably as asked for; `commit` is its answer
     ├── BudgetExceeded       the next model call would cost more than the budget leaves
-    ├── ModelError           a model cannot be used at all: wrong name, key or address
+    ├── ModelError           a model cannot be used at all, such as for a wrong address
+    │   └── ModelRefused     its provider refuses the key, the model's name or a parameter; settings must change
     └── MissingExtra         an optional package is not installed (also an ImportError)
 
 Every message says what happened, what was kept, and what to do. None derives from BaseException directly.
@@ -80,6 +81,10 @@ class BudgetExceeded(TedMemoryError):  # noqa: N818
 
 class ModelError(TedMemoryError):
     """A model cannot be used at all, so that going on would only fail again."""
+
+
+class ModelRefused(ModelError):  # noqa: N818
+    """A provider refuses the key, the model's name or a parameter: nothing but another setting helps."""
 
 
 class MissingExtra(TedMemoryError, ImportError):  # noqa: N818

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ted_memory.errors import SettingsError
@@ -49,7 +49,9 @@ class Settings(BaseSettings):
 
     rollouts: int = Field(5, ge=1, description="trajectories per sample")
     inclusion: float = Field(0.8, gt=0, le=1, description="share of the set that each trajectory may see")
-    temperature: float | None = Field(0.7, ge=0, description="of the student's rollouts; none: as the model is set")
+    temperature: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="of the student's attempts while learning; none: the model's own"
+    )
     profile: str = Field("default", description="which models it is for: `default` (capable ones) or `small`")
     instructions: str = Field("", description="the owner's word on the domain, for teacher, critic and compactor")
     prompts: str | None = Field(None, description="folder of prompt files that replace the profile's")
@@ -97,6 +99,12 @@ class Settings(BaseSettings):
     lease: float = Field(60.0, gt=0, description="seconds after which a silent learner's episode is another's")
     max_deliveries: int = Field(3, ge=1, description="times that an episode is begun before it is a dead letter")
     episodes_at_once: int = Field(4, ge=1, description="episodes that one learner works on at a time")
+
+    @field_validator("temperature", mode="before")
+    @classmethod
+    def _read_none(cls, value: Any) -> Any:
+        """Take the word: an argument that is None counts as not given, and the environment has only words."""
+        return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
 def make_settings(**overrides: Any) -> Settings:

@@ -110,7 +110,7 @@ def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -
     Args:
         name: as `langchain.chat_models.init_chat_model` takes it; with a ``base_url`` the name that the server knows.
         base_url: of the server, usually ending in ``/v1``.
-        options: such as ``temperature`` and ``max_tokens``; None counts as not given.
+        options: such as ``temperature`` and ``max_tokens``; None counts as not given, and is not sent.
 
     Raises:
         ModelError: there is no such provider, its package is missing, or its key is not set.
@@ -122,6 +122,8 @@ def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -
             return _openai_compatible(name, base_url, given)
         from langchain.chat_models import init_chat_model
 
+        if name.startswith("openai:"):
+            given.setdefault("temperature", None)  # stated: else the client sends 1 to o1
         model: BaseChatModel = init_chat_model(name, **given)
     except ModuleNotFoundError as error:
         if error.name in {"langchain", "langchain_openai"}:
@@ -140,8 +142,11 @@ def _openai_compatible(name: str, base_url: str, options: dict[str, Any]) -> "Ba
     from langchain_openai import ChatOpenAI
 
     # stream_usage: with a base URL the client does not ask for the usage of streams by itself
-    # max_retries: `distill.calls` makes calls again, and lets the others wait meanwhile
-    options = {"model": name, "base_url": base_url, "stream_usage": True, "max_retries": 0, **options}
+    # max_retries: `llm.calls` makes calls again, and lets the others wait meanwhile
+    # temperature: stated, else the client sends 1 to names that begin with o1
+    options = {
+        "model": name, "base_url": base_url, "stream_usage": True, "max_retries": 0, "temperature": None, **options
+    }  # fmt: skip
     try:
         return ChatOpenAI(**options)
     except Exception:  # noqa: BLE001 - no OPENAI_API_KEY: a local server needs none, but the client insists on one

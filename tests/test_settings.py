@@ -19,7 +19,7 @@ def test_the_defaults_are_what_the_documentation_says() -> None:
     made = make_settings()
     assert (made.url, made.home, made.namespace) == (None, ".ted-memory", "default")
     assert (made.max_experiences, made.token_budget, made.max_text, made.history) == (50, 2000, 400, 1000)
-    assert (made.rollouts, made.inclusion, made.temperature, made.concurrency) == (5, 0.8, 0.7, 8)
+    assert (made.rollouts, made.inclusion, made.temperature, made.concurrency) == (5, 0.8, None, 8)
     assert (made.try_rollouts, made.max_tries, made.compact_every, made.validation) == (2, 2, 20, 0.2)
     assert (made.selection, made.top_k, made.placement, made.examples) == ("all", 3, "system", True)
     assert (made.read_timeout, made.refresh, made.trust) == (0.05, 1.0, "evidence")
@@ -41,6 +41,17 @@ def test_an_argument_that_is_none_counts_as_not_given(monkeypatch: pytest.Monkey
     made = make_settings(namespace=None, url=None)
     assert made.namespace == "from-outside"
     assert not made.model_fields_set & {"url"}
+
+
+def test_no_temperature_can_be_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TED_MEMORY_TEMPERATURE", "0.7")
+    assert make_settings().temperature == 0.7
+    assert make_settings(temperature="none").temperature is None
+    assert make_settings(temperature=None).temperature == 0.7, "None counts as not given"
+    monkeypatch.setenv("TED_MEMORY_TEMPERATURE", "None")
+    assert make_settings().temperature is None
+    assert make_settings(temperature="0.2").temperature == 0.2
+    assert make_settings(compaction="none").compaction == "none", "elsewhere the word is a value"
 
 
 def test_what_was_stated_is_told_from_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +76,8 @@ def test_settings_do_not_change() -> None:
         ("inclusion", 1.1),
         ("validation", 1),
         ("temperature", -0.1),
+        ("temperature", "inf"),
+        ("temperature", "warm"),
         ("selection", "some"),
         ("placement", "assistant"),
         ("read_timeout", 0),

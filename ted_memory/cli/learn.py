@@ -39,6 +39,7 @@ def distill(
     prompts: options.Prompts = None,
     verify_calls: options.VerifyCalls = None,
     max_revisions: options.MaxRevisions = None,
+    temperature: options.Temperature = None,
     validation: options.Validation = None,
     checkpoints: options.Checkpoints = None,
     compaction: options.Compaction = None,
@@ -64,7 +65,7 @@ def distill(
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     memory = options.memory_of(
         url, namespace, home,
-        rollouts=rollouts, inclusion=inclusion, validation=validation, profile=profile,
+        rollouts=rollouts, inclusion=inclusion, temperature=temperature, validation=validation, profile=profile,
         instructions=options.text_of(instructions, "the instructions"), prompts=prompts,
         verify_calls=verify_calls, max_revisions=max_revisions,
         checkpoints=checkpoints, compaction=compaction, compact_every=compact_every,

@@ -54,7 +54,16 @@ StudentTokens = Annotated[
     int | None, typer.Option("--student-max-tokens", min=1, help="Longest answer of the student.")
 ]
 StudentTemperature = Annotated[
-    float | None, typer.Option("--student-temperature", min=0, help="Where it is measured; rollouts have their own.")
+    float | None,
+    typer.Option(
+        "--student-temperature",
+        min=0,
+        help="Of the student; attempts while learning may have their own, --temperature.",
+    ),
+]
+Temperature = Annotated[
+    str | None,
+    typer.Option("--temperature", help="Of the attempts while learning; none: the student's own.  [default: none]"),
 ]
 
 Teacher = Annotated[str, typer.Option("--teacher", help="provider:model, or a model's name with --teacher-base-url.")]

@@ -90,8 +90,9 @@ def print_report(report: Report, prices: Prices | None = None) -> None:
         out.print("Nothing was learned: every sample was set aside. The reasons above say what to change.")
     if report.collapsed:
         out.print(
-            f"{report.collapsed} samples got the same attempt every time; if answers are long, something between here "
-            "and the model repeats them (a cache, or temperature 0), and little can be learned from that"
+            f"{report.collapsed} samples got the same attempt every time, and little can be learned from that. If "
+            "answers are long, give the attempts a temperature that the model takes (--temperature 0.7 or "
+            "TED_MEMORY_TEMPERATURE=0.7), or look for a cache between here and the model"
         )
     _print_gate(report)
     for conflict in report.conflicts:

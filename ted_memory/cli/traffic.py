@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ted_memory.cli import options, output
-from ted_memory.errors import InvalidInput
+from ted_memory.errors import InvalidInput, ModelRefused
 from ted_memory.memory import TedMemory
 from ted_memory.wiring import make_chat_model
 
@@ -57,6 +57,7 @@ def learn(
     prompts: options.Prompts = None,
     verify_calls: options.VerifyCalls = None,
     max_revisions: options.MaxRevisions = None,
+    temperature: options.Temperature = None,
     at_once: Annotated[int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")] = None,
     max_calls: Annotated[int | None, typer.Option("--max-calls", help="A day and namespace.", min=1)] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="A day and namespace.", min=1)] = None,
@@ -75,18 +76,16 @@ def learn(
 
     memory = options.memory_of(
         url, namespace, home,
-        trust=trust, rollouts=rollouts, episodes_at_once=at_once, concurrency=concurrency, profile=profile,
+        trust=trust, rollouts=rollouts, temperature=temperature, episodes_at_once=at_once, concurrency=concurrency, profile=profile,
         instructions=options.text_of(instructions, "the instructions"), prompts=prompts,
         verify_calls=verify_calls, max_revisions=max_revisions,
     )  # fmt: skip
     if attempts not in {"model", "none"}:
         raise InvalidInput(f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)")
-    answering = None
-    if student is not None:
-        answering = make_chat_model(student, base_url=student_base_url, max_tokens=student_max_tokens)
+    answering: dict[str, Any] = {"base_url": student_base_url, "max_tokens": student_max_tokens}
     learner = Learner(
         memory,
-        student=answering,
+        student=None if student is None else make_chat_model(student, **answering),
         teacher=make_chat_model(teacher, base_url=teacher_base_url),
         grader=options.grader_of(grader, judge, judge_base_url),
         namespaces=None if every else (),
@@ -112,6 +111,8 @@ async def _learn(memory: TedMemory, learner: Learner, *, until_empty: bool, as_j
         output.print_json({"outcomes": dict(report.outcomes), "steps": report.steps, "last_error": report.last_error})
     else:
         output.out.print(_progress(learner))
+    if until_empty and report.refused:
+        raise ModelRefused(f"{report.refused} The episodes wait; call again to go on")
 
 
 async def _tell(learner: Learner) -> None:

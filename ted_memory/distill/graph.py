@@ -8,10 +8,12 @@
                                                    +-----------------------------+           +-> compactor -> commit
 """
 
+import inspect
 from functools import partial
 from typing import Any
 
 from langchain_core.runnables import Runnable
+from langgraph.errors import GraphBubbleUp, NodeError
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
@@ -86,7 +88,8 @@ def _wire(kit: Kit, *, live: bool = False) -> StateGraph[DistillState, Any, Dist
 
     def add(name: str, node: Any, failed: Any = None) -> None:
         # no retry policy: `Calls` asks models again by itself, so that what was paid for in a node is not paid twice
-        builder.add_node(name, partial(node, kit=kit), error_handler=failed)
+        bound = partial(node, kit=kit)
+        builder.add_node(name, partial(_handled, name=name, node=bound, failed=failed) if failed else bound)
 
     add("recall", recall.recall)
     add("student", student.attempt, student.attempt_failed)
@@ -118,6 +121,21 @@ def _wire(kit: Kit, *, live: bool = False) -> StateGraph[DistillState, Any, Dist
     builder.add_conditional_edges("credit", partial(_after_credit, kit=kit), ["compactor", END])
     builder.add_edge("compactor", "commit")
     return builder
+
+
+async def _handled(state: Any, *, name: str, node: Any, failed: Any) -> Any:
+    """Run a node, and let `failed` answer for it or raise.
+
+    Not as the graph's ``error_handler``: when one of these raises beside other tasks, LangGraph (1.2) first goes on to
+    the end, commits included, and raises then.
+    """
+    try:
+        return await node(state)
+    except GraphBubbleUp:  # an interrupt is no failure
+        raise
+    except Exception as error:  # noqa: BLE001 - `failed` knows which failures end the run
+        answer = failed(state, NodeError(node=name, error=error))
+        return await answer if inspect.isawaitable(answer) else answer
 
 
 def _fan_out(state: DistillState) -> list[Send | str]:

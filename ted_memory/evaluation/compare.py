@@ -9,7 +9,7 @@ from langchain_core.runnables import Runnable
 
 from ted_memory.distill.kit import StudentKit
 from ted_memory.distill.scoring import OnProgress
-from ted_memory.errors import HistoryTrimmed, InvalidInput
+from ted_memory.errors import HistoryTrimmed, InvalidInput, ModelError
 from ted_memory.evaluation.examples import SolvedSamples
 from ted_memory.evaluation.measurement import EXAMPLES, WITH, WITHOUT, Measurement, Side
 from ted_memory.evaluation.results import Arm, CategoryResult, Difference, Evaluation, ExamplesArm
@@ -62,7 +62,7 @@ async def evaluate(
     Raises:
         InvalidInput: no sample has a reference, or none could be scored; no example has one; repeats or checkpoints are
             out of range.
-        ModelError: the student cannot be used at all.
+        ModelError: the student, or a judge, cannot be used at all.
         StoreError: the memory cannot be read.
     """
     if repeats < 1 or checkpoints < 0:
@@ -76,7 +76,10 @@ async def evaluate(
     snapshot = await memory.load()
     older = await _checkpoints(memory, snapshot, checkpoints)
     measured = Measurement(kit, snapshot, older, solved, repeats=repeats, on_progress=on_progress)
-    await measured.run(graded)
+    try:
+        await measured.run(graded)
+    except ModelError as error:
+        raise type(error)(f"{error} Nothing was written; call again to measure") from error
     if not measured.answers:
         raise InvalidInput(f"no sample could be scored: {measured.failures[0].reason}")
     return _evaluation(graded, measured, prices)

@@ -21,7 +21,7 @@ from ted_memory.distill.nodes.commit import LOST, counters
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import read_graded
 from ted_memory.episodes import Claim
-from ted_memory.errors import BudgetExceeded, Fenced, InvalidInput, ModelError, StoreError
+from ted_memory.errors import BudgetExceeded, Fenced, InvalidInput, ModelError, ModelRefused, StoreError
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import bind_grader
 from ted_memory.learner.samples import to_attempt, to_sample
@@ -54,6 +54,7 @@ class LearnerReport:
     steps: list[str] = field(default_factory=list)
     """What it did with lessons on trial, in words; the last thousand."""
     last_error: str = ""
+    refused: str = ""  # why a provider refuses a model at present: the learner pauses, and no episode fails for that
 
     @property
     def settled(self) -> int:
@@ -132,11 +133,13 @@ class Learner:
         self._stopping.set()
 
     async def run(self, *, until_empty: bool = False, grace: float | None = None) -> LearnerReport:
-        """Learn until `stop` is called; with ``until_empty`` until nothing waits that may be begun now.
+        """Learn until `stop` is called; with ``until_empty`` until nothing waits that may be begun now, or until a
+        provider refuses a model: then ``refused`` of the report says which setting to change.
 
         ``grace``: seconds for which a stop waits for what is under way (default: the lease). What is not done by then
         is given back, and does not count as a failure.
         """
+        self.report.refused = ""
         beside = [
             asyncio.create_task(work(), context=contextvars.Context())
             for work in (self._beat_always, self._look_always)
@@ -162,7 +165,7 @@ class Learner:
     # --- claiming
 
     async def _claim_always(self, *, until_empty: bool) -> None:
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() or (until_empty and self.report.refused and not self._work)):
             try:
                 found = await self._claim_some()
             except StoreError as error:
@@ -277,7 +280,7 @@ class Learner:
         METER.set(meter)
         try:
             outcome = await self._learn(space, claim)
-            self._pause, self._last_success = FIRST_PAUSE, time.monotonic()
+            self._pause, self._last_success, self.report.refused = FIRST_PAUSE, time.monotonic(), ""
         except Fenced:
             outcome = "fenced"
         except StoreError as error:  # its claim ends by itself, should the store stay away
@@ -325,10 +328,12 @@ class Learner:
         return str(out["status"])
 
     async def _failed(self, space: _Space, claim: Claim, error: Exception, meter: Meter, began: float) -> str:
-        self._note(error)
+        if refused := isinstance(error, ModelRefused):
+            self.report.refused = str(error)
+        self._note(ModelRefused(f"paused, and no episode is lost: {error}") if refused else error)
         away = isinstance(error, _Lost | ModelError) or is_transient(error)
         # while others get their answers, it is this episode's own trouble
-        counts = not away or self._last_success > began
+        counts = not away or (not refused and self._last_success > began)
         if away and not self._must_pause():  # what fails beside it says nothing new
             self._paused_until = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)

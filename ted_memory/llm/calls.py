@@ -21,8 +21,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from ted_memory.errors import BudgetExceeded, ModelError, StoreError
+from ted_memory.errors import BudgetExceeded, ModelError, ModelRefused, StoreError
 from ted_memory.llm.messages import answer_of
+from ted_memory.llm.refusals import explain, message_of, refusal_of, status_of
 from ted_memory.llm.spend import Budget, Spend
 
 CALL_TIMEOUT = 300.0  # seconds that one call may take before it is given up and made again
@@ -38,7 +39,7 @@ _IMAGE = re.compile(
     rf"(?:\s+{_DIGIT}{{60}}{_DIGITS})*(?:\s+(?:{_DIGIT}{{16}}{_DIGITS}|{_DIGIT}+(?==)))?={{0,2}}",  # or in lines
     re.ASCII,
 )
-HOPELESS = {401, 403, 404}  # HTTP status: key, permission, name of the model
+FORBIDDEN = 403  # HTTP status: some keys may not use some models, and some texts are not allowed
 
 
 @dataclass
@@ -80,7 +81,8 @@ class Calls:
         """Return the answer and its cost.
 
         Raises:
-            ModelError: the model can't be used at all (wrong name, key or address); going on makes no sense.
+            ModelRefused: the provider refuses the key, the model's name or a parameter, whatever it is asked.
+            ModelError: the model can't be used at all, such as for a wrong address; going on makes no sense.
             BudgetExceeded: the budget has no room for it; it was not made.
             Exception: whatever else the model's client raises.
         """
@@ -93,6 +95,9 @@ class Calls:
         try:
             return await self._patiently(role, model, messages, budget)
         except Exception as error:
+            if (refusal := refusal_of(error)) is not None:
+                told = explain(refusal, _in_one_line(message_of(error)), role, model, model_name(model))
+                raise ModelRefused(told) from error
             if is_hopeless(error):
                 raise ModelError(f"the {role} cannot be used: {one_line(error)}. {_advice(error)}") from error
             raise
@@ -208,16 +213,17 @@ def model_name(model: Runnable[Any, Any]) -> str:
 
 
 def is_hopeless(error: BaseException) -> bool:
-    """Tell whether the next call would fail in the same way. Clients of all providers carry `status_code`."""
-    status = getattr(error, "status_code", None)
-    return status in HOPELESS or _is_connection(error)
+    """Tell whether the next call would fail in the same way."""
+    return refusal_of(error) is not None or status_of(error) == FORBIDDEN or _is_connection(error)
 
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same call may work a moment later."""
-    status = getattr(error, "status_code", None)
+    if refusal_of(error) is not None:
+        return False
+    status = status_of(error)
     too_slow = isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
-    return too_slow or status == 429 or (isinstance(status, int) and status >= 500)
+    return too_slow or status == 429 or (status is not None and status >= 500)
 
 
 def is_final(error: BaseException) -> bool:
@@ -227,7 +233,11 @@ def is_final(error: BaseException) -> bool:
 
 def one_line(error: BaseException) -> str:
     """Return an error's message in one line of bearable length, with hashes for images."""
-    text = hash_images(" ".join(str(error).split())) or type(error).__name__
+    return _in_one_line(str(error)) or type(error).__name__
+
+
+def _in_one_line(text: str) -> str:
+    text = hash_images(" ".join(text.split()))
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -244,6 +254,4 @@ def _is_connection(error: BaseException) -> bool:
 def _advice(error: BaseException) -> str:
     if _is_connection(error):
         return "Is its server running, and the base URL right?"
-    if getattr(error, "status_code", None) == 404:
-        return "Is the model's name right, and the base URL (it usually ends in /v1)?"
     return "Is its API key set and allowed to use this model?"

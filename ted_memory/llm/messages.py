@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from ted_memory.recording import storable, without_block
 from ted_memory.settings import Placement
 
 LONGEST_RESULT = 300  # characters of a tool's result that a critic is shown
+
+_THOUGHTS = re.compile(r"\A\s*<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
 
 _ROLES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
@@ -99,8 +102,13 @@ def question(messages: Sequence[BaseMessage]) -> str:
 
 
 def text_of(message: BaseMessage) -> str:
-    """Return the text of a message, without its other content blocks."""
-    return str(message.text)
+    """Return the text of a message, without other content blocks and without a model's thoughts.
+
+    Thoughts are blocks of their own, or stand before the answer in ``<think>``. Where they were cut off there is no
+    answer: what a model considered is not what it said.
+    """
+    text = str(message.text)
+    return _THOUGHTS.sub("", text, count=1) if isinstance(message, AIMessage) else text
 
 
 def answer_of(output: Any) -> BaseMessage:

@@ -25,7 +25,7 @@ from ted_memory.llm.spend import Spend
 LONGEST = 32_000  # characters; no critique needs more
 LONGEST_PROBLEM = 300  # characters that are told back: names that a model made up may be long
 ASKS = 3  # the first one and two more
-CUT_OFF = {"length", "max_tokens", "MAX_TOKENS"}
+CUT_OFF = {"length", "max_tokens", "max_output_tokens", "MAX_TOKENS"}
 
 Shape = TypeVar("Shape", bound=BaseModel)
 Method = Literal["json_schema", "function_calling", "prompt"]
@@ -181,7 +181,9 @@ def _sendable(text: str) -> str:
 
 
 def _refuse_cut_off(answer: BaseMessage) -> None:
-    reason = answer.response_metadata.get("finish_reason") or answer.response_metadata.get("stop_reason")
+    told = answer.response_metadata
+    incomplete = told.get("incomplete_details") or {}  # of OpenAI's Responses API
+    reason = told.get("finish_reason") or told.get("stop_reason") or incomplete.get("reason")
     if reason in CUT_OFF:
         raise BadOutput("it was cut off at the token limit; be shorter")
 

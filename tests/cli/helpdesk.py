@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ted_memory.testing import Reply, ScriptedServer
+from ted_memory.testing import Provider, Reply, ScriptedServer
 
 COLOURS = {"apples": "red", "bananas": "yellow", "grass": "green", "the sky": "blue"}
 FILE_LINES = [
@@ -40,10 +40,10 @@ def model_options(url: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def serve_in_thread(script: Any = answer) -> Iterator[str]:
+def serve_in_thread(script: Any = answer, provider: Provider | None = None) -> Iterator[str]:
     """Serve for a process that we start; yields the base URL."""
     ready, stop, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
-    server = ScriptedServer(script)
+    server = ScriptedServer(script, provider=provider)
 
     async def run() -> None:
         async with server.serve():

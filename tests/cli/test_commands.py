@@ -53,6 +53,8 @@ def test_people_get_readable_words(models: str, data: Path, tmp_path: Path, valk
     assert "taught something" in done.stdout
     assert "promoted" in done.stdout
     assert "teacher: " in done.stdout
+    assert "got the same attempt every time" in done.stdout
+    assert "--temperature 0.7 or TED_MEMORY_TEMPERATURE=0.7" in done.stdout
     shown = run_cli("show", *common, cwd=tmp_path).stdout
     assert "When asked about grass: say green" in shown
     log = run_cli("log", *common, cwd=tmp_path).stdout

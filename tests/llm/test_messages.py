@@ -6,7 +6,15 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from ted_memory import Sample
-from ted_memory.llm.messages import answer_of, append_block, image_block, place_block, question, sample_messages
+from ted_memory.llm.messages import (
+    answer_of,
+    append_block,
+    image_block,
+    place_block,
+    question,
+    sample_messages,
+    text_of,
+)
 from ted_memory.models import Message
 
 
@@ -70,3 +78,48 @@ def test_a_students_answer_comes_in_many_shapes(output: Any) -> None:
 def test_what_is_no_answer_says_so(output: Any) -> None:
     with pytest.raises(TypeError, match="must give back a message"):
         answer_of(output)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Paris",
+        [{"type": "thinking", "thinking": "Lyon?", "signature": "x"}, {"type": "text", "text": "Paris"}],
+        [
+            {"type": "redacted_thinking", "data": "Lyon"},
+            {"type": "text", "text": "Par"},
+            {"type": "text", "text": "is"},
+        ],
+        [{"type": "thinking", "thinking": "Lyon?"}, "Paris"],
+        [{"type": "text", "text": "Paris", "extras": {"signature": "x"}}],
+        [{"type": "thinking", "thinking": [{"type": "text", "text": "Lyon?"}]}, {"type": "text", "text": "Paris"}],
+        [
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Lyon?"}]},
+            {"type": "text", "text": "Paris"},
+        ],
+        [{"type": "reasoning", "reasoning": "Lyon?"}, {"type": "text", "text": "Paris", "annotations": []}],
+        "<think>\nLyon?\n</think>\n\nParis",
+    ],
+    ids=[
+        "text",
+        "anthropic",
+        "anthropic redacted",
+        "gemini",
+        "gemini signed",
+        "mistral",
+        "openai",
+        "langchain",
+        "tags",
+    ],
+)
+def test_thoughts_are_no_part_of_an_answer(content: Any) -> None:
+    assert text_of(AIMessage(content=content)) == "Paris"
+
+
+def test_thoughts_that_were_cut_off_leave_no_answer() -> None:
+    assert text_of(AIMessage(content="<think>Is it Lyon? Or")) == ""
+
+
+def test_only_a_model_has_thoughts_and_only_before_its_answer() -> None:
+    assert text_of(HumanMessage(content="<think>me</think>too")) == "<think>me</think>too"
+    assert text_of(AIMessage(content="Use <think>tags</think>")) == "Use <think>tags</think>"

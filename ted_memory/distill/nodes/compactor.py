@@ -64,7 +64,7 @@ async def compact_failed(state: DistillState, error: NodeError, *, kit: Kit) -> 
     edits = make_room([], waiting, snapshot, kit.settings)
     note = f"the compactor failed: {one_line(error.error)}"
     update = {"accepted": dump_edits([*edits, *waiting]), "pending": [], "compacting": True, "note": note}
-    return Command(update=update, goto="commit")  # after a failure the graph follows no edges
+    return Command(update=update, goto="commit")
 
 
 async def let_go(state: DistillState, *, kit: Kit) -> None:

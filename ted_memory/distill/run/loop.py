@@ -74,7 +74,7 @@ async def distill(
     except ModelError as error:
         await run.records.save_spent()
         kept = f"{len(run.records.samples)} of {len(train)} samples are done and kept"
-        raise ModelError(f"{error} {kept}; call again to go on") from error
+        raise type(error)(f"{error} {kept}; call again to go on") from error
     return await finish(run, train, gate, chosen, stopped=stopped, began=began)
 
 
