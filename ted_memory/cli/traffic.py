@@ -76,7 +76,8 @@ def learn(
 
     memory = options.memory_of(
         url, namespace, home,
-        trust=trust, rollouts=rollouts, temperature=temperature, episodes_at_once=at_once, concurrency=concurrency, profile=profile,
+        trust=trust, rollouts=rollouts, temperature=temperature, episodes_at_once=at_once,
+        concurrency=concurrency, profile=profile,
         instructions=options.text_of(instructions, "the instructions"), prompts=prompts,
         verify_calls=verify_calls, max_revisions=max_revisions,
     )  # fmt: skip

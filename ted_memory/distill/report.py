@@ -81,13 +81,8 @@ class Report(Frozen):
 
     ``samples`` were trained on: ``learned`` changed the set, ``set_aside`` should have and did not, the others had
     nothing to teach. ``resumed`` were done by an earlier, interrupted process. ``collapsed`` groups gave the same
-    <<<<<<< HEAD
-    attempt every time, which is a cache at work if answers are long. ``joined`` are the merges, rewrites and removals
-    of compactions. ``stopped`` says why samples were left out.
-    =======
-    attempt every time: if answers are long, the setting ``temperature`` is too low, or a cache is at work. ``stopped``
-    says why samples were left out.
-    >>>>>>> providers
+    attempt every time: if answers are long, the setting ``temperature`` is too low, or a cache is at work. ``joined``
+    are the merges, rewrites and removals of compactions. ``stopped`` says why samples were left out.
     """
 
     namespace: str
