@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     compaction: Compaction = Field("utility", description="what goes first when a cap presses; none: nothing does")
     usage_kept: float = Field(1.0, gt=0, le=1, description="share of older usage that is left after each new outcome")
     checkpoints: int = Field(1, ge=1, description="stages of a run that the gate chooses the best one of")
+    measure_presentation: bool = Field(
+        True, description="a run compares ways to show its lessons to the student; the set carries the best one"
+    )
     validation: float = Field(
         0.2, ge=0, lt=1, description="held-out share of a large data set, judged beside the samples; 0: no gate"
     )

@@ -1,7 +1,7 @@
 """What a run did."""
 
 from ted_memory.llm.spend import Spend
-from ted_memory.models import Frozen
+from ted_memory.models import Frozen, Presentation
 
 
 class SetSize(Frozen):
@@ -68,6 +68,14 @@ class Gate(Frozen):
     curve: tuple[Point, ...] = ()
 
 
+class Shown(Frozen):
+    """One way to show the set, and the student's mean score with it on so many samples."""
+
+    presentation: Presentation
+    answers: int
+    score: float
+
+
 class JoinedLessons(Frozen):
     """A change that was proposed to make the set smaller, in words, and whether it was proved to lose nothing."""
 
@@ -82,7 +90,8 @@ class Report(Frozen):
     ``samples`` were trained on: ``learned`` changed the set, ``set_aside`` should have and did not, the others had
     nothing to teach. ``resumed`` were done by an earlier, interrupted process. ``collapsed`` groups gave the same
     attempt every time: if answers are long, the setting ``temperature`` is too low, or a cache is at work. ``joined``
-    are the merges, rewrites and removals of compactions. ``stopped`` says why samples were left out.
+    are the merges, rewrites and removals of compactions, ``shown`` the ways to show the set that were compared; the
+    best one goes live with it. ``stopped`` says why samples were left out.
     """
 
     namespace: str
@@ -101,4 +110,5 @@ class Report(Frozen):
     conflicts: tuple[str, ...] = ()
     rejected: tuple[RejectedLesson, ...] = ()
     joined: tuple[JoinedLessons, ...] = ()
+    shown: tuple[Shown, ...] = ()
     stopped: str = ""

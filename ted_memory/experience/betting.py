@@ -34,7 +34,7 @@ class Rule:
     level: float = 0.025
     worth: float = 0.25
     missed: float = 0.03
-    pairs: int = 100
+    pairs: int = 120
     bets: tuple[float, ...] = (0.3, 0.6, 0.9)
 
 

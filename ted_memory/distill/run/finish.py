@@ -28,6 +28,7 @@ async def finish(
             base=job.base,
             usage=await job.staging.usage(),
             models={"student": model_name(job.kit.student), "teacher": model_name(job.kit.teacher)},
+            presentation=chosen.presentation,
         )
         conflicts = tuple(f"{r.edit.op}: {r.reason}" for r in promotion.rejected)
     rejected = _not_verified(job, train)
@@ -92,6 +93,7 @@ def _report(
         reasons=tuple(SetAside(sample=id, reason=records[id]["note"]) for id in without),
         conflicts=conflicts,
         joined=tuple(_joined(job, train)),
+        shown=job.shown,
     )
 
 

@@ -14,6 +14,7 @@ from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.merging import joinable, replay, said_twice
 from ted_memory.distill.profiles import Profile
 from ted_memory.distill.progress import Records
+from ted_memory.distill.report import Shown
 from ted_memory.distill.room import Room
 from ted_memory.distill.run.gate import SET_RULE
 from ted_memory.distill.scoring import OnProgress, Progress, patiently
@@ -52,6 +53,7 @@ class Job:
         self.resumed = 0
         self.common: list[str] = []
         self.labels: list[str] = []
+        self.shown: tuple[Shown, ...] = ()
         self.on_progress: OnProgress = lambda _: None
 
     @classmethod

@@ -8,6 +8,7 @@ from ted_memory.distill.report import Gate, Point
 from ted_memory.distill.run import gate
 from ted_memory.distill.run.gate import Judging, Material
 from ted_memory.distill.run.job import Job, source_of
+from ted_memory.distill.run.showing import choose_presentation
 from ted_memory.distill.state import DistillState, Evidence
 from ted_memory.experience.edits import difference
 from ted_memory.grading import answers
@@ -32,6 +33,10 @@ async def validate(
     curve: tuple[Point, ...] = ()
     if len(stages) > 1:
         judging.material, curve = await gate.choose_stage(judges, stages, judging)
+    if job.kit.settings.measure_presentation and len(judging.material.new) > 0:
+        way, job.shown = await choose_presentation(judges, judging)
+        staged_so = replace(judging.material.staged, presentation=way)
+        judging.material = replace(judging.material, staged=staged_so)
     verdict, live = await gate.validate(judges, judging)
     chosen = replace(judging.material.staged, experiences=live)
     return verdict.model_copy(update={"curve": curve}), chosen

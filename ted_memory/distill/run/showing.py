@@ -1,0 +1,85 @@
+"""How a set is best shown to this student: measured on the samples, not guessed.
+
+Strong models follow a whole set in the system message; small ones follow what stands first in the user turn, and may
+do better with one lesson than with three. A few ways are compared on what others taught; half of them is dropped after
+each round, and the rest is asked about twice as many samples. These answers choose and prove nothing: the gate tests
+the set in the chosen way on fresh ones.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ted_memory.distill.report import Shown
+from ted_memory.distill.run.gate import Judging
+from ted_memory.distill.scoring import Progress, answer_with, patiently
+from ted_memory.errors import BudgetExceeded
+from ted_memory.grading import graders
+from ted_memory.models import Presentation, Sample
+
+FIRST = 8  # samples that each way is tried on in the first round
+WAYS = (
+    Presentation(selection="all", placement="system"),
+    Presentation(selection="all", placement="user"),
+    Presentation(selection="relevant", top_k=3, placement="system"),
+    Presentation(selection="relevant", top_k=3, placement="user"),
+    Presentation(selection="relevant", top_k=1, placement="user"),
+)
+
+
+async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tuple[Presentation, tuple[Shown, ...]]:
+    """Return the best way to show the set, and what was measured; of ways as good, the one that is set already."""
+    memory, staged = judging.kit.memory, judging.material.staged
+    set_now = memory.presentation(staged)
+    ways = list(
+        dict.fromkeys(memory.presentation(replace(staged, presentation=way)) for way in _ways(judging, set_now))
+    )
+    asked = [sample for sample in samples if judging.material.reference_of.get(sample.id)]
+    random.Random("showing").shuffle(asked)
+    scores: dict[Presentation, list[float]] = defaultdict(list)
+    count = min(FIRST, len(asked))
+    try:
+        while len(ways) > 1 and count:
+            for way in ways:
+                scores[way] += await _scores(asked[len(scores[way]) : count], way, judging)
+            ways.sort(key=lambda way: -_mean(scores[way]))  # stable: what is set now stands first
+            if count == len(asked):
+                break
+            ways, count = ways[: (len(ways) + 1) // 2], min(2 * count, len(asked))
+    except BudgetExceeded:  # the rest of the budget is the gate's
+        ways = [set_now]
+    measured = (Shown(presentation=way, answers=len(got), score=_mean(got)) for way, got in scores.items() if got)
+    return ways[0], tuple(measured)
+
+
+def _ways(judging: Judging, set_now: Presentation) -> list[Presentation]:
+    ways = [set_now, *WAYS]
+    if any(e.example for e in judging.material.staged.active):
+        ways += [way.model_copy(update={"examples": False}) for way in ways]
+    return ways
+
+
+async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging) -> list[float]:
+    """Return the student's scores on these samples, each with a set that it did not teach, shown in this way."""
+    material = judging.material
+    snapshot = replace(material.staged, presentation=way)
+    found: dict[str, float] = {}
+
+    async def one(sample: Sample) -> str:
+        key = f"shown:{way.selection}:{way.top_k}:{way.placement}:{way.examples}:{sample.id}"
+        if key not in judging.records:
+            given = await answer_with(judging.kit, sample, snapshot, material.without(sample))
+            reference = material.reference_of[sample.id]
+            score, _ = await graders.grade(judging.kit.grader, sample, given.text, reference)
+            await judging.records.save(key, {"score": score})
+        found[sample.id] = float(judging.records[key]["score"])
+        judging.on_progress(Progress("show", len(found), len(samples)))
+        return ""
+
+    await patiently(one, samples, judging.kit.settings.concurrency)
+    return [found[sample.id] for sample in samples]
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / len(scores) if scores else 0.0

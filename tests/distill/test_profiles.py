@@ -1,0 +1,129 @@
+"""Profiles: what is shipped, what a user may change of it, and what is told when that cannot work."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+
+from ted_memory import TedMemory
+from ted_memory.distill import distill
+from ted_memory.distill.profiles import DEFAULT, PLACEHOLDERS, PROFILES, SMALL, profile_of
+from ted_memory.errors import SettingsError
+from ted_memory.settings import LONGEST_INSTRUCTIONS, make_settings
+from ted_memory.testing import in_memory
+from tests.distill.scripts import prompt_of, role, samples, student, teacher
+
+CRITIC = "You judge.\n---\n" + " ".join("{" + name + "}" for name in PLACEHOLDERS["critic"])
+
+
+def test_two_profiles_are_shipped_with_every_prompt() -> None:
+    assert set(PROFILES) == {"default", "small"}
+    for profile in PROFILES.values():
+        assert set(profile.prompts) == set(PLACEHOLDERS)
+    assert DEFAULT.fingerprint != SMALL.fingerprint
+
+
+def test_the_small_profile_shows_what_small_models_follow_and_what_is_stated_wins() -> None:
+    small = make_settings(profile="small")
+    assert (small.selection, small.top_k, small.placement) == ("relevant", 1, "user")
+    assert "selection" not in small.model_fields_set, "a default, so what a set carries may take its place"
+    assert make_settings(profile="small", selection="all").selection == "all"
+    assert make_settings().selection == "all"
+
+
+def test_profile_and_instructions_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "critic.md").write_text(CRITIC)
+    monkeypatch.setenv("TED_MEMORY_PROFILE", "small")
+    monkeypatch.setenv("TED_MEMORY_INSTRUCTIONS", "We sell bicycles.")
+    monkeypatch.setenv("TED_MEMORY_PROMPTS", str(tmp_path))
+    profile = profile_of(make_settings())
+    assert profile.name == "small"
+    assert profile.prompts["critic"].fixed.startswith("You judge.")
+    assert "We sell bicycles." in profile.prompts["compactor"].fixed
+
+
+async def test_teacher_critic_and_compactor_are_told_the_owners_word(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", instructions="Never promise dates.", compact_every=1)
+    teaching = teacher()
+    await distill(samples(), student=student(), teacher=teaching, memory=memory)
+    told = {role(m): "Never promise dates." in prompt_of(m) for m in teaching.asked}
+    assert told == {"teacher": True, "critic": True, "compactor": True}
+
+
+async def test_a_prompt_of_the_users_own_takes_the_place_of_ours(scratch: TedMemory) -> None:
+    profile = DEFAULT.adapted(prompts={"critic": CRITIC})
+    asked: list[str] = []
+
+    def answer(messages: list[BaseMessage]) -> str:
+        asked.append(str(messages[0].content))
+        return "no idea"
+
+    await distill(samples(1), student=student(), teacher=teacher(solves=answer), memory=scratch, profile=profile)
+    assert "You judge." in asked
+    assert not any(text.startswith(DEFAULT.prompts["critic"].fixed) for text in asked)
+
+
+def test_another_profile_is_another_run() -> None:
+    assert DEFAULT.adapted(instructions="a").fingerprint != DEFAULT.adapted(instructions="b").fingerprint
+    assert DEFAULT.adapted(verify_calls=10).fingerprint != DEFAULT.fingerprint
+    assert DEFAULT.adapted().fingerprint == DEFAULT.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"profile": "tiny"}, "there is no profile 'tiny'; use one of default, small"),
+        ({"instructions": "x" * (LONGEST_INSTRUCTIONS + 1)}, f"{LONGEST_INSTRUCTIONS} is the limit; shorten them"),
+        ({"prompts": "nowhere"}, "prompts: nowhere is no folder"),
+    ],
+)
+def test_what_cannot_work_is_told_in_one_line(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        profile_of(make_settings(**wrong))
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({}, "has no prompt file; name them teacher, critic"),
+        ({"judge.md": "x"}, "there is no prompt 'judge'; the prompts are teacher, critic"),
+        ({"critic.md": "You judge.\n---\n{task}"}, "lacks the placeholder {attempts}"),
+        ({"critic.md": CRITIC + " {mood}"}, "has the unknown placeholder {mood}; it takes exactly: {task}"),
+    ],
+)
+def test_prompt_files_that_cannot_be_used_are_told_in_one_line(
+    tmp_path: Path, files: dict[str, str], told: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(SettingsError) as error:
+        DEFAULT.adapted(prompts=tmp_path)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+EXAMPLES_OF_OURS = {  # words of the prompts' own examples that no lesson may ever say
+    "default": ("recipe", "oven", "number of people"),
+    "small": ("k3x9ap", "Vienna", "grandmother", "1C", "rolls"),
+}
+
+
+def _parrots_its_prompt(messages: list[BaseMessage]) -> str:
+    """A critic that copies the example in its prompt, as small models do."""
+    fixed = str(messages[0].content)
+    begin = fixed.rindex('{"op"') if '{"op"' in fixed else fixed.rindex('{"reason"')
+    copied = fixed[begin : fixed.rindex("}") + 1]
+    if not copied.startswith('{"reason"'):
+        copied = '{"reason": "as shown", "edits": [' + copied.replace("\n", " ") + "]}"
+    return copied
+
+
+@pytest.mark.parametrize("name", list(PROFILES))
+async def test_the_prompts_examples_never_become_lessons(name: str) -> None:
+    memory = in_memory(trust="operator", profile=name, selection="all")
+    report = await distill(samples(), student=student(), teacher=teacher(_parrots_its_prompt), memory=memory)
+    said = " ".join(f"{e.when} {e.text}" for e in await memory.load())
+    assert not [word for word in EXAMPLES_OF_OURS[name] if word in said], report.rejected

@@ -1,0 +1,110 @@
+"""The sequential test by betting, held to its promises by simulation."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from ted_memory.distill.profiles import DEFAULT
+from ted_memory.distill.run.gate import SET_RULE
+from ted_memory.experience.betting import PairedTest, Rule, sign
+
+RUNS = 1000
+ASKS = 3  # a critic is asked once and twice again
+
+
+def run(rule: Rule, luck: random.Random, base: float, lift: float) -> PairedTest:
+    """One test of a lesson with this lift, of a student that is right this often without it; scores are 0 or 1."""
+    test = PairedTest(rule)
+    while not test.is_over:
+        test.add(float(luck.random() < min(1.0, base + lift)) - float(luck.random() < base))
+    return test
+
+
+def share(passed: Callable[[random.Random], bool], runs: int = RUNS) -> float:
+    luck = random.Random(20_260_326)
+    return sum(passed(luck) for _ in range(runs)) / runs
+
+
+@pytest.mark.parametrize("base", [0.2, 0.4, 0.6, 0.8])
+def test_a_lesson_of_no_effect_passes_three_asks_in_one_of_twenty_at_most(base: float) -> None:
+    rule = DEFAULT.verification
+    got = share(lambda luck: any(run(rule, luck, base, 0.0).verdict == "helps" for _ in range(ASKS)))
+    assert got <= 0.05 + 0.015, "0.015: two standard deviations of the simulation"
+
+
+@pytest.mark.parametrize("base", [0.0, 0.2, 0.4, 0.6])
+def test_a_lift_of_three_tenths_is_found_nine_times_in_ten(base: float) -> None:
+    assert share(lambda luck: run(DEFAULT.verification, luck, base, 0.3).verdict == "helps") >= 0.9
+
+
+def test_a_student_that_is_right_four_times_in_five_can_still_be_shown_to_gain() -> None:
+    assert share(lambda luck: run(DEFAULT.verification, luck, 0.8, 0.2).verdict == "helps") >= 0.88
+
+
+def test_strong_lessons_take_few_pairs_and_useless_ones_are_given_up() -> None:
+    luck = random.Random(1)
+    strong = sorted(len(run(DEFAULT.verification, luck, 0.1, 0.8).differences) for _ in range(200))
+    useless = sorted(len(run(DEFAULT.verification, luck, 0.0, 0.0).differences) for _ in range(200))
+    assert strong[100] <= 20
+    assert useless[100] <= 20
+    assert all(run(DEFAULT.verification, luck, 0.0, 0.0).verdict == "useless" for _ in range(20))
+
+
+def test_looking_after_each_pair_with_an_ordinary_test_lets_many_more_through() -> None:
+    """The control: it is the bets that make it safe to look so often."""
+
+    def peeks(luck: random.Random) -> bool:
+        total = squares = 0.0
+        for n in range(1, DEFAULT.verification.pairs + 1):
+            difference = float(luck.random() < 0.5) - float(luck.random() < 0.5)
+            total, squares = total + difference, squares + difference**2
+            if n >= 10 and squares and total / squares**0.5 > 1.96:
+                return True
+        return False
+
+    assert share(peeks) > 0.1
+
+
+@pytest.mark.parametrize("parts", [2, 4, 10])
+def test_a_lesson_that_mends_one_of_many_graded_parts_is_found_as_soon_as_one_that_mends_all(parts: int) -> None:
+    small, whole = PairedTest(DEFAULT.verification), PairedTest(DEFAULT.verification)
+    while not whole.is_over:
+        whole.add(sign(1.0))
+        small.add(sign(1 / parts))
+    assert small.verdict == whole.verdict == "helps"
+
+
+def test_a_verdict_stays_whatever_comes_after_it() -> None:
+    test = PairedTest(Rule(pairs=10_000))
+    while test.verdict == "open":
+        test.add(1.0)
+    count = len(test.differences)
+    assert [test.add(-1.0) for _ in range(5)] == ["helps"] * 5
+    assert len(test.differences) == count
+
+
+# The gate: every sample judges what others taught, and takes its turn again where there are few.
+
+
+def gate(luck: random.Random, samples: int, base: float, right: float, covered: float) -> PairedTest:
+    """One test of a set that brings `covered` of the samples from `base` to `right`."""
+    rates = [right if luck.random() < covered else base for _ in range(samples)]
+    test = PairedTest(SET_RULE)
+    while not test.is_over:
+        rate = rates[len(test.differences) % samples]
+        test.add(float(luck.random() < rate) - float(luck.random() < base))
+    return test
+
+
+@pytest.mark.parametrize("samples", [10, 20, 40, 100])
+def test_a_right_set_is_accepted_at_any_size(samples: int) -> None:
+    """From 0.10 to 0.55, as on a desk of ten topics: half of the samples have a lesson that others taught."""
+    assert share(lambda luck: gate(luck, samples, 0.1, 1.0, 0.6).verdict == "helps", 400) >= 0.95
+
+
+@pytest.mark.parametrize("base", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("samples", [10, 20, 40, 100])
+def test_a_useless_set_is_accepted_in_one_of_twenty_at_most(samples: int, base: float) -> None:
+    got = share(lambda luck: gate(luck, samples, base, base, 0.0).verdict == "helps", 400)
+    assert got <= 0.05 + 0.02
