@@ -56,6 +56,13 @@ class Kit(StudentKit):
         return self.fresh and self.profile.verification.pairs > 0
 
     @property
+    def examples(self) -> Literal["none", "written", "own"]:
+        """What a lesson may carry as its example: other people's words are no example for everybody."""
+        if not self.settings.examples:
+            return "none"
+        return "written" if self.profile.examples == "own" and self.evidence else self.profile.examples
+
+    @property
     def revisions(self) -> int:
         """How often the critic is asked again after an edit did not pass."""
         return self.settings.max_revisions if self.verifies else 0

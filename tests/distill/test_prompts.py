@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from ted_memory import Sample, TedMemory
-from ted_memory.distill.profiles import SMALL
+from ted_memory.distill.profiles import PROFILES, SMALL
 from ted_memory.errors import SettingsError
 from ted_memory.llm.prompts import PLACEHOLDER, Prompt, load_prompt
 from tests.distill.scripts import critique, one_pass, role, student, teacher
 
-ALL = list(SMALL.prompts.values())
+ALL = [prompt for profile in PROFILES.values() for prompt in profile.prompts.values()]
 
 
 def test_what_is_filled_in_is_not_searched_for_placeholders() -> None:

@@ -389,3 +389,32 @@ async def test_without_known_common_words_a_broad_condition_gets_its_try(namespa
     answering = student(lambda messages: CODES["apples"] if "say c000" in prompt_of(messages) else "?")
     await one_pass(scratch, APPLES, student=answering, teacher=teacher(broad))
     assert [e.when for e in (await scratch.load()).active] == ["asked about the code"]
+
+
+# A lesson may carry its own sample as an example, where a student follows no rule.
+
+
+def _imitates(messages: list[BaseMessage]) -> str:
+    """Follow no rule; see what an example does, and do the same."""
+    said = prompt_of(messages)
+    thing = thing_in(str(messages[-1].text))
+    return CODES[thing] if f"code of {thing}? => {CODES[thing]}" in said else "no idea"
+
+
+async def test_a_student_that_follows_no_rule_is_given_an_example(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
+    out = await one_pass(memory, APPLES, student=student(_imitates), teacher=teacher())
+    assert out["status"] == "learned", out["note"]
+    [lesson] = (await memory.load()).active
+    assert lesson.example == f"{APPLES.text} => c000"
+    assert "\n  Example: " in await memory.render()
+
+
+@pytest.mark.parametrize("settings", [{"examples": False}, {"trust": "evidence"}, {"profile": "default"}])
+async def test_nobodys_words_become_an_example_where_that_is_not_wanted(
+    namespace: str, settings: dict[str, Any]
+) -> None:
+    given = {"trust": "operator", "profile": "small", "selection": "all", **settings}
+    memory = in_memory(namespace=namespace, **given)
+    await one_pass(memory, APPLES, student=student(_imitates), teacher=teacher())
+    assert not [e for e in await memory.load() if e.example]

@@ -69,6 +69,8 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
         return {**update, "status": "set_aside", "note": note}
     task, common = read_sample(state).text, state.get("common", ())
     proposed = result.value.edits
+    if kit.examples == "none":
+        proposed = [edit.model_copy(update={"example": ""}) for edit in proposed]
     if kit.profile.conditions == "key_words":
         proposed = [in_its_own_words(edit, shown, task, common) for edit in proposed]
     edits = _trusted(result.value, proposed, shown, state, kit, additions_only=result.repaired)

@@ -37,7 +37,7 @@ from ted_memory.distill.state import (
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
-from ted_memory.models import Edit, Remove
+from ted_memory.models import Add, Edit, Remove, Sample
 
 HARM_PAIRS = 2  # on each sample that only watches for harm
 HARM = 0.25  # a mean fall on those that is more than two pairs show by chance
@@ -60,6 +60,8 @@ async def verify(state: DistillState, *, kit: Kit) -> Json:
     findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
     findings += await together(*(verifier.test([edit]) for edit, problem in placed if not problem))
     findings = await _together_too(findings, verifier)
+    if kit.examples == "own":
+        findings = [await _with_an_example(finding, verifier) for finding in findings]
     failed = [finding for finding in findings if finding.problem]
     if kit.keep_evidence is not None:
         found = [evidence for f in findings for evidence in f.evidence]
@@ -106,6 +108,24 @@ async def _together_too(findings: list[Finding], verifier: "_Verifier") -> list[
     return [f for f in findings if f not in failed] + [joint]
 
 
+async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
+    """Test a lesson that did not help once more, with its own sample as an example: some students follow no rule."""
+    edit = finding.edits[0]
+    helped = not finding.problem or any(e["verified"] for e in finding.evidence)
+    if helped or not finding.evidence or len(finding.edits) > 1 or not isinstance(edit, Add) or edit.example:
+        return finding
+    example = own_example(verifier.sample, verifier.state["reference"])
+    if len(example) > verifier.kit.settings.max_text:
+        return finding
+    shown = await verifier.test([edit.model_copy(update={"example": example})])
+    return shown if not shown.problem else finding
+
+
+def own_example(sample: Sample, reference: str) -> str:
+    """Return a sample as the example of a lesson that came from it."""
+    return f"{sample.text.strip()} => {reference.strip()}"
+
+
 class _Verifier:
     """Tests the edits of one critique on the samples that may judge them."""
 
@@ -125,7 +145,7 @@ class _Verifier:
         """Return what the student's answers say about these edits, all of them in place."""
         reference, labels = self.state["reference"], known_labels(self.state)
         # traffic needs no such rule: there a lesson has to show on others' episodes what it is worth
-        if not self.kit.evidence and any(leaks(describe(e), self.sample, reference, labels) for e in edits):
+        if not self.kit.evidence and any(leaks(self._said(e), self.sample, reference, labels) for e in edits):
             return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=reference[:80]))
         judges = choose_judges(edits, self.state, self.snapshot, self.kit)
         if not judges.witnesses and not judges.own:
@@ -145,6 +165,13 @@ class _Verifier:
             )
             return Finding(tuple(edits), problem, evidence)
         return Finding(tuple(edits), await self._harm(judges.guards), evidence)
+
+    def _said(self, edit: Edit) -> str:
+        """Return what an edit says, but for an example that is the sample itself: others judge what that is worth."""
+        own = own_example(self.sample, self.state["reference"])
+        if isinstance(edit, Add) and edit.example == own:
+            edit = edit.model_copy(update={"example": ""})
+        return describe(edit)
 
     async def _on_its_own_sample(self, edits: Sequence[Edit], judges: Judges) -> Finding:
         """Ask only that the edit helps where it came from: nothing else can tell, and the gate will have to."""

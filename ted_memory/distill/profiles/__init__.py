@@ -37,6 +37,8 @@ class Profile:
         attempts: how the critic sees them: ``whole``, or a ``digest`` (premises, steps, conclusion).
         attempt_tokens: what all whole attempts of one critique may take together, in tokens of 4 bytes.
         conditions: ``as_written`` by the critic; or cut down to the ``key_words`` that tell the task apart.
+        examples: what a lesson may carry as its one example: ``none``; what the critic has ``written``; or its ``own``
+            sample, which is tried where a student does not follow the rule alone. Never the own sample of traffic.
         merges: ``abstract``: a merged lesson may use new words, and is verified; ``verbatim``: it must keep
             its parents' words.
         verification: the test that an edit must pass on the student.
@@ -50,6 +52,7 @@ class Profile:
     attempts: Literal["whole", "digest"] = "whole"
     attempt_tokens: int = 12_000
     conditions: Literal["as_written", "key_words"] = "as_written"
+    examples: Literal["none", "written", "own"] = "written"
     merges: Literal["abstract", "verbatim"] = "abstract"
     verification: Rule = field(default_factory=Rule)
     loss: Rule = field(default_factory=lambda: Rule(level=0.1, worth=0.25, missed=0.1, pairs=60))
@@ -135,6 +138,7 @@ SMALL = Profile(
     _shipped("small"),
     attempts="digest",
     conditions="key_words",
+    examples="own",
     merges="verbatim",
     # small models gain much from a lesson or nothing: a looser and shorter test
     verification=Rule(level=0.1, worth=0.5, missed=0.1, pairs=10, bets=(0.6, 0.95)),
