@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     verify_calls: int | None = Field(
         None, ge=0, description="student calls that verify one edit at most; none: as the profile says, 0: no check"
     )
+    critique_batch: int = Field(
+        1, ge=1, le=10, description="failed samples that a critic sees at once, the latest one and earlier ones like it"
+    )
     max_revisions: int = Field(2, ge=0, description="times the critic is asked again at most")
     concurrency: int = Field(8, ge=1, description="model calls in flight")
     compact_every: int = Field(20, ge=1, description="commits between compactions when no cap presses")

@@ -39,6 +39,7 @@ def distill(
     prompts: options.Prompts = None,
     verify_calls: options.VerifyCalls = None,
     max_revisions: options.MaxRevisions = None,
+    critique_batch: options.CritiqueBatch = None,
     temperature: options.Temperature = None,
     validation: options.Validation = None,
     checkpoints: options.Checkpoints = None,
@@ -67,7 +68,7 @@ def distill(
         url, namespace, home,
         rollouts=rollouts, inclusion=inclusion, temperature=temperature, validation=validation, profile=profile,
         instructions=options.text_of(instructions, "the instructions"), prompts=prompts,
-        verify_calls=verify_calls, max_revisions=max_revisions,
+        verify_calls=verify_calls, max_revisions=max_revisions, critique_batch=critique_batch,
         checkpoints=checkpoints, compaction=compaction, compact_every=compact_every,
         selection=selection, top_k=top_k, placement=placement, concurrency=concurrency,
     )  # fmt: skip

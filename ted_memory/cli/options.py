@@ -85,6 +85,10 @@ VerifyCalls = Annotated[
         help="Student calls that verify one edit at most; 0: edits are not verified.  [default: as the profile says]",
     ),
 ]
+CritiqueBatch = Annotated[
+    int | None,
+    typer.Option("--critique-batch", help="Failed samples that a critic sees at once.  [default: 1]"),
+]
 MaxRevisions = Annotated[
     int | None, typer.Option("--max-revisions", help="Times the critic is asked again at most.  [default: 2]")
 ]

@@ -55,14 +55,25 @@ class Joined(TypedDict):
     reason: str
 
 
+class Companion(TypedDict):
+    """A sample that the student failed on earlier, as a critic sees it beside a later one."""
+
+    source: str
+    task: str
+    reference: str
+    solution: str
+    attempts: str
+
+
 class DistillState(TypedDict, total=False):
     """One pass over one sample.
 
     In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``sources``, ``peers`` (other samples
     to test a lesson on, each ``{"sample", "score"}``, the score None when unknown), ``common`` (stems of the words
-    that stand in every sample) and ``labels`` (answers that recur, in plain form: lessons may name them). From a
-    learner also ``recorded`` (what the live agent did, as an attempt), ``settle`` (the claim that the commit settles)
-    and ``witness`` (``principal`` and ``run_id``: whose episode it is).
+    that stand in every sample), ``labels`` (answers that recur, in plain form: lessons may name them) and
+    ``companions`` (other samples of a batch, which the critic sees too). From a learner also ``recorded`` (what the
+    live agent did, as an attempt), ``settle`` (the claim that the commit settles) and ``witness`` (``principal`` and
+    ``run_id``: whose episode it is).
     Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in
     it: it may go otherwise another time), ``note``, ``commits``, ``spend``.
     """
@@ -73,6 +84,7 @@ class DistillState(TypedDict, total=False):
     peers: list[Json]
     common: list[str]
     labels: list[str]
+    companions: list[Companion]
     recorded: list[Json]
     settle: Json
     witness: Json

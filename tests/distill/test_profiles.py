@@ -12,7 +12,7 @@ from ted_memory.distill.profiles import DEFAULT, PLACEHOLDERS, PROFILES, SMALL, 
 from ted_memory.errors import SettingsError
 from ted_memory.settings import LONGEST_INSTRUCTIONS, make_settings
 from ted_memory.testing import in_memory
-from tests.distill.scripts import prompt_of, role, samples, student, teacher
+from tests.distill.scripts import critique, prompt_of, right_lesson, role, samples, student, teacher
 
 CRITIC = "You judge.\n---\n" + " ".join("{" + name + "}" for name in PLACEHOLDERS["critic"])
 
@@ -127,3 +127,22 @@ async def test_the_prompts_examples_never_become_lessons(name: str) -> None:
     report = await distill(samples(), student=student(), teacher=teacher(_parrots_its_prompt), memory=memory)
     said = " ".join(f"{e.when} {e.text}" for e in await memory.load())
     assert not [word for word in EXAMPLES_OF_OURS[name] if word in said], report.rejected
+
+
+async def test_a_critic_may_see_several_failed_samples_at_once(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", critique_batch=3, concurrency=1)
+    silent = teacher(lambda _: critique())
+    await distill(samples(2, 3), student=student(), teacher=silent, memory=memory)
+    seen = [prompt_of(m).count("# An earlier task") for m in silent.asked if role(m) == "critic"]
+    assert seen == [0, 1, 2, 2, 2, 2]
+    asked_about_bananas = [prompt_of(m) for m in silent.asked if role(m) == "critic"][-1]
+    assert asked_about_bananas.count("code of bananas?") >= 2, "the most alike come first"
+
+
+async def test_what_a_batch_taught_is_not_judged_by_any_of_it(namespace: str) -> None:
+    memory = in_memory(namespace=namespace, trust="operator", critique_batch=3, concurrency=1, validation=0)
+    late = iter([False, False, True])
+    teaching = teacher(lambda m: right_lesson([m[0], m[-1]]) if next(late, True) else critique())
+    await distill(samples(1, 3), student=student(), teacher=teaching, memory=memory)
+    [lesson] = await memory.load()
+    assert set(lesson.sources) == {f"dataset:samples#apples-{i}" for i in range(3)}

@@ -20,6 +20,7 @@ from ted_memory.distill.proposals import (
     to_proposals,
 )
 from ted_memory.distill.state import (
+    Companion,
     DistillState,
     Json,
     dump_edits,
@@ -33,7 +34,7 @@ from ted_memory.experience.rendering import render_line
 from ted_memory.experience.utility import estimate
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.llm.messages import image_blocks
-from ted_memory.models import Edit, Experience, Usage
+from ted_memory.models import Edit, Experience, Trajectory, Usage
 from ted_memory.retrieval.selection import match
 
 MOST_WAITING = 8  # lessons without evidence that a critic is shown
@@ -99,7 +100,7 @@ def _trusted(
     additions_only: bool,
 ) -> list[Edit]:
     """Return the edits as far as this memory trusts its critic."""
-    sources = tuple(state.get("sources", ()))
+    sources = (*state.get("sources", ()), *(c["source"] for c in state.get("companions", ())))
     if kit.evidence:
         supports = answer.supports if isinstance(answer, SupportingCritique) else []
         return to_proposals(proposed, shown, sources=sources, supports=supports)
@@ -142,9 +143,7 @@ def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> lis
     known = experiences_text(shown, read_set(state).usage)
     if kit.evidence and (waiting := [e.id for e in shown if e.state != "active"]):
         known += "\n" + kit.profile.prompts["support"].fill({"ids": ", ".join(waiting)})
-    graded = read_graded(state)
-    whole = kit.profile.attempts == "whole"
-    attempts = whole_attempts(graded, kit.profile.attempt_tokens) if whole else describe_attempts(graded)
+    attempts = attempts_text(read_graded(state), kit)
     messages = kit.profile.prompts["critic"].messages(
         task=sample.text,
         reference=state["reference"],
@@ -152,11 +151,28 @@ def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> lis
         attempts=attempts,
         experiences=known,
     )
+    if companions := state.get("companions"):
+        told = kit.profile.prompts["batch"].fill({"tasks": "\n\n".join(map(_companion_text, companions))})
+        messages.insert(1, HumanMessage(content=told))
     if pictures := image_blocks(sample):
         messages[-1] = HumanMessage(content=[{"type": "text", "text": messages[-1].text}, *pictures])
     for turn in state["feedback"]:
         messages += [AIMessage(content=turn["answer"]), HumanMessage(content=turn["told"])]
     return messages
+
+
+def attempts_text(attempts: Sequence[Trajectory], kit: Kit) -> str:
+    """Return attempts as the profile's critic sees them."""
+    if kit.profile.attempts == "whole":
+        return whole_attempts(attempts, kit.profile.attempt_tokens)
+    return describe_attempts(attempts)
+
+
+def _companion_text(companion: Companion) -> str:
+    return (
+        f"# An earlier task\n{companion['task']}\n\n{companion['attempts']}\n\n"
+        f"Worked solution: {companion['solution'] or '(none)'}\nRight answer: {companion['reference']}"
+    )
 
 
 def experiences_text(experiences: Sequence[Experience], usage: Mapping[str, Usage]) -> str:

@@ -143,10 +143,10 @@ class _Verifier:
 
     async def test(self, edits: Sequence[Edit]) -> Finding:
         """Return what the student's answers say about these edits, all of them in place."""
-        reference, labels = self.state["reference"], known_labels(self.state)
         # traffic needs no such rule: there a lesson has to show on others' episodes what it is worth
-        if not self.kit.evidence and any(leaks(self._said(e), self.sample, reference, labels) for e in edits):
-            return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=reference[:80]))
+        told = next((answer for edit in edits for answer in self._answers() if self._tells(edit, answer)), "")
+        if told and not self.kit.evidence:
+            return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=told[:80]))
         judges = choose_judges(edits, self.state, self.snapshot, self.kit)
         if not judges.witnesses and not judges.own:
             return Finding(tuple(edits), "it changes nothing that the student sees for this task")
@@ -165,6 +165,13 @@ class _Verifier:
             )
             return Finding(tuple(edits), problem, evidence)
         return Finding(tuple(edits), await self._harm(judges.guards), evidence)
+
+    def _answers(self) -> list[str]:
+        """Return the right answers of all samples that the critic saw."""
+        return [self.state["reference"], *(c["reference"] for c in self.state.get("companions", ()))]
+
+    def _tells(self, edit: Edit, answer: str) -> bool:
+        return leaks(self._said(edit), self.sample, answer, known_labels(self.state))
 
     def _said(self, edit: Edit) -> str:
         """Return what an edit says, but for an example that is the sample itself: others judge what that is worth."""

@@ -19,6 +19,7 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
     "teacher": (),
     "critic": ("task", "reference", "solution", "attempts", "experiences"),
     "revision": ("lesson", "outcome"),
+    "batch": ("tasks",),
     "support": ("ids",),
     "compactor": ("experiences", "budget"),
 }

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.runnables import Runnable
@@ -12,13 +12,14 @@ from ted_memory.distill.graph import Graph, compile_graph
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.merging import joinable, replay, said_twice
+from ted_memory.distill.nodes.critic import attempts_text
 from ted_memory.distill.profiles import Profile
 from ted_memory.distill.progress import Records
 from ted_memory.distill.report import Shown
 from ted_memory.distill.room import Room
 from ted_memory.distill.run.gate import SET_RULE
 from ted_memory.distill.scoring import OnProgress, Progress, patiently
-from ted_memory.distill.state import Evidence, Joined, dump_set, mean_score, read_graded, read_set
+from ted_memory.distill.state import Companion, Evidence, Joined, dump_set, mean_score, read_graded, read_set
 from ted_memory.errors import BudgetExceeded
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import Judge, bind_grader
@@ -204,6 +205,7 @@ class Job:
             "peers": self._peers(sample, train),
             "common": self.common,
             "labels": self.labels,
+            "companions": self._companions(sample),
         }
         try:
             out = await self.graph.ainvoke(state)  # type: ignore[call-overload]
@@ -224,7 +226,31 @@ class Job:
             "joined": out.get("joined", []),
             "reference": out.get("reference", ""),
             "same": len(attempts) > 1 and len({t.text for t in attempts}) == 1,
+            **self._as_companion(sample, out),
         }
+
+    def _as_companion(self, sample: Sample, out: Mapping[str, Any]) -> dict[str, Companion]:
+        """Return what later critics are shown of a sample that the student failed on, where they see several."""
+        attempts = read_graded(out)
+        if self.kit.settings.critique_batch < 2 or (mean_score(attempts) or 0.0) >= 1:
+            return {}
+        companion = Companion(
+            source=source_of(self.name, sample),
+            task=sample.text,
+            reference=out.get("reference", ""),
+            solution=out.get("solution", ""),
+            attempts=attempts_text(attempts, self.kit),
+        )
+        return {"companion": companion}
+
+    def _companions(self, sample: Sample) -> list[Companion]:
+        """Return the failed samples that are most like this one."""
+        failed = [record["companion"] for record in self.records.samples.values() if "companion" in record]
+        if not failed:
+            return []
+        scores = match([companion["task"] for companion in failed], sample.text)
+        ranked = sorted(range(len(failed)), key=lambda i: -scores[i])
+        return [failed[i] for i in ranked[: self.kit.settings.critique_batch - 1] if scores[i] > 0]
 
     def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[dict[str, Any]]:
         """Return other samples to test a lesson on: the most alike, and some with another answer."""
