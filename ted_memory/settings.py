@@ -12,6 +12,7 @@ Selection = Literal["all", "budget", "relevant"]
 Placement = Literal["system", "user"]
 Durability = Literal["none", "replica", "fsync"]
 Compaction = Literal["utility", "count", "age", "none"]
+Retrieval = Literal["words", "local"]
 Trust = Literal["operator", "evidence", "review"]
 
 
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
 
     selection: Selection = Field("all", description="which active experiences are rendered")
     top_k: int = Field(3, ge=1, description="how many, for selection `relevant`")
+    retrieval: Retrieval = Field("words", description="how lessons are found: words, or these with local embeddings")
+    language: str = Field("auto", description="of lessons and questions, as an ISO code; auto: each text's own")
     placement: Placement = Field("system", description="where the block stands")
     read_timeout: float = Field(0.05, gt=0, description="seconds that an agent waits for the store at most")
     refresh: float = Field(1.0, ge=0, description="seconds after which a snapshot is looked at again")

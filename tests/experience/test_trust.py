@@ -1,6 +1,7 @@
 """How a lesson from traffic becomes active: who is shown it, what each outcome leads to, and what never happens."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.episodes import ANONYMOUS, Exposure
+from ted_memory.experience.ranking import Ranking
 from ted_memory.experience.rendering import lesson_tokens, render_block
 from ted_memory.experience.trust import (
     MAX_ROUNDS,
@@ -23,7 +25,8 @@ from ted_memory.experience.trust import (
 )
 from ted_memory.experience.utility import observed
 from ted_memory.models import Caps, Experience, ExperienceSet, State, Trial, Usage
-from ted_memory.retrieval.selection import applying, make_selector
+from ted_memory.retrieval.bm25 import WordRetriever
+from ted_memory.retrieval.selection import make_selector
 from ted_memory.settings import make_settings
 
 UNITS = 20_000
@@ -46,6 +49,14 @@ def on_trial(id: str, exposure: float, **more: Any) -> Experience:
     return lesson(id, "trial", Trial(exposure=exposure), **more)
 
 
+def ranked(lessons: Sequence[Experience], asked: str) -> Ranking:
+    return Ranking(tuple(e.id for e in WordRetriever().rank_now(lessons, asked)) if asked else None)
+
+
+def applying(lessons: Sequence[Experience], asked: str) -> frozenset[str]:
+    return ranked(lessons, asked).applying(lessons)
+
+
 def a_set(*lessons: Experience) -> ExperienceSet:
     return ExperienceSet("n", "epoch", 5, Caps(max_experiences=50, token_budget=2000), lessons)
 
@@ -58,7 +69,8 @@ def shown(
     choose: Selector = ALL,
     asked: str = "",
 ) -> Exposure:
-    return expose(a_set(*lessons), choose, applying, asked, unit=unit, principal=by, withhold_share=withhold)
+    held = a_set(*lessons)
+    return expose(held, choose, ranked(held.candidates, asked), unit=unit, principal=by, withhold_share=withhold)
 
 
 def near(share: float, expected: float, count: int = UNITS) -> bool:
@@ -155,7 +167,10 @@ def test_nothing_counts_that_would_not_have_been_chosen(
     one = shown(*lessons, unit=unit, asked=asked, withhold=0.5, choose=choose)
     applies = applying(lessons, asked)
     tried = [e for e in lessons if e.trial and e.trial.exposure and e.id in applies]
-    eligible = {e.id for e in choose([*(e for e in lessons if e.state == "active"), *tried], {}, asked)}
+    shown_ones = a_set(*lessons).candidates
+    eligible = {
+        e.id for e in choose([*(e for e in lessons if e.state == "active"), *tried], {}, ranked(shown_ones, asked))
+    }
     assert {*one.counted, *one.withheld} <= eligible & applies
     assert {*one.counted} <= {*one.seen}
     assert {*one.seen}.isdisjoint(one.withheld)
@@ -166,7 +181,7 @@ def test_nothing_counts_that_would_not_have_been_chosen(
 def test_without_trials_the_block_is_what_render_gives(lessons: list[Experience], asked: str, choose: Selector) -> None:
     lessons = [e for e in lessons if e.state != "trial"]
     active = [e for e in lessons if e.state == "active"]
-    assert shown(*lessons, choose=choose, asked=asked).block == render_block(choose(active, {}, asked))
+    assert shown(*lessons, choose=choose, asked=asked).block == render_block(choose(active, {}, ranked(active, asked)))
 
 
 @pytest.mark.parametrize("choose", SELECTORS[::2])
@@ -174,7 +189,7 @@ def test_lessons_on_trial_stand_last(choose: Selector) -> None:
     lessons = [on_trial("l1", 1.0, when="tea tea tea"), lesson("l2", when="tea with rain")]
     assert shown(*lessons, choose=choose, asked="tea").seen == ("l2", "l1")
     # the control: by their order, or by how well they fit, it would stand first
-    assert [e.id for e in choose(lessons, {}, "tea")] == ["l1", "l2"]
+    assert [e.id for e in choose(lessons, {}, ranked(lessons, "tea"))] == ["l1", "l2"]
 
 
 # --- what is due

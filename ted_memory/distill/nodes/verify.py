@@ -103,7 +103,8 @@ async def _verify(edit: Edit, state: DistillState, kit: Kit) -> Outcome:
         said = own.texts[0][:200]
         problem = f"with it the student still scored {own.mean:.2f} (before: {before:.2f}) and answered: {said}"
         return Outcome(edit, problem, own.spend)
-    peer = _peer(state, new[0], sample, lambda s: new[0].id in {e.id for e in chosen(kit, s, snapshot, changed)})
+    showing = await _showing(state, kit, new[0], snapshot, changed)
+    peer = _peer(state, new[0], sample, lambda s: s.id in showing)
     if peer is None:
         return Outcome(edit, "", own.spend)
     try:
@@ -172,6 +173,14 @@ async def _attempts(
         shown=frozenset(id for given in answers for id in given.shown),
         spend=sum((given.spend for given in answers), Spend()),
     )
+
+
+async def _showing(
+    state: DistillState, kit: Kit, lesson: Experience, snapshot: ExperienceSet, changed: Sequence[Experience]
+) -> set[str]:
+    """Return the ids of the peers that would be shown the lesson."""
+    peers = [Sample.model_validate(p["sample"]) for p in state.get("peers", [])]
+    return {peer.id for peer in peers if lesson in await chosen(kit, peer, snapshot, changed)}
 
 
 def _peer(
