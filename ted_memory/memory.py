@@ -68,10 +68,7 @@ class TedMemory:
         caps = Caps(max_experiences=settings.max_experiences, token_budget=settings.token_budget)
         self._empty = ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps)
         self._snapshots = Snapshots(
-            self._read_fast,
-            self._empty,
-            refresh=settings.refresh,
-            patience=first_wait or settings.read_timeout,
+            self._read_fast, self._empty, refresh=settings.refresh, patience=first_wait or settings.read_timeout
         )
         self._commits = Commits(store, settings, namespace, self.load, self._snapshots.need)
 
@@ -172,8 +169,8 @@ class TedMemory:
         ``question`` is the task at hand; selection ``relevant`` picks by it, the others don't look at it.
         Never raises: without the store it goes on with what it last saw (see `health`).
         """
-        patience = self.settings.read_timeout
-        return render_block(await self.show(await self.snapshot(), question, patience=patience))
+        snapshot = await self.snapshot()
+        return render_block(await self.show(snapshot, question, patience=self.settings.read_timeout))
 
     async def expose(self, question: str = "", *, unit: str, principal: str = ANONYMOUS) -> Exposure:
         """Return what one recorded request is shown: as `render`, with lessons on trial, or without one.
@@ -181,16 +178,10 @@ class TedMemory:
         ``unit`` is the conversation (thread id), else the run: one is assigned in the same way throughout. What is
         ``seen`` and ``withheld`` belongs into its `Episode`. Never raises.
         """
-        snapshot = await self.snapshot()
-        patience = self.settings.read_timeout
-        return expose(
-            snapshot,
-            self.selector(snapshot.caps),
-            await self.rank(snapshot.candidates, question, patience=patience),
-            unit=unit,
-            principal=principal,
-            withhold_share=self.settings.withhold_share,
-        )
+        snapshot, s = await self.snapshot(), self.settings
+        ranking = await self.rank(snapshot.candidates, question, patience=s.read_timeout)
+        choose = self.selector(snapshot.caps)
+        return expose(snapshot, choose, ranking, unit=unit, principal=principal, withhold_share=s.withhold_share)
 
     @property
     def recorder(self) -> Recorder:
@@ -402,11 +393,5 @@ class TedMemory:
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""
         r = self.recorder
-        return self._snapshots.health().model_copy(
-            update={
-                "recorded": r.recorded,
-                "dropped": r.dropped + r.broken,
-                "buffered": r.buffered,
-                "retrieval_fallbacks": self._ranker.fallbacks,
-            }
-        )
+        counted = {"recorded": r.recorded, "dropped": r.dropped + r.broken, "buffered": r.buffered}
+        return self._snapshots.health().model_copy(update={**counted, "retrieval_fallbacks": self._ranker.fallbacks})

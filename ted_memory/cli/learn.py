@@ -45,6 +45,8 @@ def distill(
     prices: options.Prices = None,
     selection: options.Selection = None,
     top_k: options.TopK = None,
+    retrieval: options.Retrieval = None,
+    language: options.Language = None,
     placement: options.Placement = None,
     concurrency: options.Concurrency = None,
     json: options.Json = False,
@@ -62,7 +64,8 @@ def distill(
         url, namespace, home,
         rollouts=rollouts, inclusion=inclusion, max_tries=max_tries, validation=validation,
         checkpoints=checkpoints, compaction=compaction, compact_every=compact_every,
-        selection=selection, top_k=top_k, placement=placement, concurrency=concurrency,
+        selection=selection, top_k=top_k, retrieval=retrieval, language=language,
+        placement=placement, concurrency=concurrency,
     )  # fmt: skip
     given: dict[str, Any] = {
         "student": make_chat_model(

@@ -32,6 +32,8 @@ def evaluate(
     checkpoints: options.OlderVersions = 0,
     selection: options.Selection = None,
     top_k: options.TopK = None,
+    retrieval: options.Retrieval = None,
+    language: options.Language = None,
     placement: options.Placement = None,
     concurrency: options.Concurrency = None,
     prices: options.Prices = None,
@@ -49,8 +51,10 @@ def evaluate(
 
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     memory = options.memory_of(
-        url, namespace, home, selection=selection, top_k=top_k, placement=placement, concurrency=concurrency
-    )
+        url, namespace, home,
+        selection=selection, top_k=top_k, retrieval=retrieval, language=language,
+        placement=placement, concurrency=concurrency,
+    )  # fmt: skip
     price_list = options.prices_of(prices)
     given: dict[str, Any] = {
         "student": make_chat_model(

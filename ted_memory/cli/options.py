@@ -38,6 +38,12 @@ Selection = Annotated[
     str | None, typer.Option("--selection", help="Which experiences are shown: all, budget, relevant.")
 ]
 TopK = Annotated[int | None, typer.Option("--top-k", help="How many, for --selection relevant.")]
+Retrieval = Annotated[
+    str | None, typer.Option("--retrieval", help="How they are found: words, or local (words and embeddings).")
+]
+Language = Annotated[
+    str | None, typer.Option("--language", help="Of lessons and questions: auto, or an ISO code such as de.")
+]
 Placement = Annotated[
     str | None, typer.Option("--placement", help="Where they stand: system (message) or user (turn).")
 ]

@@ -52,6 +52,8 @@ def learn(
         str, typer.Option("--attempts", help="How a task is attempted again: model (over the recorded tools), none.")
     ] = "model",
     rollouts: options.Rollouts = None,
+    retrieval: options.Retrieval = None,
+    language: options.Language = None,
     at_once: Annotated[int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")] = None,
     max_calls: Annotated[int | None, typer.Option("--max-calls", help="A day and namespace.", min=1)] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="A day and namespace.", min=1)] = None,
@@ -71,6 +73,7 @@ def learn(
     memory = options.memory_of(
         url, namespace, home,
         trust=trust, rollouts=rollouts, episodes_at_once=at_once, concurrency=concurrency,
+        retrieval=retrieval, language=language,
     )  # fmt: skip
     if attempts not in {"model", "none"}:
         raise InvalidInput(f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ted_memory.models import Experience
 from ted_memory.retrieval.derived import Derived
-from ted_memory.retrieval.language import AUTO, Terms, analyse, check_language, detect, prevailing
+from ted_memory.retrieval.language import AUTO, Terms, analyse, check_language, detect, languages_of, settled
 
 K1, B = 1.5, 0.75  # how fast a repeated word stops to count; how much a long text is held back
 LONGEST_QUESTION = 4000  # characters that are looked at on an agent's path
@@ -76,9 +76,7 @@ def match(documents: Sequence[str], question: str, *, language: str = AUTO) -> l
 
 def index_of(documents: Sequence[str], *, language: str = AUTO, otherwise: str = "") -> Index:
     """Return the index of some texts; `otherwise` is their language where none of them shows one."""
-    spoken = [detect(document) if language == AUTO else language for document in documents]
-    most = prevailing(spoken, otherwise)
-    languages = [one or most for one in spoken]
+    languages = languages_of(documents, otherwise) if language == AUTO else [language] * len(documents)
     return Index([analyse(d, one) for d, one in zip(documents, languages, strict=True)], languages)
 
 
@@ -131,10 +129,9 @@ class WordRetriever:
         if held is not None and held[0] == documents and _speaks(held[1], asked):
             return held[1:]
         spoken = [self._language_of(e, d) for e, d in zip(experiences, documents, strict=True)]
-        most = prevailing(spoken, detect(asked))
-        languages = [one or most for one in spoken]
+        languages = settled(spoken, documents, detect(asked))
         terms = [self._terms_of(e, d, one) for e, d, one in zip(experiences, documents, languages, strict=True)]
-        silent = "" if any(spoken) else most
+        silent = "" if any(spoken) else languages[0]
         return self._indexes.put(experiences[0], (documents, silent, Index(terms, languages)))[1:]
 
     def _language_of(self, experience: Experience, document: str) -> str:

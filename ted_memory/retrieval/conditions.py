@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 
 from ted_memory.retrieval.bm25 import match
-from ted_memory.retrieval.language import AUTO, DEFAULT, analyse, detect, prevailing
+from ted_memory.retrieval.language import AUTO, DEFAULT, analyse, detect, languages_of
 
 NEARLY_ALL = 0.9  # share of the texts that a common word stands in
 FEWEST = 5  # texts that show their common form; what fewer have in common may be what they are about
@@ -22,8 +22,8 @@ def common_words(texts: Sequence[str], *, language: str = AUTO) -> frozenset[str
     """Return the stems that stand in nearly all of these texts: their form, not what one of them is about."""
     if len(texts) < FEWEST:
         return frozenset()
-    spoken = prevailing(map(detect, texts)) if language == AUTO else language
-    counts = Counter(stem for text in texts for stem in stems(text, language=spoken))
+    spoken = languages_of(texts) if language == AUTO else [language] * len(texts)
+    counts = Counter(stem for text, one in zip(texts, spoken, strict=True) for stem in stems(text, language=one))
     return frozenset(stem for stem, count in counts.items() if count >= NEARLY_ALL * len(texts))
 
 
@@ -36,7 +36,7 @@ def distinctive(
     stand. Phrases of nothing but `foreign` stems go, and so do repetitions. A condition that would no longer match the
     question that it was written for stays as it is.
     """
-    spoken = prevailing((detect(question), detect(when))) if language == AUTO else language
+    spoken = (detect(question) or detect(when) or DEFAULT) if language == AUTO else language
     phrases = (telling for phrase in re.split(r"[,;、，；]", when) for telling in _cut(phrase, common, spoken))
     kept = ", ".join(dict.fromkeys(p for p in phrases if stems(p, language=spoken) - set(foreign)))
     return kept if match([kept], question, language=spoken)[0] > 0 else when

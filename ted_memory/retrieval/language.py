@@ -160,15 +160,25 @@ def detect(text: str) -> str:
         for language, script in _SCRIPTS:
             if script.search(text):
                 return language
-    lowered, known = text[:LOOKED_AT].lower(), _small_words()
-    signs = [known[word] for word in set(_LETTERED.findall(lowered)) if word in known]
-    if not lowered.isascii():
-        signs += [_LETTERS[letter] for letter in set(lowered) if letter in _LETTERS] * LETTER
-    hits = Counter(language for languages in signs for language in languages)
+    signs = _signs(text)
+    hits = _hits(signs)
     english = hits.pop(DEFAULT, 0)
     if hits and max(hits.values()) > max(english, 1):
         return max(hits, key=lambda language: (hits[language], _rarity(language, signs), -LATIN.index(language)))
     return DEFAULT if english else ""
+
+
+def _signs(text: str) -> list[tuple[str, ...]]:
+    """Return the languages of each small word and telling letter of a text."""
+    lowered, known = text[:LOOKED_AT].lower(), _small_words()
+    signs = [known[word] for word in set(_LETTERED.findall(lowered)) if word in known]
+    if not lowered.isascii():
+        signs += [_LETTERS[letter] for letter in set(lowered) if letter in _LETTERS] * LETTER
+    return signs
+
+
+def _hits(signs: Iterable[tuple[str, ...]]) -> Counter[str]:
+    return Counter(language for languages in signs for language in languages)
 
 
 def _rarity(language: str, signs: Sequence[tuple[str, ...]]) -> float:
@@ -176,10 +186,29 @@ def _rarity(language: str, signs: Sequence[tuple[str, ...]]) -> float:
     return sum(1 / len(languages) for languages in signs if language in languages)
 
 
-def prevailing(languages: Iterable[str], otherwise: str = "") -> str:
-    """Return the language that most of these texts are in; `otherwise`, or English, where none shows one."""
-    counts = Counter(language for language in languages if language)
-    return counts.most_common(1)[0][0] if counts else otherwise or DEFAULT
+def languages_of(texts: Sequence[str], otherwise: str = "") -> list[str]:
+    """Return the language of each of some texts that belong together.
+
+    One that shows none by itself is taken for what its few signs say among the languages of the others, else for what
+    most of them are in, else for `otherwise`, else for English.
+    """
+    return settled([detect(text) for text in texts], texts, otherwise)
+
+
+def settled(detected: Sequence[str], texts: Sequence[str], otherwise: str = "") -> list[str]:
+    """Do the same for texts whose languages were looked for before ("" where none was shown)."""
+    # a text that shows none is in Latin letters: others are known by their script
+    counts = Counter(language for language in detected if language in LATIN)
+    fallback = otherwise if otherwise in LATIN else DEFAULT
+    if len(counts) < 2:
+        fallback = next(iter(counts), fallback)
+        return [language or fallback for language in detected]
+
+    def likely(text: str) -> str:
+        hits = _hits(_signs(text))
+        return max(counts, key=lambda language: (hits[language], counts[language], -LATIN.index(language)))
+
+    return [language or likely(text) for language, text in zip(detected, texts, strict=True)]
 
 
 def analyse(text: str, language: str) -> Terms:
