@@ -22,6 +22,7 @@ def test_the_defaults_are_what_the_documentation_says() -> None:
     assert (made.rollouts, made.inclusion, made.temperature, made.concurrency) == (5, 0.8, 0.7, 8)
     assert (made.try_rollouts, made.max_tries, made.compact_every, made.validation) == (2, 2, 20, 0.2)
     assert (made.selection, made.top_k, made.placement) == ("all", 3, "system")
+    assert (made.retrieval, made.language) == ("words", "auto")
     assert (made.read_timeout, made.refresh, made.trust) == (0.05, 1.0, "evidence")
 
 

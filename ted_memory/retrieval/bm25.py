@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ted_memory.models import Experience
 from ted_memory.retrieval.derived import Derived
@@ -85,14 +85,15 @@ class WordRetriever:
 
     What is matched is ``when``, which says where a lesson applies; the text of one without it. What to do there often
     names things that stand in every question, such as its choices. ``language``: an ISO code, or "auto": that of each
-    condition, or where it is too short to show one, of most of them.
+    condition, or where it is too short to show one, of most of them. ``says``: what is matched instead.
 
     Raises:
         SettingsError: the language is not known; the message lists those that are.
     """
 
-    def __init__(self, language: str = AUTO) -> None:
+    def __init__(self, language: str = AUTO, *, says: Callable[[Experience], str] | None = None) -> None:
         self.language = check_language(language)
+        self._says = says or _condition
         self._spoken: Derived[tuple[str, str]] = Derived()
         self._terms: Derived[tuple[str, str, Terms]] = Derived()
         self._indexes: Derived[tuple[list[str], str, Index]] = Derived()
@@ -109,6 +110,12 @@ class WordRetriever:
             return []
         return [experiences[number] for number in self._index(experiences, asked).ranked(asked)]
 
+    def scores_now(self, experiences: Sequence[Experience], question: str) -> list[float]:
+        """Return the score of each of them; 0 where no word is shared."""
+        if not experiences:
+            return []
+        return self._index(experiences, question).scores(question)
+
     def _index(self, experiences: Sequence[Experience], asked: str) -> Index:
         """Return the index of these lessons."""
         last = self._last
@@ -124,7 +131,7 @@ class WordRetriever:
 
         That is "" where the lessons themselves show theirs.
         """
-        documents = [e.when or e.text for e in experiences]
+        documents = [self._says(e) for e in experiences]
         held = self._indexes.get(experiences[0])
         if held is not None and held[0] == documents and _speaks(held[1], asked):
             return held[1:]
@@ -145,6 +152,10 @@ class WordRetriever:
         if held is None or held[:2] != (document, language):
             held = self._terms.put(experience, (document, language, analyse(document, language)))
         return held[2]
+
+
+def _condition(experience: Experience) -> str:
+    return experience.when or experience.text
 
 
 def _speaks(language: str, asked: str) -> bool:

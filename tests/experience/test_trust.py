@@ -1,7 +1,6 @@
 """How a lesson from traffic becomes active: who is shown it, what each outcome leads to, and what never happens."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.episodes import ANONYMOUS, Exposure
-from ted_memory.experience.ranking import Ranking
 from ted_memory.experience.rendering import lesson_tokens, render_block
 from ted_memory.experience.trust import (
     MAX_ROUNDS,
@@ -25,9 +23,9 @@ from ted_memory.experience.trust import (
 )
 from ted_memory.experience.utility import observed
 from ted_memory.models import Caps, Experience, ExperienceSet, State, Trial, Usage
-from ted_memory.retrieval.bm25 import WordRetriever
 from ted_memory.retrieval.selection import make_selector
 from ted_memory.settings import make_settings
+from tests.experience.asking import applying, ranked
 
 UNITS = 20_000
 BOTH = ("principal:anna", "principal:bert")
@@ -47,14 +45,6 @@ def lesson(
 
 def on_trial(id: str, exposure: float, **more: Any) -> Experience:
     return lesson(id, "trial", Trial(exposure=exposure), **more)
-
-
-def ranked(lessons: Sequence[Experience], asked: str) -> Ranking:
-    return Ranking(tuple(e.id for e in WordRetriever().rank_now(lessons, asked)) if asked else None)
-
-
-def applying(lessons: Sequence[Experience], asked: str) -> frozenset[str]:
-    return ranked(lessons, asked).applying(lessons)
 
 
 def a_set(*lessons: Experience) -> ExperienceSet:
