@@ -177,11 +177,5 @@ async def main() -> None:
     Console().print(table)
 
 
-async def of_retrieval() -> None:
-    """Measure what finds the lessons."""
-    async with server() as url:
-        await retrieval.main(url)
-
-
 if __name__ == "__main__":
-    asyncio.run(of_retrieval() if sys.argv[1:] == ["retrieval"] else main())
+    asyncio.run(retrieval.main() if sys.argv[1:] == ["retrieval"] else main())

@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.rulebook import HANDBOOK, read_handbook
-from ted_memory import Add, open_memory
-from ted_memory.models import Experience
+from ted_memory import TedMemory
+from ted_memory.experience.rendering import render_block
+from ted_memory.models import Caps, Experience, ExperienceSet
 from ted_memory.retrieval import EmbeddingRetriever, FusedRetriever, Retriever, WordRetriever
 from ted_memory.retrieval.local import LocalEmbeddings
+from ted_memory.testing import in_memory
 
 DESKS = ("helpdesk", "townhall")
 SIZES = (50, 5000)
@@ -98,7 +100,7 @@ def words(seed: int) -> Callable[[int], str]:
     return lambda count: " ".join(draw.choices(known, cum_weights=weights, k=count))
 
 
-async def speed(url: str) -> Table:
+async def speed() -> Table:
     """Return how long ranking and a whole `render` take."""
     table = Table("lessons", "retriever", "what", "p50", "p99", title="wall clock, in milliseconds")
     retrievers: dict[str, Callable[[], Retriever]] = {
@@ -107,27 +109,33 @@ async def speed(url: str) -> Table:
     }
     for size, (name, make) in itertools.product(SIZES, retrievers.items()):
         text = words(size)
-        roomy = {"max_experiences": 10**6, "token_budget": 10**7, "refresh": 3600.0, "read_timeout": 5.0}
-        memory = open_memory(url, namespace=f"{name}-{size}", retriever=make(), selection="relevant", **roomy)
-        await memory.commit([Add(text=f"Do {i}.", when=text(CONDITION)) for i in range(size)], author="bench")
-        candidates = (await memory.load()).candidates
+        memory = in_memory(retriever=make(), selection="relevant", read_timeout=5.0)
+        lessons = (Experience(id=f"e{i}", text=f"Do {i}.", when=text(CONDITION), tokens=20) for i in range(size))
+        caps = Caps(max_experiences=size, token_budget=2000)
+        snapshot = ExperienceSet("bench", "epoch", 1, caps, tuple(lessons))
         questions = [FORM + text(TICKET) for _ in range(QUESTIONS)]
-        await memory.render(questions[0])
-        for what in ("ranking", "render"):
+
+        async def rank(question: str, memory: TedMemory = memory, snapshot: ExperienceSet = snapshot) -> None:
+            await memory.rank(snapshot.candidates, question)
+
+        async def render(question: str, memory: TedMemory = memory, snapshot: ExperienceSet = snapshot) -> None:
+            render_block(await memory.show(snapshot, question))
+
+        for what, call in (("ranking", rank), ("choosing and rendering", render)):
+            await call(questions[0])
             taken = []
             for question in questions:
                 began = time.perf_counter()
-                await (memory.rank(candidates, question) if what == "ranking" else memory.render(question))
+                await call(question)
                 taken.append((time.perf_counter() - began) * 1e3)
             taken.sort()
             figures = (taken[len(taken) // 2], taken[int(len(taken) * 0.99)])
             table.add_row(f"{size:,}", name, what, *(f"{figure:.2f}" for figure in figures))
-        await memory.aclose()
     return table
 
 
-async def main(url: str) -> None:
-    """Measure both, the speed with lessons on this server, and print them."""
+async def main() -> None:
+    """Measure both, and print them."""
     console = Console(width=120)
     console.print(await hits())
-    console.print(await speed(url))
+    console.print(await speed())
