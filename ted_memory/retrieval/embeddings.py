@@ -71,6 +71,7 @@ class EmbeddingRetriever(KeepsVectors):
         self._stored: set[str] = set()
         self._fits = False
         self._matrices: Derived[tuple[list[str], Matrix, float]] = Derived()
+        self._last: tuple[Sequence[Experience], Matrix, float] | None = None
         self._filling: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]]
         self._filling = weakref.WeakKeyDictionary()
 
@@ -95,7 +96,8 @@ class EmbeddingRetriever(KeepsVectors):
 
     def forget(self) -> None:
         """Forget what is held of the vectors."""
-        self._held, self._stored, self._fits, self._matrices = {}, set(), False, Derived()
+        self._held, self._stored, self._fits = {}, set(), False
+        self._matrices, self._last = Derived(), None
 
     async def aclose(self) -> None:
         """Stop the work on vectors that is under way on this loop."""
@@ -143,6 +145,8 @@ class EmbeddingRetriever(KeepsVectors):
 
     async def _matrix(self, experiences: Sequence[Experience]) -> "tuple[Matrix, float]":
         """Return the lessons' vectors and what is close enough; they live as long as the first of the lessons."""
+        if self._last is not None and self._last[0] is experiences:
+            return self._last[1:]
         documents = _documents(experiences)
         held = self._matrices.get(experiences[0])
         if held is None or held[0] != documents:
@@ -151,7 +155,9 @@ class EmbeddingRetriever(KeepsVectors):
             lessons = _unit([_decoded(self._held[name]) for name in names])
             least = _least(lessons) if self._least is None else self._least
             held = self._matrices.put(experiences[0], (documents, lessons, least))
-        return held[1], held[2]
+        if isinstance(experiences, tuple):  # a list may be another one when it comes again
+            self._last = experiences, *held[1:]
+        return held[1:]
 
     async def _fill(self, named: Mapping[str, str]) -> None:
         """Have these vectors at hand. Who cannot wait for them leaves the work to go on for those who come after."""

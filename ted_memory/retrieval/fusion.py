@@ -25,11 +25,13 @@ class FusedRetriever(KeepsVectors):
         """Return those that one of the retrievers finds, best first; an error of any of them is raised."""
         answers = await asyncio.gather(*(r.rank(experiences, question) for r in self._retrievers))
         scores: dict[str, float] = {}
+        found: dict[str, Experience] = {}
         for answer in answers:
-            for place, experience in enumerate(answer, start=1):
-                scores[experience.id] = scores.get(experience.id, 0.0) + 1 / (FLATNESS + place)
-        found = {e.id: e for answer in answers for e in answer}
-        return sorted(found.values(), key=lambda e: -scores[e.id])
+            ids = [experience.id for experience in answer]
+            found.update(zip(ids, answer, strict=True))
+            for place, id in enumerate(ids, start=FLATNESS + 1):
+                scores[id] = scores.get(id, 0.0) + 1 / place
+        return [found[id] for id in sorted(scores, key=scores.__getitem__, reverse=True)]
 
     def for_set(self, vectors: VectorStore) -> Self:
         """Return the same for one set."""
