@@ -61,11 +61,9 @@ def distill(
     price_list = options.prices_of(prices)  # a wrong one is told before anything is paid for
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     memory = options.memory_of(
-        url, namespace, home,
-        rollouts=rollouts, inclusion=inclusion, max_tries=max_tries, validation=validation,
-        checkpoints=checkpoints, compaction=compaction, compact_every=compact_every,
-        selection=selection, top_k=top_k, retrieval=retrieval, language=language,
-        placement=placement, concurrency=concurrency,
+        url, namespace, home, rollouts=rollouts, inclusion=inclusion, max_tries=max_tries, validation=validation,
+        checkpoints=checkpoints, compaction=compaction, compact_every=compact_every, selection=selection, top_k=top_k,
+        retrieval=retrieval, language=language, placement=placement, concurrency=concurrency,
     )  # fmt: skip
     given: dict[str, Any] = {
         "student": make_chat_model(

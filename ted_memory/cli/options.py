@@ -65,6 +65,10 @@ StudentTemperature = Annotated[
 
 Teacher = Annotated[str, typer.Option("--teacher", help="provider:model, or a model's name with --teacher-base-url.")]
 TeacherUrl = Annotated[str | None, typer.Option("--teacher-base-url", help="OpenAI-compatible server of the teacher.")]
+Trust = Annotated[
+    str | None,
+    typer.Option("--trust", help="evidence, review (a person approves as well), operator.  [default: evidence]"),
+]
 Rollouts = Annotated[int | None, typer.Option("--rollouts", help="Attempts a sample.  [default: 5]")]
 MaxTries = Annotated[
     int | None, typer.Option("--max-tries", help="Times the critic is asked again at most; 0: edits are not tried.")

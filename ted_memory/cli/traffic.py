@@ -44,10 +44,7 @@ def learn(
     grader: options.Grader = "auto",
     judge: options.Judge = None,
     judge_base_url: options.JudgeUrl = None,
-    trust: Annotated[
-        str | None,
-        typer.Option("--trust", help="evidence, review (a person approves as well), operator.  [default: evidence]"),
-    ] = None,
+    trust: options.Trust = None,
     attempts: Annotated[
         str, typer.Option("--attempts", help="How a task is attempted again: model (over the recorded tools), none.")
     ] = "model",
