@@ -1,10 +1,14 @@
-"""``make bench``: measure on a real server of our own, and print a table. Nothing is asserted here."""
+"""``make bench``: measure on a real server of our own, and print a table. Nothing is asserted here.
+
+``python -m bench retrieval`` measures what finds the lessons instead (`bench.retrieval`).
+"""
 
 import asyncio
 import contextlib
 import functools
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +21,7 @@ from langgraph.store.memory import InMemoryStore
 from rich.console import Console
 from rich.table import Table
 
-from bench import method
+from bench import method, retrieval
 from ted_memory import Add, Rewrite, open_memory
 from ted_memory.integrations.live_run import LiveRun
 from ted_memory.integrations.store import TedMemoryStore
@@ -174,4 +178,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(retrieval.main() if sys.argv[1:] == ["retrieval"] else main())

@@ -13,6 +13,7 @@ from ted_memory.committing import Commits, checked, checked_token, checked_usage
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
 from ted_memory.errors import InvalidInput
 from ted_memory.exchange import ImportReport
+from ted_memory.experience.ranking import NO_QUESTION, Ranking
 from ted_memory.experience.rendering import render_block, without_examples
 from ted_memory.experience.trust import Selector, expose
 from ted_memory.history import History, said
@@ -32,7 +33,9 @@ from ted_memory.models import (
 )
 from ted_memory.protocols import ExperienceStore, Settle
 from ted_memory.recording import Recorder, Redact
-from ted_memory.retrieval.selection import applying, make_selector
+from ted_memory.retrieval.protocol import Retriever
+from ted_memory.retrieval.ranker import Ranker
+from ted_memory.retrieval.selection import make_selector
 from ted_memory.settings import Settings
 from ted_memory.snapshots import Health, Snapshots
 
@@ -52,25 +55,28 @@ class TedMemory:
         first_wait: float | None = None,
         redact: Redact | None = None,
         recorders: dict[str, Recorder] | None = None,
+        retriever: Retriever | None = None,
+        ranker: Ranker | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
         self.namespace = namespace
         self._first_wait, self._redact = first_wait, redact
         self._recorders = {} if recorders is None else recorders  # of all that share these connections
+        self._retriever = retriever
+        self._ranker = ranker or Ranker(retriever, language=settings.language, vectors=store.vectors(namespace))
         self._history = History(store, namespace)
         caps = Caps(max_experiences=settings.max_experiences, token_budget=settings.token_budget)
         self._empty = ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps)
         self._snapshots = Snapshots(
-            self._read_fast,
-            self._empty,
-            refresh=settings.refresh,
-            patience=first_wait or settings.read_timeout,
+            self._read_fast, self._empty, refresh=settings.refresh, patience=first_wait or settings.read_timeout
         )
         self._commits = Commits(store, settings, namespace, self.load, self._snapshots.need)
 
     async def __aenter__(self) -> Self:
-        await self.load()  # a wrong URL is told now, not at the first agent call
+        snapshot = await self.load()  # a wrong URL is told now, not at the first agent call
+        await self._ranker.check()
+        await self._ranker.preload(snapshot.candidates)
         self._snapshots.warm()
         return self
 
@@ -80,6 +86,7 @@ class TedMemory:
     async def aclose(self) -> None:
         """Let go of all connections, also those of memories made by `for_namespace`."""
         await self._snapshots.aclose()
+        await self._ranker.aclose()
         for recorder in list(self._recorders.values()):
             await recorder.aclose()
         await self.store.aclose()
@@ -97,11 +104,13 @@ class TedMemory:
             first_wait=self._first_wait,
             redact=self._redact,
             recorders=self._recorders,
+            retriever=self._retriever,
         )
 
     def staging(self, run: str, settings: Settings | None = None) -> "TedMemory":
         """Return the memory in which a run works; agents never read it."""
-        return TedMemory(self.store, settings or self.settings, f"{self.namespace}~{run}")
+        # what a lesson's words mean is the same there: one ranker, and one place for vectors
+        return TedMemory(self.store, settings or self.settings, f"{self.namespace}~{run}", ranker=self._ranker)
 
     async def load(self) -> ExperienceSet:
         """Return the set as it is now; empty at version 0 when nothing was ever committed.
@@ -144,14 +153,36 @@ class TedMemory:
             return choose
         return lambda experiences, usage, question: choose(without_examples(experiences), usage, question)
 
-    def show(self, snapshot: ExperienceSet, question: str = "") -> tuple[Experience, ...]:
-        """Return the active experiences of a snapshot that stand in the prompt for a question."""
-        return self.selector(snapshot)(snapshot.active, snapshot.usage, question)
+    async def rank(self, experiences: Sequence[Experience], question: str, *, patience: float | None = None) -> Ranking:
+        """Return which of these experiences the question is about; never raises.
+
+        ``patience``: seconds that the retriever is waited for; then words rank instead. Default: as long as it takes.
+        """
+        return await self._ranker.rank(experiences, question, patience=patience)
+
+    async def show(
+        self,
+        snapshot: ExperienceSet,
+        question: str = "",
+        *,
+        experiences: Sequence[Experience] | None = None,
+        patience: float | None = None,
+    ) -> tuple[Experience, ...]:
+        """Return which of these experiences (default: the snapshot's active ones) stand in the prompt for a question.
+
+        Nothing is ranked where the selection does not look at the question.
+        """
+        active = snapshot.active if experiences is None else experiences
+        ranking = NO_QUESTION
+        if self.presentation(snapshot).selection == "relevant":
+            among = snapshot.candidates if experiences is None else experiences
+            ranking = await self.rank(among, question, patience=patience)
+        return self.selector(snapshot)(active, snapshot.usage, ranking)
 
     async def present(self, question: str = "") -> Exposure:
         """Return the same as `render`, and with it where in a prompt the block belongs. Never raises."""
         snapshot = await self.snapshot()
-        seen = self.show(snapshot, question)
+        seen = await self.show(snapshot, question, patience=self.settings.read_timeout)
         return Exposure(
             block=render_block(seen),
             placement=self.presentation(snapshot).placement,
@@ -174,16 +205,10 @@ class TedMemory:
         ``unit`` is the conversation (thread id), else the run: one is assigned in the same way throughout. What is
         ``seen`` and ``withheld`` belongs into its `Episode`. Never raises.
         """
-        snapshot = await self.snapshot()
-        exposure = expose(
-            snapshot,
-            self.selector(snapshot),
-            applying,
-            question,
-            unit=unit,
-            principal=principal,
-            withhold_share=self.settings.withhold_share,
-        )
+        snapshot, s = await self.snapshot(), self.settings
+        ranking = await self.rank(snapshot.candidates, question, patience=s.read_timeout)
+        choose = self.selector(snapshot)
+        exposure = expose(snapshot, choose, ranking, unit=unit, principal=principal, withhold_share=s.withhold_share)
         return exposure.model_copy(update={"placement": self.presentation(snapshot).placement})
 
     @property
@@ -262,10 +287,12 @@ class TedMemory:
         Raises:
             InvalidInput: the token or author cannot be used.
             StoreError: the store cannot be reached or read.
+            SettingsError: the set keeps vectors of other embeddings than this memory's; nothing was written.
             Fenced: another learner holds the episode that was to be settled; nothing was written.
             NotDurable: it took effect, but not as durably as asked for (setting ``durability``).
         """
         edits, given = tuple(edits), base is not None
+        await self._ranker.check()
         if base is None:
             # additions touch nothing that is there, so any snapshot is as good as the newest
             held = self._snapshots.held if edits and all(isinstance(edit, Add) for edit in edits) else None
@@ -274,7 +301,7 @@ class TedMemory:
             return Commit(epoch=base.epoch, version=base.version)
         if await self._commits.retire_over_caps(base) and not given:
             base = await self.load()
-        return await self._commits.send(
+        commit = await self._commits.send(
             edits,
             base,
             author=author,
@@ -286,6 +313,17 @@ class TedMemory:
             presentation=presentation,
             settle=settle,
         )
+        await self._ranker.prepare_after(commit, self.load)
+        return commit
+
+    async def forget_vectors(self) -> None:
+        """Forget the vectors that the set keeps for its embeddings; they are made anew when they are needed.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        self._ranker.forget()
+        await self.store.vectors(self.namespace).drop()
 
     async def namespaces(self) -> tuple[str, ...]:
         """Return the namespaces of all experience sets in this store, sorted."""
@@ -363,7 +401,9 @@ class TedMemory:
             longest = max(map(length_of, edits))
             return await self._commits.send(edits, now, author=author, why="purge", atomic=True, max_text=longest)
 
-        return await self._history.purge(source, self.load, commit)
+        report = await self._history.purge(source, self.load, commit)
+        await self.forget_vectors()
+        return report
 
     async def export(self) -> str:
         """Return the set as JSON Lines that any installation can import (see `ted_memory.exchange`)."""
@@ -386,6 +426,5 @@ class TedMemory:
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""
         r = self.recorder
-        return self._snapshots.health().model_copy(
-            update={"recorded": r.recorded, "dropped": r.dropped + r.broken, "buffered": r.buffered}
-        )
+        counted = {"recorded": r.recorded, "dropped": r.dropped + r.broken, "buffered": r.buffered}
+        return self._snapshots.health().model_copy(update={**counted, "retrieval_fallbacks": self._ranker.fallbacks})

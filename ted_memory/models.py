@@ -211,6 +211,11 @@ class ExperienceSet:
         return tuple(e for e in self.experiences if e.state == "trial")
 
     @cached_property
+    def candidates(self) -> tuple[Experience, ...]:
+        """Those that a prompt may show: the active ones, then those on trial."""
+        return (*self.active, *self.trial)
+
+    @cached_property
     def proposed(self) -> tuple[Experience, ...]:
         """Those that wait for support."""
         return tuple(e for e in self.experiences if e.state == "proposed")

@@ -1,6 +1,6 @@
 """What storage promises. Everything above `storage` knows only this."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -90,6 +90,36 @@ class Progress(Protocol):
         ...
 
 
+class VectorHead(Frozen):
+    """Which model a set's vectors are from, and how many numbers each of them has (0: not known yet)."""
+
+    model: str
+    dimension: int = 0
+
+
+class VectorStore(Protocol):
+    """Where one set keeps the vectors of its lessons, by names that their texts give."""
+
+    async def head(self) -> VectorHead | None:
+        """Return which model the kept vectors are from; None where there are none."""
+        ...
+
+    async def load(self, names: Sequence[str]) -> Mapping[str, bytes]:
+        """Return those of these vectors that are there."""
+        ...
+
+    async def save(self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]) -> VectorHead:
+        """Keep vectors, and forget all others but those in `keep`. Return the head that is kept.
+
+        It is another one where another model's vectors are there: nothing is written then.
+        """
+        ...
+
+    async def drop(self) -> None:
+        """Forget all vectors and their head."""
+        ...
+
+
 class ExperienceStore(Progress, Protocol):
     """Versioned experience sets. All methods raise StoreError and its children only."""
 
@@ -107,6 +137,10 @@ class ExperienceStore(Progress, Protocol):
     @property
     def episodes(self) -> "EpisodeLog":
         """The traffic that waits to be learned from."""
+        ...
+
+    def vectors(self, namespace: str) -> VectorStore:
+        """Return where the set's vectors are kept; no I/O."""
         ...
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:

@@ -13,6 +13,7 @@ Selection = Literal["all", "budget", "relevant"]
 Placement = Literal["system", "user"]
 Durability = Literal["none", "replica", "fsync"]
 Compaction = Literal["utility", "count", "age", "none"]
+Retrieval = Literal["words", "local"]
 Trust = Literal["operator", "evidence", "review"]
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
@@ -44,7 +45,7 @@ class Settings(BaseSettings):
 
     max_experiences: int = Field(50, ge=1, description="active experiences at most")
     token_budget: int = Field(2000, ge=1, description="tokens of the rendered block at most")
-    max_text: int = Field(400, ge=1, description="characters of one lesson at most")
+    max_text: int = Field(800, ge=1, description="characters of one lesson at most")
     history: int = Field(1000, ge=1, description="versions kept in the log")
 
     rollouts: int = Field(5, ge=1, description="trajectories per sample")
@@ -76,6 +77,8 @@ class Settings(BaseSettings):
 
     selection: Selection = Field("all", description="which active experiences are rendered")
     top_k: int = Field(3, ge=1, description="how many, for selection `relevant`")
+    retrieval: Retrieval = Field("words", description="how lessons are found: words, or these with local embeddings")
+    language: str = Field("auto", description="of lessons and questions, as an ISO code; auto: each text's own")
     placement: Placement = Field("system", description="where the block stands")
     examples: bool = Field(True, description="whether lessons are shown with their examples")
     read_timeout: float = Field(0.05, gt=0, description="seconds that an agent waits for the store at most")

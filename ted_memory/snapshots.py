@@ -40,6 +40,7 @@ class Health(Frozen):
     first read. ``breaker`` is ``open`` while the store has failed so often that no call waits for it. ``resets`` counts
     how often the store lost what it held; ``last_reset`` tells of the last time. ``recorded`` runs are in the store,
     ``buffered`` ones on their way, ``dropped`` ones lost: the buffer or the queue was full, or they could not be told.
+    ``retrieval_fallbacks`` are questions that words had to rank alone, since the retriever failed or was too slow.
     """
 
     reads: int = 0
@@ -54,6 +55,7 @@ class Health(Frozen):
     recorded: int = 0
     buffered: int = 0
     dropped: int = 0
+    retrieval_fallbacks: int = 0
 
 
 class Snapshots:

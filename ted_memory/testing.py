@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ted_memory.memory import TedMemory
 from ted_memory.models import check_namespace
+from ted_memory.retrieval.protocol import Retriever
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore
 
@@ -24,10 +25,16 @@ Script = Callable[[list[BaseMessage]], str]
 """From the messages of a call to the text of the answer."""
 
 
-def in_memory(*, namespace: str = "test", store: InMemoryStore | None = None, **settings: Any) -> TedMemory:
+def in_memory(
+    *,
+    namespace: str = "test",
+    store: InMemoryStore | None = None,
+    retriever: Retriever | None = None,
+    **settings: Any,
+) -> TedMemory:
     """Return a memory that ends with the process. Share a `store` to play several processes."""
     made = make_settings(namespace=namespace, **settings)
-    return TedMemory(store or InMemoryStore(), made, check_namespace(namespace))
+    return TedMemory(store or InMemoryStore(), made, check_namespace(namespace), retriever=retriever)
 
 
 class ScriptedChatModel(BaseChatModel):

@@ -8,9 +8,11 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.integrations.sync_memory import SyncTedMemory
 from ted_memory.memory import TedMemory
 from ted_memory.models import check_namespace
+from ted_memory.retrieval.protocol import Retriever
 from ted_memory.settings import Durability, Settings, make_settings
 
 if TYPE_CHECKING:  # half a second, which a program that only reads its memory need not spend
+    from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
 
 EMBEDDED_WAIT = 5.0  # seconds; starting the embedded server takes longer than an agent would wait for a real one
@@ -24,6 +26,8 @@ def open_memory(
     home: str | None = None,
     client: Any = None,
     redact: Callable[[str], str] | None = None,
+    retriever: Retriever | None = None,
+    embeddings: "Embeddings | None" = None,
     **settings: Any,
 ) -> TedMemory:
     """Return the memory of one experience set. No I/O here: it connects at first use, for each event loop.
@@ -35,6 +39,8 @@ def open_memory(
     or a cluster, ``decode_responses`` either way) takes its place: its settings are used, its connections left alone.
     ``redact`` changes every text of a recorded run before it leaves the process; by default it masks keys, e-mail
     addresses and card numbers (`ted_memory.redaction`). It runs in a thread.
+    ``retriever`` finds the lessons that fit a question in its own way; ``embeddings``, any of LangChain's, are asked
+    beside the words. By default words decide, or words and local embeddings (setting ``retrieval``).
     ``settings`` are those of `ted_memory.settings.Settings`, by name; they win over the environment.
     The caps ``max_experiences`` and ``token_budget`` are stored with the set: stating one here changes it for
     everybody at this memory's next commit.
@@ -42,6 +48,7 @@ def open_memory(
     Raises:
         SettingsError: a setting is unknown or cannot work.
         InvalidInput: the namespace has a character that is not allowed.
+        MissingExtra: embeddings need ``ted-memory[embeddings]``.
     """
     if client is not None and url is not None:
         raise SettingsError("url and client exclude each other; give one of them")
@@ -52,7 +59,7 @@ def open_memory(
             f"token_budget={made.token_budget} is too small for one experience: the block around it takes "
             f"{FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use {FRAME_TOKENS + SMALLEST_LESSON} or more"
         )
-    return _open(made, client, redact)
+    return _open(made, client, redact, _retriever(made, retriever, embeddings))
 
 
 def open_memory_sync(
@@ -62,10 +69,22 @@ def open_memory_sync(
     home: str | None = None,
     client: Any = None,
     redact: Callable[[str], str] | None = None,
+    retriever: Retriever | None = None,
+    embeddings: "Embeddings | None" = None,
     **settings: Any,
 ) -> SyncTedMemory:
     """Return the same as `open_memory`, with blocking methods; a context manager, and ``close()`` ends it."""
-    return SyncTedMemory(open_memory(url, namespace=namespace, home=home, client=client, redact=redact, **settings))
+    memory = open_memory(
+        url,
+        namespace=namespace,
+        home=home,
+        client=client,
+        redact=redact,
+        retriever=retriever,
+        embeddings=embeddings,
+        **settings,
+    )
+    return SyncTedMemory(memory)
 
 
 def acl_commands(namespace: str, roles: Sequence[str] = (), *, durability: Durability = "none") -> dict[str, str]:
@@ -82,7 +101,31 @@ def acl_commands(namespace: str, roles: Sequence[str] = (), *, durability: Durab
     return {role: acl.set_user(cast("acl.Role", role), namespace, durability=durability) for role in roles or acl.ROLES}
 
 
-def _open(settings: Settings, client: Any, redact: Callable[[str], str] | None) -> TedMemory:
+def _retriever(settings: Settings, retriever: Retriever | None, embeddings: "Embeddings | None") -> Retriever | None:
+    """Return the retriever that the arguments name, None for words alone."""
+    if retriever is not None and embeddings is not None:
+        raise SettingsError(
+            "retriever and embeddings exclude each other; to fuse them give "
+            "retriever=FusedRetriever(retriever, EmbeddingRetriever(embeddings))"
+        )
+    if retriever is not None:
+        return retriever
+    if embeddings is None and settings.retrieval == "words":
+        return None
+    from ted_memory.retrieval.bm25 import WordRetriever
+    from ted_memory.retrieval.embeddings import EmbeddingRetriever
+    from ted_memory.retrieval.fusion import FusedRetriever
+
+    if embeddings is None:
+        from ted_memory.retrieval.local import LocalEmbeddings
+
+        embeddings = LocalEmbeddings()
+    return FusedRetriever(WordRetriever(settings.language), EmbeddingRetriever(embeddings))
+
+
+def _open(
+    settings: Settings, client: Any, redact: Callable[[str], str] | None, retriever: Retriever | None
+) -> TedMemory:
     from ted_memory.storage.addresses import from_client
     from ted_memory.storage.clients import Clients
     from ted_memory.storage.redis_store import RedisStore
@@ -91,7 +134,8 @@ def _open(settings: Settings, client: Any, redact: Callable[[str], str] | None) 
         address = None if client is None else from_client(client)
         url = settings.url if client is None else None
         clients = Clients(url, None, read_timeout=settings.read_timeout, address=address)
-        return TedMemory(RedisStore(clients, settings.durability), settings, settings.namespace, redact=redact)
+        store = RedisStore(clients, settings.durability)
+        return TedMemory(store, settings, settings.namespace, redact=redact, retriever=retriever)
     try:
         from ted_memory.storage.embedded import EmbeddedServer
     except ImportError:  # no fcntl: Windows
@@ -101,7 +145,7 @@ def _open(settings: Settings, client: Any, redact: Callable[[str], str] | None) 
         ) from None
     clients = Clients(None, EmbeddedServer(settings.home), read_timeout=settings.read_timeout)
     store = RedisStore(clients, settings.durability)
-    return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT, redact=redact)
+    return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT, redact=redact, retriever=retriever)
 
 
 def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -> "BaseChatModel":

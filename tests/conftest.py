@@ -110,7 +110,7 @@ def namespace() -> str:
 
 # Keys that a test may leave without a time to live: all that `storage.keys` calls permanent.
 PERMANENT = (
-    *("meta", "experiences", "usage", "ranking", "uncommitted", "log", "purged"),
+    *("meta", "experiences", "usage", "ranking", "uncommitted", "log", "vectors", "purged"),
     *("traffic", "episodes", "waiting", "claimed", "holders", "dead"),
 )
 

@@ -18,10 +18,12 @@ def said(error: BaseException) -> str:
 def test_the_defaults_are_what_the_documentation_says() -> None:
     made = make_settings()
     assert (made.url, made.home, made.namespace) == (None, ".ted-memory", "default")
-    assert (made.max_experiences, made.token_budget, made.max_text, made.history) == (50, 2000, 400, 1000)
+    assert (made.max_experiences, made.token_budget, made.max_text, made.history) == (50, 2000, 800, 1000)
     assert (made.rollouts, made.inclusion, made.temperature, made.concurrency) == (5, 0.8, None, 8)
-    assert (made.try_rollouts, made.max_tries, made.compact_every, made.validation) == (2, 2, 20, 0.2)
+    assert (made.profile, made.verify_calls, made.max_revisions, made.critique_batch) == ("default", None, 2, 1)
+    assert (made.compact_every, made.validation, made.measure_presentation) == (20, 0.2, True)
     assert (made.selection, made.top_k, made.placement, made.examples) == ("all", 3, "system", True)
+    assert (made.retrieval, made.language) == ("words", "auto")
     assert (made.read_timeout, made.refresh, made.trust) == (0.05, 1.0, "evidence")
 
 

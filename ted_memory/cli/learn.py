@@ -51,6 +51,8 @@ def distill(
     prices: options.Prices = None,
     selection: options.Selection = None,
     top_k: options.TopK = None,
+    retrieval: options.Retrieval = None,
+    language: options.Language = None,
     placement: options.Placement = None,
     concurrency: options.Concurrency = None,
     json: options.Json = False,
@@ -71,6 +73,7 @@ def distill(
         verify_calls=verify_calls, max_revisions=max_revisions, critique_batch=critique_batch,
         checkpoints=checkpoints, compaction=compaction, compact_every=compact_every,
         selection=selection, top_k=top_k, placement=placement, concurrency=concurrency,
+        retrieval=retrieval, language=language,
     )  # fmt: skip
     given: dict[str, Any] = {
         "student": make_chat_model(

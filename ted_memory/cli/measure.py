@@ -34,6 +34,8 @@ def evaluate(
     examples_split: options.ExamplesSplit = None,
     selection: options.Selection = None,
     top_k: options.TopK = None,
+    retrieval: options.Retrieval = None,
+    language: options.Language = None,
     placement: options.Placement = None,
     concurrency: options.Concurrency = None,
     prices: options.Prices = None,
@@ -53,8 +55,10 @@ def evaluate(
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     solved = read_samples(examples, mapping=mapping, split=examples_split) if examples else None
     memory = options.memory_of(
-        url, namespace, home, selection=selection, top_k=top_k, placement=placement, concurrency=concurrency
-    )
+        url, namespace, home,
+        selection=selection, top_k=top_k, retrieval=retrieval, language=language,
+        placement=placement, concurrency=concurrency,
+    )  # fmt: skip
     price_list = options.prices_of(prices)
     given: dict[str, Any] = {
         "student": make_chat_model(

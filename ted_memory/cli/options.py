@@ -38,6 +38,12 @@ Selection = Annotated[
     str | None, typer.Option("--selection", help="Which experiences are shown: all, budget, relevant.")
 ]
 TopK = Annotated[int | None, typer.Option("--top-k", help="How many, for --selection relevant.")]
+Retrieval = Annotated[
+    str | None, typer.Option("--retrieval", help="How they are found: words, or local (words and embeddings).")
+]
+Language = Annotated[
+    str | None, typer.Option("--language", help="Of lessons and questions: auto, or an ISO code such as de.")
+]
 Placement = Annotated[
     str | None, typer.Option("--placement", help="Where they stand: system (message) or user (turn).")
 ]
@@ -68,6 +74,10 @@ Temperature = Annotated[
 
 Teacher = Annotated[str, typer.Option("--teacher", help="provider:model, or a model's name with --teacher-base-url.")]
 TeacherUrl = Annotated[str | None, typer.Option("--teacher-base-url", help="OpenAI-compatible server of the teacher.")]
+Trust = Annotated[
+    str | None,
+    typer.Option("--trust", help="evidence, review (a person approves as well), operator.  [default: evidence]"),
+]
 Rollouts = Annotated[int | None, typer.Option("--rollouts", help="Attempts a sample.  [default: 5]")]
 Profile = Annotated[
     str | None,

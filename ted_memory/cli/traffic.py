@@ -44,10 +44,7 @@ def learn(
     grader: options.Grader = "auto",
     judge: options.Judge = None,
     judge_base_url: options.JudgeUrl = None,
-    trust: Annotated[
-        str | None,
-        typer.Option("--trust", help="evidence, review (a person approves as well), operator.  [default: evidence]"),
-    ] = None,
+    trust: options.Trust = None,
     attempts: Annotated[
         str, typer.Option("--attempts", help="How a task is attempted again: model (over the recorded tools), none.")
     ] = "model",
@@ -58,6 +55,8 @@ def learn(
     verify_calls: options.VerifyCalls = None,
     max_revisions: options.MaxRevisions = None,
     temperature: options.Temperature = None,
+    retrieval: options.Retrieval = None,
+    language: options.Language = None,
     at_once: Annotated[int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")] = None,
     max_calls: Annotated[int | None, typer.Option("--max-calls", help="A day and namespace.", min=1)] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="A day and namespace.", min=1)] = None,
@@ -80,6 +79,7 @@ def learn(
         concurrency=concurrency, profile=profile,
         instructions=options.text_of(instructions, "the instructions"), prompts=prompts,
         verify_calls=verify_calls, max_revisions=max_revisions,
+        retrieval=retrieval, language=language,
     )  # fmt: skip
     if attempts not in {"model", "none"}:
         raise InvalidInput(f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)")

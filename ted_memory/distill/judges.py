@@ -38,7 +38,7 @@ def known_labels(state: DistillState) -> frozenset[str]:
     return labels | {reference} if is_listed(reference, neighbours) else labels
 
 
-def choose_judges(edits: Sequence[Edit], state: DistillState, snapshot: ExperienceSet, kit: Kit) -> Judges:
+async def choose_judges(edits: Sequence[Edit], state: DistillState, snapshot: ExperienceSet, kit: Kit) -> Judges:
     """Return who judges these edits, all of them in place."""
     sample, reference = read_sample(state), state["reference"]
     after = changed_set(edits, snapshot, max_text=kit.settings.max_text)
@@ -46,13 +46,13 @@ def choose_judges(edits: Sequence[Edit], state: DistillState, snapshot: Experien
 
     common = frozenset(state.get("common", ()))
 
-    def judge(other: Sample, right: str) -> Judge:
-        seen = [tuple(chosen(kit, other, snapshot, experiences)) for experiences in (snapshot.experiences, after)]
-        return Judge(other, right, *seen)
+    async def judge(other: Sample, right: str) -> Judge:
+        before = await chosen(kit, other, snapshot, snapshot.experiences)
+        return Judge(other, right, before, await chosen(kit, other, snapshot, after))
 
-    own = tuple(j for j in [judge(sample, reference)] if j.differs)
+    own = tuple(j for j in [await judge(sample, reference)] if j.differs)
     others = [
-        (judge(peer, peer.reference), score)
+        (await judge(peer, peer.reference), score)
         for peer, score in _peers(state)
         if peer.id != sample.id and peer.reference and _is_meant(new, peer, sample, common)
     ]

@@ -99,8 +99,8 @@ async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Com
         Judge(
             sample,
             sample.reference or "",
-            tuple(chosen(kit, sample, snapshot, snapshot.experiences)),
-            tuple(chosen(kit, sample, snapshot, after)),
+            await chosen(kit, sample, snapshot, snapshot.experiences),
+            await chosen(kit, sample, snapshot, after),
         )
         for sample in origins(old, kit.samples)
     ]

@@ -18,7 +18,7 @@ from ted_memory.retrieval.selection import match, stems
 WORDS = 12  # of the task, that the critic is pointed to
 
 
-def place(edit: Edit, sample: Sample, state: DistillState, kit: Kit) -> tuple[Edit, str]:
+async def place(edit: Edit, sample: Sample, state: DistillState, kit: Kit) -> tuple[Edit, str]:
     """Return the edit as it can be found, and what speaks against it before any attempt ("" for nothing)."""
     if isinstance(edit, Remove):
         return edit, ""
@@ -33,7 +33,7 @@ def place(edit: Edit, sample: Sample, state: DistillState, kit: Kit) -> tuple[Ed
     if kit.profile.conditions == "key_words" and new[0].when and _fits_every_task(new[0], sample, common):
         hint = _hint(sample, common)
         return edit, f"'when' fits every task. Use words that set this task apart in 'when'{hint}"
-    seen = chosen(kit, sample, snapshot, changed)
+    seen = await chosen(kit, sample, snapshot, changed)
     if not {e.id for e in new} & {e.id for e in seen}:
         return edit, _not_found(seen, snapshot, sample, common)
     return edit, ""

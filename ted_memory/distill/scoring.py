@@ -54,19 +54,19 @@ def _clean(text: str) -> str:
     return strip_block(text).encode("utf-8", "replace").decode()
 
 
-def chosen(
+async def chosen(
     kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
 ) -> tuple[Experience, ...]:
     """Return which of these experiences a student would see, chosen as in production."""
     active = [e for e in experiences if e.state == "active"]
-    return kit.memory.selector(snapshot)(active, snapshot.usage, question(sample_messages(sample)))
+    return await kit.memory.show(snapshot, question(sample_messages(sample)), experiences=active)
 
 
 async def answer_with(
     kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
 ) -> Answer:
     """Let the student answer with these experiences."""
-    shown = chosen(kit, sample, snapshot, experiences)
+    shown = await chosen(kit, sample, snapshot, experiences)
     placement = kit.memory.presentation(snapshot).placement
     return await answer(kit, sample, [e.id for e in shown], render_block(shown), placement)
 

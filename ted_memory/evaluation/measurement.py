@@ -96,7 +96,7 @@ class Measurement:
     async def run(self, samples: Sequence[Sample]) -> None:
         """Ask for all answers. What fails on one side leaves the sample out of all."""
         if self.solved is not None:
-            blocks = [self._lessons(sample, self.snapshot.active) for sample in samples]
+            blocks = [await self._lessons(sample, self.snapshot.active) for sample in samples]
             self._lesson_tokens = fmean(count_tokens(block.text) for block in blocks)
 
         async def one(task: tuple[int, Sample]) -> None:
@@ -114,7 +114,7 @@ class Measurement:
         await side_by_side(one, list(enumerate(samples)), self.kit.settings.concurrency)
 
     async def _sides_of(self, index: int, sample: Sample) -> list[Answered]:
-        blocks = [self._lessons(sample, side) for side in self.sides]
+        blocks = [await self._lessons(sample, side) for side in self.sides]
         if self.solved is not None:
             blocks.append(self._examples(sample, self.solved))
         scores: list[list[float]] = [[] for _ in blocks]
@@ -130,8 +130,8 @@ class Measurement:
             for i, block in enumerate(blocks)
         ]
 
-    def _lessons(self, sample: Sample, side: Side) -> Block:
-        shown = chosen(self.kit, sample, self.snapshot, side)
+    async def _lessons(self, sample: Sample, side: Side) -> Block:
+        shown = await chosen(self.kit, sample, self.snapshot, side)
         return Block(render_block(shown), tuple(e.id for e in shown))
 
     def _examples(self, sample: Sample, solved: SolvedSamples) -> Block:

@@ -5,7 +5,7 @@ the learner's own attempts see it (shadow), then a share of the requests, double
 it becomes active is decided once, at a fixed number of outcomes with it and without it: who looks after each outcome
 and stops at the first good moment lets one harmless lesson in five through. Harm is looked at after every outcome.
 
-A lesson is measured on the requests that it applies to, by the words of its ``when``: over all of them, what it does
+A lesson is measured on the requests that it applies to, as the retriever finds it there: over all of them, what it does
 for a few would be lost in the noise of the others. Requests are assigned by a hash of (conversation, lesson):
 repeatable, and the same through one conversation. Each exposure is a stratum of its own: its outcomes with and without
 the lesson come from the same time, so that a change of the traffic is not taken for an effect. When one ends, its arms
@@ -19,16 +19,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ted_memory.episodes import ANONYMOUS, Exposure
+from ted_memory.experience.ranking import Ranking
 from ted_memory.experience.rendering import render_block
 from ted_memory.experience.utility import SCORE_VARIANCE, Utility, observed
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial, Usage
 from ted_memory.settings import Settings
 
-Selector = Callable[[Sequence[Experience], Mapping[str, Usage], str], tuple[Experience, ...]]
-"""From the experiences that may be shown, their usage and the question at hand to those that are shown."""
-
-Applies = Callable[[Sequence[Experience], str], frozenset[str]]
-"""From experiences and the question at hand to the ids of those that apply to it."""
+Selector = Callable[[Sequence[Experience], Mapping[str, Usage], Ranking], tuple[Experience, ...]]
+"""From the experiences that may be shown, their usage and their ranking for the question to those that are shown."""
 
 LOOK = 10  # outcomes with the lesson between two looks that may double its exposure
 MOST_EXPOSURE = 0.5
@@ -78,8 +76,7 @@ def is_from(experience: Experience, principal: str, run_id: str = "") -> bool:
 def expose(
     snapshot: ExperienceSet,
     choose: Selector,
-    applying: Applies,
-    question: str,
+    ranking: Ranking,
     *,
     unit: str,
     principal: str,
@@ -94,16 +91,15 @@ def expose(
     Args:
         snapshot: the set.
         choose: which lessons stand in a prompt for a question.
-        applying: which lessons a question is about.
-        question: the task at hand.
+        ranking: which of the set's candidates the question is about.
         unit: conversation or run; the same one is always assigned in the same way.
         principal: who asks; lessons that come from it are not tried on it.
         withhold_share: share of the units that miss one active lesson.
     """
     on_trial = [e for e in snapshot.trial if e.trial and e.trial.exposure and not is_from(e, principal)]
-    applies = applying([*snapshot.active, *on_trial], question)
+    applies = ranking.applying([*snapshot.active, *on_trial])
     on_trial = [e for e in on_trial if e.id in applies]
-    eligible = choose([*snapshot.active, *on_trial], snapshot.usage, question)
+    eligible = choose([*snapshot.active, *on_trial], snapshot.usage, ranking)
     missing = {e.id for e in eligible if e.trial and e.state == "trial" and draw(unit, e.id) >= e.trial.exposure}
     active = [e.id for e in eligible if e.state == "active" and e.id in applies]
     watched = active[int(draw(unit, "which") * len(active))] if active else None
@@ -113,7 +109,7 @@ def expose(
     on_trial = [e for e in on_trial if e.id in counting]  # in a missing one's place more than its share would see it
     shown = [e for e in (*snapshot.active, *on_trial) if e.id not in missing]
     if missing or on_trial:
-        chosen = choose(shown, snapshot.usage, question)
+        chosen = choose(shown, snapshot.usage, ranking)
         seen = [*(e for e in chosen if e.state == "active"), *(e for e in chosen if e.state == "trial")]
     else:
         seen = list(eligible)

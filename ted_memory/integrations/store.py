@@ -30,7 +30,7 @@ from ted_memory.experience.edits import plan
 from ted_memory.integrations import sync_bridge
 from ted_memory.memory import TedMemory
 from ted_memory.models import Caps, Edit, Experience, ExperienceSet, Id, Remove, Restore
-from ted_memory.retrieval.selection import match
+from ted_memory.retrieval.bm25 import WordRetriever
 
 AUTHOR = "store"
 SOURCE = f"author:{AUTHOR}"
@@ -329,6 +329,10 @@ def _item(labels: tuple[str, ...], experience: Experience) -> dict[str, Any]:
     }
 
 
+_WORDS = WordRetriever(says=lambda e: f"{e.when} {e.text}")
+"""What it works out of a set lives as long as the set's snapshot."""
+
+
 def _search(op: SearchOp, sets: Mapping[str, ExperienceSet]) -> list[SearchItem]:
     found: list[tuple[tuple[str, ...], Experience]] = []
     for name in sorted(sets):
@@ -338,7 +342,7 @@ def _search(op: SearchOp, sets: Mapping[str, ExperienceSet]) -> list[SearchItem]
     page = slice(op.offset, op.offset + op.limit)
     if not op.query:
         return [SearchItem(**_item(labels, e)) for labels, e in found[page]]
-    scores = match([f"{e.when} {e.text}" for _, e in found], op.query)
+    scores = _WORDS.scores_now([e for _, e in found], op.query)
     ranked = sorted((i for i, score in enumerate(scores) if score > 0), key=lambda i: -scores[i])
     return [SearchItem(**_item(*found[i]), score=scores[i]) for i in ranked[page]]
 

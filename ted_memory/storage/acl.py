@@ -35,7 +35,7 @@ _CONNECT = (
     "readonly",
 )
 _READ = ("evalsha_ro", "eval_ro", "hmget", "hget", "hgetall", "hlen", "smembers")
-_COMMIT = ("get", "set", "pexpire", "hset", "hdel", "hexists", "time", "wait")
+_COMMIT = ("get", "set", "pexpire", "hset", "hsetnx", "hkeys", "hdel", "hexists", "time", "wait")
 _SCRIPTS = ("evalsha", "eval")
 _RUN = ("expire",)
 _RECORD = ("get", "set", "hget", "hgetall", "hset", "hincrby", "hexists", "zadd", "zscore", "pexpire", "time", "sadd")
@@ -45,7 +45,7 @@ _LEARN = ("zrem", "zrange", "zrangebyscore", "zremrangebyscore", "zcard", "zcoun
 def rules(role: Role, namespace: str, durability: Durability = "none") -> list[str]:
     """Return what follows the user's name and password in ``ACL SETUSER``."""
     keys = Keys(namespace)
-    shown = [keys.meta, keys.experiences, keys.ranking, keys.log]
+    shown = [keys.meta, keys.experiences, keys.ranking, keys.log, keys.vectors]
     start = ["resetkeys", "resetchannels", "-@all"]
     if role == "agent":
         return [*start, *_allow((*_CONNECT, *_READ)), *(f"%R~{key}" for key in shown), f"%R~{NAMESPACES}"]

@@ -22,8 +22,9 @@ from ted_memory.models import (
     Rejected,
     Usage,
 )
-from ted_memory.protocols import ABSENT, Change, CommitRequest
+from ted_memory.protocols import ABSENT, Change, CommitRequest, VectorHead, VectorStore
 from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
+from ted_memory.storage.vectors import InMemoryVectors
 
 
 @dataclass
@@ -75,6 +76,7 @@ class InMemoryStore:
 
     def __init__(self) -> None:
         self._spaces: dict[str, _Space] = {}
+        self._vectors: dict[str, tuple[VectorHead, dict[str, bytes]]] = {}
         self.episodes = InMemoryEpisodeLog(self._held, self._count)
 
     def _held(self, namespace: str) -> Mapping[str, Experience]:
@@ -104,6 +106,9 @@ class InMemoryStore:
         )
 
     read_fast = read
+
+    def vectors(self, namespace: str) -> VectorStore:
+        return InMemoryVectors(self._vectors, namespace)
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
         space = self._spaces.setdefault(namespace, _Space())
@@ -170,6 +175,7 @@ class InMemoryStore:
 
     async def drop(self, namespace: str) -> None:
         self._spaces.pop(namespace, None)
+        self._vectors.pop(namespace, None)
         self.episodes.forget(namespace)
 
     async def aclose(self) -> None:

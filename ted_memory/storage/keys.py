@@ -8,6 +8,7 @@ Grammar::
     ted:{<namespace>}:ranking            hash    usage, as it was at the last commit
     ted:{<namespace>}:uncommitted        set     ids whose usage has changed since the last commit
     ted:{<namespace>}:log                hash    version -> entry
+    ted:{<namespace>}:vectors            hash    digest of a lesson's condition -> vector; and whose they are
     ted:{<namespace>}:purged             set     digests of sources that must never come back
     ted:{<namespace>}:progress           hash    key -> record of a run, 30 days
     ted:{<namespace>}:lease:<name>       string  who does what only one should do at a time, until it ends by itself
@@ -69,6 +70,10 @@ class Keys:
     @property
     def log(self) -> str:
         return self._key("log")
+
+    @property
+    def vectors(self) -> str:
+        return self._key("vectors")
 
     @property
     def purged(self) -> str:
@@ -146,6 +151,7 @@ class Keys:
             self.ranking,
             self.uncommitted,
             self.log,
+            self.vectors,
             self.purged,
             *self.of_traffic,
         )

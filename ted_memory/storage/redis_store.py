@@ -26,13 +26,14 @@ from ted_memory.errors import (
     TedMemoryError,
 )
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
-from ted_memory.protocols import CommitRequest
+from ted_memory.protocols import CommitRequest, VectorStore
 from ted_memory.settings import Durability
 from ted_memory.storage import codec, durability, scripts
 from ted_memory.storage.addresses import Client
 from ted_memory.storage.clients import Clients, cancellable
 from ted_memory.storage.episode_log import RedisEpisodeLog, today
 from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
+from ted_memory.storage.vectors import RedisVectors
 
 TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
@@ -62,6 +63,9 @@ class RedisStore:
         epoch, version, stamp = ("", 0, "") if known is None else (known.epoch, known.version, known.stamp)
         reply = await scripts.read(client, Keys(namespace), epoch, version, stamp, most=CHANGES_AT_MOST)
         return codec.decode_set(namespace, known, reply)
+
+    def vectors(self, namespace: str) -> VectorStore:
+        return RedisVectors(self._patiently, namespace)
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
         within = int(self._clients.get().durable_within * 1000)

@@ -13,7 +13,8 @@ from ted_memory import TedMemory
 from ted_memory.distill.attempts import LONGEST, MOST_STEPS, Attempt, describe_attempts, take_apart
 from ted_memory.llm.messages import LONGEST_RESULT, tool_calls
 from ted_memory.models import Experience, Trajectory
-from ted_memory.retrieval.selection import match, relevant
+from ted_memory.retrieval.bm25 import WordRetriever
+from ted_memory.retrieval.selection import match
 from tests.distill.scripts import one_pass, prompt_of, right_lesson, role, sample, teacher
 
 # --- taken apart
@@ -222,21 +223,21 @@ LESSONS = [Experience(id=id, when=when, text=text, order=i) for i, (id, (when, t
     ],
 )
 def test_chinese_and_japanese_questions_find_their_lesson(question: str, best: str) -> None:
-    assert [e.id for e in relevant(LESSONS, question)][:1] == [best]
+    assert [e.id for e in WordRetriever().rank_now(LESSONS, question)][:1] == [best]
     mixed = [*LESSONS, Experience(id="english", when="a refund, a password", text="Ask.", order=9)]
     random.Random(1).shuffle(mixed)
-    assert relevant(mixed, question)[0].id == best
+    assert WordRetriever().rank_now(mixed, question)[0].id == best
 
 
 @pytest.mark.parametrize("question", ["请写一首关于月亮的诗", "ピアノの弾き方", "what rhymes with moon?", "漢"])
 def test_unrelated_questions_find_no_chinese_or_japanese_lesson(question: str) -> None:
-    assert relevant(LESSONS, question) == []
+    assert WordRetriever().rank_now(LESSONS, question) == []
 
 
 def test_a_lesson_without_a_condition_is_found_by_its_text() -> None:
     lesson = Experience(id="moon", text="中秋节吃月饼。", order=1)
-    assert relevant([lesson], "中秋节应该吃什么") == [lesson]
-    assert relevant([lesson], "春天去哪里旅游") == []
+    assert WordRetriever().rank_now([lesson], "中秋节应该吃什么") == [lesson]
+    assert WordRetriever().rank_now([lesson], "春天去哪里旅游") == []
 
 
 def test_a_single_character_matches_only_itself() -> None:
@@ -250,5 +251,5 @@ def test_chinese_and_english_words_stand_side_by_side() -> None:
         Experience(id="py", when="用Python写代码", text="a", order=1),
         Experience(id="go", when="Go语言", text="b"),
     ]
-    assert [e.id for e in relevant(lessons, "怎么学Python?")] == ["py"]
-    assert [e.id for e in relevant(lessons, "write Python")] == ["py"]
+    assert [e.id for e in WordRetriever().rank_now(lessons, "怎么学Python?")] == ["py"]
+    assert [e.id for e in WordRetriever().rank_now(lessons, "write Python")] == ["py"]

@@ -43,7 +43,7 @@ async def test_a_set_that_does_not_help_others_reaches_no_agent(scratch: TedMemo
     assert not report.promoted
     after = await scratch.load()
     assert after.active == before.active
-    assert scratch.show(after) == scratch.show(before)
+    assert await scratch.show(after) == await scratch.show(before)
 
 
 async def test_what_the_gate_refuses_is_kept_with_its_reason(scratch: TedMemory) -> None:

@@ -23,8 +23,9 @@ from ted_memory.experience.trust import (
 )
 from ted_memory.experience.utility import observed
 from ted_memory.models import Caps, Experience, ExperienceSet, State, Trial, Usage
-from ted_memory.retrieval.selection import applying, make_selector
+from ted_memory.retrieval.selection import make_selector
 from ted_memory.settings import make_settings
+from tests.experience.asking import applying, ranked
 
 UNITS = 20_000
 BOTH = ("principal:anna", "principal:bert")
@@ -58,7 +59,8 @@ def shown(
     choose: Selector = ALL,
     asked: str = "",
 ) -> Exposure:
-    return expose(a_set(*lessons), choose, applying, asked, unit=unit, principal=by, withhold_share=withhold)
+    held = a_set(*lessons)
+    return expose(held, choose, ranked(held.candidates, asked), unit=unit, principal=by, withhold_share=withhold)
 
 
 def near(share: float, expected: float, count: int = UNITS) -> bool:
@@ -155,7 +157,10 @@ def test_nothing_counts_that_would_not_have_been_chosen(
     one = shown(*lessons, unit=unit, asked=asked, withhold=0.5, choose=choose)
     applies = applying(lessons, asked)
     tried = [e for e in lessons if e.trial and e.trial.exposure and e.id in applies]
-    eligible = {e.id for e in choose([*(e for e in lessons if e.state == "active"), *tried], {}, asked)}
+    shown_ones = a_set(*lessons).candidates
+    eligible = {
+        e.id for e in choose([*(e for e in lessons if e.state == "active"), *tried], {}, ranked(shown_ones, asked))
+    }
     assert {*one.counted, *one.withheld} <= eligible & applies
     assert {*one.counted} <= {*one.seen}
     assert {*one.seen}.isdisjoint(one.withheld)
@@ -166,7 +171,7 @@ def test_nothing_counts_that_would_not_have_been_chosen(
 def test_without_trials_the_block_is_what_render_gives(lessons: list[Experience], asked: str, choose: Selector) -> None:
     lessons = [e for e in lessons if e.state != "trial"]
     active = [e for e in lessons if e.state == "active"]
-    assert shown(*lessons, choose=choose, asked=asked).block == render_block(choose(active, {}, asked))
+    assert shown(*lessons, choose=choose, asked=asked).block == render_block(choose(active, {}, ranked(active, asked)))
 
 
 @pytest.mark.parametrize("choose", SELECTORS[::2])
@@ -174,7 +179,7 @@ def test_lessons_on_trial_stand_last(choose: Selector) -> None:
     lessons = [on_trial("l1", 1.0, when="tea tea tea"), lesson("l2", when="tea with rain")]
     assert shown(*lessons, choose=choose, asked="tea").seen == ("l2", "l1")
     # the control: by their order, or by how well they fit, it would stand first
-    assert [e.id for e in choose(lessons, {}, "tea")] == ["l1", "l2"]
+    assert [e.id for e in choose(lessons, {}, ranked(lessons, "tea"))] == ["l1", "l2"]
 
 
 # --- what is due

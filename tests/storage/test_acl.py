@@ -12,9 +12,10 @@ from ted_memory import Add, Remove, Rewrite, TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.errors import InvalidInput, StoreUnavailable
 from ted_memory.models import SetState, Usage
-from ted_memory.protocols import Settle
+from ted_memory.protocols import Settle, VectorHead
 from ted_memory.storage import acl
 from ted_memory.storage.keys import NAMESPACES, Keys
+from ted_memory.storage.vectors import SPARE
 from ted_memory.wiring import acl_commands
 from tests.conftest import SERVERS, Server
 
@@ -103,6 +104,27 @@ async def test_a_recorder_hands_in_what_it_did_and_a_learner_learns_from_it(fill
         await log.count(NS, {"failed": 1})
         assert await log.dead_letters(NS, 5) == ()
         assert await log.retry_dead(NS, [1]) == 0
+
+
+@pytest.mark.parametrize("role", ["learner", "reviewer", "admin"])
+async def test_who_writes_keeps_vectors_and_an_agent_only_reads_them(filled: Server, role: str) -> None:
+    head = VectorHead(model="m", dimension=1)
+    async with as_role(filled, role) as memory:
+        vectors = memory.store.vectors(NS)
+        many = {f"{i:04x}": b"1" for i in range(SPARE + 9)}
+        await vectors.save(head, many, many.keys())
+        await vectors.save(head, {"k": b"1"}, {"k"})
+        assert await vectors.load(["k", "0000"]) == {"k": b"1"}
+        if role == "admin":
+            await memory.forget_vectors()
+            await vectors.save(head, {"k": b"1"}, {"k"})
+        else:
+            await refused(memory.forget_vectors())
+    async with as_role(filled, "agent") as memory:
+        vectors = memory.store.vectors(NS)
+        assert (await vectors.head(), await vectors.load(["k"])) == (head, {"k": b"1"})
+        await refused(vectors.save(head, {"l": b"1"}, {"k"}))
+        await refused(memory.store.vectors(OTHER).head())
 
 
 async def refused(call) -> None:

@@ -55,7 +55,7 @@ class Finding:
 async def verify(state: DistillState, *, kit: Kit) -> Json:
     """Test each proposed edit by itself, then those that failed together; tell the critic about what failed."""
     sample = read_sample(state)
-    placed = [place(edit, sample, state, kit) for edit in read_edits(state["proposal"])]
+    placed = [await place(edit, sample, state, kit) for edit in read_edits(state["proposal"])]
     verifier = _Verifier(state, kit)
     findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
     findings += await together(*(verifier.test([edit]) for edit, problem in placed if not problem))
@@ -147,7 +147,7 @@ class _Verifier:
         told = next((answer for edit in edits for answer in self._answers() if self._tells(edit, answer)), "")
         if told and not self.kit.evidence:
             return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=told[:80]))
-        judges = choose_judges(edits, self.state, self.snapshot, self.kit)
+        judges = await choose_judges(edits, self.state, self.snapshot, self.kit)
         if not judges.witnesses and not judges.own:
             return Finding(tuple(edits), "it changes nothing that the student sees for this task")
         test = PairedTest(self.kit.profile.verification)

@@ -147,7 +147,8 @@ async def validate(samples: Sequence[Sample], judging: Judging) -> tuple[Gate, t
     """Return the gate's verdict, and the active experiences that go live: those from before, should nothing pass."""
     material = judging.material
     judging.on_progress(Progress("validate", 0, SET_RULE.pairs))
-    judges = [judge for sample in samples if (judge := _of_the_set(sample, judging)) is not None and judge.differs]
+    found = [await _of_the_set(sample, judging) for sample in samples]
+    judges = [judge for judge in found if judge is not None and judge.differs]
     test = PairedTest(SET_RULE)
     pairs = await judging.test(test, judges, "set")
     before, after = means(pairs)
@@ -204,18 +205,20 @@ def proposals(rejected: Sequence[tuple[Experience, str]], now: ExperienceSet) ->
     return edits[:room]
 
 
-def _of_the_set(sample: Sample, judging: Judging) -> Judge | None:
+async def _of_the_set(sample: Sample, judging: Judging) -> Judge | None:
     material = judging.material
-    return _judge(sample, judging, material.before(sample), material.without(sample))
+    return await _judge(sample, judging, material.before(sample), material.without(sample))
 
 
-def _judge(sample: Sample, judging: Judging, before: Sequence[Experience], after: Sequence[Experience]) -> Judge | None:
+async def _judge(
+    sample: Sample, judging: Judging, before: Sequence[Experience], after: Sequence[Experience]
+) -> Judge | None:
     reference = judging.material.reference_of.get(sample.id, "")
     if not reference:
         return None
     kit, snapshot = judging.kit, judging.material.staged
-    seen = [tuple(chosen(kit, sample, snapshot, experiences)) for experiences in (before, after)]
-    return Judge(sample, reference, *seen)
+    seen_before = await chosen(kit, sample, snapshot, before)
+    return Judge(sample, reference, seen_before, await chosen(kit, sample, snapshot, after))
 
 
 def _shown_to_hurt(pairs: Sequence[Pair]) -> bool:
@@ -234,7 +237,7 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     if set_helps and (verified or _was_joined(lesson) or not judging.kit.verifies):
         return LessonVerdict(lesson=said, kept=True, reason="the set helps, and nothing spoke against the lesson")
     own = bool(found and verified)
-    judges = _of_a_lesson(lesson, samples, judging, own_too=own)
+    judges = await _of_a_lesson(lesson, samples, judging, own_too=own)
     wealth = found["wealth"] if found and verified else 1.0
     needed = max(material.tests, 1) / SET_RULE.level
     test = PairedTest(replace(SET_RULE, level=min(wealth / needed, 1.0), pairs=LESSON_PAIRS))
@@ -257,7 +260,9 @@ def _was_joined(lesson: Experience) -> bool:
     return bool(lesson.parents)
 
 
-def _of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool) -> list[Judge]:
+async def _of_a_lesson(
+    lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool
+) -> list[Judge]:
     """Return the judges of one lesson: those that it is about and that did not teach it.
 
     ``own_too``: also those that taught it, where its answers are labels: a label that only one sample has can show
@@ -275,7 +280,7 @@ def _of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Judging
         else:
             with_it = material.without(sample)
         without = tuple(e for e in with_it if e.id != lesson.id)
-        judge = _judge(sample, judging, without, with_it) if with_it else None
+        judge = await _judge(sample, judging, without, with_it) if with_it else None
         if judge is not None and judge.differs:
             found.append(judge)
     return found
@@ -301,7 +306,7 @@ async def _once_more(
     material = judging.material
     left = {e.id for e in live}
     judges = [
-        _judge(
+        await _judge(
             sample,
             judging,
             material.before(sample),

@@ -1,0 +1,267 @@
+"""Retrieval by embeddings: any of LangChain's, or the static ones of a package, on this machine.
+
+A question is often a short text within a long form ("Which team answers this ticket? ..."). Embedded as a whole it is
+mostly the form, and finds less than words do. So its pieces (lines, sentences) are embedded, and a lesson is as close
+as the closest piece. What is close enough is told by the set itself: closer than its lessons are to each other.
+"""
+
+import asyncio
+import contextvars
+import hashlib
+import re
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from ted_memory.errors import MissingExtra, SettingsError
+from ted_memory.models import Experience
+from ted_memory.protocols import VectorHead, VectorStore
+from ted_memory.retrieval.bm25 import LONGEST_QUESTION
+from ted_memory.retrieval.derived import Derived
+from ted_memory.retrieval.protocol import KeepsVectors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Matrix = NDArray[np.float32]
+
+PIECES = 16  # of a question at most, the last ones: a form stands before what it asks about
+LEAST = 0.25  # similarity from which a lesson applies, where a set is too small to tell
+TELLING = 8  # lessons that show how alike unrelated ones are
+SAMPLE = 256  # of them that are compared with each other at most
+NUMBER = 4  # bytes
+BATCH = 256  # texts that a model is sent at a time
+
+_PIECE = re.compile(r"\n+|(?<=[.?!:;。？！；])\s*")
+
+
+class Embedder(Protocol):
+    """What is used of LangChain's `Embeddings`."""
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Return the vector of a question."""
+        ...
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of texts."""
+        ...
+
+
+class EmbeddingRetriever(KeepsVectors):
+    """Ranks experiences by the similarity of their condition to the question.
+
+    Each lesson is embedded once, when it is committed, and its vector kept with the set; a question on every call.
+    Needs numpy (``ted-memory[embeddings]``).
+
+    Args:
+        embeddings: any LangChain `Embeddings`.
+        name: of its model; vectors of another name are never compared. Default: its class and ``model``.
+        least: cosine similarity from which a lesson applies. Default: told by the set, as one standard deviation above
+            the mean similarity of its lessons to each other (0.25 below 8 lessons).
+    """
+
+    def __init__(self, embeddings: Embedder, *, name: str | None = None, least: float | None = None) -> None:
+        _numpy()
+        self._embeddings = embeddings
+        self._name = name or _name_of(embeddings)
+        self._least = least
+        self._vectors: VectorStore | None = None
+        self._held: dict[str, bytes] = {}
+        self._stored: set[str] = set()
+        self._fits = False
+        self._matrices: Derived[tuple[list[str], Matrix, float]] = Derived()
+        self._last: tuple[Sequence[Experience], Matrix, float] | None = None
+        self._filling: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]]
+        self._filling = weakref.WeakKeyDictionary()
+
+    def for_set(self, vectors: VectorStore) -> Self:
+        """Return the same for one set."""
+        bound = type(self)(self._embeddings, name=self._name, least=self._least)
+        bound._vectors = vectors
+        return bound
+
+    async def check(self) -> None:
+        """Raise SettingsError where the set's vectors are another model's."""
+        if self._fits or self._vectors is None or (kept := await self._vectors.head()) is None:
+            return
+        self._compare(kept, VectorHead(model=self._name))
+        probe = await self._embeddings.aembed_query(self._name)
+        self._compare(kept, VectorHead(model=self._name, dimension=len(probe)))
+        self._fits = True
+
+    async def preload(self, experiences: Sequence[Experience]) -> None:
+        """Have the vectors of these lessons at hand."""
+        await self._matrix(experiences)
+
+    def forget(self) -> None:
+        """Forget what is held of the vectors."""
+        self._held, self._stored, self._fits = {}, set(), False
+        self._matrices, self._last = Derived(), None
+
+    async def aclose(self) -> None:
+        """Stop the work on vectors that is under way on this loop."""
+        task = self._filling.get(asyncio.get_running_loop())
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def prepare(self, experiences: Sequence[Experience]) -> None:
+        """Make the vectors of lessons that have none yet, and keep them with the set.
+
+        Raises:
+            SettingsError: the set keeps another model's vectors.
+        """
+        named = {_digest(self._name, text): text for text in _documents(experiences)}
+        if self._vectors is None or not named:
+            return
+        if await self._vectors.head() is None:  # none yet, or somebody has dropped them
+            self._stored = set()
+        await self._fill(named)
+        new = {name: self._held[name] for name in named if name not in self._stored}
+        if new:
+            head = VectorHead(model=self._name, dimension=len(next(iter(new.values()))) // NUMBER)
+            self._compare(await self._vectors.save(head, new, keep=named.keys()), head)
+            self._stored.update(new)
+
+    async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
+        """Return those that are close enough to the question, best first."""
+        pieces = _pieces(question[:LONGEST_QUESTION])
+        if not experiences or not pieces:
+            return []
+        np = _numpy()
+        lessons, least = await self._matrix(experiences)
+        asked = await self._questions(pieces)
+        if asked.shape[1] != lessons.shape[1]:
+            raise _other_model(self._name, asked.shape[1], self._name, lessons.shape[1])
+        closest = (lessons @ asked.T).max(axis=1)
+        order = np.argsort(-closest, kind="stable")
+        return [experiences[i] for i in order.tolist() if closest[i] > least]
+
+    async def _questions(self, pieces: list[str]) -> "Matrix":
+        if len(pieces) == 1:
+            return _unit([await self._embeddings.aembed_query(pieces[0])])
+        return _unit(await self._embeddings.aembed_documents(pieces))
+
+    async def _matrix(self, experiences: Sequence[Experience]) -> "tuple[Matrix, float]":
+        """Return the lessons' vectors and what is close enough; they live as long as the first of the lessons."""
+        if self._last is not None and self._last[0] is experiences:
+            return self._last[1:]
+        documents = _documents(experiences)
+        held = self._matrices.get(experiences[0])
+        if held is None or held[0] != documents:
+            names = [_digest(self._name, text) for text in documents]
+            await self._fill(dict(zip(names, documents, strict=True)))
+            lessons = _unit([_decoded(self._held[name]) for name in names])
+            least = _least(lessons) if self._least is None else self._least
+            held = self._matrices.put(experiences[0], (documents, lessons, least))
+        if isinstance(experiences, tuple):  # a list may be another one when it comes again
+            self._last = experiences, *held[1:]
+        return held[1:]
+
+    async def _fill(self, named: Mapping[str, str]) -> None:
+        """Have these vectors at hand. Who cannot wait for them leaves the work to go on for those who come after."""
+        loop = asyncio.get_running_loop()
+        while not named.keys() <= self._held.keys():
+            task = self._filling.get(loop)
+            if task is None or task.done():
+                # an empty context: the caller's tracing is none of this task's business
+                task = loop.create_task(self._load_or_make(named), context=contextvars.Context())
+                task.add_done_callback(_retrieved)
+                self._filling[loop] = task
+            await asyncio.shield(task)
+
+    async def _load_or_make(self, named: Mapping[str, str]) -> None:
+        await self._load(named)
+        await self._make(named)
+        if len(self._held) > 2 * len(named) + SAMPLE:  # what lessons said before
+            self._held = {name: vector for name, vector in self._held.items() if name in named}
+            self._stored &= named.keys()
+
+    async def _load(self, named: Mapping[str, str]) -> None:
+        missing = [name for name in named if name not in self._held]
+        if self._vectors is not None and missing:
+            self._compare(await self._vectors.head(), VectorHead(model=self._name))
+            found = await self._vectors.load(missing)
+            self._held.update(found)
+            self._stored.update(found)
+
+    async def _make(self, named: Mapping[str, str]) -> None:
+        missing = [name for name in named if name not in self._held]
+        for begin in range(0, len(missing), BATCH):
+            names = missing[begin : begin + BATCH]
+            vectors = await self._embeddings.aembed_documents([named[name] for name in names])
+            self._held.update({name: _encoded(vector) for name, vector in zip(names, vectors, strict=True)})
+
+    def _compare(self, kept: VectorHead | None, ours: VectorHead) -> None:
+        if kept is None:
+            return
+        if kept.model != ours.model or (ours.dimension and kept.dimension != ours.dimension):
+            raise _other_model(ours.model, ours.dimension, kept.model, kept.dimension)
+
+
+def _retrieved(task: "asyncio.Task[None]") -> None:
+    """Look at the error of a task for which nobody may wait any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _other_model(model: str, dimension: int, kept: str, kept_dimension: int) -> SettingsError:
+    size = f" ({dimension} numbers)" if dimension else ""
+    return SettingsError(
+        f"embeddings={model!r}{size}: the set keeps vectors of {kept!r} ({kept_dimension} numbers), and the two cannot "
+        "be compared; nothing was written. Use the embeddings that the others use who share the set, or call "
+        "`await memory.forget_vectors()` once: then its vectors are made anew"
+    )
+
+
+def _documents(experiences: Sequence[Experience]) -> list[str]:
+    return [e.when or e.text for e in experiences]
+
+
+def _pieces(question: str) -> list[str]:
+    pieces = (piece.strip() for piece in _PIECE.split(question))
+    return list(dict.fromkeys(p for p in pieces if re.search(r"\w\w|[\u3040-\u9fff]", p)))[-PIECES:]
+
+
+def _digest(model: str, text: str) -> str:
+    return hashlib.sha256(f"{model}\0{text}".encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _least(lessons: "Matrix") -> float:
+    np = _numpy()
+    if len(lessons) < TELLING:
+        return LEAST
+    some = lessons[:SAMPLE]
+    alike = (some @ some.T)[np.triu_indices(len(some), 1)]
+    return float(alike.mean() + alike.std())
+
+
+def _encoded(vector: Sequence[float]) -> bytes:
+    return bytes(_numpy().asarray(vector, dtype="<f4").tobytes())
+
+
+def _decoded(raw: bytes) -> "Matrix":
+    decoded: Matrix = _numpy().frombuffer(raw, dtype="<f4")
+    return decoded
+
+
+def _unit(vectors: Sequence[Any]) -> "Matrix":
+    np = _numpy()
+    matrix = np.asarray(vectors, dtype=np.float32)
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    unit: Matrix = matrix / np.maximum(lengths, 1e-9)
+    return unit
+
+
+def _name_of(embeddings: Embedder) -> str:
+    model = vars(embeddings).get("model", "")
+    return f"{type(embeddings).__name__}:{model}" if isinstance(model, str) and model else type(embeddings).__name__
+
+
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError as error:
+        raise MissingExtra("numpy", "embeddings", "retrieval by embeddings") from error
+    return numpy

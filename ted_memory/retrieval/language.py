@@ -1,0 +1,278 @@
+"""Words of a text as they are compared: in lower case, without stop words, by their stems, in the text's language."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ted_memory.errors import SettingsError
+
+AUTO = "auto"
+DEFAULT = "en"  # of a text that shows no language
+
+# ISO 639-1 -> the name of its stemmer
+STEMMERS: Mapping[str, str] = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "cs": "czech",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "es": "spanish",
+    "et": "estonian",
+    "eu": "basque",
+    "fa": "persian",
+    "fi": "finnish",
+    "fr": "french",
+    "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "hy": "armenian",
+    "id": "indonesian",
+    "it": "italian",
+    "lt": "lithuanian",
+    "ne": "nepali",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pl": "polish",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sr": "serbian",
+    "sv": "swedish",
+    "ta": "tamil",
+    "tr": "turkish",
+    "yi": "yiddish",
+}
+# written without blanks, or with endings that no stemmer of ours knows: compared by pairs of characters
+PAIRED = ("ja", "ko", "zh")
+LANGUAGES = tuple(sorted((*STEMMERS, *PAIRED)))
+UNLISTED = frozenset({"et", "eu", "ga", "hy", "lt", "ne", "sr", "ta", "yi"})  # no list of stop words is shipped
+LATIN = ("en", "es", "fr", "de", "pt", "it", "nl", "pl", "tr", "sv", "cs", "hu", "ro", "da", "no", "fi", "id", "ca")
+"""Those that small words tell apart; of two that come out equal the first one."""
+
+# the classical list, with what is left of a contraction when its apostrophe splits it
+_ENGLISH = """
+a about above after again against ain all am an and any are aren as at be because been before being below between both
+but by can couldn d did didn do does doesn doing don down during each few for from further had hadn has hasn have haven
+having he her here hers herself him himself his how i if in into is isn it its itself just ll m ma me mightn more most
+mustn my myself needn no nor not now o of off on once only or other our ours ourselves out over own re s same shan she
+should shouldn so some such t than that the their theirs them themselves then there these they this those through to
+too under until up ve very was wasn we were weren what when where which while who whom why will with won wouldn y you
+your yours yourself yourselves
+"""
+# of the pairs of kana those that only inflect, join or are polite
+_KANA = """
+です ます まし した して ている てい いる ある ない なら たい たら ください くだ
+だい さい され れる られ せん から まで より って とき こと もの ので のに
+では には とは への での また など どう この その あの どの ここ そこ これ
+それ あれ どれ いて いま すか ませ ょう しょ でし んで んな えて いた なる
+なり なっ った する ると ため よう うに うか たが ほし しい いで しま がで
+"""
+_HAN = (
+    "我们 你们 他们 她们 这个 那个 这些 那些 什么 怎么 怎样 可以 需要 一个 因为 所以 如果 但是 还是 没有 已经 应该 请问"
+)
+
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")  # kana, Han, Hangul
+_WORD = re.compile(r"\w+(?:-\w+)*")
+_LETTERED = re.compile(r"\w+")
+LOOKED_AT = 1000  # characters of a text that tell its language
+LETTER = 2  # words that a letter counts for
+_SCRIPTS = (
+    ("ja", re.compile(r"[\u3040-\u30ff]")),
+    ("zh", re.compile(r"[\u3400-\u9fff]")),
+    ("ko", re.compile(r"[\uac00-\ud7af]")),
+    ("sr", re.compile(r"[ђјљњћџЂЈЉЊЋЏ]")),
+    ("ru", re.compile(r"[\u0400-\u04ff]")),
+    ("el", re.compile(r"[\u0370-\u03ff]")),
+    ("hy", re.compile(r"[\u0530-\u058f]")),
+    ("yi", re.compile(r"[\u0590-\u05ff]")),
+    ("fa", re.compile(r"[پچژگ]")),
+    ("ar", re.compile(r"[\u0600-\u06ff]")),
+    ("hi", re.compile(r"[\u0900-\u097f]")),
+    ("ta", re.compile(r"[\u0b80-\u0bff]")),
+)
+# letters that set a language apart where a text has no small words
+_LETTERS = {
+    "ß": ("de",),
+    "ä": ("de", "sv", "fi"),
+    "ö": ("de", "sv", "fi", "hu", "tr"),
+    "ü": ("de", "tr", "hu"),
+    "ñ": ("es",),
+    "ã": ("pt",),
+    "õ": ("pt",),
+    "è": ("fr", "it", "ca"),
+    "ê": ("fr", "pt"),
+    "ù": ("fr", "it"),
+    "œ": ("fr",),
+    "ø": ("da", "no"),
+    "æ": ("da", "no"),
+    "å": ("sv", "da", "no"),
+    "ł": ("pl",),
+    "ż": ("pl",),
+    "ś": ("pl",),
+    "ę": ("pl",),
+    "ř": ("cs",),
+    "ě": ("cs",),
+    "ů": ("cs",),
+    "ő": ("hu",),
+    "ű": ("hu",),
+    "ş": ("tr",),
+    "ğ": ("tr",),
+    "ı": ("tr",),
+    "ț": ("ro",),
+    "ș": ("ro",),
+    "ă": ("ro",),
+}
+FIRST_OF_HAN = "\u3400"
+PART = 0.5
+"""What a part of a hyphenated word counts for: a lesson on bikes is not the first one for an e-bike."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a text is compared by: each stem with its count, and how many words there were."""
+
+    counts: Mapping[str, float]
+    length: int
+
+
+def check_language(language: str) -> str:
+    """Return the language, or raise SettingsError that lists the known ones."""
+    if language != AUTO and language not in LANGUAGES:
+        raise SettingsError(
+            f"setting language={language!r} is unknown: use {AUTO!r} or one of {', '.join(LANGUAGES)} "
+            "(argument or TED_MEMORY_LANGUAGE)"
+        )
+    return language
+
+
+def detect(text: str) -> str:
+    """Return the language of a text by its script, small words and letters; "" where these show none.
+
+    A language other than English needs two signs, and more than English has: most lessons are short, and words are lent
+    most often to English and from it. A letter counts for two.
+    """
+    if not text.isascii():
+        for language, script in _SCRIPTS:
+            if script.search(text):
+                return language
+    signs = _signs(text)
+    hits = _hits(signs)
+    english = hits.pop(DEFAULT, 0)
+    if hits and max(hits.values()) > max(english, 1):
+        return max(hits, key=lambda language: (hits[language], _rarity(language, signs), -LATIN.index(language)))
+    return DEFAULT if english else ""
+
+
+def _signs(text: str) -> list[tuple[str, ...]]:
+    """Return the languages of each small word and telling letter of a text."""
+    lowered, known = text[:LOOKED_AT].lower(), _small_words()
+    signs = [known[word] for word in set(_LETTERED.findall(lowered)) if word in known]
+    if not lowered.isascii():
+        signs += [_LETTERS[letter] for letter in set(lowered) if letter in _LETTERS] * LETTER
+    return signs
+
+
+def _hits(signs: Iterable[tuple[str, ...]]) -> Counter[str]:
+    return Counter(language for languages in signs for language in languages)
+
+
+def _rarity(language: str, signs: Sequence[tuple[str, ...]]) -> float:
+    """Return how much these signs say: a word of one language says more than one of five."""
+    return sum(1 / len(languages) for languages in signs if language in languages)
+
+
+def languages_of(texts: Sequence[str], otherwise: str = "") -> list[str]:
+    """Return the language of each of some texts that belong together.
+
+    One that shows none by itself is taken for what its few signs say among the languages of the others, else for what
+    most of them are in, else for `otherwise`, else for English.
+    """
+    return settled([detect(text) for text in texts], texts, otherwise)
+
+
+def settled(detected: Sequence[str], texts: Sequence[str], otherwise: str = "") -> list[str]:
+    """Do the same for texts whose languages were looked for before ("" where none was shown)."""
+    # a text that shows none is in Latin letters: others are known by their script
+    counts = Counter(language for language in detected if language in LATIN)
+    fallback = otherwise if otherwise in LATIN else DEFAULT
+    if len(counts) < 2:
+        fallback = next(iter(counts), fallback)
+        return [language or fallback for language in detected]
+
+    def likely(text: str) -> str:
+        hits = _hits(_signs(text))
+        return max(counts, key=lambda language: (hits[language], counts[language], -LATIN.index(language)))
+
+    return [language or likely(text) for language, text in zip(detected, texts, strict=True)]
+
+
+def analyse(text: str, language: str) -> Terms:
+    """Return what a text in this language is compared by."""
+    stopped, stemmer = _stop_words(language), _stemmer(language)
+    words, parts = _words(text, stopped)
+    counts: dict[str, float] = {}
+    for stem in stemmer.stemWords(words):
+        counts[stem] = counts.get(stem, 0.0) + 1.0
+    for stem in stemmer.stemWords(parts):
+        counts[stem] = counts.get(stem, 0.0) + PART
+    return Terms(counts, len(words))
+
+
+def _words(text: str, stopped: frozenset[str]) -> tuple[list[str], list[str]]:
+    """Return the words of a text, and the parts of its hyphenated words."""
+    lowered = text.lower()
+    if not lowered.isascii():
+        lowered = _UNSPACED.sub(_pairs, lowered)
+    found = _WORD.findall(lowered)
+    parts: list[str] = []
+    if "-" in lowered:
+        parts = [part for word in found if "-" in word for part in word.split("-")]
+    return _telling(found, stopped), _telling(parts, stopped)
+
+
+def _telling(words: Sequence[str], stopped: frozenset[str]) -> list[str]:
+    """Return the words that say something: no small ones, no single letters (a character of Han may be a word)."""
+    return [word for word in words if word not in stopped and (len(word) > 1 or word >= FIRST_OF_HAN)]
+
+
+def _pairs(run: re.Match[str]) -> str:
+    """Return what stands for words in a language that writes none apart: every two neighbouring characters."""
+    text = run[0]
+    return f" {' '.join(text[i : i + 2] for i in range(max(1, len(text) - 1)))} "
+
+
+@cache  # one for each language
+def _stemmer(language: str) -> Any:
+    import Stemmer
+
+    return Stemmer.Stemmer(STEMMERS.get(language, STEMMERS[DEFAULT]))
+
+
+@cache
+def _stop_words(language: str) -> frozenset[str]:
+    if language == DEFAULT:
+        return frozenset(_ENGLISH.split())
+    if language in PAIRED:  # English words stand among theirs
+        return frozenset((*_KANA.split(), *_HAN.split(), *_ENGLISH.split()))
+    if language in UNLISTED:
+        return frozenset()
+    from stop_words import get_stop_words
+
+    listed = {"no": "nb"}.get(language, language)
+    words = (word.lower() for word in get_stop_words(listed))
+    return frozenset(part for word in words for part in (word, *re.findall(r"\w+", word)))
+
+
+@cache
+def _small_words() -> Mapping[str, tuple[str, ...]]:
+    """Return the languages of each small word."""
+    found: dict[str, tuple[str, ...]] = {}
+    for language in LATIN:
+        for word in _stop_words(language):
+            found[word] = (*found.get(word, ()), language)
+    return found

@@ -1,0 +1,119 @@
+"""The vectors of one set's lessons, in one hash: on Redis and Valkey, and in a process's own memory."""
+
+import base64
+import binascii
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from ted_memory.errors import CorruptData
+from ted_memory.protocols import VectorHead
+from ted_memory.storage.addresses import Client
+from ted_memory.storage.keys import Keys
+
+HEAD = "model"  # the field that is no vector; names of vectors are hexadecimal
+AT_ONCE = 500  # vectors that one command carries
+SPARE = 64  # vectors of lessons that are gone, beyond which they are looked for
+
+Patiently = Callable[[Callable[[Client], Awaitable[Any]]], Awaitable[Any]]
+
+
+def outdated(names: Collection[str], keep: Collection[str]) -> list[str]:
+    """Return which vectors go: none before they are many, since to find them takes a look at all of them."""
+    return [n for n in names if n not in keep] if len(names) > 2 * len(keep) + SPARE else []
+
+
+class RedisVectors:
+    """A `VectorStore`."""
+
+    def __init__(self, patiently: Patiently, namespace: str) -> None:
+        self._patiently = patiently
+        self._key = Keys(namespace).vectors
+
+    async def head(self) -> VectorHead | None:
+        raw = await self._ask("HGET", HEAD)
+        return None if raw is None else _decode_head(raw)
+
+    async def load(self, names: Sequence[str]) -> Mapping[str, bytes]:
+        found: dict[str, bytes] = {}
+        for begin in range(0, len(names), AT_ONCE):
+            some = names[begin : begin + AT_ONCE]
+            raws = await self._ask("HMGET", *some)
+            found.update({name: _decode(name, raw) for name, raw in zip(some, raws, strict=True) if raw})
+        return found
+
+    async def save(self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]) -> VectorHead:
+        encoded = json.dumps(head.model_dump())
+        await self._ask("HSETNX", HEAD, encoded)
+        kept = await self.head() or head
+        if kept != head:
+            return kept
+        items = [(name, base64.b64encode(vector).decode()) for name, vector in vectors.items()]
+        for begin in range(0, len(items), AT_ONCE):
+            await self._ask("HSET", *(part for item in items[begin : begin + AT_ONCE] for part in item))
+        await self._tidy(keep)
+        return kept
+
+    async def _tidy(self, keep: Collection[str]) -> None:
+        count = await self._ask("HLEN")
+        if count - 1 <= 2 * len(keep) + SPARE:
+            return
+        names = await self._ask("HKEYS")
+        gone = outdated([name for name in names if name != HEAD], keep)
+        for begin in range(0, len(gone), AT_ONCE):
+            await self._ask("HDEL", *gone[begin : begin + AT_ONCE])
+
+    async def drop(self) -> None:
+        await self._ask("DEL")
+
+    async def _ask(self, command: str, *args: str) -> Any:
+        return await self._patiently(lambda client: client.execute_command(command, self._key, *args))
+
+
+class InMemoryVectors:
+    """A `VectorStore` that ends with the process. ``held``: the heads and vectors of all namespaces."""
+
+    def __init__(self, held: dict[str, tuple[VectorHead, dict[str, bytes]]], namespace: str) -> None:
+        self._held = held
+        self._namespace = namespace
+
+    async def head(self) -> VectorHead | None:
+        return self._held[self._namespace][0] if self._namespace in self._held else None
+
+    async def load(self, names: Sequence[str]) -> Mapping[str, bytes]:
+        vectors = self._held[self._namespace][1] if self._namespace in self._held else {}
+        return {name: vectors[name] for name in names if name in vectors}
+
+    async def save(self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]) -> VectorHead:
+        kept, held = self._held.setdefault(self._namespace, (head, {}))
+        if kept == head:
+            held.update(vectors)
+            for name in outdated(held, keep):
+                del held[name]
+        return kept
+
+    async def drop(self) -> None:
+        self._held.pop(self._namespace, None)
+
+
+def _decode_head(raw: str) -> VectorHead:
+    try:
+        return VectorHead.model_validate_json(raw)
+    except ValidationError as error:
+        raise _corrupt("the head of the vectors", error) from None
+
+
+def _decode(name: str, raw: str) -> bytes:
+    try:
+        return base64.b64decode(raw, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _corrupt(f"vector {name!r}", error) from None
+
+
+def _corrupt(what: str, error: Exception) -> CorruptData:
+    reason = " ".join(str(error).split())[:200]
+    return CorruptData(
+        f"{what} cannot be read ({reason}); nothing was changed. `await memory.forget_vectors()` has them made anew"
+    )
