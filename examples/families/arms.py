@@ -37,7 +37,8 @@ async def arms(family: Family, train: Sequence[Sample], lessons: Sequence[Add]) 
     everywhere = [lesson for lesson in lessons if lesson.everywhere]
     if everywhere and len(everywhere) < len(lessons):
         made += [Arm(f"general + best 1, {p}", p, _general(await _memory(lessons))) for p in ("system", "user")]
-    made += [Arm(f"{k} retrieved, user", "user", examples(family, train, k)) for k in (1, 3)]
+    if family.student is None:  # what a model would take from an example no program can tell
+        made += [Arm(f"{k} retrieved, user", "user", examples(family, train, k)) for k in (1, 3)]
     return made
 
 
