@@ -28,12 +28,12 @@ class Arm:
 
 async def arms(family: Family, train: Sequence[Sample], lessons: Sequence[Add]) -> list[Arm]:
     """Return no lessons, these lessons in several doses and places, and retrieved training samples."""
-    made = [Arm("none", "system", _nothing)]
+    made = [Arm("none", "system", nothing)]
     for placement in ("system", "user"):
-        made.append(Arm(f"all, {placement}", placement, _shown(await _memory(lessons, selection="all"))))
+        made.append(Arm(f"all, {placement}", placement, shown(await _memory(lessons, selection="all"))))
         for k in (3, 1):
             chosen = await _memory(lessons, selection="relevant", top_k=k)
-            made.append(Arm(f"best {k}, {placement}", placement, _shown(chosen)))
+            made.append(Arm(f"best {k}, {placement}", placement, shown(chosen)))
     everywhere = [lesson for lesson in lessons if lesson.everywhere]
     if everywhere and len(everywhere) < len(lessons):
         made += [Arm(f"general + best 1, {p}", p, _general(await _memory(lessons))) for p in ("system", "user")]
@@ -63,7 +63,8 @@ def render_examples(pairs: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join(["Examples of earlier tasks with their right answers:", *lines])
 
 
-async def _nothing(_: Sample) -> str:
+async def nothing(_: Sample) -> str:
+    """Return no block."""
     return ""
 
 
@@ -73,7 +74,9 @@ async def _memory(lessons: Sequence[Add], **settings: Any) -> TedMemory:
     return memory
 
 
-def _shown(memory: TedMemory) -> Block:
+def shown(memory: TedMemory) -> Block:
+    """Return what an agent of this memory would be shown for a task."""
+
     async def block(sample: Sample) -> str:
         return await memory.render(question(sample_messages(sample)))
 

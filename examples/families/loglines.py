@@ -99,5 +99,5 @@ LOGLINES = Family(
     RULES,
     last_paragraph,
     grader=grade_parts,
-    answer_tokens=60,
+    answer_tokens=40,
 )

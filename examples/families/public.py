@@ -111,7 +111,7 @@ MACHINE_LISTS = Family(
     tuple(Rule(kind=task, when=f"machine {name}", text=rule) for task, (name, rule) in MACHINES.items()),
     last_paragraph,
     grader=same_list,
-    answer_tokens=60,
+    answer_tokens=30,
 )
 DATES = Family(
     "dates",
@@ -120,7 +120,9 @@ DATES = Family(
     (
         Rule(text="Find today's date first, then count from it as the question says, then pick that date."),
         Rule(text="Dates are written month/day/year."),
-        Rule(text="A month ago: one less in the month, the day stays; a week is 7 days.", kind="none", when="ago, week"),
+        Rule(
+            text="A month ago: one less in the month, the day stays; a week is 7 days.", kind="none", when="ago, week"
+        ),
     ),
     lambda text: text.partition("\nAnswer with one of these")[0],
     control=True,

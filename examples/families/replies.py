@@ -14,7 +14,7 @@ from ted_memory import Sample
 from ted_memory.evaluation import read_samples
 
 OPENING, CLOSING = "Ahoy from Brindle!", "Keep it rolling!"
-ASKS = "Write our shop's reply to this message in one or two short sentences."
+ASKS = "Write our shop's reply to this message in one short sentence."
 
 
 class Topic(NamedTuple):
@@ -66,9 +66,7 @@ def read() -> Split:
 def _sample(ticket: Sample) -> Sample:
     message = last_paragraph(ticket.text).removeprefix("Ticket: ")
     topic = TOPICS[ticket.category or ""]
-    return Sample(
-        id=ticket.id, input=f"{ASKS}\n\nMessage: {message}", reference=topic.reply, category=ticket.category
-    )
+    return Sample(id=ticket.id, input=f"{ASKS}\n\nMessage: {message}", reference=topic.reply, category=ticket.category)
 
 
 def grade_parts(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> float:  # noqa: ARG001
@@ -93,5 +91,5 @@ REPLIES = Family(
     RULES,
     last_paragraph,
     grader=grade_parts,
-    answer_tokens=80,
+    answer_tokens=60,
 )

@@ -27,8 +27,8 @@ OWN_WORDS = 6  # of the task, in a condition that did not do
 class ProgramTeacher(BaseChatModel):
     """Solves by the reference; as critic proposes the sample's rules that are not known yet; else changes nothing.
 
-    Asked again, since an edit did not pass, it proposes the next one of the sample's rules alone, with words of the task
-    in its condition.
+    Asked again, since an edit did not pass, it proposes the next one of the sample's rules alone, with words of the
+    task in its condition.
     """
 
     samples: tuple[Sample, ...]

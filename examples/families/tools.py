@@ -24,7 +24,20 @@ Tools: find(name), lock(account), unlock(account), address(account, text), pay(a
 note(account)
 An account is what find returned: write it as #."""
 
-NAMES = ("Alder", "Brandt", "Costa", "Dahl", "Eriksen", "Ferrari", "Gomez", "Huber", "Ivanov", "Jansen", "Kowal", "Lund")
+NAMES = (
+    "Alder",
+    "Brandt",
+    "Costa",
+    "Dahl",
+    "Eriksen",
+    "Ferrari",
+    "Gomez",
+    "Huber",
+    "Ivanov",
+    "Jansen",
+    "Kowal",
+    "Lund",
+)
 STREETS = ("Ferry Road", "Mill Lane", "Weir Street", "Harbour Row", "Cooper Yard", "Elm Walk")
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October")
 
@@ -114,7 +127,9 @@ def grade_calls(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: s
 def student() -> ScriptedChatModel:
     """Return the newcomer."""
     split = read()
-    return ScriptedChatModel(script=newcomer([*split.train, *split.held_out], HABITS, orders=WHOLE_CALL), name_told="scripted newcomer")
+    return ScriptedChatModel(
+        script=newcomer([*split.train, *split.held_out], HABITS, orders=WHOLE_CALL), name_told="scripted newcomer"
+    )
 
 
 TOOLS = Family(

@@ -1,0 +1,56 @@
+"""Score a student on held-out samples with a block in its prompt."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from examples.families.arms import Arm
+from examples.families.family import Family
+from ted_memory import Sample
+from ted_memory.evaluation.compare import bootstrap
+from ted_memory.experience.rendering import count_tokens
+from ted_memory.grading.graders import find_grader, grade
+from ted_memory.llm.messages import place_block, sample_messages
+
+Figures = dict[str, Any]
+
+
+@dataclass
+class Measurement:
+    """One student on one family's held-out samples; the same prompt is asked for once."""
+
+    family: Family
+    student: BaseChatModel
+    samples: Sequence[Sample]
+    _answers: dict[str, str] = field(default_factory=dict)
+
+    async def arm(self, arm: Arm) -> Figures:
+        """Return the mean score of an arm, the mean tokens of its block, and each answer."""
+        tokens, answers = [], []
+        for sample in self.samples:
+            block = await arm.block(sample)
+            text = await self._answer(sample, arm, block)
+            score, _ = await grade(find_grader(self.family.grader), sample, text, sample.reference or "")
+            tokens.append(count_tokens(block))
+            answers.append({"id": sample.id, "score": round(score, 4), "answer": text[:200]})
+        accuracy = fmean(answer["score"] for answer in answers)
+        return {"accuracy": round(accuracy, 4), "tokens": round(fmean(tokens)), "answers": answers}
+
+    async def _answer(self, sample: Sample, arm: Arm, block: str) -> str:
+        messages = place_block(sample_messages(sample), block, arm.placement)
+        key = json.dumps([(message.type, message.text) for message in messages])
+        if key not in self._answers:
+            self._answers[key] = str((await self.student.ainvoke(messages)).text)
+        return self._answers[key]
+
+
+def add_differences(arms: dict[str, Figures]) -> None:
+    """Add to each arm its paired difference to the arm ``none``, with a 95 % bootstrap interval."""
+    base = {answer["id"]: answer["score"] for answer in arms["none"]["answers"]}
+    for figures in arms.values():
+        pairs = [answer["score"] - base[answer["id"]] for answer in figures["answers"]]
+        figures["difference"] = bootstrap(pairs).model_dump()
