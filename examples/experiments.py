@@ -24,7 +24,6 @@ from examples.rivals.ace import Ace, render_playbook
 from ted_memory import Add, Sample, TedMemory, open_memory
 from ted_memory.cli import output
 from ted_memory.distill import distill
-from ted_memory.grading.graders import find_grader
 from ted_memory.llm.calls import model_name, with_temperature
 from ted_memory.llm.spend import Spend
 from ted_memory.testing import in_memory
@@ -140,12 +139,12 @@ async def _beside(family: Family, split: Split, measurement: Measurement) -> Fig
 
 async def _grpo(family: Family, split: Split, measurement: Measurement, teacher: BaseChatModel) -> Figures:
     student = with_temperature(measurement.student, ROLLOUT_TEMPERATURE)
-    learner = Grpo(student, teacher, _scorer(family), at_once=1)
+    learner = Grpo(student, teacher, family.score, at_once=1)
     return await _rival("grpo", learner, split, measurement, lambda: learner.experiences, render_experiences)
 
 
 async def _ace(family: Family, split: Split, measurement: Measurement, teacher: BaseChatModel) -> Figures:
-    learner = Ace(measurement.student, teacher, _scorer(family))
+    learner = Ace(measurement.student, teacher, family.score)
 
     def as_published(_: Sequence[str]) -> str:
         return render_playbook(learner.playbook)
@@ -211,13 +210,3 @@ def _always(text: str) -> Block:
         return text
 
     return block
-
-
-def _scorer(family: Family) -> Callable[[Sample, str], float]:
-    grader = find_grader(family.grader)
-
-    def score(sample: Sample, text: str) -> float:
-        inputs = {"input": sample.text, "choices": list(sample.choices)}
-        return float(grader(inputs=inputs, outputs=text, reference_outputs=sample.reference or ""))
-
-    return score

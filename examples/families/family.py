@@ -7,7 +7,7 @@ from typing import NamedTuple
 from langchain_core.language_models import BaseChatModel
 
 from ted_memory import Add, Sample
-from ted_memory.grading.graders import Grader
+from ted_memory.grading.graders import Grader, find_grader
 
 ANSWER_TOKENS = 40
 
@@ -56,6 +56,15 @@ class Family:
     answer_tokens: int = ANSWER_TOKENS
     student: Callable[[], BaseChatModel] | None = None
     control: bool = False
+
+    def score(self, sample: Sample, answer: str) -> float:
+        """Return what the family's grader makes of an answer, in [0, 1]."""
+        inputs = {"input": sample.text, "choices": list(sample.choices)}
+        grader = find_grader(self.grader)
+        score = grader(inputs=inputs, outputs=answer, reference_outputs=sample.reference or "")
+        if not isinstance(score, int | float):
+            raise TypeError(f"the grader of {self.name} gave {type(score).__name__}; a family's gives a number at once")
+        return float(score)
 
     @property
     def lessons(self) -> list[Add]:

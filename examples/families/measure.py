@@ -13,7 +13,6 @@ from examples.families.family import Family
 from ted_memory import Sample
 from ted_memory.evaluation.compare import bootstrap
 from ted_memory.experience.rendering import count_tokens
-from ted_memory.grading.graders import find_grader, grade
 from ted_memory.llm.messages import place_block, sample_messages
 
 Figures = dict[str, Any]
@@ -30,14 +29,15 @@ class Measurement:
 
     async def arm(self, arm: Arm) -> Figures:
         """Return the mean score of an arm, the mean tokens of its block, and each answer."""
-        tokens, answers = [], []
+        scores, tokens, answers = [], [], []
         for sample in self.samples:
             block = await arm.block(sample)
             text = await self._answer(sample, arm, block)
-            score, _ = await grade(find_grader(self.family.grader), sample, text, sample.reference or "")
+            score = round(self.family.score(sample, text), 4)
+            scores.append(score)
             tokens.append(count_tokens(block))
-            answers.append({"id": sample.id, "score": round(score, 4), "answer": text[:200]})
-        accuracy = fmean(answer["score"] for answer in answers)
+            answers.append({"id": sample.id, "score": score, "answer": text[:200]})
+        accuracy = fmean(scores)
         return {"accuracy": round(accuracy, 4), "tokens": round(fmean(tokens)), "answers": answers}
 
     async def _answer(self, sample: Sample, arm: Arm, block: str) -> str:

@@ -1,7 +1,6 @@
 """Families of tasks: their references pass their graders, their rules do what they say, their teacher is right."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from examples.families.teacher import make_teacher
 from ted_memory import Add, Sample
 from ted_memory.distill.profiles import SMALL
 from ted_memory.distill.proposals import Critique
-from ted_memory.grading.graders import find_grader
 from ted_memory.testing import ScriptedChatModel
 
 FETCHED = {"bfcl", "intents", "machines", "dates"}  # their data are downloaded at first use
@@ -22,16 +20,11 @@ OFFLINE = [family for name, family in FAMILIES.items() if name not in FETCHED]
 REPLIES, LOGLINES, TOOLS, MUSEUM = (FAMILIES[name] for name in ("replies", "loglines", "tools", "museum"))
 
 
-def score(family: Family, sample: Sample, text: str) -> float:
-    inputs: Mapping[str, Any] = {"input": sample.text, "choices": list(sample.choices)}
-    return float(find_grader(family.grader)(inputs=inputs, outputs=text, reference_outputs=sample.reference or ""))
-
-
 @pytest.mark.parametrize("family", OFFLINE, ids=lambda family: family.name)
 def test_a_reference_is_right_and_silence_is_not(family: Family) -> None:
     for sample in (*family.read().train, *family.read().held_out):
-        assert score(family, sample, sample.reference or "") == 1
-        assert score(family, sample, "") == 0
+        assert family.score(sample, sample.reference or "") == 1
+        assert family.score(sample, "") == 0
 
 
 @pytest.mark.parametrize("family", OFFLINE, ids=lambda family: family.name)
@@ -62,7 +55,7 @@ def test_the_museum_has_two_letters_an_office() -> None:
 )
 def test_a_reply_is_graded_in_quarters(text: str, expected: float) -> None:
     sample = next(s for s in REPLIES.read().train if s.category == "refund")
-    assert score(REPLIES, sample, text) == expected
+    assert REPLIES.score(sample, text) == expected
 
 
 @pytest.mark.parametrize(
@@ -75,7 +68,7 @@ def test_a_reply_is_graded_in_quarters(text: str, expected: float) -> None:
 )
 def test_a_line_is_graded_in_quarters(text: str, expected: float) -> None:
     sample = Sample(id="1", input="x", reference="KX | 12 | Hamm | Lena | S4 //ok")
-    assert score(LOGLINES, sample, text) == expected
+    assert LOGLINES.score(sample, text) == expected
 
 
 async def measured(lessons: list[Add], family: Family = TOOLS) -> dict[str, Any]:
