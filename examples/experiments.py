@@ -29,7 +29,8 @@ from ted_memory.llm.spend import Spend
 from ted_memory.testing import in_memory
 
 ROLLOUT_TEMPERATURE = 0.7
-Method = Literal["ted", "beside", "grpo", "ace"]
+Rival = Literal["grpo", "ace"]
+Method = Literal["ted", "beside"] | Rival
 
 
 class Models(Protocol):
@@ -152,8 +153,10 @@ async def _ace(family: Family, split: Split, measurement: Measurement, teacher: 
     return await _rival("ace", learner, split, measurement, lambda: learner.lessons, as_published)
 
 
-Rival = Callable[[Family, Split, Measurement, BaseChatModel], Awaitable[Figures]]
-RIVALS: dict[str, Rival] = {"grpo": _grpo, "ace": _ace}
+RIVALS: dict[str, Callable[[Family, Split, Measurement, BaseChatModel], Awaitable[Figures]]] = {
+    "grpo": _grpo,
+    "ace": _ace,
+}
 
 
 async def _rival(

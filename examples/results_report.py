@@ -11,11 +11,12 @@ Figures = dict[str, Any]
 INTRODUCTION = """\
 # What it reached with real models
 
-Made by `make results`, unattended, on two processor cores; every figure on this page comes from the files in `runs/`.
-Student: qwen2.5-coder-0.5b-instruct; teacher, critic and compactor: qwen2.5-coder-1.5b-instruct, both 4-bit, both
-served on the same machine. Where the teacher is called *program*, it knows the rules of the family: it shows what the
-method makes of lessons that are simply right. Students called *scripted* are programs, too: these families show whether
-general lessons come to live, not how well a model follows them.
+Made by `make results`, unattended, on two processor cores; every figure on this page comes from the files in `runs/`,
+or in `earlier/` for those at its end. Student: qwen2.5-coder-0.5b-instruct; teacher, critic and compactor:
+qwen2.5-coder-1.5b-instruct, both 4-bit, both served on the same machine. Where the teacher is called *program*, it
+knows the rules of the family: it shows what the method makes of lessons that are simply right. Students called
+*scripted* are programs, too: these families show whether general lessons come to live, not how well a model follows
+them.
 
 Each run learns from training samples into an empty memory and is then measured on other samples of the same family, at
 temperature 0, beside no memory on the same samples. The interval is a 95 % bootstrap interval of the paired difference.
