@@ -17,7 +17,7 @@ from langchain_core.language_models import BaseChatModel
 from bench.grpo import Grpo, render_experiences
 from examples.demo import SETTINGS
 from examples.families import FAMILIES, Family, Split
-from examples.families.arms import ROOM, Arm, Block, examples, nothing, shown
+from examples.families.arms import ROOM, Arm, Block, examples, shown
 from examples.families.measure import Figures, Measurement, add_differences
 from examples.families.teacher import make_teacher
 from examples.rivals.ace import Ace, render_playbook
@@ -114,7 +114,7 @@ async def _ted(
                     on_progress=on_progress,
                 )
             known = (await memory.load()).active
-            arms = [_none(), Arm("ted", memory.settings.placement, shown(memory))]
+            arms = [Arm("none"), Arm("ted", memory.settings.placement, shown(memory))]
             return {
                 "learning": report.model_dump(mode="json"),
                 "arms": await _measured(measurement, arms, {"ted": len(known)}),
@@ -128,9 +128,9 @@ async def _beside(family: Family, split: Split, measurement: Measurement) -> Fig
     """Measure what needs no learning: no memory, right lessons by hand, retrieved training samples."""
     by_hand = await _as_ours(family.lessons)
     arms = [
-        _none(),
+        Arm("none"),
         Arm("right lessons by hand", by_hand.settings.placement, shown(by_hand)),
-        *(Arm(f"{k} retrieved", "user", examples(family, split.train, k)) for k in (1, 3)),
+        *(arm for k in (1, 3) for arm in examples(family, split.train, k)),
     ]
     if family.student:  # what a model would take from an example no program can tell
         arms = arms[:2]
@@ -174,7 +174,7 @@ async def _rival(
     whole = render(learned)
     ours = await _as_ours([Add(text=text) for text in learned])
     arms = [
-        _none(),
+        Arm("none"),
         Arm(f"{name}, as published", "system", _always(whole)),
         Arm(f"{name}, shown as ours", ours.settings.placement, shown(ours)),
     ]
@@ -202,10 +202,6 @@ async def _as_ours(lessons: Sequence[Add]) -> TedMemory:
     if lessons:
         await memory.commit(lessons, author="results")
     return memory
-
-
-def _none() -> Arm:
-    return Arm("none", "system", nothing)
 
 
 def _always(text: str) -> Block:

@@ -29,8 +29,9 @@ READING = """\
 
 - **Right lessons by hand** are the ceiling for what any teacher can write, shown as the method shows its own. Where
   they do not help, no memory of lessons can.
-- **Retrieved examples** learn nothing: the training samples nearest to the task, with their answers. Where they are as
-  good as lessons, lessons are not worth their making, unless it is for their tokens.
+- **Retrieved examples** learn nothing: the training samples nearest to the task, with their answers, in the user turn
+  or as earlier turns of the conversation. Where they are as good as lessons, lessons are not worth their making, unless
+  it is for their tokens.
 - **Rivals** are small ones of our own, with the same models. *As published* shows all that they learned, in the system
   message; *shown as ours* the few that our selection finds, in our place.
 - **One run each**, but where it says otherwise: differences smaller than the intervals say nothing.
@@ -83,7 +84,15 @@ def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-SUMMARY = ("none", "right lessons by hand", "1 retrieved", "3 retrieved", "ted", "ted, right teacher")
+SUMMARY = (
+    "none",
+    "right lessons by hand",
+    "1 retrieved, user",
+    "1 retrieved, turns",
+    "3 retrieved, turns",
+    "ted",
+    "ted, right teacher",
+)
 RIVALS = ("grpo, as published", "grpo, shown as ours", "ace, as published", "ace, shown as ours")
 
 

@@ -29,7 +29,8 @@ INTRODUCTION = """\
 Made by `python -m examples.families`: lessons written by hand, held-out tasks, temperature 0, nothing learned. Figures
 are mean scores. *All*, *best 3* and *best 1* are the lessons that a prompt shows (the best ones by the selection
 `relevant`), *general + best 1* those that hold for all tasks and the best one of the others, *retrieved* the nearest
-training samples with their answers; *system* and *user* say where the block stands. Scripted students are programs.
+training samples with their answers; *system* and *user* say where the block stands, *turns* that they come before the
+task as a conversation. Scripted students are programs.
 """
 
 

@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
 from examples.families.family import Family
 from ted_memory import Add, Sample, TedMemory
-from ted_memory.experience.rendering import render_block
-from ted_memory.llm.messages import question, sample_messages
+from ted_memory.experience.rendering import count_tokens, render_block
+from ted_memory.llm.messages import place_block, question, sample_messages
 from ted_memory.retrieval.selection import match, relevant
 from ted_memory.settings import Placement
 from ted_memory.testing import in_memory
@@ -15,20 +17,33 @@ from ted_memory.testing import in_memory
 ROOM: dict[str, Any] = {"max_text": 2000, "token_budget": 8000}
 Block = Callable[[Sample], Awaitable[str]]
 """From a task to the block that its prompt gets."""
+Turns = Callable[[Sample], Sequence[tuple[str, str]]]
+"""From a task to solved ones that come before it in the conversation."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way: which block, and where it stands."""
+    """One way: which block, and where it stands; or, instead of a block, solved tasks as earlier turns."""
 
     name: str
-    placement: Placement
-    block: Block
+    placement: Placement = "system"
+    block: Block | None = None
+    turns: Turns | None = None
+
+    async def prompt(self, sample: Sample) -> tuple[list[BaseMessage], int]:
+        """Return the messages that a student is asked with, and the tokens that this way adds to the bare task."""
+        asked = sample_messages(sample)
+        if self.turns:
+            pairs = self.turns(sample)
+            earlier = [turn for task, answer in pairs for turn in (HumanMessage(task), AIMessage(answer))]
+            return [*earlier, *asked], count_tokens("".join(f"{task}{answer}" for task, answer in pairs))
+        block = await self.block(sample) if self.block else ""
+        return place_block(asked, block, self.placement), count_tokens(block)
 
 
 async def arms(family: Family, train: Sequence[Sample], lessons: Sequence[Add]) -> list[Arm]:
     """Return no lessons, these lessons in several doses and places, and retrieved training samples."""
-    made = [Arm("none", "system", nothing)]
+    made = [Arm("none")]
     for placement in ("system", "user"):
         made.append(Arm(f"all, {placement}", placement, shown(await _memory(lessons, selection="all"))))
         for k in (3, 1):
@@ -38,34 +53,34 @@ async def arms(family: Family, train: Sequence[Sample], lessons: Sequence[Add]) 
     if everywhere and len(everywhere) < len(lessons):
         made += [Arm(f"general + best 1, {p}", p, _general(await _memory(lessons))) for p in ("system", "user")]
     if family.student is None:  # what a model would take from an example no program can tell
-        made += [Arm(f"{k} retrieved, user", "user", examples(family, train, k)) for k in (1, 3)]
+        made += [arm for k in (1, 3) for arm in examples(family, train, k)]
     return made
 
 
-def examples(family: Family, train: Sequence[Sample], k: int) -> Block:
-    """Return the k training samples that are nearest to a task, with their answers, nearest first.
+def examples(family: Family, train: Sequence[Sample], k: int) -> list[Arm]:
+    """Return the k training samples that are nearest to a task, with their answers, as a block and as earlier turns.
 
-    They are found as lessons are, by the words of what sets a task apart.
+    They are found as lessons are, by the words of what sets a task apart; the nearest one stands next to the task.
     """
     gists = [family.gist(sample.text) for sample in train]
 
-    async def block(sample: Sample) -> str:
+    def nearest(sample: Sample) -> list[int]:
         scores = match(gists, family.gist(sample.text))
-        nearest = sorted(range(len(gists)), key=lambda i: (-scores[i], i))[:k]
-        return render_examples([(gists[i], train[i].reference or "") for i in nearest])
+        return sorted(range(len(gists)), key=lambda i: (-scores[i], i))[:k]
 
-    return block
+    async def block(sample: Sample) -> str:
+        return render_examples([(gists[i], train[i].reference or "") for i in nearest(sample)])
+
+    def turns(sample: Sample) -> list[tuple[str, str]]:
+        return [(train[i].text, train[i].reference or "") for i in reversed(nearest(sample))]
+
+    return [Arm(f"{k} retrieved, user", "user", block), Arm(f"{k} retrieved, turns", turns=turns)]
 
 
 def render_examples(pairs: Sequence[tuple[str, str]]) -> str:
     """Return solved tasks as a block."""
     lines = [f"{task}\nAnswer: {answer}" for task, answer in pairs]
     return "\n\n".join(["Examples of earlier tasks with their right answers:", *lines])
-
-
-async def nothing(_: Sample) -> str:
-    """Return no block."""
-    return ""
 
 
 async def _memory(lessons: Sequence[Add], **settings: Any) -> TedMemory:

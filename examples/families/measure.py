@@ -7,13 +7,12 @@ from statistics import fmean
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
 
 from examples.families.arms import Arm
 from examples.families.family import Family
 from ted_memory import Sample
 from ted_memory.evaluation.compare import bootstrap
-from ted_memory.experience.rendering import count_tokens
-from ted_memory.llm.messages import place_block, sample_messages
 
 Figures = dict[str, Any]
 
@@ -28,23 +27,21 @@ class Measurement:
     _answers: dict[str, str] = field(default_factory=dict)
 
     async def arm(self, arm: Arm) -> Figures:
-        """Return the mean score of an arm, the mean tokens of its block, and each answer."""
+        """Return the mean score of an arm, the mean tokens that it adds to a prompt, and each answer."""
         scores, tokens, answers = [], [], []
         for sample in self.samples:
-            block = await arm.block(sample)
-            text = await self._answer(sample, arm, block)
+            messages, added = await arm.prompt(sample)
+            text = await self._answer(messages)
             score = round(self.family.score(sample, text), 4)
             scores.append(score)
-            tokens.append(count_tokens(block))
+            tokens.append(added)
             answers.append({"id": sample.id, "score": score, "answer": text[:200]})
-        accuracy = fmean(scores)
-        return {"accuracy": round(accuracy, 4), "tokens": round(fmean(tokens)), "answers": answers}
+        return {"accuracy": round(fmean(scores), 4), "tokens": round(fmean(tokens)), "answers": answers}
 
-    async def _answer(self, sample: Sample, arm: Arm, block: str) -> str:
-        messages = place_block(sample_messages(sample), block, arm.placement)
+    async def _answer(self, messages: Sequence[BaseMessage]) -> str:
         key = json.dumps([(message.type, message.text) for message in messages])
         if key not in self._answers:
-            self._answers[key] = str((await self.student.ainvoke(messages)).text)
+            self._answers[key] = str((await self.student.ainvoke(list(messages))).text)
         return self._answers[key]
 
 

@@ -162,14 +162,16 @@ async def test_each_arm_shows_what_its_name_says() -> None:
     train, held_out = LOGLINES.read()
     found = {arm.name: arm for arm in await arms(LOGLINES, train, LOGLINES.lessons)}
     sample = held_out[0]
-    blocks = {name: await arm.block(sample) for name, arm in found.items()}
-    assert blocks["none"] == ""
+    prompts = {name: (await arm.prompt(sample))[0] for name, arm in found.items()}
+    blocks = {name: "\n".join(str(m.text) for m in messages) for name, messages in prompts.items()}
+    assert blocks["none"] == sample.text
     assert blocks["all, user"].count("\n- ") == len(LOGLINES.rules)
     assert blocks["general + best 1, user"].count("\n- ") == 3
     assert blocks["3 retrieved, user"].count("Answer: ") == 3
     nearest = next(s for s in train if s.category == sample.category)
     assert f"{nearest.reference}".split(" | ")[0] in blocks["1 retrieved, user"]
-    assert {arm.placement for name, arm in found.items() if name.endswith("user")} == {"user"}
+    assert [m.type for m in prompts["1 retrieved, turns"]] == ["human", "ai", "human"]
+    assert all(len(messages) == 1 for name, messages in prompts.items() if name.endswith("user"))
 
 
 async def test_the_same_prompt_is_asked_for_once() -> None:

@@ -90,7 +90,8 @@ async def test_every_method_learns_and_is_measured(method: str) -> None:
 
 async def test_right_lessons_by_hand_are_measured_beside_retrieved_examples() -> None:
     figures = await run(Experiment("one", "museum", "beside"), Scripted())
-    assert set(figures["arms"]) == {"none", "right lessons by hand", "1 retrieved", "3 retrieved"}
+    retrieved = {f"{k} retrieved, {place}" for k in (1, 3) for place in ("user", "turns")}
+    assert set(figures["arms"]) == {"none", "right lessons by hand", *retrieved}
     assert figures["arms"]["right lessons by hand"]["difference"]["low"] > 0.3
     assert figures["arms"]["right lessons by hand"]["lessons"] == 10
 
