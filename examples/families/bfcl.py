@@ -95,8 +95,8 @@ def read() -> Split:
                         category=kind,
                     )
                 )
-    turns = range(TRAIN + HELD_OUT)  # kinds in turn, so that a part of the list has all of them
-    mixed = [(i, samples[i]) for i in turns for samples in found.values()]
+    # kinds in turn, so that a part of the list has all of them
+    mixed = [(i, s[i]) for i in range(TRAIN + HELD_OUT) for s in found.values() if i < len(s)]
     return Split([s for i, s in mixed if i < TRAIN], [s for i, s in mixed if i >= TRAIN])
 
 
