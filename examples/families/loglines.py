@@ -42,11 +42,6 @@ def line(code: str, number: int, place: str, name: str, shelf: str) -> str:
     return f"{code} | {number} | {place} | {name} | {shelf} {MARK}"
 
 
-def _example(name: str, goods: Goods) -> str:
-    day = f"12 crates of {name} from Oslo came in on 3 May, checked by Tim."
-    return f"{day} -> {line(goods.code, 12, 'Oslo', 'Tim', goods.shelf)}"
-
-
 RULES = (
     Rule(text="Write the parts of the line in the order code, number, place, name, shelf, with ' | ' between them."),
     Rule(text=f"End every line with {MARK}"),
@@ -55,7 +50,7 @@ RULES = (
             kind=name,
             when=name,
             text=f"the code is {goods.code} and the shelf is {goods.shelf}.",
-            example=_example(name, goods),
+            example=line(goods.code, 12, "Oslo", "Tim", goods.shelf),
         )
         for name, goods in KINDS.items()
     ),

@@ -1,11 +1,20 @@
-"""Methods: decisions by policies with two conditions and a threshold, which no single answer can teach."""
+"""Methods: decisions by policies with two conditions and a threshold, which no single answer can teach.
+
+The small student here answers at once, whatever the lesson says: right lessons by hand gave it nothing. So the family
+`methods` has a scripted student that can follow a procedure, and `policies`, the same cases with the real one, is kept
+as a control.
+"""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from langchain_core.messages import BaseMessage
 
 from examples.families.family import Family, Rule, Split, last_paragraph
+from examples.families.students import read_prompt, states
 from ted_memory import Sample
+from ted_memory.testing import ScriptedChatModel
 
 SEED = 20261129
 TRAIN, HELD_OUT = 24, 36
@@ -116,11 +125,48 @@ def _sample(i: int, policy: Policy, luck: random.Random) -> Sample:
     )
 
 
+def follower(samples: Sequence[Sample]) -> Callable[[list[BaseMessage]], str]:
+    """Return the script of a student that does as a procedure says, if a lesson states all of it.
+
+    A lesson that names only a verdict it takes at its word, for every case of the house; without one it keeps to its
+    favourite.
+    """
+    verdicts = {last_paragraph(sample.text): sample for sample in samples}
+
+    def answer(messages: list[BaseMessage]) -> str:
+        task, lessons = read_prompt(messages)
+        sample = next((sample for case, sample in verdicts.items() if case in task), None)
+        policy = next((policy for policy in POLICIES if sample and policy.name == sample.category), None)
+        if sample is None or policy is None:
+            return "I do not know."
+        if any(states(*policy.words)(lesson.casefold()) for lesson in lessons):
+            return f"Answer: {sample.reference}"
+        told = " ".join(lessons).casefold()
+        labels = [choice for choice in policy.choices if f"answer {choice}" in told or f"answer: {choice}" in told]
+        return f"Answer: {(labels or policy.choices)[0]}"
+
+    return answer
+
+
+def student() -> ScriptedChatModel:
+    """Return the student that can follow procedures."""
+    split = read()
+    return ScriptedChatModel(script=follower([*split.train, *split.held_out]), name_told="scripted follower")
+
+
 POLICY_CASES = Family(
     "policies",
-    "three policies with two conditions and a threshold, three verdicts each",
+    "three policies with two conditions and a threshold; the small student follows no procedure",
     read,
     RULES,
     last_paragraph,
     answer_tokens=160,
+    control=True,
+)
+METHODS = replace(
+    POLICY_CASES,
+    name="methods",
+    about="three policies with two conditions and a threshold; a scripted student that can follow a procedure",
+    student=student,
+    control=False,
 )

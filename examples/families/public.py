@@ -120,9 +120,7 @@ DATES = Family(
     (
         Rule(text="Find today's date first, then count from it as the question says, then pick that date."),
         Rule(text="Dates are written month/day/year."),
-        Rule(
-            text="A month ago: one less in the month, the day stays; a week is 7 days.", kind="none", when="ago, week"
-        ),
+        Rule(text="A month ago: one less in the month, and the day stays; a week is 7 days."),
     ),
     lambda text: text.partition("\nAnswer with one of these")[0],
     control=True,

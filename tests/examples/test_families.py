@@ -158,6 +158,17 @@ def test_the_teacher_writes_an_example_where_the_prompt_has_a_field_for_it() -> 
     assert richer["edits"][-1]["example"] == rule.example
 
 
+async def test_the_scripted_student_of_methods_follows_procedures_and_is_led_astray_by_labels() -> None:
+    methods = FAMILIES["methods"]
+    right = await measured(methods.lessons, methods)
+    labels = await measured([Add(text=f"answer {verdict}.") for verdict in ("none", "plane", "hold")], methods)
+    vague = await measured([Add(text="Think well about the 30 days.")], methods)
+    assert right["all, system"]["accuracy"] == 1
+    assert right["best 1, user"]["accuracy"] == 1
+    assert labels["all, system"]["accuracy"] <= 0.5
+    assert vague["all, system"]["accuracy"] == vague["none"]["accuracy"]
+
+
 async def test_each_arm_shows_what_its_name_says() -> None:
     train, held_out = LOGLINES.read()
     found = {arm.name: arm for arm in await arms(LOGLINES, train, LOGLINES.lessons)}
