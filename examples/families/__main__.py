@@ -21,6 +21,12 @@ from ted_memory.cli import output
 from ted_memory.llm.calls import model_name
 from ted_memory.wiring import make_chat_model
 
+ORDER = (
+    "none",
+    *(f"{dose}, {place}" for place in ("system", "user") for dose in ("all", "best 3", "best 1", "general + best 1")),
+    *(f"{k} retrieved, {place}" for place in ("user", "turns") for k in (1, 3)),
+)
+"""Of the arms, in the table."""
 RESULTS = Path(__file__).parent.parent.parent / "docs" / "results" / "families"
 
 INTRODUCTION = """\
@@ -73,7 +79,7 @@ def write_table(folder: Path) -> None:
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     order = {name: i for i, name in enumerate(FAMILIES)}
     found.sort(key=lambda figures: (order.get(figures["family"], len(order)), figures["student"]))
-    columns = list(dict.fromkeys(arm for figures in found for arm in figures["arms"]))
+    columns = [arm for arm in ORDER if any(arm in figures["arms"] for figures in found)]
     rows = [
         "| family | student | held out | " + " | ".join(columns) + " |",
         "|---" * (3 + len(columns)) + "|",

@@ -1,12 +1,14 @@
 """Families of tasks: their references pass their graders, their rules do what they say, their teacher is right."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from examples.families import FAMILIES, Family
+from examples.families.__main__ import ORDER, write_table
 from examples.families.arms import arms
 from examples.families.measure import Measurement, add_differences
 from examples.families.teacher import make_teacher
@@ -176,6 +178,7 @@ async def test_each_arm_shows_what_its_name_says() -> None:
     prompts = {name: (await arm.prompt(sample))[0] for name, arm in found.items()}
     blocks = {name: "\n".join(str(m.text) for m in messages) for name, messages in prompts.items()}
     assert blocks["none"] == sample.text
+    assert set(found) == set(ORDER)
     assert blocks["all, user"].count("\n- ") == len(LOGLINES.rules)
     assert blocks["general + best 1, user"].count("\n- ") == 3
     assert blocks["3 retrieved, user"].count("Answer: ") == 3
@@ -192,3 +195,14 @@ async def test_the_same_prompt_is_asked_for_once() -> None:
     await measurement.arm(none)
     await measurement.arm(none)
     assert len(student.asked) == 2
+
+
+def test_the_table_has_a_row_for_each_family_and_student(tmp_path: Path) -> None:
+    arm = {"accuracy": 0.5, "tokens": 0, "answers": []}
+    for name in ("tools", "museum"):
+        figures = {"family": name, "student": "scripted", "held_out": 9, "arms": {"best 1, user": arm, "none": arm}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(figures), encoding="utf-8")
+    write_table(tmp_path)
+    rows = [line for line in (tmp_path / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert rows[0] == "| family | student | held out | none | best 1, user |"
+    assert [row.split(" | ")[0] for row in rows[2:]] == ["| museum", "| tools"]
