@@ -199,7 +199,7 @@ async def _measured(measurement: Measurement, arms: Sequence[Arm], lessons: dict
 async def _as_ours(lessons: Sequence[Add]) -> TedMemory:
     """Return a memory that shows these lessons as an agent's would."""
     ours = open_memory(namespace="shown", **SETTINGS).settings  # not connected: nothing is read or written
-    way = {"selection": ours.selection, "top_k": ours.top_k, "placement": ours.placement}
+    way: dict[str, Any] = {"selection": ours.selection, "top_k": ours.top_k, "placement": ours.placement}
     memory = in_memory(namespace="shown", **ROOM, **way)
     if lessons:
         await memory.commit(lessons, author="results")
