@@ -1,8 +1,8 @@
 """Methods: decisions by policies with two conditions and a threshold, which no single answer can teach.
 
-The small student here answers at once, whatever the lesson says: right lessons by hand gave it nothing. So the family
-`methods` has a scripted student that can follow a procedure, and `policies`, the same cases with the real one, is kept
-as a control.
+The small student here answers at once, whatever the lesson says: in nine cases right lessons by hand gave it nothing,
+in the one wording that was tried. So the family `methods` has a scripted student that can follow a procedure, and
+`policies`, the same cases with the real one, is kept as a control.
 """
 
 import random
