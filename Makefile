@@ -11,7 +11,7 @@ help:
 	@echo "make test     format, lint, types, layers and all tests"
 	@echo "make chaos    the fault tests at full size, with figures (needs time)"
 	@echo "make bench    measure speed"
-	@echo "make results  measure the method with real models, into docs/results (about an hour)"
+	@echo "make results  measure the method with real models, into docs/results (two hours)"
 	@echo "make lint     only the first four of these"
 	@echo "make format   format the code"
 	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"

@@ -1,10 +1,11 @@
 """Training-Free GRPO (Cai et al. 2025, arXiv 2510.08191), as far as it costs tokens: which calls, with what in them.
 
-A minimal one of our own, to compare costs with. Its prompts are shorter than theirs, every output is as short as ours
-would be: both favour it here. It is published with three passes over the samples, ours with one; count both ways.
+A minimal one of our own, to compare costs with, and to learn with: `examples.results` gives it the real models. Its
+prompts are shorter than theirs, every output is as short as ours would be: both favour it here. It is published with
+three passes over the samples, ours with one; count both ways.
 
 - Each batch of 32 samples sees the experiences from before it; each sample gets five attempts with all of them.
-- A group whose attempts are all right or all wrong is left out: nothing sets its attempts apart.
+- A group whose attempts all have the same score is left out: nothing sets its attempts apart.
 - Else five summaries (task, attempt, answer), one comparison of the summaries with up to three operations, and one
   revision of these against the experiences; then one call for each batch that puts all operations together.
 """
@@ -13,11 +14,14 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import Runnable
 
+from examples.rivals.replies import read_json
 from ted_memory import Sample
+from ted_memory.llm.messages import sample_messages
 from ted_memory.llm.spend import Spend
 
 ROLLOUTS, BATCH, PASSES = 5, 32, 3
@@ -25,25 +29,33 @@ SUMMARY = "Summarize the attempt step by step: what was done, which experience w
 ADVANTAGE = (
     "Compare the summaries of attempts at one task. Say what the right ones did and the wrong ones did not, and give "
     "at most three operations on the experiences, as JSON: "
-    '[{"option": "add" | "modify" | "merge", "experience": "..."}].'
+    '[{"option": "add" | "modify" | "merge", "ids": [numbers of those modified or merged], "experience": "..."}]. '
+    "An experience is general: it holds for other tasks of this kind, and names none of this one's data."
 )
 UPDATE = "Revise these operations so that they fit the experiences that are there. Answer with the operations as JSON."
 BATCH_UPDATE = "Put all operations together into one consistent list without repetitions. Answer with it as JSON."
-STAGES = (SUMMARY, ADVANTAGE, UPDATE, BATCH_UPDATE)
+Operation = dict[str, Any]
 
 
 @dataclass
 class Grpo:
-    """``passes`` over the samples. ``solved(sample, text)`` tells whether an attempt is right."""
+    """``passes`` over the samples. ``score(sample, text)`` is in [0, 1]; ``at_once`` calls are in flight at most."""
 
-    student: BaseChatModel
-    teacher: BaseChatModel
-    solved: Callable[[Sample, str], bool]
+    student: Runnable[Any, Any]
+    teacher: Runnable[Any, Any]
+    score: Callable[[Sample, str], float]
     passes: int = 1
+    at_once: int = 1000
     spend: Spend = field(default_factory=Spend)
     experiences: list[str] = field(default_factory=list)
     left_out: int = 0
-    """Groups of attempts that were all right or all wrong."""
+    """Groups of attempts that all had the same score."""
+    lost: int = 0
+    """Answers that held no usable operations."""
+    _places: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = asyncio.Semaphore(self.at_once)
 
     async def run(self, samples: Sequence[Sample]) -> None:
         """Learn from all samples, batch by batch."""
@@ -54,14 +66,13 @@ class Grpo:
             if operations:
                 known = f"Experiences:\n{self._listed()}\n\nOperations:\n{json.dumps(operations)}"
                 answer = await self._ask("teacher", SystemMessage(BATCH_UPDATE), HumanMessage(known))
-                self.experiences += [o["experience"] for o in json.loads(answer)]
+                self._apply(self._operations(answer) or operations)
 
-    async def _sample(self, sample: Sample) -> list[dict[str, str]]:
-        shown = [SystemMessage(f"Experiences:\n{self._listed()}")] if self.experiences else []
-        asked = [*shown, HumanMessage(sample.text)]
+    async def _sample(self, sample: Sample) -> list[Operation]:
+        shown = [SystemMessage(render_experiences(self.experiences))] if self.experiences else []
+        asked = [*shown, *sample_messages(sample)]
         attempts = await asyncio.gather(*(self._ask("student", *asked) for _ in range(ROLLOUTS)))
-        right = sum(self.solved(sample, text) for text in attempts)
-        if right in {0, ROLLOUTS}:
+        if len({self.score(sample, text) for text in attempts}) == 1:
             self.left_out += 1
             return []
         summaries = await asyncio.gather(*(self._summary(sample, text) for text in attempts))
@@ -69,20 +80,45 @@ class Grpo:
         compared = f"Task: {sample.text}\n\n{together}\n\nExperiences:\n{self._listed()}\n\nAnswer: {sample.reference}"
         operations = await self._ask("teacher", SystemMessage(ADVANTAGE), HumanMessage(compared))
         known = f"Experiences:\n{self._listed()}\n\nOperations:\n{operations}"
-        revised: list[dict[str, str]] = json.loads(
-            await self._ask("teacher", SystemMessage(UPDATE), HumanMessage(known))
-        )
-        return revised
+        return self._operations(await self._ask("teacher", SystemMessage(UPDATE), HumanMessage(known)))
 
     async def _summary(self, sample: Sample, text: str) -> str:
         told = f"Task: {sample.text}\n\nAttempt: {text}\n\nAnswer: {sample.reference}"
         return await self._ask("teacher", SystemMessage(SUMMARY), HumanMessage(told))
 
+    def _operations(self, text: str) -> list[Operation]:
+        """Return the operations in an answer; small models write JSON as well as they can."""
+        given = read_json(text)
+        rows = given if isinstance(given, list) else [given]
+        usable = [row for row in rows if isinstance(row, dict) and isinstance(row.get("experience"), str)]
+        self.lost += given is None
+        return usable
+
+    def _apply(self, operations: Sequence[Operation]) -> None:
+        """Change the experiences as the operations say; ids that do not exist touch nothing."""
+        kept: list[str | None] = list(self.experiences)
+        for operation in operations:
+            ids = operation.get("ids") if operation.get("option") in {"modify", "merge"} else None
+            for id in ids if isinstance(ids, list) else []:
+                if isinstance(id, int) and 0 <= id < len(self.experiences):
+                    kept[id] = None
+            text = " ".join(operation["experience"].split())
+            if text and text not in kept:
+                kept.append(text)
+        self.experiences = [text for text in kept if text is not None]
+
     async def _ask(self, role: str, *messages: BaseMessage) -> str:
         model = self.student if role == "student" else self.teacher
-        answer = await model.ainvoke(list(messages))
+        async with self._places:
+            answer = await model.ainvoke(list(messages))
         self.spend = self.spend + Spend.of(role, messages, answer)
         return str(answer.text)
 
     def _listed(self) -> str:
         return "\n".join(f"[{i}] {text}" for i, text in enumerate(self.experiences)) or "(none)"
+
+
+def render_experiences(experiences: Sequence[str]) -> str:
+    """Return the experiences as a student's prompt shows them; nothing where there are none."""
+    lines = [f"[{i}] {text}" for i, text in enumerate(experiences)]
+    return "\n".join(["Experiences:", *lines]) if lines else ""

@@ -6,10 +6,12 @@ and read, never installed. The single files are kept beside the local models.
 
 import json
 import random
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from ted_memory import Sample
 PACKAGE = "bigbench==1.0.0"
 TRAIN, HELD_OUT = 24, 40
 SEED = 20261124
+TASKS = ("date_understanding", "navigate", "intent_recognition", "list_functions")
+"""What the examples use: kept together, since one file costs the whole download."""
+MEMBER = re.compile(r"benchmark_tasks/(?P<name>(?P<task>\w+)(?:/\w+)?)/task\.json$")
 
 
 def read_task(name: str) -> tuple[list[Sample], list[Sample]]:
@@ -27,13 +32,26 @@ def read_task(name: str) -> tuple[list[Sample], list[Sample]]:
     Raises:
         FetchError: the package cannot be downloaded.
     """
-    path = models_folder() / "bbh" / f"{name}.json"
-    if not path.exists():
-        _fetch(name, path)
-    examples = json.loads(path.read_text(encoding="utf-8"))["examples"]
+    examples = read_examples(name)
     chosen = random.Random(SEED).sample(range(len(examples)), TRAIN + HELD_OUT)
     samples = [_sample(name, i, examples[i]) for i in chosen]
     return samples[:TRAIN], samples[TRAIN:]
+
+
+def read_examples(name: str) -> list[dict[str, Any]]:
+    """Return the examples of a task or, as ``task/part``, of one of its parts, as the benchmark has them.
+
+    Raises:
+        FetchError: the package cannot be downloaded, or has no such task.
+    """
+    folder = models_folder() / "bbh"
+    path = folder / f"{name}.json"
+    if not path.exists():
+        _fetch(folder, {name.partition("/")[0], *TASKS})
+    if not path.exists():
+        raise FetchError(f"{PACKAGE} has no task {name!r}")
+    examples: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["examples"]
+    return examples
 
 
 def _sample(task: str, number: int, example: dict[str, Any]) -> Sample:
@@ -48,17 +66,19 @@ def _sample(task: str, number: int, example: dict[str, Any]) -> Sample:
     )
 
 
-def _fetch(name: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
+def _fetch(folder: Path, tasks: Collection[str]) -> None:
+    """Put the files of these tasks, with all their parts, into the folder: the package is downloaded only once."""
+    with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        done = subprocess.run([*command, PACKAGE, "-d", folder], capture_output=True, text=True, check=False)
-        archives = list(Path(folder).glob("bigbench-*.tar.gz"))  # what pip then makes of it is of no interest
+        done = subprocess.run([*command, PACKAGE, "-d", scratch], capture_output=True, text=True, check=False)
+        archives = list(Path(scratch).glob("bigbench-*.tar.gz"))  # what pip then makes of it is of no interest
         if not archives:
             raise FetchError(f"{PACKAGE} cannot be downloaded: {done.stderr.strip()[-300:]}")
         with tarfile.open(archives[0]) as archive:
-            member = next(m for m in archive if m.name.endswith(f"benchmark_tasks/{name}/task.json"))
-            content = archive.extractfile(member)
-            if content is None:
-                raise FetchError(f"{PACKAGE} has no task {name!r}")
-            path.write_bytes(content.read())
+            for member in archive:
+                found = MEMBER.search(member.name)
+                content = archive.extractfile(member) if found and found["task"] in tasks else None
+                if found and content:
+                    path = folder / f"{found['name']}.json"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content.read())

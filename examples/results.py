@@ -1,53 +1,51 @@
-"""Measure the method with real models on this machine, unattended: ``make results`` (about an hour on two cores).
+"""Measure the method with real models on this machine, unattended: ``make results`` (two hours on two cores).
 
-Every experiment learns from one set of samples and is measured, with and without what it learned, on another. Its
-figures go to ``docs/results/runs`` as soon as it ends; one that is there already is not run again (``--again`` does).
-The report, ``docs/results/README.md``, is written from these files by `examples.results_report`.
+Every experiment learns from the training samples of one family of tasks and is measured on its held-out ones, beside
+what else could be done with the same samples and models (`examples.experiments`). Its figures go to
+``docs/results/runs`` as soon as it ends; one that is there already is not run again (``--again`` does), so a run that
+was stopped goes on where it was. The report, ``docs/results/README.md``, is written from these files by
+`examples.results_report`.
 """
 
 import asyncio
+import contextlib
 import json
-import shutil
-import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from langchain_core.language_models import BaseChatModel
 
-from examples.bbh import read_task
-from examples.demo import SETTINGS, Choice, models
-from examples.local_models import STUDENT, TEACHER
+from examples.experiments import Experiment, Models, Rival, run
+from examples.families import Family
+from examples.local_models import STUDENT, TEACHER, fetch, serve
 from examples.results_report import write
-from examples.rulebook import RulebookTeacher, read_handbook
-from ted_memory import Sample, open_memory
 from ted_memory.cli import output
-from ted_memory.distill import distill
-from ted_memory.evaluation import evaluate, read_samples
+from ted_memory.wiring import make_chat_model
 
-DATA = Path(__file__).parent / "data"
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 FEW = 24  # training samples of an ablation
+CRITIQUE_TOKENS = 320  # room for a lesson with an example
+SLOTS = 4  # prompts that a server keeps warm
+HOURS = 2.0
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """One run: what it learns from, who teaches, and which settings differ from the demo's."""
+class LocalModels:
+    """The two small models of this machine, as an experiment wants them."""
 
-    name: str
-    data: str
-    teacher: str = "real"
-    limit: int | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, student_url: str, teacher_url: str) -> None:
+        self._student_url, self._teacher_url = student_url, teacher_url
 
-    def samples(self) -> tuple[list[Sample], list[Sample]]:
-        """Return training and held-out samples."""
-        if self.data.startswith("bbh:"):
-            return read_task(self.data.removeprefix("bbh:"))
-        train = read_samples(DATA / self.data / "train.jsonl", limit=self.limit)
-        return train, read_samples(DATA / self.data / "heldout.jsonl")
+    def student(self, family: Family) -> BaseChatModel:
+        """Return the 0.5B; it may write as much as the family's answers take."""
+        return make_chat_model(STUDENT.name, base_url=self._student_url, temperature=0, max_tokens=family.answer_tokens)
+
+    def teacher(self, family: Family) -> BaseChatModel:
+        """Return the 1.5B; it solves the family's tasks and writes critiques."""
+        most = max(CRITIQUE_TOKENS, family.answer_tokens)
+        return make_chat_model(TEACHER.name, base_url=self._teacher_url, temperature=0, max_tokens=most)
 
 
 def ablation(name: str, **settings: Any) -> Experiment:
@@ -58,85 +56,95 @@ def ablation(name: str, **settings: Any) -> Experiment:
 def compaction(name: Any) -> Experiment:
     """Return the help desk with right lessons and room for half of them, kept by another rule."""
     settings = {"max_experiences": 6, "compact_every": 100, "compaction": name}
-    return Experiment(f"compaction-{name}", "helpdesk", teacher="rulebook", settings=settings)
+    return Experiment(f"compaction-{name}", "helpdesk", teacher="program", settings=settings)
+
+
+def family(
+    name: str, *, runs: int = 1, limit: int | None = None, rivals: Sequence[Rival] = (), program: bool = True
+) -> list[Experiment]:
+    """Return a family's experiments: what needs no learning, the method with both teachers, rivals, more runs.
+
+    All of them have the same training samples, ``limit`` at most.
+    """
+    made = [Experiment(f"{name}-beside", name, "beside", limit=limit), Experiment(f"{name}-ted", name, limit=limit)]
+    if program:
+        made.append(Experiment(f"{name}-program", name, teacher="program", limit=limit))
+    made += [Experiment(f"{name}-{rival}", name, rival, limit=limit) for rival in rivals]
+    return [*made, *(Experiment(f"{name}-ted-{i}", name, limit=limit) for i in range(2, runs + 1))]
 
 
 EXPERIMENTS = (
-    Experiment("helpdesk", "helpdesk"),
-    Experiment("helpdesk-rulebook", "helpdesk", teacher="rulebook"),
-    Experiment("townhall", "townhall"),
-    Experiment("townhall-rulebook", "townhall", teacher="rulebook"),
-    Experiment("bbh-date-understanding", "bbh:date_understanding", settings={"top_k": 3}),
-    Experiment("bbh-navigate", "bbh:navigate", settings={"top_k": 3}),
+    *family("museum", runs=5, rivals=("grpo", "ace")),
+    *family("replies", limit=18, rivals=("grpo", "ace")),
+    *family("helpdesk"),
+    *family("loglines", limit=18, rivals=("ace",)),
+    *family("machines", limit=20, rivals=("ace",)),
+    *family("tools", limit=12),
+    *family("bfcl", limit=15),
+    *family("intents"),
+    *family("methods", limit=12),
+    Experiment("policies-beside", "policies", "beside"),
+    *family("townhall", program=False),
+    *family("dates", limit=12, program=False),
     ablation("whole-method"),
-    ablation("no-try", verify_calls=0),
-    ablation("no-compaction", compaction="none"),
+    ablation("no-verification", verify_calls=0),
     ablation("no-gate", validation=0.0),
-    ablation("inclusion-1", inclusion=1.0),
     ablation("one-rollout", rollouts=1),
     compaction("utility"),
-    compaction("count"),
-    compaction("age"),
     compaction("none"),
 )
+"""Most telling first: what the time does not suffice for is the end of the list. The limits keep all near two hours."""
 
 
-async def run(experiment: Experiment, student: BaseChatModel, teacher: BaseChatModel) -> dict[str, Any]:
-    """Learn and measure in a memory of the experiment's own; return the figures."""
-    if experiment.teacher == "rulebook":
-        teacher = RulebookTeacher(rules=read_handbook(DATA / experiment.data / "handbook.md"))
-    train, held_out = experiment.samples()
-    home = tempfile.mkdtemp(prefix="ted-results-")
-    try:
-        async with open_memory(home=home, namespace=experiment.name, **SETTINGS | experiment.settings) as memory:
-            with output.progress() as told:
-                report = await distill(
-                    train, student=student, teacher=teacher, memory=memory, name=experiment.data, on_progress=told
-                )
-            with output.progress() as told:
-                result = await evaluate(held_out, student=student, memory=memory, on_progress=told)
-            now = await memory.load()
-            return {
-                "name": experiment.name,
-                "data": experiment.data,
-                "teacher": "rulebook" if experiment.teacher == "rulebook" else TEACHER.name,
-                "student": STUDENT.name,
-                "settings": SETTINGS | experiment.settings,
-                "training_samples": len(train),
-                "learning": report.model_dump(mode="json"),
-                "measured": result.to_json(),
-                "lessons": [f"When {e.when}: {e.text}" if e.when else e.text for e in now.active],
-            }
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+@contextlib.contextmanager
+def local_models() -> Iterator[LocalModels]:
+    """Fetch and serve both models."""
+    with serve(fetch(STUDENT), fetch(TEACHER), slots=SLOTS) as (student, teacher):
+        yield LocalModels(student, teacher)
 
 
-def _todo(only: Sequence[str], *, again: bool) -> Iterator[Experiment]:
-    for experiment in EXPERIMENTS:
-        wanted = not only or any(experiment.name.startswith(prefix) for prefix in only)
-        if wanted and (again or not (RESULTS / "runs" / f"{experiment.name}.json").exists()):
-            yield experiment
+def run_all(todo: Sequence[Experiment], models: Models, folder: Path, *, hours: float) -> list[Experiment]:
+    """Run experiments and keep the figures of each; return those that the time did not suffice for.
+
+    None begins after so many hours; one that has begun ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + hours * 3600
+    for i, experiment in enumerate(todo):
+        if time.monotonic() >= until:
+            return list(todo[i:])
+        output.out.print(f"[bold]{experiment.name}[/] ({i + 1} of {len(todo)})")
+        figures = asyncio.run(run(experiment, models))
+        text = json.dumps(figures, indent=1, ensure_ascii=False)
+        (folder / f"{experiment.name}.json").write_text(text + "\n", encoding="utf-8")
+        for arm, measured in figures["arms"].items():
+            output.out.print(f"  {arm}: {measured['accuracy']:.3f}", markup=False)
+    return []
+
+
+def to_do(only: Sequence[str], folder: Path, *, again: bool) -> list[Experiment]:
+    """Return the experiments whose names begin so (none given: all) and that have no figures yet, or all of them."""
+    wanted = [e for e in EXPERIMENTS if not only or any(e.name.startswith(prefix) for prefix in only)]
+    return [e for e in wanted if again or not (folder / f"{e.name}.json").exists()]
 
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Experiments whose names begin so; may be repeated.")] = None,
     again: Annotated[bool, typer.Option(help="Also those that have a result.")] = False,
+    hours: Annotated[float, typer.Option(help="No experiment begins after so many hours.")] = HOURS,
 ) -> None:
     """Run what has no result yet, then write the report."""
-    todo = list(_todo(only or [], again=again))
-    runs = RESULTS / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
+    folder = RESULTS / "runs"
+    todo = to_do(only or [], folder, again=again)
+    left: list[Experiment] = []
     if todo:
-        with models(Choice(None, None), Choice(None, None)) as (student, teacher):
-            for i, experiment in enumerate(todo, 1):
-                output.out.print(f"[bold]{experiment.name}[/] ({i} of {len(todo)})")
-                figures = asyncio.run(run(experiment, student, teacher))
-                text = json.dumps(figures, indent=1, ensure_ascii=False)
-                (runs / f"{experiment.name}.json").write_text(text + "\n", encoding="utf-8")
-                without, with_ = (figures["measured"][arm]["accuracy"] for arm in ("without", "with"))
-                output.out.print(f"  {without:.3f} -> {with_:.3f}")
+        with local_models() as models:
+            left = run_all(todo, models, folder, hours=hours)
     write(RESULTS, [experiment.name for experiment in EXPERIMENTS])
     output.out.print(f"the report is {RESULTS / 'README.md'}", markup=False)
+    if left:
+        names = ", ".join(experiment.name for experiment in left)
+        output.out.print(f"no time was left for {names}; run it again to go on", markup=False)
 
 
 if __name__ == "__main__":

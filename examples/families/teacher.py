@@ -1,0 +1,113 @@
+"""A right teacher that is a program: it knows a family's rules, and which of them each sample falls under.
+
+It sees what any teacher sees, the messages, and answers in the JSON that a real critic must give. What it is asked for
+it tells by the form of the prompt, not by its wording: who is to write edits and is shown a task of the family is the
+critic; who is to write edits and is shown none tidies a list up; who is asked for no edits solves.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import PrivateAttr
+
+from examples.families.family import Family, Rule
+from ted_memory import Sample
+from ted_memory.retrieval.selection import stems
+
+MOST_EDITS = 3
+OWN_WORDS = 6  # of the task, in a condition that did not do
+
+
+class ProgramTeacher(BaseChatModel):
+    """Solves by the reference; as critic proposes the sample's rules that are not known yet; else changes nothing.
+
+    Asked again, since an edit did not pass, it proposes the next one of the sample's rules alone, with words of the
+    task in its condition.
+    """
+
+    samples: tuple[Sample, ...]
+    rules: tuple[Rule, ...]
+    model_name: str = "program"
+    _keys: dict[str, Sample] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, _: Any) -> None:
+        """Prepare the look-up of samples by their text."""
+        self._keys = {_plain(sample.text): sample for sample in self.samples}
+
+    @property
+    def _llm_type(self) -> str:
+        return "program"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=self._answer(messages)))])
+
+    def _answer(self, messages: Sequence[BaseMessage]) -> str:
+        asked = [str(m.text) for m in messages if not isinstance(m, AIMessage)]
+        whole = "\n".join(asked)
+        sample = self._find(asked[1] if len(asked) > 1 else asked[0])
+        if not _mentions(whole, "edits"):
+            return sample.reference or "" if sample else "I do not know."
+        if sample is None:
+            return json.dumps({"reason": "Every rule stands for itself.", "edits": []})
+        again = sum(isinstance(m, AIMessage) for m in messages)
+        edits = [_edit(rule, sample, again, whole) for rule in self._missing(sample, asked[1], again)]
+        answer: dict[str, Any] = {"reason": "These rules of the house were missed.", "edits": edits}
+        if _mentions(whole, "comparison"):
+            answer = {"comparison": "The failed attempts broke these rules, the good ones kept to them."} | answer
+        return json.dumps(answer)
+
+    def _find(self, text: str) -> Sample | None:
+        """Return the sample whose task stands in a prompt; the longest, where one task contains another."""
+        plain = _plain(text)
+        found = [key for key in self._keys if key in plain]
+        return self._keys[max(found, key=len)] if found else None
+
+    def _missing(self, sample: Sample, shown: str, again: int) -> list[Rule]:
+        """Return the rules to propose: those that no known lesson states; asked again, one of them after the other."""
+        fitting = [rule for rule in self.rules if rule.fits(sample)]
+        plain = _plain(shown)
+        missing = [rule for rule in fitting if _plain(rule.text) not in plain] or fitting
+        if again:
+            return [missing[(again - 1) % len(missing)]] if missing else []
+        return missing[:MOST_EDITS]
+
+
+def make_teacher(family: Family) -> ProgramTeacher:
+    """Return the family's right teacher; it knows the held-out samples too, and is never asked about them."""
+    split = family.read()
+    return ProgramTeacher(samples=(*split.train, *split.held_out), rules=family.rules)
+
+
+def _edit(rule: Rule, sample: Sample, again: int, prompt: str) -> dict[str, Any]:
+    when = rule.when
+    if again and rule.kind:
+        own = [word for word in re.findall(r"[\w-]+", sample.text.rpartition("\n\n")[2]) if stems(word)]
+        when = ", ".join([rule.when, *dict.fromkeys(own[1 : OWN_WORDS + 1])])
+    edit: dict[str, Any] = {"op": "add", "ids": [], "when": when, "text": rule.text}
+    if rule.example:  # not every critic may write one
+        if _mentions(prompt, "example"):
+            edit["example"] = rule.example
+        else:
+            edit["text"] = f"{rule.text}\nExample: {rule.example}"
+    return edit
+
+
+def _mentions(prompt: str, field: str) -> bool:
+    """Tell whether a prompt names a JSON field: in quotes, or as an item of a list of fields."""
+    return bool(re.search(rf'"{field}"|^\s*[-*]\s*`?{field}`?\b', prompt, re.MULTILINE))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()

@@ -1,0 +1,211 @@
+"""`make results` with scripted models: every way to learn runs, figures are kept, a stopped run goes on."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+
+from bench import grpo
+from examples import results
+from examples.experiments import Experiment, run
+from examples.families import FAMILIES, Family
+from examples.families.teacher import make_teacher
+from examples.results_report import report
+from examples.rivals import ace
+from examples.rivals.replies import read_json
+from ted_memory import Sample
+from ted_memory.testing import ScriptedChatModel
+
+MUSEUM = FAMILIES["museum"]
+REFERENCE = re.compile(r"(?:Right answer|Answer): (office .)")
+
+
+def follows(messages: list[BaseMessage]) -> str:
+    """Play a student that answers what the first office named in its prompt's lessons is."""
+    found = re.search(r"answer (office .)", "\n".join(str(m.text) for m in messages))
+    return found.group(1) if found else "office B"
+
+
+def teaches(messages: list[BaseMessage]) -> str:
+    """Play the rivals' teacher: it names the right office, and a word of the letter."""
+    head, asked = str(messages[0].text), str(messages[-1].text)
+    lesson = f"answer {found.group(1)}" if (found := REFERENCE.search(asked)) else "answer office C"
+    if head == ace.REFLECTOR:
+        return json.dumps({"error": "wrong office", "insight": lesson, "helpful": [0], "harmful": []})
+    if head == ace.CURATOR:
+        added = asked.rpartition("Reflection: ")[2]
+        return f"Here it is: {json.dumps({'operations': [{'op': 'ADD', 'section': 'facts', 'content': added}]})}"
+    if head == grpo.SUMMARY:
+        return "It guessed."
+    if head == grpo.ADVANTAGE:
+        return json.dumps([{"option": "add", "experience": lesson}])
+    return asked.partition("Operations:\n")[2]
+
+
+class Scripted:
+    """Models for experiments, without a server."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+
+    def student(self, _: Family) -> BaseChatModel:
+        return ScriptedChatModel(script=self._guesses)
+
+    def teacher(self, family: Family) -> BaseChatModel:
+        right = make_teacher(family)
+
+        def answer(messages: list[BaseMessage]) -> str:
+            rival = str(messages[0].text) in {ace.REFLECTOR, ace.CURATOR, grpo.SUMMARY, *STAGES}
+            return teaches(messages) if rival else str(right.invoke(messages).text)
+
+        return ScriptedChatModel(script=answer)
+
+    def _guesses(self, messages: list[BaseMessage]) -> str:
+        """Follow a lesson; without one, be right now and then, so that attempts at one sample differ."""
+        self.turn += 1
+        said = follows(messages)
+        return "office C" if said == "office B" and self.turn % 3 == 0 else said
+
+
+STAGES = (grpo.ADVANTAGE, grpo.UPDATE, grpo.BATCH_UPDATE)
+
+
+@pytest.mark.parametrize("method", ["ted", "beside", "grpo", "ace"])
+async def test_every_method_learns_and_is_measured(method: str) -> None:
+    figures = await run(Experiment("one", "museum", method, limit=8), Scripted())  # type: ignore[arg-type]
+    assert figures["held_out"] == 40
+    assert figures["arms"]["none"]["difference"]["mean"] == 0
+    others = [arm for arm in figures["arms"] if arm != "none"]
+    assert others
+    for arm in others:
+        assert figures["arms"][arm]["accuracy"] >= 0
+    if method in {"grpo", "ace"}:
+        assert figures["lessons"]
+        assert figures["learning"]["spend"]["teacher"]["calls"] > 0
+    json.dumps(figures)
+
+
+async def test_right_lessons_by_hand_are_measured_beside_retrieved_examples() -> None:
+    figures = await run(Experiment("one", "museum", "beside"), Scripted())
+    retrieved = {f"{k} retrieved, {place}" for k in (1, 3) for place in ("user", "turns")}
+    assert set(figures["arms"]) == {"none", "right lessons by hand", *retrieved}
+    assert figures["arms"]["right lessons by hand"]["difference"]["low"] > 0.3
+    assert figures["arms"]["right lessons by hand"]["lessons"] == 10
+
+
+async def test_a_scripted_family_takes_no_student_from_outside() -> None:
+    class NoStudent(Scripted):
+        def student(self, _: Family) -> BaseChatModel:
+            raise AssertionError("the family has a student of its own")
+
+    figures = await run(Experiment("one", "tools", "beside"), NoStudent())
+    assert set(figures["arms"]) == {"none", "right lessons by hand"}
+    assert figures["student"] == "scripted"
+
+
+TWO = (Experiment("first", "tools", "beside"), Experiment("second", "tools", "beside"))
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "EXPERIMENTS", TWO)
+    left = results.run_all(results.to_do([], tmp_path, again=False)[:1], Scripted(), tmp_path, hours=1)
+    assert left == []
+    assert [e.name for e in results.to_do([], tmp_path, again=False)] == ["second"]
+    assert [e.name for e in results.to_do([], tmp_path, again=True)] == ["first", "second"]
+    assert [e.name for e in results.to_do(["fi"], tmp_path, again=True)] == ["first"]
+
+
+def test_nothing_begins_when_the_time_is_over(tmp_path: Path) -> None:
+    assert results.run_all(TWO, Scripted(), tmp_path, hours=0) == list(TWO)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_experiments_are_about_families_that_exist_and_have_names_of_their_own() -> None:
+    names = [experiment.name for experiment in results.EXPERIMENTS]
+    assert len(set(names)) == len(names)
+    assert {experiment.family for experiment in results.EXPERIMENTS} <= set(FAMILIES)
+    assert sum(name.startswith("museum-ted") for name in names) == 5
+
+
+async def test_the_report_shows_all_arms_and_what_gained_nothing() -> None:
+    models = Scripted()
+    beside = await run(Experiment("museum-beside", "museum", "beside"), models)
+    learned = await run(Experiment("museum-ted", "museum", "ace", limit=4), models)
+    flat = {**beside["arms"]["none"], "lessons": 0}
+    nothing = {**learned, "name": "museum-ted", "method": "ted", "arms": {"none": flat, "ted": flat}}
+    text = report({"museum-beside": beside, "museum-ted": nothing}, {})
+    assert "| museum | scripted | " in text
+    assert "right lessons by hand" in text
+    assert "- museum: +0.000" in text
+    better = {**nothing, "arms": {"none": flat, "ted": beside["arms"]["right lessons by hand"]}}
+    assert "every family gained" in report({"museum-beside": beside, "museum-ted": better}, {})
+
+
+def always(answer: str) -> ScriptedChatModel:
+    return ScriptedChatModel(script=lambda _: answer)
+
+
+def exact(sample: Sample, text: str) -> float:
+    return float(text == sample.reference)
+
+
+async def test_ace_keeps_what_is_new_and_survives_what_is_no_json() -> None:
+    samples = MUSEUM.read().train[:4]
+    learner = ace.Ace(ScriptedChatModel(script=follows), ScriptedChatModel(script=teaches), exact)
+    await learner.run([samples[0], samples[0]])
+    assert learner.lessons == [f"answer {samples[0].reference}"]
+    deaf = ace.Ace(always("?"), always("I cannot write JSON."), exact)
+    await deaf.run(samples)
+    assert (deaf.lessons, deaf.lost) == ([], 4)
+
+
+async def test_ace_does_not_reflect_on_what_is_right() -> None:
+    [sample, *_] = MUSEUM.read().train
+    learner = ace.Ace(always(sample.reference or ""), always("unused"), exact)
+    await learner.run([sample])
+    assert learner.spend.teacher.calls == 0
+
+
+async def test_ace_cuts_its_playbook_to_its_budget() -> None:
+    learner = ace.Ace(always("?"), always("unused"), exact)
+    learner.playbook = [ace.Bullet("facts", f"{i} " + "long " * 300) for i in range(8)]
+    learner.playbook[0].helpful = 2
+    learner.playbook[7].harmful = 1
+    learner._cut()
+    kept = [bullet.content[0] for bullet in learner.playbook]
+    assert kept[0] == "0"
+    assert "7" not in kept
+    assert len(ace.render_playbook(learner.playbook)) <= ace.BUDGET * 4
+
+
+async def test_grpo_modifies_and_merges_by_number_and_survives_what_is_no_json() -> None:
+    learner = grpo.Grpo(always("?"), always("?"), exact)
+    learner.experiences = ["a", "b", "c"]
+    learner._apply([{"option": "merge", "ids": [0, 1], "experience": "ab"}, {"option": "add", "experience": "c"}])
+    assert learner.experiences == ["c", "ab"]
+    assert learner._operations("nothing of that kind") == []
+    assert learner.lost == 1
+
+
+async def test_grpo_leaves_out_groups_that_nothing_sets_apart() -> None:
+    learner = grpo.Grpo(always("?"), always("unused"), exact)
+    await learner.run(MUSEUM.read().train[:3])
+    assert learner.left_out == 3
+    assert learner.spend.teacher.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('Sure: {"a": 1} and more', {"a": 1}),
+        ("```json\n[1, 2]\n```", [1, 2]),
+        ("{broken", None),
+        ("nothing", None),
+        ("{" * 5000, None),
+    ],
+)
+def test_json_is_found_in_what_stands_around_it(text: str, expected: object) -> None:
+    assert read_json(text) == expected
