@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ted_memory.errors import InvalidInput
-from ted_memory.models import Experience, Frozen, Id, Message, Text
+from ted_memory.fields import Frozen, Id, Text
+from ted_memory.models import Experience, Message
 from ted_memory.settings import Placement
 
 ANONYMOUS = "anonymous"
@@ -24,6 +25,19 @@ class Feedback(Frozen):
     correction: Text = ""
     principal: Principal = ANONYMOUS
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @classmethod
+    def checked(cls, **said: Any) -> "Feedback":
+        """Return feedback with these fields.
+
+        Raises:
+            InvalidInput: the run id cannot be used, or the score is outside [0, 1].
+        """
+        try:
+            return cls.model_validate(said)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise InvalidInput(f"feedback, {problem['loc'][0]}: {problem['msg']}; nothing was counted") from None
 
     @classmethod
     def from_langsmith(cls, feedback: Mapping[str, Any], principal: str = ANONYMOUS) -> "Feedback":

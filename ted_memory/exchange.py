@@ -13,18 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ted_memory.errors import CommitRefused, InvalidInput
-from ted_memory.models import (
-    Commit,
-    Edit,
-    Experience,
-    ExperienceSet,
-    Frozen,
-    Presentation,
-    Restore,
-    Text,
-    Usage,
-    check_text,
-)
+from ted_memory.fields import Frozen, Text, check_text
+from ted_memory.models import Commit, Edit, Experience, ExperienceSet, Presentation, Restore, Usage
 
 FORMAT = 1
 KIND = "experience set"

@@ -4,7 +4,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ted_memory.errors import CommitRefused, HistoryTrimmed
 from ted_memory.experience import lineage
-from ted_memory.models import Commit, Edit, Experience, ExperienceSet, LogEntry, PurgeReport, Remove, Restore
+from ted_memory.models import (
+    Commit,
+    Difference,
+    Edit,
+    Experience,
+    ExperienceSet,
+    LogEntry,
+    PurgeReport,
+    Remove,
+    Restore,
+)
 from ted_memory.protocols import ExperienceStore
 
 PURGE_TRIES = 50
@@ -37,6 +47,18 @@ class History:
         if any(lineage.is_blank(e) for e in experiences):
             experiences = tuple(lineage.without_blanks(experiences, await self._down_from(now, version)))
         return tuple(sorted(experiences, key=lambda e: (e.order, e.id)))
+
+    async def diff(self, now: ExperienceSet, old: int, new: int | None) -> tuple[Difference, ...]:
+        """Return what changed from one version to another (None: now), in the set's order.
+
+        Raises:
+            HistoryTrimmed: the log no longer reaches back that far, or a version is yet to come.
+        """
+        before = {e.id: e for e in await self.at(now, old)}
+        after = {e.id: e for e in await self.at(now, now.version if new is None else new)}
+        told = (Difference(id=id, before=before.get(id), after=after.get(id)) for id in {**before, **after})
+        changed = [d for d in told if said(d.before) != said(d.after)]
+        return tuple(sorted(changed, key=lambda d: (max(e.order for e in (d.before, d.after) if e), d.id)))
 
     async def purge(self, source: str, load: Load, commit: CommitAll) -> PurgeReport:
         """Take out of set and log what came from a source that the store already refuses to take in.

@@ -6,17 +6,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Self
 
-from pydantic import ValidationError
-
 from ted_memory import exchange
 from ted_memory.committing import Commits, checked, checked_token, checked_usage, length_of
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
-from ted_memory.errors import InvalidInput
 from ted_memory.exchange import ImportReport
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
-from ted_memory.experience.rendering import render_block, without_examples
+from ted_memory.experience.rendering import render_block
 from ted_memory.experience.trust import Selector, expose
-from ted_memory.history import History, said
+from ted_memory.fields import check_namespace
+from ted_memory.history import History
 from ted_memory.models import (
     Add,
     Caps,
@@ -29,13 +27,12 @@ from ted_memory.models import (
     Presentation,
     PurgeReport,
     Usage,
-    check_namespace,
 )
+from ted_memory.presenting import presentation_of, selector_of
 from ted_memory.protocols import ExperienceStore, Settle
 from ted_memory.recording import Recorder, Redact
 from ted_memory.retrieval.protocol import Retriever
 from ted_memory.retrieval.ranker import Ranker
-from ted_memory.retrieval.selection import make_selector
 from ted_memory.settings import Settings
 from ted_memory.snapshots import Health, Snapshots
 
@@ -138,26 +135,14 @@ class TedMemory:
         What was stated for this memory, as an argument or in the environment, wins over what the set carries, and that
         over the settings' defaults; each field by itself.
         """
-        names = set(Presentation.model_fields)
-        if snapshot.presentation is None:
-            return Presentation(**self.settings.model_dump(include=names))
-        stated = self.settings.model_dump(include=names & self.settings.model_fields_set)
-        return snapshot.presentation.model_copy(update=stated)
+        return presentation_of(snapshot, self.settings)
 
     def selector(self, snapshot: ExperienceSet) -> Selector:
         """Return the rule that chooses what stands in a prompt, as it stands there (see `presentation`)."""
-        shown = self.presentation(snapshot)
-        budget = min(self.settings.token_budget, snapshot.caps.token_budget)
-        choose = make_selector(shown.selection, top_k=shown.top_k, token_budget=budget)
-        if shown.examples:
-            return choose
-        return lambda experiences, usage, question: choose(without_examples(experiences), usage, question)
+        return selector_of(snapshot, self.settings)
 
     async def rank(self, experiences: Sequence[Experience], question: str, *, patience: float | None = None) -> Ranking:
-        """Return which of these experiences the question is about; never raises.
-
-        ``patience``: seconds that the retriever is waited for; then words rank instead. Default: as long as it takes.
-        """
+        """Return which of these the question is about; never raises. After `patience` seconds words rank instead."""
         return await self._ranker.rank(experiences, question, patience=patience)
 
     async def show(
@@ -225,11 +210,7 @@ class TedMemory:
         self.recorder.put(episode.run_id, lambda: (episode, {}))
 
     async def flush(self) -> None:
-        """Wait until every recorded run that has ended is in the store.
-
-        Raises:
-            StoreError: the store cannot be reached; what was not sent is kept.
-        """
+        """Wait until every recorded run that has ended is in the store; StoreError keeps what was not sent."""
         await self.recorder.flush()
 
     async def give_feedback(
@@ -251,12 +232,9 @@ class TedMemory:
             InvalidInput: the run id cannot be used, or the score is outside [0, 1].
             StoreError: the store cannot be reached.
         """
-        said = {"run_id": run_id, "score": score, "comment": comment, "correction": correction, "principal": principal}
-        try:
-            feedback = Feedback.model_validate(said)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise InvalidInput(f"feedback, {problem['loc'][0]}: {problem['msg']}; nothing was counted") from None
+        feedback = Feedback.checked(
+            run_id=run_id, score=score, principal=principal, comment=comment, correction=correction
+        )
         return await self.recorder.give_feedback(feedback)
 
     async def commit(
@@ -317,11 +295,7 @@ class TedMemory:
         return commit
 
     async def forget_vectors(self) -> None:
-        """Forget the vectors that the set keeps for its embeddings; they are made anew when they are needed.
-
-        Raises:
-            StoreError: the store cannot be reached.
-        """
+        """Forget the vectors that the set keeps for its embeddings; they are made anew. Raises StoreError."""
         self._ranker.forget()
         await self.store.vectors(self.namespace).drop()
 
@@ -374,12 +348,7 @@ class TedMemory:
         Raises:
             HistoryTrimmed: the log no longer reaches back that far, or a version is yet to come.
         """
-        now = await self.load()
-        before = {e.id: e for e in await self._history.at(now, old)}
-        after = {e.id: e for e in await self._history.at(now, now.version if new is None else new)}
-        told = (Difference(id=id, before=before.get(id), after=after.get(id)) for id in {**before, **after})
-        changed = [d for d in told if said(d.before) != said(d.after)]
-        return tuple(sorted(changed, key=lambda d: (max(e.order for e in (d.before, d.after) if e), d.id)))
+        return await self._history.diff(await self.load(), old, new)
 
     async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
         """Take out all that came from a source, also through rewrites and merges, for good.

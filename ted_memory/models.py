@@ -1,80 +1,17 @@
 """The frozen types that cross borders. Bytes and dicts become these once, then nobody guesses."""
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import from_json
+from pydantic import ConfigDict, Field, model_validator
 
-from ted_memory.errors import InvalidInput
+from ted_memory.fields import MOST, Frozen, Id, Metadata, Text
 from ted_memory.settings import Placement, Selection
 
 State = Literal["proposed", "trial", "active", "retired"]
-
-NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
-
-
-def check_namespace(namespace: str) -> str:
-    """Return the namespace, or raise InvalidInput when a character could reach another one's keys."""
-    if not NAMESPACE.fullmatch(namespace):
-        raise InvalidInput(
-            f"namespace {namespace!r} is not allowed: use 1 to 128 letters, digits and '_', '.', ':', '-', "
-            "beginning with a letter or digit"
-        )
-    return namespace
-
-
-def check_text(text: str) -> str:
-    """Refuse what cannot be stored as UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"character {error.start} is a lone surrogate (half of a character); repair the text where it "
-            "comes from, for example with text.encode('utf-8', 'replace').decode()"
-        ) from None
-    return text
-
-
-Text = Annotated[str, AfterValidator(check_text)]
-
-
-ENVELOPE = 100  # levels
-
-
-def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what JSON would change or cannot hold."""
-    if metadata:
-        try:
-            text = check_text(json.dumps(metadata, allow_nan=False, ensure_ascii=False))
-            # with room for what it is stored in: what reads it back gives up at some 200 levels
-            from_json("[" * ENVELOPE + text + "]" * ENVELOPE)
-            same = json.loads(text) == metadata
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"metadata must be JSON: {error}") from None
-        if not same:
-            raise ValueError("metadata must be JSON: use str, int, float, bool, None, list and dict with str keys")
-    return metadata
-
-
-Metadata = Annotated[dict[str, Any], AfterValidator(check_metadata)]
-
-Id = Annotated[Text, Field(pattern=r"^\S{1,64}$")]
-"""Of an experience. Blanks would break the log's index of what changed."""
-
-
-MOST = 2**52  # Lua counts in doubles
-
-
-class Frozen(BaseModel):
-    """Base of all border types: immutable, and unknown fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Trial(Frozen):
@@ -112,7 +49,7 @@ class Experience(Frozen):
     sources: tuple[Text, ...] = ()
     parents: tuple[Text, ...] = ()
     trial: Trial | None = None
-    metadata: Metadata = {}
+    metadata: Metadata = Field(default_factory=dict)
     created_at: datetime | None = None
     updated_at: datetime | None = None
     rev: int = Field(0, ge=0, le=MOST)
@@ -231,7 +168,7 @@ class Add(Frozen):
     everywhere: bool = False
     state: Literal["proposed", "trial", "active"] = "active"
     sources: tuple[Text, ...] = ()
-    metadata: Metadata = {}
+    metadata: Metadata = Field(default_factory=dict)
 
 
 class Rewrite(Frozen):

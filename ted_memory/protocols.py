@@ -6,17 +6,8 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
-from ted_memory.models import (
-    Caps,
-    Commit,
-    Edit,
-    Experience,
-    ExperienceSet,
-    Frozen,
-    LogEntry,
-    Presentation,
-    Usage,
-)
+from ted_memory.fields import Frozen
+from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, LogEntry, Presentation, Usage
 
 ABSENT = -1
 """As an expected rev: the id must not exist."""

@@ -8,7 +8,8 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from ted_memory.models import ExperienceSet, Frozen
+from ted_memory.fields import Frozen
+from ted_memory.models import ExperienceSet
 
 IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.hot`
 BREAK_AFTER = 3  # failures in a row; then nobody waits for the store until it answers again

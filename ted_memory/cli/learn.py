@@ -66,25 +66,26 @@ def distill(
 
     price_list = options.prices_of(prices)  # a wrong one is told before anything is paid for
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
-    memory = options.memory_of(
-        url, namespace, home,
-        rollouts=rollouts, inclusion=inclusion, temperature=temperature, validation=validation, profile=profile,
-        instructions=options.text_of(instructions, "the instructions"), prompts=prompts,
-        verify_calls=verify_calls, max_revisions=max_revisions, critique_batch=critique_batch,
-        checkpoints=checkpoints, compaction=compaction, compact_every=compact_every,
-        selection=selection, top_k=top_k, placement=placement, concurrency=concurrency,
-        retrieval=retrieval, language=language,
-    )  # fmt: skip
-    given: dict[str, Any] = {
-        "student": make_chat_model(
-            student, base_url=student_base_url, max_tokens=student_max_tokens, temperature=student_temperature
-        ),
-        "teacher": make_chat_model(teacher, base_url=teacher_base_url),
-        "grader": options.grader_of(grader, judge, judge_base_url),
-        "budget": options.budget_of(max_calls, max_tokens, max_cost, prices),
-        "name": file.stem,
-    }
+    memory = options.memory_of(url, namespace, home, **options.settings_among(locals()))
+    given = _called_for(file.stem, locals())
     asyncio.run(_learn(memory, samples, given, price_list, as_json=json))
+
+
+def _called_for(name: str, options_of: Mapping[str, Any]) -> dict[str, Any]:
+    """Return models, grader and budget of a run as the command's options name them."""
+    o = options_of
+    return {
+        "student": make_chat_model(
+            o["student"],
+            base_url=o["student_base_url"],
+            max_tokens=o["student_max_tokens"],
+            temperature=o["student_temperature"],
+        ),
+        "teacher": make_chat_model(o["teacher"], base_url=o["teacher_base_url"]),
+        "grader": options.grader_of(o["grader"], o["judge"], o["judge_base_url"]),
+        "budget": options.budget_of(o["max_calls"], o["max_tokens"], o["max_cost"], o["prices"]),
+        "name": name,
+    }
 
 
 async def _learn(

@@ -255,3 +255,14 @@ def text_of(given: str | None, what: str) -> str | None:
         return Path(given[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{what} {given[1:]} cannot be read: {error}; nothing was begun") from None
+
+
+def settings_among(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a command's arguments that are settings by their names, but for where the memory lives.
+
+    Raises:
+        InvalidInput: the instructions name a file that cannot be read.
+    """
+    names = Settings.model_fields.keys() - {"url", "namespace", "home"}
+    given = {name: value for name, value in arguments.items() if name in names}
+    return given | {"instructions": text_of(given.get("instructions"), "the instructions")}

@@ -73,14 +73,7 @@ def learn(
     """
     from ted_memory.learner import Learner
 
-    memory = options.memory_of(
-        url, namespace, home,
-        trust=trust, rollouts=rollouts, temperature=temperature, episodes_at_once=at_once,
-        concurrency=concurrency, profile=profile,
-        instructions=options.text_of(instructions, "the instructions"), prompts=prompts,
-        verify_calls=verify_calls, max_revisions=max_revisions,
-        retrieval=retrieval, language=language,
-    )  # fmt: skip
+    memory = options.memory_of(url, namespace, home, episodes_at_once=at_once, **options.settings_among(locals()))
     if attempts not in {"model", "none"}:
         raise InvalidInput(f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)")
     answering: dict[str, Any] = {"base_url": student_base_url, "max_tokens": student_max_tokens}

@@ -1,7 +1,8 @@
 """What a run did."""
 
+from ted_memory.fields import Frozen
 from ted_memory.llm.spend import Spend
-from ted_memory.models import Frozen, Presentation
+from ted_memory.models import Presentation
 
 
 class SetSize(Frozen):

@@ -14,7 +14,8 @@ from ted_memory.evaluation.results import Arm, CurvePoint
 from ted_memory.experience.lineage import undone
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.experience.utility import estimate
-from ted_memory.models import Caps, Experience, ExperienceSet, Frozen, LogEntry, Usage
+from ted_memory.fields import Frozen
+from ted_memory.models import Caps, Experience, ExperienceSet, LogEntry, Usage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

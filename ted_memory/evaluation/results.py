@@ -4,8 +4,9 @@ import math
 from typing import Any
 
 from ted_memory.errors import InvalidInput
+from ted_memory.fields import Frozen
 from ted_memory.llm.spend import Spend
-from ted_memory.models import Frozen, Presentation
+from ted_memory.models import Presentation
 
 
 class Arm(Frozen):

@@ -27,9 +27,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.experience.edits import plan
+from ted_memory.fields import Id
 from ted_memory.integrations import sync_bridge
 from ted_memory.memory import TedMemory
-from ted_memory.models import Caps, Edit, Experience, ExperienceSet, Id, Remove, Restore
+from ted_memory.models import Caps, Edit, Experience, ExperienceSet, Remove, Restore
 from ted_memory.retrieval.bm25 import WordRetriever
 
 AUTHOR = "store"

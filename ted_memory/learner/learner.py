@@ -6,7 +6,7 @@ import contextvars
 import logging
 import secrets
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +24,7 @@ from ted_memory.episodes import Claim
 from ted_memory.errors import BudgetExceeded, Fenced, InvalidInput, ModelError, ModelRefused, StoreError
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import bind_grader
+from ted_memory.learner.report import LearnerReport
 from ted_memory.learner.samples import to_attempt, to_sample
 from ted_memory.learner.trials import let_go, look
 from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
@@ -44,22 +45,6 @@ RECENT = 64  # samples of a namespace that a lesson may be tried on
 PEERS = 6  # of them
 
 _LOG = logging.getLogger("ted_memory")
-
-
-@dataclass
-class LearnerReport:
-    """What one learner did, by outcome: learned, nothing, set_aside, failed, dead, released, fenced."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    steps: list[str] = field(default_factory=list)
-    """What it did with lessons on trial, in words; the last thousand."""
-    last_error: str = ""
-    refused: str = ""  # why a provider refuses a model at present: the learner pauses, and no episode fails for that
-
-    @property
-    def settled(self) -> int:
-        """Episodes that were taken out of the queue."""
-        return sum(self.outcomes[name] for name in ("learned", "nothing", "set_aside"))
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Self
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import Field, model_validator
 
-from ted_memory.models import Frozen
+from ted_memory.fields import Frozen
 
 BYTES_PER_TOKEN = 4
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 from ted_memory.errors import InvalidInput
-from ted_memory.models import check_namespace
+from ted_memory.fields import check_namespace
 from ted_memory.settings import Durability
 from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
 

@@ -17,7 +17,8 @@ from ted_memory import TedMemory, open_memory
 from ted_memory import memory as face
 from ted_memory.episodes import Episode
 from ted_memory.errors import InvalidInput, TedMemoryError
-from ted_memory.models import NAMESPACE, Add, Message, Remove, Rewrite, Usage
+from ted_memory.fields import NAMESPACE
+from ted_memory.models import Add, Message, Remove, Rewrite, Usage
 from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
 from tests.chaos.sizes import report, size
 from tests.conftest import Server, assert_only_known_keys

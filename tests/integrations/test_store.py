@@ -14,9 +14,10 @@ from langgraph.store.memory import InMemoryStore
 
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.errors import CommitRefused, InvalidInput
+from ted_memory.fields import NAMESPACE
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.store import TedMemoryStore, to_labels, to_namespace
-from ted_memory.models import NAMESPACE, Commit, Experience, Restore, Usage
+from ted_memory.models import Commit, Experience, Restore, Usage
 from ted_memory.testing import in_memory
 from tests.conftest import Server
 

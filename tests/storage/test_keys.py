@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from redis.exceptions import NoScriptError
 
 from ted_memory.errors import InvalidInput
-from ted_memory.models import NAMESPACE, check_namespace
+from ted_memory.fields import NAMESPACE, check_namespace
 from ted_memory.storage import scripts
 from ted_memory.storage.keys import NAMESPACES, Keys
 

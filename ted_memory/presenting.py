@@ -1,0 +1,26 @@
+"""How a set is shown: by what was stated, what the set carries, and the settings' defaults, in this order."""
+
+from ted_memory.experience.rendering import without_examples
+from ted_memory.experience.trust import Selector
+from ted_memory.models import ExperienceSet, Presentation
+from ted_memory.retrieval.selection import make_selector
+from ted_memory.settings import Settings
+
+
+def presentation_of(snapshot: ExperienceSet, settings: Settings) -> Presentation:
+    """Return how a memory with these settings shows a set; each field by itself."""
+    names = set(Presentation.model_fields)
+    if snapshot.presentation is None:
+        return Presentation(**settings.model_dump(include=names))
+    stated = settings.model_dump(include=names & settings.model_fields_set)
+    return snapshot.presentation.model_copy(update=stated)
+
+
+def selector_of(snapshot: ExperienceSet, settings: Settings) -> Selector:
+    """Return the rule that chooses what stands in a prompt, as it stands there."""
+    shown = presentation_of(snapshot, settings)
+    budget = min(settings.token_budget, snapshot.caps.token_budget)
+    choose = make_selector(shown.selection, top_k=shown.top_k, token_budget=budget)
+    if shown.examples:
+        return choose
+    return lambda experiences, usage, ranking: choose(without_examples(experiences), usage, ranking)
