@@ -230,7 +230,9 @@ Row = tuple[str, str, str]
 
 async def throughput(url: str) -> list[Row]:
     """Wall clock and our own work, at 100 samples."""
-    async with open_memory(url, namespace="timed", trust="operator", concurrency=CAP) as memory:
+    async with open_memory(
+        url, namespace="timed", profile="small", selection="all", concurrency=CAP, trust="operator"
+    ) as memory:
         run = await timed(memory)
     return [
         (
