@@ -18,7 +18,7 @@ from ted_memory.errors import BudgetExceeded
 from ted_memory.grading import graders
 from ted_memory.models import Presentation, Sample
 
-FIRST = 8  # samples that each way is tried on in the first round
+FIRST = 6  # samples that each way is tried on in the first round
 WAYS = (
     Presentation(selection="all", placement="system"),
     Presentation(selection="all", placement="user"),
@@ -32,9 +32,8 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
     """Return the best way to show the set, and what was measured; of ways as good, the one that is set already."""
     memory, staged = judging.kit.memory, judging.material.staged
     set_now = memory.presentation(staged)
-    ways = list(
-        dict.fromkeys(memory.presentation(replace(staged, presentation=way)) for way in _ways(judging, set_now))
-    )
+    # what was stated for this memory stays as it is in all of them
+    ways = list(dict.fromkeys(memory.presentation(replace(staged, presentation=way)) for way in (set_now, *WAYS)))
     asked = [sample for sample in samples if judging.material.reference_of.get(sample.id)]
     random.Random("showing").shuffle(asked)
     scores: dict[Presentation, list[float]] = defaultdict(list)
@@ -47,17 +46,14 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
             if count == len(asked):
                 break
             ways, count = ways[: (len(ways) + 1) // 2], min(2 * count, len(asked))
+        bare = ways[0].model_copy(update={"examples": False})
+        if ways[0].examples and any(e.example for e in staged.active):
+            scores[bare] += await _scores(asked[: len(scores[ways[0]])], bare, judging)
+            ways = [bare] if _mean(scores[bare]) > _mean(scores[ways[0]]) else ways
     except BudgetExceeded:  # the rest of the budget is the gate's
         ways = [set_now]
     measured = (Shown(presentation=way, answers=len(got), score=_mean(got)) for way, got in scores.items() if got)
     return ways[0], tuple(measured)
-
-
-def _ways(judging: Judging, set_now: Presentation) -> list[Presentation]:
-    ways = [set_now, *WAYS]
-    if any(e.example for e in judging.material.staged.active):
-        ways += [way.model_copy(update={"examples": False}) for way in ways]
-    return ways
 
 
 async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging) -> list[float]:
