@@ -159,7 +159,7 @@ def _shown(trajectory: Trajectory) -> str:
     if len(steps) > MOST_STEPS:
         half = MOST_STEPS // 2
         steps = [*steps[:half], f"... {len(steps) - MOST_STEPS} more steps ...", *steps[-half:]]
-    each = LONGEST // (len(steps) + 2)
+    each = LONGEST // (len(steps) + 3)  # premises, the steps, and twice as much for the conclusion
     parts = [f"  premises: {_shortened(attempt.premises, each)}"] if attempt.premises else []
     parts += [f"  step {i}: {_shortened(step, each)}" for i, step in enumerate(steps, 1)]
     return "\n" + "\n".join([*parts, f"  conclusion: {_shortened(attempt.conclusion, 2 * each)}"])

@@ -58,7 +58,7 @@ def test_a_refused_temperature_is_one_line_that_helps(folder: Path, by_option: b
         *_, last = done.stderr.splitlines()
         assert last.startswith("ted-memory: the provider refuses temperature=0.7 for gpt-5-nano, the student; set ")
         assert "(TED_MEMORY_TEMPERATURE=none, --temperature none)" in last
-        assert last.endswith("0 of 10 samples are done and kept; call again to go on")
+        assert last.endswith("0 of 12 samples are done and kept; call again to go on")
         done = run_cli(*FIRST[0], "--temperature", "none", "--json", cwd=folder, **key(url, **env))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["set_aside"] == 0

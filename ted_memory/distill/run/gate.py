@@ -114,6 +114,12 @@ class Judging:
                     pairs.append(pair)
         return pairs
 
+    async def score(self, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]) -> float:
+        """Return the student's score on a sample with these experiences, shown as the snapshot says."""
+        given = await answer_with(self.kit, sample, snapshot, experiences)
+        score, _ = await graders.grade(self.kit.grader, sample, given.text, self.material.reference_of[sample.id])
+        return score
+
     async def _pair(self, comparison: Comparison, judge: Judge, number: int, name: str) -> Pair | None:
         key = f"gate:{name}:{judge.sample.id}:{number}"
         if key in self.records:
@@ -336,17 +342,26 @@ async def choose_stage(
     before: list[float] = []
 
     async def one(sample: Sample) -> str:
-        before.append(await _stage_score(sample, base, stages[0].before(sample), judging, "before"))
-        for stage in stages:
-            version = stage.staged.version
-            score = await _stage_score(sample, stage.staged, stage.without(sample), judging, f"v{version}")
-            scores[version].append(score)
+        try:
+            first = await _stage_score(sample, base, stages[0].before(sample), judging, "before")
+            later = [
+                await _stage_score(sample, s.staged, s.without(sample), judging, f"v{s.staged.version}") for s in stages
+            ]
+        except Exception as error:
+            if is_final(error):
+                raise
+            return one_line(error) if is_transient(error) else ""
+        before.append(first)
+        for stage, score in zip(stages, later, strict=True):
+            scores[stage.staged.version].append(score)
         return ""
 
     await patiently(
         one, [s for s in samples if judging.material.reference_of.get(s.id)], judging.kit.settings.concurrency
     )
-    means_of = {version: sum(got) / len(got) for version, got in scores.items() if got}
+    if not before:
+        return stages[-1], ()
+    means_of = {version: sum(got) / len(got) for version, got in scores.items()}
     best = max(reversed(stages), key=lambda stage: means_of[stage.staged.version])
     first = Point(version=0, experiences=len(base.active), score=sum(before) / len(before))
     curve = (
@@ -361,8 +376,5 @@ async def _stage_score(
 ) -> float:
     key = f"stage:{stage}:{sample.id}"
     if key not in judging.records:
-        reference = judging.material.reference_of[sample.id]
-        given = await answer_with(judging.kit, sample, snapshot, experiences)
-        score, _ = await graders.grade(judging.kit.grader, sample, given.text, reference)
-        await judging.records.save(key, {"score": score})
+        await judging.records.save(key, {"score": await judging.score(sample, snapshot, experiences)})
     return float(judging.records[key]["score"])

@@ -117,14 +117,16 @@ class Job:
         seeded = self.base.active or self.base.presentation
         self.began_at = seed.version if seeded else 0  # nothing to seed with answers the version of now
 
-    def gate_calls(self, train: Sequence[Sample], held_out: Sequence[Sample]) -> Counter[str]:
-        """Return the calls that are set aside for the gate where there is a budget."""
+    def gate_calls(self, train: Sequence[Sample], held_out: Sequence[Sample], budget: Budget | None) -> Counter[str]:
+        """Return the calls that are set aside for the gate where there is a budget: a third of it at most."""
         settings = self.kit.settings
         if not settings.validation:
             return Counter()
         judges = len(train) + len(held_out)
         stages = (1 + settings.checkpoints) * judges if settings.checkpoints > 1 else 0
         answers = min(GATE_CALLS * judges, 2 * SET_RULE.pairs) + stages
+        if budget is not None and budget.calls is not None:
+            answers = min(answers, budget.calls // 3)
         solved = sum(not sample.reference for sample in held_out)
         return Counter(student=answers, teacher=answers * self.judged + solved)
 

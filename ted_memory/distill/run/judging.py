@@ -13,11 +13,12 @@ from ted_memory.distill.state import DistillState, Evidence
 from ted_memory.experience.edits import difference
 from ted_memory.grading import answers
 from ted_memory.llm.calls import is_final, is_transient
+from ted_memory.llm.spend import Budget
 from ted_memory.models import ExperienceSet, Sample
 
 
 async def validate(
-    job: Job, train: Sequence[Sample], held_out: Sequence[Sample], *, limited: bool
+    job: Job, train: Sequence[Sample], held_out: Sequence[Sample], budget: Budget | None
 ) -> tuple[Gate | None, ExperienceSet]:
     """Return the gate's verdict, None when there is none, and the set with what goes live."""
     staged = await job.staging.load()
@@ -28,12 +29,12 @@ async def validate(
     count = min(job.kit.settings.checkpoints, staged.version - job.began_at)
     versions = [staged.version - i * (staged.version - job.began_at) // max(count, 1) for i in range(count)]
     stages = [await _material(job, version, staged, held_out, references) for version in reversed(versions)]
-    pairs = job.gate_calls(train, held_out)["student"] // 2 if limited else None
+    pairs = job.gate_calls(train, held_out, budget)["student"] // 2 if budget else None
     judging = Judging(stages[-1], job.kit, job.records, job.on_progress, pairs_left=pairs)
     curve: tuple[Point, ...] = ()
     if len(stages) > 1:
         judging.material, curve = await gate.choose_stage(judges, stages, judging)
-    if job.kit.settings.measure_presentation and len(judging.material.new) > 0:
+    if job.kit.settings.measure_presentation and judging.material.new and budget is None:
         way, job.shown = await choose_presentation(judges, judging)
         staged_so = replace(judging.material.staged, presentation=way)
         judging.material = replace(judging.material, staged=staged_so)

@@ -69,8 +69,8 @@ async def distill(
     run = await Job.open(memory, samples, models=(student, teacher), grader=grader, name=name, profile=profile)
     run.on_progress = on_progress
     try:
-        stopped = await run.learn(train, budget, at_the_gate=run.gate_calls(train, held_out))
-        gate, chosen = await validate(run, train, held_out, limited=budget is not None)
+        stopped = await run.learn(train, budget, at_the_gate=run.gate_calls(train, held_out, budget))
+        gate, chosen = await validate(run, train, held_out, budget)
     except ModelError as error:
         await run.records.save_spent()
         kept = f"{len(run.records.samples)} of {len(train)} samples are done and kept"

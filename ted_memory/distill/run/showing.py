@@ -13,9 +13,8 @@ from dataclasses import replace
 
 from ted_memory.distill.report import Shown
 from ted_memory.distill.run.gate import Judging
-from ted_memory.distill.scoring import Progress, answer_with, patiently
-from ted_memory.errors import BudgetExceeded
-from ted_memory.grading import graders
+from ted_memory.distill.scoring import Progress, patiently
+from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.models import Presentation, Sample
 
 FIRST = 6  # samples that each way is tried on in the first round
@@ -37,21 +36,19 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
     asked = [sample for sample in samples if judging.material.reference_of.get(sample.id)]
     random.Random("showing").shuffle(asked)
     scores: dict[Presentation, list[float]] = defaultdict(list)
-    count = min(FIRST, len(asked))
-    try:
-        while len(ways) > 1 and count:
-            for way in ways:
-                scores[way] += await _scores(asked[len(scores[way]) : count], way, judging)
-            ways.sort(key=lambda way: -_mean(scores[way]))  # stable: what is set now stands first
-            if count == len(asked):
-                break
-            ways, count = ways[: (len(ways) + 1) // 2], min(2 * count, len(asked))
-        bare = ways[0].model_copy(update={"examples": False})
-        if ways[0].examples and any(e.example for e in staged.active):
-            scores[bare] += await _scores(asked[: len(scores[ways[0]])], bare, judging)
-            ways = [bare] if _mean(scores[bare]) > _mean(scores[ways[0]]) else ways
-    except BudgetExceeded:  # the rest of the budget is the gate's
-        ways = [set_now]
+    done, count = 0, min(FIRST, len(asked))
+    while len(ways) > 1 and count:
+        for way in ways:
+            scores[way] += await _scores(asked[done:count], way, judging)
+        ways.sort(key=lambda way: -_mean(scores[way]))  # stable: what is set now stands first
+        if count == len(asked):
+            break
+        ways = ways[: (len(ways) + 1) // 2]
+        done, count = count, min(2 * count, len(asked))
+    bare = memory.presentation(replace(staged, presentation=ways[0].model_copy(update={"examples": False})))
+    if bare != ways[0] and any(e.example for e in staged.active):
+        scores[bare] += await _scores(asked[:count], bare, judging)
+        ways = [bare] if _mean(scores[bare]) > _mean(scores[ways[0]]) else ways
     measured = (Shown(presentation=way, answers=len(got), score=_mean(got)) for way, got in scores.items() if got)
     return ways[0], tuple(measured)
 
@@ -65,16 +62,19 @@ async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging
     async def one(sample: Sample) -> str:
         key = f"shown:{way.selection}:{way.top_k}:{way.placement}:{way.examples}:{sample.id}"
         if key not in judging.records:
-            given = await answer_with(judging.kit, sample, snapshot, material.without(sample))
-            reference = material.reference_of[sample.id]
-            score, _ = await graders.grade(judging.kit.grader, sample, given.text, reference)
+            try:
+                score = await judging.score(sample, snapshot, material.without(sample))
+            except Exception as error:
+                if is_final(error):
+                    raise
+                return one_line(error) if is_transient(error) else ""
             await judging.records.save(key, {"score": score})
         found[sample.id] = float(judging.records[key]["score"])
         judging.on_progress(Progress("show", len(found), len(samples)))
         return ""
 
     await patiently(one, samples, judging.kit.settings.concurrency)
-    return [found[sample.id] for sample in samples]
+    return [found[sample.id] for sample in samples if sample.id in found]
 
 
 def _mean(scores: Sequence[float]) -> float:
