@@ -58,7 +58,14 @@ async def test_a_deployed_graph_learns_a_sample(deployed: str, tmp_path: Path) -
             out = await client.runs.wait(
                 None,
                 "distillation",
-                input={"sample": {"id": "1", "input": "What is the colour of apples?", "reference": "red"}},
+                input={
+                    "sample": {
+                        "id": "1",
+                        "input": "What is the colour of apples?",
+                        "reference": "red",
+                        "choices": ["red", "blue"],
+                    }
+                },
                 config={"configurable": {**models, "namespace": "deployed", "trust": "operator"}},
             )
         await client.aclose()

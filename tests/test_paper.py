@@ -111,14 +111,14 @@ def test_a_saved_data_set_is_learned_from_and_measured_beside_the_paper(run: Any
 
 def test_splits_and_json_with_the_student_of_the_paper(run: Any, tmp_path: Path) -> None:
     # the small split is also part of the large one, as MathVision's are
-    datasets.DatasetDict(testmini=made(2), test=made(4)).save_to_disk(tmp_path / "set")
-    splits = ("--train-split", "testmini", "--test-split", "test", "--train", "6")
+    datasets.DatasetDict(testmini=made(3), test=made(5)).save_to_disk(tmp_path / "set")
+    splits = ("--train-split", "testmini", "--test-split", "test", "--train", "9")
     done = run(tmp_path / "set", *splits, "--test-limit", "5", "--repeats", "2", "--json", student="qwen3-vl-8b-it")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["benchmark"] == "mathvision"
     assert told["paper"] == {"student": "Qwen3-VL-8B", "before": 0.627, "after": 0.702, "same_student": True}
-    assert (told["learning"]["samples"], told["learning"]["gate"]) == (6, None)
+    assert (told["learning"]["samples"], told["learning"]["gate"]) == (9, None)
     assert (told["evaluation"]["samples"], told["evaluation"]["repeats"]) == (5, 2)
     assert (told["evaluation"]["without"]["accuracy"], told["evaluation"]["with"]["accuracy"]) == (0, 1)
 

@@ -187,7 +187,7 @@ async def test_attempts_and_tries_are_made_as_agents_are_shown_the_set() -> None
 
 async def test_a_run_stages_the_set_as_it_is_shown_to_agents() -> None:
     for presentation, place in ((BEST_ONE, "human"), (None, "system")):
-        memory = await _taught(presentation, validation=0.3)
+        memory = await _taught(presentation, measure_presentation=False)
         answering = student(follows)
         report = await distill(samples(6), student=answering, teacher=teacher(), memory=memory)
         assert report.promoted
@@ -197,7 +197,7 @@ async def test_a_run_stages_the_set_as_it_is_shown_to_agents() -> None:
 
 async def test_a_run_on_an_empty_set_stages_it_in_the_same_way() -> None:
     for presentation, place in ((BEST_ONE, "human"), (None, "system")):
-        memory = in_memory(trust="operator", validation=0.3, concurrency=1)
+        memory = in_memory(trust="operator", measure_presentation=False, concurrency=1)
         await memory.commit([], author="me", presentation=presentation)
         answering = student(follows)
         assert (await distill(samples(6), student=answering, teacher=teacher(), memory=memory)).promoted

@@ -55,7 +55,7 @@ async def test_with_the_defaults_these_models_learn() -> None:
 async def test_a_refused_temperature_ends_a_run_with_the_setting_to_change() -> None:
     memory = in_memory(temperature=0.7, trust="operator")
     async with scripted().serve() as server:
-        with pytest.raises(ModelRefused, match=rf"{TO_NONE}.*0 of 10 samples are done and kept; call again to go on$"):
+        with pytest.raises(ModelRefused, match=rf"{TO_NONE}.*0 of 12 samples are done and kept; call again to go on$"):
             await distill(samples(), student=client(server), teacher=teacher(), memory=memory)
         assert {reply.param for reply in server.refused} == {"temperature"}
         most = memory.settings.concurrency * memory.settings.rollouts  # samples under way, each attempt once
@@ -119,7 +119,7 @@ async def test_a_learner_pauses_says_so_and_makes_no_dead_letters(
     monkeypatch.setattr(learner_module, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(learner_module, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(learner_module, "RETRY_AFTER", 0.0)
-    options = {"trust": "operator", "max_deliveries": 1, "rollouts": 1, "max_tries": 0}
+    options = {"trust": "operator", "max_deliveries": 1, "rollouts": 1, "verify_calls": 0}
     async with scripted().serve() as server, open_memory(valkey.url, namespace=namespace, **options) as memory:
         await complain(memory, [episode(thing) for thing in list(CODES)[:4]])
         refused = open_memory(valkey.url, namespace=namespace, temperature=0.7, **options)
@@ -141,7 +141,7 @@ async def test_a_key_that_is_revoked_while_others_still_get_answers_is_no_episod
 ) -> None:
     monkeypatch.setattr(learner_module, "RETRY_AFTER", 0.0)
     monkeypatch.setattr(learner_module, "FIRST_PAUSE", 0.05)
-    options = {"trust": "operator", "max_deliveries": 1, "rollouts": 1, "max_tries": 0}
+    options = {"trust": "operator", "max_deliveries": 1, "rollouts": 1, "verify_calls": 0}
     mended = False
 
     def picky(request: dict[str, Any]) -> Any:

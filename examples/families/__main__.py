@@ -23,7 +23,7 @@ from ted_memory.wiring import make_chat_model
 
 ORDER = (
     "none",
-    *(f"{dose}, {place}" for place in ("system", "user") for dose in ("all", "best 3", "best 1", "general + best 1")),
+    *(f"{dose}, {place}" for place in ("system", "user") for dose in ("all", "best 3", "best 1")),
     *(f"{k} retrieved, {place}" for place in ("user", "turns") for k in (1, 3)),
 )
 """Of the arms, in the table."""
@@ -34,7 +34,7 @@ INTRODUCTION = """\
 
 Made by `python -m examples.families`: lessons written by hand, held-out tasks, temperature 0, nothing learned. Figures
 are mean scores. *All*, *best 3* and *best 1* are the lessons that a prompt shows (the best ones by the selection
-`relevant`), *general + best 1* those that hold for all tasks and the best one of the others, *retrieved* the nearest
+`relevant`), *retrieved* the nearest
 training samples with their answers; *system* and *user* say where the block stands, *turns* that they come before the
 task as a conversation. Scripted students are programs.
 """

@@ -11,11 +11,13 @@ from ted_memory.distill.scoring import answer, together
 from ted_memory.experience.betting import PairedTest, sign
 from ted_memory.experience.rendering import render_block
 from ted_memory.grading import graders
+from ted_memory.llm.calls import is_transient
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Experience, Sample
 from ted_memory.settings import Placement
 
 AHEAD = 4  # pairs that are asked for side by side; a verdict may come up to so many pairs late
+MOST_LOST, STEADY = 20, 3  # pairs that may get no answer: so many, and so many for each one that got one
 NO_ROOM = 2  # pairs that were right on both sides show that a sample has nothing more to tell
 
 
@@ -59,6 +61,8 @@ class Comparison:
     kit: StudentKit
     placement: Placement
     spend: Spend = field(default_factory=Spend)
+    _lost: int = 0
+    _answered: int = 0
     _plain: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
     _asking: dict[tuple[str, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
@@ -67,6 +71,7 @@ class Comparison:
         before, (after, text) = await together(
             self._without(judge, number), self._score(judge, render_block(judge.after), judge.after)
         )
+        self._answered += 1
         return Pair(judge, before[0], after, text)
 
     async def test(self, test: PairedTest, judges: Sequence[Judge]) -> list[Pair]:
@@ -80,8 +85,11 @@ class Comparison:
         while turns and not test.is_over:
             count = min(AHEAD, len(turns), test.rule.pairs - len(test.differences))
             asked = [turns.popleft() for _ in range(count)]
-            got = await together(*(self.pair(judge, number) for judge, number in asked))
+            got = await together(*(self._pair_or_none(judge, number) for judge, number in asked))
             for (judge, number), pair in zip(asked, got, strict=True):
+                if pair is None:
+                    turns.append((judge, number))
+                    continue
                 test.add(sign(pair.after - pair.before))
                 pairs.append(pair)
                 full[judge.sample.id] += pair.is_full
@@ -93,12 +101,22 @@ class Comparison:
         """Add pairs to a test of whether the change loses something, until it is over; judges take turns."""
         pairs = list[Pair]()
         turns = ((judge, number) for number in range(test.rule.pairs) for judge in judges)
-        while not test.is_over:
-            asked = list(islice(turns, min(AHEAD, test.rule.pairs - len(pairs))))
-            for pair in await together(*(self.pair(judge, number) for judge, number in asked)):
-                test.add(sign(pair.before - pair.after))
-                pairs.append(pair)
+        while not test.is_over and (asked := list(islice(turns, min(AHEAD, test.rule.pairs - len(pairs))))):
+            for pair in await together(*(self._pair_or_none(judge, number) for judge, number in asked)):
+                if pair is not None:
+                    test.add(sign(pair.before - pair.after))
+                    pairs.append(pair)
         return pairs
+
+    async def _pair_or_none(self, judge: Judge, number: int) -> Pair | None:
+        """Return a pair; None where the provider did not answer: what was paid for before is not lost for that."""
+        try:
+            return await self.pair(judge, number)
+        except Exception as error:
+            self._lost += 1
+            if not is_transient(error) or self._lost > MOST_LOST + STEADY * self._answered:
+                raise
+            return None
 
     async def _without(self, judge: Judge, number: int) -> tuple[float, str]:
         block = render_block(judge.before)

@@ -15,6 +15,7 @@ from ted_memory.models import Sample
 RUN = 4  # words in a row that a long answer is recognised by
 COPIED = 0.6  # share of a long answer's runs that make a text a copy of it
 LISTED = 0.5  # share of the tasks that name an answer which is one of a fixed set
+FEW = 3  # times that each number is an answer, in the mean and at least, where numbers are labels
 SHORT = 8  # words; an answer up to this length is looked for as a whole
 
 _DATE = re.compile(r"\b\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b")
@@ -25,14 +26,16 @@ def recurring_answers(samples: Sequence[Sample]) -> frozenset[str]:
     """Return the answers, in plain form, that are labels of a fixed set.
 
     At least two of these samples have such an answer, or half of the tasks and more name it, as where each task lists
-    what may be answered. Numbers and dates are never labels: two sums may come to the same.
+    what may be answered. Two sums may come to the same: numbers and dates are labels only where all samples together
+    have few answers, each of them several times.
     """
     counts = Counter(plain(s.reference) for s in samples if s.reference)
     texts = [plain(s.text) for s in samples]
+    few = len(counts) * FEW <= counts.total()
     return frozenset(
         answer
         for answer, count in counts.items()
-        if answer and not _is_computed(answer) and (count > 1 or is_listed(answer, texts))
+        if answer and (few and count >= FEW if _is_computed(answer) else count > 1 or is_listed(answer, texts))
     )
 
 

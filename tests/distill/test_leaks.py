@@ -133,5 +133,7 @@ def test_labels_and_choices_may_be_named() -> None:
     assert recurring_answers(tickets) == {"team a"}
     listed = [Sample(id=f"{t}", input=f"Teams: K, L, M. Ticket {t}", reference=t) for t in "KLM"]
     assert recurring_answers(listed) == {"k", "l", "m"}
-    sums = [Sample(id=f"{i}", input=f"sum {i}", reference="35") for i in range(3)]
+    sums = [Sample(id=f"{i}", input=f"sum {i}", reference=str(35 + i // 2)) for i in range(8)]
     assert recurring_answers(sums) == frozenset(), "two sums may come to the same"
+    codes = [Sample(id=f"{i}", input=f"flag {i}", reference=str(35 + i % 2)) for i in range(8)]
+    assert recurring_answers(codes) == {"35", "36"}, "few numbers, each several times"

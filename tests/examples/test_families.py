@@ -86,7 +86,7 @@ async def test_the_scripted_student_does_as_the_rules_say() -> None:
     figures = await measured(TOOLS.lessons)
     assert figures["none"]["accuracy"] < 0.2
     assert figures["all, system"]["accuracy"] == 1
-    assert figures["general + best 1, user"]["accuracy"] == 1
+    assert figures["best 1, user"]["accuracy"] == 1
     assert figures["all, system"]["difference"]["low"] > 0.5
 
 
@@ -109,7 +109,7 @@ async def test_it_takes_a_rule_in_other_words() -> None:
 
 
 def critic_prompt(sample: Sample, known: str = "(none)") -> list[Any]:
-    return SMALL["critic"].messages(
+    return SMALL.prompts["critic"].messages(
         task=sample.text,
         reference=sample.reference or "",
         solution="(none)",
@@ -121,11 +121,14 @@ def critic_prompt(sample: Sample, known: str = "(none)") -> list[Any]:
 @pytest.mark.parametrize("family", OFFLINE, ids=lambda family: family.name)
 def test_the_teacher_answers_as_a_real_one_must(family: Family) -> None:
     teacher, sample = make_teacher(family), family.read().train[0]
-    assert teacher.invoke([SystemMessage(SMALL["teacher"].fixed), HumanMessage(sample.text)]).text == sample.reference
+    assert (
+        teacher.invoke([SystemMessage(SMALL.prompts["teacher"].variable), HumanMessage(sample.text)]).text
+        == sample.reference
+    )
     critique = Critique.model_validate_json(str(teacher.invoke(critic_prompt(sample)).text))
     fitting = [rule for rule in family.rules if rule.fits(sample)]
     assert [edit.when for edit in critique.edits] == [rule.when for rule in fitting[:3]]
-    tidied = teacher.invoke(SMALL["compactor"].messages(experiences="a1 answer X.", budget="9 lessons"))
+    tidied = teacher.invoke(SMALL.prompts["compactor"].messages(experiences="a1 answer X.", budget="9 lessons"))
     assert json.loads(str(tidied.text))["edits"] == []
 
 
@@ -180,7 +183,7 @@ async def test_each_arm_shows_what_its_name_says() -> None:
     assert blocks["none"] == sample.text
     assert set(found) == set(ORDER)
     assert blocks["all, user"].count("\n- ") == len(LOGLINES.rules)
-    assert blocks["general + best 1, user"].count("\n- ") == 3
+    assert blocks["best 1, user"].count("\n- ") == 3
     assert blocks["3 retrieved, user"].count("Answer: ") == 3
     nearest = next(s for s in train if s.category == sample.category)
     assert f"{nearest.reference}".split(" | ")[0] in blocks["1 retrieved, user"]

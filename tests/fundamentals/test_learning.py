@@ -37,7 +37,8 @@ async def test_a_student_learns_from_what_it_got_wrong(memory: TedMemory) -> Non
     )
     assert report.promoted
     assert report.gate is not None
-    assert (report.gate.before, report.gate.after) == (0.0, 1.0)
+    assert report.gate.before == 0.0
+    assert report.gate.after >= 0.5, "each sample is asked with what the others taught"
     assert report.experiences.active >= len(CAPITALS)
 
     result = await evaluate(SAMPLES, student=ScriptedChatModel(script=student), memory=memory)

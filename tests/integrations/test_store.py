@@ -201,7 +201,7 @@ def _nested(depth: int) -> Any:
         ("k", {"text": " \n"}, "lacks 'text'"),
         ("k", {"text": 1, "n": 1}, r"lacks 'text'.*\['text', 'n'\]"),
         ("k", {"text": "x", "when": None}, "'when' of 'k' is no string"),
-        ("k", {"text": "x" * 401}, "too long.*401 characters.*max_text is 400"),
+        ("k", {"text": "x" * 801}, "too long.*801 characters.*max_text is 800"),
         ("k", {"text": "x\ud800"}, "lone surrogate"),
         ("k", {"text": "x", "at": datetime.now(UTC)}, "not JSON"),
         ("k", {"text": "x", "n": float("nan")}, "not JSON"),

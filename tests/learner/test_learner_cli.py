@@ -159,13 +159,13 @@ async def test_a_budget_of_a_day_is_kept_and_told(valkey: Server, namespace: str
     learn = ["learn", *model_options(models), *QUICK, "--until-empty", "--at-once", "1", "--json"]
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await record(memory, *(f"run-{i}" for i in range(5)))
-        report = json.loads(run(where, tmp_path, *learn, "--max-calls", "7", TED_MEMORY_MAX_TRIES="0"))
+        report = json.loads(run(where, tmp_path, *learn, "--max-calls", "7", TED_MEMORY_VERIFY_CALLS="0"))
         assert "has used up its budget of 7 calls for today; its episodes wait" in report["last_error"]
         today = (await memory.store.episodes.traffic(namespace)).today
         assert today["student_calls"] + today["teacher_calls"] <= 7
         assert await places(memory) == (5 - sum(report["outcomes"].values()), 0, 0)
         assert 0 < sum(report["outcomes"].values()) < 5
 
-        report = json.loads(run(where, tmp_path, *learn, TED_MEMORY_MAX_TRIES="0"))
+        report = json.loads(run(where, tmp_path, *learn, TED_MEMORY_VERIFY_CALLS="0"))
         assert await places(memory) == (0, 0, 0), "the control: it is the budget that held it up"
         assert report["last_error"] == ""

@@ -21,7 +21,7 @@ from ted_memory import Add, TedMemory
 from ted_memory.distill.proposals import Critique, check_edits
 from ted_memory.llm.calls import Calls
 from ted_memory.llm.structured import LONGEST, LONGEST_PROBLEM, BadOutput, Structured, StructuredModel, parse
-from ted_memory.testing import Reply, ScriptedChatModel, ScriptedServer
+from ted_memory.testing import Reply, ScriptedChatModel, ScriptedServer, in_memory
 from tests.distill.scripts import add, critique, one_pass, sample, student, teacher
 
 GOOD = critique(add("say c000", "asked about apples"))
@@ -313,8 +313,9 @@ async def test_repaired_output_may_add_but_touches_no_old_lesson(scratch: TedMem
     assert await learn(frame.replace("{}", critique(edit, new))) == ["Be brief.", "Be kind.", "say c000"]
 
 
-async def test_clean_output_may_remove(scratch: TedMemory) -> None:
-    """The control of the test above."""
+async def test_clean_output_may_remove(namespace: str) -> None:
+    """The control of the test above; what a removal is worth is not verified here."""
+    scratch = in_memory(namespace=namespace, trust="operator", verify_calls=0)
     await scratch.commit([Add(text="Be brief."), Add(text="Be kind.")], author="me")
     brief, _ = await scratch.load()
     clean = critique({"op": "remove", "ids": [brief.id]})

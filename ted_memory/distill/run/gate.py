@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from ted_memory.distill.comparison import AHEAD, Comparison, Judge, Pair, means
+from ted_memory.distill.comparison import AHEAD, MOST_LOST, STEADY, Comparison, Judge, Pair, means
 from ted_memory.distill.judges import fits
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import has_open_answer
@@ -35,7 +35,6 @@ from ted_memory.models import Add, Edit, Experience, ExperienceSet, LogEntry, Sa
 MOST_REJECTED = 200  # lessons that wait for somebody to look at them
 SET_RULE = Rule(level=0.05, worth=0.1, missed=0.05, pairs=100, bets=(0.2, 0.5, 0.9))
 LESSON_PAIRS = 24  # of a lesson that is tested by itself, at most
-OWN_TROUBLE = 0.05  # share of the samples that may be lost for a reason of their own
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,7 @@ class Judging:
     pairs_left: int | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     _asked: int = 0
+    _lost: int = 0
 
     async def test(self, test: PairedTest, judges: Sequence[Judge], name: str) -> list[Pair]:
         """Add pairs to a test until it is over; judges take turns in a random order that every start repeats."""
@@ -143,10 +143,13 @@ class Judging:
         return pair
 
     def _leave_out(self, judge: Judge, error: Exception) -> None:
-        self.left_out[judge.sample.id] = one_line(error)
-        lost = len(self.left_out)
-        if is_transient(error) and lost > max(1, OWN_TROUBLE * len(self.material.reference_of)):
-            raise ModelError(f"the provider did not answer for {lost} samples of the gate ({one_line(error)}).")
+        """Leave out a sample that cannot be asked; one that the provider did not answer for has its turn again."""
+        if not is_transient(error):
+            self.left_out[judge.sample.id] = one_line(error)
+            return
+        self._lost += 1
+        if self._lost > MOST_LOST + STEADY * self._asked:
+            raise ModelError(f"the provider did not answer for {self._lost} pairs of the gate ({one_line(error)}).")
 
 
 async def validate(samples: Sequence[Sample], judging: Judging) -> tuple[Gate, tuple[Experience, ...]]:
