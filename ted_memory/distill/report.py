@@ -77,6 +77,19 @@ class Shown(Frozen):
     score: float
 
 
+class Carried(Frozen):
+    """A lesson that another student had learned, tested with this one.
+
+    ``verdict``: ``held`` (it helps), ``hurt`` (it went back to a proposal), ``useless``, or ``not shown`` either way.
+    """
+
+    id: str
+    lesson: str
+    verdict: str
+    pairs: int
+    lift: float
+
+
 class JoinedLessons(Frozen):
     """A change that was proposed to make the set smaller, in words, and whether it was proved to lose nothing."""
 
@@ -92,7 +105,8 @@ class Report(Frozen):
     nothing to teach. ``resumed`` were done by an earlier, interrupted process. ``collapsed`` groups gave the same
     attempt every time: if answers are long, the setting ``temperature`` is too low, or a cache is at work. ``joined``
     are the merges, rewrites and removals of compactions, ``shown`` the ways to show the set that were compared; the
-    best one goes live with it. ``stopped`` says why samples were left out.
+    best one goes live with it. ``carried``: what became of lessons that a student of another name had learned.
+    ``stopped`` says why samples were left out.
     """
 
     namespace: str
@@ -112,4 +126,5 @@ class Report(Frozen):
     rejected: tuple[RejectedLesson, ...] = ()
     joined: tuple[JoinedLessons, ...] = ()
     shown: tuple[Shown, ...] = ()
+    carried: tuple[Carried, ...] = ()
     stopped: str = ""

@@ -3,25 +3,27 @@
 import time
 from collections.abc import Sequence
 
+from ted_memory.distill.merging import touched_by
 from ted_memory.distill.report import Gate, JoinedLessons, RejectedLesson, Report, SetAside, SetSize
 from ted_memory.distill.run import gate as gate_rules
 from ted_memory.distill.run.job import TIDIED, Job
 from ted_memory.experience.edits import difference
 from ted_memory.experience.rendering import FRAME_TOKENS, render_line
 from ted_memory.llm.calls import model_name
-from ted_memory.models import ExperienceSet, Sample
+from ted_memory.models import Edit, ExperienceSet, Restore, Sample, SetState
 
 
 async def finish(
     job: Job, train: Sequence[Sample], gate: Gate | None, chosen: ExperienceSet, *, stopped: str, began: float
 ) -> Report:
     """Promote what was chosen if the gate lets it through, and forget the staging."""
-    edits = difference(job.base.active, chosen.active)
+    edits = difference(job.base.active, chosen.active) if gate is None or gate.passed else []
+    back = _taken_back(job, edits)
     conflicts: tuple[str, ...] = ()
-    promoted = bool(edits) and (gate is None or gate.passed)
-    if promoted:
+    promoted = bool(edits)
+    if edits or job.carried:
         promotion = await job.memory.commit(
-            edits,
+            [*edits, *back],
             author=f"distill:{job.name}",
             why=f"run {job.id} over {len(train)} samples",
             token=f"{job.id}:promote",
@@ -38,6 +40,13 @@ async def finish(
     report = _report(job, train, gate, now, promoted=promoted, conflicts=conflicts, began=began)
     await job.staging.store.drop(job.staging.namespace)
     return report.model_copy(update={"stopped": stopped, "rejected": tuple(rejected)})
+
+
+def _taken_back(job: Job, edits: Sequence[Edit]) -> list[Edit]:
+    """Return the edits that make proposals of lessons which hurt this student, and which nothing else changes."""
+    touched = touched_by(edits) | {e.experience.id for e in edits if isinstance(e, Restore)}
+    hurt = [lesson.id for lesson in job.carried if lesson.verdict == "hurt" and lesson.id not in touched]
+    return [SetState(id=id, state="proposed") for id in hurt]
 
 
 async def _keep_rejected(job: Job, gate: Gate) -> list[RejectedLesson]:
@@ -94,6 +103,7 @@ def _report(
         conflicts=conflicts,
         joined=tuple(_joined(job, train)),
         shown=job.shown,
+        carried=job.carried,
     )
 
 

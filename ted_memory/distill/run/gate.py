@@ -246,7 +246,7 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     if set_helps and (verified or _was_joined(lesson) or not judging.kit.verifies):
         return LessonVerdict(lesson=said, kept=True, reason="the set helps, and nothing spoke against the lesson")
     own = bool(found and verified)
-    judges = await _of_a_lesson(lesson, samples, judging, own_too=own)
+    judges = await of_a_lesson(lesson, samples, judging, own_too=own)
     wealth = found["wealth"] if found and verified else 1.0
     needed = max(material.tests, 1) / SET_RULE.level
     test = PairedTest(replace(SET_RULE, level=min(wealth / needed, 1.0), pairs=LESSON_PAIRS))
@@ -269,9 +269,7 @@ def _was_joined(lesson: Experience) -> bool:
     return bool(lesson.parents)
 
 
-async def _of_a_lesson(
-    lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool
-) -> list[Judge]:
+async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool) -> list[Judge]:
     """Return the judges of one lesson: those that it is about and that did not teach it.
 
     ``own_too``: also those that taught it, where its answers are labels: a label that only one sample has can show

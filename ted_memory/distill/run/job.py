@@ -15,7 +15,7 @@ from ted_memory.distill.merging import joinable, replay, said_twice
 from ted_memory.distill.nodes.critic import attempts_text
 from ted_memory.distill.profiles import Profile
 from ted_memory.distill.progress import Records
-from ted_memory.distill.report import Shown
+from ted_memory.distill.report import Carried, Shown
 from ted_memory.distill.room import Room
 from ted_memory.distill.run.gate import SET_RULE
 from ted_memory.distill.scoring import OnProgress, Progress, patiently
@@ -55,6 +55,7 @@ class Job:
         self.common: list[str] = []
         self.labels: list[str] = []
         self.shown: tuple[Shown, ...] = ()
+        self.carried: tuple[Carried, ...] = ()
         self.on_progress: OnProgress = lambda _: None
 
     @classmethod
@@ -116,6 +117,12 @@ class Job:
         )
         seeded = self.base.active or self.base.presentation
         self.began_at = seed.version if seeded else 0  # nothing to seed with answers the version of now
+
+    @property
+    def meets_another_student(self) -> bool:
+        """Whether the set was learned with a student of another name."""
+        before = self.base.models.get("student", "")
+        return bool(self.base.active and before) and before != model_name(self.kit.student)
 
     def gate_calls(self, train: Sequence[Sample], held_out: Sequence[Sample], budget: Budget | None) -> Counter[str]:
         """Return the calls that are set aside for the gate where there is a budget: a third of it at most."""

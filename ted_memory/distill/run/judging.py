@@ -6,6 +6,7 @@ from dataclasses import replace
 from ted_memory.distill.nodes import teacher
 from ted_memory.distill.report import Gate, Point
 from ted_memory.distill.run import gate
+from ted_memory.distill.run.carrying import verify_again
 from ted_memory.distill.run.gate import Judging, Material
 from ted_memory.distill.run.job import Job, source_of
 from ted_memory.distill.run.showing import choose_presentation
@@ -22,11 +23,12 @@ async def validate(
 ) -> tuple[Gate | None, ExperienceSet]:
     """Return the gate's verdict, None when there is none, and the set with what goes live."""
     staged = await job.staging.load()
-    if not job.kit.settings.validation or not difference(job.base.active, staged.active):
+    nothing_new = not difference(job.base.active, staged.active)
+    if not job.kit.settings.validation or (nothing_new and not job.meets_another_student):
         return None, staged
     judges = [*held_out, *train]
     references = {sample.id: await _reference(job, sample) for sample in judges}
-    count = min(job.kit.settings.checkpoints, staged.version - job.began_at)
+    count = min(job.kit.settings.checkpoints, max(staged.version - job.began_at, 1))
     versions = [staged.version - i * (staged.version - job.began_at) // max(count, 1) for i in range(count)]
     stages = [await _material(job, version, staged, held_out, references) for version in reversed(versions)]
     pairs = job.gate_calls(train, held_out, budget)["student"] // 2 if budget else None
@@ -34,6 +36,10 @@ async def validate(
     curve: tuple[Point, ...] = ()
     if len(stages) > 1:
         judging.material, curve = await gate.choose_stage(judges, stages, judging)
+    if job.meets_another_student:
+        job.carried = await verify_again(judges, judging)
+    if nothing_new:
+        return None, staged
     if job.kit.settings.measure_presentation and judging.material.new and budget is None:
         way, job.shown = await choose_presentation(judges, judging)
         staged_so = replace(judging.material.staged, presentation=way)

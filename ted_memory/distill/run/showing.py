@@ -49,6 +49,8 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
     if bare != ways[0] and any(e.example for e in staged.active):
         scores[bare] += await _scores(asked[:count], bare, judging)
         ways = [bare] if _mean(scores[bare]) > _mean(scores[ways[0]]) else ways
+    if not _is_better(scores[ways[0]], scores[set_now]):
+        ways = [set_now]
     measured = (Shown(presentation=way, answers=len(got), score=_mean(got)) for way, got in scores.items() if got)
     return ways[0], tuple(measured)
 
@@ -75,6 +77,12 @@ async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging
 
     await patiently(one, samples, judging.kit.settings.concurrency)
     return [found[sample.id] for sample in samples if sample.id in found]
+
+
+def _is_better(scores: Sequence[float], than: Sequence[float]) -> bool:
+    """Tell whether scores are better by more than about one standard error of the difference, on the same samples."""
+    count = min(len(scores), len(than))
+    return bool(count) and _mean(scores[:count]) - _mean(than[:count]) > (0.5 / count) ** 0.5
 
 
 def _mean(scores: Sequence[float]) -> float:
