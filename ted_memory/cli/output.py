@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
 
 PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal
 REASONS_SHOWN = 5
+VERDICTS = {"helps": "helps", "hurts": "hurts", "useless": "does not help", "open": "shows no difference"}
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -112,14 +113,18 @@ def _print_gate(report: Report) -> None:
     if gate is None:
         out.print("validation: none; what was learned is live" if report.promoted else "nothing changed")
         return
+    kept = sum(lesson.kept for lesson in gate.lessons)
     verdict = "promoted" if report.promoted else "not promoted; agents keep the set that they had"
-    if not report.promoted and gate.after == gate.before:
-        verdict += " (no difference on so few samples proves nothing; --validation 0 promotes without a gate)"
     out.print(
-        f"validation on {gate.samples} held-out samples: {gate.before:.2f} before, {gate.after:.2f} after: {verdict}"
+        f"gate: {gate.before:.2f} before, {gate.after:.2f} after, in {gate.pairs} pairs of answers to {gate.samples} "
+        f"samples (the set {VERDICTS[gate.verdict]}); {kept} of {len(gate.lessons)} lessons passed: {verdict}"
     )
-    if not gate.passed:
+    if kept < len(gate.lessons):
         out.print("what was refused is kept as proposed lessons, which no agent is shown (ted-memory show, approve)")
+    if report.shown:
+        out.print(f"{len(report.shown)} ways to show the set were compared; it carries the best one (ted-memory show)")
+    for lesson in report.carried:
+        out.print(f"  learned by another student, {lesson.verdict}: {lesson.lesson}", markup=False)
     for failure in gate.failures[:REASONS_SHOWN]:
         out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
 

@@ -27,7 +27,7 @@ class RejectedLesson(Frozen):
 
 
 class Point(Frozen):
-    """One stage of a learning curve: mean score on the held-out samples with the set at a version of the run."""
+    """One stage of a learning curve: mean score with the set at a version of the run."""
 
     version: int
     experiences: int

@@ -24,7 +24,7 @@ class Rule:
 
     Attributes:
         level: chance, at most, that something of no effect is found to help, in one test. A critic that is asked
-            again has several; of three, the default lets less than one in twenty through (`make bench` simulates it).
+            again has several; of three, the default lets less than one in twenty through (its tests simulate that).
         worth: the lift that is worth finding, in units of score; what is shown to be less is useless.
         missed: chance, at most, that a lift of `worth` is declared useless before the pairs are used up.
         pairs: pairs at most; a test that is still open then has found nothing.
