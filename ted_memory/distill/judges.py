@@ -58,7 +58,7 @@ async def choose_judges(edits: Sequence[Edit], state: DistillState, snapshot: Ex
     ]
     others = [(other, score) for other, score in others if other.differs]
     guards = tuple(_guards([other for other, _ in others], reference))
-    if not has_open_answer(sample, reference, known_labels(state)):
+    if not has_open_answer(reference, known_labels(state)):
         return Judges(own, guards[: kit.profile.peers], own, may_stay_unverified=False)
     elsewhere = [(j, score) for j, score in others if plain(j.reference) != plain(reference)]
     # where the student was right already an edit can show nothing

@@ -15,6 +15,7 @@ from ted_memory.models import Sample
 RUN = 4  # words in a row that a long answer is recognised by
 COPIED = 0.6  # share of a long answer's runs that make a text a copy of it
 LISTED = 0.5  # share of the tasks that name an answer which is one of a fixed set
+SHARED = 0.6  # different answers in proportion to samples, at most, where answers are labels
 FEW = 3  # times that each number is an answer, in the mean and at least, where numbers are labels
 SHORT = 8  # words; an answer up to this length is looked for as a whole
 
@@ -25,17 +26,19 @@ _WORD = re.compile(r"\w+")
 def recurring_answers(samples: Sequence[Sample]) -> frozenset[str]:
     """Return the answers, in plain form, that are labels of a fixed set.
 
-    At least two of these samples have such an answer, or half of the tasks and more name it, as where each task lists
-    what may be answered. Two sums may come to the same: numbers and dates are labels only where all samples together
-    have few answers, each of them several times.
+    At least two of these samples have such an answer, and most samples one that recurs; or half of the tasks and more
+    name it, as where each task lists what may be answered. Two sums may come to the same: numbers and dates are labels
+    only where all samples together have few answers, each of them several times.
     """
     counts = Counter(plain(s.reference) for s in samples if s.reference)
     texts = [plain(s.text) for s in samples]
     few = len(counts) * FEW <= counts.total()
+    shared = len(counts) <= SHARED * counts.total()
     return frozenset(
         answer
         for answer, count in counts.items()
-        if answer and (few and count >= FEW if _is_computed(answer) else count > 1 or is_listed(answer, texts))
+        if answer
+        and (few and count >= FEW if _is_computed(answer) else (shared and count > 1) or is_listed(answer, texts))
     )
 
 
@@ -46,9 +49,12 @@ def is_listed(answer: str, texts: Sequence[str]) -> bool:
     return sum(stands_in(answer, text) for text in texts) >= LISTED * len(texts)
 
 
-def has_open_answer(sample: Sample, reference: str, labels: Collection[str]) -> bool:
-    """Tell whether a sample's answer is its own, not one of a fixed set that lessons may name."""
-    return bool(reference) and not sample.choices and plain(reference) not in labels
+def has_open_answer(reference: str, labels: Collection[str]) -> bool:
+    """Tell whether an answer is its sample's own, not one of a fixed set that recurs.
+
+    Choices do not make it one: they may be others in each task.
+    """
+    return bool(reference) and plain(reference) not in labels
 
 
 def leaks(text: str, sample: Sample, reference: str, labels: Collection[str]) -> bool:
@@ -60,7 +66,7 @@ def leaks(text: str, sample: Sample, reference: str, labels: Collection[str]) ->
         reference: the sample's right answer.
         labels: answers that recur (see `recurring_answers`), in plain form.
     """
-    if not has_open_answer(sample, reference, labels):
+    if sample.choices or not has_open_answer(reference, labels):
         return False
     answer = final_answer(reference)
     said, wanted = plain(text), plain(answer)

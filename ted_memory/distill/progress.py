@@ -75,7 +75,9 @@ class Records:
 
     async def save_evidence(self, name: str, found: Sequence[Evidence]) -> None:
         """Keep what a verification found, before anything is committed because of it."""
-        await self.save(f"evidence:{name}", {"of": list(found)})
+        key = f"evidence:{name}"
+        before = self._records.get(key, {"of": []})["of"]  # of a pass that was cut off
+        await self.save(key, {"of": [*before, *found]})
 
     @property
     def samples(self) -> dict[str, Record]:

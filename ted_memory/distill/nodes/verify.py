@@ -19,7 +19,7 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill.comparison import Comparison, Judge, means
-from ted_memory.distill.judges import Judges, choose_judges, known_labels
+from ted_memory.distill.judges import Judges, changed_set, choose_judges, known_labels
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import leaks
 from ted_memory.distill.placing import place
@@ -37,10 +37,7 @@ from ted_memory.distill.state import (
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
-from ted_memory.models import Add, Edit, Remove, Sample
-
-HARM_PAIRS = 2  # on each sample that only watches for harm
-HARM = 0.25  # a mean fall on those that is more than two pairs show by chance
+from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, Support
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,7 @@ async def verify(state: DistillState, *, kit: Kit) -> Json:
         findings = [await _with_an_example(finding, verifier) for finding in findings]
     failed = [finding for finding in findings if finding.problem]
     if kit.keep_evidence is not None:
-        found = [evidence for f in findings for evidence in f.evidence]
-        await kit.keep_evidence(f"{state.get('run', '')}:{state['round']}", found)
+        await kit.keep_evidence(f"{state.get('run', '')}:{state['round']}", verifier.found)
     revise = kit.profile.prompts["revision"]
     told = "\n\n".join(revise.fill({"lesson": _described(f), "outcome": f.problem}) for f in failed)
     return {
@@ -87,8 +83,8 @@ def verification_failed(_state: DistillState, error: NodeError) -> Command[str]:
 
 def describe(edit: Edit) -> str:
     """Return an edit in words."""
-    if isinstance(edit, Remove):
-        return f"remove {edit.id}"
+    if isinstance(edit, Remove | Support):
+        return f"{edit.op} {edit.id}"
     text, when = getattr(edit, "text", ""), getattr(edit, "when", "") or ""
     return render_line(text, when, getattr(edit, "example", "") or "")
 
@@ -134,6 +130,8 @@ class _Verifier:
         self.kit = kit
         self.sample = read_sample(state)
         self.snapshot = read_set(state)
+        self.found: list[Evidence] = []
+        """What all tests said, those that did not pass among them: their number counts."""
         self.comparison = Comparison(kit, kit.memory.presentation(self.snapshot).placement)
 
     @staticmethod
@@ -153,9 +151,13 @@ class _Verifier:
         test = PairedTest(self.kit.profile.verification)
         pairs = await self.comparison.test(test, judges.witnesses)
         verified = bool(judges.witnesses) and test.verdict == "helps"
-        if test.verdict == "open" and judges.may_stay_unverified and all(pair.is_full for pair in pairs):
+        told_nothing = test.verdict == "open" and all(pair.is_full for pair in pairs)
+        # shown everywhere for want of a condition that can be found, it may be about other tasks than these
+        elsewhere = not verified and test.mean >= 0 and any(_is_shown_for_want_of_better(edit) for edit in edits)
+        if judges.may_stay_unverified and (told_nothing or elsewhere):
             return await self._on_its_own_sample(edits, judges)
-        evidence = tuple(_evidence(edit, test, verified=verified) for edit in edits)
+        evidence = tuple(self._evidence(edit, test, verified=verified, shared=len(edits) > 1) for edit in edits)
+        self.found += evidence
         if not verified:
             before, after = means(pairs)
             answered = f" and answered: {pairs[-1].text[:200]}" if pairs else ""
@@ -184,7 +186,9 @@ class _Verifier:
         """Ask only that the edit helps where it came from: nothing else can tell, and the gate will have to."""
         test = PairedTest(self.kit.profile.verification)
         pairs = await self.comparison.test(test, judges.own)
-        evidence = tuple(_evidence(edit, PairedTest(test.rule), verified=False) for edit in edits)
+        nothing = PairedTest(test.rule)
+        evidence = tuple(self._evidence(edit, nothing, verified=False, shared=False) for edit in edits)
+        self.found += evidence
         if test.verdict == "helps":
             return Finding(tuple(edits), await self._harm(judges.guards), evidence)
         before, after = means(pairs)
@@ -193,17 +197,31 @@ class _Verifier:
 
     async def _harm(self, guards: Sequence[Judge]) -> str:
         """Return what is wrong with the edits on other samples, "" for nothing."""
+        if not guards:
+            return ""
+        test = PairedTest(self.kit.profile.loss)
         try:
-            asked = [(judge, number) for judge in guards for number in range(HARM_PAIRS)]
-            pairs = await together(*(self.comparison.pair(judge, number) for judge, number in asked))
+            pairs = await self.comparison.test_loss(test, guards)
         except Exception as error:
             if is_final(error):
                 raise
             return ""  # the other sample has a trouble of its own, which says nothing about the lesson
+        if test.verdict != "helps":  # what the test looks for is a loss
+            return ""
         before, after = means(pairs)
-        if before - after > HARM:
-            return f"on other tasks that it fits the score fell from {before:.2f} to {after:.2f}"
-        return ""
+        return f"on other tasks that it fits the score fell from {before:.2f} to {after:.2f}"
+
+    def _evidence(self, edit: Edit, test: PairedTest, *, verified: bool, shared: bool) -> Evidence:
+        """Return what a test says of an edit, under the words that its lesson will have in the set.
+
+        What several edits showed together is not the wealth of each one.
+        """
+        after = changed_set([edit], self.snapshot, max_text=self.kit.settings.max_text)
+        new = [e for e in after if e not in self.snapshot.experiences]
+        said = render_line(new[0].text, new[0].when, new[0].example) if new else describe(edit)
+        wealth = 1.0 if shared else test.wealth
+        pairs = len(test.differences)
+        return {"lesson": said, "wealth": wealth, "mean": test.mean, "pairs": pairs, "verified": verified}
 
 
 _TELLS_THE_ANSWER = (
@@ -211,11 +229,5 @@ _TELLS_THE_ANSWER = (
 )
 
 
-def _evidence(edit: Edit, test: PairedTest, *, verified: bool) -> Evidence:
-    return {
-        "lesson": describe(edit),
-        "wealth": test.wealth,
-        "mean": test.mean,
-        "pairs": len(test.differences),
-        "verified": verified,
-    }
+def _is_shown_for_want_of_better(edit: Edit) -> bool:
+    return isinstance(edit, Add | Rewrite | Merge) and bool(edit.everywhere and edit.when)

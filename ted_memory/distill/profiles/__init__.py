@@ -43,7 +43,8 @@ class Profile:
         merges: ``abstract``: a merged lesson may use new words, and is verified; ``verbatim``: it must keep
             its parents' words.
         verification: the test that an edit must pass on the student.
-        loss: the test that a merge must pass: ``worth`` is the loss that may get through with chance ``missed``.
+        loss: the test that a merge must pass, and by which an edit is found to harm other samples: ``worth`` is the
+            loss that may get through with chance ``missed``.
         peers: other samples on which it is seen that an edit does no harm, at most.
         instructions: the owner's word on the domain.
     """
@@ -56,7 +57,7 @@ class Profile:
     examples: Literal["none", "written", "own"] = "written"
     merges: Literal["abstract", "verbatim"] = "abstract"
     verification: Rule = field(default_factory=Rule)
-    loss: Rule = field(default_factory=lambda: Rule(level=0.1, worth=0.25, missed=0.1, pairs=60))
+    loss: Rule = field(default_factory=lambda: Rule(level=0.05, worth=0.25, missed=0.1, pairs=60))
     peers: int = 3
     instructions: str = ""
 

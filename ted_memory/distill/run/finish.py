@@ -7,6 +7,7 @@ from ted_memory.distill.merging import touched_by
 from ted_memory.distill.report import Gate, JoinedLessons, RejectedLesson, Report, SetAside, SetSize
 from ted_memory.distill.run import gate as gate_rules
 from ted_memory.distill.run.job import TIDIED, Job
+from ted_memory.distill.run.material import new_lessons
 from ted_memory.experience.edits import difference
 from ted_memory.experience.rendering import FRAME_TOKENS, render_line
 from ted_memory.llm.calls import model_name
@@ -30,7 +31,7 @@ async def finish(
             base=job.base,
             usage=await job.staging.usage(),
             models={"student": model_name(job.kit.student), "teacher": model_name(job.kit.teacher)},
-            presentation=chosen.presentation,
+            presentation=chosen.presentation if edits else None,
         )
         conflicts = tuple(f"{r.edit.op}: {r.reason}" for r in promotion.rejected)
     rejected = _not_verified(job, train)
@@ -55,7 +56,7 @@ async def _keep_rejected(job: Job, gate: Gate) -> list[RejectedLesson]:
     staged = await job.staging.load()
     refused = [
         (e, reasons[said])
-        for e in gate_rules.new_lessons(job.base.active, staged.active)
+        for e in new_lessons(job.base.active, staged.active)
         if (said := render_line(e.text, e.when, e.example)) in reasons
     ]
     edits = gate_rules.proposals(refused, await job.memory.load())

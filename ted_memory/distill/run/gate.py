@@ -11,7 +11,7 @@ So a few right lessons are not lost for a set that shows no difference, and usel
 """
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -21,65 +21,20 @@ from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import has_open_answer
 from ted_memory.distill.progress import Records
 from ted_memory.distill.report import Gate, LessonVerdict, Point, SetAside
+from ted_memory.distill.run.material import Material
 from ted_memory.distill.scoring import OnProgress, Progress, answer_with, chosen, patiently, together
-from ted_memory.distill.state import Evidence
 from ted_memory.errors import BudgetExceeded, ModelError
 from ted_memory.experience.betting import PairedTest, Rule, sign
-from ted_memory.experience.edits import preview
-from ted_memory.experience.lineage import comes_from, purging
+from ted_memory.experience.lineage import comes_from
 from ted_memory.experience.rendering import render_line
+from ted_memory.experience.utility import over
 from ted_memory.grading import graders
 from ted_memory.llm.calls import is_final, is_transient, one_line
-from ted_memory.models import Add, Edit, Experience, ExperienceSet, LogEntry, Sample
+from ted_memory.models import Add, Edit, Experience, ExperienceSet, Sample
 
 MOST_REJECTED = 200  # lessons that wait for somebody to look at them
 SET_RULE = Rule(level=0.05, worth=0.1, missed=0.05, pairs=100, bets=(0.2, 0.5, 0.9))
 LESSON_PAIRS = 24  # of a lesson that is tested by itself, at most
-
-
-@dataclass(frozen=True)
-class Material:
-    """What the gate judges.
-
-    Attributes:
-        base: the set as it was before the run.
-        staged: the set that the run ended with.
-        log: of the run's staging set, newest first from its version.
-        evidence: by lesson in words, the best that verification said of it.
-        tests: how many tests of single lessons the run has made.
-        labels: answers that recur, in plain form.
-        common: stems of the words that stand in every sample.
-        source_of: what a lesson that came from a sample names as its source; "" for held-out samples.
-        reference_of: the right answer of a sample, as far as known.
-    """
-
-    base: ExperienceSet
-    staged: ExperienceSet
-    log: Sequence[LogEntry]
-    evidence: Mapping[str, Evidence]
-    tests: int
-    labels: Collection[str]
-    common: Collection[str]
-    source_of: Callable[[Sample], str]
-    reference_of: Mapping[str, str]
-
-    @property
-    def new(self) -> list[Experience]:
-        """The lessons that the run has learned."""
-        return new_lessons(self.base.active, self.staged.active)
-
-    def without(self, sample: Sample) -> tuple[Experience, ...]:
-        """Return the staged set as it would be if this sample had taught nothing."""
-        source = self.source_of(sample)
-        if not source:
-            return self.staged.experiences
-        edits, _ = purging(self.staged.experiences, self.log, {source})
-        return preview(edits, self.staged, max_text=10**9)
-
-    def before(self, sample: Sample) -> tuple[Experience, ...]:
-        """Return the set from before, without what an earlier run learned from this sample."""
-        source = self.source_of(sample)
-        return tuple(e for e in self.base.experiences if not source or not comes_from({source}, e))
 
 
 @dataclass
@@ -189,12 +144,6 @@ async def validate(samples: Sequence[Sample], judging: Judging) -> tuple[Gate, t
     )
 
 
-def new_lessons(before: Sequence[Experience], after: Sequence[Experience]) -> list[Experience]:
-    """Return what was learned: lessons of the later set that the earlier one does not say."""
-    known = {e.lesson for e in before}
-    return [e for e in after if e.lesson not in known]
-
-
 def proposals(rejected: Sequence[tuple[Experience, str]], now: ExperienceSet) -> list[Edit]:
     """Return edits that keep rejected lessons where a person finds them: proposed, which no agent is shown."""
     room, known = max(0, MOST_REJECTED - len(now.proposed)), {e.lesson for e in now}
@@ -241,14 +190,14 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     """Return whether a lesson goes live, and why."""
     material = judging.material
     said = render_line(lesson.text, lesson.when, lesson.example)
-    found = material.evidence.get(said)
+    found = material.evidence_of(lesson)
     verified = bool(found and found["verified"])
-    if set_helps and (verified or _was_joined(lesson) or not judging.kit.verifies):
+    if set_helps and (verified or not judging.kit.verifies):
         return LessonVerdict(lesson=said, kept=True, reason="the set helps, and nothing spoke against the lesson")
     own = bool(found and verified)
     judges = await of_a_lesson(lesson, samples, judging, own_too=own)
     wealth = found["wealth"] if found and verified else 1.0
-    needed = max(material.tests, 1) / SET_RULE.level
+    needed = max(material.tests, len(material.new), 1) / SET_RULE.level
     test = PairedTest(replace(SET_RULE, level=min(wealth / needed, 1.0), pairs=LESSON_PAIRS))
     pairs = await judging.test(test, judges, f"lesson:{said}")
     total = wealth * test.wealth
@@ -264,11 +213,6 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     )
 
 
-def _was_joined(lesson: Experience) -> bool:
-    """Tell whether a lesson was made from others: what they were verified for was replayed on it."""
-    return bool(lesson.parents)
-
-
 async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool) -> list[Judge]:
     """Return the judges of one lesson: those that it is about and that did not teach it.
 
@@ -276,17 +220,18 @@ async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Ju
     nowhere else what it is worth.
     """
     material = judging.material
-    found = list[Judge]()
+    found, new = list[Judge](), {e.id for e in material.new}
     meant = fits(lesson, [sample.text for sample in samples], material.common)
     for sample, is_meant in zip(samples, meant, strict=True):
         if not is_meant:
             continue
         if comes_from({material.source_of(sample)}, lesson):
-            is_open = has_open_answer(sample, material.reference_of.get(sample.id, ""), material.labels)
+            is_open = has_open_answer(material.reference_of.get(sample.id, ""), material.labels)
             with_it = material.staged.experiences if own_too and not is_open else ()
         else:
             with_it = material.without(sample)
-        without = tuple(e for e in with_it if e.id != lesson.id)
+        instead = material.replaced(lesson, sample) if lesson.id in new else []
+        without = [*(e for e in with_it if e.id != lesson.id), *instead]
         judge = await _judge(sample, judging, without, with_it) if with_it else None
         if judge is not None and judge.differs:
             found.append(judge)
@@ -298,12 +243,13 @@ def _live(material: Material, going: Sequence[Experience], *, whole: bool) -> li
     if whole:
         return [*material.staged.active]
     kept = {e.id for e in going}
-    known = {e.lesson for e in material.base.active}
-    live = [e for e in material.staged.active if e.id in kept or e.lesson in known]
-    replaced = kept | {parent for e in going for parent in e.parents}
-    there = {e.id for e in live}
-    back = [e for e in material.base.active if e.id not in there and e.id not in replaced]
-    return sorted([*live, *back], key=lambda e: (e.order, e.id))
+    refused = [e for e in material.new if e.id not in kept]
+    live = [e for e in material.staged.active if e.id not in {e.id for e in refused}]
+    there = {id for e in live for id in material.ancestors(e)}
+    back = {id for e in refused for id in material.ancestors(e)} - there
+    live += [e for e in material.base.active if e.id in back]
+    gone = {e.id for e in over(replace(material.staged, experiences=tuple(live)), material.staged.caps)}
+    return sorted((e for e in live if e.id not in gone), key=lambda e: (e.order, e.id))
 
 
 async def _once_more(
@@ -311,13 +257,12 @@ async def _once_more(
 ) -> tuple[list[Experience], list[LessonVerdict]]:
     """Test what is left of a set that hurt; it must help, or all stays as it was."""
     material = judging.material
-    left = {e.id for e in live}
     judges = [
         await _judge(
             sample,
             judging,
             material.before(sample),
-            [e for e in material.without(sample) if e.id in left or e.state != "active"],
+            [e for e in live if not comes_from({material.source_of(sample)}, e)],
         )
         for sample in samples
     ]

@@ -194,7 +194,7 @@ class Job:
         if self.kit.settings.compaction == "none" or not self.kit.verifies or TIDIED in self.records:
             return
         joined = list[Joined]()
-        for number in range(TIDYINGS):
+        for _ in range(TIDYINGS):
             now = await self.staging.load()
             edits = joinable(now, self.labels, max_text=self.kit.settings.max_text)
             done = await replay(edits, now, self.kit)
@@ -202,7 +202,10 @@ class Job:
             if not done.edits:
                 break
             await self.staging.commit(
-                done.edits, author="distill", why="they say the same", token=f"{self.id}:tidy:{number}"
+                done.edits,
+                author="distill",
+                why="they say the same",
+                token=f"{self.id}:tidy:{digest(*map(repr, done.edits))[:16]}",
             )
         await self.records.save(TIDIED, {"joined": joined})
 

@@ -7,10 +7,12 @@ from ted_memory.distill.nodes import teacher
 from ted_memory.distill.report import Gate, Point
 from ted_memory.distill.run import gate
 from ted_memory.distill.run.carrying import verify_again
-from ted_memory.distill.run.gate import Judging, Material
+from ted_memory.distill.run.gate import Judging
 from ted_memory.distill.run.job import Job, source_of
+from ted_memory.distill.run.material import Material
 from ted_memory.distill.run.showing import choose_presentation
 from ted_memory.distill.state import DistillState, Evidence
+from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import difference
 from ted_memory.grading import answers
 from ted_memory.llm.calls import is_final, is_transient
@@ -34,17 +36,18 @@ async def validate(
     pairs = job.gate_calls(train, held_out, budget)["student"] // 2 if budget else None
     judging = Judging(stages[-1], job.kit, job.records, job.on_progress, pairs_left=pairs)
     curve: tuple[Point, ...] = ()
-    if len(stages) > 1:
+    if len(stages) > 1 and budget is None:  # what is set aside of a budget is the gate's
         judging.material, curve = await gate.choose_stage(judges, stages, judging)
-    if job.meets_another_student:
-        job.carried = await verify_again(judges, judging)
     if nothing_new:
+        job.carried = await verify_again(judges, judging)
         return None, staged
     if job.kit.settings.measure_presentation and judging.material.new and budget is None:
         way, job.shown = await choose_presentation(judges, judging)
         staged_so = replace(judging.material.staged, presentation=way)
         judging.material = replace(judging.material, staged=staged_so)
     verdict, live = await gate.validate(judges, judging)
+    if job.meets_another_student:
+        job.carried = await verify_again(judges, judging)
     chosen = replace(judging.material.staged, experiences=live)
     return verdict.model_copy(update={"curve": curve}), chosen
 
@@ -85,6 +88,8 @@ async def _reference(job: Job, sample: Sample) -> str:
         try:
             solved = await teacher.solve(DistillState(sample=sample.model_dump(mode="json")), kit=job.kit)
         except Exception as error:
+            if isinstance(error, BudgetExceeded):
+                return ""
             if is_final(error) or is_transient(error):
                 raise
             return ""

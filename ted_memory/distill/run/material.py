@@ -1,0 +1,102 @@
+"""What the gate judges: the set before a run and after it, what came from whom, and what verification had found."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ted_memory.distill.state import Evidence
+from ted_memory.experience.edits import preview
+from ted_memory.experience.lineage import comes_from, purging
+from ted_memory.experience.rendering import render_line
+from ted_memory.models import Experience, ExperienceSet, LogEntry, Sample
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the gate judges.
+
+    Attributes:
+        base: the set as it was before the run.
+        staged: the set that the run ended with.
+        log: of the run's staging set, newest first from its version.
+        evidence: by lesson in words, the best that verification said of it.
+        tests: how many tests of single lessons the run has made.
+        labels: answers that recur, in plain form.
+        common: stems of the words that stand in every sample.
+        source_of: what a lesson that came from a sample names as its source; "" for held-out samples.
+        reference_of: the right answer of a sample, as far as known.
+    """
+
+    base: ExperienceSet
+    staged: ExperienceSet
+    log: Sequence[LogEntry]
+    evidence: Mapping[str, Evidence]
+    tests: int
+    labels: Collection[str]
+    common: Collection[str]
+    source_of: Callable[[Sample], str]
+    reference_of: Mapping[str, str]
+
+    @property
+    def new(self) -> list[Experience]:
+        """The lessons that the run has learned."""
+        return new_lessons(self.base.active, self.staged.active)
+
+    def ancestors(self, lesson: Experience) -> frozenset[str]:
+        """Return the ids of what a lesson was made from, through merges of merges, and its own."""
+        found, todo = {lesson.id}, [*lesson.parents]
+        while todo:
+            id = todo.pop()
+            if id not in found:
+                found.add(id)
+                todo += [parent for e in self._gone.get(id, ()) for parent in e.parents]
+        return frozenset(found)
+
+    @cached_property
+    def _gone(self) -> dict[str, list[Experience]]:
+        """What the log says of experiences, by id: those that merges have taken out are only there."""
+        gone: dict[str, list[Experience]] = {}
+        for entry in self.log:
+            for change in entry.changes:
+                for e in change.before:
+                    gone.setdefault(e.id, []).append(e)
+        return gone
+
+    def evidence_of(self, lesson: Experience) -> Evidence | None:
+        """Return what verification found of a lesson; of one that was joined, the weakest of what it was joined from.
+
+        Joining was replayed: what the old lessons were verified for holds for the new one.
+        """
+        said = render_line(lesson.text, lesson.when, lesson.example)
+        if said in self.evidence or not lesson.parents:
+            return self.evidence.get(said)
+        parents = [self._gone.get(id, ()) for id in lesson.parents]
+        found = [self.evidence_of(versions[0]) for versions in parents if versions]
+        known = [e for e in found if e is not None]
+        if not known or len(known) < len(lesson.parents):
+            return None
+        return min(known, key=lambda e: (e["verified"], e["wealth"]))
+
+    def replaced(self, lesson: Experience, sample: Sample) -> list[Experience]:
+        """Return the lessons from before that a lesson has taken the place of."""
+        ids = self.ancestors(lesson)
+        return [e for e in self.before(sample) if e.id in ids]
+
+    def without(self, sample: Sample) -> tuple[Experience, ...]:
+        """Return the staged set as it would be if this sample had taught nothing."""
+        source = self.source_of(sample)
+        if not source:
+            return self.staged.experiences
+        edits, _ = purging(self.staged.experiences, self.log, {source})
+        return preview(edits, self.staged, max_text=10**9)
+
+    def before(self, sample: Sample) -> tuple[Experience, ...]:
+        """Return the set from before, without what an earlier run learned from this sample."""
+        source = self.source_of(sample)
+        return tuple(e for e in self.base.experiences if not source or not comes_from({source}, e))
+
+
+def new_lessons(before: Sequence[Experience], after: Sequence[Experience]) -> list[Experience]:
+    """Return what was learned: lessons of the later set that the earlier one does not say."""
+    known = {e.lesson for e in before}
+    return [e for e in after if e.lesson not in known]
