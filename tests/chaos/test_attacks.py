@@ -29,6 +29,8 @@ HELPFUL = size(4, 20)
 LIFT, BASE = 0.3, 0.5
 ROUNDS = 1_500  # requests of each topic at most
 ROOM: dict[str, Any] = {
+    "profile": "small",  # the form of its prompts is what the hostile teacher reads
+    "selection": "all",
     "max_experiences": 2000,
     "token_budget": 10**6,
     "max_text": 2500,
@@ -113,7 +115,7 @@ async def request(memory: TedMemory, luck: random.Random, i: int) -> None:
 async def states(memory: TedMemory, texts: Sequence[str]) -> dict[str, int]:
     """Count the lessons of these texts by state."""
     said = {" ".join(text.split()) for text in texts}
-    found = [e.state for e in await memory.load() if e.text in said]
+    found = [e.state for e in await memory.load() if " ".join(e.text.split()) in said]
     return {state: found.count(state) for state in ("proposed", "trial", "active")}
 
 
