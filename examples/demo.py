@@ -79,7 +79,7 @@ async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: 
         if known:
             output.out.print(f"\nThe memory holds {known} experiences from before; they are built upon.")
         output.out.print(
-            f"\n[bold]Learning[/] from {len(train)} tickets, some of them held out for the validation gate ..."
+            f"\n[bold]Learning[/] from {len(train)} tickets, each of which judges what the others taught ..."
         )
         with output.progress() as on_progress:
             report = await distill(

@@ -2,7 +2,7 @@
 
 A label that recurs (a team, a code, a category) is no leak: to say which inputs get it is what a lesson
 is for. What slips through here, because it says the answer in other words, is still measured on samples
-with other answers before anybody sees it (`ted_memory.distill.gate`).
+with other answers before anybody sees it (`ted_memory.distill.run.gate`).
 """
 
 import re

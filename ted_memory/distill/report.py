@@ -48,7 +48,7 @@ class LessonVerdict(Frozen):
 
 
 class Gate(Frozen):
-    """The validation gate (see `ted_memory.distill.gate`).
+    """The validation gate (see `ted_memory.distill.run.gate`).
 
     ``before`` and ``after`` are mean scores in ``pairs`` pairs of answers to ``samples`` samples, with the set from
     before and with what the run learned from others. ``verdict`` (``helps``, ``hurts``, ``useless``, ``open``) and

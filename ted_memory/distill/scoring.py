@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from ted_memory.distill.kit import StudentKit
 from ted_memory.errors import ModelError
 from ted_memory.experience.rendering import render_block, strip_block
-from ted_memory.grading import graders
 from ted_memory.llm.messages import answer_of, place_block, question, sample_messages, text_of, tool_calls
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Experience, ExperienceSet, Sample
@@ -69,15 +68,6 @@ async def answer_with(
     shown = await chosen(kit, sample, snapshot, experiences)
     placement = kit.memory.presentation(snapshot).placement
     return await answer(kit, sample, [e.id for e in shown], render_block(shown), placement)
-
-
-async def score_with(
-    kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience], reference: str
-) -> float:
-    """Return the student's score with these experiences."""
-    given = await answer_with(kit, sample, snapshot, experiences)
-    score, _ = await graders.grade(kit.grader, sample, given.text, reference)
-    return score
 
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:

@@ -85,3 +85,11 @@ async def test_nobodys_words_become_an_example_where_that_is_not_wanted(
     memory = in_memory(namespace=namespace, **given)
     await one_pass(memory, APPLES, student=student(_imitates), teacher=teacher())
     assert not [e for e in await memory.load() if e.example]
+
+
+async def test_what_a_user_wrote_is_no_example_for_everybody_whatever_is_trusted(namespace: str) -> None:
+    """An operator may trust traffic at once; its words stay out of other people's prompts all the same."""
+    memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
+    kit_of_a_learner = {"settle": {"seq": 1, "fence": 1}}
+    await one_pass(memory, APPLES, student=student(_imitates), teacher=teacher(), **kit_of_a_learner)
+    assert not [e for e in await memory.load() if e.example]

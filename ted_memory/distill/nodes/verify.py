@@ -4,9 +4,9 @@ The student answers a sample with the edit and without it, pair after pair, unti
 edit helps (`ted_memory.experience.betting`; the profile's rule says how sure it must be and how many pairs it may
 take). Which samples may say that it helps depends on the sample that the edit came from:
 
-- its answer is one of a fixed set (choices, labels that recur): the sample itself;
+- its answer is one of a fixed set (labels that recur, or that the tasks list): the sample itself;
 - its answer is its own: other samples with other answers only. On the sample itself an edit that tells the answer would
-  help most of all. Where there are no others the edit is kept as *unverified*, and the validation gate measures it.
+  help most of all. Where there are no others the edit is kept as *unverified*, and the gate measures it.
 
 On a few more samples that would be shown the edit the student must not get worse. What verification finds is chosen
 after the fact and never becomes usage.
@@ -57,7 +57,7 @@ async def verify(state: DistillState, *, kit: Kit) -> Json:
     findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
     findings += await together(*(verifier.test([edit]) for edit, problem in placed if not problem))
     findings = await _together_too(findings, verifier)
-    if kit.examples == "own":
+    if kit.examples == "own" and not state.get("settle"):  # what users wrote is no example for everybody
         findings = [await _with_an_example(finding, verifier) for finding in findings]
     failed = [finding for finding in findings if finding.problem]
     if kit.keep_evidence is not None:
