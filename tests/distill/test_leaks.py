@@ -77,6 +77,13 @@ async def test_of_a_critic_that_only_leaks_nothing_goes_live(kind: Kind) -> None
     assert (await memory.load()).active == ()
 
 
+async def test_where_nothing_is_verified_a_leak_is_refused_all_the_same() -> None:
+    memory, kind = in_memory(trust="operator", verify_calls=0, validation=0), KINDS[0]
+    teaching = _critic(kind, WORDINGS[0], right_too=True)
+    await distill(kind.samples(), student=_believes_lessons(kind), teacher=teaching, memory=memory, grader=_exact)
+    assert [e.text for e in (await memory.load()).active] == [kind.lesson]
+
+
 async def test_without_looking_for_leaks_and_judging_by_others_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: these scripts do leak."""
     monkeypatch.setattr(verify, "leaks", lambda *_: False)

@@ -9,7 +9,7 @@ from langgraph.types import Command
 
 from ted_memory.distill.attempts import describe_attempts, whole_attempts
 from ted_memory.distill.kit import Kit
-from ted_memory.distill.nodes.verify import describe
+from ted_memory.distill.nodes.verify import describe, tells_an_answer
 from ted_memory.distill.proposals import (
     Critique,
     ProposedEdit,
@@ -77,6 +77,8 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
     edits = _trusted(result.value, proposed, shown, state, kit, additions_only=result.repaired)
     if again := _refused_before(edits, state):
         return {**update, "status": "set_aside", "note": f"asked again, the critic said the same: {again}"}
+    if not kit.verifies:  # else verification refuses them, and tells the critic
+        edits = [edit for edit in edits if not tells_an_answer(edit, state, kit)]
     proposal = dump_edits(edits)
     return {
         **update,

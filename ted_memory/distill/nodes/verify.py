@@ -117,6 +117,21 @@ async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
     return shown if not shown.problem else finding
 
 
+def tells_an_answer(edit: Edit, state: DistillState, kit: Kit) -> str:
+    """Return the answer of a sample that the critic saw, where an edit tells one and it is no label; else "".
+
+    In traffic nobody knows yet which answers recur; there others' episodes show what a lesson is worth.
+    """
+    if kit.evidence or state.get("settle"):
+        return ""
+    sample = read_sample(state)
+    if isinstance(edit, Add) and edit.example == own_example(sample, state["reference"]):
+        edit = edit.model_copy(update={"example": ""})  # that it is the sample itself is known: others judge it
+    said, labels = describe(edit), known_labels(state)
+    answers = (state["reference"], *(companion["reference"] for companion in state.get("companions", ())))
+    return next((answer for answer in answers if leaks(said, sample, answer, labels)), "")
+
+
 def own_example(sample: Sample, reference: str) -> str:
     """Return a sample as the example of a lesson that came from it."""
     return f"{sample.text.strip()} => {reference.strip()}"
@@ -141,9 +156,8 @@ class _Verifier:
 
     async def test(self, edits: Sequence[Edit]) -> Finding:
         """Return what the student's answers say about these edits, all of them in place."""
-        told = next((answer for edit in edits for answer in self._answers() if self._tells(edit, answer)), "")
-        # in traffic nobody knows yet which answers recur; there others' episodes show what a lesson is worth
-        if told and not self.kit.evidence and not self.state.get("settle"):
+        told = next((answer for edit in edits if (answer := tells_an_answer(edit, self.state, self.kit))), "")
+        if told:
             return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=told[:80]))
         judges = await choose_judges(edits, self.state, self.snapshot, self.kit)
         if not judges.witnesses and not judges.own:
@@ -167,20 +181,6 @@ class _Verifier:
             )
             return Finding(tuple(edits), problem, evidence)
         return Finding(tuple(edits), await self._harm(judges.guards), evidence)
-
-    def _answers(self) -> list[str]:
-        """Return the right answers of all samples that the critic saw."""
-        return [self.state["reference"], *(c["reference"] for c in self.state.get("companions", ()))]
-
-    def _tells(self, edit: Edit, answer: str) -> bool:
-        return leaks(self._said(edit), self.sample, answer, known_labels(self.state))
-
-    def _said(self, edit: Edit) -> str:
-        """Return what an edit says, but for an example that is the sample itself: others judge what that is worth."""
-        own = own_example(self.sample, self.state["reference"])
-        if isinstance(edit, Add) and edit.example == own:
-            edit = edit.model_copy(update={"example": ""})
-        return describe(edit)
 
     async def _on_its_own_sample(self, edits: Sequence[Edit], judges: Judges) -> Finding:
         """Ask only that the edit helps where it came from: nothing else can tell, and the gate will have to."""
