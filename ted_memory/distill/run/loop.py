@@ -36,10 +36,10 @@ async def distill(
     """Learn from a data set; return what was learned.
 
     Agents see one commit at the end, and only what passed the gate (`ted_memory.distill.run.gate`; setting
-    ``validation``, 0 for no gate): every sample judges what the others taught, and from 200 samples on a share of them
-    is held out for that. With ``checkpoints`` above 1 the best of so many stages of the run goes through the gate. What it refuses is
-    kept as proposed lessons, which no agent is shown. Killed at any moment and called again with the same samples,
-    models, profile and settings, it goes on; a finished run called again is a new run.
+    ``validation``, 0 for no gate): every sample judges what the others taught, and from 200 samples on a share of
+    them is held out for that. With ``checkpoints`` above 1 the best of so many stages of the run goes through the
+    gate. What it refuses is kept as proposed lessons, which no agent is shown. Killed at any moment and called again
+    with the same samples, models, profile and settings, it goes on; a finished run called again is a new run.
 
     Args:
         samples: ids must differ.
