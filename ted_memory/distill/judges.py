@@ -33,7 +33,7 @@ class Judges:
 
 def known_labels(state: DistillState) -> frozenset[str]:
     """Return the answers that lessons may name, in plain form; this task's own is one where its neighbours list it."""
-    labels, reference = frozenset(state.get("labels", ())), plain(state["reference"])
+    labels, reference = frozenset(state.get("labels", {})), plain(state["reference"])
     neighbours = [plain(peer.text) for peer, _ in _peers(state)]
     return labels | {reference} if is_listed(reference, neighbours) else labels
 

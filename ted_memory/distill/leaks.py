@@ -23,23 +23,24 @@ _DATE = re.compile(r"\b\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b")
 _WORD = re.compile(r"\w+")
 
 
-def recurring_answers(samples: Sequence[Sample]) -> frozenset[str]:
-    """Return the answers, in plain form, that are labels of a fixed set.
+def recurring_answers(samples: Sequence[Sample]) -> dict[str, str]:
+    """Return the answers that are labels of a fixed set, sorted: in plain form, and as they are written.
 
     At least two of these samples have such an answer, and most samples one that recurs; or half of the tasks and more
     name it, as where each task lists what may be answered. Two sums may come to the same: numbers and dates are labels
     only where all samples together have few answers, each of them several times.
     """
+    written = {plain(s.reference): s.reference for s in samples if s.reference}
     counts = Counter(plain(s.reference) for s in samples if s.reference)
     texts = [plain(s.text) for s in samples]
     few = len(counts) * FEW <= counts.total()
     shared = len(counts) <= SHARED * counts.total()
-    return frozenset(
-        answer
-        for answer, count in counts.items()
+    return {
+        answer: written[answer]
+        for answer, count in sorted(counts.items())
         if answer
         and (few and count >= FEW if _is_computed(answer) else (shared and count > 1) or is_listed(answer, texts))
-    )
+    }
 
 
 def is_listed(answer: str, texts: Sequence[str]) -> bool:

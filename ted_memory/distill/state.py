@@ -70,7 +70,7 @@ class DistillState(TypedDict, total=False):
 
     In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``sources``, ``peers`` (other samples
     to test a lesson on, each ``{"sample", "score"}``, the score None when unknown), ``common`` (stems of the words
-    that stand in every sample), ``labels`` (answers that recur, in plain form: lessons may name them) and
+    that stand in every sample), ``labels`` (answers that recur, in plain form and as written: lessons may name them) and
     ``companions`` (other samples of a batch, which the critic sees too). From a learner also ``recorded`` (what the
     live agent did, as an attempt), ``settle`` (the claim that the commit settles) and ``witness`` (``principal`` and
     ``run_id``: whose episode it is).
@@ -83,7 +83,7 @@ class DistillState(TypedDict, total=False):
     sources: list[str]
     peers: list[Json]
     common: list[str]
-    labels: list[str]
+    labels: dict[str, str]
     companions: list[Companion]
     recorded: list[Json]
     settle: Json

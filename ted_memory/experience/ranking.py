@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from ted_memory.models import Experience
 
@@ -17,18 +18,18 @@ class Ranking:
     ids: tuple[str, ...] | None = None
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {id: place for place, id in enumerate(self.ids or ())}
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.ids or ())
 
-    def best(self, experiences: Iterable[Experience]) -> list[Experience]:
-        """Return those of these experiences that are ranked, best first."""
-        places = self._places
-        ranked = [e for e in experiences if e.id in places and not e.applies_always]
-        return sorted(ranked, key=lambda e: places[e.id])
+    def best(self, experiences: Iterable[Experience], count: int | None = None) -> list[Experience]:
+        """Return those of these experiences that are ranked, best first; the first `count` of them."""
+        there = {e.id: e for e in experiences}
+        ranked = (there[id] for id in self.ids or () if id in there)
+        return list(islice((e for e in ranked if not e.applies_always), count))
 
     def applying(self, experiences: Sequence[Experience]) -> frozenset[str]:
         """Return the ids of those that apply: the ranked ones, and those that apply always."""
-        return frozenset(e.id for e in experiences if e.applies_always or e.id in self._places)
+        return frozenset(e.id for e in experiences if e.applies_always or e.id in self._known)
 
 
 NO_QUESTION = Ranking()

@@ -297,7 +297,7 @@ class Learner:
                 {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
             ],
             "common": sorted(common_words([s.text for s, _ in space.recent])),
-            "labels": sorted(recurring_answers([s for s, _ in space.recent])),
+            "labels": recurring_answers([s for s, _ in space.recent]),
         }
         out = await space.graph.ainvoke(state)  # type: ignore[call-overload]
         if out["status"] == LOST:

@@ -29,7 +29,7 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
         if selection == "budget" or ranking.ids is None:
             return _fit(rank(experiences, usage), token_budget)
         always = [e for e in experiences if e.applies_always]
-        return _fit([*ranking.best(experiences)[:top_k], *rank(always, usage)], token_budget)
+        return _fit([*ranking.best(experiences, top_k), *rank(always, usage)], token_budget)
 
     return select
 

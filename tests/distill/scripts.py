@@ -130,8 +130,9 @@ async def one_pass(
 ) -> dict[str, Any]:
     """Send one sample through the graph; return the state that comes out."""
     graph = build_distillation_graph(student=student, teacher=teacher, memory=memory, grader=grader)
-    labels = [*CODES.values()]
-    return await graph.ainvoke({"sample": given.model_dump(mode="json"), "labels": labels, **state})  # type: ignore[call-overload]
+    labels = {code: code for code in CODES.values()}
+    given_state = {"sample": given.model_dump(mode="json"), "labels": labels, **state}
+    return await graph.ainvoke(given_state)  # type: ignore[call-overload]
 
 
 async def texts_of(memory: TedMemory) -> list[str]:

@@ -208,7 +208,7 @@ async def test_a_strict_checkpointer_keeps_it_and_samples_on_one_thread_do_not_m
     config: Any = {"configurable": {"thread_id": "one"}}
     spent = []
     for thing in ("apples", "bananas", "cherries"):
-        given: Any = {"sample": sample(thing).model_dump(mode="json"), "labels": [*CODES.values()]}
+        given: Any = {"sample": sample(thing).model_dump(mode="json"), "labels": {code: code for code in CODES.values()}}
         out = await graph.ainvoke(given, config)
         assert len(out["trajectories"]) == len(out["graded"]) == 5
         assert len(out["commits"]) == 1
@@ -247,7 +247,7 @@ async def test_the_same_lesson_twice_is_kept_once(scratch: TedMemory) -> None:
 
 async def test_a_lesson_that_another_pass_made_meanwhile_is_not_added_again(scratch: TedMemory) -> None:
     graph = build_distillation_graph(student=student(), teacher=teacher(), memory=scratch)
-    given: Any = {"sample": APPLES.model_dump(mode="json"), "labels": ["c000"]}
+    given: Any = {"sample": APPLES.model_dump(mode="json"), "labels": {"c000": "c000"}}
     async for step in graph.astream(given, stream_mode="updates"):
         if "verify" in step:  # before this pass commits
             await scratch.commit([Add(text="say c000", when="asked about apples")], author="another pass")

@@ -137,10 +137,10 @@ def test_labels_and_choices_may_be_named() -> None:
     chosen = Sample(id="a", input="?", reference="red", choices=("red", "blue"))
     assert not leaks("answer red", chosen, "red", frozenset())
     tickets = [Sample(id=f"{i}", input=f"ticket {i}", reference="team a") for i in range(2)]
-    assert recurring_answers(tickets) == {"team a"}
+    assert recurring_answers(tickets) == {"team a": "team a"}
     listed = [Sample(id=f"{t}", input=f"Teams: K, L, M. Ticket {t}", reference=t) for t in "KLM"]
-    assert recurring_answers(listed) == {"k", "l", "m"}
+    assert recurring_answers(listed) == {"k": "K", "l": "L", "m": "M"}
     sums = [Sample(id=f"{i}", input=f"sum {i}", reference=str(35 + i // 2)) for i in range(8)]
-    assert recurring_answers(sums) == frozenset(), "two sums may come to the same"
+    assert recurring_answers(sums) == {}, "two sums may come to the same"
     codes = [Sample(id=f"{i}", input=f"flag {i}", reference=str(35 + i % 2)) for i in range(8)]
-    assert recurring_answers(codes) == {"35", "36"}, "few numbers, each several times"
+    assert recurring_answers(codes) == {"35": "35", "36": "36"}, "few numbers, each several times"

@@ -61,3 +61,15 @@ def test_the_fixed_part_comes_first_and_by_itself() -> None:
     assert (system.type, system.content) == ("system", SMALL.prompts["critic"].fixed)
     assert user.type == "human"
     assert "{" not in str(user.content)
+
+
+async def test_a_critic_is_told_which_answers_tasks_share(scratch: TedMemory) -> None:
+    teaching = teacher(lambda _: critique(), solves=lambda _: "hm")
+    given, labels = Sample(id="x", input="Which team?", reference="Team A"), {"team a": "Team A", "b-7": "B-7"}
+    await one_pass(scratch, given, student=student(lambda _: "no idea"), teacher=teaching, labels=labels)
+    [asked] = [m for m in teaching.asked if role(m) == "critic"]
+    assert "so that lessons may name them: Team A, B-7." in str(asked[1].content)
+    teaching.asked.clear()
+    await one_pass(scratch, given, student=student(lambda _: "no idea"), teacher=teaching, labels={})
+    [asked] = [m for m in teaching.asked if role(m) == "critic"]
+    assert "may name them" not in str(asked[1].content)

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import combinations
 
 from langgraph.errors import NodeError
@@ -38,7 +38,7 @@ async def compact(state: DistillState, *, kit: Kit) -> Json:
     edits, note, spend, joined = list[Edit](), "", Json(), list[Joined]()
     if await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, LEASE_SECONDS):
         try:
-            edits, note, spend, joined = await _proposed(snapshot, state.get("labels", ()), kit)
+            edits, note, spend, joined = await _proposed(snapshot, state.get("labels", {}), kit)
         except Exception:
             await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, 0)  # what follows does not know the holder
             raise
@@ -74,7 +74,7 @@ async def let_go(state: DistillState, *, kit: Kit) -> None:
 
 
 async def _proposed(
-    snapshot: ExperienceSet, labels: Sequence[str], kit: Kit
+    snapshot: ExperienceSet, labels: Collection[str], kit: Kit
 ) -> tuple[list[Edit], str, Json, list[Joined]]:
     """Return what makes the set smaller and was proved to lose nothing: joins by rule, then the model's edits."""
     if len(snapshot.active) < 2:

@@ -38,6 +38,7 @@ from ted_memory.models import Edit, Experience, Trajectory, Usage
 from ted_memory.retrieval.selection import match
 
 MOST_WAITING = 8  # lessons without evidence that a critic is shown
+MOST_LABELS = 40  # answers that tasks share, of which a critic is told
 
 
 def worth_a_critique(state: Mapping[str, Any]) -> bool:
@@ -143,6 +144,8 @@ def _shown(state: DistillState, kit: Kit) -> list[Experience]:
 def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> list[BaseMessage]:
     sample = read_sample(state)
     known = experiences_text(shown, read_set(state).usage)
+    if (prompt := kit.profile.prompts.get("labels")) and (labels := state.get("labels")):
+        known += "\n" + prompt.fill({"labels": ", ".join([*labels.values()][:MOST_LABELS])})
     if kit.evidence and (waiting := [e.id for e in shown if e.state != "active"]):
         known += "\n" + kit.profile.prompts["support"].fill({"ids": ", ".join(waiting)})
     attempts = attempts_text(read_graded(state), kit)

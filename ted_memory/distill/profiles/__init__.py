@@ -20,10 +20,11 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
     "critic": ("task", "reference", "solution", "attempts", "experiences"),
     "revision": ("lesson", "outcome"),
     "batch": ("tasks",),
+    "labels": ("labels",),
     "support": ("ids",),
     "compactor": ("experiences", "budget"),
 }
-"""The prompts of a profile, and what is filled into each of them."""
+"""The prompts of a profile, and what is filled into each of them. A profile may do without ``labels``."""
 
 TOLD = ("teacher", "critic", "compactor")  # the prompts that the owner's instructions are given to
 
@@ -129,8 +130,8 @@ def _instructed(prompt: Prompt, instructions: str) -> Prompt:
 
 
 def _shipped(name: str) -> dict[str, Prompt]:
-    folder = Path(__file__).parent / name
-    return {prompt: load_prompt(folder / f"{prompt}.md", placeholders) for prompt, placeholders in PLACEHOLDERS.items()}
+    files = sorted((Path(__file__).parent / name).glob("*.md"))
+    return {file.stem: load_prompt(file, PLACEHOLDERS[file.stem]) for file in files}
 
 
 # Read at import: no file is touched once an event loop runs.

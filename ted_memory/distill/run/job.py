@@ -53,7 +53,7 @@ class Job:
         self.began_at = 0
         self.resumed = 0
         self.common: list[str] = []
-        self.labels: list[str] = []
+        self.labels: dict[str, str] = {}
         self.shown: tuple[Shown, ...] = ()
         self.carried: tuple[Carried, ...] = ()
         self.on_progress: OnProgress = lambda _: None
@@ -169,7 +169,7 @@ class Job:
             return str(record["note"]) if record["lost"] else ""
 
         self.common = sorted(common_words([s.text for s in train]))
-        self.labels = sorted(recurring_answers(train))
+        self.labels = recurring_answers(train)
         self.tell(len(train))
         calls.budget, calls.reserved = budget, at_the_gate
         try:
