@@ -31,7 +31,9 @@ def run(path: str, slots: int) -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
     params.hostnames, params.port, params.ui = ["127.0.0.1"], 0, False
     params.cache_ram_mib = 512  # prompts that left their slot: the samples that are worked on take turns
-    params.slot_prompt_similarity = 0.5  # a prompt that shares less takes a slot of its own: pairs of answers take turns
+    params.slot_prompt_similarity = (
+        0.5  # a prompt that shares less takes a slot of its own: pairs of answers take turns
+    )
     params.verbosity = 1  # errors
     server = xllamacpp.Server(params)
     print(f"\nserving at {server.listening_address}", flush=True)

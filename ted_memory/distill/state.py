@@ -70,8 +70,8 @@ class DistillState(TypedDict, total=False):
 
     In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``sources``, ``peers`` (other samples
     to test a lesson on, each ``{"sample", "score"}``, the score None when unknown), ``common`` (stems of the words
-    that stand in every sample), ``labels`` (answers that recur, in plain form and as written: lessons may name them) and
-    ``companions`` (other samples of a batch, which the critic sees too). From a learner also ``recorded`` (what the
+    that stand in every sample), ``labels`` (answers that recur, in plain form and as written: lessons may name them)
+    and ``companions`` (other samples of a batch, which the critic sees too). From a learner also ``recorded`` (what the
     live agent did, as an attempt), ``settle`` (the claim that the commit settles) and ``witness`` (``principal`` and
     ``run_id``: whose episode it is).
     Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in

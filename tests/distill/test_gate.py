@@ -8,6 +8,8 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, TedMemory
 from ted_memory.distill import distill
+from ted_memory.distill.scoring import Progress
+from ted_memory.llm.spend import Budget
 from ted_memory.testing import in_memory
 from tests.distill.scripts import CODES, SlowChatModel, add, critique, follows, prompt_of, samples, student, teacher
 
@@ -124,6 +126,48 @@ async def test_the_best_stage_of_a_run_goes_live_when_later_ones_are_worse(names
     assert [point.experiences for point in report.gate.curve] == [0, 1, 2, 3, 4]
     assert [point.score > 0 for point in report.gate.curve] == [False, True, True, False, False]
     assert len((await memory.load()).active) == 2
+
+
+async def test_a_run_that_was_killed_at_the_gate_keeps_the_stage_that_it_had_chosen(namespace: str) -> None:
+    """The answers that chose are not asked for again, and who is taken up later does not choose by other ones."""
+    phase, tired = Phase(), True
+
+    def overloaded(messages: list[BaseMessage]) -> str:
+        if phase.name != "validate" or not tired:
+            return follows(messages)
+        lessons = sum(str(message.text).count("\n- ") for message in messages)
+        return follows(messages) if lessons in (1, 2) else "no idea"
+
+    def killed(progress: Progress) -> None:
+        phase(progress)
+        if progress.phase == "validate" and progress.done:
+            raise RuntimeError("killed")
+
+    memory = in_memory(namespace=namespace, trust="operator", concurrency=1, compaction="none", checkpoints=4)
+    with pytest.raises(RuntimeError, match="killed"):
+        await distill(samples(4, 6), student=student(overloaded), teacher=teacher(), memory=memory, on_progress=killed)
+    tired = False  # asked again, it would be best with all four
+    report = await distill(
+        samples(4, 6), student=student(overloaded), teacher=teacher(), memory=memory, on_progress=phase
+    )
+    assert report.gate is not None
+    assert [point.score > 0 for point in report.gate.curve] == [False, True, True, False, False]
+    assert len((await memory.load()).active) == 2
+
+
+@pytest.mark.parametrize(("calls", "measured"), [(2000, True), (220, False)])
+async def test_a_budget_with_room_for_it_pays_for_stages_and_ways_to_show_the_set(
+    namespace: str, calls: int, measured: bool
+) -> None:
+    settings: dict[str, Any] = {"checkpoints": 3, "measure_presentation": True}
+    memory = in_memory(namespace=namespace, trust="operator", concurrency=1, compaction="none", **settings)
+    budget = Budget(calls=calls)
+    report = await distill(samples(4, 3), student=student(), teacher=teacher(), memory=memory, budget=budget)
+    assert report.gate is not None
+    assert report.promoted, report.stopped
+    assert bool(report.gate.curve) is measured
+    assert bool(report.shown) is measured
+    assert report.spend.student.calls + report.spend.teacher.calls <= calls
 
 
 async def test_a_run_that_learned_nothing_pays_for_no_gate(scratch: TedMemory) -> None:

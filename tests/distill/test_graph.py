@@ -208,7 +208,10 @@ async def test_a_strict_checkpointer_keeps_it_and_samples_on_one_thread_do_not_m
     config: Any = {"configurable": {"thread_id": "one"}}
     spent = []
     for thing in ("apples", "bananas", "cherries"):
-        given: Any = {"sample": sample(thing).model_dump(mode="json"), "labels": {code: code for code in CODES.values()}}
+        given: Any = {
+            "sample": sample(thing).model_dump(mode="json"),
+            "labels": {code: code for code in CODES.values()},
+        }
         out = await graph.ainvoke(given, config)
         assert len(out["trajectories"]) == len(out["graded"]) == 5
         assert len(out["commits"]) == 1

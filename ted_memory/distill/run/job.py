@@ -130,12 +130,15 @@ class Job:
         if not settings.validation:
             return Counter()
         judges = len(train) + len(held_out)
-        stages = (1 + settings.checkpoints) * judges if settings.checkpoints > 1 else 0
-        answers = min(GATE_CALLS * judges, 2 * SET_RULE.pairs) + stages
-        if budget is not None and budget.calls is not None:
-            answers = min(answers, budget.calls // 3)
+        answers = 2 * self.gate_pairs(judges, budget)
         solved = sum(not sample.reference for sample in held_out)
         return Counter(student=answers, teacher=answers * self.judged + solved)
+
+    @staticmethod
+    def gate_pairs(judges: int, budget: Budget | None) -> int:
+        """Return the pairs of answers that the gate may ask for where there is a budget."""
+        pairs = min(GATE_CALLS * judges // 2, SET_RULE.pairs)
+        return pairs if budget is None or budget.calls is None else min(pairs, budget.calls // 6)
 
     def _sample_calls(self) -> Counter[str]:
         """Return the calls that a sample probably takes, with the verification of one edit."""

@@ -1,23 +1,26 @@
 """A run at the gate: who judges, by which answers, and what verification had found before."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ted_memory.distill.nodes import teacher
-from ted_memory.distill.report import Gate, Point
+from ted_memory.distill.report import Gate, Point, Shown
 from ted_memory.distill.run import gate
 from ted_memory.distill.run.carrying import verify_again
 from ted_memory.distill.run.gate import Judging
 from ted_memory.distill.run.job import Job, source_of
 from ted_memory.distill.run.material import Material
-from ted_memory.distill.run.showing import choose_presentation
+from ted_memory.distill.run.showing import choose_presentation, most_answers
 from ted_memory.distill.state import DistillState, Evidence
 from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import difference
 from ted_memory.grading import answers
 from ted_memory.llm.calls import is_final, is_transient
 from ted_memory.llm.spend import Budget
-from ted_memory.models import ExperienceSet, Sample
+from ted_memory.models import ExperienceSet, Presentation, Sample
+
+CHOSEN_STAGE, CHOSEN_WAY = "chosen-stage", "chosen-way"  # records of what was chosen, so that it is chosen once
 
 
 async def validate(
@@ -29,20 +32,15 @@ async def validate(
     if not job.kit.settings.validation or (nothing_new and not job.meets_another_student):
         return None, staged
     judges = [*held_out, *train]
-    references = {sample.id: await _reference(job, sample) for sample in judges}
-    count = min(job.kit.settings.checkpoints, max(staged.version - job.began_at, 1))
-    versions = [staged.version - i * (staged.version - job.began_at) // max(count, 1) for i in range(count)]
-    stages = [await _material(job, version, staged, held_out, references) for version in reversed(versions)]
-    pairs = job.gate_calls(train, held_out, budget)["student"] // 2 if budget else None
+    stages = await _stages(job, judges, held_out, staged)
+    pairs = job.gate_pairs(len(judges), budget) if budget else None
     judging = Judging(stages[-1], job.kit, job.records, job.on_progress, pairs_left=pairs)
-    curve: tuple[Point, ...] = ()
-    if len(stages) > 1 and budget is None:  # what is set aside of a budget is the gate's
-        judging.material, curve = await gate.choose_stage(judges, stages, judging)
+    judging.material, curve = await _chosen_stage(job, judges, stages, judging)
     if nothing_new:
         job.carried = await verify_again(judges, judging)
         return None, staged
-    if job.kit.settings.measure_presentation and judging.material.new and budget is None:
-        way, job.shown = await choose_presentation(judges, judging)
+    if job.kit.settings.measure_presentation and judging.material.new:
+        way, job.shown = await _chosen_presentation(job, judges, judging)
         staged_so = replace(judging.material.staged, presentation=way)
         judging.material = replace(judging.material, staged=staged_so)
     verdict, live = await gate.validate(judges, judging)
@@ -50,6 +48,62 @@ async def validate(
         job.carried = await verify_again(judges, judging)
     chosen = replace(judging.material.staged, experiences=live)
     return verdict.model_copy(update={"curve": curve}), chosen
+
+
+async def _stages(
+    job: Job, judges: Sequence[Sample], held_out: Sequence[Sample], staged: ExperienceSet
+) -> list[Material]:
+    """Return what the gate may choose from: the set at a few moments of the run, the last one at its end."""
+    references = {sample.id: await _reference(job, sample) for sample in judges}
+    steps = staged.version - job.began_at
+    count = min(job.kit.settings.checkpoints, max(steps, 1))
+    versions = [staged.version - i * steps // count for i in range(count)]
+    return [await _material(job, version, staged, held_out, references) for version in reversed(versions)]
+
+
+async def _chosen_stage(
+    job: Job, judges: Sequence[Sample], stages: Sequence[Material], judging: Judging
+) -> tuple[Material, tuple[Point, ...]]:
+    """Return the stage that goes through the gate, and the learning curve: a run that is taken up keeps its choice."""
+    if len(stages) == 1 or not _has_room(job, judging, (1 + len(stages)) * len(judges)):
+        return stages[-1], ()
+    if CHOSEN_STAGE not in job.records:
+        try:
+            stage, curve = await gate.choose_stage(judges, stages, judging)
+        except BudgetExceeded:  # its limit in tokens or money could only be estimated
+            return stages[-1], ()
+        points = [point.model_dump() for point in curve]
+        await job.records.save(CHOSEN_STAGE, {"version": stage.staged.version, "curve": points})
+    chosen = job.records[CHOSEN_STAGE]
+    stage = next((s for s in stages if s.staged.version == chosen["version"]), stages[-1])
+    return stage, tuple(Point(**point) for point in chosen["curve"])
+
+
+async def _chosen_presentation(
+    job: Job, judges: Sequence[Sample], judging: Judging
+) -> tuple[Presentation | None, tuple[Shown, ...]]:
+    """Return how the set is shown, and what was measured; as it is now where the budget has no room to find out."""
+    if not _has_room(job, judging, most_answers(len(judges))):
+        return judging.material.staged.presentation, ()
+    if CHOSEN_WAY not in job.records:
+        try:
+            way, shown = await choose_presentation(judges, judging)
+        except BudgetExceeded:
+            return judging.material.staged.presentation, ()
+        measured = [one.model_dump() for one in shown]
+        await job.records.save(CHOSEN_WAY, {"way": way.model_dump(), "shown": measured})
+    chosen = job.records[CHOSEN_WAY]
+    return Presentation(**chosen["way"]), tuple(Shown(**one) for one in chosen["shown"])
+
+
+def _has_room(job: Job, judging: Judging, answers: int) -> bool:
+    """Tell whether the budget has room for so many answers and for all pairs of the gate."""
+    wanted = answers + 2 * (judging.pairs_left or 0)
+    try:
+        job.kit.calls.check_room(Counter(student=wanted, teacher=wanted * job.judged))
+    except BudgetExceeded:
+        return False
+    return True
 
 
 async def _material(

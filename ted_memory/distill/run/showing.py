@@ -27,6 +27,11 @@ WAYS = (
 )
 
 
+def most_answers(samples: int) -> int:
+    """Return how many answers it takes at most to find out."""
+    return (len(WAYS) + 2) * min(samples, 4 * FIRST)
+
+
 async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tuple[Presentation, tuple[Shown, ...]]:
     """Return the best way to show the set, and what was measured; of ways as good, the one that is set already."""
     memory, staged = judging.kit.memory, judging.material.staged
