@@ -257,7 +257,7 @@ class TedMemory:
         break a cap, is in ``rejected`` with its reason, and the others stand. With ``atomic`` one refusal refuses all.
         ``usage`` is added to the experiences' usage in the same step; ``models`` (names of student and teacher) and
         ``presentation`` (how the set is best shown, see `presentation`) are kept with the set when an edit takes
-        effect, until others take their place; without edits a ``presentation`` that differs makes a version by itself.
+        effect, until others take their place; without edits one of them that differs makes a version by itself.
         They are not part of what a rollback restores.
         ``settle`` takes an episode out of the queue in the same step.
         ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days.
@@ -275,7 +275,7 @@ class TedMemory:
             # additions touch nothing that is there, so any snapshot is as good as the newest
             held = self._snapshots.held if edits and all(isinstance(edit, Add) for edit in edits) else None
             base = held if held is not None and held.version else await self.load()
-        if not edits and settle is None and presentation is None:
+        if not edits and settle is None and presentation is None and not models:
             return Commit(epoch=base.epoch, version=base.version)
         if await self._commits.retire_over_caps(base) and not given:
             base = await self.load()

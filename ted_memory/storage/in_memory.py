@@ -250,7 +250,7 @@ def _apply(space: _Space, request: CommitRequest) -> "_Answer":
     if request.atomic and any(reasons):
         reasons = [reason or "aborted" for reason in reasons]
     accepted = [change for change, reason in zip(request.changes, reasons, strict=True) if not reason]
-    if accepted or _reshown(space, request, stale=tally.stale):
+    if accepted or _restated(space, request, stale=tally.stale):
         _write(space, request, accepted, caps)
     elif request.settle and not (request.atomic and any(reasons)):
         _add_usage(space, request.usage)
@@ -261,11 +261,12 @@ def _apply(space: _Space, request: CommitRequest) -> "_Answer":
     )
 
 
-def _reshown(space: _Space, request: CommitRequest, *, stale: bool) -> bool:
-    """Tell whether a request without edits changes how the set is shown."""
-    if request.changes or stale or request.presentation is None:
+def _restated(space: _Space, request: CommitRequest, *, stale: bool) -> bool:
+    """Tell whether a request without edits changes how the set is shown, or who learned it."""
+    if request.changes or stale:
         return False
-    return request.presentation != space.presentation
+    reshown = request.presentation is not None and request.presentation != space.presentation
+    return reshown or (bool(request.models) and request.models != space.models)
 
 
 def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], caps: Caps) -> None:

@@ -76,3 +76,14 @@ async def test_a_namespace_that_is_dropped_takes_it_along(writer: Writer) -> Non
     await writer.store.drop(writer.namespace)
     await writer.commit(Add(text="New."))
     assert (await writer.now()).presentation is None
+
+
+async def test_without_edits_other_models_make_a_version_too(writer: Writer) -> None:
+    """A set whose lessons were tested on another student says so, though none of them has changed."""
+    small, large = {"student": "small"}, {"student": "large"}
+    await writer.commit(Add(text="One."), models=small)
+    assert (await writer.commit(models=large)).version == 2
+    assert (await writer.now()).models == large
+    assert (await writer.commit(models=large)).version == 2
+    assert (await writer.commit(models=small, expect_version=0)).version == 2, "it comes too late"
+    assert (await writer.now()).models == large

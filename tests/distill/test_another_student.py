@@ -1,5 +1,7 @@
 """A set meets a student of another name: each of its lessons has to show again what it is worth."""
 
+import json
+
 from langchain_core.messages import BaseMessage
 
 from ted_memory import Add
@@ -53,3 +55,14 @@ async def test_a_set_that_nobody_learned_is_not_tested_again() -> None:
     await memory.commit(OLD[1:], author="me")
     report = await distill(samples(), student=student(), teacher=teacher(), memory=memory)
     assert report.carried == ()
+
+
+async def test_lessons_that_were_tested_on_a_student_are_not_tested_on_it_again() -> None:
+    """Nothing new was learned and nothing hurt: the set still has to say whom it was tested on."""
+    memory = in_memory(trust="operator", selection="relevant", top_k=1)
+    await memory.commit(OLD[1:], author="me", models={"student": "small"})
+    silent = teacher(lambda _: json.dumps({"reason": "", "edits": []}))
+    first = await distill(samples(), student=_named("large"), teacher=silent, memory=memory)
+    assert [carried.verdict for carried in first.carried] == ["held", "useless"]
+    again = await distill(samples(), student=_named("large"), teacher=silent, memory=memory)
+    assert again.carried == ()

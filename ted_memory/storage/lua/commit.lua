@@ -124,10 +124,11 @@ if undone then
   end
 end
 
--- how the set is shown may change by itself
-local reshown = #request.changes == 0 and not stale and request.presentation ~= ''
-  and request.presentation ~= head.presentation
-if #accepted > 0 or reshown then
+-- how the set is shown, and who learned it, may change by themselves
+local function restated(name)
+  return #request.changes == 0 and not stale and request[name] ~= '' and request[name] ~= head[name]
+end
+if #accepted > 0 or restated('presentation') or restated('models') then
   version = version + 1
   -- a lowered cap begins to hold with the first commit that leaves the set within it
   if active > caps.experiences then caps.experiences = math.max(stored.experiences, caps.experiences) end
