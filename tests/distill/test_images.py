@@ -52,7 +52,7 @@ def noisy(colour: str, seed: int) -> bytes:
 ELSEWHERE = {f"https://pictures.example/{c}-{size}.png": framed(c, size) for c in COLOURS for size in (16, 24)}
 
 
-LABELS = [answer.casefold() for answer in ANSWERS.values()]
+LABELS = {label: label for label in (answer.casefold() for answer in ANSWERS.values())}
 
 
 def with_data(colour: str, size: int) -> dict[str, Any]:
