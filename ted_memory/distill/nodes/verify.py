@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
-from ted_memory.distill.comparison import Comparison, Judge, means
+from ted_memory.distill.comparison import Comparison, Judge, Pair, means
 from ted_memory.distill.judges import Judges, changed_set, choose_judges, known_labels
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import leaks
@@ -156,31 +156,21 @@ class _Verifier:
 
     async def test(self, edits: Sequence[Edit]) -> Finding:
         """Return what the student's answers say about these edits, all of them in place."""
-        told = next((answer for edit in edits if (answer := tells_an_answer(edit, self.state, self.kit))), "")
-        if told:
-            return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=told[:80]))
+        for edit in edits:
+            if answer := tells_an_answer(edit, self.state, self.kit):
+                return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=answer[:80]))
         judges = await choose_judges(edits, self.state, self.snapshot, self.kit)
         if not judges.witnesses and not judges.own:
             return Finding(tuple(edits), "it changes nothing that the student sees for this task")
         test = PairedTest(self.kit.profile.verification)
         pairs = await self.comparison.test(test, judges.witnesses)
         verified = bool(judges.witnesses) and test.verdict == "helps"
-        told_nothing = test.verdict == "open" and all(pair.is_full for pair in pairs)
-        # shown everywhere for want of a condition that can be found, it may be about other tasks than these
-        elsewhere = not verified and test.mean >= 0 and any(_is_shown_for_want_of_better(edit) for edit in edits)
-        if judges.may_stay_unverified and (told_nothing or elsewhere):
+        if judges.may_stay_unverified and not verified and _says_nothing_of(edits, test, pairs):
             return await self._on_its_own_sample(edits, judges)
         evidence = tuple(self._evidence(edit, test, verified=verified, shared=len(edits) > 1) for edit in edits)
         self.found += evidence
-        if not verified:
-            before, after = means(pairs)
-            answered = f" and answered: {pairs[-1].text[:200]}" if pairs else ""
-            problem = (
-                f"with it the student still scored {after:.2f} (without it: {before:.2f}, "
-                f"{len(pairs)} pairs of answers){answered}"
-            )
-            return Finding(tuple(edits), problem, evidence)
-        return Finding(tuple(edits), await self._harm(judges.guards), evidence)
+        problem = await self._harm(judges.guards) if verified else _did_not_help(pairs)
+        return Finding(tuple(edits), problem, evidence)
 
     async def _on_its_own_sample(self, edits: Sequence[Edit], judges: Judges) -> Finding:
         """Ask only that the edit helps where it came from: nothing else can tell, and the gate will have to."""
@@ -227,6 +217,25 @@ class _Verifier:
 _TELLS_THE_ANSWER = (
     "it tells the answer of this very task ({answer}), which no other task has. Say how such an answer is found"
 )
+
+
+def _says_nothing_of(edits: Sequence[Edit], test: PairedTest, pairs: Sequence[Pair]) -> bool:
+    """Tell whether the answers of other samples say nothing of these edits: all were right on both sides anyway.
+
+    Nor do they, unless they got worse, where an edit is shown everywhere for want of a condition that can be found: it
+    may be about other tasks than these.
+    """
+    if test.verdict == "open" and all(pair.is_full for pair in pairs):
+        return True
+    return test.mean >= 0 and any(_is_shown_for_want_of_better(edit) for edit in edits)
+
+
+def _did_not_help(pairs: Sequence[Pair]) -> str:
+    """Return what the critic is told of an edit that was not shown to help."""
+    before, after = means(pairs)
+    answered = f" and answered: {pairs[-1].text[:200]}" if pairs else ""
+    scores = f"{after:.2f} (without it: {before:.2f}, {len(pairs)} pairs of answers)"
+    return f"with it the student still scored {scores}{answered}"
 
 
 def _is_shown_for_want_of_better(edit: Edit) -> bool:
