@@ -3,6 +3,7 @@
 They are fetched once (about 1.6 GB) and kept in the user's cache folder. TED_MEMORY_SKIP_MODELS=1 leaves them out.
 """
 
+import json
 import os
 from collections.abc import AsyncIterator
 
@@ -15,6 +16,8 @@ from examples.local_models import FetchError
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.distill import distill
 from ted_memory.evaluation import evaluate, read_samples
+from ted_memory.llm.calls import model_name
+from ted_memory.testing import ScriptedChatModel
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # the models' clients keep connections, each for one loop
@@ -28,6 +31,7 @@ pytestmark = [
 
 TOPICS = ("voucher", "invoice", "refund")
 TRAIN = [s for s in read_samples(DATA / "train.jsonl") if s.category in TOPICS][:6]
+SWAP = [s for s in TRAIN if s.category in {"voucher", "invoice"}][:4]
 OTHERS = [s for s in read_samples(DATA / "heldout.jsonl") if s.category in TOPICS]
 
 Pair = tuple[BaseChatModel, BaseChatModel]
@@ -70,3 +74,24 @@ async def test_the_real_teacher_teaches_the_real_student(pair: Pair, memory: Ted
     assert report.spend.teacher.calls >= len(TRAIN)
     assert report.spend.teacher.tokens_out > 0
     assert report.spend.student.estimated == 0, "the servers count the tokens themselves"
+
+
+async def test_lessons_of_one_real_student_are_tested_on_the_next(
+    pair: Pair, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The 1.5B takes the place of the 0.5B: what helps it too is held, what misleads it goes back to a proposal."""
+    student, larger = pair
+    right, wrong = (Add(when="gift voucher", text="answer team R."), Add(when="invoice", text="answer team K."))
+    silent = ScriptedChatModel(script=lambda _: json.dumps({"reason": "", "edits": []}), name_told="nobody")
+    home = str(tmp_path_factory.mktemp("home"))
+    async with open_memory(home=home, namespace="swap", **SETTINGS | {"temperature": 0.0, "rollouts": 1}) as memory:
+        await memory.commit([right, wrong], author="me", models={"student": model_name(student)})
+        report = await distill(SWAP, student=larger, teacher=silent, memory=memory, name="swap")
+        now = await memory.load()
+    assert {lesson.lesson: lesson.verdict for lesson in report.carried} == {
+        "When gift voucher: answer team R.": "held",
+        "When invoice: answer team K.": "hurt",
+    }
+    assert [e.when for e in now.active] == ["gift voucher"]
+    assert [e.when for e in now.proposed] == ["invoice"]
+    assert now.models["student"] == model_name(larger)
