@@ -13,12 +13,12 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from langchain_core.language_models import BaseChatModel
 
-from examples.experiments import Experiment, Models, Rival, run
+from examples.experiments import Experiment, Method, Models, Rival, run
 from examples.families import Family
 from examples.local_models import STUDENT, TEACHER, fetch, serve
 from examples.results_report import write
@@ -60,17 +60,29 @@ def compaction(name: Any) -> Experiment:
 
 
 def family(
-    name: str, *, runs: int = 1, limit: int | None = None, rivals: Sequence[Rival] = (), program: bool = True
+    name: str,
+    *,
+    runs: int = 1,
+    limit: int | None = None,
+    rivals: Sequence[Rival] = (),
+    program: bool = True,
+    profile: str = "small",
 ) -> list[Experiment]:
     """Return a family's experiments: what needs no learning, the method with both teachers, rivals, more runs.
 
-    All of them have the same training samples, ``limit`` at most.
+    All of them have the same training samples, ``limit`` at most. ``profile``: `small` for the two models here,
+    `default` where the student is a program that follows whatever it reads.
     """
-    made = [Experiment(f"{name}-beside", name, "beside", limit=limit), Experiment(f"{name}-ted", name, limit=limit)]
+    settings = {} if profile == "small" else {"profile": profile}
+
+    def one(suffix: str, method: Method = "ted", teacher: Literal["real", "program"] = "real") -> Experiment:
+        return Experiment(f"{name}-{suffix}", name, method, teacher, limit, settings)
+
+    made = [one("beside", "beside"), one("ted")]
     if program:
-        made.append(Experiment(f"{name}-program", name, teacher="program", limit=limit))
-    made += [Experiment(f"{name}-{rival}", name, rival, limit=limit) for rival in rivals]
-    return [*made, *(Experiment(f"{name}-ted-{i}", name, limit=limit) for i in range(2, runs + 1))]
+        made.append(one("program", teacher="program"))
+    made += [one(rival, rival) for rival in rivals]
+    return [*made, *(one(f"ted-{i}") for i in range(2, runs + 1))]
 
 
 EXPERIMENTS = (
@@ -79,10 +91,10 @@ EXPERIMENTS = (
     *family("helpdesk"),
     *family("loglines", limit=18, rivals=("ace",)),
     *family("machines", limit=20, rivals=("ace",)),
-    *family("tools", limit=12),
-    *family("bfcl", limit=15),
+    *family("tools", limit=12, profile="default"),
+    *family("bfcl", limit=15, profile="default"),
     *family("intents"),
-    *family("methods", limit=12),
+    *family("methods", limit=12, profile="default"),
     Experiment("policies-beside", "policies", "beside"),
     *family("townhall", program=False),
     *family("dates", limit=12, program=False),
