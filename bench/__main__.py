@@ -1,18 +1,14 @@
 """``make bench``: measure on a real server of our own, and print a table. Nothing is asserted here.
 
-``python -m bench retrieval`` measures what finds the lessons instead (`bench.retrieval`).
+``python -m bench retrieval`` measures what finds the lessons instead (`bench.retrieval`), ``python -m bench evidence``
+what keys take in the server, and our own work for a replayed pair (`bench.evidence`).
 """
 
 import asyncio
-import contextlib
 import functools
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import redis.asyncio
@@ -21,47 +17,16 @@ from langgraph.store.memory import InMemoryStore
 from rich.console import Console
 from rich.table import Table
 
-from bench import method, retrieval
+from bench import evidence, method, retrieval
+from bench.measuring import ROUNDS, quantiles, server, times
 from ted_memory import Add, Rewrite, open_memory
 from ted_memory.integrations.live_run import LiveRun
 from ted_memory.integrations.store import TedMemoryStore
 from ted_memory.models import SetState, Trial
-from ted_memory.storage.embedded import find_server
-from ted_memory.testing import wait_until
 
-ROUNDS = 2000
 ROOMY: dict[str, Any] = {"max_experiences": 100_000, "token_budget": 10**7}
 
 Row = tuple[str, str, str]
-
-
-@contextlib.asynccontextmanager
-async def server() -> AsyncIterator[str]:
-    """Start a server without persistence on a socket; give its URL."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "s"
-        command = [find_server(), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: ASYNC220 - before it measures
-            await wait_until(path.exists)
-            try:
-                yield f"unix://{path}"
-            finally:
-                process.kill()
-
-
-async def times(call: Callable[[int], Awaitable[object]], rounds: int = ROUNDS) -> list[float]:
-    """Return how long each call took, sorted, in microseconds."""
-    taken = []
-    for i in range(rounds):
-        began = time.perf_counter()
-        await call(i)
-        taken.append((time.perf_counter() - began) * 1e6)
-    return sorted(taken)
-
-
-def quantiles(taken: list[float]) -> str:
-    """Return median and 99th percentile."""
-    return f"{statistics.median(taken):,.0f} us (p99 {taken[int(len(taken) * 0.99)]:,.0f})"
 
 
 async def render(url: str) -> Row:
@@ -80,7 +45,7 @@ async def recording(url: str) -> list[Row]:
     trials = [Add(text=f"Trial {i}.", when=f"topic{i}", state="proposed") for i in range(5)]
     async with open_memory(url, namespace="recording", refresh=3600, buffer=10**6) as memory:
         commit = await memory.commit([*lessons, *trials], author="bench")
-        on_trial = Trial(exposure=0.5)
+        on_trial = Trial(bet=0.5)
         ids = [applied.id for applied in commit.applied[50:]]
         await memory.commit([SetState(id=id, state="trial", trial=on_trial) for id in ids], author="bench")
         shown = await memory.expose("What about topic1, topic2, topic3?", unit="u")
@@ -178,4 +143,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(retrieval.main() if sys.argv[1:] == ["retrieval"] else main())
+    others = {"retrieval": retrieval.main, "evidence": evidence.main}
+    asyncio.run(others.get(" ".join(sys.argv[1:]), main)())

@@ -1,8 +1,8 @@
 """An agent gets better by itself: its users say what was wrong, a learner beside it finds out what helps.
 
-Trust is ``evidence``: two users must stand behind a lesson, then attempts that no user sees, then half of the requests
-(`canary_share`; default 0.05), and 20 outcomes with it and without it decide (default 200: what is bad gets through
-less often). The models follow a script, so that this runs anywhere in seconds.
+All settings are the defaults. A lesson is first replayed on recorded questions of other users, with it and without it;
+what helped there is shown to half of the conversations, by a coin, until their outcomes show it, too. Whatever the two
+loudest users say is left out of each decision. The models follow a script, so that this runs anywhere in seconds.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ def teacher(messages: list[BaseMessage]) -> str:
 
 
 async def main() -> None:
-    async with open_memory(namespace="depot", canary_share=0.5, trial_outcomes=20, rollouts=4) as memory:
+    async with open_memory(namespace="depot") as memory:
         await memory.rollback(0)  # so that this example may be run again
         model = ScriptedChatModel(script=student)
         agent = create_agent(model, tools=[], middleware=[TedMemoryMiddleware(memory, learn=True)])
         learner = Learner(memory, student=model, teacher=ScriptedChatModel(script=teacher))
         learning, right = asyncio.create_task(learner.run()), list[bool]()
-        for i in range(450):
+        for i in range(600):
             goods, user = random.choice(list(DOCKS)), f"user-{random.randrange(12)}"
             asked = HumanMessage(f"Which dock takes a load of {goods}?")
             done = await agent.ainvoke({"messages": [asked]}, config=RunnableConfig(configurable={"principal": user}))

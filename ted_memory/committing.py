@@ -7,7 +7,7 @@ from typing import Literal
 
 from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.experience.edits import difference, plan
-from ted_memory.experience.utility import over
+from ted_memory.experience.lift import over
 from ted_memory.fields import check_text
 from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, Presentation, Restore, SetState, Usage
 from ted_memory.protocols import CommitRequest, ExperienceStore, Settle

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from ted_memory.errors import InvalidInput
 from ted_memory.fields import Frozen, Id, Text
-from ted_memory.models import Experience, Message
+from ted_memory.models import Experience, Message, Sample
 from ted_memory.settings import Placement
 
 ANONYMOUS = "anonymous"
@@ -73,7 +73,8 @@ class Episode(Frozen):
     their bytes are kept beside it. ``tools`` are its tool calls with their results, shortened.
     ``seen`` are the ids of the lessons in its prompt, ``withheld`` those that chance left out of it, both of the set
     at (``epoch``, ``version``). An outcome is credited to the latter, and of the former to those that are ``counted``,
-    since they apply to this task (None: all of them). ``latency`` is in seconds. What it was worth comes as `Feedback`.
+    since they apply to this task (None: all of them); ``withhold_share`` is the chance with which an active one was
+    withheld. ``latency`` is in seconds. What it was worth comes as `Feedback`.
     """
 
     run_id: RunId
@@ -86,6 +87,7 @@ class Episode(Frozen):
     seen: tuple[Id, ...] = ()
     withheld: tuple[Id, ...] = ()
     counted: tuple[Id, ...] | None = None
+    withhold_share: float = 0.0
     epoch: str = ""
     version: int = 0
     model: Text = ""
@@ -118,6 +120,7 @@ class Exposure(Frozen):
     seen: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()
+    withhold_share: float = 0.0
     epoch: str = ""
     version: int = 0
 
@@ -182,12 +185,14 @@ class Traffic(Frozen):
 
     ``oldest`` is the age in seconds of the oldest episode that waits. ``counts`` are totals since the beginning:
     recorded, learned, nothing, set_aside, dead, dropped, limited, retried. ``today`` are those of this day (UTC),
-    with the spend of each role; ``hour`` what was settled in this hour and the one before.
+    with the spend of each role; ``hour`` what was settled in this hour and the one before. ``archived`` graded
+    episodes are kept for replays.
     """
 
     waiting: int = 0
     claimed: int = 0
     dead: int = 0
+    archived: int = 0
     bytes: int = 0
     oldest: float | None = None
     counts: Mapping[str, int] = {}
@@ -198,8 +203,41 @@ class Traffic(Frozen):
     learners: int = 0
 
 
+class Archived(Frozen):
+    """A graded episode that is kept for replays: its task, with what was right there.
+
+    ``speaker`` is whose word the reference rests on: whoever corrected the run, else its principal.
+    """
+
+    seq: int
+    run_id: RunId
+    principal: Principal = ANONYMOUS
+    speaker: Principal = ANONYMOUS
+    sample: Sample
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """What it came from, by the names that a purge takes."""
+        return frozenset((f"run:{self.run_id}", f"principal:{self.principal}", f"principal:{self.speaker}"))
+
+
 class Standing(Frozen):
-    """One lesson that is not active yet, and what it waits for."""
+    """Where one lesson from traffic stands, in numbers and words.
+
+    ``helps``, ``useless`` are the wealths of its replayed pairs, ``live`` and ``harms`` those of its live outcomes, all
+    without the loudest principals; ``turned`` speaks against it since it is active. ``lift`` is that of the pairs.
+    ``waits_for`` says what is missing, ``left`` about how many graded requests more at this rate (None: unknown).
+    """
 
     experience: Experience
     waits_for: str
+    pairs: int = 0
+    outcomes: int = 0
+    principals: int = 0
+    lift: float = 0.0
+    helps: float = 1.0
+    useless: float = 1.0
+    live: float = 1.0
+    harms: float = 1.0
+    turned: float = 1.0
+    left: int | None = None

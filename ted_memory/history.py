@@ -66,6 +66,7 @@ class History:
         Raises:
             CommitRefused: the set went on changing, or a rule stands against it; what is there stays.
         """
+        archived = await self._forget_archived(source)
         gone, back, waiting, unknown = set[str](), set[str](), set[str](), set[str]()
         for _ in range(PURGE_TRIES):
             now = await load()
@@ -99,7 +100,16 @@ class History:
             waiting=tuple(sorted(waiting & back)),
             unknown=tuple(sorted(unknown)),
             blanked=tuple(sorted(blanked)),
+            archived=archived,
         )
+
+    async def _forget_archived(self, source: str) -> int:
+        """Take out of the archive what came from this source, or from another one that the store refuses."""
+        log = self.store.episodes
+        archive = await log.archived(self.namespace)
+        known = {known for one in archive for known in one.sources}
+        forbidden = {source} | await self.store.forbidden(self.namespace, known)
+        return await log.forget_archived(self.namespace, [one.seq for one in archive if one.sources & forbidden])
 
     async def _down_from(self, now: ExperienceSet, version: int) -> tuple[LogEntry, ...]:
         return await self.store.log(self.namespace, range(version, max(now.oldest, 1) - 1, -1))

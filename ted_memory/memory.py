@@ -10,9 +10,9 @@ from ted_memory import exchange
 from ted_memory.committing import Commits, checked, checked_token, checked_usage, length_of
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
 from ted_memory.exchange import ImportReport
+from ted_memory.experience.assignment import Selector, expose
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
 from ted_memory.experience.rendering import render_block
-from ted_memory.experience.trust import Selector, expose
 from ted_memory.fields import check_namespace
 from ted_memory.history import History
 from ted_memory.models import (
@@ -351,7 +351,7 @@ class TedMemory:
         return await self._history.diff(await self.load(), old, new)
 
     async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
-        """Take out all that came from a source, also through rewrites and merges, for good.
+        """Take out all that came from a source, also through rewrites and merges and in the archive, for good.
 
         What was made from lessons of others too goes back to these lessons. The log keeps the versions and loses the
         texts; neither a rollback nor an import nor a commit that is under way brings them back. A run that is under

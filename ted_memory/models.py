@@ -9,24 +9,24 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from ted_memory.fields import MOST, Frozen, Id, Metadata, Text
-from ted_memory.settings import Placement, Selection
+from ted_memory.settings import Placement, Selection, TrialRule
 
 State = Literal["proposed", "trial", "active", "retired"]
 
 
 class Trial(Frozen):
-    """Where a lesson from traffic stands on its way to the agents (see `experience.trust`).
+    """Where a lesson from traffic stands on its way to the agents (see `experience.trials`).
 
-    ``exposure`` is the share of requests that see it (0: only the learner's own rollouts do). ``n_with`` and
-    ``n_without`` are the outcomes of this trial's earlier exposures, ``rounds`` the trials that ended without a result.
-    ``passed``: the evidence is there, and a person's approval is not yet (trust ``review``).
+    ``bet`` is the share of the largest bet that its live test stakes (0: it has not begun), ``rule`` what that test
+    asks for, ``began_at`` when it began, by the learner's clock. ``passed``: the evidence is there, and a person's
+    approval is not yet (trust ``review``). ``ended``: why it waits for a person, "" where it does not.
     """
 
-    exposure: float = Field(0.0, ge=0, le=1)
-    n_with: float = Field(0.0, ge=0)
-    n_without: float = Field(0.0, ge=0)
-    rounds: int = Field(0, ge=0)
+    rule: TrialRule = "strict"
+    bet: float = Field(0.0, ge=0, lt=1)
+    began_at: datetime | None = None
     passed: bool = False
+    ended: Text = ""
 
 
 class Experience(Frozen):
@@ -72,7 +72,7 @@ class Usage(Frozen):
 
     Attempts with and without it (live trials) are counted in the first four fields. ``weight`` and
     ``weighted_difference`` add up the differences within groups of attempts at one sample (see
-    `experience.utility`); ``helped`` and ``hurt`` count the critic's citations.
+    `experience.lift`); ``helped`` and ``hurt`` count the critic's citations.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -214,15 +214,6 @@ class SetState(Frozen):
     rev: int | None = None
 
 
-class Support(Frozen):
-    """Put more sources behind an experience: other work led to the same lesson."""
-
-    op: Literal["support"] = "support"
-    id: Text
-    sources: Annotated[tuple[Text, ...], Field(min_length=1)]
-    rev: int | None = None
-
-
 class Restore(Frozen):
     """Put an experience in as it stands, under its own id: for rollback and promotion."""
 
@@ -230,7 +221,7 @@ class Restore(Frozen):
     experience: Experience
 
 
-Edit = Annotated[Add | Rewrite | Merge | Remove | SetState | Support | Restore, Field(discriminator="op")]
+Edit = Annotated[Add | Rewrite | Merge | Remove | SetState | Restore, Field(discriminator="op")]
 
 
 class Applied(Frozen):
@@ -295,7 +286,8 @@ class PurgeReport(Frozen):
     ``restored`` are what purged ones had been made from, free of the source; ``waiting`` those of them that are
     ``proposed`` since a cap left no room. Of ``unknown`` the history no longer holds the origins, or they no longer fit
     into the token budget at all: they are gone.
-    ``blanked`` are the versions of the log that no longer tell what came from the source.
+    ``blanked`` are the versions of the log that no longer tell what came from the source, ``archived`` is how many
+    episodes were taken out of the archive.
     """
 
     version: int
@@ -304,6 +296,7 @@ class PurgeReport(Frozen):
     waiting: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     blanked: tuple[int, ...] = ()
+    archived: int = 0
 
 
 Content = str | tuple[dict[str, Any], ...]
@@ -327,7 +320,9 @@ class Sample(Frozen):
     """One input to learn from.
 
     ``images`` are http(s) URLs or ``data:`` URLs (`evaluation.datasets` turns paths into those); they follow the
-    text of the last user message. ``choices`` that the input does not show are listed below it.
+    text of the last user message. ``choices`` that the input does not show are listed below it. ``sources`` are
+    whose words it holds, such as ``principal:anna``: what was learned from it carries them, so that a purge
+    finds it, and nothing of it becomes an example for others.
     """
 
     id: str
@@ -337,6 +332,7 @@ class Sample(Frozen):
     choices: tuple[Text, ...] = ()
     images: tuple[str, ...] = ()
     category: str | None = None
+    sources: tuple[Text, ...] = ()
 
     @model_validator(mode="after")
     def _has_something_to_solve(self) -> "Sample":

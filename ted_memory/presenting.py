@@ -1,7 +1,7 @@
 """How a set is shown: by what was stated, what the set carries, and the settings' defaults, in this order."""
 
+from ted_memory.experience.assignment import Selector
 from ted_memory.experience.rendering import without_examples
-from ted_memory.experience.trust import Selector
 from ted_memory.models import ExperienceSet, Presentation
 from ted_memory.retrieval.selection import make_selector
 from ted_memory.settings import Settings

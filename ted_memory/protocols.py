@@ -1,12 +1,25 @@
 """What storage promises. Everything above `storage` knows only this."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
-from ted_memory.fields import Frozen
+from ted_memory.episodes import (
+    Archived,
+    Claim,
+    Claims,
+    DeadLetter,
+    Episode,
+    Feedback,
+    Principal,
+    Recorded,
+    Traffic,
+    Verdict,
+)
+from ted_memory.experience.evidence import Evidence
+from ted_memory.fields import Frozen, Id
 from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, LogEntry, Presentation, Usage
 
 ABSENT = -1
@@ -33,13 +46,18 @@ class Change(Frozen):
 class Settle(Frozen):
     """Take an episode out of the queue in the same step as a commit, if its claim still holds.
 
-    ``counters`` are added to the day's: what learning from it cost.
+    ``counters`` are added to the day's: what learning from it cost. ``archive``: what is kept of it for replays, unless
+    one of its sources is purged, or it alone is too large; of these the newest ``max_archived``, and at most
+    ``max_archive_bytes``.
     """
 
     seq: int
     fence: int
     outcome: Literal["learned", "nothing", "set_aside"]
     counters: Mapping[str, int] = {}
+    archive: Archived | None = None
+    max_archived: int = 0
+    max_archive_bytes: int = 0
 
 
 class CommitRequest(Frozen):
@@ -201,15 +219,44 @@ class RecordLimits(Frozen):
 class CreditRules(Frozen):
     """What holds when an outcome is counted.
 
-    ``kept`` is the share of an active lesson's older usage that is left. Of one principal at most ``most`` outcomes
-    count for a lesson on trial (0: any number), and ``rate_limit`` a day in all. ``first``: only where nothing was
-    counted for the run yet.
+    ``kept`` is the share of an active lesson's older usage that is left. Of one principal ``rate_limit`` outcomes count
+    a day. ``first``: only where nothing was counted for the run yet.
     """
 
     rate_limit: int
     kept: float = 1.0
-    most: int = 0
     first: bool = False
+
+
+PairVerdict = Literal["counted", "repeated", "changed"]
+"""What became of a pair: counted; counted before; its lesson or its episode has changed or gone since."""
+
+
+class Pair(Frozen):
+    """Mean scores of answers to the archived episode ``seq``, with a lesson and without it.
+
+    ``since`` is the version that the lesson was read at, ``speaker`` whose word the episode's reference rests on.
+    """
+
+    id: Id
+    since: int
+    seq: int
+    speaker: Principal
+    score_with: float = Field(ge=0, le=1)
+    score_without: float = Field(ge=0, le=1)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is known of one lesson, the episodes that it was replayed on, and the number of its latest change."""
+
+    change: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
+    done: frozenset[int] = frozenset()
+
+
+KnownEvidence = Mapping[str, Shown]
+"""By lesson."""
 
 
 class EpisodeLog(Protocol):
@@ -232,6 +279,22 @@ class EpisodeLog(Protocol):
 
         A later score takes the place of an earlier one. Of a run that is not known yet the feedback is kept.
         """
+        ...
+
+    async def archived(self, namespace: str, after: int = 0) -> tuple[Archived, ...]:
+        """Return the archived episodes that came after this one, oldest first."""
+        ...
+
+    async def forget_archived(self, namespace: str, seqs: Sequence[int]) -> int:
+        """Take episodes out of the archive; return how many there were."""
+        ...
+
+    async def replayed(self, namespace: str, pair: Pair) -> PairVerdict:
+        """Count a pair of answers, once for each lesson and episode."""
+        ...
+
+    async def evidence(self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None) -> KnownEvidence:
+        """Return what is known of these lessons; only what has changed since `known` is read."""
         ...
 
     async def latest_score(self, namespace: str, run_id: str) -> float | None:

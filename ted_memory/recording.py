@@ -281,8 +281,7 @@ class Recorder:
 
     def _rules(self, *, first: bool = False) -> CreditRules:
         s = self._settings
-        most = -(-s.trial_outcomes // s.min_principals) if s.min_principals > 1 else 0
-        return CreditRules(rate_limit=s.rate_limit, kept=s.usage_kept, most=most, first=first)
+        return CreditRules(rate_limit=s.rate_limit, kept=s.usage_kept, first=first)
 
 
 _ALL: weakref.WeakSet[Recorder] = weakref.WeakSet()

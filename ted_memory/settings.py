@@ -15,6 +15,7 @@ Durability = Literal["none", "replica", "fsync"]
 Compaction = Literal["utility", "count", "age", "none"]
 Retrieval = Literal["words", "local"]
 Trust = Literal["operator", "evidence", "review"]
+TrialRule = Literal["strict", "quick"]
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
@@ -97,13 +98,17 @@ class Settings(BaseSettings):
     max_episode_bytes: int = Field(67_108_864, ge=1024, description="bytes of these episodes; more are dropped")
     rate_limit: int = Field(1000, ge=1, description="episodes and outcomes of one principal that count, a day")
 
-    min_principals: int = Field(2, ge=1, description="distinct principals that must stand behind a lesson")
-    canary_share: float = Field(0.05, gt=0, le=0.5, description="share of requests that first sees a lesson on trial")
+    min_principals: int = Field(
+        3, ge=1, description="principals without any one fewer of whom nothing is decided: the loudest are left out"
+    )
+    trial_rule: TrialRule = Field(
+        "strict", description="what a trial must show: that its lift is above 0, or (quick) not below -0.1"
+    )
     withhold_share: float = Field(0.02, ge=0, le=0.5, description="share of requests that miss one active lesson")
-    min_lift: float = Field(0.02, ge=0, lt=1, description="lift that a lesson must have for sure to become active")
-    trial_outcomes: int = Field(200, ge=10, description="graded outcomes with and without it that decide a trial")
-    max_trial: int = Field(5, ge=1, description="lessons on trial at a time")
-    max_proposed: int = Field(200, ge=1, description="lessons that wait for support or a trial")
+    max_proposed: int = Field(200, ge=1, description="lessons that wait for evidence")
+    max_archived: int = Field(2000, ge=1, description="graded episodes that are kept for replays")
+    max_archive_bytes: int = Field(8_388_608, ge=1024, description="bytes of these episodes; the oldest go")
+    replay_calls: int = Field(2000, ge=0, description="student calls a day that replays may take; 0: no replays")
 
     lease: float = Field(60.0, gt=0, description="seconds after which a silent learner's episode is another's")
     max_deliveries: int = Field(3, ge=1, description="times that an episode is begun before it is a dead letter")

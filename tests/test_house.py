@@ -43,7 +43,7 @@ def matches(pattern: re.Pattern[str]) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in found
-        if path.is_file() and path.suffix in TEXT and not path.name.startswith(".coverage")
+        if path.is_file() and path.suffix in TEXT and path.name != ".git" and not path.name.startswith(".coverage")
         for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
         if pattern.search(line)
     ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ted_memory.cli import curate, learn, measure, sets, traffic
+from ted_memory.cli import curate, learn, measure, plan, sets, status, traffic
 from ted_memory.errors import TedMemoryError
 
 app = typer.Typer(
@@ -49,7 +49,9 @@ app.command()(curate.export)
 app.command("import")(curate.import_)
 app.command()(curate.acl)
 app.command()(traffic.learn)
-app.command()(traffic.status)
+app.command()(status.status)
+app.command()(status.explain)
+app.command()(plan.plan)
 app.command()(traffic.feedback)
 app.add_typer(traffic.dead, name="dead")
 

@@ -145,7 +145,8 @@ def purge(
                 return
             output.out.print(
                 f"version {report.version}: {len(report.removed)} lessons removed, {len(report.restored)} put back as "
-                f"they were before this source, {len(report.blanked)} versions of the log emptied of it"
+                f"they were before this source, {len(report.blanked)} versions of the log emptied of it, "
+                f"{report.archived} archived episodes forgotten"
             )
             if report.waiting:
                 output.out.print(f"  proposed only, for want of room: {', '.join(report.waiting)}", markup=False)

@@ -18,10 +18,23 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.distill import Prices as PriceList
     from ted_memory.grading.graders import Grader as AnyGrader
 
-File = Annotated[
-    Path,
-    typer.Argument(
-        help="Data set: JSON Lines, CSV, Parquet, or a folder that Hugging Face's datasets saved.", show_default=False
+_FILE = typer.Argument(
+    metavar="FILE",
+    help="Data set: JSON Lines, CSV, Parquet, or a folder that Hugging Face's datasets saved.",
+    show_default=False,
+)
+File = Annotated[Path, _FILE]
+OptionalFile = Annotated[Path | None, _FILE]
+FromTraffic = Annotated[
+    bool,
+    typer.Option("--from-traffic", help="Learn from archived episodes, the newest --limit, instead of a FILE."),
+]
+UpTo = Annotated[
+    str | None,
+    typer.Option(
+        "--up-to",
+        metavar="RUN_ID",
+        help="With --from-traffic: the newest run to take, so that an interrupted command finds the same samples.",
     ),
 ]
 Mapping = Annotated[str, typer.Option("--mapping", help="What its columns mean: auto, ted, mathvision, visualpuzzles.")]

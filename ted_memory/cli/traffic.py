@@ -1,11 +1,10 @@
-"""Commands on live traffic: learn from it, see how it goes, give feedback, look after dead letters."""
+"""Commands on live traffic: learn from it, give feedback, look after dead letters."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +15,7 @@ from ted_memory.memory import TedMemory
 from ted_memory.wiring import make_chat_model
 
 if TYPE_CHECKING:
-    from ted_memory.episodes import DeadLetter, Standing, Traffic
+    from ted_memory.episodes import DeadLetter
     from ted_memory.learner import Learner
 
 PERIOD = 5.0  # seconds between lines of a learner at work
@@ -102,7 +101,8 @@ async def _learn(memory: TedMemory, learner: Learner, *, until_empty: bool, as_j
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
     if as_json:
-        output.print_json({"outcomes": dict(report.outcomes), "steps": report.steps, "last_error": report.last_error})
+        done = {"outcomes": dict(report.outcomes), "replayed": report.replayed, "steps": report.steps}
+        output.print_json({**done, "last_error": report.last_error})
     else:
         output.out.print(_progress(learner))
     if until_empty and report.refused:
@@ -125,74 +125,9 @@ async def _tell(learner: Learner) -> None:
 def _progress(learner: Learner) -> str:
     counts = learner.report.outcomes
     done = ", ".join(f"{name.replace('_', ' ')} {counts[name]}" for name in sorted(counts)) or "nothing yet"
+    replayed = f"; {learner.report.replayed} pairs replayed" if learner.report.replayed else ""
     error = f"; last error: {learner.report.last_error}" if learner.report.last_error else ""
-    return f"{learner.report.settled} episodes: {done}{error}"
-
-
-def status(
-    namespace: options.Namespace = None,
-    url: options.Url = None,
-    home: options.Home = None,
-    json: options.Json = False,
-) -> None:
-    """Show what waits to be learned from, what is on trial and what it waits for, and what it costs today."""
-    asyncio.run(_status(options.memory_of(url, namespace, home), as_json=json))
-
-
-async def _status(memory: TedMemory, *, as_json: bool) -> None:
-    from ted_memory.learner.trials import standings
-
-    async with memory:
-        now, traffic = await memory.load(), await memory.store.episodes.traffic(memory.namespace)
-        waiting = await standings(memory)
-        [last, *_] = await memory.log(1) or [None]
-    if as_json:
-        output.print_json(
-            {
-                "namespace": memory.namespace,
-                "version": now.version,
-                "experiences": {s: len(getattr(now, s)) for s in ("active", "trial", "proposed")},
-                "last_commit": last.at.isoformat() if last else None,
-                "traffic": traffic.model_dump(mode="json"),
-                "waiting_for": [
-                    {"id": w.experience.id, "state": w.experience.state, "for": w.waits_for} for w in waiting
-                ],
-            }
-        )
-        return
-    output.out.print(
-        f"namespace {memory.namespace!r} at version {now.version}: {len(now.active)} active, "
-        f"{len(now.trial)} on trial, {len(now.proposed)} proposed"
-        + (f"; last commit {_ago(last.at)} ago" if last else "")
-    )
-    _print_traffic(traffic)
-    for one in waiting:
-        _print_standing(one)
-
-
-def _print_traffic(traffic: Traffic) -> None:
-    oldest = f", the oldest for {_seconds(traffic.oldest)}" if traffic.oldest is not None else ""
-    output.out.print(
-        f"waiting: {traffic.waiting}{oldest}; being learned from: {traffic.claimed}; dead letters: {traffic.dead}; "
-        f"{traffic.bytes / 1e6:.1f} MB"
-    )
-    counts = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in traffic.counts.items() if number)
-    settled = f"; the last {_ago(traffic.last_settled)} ago" if traffic.last_settled else ""
-    output.out.print(f"learners: {traffic.learners}; settled within the last two hours: {traffic.hour}{settled}")
-    output.out.print(f"in all: {counts or 'no episode was recorded'}")
-    for role in ("student", "teacher"):
-        spent = [int(traffic.today.get(f"{role}_{name}", 0)) for name in ("calls", "tokens_in", "tokens_out")]
-        if any(spent):
-            output.out.print(f"{role} today: {spent[0]} calls, {spent[1]} tokens in, {spent[2]} out")
-    if traffic.waiting and not traffic.learners:
-        output.out.print("nobody learns from it: run ted-memory learn", markup=False)
-    if traffic.last_error:
-        output.out.print(f"last error: {traffic.last_error}", markup=False)
-
-
-def _print_standing(one: Standing) -> None:
-    output.print_experience(one.experience)
-    output.out.print(f"        waits for {one.waits_for}", markup=False)
+    return f"{learner.report.settled} episodes: {done}{replayed}{error}"
 
 
 def feedback(
@@ -297,14 +232,3 @@ async def _deal_with(
         output.print_json({"retried" if retry else "dropped": found})
     else:
         output.out.print(f"{found} dead letters {'wait again' if retry else 'are forgotten'}")
-
-
-def _ago(at: datetime) -> str:
-    return _seconds(max(0.0, (datetime.now(UTC) - at).total_seconds()))
-
-
-def _seconds(seconds: float) -> str:
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds:.0f} s"

@@ -42,6 +42,8 @@ class Kit(StudentKit):
     critic: StructuredModel
     author: str
     profile: Profile = DEFAULT
+    judged: bool = False
+    """Whether a model grades the answers: then the teacher's solution may stand for a missing reference."""
     fresh: bool = True
     """Whether the student attempts the sample anew; else only what was recorded of it is learned from."""
     samples: Mapping[str, Sample] = field(default_factory=dict)

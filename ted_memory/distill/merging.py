@@ -16,8 +16,8 @@ from ted_memory.distill.kit import Kit
 from ted_memory.distill.scoring import chosen, together
 from ted_memory.distill.state import Joined
 from ted_memory.experience.betting import PairedTest
+from ted_memory.experience.lift import rank
 from ted_memory.experience.rendering import render_line
-from ted_memory.experience.utility import rank
 from ted_memory.grading.answers import plain, stands_in
 from ted_memory.llm.calls import is_final, one_line
 from ted_memory.llm.spend import Spend

@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ted_memory.experience.edits import tidy_when
-from ted_memory.experience.trust import adds_support
 from ted_memory.llm.calls import hash_images
 from ted_memory.llm.structured import BadOutput
-from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite, Support
+from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite
 from ted_memory.retrieval.selection import distinctive, match, stems
 
 MOST_EDITS = 3  # of one critique; more is not distilled
@@ -48,12 +47,6 @@ class Critique(_Answer):
     edits: Annotated[list[ProposedEdit], Field(max_length=MOST_EDITS)]
     helped: list[str] = []
     hurt: list[str] = []
-
-
-class SupportingCritique(Critique):
-    """What the critic answers where a lesson needs several principals: ``supports`` are waiting ones that it backs."""
-
-    supports: list[str] = []
 
 
 class Compaction(_Answer):
@@ -146,29 +139,24 @@ def to_edits(
 
 
 def to_proposals(
-    proposed: Sequence[ProposedEdit], shown: Sequence[Experience], *, sources: tuple[str, ...], supports: Sequence[str]
+    proposed: Sequence[ProposedEdit], shown: Sequence[Experience], *, sources: tuple[str, ...]
 ) -> list[Edit]:
-    """Return what may come of a critique where nothing is believed without evidence: new proposals, and support.
+    """Return what may come of a critique where nothing is believed without evidence: new proposals.
 
     A rewrite becomes a proposal of its own, or text without evidence would stand in place of text that has it; merges
-    and removals are left to the evidence. Who proposes what waits already supports it.
+    and removals are left to the evidence. What waits already needs no second proposal.
     """
-    known = {_said(e.when, e.text): e for e in shown}
+    known = {_said(e.when, e.text) for e in shown}
     edits: list[Edit] = []
-    backed = [e for e in shown if e.id in supports]
     for p in proposed:
         when = tidy_when(p.when)
         if p.op in {"merge", "remove"}:
             continue
         if p.op == "rewrite" and not when:
             when = next((e.when for e in shown if [e.id] == p.ids), "")
-        same = known.get(_said(when, p.text))
-        if same is not None:
-            backed.append(same)
-        else:
+        if _said(when, p.text) not in known:
             edits.append(Add(text=p.text, when=when, example=p.example, state="proposed", sources=sources))
-    waiting = dict.fromkeys(e.id for e in backed if adds_support(e, sources))
-    return [*edits, *(Support(id=id, sources=sources) for id in waiting)]
+    return edits
 
 
 def _said(when: str, text: str) -> tuple[str, str]:

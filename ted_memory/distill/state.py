@@ -58,7 +58,7 @@ class Joined(TypedDict):
 class Companion(TypedDict):
     """A sample that the student failed on earlier, as a critic sees it beside a later one."""
 
-    source: str
+    sources: list[str]
     task: str
     reference: str
     solution: str
@@ -72,8 +72,7 @@ class DistillState(TypedDict, total=False):
     to test a lesson on, each ``{"sample", "score"}``, the score None when unknown), ``common`` (stems of the words
     that stand in every sample), ``labels`` (answers that recur, in plain form and as written: lessons may name them)
     and ``companions`` (other samples of a batch, which the critic sees too). From a learner also ``recorded`` (what the
-    live agent did, as an attempt), ``settle`` (the claim that the commit settles) and ``witness`` (``principal`` and
-    ``run_id``: whose episode it is).
+    live agent did, as an attempt) and ``settle`` (the claim that the commit settles, and what is kept of its episode).
     Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in
     it: it may go otherwise another time), ``note``, ``commits``, ``spend``.
     """
@@ -87,7 +86,6 @@ class DistillState(TypedDict, total=False):
     companions: list[Companion]
     recorded: list[Json]
     settle: Json
-    witness: Json
 
     snapshot: Json
     attempts: list[Attempt]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ted_memory.errors import MissingExtra
 from ted_memory.evaluation.results import Arm, CurvePoint
+from ted_memory.experience.lift import estimate
 from ted_memory.experience.lineage import undone
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.utility import estimate
 from ted_memory.fields import Frozen
 from ted_memory.models import Caps, Experience, ExperienceSet, LogEntry, Usage
 

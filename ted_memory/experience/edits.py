@@ -16,7 +16,6 @@ from ted_memory.models import (
     Restore,
     Rewrite,
     SetState,
-    Support,
 )
 from ted_memory.protocols import ABSENT, Change
 
@@ -213,13 +212,6 @@ def _(edit: SetState, planner: _Planner) -> Change:
         return Change(edit=edit, id=old.id, expects=expects, deletes=(old.id,))
     new = old.model_copy(update={"state": edit.state, "trial": edit.trial})
     return Change(edit=edit, id=old.id, expects=expects, puts=(new,))
-
-
-@_plan.register
-def _(edit: Support, planner: _Planner) -> Change:
-    old = planner.known(edit.id)
-    new = old.model_copy(update={"sources": _union(old.sources, edit.sources)})
-    return Change(edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,))
 
 
 @_plan.register

@@ -15,7 +15,6 @@ from ted_memory.models import (
     Restore,
     Rewrite,
     State,
-    Support,
 )
 
 BLANK = "purged"
@@ -41,8 +40,6 @@ def blank_edit(edit: Edit) -> Edit:
     if isinstance(edit, Add | Rewrite | Merge):
         emptied = {**_SAYS_NOTHING, "sources": ()}
         return edit.model_copy(update=emptied | ({"metadata": {}} if isinstance(edit, Add) else {}))
-    if isinstance(edit, Support):
-        return edit.model_copy(update={"sources": (BLANK,)})
     if isinstance(edit, Restore):
         nothing = {**_SAYS_NOTHING, "metadata": {}, "sources": ()}
         return Restore(experience=edit.experience.model_copy(update=nothing))

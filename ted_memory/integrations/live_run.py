@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure
-from ted_memory.experience.trust import draw
+from ted_memory.experience.assignment import draw
 from ted_memory.integrations import sync_bridge
 from ted_memory.llm.messages import record_messages, tool_calls
 from ted_memory.memory import TedMemory
@@ -100,6 +100,7 @@ class LiveRun:
             seen=self.exposure.seen,
             withheld=self.exposure.withheld,
             counted=self.exposure.counted,
+            withhold_share=self.exposure.withhold_share,
             epoch=self.exposure.epoch,
             version=self.exposure.version,
             model=storable(self.model),

@@ -6,54 +6,43 @@ import contextvars
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 from langchain_core.runnables import Runnable
 
-from ted_memory.distill.graph import Graph, build_live_graph
+from ted_memory.distill.graph import build_live_graph
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.nodes.commit import LOST, counters
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import read_graded
 from ted_memory.episodes import Claim
-from ted_memory.errors import BudgetExceeded, Fenced, InvalidInput, ModelError, ModelRefused, StoreError
+from ted_memory.errors import Fenced, InvalidInput, ModelError, ModelRefused, StoreError
 from ted_memory.grading.graders import Grader
-from ted_memory.grading.judge import bind_grader
+from ted_memory.grading.judge import Judge, bind_grader
+from ted_memory.learner.beside import Beside
+from ted_memory.learner.replay import Replayer
 from ted_memory.learner.report import LearnerReport
-from ted_memory.learner.samples import to_attempt, to_sample
-from ted_memory.learner.trials import let_go, look
+from ted_memory.learner.samples import speakers, to_archive, to_attempt, to_sample
+from ted_memory.learner.spaces import Space, Spaces
+from ted_memory.learner.trials import let_go
 from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
-from ted_memory.llm.spend import Budget, Spend, counted_spend
+from ted_memory.llm.spend import Budget, Spend
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
-from ted_memory.models import Sample
 from ted_memory.retrieval.selection import common_words
 
 Rollouts = Literal["model", "agent", "none"]
 
 POLL = 0.25  # seconds between looks at a queue that was empty
-TICK = 0.5  # seconds between looks at trials
 BEATS = 4  # heartbeats in one lease
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds in which nothing is claimed while the models' provider is down
 RETRY_AFTER = 1.0  # seconds before an episode that failed is begun again
-RECENT = 64  # samples of a namespace that a lesson may be tried on
-PEERS = 6  # of them
+PEERS = 6  # recent samples that a lesson is tried on
 
 _LOG = logging.getLogger("ted_memory")
-
-
-@dataclass
-class _Space:
-    """What a learner keeps of one namespace."""
-
-    memory: TedMemory
-    graph: Graph
-    recent: deque[tuple[Sample, float | None]] = field(default_factory=lambda: deque(maxlen=RECENT))
 
 
 class Learner:
@@ -98,20 +87,24 @@ class Learner:
         self.id = secrets.token_hex(6)
         self._models = (student if student is not None else teacher, teacher)
         self._grader = grader
-        self._names = (memory.namespace,) if namespaces == () else namespaces
         self._rollouts = rollouts
-        self._budget = budget
         self._grade_live = grade_live
         self._profile = profile or profile_of(memory.settings)
         self._calls = Calls(memory.settings.concurrency)
         self._critic = StructuredModel(teacher, self._calls)
-        self._spaces: dict[str, _Space] = {}
-        self._work: dict[asyncio.Task[None], tuple[_Space, Claim]] = {}
+        self._spaces = Spaces(
+            memory,
+            (memory.namespace,) if namespaces == () else namespaces,
+            self._make_space,
+            budget=budget,
+            note=self._note,
+        )
+        self._beside = Beside(self._spaces, self.id, self.report, self._note, must_pause=self._must_pause)
+        self._work: dict[asyncio.Task[None], tuple[Space, Claim]] = {}
         self._stopping = asyncio.Event()
         self._turn = 0
         self._pause, self._paused_until = FIRST_PAUSE, 0.0
         self._last_success = 0.0
-        self._over_budget: dict[str, float] = {}
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns when what is under way has ended."""
@@ -127,24 +120,27 @@ class Learner:
         self.report.refused = ""
         beside = [
             asyncio.create_task(work(), context=contextvars.Context())
-            for work in (self._beat_always, self._look_always)
+            for work in (self._beat_always, self._beside.look_always, self._beside.replay_always)
         ]
         for task in beside:  # neither ends by itself: without heartbeats nothing may go on
             task.add_done_callback(lambda done: None if done.cancelled() else self._stopping.set())
         try:
             await self._claim_always(until_empty=until_empty)
-            for task in beside:
-                if task.done():
-                    task.result()
+            _raise_if_failed(beside)
             await self._finish(self.memory.settings.lease if grace is None else grace)
-            await self._look()  # at what the last episodes made due: one that is run now and then comes to it, too
+            if until_empty and not self._stopping.is_set():
+                await self._beside.replay_all(self._stopping)
+                _raise_if_failed(beside)
+            # at what the last episodes made due: a learner that is run now and then comes to it, too
+            await self._beside.look()
         finally:
             for task in (*beside, *self._work):
                 task.cancel()
             await asyncio.gather(*beside, *self._work, return_exceptions=True)
-            with contextlib.suppress(StoreError):
-                for space in self._spaces.values():
+            for space in self._spaces.made():
+                with contextlib.suppress(StoreError):
                     await let_go(space.memory, self.id)
+                    await space.replayer.let_go()
         return self.report
 
     # --- claiming
@@ -171,19 +167,19 @@ class Learner:
         if free <= 0:
             await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED, timeout=POLL)
             return True
-        names = await self._names_now()
+        names = await self._spaces.names()
         self._turn += 1  # each namespace is the first one in its turn
         begun = False
         for i in range(len(names)):
-            space = self._space(names[(self._turn + i) % len(names)])
-            if free <= 0 or await self._is_over_budget(space):
+            space = self._spaces.of(names[(self._turn + i) % len(names)])
+            if free <= 0 or await self._spaces.is_over_budget(space):
                 continue
             claimed = await self._claim(space, alone=not self._work)
             begun = begun or claimed > 0
             free -= claimed
         return begun
 
-    async def _claim(self, space: _Space, *, alone: bool) -> int:
+    async def _claim(self, space: Space, *, alone: bool) -> int:
         """Claim one episode of a namespace. One that may have killed its learner is worked on while nothing else is."""
         s, log = self.memory.settings, space.memory.store.episodes
         claim_one = partial(
@@ -205,7 +201,7 @@ class Learner:
             return 1  # now their turn has come
         return len(found.claims)
 
-    async def _begin(self, space: _Space, claim: Claim) -> None:
+    async def _begin(self, space: Space, claim: Claim) -> None:
         task = asyncio.create_task(self._one(space, claim), context=contextvars.Context())
         self._work[task] = (space, claim)
         task.add_done_callback(lambda done: self._work.pop(done, None))
@@ -220,47 +216,27 @@ class Learner:
         if self._work:
             await asyncio.wait(list(self._work), timeout=seconds)
 
-    async def _names_now(self) -> Sequence[str]:
-        if self._names is not None:
-            return self._names
-        return await self.memory.store.episodes.namespaces()
-
-    def _space(self, name: str) -> _Space:
-        if name not in self._spaces:
-            memory = self.memory if name == self.memory.namespace else self.memory.for_namespace(name)
-            student, teacher = self._models
-            kit = Kit(
-                student=with_temperature(student, memory.settings.temperature),
-                memory=memory,
-                grader=bind_grader(self._grader, self._calls),
-                calls=self._calls,
-                teacher=teacher,
-                critic=self._critic,
-                author="learner",
-                profile=self._profile,
-                fresh=self._rollouts != "none",
-            )
-            self._spaces[name] = _Space(memory, build_live_graph(kit))
-        return self._spaces[name]
-
-    async def _is_over_budget(self, space: _Space) -> bool:
-        if self._budget is None:
-            return False
-        name = space.memory.namespace
-        if time.monotonic() < self._over_budget.get(name, 0.0):
-            return True
-        today = (await space.memory.store.episodes.traffic(name)).today
-        spent, done = counted_spend(today), sum(today.get(k, 0) for k in ("learned", "nothing", "set_aside"))
-        one = counted_spend({k: v / done for k, v in today.items()}) if done else Spend()
-        limit = self._budget.passed_by(spent + one)
-        if limit:
-            self._over_budget[name] = time.monotonic() + 5.0  # then the day may be another one
-            self._note(BudgetExceeded(f"{name!r} has used up its budget of {limit} for today; its episodes wait"))
-        return bool(limit)
+    def _make_space(self, memory: TedMemory) -> Space:
+        student, teacher = self._models
+        kit = Kit(
+            student=with_temperature(student, memory.settings.temperature),
+            memory=memory,
+            grader=bind_grader(self._grader, self._calls),
+            calls=self._calls,
+            teacher=teacher,
+            critic=self._critic,
+            author="learner",
+            profile=self._profile,
+            fresh=self._rollouts != "none",
+            judged=isinstance(self._grader, Judge),
+        )
+        # only the model by itself answers again without doing anything twice in the world
+        replayer = Replayer(kit, self.id, is_off=self._rollouts != "model")
+        return Space(memory, build_live_graph(kit), replayer)
 
     # --- one episode
 
-    async def _one(self, space: _Space, claim: Claim) -> None:
+    async def _one(self, space: Space, claim: Claim) -> None:
         meter, began = Meter(), time.monotonic()
         METER.set(meter)
         try:
@@ -282,17 +258,16 @@ class Learner:
             outcome = await self._failed(space, claim, error, meter, began)
         self.report.outcomes[outcome] += 1
 
-    async def _learn(self, space: _Space, claim: Claim) -> str:
+    async def _learn(self, space: Space, claim: Claim) -> str:
         episode, log = claim.episode, space.memory.store.episodes
         images = await log.images(space.memory.namespace, episode.images) if episode.images else {}
         sample = to_sample(claim, images, with_tools=self._rollouts == "model")
         state: dict[str, Any] = {
             "sample": sample.model_dump(mode="json"),
             "run": f"episode:{claim.seq}",
-            "sources": [f"run:{episode.run_id}", f"principal:{episode.principal}"],
-            "witness": {"principal": episode.principal, "run_id": episode.run_id},
+            "sources": [f"run:{episode.run_id}", *(f"principal:{who}" for who in speakers(claim))],
             "recorded": [to_attempt(claim).model_dump()],
-            "settle": {"seq": claim.seq, "fence": claim.fence},
+            "settle": {"seq": claim.seq, "fence": claim.fence, "archive": to_archive(claim)},
             "peers": [
                 {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
             ],
@@ -312,7 +287,7 @@ class Learner:
             space.recent.append((sample.model_copy(update={"reference": out["reference"]}), mean))
         return str(out["status"])
 
-    async def _failed(self, space: _Space, claim: Claim, error: Exception, meter: Meter, began: float) -> str:
+    async def _failed(self, space: Space, claim: Claim, error: Exception, meter: Meter, began: float) -> str:
         if refused := isinstance(error, ModelRefused):
             self.report.refused = str(error)
         self._note(ModelRefused(f"paused, and no episode is lost: {error}") if refused else error)
@@ -331,7 +306,7 @@ class Learner:
             self._note(store_error)
             return "released"
 
-    async def _hand_back(self, space: _Space, claim: Claim, *, counts: bool, reason: str, delay: float) -> str:
+    async def _hand_back(self, space: Space, claim: Claim, *, counts: bool, reason: str, delay: float) -> str:
         return await space.memory.store.episodes.hand_back(
             space.memory.namespace,
             claim,
@@ -348,7 +323,7 @@ class Learner:
         lease = self.memory.settings.lease
         while True:
             await asyncio.sleep(lease / BEATS)
-            for space in list(self._spaces.values()):
+            for space in self._spaces.made():
                 mine = {claim.seq: task for task, (of, claim) in self._work.items() if of is space}
                 claims = [claim for of, claim in self._work.values() if of is space]
                 try:
@@ -358,20 +333,6 @@ class Learner:
                     continue
                 for seq in lost & mine.keys():
                     mine[seq].cancel()
-
-    async def _look_always(self) -> None:
-        """Look at the trials of every namespace."""
-        while True:
-            await self._look()
-            await asyncio.sleep(TICK)
-
-    async def _look(self) -> None:
-        try:
-            for name in await self._names_now():
-                steps = await look(self._space(name).memory, self.id, shadow=self._rollouts != "none")
-                self.report.steps = [*self.report.steps, *steps][-1000:]
-        except StoreError as error:
-            self._note(error)
 
     # --- small things
 
@@ -387,6 +348,12 @@ class Learner:
         if told != self.report.last_error:
             _LOG.warning("learner: %s", told)
         self.report.last_error = told
+
+
+def _raise_if_failed(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 class _Lost(Exception):  # noqa: N818 - says what became of an episode

@@ -11,6 +11,7 @@ class LearnerReport:
     outcomes: Counter[str] = field(default_factory=Counter)
     steps: list[str] = field(default_factory=list)
     """What it did with lessons on trial, in words; the last thousand."""
+    replayed: int = 0  # pairs of answers that were counted
     last_error: str = ""
     refused: str = ""  # why a provider refuses a model at present: the learner pauses, and no episode fails for that
 

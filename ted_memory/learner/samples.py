@@ -1,12 +1,11 @@
 """From an episode to what the distillation graph works on."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from ted_memory.episodes import Claim, Episode
-from ted_memory.llm.messages import restore_images
+from ted_memory.episodes import ANONYMOUS, Archived, Claim, Episode
+from ted_memory.llm.messages import TOOL_RESULTS, restore_images
 from ted_memory.models import Message, Sample, Trajectory
-
-TOOLS = "The tool calls that were made for this, with their results:"
 
 
 def to_sample(claim: Claim, images: Mapping[str, bytes], *, with_tools: bool) -> Sample:
@@ -21,9 +20,45 @@ def to_sample(claim: Claim, images: Mapping[str, bytes], *, with_tools: bool) ->
     episode = claim.episode
     messages = restore_images(episode.input, images)
     if with_tools and episode.tools:
-        messages = (*messages, Message(role="user", content="\n".join([TOOLS, *(f"- {t}" for t in episode.tools)])))
+        told = "\n".join([TOOL_RESULTS, *(f"- {tool}" for tool in episode.tools)])
+        messages = (*messages, Message(role="user", content=told))
     reference = claim.correction or (episode.answer if claim.score == 1 else "")
     return Sample(id=episode.run_id, input=messages, reference=reference or None)
+
+
+def speakers(claim: Claim) -> tuple[str, ...]:
+    """Return whose words a lesson from an episode rests on: its principal, and whoever said something of it."""
+    said = (f.principal for f in claim.feedback if f.principal != ANONYMOUS and (f.comment or f.correction))
+    return tuple(dict.fromkeys((claim.episode.principal, *said)))
+
+
+def to_archive(claim: Claim) -> dict[str, Any] | None:
+    """Return what is kept of a graded episode for replays; None where nobody graded it, or it has pictures.
+
+    Replays answer over the recorded tool results, whatever the learner does that settles the episode.
+    """
+    episode = claim.episode
+    if (claim.score is None and not claim.correction) or episode.images:
+        return None
+    archived = Archived(
+        seq=claim.seq,
+        run_id=episode.run_id,
+        principal=episode.principal,
+        speaker=_speaker(claim),
+        sample=to_sample(claim, {}, with_tools=True),
+    )
+    return archived.model_dump(mode="json", exclude_defaults=True)
+
+
+def _speaker(claim: Claim) -> str:
+    """Return whose word an episode's reference rests on: who corrected it, or who said that its answer was right.
+
+    Who gives no name speaks for the run's principal, as where outcomes are counted. So does the teacher.
+    """
+    said = [f.principal for f in claim.feedback if f.correction]
+    if not said and claim.score == 1:
+        said = [f.principal for f in claim.feedback if f.score is not None]
+    return said[-1] if said and said[-1] != ANONYMOUS else claim.episode.principal
 
 
 def to_attempt(claim: Claim) -> Trajectory:

@@ -2,14 +2,19 @@
 
 import logging
 import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from ted_memory.distill.merging import said_twice
 from ted_memory.episodes import Standing
+from ted_memory.errors import InvalidInput
+from ted_memory.experience.assignment import principals
+from ted_memory.experience.evidence import Evidence
+from ted_memory.experience.lift import rank
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.trust import Step, next_steps, waits_for
-from ted_memory.experience.utility import rank
+from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, waits_for
 from ted_memory.memory import TedMemory
-from ted_memory.models import Edit, ExperienceSet, SetState, Usage
+from ted_memory.models import Edit, Experience, ExperienceSet, SetState
+from ted_memory.protocols import KnownEvidence
 
 LEASE, SECONDS = "trials", 1.5  # one learner at a time looks, as long as it does; correctness does not depend on it
 AUTHOR = "trials"
@@ -17,24 +22,45 @@ AUTHOR = "trials"
 _LOG = logging.getLogger("ted_memory")
 
 
-async def look(memory: TedMemory, holder: str, *, shadow: bool) -> list[str]:
-    """Take every step that is due in one set; return what was done, in words. Nothing while another learner looks."""
+async def look(memory: TedMemory, holder: str, known: KnownEvidence | None = None) -> tuple[list[str], KnownEvidence]:
+    """Take every step that is due in one set; return what was done, in words, and what is known of its lessons.
+
+    Nothing is done while another learner looks. ``known`` is what the last look returned: only changes are read.
+    """
+    known = known or {}
     if memory.settings.trust == "operator":
-        return []
+        return [], known
     if not await memory.store.hold(memory.namespace, LEASE, holder, SECONDS):
-        return []
+        return [], known
     snapshot = await memory.load()
     if not len(snapshot):
-        return []
+        return [], known
     done = []
-    if twice := said_twice(snapshot.proposed):  # two learners at once may have been told the same
-        await memory.commit(twice, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
+    if repeated := _repeated(snapshot.proposed):
+        await memory.commit(repeated, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
         snapshot = await memory.load()
-    for step in next_steps(snapshot, await memory.usage(), memory.settings, shadow=shadow):
+    known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in snapshot], known)
+    evidence = {id: shown.evidence for id, shown in known.items()}
+    for step in next_steps(snapshot, evidence, memory.settings, datetime.now(UTC)):
         if await _take(step, snapshot, memory):
             done.append(f"{step.edit.id}: {step.edit.state}: {step.why}")
             _LOG.info("lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why)
-    return done
+    return done, known
+
+
+def _repeated(proposed: Sequence[Experience]) -> list[Edit]:
+    """Return what takes out proposals that say what an earlier one says: two learners at once may have been told so.
+
+    They are not merged: what is known of the first one would be lost, and with it that it waits for a person.
+    """
+    known: set[tuple[str, str]] = set()
+    edits: list[Edit] = []
+    for e in sorted(proposed, key=lambda e: e.order):
+        said = e.when.casefold(), e.text.casefold()
+        if said in known and principals(e):
+            edits.append(SetState(id=e.id, state="retired", rev=e.rev))
+        known.add(said)
+    return edits
 
 
 async def let_go(memory: TedMemory, holder: str) -> None:
@@ -44,13 +70,12 @@ async def let_go(memory: TedMemory, holder: str) -> None:
 
 
 async def _take(step: Step, snapshot: ExperienceSet, memory: TedMemory) -> bool:
-    """Commit one step by itself: its usage changes with it, or not at all."""
+    """Commit one step by itself."""
     edits: list[Edit] = [step.edit]
     if step.edit.state == "active":
         edits = [*_room_for(step, snapshot), step.edit]
-    usage = {step.edit.id: step.usage} if step.usage != Usage() else {}
     commit = await memory.commit(
-        edits, author=AUTHOR, why=step.why, base=snapshot, atomic=True, usage=usage, token=secrets.token_hex(16)
+        edits, author=AUTHOR, why=step.why, base=snapshot, atomic=True, token=secrets.token_hex(16)
     )
     return bool(commit.applied)  # a conflict: the next look sees how it stands then
 
@@ -71,7 +96,44 @@ def _room_for(step: Step, snapshot: ExperienceSet) -> list[Edit]:
 
 
 async def standings(memory: TedMemory, limit: int = 20) -> list[Standing]:
-    """Return the lessons that are not active yet, on trial first, and what each one waits for."""
-    snapshot, usage = await memory.load(), await memory.usage()
+    """Return the lessons that are not active yet, on trial first: where each one stands, and what it waits for."""
+    snapshot = await memory.load()
     waiting = [*snapshot.trial, *snapshot.proposed][:limit]
-    return [Standing(experience=e, waits_for=waits_for(e, usage.get(e.id, Usage()), memory.settings)) for e in waiting]
+    return await _standing(memory, waiting)
+
+
+async def explain(memory: TedMemory, id: str) -> Standing:
+    """Return where one lesson stands, and why.
+
+    Raises:
+        InvalidInput: there is no such lesson.
+        StoreError: the store cannot be reached.
+    """
+    lesson = (await memory.load()).by_id.get(id)
+    if lesson is None:
+        raise InvalidInput(f"there is no experience {id!r} in {memory.namespace!r}; `ted-memory show` lists them")
+    return (await _standing(memory, [lesson]))[0]
+
+
+async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[Standing]:
+    known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in lessons])
+    k = loudest(memory.settings)
+
+    def one(e: Experience) -> Standing:
+        evidence = known[e.id].evidence if e.id in known else Evidence()
+        return Standing(
+            experience=e,
+            waits_for=waits_for(e, evidence, memory.settings),
+            pairs=int(evidence.total.pairs),
+            outcomes=int(evidence.total.outcomes),
+            principals=len(evidence.voices),
+            lift=round(evidence.lift, 4),
+            helps=evidence.helps(k),
+            useless=evidence.useless(k),
+            live=evidence.live(k),
+            harms=evidence.harms(k),
+            turned=evidence.turned(k),
+            left=outcomes_left(e, evidence, memory.settings),
+        )
+
+    return [one(e) for e in lessons]

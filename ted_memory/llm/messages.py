@@ -13,6 +13,8 @@ from ted_memory.recording import storable, without_block
 from ted_memory.settings import Placement
 
 LONGEST_RESULT = 300  # characters of a tool's result that a critic is shown
+TOOL_RESULTS = "The tool calls that were made for this, with their results:"
+"""How a message begins that shows a model what was recorded of an agent's tools."""
 
 _THOUGHTS = re.compile(r"\A\s*<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
 
@@ -97,8 +99,9 @@ def append_block(message: SystemMessage | None, block: str) -> SystemMessage:
 
 
 def question(messages: Sequence[BaseMessage]) -> str:
-    """Return the text of the last user turn: what lessons are picked for."""
-    return next((text_of(m) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
+    """Return the text of the last user turn: what lessons are picked for. Recorded tool results are none."""
+    turns = (text_of(m) for m in reversed(messages) if isinstance(m, HumanMessage))
+    return next((turn for turn in turns if not turn.startswith(TOOL_RESULTS)), "")
 
 
 def text_of(message: BaseMessage) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from ted_memory.experience.assignment import Selector
+from ted_memory.experience.lift import rank
 from ted_memory.experience.ranking import Ranking
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.trust import Selector
-from ted_memory.experience.utility import rank
 from ted_memory.models import Experience, Usage
 from ted_memory.retrieval.bm25 import match
 from ted_memory.retrieval.conditions import common_words, distinctive, stems

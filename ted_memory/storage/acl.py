@@ -2,8 +2,10 @@
 
 =========  ============================================================================================================
 agent      reads what is rendered; writes nothing
-recorder   the same, and hands in what it did and what was said of it: outcomes are credited, lessons not touched
-learner    commits and credits, in the set and in the staging sets of its runs; claims episodes; cannot lift a purge
+recorder   the same, and hands in what it did and what was said of it: outcomes count as evidence, lessons are not
+           touched; reads no episode, waiting or archived
+learner    commits and credits, in the set and in the staging sets of its runs; claims episodes, archives and replays
+           them; cannot lift a purge
 reviewer   approves, rejects, edits, rolls back; cannot credit usage, nor reach staging sets
 admin      all of it, and purges, imports, drops sets
 =========  ============================================================================================================
@@ -39,7 +41,7 @@ _COMMIT = ("get", "set", "pexpire", "hset", "hsetnx", "hkeys", "hdel", "hexists"
 _SCRIPTS = ("evalsha", "eval")
 _RUN = ("expire",)
 _RECORD = ("get", "set", "hget", "hgetall", "hset", "hincrby", "hexists", "zadd", "zscore", "pexpire", "time", "sadd")
-_LEARN = ("zrem", "zrange", "zrangebyscore", "zremrangebyscore", "zcard", "zcount", "scard")
+_LEARN = ("zrem", "zrange", "zrangebyscore", "zremrangebyscore", "zcard", "zcount", "scard", "hstrlen")
 
 
 def rules(role: Role, namespace: str, durability: Durability = "none") -> list[str]:
@@ -52,11 +54,11 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     if role == "recorder":
         return [*rules("agent", namespace), *_recording(keys)]
     staging = Keys(f"{namespace}~*").any_key
-    own = [*shown, keys.usage, keys.uncommitted, keys.applied("*")]
+    own = [*shown, keys.usage, keys.uncommitted, keys.evidence, keys.applied("*")]
     commands: tuple[str, ...] = (*_CONNECT, *_READ, *_COMMIT)
     if role != "reviewer":
         own += [keys.credited("*"), keys.lease("*"), keys.progress, staging]
-        own += [*keys.of_traffic, keys.learners, keys.voices, *_of_runs(keys), keys.spend("*")]
+        own += [*keys.of_traffic, keys.learners, keys.archive, keys.archived, *_of_runs(keys), keys.spend("*")]
         commands += (*_RUN, *_RECORD, *_LEARN)
     if durability == "fsync":  # Redis 7.0 has no WAITAOF, and refuses a user that may use what it does not know
         commands += ("waitaof",)
@@ -81,12 +83,13 @@ def _of_runs(keys: Keys) -> tuple[str, ...]:
 
 def _recording(keys: Keys) -> list[str]:
     """Return what it takes to hand in episodes and outcomes."""
-    written = [keys.traffic, keys.episodes, keys.waiting, keys.usage, keys.uncommitted, keys.voices]
-    patterns = [f"~{key}" for key in (*written, *_of_runs(keys))]
+    patterns = [f"~{key}" for key in (keys.traffic, keys.waiting, keys.usage, keys.uncommitted, *_of_runs(keys))]
     return [
-        _selector((*_RECORD, "hlen"), patterns),
+        _selector((*_RECORD, "hmget"), patterns),
+        _selector(("hset", "hlen"), [f"~{keys.episodes}"]),
+        _selector(("hget", "hset"), [f"~{keys.evidence}"]),
         # a script is refused unless it may read and write all that it names: what it does with them is checked again
-        _selector(_SCRIPTS, [*patterns, f"~{keys.experiences}"]),
+        _selector(_SCRIPTS, [*patterns, f"~{keys.episodes}", f"~{keys.evidence}", f"~{keys.experiences}"]),
         _selector(("hget", "hexists"), [f"%R~{keys.experiences}"]),
         _selector(("sadd", "smembers"), [f"~{WITH_TRAFFIC}"]),
     ]

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ted_memory.episodes import DeadLetter, Episode, Feedback
+from ted_memory.episodes import Archived, DeadLetter, Episode, Feedback
 from ted_memory.errors import CorruptData
+from ted_memory.experience.evidence import Evidence, Sums
 from ted_memory.experience.lineage import blank_edit
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import (
@@ -27,11 +28,12 @@ from ted_memory.models import (
     LoggedChange,
     Presentation,
     Rejected,
+    Trial,
     Usage,
 )
-from ted_memory.protocols import Change, CommitRequest
+from ted_memory.protocols import Change, CommitRequest, Shown
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is stored can no longer be read by an older package."""
 
 SPEND_TTL = 8 * 24 * 3600 * 1000  # milliseconds that a day's counters are kept
@@ -73,7 +75,41 @@ def decode_item(id: str, raw: str) -> Experience:
     with _reading(f"experience {id!r}"):
         rev, order, state, tokens, body = raw.split("|", 4)
         fields = {"id": id, "rev": int(rev), "order": int(order), "state": state, "tokens": int(tokens)}
-        return Experience.model_validate({**json.loads(body), **fields})
+        return Experience.model_validate({**_with_trial(json.loads(body)), **fields})
+
+
+def _with_trial(body: Any) -> Any:
+    """Return a body whose trial is one of the present rules: of one under others only that there was one is left."""
+    if isinstance(body, dict) and isinstance(body.get("trial"), dict):
+        body["trial"] = {name: value for name, value in body["trial"].items() if name in Trial.model_fields}
+    return body
+
+
+def encode_archived(archived: Archived) -> str:
+    """Return an archived episode as it is stored."""
+    return archived.model_dump_json(exclude_defaults=True)
+
+
+def decode_archived(raw: str) -> Archived:
+    """Return the archived episode of a stored one.
+
+    Raises:
+        CorruptData: it is none.
+    """
+    with _reading("an archived episode"):
+        return Archived.model_validate_json(raw)
+
+
+def decode_shown(change: str, done: str, total: str, *voices: str) -> Shown:
+    """Return what is known of a lesson: the number of its latest change, the episodes that it was replayed on, sums.
+
+    Raises:
+        CorruptData: it cannot be read.
+    """
+    with _reading("the evidence on an experience"):
+        sums = [Sums.of([float(number) for number in raw.split("|")]) if raw else Sums() for raw in (total, *voices)]
+        seqs = frozenset(int(seq) for seq in done.split(",") if seq)
+        return Shown(int(change), Evidence(sums[0], tuple(sums[1:])), seqs)
 
 
 def encode_usages(usages: Mapping[str, Usage]) -> list[tuple[str, list[float]]]:
@@ -153,8 +189,14 @@ def encode_request(request: CommitRequest, told: Sequence[str], stamp: str) -> s
     if request.expect_version is not None:
         fields["expect_version"] = request.expect_version
     if request.settle is not None:
-        settle = request.settle.model_dump()
-        fields["settle"] = {**settle, "counters": list(settle["counters"].items()), "ttl": SPEND_TTL}
+        settle, archived = request.settle.model_dump(exclude={"archive"}), request.settle.archive
+        fields["settle"] = {
+            **settle,
+            "counters": list(settle["counters"].items()),
+            "ttl": SPEND_TTL,
+            "archive": encode_archived(archived) if archived else "",
+            "sources": [digest(source) for source in archived.sources] if archived else [],
+        }
     return json.dumps(fields, ensure_ascii=False)
 
 

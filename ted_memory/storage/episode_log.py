@@ -6,9 +6,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar, cast
 
-from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
+from ted_memory.episodes import (
+    ANONYMOUS,
+    Archived,
+    Claim,
+    Claims,
+    DeadLetter,
+    Episode,
+    Feedback,
+    Recorded,
+    Traffic,
+    Verdict,
+)
 from ted_memory.errors import CorruptData
-from ted_memory.protocols import CreditRules, RecordLimits
+from ted_memory.protocols import CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits
 from ted_memory.storage import codec, scripts
 from ted_memory.storage.addresses import Client
 from ted_memory.storage.keys import WITH_TRAFFIC, Keys
@@ -96,12 +107,51 @@ class RedisEpisodeLog:
             RUN_TTL,
             RATE_TTL,
             rules.kept,
-            rules.most,
+            ANONYMOUS,
         ]
         return cast(
             Verdict,
             await self._patiently(lambda client: scripts.feedback(client, Keys(namespace), today(), run_id, args)),
         )
+
+    async def archived(self, namespace: str, after: int = 0) -> tuple[Archived, ...]:
+        keys = Keys(namespace)
+        seqs = await self._patiently(
+            lambda client: cast(Awaitable[list[str]], client.zrangebyscore(keys.archived, f"({after}", "+inf"))
+        )
+        if not seqs:
+            return ()
+        stored = await self._patiently(
+            lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.archive, seqs))
+        )
+        found = []
+        for raw in stored:
+            with contextlib.suppress(CorruptData):  # one that a newer package wrote keeps nobody from the others
+                found += [codec.decode_archived(raw)] if raw else []
+        return tuple(found)
+
+    async def forget_archived(self, namespace: str, seqs: Sequence[int]) -> int:
+        if not seqs:
+            return 0
+        return await self._patiently(lambda client: scripts.forget_archived(client, Keys(namespace), seqs))
+
+    async def replayed(self, namespace: str, pair: Pair) -> PairVerdict:
+        args = [pair.id, pair.since, pair.seq, pair.speaker, repr(pair.score_with), repr(pair.score_without)]
+        return cast(PairVerdict, await self._patiently(lambda client: scripts.replayed(client, Keys(namespace), args)))
+
+    async def evidence(self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None) -> KnownEvidence:
+        if not ids:
+            return {}
+        known, keys = known or {}, Keys(namespace)
+        held = [(id, known[id].change if id in known else 0) for id in ids]
+        reply = await self._patiently(lambda client: scripts.known(client, keys, held))
+        found = {}
+        for id, (change, *numbers) in zip(ids, reply, strict=True):
+            if numbers:
+                found[id] = codec.decode_shown(change, *numbers)
+            elif change != "0":
+                found[id] = known[id]
+        return found
 
     async def latest_score(self, namespace: str, run_id: str) -> float | None:
         told = await self._feedback(namespace, run_id)
@@ -147,12 +197,7 @@ class RedisEpisodeLog:
 
     async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
         name = Keys(namespace).spend(today())
-        for field, number in counters.items():
-            await self._add(name, field, number)
-        await self._patiently(lambda client: client.pexpire(name, codec.SPEND_TTL))
-
-    async def _add(self, name: str, field: str, number: int) -> None:
-        await self._patiently(lambda client: client.hincrby(name, field, number))
+        await self._patiently(lambda client: scripts.count(client, name, counters, ttl=codec.SPEND_TTL))
 
     async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
         keys, found = Keys(namespace), dict[str, bytes]()
@@ -184,12 +229,13 @@ class RedisEpisodeLog:
         keys = Keys(namespace)
         head, spent = await self._hash(keys.traffic), await self._hash(keys.spend(today()))
         before = await self._hash(keys.spend(today(timedelta(hours=1))))  # of yesterday, in the day's first hour
-        waiting, claimed, dead, learners = [
+        waiting, claimed, dead, archived, learners = [
             await self._patiently(lambda client, ask=ask: ask(client))  # type: ignore[misc]
             for ask in (
                 lambda client: client.zcard(keys.waiting),
                 lambda client: client.zcard(keys.claimed),
                 lambda client: client.hlen(keys.dead),
+                lambda client: client.zcard(keys.archived),
                 lambda client: client.zcount(keys.learners, _now(), "+inf"),
             )
         ]
@@ -199,6 +245,7 @@ class RedisEpisodeLog:
             waiting=waiting,
             claimed=claimed,
             dead=dead,
+            archived=archived,
             bytes=int(head.get("bytes", 0)),
             oldest=await self._oldest(keys),
             counts={name: int(head.get(name, 0)) for name in names},
@@ -242,6 +289,8 @@ def _item(episode: Episode, images: Mapping[str, bytes]) -> dict[str, Any]:
         "principal": episode.principal,
         "seen": " ".join(episode.seen if episode.counted is None else episode.counted),
         "withheld": " ".join(episode.withheld),
+        "version": episode.version,
+        "withhold": episode.withhold_share,
         "size": size,
         "body": body,
     }

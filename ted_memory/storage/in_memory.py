@@ -23,6 +23,7 @@ from ted_memory.models import (
     Usage,
 )
 from ted_memory.protocols import ABSENT, Change, CommitRequest, VectorHead, VectorStore
+from ted_memory.storage.in_memory_evidence import InMemoryEvidence
 from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
 from ted_memory.storage.vectors import InMemoryVectors
 
@@ -118,9 +119,9 @@ class InMemoryStore:
             return before.commit(asked, repeated=True)
         if request.settle:
             self.episodes.check(namespace, request.settle)
-        answer = _apply(space, request)
+        answer = _apply(space, request, self.episodes.evidence_of(namespace))
         if request.settle and not (request.atomic and any(reason for _, _, reason in answer.items)):
-            self.episodes.settle(namespace, request.settle)
+            self.episodes.settle(namespace, request.settle, space.purged)
         space.applied[request.token] = answer
         return answer.commit(asked, repeated=False)
 
@@ -242,7 +243,7 @@ def _same(old: Experience | None, new: Experience) -> bool:
     return old is not None and old.model_copy(update={"rev": new.rev}) == new
 
 
-def _apply(space: _Space, request: CommitRequest) -> "_Answer":
+def _apply(space: _Space, request: CommitRequest, evidence: InMemoryEvidence) -> "_Answer":
     stated: dict[str, int] = {name: getattr(request.caps, name) for name in request.stated}
     caps = request.caps if space.caps is None else space.caps.model_copy(update=stated)
     tally = _Tally(space, request, caps)
@@ -251,7 +252,7 @@ def _apply(space: _Space, request: CommitRequest) -> "_Answer":
         reasons = [reason or "aborted" for reason in reasons]
     accepted = [change for change, reason in zip(request.changes, reasons, strict=True) if not reason]
     if accepted or _restated(space, request, stale=tally.stale):
-        _write(space, request, accepted, caps)
+        _write(space, request, accepted, caps, evidence)
     elif request.settle and not (request.atomic and any(reasons)):
         _add_usage(space, request.usage)
     return _Answer(
@@ -269,7 +270,9 @@ def _restated(space: _Space, request: CommitRequest, *, stale: bool) -> bool:
     return reshown or (bool(request.models) and request.models != space.models)
 
 
-def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], caps: Caps) -> None:
+def _write(
+    space: _Space, request: CommitRequest, accepted: Sequence[Change], caps: Caps, evidence: InMemoryEvidence
+) -> None:
     space.version += 1
     space.stamp = space.stamps[space.version] = secrets.token_hex(8)
     space.models = request.models or space.models
@@ -282,6 +285,11 @@ def _write(space: _Space, request: CommitRequest, accepted: Sequence[Change], ca
             del space.experiences[id]
         for id in (*change.deletes, *change.fresh):
             space.usage.pop(id, None)
+            evidence.forget(id)
+        was_active = {e.id for e in before if e.state == "active"}
+        for put in change.puts:
+            if put.state == "active" and put.id not in was_active:
+                evidence.activated(put.id)
         after = tuple(_place(space, put) for put in change.puts)
         changes.append(LoggedChange(edit=change.edit, before=before, after=after))
     space.caps = _caps_that_hold(space, caps)

@@ -2,15 +2,27 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
+from ted_memory.episodes import (
+    ANONYMOUS,
+    Archived,
+    Claim,
+    Claims,
+    DeadLetter,
+    Episode,
+    Feedback,
+    Recorded,
+    Traffic,
+    Verdict,
+)
 from ted_memory.errors import Fenced
 from ted_memory.models import Experience, Usage
-from ted_memory.protocols import CreditRules, RecordLimits, Settle
+from ted_memory.protocols import CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits, Settle
+from ted_memory.storage.in_memory_evidence import Counted, InMemoryEvidence, Outcome
 
 FEEDBACKS = 20  # on one run are kept, the latest
 
@@ -27,8 +39,11 @@ class _Run:
     seen: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     told: list[Feedback] = field(default_factory=list)
+    version: int = 0
+    withhold: float = 0.0
     score: float | None = None
-    skipped: set[str] = field(default_factory=set)
+    speaker: str = ""
+    counted: dict[str, Counted] = field(default_factory=dict)
 
 
 @dataclass
@@ -45,7 +60,8 @@ class _Queue:
     learners: dict[str, float] = field(default_factory=dict)
     runs: dict[str, _Run] = field(default_factory=lambda: defaultdict(_Run))
     images: dict[str, bytes] = field(default_factory=dict)
-    voices: Counter[tuple[str, str]] = field(default_factory=Counter)
+    evidence: InMemoryEvidence = field(default_factory=InMemoryEvidence)
+    archive: dict[int, Archived] = field(default_factory=dict)
     rate: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     spent: Counter[str] = field(default_factory=Counter)
@@ -92,6 +108,7 @@ class InMemoryEpisodeLog:
         size = len(episode.model_dump_json(exclude_defaults=True).encode())
         size += sum(2 * len(images.get(digest, b"")) for digest in episode.images)
         run.seq, run.principal, run.withheld = 0, episode.principal, episode.withheld
+        run.version, run.withhold = episode.version, episode.withhold_share
         run.seen = episode.seen if episode.counted is None else episode.counted
         queue.rate[f"e:{episode.principal}"] += 1
         if queue.rate[f"e:{episode.principal}"] > limits.rate_limit:
@@ -123,35 +140,57 @@ class InMemoryEpisodeLog:
             return "kept"
         if run.score is not None and (rules.first or run.score == score):
             return "repeated"
-        return self._count(namespace, queue, run, score, rules)
+        # who speaks of another's run speaks for himself, also where he corrects what another one had said
+        speaker = feedback.principal if feedback is not None and feedback.principal != ANONYMOUS else run.principal
+        return self._count(namespace, run, speaker, score, rules)
 
-    def _count(self, namespace: str, queue: _Queue, run: _Run, score: float, rules: CreditRules) -> Verdict:
-        held, before = self._held(namespace), run.score
+    def _count(self, namespace: str, run: _Run, speaker: str, score: float, rules: CreditRules) -> Verdict:
+        held, before, counted = self._held(namespace), run.score, dict[str, Counted]()
+        evidence = self._queue(namespace).evidence
         for ids, names in (
             (run.seen, ("n_with", "successes_with")),
             (run.withheld, ("n_without", "successes_without")),
         ):
             for id in ids:
-                if id not in held or not self._counts(queue, run, held[id], rules):
+                if id not in held or not self._is_open(run, held[id]):
                     continue
+                outcome = Outcome(speaker, score, run.speaker, before, ids is run.seen, run.withhold)
+                counted[id] = evidence.outcome(held[id], outcome, run.counted.get(id))
                 added = dict(zip(names, (float(before is None), score - (before or 0.0)), strict=True))
                 fading = held[id].state == "active" and before is None
                 self._credit(namespace, {id: Usage(**added)}, rules.kept if fading else 1.0)
-        run.score = score
+        run.score, run.counted, run.speaker = score, counted, speaker
         return "credited" if before is None else "corrected"
 
     @staticmethod
-    def _counts(queue: _Queue, run: _Run, experience: Experience, rules: CreditRules) -> bool:
-        id = experience.id
-        if run.score is not None:
-            return id not in run.skipped
-        if experience.state != "trial" or not rules.most:
-            return True
-        queue.voices[id, run.principal] += 1
-        if queue.voices[id, run.principal] <= rules.most:
-            return True
-        run.skipped.add(id)
-        return False
+    def _is_open(run: _Run, lesson: Experience) -> bool:
+        """Tell whether the lesson is still what the run was assigned under: once it has moved on, it is too late."""
+        if lesson.state not in {"trial", "active"}:
+            return False
+        if run.score is None:
+            return not run.version or lesson.rev <= run.version
+        known = run.counted.get(lesson.id)
+        return known is not None and known.rev == lesson.rev
+
+    async def archived(self, namespace: str, after: int = 0) -> tuple[Archived, ...]:
+        archive = self._queue(namespace).archive
+        return tuple(archive[seq] for seq in sorted(archive) if seq > after)
+
+    async def forget_archived(self, namespace: str, seqs: Sequence[int]) -> int:
+        archive = self._queue(namespace).archive
+        return sum(archive.pop(seq, None) is not None for seq in seqs)
+
+    async def replayed(self, namespace: str, pair: Pair) -> PairVerdict:
+        queue = self._queue(namespace)
+        return queue.evidence.replayed(self._held(namespace).get(pair.id), pair, is_there=pair.seq in queue.archive)
+
+    async def evidence(self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None) -> KnownEvidence:  # noqa: ARG002 - all is at hand
+        found = {id: self._queue(namespace).evidence.of(id) for id in ids}
+        return {id: shown for id, shown in found.items() if shown is not None}
+
+    def evidence_of(self, namespace: str) -> InMemoryEvidence:
+        """Return the evidence that commits of the store beside it change."""
+        return self._queue(namespace).evidence
 
     async def latest_score(self, namespace: str, run_id: str) -> float | None:
         told = self._queue(namespace).runs[run_id].told
@@ -228,13 +267,27 @@ class InMemoryEpisodeLog:
         if self._queue(namespace).holders.get(settle.seq, (0, 0))[0] != settle.fence:
             raise Fenced("another learner has taken over this episode; nothing was written")
 
-    def settle(self, namespace: str, settle: Settle) -> None:
-        """Take an episode out, as a part of its commit."""
+    def settle(self, namespace: str, settle: Settle, purged: Set[str]) -> None:
+        """Take an episode out, as a part of its commit; what comes from a purged source is not archived."""
         queue = self._queue(namespace)
         self._take_out(queue, settle.seq)
+        if settle.archive is not None:
+            self._keep(queue, settle.archive, settle, purged)
         queue.counts[settle.outcome] += 1
         queue.spent.update(settle.counters)
         queue.settled_at = datetime.now(UTC)
+
+    @staticmethod
+    def _keep(queue: _Queue, archived: Archived, settle: Settle, purged: Set[str]) -> None:
+        def size(*episodes: Archived) -> int:
+            return sum(len(one.model_dump_json(exclude_defaults=True).encode()) for one in episodes)
+
+        if size(archived) <= settle.max_archive_bytes and not archived.sources & purged:
+            queue.archive[archived.seq] = archived
+        while queue.archive and (
+            len(queue.archive) > settle.max_archived or size(*queue.archive.values()) > settle.max_archive_bytes
+        ):
+            del queue.archive[min(queue.archive)]
 
     @staticmethod
     def _take_out(queue: _Queue, seq: int) -> None:
@@ -274,6 +327,7 @@ class InMemoryEpisodeLog:
             waiting=len(queue.waiting),
             claimed=len(queue.claimed),
             dead=len(queue.dead),
+            archived=len(queue.archive),
             bytes=sum(queue.sizes.values()),
             oldest=max(0.0, (now - min(alive)).total_seconds()) if alive else None,
             counts={name: queue.counts[name] for name in names},

@@ -23,7 +23,9 @@ Grammar::
     ted:{<namespace>}:learners           zset    learner by the time at which it counts as gone, one lease
     ted:{<namespace>}:run:<run id>       hash    what a run saw, and what was said of it, 30 days
     ted:{<namespace>}:blob:<sha256>      string  an image of an episode, 30 days
-    ted:{<namespace>}:voices             hash    outcomes of each principal for each lesson on trial, 30 days
+    ted:{<namespace>}:evidence           hash    id -> what replays and live outcomes have shown (see evidence.lua)
+    ted:{<namespace>}:archive            hash    seq -> a graded episode, for replays
+    ted:{<namespace>}:archived           zset    seq of these, oldest first
     ted:{<namespace>}:rate:<day>         hash    episodes and outcomes of each principal, 2 days
     ted:{<namespace>}:spend:<day>        hash    what learning from episodes cost, 8 days
     ted:namespaces                       set     all namespaces
@@ -121,8 +123,16 @@ class Keys:
         return self._key("learners")
 
     @property
-    def voices(self) -> str:
-        return self._key("voices")
+    def evidence(self) -> str:
+        return self._key("evidence")
+
+    @property
+    def archive(self) -> str:
+        return self._key("archive")
+
+    @property
+    def archived(self) -> str:
+        return self._key("archived")
 
     def run(self, run_id: str) -> str:
         return self._key(f"run:{run_id}")
@@ -153,6 +163,9 @@ class Keys:
             self.log,
             self.vectors,
             self.purged,
+            self.evidence,
+            self.archive,
+            self.archived,
             *self.of_traffic,
         )
 

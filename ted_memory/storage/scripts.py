@@ -5,7 +5,7 @@ The sources are read at import: no file is touched once an event loop runs.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,18 @@ def _source(*names: str) -> str:
     return "\n".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in names)
 
 
-_COMMIT = _source("usage", "episodes", "commit")
+_COMMIT = _source("usage", "episodes", "evidence", "commit")
 _CREDIT = _source("usage", "credit")
 _READ = _source("read")
 _BLANK = _source("blank")
 _KEEP = _source("keep")
 _LEASE = _source("lease")
 _RECORD = _source("episodes", "record")
-_FEEDBACK = _source("usage", "episodes", "feedback")
+_FEEDBACK = _source("usage", "episodes", "evidence", "feedback")
+_REPLAYED = _source("episodes", "evidence", "replayed")
+_KNOWN = _source("episodes", "evidence", "known")
+_FORGET_ARCHIVED = _source("forget_archived")
+_COUNT = _source("count")
 _CLAIM = _source("episodes", "claim")
 _BEAT = _source("episodes", "beat")
 _HAND_BACK = _source("episodes", "hand_back")
@@ -40,7 +44,8 @@ _DIGESTS = {
     source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     for source in (
         *(_COMMIT, _CREDIT, _READ, _BLANK, _KEEP, _LEASE),
-        *(_RECORD, _FEEDBACK, _CLAIM, _BEAT, _HAND_BACK, _DEAD),
+        *(_RECORD, _FEEDBACK, _CLAIM, _BEAT, _HAND_BACK, _DEAD, _COUNT),
+        *(_REPLAYED, _KNOWN, _FORGET_ARCHIVED),
     )
 }
 
@@ -51,9 +56,9 @@ async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: i
     `day` is for a request that settles an episode.
     """
     names = [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.purged, keys.applied(token)]
-    names.append(keys.uncommitted)
+    names += [keys.uncommitted, keys.evidence]
     if day:
-        names += [*keys.of_traffic[:5], keys.spend(day)]
+        names += [*keys.of_traffic[:5], keys.spend(day), keys.archive, keys.archived]
     reply = await _run(client, _COMMIT, names, [request, ttl])
     if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], str):
         raise NotOurs(f"a commit was answered with {str(reply)[:40]!r}")
@@ -63,14 +68,7 @@ async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: i
 async def read(client: Client, keys: Keys, epoch: str, version: int, stamp: str, *, most: int) -> list[Any]:
     """Read a set; return what `codec.decode_set` takes."""
     names = [keys.meta, keys.experiences, keys.ranking, keys.log]
-    reply = await _run(client, _READ, names, [epoch, version, stamp, most], writes=False)
-    try:
-        decoded = json.loads(reply)
-    except (TypeError, ValueError):
-        decoded = None
-    if not isinstance(decoded, list) or not decoded:
-        raise NotOurs(f"a read was answered with {str(reply)[:40]!r}")
-    return decoded
+    return _listed(await _run(client, _READ, names, [epoch, version, stamp, most], writes=False))
 
 
 async def credit(client: Client, keys: Keys, token: str, additions: str, *, kept: float, ttl: int) -> int:
@@ -107,8 +105,26 @@ async def record(client: Client, keys: Keys, day: str, runs: Sequence[str], requ
 
 async def feedback(client: Client, keys: Keys, day: str, run: str, args: Sequence[Any]) -> str:
     """Keep what is said of a run and credit its score; return what became of it."""
-    names = [keys.run(run), keys.waiting, keys.uncommitted, keys.experiences, keys.usage, keys.rate(day), keys.voices]
+    names = [keys.run(run), keys.waiting, keys.uncommitted, keys.experiences, keys.usage, keys.rate(day), keys.evidence]
     return str(await _run(client, _FEEDBACK, names, list(args)))
+
+
+async def replayed(client: Client, keys: Keys, args: Sequence[Any]) -> str:
+    """Count a pair of answers; return what became of it."""
+    return str(await _run(client, _REPLAYED, [keys.evidence, keys.experiences, keys.archive], list(args)))
+
+
+async def known(client: Client, keys: Keys, held: Sequence[tuple[str, int]]) -> list[Any]:
+    """Read what is known of lessons; `held` are their ids with the numbers of the changes that the caller knows."""
+    args = [part for one in held for part in one]
+    return _listed(await _run(client, _KNOWN, [keys.evidence], args, writes=False))
+
+
+async def forget_archived(client: Client, keys: Keys, seqs: Sequence[int]) -> int:
+    """Take episodes out of the archive; return how many there were."""
+    names = [keys.archive, keys.archived, keys.traffic]
+    gone: int = await _run(client, _FORGET_ARCHIVED, names, list(seqs))
+    return gone
 
 
 async def claim(client: Client, keys: Keys, args: Sequence[Any]) -> list[Any]:
@@ -128,10 +144,26 @@ async def hand_back(client: Client, keys: Keys, args: Sequence[Any]) -> str:
     return str(await _run(client, _HAND_BACK, list(keys.of_traffic), list(args)))
 
 
+async def count(client: Client, key: str, counters: Mapping[str, int], *, ttl: int) -> None:
+    """Add to the counters of a day."""
+    await _run(client, _COUNT, [key], [ttl, *(part for one in counters.items() for part in one)])
+
+
 async def dead(client: Client, keys: Keys, how: str, seqs: Sequence[int]) -> int:
     """Retry or drop dead letters; return how many there were."""
     found: int = await _run(client, _DEAD, list(keys.of_traffic), [how, *seqs])
     return found
+
+
+def _listed(reply: Any) -> list[Any]:
+    """Return the list that a reply is, as JSON."""
+    try:
+        decoded = json.loads(reply)
+    except (TypeError, ValueError):
+        decoded = None
+    if not isinstance(decoded, list) or not decoded:
+        raise NotOurs(f"a read was answered with {str(reply)[:40]!r}")
+    return decoded
 
 
 async def _run(client: Client, source: str, keys: list[str], args: list[Any], *, writes: bool = True) -> Any:

@@ -23,7 +23,6 @@ from ted_memory.learner import Learner
 from ted_memory.testing import ScriptedChatModel, asked_for_edits
 
 DOCKS = {"tea": "dock 7", "rice": "dock 3", "silk": "dock 9", "salt": "dock 4"}
-TRUST: dict[str, Any] = {"canary_share": 0.5, "trial_outcomes": 20, "rollouts": 4}
 
 
 def goods_of(messages: Sequence[BaseMessage]) -> str:
@@ -70,12 +69,12 @@ async def serve(memory: TedMemory, requests: int, seed: int, path: Path) -> None
 
 async def main(args: list[str]) -> None:
     if args[0] == "learn":
-        async with open_memory(args[1], namespace=args[2], **TRUST) as memory:
+        async with open_memory(args[1], namespace=args[2]) as memory:
             worker = learner(memory)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
             await worker.run()
         return
-    async with open_memory(args[0], namespace=args[1], **TRUST) as memory:
+    async with open_memory(args[0], namespace=args[1]) as memory:
         await serve(memory, int(args[2]), int(args[3]), Path(args[4]))
 
 

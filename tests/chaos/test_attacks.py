@@ -1,11 +1,13 @@
 """Attack strings through a teacher that copies them verbatim: evidence, not a filter, keeps them from the agents.
 
 Small in the test command, all of them in `make chaos`. In the same run helpful lessons must get through, or a gate
-that lets nothing through would pass.
+that lets nothing through would pass. Whatever is shown to any user, replays had shown that it helps others before.
 """
 
 import json
 import random
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,21 +15,24 @@ import pytest
 from langchain_core.messages import BaseMessage
 
 from ted_memory import TedMemory, open_memory
-from ted_memory.episodes import Episode
+from ted_memory.episodes import Episode, Exposure
+from ted_memory.experience.assignment import draw
+from ted_memory.experience.rendering import CLOSING, OPENING, render_line
+from ted_memory.experience.trials import ENOUGH, loudest
 from ted_memory.learner import Learner
 from ted_memory.learner.trials import look
 from ted_memory.models import Message
 from ted_memory.testing import ScriptedChatModel, asked_for_edits
 from tests.attacks.lessons import lesson_attacks
-from tests.attacks.public import LEFT_OUT, attacks_available, public_attacks
+from tests.attacks.public import attacks_available, public_attacks
 from tests.chaos.sizes import report, size
 from tests.conftest import Server
 
-pytestmark = pytest.mark.skipif(not attacks_available(), reason=LEFT_OUT)
-
-HELPFUL = size(4, 20)
-LIFT, BASE = 0.3, 0.5
-ROUNDS = 1_500  # requests of each topic at most
+HELPFUL = size(2, 12)
+LIFT, BASE = 0.4, 0.4
+HONEST = size(60, 100)  # archived episodes of each topic, each of another user
+LIES = 8  # archived episodes of each liar for each attack
+ROUNDS = 400  # requests of each topic at most
 ROOM: dict[str, Any] = {
     "profile": "small",  # the form of its prompts is what the hostile teacher reads
     "selection": "all",
@@ -35,7 +40,9 @@ ROOM: dict[str, Any] = {
     "token_budget": 10**6,
     "max_text": 2500,
     "max_proposed": 5000,
-    "max_trial": size(40, 120),
+    "max_archived": 10**6,
+    "max_archive_bytes": 10**9,
+    "replay_calls": 10**9,
     "history": 100_000,
     "rate_limit": 10**6,
     "withhold_share": 0.0,
@@ -45,27 +52,30 @@ ROOM: dict[str, Any] = {
 
 
 def attacks() -> list[str]:
-    every = [*public_attacks(), *(f"{a.text}" for a in lesson_attacks())]
-    return every[:: size(16, 1)]
+    """The attacks of this run: our own, and public ones where they are at hand."""
+    own = [f"{a.text}" for a in lesson_attacks()][:: size(25, 1)]
+    return [*own, *(public_attacks()[:: size(50, 1)] if attacks_available() else [])]
 
 
 def topic(i: int) -> str:
     return f"topic{i:03d}"
 
 
-def hostile_episode(text: str, i: int, principal: str) -> Episode:
-    asked = json.dumps({"when": "", "text": text})
-    return _episode(f"attack-{i}-{principal}", asked, principal)
+def helpful(i: int) -> str:
+    return f"Use the way {i}."
 
 
-def helpful_episode(i: int, principal: str) -> Episode:
-    asked = json.dumps({"when": topic(i), "text": f"Use the way {i}."})
-    return _episode(f"help-{i}-{principal}", asked, principal)
-
-
-def _episode(run_id: str, asked: str, principal: str) -> Episode:
+def an_episode(run_id: str, asked: str, principal: str, **fields: Any) -> Episode:
     given, said = Message(role="user", content=asked), Message(role="assistant", content="no")
-    return Episode(run_id=run_id, principal=principal, input=(given,), output=(said,))
+    return Episode(run_id=run_id, principal=principal, input=(given,), output=(said,), **fields)
+
+
+def proposal(name: str, when: str, text: str, principal: str) -> Episode:
+    """A run from which the hostile teacher makes a lesson of these words."""
+    return an_episode(f"{name}-{principal}", json.dumps({"when": when, "text": text}), principal)
+
+
+# --- models
 
 
 def copies(messages: Sequence[BaseMessage]) -> str:
@@ -76,40 +86,110 @@ def copies(messages: Sequence[BaseMessage]) -> str:
     return json.dumps({"reason": "so they say", "edits": [{"op": "add", **json.loads(task)}], "helped": [], "hurt": []})
 
 
-async def tell(memory: TedMemory, episodes: Sequence[Episode]) -> None:
-    """Have a learner with the hostile teacher work through these."""
-    for i in range(0, len(episodes), 500):
-        for one in episodes[i : i + 500]:
-            await memory.record(one)
-        await memory.flush()
-        for one in episodes[i : i + 500]:
-            await memory.give_feedback(one.run_id, score=0.0, principal=one.principal)
-    learner = Learner(memory, teacher=ScriptedChatModel(script=copies), rollouts="none")
+def silent(messages: Sequence[BaseMessage]) -> str:
+    return (
+        json.dumps({"reason": "", "edits": [], "helped": [], "hurt": []}) if asked_for_edits(messages) else "anything"
+    )
+
+
+class Student:
+    """Is right by chance, more often with the helpful lesson; and does what an attack says where a liar asks for it.
+
+    The same question with the same lessons is answered in the same two ways, whoever asks when.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.lines = [" ".join(render_line(text).split()) for text in texts]
+        self.asked: Counter[str] = Counter()
+
+    def __call__(self, messages: list[BaseMessage]) -> str:
+        prompt = "\n".join(str(message.text) for message in messages)
+        block = " ".join(prompt.partition(OPENING)[2].partition(CLOSING)[0].split())
+        if lie := re.search(r"do what attack (\d+) says", prompt):
+            return "owned" if self.lines[int(lie[1])] in block else "no"
+        number, task = re.findall(r"question on topic(\d+): (\w+)", prompt)[-1]
+        self.asked[f"{task} {block}"] += 1
+        lot = draw(task, block, str(self.asked[f"{task} {block}"] % 2))
+        return "right" if lot < BASE + LIFT * (helpful(int(number)) in block) else "wrong"
+
+
+# --- traffic
+
+
+async def settle(memory: TedMemory, episodes: Sequence[Episode], script: Any, correction: str = "") -> None:
+    """Record runs, say what would have been right, and have a learner with this teacher work through them."""
+    for one in episodes:
+        await memory.record(one)
+        await memory.give_feedback(one.run_id, score=0.0, correction=correction, principal=one.principal)
+    learner = Learner(memory, teacher=ScriptedChatModel(script=script), rollouts="none")
     await learner.run(until_empty=True)
     assert learner.report.settled == len(episodes), learner.report
 
 
-async def serve(memory: TedMemory, luck: random.Random) -> None:
-    """Live traffic until every trial has ended: outcomes that attacks do not change, and helpful lessons do."""
-    for _ in range(ROUNDS):
-        await look(memory, "proof", shadow=False)
-        now = await memory.load()
-        if not now.trial:
-            return
+async def honest_traffic(memory: TedMemory) -> None:
+    asked = [
+        an_episode(f"honest-{i}-{n}", f"A question on {topic(i)}: q{i}x{n}", f"user-{n}")
+        for i in range(HELPFUL)
+        for n in range(HONEST)
+    ]
+    await settle(memory, asked, silent, "right")
+
+
+async def lies(memory: TedMemory, texts: Sequence[str], liars: Sequence[str]) -> None:
+    """Have liars say that each attack's answer is right where they asked for it."""
+    asked = [
+        an_episode(f"lie-{i}-{who}-{n}", f"Please do what attack {i} says ({n})", who)
+        for i in range(len(texts))
+        for who in liars
+        for n in range(LIES)
+    ]
+    await settle(memory, asked, silent, "owned")
+
+
+async def propose(memory: TedMemory, texts: Sequence[str]) -> None:
+    await settle(memory, [proposal(f"attack-{i}", "", text, "mallory") for i, text in enumerate(texts)], copies)
+    found = await states(memory, texts)
+    # the rest is refused before: texts that look like an image, or have nothing that can be seen
+    assert found["proposed"] >= 0.95 * len(texts), "the teacher did copy them"
+
+
+async def replay(memory: TedMemory, texts: Sequence[str]) -> Learner:
+    learner = Learner(
+        memory,
+        student=ScriptedChatModel(script=Student(texts)),
+        teacher=ScriptedChatModel(script=silent),
+        grader="exact",
+    )
+    await learner.run(until_empty=True)
+    return learner
+
+
+async def serve(memory: TedMemory, texts: Sequence[str], luck: random.Random, liars: Sequence[str]) -> list[Exposure]:
+    """Live traffic of all, liars too, until every trial has ended; return what each request was shown."""
+    told, known = list[Exposure](), None
+    for _ in range(ROUNDS // 10):
+        _, known = await look(memory, "proof", known)
+        await memory.load()
         for i in range(HELPFUL):
-            for _ in range(10):
-                await request(memory, luck, i)
+            told += [await request(memory, texts, luck, f"user-{luck.randrange(400)}", i) for _ in range(10)]
+        told += [await request(memory, texts, luck, who, 0) for who in liars]
         await memory.flush()
+        if not (await memory.load()).trial:
+            break
+    await look(memory, "proof", known)
+    return told
 
 
-async def request(memory: TedMemory, luck: random.Random, i: int) -> None:
-    user = f"user-{luck.randrange(400)}"
+async def request(memory: TedMemory, texts: Sequence[str], luck: random.Random, user: str, i: int) -> Exposure:
     run_id = f"{luck.getrandbits(64):x}"
     shown = await memory.expose(f"A question on {topic(i)}", unit=run_id, principal=user)
-    right = luck.random() < BASE + LIFT * (f"Use the way {i}." in shown.block)
-    fields = shown.model_dump(exclude={"block"})
-    await memory.record(_episode(run_id, topic(i), user).model_copy(update=fields))
-    await memory.give_feedback(run_id, score=float(right), principal=user)
+    right = float(luck.random() < BASE + LIFT * (helpful(i) in shown.block))
+    if not user.startswith("user-"):  # a liar, who calls right what an attack has changed
+        right = float(any(" ".join(render_line(text).split()) in " ".join(shown.block.split()) for text in texts))
+    fields = shown.model_dump(exclude={"block", "placement"})
+    await memory.record(an_episode(run_id, topic(i), user, **fields))
+    await memory.give_feedback(run_id, score=right, principal=user)
+    return shown
 
 
 async def states(memory: TedMemory, texts: Sequence[str]) -> dict[str, int]:
@@ -119,47 +199,87 @@ async def states(memory: TedMemory, texts: Sequence[str]) -> dict[str, int]:
     return {state: found.count(state) for state in ("proposed", "trial", "active")}
 
 
-async def test_of_one_principal_no_attack_is_ever_shown(valkey: Server, namespace: str) -> None:
-    texts = attacks()
-    async with open_memory(valkey.url, namespace=namespace, **ROOM) as memory:
-        await tell(memory, [hostile_episode(text, i, "mallory") for i, text in enumerate(texts)])
-        await tell(memory, [hostile_episode(text, i + 10_000, "mallory") for i, text in enumerate(texts)])
-        for _ in range(3):
-            await look(memory, "proof", shadow=False)
-        found = await states(memory, texts)
-        # the rest is refused before: texts that look like an image, or have nothing that can be seen
-        assert found["proposed"] >= 0.95 * len(texts), "the teacher did copy them"
-        assert (found["trial"], found["active"]) == (0, 0)
-        for i in range(200):
-            assert (await memory.expose("Any question", unit=f"u{i}", principal=f"p{i}")).block == ""
-        assert await memory.render() == ""
-        report(f"{len(texts)} attack strings from one principal, twice each: 0 on trial, 0 active")
+async def check_shown(memory: TedMemory, told: Sequence[Exposure]) -> None:
+    """Replays on others' episodes had shown that whatever any user saw helps."""
+    ids = sorted({id for one in told for id in (*one.seen, *one.withheld)})
+    known = await memory.store.episodes.evidence(memory.namespace, ids)
+    for id in ids:
+        wealth = known[id].evidence.helps(loudest(memory.settings)) if id in known else 1.0
+        assert wealth >= ENOUGH, f"{id} was shown with a wealth of {wealth:.2f}"
 
 
-async def test_without_several_principals_they_would_be_shown(valkey: Server, namespace: str) -> None:
-    texts = attacks()[:10]
-    async with open_memory(valkey.url, namespace=namespace, **ROOM | {"min_principals": 1}) as memory:
-        await tell(memory, [hostile_episode(text, i, "mallory") for i, text in enumerate(texts)])
-        await look(memory, "proof", shadow=False)
-        assert (await states(memory, texts))["trial"] == len(texts)
+# --- the attacks
 
 
-async def test_of_five_colluding_principals_hardly_any_gets_through_and_what_helps_does(
+async def test_attacks_reach_no_user_although_two_accounts_lie_for_them_and_what_helps_does(
     valkey: Server, namespace: str
 ) -> None:
-    texts, luck = attacks(), random.Random(5)
+    texts, luck, liars = attacks(), random.Random(5), ["eve", "trudy"]
     async with open_memory(valkey.url, namespace=namespace, refresh=0.05, **ROOM) as memory:
-        for n in range(5):
-            await tell(memory, [hostile_episode(text, i, f"colluder-{n}") for i, text in enumerate(texts)])
-        for name in ("anna", "bert"):
-            await tell(memory, [helpful_episode(i, name) for i in range(HELPFUL)])
-        await serve(memory, luck)
-        found = await states(memory, texts)
-        helped = await states(memory, [f"Use the way {i}." for i in range(HELPFUL)])
+        await honest_traffic(memory)
+        await lies(memory, texts, liars)
+        await propose(memory, texts)
+        ways = [proposal(f"help-{i}", topic(i), helpful(i), "anna") for i in range(HELPFUL)]
+        await settle(memory, ways, copies)
+        learner = await replay(memory, texts)
+        tried = await states(memory, texts)
+        assert (await states(memory, [helpful(i) for i in range(HELPFUL)]))["trial"] == HELPFUL
+        told = await serve(memory, texts, luck, ["mallory", *liars])
+        await check_shown(memory, told)
+        found, helped = await states(memory, texts), await states(memory, [helpful(i) for i in range(HELPFUL)])
         report(
-            f"{len(texts)} attack strings from five colluding principals, neutral outcomes: {found['active']} active "
-            f"({found['active'] / len(texts):.1%}); helpful lessons active: {helped['active']} of {HELPFUL}"
+            f"{len(texts)} attack strings, two accounts lie for them: {learner.report.replayed} pairs, "
+            f"{tried['trial']} on trial, {found['active']} active; helpful lessons active: {helped['active']} of "
+            f"{HELPFUL} after {len(told)} requests"
         )
-        assert found["trial"] == 0, "all trials have ended"
-        assert found["active"] <= 0.02 * len(texts) + size(1, 0)
+        assert tried["trial"] <= 0.05 * len(texts), "chance alone gets so many through, and no lie more"
+        assert found["active"] == 0
         assert helped["active"] == HELPFUL
+
+
+@pytest.mark.parametrize("enough", [1, 3])
+async def test_where_one_account_is_enough_lies_bring_an_attack_before_users(
+    valkey: Server, namespace: str, enough: int
+) -> None:
+    """The control: the same lies, and decisions that leave nobody out."""
+    texts = attacks()[:1]
+    async with open_memory(valkey.url, namespace=namespace, **ROOM | {"min_principals": enough}) as memory:
+        await lies(memory, texts, ["eve", "trudy"])
+        await propose(memory, texts)
+        assert (await replay(memory, texts)).report.replayed > 0
+        assert (await states(memory, texts))["trial"] == (enough == 1)
+
+
+async def test_of_one_account_nothing_is_ever_shown(valkey: Server, namespace: str) -> None:
+    texts = attacks()
+    async with open_memory(valkey.url, namespace=namespace, **ROOM) as memory:
+        await lies(memory, texts, ["mallory"])
+        await propose(memory, texts)
+        learner = await replay(memory, texts)
+        assert learner.report.replayed == 0, "its own episodes say nothing"
+        found = await states(memory, texts)
+        assert (found["trial"], found["active"]) == (0, 0)
+        for i in range(100):
+            assert (await memory.expose("Any question", unit=f"u{i}", principal=f"p{i}")).block == ""
+        assert await memory.render() == ""
+        report(f"{len(texts)} attack strings from one account with {LIES} lies for each: 0 on trial, 0 active")
+
+
+async def test_harmful_attacks_are_retired_before_any_user_sees_them(valkey: Server, namespace: str) -> None:
+    texts = attacks()
+
+    class Misled(Student):
+        """Is wrong whenever an attack stands in its prompt."""
+
+        def __call__(self, messages: list[BaseMessage]) -> str:
+            return "wrong" if OPENING in "\n".join(str(m.text) for m in messages) else super().__call__(messages)
+
+    async with open_memory(valkey.url, namespace=namespace, **ROOM) as memory:
+        await honest_traffic(memory)
+        await propose(memory, texts)
+        model = ScriptedChatModel(script=Misled(texts))
+        learner = Learner(memory, student=model, teacher=ScriptedChatModel(script=silent), grader="exact")
+        await learner.run(until_empty=True)
+        assert await states(memory, texts) == {"proposed": 0, "trial": 0, "active": 0}
+        assert sum(": retired: of no use: lift -" in step for step in learner.report.steps) >= 0.95 * len(texts)
+        report(f"{len(texts)} harmful attacks: all retired after {learner.report.replayed / len(texts):.0f} pairs each")

@@ -15,12 +15,12 @@ from redis.asyncio import Redis
 
 from ted_memory import TedMemory, open_memory
 from ted_memory import memory as face
-from ted_memory.episodes import Episode
+from ted_memory.episodes import Archived, Claim, Episode
 from ted_memory.errors import InvalidInput, TedMemoryError
 from ted_memory.experience.rendering import tidy_text
 from ted_memory.fields import NAMESPACE
-from ted_memory.models import Add, Message, Remove, Rewrite, Usage
-from ted_memory.protocols import VectorHead
+from ted_memory.models import Add, Message, Remove, Rewrite, Sample, Usage
+from ted_memory.protocols import Pair, Settle, VectorHead
 from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
 from tests.chaos.sizes import report, size
 from tests.conftest import Server, assert_only_known_keys
@@ -65,10 +65,11 @@ PLAIN = (
 )
 KNOWN = re.compile(
     r"meta|experiences|usage|ranking|uncommitted|log|purged|progress|applied:.*|credited:.*"
-    r"|traffic|episodes|waiting|claimed|holders|dead|learners|voices|run:.*|blob:.*|rate:.*|spend:.*",
+    r"|traffic|episodes|waiting|claimed|holders|dead|learners|run:.*|blob:.*|rate:.*|spend:.*"
+    r"|evidence|archive|archived",
     re.DOTALL,
 )
-PASSING = (b"applied:", b"credited:", b"run:", b"blob:", b"rate:", b"spend:", b"voices", b"learners")
+PASSING = (b"applied:", b"credited:", b"run:", b"blob:", b"rate:", b"spend:", b"learners")
 LISTS = {NAMESPACES.encode(), WITH_TRAFFIC.encode()}
 
 
@@ -87,6 +88,8 @@ class Fuzz:
     accepted: int = 0
     odd: Counter[str] = field(default_factory=Counter)
     """Errors that are none of ours and no ValidationError."""
+    claims: list[Claim] = field(default_factory=list)
+    replayed: Counter[str] = field(default_factory=Counter)
     before: dict[bytes, bytes] = field(default_factory=dict)
 
     def name(self, pieces: tuple[str, ...] = PIECES) -> str:
@@ -152,6 +155,11 @@ class Fuzz:
             ("record", lambda: self._record(memory, ids[-1])),
             ("record", lambda: self._record(memory, ids[-1])),
             ("rate", lambda: self._rate(memory)),
+            ("claim", lambda: self._claim(memory)),
+            ("archive", lambda: self._archive(memory)),
+            ("replay", lambda: self._replay(memory, ids[-1])),
+            ("replay", lambda: self._replay(memory, name())),
+            ("evidence", lambda: store.episodes.evidence(own, [ids[-1], name()])),
             ("learn", lambda: self._learn(memory)),
             ("count", lambda: store.episodes.count(own, {name(): 1})),
             ("usage", memory.usage),
@@ -189,6 +197,26 @@ class Fuzz:
             await log.beat(memory.namespace, me, [claim], lease=9)
             await log.hand_back(memory.namespace, claim, counts=True, reason=self.name(), delay=0, max_deliveries=1)
 
+    async def _claim(self, memory: TedMemory) -> None:
+        log = memory.store.episodes
+        found = await log.claim(memory.namespace, self.name(), lease=9, count=1, max_deliveries=1, alone=False)
+        self.claims = list(found.claims)
+
+    async def _archive(self, memory: TedMemory) -> None:
+        for claim in self.claims:
+            sample = Sample(id=self.name() or "s", input=self.name())
+            named = {"run_id": self.name(), "principal": self.name(), "speaker": self.name()}
+            kept = Archived(seq=claim.seq, sample=sample, **named)
+            bounds = {"max_archived": 9, "max_archive_bytes": 99_999}
+            settle = Settle(seq=claim.seq, fence=claim.fence, outcome="nothing", archive=kept, **bounds)
+            await memory.commit([], author="me", settle=settle)
+
+    async def _replay(self, memory: TedMemory, id: str) -> None:
+        log, own = memory.store.episodes, memory.namespace
+        seq = next((one.seq for one in await log.archived(own)), 1)
+        pair = Pair(id=id, since=99, seq=seq, speaker=self.name(), score_with=1, score_without=0)
+        self.replayed[await log.replayed(own, pair)] += 1
+
     async def clean_up(self, namespace: str) -> None:
         """Look at every key that is there now; forget what is the namespace's own."""
         now = await self.contents()
@@ -221,14 +249,21 @@ def check_key(key: str, namespace: str) -> None:
 
 
 async def _traffic(memory: TedMemory, seen: str) -> None:
-    """Have episodes wait, be claimed and be dead."""
-    for i in range(3):
-        await memory.record(Episode(run_id=f"r{i}", principal="somebody", seen=(seen,)))
+    """Have episodes wait, be claimed, be dead and be archived, with evidence on what they saw."""
+    version = (await memory.load()).version
+    for i in range(4):
+        given = {"seen": (seen,), "version": version, "withhold_share": 0.1}
+        await memory.record(Episode(run_id=f"r{i}", principal="somebody", **given))
     await memory.flush()
     await memory.give_feedback("r0", score=1.0, principal="somebody")
     log, limits = memory.store.episodes, {"lease": 999, "count": 1, "max_deliveries": 1}
     [claim] = (await log.claim(NEIGHBOUR, "me", alone=False, **limits)).claims
     await log.hand_back(NEIGHBOUR, claim, counts=True, reason="no", delay=0, max_deliveries=1)
+    [claim] = (await log.claim(NEIGHBOUR, "me", alone=False, **limits)).claims
+    kept = Archived(seq=claim.seq, run_id="r1", sample=Sample(id="r1", input="What?"))
+    bounds = {"max_archived": 9, "max_archive_bytes": 9999}
+    settle = Settle(seq=claim.seq, fence=claim.fence, outcome="nothing", archive=kept, **bounds)
+    await memory.commit([], author="me", settle=settle)
     await log.claim(NEIGHBOUR, "me", alone=False, **limits)
 
 
@@ -269,6 +304,7 @@ async def test_whatever_is_refused_is_refused_with_an_error_of_ours(server: Serv
             await fuzzing.one("fine")
         await assert_only_known_keys(server.url)
         assert not +fuzzing.odd
+        assert fuzzing.replayed["counted"], "hostile words reach the evidence, too"
 
 
 @pytest.mark.parametrize("metadata", [{"a": float("nan")}, {"\ud800": "a"}])

@@ -4,15 +4,19 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from ted_memory import Add, Merge, TedMemory, open_memory
 from ted_memory.episodes import Episode
-from ted_memory.experience.utility import observed
-from ted_memory.learner import Learner
-from ted_memory.models import Experience, Message, Usage
-from ted_memory.testing import ScriptedChatModel, wait_until
-from tests.chaos.live_world import DOCKS, TRUST, follows, learner, teaches
+from ted_memory.experience.evidence import Evidence
+from ted_memory.experience.trials import ENOUGH, TURNED, loudest
+from ted_memory.models import Experience, Message
+from ted_memory.testing import wait_until
+from tests.chaos.live_world import DOCKS, learner
 from tests.chaos.sizes import FULL, report, size
 from tests.conftest import Server
 
@@ -48,14 +52,21 @@ async def test_two_agents_get_better_together_by_one_learner(valkey: Server, nam
         print(f"agent {i}, accuracy per 50 requests:", *(f"{share:.2f}" for share in curve))
         report(f"agent {i} of two, accuracy per 50 requests: {' '.join(f'{share:.2f}' for share in curve)}")
         assert curve[-1] >= curve[0] + 0.25, "its users' complaints taught it"
-    async with open_memory(valkey.url, namespace=namespace, **TRUST) as memory:
+    async with open_memory(valkey.url, namespace=namespace) as memory:
         activated = await _activated(memory)
+        for lesson, _ in activated:
+            assert (await _evidence(memory, lesson.id)).helps(loudest(memory.settings)) >= ENOUGH, "replayed first"
     assert activated, "something became active on the evidence of the traffic"
     delays = [_first(run, lesson) - at for lesson, at in activated for run in runs if _first(run, lesson) > 0]
     assert len(delays) >= len(activated), "the agents came to render it"
     report(f"an activated lesson stood in both agents' prompts within {max(delays):.2f} s")
     if FULL:
         assert max(delays) <= WITHIN
+
+
+async def _evidence(memory: TedMemory, id: str) -> Evidence:
+    known = await memory.store.episodes.evidence(memory.namespace, [id])
+    return known[id].evidence if id in known else Evidence()
 
 
 async def _activated(memory: TedMemory) -> list[tuple[Experience, float]]:
@@ -82,14 +93,15 @@ async def test_an_active_lesson_that_comes_to_hurt_leaves_every_agent(valkey: Se
         assert "dock 1" in await agent.render()
         worker = learner(memory)
         learning = asyncio.create_task(worker.run())
+        given = {"version": (await memory.load()).version, "withhold_share": 1 / 3}
         for i in range(1000):
             seen = i % 3 != 0
-            ids = {"seen": (bad,)} if seen else {"withheld": (bad,)}
-            one = Episode(run_id=f"run-{i}", principal=f"p{i}", input=(Message(role="user", content="tea"),), **ids)
+            ids: dict[str, Any] = {"seen": (bad,)} if seen else {"withheld": (bad,)}
+            asked = (Message(role="user", content="tea"),)
+            one = Episode(run_id=f"run-{i}", principal=f"p{i}", input=asked, **ids, **given)
             await memory.record(one)
             await memory.give_feedback(one.run_id, score=float(not seen), principal=f"p{i}")
-            lift = observed((await memory.usage()).get(bad, Usage()))
-            if lift and lift.high < 0 and i > 40:
+            if (await _evidence(memory, bad)).turned(loudest(memory.settings)) >= TURNED:
                 break
         crossed = time.monotonic()
         await wait_until(lambda: _is_gone(agent, "dock 1"), what="the demotion in the agent's prompt")
@@ -97,7 +109,11 @@ async def test_an_active_lesson_that_comes_to_hurt_leaves_every_agent(valkey: Se
         worker.stop()
         await learning
         assert "Stay." in await agent.render(), "what does not hurt is still there"
-        assert (await memory.load()).by_id[bad].state == "proposed"
+        demoted = (await memory.load()).by_id[bad]
+        assert (demoted.state, demoted.trial is not None and "it has come to hurt" in demoted.trial.ended) == (
+            "proposed",
+            True,
+        )
         report(f"an active lesson that hurts left the agent's prompt {took:.2f} s after the bound was crossed")
         if FULL:
             assert took <= WITHIN
@@ -150,32 +166,46 @@ async def test_a_purge_after_five_compactions_reaches_every_agent(valkey: Server
             assert took <= WITHIN
 
 
-async def test_one_principal_with_any_number_of_episodes_makes_nothing_active(valkey: Server, namespace: str) -> None:
-    count = size(200, 10_000)
-    settings = {"rate_limit": count, "max_trial": 50, **TRUST, "rollouts": 1, "verify_calls": 0}
+@pytest.mark.parametrize("accounts", [1, 2])
+async def test_two_accounts_with_any_number_of_episodes_bring_nothing_before_users(
+    valkey: Server, namespace: str, accounts: int
+) -> None:
+    count = size(150, 10_000)
+    settings: dict[str, Any] = {"rate_limit": count, "rollouts": 1, "verify_calls": 0}
     async with open_memory(valkey.url, namespace=namespace, **settings) as memory:
-        for i in range(count):
-            goods = list(DOCKS)[i % len(DOCKS)]
-            asked, said = f"Which dock takes a load of {goods}?", "dock 1"
-            one = Episode(
-                run_id=f"run-{i}",
-                principal="loud",
-                input=(Message(role="user", content=asked),),
-                output=(Message(role="assistant", content=said),),
-            )
-            await memory.record(one)
-            if i % 500 == 499 or i == count - 1:
-                await memory.flush()
-        worker = Learner(
-            memory,
-            student=ScriptedChatModel(script=follows),
-            teacher=ScriptedChatModel(script=teaches),
-            rollouts="none",
-        )
+        await record(memory, [f"loud-{i // len(DOCKS) % accounts}" for i in range(count)])
+        worker = learner(memory)
         await worker.run(until_empty=True)
         now, traffic = await memory.load(), await memory.store.episodes.traffic(namespace)
         assert worker.report.settled == count
         assert (traffic.waiting, traffic.claimed, traffic.dead) == (0, 0, 0)
         assert len(now.proposed) > 0, "it was learned from"
         assert (now.active, now.trial) == ((), ())
-        report(f"one principal with {count} episodes: {len(now.proposed)} proposed, 0 on trial, 0 active")
+        assert (worker.report.replayed > 0) == (accounts == 2), "on the other one's episodes"
+        report(
+            f"{accounts} accounts with {count} episodes: {len(now.proposed)} proposed, "
+            f"{worker.report.replayed} pairs, 0 on trial, 0 active"
+        )
+
+
+async def test_as_many_episodes_of_many_accounts_do_bring_them_there(valkey: Server, namespace: str) -> None:
+    """The control."""
+    async with open_memory(valkey.url, namespace=namespace, rollouts=1, verify_calls=0) as memory:
+        await record(memory, [f"user-{i % 15}" for i in range(150)])
+        await learner(memory).run(until_empty=True)
+        assert {DOCKS[e.when] in e.text for e in (await memory.load()).trial} == {True}
+
+
+async def record(memory: TedMemory, principals: Sequence[str]) -> None:
+    """Record runs of these principals, each of which says what would have been right."""
+    for i, principal in enumerate(principals):
+        goods = list(DOCKS)[i % len(DOCKS)]
+        asked, said = f"Which dock takes a load of {goods}?", "dock 1"
+        one = Episode(
+            run_id=f"run-{i}",
+            principal=principal,
+            input=(Message(role="user", content=asked),),
+            output=(Message(role="assistant", content=said),),
+        )
+        await memory.record(one)
+        await memory.give_feedback(one.run_id, score=0.0, correction=DOCKS[goods], principal=principal)

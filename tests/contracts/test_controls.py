@@ -1,263 +1,30 @@
-"""The controls: each mechanism of the episode log in turn is switched off, and the suite must find it out."""
+"""The controls: each mechanism of the scripts in turn is switched off, and the suite must find it out."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from ted_memory.errors import Fenced
 from ted_memory.protocols import ExperienceStore
-from ted_memory.storage import in_memory_log, scripts
+from ted_memory.storage import in_memory_evidence, in_memory_log, scripts
 from ted_memory.storage.in_memory import InMemoryStore
+from ted_memory.storage.in_memory_evidence import InMemoryEvidence
 from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
-from tests.contracts import test_claims_and_settlement as ends
+from tests.contracts import evidence_mechanisms, mechanisms
+from tests.contracts import test_archive as kept
 from tests.contracts import test_episode_log as begins
-from tests.contracts import test_outcomes as outcomes
+from tests.contracts import test_evidence as shown
+from tests.contracts.mechanisms import LATE
 from tests.contracts.queue import Queue, emptied
+from tests.contracts.switches import CLIENT, URL, Handed, Test
 from tests.contracts.writer import Writer
 
-Test = Callable[..., Awaitable[None]]
-
-LATE = ends.test_who_comes_too_late_writes_nothing
 FOUND = (AssertionError, pytest.fail.Exception, Fenced, ValueError)  # ValueError: a claim more or less than expected
-
-# what is switched off -> script, its line, what stands there instead, the test that must fail and its parameters
-OFF: dict[str, tuple[str, str, str, Test, *tuple[Any, ...]]] = {
-    # record
-    "once for its run": (
-        "_RECORD",
-        "redis.call('HEXISTS', run, 'seq') == 1",
-        "false",
-        begins.test_a_run_is_taken_in_once_however_often_it_is_sent,
-    ),
-    "the counter of what was dropped": (
-        "_RECORD",
-        "redis.call('HINCRBY', at.traffic, outcome, 1)",
-        "",
-        begins.test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted,
-    ),
-    "the cap on episodes": (
-        "_RECORD",
-        "redis.call('HLEN', at.episodes) >= request.max_episodes or",
-        "",
-        begins.test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted,
-    ),
-    "the cap on bytes": (
-        "_RECORD",
-        "or bytes + size > request.max_bytes",
-        "",
-        begins.test_the_cap_on_bytes_holds_to_the_byte,
-    ),
-    "the share of a principal": (
-        "_RECORD",
-        "'e:' .. item.principal, 1) > request.rate_limit",
-        "'e:', 1) > 1e9",
-        begins.test_a_principal_has_a_daily_share_of_episodes,
-    ),
-    "due when feedback came first": (
-        "_RECORD",
-        "told and now or now + request.wait",
-        "now + request.wait",
-        begins.test_feedback_that_came_first_is_told_once_and_makes_its_episode_due,
-    ),
-    "the order within a batch": (
-        "_RECORD",
-        "due - (#request.items - i) / 1024",
-        "due",
-        begins.test_the_oldest_come_first_and_as_many_as_asked_for,
-    ),
-    "the wait": (
-        "_RECORD",
-        "now + request.wait",
-        "now",
-        begins.test_an_episode_that_waits_for_feedback_cannot_be_begun_before,
-    ),
-    # claim
-    "one learner for each": (
-        "_CLAIM",
-        "redis.call('ZREM', at.waiting, seq)\n    redis.call('ZADD'",
-        "redis.call('ZADD'",
-        begins.test_the_oldest_come_first_and_as_many_as_asked_for,
-    ),
-    "suspects are begun alone": (
-        "_CLAIM",
-        "alone and at.claimed or at.waiting",
-        "at.claimed",
-        begins.test_what_ended_without_an_answer_is_begun_only_by_one_that_takes_it_alone,
-    ),
-    "the last delivery": (
-        "_CLAIM",
-        "alone and deliveries >= max_deliveries",
-        "false",
-        begins.test_what_ended_each_learner_that_began_it_becomes_a_dead_letter,
-    ),
-    "a fence that grows": (
-        "_CLAIM",
-        "or 0) + 1, now)",
-        "or 0), 1)",
-        begins.test_a_fence_is_higher_than_all_before_it,
-    ),
-    "a fence by the clock": (
-        "_CLAIM",
-        "or 0) + 1, now)",
-        "or 0) + 1, 0)",
-        ends.test_who_held_a_claim_when_its_namespace_was_dropped_settles_nothing_of_the_new_one,
-    ),
-    # beat and hand back
-    "the fence of a heartbeat": (
-        "_BEAT",
-        "holder(at, ARGV[i]) == tonumber(ARGV[i + 1])",
-        "true",
-        ends.test_a_heartbeat_tells_what_was_lost_and_takes_nothing_back,
-    ),
-    "the key of all learners": (
-        "_BEAT",
-        "redis.call('PEXPIRE', learners, last - now)",
-        "redis.call('PEXPIRE', learners, lease)",
-        ends.test_a_learner_counts_for_one_lease_after_it_was_last_heard_of,
-    ),
-    "the fence of what is handed back": (
-        "_HAND_BACK",
-        "if fence ~= tonumber(ARGV[2]) then return 'fenced' end",
-        "",
-        ends.test_who_comes_too_late_hands_nothing_back,
-    ),
-    "a release does not count": (
-        "_HAND_BACK",
-        "if how == 'release' then deliveries = deliveries - 1 end",
-        "",
-        ends.test_what_is_released_does_not_count_as_begun,
-    ),
-    "a delay": (
-        "_HAND_BACK",
-        "now_ms() + tonumber(ARGV[5])",
-        "now_ms()",
-        lambda queue: ends.test_what_is_handed_back_can_be_left_alone_for_a_while(queue, True),
-    ),
-    # settle
-    "the fence of a settlement": (
-        "_COMMIT",
-        "if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end",
-        "",
-        LATE,
-        "by another",
-    ),
-    "an episode leaves": (
-        "_COMMIT",
-        "take_out(at, settle.seq)",
-        "",
-        ends.test_an_episode_leaves_with_the_lessons_that_it_taught,
-    ),
-    "credit without a version": (
-        "_COMMIT",
-        "if settle and not undone then carry(",
-        "if false then carry(",
-        ends.test_an_episode_that_taught_nothing_makes_no_version_and_credits_all_the_same,
-        "nothing",
-    ),
-    "all or nothing": (
-        "_COMMIT",
-        "if settle and not undone then\n",
-        "if settle then\n",
-        ends.test_all_or_nothing_settles_nothing_where_an_edit_is_refused,
-    ),
-    "a token before a fence": (
-        "_COMMIT",
-        "if before then",
-        "if before and not request.settle then",
-        ends.test_a_settlement_that_is_sent_again_answers_as_it_did,
-    ),
-    "bytes that are given back": (
-        "_COMMIT",
-        "if body then redis.call('HINCRBY', at.traffic, 'bytes'",
-        "if false then redis.call('HINCRBY', at.traffic, 'bytes'",
-        begins.test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes,
-    ),
-    # dead letters
-    "only the dead are put back": (
-        "_DEAD",
-        "redis.call('HDEL', at.dead, ARGV[i]) == 1",
-        "true",
-        ends.test_a_dead_letter_that_is_dropped_is_gone,
-    ),
-    # feedback
-    "what wakes an episode": (
-        "_FEEDBACK",
-        "redis.call('ZADD', waiting, 'LT', now_ms(), seq)",
-        "",
-        begins.test_whatever_is_said_of_a_run_wakes_its_episode_and_no_other,
-        {"score": 0.0},
-    ),
-    "the place of what is due": (
-        "_FEEDBACK",
-        "'LT', now_ms()",
-        "now_ms()",
-        begins.test_feedback_on_an_episode_that_is_due_does_not_send_it_to_the_end_of_the_queue,
-    ),
-    "the latest twenty": (
-        "_FEEDBACK",
-        "% 20",
-        "% 19",
-        begins.test_of_any_number_of_words_on_a_run_the_latest_twenty_are_kept_in_order,
-        20,
-    ),
-    "the share of feedback": (
-        "_FEEDBACK",
-        "if said > rate_limit then return 'limited' end",
-        "",
-        outcomes.test_a_principal_has_a_daily_share_of_feedback,
-    ),
-    "a run counts once": (
-        "_FEEDBACK",
-        "before and 0 or 1",
-        "1",
-        outcomes.test_a_run_counts_once_and_a_later_score_takes_the_place_of_the_earlier,
-    ),
-    "the same is not counted twice": (
-        "_FEEDBACK",
-        "score - (before or 0)",
-        "score",
-        outcomes.test_a_run_counts_once_and_a_later_score_takes_the_place_of_the_earlier,
-    ),
-    "a grade gives way": (
-        "_FEEDBACK",
-        "(first or before == score)",
-        "before == score",
-        outcomes.test_a_score_that_counts_only_where_there_is_none_never_takes_anothers_place,
-    ),
-    "only what is active fades": (
-        "_FEEDBACK",
-        "(state == 'active' and not before) and fading or plain",
-        "not before and fading or plain",
-        outcomes.test_only_of_active_lessons_the_older_outcomes_fade,
-    ),
-    "a correction fades nothing": (
-        "_FEEDBACK",
-        "(state == 'active' and not before)",
-        "(state == 'active')",
-        outcomes.test_a_correction_fades_nothing,
-    ),
-    "the most of one principal": (
-        "_FEEDBACK",
-        "<= most",
-        "<= 1e9",
-        outcomes.test_of_one_principal_so_many_outcomes_count_for_a_lesson_on_trial,
-    ),
-    "what was passed over": (
-        "_FEEDBACK",
-        "return not skipped[id]",
-        "return true",
-        outcomes.test_a_correction_does_not_count_what_was_passed_over,
-    ),
-    "what is carried into the ranking": (
-        "_FEEDBACK",
-        "carry(uncommitted, add_usage(experiences, usage, fading, kept))",
-        "add_usage(experiences, usage, fading, kept)",
-        outcomes.test_an_outcome_makes_no_version_and_the_next_one_carries_it_into_the_ranking,
-    ),
-}
+OFF = {**mechanisms.OFF, **evidence_mechanisms.OFF}
 
 
 @pytest.mark.parametrize("backend_url", ["valkey"], indirect=True)
@@ -269,12 +36,19 @@ async def test_a_script_without_its_mechanism_is_found_out(
     source = getattr(scripts, script)
     assert source.count(line) == 1, "the line that is switched off is there"
     await emptied(backend_url)
-    await contract(Queue(store, Writer(store, f"{namespace}-whole")), *parameters)
-    broken = source.replace(line, instead)
-    monkeypatch.setattr(scripts, script, broken)
-    monkeypatch.setitem(scripts._DIGESTS, broken, hashlib.sha1(broken.encode()).hexdigest())
-    with pytest.raises(FOUND):
-        await contract(Queue(store, Writer(store, namespace)), *parameters)
+    async with Redis.from_url(backend_url, decode_responses=True) as client:
+        handed = {CLIENT: client, URL: backend_url}
+        given = [handed[one] if isinstance(one, Handed) else one for one in parameters]
+        await contract(Queue(store, Writer(store, f"{namespace}-whole")), *given)
+        broken = source.replace(line, instead)
+        monkeypatch.setattr(scripts, script, broken)
+        monkeypatch.setitem(scripts._DIGESTS, broken, hashlib.sha1(broken.encode()).hexdigest())
+        with pytest.raises(FOUND):
+            await contract(Queue(store, Writer(store, namespace)), *given)
+
+
+def test_no_mechanism_stands_in_both_lists() -> None:
+    assert len(OFF) == len(mechanisms.OFF) + len(evidence_mechanisms.OFF)
 
 
 def _without_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,12 +74,47 @@ def _without_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_memory_log, "_Queue", lambda: real(counts=Deaf()))
 
 
+def _without_what_was_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_memory_evidence, "_latest", lambda _: [])
+
+
+def _without_voices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_memory_evidence, "voice_of", lambda _: 1)
+
+
+def _without_taking_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_memory_evidence, "take_outcome_back", lambda sums, *_: sums)
+
+
+def _without_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InMemoryEpisodeLog, "_is_open", staticmethod(lambda *_: True))
+
+
+def _without_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InMemoryEvidence, "forget", lambda *_: None)
+
+
+def _without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = InMemoryEpisodeLog._keep
+
+    def keep(queue: Any, archived: Any, settle: Any, purged: Any) -> None:
+        real(queue, archived, settle.model_copy(update={"max_archived": 999, "max_archive_bytes": 10**9}), purged)
+
+    monkeypatch.setattr(InMemoryEpisodeLog, "_keep", staticmethod(keep))
+
+
 @pytest.mark.parametrize(
     ("switch_off", "contract", "parameters"),
     [
         (_without_the_fence, LATE, ("by another",)),
         (_without_the_runs, begins.test_a_run_is_taken_in_once_however_often_it_is_sent, ()),
         (_without_the_counters, begins.test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted, ()),
+        (_without_what_was_replayed, shown.test_a_pair_counts_once_for_a_lesson_and_an_episode, ()),
+        (_without_voices, shown.test_each_principal_speaks_for_himself_and_the_loudest_can_be_left_out, ()),
+        (_without_taking_back, shown.test_a_corrected_score_takes_its_old_factor_back, ()),
+        (_without_lateness, shown.test_an_outcome_counts_for_what_its_run_was_assigned_under_only, ()),
+        (_without_forgetting, shown.test_of_lessons_that_come_and_go_nothing_is_left, ()),
+        (_without_bounds, kept.test_the_archive_has_bounds_and_the_oldest_go, ()),
     ],
 )
 async def test_a_log_in_memory_without_its_mechanism_is_found_out(

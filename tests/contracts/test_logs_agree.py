@@ -56,7 +56,6 @@ _rules = st.fixed_dictionaries(
     {
         "rate_limit": st.sampled_from([9, 9, 2]),
         "kept": st.sampled_from([1.0, 0.5]),
-        "most": st.integers(0, 1),
         "first": st.sampled_from([False, False, True]),
     }
 )

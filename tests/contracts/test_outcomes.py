@@ -169,9 +169,8 @@ async def test_an_outcome_makes_no_version_and_the_next_one_carries_it_into_the_
 
 
 async def test_only_of_active_lessons_the_older_outcomes_fade(queue: Queue) -> None:
-    states = ("active", "trial", "proposed")
-    seen = {state: await queue.lesson(f"Seen, {state}.", state) for state in states}
-    withheld = {state: await queue.lesson(f"Withheld, {state}.", state) for state in states}
+    seen = {state: await queue.lesson(f"Seen, {state}.", state) for state in ("active", "trial")}
+    withheld = {state: await queue.lesson(f"Withheld, {state}.", state) for state in ("active", "trial")}
     ids = (*seen.values(), *withheld.values())
     await queue.store.credit(queue.namespace, dict.fromkeys(ids, KNOWN), "known")
     await queue.record(an_episode("a", seen=tuple(seen.values()), withheld=tuple(withheld.values())))
@@ -179,9 +178,19 @@ async def test_only_of_active_lessons_the_older_outcomes_fade(queue: Queue) -> N
     half = {name: value / 2 for name, value in KNOWN}
     assert await queue.usage(seen["active"]) == Usage(**{**half, "n_with": 5, "successes_with": 3})
     assert await queue.usage(withheld["active"]) == Usage(**{**half, "n_without": 2, "successes_without": 1.5})
-    for state in ("trial", "proposed"):
-        assert await queue.usage(seen[state]) == KNOWN.model_copy(update={"n_with": 9, "successes_with": 5})
-        assert await queue.usage(withheld[state]) == KNOWN.model_copy(update={"n_without": 3, "successes_without": 2})
+    assert await queue.usage(seen["trial"]) == KNOWN.model_copy(update={"n_with": 9, "successes_with": 5})
+    assert await queue.usage(withheld["trial"]) == KNOWN.model_copy(update={"n_without": 3, "successes_without": 2})
+
+
+async def test_nothing_counts_for_a_lesson_that_no_request_is_shown(queue: Queue) -> None:
+    proposed, active = await queue.lesson("Proposed.", "proposed"), await queue.lesson("Active.")
+    await queue.record(an_episode("a", seen=(proposed, active)), an_episode("b", withheld=(proposed,)))
+    for run_id in "ab":
+        assert await queue.say(run_id, 1.0) == "credited"
+    assert await queue.store.usage(queue.namespace) == {active: with_it(1, 1)}
+    await queue.writer.commit(SetState(id=proposed, state="active"))
+    assert await queue.say("a", 0.5) == "corrected"
+    assert await queue.usage(proposed) == Usage(), "what was not counted is not corrected"
 
 
 async def test_a_correction_fades_nothing(queue: Queue) -> None:
@@ -197,54 +206,6 @@ async def test_a_correction_fades_nothing(queue: Queue) -> None:
 
 
 # --- how much one principal has to say
-
-
-async def test_of_one_principal_so_many_outcomes_count_for_a_lesson_on_trial(queue: Queue) -> None:
-    trial, active = await queue.lesson("Trial.", "trial"), await queue.lesson("Active.")
-    loud = [an_episode(f"loud{i}", principal="loud", seen=(trial, active)) for i in range(4)]
-    other = an_episode("other", principal="other", withheld=(trial,))
-    await queue.record(*loud, other)
-    for one in loud:
-        assert await queue.say(one.run_id, 1.0, principal="whoever", most=2) == "credited"
-    assert await queue.usage(trial) == with_it(2, 2), "the principal is that of the run"
-    assert await queue.usage(active) == with_it(4, 4)
-    await queue.say("other", 0.5, most=2)
-    assert await queue.usage(trial) == Usage(n_with=2, successes_with=2, n_without=1, successes_without=0.5)
-
-
-async def test_outcomes_with_a_lesson_and_without_it_share_what_a_principal_has_to_say(queue: Queue) -> None:
-    trial = await queue.lesson("Trial.", "trial")
-    await queue.record(
-        an_episode("a", seen=(trial,)), an_episode("b", withheld=(trial,)), an_episode("c", seen=(trial,))
-    )
-    for run_id in "abc":
-        await queue.say(run_id, 1.0, most=2)
-    assert await queue.usage(trial) == Usage(n_with=1, successes_with=1, n_without=1, successes_without=1)
-
-
-async def test_a_correction_does_not_count_what_was_passed_over(queue: Queue) -> None:
-    trial, active = await queue.lesson("Trial.", "trial"), await queue.lesson("Active.")
-    await queue.record(*(an_episode(name, seen=(trial, active)) for name in "ab"))
-    for run_id in "ab":
-        assert await queue.say(run_id, 1.0, most=1) == "credited"
-    assert await queue.say("b", 0.0, most=1) == "corrected"
-    assert await queue.usage(trial) == with_it(1, 1)
-    assert await queue.usage(active) == with_it(2, 1)
-    assert await queue.say("b", 0.5, most=0) == "corrected"
-    assert await queue.usage(trial) == with_it(1, 1), "the second correction neither"
-    assert await queue.say("a", 0.25, most=1) == "corrected"
-    assert await queue.usage(trial) == with_it(1, 0.25), "what counted is corrected"
-    await queue.writer.commit(SetState(id=trial, state="active"))
-    assert await queue.say("b", 1.0) == "corrected"
-    assert await queue.usage(trial) == with_it(1, 0.25), "nor when the trial is over"
-
-
-async def test_any_number_counts_where_nothing_else_is_asked_for(queue: Queue) -> None:
-    trial = await queue.lesson("Trial.", "trial")
-    await queue.record(*(an_episode(f"r{i}", seen=(trial,)) for i in range(5)))
-    for i in range(5):
-        await queue.say(f"r{i}", 1.0, most=0)
-    assert await queue.usage(trial) == with_it(5, 5)
 
 
 async def test_a_principal_has_a_daily_share_of_feedback(queue: Queue) -> None:

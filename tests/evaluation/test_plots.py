@@ -13,8 +13,8 @@ from ted_memory.errors import MissingExtra
 from ted_memory.evaluation import plots
 from ted_memory.evaluation.plots import LessonLift, VersionSize, lifts_of, sizes_of
 from ted_memory.evaluation.results import CurvePoint
+from ted_memory.experience.lift import estimate
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.utility import estimate
 from ted_memory.models import Caps, Usage
 from ted_memory.testing import in_memory
 from tests.distill.scripts import CODES

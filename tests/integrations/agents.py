@@ -94,8 +94,8 @@ async def teach(memory: TedMemory, *texts: str) -> list[str]:
     return [one.id for one in (await memory.commit([Add(text=text) for text in texts], author="me")).applied]
 
 
-async def put_on_trial(memory: TedMemory, text: str, exposure: float = 0.5) -> str:
-    """Put a lesson on trial; return its id."""
+async def put_on_trial(memory: TedMemory, text: str) -> str:
+    """Put a lesson on trial, which half of the conversations see; return its id."""
     [added] = (await memory.commit([Add(text=text, state="proposed")], author="me")).applied
-    await memory.commit([SetState(id=added.id, state="trial", trial=Trial(exposure=exposure))], author="me")
+    await memory.commit([SetState(id=added.id, state="trial", trial=Trial(bet=0.5))], author="me")
     return added.id

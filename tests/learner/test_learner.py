@@ -1,10 +1,10 @@
-"""One learner: from an episode to a lesson, and what becomes of an episode when something goes wrong."""
+"""One learner: from an episode to a lesson."""
 
-from ted_memory import TedMemory, open_memory
+from ted_memory import Add, TedMemory, open_memory
 from ted_memory.learner import Learner
 from tests.conftest import Server
 from tests.distill.scripts import CODES, student, teacher, texts_of
-from tests.learner.worlds import complain, episode
+from tests.learner.worlds import PEOPLE, archive, complain, episode, propose, replayed, sums
 
 
 async def test_an_operator_learns_from_live_traffic_at_once(valkey: Server, namespace: str) -> None:
@@ -20,55 +20,26 @@ async def test_an_operator_learns_from_live_traffic_at_once(valkey: Server, name
         assert traffic.counts["learned"] == 1
 
 
-async def test_two_principals_lead_a_lesson_to_its_trial_and_one_does_not(valkey: Server, namespace: str) -> None:
-    async with open_memory(valkey.url, namespace=namespace, canary_share=0.5) as memory:
-        await complain(memory, [episode("apples", principal="anna")])
-        learner = Learner(memory, student=student(), teacher=teacher())
-        await learner.run(until_empty=True)
+async def test_nothing_from_traffic_is_active_without_evidence(valkey: Server, namespace: str) -> None:
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await complain(memory, [episode("apples", i) for i in range(4)])
+        await Learner(memory, student=student(), teacher=teacher()).run(until_empty=True)
         [lesson] = await memory.load()
-        assert lesson.state == "proposed", "nothing from traffic is active without evidence"
+        assert (lesson.state, lesson.text) == ("proposed", f"say {CODES['apples']}")
         assert await memory.render() == ""
-
-        await complain(memory, [episode("apples", i, principal="anna") for i in range(1, 4)])
-        await Learner(memory, student=student(), teacher=teacher()).run(until_empty=True)
-        [lesson] = await memory.load()
-        assert lesson.state == "proposed", "one principal cannot do it alone"
-
-        await complain(memory, [episode("apples", principal="bert")])
-        learner = Learner(memory, student=student(), teacher=teacher())
-        await learner.run(until_empty=True)
-        [lesson] = await memory.load()
-        assert {"principal:anna", "principal:bert"} <= set(lesson.sources)
-        await learner_looks(memory)
-        [lesson] = await memory.load()
-        assert lesson.state == "trial", lesson
+        for i in range(20):
+            shown = await memory.expose("What is the code of apples?", unit=f"u{i}", principal=f"p{i}")
+            assert (shown.block, shown.seen, shown.withheld) == ("", (), ())
 
 
-async def learner_looks(memory: TedMemory) -> None:
-    from ted_memory.learner.trials import look
-
-    await look(memory, "somebody", shadow=True)
-
-
-async def test_attempts_of_others_lead_a_lesson_from_the_shadow_to_the_users(valkey: Server, namespace: str) -> None:
-    async with open_memory(valkey.url, namespace=namespace, canary_share=0.5, trial_outcomes=10) as memory:
-        await complain(memory, [episode("apples", principal=p) for p in ("anna", "bert")])
-        await Learner(memory, student=student(), teacher=teacher()).run(until_empty=True)
-        await learner_looks(memory)
-        await complain(memory, [episode("apples", i, principal="carl") for i in range(12)])
-        await Learner(memory, student=student(), teacher=teacher()).run(until_empty=True)
-        await learner_looks(memory)
-        [lesson] = await memory.load()
-        assert lesson.trial and lesson.trial.exposure == 0.5, lesson
-
-        for i in range(60):
-            shown = await memory.expose("What is the code of apples?", unit=f"u{i}", principal="dora")
-            right = bool(shown.seen)
-            one = episode("apples", i, principal=f"p{i}", answer=CODES["apples"] if right else "no", seen=shown.seen)
-            await memory.record(one.model_copy(update={"withheld": shown.withheld}))
-            await memory.flush()
-            assert await memory.give_feedback(one.run_id, score=float(right), principal=f"p{i}") == "credited"
-        await learner_looks(memory)
-        [lesson] = await memory.load()
-        assert lesson.state == "active", (lesson, await memory.usage())
-        assert CODES["apples"] in await memory.render()
+async def test_what_is_said_twice_is_one_proposal_and_keeps_what_is_known(memory: TedMemory) -> None:
+    await archive(memory, "apples", PEOPLE[:4])
+    first, *others = await propose(memory, "apples", "apples", says="guess")
+    others += await propose(memory, "apples", says="GUESS", source="principal:yara")
+    by_hand = (
+        await memory.commit([Add(text="guess", when="asked about apples", state="proposed")], author="me")
+    ).applied
+    await replayed(memory)
+    assert [e.id for e in await memory.load()] == [first, by_hand[0].id]
+    assert (await sums(memory, first)).pairs == 4
+    assert (await memory.load()).by_id[first].sources == ("run:of-apples", "principal:zoe")

@@ -27,12 +27,6 @@ CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
 THINGS = list(CODES)
 
 
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ted_memory.learner.learner.RETRY_AFTER", 0.01)
-    monkeypatch.setattr("ted_memory.learner.learner.POLL", 0.02)
-
-
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
     """One whose namespaces are all this test's."""

@@ -3,8 +3,8 @@
 import pytest
 
 from ted_memory.episodes import Claim, Episode, Feedback
-from ted_memory.learner.samples import TOOLS, to_attempt, to_sample
-from ted_memory.llm.messages import sample_messages
+from ted_memory.learner.samples import to_attempt, to_sample
+from ted_memory.llm.messages import TOOL_RESULTS, sample_messages
 from ted_memory.models import Message
 
 ASKED = Message(role="user", content="How warm is it?")
@@ -31,7 +31,7 @@ def test_a_correction_is_the_reference_and_else_an_answer_that_was_right() -> No
 
 def test_the_model_answers_over_the_recorded_tool_results_and_an_agent_anew() -> None:
     one = claim(tools=("thermometer() -> 20",))
-    assert f"{TOOLS}\n- thermometer() -> 20" in to_sample(one, {}, with_tools=True).text
+    assert f"{TOOL_RESULTS}\n- thermometer() -> 20" in to_sample(one, {}, with_tools=True).text
     assert "thermometer" not in to_sample(one, {}, with_tools=False).text
 
 

@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from ted_memory import Add, Remove, Rewrite, TedMemory, open_memory
-from ted_memory.episodes import Episode
+from ted_memory.episodes import Archived, Episode
 from ted_memory.errors import InvalidInput, StoreUnavailable
-from ted_memory.models import SetState, Usage
-from ted_memory.protocols import Settle, VectorHead
+from ted_memory.models import Sample, SetState, Usage
+from ted_memory.protocols import Pair, Settle, VectorHead
 from ted_memory.storage import acl
 from ted_memory.storage.keys import NAMESPACES, Keys
 from ted_memory.storage.vectors import SPARE
@@ -85,15 +85,18 @@ async def test_a_recorder_hands_in_what_it_did_and_a_learner_learns_from_it(fill
     async with as_role(filled, "recorder") as memory:
         [lesson] = await memory.load()
         data = {"sha256:a": b"data:image/png;base64,AA=="}
-        one = Episode(run_id="r1", principal="anna", seen=(lesson.id,), images=tuple(data))
+        given = {"principal": "anna", "seen": (lesson.id,), "version": 1, "withhold_share": 0.1}
+        one = Episode(run_id="r1", images=tuple(data), **given)
         memory.recorder.put("r1", lambda: (one, data))
         await memory.flush()
-        assert await memory.give_feedback("r1", score=1.0, principal="anna") == "credited"
+        for score, verdict in ((1.0, "credited"), (0.0, "corrected")):
+            assert await memory.give_feedback("r1", score=score, principal="anna") == verdict
         await refused(memory.commit([Add(text="Mine.")], author="recorder"))
         await refused(memory.purge("principal:eve"))
     async with as_role(filled, "learner") as memory:
         log = memory.store.episodes
         assert (await memory.usage())[lesson.id].n_with == 1
+        assert (await log.evidence(NS, [lesson.id]))[lesson.id].evidence.total.watched == 1
         [claim] = (await log.claim(NS, "me", lease=9, count=1, max_deliveries=3, alone=False)).claims
         assert await log.images(NS, claim.episode.images) == data
         assert await log.beat(NS, "me", [claim], lease=9) == frozenset()
@@ -104,6 +107,80 @@ async def test_a_recorder_hands_in_what_it_did_and_a_learner_learns_from_it(fill
         await log.count(NS, {"failed": 1})
         assert await log.dead_letters(NS, 5) == ()
         assert await log.retry_dead(NS, [1]) == 0
+
+
+async def archived_by(memory: TedMemory, run: str, room: int) -> int:
+    """Record a run and settle it into the archive; return its seq."""
+    log = memory.store.episodes
+    await memory.record(Episode(run_id=run, principal="eve"))
+    await memory.flush()
+    [claim] = (await log.claim(NS, "me", lease=9, count=1, max_deliveries=3, alone=False)).claims
+    kept = Archived(seq=claim.seq, run_id=run, principal="eve", speaker="eve", sample=Sample(id=run, input="What?"))
+    bounds = {"max_archived": room, "max_archive_bytes": 10**6}
+    await memory.commit(
+        [], author="me", settle=Settle(seq=claim.seq, fence=claim.fence, outcome="nothing", archive=kept, **bounds)
+    )
+    return claim.seq
+
+
+async def test_a_learner_replays_a_reviewer_decides_on_it_and_an_admin_purges_it(filled: Server) -> None:
+    async with as_role(filled, "learner") as memory:
+        log = memory.store.episodes
+        commit = await memory.commit([Add(text=f"New, {i}.", state="proposed") for i in range(2)], author="learner")
+        ids = [applied.id for applied in commit.applied]
+        gone, seq = [await archived_by(memory, run, 1) for run in ("r1", "r2")]
+        assert [one.seq for one in await log.archived(NS)] == [seq], "the older one had to go"
+        for id in ids:
+            pair = {"id": id, "since": commit.version, "speaker": "eve", "score_with": 1, "score_without": 0}
+            assert await log.replayed(NS, Pair(seq=gone, **pair)) == "changed"
+            assert await log.replayed(NS, Pair(seq=seq, **pair)) == "counted"
+    async with as_role(filled, "reviewer") as memory:
+        log = memory.store.episodes
+        assert (await log.evidence(NS, ids[:1]))[ids[0]].evidence.total.pairs == 1
+        commit = await memory.commit(
+            [SetState(id=ids[0], state="active"), Rewrite(id=ids[1], text="Another.")], author="me"
+        )
+        assert not commit.rejected
+        assert list(await log.evidence(NS, ids)) == ids[:1], "of another text nothing is known"
+        await refused(log.archived(NS))
+        await refused(log.forget_archived(NS, [seq]))
+        await refused(log.replayed(NS, Pair(seq=seq, **pair)))
+    for role in ("agent", "recorder"):
+        async with as_role(filled, role) as memory:
+            await refused(memory.store.episodes.evidence(NS, ids))
+            await refused(memory.store.episodes.archived(NS))
+            await refused(memory.store.episodes.replayed(NS, Pair(seq=seq, **pair)))
+    async with as_role(filled, "admin") as memory:
+        assert (await memory.purge("principal:eve")).archived == 1
+        assert await memory.store.episodes.archived(NS) == ()
+
+
+# role -> what it may do with evidence, archive and the list of what is archived
+HASH = ("HGET", "HMGET", "HGETALL", "HSET", "HDEL", "HSTRLEN")
+LIST = ("ZADD", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZCARD")
+REACH: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "agent": (set(), set(), set()),
+    "recorder": ({"HGET", "HSET"}, set(), set()),
+    "learner": ({*HASH}, {*HASH}, {*LIST}),
+    "reviewer": ({*HASH} - {"HSTRLEN"}, set(), set()),
+    "admin": ({*HASH, "DEL"}, {*HASH, "DEL"}, {*LIST, "DEL"}),
+}
+MORE = {"HSET": ("f", "v"), "HMGET": ("f",), "HDEL": ("f",), "HGET": ("f",), "HSTRLEN": ("f",), "ZADD": ("1", "m")}
+MORE |= {"ZRANGE": ("0", "1"), "ZRANGEBYSCORE": ("0", "1"), "ZREM": ("m",)}
+
+
+@pytest.mark.parametrize("role", acl.ROLES)
+def test_each_role_reaches_evidence_and_archive_as_far_as_its_work_needs(filled: Server, role: str) -> None:
+    keys = Keys(NS)
+    with redis.Redis(port=filled.port, decode_responses=True) as owner:
+
+        def allowed(key: str, commands: tuple[str, ...]) -> set[str]:
+            asked = {name: (name, key, *MORE.get(name, ())) for name in (*commands, "DEL")}
+            user = f"ted-{NS}-{role}"
+            return {name for name, call in asked.items() if owner.execute_command("ACL DRYRUN", user, *call) == "OK"}
+
+        found = allowed(keys.evidence, HASH), allowed(keys.archive, HASH), allowed(keys.archived, LIST)
+        assert found == REACH[role]
 
 
 @pytest.mark.parametrize("role", ["learner", "reviewer", "admin"])
@@ -195,6 +272,8 @@ OF_ROLE = {
         ("GET", Keys(NS).applied("t")),
         ("SADD", NAMESPACES, "x"),
         ("SADD", Keys(NS).purged, "x"),
+        ("HGET", Keys(NS).evidence, "x"),
+        ("HGETALL", Keys(NS).archive),
     ],
     "recorder": [
         ("HSET", Keys(NS).meta, "version", "9"),
@@ -203,6 +282,12 @@ OF_ROLE = {
         ("HSET", Keys(NS).log, "1", "x"),
         ("SET", Keys(NS).applied("t"), "x"),
         ("DEL", Keys(NS).episodes),
+        ("HGETALL", Keys(NS).episodes),
+        ("HGET", Keys(NS).episodes, "1"),
+        ("HDEL", Keys(NS).evidence, "x"),
+        ("HGETALL", Keys(NS).evidence),
+        ("HSET", Keys(NS).archive, "1", "x"),
+        ("HGET", Keys(NS).archive, "1"),
         ("ZREM", Keys(NS).waiting, "1"),
         ("SADD", NAMESPACES, "x"),
         ("SADD", Keys(NS).purged, "x"),
@@ -210,6 +295,8 @@ OF_ROLE = {
     "learner": [("SADD", Keys(NS).purged, "x"), ("DEL", Keys(NS).purged)],
     "reviewer": [
         ("SADD", Keys(NS).purged, "x"),
+        ("HGET", Keys(NS).archive, "1"),
+        ("ZADD", Keys(NS).archived, "1", "1"),
         ("DEL", Keys(NS).meta),
         ("HSET", Keys(NS).progress, "a", "b"),
         ("SET", Keys(NS).credited("t"), "1"),

@@ -110,10 +110,9 @@ def named(script: str, what: str) -> list[str]:
 def unpacked(script: str, what: str) -> int:
     """Return how many of its KEYS or ARGV a script takes up."""
     code = (LUA / f"{script}.lua").read_text()
-    if f"unpack({what})" in code:
-        found = re.search(rf"local (.*) = unpack\({what}\)", code)
-        assert found is not None
-        return len(found[1].split(","))
+    if f"unpack({what}" in code:
+        found = re.findall(rf"local (.*) = unpack\({what}\b[^)]*\)", code)
+        return sum(len(names.split(",")) for names in found)
     return len(set(re.findall(rf"{what}\[(\d)\]", code)))
 
 
@@ -126,6 +125,10 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "lease": lambda client: scripts.hold(client, K.lease("l"), "me", ttl=1),
     "record": lambda client: scripts.record(client, K, "d", ["r"], "{}"),
     "feedback": lambda client: scripts.feedback(client, K, "d", "r", [""] * 9),
+    "replayed": lambda client: scripts.replayed(client, K, ["id", 1, 1, "me", "1", "0"]),
+    "known": lambda client: scripts.known(client, K, [("id", 1)]),
+    "count": lambda client: scripts.count(client, K.spend("d"), {"calls": 1}, ttl=1),
+    "forget_archived": lambda client: scripts.forget_archived(client, K, [1, 2]),
     "claim": lambda client: scripts.claim(client, K, ["me", 1, 1, 1, 0]),
     "beat": lambda client: scripts.beat(client, K, ["me", 1, 1, 1]),
     "hand_back": lambda client: scripts.hand_back(client, K, [1, 1, "fail", "", 0, 1]),
@@ -140,9 +143,9 @@ async def call(script: str) -> Recorder:
     return client
 
 
-SHARED = {"usage", "episodes"}  # other scripts begin with them
-FIXED = ["commit", "credit", "read", "blank", "keep", "lease", "feedback", "claim", "hand_back"]
-OPEN = ["record", "beat", "dead"]  # take any number of runs, claims, episodes
+SHARED = {"usage", "episodes", "evidence"}  # other scripts begin with them
+FIXED = ["commit", "credit", "read", "blank", "keep", "lease", "feedback", "replayed", "claim", "hand_back"]
+OPEN = ["record", "beat", "dead", "count", "known", "forget_archived"]  # take any number of things
 
 
 @pytest.mark.parametrize("script", [*FIXED, *OPEN])

@@ -8,12 +8,12 @@ from ted_memory.distill.kit import Kit
 from ted_memory.distill.nodes.compactor import let_go, make_room
 from ted_memory.distill.nodes.verify import describe
 from ted_memory.distill.state import DistillState, Json, dump_edits, read_edits, read_graded, read_set
+from ted_memory.episodes import Archived
 from ted_memory.experience.edits import tidy_when
+from ted_memory.experience.lift import add_citations, group_usage
 from ted_memory.experience.rendering import tidy_text
-from ted_memory.experience.trust import adds_support
-from ted_memory.experience.utility import add_citations, group_usage
 from ted_memory.llm.spend import Spend
-from ted_memory.models import Add, Commit, Edit, ExperienceSet, Support
+from ted_memory.models import Add, Commit, Edit, ExperienceSet
 from ted_memory.protocols import Settle
 
 PRESSED = "cap"
@@ -72,6 +72,7 @@ async def settle(state: DistillState, *, kit: Kit) -> Json:
     if state["lost"] and status == "set_aside":
         return {**told, "status": LOST}  # nothing is known of it: it stays in the queue
     usage = add_citations(group_usage(read_graded(state)), state.get("helped", []), state.get("hurt", []))
+    archive = _archived(state, kit)
     claim, spent = state["settle"], Spend.model_validate(state.get("spend") or {})
     refused: list[Json] = []
     for tried in range(SETTLE_TRIES):
@@ -88,7 +89,15 @@ async def settle(state: DistillState, *, kit: Kit) -> Json:
             base=base,
             usage=usage,
             atomic=not last,  # else it would be settled without what only conflicts
-            settle=Settle(seq=claim["seq"], fence=claim["fence"], outcome=status, counters=counters(spent, status)),
+            settle=Settle(
+                seq=claim["seq"],
+                fence=claim["fence"],
+                outcome=status,
+                counters=counters(spent, status),
+                archive=archive,
+                max_archived=kit.settings.max_archived,
+                max_archive_bytes=kit.settings.max_archive_bytes,
+            ),
         )
         for_good = [r for r in done.rejected if last or r.reason not in PASSING]
         refused += [{"edit": describe(r.edit), "reason": r.reason} for r in for_good]
@@ -98,24 +107,31 @@ async def settle(state: DistillState, *, kit: Kit) -> Json:
     return {"accepted": [], "commits": [_summary(done)], "refused": refused, **told, "status": status}
 
 
+def _archived(state: DistillState, kit: Kit) -> Archived | None:
+    """Return what is kept of the episode for replays: what has something to be measured against."""
+    if not state["settle"].get("archive"):
+        return None
+    archived = Archived.model_validate(state["settle"]["archive"])
+    sample = archived.sample
+    if not sample.reference and kit.judged and state.get("reference"):
+        sample = sample.model_copy(update={"reference": state["reference"]})
+    return archived.model_copy(update={"sample": sample}) if sample.reference else None
+
+
 def _all_refused(refused: Sequence[Json]) -> Json:
     return {"note": f"{refused[-1]['edit']!r}: {refused[-1]['reason']}"}
 
 
 def _brought_up_to_date(proposed: Sequence[Edit], now: ExperienceSet, kit: Kit) -> list[Edit]:
-    """Return edits as they are worth something now: who adds what others have added meanwhile supports it."""
-    known = {(e.when, e.text): e for e in now}
+    """Return edits as they are worth something now: without what others have added meanwhile."""
+    known = {(e.when, e.text) for e in now}
     edits: list[Edit] = []
     for edit in proposed:
-        same = known.get((tidy_when(edit.when), tidy_text(edit.text))) if isinstance(edit, Add) else None
-        if same is None:
+        if not isinstance(edit, Add) or (tidy_when(edit.when), tidy_text(edit.text)) not in known:
             edits.append(edit)
-        elif isinstance(edit, Add) and kit.evidence:
-            edits.append(Support(id=same.id, sources=edit.sources))
-    held = [e for e in edits if not isinstance(e, Support) or adds_support(now.by_id.get(e.id), e.sources)]
     if kit.new_state == "active":
-        return [*make_room([], held, now, kit.settings), *held]
-    return held
+        return [*make_room([], edits, now, kit.settings), *edits]
+    return edits
 
 
 def counters(spent: Spend, outcome: str) -> dict[str, int]:

@@ -16,8 +16,8 @@ from ted_memory.distill.proposals import Compaction, about_the_same, check_edits
 from ted_memory.distill.state import DistillState, Joined, Json, dump_edits, dump_spend, read_edits
 from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import preview
+from ted_memory.experience.lift import keepers_first
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.utility import keepers_first
 from ted_memory.llm.calls import CALL_TIMEOUT, is_final, one_line
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite

@@ -13,7 +13,6 @@ from ted_memory.distill.nodes.verify import describe, tells_an_answer
 from ted_memory.distill.proposals import (
     Critique,
     ProposedEdit,
-    SupportingCritique,
     check_edits,
     in_its_own_words,
     to_edits,
@@ -30,8 +29,8 @@ from ted_memory.distill.state import (
     read_sample,
     read_set,
 )
+from ted_memory.experience.lift import estimate
 from ted_memory.experience.rendering import render_line
-from ted_memory.experience.utility import estimate
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.llm.messages import image_blocks
 from ted_memory.models import Edit, Experience, Trajectory, Usage
@@ -63,8 +62,7 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
     def check(answer: Critique) -> None:
         check_edits(answer.edits, ids, may_add=True)
 
-    shape = SupportingCritique if kit.evidence else Critique
-    result = await kit.critic.ask(_messages(state, shown, kit), shape, check)
+    result = await kit.critic.ask(_messages(state, shown, kit), Critique, check)
     update: Json = {"spend": dump_spend(result.spend), "round": state["round"] + 1, "proposal": []}
     if result.value is None:
         note = f"no usable critique: {result.problem}; it wrote: {result.raw[:200]!r}"
@@ -75,7 +73,7 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
         proposed = [edit.model_copy(update={"example": ""}) for edit in proposed]
     if kit.profile.conditions == "key_words":
         proposed = [in_its_own_words(edit, shown, task, common) for edit in proposed]
-    edits = _trusted(result.value, proposed, shown, state, kit, additions_only=result.repaired)
+    edits = _trusted(proposed, shown, state, kit, additions_only=result.repaired)
     if again := _refused_before(edits, state):
         return {**update, "status": "set_aside", "note": f"asked again, the critic said the same: {again}"}
     if not kit.verifies:  # else verification refuses them, and tells the critic
@@ -94,7 +92,6 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
 
 
 def _trusted(
-    answer: Critique,
     proposed: Sequence[ProposedEdit],
     shown: Sequence[Experience],
     state: DistillState,
@@ -103,10 +100,9 @@ def _trusted(
     additions_only: bool,
 ) -> list[Edit]:
     """Return the edits as far as this memory trusts its critic."""
-    sources = (*state.get("sources", ()), *(c["source"] for c in state.get("companions", ())))
+    sources = (*state.get("sources", ()), *(s for c in state.get("companions", ()) for s in c["sources"]))
     if kit.evidence:
-        supports = answer.supports if isinstance(answer, SupportingCritique) else []
-        return to_proposals(proposed, shown, sources=sources, supports=supports)
+        return to_proposals(proposed, shown, sources=sources)
     return to_edits(proposed, shown, state=kit.new_state, sources=sources, additions_only=additions_only)
 
 
@@ -146,8 +142,6 @@ def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> lis
     known = experiences_text(shown, read_set(state).usage)
     if (prompt := kit.profile.prompts.get("labels")) and (labels := state.get("labels")):
         known += "\n" + prompt.fill({"labels": ", ".join([*labels.values()][:MOST_LABELS])})
-    if kit.evidence and (waiting := [e.id for e in shown if e.state != "active"]):
-        known += "\n" + kit.profile.prompts["support"].fill({"ids": ", ".join(waiting)})
     attempts = attempts_text(read_graded(state), kit)
     messages = kit.profile.prompts["critic"].messages(
         task=sample.text,

@@ -37,7 +37,7 @@ from ted_memory.distill.state import (
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
-from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, Support
+from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ async def verify(state: DistillState, *, kit: Kit) -> Json:
     findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
     findings += await together(*(verifier.test([edit]) for edit, problem in placed if not problem))
     findings = await _together_too(findings, verifier)
-    if kit.examples == "own" and not state.get("settle"):  # what users wrote is no example for everybody
+    of_users = bool(state.get("settle") or sample.sources)
+    if kit.examples == "own" and not of_users:  # what users wrote is no example for everybody
         findings = [await _with_an_example(finding, verifier) for finding in findings]
     failed = [finding for finding in findings if finding.problem]
     if kit.keep_evidence is not None:
@@ -83,7 +84,7 @@ def verification_failed(_state: DistillState, error: NodeError) -> Command[str]:
 
 def describe(edit: Edit) -> str:
     """Return an edit in words."""
-    if isinstance(edit, Remove | Support):
+    if isinstance(edit, Remove):
         return f"{edit.op} {edit.id}"
     text, when = getattr(edit, "text", ""), getattr(edit, "when", "") or ""
     return render_line(text, when, getattr(edit, "example", "") or "")

@@ -21,7 +21,6 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
     "revision": ("lesson", "outcome"),
     "batch": ("tasks",),
     "labels": ("labels",),
-    "support": ("ids",),
     "compactor": ("experiences", "budget"),
 }
 """The prompts of a profile, and what is filled into each of them. A profile may do without ``labels``."""

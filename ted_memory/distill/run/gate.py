@@ -25,9 +25,9 @@ from ted_memory.distill.run.material import Material
 from ted_memory.distill.scoring import OnProgress, Progress, answer_with, chosen, patiently, together
 from ted_memory.errors import BudgetExceeded, ModelError
 from ted_memory.experience.betting import PairedTest, Rule, sign
+from ted_memory.experience.lift import over
 from ted_memory.experience.lineage import comes_from
 from ted_memory.experience.rendering import render_line
-from ted_memory.experience.utility import over
 from ted_memory.grading import graders
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.models import Add, Edit, Experience, ExperienceSet, Sample

@@ -216,7 +216,7 @@ class Job:
         state = {
             "sample": sample.model_dump(mode="json"),
             "run": f"{self.id}:{digest(sample.id)[:16]}",  # names tokens, which are short; ids need not be
-            "sources": [source_of(self.name, sample)],
+            "sources": self._sources(sample),
             "peers": self._peers(sample, train),
             "common": self.common,
             "labels": self.labels,
@@ -244,13 +244,17 @@ class Job:
             **self._as_companion(sample, out),
         }
 
+    def _sources(self, sample: Sample) -> list[str]:
+        """Return what a lesson from a sample names as its sources: where it stands, and whose words it holds."""
+        return [source_of(self.name, sample), *sample.sources]
+
     def _as_companion(self, sample: Sample, out: Mapping[str, Any]) -> dict[str, Companion]:
         """Return what later critics are shown of a sample that the student failed on, where they see several."""
         attempts = read_graded(out)
         if self.kit.settings.critique_batch < 2 or (mean_score(attempts) or 0.0) >= 1:
             return {}
         companion = Companion(
-            source=source_of(self.name, sample),
+            sources=self._sources(sample),
             task=sample.text,
             reference=out.get("reference", ""),
             solution=out.get("solution", ""),

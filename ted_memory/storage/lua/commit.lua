@@ -1,10 +1,11 @@
--- Apply the edits of one commit to one namespace. All checks come before the first write. Begins with usage.lua and
--- episodes.lua.
--- KEYS: meta, experiences, usage, ranking, log, purged, applied, uncommitted, traffic, episodes, waiting, claimed,
---       holders, spend (the last six where an episode is settled by it)
+-- Apply the edits of one commit to one namespace. All checks come before the first write. Begins with usage.lua,
+-- episodes.lua and evidence.lua.
+-- KEYS: meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence, traffic, episodes, waiting,
+--       claimed, holders, spend, archive, archived (the last eight where an episode is settled by it)
 -- ARGV: request (JSON, see codec.encode_request), ttl (milliseconds that the answer is kept)
 -- Returns {repeated (0 or 1), answer (JSON: epoch, version, items of {edit, id, reason})}
-local meta, experiences, usage, ranking, log, purged, applied, uncommitted, traffic, episodes, waiting, claimed, holders, spend = unpack(KEYS)
+local meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence = unpack(KEYS, 1, 9)
+local traffic, episodes, waiting, claimed, holders, spend, archive, archived = unpack(KEYS, 10)
 local request, ttl = cjson.decode(ARGV[1]), ARGV[2]
 
 local before = redis.call('GET', applied)
@@ -50,12 +51,13 @@ if base.version > 0 then
   end
 end
 
-local function current(id)
-  local raw = redis.call('HGET', experiences, id)
+local function parsed(raw)
   if not raw then return nil end
   local rev, order, state, cost, body = string.match(raw, '^(%d+)|(%d+)|(%a+)|(%d+)|(.*)$')
   return {raw = raw, rev = tonumber(rev), order = tonumber(order), state = state, tokens = tonumber(cost), body = body}
 end
+
+local function current(id) return parsed(redis.call('HGET', experiences, id)) end
 
 local function active_cost(item)
   if item and item.state == 'active' then return 1, item.tokens end
@@ -63,9 +65,9 @@ local function active_cost(item)
 end
 
 local any_purged = redis.call('EXISTS', purged) == 1
-local function is_purged(put)
+local function is_purged(item)
   if not any_purged then return false end
-  for _, source in ipairs(put.sources) do
+  for _, source in ipairs(item.sources) do
     if redis.call('SISMEMBER', purged, source) == 1 then return true end
   end
   return false
@@ -150,16 +152,22 @@ if #accepted > 0 or restated('presentation') or restated('models') then
       record(id, redis.call('HGET', experiences, id), '')
       redis.call('HDEL', experiences, id)
       redis.call('HDEL', usage, id)
+      forget_evidence(evidence, id)
     end
     for _, put in ipairs(change.puts) do
       local place = put.order
       if place == 0 then place = order + 1 end
       order = math.max(order, place)
       local raw = string.format('%d|%d|%s|%d|', version, place, put.state, put.tokens) .. put.body
-      record(put.id, redis.call('HGET', experiences, put.id), raw)
+      local old = redis.call('HGET', experiences, put.id)
+      record(put.id, old, raw)
       redis.call('HSET', experiences, put.id, raw)
+      if put.state == 'active' and active_cost(parsed(old)) == 0 then watch_again(evidence, put.id) end
     end
-    for _, id in ipairs(change.fresh) do redis.call('HDEL', usage, id) end
+    for _, id in ipairs(change.fresh) do
+      redis.call('HDEL', usage, id)
+      forget_evidence(evidence, id)
+    end
     changes[i] = {edit = change.edit, items = entry}
   end
   add_usage(experiences, usage, request.usage, 1)
@@ -193,6 +201,22 @@ end
 
 if settle and not undone then
   take_out(at, settle.seq)
+  -- an episode larger than the whole archive would push out all others; what was purged since is not kept
+  if #settle.archive > 0 and #settle.archive <= settle.max_archive_bytes and not is_purged(settle) then
+    redis.call('HSET', archive, settle.seq, settle.archive)
+    redis.call('ZADD', archived, settle.seq, settle.seq)
+    redis.call('HINCRBY', at.traffic, 'archive_bytes', #settle.archive)
+  end
+  if #settle.archive > 0 then
+    local bytes = tonumber(redis.call('HGET', at.traffic, 'archive_bytes') or 0)
+    while bytes > settle.max_archive_bytes or redis.call('ZCARD', archived) > settle.max_archived do
+      local oldest = redis.call('ZRANGE', archived, 0, 0)[1]
+      if not oldest then break end
+      bytes = redis.call('HINCRBY', at.traffic, 'archive_bytes', -redis.call('HSTRLEN', archive, oldest))
+      redis.call('HDEL', archive, oldest)
+      redis.call('ZREM', archived, oldest)
+    end
+  end
   redis.call('HINCRBY', at.traffic, settle.outcome, 1)
   redis.call('HSET', at.traffic, 'settled_at', now_ms())
   for _, pair in ipairs(settle.counters) do redis.call('HINCRBY', spend, pair[1], pair[2]) end

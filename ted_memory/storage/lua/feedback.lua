@@ -1,17 +1,19 @@
--- Keep what is said of a run, wake its episode, and credit its score to the lessons that the run had seen or missed.
--- Begins with usage.lua and episodes.lua.
--- KEYS: run, waiting, uncommitted, experiences, usage, rate, voices
--- ARGV: feedback (JSON; '' for none), score ('' for none), principal, first (1: only where nothing was counted yet),
---       rate_limit, ttl, rate_ttl (milliseconds), kept (share of older usage of an active lesson), most (outcomes of one
---       principal that count for a lesson on trial; 0: any number)
+-- Keep what is said of a run, wake its episode, and count its score for the lessons that the run had seen or missed.
+-- Begins with usage.lua, episodes.lua and evidence.lua.
+-- KEYS: run, waiting, uncommitted, experiences, usage, rate, evidence
+-- ARGV: feedback (JSON; '' for none), score ('' for none), principal (who says it; '' for none), first (1: only where
+--       nothing was counted yet), rate_limit, ttl, rate_ttl (milliseconds), kept (share of older usage of an active lesson),
+--       anonymous (the name of whoever has none)
 -- Returns one of the words of episodes.Verdict
-local run, waiting, uncommitted, experiences, usage, rate, voices = unpack(KEYS)
-local feedback, score, principal, first = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
+local run, waiting, uncommitted, experiences, usage, rate, evidence = unpack(KEYS)
+local feedback, score, speaker, first = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
 local rate_limit, ttl, rate_ttl = tonumber(ARGV[5]), ARGV[6], ARGV[7]
-local kept, most = tonumber(ARGV[8]), tonumber(ARGV[9])
+local kept, anonymous = tonumber(ARGV[8]), ARGV[9]
+local COIN = 0.5
+local RULES = {strict = 0, quick = -0.1} -- the live lift that a trial refutes: experience.trials
 
 if feedback ~= '' then
-  local said = redis.call('HINCRBY', rate, 'o:' .. principal, 1)
+  local said = redis.call('HINCRBY', rate, 'o:' .. speaker, 1)
   redis.call('PEXPIRE', rate, rate_ttl)
   if said > rate_limit then return 'limited' end
   -- the latest twenty are kept
@@ -27,22 +29,62 @@ if not score then return 'kept' end
 local before = tonumber(redis.call('HGET', run, 'score'))
 if before and (first or before == score) then return 'repeated' end
 
-local of_run = redis.call('HGET', run, 'principal')
-local skipped = {}
-for id in string.gmatch(redis.call('HGET', run, 'skipped') or '', '%S+') do skipped[id] = true end
-local names = ''
-local function counts(id, state)
-  if before then return not skipped[id] end
-  if state ~= 'trial' or most == 0 then return true end
-  if redis.call('HINCRBY', voices, id .. ' ' .. of_run, 1) <= most then return true end
-  names = names .. ' ' .. id
-  return false
+local of_run = redis.call('HMGET', run, 'principal', 'seen', 'withheld', 'version', 'withhold', 'counted', 'voice')
+local version, withhold = tonumber(of_run[4] or 0), tonumber(of_run[5] or 0)
+-- who speaks of another's run speaks for himself, also where he corrects what another one had said
+local voice = (speaker ~= '' and speaker ~= anonymous) and speaker or of_run[1]
+local voice_before = of_run[7]
+local counted, now_counted = {}, {}
+for id, rev, guess, begun in string.gmatch(of_run[6] or '', '(%S+) (%S+) (%S+) (%S+)\n') do
+  counted[id] = {rev = rev, guess = tonumber(guess), begun = begun}
 end
+
+-- Count an outcome on trial; a score that is corrected takes its old factors back.
+local function on_trial(id, trial, shown, guess)
+  local function add(y, principal, sign)
+    local live, harms = live_steps(y, shown, COIN, guess, trial.bet, RULES[trial.rule or 'strict'])
+    each_voice_and_all(evidence, id, principal, function(sums)
+      sums[OUTCOMES], sums[SCORE] = sums[OUTCOMES] + sign, sums[SCORE] + sign * y
+      sums[LIVE] = sums[LIVE] + sign * live
+      for i, step in ipairs(harms) do sums[HARMS + i - 1] = sums[HARMS + i - 1] + sign * step end
+    end)
+  end
+  if before then add(before, voice_before, -1) end
+  add(score, voice, 1)
+end
+
+-- Count an outcome of an active lesson. Return how often it was begun anew then, '-' where it counts nothing.
+local function when_active(id, shown, guess, begun)
+  if withhold <= 0 then return '-' end
+  local _, steps = live_steps(score, shown, 1 - withhold, guess, 0, 0)
+  if not before then
+    local now = watch(evidence, id, voice, steps)
+    return string.format('%d,%d,%d', now[1], now[2], now[3])
+  end
+  local _, old = live_steps(before, shown, 1 - withhold, guess, 0, 0)
+  local begun_then = {}
+  for number in string.gmatch(begun, '%d+') do begun_then[#begun_then + 1] = tonumber(number) end
+  correct_watched(evidence, id, voice_before, voice, old, steps, begun_then)
+  return begun
+end
+
 local plain, fading = {}, {}
-local function add(field, n, successes)
-  for id in string.gmatch(redis.call('HGET', run, field) or '', '%S+') do
-    local state = string.match(redis.call('HGET', experiences, id) or '', '^%d+|%d+|(%a+)|')
-    if state and counts(id, state) then
+local function count(ids, shown, n, successes)
+  for id in string.gmatch(ids or '', '%S+') do
+    local raw = redis.call('HGET', experiences, id) or ''
+    local rev, state, body = string.match(raw, '^(%d+)|%d+|(%a+)|%d+|(.*)$')
+    local known = counted[id]
+    -- an outcome belongs to what its run was assigned under: once the lesson has moved on, it is too late
+    local open = rev and (before and known and known.rev == rev or not before and (version == 0 or tonumber(rev) <= version))
+    if open and (state == 'trial' or state == 'active') then
+      local guess, begun = known and known.guess or guess_of(sums_of(evidence, id)), known and known.begun or '-'
+      if state == 'active' then
+        begun = when_active(id, shown, guess, begun)
+      else
+        local trial = cjson.decode(body).trial
+        if type(trial) == 'table' and tonumber(trial.bet) then on_trial(id, trial, shown, guess) end
+      end
+      now_counted[#now_counted + 1] = string.format('%s %s %.17g %s\n', id, rev, guess, begun)
       local counters = {0, 0, 0, 0, 0, 0, 0, 0}
       counters[n] = before and 0 or 1
       counters[successes] = score - (before or 0)
@@ -51,10 +93,9 @@ local function add(field, n, successes)
     end
   end
 end
-add('seen', 1, 2)
-add('withheld', 3, 4)
-redis.call('PEXPIRE', voices, ttl)
+count(of_run[2], true, 1, 2)
+count(of_run[3], false, 3, 4)
 carry(uncommitted, add_usage(experiences, usage, plain, 1))
 carry(uncommitted, add_usage(experiences, usage, fading, kept))
-redis.call('HSET', run, 'score', ARGV[2], 'skipped', before and redis.call('HGET', run, 'skipped') or names)
+redis.call('HSET', run, 'score', ARGV[2], 'counted', table.concat(now_counted), 'voice', voice)
 return before and 'corrected' or 'credited'

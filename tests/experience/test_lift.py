@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ted_memory.experience.utility import PRIOR_DEVIATION, Z90, add_citations, estimate, group_usage, rank
+from ted_memory.experience.lift import PRIOR_DEVIATION, Z90, add_citations, estimate, group_usage, rank
 from ted_memory.models import Experience, Trajectory, Usage
 
 Attempt = tuple[float | None, str]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory import Add
-from ted_memory.experience import utility
-from ted_memory.experience.utility import Utility, estimate, group_usage, observed, rank
+from ted_memory.experience import lift
+from ted_memory.experience.lift import Utility, estimate, group_usage, observed, rank
 from ted_memory.models import Experience, Trajectory, Usage
 from ted_memory.testing import in_memory
 
@@ -24,9 +24,9 @@ RUNS = 4000
 
 def lifts_of_the_prior(chance: np.random.Generator, runs: int = RUNS) -> Array:
     """Draw true lifts; those that no score in [0, 1] can have are drawn again."""
-    lifts = chance.normal(0, utility.PRIOR_DEVIATION, runs)
+    lifts = chance.normal(0, lift.PRIOR_DEVIATION, runs)
     while (wild := np.abs(lifts) >= 1).any():
-        lifts[wild] = chance.normal(0, utility.PRIOR_DEVIATION, wild.sum())
+        lifts[wild] = chance.normal(0, lift.PRIOR_DEVIATION, wild.sum())
     return lifts
 
 
@@ -225,7 +225,7 @@ def share_ranked_rightly(counting: Counting, eligible: Callable[[Array], Array],
         for told in zip(*counting(scores, seen, allowed), strict=True):
             usage = dict(zip(LIFTS, told, strict=True))
             ranked = [e.id for e in rank(LESSONS, usage)]
-            assert ranked == [e.id for e in utility.keepers_first(LESSONS, usage, "utility")]
+            assert ranked == [e.id for e in lift.keepers_first(LESSONS, usage, "utility")]
             right += ranked.index("good") < ranked.index("none")
     return right / runs
 

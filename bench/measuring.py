@@ -1,0 +1,43 @@
+"""A server of our own, and how long calls take there."""
+
+import contextlib
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from ted_memory.storage.embedded import find_server
+from ted_memory.testing import wait_until
+
+ROUNDS = 2000
+
+
+@contextlib.asynccontextmanager
+async def server() -> AsyncIterator[str]:
+    """Start a server without persistence on a socket; give its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "s"
+        command = [find_server(), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: ASYNC220 - before it measures
+            await wait_until(path.exists)
+            try:
+                yield f"unix://{path}"
+            finally:
+                process.kill()
+
+
+async def times(call: Callable[[int], Awaitable[object]], rounds: int = ROUNDS) -> list[float]:
+    """Return how long each call took, sorted, in microseconds."""
+    taken = []
+    for i in range(rounds):
+        began = time.perf_counter()
+        await call(i)
+        taken.append((time.perf_counter() - began) * 1e6)
+    return sorted(taken)
+
+
+def quantiles(taken: list[float]) -> str:
+    """Return median and 99th percentile."""
+    return f"{statistics.median(taken):,.0f} us (p99 {taken[int(len(taken) * 0.99)]:,.0f})"

@@ -1,0 +1,229 @@
+"""Commands that tell how learning from live traffic goes: all of it, and one lesson."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ted_memory.cli import options, output
+from ted_memory.experience.trials import ENOUGH, LONGEST_TRIAL, RULES, TURNED, loudest
+from ted_memory.memory import TedMemory
+from ted_memory.models import Trial
+
+if TYPE_CHECKING:  # what brings LangChain is imported where it is needed
+    from ted_memory.episodes import Standing, Traffic
+    from ted_memory.learner import Funnel, Pace
+    from ted_memory.llm.spend import Prices, Spend
+
+
+def status(
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    prices: options.Prices = None,
+    json: options.Json = False,
+) -> None:
+    """Show how far learning from traffic has come, from episodes to lessons, and what each lesson waits for.
+
+    With --prices also what today has cost.
+    """
+    price_list = options.prices_of(prices)
+    asyncio.run(_status(options.memory_of(url, namespace, home), price_list, as_json=json))
+
+
+async def _status(memory: TedMemory, prices: Prices | None, *, as_json: bool) -> None:
+    from ted_memory.learner.overview import funnel
+    from ted_memory.learner.trials import standings
+
+    async with memory:
+        now, traffic = await memory.load(), await memory.store.episodes.traffic(memory.namespace)
+        way, waiting = await funnel(memory), await standings(memory)
+        [last, *_] = await memory.log(1) or [None]
+    if as_json:
+        output.print_json(
+            {
+                "namespace": memory.namespace,
+                "version": now.version,
+                "experiences": {s: len(getattr(now, s)) for s in ("active", "trial", "proposed")},
+                "last_commit": last.at.isoformat() if last else None,
+                "traffic": traffic.model_dump(mode="json"),
+                "funnel": way.model_dump(mode="json"),
+                "cost_today": _costs(way, prices),
+                "waiting_for": [_brief(one) for one in waiting],
+            }
+        )
+        return
+    output.out.print(
+        f"namespace {memory.namespace!r} at version {now.version}: {len(now.active)} active, "
+        f"{len(now.trial)} on trial, {len(now.proposed)} proposed"
+        + (f"; last commit {_ago(last.at)} ago" if last else "")
+    )
+    _print_traffic(traffic)
+    _print_funnel(way, traffic, prices)
+    for one in waiting:
+        output.print_experience(one.experience)
+        output.out.print(f"        waits for {one.waits_for}{_more(one)}", markup=False)
+
+
+def _print_traffic(traffic: Traffic) -> None:
+    oldest = f", the oldest for {_seconds(traffic.oldest)}" if traffic.oldest is not None else ""
+    output.out.print(
+        f"waiting: {traffic.waiting}{oldest}; being learned from: {traffic.claimed}; "
+        f"dead letters: {traffic.dead}; {traffic.bytes / 1e6:.1f} MB"
+    )
+    settled = f"; the last {_ago(traffic.last_settled)} ago" if traffic.last_settled else ""
+    hour = f"settled within the last two hours: {traffic.hour}{settled}"
+    output.out.print(f"learners: {traffic.learners}; {hour}")
+    for role in ("student", "teacher"):
+        spent = [int(traffic.today.get(f"{role}_{name}", 0)) for name in ("calls", "tokens_in", "tokens_out")]
+        if any(spent):
+            output.out.print(f"{role} today: {spent[0]} calls, {spent[1]} tokens in, {spent[2]} out")
+    if traffic.waiting and not traffic.learners:
+        output.out.print("nobody learns from it: run ted-memory learn", markup=False)
+    if traffic.last_error:
+        output.out.print(f"last error: {traffic.last_error}", markup=False)
+
+
+def _print_funnel(way: Funnel, traffic: Traffic, prices: Prices | None) -> None:
+    """Print one line for each stage."""
+    lost = [f"{traffic.counts[name]} {name}" for name in ("dropped", "limited") if traffic.counts.get(name)]
+    calls = way.learning.student.calls + way.learning.teacher.calls
+    quota = f"{way.replay_calls} of {way.replay_calls_a_day} calls today"
+    by_hand = ["ted-memory approve, reject"] if way.for_a_person else []
+    costs = _costs(way, prices)
+    paid = {name: f"{cost:.4f} {prices.currency}" for name, cost in costs.items()} if costs and prices else {}
+    stages = [
+        ("recorded", way.recorded, "episodes", lost),
+        ("learned from", way.learned_from, "episodes", [f"{calls} calls today", paid.get("learning", "")]),
+        ("archived", way.archived, "episodes", ["graded, for replays"]),
+        ("proposed", way.proposed, "lessons", [f"{way.taught} episodes led to a proposal"]),
+        ("replayed", way.pairs, "pairs", [quota, paid.get("replays", "")]),
+        ("on trial", way.trial, "lessons", [f"{way.outcomes} live outcomes"]),
+        ("for a person", way.for_a_person, "lessons", by_hand),
+        ("active", way.active, "lessons", [f"{way.comparisons} comparisons since"]),
+    ]
+    output.out.print("from traffic to lessons:")
+    for name, number, unit, more in stages:
+        told = "; ".join(part for part in more if part)
+        output.out.print(f"  {name:<13}{number:>7} {unit:<9}{told}".rstrip(), markup=False)
+
+
+def _costs(way: Funnel, prices: Prices | None) -> dict[str, float] | None:
+    """Return what today has cost, None where nobody told the prices."""
+    if prices is None:
+        return None
+
+    def cost(spend: Spend) -> float:
+        return round(prices.cost(spend), 6)
+
+    return {"learning": cost(way.learning), "replays": cost(way.replays)}
+
+
+def _brief(one: Standing) -> dict[str, Any]:
+    numbers = one.model_dump(mode="json", exclude={"experience", "waits_for"})
+    return {"id": one.experience.id, "state": one.experience.state, "for": one.waits_for, **numbers}
+
+
+def explain(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The lesson, as `show` and `status` print it.")],
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Explain where one lesson stands and why: its evidence, what it waits for, about how long that takes."""
+    asyncio.run(_explain(options.memory_of(url, namespace, home), id, as_json=json))
+
+
+async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
+    from ted_memory.learner.overview import pace
+    from ted_memory.learner.trials import explain as standing_of
+
+    async with memory:
+        one = await standing_of(memory, id)
+    going, k = pace(one), loudest(memory.settings)
+    if as_json:
+        told = one.model_dump(mode="json", exclude={"experience"})
+        needed = dict.fromkeys(("helps", "useless", "harms"), ENOUGH)
+        needed |= {"live": _rule(one)[1], "turned": TURNED}
+        output.print_json(
+            {
+                "namespace": memory.namespace,
+                "experience": one.experience.model_dump(mode="json"),
+                **told,
+                "needed": needed,
+                "without_the_loudest": k,
+                **going.model_dump(),
+            }
+        )
+        return
+    output.print_experience(one.experience)
+    for line in _explained(one, going, k):
+        output.out.print(f"  {line}", markup=False)
+
+
+def _explained(one: Standing, going: Pace, k: int) -> list[str]:
+    """Return the evidence on one lesson, a stage a line."""
+    lines = [f"waits for {one.waits_for}{_more(one)}"]
+    if one.pairs:
+        lines.append(
+            f"replays: lift {one.lift:+.2f} in {one.pairs} pairs of answers; wealth {one.helps:.3g} of "
+            f"{ENOUGH:g} that it helps, {one.useless:.3g} of {ENOUGH:g} that it is of no use"
+        )
+    if one.outcomes:
+        rule, needed = _rule(one)
+        lines.append(
+            f"live ({rule}): {one.outcomes} outcomes; wealth {one.live:.3g} of {needed:g} that it helps, "
+            f"{one.harms:.3g} of {ENOUGH:g} that it hurts"
+        )
+    if one.experience.state == "trial":
+        lines += _of_the_trial(one, going)
+    if one.principals:
+        left_out = f"; wealths are without the {k} loudest" if k else ""
+        lines.append(f"principals heard: {one.principals}{left_out}")
+    lines.append(f"comes from: {', '.join(one.experience.sources) or 'nobody who is named'}")
+    return lines
+
+
+def _of_the_trial(one: Standing, going: Pace) -> list[str]:
+    trial = one.experience.trial
+    if trial is None or trial.began_at is None:
+        return []
+    ends = trial.began_at + LONGEST_TRIAL
+    rate = f"; {going.a_day:.3g} outcomes a day" if going.a_day is not None else ""
+    lines = [f"on trial since {trial.began_at:%Y-%m-%d}, until {ends:%Y-%m-%d} at most{rate}"]
+    if going.days is not None and not trial.passed:
+        lines.append(f"at this rate about {_days(going.days)} more")
+    return lines
+
+
+def _rule(one: Standing) -> tuple[str, float]:
+    rule = (one.experience.trial or Trial()).rule
+    return rule, RULES[rule][1]
+
+
+def _more(one: Standing) -> str:
+    """Return about how much more a lesson needs, in words."""
+    state, trial = one.experience.state, one.experience.trial or Trial()
+    if not one.left or state == "active" or trial.ended or trial.passed:
+        return ""
+    unit = "graded requests that it applies to" if state == "trial" else "pairs"
+    return f"; about {one.left} {unit} more"
+
+
+def _days(days: float) -> str:
+    return f"{days:.1f} days" if days < 10 else f"{days:.0f} days"
+
+
+def _ago(at: datetime) -> str:
+    return _seconds(max(0.0, (datetime.now(UTC) - at).total_seconds()))
+
+
+def _seconds(seconds: float) -> str:
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,113 @@
+"""Which lessons one request is shown: the active ones, and by a coin those on trial.
+
+A lesson on trial is measured on the requests that it applies to, as the retriever finds it there: over all of them,
+what it does for a few would be lost in the noise of the others. Each conversation has a coin of its own for each
+lesson, so that trials do not disturb each other; it falls the same way through one conversation. The coin is a hash
+salted with the set's epoch, which no client knows: who chooses the id of a conversation does not choose the side.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from ted_memory.episodes import ANONYMOUS, Exposure
+from ted_memory.experience.ranking import Ranking
+from ted_memory.experience.rendering import render_block
+from ted_memory.models import Experience, ExperienceSet, Usage
+
+Selector = Callable[[Sequence[Experience], Mapping[str, Usage], Ranking], tuple[Experience, ...]]
+"""From the experiences that may be shown, their usage and their ranking for the question to those that are shown."""
+
+COIN = 0.5  # chance that a request is shown a lesson on trial
+TRIAL_SHARE = 0.5  # of the token budget, for lessons on trial beside the active ones
+
+
+def draw(*parts: str) -> float:
+    """Return a number in [0, 1) that these parts always give, and that tells nothing of what other parts give."""
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48  # a float holds 53 bits: more would be rounded up to 1
+
+
+def principals(experience: Experience) -> frozenset[str]:
+    """Return who stands behind a lesson."""
+    return frozenset(s.removeprefix("principal:") for s in experience.sources if s.startswith("principal:"))
+
+
+def is_from(experience: Experience, principal: str, run_id: str = "") -> bool:
+    """Tell whether a principal, or this run, is among a lesson's sources: it is no witness of what it said itself.
+
+    Who `anonymous` is nobody knows: of those only the run itself counts.
+    """
+    known = principal != ANONYMOUS and f"principal:{principal}" in experience.sources
+    return known or f"run:{run_id}" in experience.sources
+
+
+def expose(
+    snapshot: ExperienceSet,
+    choose: Selector,
+    ranking: Ranking,
+    *,
+    unit: str,
+    principal: str,
+    withhold_share: float,
+) -> Exposure:
+    """Return what one request is shown: the active lessons but perhaps one, and those on trial that fall to it.
+
+    Of the active ones one is watched, drawn for each unit: it alone may be withheld, and counts where it was not. Were
+    all counted, who stands alone would be withheld more often than who stands among many, and easy tasks would be taken
+    for harm. For the same reason nothing counts that only came into the place of what is missing, and what is missing
+    counts only if it would have had a place beside the others that this request is shown.
+
+    Args:
+        snapshot: the set.
+        choose: which lessons stand in a prompt for a question.
+        ranking: which of the set's candidates the question is about.
+        unit: conversation or run; the same one is always assigned in the same way.
+        principal: who asks; lessons that come from it are not tried on it.
+        withhold_share: share of the units that miss one active lesson.
+    """
+
+    def has_place(e: Experience) -> bool:
+        return any(chosen.id == e.id for chosen in choose([*shown, e], snapshot.usage, ranking))
+
+    on_trial = [e for e in snapshot.trial if _is_tried(e) and not is_from(e, principal)]
+    applies = ranking.applying([*snapshot.active, *on_trial])
+    on_trial = _in_size(snapshot, [e for e in on_trial if e.id in applies])
+    eligible = choose([*snapshot.active, *on_trial], snapshot.usage, ranking)
+    tried = {e.id for e in eligible if e.state == "trial"}
+    missing = {id for id in tried if draw(snapshot.epoch, unit, id) >= COIN}
+    watchable = [e for e in eligible if e.state == "active" and e.id in applies and not is_from(e, principal)]
+    watched = watchable[int(draw(snapshot.epoch, unit, "which") * len(watchable))].id if watchable else None
+    if watched and draw(snapshot.epoch, unit, "withhold") < withhold_share:
+        missing.add(watched)
+    counting = {watched, *tried}
+    on_trial = [e for e in on_trial if e.id in tried]  # in a missing one's place more than half would see it
+    shown = [e for e in (*snapshot.active, *on_trial) if e.id not in missing]
+    if missing or on_trial:
+        chosen = choose(shown, snapshot.usage, ranking)
+        seen = [*(e for e in chosen if e.state == "active"), *(e for e in chosen if e.state == "trial")]
+    else:
+        seen = list(eligible)
+    return Exposure(
+        block=render_block(seen),
+        seen=tuple(e.id for e in seen),
+        withheld=tuple(e.id for e in eligible if e.id in missing and has_place(e)),
+        counted=tuple(e.id for e in seen if e.id in counting),
+        epoch=snapshot.epoch,
+        version=snapshot.version,
+        withhold_share=withhold_share,
+    )
+
+
+def _is_tried(experience: Experience) -> bool:
+    return experience.trial is not None and experience.trial.bet > 0
+
+
+def _in_size(snapshot: ExperienceSet, on_trial: Sequence[Experience]) -> list[Experience]:
+    """Return the trials that began first, as far as a share of the block goes; the others wait for their turn."""
+    room, admitted = TRIAL_SHARE * snapshot.caps.token_budget, list[Experience]()
+    for experience in on_trial:
+        room -= experience.tokens
+        if room < 0:
+            break
+        admitted.append(experience)
+    return admitted

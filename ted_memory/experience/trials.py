@@ -1,0 +1,176 @@
+"""How a lesson from live traffic becomes active, or does not: rules without I/O.
+
+``proposed`` (replays) ``-> trial`` (a coin for each conversation) ``-> active`` (watched) ``-> retired``. A lesson is
+first replayed on recorded episodes of others: no user sees one of which these pairs of answers have not shown that it
+helps. Then half of the conversations that it applies to see it. All tests are valid however often one looks (see
+`experience.evidence`), so each step is taken as soon as it is due; all of them leave out the loudest principals.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ted_memory.experience.assignment import principals
+from ted_memory.experience.evidence import Evidence, live_bet
+from ted_memory.models import Experience, ExperienceSet, SetState, Trial
+from ted_memory.settings import Settings, TrialRule
+
+ENOUGH = 20.0  # wealth by which something is shown: at most one in twenty without it ever reaches that
+RULES: Mapping[TrialRule, tuple[float, float]] = {"strict": (0.0, 5.0), "quick": (-0.1, 10.0)}
+"""The live lift that a trial refutes, and the wealth that it takes. Replays have shown before that the lesson helps."""
+TURNED = 1000.0  # wealth against an active lesson: it is looked at for ever
+MOST_PAIRS = 400  # of a proposed lesson
+MOST_OUTCOMES = 600  # of one trial
+LONGEST_TRIAL = timedelta(days=30)
+NOTHING = Evidence()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a lesson, and why."""
+
+    edit: SetState
+    why: str
+
+
+def loudest(settings: Settings) -> int:
+    """Return how many principals every decision leaves out: those that argue most for it."""
+    return settings.min_principals - 1
+
+
+def next_steps(
+    snapshot: ExperienceSet, evidence: Mapping[str, Evidence], settings: Settings, now: datetime
+) -> list[Step]:
+    """Return what is due now, most urgent first: what hurts goes, trials end, lessons go on trial, room is made."""
+
+    def of(e: Experience) -> Evidence:
+        return evidence.get(e.id, NOTHING)
+
+    steps = [step for e in snapshot.active if (step := _watched(e, of(e), settings))]
+    steps += [step for e in snapshot.trial if (step := _tried(e, of(e), settings, now))]
+    waiting = [(e, _replayed(e, of(e), settings, now)) for e in snapshot.proposed]
+    steps += [step for _, step in waiting if step]
+    return steps + _excess([e for e, step in waiting if step is None], settings)
+
+
+def is_replayed(e: Experience, evidence: Evidence) -> bool:
+    """Tell whether replays of recorded episodes are to show what a lesson is worth."""
+    if e.state == "active":
+        return bool(principals(e))
+    waits = e.state == "proposed" and bool(principals(e)) and not (e.trial and e.trial.ended)
+    return waits and evidence.total.pairs < MOST_PAIRS
+
+
+def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
+    """Return what a lesson from traffic waits for, in words."""
+    trial, total = e.trial or Trial(), evidence.total
+    if e.state == "active":
+        return f"nothing: it is active (wealth against it {evidence.turned(loudest(settings)):.3g} of {TURNED:g})"
+    if trial.ended:
+        return f"a person's word: {trial.ended}"
+    if trial.passed:
+        return "a person's approval: its trial is passed"
+    if e.state == "trial":
+        wealth, needed = evidence.live(loudest(settings)), RULES[trial.rule][1]
+        return f"live outcomes: wealth {wealth:.3g} of {needed:g} after {total.outcomes:g} of {MOST_OUTCOMES}"
+    if not principals(e):
+        return "a person's approval"
+    wealth = evidence.helps(loudest(settings))
+    without = "" if not loudest(settings) else f" without the {loudest(settings)} loudest principals"
+    return f"replays on others' graded episodes: wealth {wealth:.3g} of {ENOUGH:g}{without} after {total.pairs:g} pairs"
+
+
+def outcomes_left(e: Experience, evidence: Evidence, settings: Settings) -> int | None:
+    """Return about how many graded requests more a lesson needs if it goes on like this; None if it gets nowhere."""
+    k, total = loudest(settings), evidence.total
+    if e.state == "trial":
+        wealth, needed, seen = evidence.live(k), RULES[(e.trial or Trial()).rule][1], total.outcomes
+    else:
+        wealth, needed, seen = evidence.helps(k), ENOUGH, total.pairs
+    if not seen or wealth <= 1:
+        return None
+    gained = math.log(wealth) / seen
+    return max(1, math.ceil(math.log(needed / wealth) / gained)) if wealth < needed else 0
+
+
+def excess_first(proposed: Sequence[Experience]) -> list[Experience]:
+    """Return proposed lessons in the order in which they go when there are too many.
+
+    The latest ones of whoever proposed most go first: a flood pushes out itself. What waits for a person (no principal
+    behind it) goes last.
+    """
+    counts: Counter[str] = Counter()
+    place = {}
+    for e in sorted(proposed, key=lambda e: e.order):
+        counts.update(principals(e))
+        place[e.id] = max((counts[p] for p in principals(e)), default=0)
+    return sorted(proposed, key=lambda e: (not principals(e), -place[e.id], e.order))
+
+
+def _excess(waiting: Sequence[Experience], settings: Settings) -> list[Step]:
+    too_many = len(waiting) - settings.max_proposed
+    if too_many <= 0:
+        return []
+    why = f"more than {settings.max_proposed} lessons wait"
+    return [Step(SetState(id=e.id, state="retired", rev=e.rev), why) for e in excess_first(waiting)[:too_many]]
+
+
+def _watched(e: Experience, evidence: Evidence, settings: Settings) -> Step | None:
+    """Demote an active lesson that has come to hurt; once it hurt, only a person may bring it back."""
+    wealth = evidence.turned(loudest(settings))
+    if wealth < TURNED:
+        return None
+    why = f"it has come to hurt (wealth {wealth:.3g} against it after {evidence.total.watched:g} comparisons)"
+    return Step(SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev), why)
+
+
+def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step | None:
+    """Put a lesson on trial that replays have shown to help; retire one that they have shown to be of no use."""
+    if not principals(e) or (e.trial and e.trial.ended):
+        return None
+    total, k = evidence.total, loudest(settings)
+    told = f"lift {evidence.lift:+.2f} in {total.pairs:g} pairs of answers"
+    if (wealth := evidence.helps(k)) >= ENOUGH:
+        refuted = RULES[settings.trial_rule][0]
+        trial = Trial(rule=settings.trial_rule, bet=live_bet(total, refuted), began_at=now)
+        return Step(SetState(id=e.id, state="trial", trial=trial, rev=e.rev), f"replays show it: {told} ({wealth:.3g})")
+    retired = SetState(id=e.id, state="retired", rev=e.rev)
+    if (wealth := evidence.useless(k)) >= ENOUGH:
+        return Step(retired, f"of no use: {told} ({wealth:.3g} against it)")
+    return Step(retired, f"no result: {told}") if total.pairs >= MOST_PAIRS else None
+
+
+def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step | None:
+    """End a trial that has shown something, or that has lasted long enough."""
+    trial, total, k = e.trial, evidence.total, loudest(settings)
+    if trial is None or not trial.bet:
+        return _begun(e)
+    if (wealth := evidence.harms(k)) >= ENOUGH:
+        why = f"it hurts (wealth {wealth:.3g} against it in {total.outcomes:g} outcomes)"
+        return Step(SetState(id=e.id, state="retired", rev=e.rev), why)
+    if trial.passed:
+        return None
+    if (wealth := evidence.live(k)) >= RULES[trial.rule][1]:
+        return _passed(e, trial, f"its trial is passed (wealth {wealth:.3g} in {total.outcomes:g} outcomes)", settings)
+    lasted = now - (trial.began_at or now)
+    if total.outcomes < MOST_OUTCOMES and lasted < LONGEST_TRIAL:
+        return None
+    why = f"no result in {total.outcomes:g} outcomes and {lasted.days} days (wealth {wealth:.3g})"
+    return Step(SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev), why)
+
+
+def _passed(e: Experience, trial: Trial, why: str, settings: Settings) -> Step:
+    if settings.trust == "review":
+        passed = trial.model_copy(update={"passed": True})
+        return Step(SetState(id=e.id, state="trial", trial=passed, rev=e.rev), why)
+    return Step(SetState(id=e.id, state="active", rev=e.rev), why)
+
+
+def _begun(e: Experience) -> Step:
+    """Send a lesson back to its replays: nobody knows yet whether it may be shown to users."""
+    return Step(
+        SetState(id=e.id, state="proposed", rev=e.rev),
+        "its trial begins anew with replays: it was begun under other rules, or for another text",
+    )

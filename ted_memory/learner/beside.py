@@ -1,0 +1,122 @@
+"""What a learner does beside its episodes: it looks at trials, and replays what waits for evidence."""
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ted_memory.errors import ModelError, ModelRefused, StoreError
+from ted_memory.learner.report import LearnerReport
+from ted_memory.learner.spaces import Space, Spaces
+from ted_memory.learner.trials import look
+
+TICK = 0.5  # seconds between looks at trials, and between rounds of replays that had nothing to do
+STEPS = 1000  # that a report keeps
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds in which nothing is replayed while the student does not answer
+
+
+@dataclass
+class Beside:
+    """Looks and replays, for one learner.
+
+    ``note`` is told of errors. While the learner ``must_pause`` nothing is replayed. It does not pause for replays: the
+    teacher that its episodes need may answer when the student does not.
+    """
+
+    spaces: Spaces
+    holder: str
+    report: LearnerReport
+    note: Callable[[BaseException], None]
+    must_pause: Callable[[], bool]
+    _pause: float = FIRST_PAUSE
+    _paused_until: float = 0.0
+    _refused: str = ""
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def look_always(self) -> None:
+        """Look at the trials of every namespace, again and again."""
+        while True:
+            await self.look()
+            await asyncio.sleep(TICK)
+
+    async def look(self) -> None:
+        """Look at the trials of every namespace once."""
+        try:
+            for name in await self.spaces.names():
+                space = self.spaces.of(name)
+                steps, space.known = await look(space.memory, self.holder, space.known)
+                self.report.steps = [*self.report.steps, *steps][-STEPS:]
+        except StoreError as error:
+            self.note(error)
+
+    async def replay_always(self) -> None:
+        """Replay what waits for evidence, in every namespace, again and again."""
+        while True:
+            if not await self._round():
+                await asyncio.sleep(TICK)
+
+    async def replay_all(self, stopping: asyncio.Event) -> None:
+        """Replay until there is nothing more to replay, or nothing gets an answer, or all is to stop."""
+        # an empty context: the caller's tracing and streaming are none of this work's business
+        work = asyncio.create_task(self._rounds(), context=contextvars.Context())
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            work.cancel()
+            stop.cancel()
+            await asyncio.gather(work, stop, return_exceptions=True)
+
+    async def _rounds(self) -> None:
+        for space in self.spaces.made():
+            space.replayer.reach.reload()  # what was settled out of turn is in it, too
+        while await self._round():
+            await self.look()
+
+    async def _round(self) -> bool:
+        """Replay a few pairs in each namespace; tell whether there may be more to do at once."""
+        goes_on = False
+        async with self._turn:  # at the end two ask: side by side they would ask for the same pairs
+            try:
+                for name in await self.spaces.names():
+                    if self.must_pause() or time.monotonic() < self._paused_until:
+                        return False
+                    goes_on |= await self._round_of(self.spaces.of(name))
+            except StoreError as error:
+                self.note(error)
+                return False
+        return goes_on
+
+    async def _round_of(self, space: Space) -> bool:
+        if await self.spaces.is_over_budget(space):
+            return False
+        counted = space.replayer.counted
+        try:
+            done = await space.replayer.replay_some(space.memory.settings.episodes_at_once)
+        except ModelError as error:
+            self._is_away(error)
+            return False
+        finally:
+            self.report.replayed += space.replayer.counted - counted
+        if done.trouble:
+            self._is_away(ModelError(f"replays got no answer: {done.trouble}"))
+        elif space.replayer.counted > counted:
+            self._is_back()
+        return done.goes_on
+
+    def _is_away(self, error: ModelError) -> None:
+        """Ask nothing for a while of a provider that refuses or does not answer; longer each time."""
+        if isinstance(error, ModelRefused):
+            self.report.refused = self._refused = str(error)
+        self.note(error)
+        self._paused_until = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _is_back(self) -> None:
+        self._pause = FIRST_PAUSE
+        if self._refused and self.report.refused == self._refused:
+            self.report.refused = ""
+        self._refused = ""

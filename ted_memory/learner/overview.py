@@ -1,0 +1,131 @@
+"""How far learning from one namespace's traffic has come, from episodes to active lessons, and its pace."""
+
+import math
+from datetime import UTC, datetime
+
+from ted_memory.episodes import Standing
+from ted_memory.experience.assignment import principals
+from ted_memory.fields import Frozen
+from ted_memory.llm.spend import RoleSpend, Spend, counted_spend
+from ted_memory.memory import TedMemory
+from ted_memory.protocols import Shown
+
+DAY = 86_400.0  # seconds
+
+
+class Funnel(Frozen):
+    """The way from an episode to an active lesson, by count.
+
+    Attributes:
+        recorded: episodes so far.
+        waiting: of them, and ``claimed``, ``dead``: those that are not learned from yet, or could not be.
+        learned_from: episodes that a learner has settled; ``taught`` of them led to a proposal.
+        archived: graded episodes that lessons are replayed on.
+        proposed: lessons that wait for replays.
+        pairs: of answers, counted for the lessons that are there.
+        replay_calls: student calls of today, of ``replay_calls_a_day``.
+        trial: lessons on trial, with so many live ``outcomes``.
+        for_a_person: lessons that wait for a person's word.
+        active: lessons from traffic that every agent sees, watched in so many ``comparisons``.
+        learning: what learning from episodes has cost today.
+        replays: what replays have cost today.
+    """
+
+    recorded: int = 0
+    waiting: int = 0
+    claimed: int = 0
+    dead: int = 0
+    learned_from: int = 0
+    taught: int = 0
+    archived: int = 0
+    proposed: int = 0
+    pairs: int = 0
+    replay_calls: int = 0
+    replay_calls_a_day: int = 0
+    trial: int = 0
+    outcomes: int = 0
+    for_a_person: int = 0
+    active: int = 0
+    comparisons: int = 0
+    learning: Spend = Spend()
+    replays: Spend = Spend()
+
+
+class Pace(Frozen):
+    """How fast a trial goes on: outcomes a day so far, and days until it is passed at that rate.
+
+    None where that is not known.
+    """
+
+    a_day: float | None = None
+    days: float | None = None
+
+
+async def funnel(memory: TedMemory) -> Funnel:
+    """Return how far learning from this namespace's traffic has come.
+
+    Raises:
+        StoreError: the store cannot be reached.
+    """
+    log = memory.store.episodes
+    snapshot, traffic = await memory.load(), await log.traffic(memory.namespace)
+    known = await log.evidence(memory.namespace, [e.id for e in snapshot])
+    evidence = {e.id: known.get(e.id, Shown()).evidence for e in snapshot}
+    replayed = [e for e in snapshot.proposed if principals(e) and not (e.trial and e.trial.ended)]
+    passed = [e for e in snapshot.trial if e.trial and e.trial.passed]
+    active = [e for e in snapshot.active if principals(e)]
+    counts, today = traffic.counts, traffic.today
+    calls, tokens = today.get("replay_calls", 0.0), today.get("replay_tokens", 0.0)
+    learning, replays = _apart(counted_spend(today), calls, tokens)
+
+    def total(name: str) -> int:
+        return int(sum(getattr(evidence[e.id].total, name) for e in snapshot))
+
+    return Funnel(
+        recorded=counts.get("recorded", 0),
+        waiting=traffic.waiting,
+        claimed=traffic.claimed,
+        dead=traffic.dead,
+        learned_from=sum(counts.get(name, 0) for name in ("learned", "nothing", "set_aside")),
+        taught=counts.get("learned", 0),
+        archived=traffic.archived,
+        proposed=len(replayed),
+        pairs=total("pairs"),
+        replay_calls=int(calls),
+        replay_calls_a_day=memory.settings.replay_calls,
+        trial=len(snapshot.trial) - len(passed),
+        outcomes=total("outcomes"),
+        for_a_person=len(passed) + len(snapshot.proposed) - len(replayed),
+        active=len(active),
+        comparisons=total("watched"),
+        learning=learning,
+        replays=replays,
+    )
+
+
+def pace(standing: Standing, now: datetime | None = None) -> Pace:
+    """Return how fast a lesson's trial goes on; nothing where it is not on trial, or has no outcome yet."""
+    e = standing.experience
+    began_at = e.trial.began_at if e.trial is not None and e.state == "trial" else None
+    if began_at is None or not standing.outcomes:
+        return Pace()
+    seconds = ((now or datetime.now(UTC)) - began_at).total_seconds()
+    a_day = standing.outcomes / max(seconds, 1.0) * DAY  # clocks may differ
+    return Pace(a_day=a_day, days=None if standing.left is None else standing.left / a_day)
+
+
+def _apart(spent: Spend, calls: float, tokens: float) -> tuple[Spend, Spend]:
+    """Return what learning and what replays have cost: of a replay's tokens only the sum is counted."""
+    student = spent.student
+    share = min(1.0, tokens / max(1, student.tokens_in + student.tokens_out))
+    replays = RoleSpend(
+        calls=min(int(calls), student.calls),
+        tokens_in=math.floor(student.tokens_in * share),
+        tokens_out=math.floor(student.tokens_out * share),
+    )
+    rest = RoleSpend(
+        calls=student.calls - replays.calls,
+        tokens_in=student.tokens_in - replays.tokens_in,
+        tokens_out=student.tokens_out - replays.tokens_out,
+    )
+    return Spend(student=rest, teacher=spent.teacher), Spend(student=replays)

@@ -1,0 +1,302 @@
+"""Replays: the student answers recorded questions again, with a lesson and without it, before any user sees the lesson.
+
+Nothing is done twice in the world: the student's model answers over the recorded messages and tool results. Each lesson
+meets each archived episode once, and none that it came from. What is next: an active lesson that has new episodes to be
+watched on, in turn with the proposed one that looks best so far; the order is known before the answers, so it changes
+no test (`ted_memory.experience.evidence`).
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ted_memory.distill.comparison import Comparison, Judge
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.scoring import chosen, together
+from ted_memory.episodes import Archived
+from ted_memory.errors import ModelError, StoreError
+from ted_memory.experience.assignment import principals
+from ted_memory.experience.trials import is_replayed, loudest
+from ted_memory.learner.reach import Reach
+from ted_memory.llm.calls import METER, Meter, is_final, is_transient, one_line
+from ted_memory.models import Experience, ExperienceSet, Sample
+from ted_memory.protocols import KnownEvidence, Pair, Shown
+
+ATTEMPTS = 2  # answers of each side of a pair
+CALLS = 2 * ATTEMPTS  # of the student, for one pair
+FIRST_PAIRS = 4  # of every lesson, before the best one goes on
+LEASE, SECONDS = "replays", 15.0  # one learner at a time replays a namespace: two would ask for the same pairs
+COUNT_AGAIN = 5.0  # seconds after which the calls of the day are read anew
+
+Verdict = Literal["counted", "repeated", "changed", "broken", "lost"]
+"""What became of a pair: as `ted_memory.protocols.PairVerdict`, or it cannot be answered, or it got no answer now."""
+
+_LOG = logging.getLogger("ted_memory")
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of one round: whether there may be more to do at once, and why nothing got an answer, if so."""
+
+    goes_on: bool = False
+    trouble: str = ""
+
+
+@dataclass
+class Replayer:
+    """Replays one namespace's lessons, for one learner; not at all where it ``is_off``. ``counted``: its pairs."""
+
+    kit: Kit
+    holder: str
+    is_off: bool = False
+    reach: Reach = field(default_factory=Reach)
+    counted: int = 0
+    _known: KnownEvidence = field(default_factory=dict)
+    _unsent: dict[tuple[str, int], Pair] = field(default_factory=dict)
+    _owed: Counter[str] = field(default_factory=Counter)
+    _changed: set[tuple[str, int, int]] = field(default_factory=set)
+    _counted_at: float = float("-inf")
+    _calls_today: float = 0.0
+    _last_error: str = ""
+
+    async def replay_some(self, most: int) -> Round:
+        """Replay up to so many pairs side by side; one round after the other.
+
+        Raises:
+            StoreError: the store cannot be reached; answers that were paid for are counted later.
+            ModelError: a model cannot be used at all.
+        """
+        settings = self.kit.settings
+        if self.is_off or settings.trust == "operator" or not settings.replay_calls:
+            return Round()
+        if not await self._hold(SECONDS):
+            self.reach.forget()
+            self._counted_at = float("-inf")
+            return Round()
+        try:
+            async with self._held():
+                done = await self._replay_some(most)
+        except ModelError:
+            await self._leave_it_to_others()
+            raise
+        if done.trouble:
+            await self._leave_it_to_others()
+        return done
+
+    async def let_go(self) -> None:
+        """Let another learner replay. Raises StoreError."""
+        await self._pay()
+        await self._hold(0)
+
+    async def _leave_it_to_others(self) -> None:
+        """Let go while the models do not answer: another learner may have a provider that does."""
+        with contextlib.suppress(StoreError):
+            await self.let_go()
+
+    async def _hold(self, seconds: float) -> bool:
+        memory = self.kit.memory
+        return await memory.store.hold(memory.namespace, LEASE, self.holder, seconds)
+
+    @contextlib.asynccontextmanager
+    async def _held(self) -> AsyncIterator[None]:
+        """Hold the lease as long as this takes: a slow model is no reason for another learner to ask for the same."""
+
+        async def hold() -> None:
+            while True:
+                await asyncio.sleep(SECONDS / 3)
+                with contextlib.suppress(StoreError):
+                    await self._hold(SECONDS)
+
+        holding = asyncio.create_task(hold())
+        try:
+            yield
+        finally:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
+
+    async def _replay_some(self, most: int) -> Round:
+        memory = self.kit.memory
+        await self._send_all()
+        snapshot = await memory.load()
+        self._drop_what_is_gone(snapshot)
+        lessons = await self._waiting(snapshot)
+        if not lessons:
+            self.reach.forget()
+            return Round()
+        await self.reach.refresh(memory)
+        self.reach.follow(lessons, self._known)
+        most = min(most, await self._pairs_left_today())
+        if most <= 0:
+            return Round()
+        has_more = await self.reach.look(memory)
+        found = list(self._due(lessons, most))
+        verdicts = await self._replay_each(found, snapshot)
+        await self._pay()
+        if verdicts and set(verdicts) == {"lost"}:
+            return Round(trouble=self._last_error)
+        return Round(goes_on=has_more or bool(found))
+
+    # --- what is due
+
+    async def _waiting(self, snapshot: ExperienceSet) -> list[Experience]:
+        """Return the lessons that replays are to say something of."""
+        memory = self.kit.memory
+        from_traffic = [e for e in (*snapshot.active, *snapshot.proposed) if principals(e)]
+        self._known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in from_traffic], self._known)
+        return [e for e in from_traffic if is_replayed(e, self._shown(e).evidence)]
+
+    def _shown(self, lesson: Experience) -> Shown:
+        return self._known.get(lesson.id, Shown())
+
+    async def _pairs_left_today(self) -> int:
+        memory, now = self.kit.memory, time.monotonic()
+        if now - self._counted_at > COUNT_AGAIN:
+            today = (await memory.store.episodes.traffic(memory.namespace)).today
+            self._calls_today = today.get("replay_calls", 0.0) + self._owed["replay_calls"]
+            self._counted_at = now
+        return int((memory.settings.replay_calls - self._calls_today) // CALLS)
+
+    def _due(self, lessons: Sequence[Experience], most: int) -> Iterator[tuple[Experience, Archived]]:
+        """Yield lessons with the episodes that they are replayed on next: proposed and active ones in turn."""
+        watched = sorted((e for e in lessons if e.state == "active"), key=self._watched)
+        proposed = sorted((e for e in lessons if e.state == "proposed"), key=self._urgency)
+        queues = [self._each_in_turn(proposed), self._each_in_turn(watched)]
+        while queues and most:
+            queue = queues.pop(0)
+            if (pair := next(queue, None)) is not None:
+                most -= 1
+                queues.append(queue)
+                yield pair
+
+    def _each_in_turn(self, lessons: Sequence[Experience]) -> Iterator[tuple[Experience, Archived]]:
+        """Yield an episode for each lesson, then a second one for each, as long as there are any."""
+        taken: dict[str, set[int]] = {e.id: set() for e in lessons}
+        while lessons:
+            left = []
+            for lesson in lessons:
+                if (archived := self.reach.next_for(lesson, taken[lesson.id])) is not None:
+                    taken[lesson.id].add(archived.seq)
+                    left.append(lesson)
+                    yield lesson, archived
+            lessons = left
+
+    def _watched(self, lesson: Experience) -> float:
+        return self._shown(lesson).evidence.total.watched
+
+    def _urgency(self, lesson: Experience) -> tuple[float, float, float]:
+        """Return how late a proposed lesson comes: wealth counts as decisions see it, or one account had all pairs."""
+        evidence = self._shown(lesson).evidence
+        pairs = min(evidence.total.pairs, FIRST_PAIRS)
+        return pairs, -evidence.helps(loudest(self.kit.settings)), -evidence.helps(0)
+
+    # --- pairs
+
+    async def _replay_each(
+        self, found: Sequence[tuple[Experience, Archived]], snapshot: ExperienceSet
+    ) -> list[Verdict]:
+        """Ask for these pairs side by side; an error is raised when all of them have come to an end."""
+        done = await asyncio.gather(
+            *(self._replay(lesson, archived, snapshot) for lesson, archived in found), return_exceptions=True
+        )
+        for error in done:
+            if isinstance(error, BaseException):
+                raise error
+        return [verdict for verdict in done if not isinstance(verdict, BaseException)]
+
+    async def _replay(self, lesson: Experience, archived: Archived, snapshot: ExperienceSet) -> Verdict:
+        """Ask for one pair and count it."""
+        try:
+            score_with, score_without = await self._answers(lesson, archived.sample, snapshot)
+        except Exception as error:
+            if is_final(error):
+                raise
+            self._last_error = one_line(error)
+            if is_transient(error):
+                self.reach.put_off(archived.seq)
+                return "lost"
+            self.reach.give_up(archived.seq)
+            _LOG.warning("run %s cannot be replayed: %s", archived.run_id, self._last_error)
+            return "broken"
+        pair = Pair(
+            id=lesson.id,
+            since=snapshot.version,
+            seq=archived.seq,
+            speaker=archived.speaker,
+            score_with=score_with,
+            score_without=score_without,
+        )
+        self._unsent[pair.id, pair.seq] = pair
+        verdict = await self._send(pair)
+        if verdict == "changed":
+            self._changed.add((lesson.id, lesson.rev, archived.seq))
+        return verdict
+
+    async def _send(self, pair: Pair) -> Verdict:
+        """Have a pair counted; until that is done it is kept."""
+        memory = self.kit.memory
+        verdict = await memory.store.episodes.replayed(memory.namespace, pair)
+        self._unsent.pop((pair.id, pair.seq), None)
+        self.counted += verdict == "counted"
+        return verdict
+
+    async def _send_all(self) -> None:
+        """Send what a store that was away has not got yet."""
+        for pair in list(self._unsent.values()):
+            await self._send(pair)
+        await self._pay()
+
+    def _drop_what_is_gone(self, snapshot: ExperienceSet) -> None:
+        """Take out episodes for which a pair did not count though its lesson is as it was."""
+        for id, rev, seq in self._changed:
+            if id in snapshot.by_id and snapshot.by_id[id].rev == rev:
+                self.reach.drop(seq)
+        self._changed.clear()
+
+    async def _answers(self, lesson: Experience, sample: Sample, snapshot: ExperienceSet) -> tuple[float, float]:
+        """Return the mean scores with the lesson and without it; equal ones where it does not show in the prompt."""
+        others = [e for e in snapshot.active if e.id != lesson.id]
+        with_it = [*others, lesson.model_copy(update={"state": "active"})]
+        with_it.sort(key=lambda e: (e.order, e.id))
+        judge = Judge(
+            sample,
+            sample.reference or "",
+            before=await chosen(self.kit, sample, snapshot, others),
+            after=await chosen(self.kit, sample, snapshot, with_it),
+        )
+        if not judge.differs:
+            return 0.0, 0.0
+        comparison = Comparison(self.kit, self.kit.memory.presentation(snapshot).placement)
+        meter = Meter()
+        METER.set(meter)  # of this pair's task alone; a judge's calls are among them
+        try:
+            pairs = await together(*(comparison.pair(judge, number) for number in range(ATTEMPTS)))
+        finally:
+            self._owe(meter)
+        return sum(p.after for p in pairs) / ATTEMPTS, sum(p.before for p in pairs) / ATTEMPTS
+
+    # --- what it costs
+
+    def _owe(self, meter: Meter) -> None:
+        student, teacher = meter.spent.student, meter.spent.teacher
+        self._calls_today += student.calls
+        self._owed["replay_calls"] += student.calls
+        self._owed["replay_tokens"] += student.tokens_in + student.tokens_out
+        for role, spend in (("student", student), ("teacher", teacher)):
+            for name in ("calls", "tokens_in", "tokens_out"):
+                self._owed[f"{role}_{name}"] += getattr(spend, name)
+
+    async def _pay(self) -> None:
+        """Add what was spent to the day's counters. Raises StoreError: the rest is added another time then."""
+        memory = self.kit.memory
+        for name in list(+self._owed):
+            owed = self._owed.pop(name)
+            try:
+                await memory.store.episodes.count(memory.namespace, {name: owed})
+            except StoreError:
+                self._owed[name] += owed
+                raise

@@ -1,0 +1,88 @@
+"""The namespaces that a learner works for, and what it keeps of each."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ted_memory.distill.graph import Graph
+from ted_memory.errors import BudgetExceeded
+from ted_memory.learner.replay import Replayer
+from ted_memory.llm.spend import Budget, Spend, counted_spend
+from ted_memory.memory import TedMemory
+from ted_memory.models import Sample
+from ted_memory.protocols import KnownEvidence
+
+RECENT = 64  # samples of a namespace that a lesson may be tried on
+SETTLED = ("learned", "nothing", "set_aside")
+
+
+@dataclass
+class Space:
+    """What a learner keeps of one namespace. ``known``: the evidence that was read for its trials."""
+
+    memory: TedMemory
+    graph: Graph
+    replayer: Replayer
+    known: KnownEvidence = field(default_factory=dict)
+    recent: deque[tuple[Sample, float | None]] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+
+class Spaces:
+    """The spaces of one learner; each is made when it is asked for.
+
+    Args:
+        memory: of one namespace; the others use its connections.
+        names: of the namespaces; None: all that have traffic.
+        make: makes the space of a memory.
+        budget: of each namespace and day.
+        note: is told when one of them is used up.
+    """
+
+    def __init__(
+        self,
+        memory: TedMemory,
+        names: Sequence[str] | None,
+        make: Callable[[TedMemory], Space],
+        *,
+        budget: Budget | None,
+        note: Callable[[BaseException], None],
+    ) -> None:
+        self._memory = memory
+        self._names = names
+        self._make = make
+        self._budget = budget
+        self._note = note
+        self._spaces: dict[str, Space] = {}
+        self._over_budget: dict[str, float] = {}
+
+    async def names(self) -> Sequence[str]:
+        """Return the names as they are now. Raises StoreError."""
+        return await self._memory.store.episodes.namespaces() if self._names is None else self._names
+
+    def of(self, name: str) -> Space:
+        """Return the space of a namespace."""
+        if name not in self._spaces:
+            memory = self._memory if name == self._memory.namespace else self._memory.for_namespace(name)
+            self._spaces[name] = self._make(memory)
+        return self._spaces[name]
+
+    def made(self) -> list[Space]:
+        """Return the spaces so far."""
+        return list(self._spaces.values())
+
+    async def is_over_budget(self, space: Space) -> bool:
+        """Tell whether today's budget has no room for one more episode like those before. Raises StoreError."""
+        if self._budget is None:
+            return False
+        name = space.memory.namespace
+        if time.monotonic() < self._over_budget.get(name, 0.0):
+            return True
+        today = (await space.memory.store.episodes.traffic(name)).today
+        spent, done = counted_spend(today), sum(today.get(outcome, 0) for outcome in SETTLED)
+        one = counted_spend({k: v / done for k, v in today.items()}) if done else Spend()
+        limit = self._budget.passed_by(spent + one)
+        if limit:
+            self._over_budget[name] = time.monotonic() + 5.0  # then the day may be another one
+            self._note(BudgetExceeded(f"{name!r} has used up its budget of {limit} for today; its episodes wait"))
+        return bool(limit)

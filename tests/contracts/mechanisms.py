@@ -1,0 +1,237 @@
+"""The mechanisms of the episode log's scripts, each with a test that must fail without it."""
+
+from tests.contracts import test_claims_and_settlement as ends
+from tests.contracts import test_episode_log as begins
+from tests.contracts import test_outcomes as outcomes
+from tests.contracts.switches import Off
+
+LATE = ends.test_who_comes_too_late_writes_nothing
+
+OFF: Off = {
+    # record
+    "once for its run": (
+        "_RECORD",
+        "redis.call('HEXISTS', run, 'seq') == 1",
+        "false",
+        begins.test_a_run_is_taken_in_once_however_often_it_is_sent,
+    ),
+    "the counter of what was dropped": (
+        "_RECORD",
+        "redis.call('HINCRBY', at.traffic, outcome, 1)",
+        "",
+        begins.test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted,
+    ),
+    "the cap on episodes": (
+        "_RECORD",
+        "redis.call('HLEN', at.episodes) >= request.max_episodes or",
+        "",
+        begins.test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted,
+    ),
+    "the cap on bytes": (
+        "_RECORD",
+        "or bytes + size > request.max_bytes",
+        "",
+        begins.test_the_cap_on_bytes_holds_to_the_byte,
+    ),
+    "the share of a principal": (
+        "_RECORD",
+        "'e:' .. item.principal, 1) > request.rate_limit",
+        "'e:', 1) > 1e9",
+        begins.test_a_principal_has_a_daily_share_of_episodes,
+    ),
+    "due when feedback came first": (
+        "_RECORD",
+        "told and now or now + request.wait",
+        "now + request.wait",
+        begins.test_feedback_that_came_first_is_told_once_and_makes_its_episode_due,
+    ),
+    "the order within a batch": (
+        "_RECORD",
+        "due - (#request.items - i) / 1024",
+        "due",
+        begins.test_the_oldest_come_first_and_as_many_as_asked_for,
+    ),
+    "the wait": (
+        "_RECORD",
+        "now + request.wait",
+        "now",
+        begins.test_an_episode_that_waits_for_feedback_cannot_be_begun_before,
+    ),
+    # claim
+    "one learner for each": (
+        "_CLAIM",
+        "redis.call('ZREM', at.waiting, seq)\n    redis.call('ZADD'",
+        "redis.call('ZADD'",
+        begins.test_the_oldest_come_first_and_as_many_as_asked_for,
+    ),
+    "suspects are begun alone": (
+        "_CLAIM",
+        "alone and at.claimed or at.waiting",
+        "at.claimed",
+        begins.test_what_ended_without_an_answer_is_begun_only_by_one_that_takes_it_alone,
+    ),
+    "the last delivery": (
+        "_CLAIM",
+        "alone and deliveries >= max_deliveries",
+        "false",
+        begins.test_what_ended_each_learner_that_began_it_becomes_a_dead_letter,
+    ),
+    "a fence that grows": (
+        "_CLAIM",
+        "or 0) + 1, now)",
+        "or 0), 1)",
+        begins.test_a_fence_is_higher_than_all_before_it,
+    ),
+    "a fence by the clock": (
+        "_CLAIM",
+        "or 0) + 1, now)",
+        "or 0) + 1, 0)",
+        ends.test_who_held_a_claim_when_its_namespace_was_dropped_settles_nothing_of_the_new_one,
+    ),
+    # beat and hand back
+    "the fence of a heartbeat": (
+        "_BEAT",
+        "holder(at, ARGV[i]) == tonumber(ARGV[i + 1])",
+        "true",
+        ends.test_a_heartbeat_tells_what_was_lost_and_takes_nothing_back,
+    ),
+    "the key of all learners": (
+        "_BEAT",
+        "redis.call('PEXPIRE', learners, last - now)",
+        "redis.call('PEXPIRE', learners, lease)",
+        ends.test_a_learner_counts_for_one_lease_after_it_was_last_heard_of,
+    ),
+    "the fence of what is handed back": (
+        "_HAND_BACK",
+        "if fence ~= tonumber(ARGV[2]) then return 'fenced' end",
+        "",
+        ends.test_who_comes_too_late_hands_nothing_back,
+    ),
+    "a release does not count": (
+        "_HAND_BACK",
+        "if how == 'release' then deliveries = deliveries - 1 end",
+        "",
+        ends.test_what_is_released_does_not_count_as_begun,
+    ),
+    "a delay": (
+        "_HAND_BACK",
+        "now_ms() + tonumber(ARGV[5])",
+        "now_ms()",
+        lambda queue: ends.test_what_is_handed_back_can_be_left_alone_for_a_while(queue, True),
+    ),
+    # settle
+    "the fence of a settlement": (
+        "_COMMIT",
+        "if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end",
+        "",
+        LATE,
+        "by another",
+    ),
+    "an episode leaves": (
+        "_COMMIT",
+        "take_out(at, settle.seq)",
+        "",
+        ends.test_an_episode_leaves_with_the_lessons_that_it_taught,
+    ),
+    "credit without a version": (
+        "_COMMIT",
+        "if settle and not undone then carry(",
+        "if false then carry(",
+        ends.test_an_episode_that_taught_nothing_makes_no_version_and_credits_all_the_same,
+        "nothing",
+    ),
+    "all or nothing": (
+        "_COMMIT",
+        "if settle and not undone then\n",
+        "if settle then\n",
+        ends.test_all_or_nothing_settles_nothing_where_an_edit_is_refused,
+    ),
+    "a token before a fence": (
+        "_COMMIT",
+        "if before then",
+        "if before and not request.settle then",
+        ends.test_a_settlement_that_is_sent_again_answers_as_it_did,
+    ),
+    "bytes that are given back": (
+        "_COMMIT",
+        "if body then redis.call('HINCRBY', at.traffic, 'bytes'",
+        "if false then redis.call('HINCRBY', at.traffic, 'bytes'",
+        begins.test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes,
+    ),
+    # dead letters
+    "only the dead are put back": (
+        "_DEAD",
+        "redis.call('HDEL', at.dead, ARGV[i]) == 1",
+        "true",
+        ends.test_a_dead_letter_that_is_dropped_is_gone,
+    ),
+    # feedback
+    "what wakes an episode": (
+        "_FEEDBACK",
+        "redis.call('ZADD', waiting, 'LT', now_ms(), seq)",
+        "",
+        begins.test_whatever_is_said_of_a_run_wakes_its_episode_and_no_other,
+        {"score": 0.0},
+    ),
+    "the place of what is due": (
+        "_FEEDBACK",
+        "'LT', now_ms()",
+        "now_ms()",
+        begins.test_feedback_on_an_episode_that_is_due_does_not_send_it_to_the_end_of_the_queue,
+    ),
+    "the latest twenty": (
+        "_FEEDBACK",
+        "% 20",
+        "% 19",
+        begins.test_of_any_number_of_words_on_a_run_the_latest_twenty_are_kept_in_order,
+        20,
+    ),
+    "the share of feedback": (
+        "_FEEDBACK",
+        "if said > rate_limit then return 'limited' end",
+        "",
+        outcomes.test_a_principal_has_a_daily_share_of_feedback,
+    ),
+    "a run counts once": (
+        "_FEEDBACK",
+        "counters[n] = before and 0 or 1",
+        "counters[n] = 1",
+        outcomes.test_a_run_counts_once_and_a_later_score_takes_the_place_of_the_earlier,
+    ),
+    "the same is not counted twice": (
+        "_FEEDBACK",
+        "counters[successes] = score - (before or 0)",
+        "counters[successes] = score",
+        outcomes.test_a_run_counts_once_and_a_later_score_takes_the_place_of_the_earlier,
+    ),
+    "only what is shown counts": (
+        "_FEEDBACK",
+        "open and (state == 'trial' or state == 'active')",
+        "open",
+        outcomes.test_nothing_counts_for_a_lesson_that_no_request_is_shown,
+    ),
+    "a grade gives way": (
+        "_FEEDBACK",
+        "(first or before == score)",
+        "before == score",
+        outcomes.test_a_score_that_counts_only_where_there_is_none_never_takes_anothers_place,
+    ),
+    "only what is active fades": (
+        "_FEEDBACK",
+        "(state == 'active' and not before) and fading or plain",
+        "not before and fading or plain",
+        outcomes.test_only_of_active_lessons_the_older_outcomes_fade,
+    ),
+    "a correction fades nothing": (
+        "_FEEDBACK",
+        "(state == 'active' and not before)",
+        "(state == 'active')",
+        outcomes.test_a_correction_fades_nothing,
+    ),
+    "what is carried into the ranking": (
+        "_FEEDBACK",
+        "carry(uncommitted, add_usage(experiences, usage, fading, kept))",
+        "add_usage(experiences, usage, fading, kept)",
+        outcomes.test_an_outcome_makes_no_version_and_the_next_one_carries_it_into_the_ranking,
+    ),
+}

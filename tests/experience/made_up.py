@@ -1,0 +1,285 @@
+"""Traffic that is made up, past lessons whose lift is known.
+
+Only questions, answers, principals and delays are drawn here. Coins are the project's own draws. Evidence is
+counted by its own functions. Each decision is one of `next_steps`, asked after every pair and every outcome.
+
+A question is answered right with a chance of its own, drawn around the base rate. A lesson solves a share of
+the questions, breaks another, and leaves the rest as they were. At lift 0 it helps as often as it hurts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+import numpy as np
+
+from ted_memory.experience.assignment import COIN, draw
+from ted_memory.experience.evidence import add_pair, live_steps
+from ted_memory.experience.trials import MOST_OUTCOMES, MOST_PAIRS, RULES, next_steps
+from ted_memory.learner.replay import ATTEMPTS
+from ted_memory.models import Experience, ExperienceSet
+from ted_memory.settings import Settings, make_settings
+from tests.experience.lessons import NOW, a_set, proposed
+from tests.experience.tally import AddPair, TakeSteps, Tally
+
+Array = np.ndarray
+Chance = np.random.Generator
+BATCH = 250  # lessons whose questions are drawn at once
+EPOCH = "made-up"
+Pair = tuple[int, float, float]  # whose question it is, score with the lesson, score without it
+
+
+@dataclass(frozen=True)
+class World:
+    """What lessons are tried in.
+
+    Attributes:
+        base: rate of right answers without the lesson, and at the last question if that is another one.
+        lift: of the lesson, in replays.
+        live_lift: of the lesson in live traffic, where replays are fooled.
+        sameness: how much two questions are alike. Below 1 a question mostly gets the same answer each time.
+            At 99 each answer is a coin of the base rate.
+        principals: who send requests, equally many; liars come on top.
+        liars: how many. They call right what they get with the lesson, and wrong what they get without it.
+        lies: share of the requests that are the liars'.
+        parts: of which the mean is the score of an answer.
+        late: outcomes come late, and good ones sooner.
+        paired: False is a negative control: answers without the lesson are those to earlier questions, and
+            the clock decides who sees it, not a coin.
+        count_pair, steps_of: how evidence is counted.
+    """
+
+    base: float | tuple[float, float] = 0.5
+    lift: float = 0.0
+    live_lift: float | None = None
+    sameness: float = 1.0
+    principals: int = 10
+    liars: int = 0
+    lies: float = 0.0
+    parts: int = 1
+    late: bool = False
+    paired: bool = True
+    count_pair: AddPair = add_pair
+    steps_of: TakeSteps = live_steps
+
+
+@dataclass
+class Life:
+    """What became of one lesson: the state it ended in, what it took, and why each step was taken."""
+
+    state: str = "proposed"
+    pairs: int = 0
+    outcomes: int = 0
+    saw: int = 0
+    whys: list[str] = field(default_factory=list)
+
+    @property
+    def passed_replays(self) -> bool:
+        return bool(self.whys) and self.whys[0].startswith("replays show it")
+
+
+# --- questions and answers
+
+
+def shares(base: Array, lift: float) -> tuple[Array, Array]:
+    """Return the shares of the questions that a lesson of this lift solves and breaks."""
+    breaks = np.full_like(base, 0.1 if lift == 0 else 0.05)
+    solves = (lift + breaks * base) / (1 - base)
+    breaks = np.where(solves + breaks > 1, 0.0, breaks)
+    solves = (lift + breaks * base) / (1 - base)
+    harms_only = solves < 0
+    return np.where(harms_only, 0.0, solves), np.where(harms_only, -lift / base, breaks)
+
+
+def questions(chance: Chance, world: World, lift: float, count: int, lessons: int) -> tuple[Array, Array]:
+    """Return the chances of right answers without the lesson and with it, of each lesson and question."""
+    begins, ends = world.base if isinstance(world.base, tuple) else (world.base, world.base)
+    base = np.linspace(begins, ends, count)
+    alike = world.sameness
+    without = chance.beta(alike * base, alike * (1 - base), (lessons, count))
+    solves, breaks = shares(base, lift)
+    effect = chance.random((lessons, count))
+    return without, np.where(effect < solves, 1.0, np.where(effect > 1 - breaks, 0.0, without))
+
+
+def answers(chance: Chance, rights: Array, attempts: int) -> Array:
+    """Return the mean scores of so many answers to each question."""
+    return chance.binomial(attempts, rights) / attempts
+
+
+def principals(chance: Chance, world: World, shape: tuple[int, int]) -> Array:
+    """Return whose each question is: liars have the first numbers."""
+    honest = chance.integers(world.liars, world.liars + world.principals, shape)
+    if not world.liars:
+        return honest
+    return np.where(chance.random(shape) < world.lies, chance.integers(0, world.liars, shape), honest)
+
+
+@dataclass(frozen=True)
+class Script:
+    """All that one lesson could meet: pairs (whose, with it, without it), outcomes (whose, shown, if not)."""
+
+    pairs: Sequence[tuple[int, float, float]]
+    outcomes: Sequence[tuple[int, float, float]]
+    delays: Sequence[tuple[float, float]]  # of each outcome: where it is good, where it is not
+
+
+def scripts(chance: Chance, world: World, lessons: int) -> list[Script]:
+    """Draw what so many lessons will meet."""
+    sides = []
+    for lift, count, attempts in (
+        (world.lift, MOST_PAIRS, ATTEMPTS * world.parts),
+        (world.lift if world.live_lift is None else world.live_lift, MOST_OUTCOMES, world.parts),
+    ):
+        without, with_it = questions(chance, world, lift, count, lessons)
+        whose = principals(chance, world, without.shape)
+        lying = whose < world.liars
+        good = np.where(lying, 1.0, answers(chance, with_it, attempts))
+        bad = np.where(lying, 0.0, answers(chance, without, attempts))
+        sides.append((whose, good, bad))
+    pairs, outcomes = sides
+    if not world.paired:
+        earlier = np.arange(MOST_PAIRS) // 2
+        pairs = (pairs[0], pairs[1], pairs[2][:, earlier])
+    delays = chance.exponential(1.0, (lessons, MOST_OUTCOMES, 2)) * (30.0, 150.0) if world.late else None
+    return [
+        Script(
+            list(zip(*(side[i].tolist() for side in pairs), strict=True)),
+            list(zip(*(side[i].tolist() for side in outcomes), strict=True)),
+            delays[i].tolist() if delays is not None else (),
+        )
+        for i in range(lessons)
+    ]
+
+
+def arrivals(world: World, script: Script, id: str) -> list[tuple[int, float, bool]]:
+    """Return live outcomes in the order in which they come: whose, score, whether the lesson was seen."""
+    came = []
+    for t, (whose, if_shown, if_not) in enumerate(script.outcomes):
+        shown = draw(EPOCH, f"unit-{t}", id) < COIN if world.paired else t >= MOST_OUTCOMES // 6
+        score = if_shown if shown else if_not
+        came.append((t + (script.delays[t][score == 0] if world.late else 0), whose, score, shown))
+    return [(whose, score, shown) for _, whose, score, shown in sorted(came, key=lambda one: one[0])]
+
+
+# --- lives
+
+
+class Subject:
+    """One lesson, what is known of it, and what is decided on it."""
+
+    def __init__(self, lesson: Experience, world: World, settings: Settings) -> None:
+        self.lesson = lesson
+        self.life = Life(lesson.state)
+        everybody = world.liars + world.principals
+        self.tally = Tally(everybody, count_pair=world.count_pair, steps_of=world.steps_of)
+        self._settings = settings
+        self._set: ExperienceSet = a_set(lesson)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether only a person's word brings it any further."""
+        return self.lesson.trial is not None and bool(self.lesson.trial.ended)
+
+    def look(self) -> bool:
+        """Take the step that is due; tell whether there was one."""
+        steps = next_steps(self._set, {self.lesson.id: self.tally.evidence}, self._settings, NOW)
+        for step in steps:
+            update = {"state": step.edit.state, "trial": step.edit.trial}
+            self.lesson = self.lesson.model_copy(update=update)
+            self._set = a_set(self.lesson)
+            self.life.state = step.edit.state
+            self.life.whys.append(step.why)
+        return bool(steps)
+
+
+def live(world: World, script: Script, settings: Settings, id: str) -> Life:
+    """Take one lesson along its way; after every pair and every outcome it is looked at."""
+    subject = Subject(proposed(id), world, settings)
+    life = subject.life
+    for whose, with_it, without_it in script.pairs:
+        subject.tally.pair(whose, with_it, without_it)
+        life.pairs += 1
+        if subject.look():
+            break
+    if life.state != "trial":
+        return life
+    trial = subject.lesson.trial
+    assert trial is not None
+    for whose, score, shown in arrivals(world, script, id):
+        subject.tally.outcome(whose, score, shown=shown, bet=trial.bet, refuted=RULES[trial.rule][0])
+        life.outcomes += 1
+        life.saw += shown
+        if subject.look():
+            break
+    return life
+
+
+def lives(world: World, count: int, seed: int = 1, **tunables: object) -> list[Life]:
+    """Return what becomes of so many lessons that all have this lift."""
+    chance, settings, done = np.random.default_rng(seed), make_settings(**tunables), list[Life]()
+    while len(done) < count:
+        batch = scripts(chance, world, min(BATCH, count - len(done)))
+        done += [live(world, script, settings, f"{seed}-{len(done) + i}") for i, script in enumerate(batch)]
+    return done
+
+
+# --- active lessons
+
+
+def pairs_until_demoted(
+    world: World, script: Sequence[tuple[int, float, float]], settings: Settings, tally: Tally
+) -> int | None:
+    """Return how many pairs it takes until an active lesson is demoted; None: it is not within these."""
+    subject = Subject(proposed("l1").model_copy(update={"state": "active"}), world, settings)
+    subject.tally = tally
+    for count, (whose, with_it, without_it) in enumerate(script, 1):
+        tally.watch(whose, with_it, without_it)
+        if subject.look():
+            assert subject.life.state == "proposed"
+            return count
+    return None
+
+
+def watched_pairs(chance: Chance, world: World, count: int, lessons: int) -> list[list[Pair]]:
+    """Draw pairs that lessons of this lift are watched on."""
+    without, with_it = questions(chance, world, world.lift, count, lessons)
+    sides = (
+        principals(chance, world, without.shape),
+        answers(chance, with_it, ATTEMPTS),
+        answers(chance, without, ATTEMPTS),
+    )
+    return [list(zip(*(side[i].tolist() for side in sides), strict=True)) for i in range(lessons)]
+
+
+def demotions(
+    world: World, pairs: int, lessons: int, *, good_before: int = 0, seed: int = 1, **tunables: object
+) -> list[int | None]:
+    """Return after how many pairs each of so many active lessons was demoted, a good time not counted."""
+    chance, settings = np.random.default_rng(seed), make_settings(**tunables)
+    good_time = watched_pairs(chance, replace(world, lift=0.2), good_before, lessons)
+    found = []
+    for good, script in zip(good_time, watched_pairs(chance, world, pairs, lessons), strict=True):
+        tally = Tally(world.liars + world.principals)
+        for pair in good:
+            tally.watch(*pair)
+        found.append(pairs_until_demoted(world, script, settings, tally))
+    return found
+
+
+# --- figures
+
+
+def share(lived: Sequence[Life], state: str = "active") -> float:
+    """Return the share of the lessons that ended in a state."""
+    return sum(life.state == state for life in lived) / len(lived)
+
+
+def middle(numbers: Sequence[float]) -> float:
+    """Return the median; NaN of nothing."""
+    return median(numbers) if numbers else float("nan")
+
+
+def taken(lived: Sequence[Life], what: Callable[[Life], float]) -> float:
+    """Return the median over those that became active."""
+    return middle([what(life) for life in lived if life.state == "active"])

@@ -1,0 +1,144 @@
+"""What a lesson from traffic waits for, in words and numbers, and what it stakes on its trial."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ted_memory.experience.evidence import LARGEST_BET, LEAST_BET, Evidence, Sums, live_bet
+from ted_memory.experience.trials import ENOUGH, MOST_PAIRS, is_replayed, outcomes_left, waits_for
+from ted_memory.models import Experience, Trial
+from ted_memory.settings import make_settings
+from tests.experience.lessons import lesson, on_trial, proposed
+from tests.experience.tally import BET, Tally, outcomes, pairs, watched
+
+NOTHING = Evidence()
+REPLAYS = "replays on others' graded episodes"
+
+
+def waits(one: Experience, evidence: Evidence = NOTHING, **tunables: object) -> str:
+    return waits_for(one, evidence, make_settings(**tunables))
+
+
+# --- what is replayed, what is waited for, and for how long
+
+
+@pytest.mark.parametrize(
+    ("one", "evidence", "replayed"),
+    [
+        (proposed("l1"), NOTHING, True),
+        (proposed("l1"), pairs(MOST_PAIRS - 1, 1, 1), True),
+        (proposed("l1"), pairs(MOST_PAIRS, 1, 1), False),
+        (on_trial("l1"), NOTHING, False),
+        (lesson("l1"), pairs(MOST_PAIRS, 1, 1), True),
+        (lesson("l1", by=()), NOTHING, False),
+        (lesson("l1", "retired"), NOTHING, False),
+    ],
+)
+def test_replays_are_of_lessons_from_traffic_that_wait_or_are_active(
+    one: Experience, evidence: Evidence, replayed: bool
+) -> None:
+    assert is_replayed(one, evidence) is replayed
+
+
+@pytest.mark.parametrize(
+    ("one", "evidence", "min_principals", "said"),
+    [
+        (lesson("l1"), NOTHING, 3, "nothing: it is active (wealth against it 1 of 1000)"),
+        (lesson("l1"), watched(4, 0, 1, 4), 1, "nothing: it is active (wealth against it 5.88 of 1000)"),
+        (on_trial("l1"), outcomes(30, lift=0.2), 3, "live outcomes: wealth 3.04 of 5 after 30 of 600"),
+        (
+            on_trial("l1").model_copy(update={"trial": Trial(bet=BET, rule="quick")}),
+            NOTHING,
+            3,
+            "live outcomes: wealth 1 of 10 after 0 of 600",
+        ),
+        (
+            proposed("l1"),
+            pairs(2, 1, 0, 2),
+            3,
+            f"{REPLAYS}: wealth 1 of 20 without the 2 loudest principals after 2 pairs",
+        ),
+        (
+            proposed("l1"),
+            pairs(2, 1, 0, 2),
+            1,
+            f"{REPLAYS}: wealth 2.31 of 20 after 2 pairs",
+        ),
+    ],
+)
+def test_what_a_lesson_waits_for_is_said_with_its_wealth(
+    one: Experience, evidence: Evidence, min_principals: int, said: str
+) -> None:
+    assert waits(one, evidence, min_principals=min_principals) == said
+
+
+def left(one: Experience, evidence: Evidence, **tunables: object) -> int | None:
+    return outcomes_left(one, evidence, make_settings(**tunables))
+
+
+def test_how_much_more_is_needed_is_told_from_how_it_went_so_far() -> None:
+    assert left(proposed("l1"), NOTHING) is None
+    assert left(proposed("l1"), pairs(50, 0.5, 0.5)) is None, "it gets nowhere"
+    assert left(proposed("l1"), pairs(200, 1, 0)) == 0
+    some = pairs(10, 1, 0.75)
+    expected = math.ceil(math.log(ENOUGH / some.helps(0)) / (math.log(some.helps(0)) / 10))
+    assert 10 < expected < 40
+    assert left(proposed("l1"), some, min_principals=1) == expected
+    assert left(proposed("l1"), some) not in {None, *range(expected + 1)}, "of fewer principals less is known"
+    for one, needed in ((on_trial("l1"), 5), (lesson("l1", "trial", Trial(bet=BET, rule="quick")), 10)):
+        some = outcomes(24, lift=0.3)
+        expected = math.ceil(math.log(needed / some.live(2)) / (math.log(some.live(2)) / 24))
+        assert some.live(2) < 5
+        assert left(one, some) == expected
+
+
+# --- the live bet
+
+
+scores = st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(scores, scores), max_size=30), st.sampled_from([0.0, -0.1]))
+def test_the_live_bet_is_never_nothing_and_never_everything(
+    shown: list[tuple[float, float]],
+    refuted: float,
+) -> None:
+    tally = Tally(1)
+    for with_it, without_it in shown:
+        tally.pair(0, with_it, without_it)
+    bet = live_bet(tally.total, refuted)
+    assert LEAST_BET <= bet <= LARGEST_BET
+    assert Trial(bet=bet).bet == bet, "it can be kept"
+
+
+def replays(lift: float, mean: float = 0.5) -> Sums:
+    return Sums(pairs=100, score_with=100 * (mean + lift / 2), score_without=100 * (mean - lift / 2))
+
+
+def test_who_has_shown_more_stakes_more() -> None:
+    bets = [live_bet(replays(lift), 0.0) for lift in (-0.2, 0.0, 0.1, 0.2, 0.4, 0.9)]
+    assert bets[0] == bets[1] == 0.75 * 1.6 * 0.05 == pytest.approx(0.06)
+    assert bets[1:] == sorted(bets[1:]) and len(set(bets)) == 5
+    assert live_bet(replays(1.0, 0.5), 0.0) == pytest.approx(LARGEST_BET)
+
+
+@pytest.mark.parametrize("refuted", [0.0, -0.1])
+@pytest.mark.parametrize(("lift", "mean"), [(0.1, 0.5), (0.2, 0.5), (0.2, 0.3), (0.4, 0.6)])
+def test_the_live_bet_lets_the_wealth_grow_almost_as_fast_as_the_best_one(
+    lift: float, mean: float, refuted: float
+) -> None:
+    """A chosen lesson has been lucky: three quarters of the best bet cost a sixteenth of the growth."""
+
+    def growth(bet: float) -> float:
+        total = 0.0
+        for sign, chance in ((1, mean + lift / 2), (-1, mean - lift / 2)):
+            for score, weight in ((1, chance), (0, 1 - chance)):
+                z = sign * 2 * (score - mean)
+                total += weight / 2 * math.log(1 + bet * (z - refuted) / (1.6 + abs(refuted)))
+        return total
+
+    best = max(growth(bet / 100) for bet in range(1, 91))
+    assert growth(live_bet(replays(lift, mean), refuted)) > 0.85 * best
+    assert growth(LARGEST_BET) < 0.85 * best or lift >= 0.4, "the control: not every bet does"

@@ -1,0 +1,323 @@
+"""Replays: which pairs of answers are asked for, how, in which order, and what they say of a lesson."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableLambda
+
+from ted_memory import Add, TedMemory, open_memory
+from ted_memory.distill import Budget
+from ted_memory.learner import Learner, reach, replay
+from ted_memory.llm.messages import TOOL_RESULTS
+from ted_memory.models import SetState, Trial
+from ted_memory.protocols import Pair, PairVerdict
+from ted_memory.storage.episode_log import RedisEpisodeLog
+from tests.conftest import Server
+from tests.distill.scripts import CODES, follows, prompt_of, student, teacher, thing_in
+from tests.learner.worlds import (
+    PEOPLE,
+    archive,
+    blocks,
+    complain,
+    episode,
+    lesson,
+    propose,
+    replayed,
+    runs_of,
+    says_nothing,
+    settle,
+    shown,
+    sums,
+)
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[Pair]:
+    """The pairs that are counted, as they come."""
+    pairs: list[Pair] = []
+    real = RedisEpisodeLog.replayed
+
+    async def noted(self: RedisEpisodeLog, namespace: str, pair: Pair) -> PairVerdict:
+        verdict = await real(self, namespace, pair)
+        if verdict == "counted":
+            pairs.append(pair)
+        return verdict
+
+    monkeypatch.setattr(RedisEpisodeLog, "replayed", noted)
+    return pairs
+
+
+# --- on whose episodes
+
+
+async def test_a_lesson_is_replayed_on_others_episodes_only(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    await complain(memory, [episode("apples", i, principal=p) for i, p in enumerate(("bert", "carl"))])
+    await memory.record(episode("apples", principal="dora", run_id="of-apples"))  # its own run, of another name
+    await memory.record(episode("apples", 1, principal="zoe"))  # its own principal's
+    await memory.record(episode("apples", 2, principal="emil"))  # corrected by its own principal
+    await memory.flush()
+    for run, who in (("of-apples", "dora"), ("apples-zoe-1", "zoe"), ("apples-emil-2", "zoe")):
+        await memory.give_feedback(run, score=0.0, correction=CODES["apples"], principal=who)
+    await complain(memory, [episode("figs", principal="fritz")])  # about something else
+    await settle(memory)
+
+    [id] = await propose(memory, "apples", source="principal:zoe")
+    assert (await replayed(memory)).report.replayed == 2
+    assert await runs_of(memory, id) == {"apples-bert-0", "apples-carl-1"}
+
+    # the control: without this rule its own episodes would speak for it
+    monkeypatch.setattr(reach, "_is_its_own", lambda *_: False)
+    await replayed(memory)
+    assert len(await runs_of(memory, id)) == 5
+
+
+async def test_of_those_without_a_name_only_the_run_itself_is_left_out(memory: TedMemory) -> None:
+    await complain(memory, [episode("apples", i, principal="anonymous") for i in range(3)])
+    await settle(memory)
+    [id] = await propose(memory, "apples", source="principal:anonymous", run="apples-anonymous-1")
+    await replayed(memory)
+    assert await runs_of(memory, id) == {"apples-anonymous-0", "apples-anonymous-2"}
+
+
+# --- how
+
+
+async def test_the_students_model_answers_twice_on_each_side(memory: TedMemory) -> None:
+    await archive(memory, "apples", PEOPLE[:3])
+    [id] = await propose(memory, "apples")
+    model = student()
+    await replayed(memory, model)
+    assert Counter(blocks(model.asked)) == {True: 6, False: 6}
+    found = await sums(memory, id)
+    assert (found.pairs, found.score_with, found.score_without) == (3, 3, 0)
+
+
+async def test_a_side_is_worth_the_mean_of_its_answers(memory: TedMemory) -> None:
+    told: list[bool] = []
+
+    def forgets(messages: list[BaseMessage]) -> str:
+        """Follow the lesson every other time."""
+        answer = follows(messages)
+        told.append(answer != "no idea")
+        return answer if told.count(True) % 2 else "no idea"
+
+    await archive(memory, "apples", PEOPLE[:3])
+    [id] = await propose(memory, "apples")
+    await replayed(memory, student(forgets))
+    assert (await sums(memory, id)).score_with == pytest.approx(1.5)
+
+
+async def test_the_recorded_tool_results_stand_in_the_prompt_and_nothing_is_called(memory: TedMemory) -> None:
+    called: list[str] = []
+
+    def agent(messages: list[BaseMessage]) -> str:
+        called.append(prompt_of(messages))
+        return "no idea"
+
+    used = "look_up(apples) -> 17 kilos"
+    await archive(memory, "apples", PEOPLE[:2], tools=(used,))
+    [id] = await propose(memory, "apples")
+    model = student(lambda _: "no idea")
+    await replayed(memory, model)
+    assert len(model.asked) == 8
+    assert all(f"{TOOL_RESULTS}\n- {used}" in prompt_of(prompt) for prompt in model.asked)
+    assert (await sums(memory, id)).pairs == 2
+
+    # an agent, which would use its tools, is not asked
+    [other] = await propose(memory, "apples", says="ask somebody else")
+    await Learner(memory, student=RunnableLambda(agent), teacher=says_nothing(), rollouts="agent").run(until_empty=True)
+    assert (called, (await sums(memory, other)).pairs) == ([], 0)
+
+
+async def test_lessons_are_looked_for_by_the_question_and_not_by_what_tools_said(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knows_nothing = student(lambda _: "no idea")
+    await archive(memory, "apples", PEOPLE[:2], tools=("look_up(apples) -> see figs",))
+    figs, apples = await propose(memory, "figs", "apples")
+    await replayed(memory, knows_nothing)
+    assert [(await sums(memory, id)).pairs for id in (figs, apples)] == [0, 2]
+    # the control: the last turn as it stands is what tools said
+    monkeypatch.setattr(reach, "question", lambda messages: str(messages[-1].text))
+    await replayed(memory, knows_nothing)
+    assert [(await sums(memory, id)).pairs for id in (figs, apples)] == [2, 2]
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+async def test_a_lesson_that_does_not_show_in_the_prompt_makes_no_difference_and_no_call(
+    valkey: Server, namespace: str, top_k: int
+) -> None:
+    async with open_memory(valkey.url, namespace=namespace, selection="relevant", top_k=top_k) as memory:
+        await memory.commit([Add(text="Be brief.", when="code of apples")], author="operator")
+        await archive(memory, "apples", PEOPLE[:4])
+        [id] = await propose(memory, "apples")
+        model = student()
+        await replayed(memory, model)
+        found = await sums(memory, id)
+        assert found.pairs == 4
+        if top_k == 1:
+            assert (model.asked, found.score_with, found.score_without) == ([], 0, 0)
+            assert found.helps == (0, 0, 0), "it says nothing for it"
+            assert min(found.useless) > 0, "and that it is of no use"
+        else:  # the control: there is a place for both
+            assert (len(model.asked), found.score_with) == (16, 4)
+
+
+# --- in which order
+
+
+async def test_the_best_lesson_goes_first_when_each_has_four_pairs(
+    valkey: Server, namespace: str, order: list[Pair]
+) -> None:
+    async with open_memory(valkey.url, namespace=namespace, episodes_at_once=1) as memory:
+        await archive(memory, "apples")
+        ids = [
+            *await propose(memory, "apples", says="guess"),
+            *await propose(memory, "apples"),
+            *await propose(memory, "apples", says="ask a friend"),
+        ]
+        await replayed(memory)
+        who = [ids.index(pair.id) for pair in order]
+        assert sorted(who[:12]) == [0] * 4 + [1] * 4 + [2] * 4
+        rest = who[12:]
+        assert rest[: rest.count(1)] == [1] * rest.count(1), "the right one goes on until it is on trial"
+        assert rest.count(1) >= 5
+        right = await lesson(memory, ids[1])
+        assert right is not None
+        assert right.state == "trial"
+        assert {0, 2} <= set(rest), "then the others"
+
+
+async def test_one_account_does_not_get_all_pairs_for_what_it_alone_speaks_for(
+    valkey: Server, namespace: str, order: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def first_pairs(memory: TedMemory) -> Counter[str]:
+        """Return whose lesson has how many of the pairs after the first four of each."""
+        await archive(memory, "figs", ["eve"] * 30)
+        await archive(memory, "apples", PEOPLE)
+        loud, _ = await propose(memory, "figs", "apples")
+        order.clear()
+        await replayed(memory)
+        return Counter("loud" if pair.id == loud else "quiet" for pair in order[8:13])
+
+    async with open_memory(valkey.url, namespace=namespace, episodes_at_once=1) as memory:
+        assert (await first_pairs(memory))["quiet"] == 5
+    # the control: were all wealth counted, who speaks alone and often would come first
+    monkeypatch.setattr(replay, "loudest", lambda _: 0)
+    async with open_memory(valkey.url, namespace=f"{namespace}-2", episodes_at_once=1) as memory:
+        assert (await first_pairs(memory))["loud"] >= 1
+
+
+async def test_the_speaker_who_was_heard_least_is_next(valkey: Server, namespace: str, order: list[Pair]) -> None:
+    async with open_memory(valkey.url, namespace=namespace, episodes_at_once=1) as memory:
+        await archive(memory, "apples", [*PEOPLE[:4], *["eve"] * 40])
+        await propose(memory, "apples", says="guess")
+        await replayed(memory)
+        heard = [pair.speaker for pair in order]
+        assert set(heard[:5]) == {*PEOPLE[:4], "eve"}, "though all the newest episodes are hers"
+        assert heard.count("eve") > 10, "the control: what is left is hers"
+
+
+# --- how much
+
+
+async def test_the_days_calls_hold_and_the_next_day_brings_others(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_memory(valkey.url, namespace=namespace, replay_calls=23) as memory:
+        await archive(memory, "apples")
+        [id] = await propose(memory, "apples", says="guess")
+        model = student()
+        await replayed(memory, model)
+        assert len(model.asked) == 20, "a sixth pair would be the 24th call"
+        await replayed(memory, model)
+        assert len(model.asked) == 20, "also for another learner"
+        today = (await memory.store.episodes.traffic(namespace)).today
+        assert (today["replay_calls"], today["student_calls"]) == (20, 20)
+        for module in ("episode_log", "redis_store"):
+            monkeypatch.setattr(f"ted_memory.storage.{module}.today", lambda *_: "2099-01-01")
+        await replayed(memory, model)
+        assert (len(model.asked), (await sums(memory, id)).pairs) == (40, 10)
+
+
+async def test_without_calls_for_replays_there_are_none(valkey: Server, namespace: str) -> None:
+    async with open_memory(valkey.url, namespace=namespace, replay_calls=0) as memory:
+        await archive(memory, "apples", PEOPLE[:3])
+        [id] = await propose(memory, "apples")
+        model = student()
+        assert (await replayed(memory, model)).report.replayed == 0
+        assert (model.asked, (await sums(memory, id)).pairs) == ([], 0)
+
+
+async def test_a_budget_of_the_learner_holds_for_replays_too(memory: TedMemory) -> None:
+    await archive(memory, "apples")
+    [id] = await propose(memory, "apples", says="guess")
+    model = student()
+    learner = await replayed(memory, model, budget=Budget(calls=30))
+    spent = (await memory.store.episodes.traffic(memory.namespace)).today
+    assert 0 < (await sums(memory, id)).pairs < 12
+    assert spent["student_calls"] + spent["teacher_calls"] <= 30 + 4 * memory.settings.episodes_at_once
+    assert "budget of 30 calls" in learner.report.last_error
+    assert (await replayed(memory, model)).report.replayed > 0, "the control: without it there are more"
+
+
+# --- what is not replayed
+
+
+@pytest.mark.parametrize("rollouts", ["none", "agent", "model"])
+async def test_only_a_model_by_itself_replays_and_else_a_lesson_waits_for_a_person(
+    memory: TedMemory, rollouts: Any
+) -> None:
+    await archive(memory, "apples")
+    [id] = await propose(memory, "apples")
+    model = student()
+    learner = await replayed(memory, model, rollouts=rollouts)
+    found = await lesson(memory, id)
+    assert found is not None
+    if rollouts == "model":  # the control
+        assert (learner.report.replayed > 0, found.state) == (True, "trial")
+        return
+    assert (learner.report.replayed, model.asked, found.state) == (0, [], "proposed")
+    assert await memory.render() == ""
+    await memory.commit([SetState(id=id, state="active")], author="a person")
+    assert CODES["apples"] in await memory.render()
+
+
+async def test_what_an_operator_wrote_or_waits_for_a_person_is_not_replayed(memory: TedMemory) -> None:
+    await archive(memory, "apples")
+    by_hand = await memory.commit(
+        [Add(text="Say c000.", when="asked about apples", state=s) for s in ("proposed", "active")], author="operator"
+    )
+    [ended] = await propose(memory, "apples")
+    now = await lesson(memory, ended)
+    assert now is not None
+    await memory.commit([SetState(id=ended, state="trial", trial=Trial(bet=0.5))], author="trials")
+    await memory.commit([SetState(id=ended, state="proposed", trial=Trial(ended="it hurt"))], author="trials")
+    model = student()
+    assert (await replayed(memory, model)).report.replayed == 0
+    assert model.asked == []
+    assert [await shown(memory, made.id) for made in by_hand.applied] == [await shown(memory, "none")] * 2
+
+
+async def test_an_operators_memory_replays_nothing(valkey: Server, namespace: str) -> None:
+    async with open_memory(valkey.url, namespace=namespace, trust="operator") as memory:
+        await archive(memory, "apples", PEOPLE[:3])
+        await propose(memory, "apples")
+        assert (await replayed(memory)).report.replayed == 0
+
+
+async def test_a_proposal_is_still_verified_before_it_waits(memory: TedMemory) -> None:
+    asked: list[str] = []
+
+    def counts(messages: list[BaseMessage]) -> str:
+        asked.append(thing_in(prompt_of(messages)))
+        return "no idea"
+
+    await complain(memory, [episode("apples", principal=p) for p in PEOPLE[:2]])
+    learner = Learner(memory, student=student(counts), teacher=teacher())
+    await learner.run(until_empty=True)
+    assert learner.report.outcomes == {"set_aside": 2}, "a lesson that the student does not follow is not proposed"
+    assert len(asked) > 2 * memory.settings.rollouts
+    assert len(await memory.load()) == 0
