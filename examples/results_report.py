@@ -121,17 +121,21 @@ def _label(run: Figures, arm: str) -> str:
 
 def _without_gain(by_family: dict[str, list[Figures]]) -> str:
     """Return which families the real teacher's lessons did not help: the interval holds zero, or lies below it."""
-    lines = []
+    lines, gained = list[str](), list[str]()
     for name, runs in by_family.items():
         real = [
             run["arms"]["ted"]["difference"] for run in runs if run["method"] == "ted" and run["teacher"] != "program"
         ]
-        if real and fmean(difference["low"] for difference in real) <= 0:
+        if not real:
+            continue
+        if fmean(difference["low"] for difference in real) > 0:
+            gained.append(name)
+        else:
             gain = fmean(difference["mean"] for difference in real)
             control = ", a control: none was expected" if runs[0]["control"] else ""
             lines.append(f"- {name}: {gain:+.3f}{control}")
     if not lines:
-        return "With the real teacher every family gained.\n"
+        return f"With the real teacher these gained: {', '.join(gained) or 'none was measured'}.\n"
     return "\n".join(["With the real teacher nothing was gained for sure (the interval holds zero) on:\n", *lines, ""])
 
 

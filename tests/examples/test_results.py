@@ -141,7 +141,7 @@ async def test_the_report_shows_all_arms_and_what_gained_nothing() -> None:
     assert "right lessons by hand" in text
     assert "- museum: +0.000" in text
     better = {**nothing, "arms": {"none": flat, "ted": beside["arms"]["right lessons by hand"]}}
-    assert "every family gained" in report({"museum-beside": beside, "museum-ted": better}, {})
+    assert "these gained: museum." in report({"museum-beside": beside, "museum-ted": better}, {})
 
 
 def always(answer: str) -> ScriptedChatModel:
