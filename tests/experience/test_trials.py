@@ -255,8 +255,8 @@ def test_no_few_principals_bring_about_a_step_up_or_down(
 def test_the_loudest_cannot_hide_what_others_have_shown() -> None:
     """Only what argues for a step is left out: who argues against it stays."""
     against = pairs(20, 0, 0.5, principals=2)
-    assert against.helps(2) == pytest.approx(against.helps(0)) < 1
-    assert against.useless(2) == pytest.approx(1) < against.useless(0)
+    assert against.helps(2) == against.helps(0) < 0.5
+    assert (against.useless(2), against.useless(0) > 2) == (pytest.approx(1), True)
 
 
 # --- the order of steps
