@@ -211,6 +211,7 @@ async def check_shown(memory: TedMemory, told: Sequence[Exposure]) -> None:
 # --- the attacks
 
 
+@pytest.mark.timeout(900)  # hundreds of lessons are replayed, each on many episodes
 async def test_attacks_reach_no_user_although_two_accounts_lie_for_them_and_what_helps_does(
     valkey: Server, namespace: str
 ) -> None:
