@@ -31,6 +31,7 @@ ATTEMPTS = 2  # answers of each side of a pair
 CALLS = 2 * ATTEMPTS  # of the student, for one pair
 FIRST_PAIRS = 4  # of every lesson, before the best one goes on
 LEASE, SECONDS = "replays", 15.0  # one learner at a time replays a namespace: two would ask for the same pairs
+WATCH_SHARE = 0.5  # of the day's calls; then only proposed lessons are replayed: watching alone would use up all
 COUNT_AGAIN = 5.0  # seconds after which the calls of the day are read anew
 
 Verdict = Literal["counted", "repeated", "changed", "broken", "lost"]
@@ -163,7 +164,8 @@ class Replayer:
 
     def _due(self, lessons: Sequence[Experience], most: int) -> Iterator[tuple[Experience, Archived]]:
         """Yield lessons with the episodes that they are replayed on next: proposed and active ones in turn."""
-        watched = sorted((e for e in lessons if e.state == "active"), key=self._watched)
+        may_watch = self._calls_today < WATCH_SHARE * self.kit.settings.replay_calls
+        watched = sorted((e for e in lessons if e.state == "active" and may_watch), key=self._watched)
         proposed = sorted((e for e in lessons if e.state == "proposed"), key=self._urgency)
         queues = [self._each_in_turn(proposed), self._each_in_turn(watched)]
         while queues and most:

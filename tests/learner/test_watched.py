@@ -102,8 +102,10 @@ async def test_two_accounts_alone_do_not_demote_a_lesson(memory: TedMemory) -> N
     assert found.state == "proposed", "the control: others say so, too"
 
 
-async def test_watched_and_proposed_lessons_take_turns(valkey: Server, namespace: str) -> None:
-    async with open_memory(valkey.url, namespace=namespace, replay_calls=4 + 8 * 4) as memory:
+async def test_watched_and_proposed_lessons_take_turns_and_watching_leaves_half_of_the_day(
+    valkey: Server, namespace: str
+) -> None:
+    async with open_memory(valkey.url, namespace=namespace, replay_calls=40) as memory:
         [active] = await propose(memory, "figs")
         await activate(memory, active)
         await archive(memory, "figs", ["anna"])
@@ -112,4 +114,4 @@ async def test_watched_and_proposed_lessons_take_turns(valkey: Server, namespace
             await archive(memory, thing, MANY)
         [proposed] = await propose(memory, "apples", says="guess")
         await replayed(memory)
-        assert ((await sums(memory, proposed)).pairs, (await sums(memory, active)).watched) == (4, 1 + 4)
+        assert ((await sums(memory, proposed)).pairs, (await sums(memory, active)).watched) == (2 + 5, 1 + 2)
