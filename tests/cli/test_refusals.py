@@ -71,13 +71,13 @@ def test_a_refused_temperature_is_one_line_that_helps(folder: Path, by_option: b
             0,
             {"OPENAI_API_KEY": "wrong"},
             [],
-            r"gpt-5-nano: Incorrect API key.*API key \(OPENAI_API_KEY\) set.* call again",
+            r"the (student|teacher) cannot be used: gpt-5(-nano)?: Incorrect API key.*API key \(OPENAI_API_KEY\) set.* call again",
         ),
         (
             1,
             {},
             ["--student", "openai:gpt-5-pico"],
-            r"gpt-5-pico: The model `gpt-5-pico` does not exist.*name right.* call again",
+            r"the student cannot be used: gpt-5-pico: The model `gpt-5-pico` does not exist.*name right.* call again",
         ),
     ],
 )
