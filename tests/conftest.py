@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -156,16 +155,3 @@ async def _no_task_left_running() -> AsyncIterator[None]:
     # what was cancelled needs a moment to unwind
     left = (await asyncio.wait(running, timeout=1))[1] if running else set()
     assert not left, f"tasks left running: {left}"
-
-
-def run_cli(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "ted_memory", *args],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "200", **env},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )

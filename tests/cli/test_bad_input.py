@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpdesk import serve_in_thread
-from tests.conftest import Server, run_cli
+from tests.command_line import run_cli
+from tests.conftest import Server
 
 NOBODY = "http://127.0.0.1:9/v1"  # the discard port: nothing listens there
 

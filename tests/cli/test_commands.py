@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.cli.helpdesk import model_options
-from tests.conftest import Server, run_cli
+from tests.command_line import run_cli
+from tests.conftest import Server
 
 
 def test_distill_eval_show_log_and_rollback_work_one_after_the_other(models: str, data: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpdesk import model_options
-from tests.conftest import run_cli
+from tests.command_line import run_cli
 
 
 def test_a_budget_of_calls_is_kept_and_said(models: str, data: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from ted_memory import Add, open_memory
 from ted_memory.models import Presentation
-from tests.conftest import Server, run_cli
+from tests.command_line import run_cli
+from tests.conftest import Server
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.models import Message
 from tests.cli.helpdesk import COLOURS, model_options
-from tests.conftest import Server, run_cli
+from tests.command_line import run_cli
+from tests.conftest import Server
 
 THINGS = list(COLOURS)
 

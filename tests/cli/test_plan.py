@@ -8,7 +8,7 @@ import pytest
 
 from bench import wealth
 from ted_memory.experience.forecast import Rates, forecast
-from tests.conftest import run_cli
+from tests.command_line import run_cli
 
 GUIDE = wealth.GUIDE.read_text(encoding="utf-8")
 

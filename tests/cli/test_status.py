@@ -10,7 +10,8 @@ from ted_memory.episodes import Episode
 from ted_memory.experience.evidence import voice_of
 from ted_memory.models import Add, Message, SetState, Trial
 from tests.cli.helpdesk import COLOURS, model_options
-from tests.conftest import Server, run_cli
+from tests.command_line import run_cli
+from tests.conftest import Server
 
 USERS = 8
 LEARN = ["--rollouts", "1", "--at-once", "1", "--until-empty", "--json"]

@@ -18,7 +18,8 @@ from ted_memory.episodes import Episode
 from ted_memory.models import Message
 from ted_memory.testing import Reply, wait_until
 from tests.cli.helpdesk import COLOURS, answer, model_options, serve_in_thread
-from tests.conftest import Server, run_cli
+from tests.command_line import run_cli
+from tests.conftest import Server
 
 QUICK = ["--trust", "operator", "--rollouts", "1"]
 
