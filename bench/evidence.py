@@ -46,6 +46,7 @@ class Filled:
     memory: TedMemory
     client: "redis.asyncio.Redis"
     uncommitted: float = 0.0
+    usage_before: float = 0.0
 
     async def size(self, key: str, count: int = 1) -> float:
         """Return the bytes that one of so many things takes in a key."""
@@ -63,7 +64,10 @@ class Filled:
             await memory.store.forbid(name, f"principal:{i}")
             await memory.store.save_progress(name, f"sample-{i}", {"attempts": [{"text": LESSON, "score": 1.0}] * 4})
         self.uncommitted = await self.size(Keys(name).uncommitted, MANY)
-        await memory.commit([Add(text="The last one.")], author="bench")
+        await memory.commit([Add(text="The last one.")], author="bench", models={"student": "gpt-5-nano"})
+        await memory.commit([], author="bench", models={"student": "another"})
+        self.usage_before = await self.size(Keys(name).usage_before, MANY)
+        await memory.commit([], author="bench", models={"student": "gpt-5-nano"})
         await memory.store.hold(name, "trials", "0123456789ab", 60)
         vectors = {f"{i:032x}": bytes([i]) * 4 * 256 for i in range(MANY)}
         await memory.store.vectors(name).save(VectorHead(model="words", dimension=256), vectors, keep=list(vectors))
@@ -102,6 +106,7 @@ class Filled:
             ("experiences", await self.size(keys.experiences, MANY), "a lesson"),
             ("usage", await self.size(keys.usage, MANY), "a lesson"),
             ("ranking", await self.size(keys.ranking, MANY), "a lesson"),
+            ("usage_before", self.usage_before, "a lesson and student"),
             ("uncommitted", self.uncommitted, "a lesson"),
             ("log", await self.size(keys.log, MANY), "a version with one edit"),
             ("vectors", await self.size(keys.vectors, MANY), "a vector of 256 numbers"),

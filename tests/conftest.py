@@ -109,7 +109,7 @@ def namespace() -> str:
 
 # Keys that a test may leave without a time to live: all that `storage.keys` calls permanent.
 PERMANENT = (
-    *("meta", "experiences", "usage", "ranking", "uncommitted", "log", "vectors", "purged"),
+    *("meta", "experiences", "usage", "usage_before", "ranking", "uncommitted", "log", "vectors", "purged"),
     *("evidence", "archive", "archived"),
     *("traffic", "episodes", "waiting", "claimed", "holders", "dead"),
 )

@@ -54,7 +54,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     if role == "recorder":
         return [*rules("agent", namespace), *_recording(keys)]
     staging = Keys(f"{namespace}~*").any_key
-    own = [*shown, keys.usage, keys.uncommitted, keys.evidence, keys.applied("*")]
+    own = [*shown, keys.usage, keys.usage_before, keys.uncommitted, keys.evidence, keys.applied("*")]
     commands: tuple[str, ...] = (*_CONNECT, *_READ, *_COMMIT)
     if role != "reviewer":
         own += [keys.credited("*"), keys.lease("*"), keys.progress, staging]

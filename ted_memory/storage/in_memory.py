@@ -27,6 +27,8 @@ from ted_memory.storage.in_memory_evidence import InMemoryEvidence
 from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
 from ted_memory.storage.vectors import InMemoryVectors
 
+STUDENTS = 8  # before the present one, whose usage is kept
+
 
 @dataclass
 class _Answer:
@@ -60,6 +62,7 @@ class _Space:
     experiences: dict[str, Experience] = field(default_factory=dict)
     usage: dict[str, Usage] = field(default_factory=dict)
     ranking: dict[str, Usage] = field(default_factory=dict)
+    usage_before: dict[str, list[tuple[str, Usage]]] = field(default_factory=dict)
     log: dict[int, LogEntry] = field(default_factory=dict)
     applied: dict[str, "_Answer"] = field(default_factory=dict)
     credited: set[str] = field(default_factory=set)
@@ -275,6 +278,7 @@ def _write(
 ) -> None:
     space.version += 1
     space.stamp = space.stamps[space.version] = secrets.token_hex(8)
+    student_before = space.models.get("student", "")
     space.models = request.models or space.models
     space.presentation = request.presentation or space.presentation
     changes = []
@@ -285,6 +289,7 @@ def _write(
             del space.experiences[id]
         for id in (*change.deletes, *change.fresh):
             space.usage.pop(id, None)
+            space.usage_before.pop(id, None)
             evidence.forget(id)
         was_active = {e.id for e in before if e.state == "active"}
         for put in change.puts:
@@ -293,6 +298,7 @@ def _write(
         after = tuple(_place(space, put) for put in change.puts)
         changes.append(LoggedChange(edit=change.edit, before=before, after=after))
     space.caps = _caps_that_hold(space, caps)
+    _change_student(space, student_before)
     _add_usage(space, request.usage)
     space.ranking = dict(space.usage)
     space.log[space.version] = LogEntry(
@@ -325,6 +331,21 @@ def _add_usage(space: _Space, usage: Mapping[str, Usage], kept: float = 1.0) -> 
         if id in space.experiences:
             known = space.usage.get(id, Usage())
             space.usage[id] = Usage(**{n: getattr(known, n) * kept + getattr(added, n) for n in Usage.model_fields})
+
+
+def _change_student(space: _Space, before: str) -> None:
+    """Lay the usage with the student from before aside, and bring back what was laid aside for the present one."""
+    now = space.models.get("student", "")
+    if not before or not now or before == now:
+        return
+    for id in space.experiences:
+        aside = [(before, space.usage.pop(id))] if id in space.usage else []
+        for student, usage in space.usage_before.pop(id, []):
+            if student == now:
+                space.usage[id] = usage
+            elif student != before and len(aside) < STUDENTS:
+                aside.append((student, usage))
+        space.usage_before[id] = aside
 
 
 def _place(space: _Space, put: Experience) -> Experience:

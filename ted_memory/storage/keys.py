@@ -6,6 +6,7 @@ Grammar::
     ted:{<namespace>}:experiences        hash    id -> item (see codec)
     ted:{<namespace>}:usage              hash    id -> counters, as they are now
     ted:{<namespace>}:ranking            hash    usage, as it was at the last commit
+    ted:{<namespace>}:usage_before       hash    id -> usage with earlier students (see commit.lua)
     ted:{<namespace>}:uncommitted        set     ids whose usage has changed since the last commit
     ted:{<namespace>}:log                hash    version -> entry
     ted:{<namespace>}:vectors            hash    digest of a lesson's condition -> vector; and whose they are
@@ -64,6 +65,10 @@ class Keys:
     @property
     def ranking(self) -> str:
         return self._key("ranking")
+
+    @property
+    def usage_before(self) -> str:
+        return self._key("usage_before")
 
     @property
     def uncommitted(self) -> str:
@@ -159,6 +164,7 @@ class Keys:
             self.experiences,
             self.usage,
             self.ranking,
+            self.usage_before,
             self.uncommitted,
             self.log,
             self.vectors,

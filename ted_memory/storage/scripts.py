@@ -56,7 +56,7 @@ async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: i
     `day` is for a request that settles an episode.
     """
     names = [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.purged, keys.applied(token)]
-    names += [keys.uncommitted, keys.evidence]
+    names += [keys.uncommitted, keys.evidence, keys.usage_before]
     if day:
         names += [*keys.of_traffic[:5], keys.spend(day), keys.archive, keys.archived]
     reply = await _run(client, _COMMIT, names, [request, ttl])

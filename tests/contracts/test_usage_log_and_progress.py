@@ -64,6 +64,60 @@ async def test_the_log_keeps_the_latest_versions_only(writer: Writer) -> None:
 # --- usage
 
 
+def student(name: str) -> dict[str, str]:
+    return {"student": name, "teacher": "expert"}
+
+
+async def test_usage_is_kept_for_each_student(writer: Writer) -> None:
+    """What a lesson was worth to one student says nothing of another; what was known comes back with the student."""
+    one, two = await writer.add("One.", "Two.", models=student("small"))
+    await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "first")
+    await writer.commit(models=student("large"), usage={two.id: ONE_OF_EACH})
+    assert (await writer.now()).usage == {two.id: ONE_OF_EACH}
+    assert await writer.store.usage(writer.namespace) == {two.id: ONE_OF_EACH}
+    await writer.commit(models=student("third"))
+    assert await writer.store.usage(writer.namespace) == {}
+    known = await writer.now()
+    await writer.commit(models=student("small"), usage={two.id: ONE_OF_EACH})
+    assert (await writer.now()).usage == {one.id: ONE_OF_EACH, two.id: ONE_OF_EACH}
+    assert (await writer.store.read(writer.namespace, known) or known).usage == (await writer.now()).usage
+    await writer.commit(models=student("large"))
+    assert await writer.store.usage(writer.namespace) == {two.id: ONE_OF_EACH}
+
+
+async def test_usage_stays_where_the_student_is_the_same_or_not_named(writer: Writer) -> None:
+    (one,) = await writer.add("One.")
+    await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "first")
+    for models in (student("small"), {"student": "small", "teacher": "another"}, {"teacher": "third"}, student("new")):
+        assert (await writer.now()).usage.get(one.id, ONE_OF_EACH) == ONE_OF_EACH
+        await writer.commit(models=models)
+    assert await writer.store.usage(writer.namespace) == {one.id: ONE_OF_EACH}, "nobody was named before the new one"
+    await writer.commit(Add(text="Two."), models=student("small"))
+    assert await writer.store.usage(writer.namespace) == {}
+
+
+async def test_usage_with_earlier_students_goes_with_the_lesson_and_with_its_text(writer: Writer) -> None:
+    one, two, three = await writer.add("One.", "Two.", "Three.", models=student("small"))
+    usage = dict.fromkeys((one.id, two.id, three.id), ONE_OF_EACH)
+    await writer.store.credit(writer.namespace, usage, "first")
+    await writer.commit(models=student("large"))
+    await writer.commit(Remove(id=one.id), Rewrite(id=two.id, text="Another."))
+    await writer.commit(Restore(experience=one), models=student("small"))
+    assert set(await writer.store.usage(writer.namespace)) == {three.id}
+
+
+async def test_the_usage_of_eight_earlier_students_is_kept(writer: Writer) -> None:
+    (one,) = await writer.add("One.", models=student("0"))
+    for i in range(1, 11):
+        await writer.store.credit(writer.namespace, {one.id: Usage(n_with=i)}, str(i))
+        await writer.commit(models=student(str(i)))
+    kept = {}
+    for i in range(10):  # all but those of students 0 and 1, the longest ago
+        await writer.commit(models=student(str(i)))
+        kept[i] = (await writer.store.usage(writer.namespace)).get(one.id)
+    assert kept == {0: None, 1: None, **{i: Usage(n_with=i + 1) for i in range(2, 10)}}
+
+
 async def test_credit_adds_up_and_counts_once_for_each_token(writer: Writer) -> None:
     (one,) = await writer.add("One.")
     assert await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "c1")

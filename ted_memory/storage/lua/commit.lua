@@ -1,11 +1,12 @@
 -- Apply the edits of one commit to one namespace. All checks come before the first write. Begins with usage.lua,
 -- episodes.lua and evidence.lua.
--- KEYS: meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence, traffic, episodes, waiting,
---       claimed, holders, spend, archive, archived (the last eight where an episode is settled by it)
+-- KEYS: meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence, usage_before, traffic, episodes,
+--       waiting, claimed, holders, spend, archive, archived (the last eight where an episode is settled by it)
 -- ARGV: request (JSON, see codec.encode_request), ttl (milliseconds that the answer is kept)
 -- Returns {repeated (0 or 1), answer (JSON: epoch, version, items of {edit, id, reason})}
-local meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence = unpack(KEYS, 1, 9)
-local traffic, episodes, waiting, claimed, holders, spend, archive, archived = unpack(KEYS, 10)
+local meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence, usage_before = unpack(KEYS, 1, 10)
+local traffic, episodes, waiting, claimed, holders, spend, archive, archived = unpack(KEYS, 11)
+local STUDENTS = 8 -- before the present one, whose usage is kept
 local request, ttl = cjson.decode(ARGV[1]), ARGV[2]
 
 local before = redis.call('GET', applied)
@@ -102,6 +103,27 @@ local function check(change)
   return nil, count, cost
 end
 
+-- What a lesson was worth to one student says nothing of another: lay its usage aside, and bring back what was laid
+-- aside for the new one.
+local function change_usage(id, old, new)
+  local aside, back = {}, nil
+  local counters = redis.call('HGET', usage, id)
+  if counters then aside[1] = {old, counters} end
+  for _, pair in ipairs(cjson.decode(redis.call('HGET', usage_before, id) or '[]')) do
+    if pair[1] == new then back = pair[2] elseif pair[1] ~= old and #aside < STUDENTS then aside[#aside + 1] = pair end
+  end
+  if back then redis.call('HSET', usage, id, back) else redis.call('HDEL', usage, id) end
+  if #aside > 0 then
+    redis.call('HSET', usage_before, id, cjson.encode(aside))
+  else
+    redis.call('HDEL', usage_before, id)
+  end
+end
+
+local function student_of(models)
+  return models and models ~= '' and cjson.decode(models).student or ''
+end
+
 local accepted, items, refused = {}, {}, 0
 local stale = request.expect_version and request.expect_version ~= version
 for i, change in ipairs(request.changes) do
@@ -152,6 +174,7 @@ if #accepted > 0 or restated('presentation') or restated('models') then
       record(id, redis.call('HGET', experiences, id), '')
       redis.call('HDEL', experiences, id)
       redis.call('HDEL', usage, id)
+      redis.call('HDEL', usage_before, id)
       forget_evidence(evidence, id)
     end
     for _, put in ipairs(change.puts) do
@@ -166,9 +189,17 @@ if #accepted > 0 or restated('presentation') or restated('models') then
     end
     for _, id in ipairs(change.fresh) do
       redis.call('HDEL', usage, id)
+      redis.call('HDEL', usage_before, id)
       forget_evidence(evidence, id)
     end
     changes[i] = {edit = change.edit, items = entry}
+  end
+  local old, new = student_of(head.models), student_of(request.models)
+  if old ~= '' and new ~= '' and old ~= new then
+    for _, id in ipairs(redis.call('HKEYS', experiences)) do
+      change_usage(id, old, new)
+      name(id)
+    end
   end
   add_usage(experiences, usage, request.usage, 1)
   for _, addition in ipairs(request.usage) do name(addition[1]) end
