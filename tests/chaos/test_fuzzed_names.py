@@ -270,10 +270,12 @@ async def _traffic(memory: TedMemory, seen: str) -> None:
 @asynccontextmanager
 async def fuzz(server: Server) -> AsyncIterator[Fuzz]:
     async with Redis.from_url(server.url) as client, open_memory(server.url, namespace=NEIGHBOUR) as neighbour:
-        await neighbour.commit([Add(text="One."), Add(text="Two.")], author="neighbour", token="t")
+        models = {"student": "earlier"}
+        await neighbour.commit([Add(text="One."), Add(text="Two.")], author="neighbour", token="t", models=models)
         [one, two] = await neighbour.load()
         await neighbour.credit({one.id: Usage(n_with=1)}, token="t")
-        await neighbour.commit([Rewrite(id=two.id, text="Second.")], author="neighbour", token="t2")
+        again: dict[str, Any] = {"models": {"student": "present"}, "usage": {one.id: Usage(n_with=2)}}
+        await neighbour.commit([Rewrite(id=two.id, text="Second.")], author="neighbour", token="t2", **again)
         await neighbour.store.save_progress(NEIGHBOUR, "a", {"n": 1})
         await neighbour.store.forbid(NEIGHBOUR, "someone")
         head = VectorHead(model="words", dimension=1)
