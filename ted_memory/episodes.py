@@ -1,6 +1,7 @@
 """What a live agent did, and what was said of it afterwards: the types of online learning."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -87,7 +88,7 @@ class Episode(Frozen):
     seen: tuple[Id, ...] = ()
     withheld: tuple[Id, ...] = ()
     counted: tuple[Id, ...] | None = None
-    withhold_share: float = 0.0
+    withhold_share: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False)
     epoch: str = ""
     version: int = 0
     model: Text = ""
@@ -97,6 +98,12 @@ class Episode(Frozen):
     tags: tuple[Text, ...] = ()
     images: tuple[Text, ...] = ()
     """Hashes of the images in it whose bytes were kept."""
+
+    @property
+    def unit(self) -> str:
+        """A name for what one coin decided on: the conversation, or the run where there is none."""
+        named = self.thread_id or self.run_id
+        return hashlib.sha1(named.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:8]
 
     @property
     def question(self) -> str:
@@ -143,6 +150,14 @@ class Claim(Frozen):
     def correction(self) -> str:
         """The answer that somebody said would have been right."""
         return next((f.correction for f in reversed(self.feedback) if f.correction), "")
+
+
+def word_of(feedback: Sequence[Feedback]) -> str:
+    """Return a name for what feedback on a run comes to: its last score and its last correction."""
+    score = next((f.score for f in reversed(feedback) if f.score is not None), None)
+    correction = next((f.correction for f in reversed(feedback) if f.correction), "")
+    said = f"{score} {correction}".encode("utf-8", "replace")
+    return hashlib.sha1(said, usedforsecurity=False).hexdigest()[:8]
 
 
 class Claims(Frozen):
@@ -206,7 +221,8 @@ class Traffic(Frozen):
 class Archived(Frozen):
     """A graded episode that is kept for replays: its task, with what was right there.
 
-    ``speaker`` is whose word the reference rests on: whoever corrected the run, else its principal.
+    ``speaker`` is whose word the reference rests on: whoever corrected the run, else its principal. ``word`` is what
+    was said of it then, by `word_of`.
     """
 
     seq: int
@@ -214,6 +230,7 @@ class Archived(Frozen):
     principal: Principal = ANONYMOUS
     speaker: Principal = ANONYMOUS
     sample: Sample
+    word: str = ""
 
     @property
     def sources(self) -> frozenset[str]:

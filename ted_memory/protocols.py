@@ -220,12 +220,14 @@ class CreditRules(Frozen):
     """What holds when an outcome is counted.
 
     ``kept`` is the share of an active lesson's older usage that is left. Of one principal ``rate_limit`` outcomes count
-    a day. ``first``: only where nothing was counted for the run yet.
+    a day. ``first``: only where nothing was counted for the run yet. ``speaker``: whose word a score is that comes
+    without feedback ("": its run's principal's).
     """
 
     rate_limit: int
     kept: float = 1.0
     first: bool = False
+    speaker: str = ""
 
 
 PairVerdict = Literal["counted", "repeated", "changed"]
@@ -235,7 +237,8 @@ PairVerdict = Literal["counted", "repeated", "changed"]
 class Pair(Frozen):
     """Mean scores of answers to the archived episode ``seq``, with a lesson and without it.
 
-    ``since`` is the version that the lesson was read at, ``speaker`` whose word the episode's reference rests on.
+    ``since`` is the version that the lesson was read at, ``speaker`` whose word the episode's reference rests on. An
+    active lesson is watched on episodes after ``floor``.
     """
 
     id: Id
@@ -244,15 +247,24 @@ class Pair(Frozen):
     speaker: Principal
     score_with: float = Field(ge=0, le=1)
     score_without: float = Field(ge=0, le=1)
+    floor: int = 0
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is known of one lesson, the episodes that it was replayed on, and the number of its latest change."""
+    """What is known of one lesson.
+
+    Attributes:
+        change: the number of its latest change.
+        evidence: what pairs and outcomes have shown.
+        done: the episodes that it was replayed on.
+        floor: an active one is watched on episodes after this one; None: it was not watched yet.
+    """
 
     change: int = 0
     evidence: Evidence = field(default_factory=Evidence)
     done: frozenset[int] = frozenset()
+    floor: int | None = None
 
 
 KnownEvidence = Mapping[str, Shown]
@@ -277,7 +289,9 @@ class EpisodeLog(Protocol):
     ) -> Verdict:
         """Keep feedback with its run, wake its episode, and credit the score to what the run had seen or missed.
 
-        A later score takes the place of an earlier one. Of a run that is not known yet the feedback is kept.
+        A later score takes the place of an earlier one. Of a run that is not known yet the feedback is kept. The score
+        is the word of whoever gave the feedback, without feedback that of the rules' speaker; of the run's principal
+        where nobody is named.
         """
         ...
 
@@ -297,8 +311,8 @@ class EpisodeLog(Protocol):
         """Return what is known of these lessons; only what has changed since `known` is read."""
         ...
 
-    async def latest_score(self, namespace: str, run_id: str) -> float | None:
-        """Return the score in the latest feedback on a run, None where there is none."""
+    async def told(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
+        """Return what was said of a run, oldest first."""
         ...
 
     async def claim(

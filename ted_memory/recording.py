@@ -208,9 +208,10 @@ class Recorder:
     async def _pay(self) -> None:
         """Credit what had been said of runs before they came."""
         for run_id in list(self._owed):
-            score = await self._log.latest_score(self._namespace, run_id)
-            if score is not None:
-                await self.credit(run_id, score)
+            graded = [f for f in await self._log.told(self._namespace, run_id) if f.score is not None]
+            if graded:
+                rules = self._rules().model_copy(update={"speaker": graded[-1].principal})
+                await self._log.feedback(self._namespace, run_id, None, graded[-1].score, rules)
             self._owed.discard(run_id)
 
     def _pack(self, waiting: Sequence[tuple[str, Ended]]) -> _Parcel:
@@ -276,7 +277,7 @@ class Recorder:
             await self._pay()
 
     async def credit(self, run_id: str, score: float | None, *, first: bool = False) -> Verdict:
-        """Count a score for what a run had seen. With ``first`` only if nothing was counted for it yet."""
+        """Count a score for what a run had seen, as its principal's word; with ``first`` only if it is the first."""
         return await self._log.feedback(self._namespace, run_id, None, score, self._rules(first=first))
 
     def _rules(self, *, first: bool = False) -> CreditRules:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ted_memory import TedMemory
-from ted_memory.episodes import Episode, Recorded
+from ted_memory.episodes import Episode, Feedback, Recorded
 from ted_memory.errors import StoreUnavailable
 from ted_memory.protocols import RecordLimits
 from ted_memory.storage.in_memory import InMemoryStore
@@ -37,9 +37,9 @@ class SpyLog(InMemoryEpisodeLog):
             raise StoreUnavailable("the answer is lost")
         return answer
 
-    async def latest_score(self, namespace: str, run_id: str) -> float | None:
+    async def told(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
         self._maybe_away()
-        return await super().latest_score(namespace, run_id)
+        return await super().told(namespace, run_id)
 
     def _maybe_away(self) -> None:
         if self.away:

@@ -9,6 +9,7 @@ from ted_memory import Add, TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.errors import StoreUnavailable
 from ted_memory.integrations.live_run import is_sampled
+from ted_memory.models import SetState, Trial
 from ted_memory.storage.episode_log import RedisEpisodeLog
 from ted_memory.testing import in_memory, wait_until
 from tests.conftest import Server
@@ -32,6 +33,28 @@ async def test_feedback_on_a_run_that_is_still_in_the_buffer_is_credited() -> No
     assert not log.batches
     assert await memory.give_feedback("r", score=1.0) == "credited"
     assert await outcomes(memory, id) == (1, 1)
+    await memory.aclose()
+
+
+async def test_a_score_that_came_before_its_run_is_the_word_of_whoever_gave_it() -> None:
+    """Not that of the users whose runs they were: one account would speak for all of them."""
+    memory, _ = spied()
+    [id] = [a.id for a in (await memory.commit([Add(text="Be brief.", state="proposed")], author="me")).applied]
+    await memory.commit([SetState(id=id, state="trial", trial=Trial(bet=0.4))], author="me")
+    version = (await memory.load()).version
+    for when in ("early", "late"):
+        for i in range(4):
+            run = Episode(run_id=f"{when}-{i}", principal=f"user-{i}", seen=(id,), version=version)
+            if when == "late":
+                await memory.record(run)
+                await memory.flush()
+            await memory.give_feedback(run.run_id, score=1.0, principal="mallory")
+            if when == "early":
+                await memory.record(run)
+                await memory.flush()
+        known = await memory.store.episodes.evidence(memory.namespace, [id])
+        assert len(known[id].evidence.voices) == 1
+        assert known[id].evidence.total.outcomes == (4 if when == "early" else 8)
     await memory.aclose()
 
 

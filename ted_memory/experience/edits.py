@@ -221,7 +221,11 @@ def _(edit: Restore, planner: _Planner) -> Change:
     kept = given.model_dump(exclude={"text", "when", "example", "tokens"})
     new = planner.lesson(given.text, given.when, given.example, **kept)
     old = planner.base.by_id.get(new.id)
-    fresh = (new.id,) if old is None or old.lesson != new.lesson else ()
+    same = old if old and (old.lesson, old.everywhere) == (new.lesson, new.everywhere) else None
+    if new.state == "trial":  # that it was on trial once, or elsewhere, lets nobody see it
+        goes_on = same is not None and same.state == "trial"
+        new = new.model_copy(update={"trial": same.trial} if same and goes_on else {"state": "proposed", "trial": None})
+    fresh = () if same else (new.id,)
     return Change(edit=edit, id=new.id, expects=((new.id, old.rev if old else ABSENT),), puts=(new,), fresh=fresh)
 
 

@@ -130,6 +130,21 @@ class Evidence:
         ]
         return _mean_exp(_left(self.total.turned, said, loudest))
 
+    def pairs(self, loudest: int) -> float:
+        """Return how many pairs there are without those of the busiest voices."""
+        return _without_busiest(self.total.pairs, [v.pairs for v in self.voices], loudest)
+
+    def outcomes(self, loudest: int) -> float:
+        """Return how many live outcomes there are on trial without those of the busiest voices."""
+        return _without_busiest(self.total.outcomes, [v.outcomes for v in self.voices], loudest)
+
+    def lift_of_most(self, loudest: int) -> float:
+        """Return the mean difference of its pairs without those voices that say most for it, and most against it."""
+        said = sorted(((v.score_with - v.score_without, v.pairs) for v in self.voices if v.pairs), key=lambda v: v[0])
+        left = said[loudest : max(len(said) - loudest, 0)]
+        pairs = sum(pairs for _, pairs in left)
+        return sum(difference for difference, _ in left) / pairs if pairs else 0.0
+
     @property
     def lift(self) -> float:
         """Return the mean difference of its pairs, 0 where there is none."""
@@ -182,15 +197,20 @@ def add_outcome(sums: Sums, score: float, steps: "LiveSteps") -> Sums:
     )
 
 
-def take_outcome_back(sums: Sums, score: float, steps: "LiveSteps") -> Sums:
-    """Return sums without a live outcome that was counted with these steps: another score takes its place."""
+def correct_outcome(sums: Sums, before: tuple[float, "LiveSteps"], now: tuple[float, "LiveSteps"]) -> Sums:
+    """Return sums with what a corrected score changes; both are scores with their steps."""
+    (old, old_steps), (score, steps) = before, now
     return replace(
         sums,
-        outcomes=sums.outcomes - 1,
-        score=sums.score - score,
-        live=sums.live - steps.live,
-        harms=_add(sums.harms, [-step for step in steps.harms]),
+        score=sums.score + (score - old),
+        live=sums.live + (steps.live - old_steps.live),
+        harms=_add(sums.harms, [new - old for new, old in zip(steps.harms, old_steps.harms, strict=True)]),
     )
+
+
+def try_again(sums: Sums) -> Sums:
+    """Return sums without live outcomes on trial: a new trial begins, perhaps under another rule."""
+    return replace(sums, outcomes=0.0, score=0.0, live=0.0, harms=NONE)
 
 
 def watch(sums: Sums, steps: Sequence[float]) -> tuple[Sums, Bets]:
@@ -200,21 +220,17 @@ def watch(sums: Sums, steps: Sequence[float]) -> tuple[Sums, Bets]:
     return replace(sums, watched=sums.watched + 1, turned=turned, begun=begun), begun  # type: ignore[arg-type, return-value]
 
 
-def hear(voice: Sums, steps: Sequence[float], begun: Sequence[float]) -> Sums:
+def hear(voice: Sums, steps: Sequence[float], begun: Sequence[float], count: int = 1) -> Sums:
     """Return the sums of a voice on an active lesson with its steps; what it said before a new beginning is over."""
     turned = [
         (t if b == now else 0.0) + step for t, b, now, step in zip(voice.turned, voice.begun, begun, steps, strict=True)
     ]
-    return replace(voice, watched=voice.watched + 1, turned=tuple(turned), begun=tuple(begun))  # type: ignore[arg-type]
+    return replace(voice, watched=voice.watched + count, turned=tuple(turned), begun=tuple(begun))  # type: ignore[arg-type]
 
 
-def correct_watched(sums: Sums, steps: Sequence[float], is_open: Sequence[bool], count: int = 0) -> Sums:
-    """Return the sums of an active lesson, or of a voice on it, with steps that belong to an earlier outcome.
-
-    What was begun anew since is closed, and nothing is begun anew by them.
-    """
-    turned = [t + step if still else t for t, step, still in zip(sums.turned, steps, is_open, strict=True)]
-    return replace(sums, watched=sums.watched + count, turned=tuple(turned))  # type: ignore[arg-type]
+def correct_watched(sums: Sums, steps: Sequence[float]) -> Sums:
+    """Return the sums of an active lesson with what a corrected score changes; nothing is begun anew by it."""
+    return replace(sums, turned=_add(sums.turned, steps))
 
 
 def watch_again(sums: Sums) -> Sums:
@@ -267,6 +283,10 @@ def _left(total: Sequence[float], voices: Sequence[Sequence[float]], loudest: in
         said = sorted([voice[i] for voice in voices if voice[i] > 0], reverse=True)
         left.append(sum_ - sum(said[:loudest]))
     return left
+
+
+def _without_busiest(count: float, of_voices: Sequence[float], loudest: int) -> float:
+    return count - sum(sorted(of_voices, reverse=True)[:loudest])
 
 
 def _mean_exp(logs: Sequence[float]) -> float:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence, live_bet
+from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial
 from ted_memory.settings import Settings, TrialRule
 
@@ -21,8 +22,8 @@ ENOUGH = 20.0  # wealth by which something is shown: at most one in twenty witho
 RULES: Mapping[TrialRule, tuple[float, float]] = {"strict": (0.0, 5.0), "quick": (-0.1, 10.0)}
 """The live lift that a trial refutes, and the wealth that it takes. Replays have shown before that the lesson helps."""
 TURNED = 1000.0  # wealth against an active lesson: it is looked at for ever
-MOST_PAIRS = 400  # of a proposed lesson
-MOST_OUTCOMES = 600  # of one trial
+MOST_PAIRS = 400  # of a proposed lesson, without the busiest principals: none alone ends anything by numbers
+MOST_OUTCOMES = 600  # of one trial, counted in the same way
 LONGEST_TRIAL = timedelta(days=30)
 NOTHING = Evidence()
 
@@ -55,12 +56,11 @@ def next_steps(
     return steps + _excess([e for e, step in waiting if step is None], settings)
 
 
-def is_replayed(e: Experience, evidence: Evidence) -> bool:
+def is_replayed(e: Experience) -> bool:
     """Tell whether replays of recorded episodes are to show what a lesson is worth."""
     if e.state == "active":
         return bool(principals(e))
-    waits = e.state == "proposed" and bool(principals(e)) and not (e.trial and e.trial.ended)
-    return waits and evidence.total.pairs < MOST_PAIRS
+    return e.state == "proposed" and bool(principals(e)) and not (e.trial and e.trial.ended)
 
 
 def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
@@ -70,16 +70,23 @@ def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
         return f"nothing: it is active (wealth against it {evidence.turned(loudest(settings)):.3g} of {TURNED:g})"
     if trial.ended:
         return f"a person's word: {trial.ended}"
-    if trial.passed:
+    if trial.passed and settings.trust == "review":
         return "a person's approval: its trial is passed"
     if e.state == "trial":
-        wealth, needed = evidence.live(loudest(settings)), RULES[trial.rule][1]
-        return f"live outcomes: wealth {wealth:.3g} of {needed:g} after {total.outcomes:g} of {MOST_OUTCOMES}"
+        return _outcomes_wanted(trial, evidence, loudest(settings))
     if not principals(e):
         return "a person's approval"
     wealth = evidence.helps(loudest(settings))
     without = "" if not loudest(settings) else f" without the {loudest(settings)} loudest principals"
     return f"replays on others' graded episodes: wealth {wealth:.3g} of {ENOUGH:g}{without} after {total.pairs:g} pairs"
+
+
+def _outcomes_wanted(trial: Trial, evidence: Evidence, k: int) -> str:
+    wealth, needed = evidence.live(k), RULES[trial.rule][1]
+    if wealth >= needed or trial.passed:
+        return "room: its trial is passed, and no active lesson from traffic helps less; remove one or raise a cap"
+    told = f"live outcomes: wealth {wealth:.3g} of {needed:g} after {evidence.total.outcomes:g}"
+    return f"{told}, {evidence.outcomes(k):g} of {MOST_OUTCOMES} of them not the busiest principals'"
 
 
 def outcomes_left(e: Experience, evidence: Evidence, settings: Settings) -> int | None:
@@ -109,6 +116,29 @@ def excess_first(proposed: Sequence[Experience]) -> list[Experience]:
     return sorted(proposed, key=lambda e: (not principals(e), -place[e.id], e.order))
 
 
+def room_for(
+    lesson: Experience, snapshot: ExperienceSet, evidence: Mapping[str, Evidence], settings: Settings
+) -> list[SetState] | None:
+    """Return what makes room for a lesson that has passed its trial: active ones go that helped less in replays.
+
+    None where there is no room. Lessons that a person put there stay, and no few principals choose who goes.
+    """
+
+    def worth(e: Experience) -> float:
+        return evidence.get(e.id, NOTHING).lift_of_most(loudest(settings))
+
+    caps, count = snapshot.caps, len(snapshot.active) + 1
+    tokens = FRAME_TOKENS + sum(e.tokens for e in snapshot.active) + lesson.tokens
+    worse = [e for e in snapshot.active if principals(e) and worth(e) < worth(lesson)]
+    going = []
+    for e in sorted(worse, key=worth):
+        if count <= caps.max_experiences and tokens <= caps.token_budget:
+            break
+        going.append(SetState(id=e.id, state="retired", rev=e.rev))
+        count, tokens = count - 1, tokens - e.tokens
+    return going if count <= caps.max_experiences and tokens <= caps.token_budget else None
+
+
 def _excess(waiting: Sequence[Experience], settings: Settings) -> list[Step]:
     too_many = len(waiting) - settings.max_proposed
     if too_many <= 0:
@@ -120,7 +150,7 @@ def _excess(waiting: Sequence[Experience], settings: Settings) -> list[Step]:
 def _watched(e: Experience, evidence: Evidence, settings: Settings) -> Step | None:
     """Demote an active lesson that has come to hurt; once it hurt, only a person may bring it back."""
     wealth = evidence.turned(loudest(settings))
-    if wealth < TURNED:
+    if not wealth >= TURNED:
         return None
     why = f"it has come to hurt (wealth {wealth:.3g} against it after {evidence.total.watched:g} comparisons)"
     return Step(SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev), why)
@@ -139,7 +169,7 @@ def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: dateti
     retired = SetState(id=e.id, state="retired", rev=e.rev)
     if (wealth := evidence.useless(k)) >= ENOUGH:
         return Step(retired, f"of no use: {told} ({wealth:.3g} against it)")
-    return Step(retired, f"no result: {told}") if total.pairs >= MOST_PAIRS else None
+    return Step(retired, f"no result: {told}") if evidence.pairs(k) >= MOST_PAIRS else None
 
 
 def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step | None:
@@ -150,12 +180,12 @@ def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime)
     if (wealth := evidence.harms(k)) >= ENOUGH:
         why = f"it hurts (wealth {wealth:.3g} against it in {total.outcomes:g} outcomes)"
         return Step(SetState(id=e.id, state="retired", rev=e.rev), why)
-    if trial.passed:
+    if trial.passed and settings.trust == "review":
         return None
-    if (wealth := evidence.live(k)) >= RULES[trial.rule][1]:
+    if (wealth := evidence.live(k)) >= RULES[trial.rule][1] or trial.passed:
         return _passed(e, trial, f"its trial is passed (wealth {wealth:.3g} in {total.outcomes:g} outcomes)", settings)
     lasted = now - (trial.began_at or now)
-    if total.outcomes < MOST_OUTCOMES and lasted < LONGEST_TRIAL:
+    if evidence.outcomes(k) < MOST_OUTCOMES and lasted < LONGEST_TRIAL:
         return None
     why = f"no result in {total.outcomes:g} outcomes and {lasted.days} days (wealth {wealth:.3g})"
     return Step(SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev), why)

@@ -21,6 +21,7 @@ RELOAD = 60.0  # seconds after which the archive is read anew: what was purged g
 LOOKUPS = 50  # episodes that are looked at in one round
 WINDOW = 32  # episodes that are found for a lesson before they are needed
 OF_ONE_SPEAKER = 4  # of these: whoever fills the archive does not fill the window
+MOST_OF_ONE = 100  # pairs that one speaker's episodes are asked for: more of them decide nothing, and cost
 
 
 @dataclass
@@ -113,10 +114,11 @@ class Reach:
                 reach.heard = Counter(self.archive[seq].speaker for seq in shown.done if seq in self.archive)
 
     def _begin(self, lesson: Experience, shown: Shown) -> _Reach:
-        """Return the reach of a lesson; an active one is watched on what has come since it was last replayed."""
+        """Return the reach of a lesson; an active one is watched on what has come since it became active."""
         floor = 0
         if lesson.state == "active":
-            floor = max(shown.done, default=max(self.archive, default=1) - 1)
+            chosen_on = max(shown.done, default=max(self.archive, default=1) - 1)
+            floor = chosen_on if shown.floor is None else shown.floor
         return _Reach(lesson, floor, [seq for seq in sorted(self.archive) if seq > floor])
 
     async def look(self, memory: TedMemory) -> bool:
@@ -159,9 +161,17 @@ class Reach:
         best: tuple[int, int] | None = None
         for speaker, seqs in reach.left.items():
             free = [seq for seq in seqs if seq in self.archive and seq not in taken and seq not in self._later]
-            if free:
+            if free and heard[speaker] < MOST_OF_ONE:
                 best = min(best or (heard[speaker], -max(free)), (heard[speaker], -max(free)))
         return None if best is None else self.archive[-best[1]]
+
+    def floor_of(self, lesson: Experience) -> int:
+        """Return the episode after which an active lesson is watched."""
+        return self._reaches[lesson.id, lesson.rev].floor
+
+    def skip(self, lesson: Experience, seq: int) -> None:
+        """Leave an episode out for one lesson: there it has no place in the prompt."""
+        self._reaches[lesson.id, lesson.rev].withdraw([seq])
 
     def put_off(self, seq: int) -> None:
         """Leave an episode that got no answer for later."""

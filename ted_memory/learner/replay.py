@@ -18,7 +18,7 @@ from typing import Literal
 from ted_memory.distill.comparison import Comparison, Judge
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.scoring import chosen, together
-from ted_memory.episodes import Archived
+from ted_memory.episodes import Archived, word_of
 from ted_memory.errors import ModelError, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.trials import is_replayed, loudest
@@ -34,8 +34,9 @@ LEASE, SECONDS = "replays", 15.0  # one learner at a time replays a namespace: t
 WATCH_SHARE = 0.5  # of the day's calls; then only proposed lessons are replayed: watching alone would use up all
 COUNT_AGAIN = 5.0  # seconds after which the calls of the day are read anew
 
-Verdict = Literal["counted", "repeated", "changed", "broken", "lost"]
-"""What became of a pair: as `ted_memory.protocols.PairVerdict`, or it cannot be answered, or it got no answer now."""
+Verdict = Literal["counted", "repeated", "changed", "no place", "broken", "lost"]
+"""What became of a pair: as `ted_memory.protocols.PairVerdict`, or the lesson has no place in this prompt, or the
+episode cannot be answered, or it got no answer now."""
 
 _LOG = logging.getLogger("ted_memory")
 
@@ -136,6 +137,7 @@ class Replayer:
             return Round()
         has_more = await self.reach.look(memory)
         found = list(self._due(lessons, most))
+        await self._reserve(len(found))
         verdicts = await self._replay_each(found, snapshot)
         await self._pay()
         if verdicts and set(verdicts) == {"lost"}:
@@ -149,7 +151,7 @@ class Replayer:
         memory = self.kit.memory
         from_traffic = [e for e in (*snapshot.active, *snapshot.proposed) if principals(e)]
         self._known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in from_traffic], self._known)
-        return [e for e in from_traffic if is_replayed(e, self._shown(e).evidence)]
+        return [e for e in from_traffic if is_replayed(e)]
 
     def _shown(self, lesson: Experience) -> Shown:
         return self._known.get(lesson.id, Shown())
@@ -212,9 +214,20 @@ class Replayer:
 
     async def _replay(self, lesson: Experience, archived: Archived, snapshot: ExperienceSet) -> Verdict:
         """Ask for one pair and count it."""
+        if await self._is_stale(archived):
+            self._owe(Meter())
+            return "changed"
+        judge = await self._judge(lesson, archived.sample, snapshot)
+        if not judge.differs:  # it says nothing of the lesson that others take its place
+            self._owe(Meter())
+            self.reach.skip(lesson, archived.seq)
+            return "no place"
+        meter = Meter()
+        METER.set(meter)  # of this pair's task alone; a judge's calls are among them
         try:
-            score_with, score_without = await self._answers(lesson, archived.sample, snapshot)
+            score_with, score_without = await self._answers(judge, snapshot)
         except Exception as error:
+            self._owe(meter, is_paid=not is_transient(error))
             if is_final(error):
                 raise
             self._last_error = one_line(error)
@@ -224,6 +237,7 @@ class Replayer:
             self.reach.give_up(archived.seq)
             _LOG.warning("run %s cannot be replayed: %s", archived.run_id, self._last_error)
             return "broken"
+        self._owe(meter)
         pair = Pair(
             id=lesson.id,
             since=snapshot.version,
@@ -231,6 +245,7 @@ class Replayer:
             speaker=archived.speaker,
             score_with=score_with,
             score_without=score_without,
+            floor=self.reach.floor_of(lesson) if lesson.state == "active" else 0,
         )
         self._unsent[pair.id, pair.seq] = pair
         verdict = await self._send(pair)
@@ -259,34 +274,52 @@ class Replayer:
                 self.reach.drop(seq)
         self._changed.clear()
 
-    async def _answers(self, lesson: Experience, sample: Sample, snapshot: ExperienceSet) -> tuple[float, float]:
-        """Return the mean scores with the lesson and without it; equal ones where it does not show in the prompt."""
+    async def _is_stale(self, archived: Archived) -> bool:
+        """Tell whether another word was given on an episode since it was archived; it is no measure any more then."""
+        memory = self.kit.memory
+        told = await memory.store.episodes.told(memory.namespace, archived.run_id)
+        if not told or not archived.word or word_of(told) == archived.word:
+            return False
+        await memory.store.episodes.forget_archived(memory.namespace, [archived.seq])
+        self.reach.drop(archived.seq)
+        return True
+
+    async def _judge(self, lesson: Experience, sample: Sample, snapshot: ExperienceSet) -> Judge:
+        """Return the episode with what its prompt shows without the lesson and with it."""
         others = [e for e in snapshot.active if e.id != lesson.id]
         with_it = [*others, lesson.model_copy(update={"state": "active"})]
         with_it.sort(key=lambda e: (e.order, e.id))
-        judge = Judge(
+        return Judge(
             sample,
             sample.reference or "",
             before=await chosen(self.kit, sample, snapshot, others),
             after=await chosen(self.kit, sample, snapshot, with_it),
         )
-        if not judge.differs:
-            return 0.0, 0.0
+
+    async def _answers(self, judge: Judge, snapshot: ExperienceSet) -> tuple[float, float]:
+        """Return the mean scores with the lesson and without it."""
         comparison = Comparison(self.kit, self.kit.memory.presentation(snapshot).placement)
-        meter = Meter()
-        METER.set(meter)  # of this pair's task alone; a judge's calls are among them
-        try:
-            pairs = await together(*(comparison.pair(judge, number) for number in range(ATTEMPTS)))
-        finally:
-            self._owe(meter)
+        pairs = await together(*(comparison.pair(judge, number) for number in range(ATTEMPTS)))
         return sum(p.after for p in pairs) / ATTEMPTS, sum(p.before for p in pairs) / ATTEMPTS
 
     # --- what it costs
 
-    def _owe(self, meter: Meter) -> None:
+    async def _reserve(self, pairs: int) -> None:
+        """Count the calls of so many pairs before they are made: a learner that is killed then has paid for them.
+
+        Raises StoreError: nothing was asked.
+        """
+        if pairs:
+            memory = self.kit.memory
+            await memory.store.episodes.count(memory.namespace, {"replay_calls": pairs * CALLS})
+            self._calls_today += pairs * CALLS
+
+    def _owe(self, meter: Meter, *, is_paid: bool = False) -> None:
+        """Note what one pair has cost. What was reserved for it and not used comes back, unless it ``is_paid``."""
         student, teacher = meter.spent.student, meter.spent.teacher
-        self._calls_today += student.calls
-        self._owed["replay_calls"] += student.calls
+        unused = 0 if is_paid else CALLS - student.calls
+        self._calls_today -= unused
+        self._owed["replay_calls"] -= unused
         self._owed["replay_tokens"] += student.tokens_in + student.tokens_out
         for role, spend in (("student", student), ("teacher", teacher)):
             for name in ("calls", "tokens_in", "tokens_out"):
@@ -295,7 +328,7 @@ class Replayer:
     async def _pay(self) -> None:
         """Add what was spent to the day's counters. Raises StoreError: the rest is added another time then."""
         memory = self.kit.memory
-        for name in list(+self._owed):
+        for name in [name for name, owed in self._owed.items() if owed]:
             owed = self._owed.pop(name)
             try:
                 await memory.store.episodes.count(memory.namespace, {name: owed})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ted_memory.episodes import ANONYMOUS, Archived, Claim, Episode
+from ted_memory.episodes import ANONYMOUS, Archived, Claim, Episode, word_of
 from ted_memory.llm.messages import TOOL_RESULTS, restore_images
 from ted_memory.models import Message, Sample, Trajectory
 
@@ -46,6 +46,7 @@ def to_archive(claim: Claim) -> dict[str, Any] | None:
         principal=episode.principal,
         speaker=_speaker(claim),
         sample=to_sample(claim, {}, with_tools=True),
+        word=word_of(claim.feedback),
     )
     return archived.model_dump(mode="json", exclude_defaults=True)
 

@@ -2,16 +2,14 @@
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from ted_memory.episodes import Standing
 from ted_memory.errors import InvalidInput
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
-from ted_memory.experience.lift import rank
-from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, waits_for
+from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, room_for, waits_for
 from ted_memory.memory import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
 from ted_memory.protocols import KnownEvidence
@@ -42,7 +40,7 @@ async def look(memory: TedMemory, holder: str, known: KnownEvidence | None = Non
     known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in snapshot], known)
     evidence = {id: shown.evidence for id, shown in known.items()}
     for step in next_steps(snapshot, evidence, memory.settings, datetime.now(UTC)):
-        if await _take(step, snapshot, memory):
+        if await _take(step, snapshot, evidence, memory):
             done.append(f"{step.edit.id}: {step.edit.state}: {step.why}")
             _LOG.info("lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why)
     return done, known
@@ -69,30 +67,18 @@ async def let_go(memory: TedMemory, holder: str) -> None:
         await memory.store.hold(memory.namespace, LEASE, holder, 0)
 
 
-async def _take(step: Step, snapshot: ExperienceSet, memory: TedMemory) -> bool:
+async def _take(step: Step, snapshot: ExperienceSet, evidence: Mapping[str, Evidence], memory: TedMemory) -> bool:
     """Commit one step by itself."""
     edits: list[Edit] = [step.edit]
     if step.edit.state == "active":
-        edits = [*_room_for(step, snapshot), step.edit]
+        going = room_for(snapshot.by_id[step.edit.id], snapshot, evidence, memory.settings)
+        if going is None:
+            return False
+        edits = [*going, step.edit]
     commit = await memory.commit(
         edits, author=AUTHOR, why=step.why, base=snapshot, atomic=True, token=secrets.token_hex(16)
     )
     return bool(commit.applied)  # a conflict: the next look sees how it stands then
-
-
-def _room_for(step: Step, snapshot: ExperienceSet) -> list[Edit]:
-    """Return what makes room for a lesson that has earned its place: the active ones of lowest utility go."""
-    lesson = snapshot.by_id[step.edit.id]
-    caps, ranked = snapshot.caps, rank(snapshot.active, snapshot.usage)
-    going: list[Edit] = []
-    tokens = sum(e.tokens for e in ranked)
-    while ranked and (
-        len(ranked) + 1 > caps.max_experiences or FRAME_TOKENS + tokens + lesson.tokens > caps.token_budget
-    ):
-        worst = ranked.pop()
-        tokens -= worst.tokens
-        going.append(SetState(id=worst.id, state="retired", rev=worst.rev))
-    return going
 
 
 async def standings(memory: TedMemory, limit: int = 20) -> list[Standing]:

@@ -101,7 +101,7 @@ class RedisEpisodeLog:
         args = [
             "" if feedback is None else feedback.model_dump_json(exclude_defaults=True, exclude={"run_id"}),
             "" if score is None else f"{score:.6g}",
-            "" if feedback is None else feedback.principal,
+            rules.speaker if feedback is None else feedback.principal,
             int(rules.first),
             rules.rate_limit,
             RUN_TTL,
@@ -136,7 +136,15 @@ class RedisEpisodeLog:
         return await self._patiently(lambda client: scripts.forget_archived(client, Keys(namespace), seqs))
 
     async def replayed(self, namespace: str, pair: Pair) -> PairVerdict:
-        args = [pair.id, pair.since, pair.seq, pair.speaker, repr(pair.score_with), repr(pair.score_without)]
+        args = [
+            pair.id,
+            pair.since,
+            pair.seq,
+            pair.speaker,
+            repr(pair.score_with),
+            repr(pair.score_without),
+            pair.floor,
+        ]
         return cast(PairVerdict, await self._patiently(lambda client: scripts.replayed(client, Keys(namespace), args)))
 
     async def evidence(self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None) -> KnownEvidence:
@@ -153,11 +161,7 @@ class RedisEpisodeLog:
                 found[id] = known[id]
         return found
 
-    async def latest_score(self, namespace: str, run_id: str) -> float | None:
-        told = await self._feedback(namespace, run_id)
-        return next((f.score for f in reversed(told) if f.score is not None), None)
-
-    async def _feedback(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
+    async def told(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
         stored = await self._hash(Keys(namespace).run(run_id))
         told = int(stored.get("told", 0))
         # places are taken in turn: the oldest that is kept comes first
@@ -175,7 +179,7 @@ class RedisEpisodeLog:
     async def _claim(self, namespace: str, seq: int, fence: int, deliveries: int, raw: str) -> Claim | None:
         try:
             episode = codec.decode_episode(raw)
-            told = await self._feedback(namespace, episode.run_id)
+            told = await self.told(namespace, episode.run_id)
         except CorruptData as error:
             await self._give_back(Keys(namespace), [seq, fence, "fail", str(error), 0, 1])
             return None
@@ -287,6 +291,7 @@ def _item(episode: Episode, images: Mapping[str, bytes]) -> dict[str, Any]:
     size = len(body.encode()) + sum(2 * len(images.get(digest, b"")) for digest in episode.images)
     return {
         "principal": episode.principal,
+        "unit": episode.unit,
         "seen": " ".join(episode.seen if episode.counted is None else episode.counted),
         "withheld": " ".join(episode.withheld),
         "version": episode.version,

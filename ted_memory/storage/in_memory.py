@@ -291,10 +291,12 @@ def _write(
             space.usage.pop(id, None)
             space.usage_before.pop(id, None)
             evidence.forget(id)
-        was_active = {e.id for e in before if e.state == "active"}
+        states = {e.id: e.state for e in before}
         for put in change.puts:
-            if put.state == "active" and put.id not in was_active:
+            if put.state == "active" and states.get(put.id, "active") != "active":
                 evidence.activated(put.id)
+            if put.state == "trial" and states.get(put.id, "trial") != "trial":
+                evidence.put_on_trial(put.id)
         after = tuple(_place(space, put) for put in change.puts)
         changes.append(LoggedChange(edit=change.edit, before=before, after=after))
     space.caps = _caps_that_hold(space, caps)

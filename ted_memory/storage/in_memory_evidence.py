@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ted_memory.experience.assignment import COIN
 from ted_memory.experience.evidence import (
@@ -11,11 +12,12 @@ from ted_memory.experience.evidence import (
     Sums,
     add_outcome,
     add_pair,
+    correct_outcome,
     correct_watched,
     hear,
     live_steps,
     pair_against,
-    take_outcome_back,
+    try_again,
     voice_of,
     watch,
     watch_again,
@@ -24,25 +26,32 @@ from ted_memory.experience.trials import RULES
 from ted_memory.models import Experience, Trial
 from ted_memory.protocols import Pair, PairVerdict, Shown
 
-MOST_DONE = 8000  # characters of the list of episodes that a lesson was replayed on
+LONGEST_LIST = 8000  # characters of the lists of episodes and of conversations that a lesson has
+
+
+T = TypeVar("T", int, str)
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What an outcome was counted as, so that a corrected score can take its place."""
+    """What an outcome was counted as, so that a corrected score can take its place.
+
+    ``is_evidence``: not where its conversation had been counted before.
+    """
 
     rev: int
     guess: float
     begun: tuple[float, ...] = ()
+    is_evidence: bool = True
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One live outcome: whose word it is, its score, the same before a correction, how the request was assigned."""
+    """One live outcome: whose word it is, its score, that before a correction, how the request was assigned."""
 
     speaker: str
+    unit: str
     score: float
-    speaker_before: str
     before: float | None
     shown: bool
     withhold: float
@@ -57,23 +66,35 @@ class InMemoryEvidence:
     totals: dict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
     voices: dict[str, dict[int, Sums]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Sums)))
     done: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    floors: dict[str, int] = field(default_factory=dict)
+    units: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def of(self, id: str) -> Shown | None:
         """Return what is known of a lesson; None where nothing is."""
         if id not in self.change:
             return None
         voices = tuple(self.voices[id].values())
-        return Shown(self.change[id], Evidence(self.totals[id], voices), frozenset(self.done[id]))
+        floor = self.floors.get(id)
+        return Shown(self.change[id], Evidence(self.totals[id], voices), frozenset(self.done[id]), floor)
 
     def forget(self, id: str) -> None:
         """Forget all on a lesson: its text is another one, or it is gone."""
-        for place in (self.change, self.totals, self.voices, self.done):
+        for place in (self.change, self.totals, self.voices, self.done, self.floors, self.units):
             place.pop(id, None)
 
     def activated(self, id: str) -> None:
         """Let nothing speak against a lesson that becomes active."""
         if id in self.change:
             self.totals[id] = watch_again(self.totals[id])
+            self.floors.pop(id, None)
+            self._changed(id)
+
+    def put_on_trial(self, id: str) -> None:
+        """Let a trial begin with no outcomes."""
+        if id in self.change:
+            self.totals[id] = try_again(self.totals[id])
+            for voice, sums in self.voices[id].items():
+                self.voices[id][voice] = try_again(sums)
             self._changed(id)
 
     def replayed(self, lesson: Experience | None, pair: Pair, *, is_there: bool) -> PairVerdict:
@@ -85,6 +106,7 @@ class InMemoryEvidence:
         self.done[lesson.id] = _latest([*self.done[lesson.id], pair.seq])
         scores = (pair.score_with, pair.score_without)
         if lesson.state == "active":
+            self.floors.setdefault(lesson.id, pair.floor)
             self._watch(lesson.id, pair.speaker, pair_against(*scores))
         else:
             voices, voice = self.voices[lesson.id], voice_of(pair.speaker)
@@ -96,11 +118,20 @@ class InMemoryEvidence:
     def outcome(self, lesson: Experience, outcome: Outcome, known: Counted | None) -> Counted:
         """Count a live outcome, or a corrected one in the place of what it was ``known`` as."""
         guess = known.guess if known else self.totals[lesson.id].guess
-        begun: tuple[float, ...] = ()
-        if lesson.state == "active":
-            begun = self._when_active(lesson.id, outcome, guess, known.begun if known else ())
-        elif lesson.trial is not None and lesson.trial.bet:
-            self._on_trial(lesson.id, lesson.trial, outcome, guess)
+        begun: tuple[float, ...] = known.begun if known else ()
+        trial = lesson.trial if lesson.state == "trial" and lesson.trial and lesson.trial.bet else None
+        if not trial and not (lesson.state == "active" and outcome.withhold > 0):
+            return Counted(lesson.rev, guess, begun)
+        units = self.units[lesson.id]
+        # the coin fell once for the whole conversation: its later outcomes are no bets of their own
+        if not (known.is_evidence if known else outcome.unit not in units):
+            return Counted(lesson.rev, guess, is_evidence=False)
+        if outcome.unit not in units:
+            self.units[lesson.id] = _latest([*units, outcome.unit])
+        if trial:
+            self._on_trial(lesson.id, trial, outcome, guess)
+        else:
+            begun = self._when_active(lesson.id, outcome, guess, begun)
         return Counted(lesson.rev, guess, begun)
 
     def _on_trial(self, id: str, trial: Trial, outcome: Outcome, guess: float) -> None:
@@ -108,19 +139,17 @@ class InMemoryEvidence:
             refuted = RULES[trial.rule][0]
             return live_steps(score, shown=outcome.shown, chance=COIN, guess=guess, bet=trial.bet, refuted=refuted)
 
-        voices = self.voices[id]
-        if outcome.before is not None:
-            old, voice = (outcome.before, steps(outcome.before)), voice_of(outcome.speaker_before)
-            voices[voice] = take_outcome_back(voices[voice], *old)
-            self.totals[id] = take_outcome_back(self.totals[id], *old)
-        new, voice = (outcome.score, steps(outcome.score)), voice_of(outcome.speaker)
-        voices[voice] = add_outcome(voices[voice], *new)
-        self.totals[id] = add_outcome(self.totals[id], *new)
+        def counted(sums: Sums) -> Sums:
+            now = (outcome.score, steps(outcome.score))
+            if outcome.before is None:
+                return add_outcome(sums, *now)
+            return correct_outcome(sums, (outcome.before, steps(outcome.before)), now)
+
+        voices, voice = self.voices[id], voice_of(outcome.speaker)
+        voices[voice], self.totals[id] = counted(voices[voice]), counted(self.totals[id])
         self._changed(id)
 
     def _when_active(self, id: str, outcome: Outcome, guess: float, then: tuple[float, ...]) -> tuple[float, ...]:
-        if outcome.withhold <= 0:
-            return ()
 
         def steps(score: float) -> tuple[float, ...]:
             chance = 1 - outcome.withhold
@@ -129,14 +158,12 @@ class InMemoryEvidence:
         new = steps(outcome.score)
         if outcome.before is None:
             return self._watch(id, outcome.speaker, new)
-        old, total, voices = steps(outcome.before), self.totals[id], self.voices[id]
-        is_open = [now == begun for now, begun in zip(total.begun, then, strict=True)]
-        self.totals[id] = correct_watched(total, [n - o for n, o in zip(new, old, strict=True)], is_open)
-        voice = voice_of(outcome.speaker_before)
-        voices[voice] = correct_watched(voices[voice], [-step for step in old], is_open, count=-1)
-        heard = [n if still else 0.0 for n, still in zip(new, is_open, strict=True)]
-        voice = voice_of(outcome.speaker)
-        voices[voice] = hear(voices[voice], heard, total.begun)
+        old, total = steps(outcome.before), self.totals[id]
+        # what was begun anew since is closed
+        changed = [n - o if b == t else 0.0 for n, o, b, t in zip(new, old, total.begun, then, strict=True)]
+        self.totals[id] = correct_watched(total, changed)
+        voices, voice = self.voices[id], voice_of(outcome.speaker)
+        voices[voice] = hear(voices[voice], changed, total.begun, count=0)
         self._changed(id)
         return then
 
@@ -152,12 +179,12 @@ class InMemoryEvidence:
         self.change[id] = self.changes
 
 
-def _latest(done: list[int]) -> list[int]:
-    """Return the latest of these episodes: as many as the script keeps."""
-    size, kept = 0, list[int]()
-    for seq in reversed(done):
-        size += len(f"{seq},")
-        if size > MOST_DONE:
+def _latest(listed: list[T]) -> list[T]:
+    """Return the latest of these episodes or conversations: as many as the script keeps."""
+    size, kept = 0, list[T]()
+    for one in reversed(listed):
+        size += len(f"{one},")
+        if size > LONGEST_LIST:
             break
-        kept.append(seq)
+        kept.append(one)
     return kept[::-1]

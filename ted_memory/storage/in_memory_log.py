@@ -36,13 +36,13 @@ class _Run:
 
     seq: int | None = None
     principal: str = ""
+    unit: str = ""
     seen: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     told: list[Feedback] = field(default_factory=list)
     version: int = 0
     withhold: float = 0.0
     score: float | None = None
-    speaker: str = ""
     counted: dict[str, Counted] = field(default_factory=dict)
 
 
@@ -107,7 +107,7 @@ class InMemoryEpisodeLog:
             return "repeated"
         size = len(episode.model_dump_json(exclude_defaults=True).encode())
         size += sum(2 * len(images.get(digest, b"")) for digest in episode.images)
-        run.seq, run.principal, run.withheld = 0, episode.principal, episode.withheld
+        run.seq, run.principal, run.unit, run.withheld = 0, episode.principal, episode.unit, episode.withheld
         run.version, run.withhold = episode.version, episode.withhold_share
         run.seen = episode.seen if episode.counted is None else episode.counted
         queue.rate[f"e:{episode.principal}"] += 1
@@ -140,8 +140,10 @@ class InMemoryEpisodeLog:
             return "kept"
         if run.score is not None and (rules.first or run.score == score):
             return "repeated"
-        # who speaks of another's run speaks for himself, also where he corrects what another one had said
-        speaker = feedback.principal if feedback is not None and feedback.principal != ANONYMOUS else run.principal
+        # who speaks of another's run speaks for himself; where he corrects another one, the difference is his
+        speaker = feedback.principal if feedback is not None else rules.speaker
+        if speaker in {"", ANONYMOUS}:
+            speaker = run.principal
         return self._count(namespace, run, speaker, score, rules)
 
     def _count(self, namespace: str, run: _Run, speaker: str, score: float, rules: CreditRules) -> Verdict:
@@ -154,12 +156,12 @@ class InMemoryEpisodeLog:
             for id in ids:
                 if id not in held or not self._is_open(run, held[id]):
                     continue
-                outcome = Outcome(speaker, score, run.speaker, before, ids is run.seen, run.withhold)
+                outcome = Outcome(speaker, run.unit, score, before, ids is run.seen, run.withhold)
                 counted[id] = evidence.outcome(held[id], outcome, run.counted.get(id))
                 added = dict(zip(names, (float(before is None), score - (before or 0.0)), strict=True))
                 fading = held[id].state == "active" and before is None
                 self._credit(namespace, {id: Usage(**added)}, rules.kept if fading else 1.0)
-        run.score, run.counted, run.speaker = score, counted, speaker
+        run.score, run.counted = score, counted
         return "credited" if before is None else "corrected"
 
     @staticmethod
@@ -192,9 +194,8 @@ class InMemoryEpisodeLog:
         """Return the evidence that commits of the store beside it change."""
         return self._queue(namespace).evidence
 
-    async def latest_score(self, namespace: str, run_id: str) -> float | None:
-        told = self._queue(namespace).runs[run_id].told
-        return next((f.score for f in reversed(told) if f.score is not None), None)
+    async def told(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
+        return tuple(self._queue(namespace).runs[run_id].told)
 
     async def claim(
         self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool

@@ -46,8 +46,8 @@ async def archived_runs(queue: Queue) -> list[str]:
 
 async def replay(queue: Queue, id: str, seq: int, with_it: float, without: float, **more: Any) -> PairVerdict:
     """Count a pair of answers; `since` and `speaker` are the pair's."""
-    since, speaker = more.pop("since", (await queue.writer.now()).version), more.get("speaker", "anna")
-    pair = Pair(id=id, since=since, seq=seq, speaker=speaker, score_with=with_it, score_without=without)
+    told = {"since": (await queue.writer.now()).version, "speaker": "anna", **more}
+    pair = Pair(id=id, seq=seq, score_with=with_it, score_without=without, **told)
     return await queue.log.replayed(queue.namespace, pair)
 
 

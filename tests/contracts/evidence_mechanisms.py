@@ -9,13 +9,13 @@ OFF: Off = {
     # pairs
     "a pair counts once": (
         "_REPLAYED",
-        "if string.find(done, ',' .. seq .. ',', 1, true) then return 'repeated' end",
+        "if is_listed(evidence, id .. ' done', seq) then return 'repeated' end",
         "",
         shown.test_a_pair_counts_once_for_a_lesson_and_an_episode,
     ),
     "a pair counts once for two learners": (
         "_REPLAYED",
-        "if string.find(done, ',' .. seq .. ',', 1, true) then return 'repeated' end",
+        "if is_listed(evidence, id .. ' done', seq) then return 'repeated' end",
         "",
         shown.test_two_learners_that_count_the_same_pair_at_once_count_it_once,
         URL,
@@ -40,14 +40,14 @@ OFF: Off = {
     ),
     "the latest of what it was replayed on": (
         "_REPLAYED",
-        "done = string.sub(done, from)",
-        "done = ','",
+        "list = string.sub(list, (string.find(list, ',', #list - LONGEST_LIST, true)))",
+        "list = ','",
         there.test_of_what_it_was_replayed_on_the_latest_is_known,
         URL,
     ),
     "a bound of what it was replayed on": (
         "_REPLAYED",
-        "#done > MOST_DONE",
+        "#list > LONGEST_LIST",
         "false",
         there.test_of_what_it_was_replayed_on_the_latest_is_known,
         URL,
@@ -67,13 +67,13 @@ OFF: Off = {
     ),
     "a correction of its own voice": (
         "_FEEDBACK",
-        "local voice_before = of_run[7]",
-        "voice = of_run[7] or voice\nlocal voice_before = of_run[7]",
+        "and speaker or of_run[1]\n",
+        "and speaker or of_run[1]\nif before then voice = of_run[1] end\n",
         shown.test_a_correction_is_the_word_of_whoever_makes_it,
     ),
     "a correction takes its old factor back": (
         "_FEEDBACK",
-        "if before then add(before, voice_before, -1) end",
+        "if before then old_live, old_harms = live_steps(before, shown, COIN, guess, trial.bet, refuted) end",
         "",
         shown.test_a_corrected_score_takes_its_old_factor_back,
     ),
@@ -128,9 +128,45 @@ OFF: Off = {
     ),
     "watched again": (
         "_COMMIT",
-        "if put.state == 'active' and active_cost(parsed(old)) == 0 then watch_again(evidence, put.id) end",
+        "if put.state == 'active' then watch_again(evidence, put.id) end",
         "",
         shown.test_a_lesson_that_becomes_active_again_has_nothing_against_it,
+    ),
+    "tried again": (
+        "_COMMIT",
+        "if put.state == 'trial' then try_again(evidence, put.id) end",
+        "",
+        shown.test_a_trial_begins_with_no_outcomes_of_an_earlier_one,
+    ),
+    "voices that are tried again": (
+        "_COMMIT",
+        "for _, field in ipairs(fields_of(id)) do",
+        "for _, field in ipairs({id}) do",
+        shown.test_a_trial_begins_with_no_outcomes_of_an_earlier_one,
+    ),
+    "one outcome of a conversation": (
+        "_FEEDBACK",
+        "not known and unit and is_listed(evidence, id .. ' units', unit)",
+        "false",
+        shown.test_of_one_conversation_one_outcome_is_evidence,
+    ),
+    "a correction of what is no evidence": (
+        "_FEEDBACK",
+        "begun ~= UNCOUNTED and",
+        "",
+        shown.test_of_one_conversation_one_outcome_is_evidence,
+    ),
+    "since when it is watched": (
+        "_REPLAYED",
+        "redis.call('HSETNX', evidence, id .. ' from', ARGV[7])",
+        "redis.call('HSET', evidence, id .. ' from', ARGV[7])",
+        shown.test_since_when_an_active_lesson_is_watched_is_known_until_it_becomes_active_again,
+    ),
+    "watched from anew": (
+        "_COMMIT",
+        "redis.call('HDEL', evidence, id .. ' from')",
+        "",
+        shown.test_since_when_an_active_lesson_is_watched_is_known_until_it_becomes_active_again,
     ),
     "the chance of what is withheld": (
         "_FEEDBACK",

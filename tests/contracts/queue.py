@@ -83,6 +83,11 @@ class Queue:
         feedback = Feedback.model_validate({"run_id": run_id, "score": score, **told})
         return await self.log.feedback(self.namespace, run_id, feedback, score, RULES.model_copy(update=dict(rules)))
 
+    async def latest_score(self, run_id: str) -> float | None:
+        """Return what was said last of a run."""
+        told = await self.log.told(self.namespace, run_id)
+        return next((f.score for f in reversed(told) if f.score is not None), None)
+
     async def count(self, run_id: str, score: float | None, **rules: Any) -> Verdict:
         """Count a score of which nobody said anything."""
         return await self.log.feedback(self.namespace, run_id, None, score, RULES.model_copy(update=dict(rules)))

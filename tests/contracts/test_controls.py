@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ted_memory.errors import Fenced
+from ted_memory.experience.evidence import add_outcome
 from ted_memory.protocols import ExperienceStore
 from ted_memory.storage import in_memory_evidence, in_memory_log, scripts
 from ted_memory.storage.in_memory import InMemoryStore
@@ -83,7 +84,7 @@ def _without_voices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_taking_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_memory_evidence, "take_outcome_back", lambda sums, *_: sums)
+    monkeypatch.setattr(in_memory_evidence, "correct_outcome", lambda sums, _, now: add_outcome(sums, *now))
 
 
 def _without_lateness(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -365,10 +365,10 @@ async def test_a_claim_brings_the_latest_feedback_on_its_run(queue: Queue) -> No
     assert {f.run_id for f in a.feedback} == {"a"}
     assert {f.at for f in a.feedback} == {an_episode("a").started_at}
     assert a.score == 22 / 32, "the latest that there is"
-    assert await queue.log.latest_score(queue.namespace, "a") == 22 / 32
+    assert await queue.latest_score("a") == 22 / 32
     assert (b.feedback, b.score, b.correction) == ((), None, "")
     for run_id in ("b", "nobody"):
-        assert await queue.log.latest_score(queue.namespace, run_id) is None
+        assert await queue.latest_score(run_id) is None
 
 
 @pytest.mark.parametrize("count", [1, 19, 20, 21, 40, 41])

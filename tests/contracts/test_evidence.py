@@ -180,12 +180,51 @@ async def test_an_outcome_counts_for_what_its_run_was_assigned_under_only(queue:
     for run in ("late", "corrected"):
         await queue.record(an_episode(run, seen=(id,), version=await version(queue)))
     await queue.say("corrected", 0.0)
-    before = (await known(queue, id)).evidence.total
     await queue.writer.commit(SetState(id=id, state="proposed", trial=Trial(ended="no result")))
     await queue.writer.commit(SetState(id=id, state="trial", trial=Trial(bet=BET)))
+    before = (await known(queue, id)).evidence.total
     assert await queue.say("late", 1.0) == "credited"
     assert await queue.say("corrected", 1.0) == "corrected"
     assert (await known(queue, id)).evidence.total == before
+
+
+async def test_a_trial_begins_with_no_outcomes_of_an_earlier_one(queue: Queue) -> None:
+    """They were bets against another rule, or have ended it. What replays showed stays."""
+    id = await queue.lesson(state="proposed")
+    [seq] = await archive(queue, "replayed")
+    await replay(queue, id, seq, 1, 0)
+    await queue.writer.commit(SetState(id=id, state="trial", trial=Trial(bet=BET, rule="quick")))
+    shown = (await known(queue, id)).evidence
+    await queue.record(an_episode("one", principal="p", seen=(id,), version=await version(queue)))
+    await queue.say("one", 1.0)
+    assert (await known(queue, id)).evidence.total.outcomes == 1
+    await queue.writer.commit(SetState(id=id, state="proposed"))
+    await queue.writer.commit(SetState(id=id, state="trial", trial=Trial(bet=BET)))
+    again = (await known(queue, id)).evidence
+    assert (again.total, again.live(0), again.harms(0)) == (shown.total, 1.0, 1.0)
+    assert sum(voice.outcomes for voice in again.voices) == 0
+    assert again.helps(0) == pytest.approx(shown.helps(0)) != 1
+
+
+async def test_of_one_conversation_one_outcome_is_evidence(queue: Queue) -> None:
+    """Its coin fell once. Later outcomes count as usage, and corrections of them, too."""
+    for id in (await on_trial(queue), await queue.lesson()):
+        given = {"seen": (id,), "version": await version(queue), "withhold_share": 0.1, "thread_id": "talk"}
+        await queue.record(*(an_episode(f"{run}-{id}", principal=f"p-{run}", **given) for run in "abc"))
+        await queue.record(an_episode(f"d-{id}", principal="p-d", **given | {"thread_id": "another"}))
+        await queue.say(f"b-{id}", 1.0)
+        first = (await known(queue, id)).evidence
+        await queue.say(f"a-{id}", 0.0)
+        await queue.say(f"c-{id}", 0.0)
+        assert await queue.say(f"a-{id}", 0.5) == "corrected"
+        assert (await known(queue, id)).evidence == first
+        usage = (await queue.store.usage(queue.namespace))[id]
+        assert (usage.n_with, usage.successes_with) == (3, 1.5)
+        assert await queue.say(f"b-{id}", 0.0) == "corrected"
+        corrected = (await known(queue, id)).evidence
+        assert corrected != first
+        await queue.say(f"d-{id}", 1.0)
+        assert (await known(queue, id)).evidence != corrected
 
 
 async def test_who_speaks_of_anothers_run_speaks_for_himself(queue: Queue) -> None:
@@ -214,18 +253,34 @@ async def test_a_correction_is_the_word_of_whoever_makes_it(queue: Queue) -> Non
     await queue.record(*(an_episode(run, principal=f"who-{run}", **given) for run in "abc"))
     for run in "abc":
         await queue.say(run, 1.0)
+    before = {id: (await known(queue, id)).evidence for id in (tried, active)}
+    for run in "abc":
         await queue.say(run, 0.0, principal="mal")
     for id in (tried, active):
         evidence = (await known(queue, id)).evidence
         assert evidence.harms(0) > 1 or evidence.turned(0) > 1
-        assert evidence.harms(1) == pytest.approx(1)
-        assert evidence.turned(1) == pytest.approx(1), "without his word nothing is left"
+        assert evidence.harms(1) == pytest.approx(before[id].harms(0))
+        assert evidence.turned(1) == pytest.approx(before[id].turned(0)), "without his word all is as it was"
         assert sum(voice.outcomes + voice.watched for voice in evidence.voices) == 3
         await queue.say("a", 0.0, principal="who-a")
         assert (await known(queue, id)).evidence == evidence, "the same score changes nothing"
 
 
 # --- active lessons
+
+
+async def test_since_when_an_active_lesson_is_watched_is_known_until_it_becomes_active_again(queue: Queue) -> None:
+    id = await queue.lesson(state="proposed")
+    seqs = await archive(queue, *"abcd")
+    await replay(queue, id, seqs[0], 1, 0, floor=7)
+    assert (await known(queue, id)).floor is None, "it is not active yet"
+    await queue.writer.commit(SetState(id=id, state="active"))
+    await replay(queue, id, seqs[1], 1, 0, floor=seqs[0])
+    await replay(queue, id, seqs[2], 1, 0, floor=seqs[1])
+    assert (await known(queue, id)).floor == seqs[0]
+    await queue.writer.commit(SetState(id=id, state="proposed"))
+    await queue.writer.commit(SetState(id=id, state="active"))
+    assert (await known(queue, id)).floor is None
 
 
 async def test_an_active_lesson_is_watched_and_what_spoke_against_it_is_over_when_nothing_does(queue: Queue) -> None:

@@ -12,7 +12,7 @@ from ted_memory.models import Add, Merge, Remove, Rewrite, SetState
 from ted_memory.protocols import ExperienceStore, Shown
 from ted_memory.storage.clients import Clients
 from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.in_memory_evidence import MOST_DONE
+from ted_memory.storage.in_memory_evidence import LONGEST_LIST
 from ted_memory.storage.keys import Keys
 from ted_memory.storage.redis_store import RedisStore
 from tests.conftest import SERVERS, Server
@@ -130,7 +130,7 @@ async def test_of_what_it_was_replayed_on_the_latest_is_known(queue: Queue, back
     since = await version(queue)
     for seq in seqs:
         assert await replay(queue, lesson, seq, 1, 0.9, since=since) == "counted"
-    kept = MOST_DONE // 16
+    kept = LONGEST_LIST // 16
     assert (await known(queue, lesson)).done == frozenset(seqs[-kept:])
     assert await replay(queue, lesson, seqs[-kept], 1, 0.9, since=since) == "repeated"
 

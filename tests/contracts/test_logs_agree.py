@@ -139,7 +139,7 @@ class Player:
 
     async def say(self, run_id: str, score: float | None, principal: str, rules: Mapping[str, Any]) -> Any:
         verdict = await self.queue.say(run_id, score, principal=principal, **rules)
-        return verdict, await self.queue.log.latest_score(self.queue.namespace, run_id)
+        return verdict, await self.queue.latest_score(run_id)
 
     async def count(self, run_id: str, score: float | None, rules: Mapping[str, Any]) -> Any:
         return await self.queue.count(run_id, score, **rules)

@@ -93,14 +93,14 @@ async def test_words_without_a_score_are_kept_and_count_nothing(queue: Queue) ->
     assert await queue.say("a", 0.0) == "credited", "a score of 0 is one"
     assert await queue.say("a", correction="12") == "kept"
     assert await queue.usage(seen) == with_it(1, 0)
-    assert await queue.log.latest_score(queue.namespace, "a") == 0.0
+    assert await queue.latest_score("a") == 0.0
 
 
 async def test_feedback_on_a_run_that_is_not_known_is_kept_for_it(queue: Queue) -> None:
     seen = await queue.lesson()
     assert await queue.say("a", 0.5, comment="first", principal="p") == "unknown"
     assert await queue.count("a", 1.0) == "unknown"
-    assert await queue.log.latest_score(queue.namespace, "a") == 0.5
+    assert await queue.latest_score("a") == 0.5
     await queue.record(an_episode("a", seen=(seen,)))
     assert queue.early == ("a",)
     assert await queue.store.usage(queue.namespace) == {}, "who recorded it is told, and counts it"
@@ -216,8 +216,8 @@ async def test_a_principal_has_a_daily_share_of_feedback(queue: Queue) -> None:
     assert await queue.say("a", 0.0, principal="loud", rate_limit=2) == "limited"
     assert await queue.say("b", 0.0, principal="loud", rate_limit=2) == "limited"
     assert await queue.usage(seen) == with_it(1, 1)
-    assert await queue.log.latest_score(queue.namespace, "a") == 1.0, "it is not kept either"
-    assert await queue.log.latest_score(queue.namespace, "b") is None
+    assert await queue.latest_score("a") == 1.0, "it is not kept either"
+    assert await queue.latest_score("b") is None
     assert [claim.episode.run_id for claim in (await queue.claim(10)).claims] == ["a"], "nor does it wake anything"
     assert await queue.say("a", 0.5, principal="quiet", rate_limit=2) == "corrected"
     assert await queue.count("a", 0.25, rate_limit=0) == "corrected", "what is no feedback is nobody's share"

@@ -182,7 +182,7 @@ class Race:
             self._allowed -= 1
 
     def _is_replayed(self, i: int) -> bool:
-        return is_replayed(self.subjects[i].lesson, self.subjects[i].tally.evidence)
+        return is_replayed(self.subjects[i].lesson)
 
     def _urgency(self, i: int) -> tuple[bool, float, float]:
         subject = self.subjects[i]

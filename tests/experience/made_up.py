@@ -22,6 +22,7 @@ from ted_memory.settings import Settings, make_settings
 from tests.experience.lessons import NOW, a_set, proposed
 from tests.experience.tally import AddPair, TakeSteps, Tally
 
+PAIRS, OUTCOMES = 3 * MOST_PAIRS // 2, 3 * MOST_OUTCOMES // 2  # those of the busiest do not count towards an end
 Array = np.ndarray
 Chance = np.random.Generator
 BATCH = 250  # lessons whose questions are drawn at once
@@ -128,8 +129,8 @@ def scripts(chance: Chance, world: World, lessons: int) -> list[Script]:
     """Draw what so many lessons will meet."""
     sides = []
     for lift, count, attempts in (
-        (world.lift, MOST_PAIRS, ATTEMPTS * world.parts),
-        (world.lift if world.live_lift is None else world.live_lift, MOST_OUTCOMES, world.parts),
+        (world.lift, PAIRS, ATTEMPTS * world.parts),
+        (world.lift if world.live_lift is None else world.live_lift, OUTCOMES, world.parts),
     ):
         without, with_it = questions(chance, world, lift, count, lessons)
         whose = principals(chance, world, without.shape)
@@ -139,9 +140,9 @@ def scripts(chance: Chance, world: World, lessons: int) -> list[Script]:
         sides.append((whose, good, bad))
     pairs, outcomes = sides
     if not world.paired:
-        earlier = np.arange(MOST_PAIRS) // 2
+        earlier = np.arange(PAIRS) // 2
         pairs = (pairs[0], pairs[1], pairs[2][:, earlier])
-    delays = chance.exponential(1.0, (lessons, MOST_OUTCOMES, 2)) * (30.0, 150.0) if world.late else None
+    delays = chance.exponential(1.0, (lessons, OUTCOMES, 2)) * (30.0, 150.0) if world.late else None
     return [
         Script(
             list(zip(*(side[i].tolist() for side in pairs), strict=True)),

@@ -12,13 +12,13 @@ import pytest
 
 from ted_memory.experience.assignment import COIN, draw, expose
 from ted_memory.experience.evidence import BETS, LiveSteps, Sums, add_pair, live_steps
-from ted_memory.experience.trials import MOST_PAIRS
 from ted_memory.retrieval.selection import make_selector
 from tests.experience.asking import ranked
 from tests.experience.candidates import CALLS_OF_A_PAIR, LIFTS, Traffic, nth_good, races
 from tests.experience.lessons import a_set, on_trial
 from tests.experience.made_up import (
     EPOCH,
+    PAIRS,
     World,
     demotions,
     lives,
@@ -83,7 +83,7 @@ def test_the_base_rate_drifts_and_liars_lie() -> None:
     assert abs(without[:, -40:].mean() - 0.775) < 0.02
     told = [pair for script in scripts(chance, World(liars=2, lies=0.3), 10) for pair in script.pairs]
     lies = [pair for pair in told if pair[0] < 2]
-    assert abs(len(lies) / (10 * MOST_PAIRS) - 0.3) < 0.03
+    assert abs(len(lies) / (10 * PAIRS) - 0.3) < 0.03
     assert all(pair[1:] == (1.0, 0.0) for pair in lies)
 
 

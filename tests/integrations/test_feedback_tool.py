@@ -57,7 +57,11 @@ async def feedback_on(memory: TedMemory, run_id: str) -> tuple[Feedback, ...]:
 async def scores(memory: TedMemory) -> dict[str, float | None]:
     """Return what was said last of the answer to each question."""
     log = memory.store.episodes
-    return {e.question: await log.latest_score("test", e.run_id) for e in await recorded(memory)}
+    said = {e.question: await log.told("test", e.run_id) for e in await recorded(memory)}
+    return {
+        question: next((f.score for f in reversed(told) if f.score is not None), None)
+        for question, told in said.items()
+    }
 
 
 async def test_a_second_turn_rates_the_first(memory: TedMemory) -> None:

@@ -1,5 +1,7 @@
 """Replays: which pairs of answers are asked for, how, in which order, and what they say of a lesson."""
 
+import asyncio
+import contextlib
 from collections import Counter
 from typing import Any
 
@@ -9,16 +11,19 @@ from langchain_core.runnables import RunnableLambda
 
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.distill import Budget
+from ted_memory.experience.evidence import Sums
 from ted_memory.learner import Learner, reach, replay
 from ted_memory.llm.messages import TOOL_RESULTS
 from ted_memory.models import SetState, Trial
 from ted_memory.protocols import Pair, PairVerdict
 from ted_memory.storage.episode_log import RedisEpisodeLog
+from ted_memory.testing import wait_until
 from tests.conftest import Server
 from tests.distill.scripts import CODES, follows, prompt_of, student, teacher, thing_in
 from tests.learner.worlds import (
     PEOPLE,
     archive,
+    archived,
     blocks,
     complain,
     episode,
@@ -146,7 +151,7 @@ async def test_lessons_are_looked_for_by_the_question_and_not_by_what_tools_said
 
 
 @pytest.mark.parametrize("top_k", [1, 2])
-async def test_a_lesson_that_does_not_show_in_the_prompt_makes_no_difference_and_no_call(
+async def test_a_lesson_without_a_place_in_the_prompt_makes_no_pair_and_no_call(
     valkey: Server, namespace: str, top_k: int
 ) -> None:
     async with open_memory(valkey.url, namespace=namespace, selection="relevant", top_k=top_k) as memory:
@@ -156,13 +161,24 @@ async def test_a_lesson_that_does_not_show_in_the_prompt_makes_no_difference_and
         model = student()
         await replayed(memory, model)
         found = await sums(memory, id)
-        assert found.pairs == 4
+        calls = (await memory.store.episodes.traffic(namespace)).today.get("replay_calls", 0)
         if top_k == 1:
-            assert (model.asked, found.score_with, found.score_without) == ([], 0, 0)
-            assert found.helps == (0, 0, 0), "it says nothing for it"
-            assert min(found.useless) > 0, "and that it is of no use"
+            assert (model.asked, calls, found) == ([], 0, Sums()), "that says nothing of it"
         else:  # the control: there is a place for both
-            assert (len(model.asked), found.score_with) == (16, 4)
+            assert (len(model.asked), calls, found.pairs, found.score_with) == (16, 16, 4, 4)
+
+
+async def test_an_episode_of_which_something_else_was_said_since_is_no_measure(memory: TedMemory) -> None:
+    await archive(memory, "apples", PEOPLE[:4])
+    [changed, same, *_] = [one.run_id for one in await archived(memory)]
+    await memory.give_feedback(changed, score=0.0, correction="c999", principal=PEOPLE[0])
+    await memory.give_feedback(same, comment="Thank you.", principal=PEOPLE[1])
+    [id] = await propose(memory, "apples")
+    model = student()
+    assert (await replayed(memory, model)).report.replayed == 3
+    assert changed not in {one.run_id for one in await archived(memory)}
+    assert len(model.asked) == 12
+    assert (await sums(memory, id)).score_with == 3
 
 
 # --- in which order
@@ -240,6 +256,49 @@ async def test_the_days_calls_hold_and_the_next_day_brings_others(
             monkeypatch.setattr(f"ted_memory.storage.{module}.today", lambda *_: "2099-01-01")
         await replayed(memory, model)
         assert (len(model.asked), (await sums(memory, id)).pairs) == (40, 10)
+
+
+@pytest.mark.parametrize("how", ["killed", "broken"])
+async def test_the_days_calls_hold_though_no_answer_comes(
+    valkey: Server, namespace: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A learner that is killed has paid for what it had asked, and so does one whose student is broken."""
+    asked = 0
+    monkeypatch.setattr(replay, "SECONDS", 0.2)
+
+    async def no_answer(_: object) -> str:
+        nonlocal asked
+        asked += 1
+        if how == "broken":
+            raise ValueError("a broken agent")
+        await asyncio.sleep(60)
+        return ""
+
+    async with open_memory(valkey.url, namespace=namespace, replay_calls=40) as memory:
+        await archive(memory, "apples")
+        await propose(memory, "apples", says="guess")
+        for _ in range(8):
+            model = RunnableLambda(no_answer)
+            learner = Learner(memory, student=model, teacher=says_nothing())
+            work, before = asyncio.create_task(learner.run(until_empty=True)), asked
+            if how == "killed":
+                with contextlib.suppress(TimeoutError):
+                    await wait_until(lambda before=before: asked > before, timeout=1)
+                work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await asyncio.sleep(0.3)  # its lease ends
+        assert 20 < asked <= 40
+        assert (await memory.store.episodes.traffic(namespace)).today["replay_calls"] <= 40
+
+
+async def test_of_one_speaker_so_many_pairs_are_enough(
+    memory: TedMemory, order: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "MOST_OF_ONE", 5)
+    await archive(memory, "apples", [*PEOPLE[:3], *["eve"] * 9])
+    await propose(memory, "apples", says="guess")
+    await replayed(memory)
+    assert [pair.speaker for pair in order].count("eve") == 5
 
 
 async def test_without_calls_for_replays_there_are_none(valkey: Server, namespace: str) -> None:

@@ -85,6 +85,20 @@ async def test_one_that_turns_harmful_is_demoted_and_waits_for_a_person(memory: 
     assert model.asked == [], "only a person may bring it back, whatever is replayed"
 
 
+async def test_who_takes_over_watches_on_what_the_one_before_has_left(valkey: Server, namespace: str) -> None:
+    async with open_memory(valkey.url, namespace=namespace, replay_calls=4) as memory:
+        await archive(memory, "apples", ["anna"])
+        [id] = await propose(memory, "apples")
+        await activate(memory, id)
+        await replayed(memory)
+        assert (await sums(memory, id)).watched == 1, "its calls of the day are used up"
+        await archive(memory, "apples", PEOPLE[:4])
+    for calls, watched in ((10, 2), (100, 5)):  # the newest goes first: the others are older than it
+        async with open_memory(valkey.url, namespace=namespace, replay_calls=calls) as memory:
+            await replayed(memory)
+            assert (await sums(memory, id)).watched == watched
+
+
 async def test_two_accounts_alone_do_not_demote_a_lesson(memory: TedMemory) -> None:
     await archive(memory, "apples", ["anna"])
     [wrong] = await propose(memory, "apples", says="say c999")

@@ -185,7 +185,11 @@ if #accepted > 0 or restated('presentation') or restated('models') then
       local old = redis.call('HGET', experiences, put.id)
       record(put.id, old, raw)
       redis.call('HSET', experiences, put.id, raw)
-      if put.state == 'active' and active_cost(parsed(old)) == 0 then watch_again(evidence, put.id) end
+      local before = parsed(old)
+      if before and before.state ~= put.state then
+        if put.state == 'active' then watch_again(evidence, put.id) end
+        if put.state == 'trial' then try_again(evidence, put.id) end
+      end
     end
     for _, id in ipairs(change.fresh) do
       redis.call('HDEL', usage, id)

@@ -2,10 +2,13 @@
 --   "<id>"          the sums of a lesson, in all: 22 numbers joined by "|", in the order of experience.evidence.Sums
 --   "<id> <voice>"  the same of one voice: principals are told apart up to 128
 --   "<id> done"     the archived episodes that it was replayed on, as ",1,2,"
+--   "<id> from"     since it is active: it is watched on later episodes than this one
+--   "<id> units"    the conversations of which an outcome was counted, as ",0a1b2c3d,"
 --   "<id> #"        the number of its latest change; " #" is the latest of all
 -- Ids have no blanks, so no lesson can take another's field.
 -- What the numbers mean, and why they are fair bets, stands in experience/evidence.py; its functions are the same.
 local BETS, WORTH, VOICES = {0.2, 0.5, 0.8}, 0.1, 128
+local LONGEST_LIST = 8000 -- characters: about a thousand episodes or conversations, the latest
 local PAIRS, WITH, WITHOUT, HELPS, USELESS, OUTCOMES, SCORE, LIVE, HARMS, WATCHED, TURNED, BEGUN =
   1, 2, 3, 4, 7, 10, 11, 12, 13, 16, 17, 20
 local NUMBERS = 22
@@ -21,6 +24,13 @@ local function keep_sums(evidence, field, sums)
   local told = {}
   for i, number in ipairs(sums) do told[i] = string.format('%.17g', number) end
   redis.call('HSET', evidence, field, table.concat(told, '|'))
+end
+
+-- The fields of a lesson's sums: in all, and of each voice.
+local function fields_of(id)
+  local fields = {id}
+  for voice = 0, VOICES - 1 do fields[#fields + 1] = id .. ' ' .. voice end
+  return fields
 end
 
 local function voice_of(id, principal)
@@ -43,8 +53,22 @@ local function each_voice_and_all(evidence, id, principal, change)
   evidence_changed(evidence, id)
 end
 
+-- Add to a list of a lesson's, unless it is in it; tell whether it was.
+local function is_listed(evidence, field, value)
+  local list = redis.call('HGET', evidence, field) or ','
+  return string.find(list, ',' .. value .. ',', 1, true) ~= nil, list
+end
+
+local function add_to_list(evidence, field, value)
+  local listed, list = is_listed(evidence, field, value)
+  if listed then return end
+  list = list .. value .. ','
+  if #list > LONGEST_LIST then list = string.sub(list, (string.find(list, ',', #list - LONGEST_LIST, true))) end
+  redis.call('HSET', evidence, field, list)
+end
+
 -- Add steps to a voice on an active lesson: what it said before `all` was begun anew is over.
-local function hear(evidence, id, principal, steps, all)
+local function hear(evidence, id, principal, steps, all, count)
   local field = voice_of(id, principal)
   local voice = sums_of(evidence, field)
   for i, step in ipairs(steps) do
@@ -52,7 +76,7 @@ local function hear(evidence, id, principal, steps, all)
     if voice[b] ~= all[b] then voice[t], voice[b] = 0, all[b] end
     voice[t] = voice[t] + step
   end
-  voice[WATCHED] = voice[WATCHED] + 1
+  voice[WATCHED] = voice[WATCHED] + count
   keep_sums(evidence, field, voice)
 end
 
@@ -66,34 +90,27 @@ local function watch(evidence, id, principal, steps)
   end
   all[WATCHED] = all[WATCHED] + 1
   keep_sums(evidence, id, all)
-  hear(evidence, id, principal, steps, all)
+  hear(evidence, id, principal, steps, all, 1)
   evidence_changed(evidence, id)
   return begun
 end
 
--- Put the steps of a corrected outcome in the place of those of the principal `before`. Nothing is begun anew by it,
--- and what was begun anew since is closed.
-local function correct_watched(evidence, id, before, principal, old, new, begun_then)
-  local all, field = sums_of(evidence, id), voice_of(id, before)
-  local voice, steps = sums_of(evidence, field), {}
+-- Add what a correction changes: nothing is begun anew by it, and what was begun anew since is closed.
+local function correct_watched(evidence, id, principal, old, new, begun_then)
+  local all, steps = sums_of(evidence, id), {}
   for i = 1, #new do
-    local t, open = TURNED + i - 1, all[BEGUN + i - 1] == begun_then[i]
-    steps[i] = open and new[i] or 0
-    if open then all[t], voice[t] = all[t] + (new[i] - old[i]), voice[t] - old[i] end
+    steps[i] = all[BEGUN + i - 1] == begun_then[i] and new[i] - old[i] or 0
+    all[TURNED + i - 1] = all[TURNED + i - 1] + steps[i]
   end
-  voice[WATCHED] = voice[WATCHED] - 1
   keep_sums(evidence, id, all)
-  keep_sums(evidence, field, voice)
-  hear(evidence, id, principal, steps, all)
+  hear(evidence, id, principal, steps, all, 0)
   evidence_changed(evidence, id)
 end
 
 -- Forget all evidence on a lesson: its text is another one, or it is gone.
 local function forget_evidence(evidence, id)
   if redis.call('HDEL', evidence, id .. ' #') == 0 then return end
-  local fields = {id, id .. ' done'}
-  for voice = 0, VOICES - 1 do fields[#fields + 1] = id .. ' ' .. voice end
-  redis.call('HDEL', evidence, unpack(fields))
+  redis.call('HDEL', evidence, id .. ' done', id .. ' from', id .. ' units', unpack(fields_of(id)))
 end
 
 -- Nothing speaks against a lesson that becomes active.
@@ -102,6 +119,20 @@ local function watch_again(evidence, id)
   local sums = sums_of(evidence, id)
   for i = 0, 2 do sums[TURNED + i], sums[BEGUN + i] = 0, sums[BEGUN + i] + 1 end
   keep_sums(evidence, id, sums)
+  redis.call('HDEL', evidence, id .. ' from')
+  evidence_changed(evidence, id)
+end
+
+-- A trial begins with no outcomes: those of an earlier one were bets against another rule, or ended it.
+local function try_again(evidence, id)
+  if redis.call('HEXISTS', evidence, id) == 0 then return end
+  for _, field in ipairs(fields_of(id)) do
+    if redis.call('HEXISTS', evidence, field) == 1 then
+      local sums = sums_of(evidence, field)
+      for i = OUTCOMES, WATCHED - 1 do sums[i] = 0 end
+      keep_sums(evidence, field, sums)
+    end
+  end
   evidence_changed(evidence, id)
 end
 

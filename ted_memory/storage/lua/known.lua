@@ -2,7 +2,7 @@
 -- KEYS: evidence
 -- ARGV: id and change of each lesson (the number of the change that the caller knows; 0 for none)
 -- Returns JSON: for each of them [change] where that is the one that the caller knows or 0 where nothing is known, else
---         [change, done, total, voice, ...]; numbers are strings. One string, as in read.lua
+--         [change, done, from, total, voice, ...]; numbers are strings. One string, as in read.lua
 local evidence = KEYS[1]
 
 local reply = {}
@@ -11,11 +11,9 @@ for i = 1, #ARGV, 2 do
   local change = redis.call('HGET', evidence, id .. ' #') or '0'
   local found = {change}
   if change ~= '0' and change ~= held then
-    local fields = {id .. ' done', id}
-    for voice = 0, VOICES - 1 do fields[#fields + 1] = id .. ' ' .. voice end
-    local stored = redis.call('HMGET', evidence, unpack(fields))
-    found[2], found[3] = stored[1] or '', stored[2] or ''
-    for place = 3, #fields do
+    local stored = redis.call('HMGET', evidence, id .. ' done', id .. ' from', unpack(fields_of(id)))
+    found[2], found[3], found[4] = stored[1] or '', stored[2] or '', stored[3] or ''
+    for place = 4, VOICES + 3 do
       if stored[place] then found[#found + 1] = stored[place] end
     end
   end

@@ -1,7 +1,7 @@
 -- Take in episodes, each once for its run. Begins with episodes.lua.
 -- KEYS: traffic, episodes, waiting, rate, run (one for each episode)
 -- ARGV: request (JSON: wait, ttl, rate_ttl (milliseconds), max_episodes, max_bytes, rate_limit,
---       items of {principal, seen, withheld, version, withhold, size, body})
+--       items of {principal, unit, seen, withheld, version, withhold, size, body})
 -- Returns {recorded, repeated, dropped, limited, places of the items for which feedback had come before,
 --          1 if the namespace's first episode is among them, 0 otherwise}
 local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3]}
@@ -33,7 +33,7 @@ for i, item in ipairs(request.items) do
       if queued == 1 then first = 1 end
     end
     redis.call('HSET', run, 'seq', queued, 'principal', item.principal, 'seen', item.seen, 'withheld', item.withheld,
-      'version', item.version, 'withhold', item.withhold)
+      'version', item.version, 'withhold', item.withhold, 'unit', item.unit)
     redis.call('PEXPIRE', run, request.ttl)
   end
   done[outcome] = done[outcome] + 1

@@ -2,28 +2,22 @@
 -- Begins with episodes.lua and evidence.lua.
 -- KEYS: evidence, experiences, archive
 -- ARGV: id, since (version that the lesson was read at), seq (of the archived episode), principal (whose word it rests
---       on), with, without (mean scores)
+--       on), with, without (mean scores), from (an active lesson is watched on later episodes)
 -- Returns "counted"; "repeated": it was counted before; "changed": the lesson has changed or gone since, or the episode
 local evidence, experiences, archive = unpack(KEYS)
 local id, since, seq, principal = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local with, without = tonumber(ARGV[5]), tonumber(ARGV[6])
-local MOST_DONE = 8000 -- characters of the list of episodes: about a thousand
 
 local rev, state = string.match(redis.call('HGET', experiences, id) or '', '^(%d+)|%d+|(%a+)|')
 if not rev or tonumber(rev) > since or redis.call('HEXISTS', archive, seq) == 0 then return 'changed' end
-local done = redis.call('HGET', evidence, id .. ' done') or ','
-if string.find(done, ',' .. seq .. ',', 1, true) then return 'repeated' end
-done = done .. seq .. ','
-if #done > MOST_DONE then
-  local from = string.find(done, ',', #done - MOST_DONE, true)
-  done = string.sub(done, from)
-end
-redis.call('HSET', evidence, id .. ' done', done)
+if is_listed(evidence, id .. ' done', seq) then return 'repeated' end
+add_to_list(evidence, id .. ' done', seq)
 
 local difference = with - without
 if state == 'active' then
   local steps = {}
   for i, bet in ipairs(BETS) do steps[i] = math.log(1 - bet * difference) end
+  redis.call('HSETNX', evidence, id .. ' from', ARGV[7])
   watch(evidence, id, principal, steps)
 else
   each_voice_and_all(evidence, id, principal, function(sums)
