@@ -258,13 +258,18 @@ async def test_the_days_calls_hold_and_the_next_day_brings_others(
         assert (len(model.asked), (await sums(memory, id)).pairs) == (40, 10)
 
 
-@pytest.mark.parametrize("how", ["killed", "broken"])
+@pytest.mark.parametrize("how", ["killed", "broken", "not reserved"])
 async def test_the_days_calls_hold_though_no_answer_comes(
     valkey: Server, namespace: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A learner that is killed has paid for what it had asked, and so does one whose student is broken."""
+    """A learner that is killed has paid for what it had asked, and so has one whose student is broken."""
     asked = 0
     monkeypatch.setattr(replay, "SECONDS", 0.2)
+    if how == "not reserved":  # the control
+
+        async def nothing(*_: object) -> None: ...
+
+        monkeypatch.setattr(replay.Replayer, "_reserve", nothing)
 
     async def no_answer(_: object) -> str:
         nonlocal asked
@@ -274,21 +279,22 @@ async def test_the_days_calls_hold_though_no_answer_comes(
         await asyncio.sleep(60)
         return ""
 
-    async with open_memory(valkey.url, namespace=namespace, replay_calls=40) as memory:
+    async with open_memory(valkey.url, namespace=namespace, replay_calls=8) as memory:
         await archive(memory, "apples")
         await propose(memory, "apples", says="guess")
         for _ in range(8):
             model = RunnableLambda(no_answer)
             learner = Learner(memory, student=model, teacher=says_nothing())
             work, before = asyncio.create_task(learner.run(until_empty=True)), asked
-            if how == "killed":
+            if how != "broken":
                 with contextlib.suppress(TimeoutError):
                     await wait_until(lambda before=before: asked > before, timeout=1)
                 work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             await asyncio.sleep(0.3)  # its lease ends
-        assert 20 < asked <= 40
-        assert (await memory.store.episodes.traffic(namespace)).today["replay_calls"] <= 40
+        assert (asked > 8) == (how == "not reserved")
+        counted = (await memory.store.episodes.traffic(namespace)).today.get("replay_calls", 0)
+        assert (counted == 8) == (how != "not reserved")
 
 
 async def test_of_one_speaker_so_many_pairs_are_enough(
