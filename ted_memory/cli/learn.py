@@ -113,10 +113,16 @@ def _reader(
 
         found = await archived_samples(memory, limit=limit, up_to=up_to)
         again = f"; to take the same ones again: --up-to {found[-1].id}" if up_to is None else ""
-        output.err.print(f"learning from {len(found)} archived episodes{again}", markup=False)
+        people = {source for sample in found for source in sample.sources if source.startswith("principal:")}
+        told = f"{_counted(len(found), 'archived episode')} of {_counted(len(people), 'principal')}"
+        output.err.print(f"learning from {told}{again}", markup=False)
         return found
 
     return from_archive
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _called_for(name: str, options_of: Mapping[str, Any]) -> dict[str, Any]:

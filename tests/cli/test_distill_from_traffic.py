@@ -27,21 +27,36 @@ def nothing_proposed(models: str) -> Iterator[list[str]]:
     yield ["learn", "--teacher", "judge", "--teacher-base-url", models, "--attempts", "none", "--until-empty"]
 
 
-async def complain(memory: TedMemory, *runs: str) -> None:
-    """Let each run be another user's, who says what would have been right."""
+async def complain(memory: TedMemory, *runs: str, by: str = "") -> None:
+    """Let each run be another user's, or all of them one's, who says what would have been right."""
     for i, run in enumerate(runs):
         asked = Message(role="user", content=f"Tell me: the colour of {THINGS[i % 4]}?")
         said = Message(role="assistant", content="no idea")
-        await memory.record(Episode(run_id=run, principal=f"user-{run}", input=(asked,), output=(said,)))
+        await memory.record(Episode(run_id=run, principal=by or f"user-{run}", input=(asked,), output=(said,)))
     await memory.flush()
     for i, run in enumerate(runs):
         correction = COLOURS[THINGS[i % 4]]
-        await memory.give_feedback(run, score=0.0, correction=correction, principal=f"user-{run}")
+        await memory.give_feedback(run, score=0.0, correction=correction, principal=by or f"user-{run}")
 
 
 def archive(learn: list[str], at: list[str], tmp_path: Path) -> None:
     done = run_cli(*learn, *at, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+async def test_one_principals_words_wait_for_a_person(
+    valkey: Server, namespace: str, models: str, at: list[str], nothing_proposed: list[str], tmp_path: Path
+) -> None:
+    """Who fills the archive alone is no witness of what he says himself; what others bear out goes live beside it."""
+    distill = ["distill", "--from-traffic", *model_options(models), *at, "--json"]
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await complain(memory, *(f"run-{i}" for i in range(12)), by="mallory")
+        archive(nothing_proposed, at, tmp_path)
+        done = run_cli(*distill, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "learning from 12 archived episodes of 1 principal" in done.stderr
+        found = await memory.load()
+        assert (len(found.active), len(found.proposed)) == (0, len(COLOURS))
 
 
 async def test_graded_episodes_become_lessons_that_carry_whose_words_they_hold(
@@ -55,7 +70,7 @@ async def test_graded_episodes_become_lessons_that_carry_whose_words_they_hold(
         done = run_cli(*distill, "--json", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         told = next(line for line in done.stderr.splitlines() if line.startswith("learning from "))
-        assert "learning from 12 archived episodes; to take the same ones again: --up-to run-" in told
+        assert "learning from 12 archived episodes of 12 principals; to take the same ones again: --up-to run-" in told
         report = json.loads(done.stdout)
         assert (report["samples"], report["promoted"]) == (12, True)
         assert report["gate"]["verdict"] == "helps"
@@ -86,9 +101,11 @@ async def test_the_same_episodes_can_be_taken_again_while_newer_ones_come(
         await complain(memory, "one", "two", "three")
         archive(nothing_proposed, at, tmp_path)
     newest = run_cli(*distill, "--limit", "1", cwd=tmp_path)
-    assert "learning from 1 archived episodes; to take the same ones again: --up-to three" in newest.stderr
+    assert (
+        "learning from 1 archived episode of 1 principal; to take the same ones again: --up-to three" in newest.stderr
+    )
     earlier = run_cli(*distill, "--up-to", "two", cwd=tmp_path)
-    assert "learning from 2 archived episodes\n" in earlier.stderr
+    assert "learning from 2 archived episodes of 2 principals\n" in earlier.stderr
     unknown = run_cli(*distill, "--up-to", "four", cwd=tmp_path)
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "run 'four' is not in the archive" in unknown.stderr

@@ -24,6 +24,7 @@ from ted_memory.distill.report import Gate, LessonVerdict, Point, SetAside
 from ted_memory.distill.run.material import Material
 from ted_memory.distill.scoring import OnProgress, Progress, answer_with, chosen, patiently, together
 from ted_memory.errors import BudgetExceeded, ModelError
+from ted_memory.experience.assignment import principals
 from ted_memory.experience.betting import PairedTest, Rule, sign
 from ted_memory.experience.lift import over
 from ted_memory.experience.lineage import comes_from
@@ -192,11 +193,12 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     said = render_line(lesson.text, lesson.when, lesson.example)
     found = material.evidence_of(lesson)
     verified = bool(found and found["verified"])
-    if set_helps and (verified or not judging.kit.verifies):
+    of_users = bool(principals(lesson))
+    if set_helps and (verified or not judging.kit.verifies) and not of_users:
         return LessonVerdict(lesson=said, kept=True, reason="the set helps, and nothing spoke against the lesson")
-    own = bool(found and verified)
+    own = bool(found and verified) and not of_users
     judges = await of_a_lesson(lesson, samples, judging, own_too=own)
-    wealth = found["wealth"] if found and verified else 1.0
+    wealth = found["wealth"] if found and verified and not of_users else 1.0
     needed = max(material.tests, len(material.new), 1) / SET_RULE.level
     test = PairedTest(replace(SET_RULE, level=min(wealth / needed, 1.0), pairs=LESSON_PAIRS))
     pairs = await judging.test(test, judges, f"lesson:{said}")
@@ -204,13 +206,11 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     told = f"wealth {total:.3g} of {needed:.3g}"
     mean = test.mean
     kept = total >= needed and (mean > 0 or not pairs)
-    return LessonVerdict(
-        lesson=said,
-        kept=kept,
-        pairs=len(pairs),
-        lift=round(mean, 3),
-        reason=f"{'helps by itself' if kept else 'not shown to help by itself'}: {told}",
-    )
+    reason = f"{'helps by itself' if kept else 'not shown to help by itself'}: {told}"
+    if of_users and not kept:  # the set's help may be that of others' lessons: somebody else must have been helped
+        kept = set_helps and mean > 0
+        reason = f"the set helps, and so does the lesson on others' samples: {told}" if kept else f"{reason} on others'"
+    return LessonVerdict(lesson=said, kept=kept, pairs=len(pairs), lift=round(mean, 3), reason=reason)
 
 
 async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool) -> list[Judge]:
@@ -225,7 +225,7 @@ async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Ju
     for sample, is_meant in zip(samples, meant, strict=True):
         if not is_meant:
             continue
-        if comes_from({material.source_of(sample)}, lesson):
+        if comes_from(material.sources_of(sample), lesson):
             is_open = has_open_answer(material.reference_of.get(sample.id, ""), material.labels)
             with_it = material.staged.experiences if own_too and not is_open else ()
         else:
@@ -262,7 +262,7 @@ async def _once_more(
             sample,
             judging,
             material.before(sample),
-            [e for e in live if not comes_from({material.source_of(sample)}, e)],
+            [e for e in live if not comes_from(material.sources_of(sample), e)],
         )
         for sample in samples
     ]

@@ -126,7 +126,7 @@ async def _material(
         tests=tests,
         labels=job.labels,
         common=job.common,
-        source_of=lambda sample: "" if sample.id in aside else source_of(job.name, sample),
+        sources_of=lambda sample: _sources_of(sample, job, is_held_out=sample.id in aside),
         reference_of=references,
     )
 
@@ -149,3 +149,9 @@ async def _reference(job: Job, sample: Sample) -> str:
             return ""
         await job.records.save(key, {"answer": answers.final_answer(solved["solution"])})
     return str(job.records[key]["answer"])
+
+
+def _sources_of(sample: Sample, job: Job, *, is_held_out: bool) -> frozenset[str]:
+    """Return the sources of lessons that a sample is no witness of."""
+    people = [source for source in sample.sources if source.startswith("principal:")]
+    return frozenset(people if is_held_out else [source_of(job.name, sample), *people])

@@ -23,7 +23,8 @@ class Material:
         tests: how many tests of single lessons the run has made.
         labels: answers that recur, in plain form.
         common: stems of the words that stand in every sample.
-        source_of: what a lesson that came from a sample names as its source; "" for held-out samples.
+        sources_of: what lessons that a sample must not judge name as a source: the sample, unless it was held out, and
+            the principals whose words it holds.
         reference_of: the right answer of a sample, as far as known.
     """
 
@@ -34,7 +35,7 @@ class Material:
     tests: int
     labels: Collection[str]
     common: Collection[str]
-    source_of: Callable[[Sample], str]
+    sources_of: Callable[[Sample], frozenset[str]]
     reference_of: Mapping[str, str]
 
     @property
@@ -83,17 +84,17 @@ class Material:
         return [e for e in self.before(sample) if e.id in ids]
 
     def without(self, sample: Sample) -> tuple[Experience, ...]:
-        """Return the staged set as it would be if this sample had taught nothing."""
-        source = self.source_of(sample)
-        if not source:
+        """Return the staged set as it would be if this sample, and whoever speaks in it, had taught nothing."""
+        sources = self.sources_of(sample)
+        if not sources:
             return self.staged.experiences
-        edits, _ = purging(self.staged.experiences, self.log, {source})
+        edits, _ = purging(self.staged.experiences, self.log, sources)
         return preview(edits, self.staged, max_text=10**9)
 
     def before(self, sample: Sample) -> tuple[Experience, ...]:
         """Return the set from before, without what an earlier run learned from this sample."""
-        source = self.source_of(sample)
-        return tuple(e for e in self.base.experiences if not source or not comes_from({source}, e))
+        sources = self.sources_of(sample)
+        return tuple(e for e in self.base.experiences if not comes_from(sources, e))
 
 
 def new_lessons(before: Sequence[Experience], after: Sequence[Experience]) -> list[Experience]:
