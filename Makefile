@@ -3,12 +3,13 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo test chaos bench results lint format clean
+.PHONY: help install demo test coverage chaos bench results lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
 	@echo "make demo     learn, keep, inject and measure, with real models on this machine"
 	@echo "make test     format, lint, types, layers and all tests"
+	@echo "make coverage the tests once more, with the lines that they reach (takes twice as long)"
 	@echo "make chaos    the fault tests at full size, with figures (needs time)"
 	@echo "make bench    measure speed"
 	@echo "make results  measure the method with real models, into docs/results (two hours)"
@@ -43,6 +44,9 @@ lint: .venv/developed
 	$(BIN)/lint-imports
 
 test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+coverage: .venv/developed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 
 chaos: .venv/developed

@@ -41,7 +41,7 @@ async def main() -> None:
         agent = create_agent(model, tools=[], middleware=[TedMemoryMiddleware(memory, learn=True)])
         learner = Learner(memory, student=model, teacher=ScriptedChatModel(script=teacher))
         learning, right = asyncio.create_task(learner.run()), list[bool]()
-        for i in range(600):
+        for i in range(300):
             goods, user = random.choice(list(DOCKS)), f"user-{random.randrange(12)}"
             asked = HumanMessage(f"Which dock takes a load of {goods}?")
             done = await agent.ainvoke({"messages": [asked]}, config=RunnableConfig(configurable={"principal": user}))
