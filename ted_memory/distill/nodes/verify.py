@@ -37,7 +37,7 @@ from ted_memory.distill.state import (
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
-from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample
+from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, SetState
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ async def verify(state: DistillState, *, kit: Kit) -> Json:
     of_users = bool(state.get("settle") or sample.sources)
     if kit.examples == "own" and not of_users:  # what users wrote is no example for everybody
         findings = [await _with_an_example(finding, verifier) for finding in findings]
+    findings, repeated = await _without_what_was_said(findings, verifier)
     failed = [finding for finding in findings if finding.problem]
     if kit.keep_evidence is not None:
         await kit.keep_evidence(f"{state.get('run', '')}:{state['round']}", verifier.found)
@@ -70,6 +71,7 @@ async def verify(state: DistillState, *, kit: Kit) -> Json:
         "refused": [{"edit": describe(edit), "reason": f.problem} for f in failed for edit in f.edits],
         "feedback": [*state["feedback"][:-1], {**state["feedback"][-1], "told": told}],
         "spend": dump_spend(verifier.comparison.spend),
+        **({"note": repeated} if repeated else {}),
     }
 
 
@@ -116,6 +118,31 @@ async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
         return finding
     shown = await verifier.test([edit.model_copy(update={"example": example})])
     return shown if not shown.problem else finding
+
+
+async def _without_what_was_said(findings: list[Finding], verifier: "_Verifier") -> tuple[list[Finding], str]:
+    """Leave out lessons from traffic that one which waits for evidence says in other words; return a note on them.
+
+    That it says the same is verified: of those that wait, the one most like the new lesson must help where the new one
+    came from. The episode is then evidence on it like any other.
+    """
+    kit, snapshot = verifier.kit, verifier.snapshot
+    waiting = [e for e in (*snapshot.trial, *snapshot.proposed) if not (e.trial and e.trial.ended)]
+    if not kit.evidence or not waiting:
+        return findings, ""
+    left, said = list[Finding](), list[str]()
+    for finding in findings:
+        [edit, *more] = finding.edits
+        if finding.problem or more or not isinstance(edit, Add):
+            left.append(finding)
+            continue
+        ranking = await kit.memory.rank(waiting, f"{edit.when} {edit.text}")
+        alike = ranking.best(waiting, 1)
+        if alike and not (await verifier.test([SetState(id=alike[0].id, state="active")])).problem:
+            said.append(f"{alike[0].id} says the same as {describe(edit)!r}, and waits for evidence")
+        else:
+            left.append(finding)
+    return left, "; ".join(said)
 
 
 def tells_an_answer(edit: Edit, state: DistillState, kit: Kit) -> str:
