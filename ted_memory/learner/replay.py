@@ -326,12 +326,14 @@ class Replayer:
                 self._owed[f"{role}_{name}"] += getattr(spend, name)
 
     async def _pay(self) -> None:
-        """Add what was spent to the day's counters. Raises StoreError: the rest is added another time then."""
+        """Add what was spent to the day's counters. Raises StoreError: it is added another time then."""
         memory = self.kit.memory
-        for name in [name for name, owed in self._owed.items() if owed]:
-            owed = self._owed.pop(name)
-            try:
-                await memory.store.episodes.count(memory.namespace, {name: owed})
-            except StoreError:
-                self._owed[name] += owed
-                raise
+        owed = {name: count for name, count in self._owed.items() if count}
+        self._owed.clear()
+        if not owed:
+            return
+        try:
+            await memory.store.episodes.count(memory.namespace, owed)
+        except StoreError:
+            self._owed.update(owed)
+            raise
