@@ -262,12 +262,13 @@ class Learner:
         episode, log = claim.episode, space.memory.store.episodes
         images = await log.images(space.memory.namespace, episode.images) if episode.images else {}
         sample = to_sample(claim, images, with_tools=self._rollouts == "model")
+        judged = isinstance(self._grader, Judge)
         state: dict[str, Any] = {
             "sample": sample.model_dump(mode="json"),
             "run": f"episode:{claim.seq}",
             "sources": [f"run:{episode.run_id}", *(f"principal:{who}" for who in speakers(claim))],
             "recorded": [to_attempt(claim).model_dump()],
-            "settle": {"seq": claim.seq, "fence": claim.fence, "archive": to_archive(claim)},
+            "settle": {"seq": claim.seq, "fence": claim.fence, "archive": to_archive(claim, judged=judged)},
             "peers": [
                 {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
             ],

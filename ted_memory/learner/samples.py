@@ -32,13 +32,16 @@ def speakers(claim: Claim) -> tuple[str, ...]:
     return tuple(dict.fromkeys((claim.episode.principal, *said)))
 
 
-def to_archive(claim: Claim) -> dict[str, Any] | None:
-    """Return what is kept of a graded episode for replays; None where nobody graded it, or it has pictures.
+def to_archive(claim: Claim, *, judged: bool) -> dict[str, Any] | None:
+    """Return what is kept of a graded episode for replays; None where nobody grades it, or it has pictures.
+
+    Where a model grades (``judged``), every episode is graded; the teacher's answer is the reference of those that
+    nobody said anything of.
 
     Replays answer over the recorded tool results, whatever the learner does that settles the episode.
     """
     episode = claim.episode
-    if (claim.score is None and not claim.correction) or episode.images:
+    if (claim.score is None and not claim.correction and not judged) or episode.images:
         return None
     archived = Archived(
         seq=claim.seq,

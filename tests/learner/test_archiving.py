@@ -13,7 +13,7 @@ from ted_memory.models import Message
 from ted_memory.testing import ScriptedChatModel
 from tests.conftest import Server
 from tests.distill.scripts import CODES, student, teacher
-from tests.learner.worlds import archived, episode, says_nothing
+from tests.learner.worlds import archived, episode, propose, replayed, says_nothing
 
 RIGHT = CODES["apples"]
 
@@ -78,8 +78,19 @@ async def test_where_a_model_grades_the_teachers_solution_stands_for_a_missing_r
     assert found.speaker == "anna", "the teacher's word is nobody else's"
     # the control: with a grader that compares texts, the teacher's word is no measure of right and wrong
     assert await kept(memory, episode("apples", 1), said) is None
-    # nobody said of it how good it was
-    assert await kept(memory, episode("apples", 2), grader=judge()) is None
+
+
+async def test_where_a_model_grades_what_nobody_said_anything_of_is_kept_until_somebody_does(memory: TedMemory) -> None:
+    found = await kept(memory, episode("apples"), grader=judge())
+    assert found is not None
+    assert (found.sample.reference, found.speaker) == (RIGHT, "anna")
+    await propose(memory, "apples")
+    assert (await replayed(memory, grader=judge())).report.replayed == 1
+    await propose(memory, "apples", says="guess")
+    await memory.give_feedback(found.run_id, score=0.0, correction="c999", principal="bert")
+    assert (await replayed(memory, grader=judge())).report.replayed == 0, "his word counts more than the teacher's"
+    assert found.run_id not in {one.run_id for one in await archived(memory)}
+    assert await kept(memory, episode("apples", 1)) is None, "the control: nobody grades it"
 
 
 async def test_a_reference_rests_on_the_word_of_who_gave_it(memory: TedMemory) -> None:
