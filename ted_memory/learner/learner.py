@@ -32,6 +32,7 @@ from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, wi
 from ted_memory.llm.spend import Budget, Spend
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
+from ted_memory.protocols import Settle
 from ted_memory.retrieval.selection import common_words
 
 Rollouts = Literal["model", "agent", "none"]
@@ -259,14 +260,19 @@ class Learner:
         self.report.outcomes[outcome] += 1
 
     async def _learn(self, space: Space, claim: Claim) -> str:
-        episode, log = claim.episode, space.memory.store.episodes
-        images = await log.images(space.memory.namespace, episode.images) if episode.images else {}
+        episode, memory, log = claim.episode, space.memory, space.memory.store.episodes
+        sources = (f"run:{episode.run_id}", *(f"principal:{who}" for who in speakers(claim)))
+        if await memory.store.forbidden(memory.namespace, sources):  # no model reads what was purged
+            settled = Settle(seq=claim.seq, fence=claim.fence, outcome="nothing")
+            await memory.commit([], author="learner", settle=settled)
+            return "nothing"
+        images = await log.images(memory.namespace, episode.images) if episode.images else {}
         sample = to_sample(claim, images, with_tools=self._rollouts == "model")
         judged = isinstance(self._grader, Judge)
         state: dict[str, Any] = {
             "sample": sample.model_dump(mode="json"),
             "run": f"episode:{claim.seq}",
-            "sources": [f"run:{episode.run_id}", *(f"principal:{who}" for who in speakers(claim))],
+            "sources": [*sources],
             "recorded": [to_attempt(claim).model_dump()],
             "settle": {"seq": claim.seq, "fence": claim.fence, "archive": to_archive(claim, judged=judged)},
             "peers": [

@@ -64,16 +64,16 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
         commands += ("waitaof",)
     if role == "admin":
         everything = [f"~{keys.any_key}", f"~{staging}"]
-        more = ("del", "exists", "sismember", "sadd")
+        more = ("del", "exists", "sismember", "smismember", "sadd")
         return [*start, *_allow((*commands, *_SCRIPTS, *more)), *everything, *_listing("sadd", "srem")]
     writes = [f"~{key}" for key in own]
     selectors = [
         # a script is refused unless it may read and write all that it names: what it does with them is checked again
         _selector(_SCRIPTS, [*writes, f"~{keys.purged}"]),
-        _selector(("exists", "sismember"), [f"%R~{keys.purged}"]),
+        _selector(("exists", "sismember", "smismember"), [f"%R~{keys.purged}"]),
     ]
     if role == "learner":
-        selectors += [_selector(("del", "exists", "sismember"), [f"~{staging}"])]
+        selectors += [_selector(("del", "exists", "sismember", "smismember"), [f"~{staging}"])]
     return [*start, *_allow(commands), *writes, *selectors, *_listing("sadd")]
 
 

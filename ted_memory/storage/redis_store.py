@@ -144,10 +144,14 @@ class RedisStore:
         await self._patiently(lambda client: client.sadd(Keys(namespace).purged, codec.digest(source)))
 
     async def forbidden(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
-        digests = await self._patiently(
-            lambda client: cast(Awaitable[set[str]], client.smembers(Keys(namespace).purged))
+        asked = list(sources)
+        if not asked:
+            return frozenset()
+        digests = [codec.digest(source) for source in asked]
+        found = await self._patiently(
+            lambda client: cast(Awaitable[list[int]], client.smismember(Keys(namespace).purged, digests))
         )
-        return frozenset(source for source in sources if codec.digest(source) in digests)
+        return frozenset(source for source, is_in in zip(asked, found, strict=True) if is_in)
 
     async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
         for version in versions:

@@ -276,6 +276,23 @@ async def test_an_episode_whose_lesson_is_refused_for_good_leaves_the_queue(valk
         assert len(await memory.load()) == 0
 
 
+@pytest.mark.parametrize("source", ["principal:anna", "principal:eve", "run:apples-anna-0", "principal:zoe"])
+async def test_no_model_reads_an_episode_of_which_something_was_purged(
+    valkey: Server, namespace: str, source: str
+) -> None:
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        one = episode("apples")
+        await complain(memory, [one])
+        await memory.give_feedback(one.run_id, comment="c000 it is", principal="eve")
+        await memory.purge(source)
+        models = student(), teacher()
+        await Learner(memory, student=models[0], teacher=models[1]).run(until_empty=True)
+        is_read = source == "principal:zoe"  # the control: she said nothing of it
+        assert bool(models[0].asked or models[1].asked) == is_read
+        traffic = await traffic_of(memory)
+        assert (traffic.waiting, traffic.claimed, traffic.archived) == (0, 0, int(is_read))
+
+
 # --- what the student is
 
 
