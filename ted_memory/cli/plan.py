@@ -73,8 +73,8 @@ def _told(found: Forecast) -> list[str]:
         f"live: about {outcomes:,} graded requests that it applies to; half of them see it",
         f"at {found.rates.matched_a_day:.3g} such requests a day: {replays:,.3g} days of replays (none where "
         f"the archive is filled), then {live:,.3g} days live; {found.requests:,} requests in all",
-        f"chance to get there within {MOST_PAIRS} pairs, and within the {MOST_OUTCOMES} outcomes or "
-        f"{LONGEST_TRIAL.days} days of a trial: {found.chance:.0%}",
+        f"chance to get there within {MOST_PAIRS} pairs and {MOST_OUTCOMES} outcomes (the busiest principals' not "
+        f"counted) or the {LONGEST_TRIAL.days} days of a trial: {found.chance:.0%}",
     ]
     if found.chance < 0.5:
         lines.append("too little for it: let a judge grade more, or use ted-memory distill --from-traffic")

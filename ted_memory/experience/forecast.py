@@ -157,8 +157,10 @@ def forecast(
     others = (min_principals - 1, rates.principals)
     replays, live = _replays(base, lift, others), _live(base, lift, rule, others)
     days = LONGEST_TRIAL.total_seconds() / 86_400
-    outcomes = min(MOST_OUTCOMES, math.floor(days * rates.matched_a_day))
-    chance = replays.chance(MOST_PAIRS) * live.chance(outcomes)
+    counting = 1 - (min_principals - 1) / rates.principals  # the busiest ones' do not count towards the ends
+    pairs, most = (math.floor(end / counting) if counting > 0 else end for end in (MOST_PAIRS, MOST_OUTCOMES))
+    outcomes = min(most, math.floor(days * rates.matched_a_day))
+    chance = replays.chance(pairs) * live.chance(outcomes)
     return Forecast(replays.median(), live.median(), chance, rates)
 
 

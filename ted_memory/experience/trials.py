@@ -1,6 +1,6 @@
 """How a lesson from live traffic becomes active, or does not: rules without I/O.
 
-``proposed`` (replays) ``-> trial`` (a coin for each conversation) ``-> active`` (watched) ``-> retired``. A lesson is
+``proposed`` (replays) ``-> trial`` (a coin for each conversation) ``-> active`` (watched), or ``retired``. A lesson is
 first replayed on recorded episodes of others: no user sees one of which these pairs of answers have not shown that it
 helps. Then half of the conversations that it applies to see it. All tests are valid however often one looks (see
 `experience.evidence`), so each step is taken as soon as it is due; all of them leave out the loudest principals.

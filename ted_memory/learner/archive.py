@@ -15,8 +15,8 @@ async def archived_samples(
     """Return the graded episodes that the memory keeps as samples, oldest first.
 
     Each has its run's id, and as its reference the correction that somebody gave, or the answer that was
-    scored 1. Its ``sources`` name the run and the principals whose words it holds: lessons from it carry
-    them, and ``TedMemory.purge`` finds them. What `distill` makes active is shown to everybody without a trial: to
+    scored 1, or with a judge the teacher's. Its ``sources`` name the run and the principals whose words it
+    holds: lessons from it carry them, and ``TedMemory.purge`` finds them. What `distill` makes active is shown to everybody without a trial: to
     call it with these samples is the operator's word for them.
 
     Args:
@@ -33,7 +33,7 @@ async def archived_samples(
     if not by_run:
         raise InvalidInput(
             f"no graded episode of {memory.namespace!r} is archived; ted-memory learn keeps those that it "
-            "settles and that have a reference: a correction, or an answer that was scored 1"
+            "settles and that have a reference: a correction, an answer that was scored 1, with a judge the teacher's"
         )
     if up_to is not None and up_to not in by_run:
         raise InvalidInput(f"run {up_to!r} is not in the archive of {memory.namespace!r}; leave --up-to out")
