@@ -14,10 +14,10 @@ async def archived_samples(
 ) -> list[Sample]:
     """Return the graded episodes that the memory keeps as samples, oldest first.
 
-    Each has its run's id, and as its reference the correction that somebody gave, or the answer that was
-    scored 1, or with a judge the teacher's. Its ``sources`` name the run and the principals whose words it
-    holds: lessons from it carry them, and ``TedMemory.purge`` finds them. What `distill` makes active is shown to everybody without a trial: to
-    call it with these samples is the operator's word for them.
+    Each has its run's id, and as its reference the correction that somebody gave, or the answer that was scored 1, or
+    with a judge the teacher's. Its ``sources`` name the run and the principals whose words it holds: lessons from it
+    carry them, and ``TedMemory.purge`` finds them. What `distill` makes active is shown to everybody without a trial:
+    to call it with these samples is the operator's word for them.
 
     Args:
         memory: whose archive; a `Learner` fills it.
