@@ -54,10 +54,9 @@ class Ranker:
         if not conditional:
             return Ranking(())
         if isinstance(self._retriever, WordRetriever):  # waits for nothing
-            found: Sequence[Experience] = self._retriever.rank_now(conditional, question)
-        else:
-            found = await self._asked(conditional, question, patience)
-        return Ranking(tuple(dict.fromkeys(e.id for e in found)))
+            return Ranking(tuple([e.id for e in self._retriever.rank_now(conditional, question)]))
+        found = await self._asked(conditional, question, patience)
+        return Ranking(tuple(dict.fromkeys([e.id for e in found])))  # others may return one twice
 
     def _among(self, experiences: Sequence[Experience]) -> Sequence[Experience]:
         """Return those that have a condition; for the same set the same tuple, by which retrievers know it again."""

@@ -28,7 +28,8 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
             return tuple(experiences)
         if selection == "budget" or ranking.ids is None:
             return _fit(rank(experiences, usage), token_budget)
-        always = [e for e in experiences if e.applies_always]
+        # as `applies_always` says, without its call: a set may hold thousands
+        always = [e for e in experiences if e.everywhere or not e.when]
         return _fit([*ranking.best(experiences, top_k), *rank(always, usage)], token_budget)
 
     return select

@@ -271,3 +271,13 @@ def test_a_word_that_a_question_repeats_counts_once() -> None:
     lessons = [Experience(id="desk", text="-", when="desk"), Experience(id="photo", text="-", when="photo, passport")]
     question = "To which desk does it go? desk 1, desk 2, desk 3, desk 4. Request: a new photo for my passport"
     assert [e.id for e in WordRetriever().rank_now(lessons, question)] == ["photo", "desk"]
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 3, 50, None])
+@pytest.mark.parametrize("left_out", [0, 5, 40, 79])
+def test_the_best_of_many_are_those_of_a_full_search(wanted: int | None, left_out: int) -> None:
+    """Of eighty that are ranked the first are not there, or apply always."""
+    many = [Experience(id=f"e{i}", text="Do it.", when="" if i % 7 == 0 else f"about {i}") for i in range(80)]
+    there = many[:0:-1] if not left_out else many[left_out:]
+    expected = [f"e{i}" for i in range(max(left_out, 1), 80) if i % 7][:wanted]
+    assert ids(Ranking(tuple(e.id for e in many)).best(there, wanted)) == expected
