@@ -82,7 +82,7 @@ async def test_fused_what_both_find_comes_before_what_one_finds() -> None:
 
 
 async def test_the_block_is_chosen_by_what_embeddings_find() -> None:
-    memory = remembering(TopicEmbeddings())
+    memory = remembering(TopicEmbeddings(), withhold_share=0.0)
     await memory.commit(ADDS, author="me")
     assert "Do a refund is asked for." in await memory.render("Give me my money")
     assert "Do a bike was stolen." in (await memory.expose("There was a thief", unit="u")).block
