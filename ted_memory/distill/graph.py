@@ -154,7 +154,8 @@ def _after_critic(state: DistillState, *, kit: Kit) -> str:
 
 def _after_verify(state: DistillState, *, kit: Kit) -> str:
     asked_enough = state["round"] > kit.revisions or state["status"] == "set_aside"
-    return "commit" if state["accepted"] or asked_enough else "critic"
+    nothing_failed = not state["feedback"][-1]["told"]  # what was left out is said already: there is nothing to revise
+    return "commit" if state["accepted"] or nothing_failed or asked_enough else "critic"
 
 
 def _after_commit(state: DistillState) -> str:

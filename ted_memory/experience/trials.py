@@ -84,7 +84,7 @@ def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
 def _outcomes_wanted(trial: Trial, evidence: Evidence, k: int) -> str:
     wealth, needed = evidence.live(k), RULES[trial.rule][1]
     if wealth >= needed or trial.passed:
-        return "room: its trial is passed, and no active lesson from traffic helps less; remove one or raise a cap"
+        return "a learner's next look: its trial is passed. A full set has room only where another helps less"
     told = f"live outcomes: wealth {wealth:.3g} of {needed:g} after {evidence.total.outcomes:g}"
     return f"{told}, {evidence.outcomes(k):g} of {MOST_OUTCOMES} of them not the busiest principals'"
 

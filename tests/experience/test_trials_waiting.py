@@ -15,7 +15,7 @@ from tests.experience.tally import BET, Tally, outcomes, pairs, watched
 
 NOTHING = Evidence()
 OTHERS = "of them not the busiest principals'"
-ROOM = "room: its trial is passed, and no active lesson from traffic helps less; remove one or raise a cap"
+ROOM = "a learner's next look: its trial is passed. A full set has room only where another helps less"
 REPLAYS = "replays on others' graded episodes"
 
 

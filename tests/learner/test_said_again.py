@@ -29,8 +29,10 @@ async def texts_after(memory: TedMemory, thing: str, script: Any = in_other_word
     """Have a user complain about a thing, and a learner learn from it; return what the set says then."""
     await complain(memory, [episode(thing, 7, principal="dora")])
     model = student(understands)
-    report = await Learner(memory, student=model, teacher=teacher(script), **options).run(until_empty=True)
+    asked = teacher(script)
+    report = await Learner(memory, student=model, teacher=asked, **options).run(until_empty=True)
     assert sum(report.outcomes.values()) == 1
+    assert len(asked.asked) == 2, "a solution and a critique: what is left out is not asked for again"
     return [e.text for e in await memory.load()]
 
 
