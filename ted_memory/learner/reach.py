@@ -5,6 +5,7 @@ retriever to say, which takes time. So only as many episodes are looked at as ar
 """
 
 import asyncio
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
@@ -21,7 +22,6 @@ RELOAD = 60.0  # seconds after which the archive is read anew: what was purged g
 LOOKUPS = 50  # episodes that are looked at in one round
 WINDOW = 32  # episodes that are found for a lesson before they are needed
 OF_ONE_SPEAKER = 4  # of these: whoever fills the archive does not fill the window
-MOST_OF_ONE = 100  # pairs that one speaker's episodes are asked for: more of them decide nothing, and cost
 
 
 @dataclass
@@ -151,9 +151,10 @@ class Reach:
             if reach.lesson.id in applies:
                 reach.offer(archived)
 
-    def next_for(self, lesson: Experience, taken: Collection[int]) -> Archived | None:
+    def next_for(self, lesson: Experience, taken: Collection[int], most_of_one: float = math.inf) -> Archived | None:
         """Return the episode that a lesson is to be replayed on next, without those that are taken.
 
+        None of a speaker who was heard ``most_of_one`` times.
         It is one of the speaker who was heard least: decisions leave out the loudest ones. Of his the newest one.
         """
         reach = self._reaches[lesson.id, lesson.rev]
@@ -161,7 +162,7 @@ class Reach:
         best: tuple[int, int] | None = None
         for speaker, seqs in reach.left.items():
             free = [seq for seq in seqs if seq in self.archive and seq not in taken and seq not in self._later]
-            if free and heard[speaker] < MOST_OF_ONE:
+            if free and heard[speaker] < most_of_one:
                 best = min(best or (heard[speaker], -max(free)), (heard[speaker], -max(free)))
         return None if best is None else self.archive[-best[1]]
 

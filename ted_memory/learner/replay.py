@@ -9,6 +9,7 @@ no test (`ted_memory.experience.evidence`).
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -31,6 +32,7 @@ ATTEMPTS = 2  # answers of each side of a pair
 CALLS = 2 * ATTEMPTS  # of the student, for one pair
 FIRST_PAIRS = 4  # of every lesson, before the best one goes on
 LEASE, SECONDS = "replays", 15.0  # one learner at a time replays a namespace: two would ask for the same pairs
+MOST_OF_ONE = 100  # pairs of one speaker before a trial, where the loudest are left out: more cost, and decide nothing
 WATCH_SHARE = 0.5  # of the day's calls; then only proposed lessons are replayed: watching alone would use up all
 COUNT_AGAIN = 5.0  # seconds after which the calls of the day are read anew
 
@@ -180,14 +182,18 @@ class Replayer:
     def _each_in_turn(self, lessons: Sequence[Experience]) -> Iterator[tuple[Experience, Archived]]:
         """Yield an episode for each lesson, then a second one for each, as long as there are any."""
         taken: dict[str, set[int]] = {e.id: set() for e in lessons}
+        most = {e.id: self._most_of_one(e) for e in lessons}
         while lessons:
             left = []
             for lesson in lessons:
-                if (archived := self.reach.next_for(lesson, taken[lesson.id])) is not None:
+                if (archived := self.reach.next_for(lesson, taken[lesson.id], most[lesson.id])) is not None:
                     taken[lesson.id].add(archived.seq)
                     left.append(lesson)
                     yield lesson, archived
             lessons = left
+
+    def _most_of_one(self, lesson: Experience) -> float:
+        return MOST_OF_ONE if lesson.state == "proposed" and loudest(self.kit.settings) else math.inf
 
     def _watched(self, lesson: Experience) -> float:
         return self._shown(lesson).evidence.total.watched

@@ -297,14 +297,22 @@ async def test_the_days_calls_hold_though_no_answer_comes(
         assert (counted == 8) == (how != "not reserved")
 
 
-async def test_of_one_speaker_so_many_pairs_are_enough(
-    memory: TedMemory, order: list[Pair], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("min_principals", "asked"), [(3, 5), (1, 9)])
+async def test_of_one_speaker_so_many_pairs_are_enough_where_the_loudest_are_left_out(
+    valkey: Server,
+    namespace: str,
+    order: list[Pair],
+    monkeypatch: pytest.MonkeyPatch,
+    min_principals: int,
+    asked: int,
 ) -> None:
-    monkeypatch.setattr(reach, "MOST_OF_ONE", 5)
-    await archive(memory, "apples", [*PEOPLE[:3], *["eve"] * 9])
-    await propose(memory, "apples", says="guess")
-    await replayed(memory)
-    assert [pair.speaker for pair in order].count("eve") == 5
+    """Where nobody is left out a single speaker's episodes decide, and all of them are wanted."""
+    monkeypatch.setattr(replay, "MOST_OF_ONE", 5)
+    async with open_memory(valkey.url, namespace=namespace, min_principals=min_principals) as memory:
+        await archive(memory, "apples", [*PEOPLE[:3], *["eve"] * 9])
+        await propose(memory, "apples", says="guess")
+        await replayed(memory)
+    assert [pair.speaker for pair in order].count("eve") == asked
 
 
 async def test_without_calls_for_replays_there_are_none(valkey: Server, namespace: str) -> None:
