@@ -233,7 +233,8 @@ class Replayer:
         try:
             score_with, score_without = await self._answers(judge, snapshot)
         except Exception as error:
-            self._owe(meter, is_paid=not is_transient(error))
+            no_answer = is_final(error) or is_transient(error)  # a model that refuses or is away is not paid
+            self._owe(meter, is_paid=not no_answer)
             if is_final(error):
                 raise
             self._last_error = one_line(error)

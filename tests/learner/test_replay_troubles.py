@@ -153,6 +153,8 @@ async def test_a_learner_whose_provider_is_away_leaves_the_replays_to_another(me
         async with at_work(memory, slow(0)):
             await until_pairs(memory, id, len(PEOPLE))
         assert "401" in first.report.last_error
+    today = (await memory.store.episodes.traffic(memory.namespace)).today
+    assert today["replay_calls"] == 4 * len(PEOPLE), "what is refused takes nothing of the day's calls"
 
 
 # --- the store
