@@ -25,13 +25,14 @@ from ted_memory.grading.judge import Judge, bind_grader
 from ted_memory.learner.beside import Beside
 from ted_memory.learner.replay import Replayer
 from ted_memory.learner.report import LearnerReport
-from ted_memory.learner.samples import speakers, to_archive, to_attempt, to_sample
+from ted_memory.learner.samples import sources_of, to_archive, to_attempt, to_sample
 from ted_memory.learner.spaces import Space, Spaces
 from ted_memory.learner.trials import let_go
 from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
 from ted_memory.llm.spend import Budget, Spend
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
+from ted_memory.models import Sample
 from ted_memory.protocols import Settle
 from ted_memory.retrieval.selection import common_words
 
@@ -260,39 +261,43 @@ class Learner:
         self.report.outcomes[outcome] += 1
 
     async def _learn(self, space: Space, claim: Claim) -> str:
-        episode, memory, log = claim.episode, space.memory, space.memory.store.episodes
-        sources = (f"run:{episode.run_id}", *(f"principal:{who}" for who in speakers(claim)))
-        if await memory.store.forbidden(memory.namespace, sources):  # no model reads what was purged
+        episode, memory = claim.episode, space.memory
+        if await memory.store.forbidden(memory.namespace, sources_of(claim)):  # no model reads what was purged
             settled = Settle(seq=claim.seq, fence=claim.fence, outcome="nothing")
             await memory.commit([], author="learner", settle=settled)
             return "nothing"
+        log = memory.store.episodes
         images = await log.images(memory.namespace, episode.images) if episode.images else {}
         sample = to_sample(claim, images, with_tools=self._rollouts == "model")
-        judged = isinstance(self._grader, Judge)
-        state: dict[str, Any] = {
-            "sample": sample.model_dump(mode="json"),
-            "run": f"episode:{claim.seq}",
-            "sources": [*sources],
-            "recorded": [to_attempt(claim).model_dump()],
-            "settle": {"seq": claim.seq, "fence": claim.fence, "archive": to_archive(claim, judged=judged)},
-            "peers": [
-                {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
-            ],
-            "common": sorted(common_words([s.text for s, _ in space.recent])),
-            "labels": recurring_answers([s for s, _ in space.recent]),
-        }
-        out = await space.graph.ainvoke(state)  # type: ignore[call-overload]
+        out = await space.graph.ainvoke(self._state(space, claim, sample))  # type: ignore[call-overload]
         if out["status"] == LOST:
             raise _Lost(out["note"])
         graded = read_graded(out)
         if self._grade_live and claim.score is None and graded and graded[-1].score is not None:
             # the live run's own answer, graded as the attempts are; feedback that comes later takes its place
-            await space.memory.recorder.credit(episode.run_id, graded[-1].score, first=True)
+            await memory.recorder.credit(episode.run_id, graded[-1].score, first=True)
         if out["reference"]:
             scores = [t.score for t in graded[:-1] if t.score is not None]
             mean = sum(scores) / len(scores) if scores else None
             space.recent.append((sample.model_copy(update={"reference": out["reference"]}), mean))
         return str(out["status"])
+
+    def _state(self, space: Space, claim: Claim, sample: Sample) -> dict[str, Any]:
+        """Return what the graph begins with."""
+        recent = [s for s, _ in space.recent]
+        archive = to_archive(claim, judged=isinstance(self._grader, Judge))
+        return {
+            "sample": sample.model_dump(mode="json"),
+            "run": f"episode:{claim.seq}",
+            "sources": [*sources_of(claim)],
+            "recorded": [to_attempt(claim).model_dump()],
+            "settle": {"seq": claim.seq, "fence": claim.fence, "archive": archive},
+            "peers": [
+                {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
+            ],
+            "common": sorted(common_words([s.text for s in recent])),
+            "labels": recurring_answers(recent),
+        }
 
     async def _failed(self, space: Space, claim: Claim, error: Exception, meter: Meter, began: float) -> str:
         if refused := isinstance(error, ModelRefused):

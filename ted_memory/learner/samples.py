@@ -32,6 +32,11 @@ def speakers(claim: Claim) -> tuple[str, ...]:
     return tuple(dict.fromkeys((claim.episode.principal, *said)))
 
 
+def sources_of(claim: Claim) -> tuple[str, ...]:
+    """Return what a lesson from an episode names as its sources."""
+    return f"run:{claim.episode.run_id}", *(f"principal:{who}" for who in speakers(claim))
+
+
 def to_archive(claim: Claim, *, judged: bool) -> dict[str, Any] | None:
     """Return what is kept of a graded episode for replays; None where nobody grades it, or it has pictures.
 

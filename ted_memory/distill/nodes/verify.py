@@ -51,16 +51,8 @@ class Finding:
 
 async def verify(state: DistillState, *, kit: Kit) -> Json:
     """Test each proposed edit by itself, then those that failed together; tell the critic about what failed."""
-    sample = read_sample(state)
-    placed = [await place(edit, sample, state, kit) for edit in read_edits(state["proposal"])]
     verifier = _Verifier(state, kit)
-    findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
-    findings += await together(*(verifier.test([edit]) for edit, problem in placed if not problem))
-    findings = await _together_too(findings, verifier)
-    of_users = bool(state.get("settle") or sample.sources)
-    if kit.examples == "own" and not of_users:  # what users wrote is no example for everybody
-        findings = [await _with_an_example(finding, verifier) for finding in findings]
-    findings, repeated = await _without_what_was_said(findings, verifier)
+    findings, repeated = await _without_what_was_said(await _found(state, verifier), verifier)
     failed = [finding for finding in findings if finding.problem]
     if kit.keep_evidence is not None:
         await kit.keep_evidence(f"{state.get('run', '')}:{state['round']}", verifier.found)
@@ -73,6 +65,19 @@ async def verify(state: DistillState, *, kit: Kit) -> Json:
         "spend": dump_spend(verifier.comparison.spend),
         **({"note": repeated} if repeated else {}),
     }
+
+
+async def _found(state: DistillState, verifier: "_Verifier") -> list[Finding]:
+    """Return what the tests say of the proposed edits."""
+    sample, kit = verifier.sample, verifier.kit
+    placed = [await place(edit, sample, state, kit) for edit in read_edits(state["proposal"])]
+    findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
+    findings += await together(*(verifier.test([edit]) for edit, problem in placed if not problem))
+    findings = await _together_too(findings, verifier)
+    of_users = bool(state.get("settle") or sample.sources)
+    if kit.examples == "own" and not of_users:  # what users wrote is no example for everybody
+        findings = [await _with_an_example(finding, verifier) for finding in findings]
+    return findings
 
 
 def verification_failed(_state: DistillState, error: NodeError) -> Command[str]:

@@ -191,26 +191,29 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     """Return whether a lesson goes live, and why."""
     material = judging.material
     said = render_line(lesson.text, lesson.when, lesson.example)
-    found = material.evidence_of(lesson)
-    verified = bool(found and found["verified"])
     of_users = bool(principals(lesson))
-    if set_helps and (verified or not judging.kit.verifies) and not of_users:
+    # verification asks the sample that a lesson came from: no user is a witness of his own words
+    found = None if of_users else material.evidence_of(lesson)
+    verified = bool(found and found["verified"])
+    if set_helps and not of_users and (verified or not judging.kit.verifies):
         return LessonVerdict(lesson=said, kept=True, reason="the set helps, and nothing spoke against the lesson")
-    own = bool(found and verified) and not of_users
-    judges = await of_a_lesson(lesson, samples, judging, own_too=own)
-    wealth = found["wealth"] if found and verified and not of_users else 1.0
+    judges = await of_a_lesson(lesson, samples, judging, own_too=verified)
+    wealth = found["wealth"] if found and verified else 1.0
     needed = max(material.tests, len(material.new), 1) / SET_RULE.level
     test = PairedTest(replace(SET_RULE, level=min(wealth / needed, 1.0), pairs=LESSON_PAIRS))
     pairs = await judging.test(test, judges, f"lesson:{said}")
     total = wealth * test.wealth
-    told = f"wealth {total:.3g} of {needed:.3g}"
-    mean = test.mean
-    kept = total >= needed and (mean > 0 or not pairs)
-    reason = f"{'helps by itself' if kept else 'not shown to help by itself'}: {told}"
-    if of_users and not kept:  # the set's help may be that of others' lessons: somebody else must have been helped
-        kept = set_helps and mean > 0
-        reason = f"the set helps, and so does the lesson on others' samples: {told}" if kept else f"{reason} on others'"
-    return LessonVerdict(lesson=said, kept=kept, pairs=len(pairs), lift=round(mean, 3), reason=reason)
+    alone = total >= needed and (test.mean > 0 or not pairs)
+    # a set's help may be that of others' lessons: this one must have helped somebody else, too
+    borne_out = of_users and set_helps and test.mean > 0
+    why = "helps by itself" if alone else "the set helps, and others bear it out" if borne_out else _NOT_SHOWN
+    reason = f"{why}: wealth {total:.3g} of {needed:.3g}"
+    return LessonVerdict(
+        lesson=said, kept=alone or borne_out, pairs=len(pairs), lift=round(test.mean, 3), reason=reason
+    )
+
+
+_NOT_SHOWN = "not shown to help by itself"
 
 
 async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool) -> list[Judge]:
