@@ -250,7 +250,7 @@ async def main() -> None:
                 table.add_row(name, f"{size:,.0f}", of)
         for voices in (8, 128):
             size, fields = await evidence_of(url, voices)
-            table.add_row("evidence", f"{size:,.0f}", f"a lesson with {voices} voices ({fields} fields)")
+            table.add_row("evidence", f"{size:,.0f}", f"a lesson of which {voices} principals spoke ({fields} fields)")
         kept, listed = await archived_bytes(url)
         table.add_row("archive", f"{kept:,.0f}", "an episode of 1 kB")
         table.add_row("archived", f"{listed:,.0f}", "an episode")
