@@ -15,7 +15,18 @@ from pathlib import Path
 SECONDS = 120.0
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    [__name__, "rich", "typer", "ted_memory.distill", "ted_memory.learner", "ted_memory.evaluation"]
+    [
+        __name__,
+        "langchain.chat_models",
+        "langchain_openai",
+        "rich",
+        "ted_memory.distill",
+        "ted_memory.evaluation",
+        "ted_memory.learner",
+        "ted_memory.storage.addresses",
+        "ted_memory.wiring",
+        "typer",
+    ]
 )
 
 
