@@ -180,6 +180,10 @@ class ScriptedServer:
 
     It speaks Chat Completions, and OpenAI's Responses API to a request that has ``input``. A ``provider`` refuses
     requests before the script sees them.
+
+    It closes each connection after its answer. LangChain keeps one HTTP client for an address for as long as the
+    process lives; a connection that it kept would belong to the event loop of an earlier test, and fail in a later
+    one whose server got the same port.
     """
 
     script: Callable[[dict[str, Any]], Reply | str]
@@ -200,7 +204,7 @@ class ScriptedServer:
             yield self
         finally:
             server.close()
-            open_ones = set(self._open)  # clients keep their connections for later
+            open_ones = set(self._open)  # clients that still wait for an answer
             for connection in open_ones:
                 connection.cancel()
             if open_ones:
@@ -212,15 +216,15 @@ class ScriptedServer:
         self._open.add(task)
         task.add_done_callback(self._open.discard)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                lines = (line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
-                headers = {name.lower(): value for name, value in lines}
-                body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
-                self.requests.append(body)
-                reply = self._reply(body, headers.get("authorization", "").removeprefix("Bearer "))
-                await asyncio.sleep(reply.delay)
-                writer.write(_http(reply, body))
-                await writer.drain()
+            head = await reader.readuntil(b"\r\n\r\n")
+            lines = (line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
+            headers = {name.lower(): value for name, value in lines}
+            body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
+            self.requests.append(body)
+            reply = self._reply(body, headers.get("authorization", "").removeprefix("Bearer "))
+            await asyncio.sleep(reply.delay)
+            writer.write(_http(reply, body))
+            await writer.drain()
         writer.close()
 
     def _reply(self, request: dict[str, Any], key: str) -> Reply:
@@ -242,6 +246,7 @@ def _http(reply: Reply, request: Mapping[str, Any]) -> bytes:
         f"HTTP/1.1 {reply.status} Scripted",
         "Content-Type: application/json",
         f"Content-Length: {len(content)}",
+        "Connection: close",
         *(f"{name}: {value}" for name, value in reply.headers.items()),
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + content

@@ -118,7 +118,7 @@ async def test_a_learner_pauses_says_so_and_makes_no_dead_letters(
 ) -> None:
     monkeypatch.setattr(learner_module, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(learner_module, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(learner_module, "RETRY_AFTER", 0.0)
+    monkeypatch.setattr(learner_module, "RETRY_AFTER", 60.0)  # what was refused does not wait for it
     options = {"trust": "operator", "max_deliveries": 1, "rollouts": 1, "verify_calls": 0}
     async with scripted().serve() as server, open_memory(valkey.url, namespace=namespace, **options) as memory:
         await complain(memory, [episode(thing) for thing in list(CODES)[:4]])

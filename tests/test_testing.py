@@ -53,6 +53,16 @@ async def test_the_scripted_server_fails_and_dawdles_as_told() -> None:
         assert time.monotonic() - began >= 0.1
 
 
+async def test_the_scripted_server_ends_a_connection_with_its_answer() -> None:
+    async with ScriptedServer(lambda _: "here").serve() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.base_url.split(":")[2].split("/")[0]))
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+        said = await asyncio.wait_for(reader.read(), timeout=5)  # returns at the end of what the server sends
+        writer.close()
+    assert b"Connection: close" in said
+    assert b'"here"' in said
+
+
 async def test_the_scripted_server_lets_go_of_clients_that_keep_their_connections() -> None:
     async with ScriptedServer(lambda _: Reply(text="never", delay=60)).serve() as server:
         waiting = asyncio.create_task(_client(server).ainvoke("?"))

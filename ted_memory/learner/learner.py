@@ -106,6 +106,7 @@ class Learner:
         self._stopping = asyncio.Event()
         self._turn = 0
         self._pause, self._paused_until = FIRST_PAUSE, 0.0
+        self._retry_at = 0.0  # when the last episode that this learner handed back may be begun again
         self._last_success = 0.0
 
     def stop(self) -> None:
@@ -113,8 +114,9 @@ class Learner:
         self._stopping.set()
 
     async def run(self, *, until_empty: bool = False, grace: float | None = None) -> LearnerReport:
-        """Learn until `stop` is called; with ``until_empty`` until nothing waits that may be begun now, or until a
-        provider refuses a model: then ``refused`` of the report says which setting to change.
+        """Learn until `stop` is called; with ``until_empty`` until nothing waits that may be begun now, and what failed
+        here was tried again, or until a provider refuses a model: then ``refused`` of the report says which setting to
+        change.
 
         ``grace``: seconds for which a stop waits for what is under way (default: the lease). What is not done by then
         is given back, and does not count as a failure.
@@ -157,7 +159,7 @@ class Learner:
                 continue
             if found:
                 continue
-            if until_empty and not self._work and not self._must_pause():
+            if until_empty and not (self._work or self._must_pause() or time.monotonic() < self._retry_at):
                 return
             await self._rest(POLL)
 
@@ -313,13 +315,15 @@ class Learner:
             if meter.spent != Spend():
                 spent = counters(meter.spent, "failed")
                 await space.memory.store.episodes.count(space.memory.namespace, spent)
-            return await self._hand_back(space, claim, counts=counts, reason=one_line(error), delay=RETRY_AFTER)
+            # a refusal is no fault of the episode's: whoever changed the setting may begin it at once
+            delay = 0.0 if refused else RETRY_AFTER
+            return await self._hand_back(space, claim, counts=counts, reason=one_line(error), delay=delay)
         except StoreError as store_error:
             self._note(store_error)
             return "released"
 
     async def _hand_back(self, space: Space, claim: Claim, *, counts: bool, reason: str, delay: float) -> str:
-        return await space.memory.store.episodes.hand_back(
+        state = await space.memory.store.episodes.hand_back(
             space.memory.namespace,
             claim,
             counts=counts,
@@ -327,6 +331,9 @@ class Learner:
             delay=delay,
             max_deliveries=self.memory.settings.max_deliveries,
         )
+        # not before the answer: the server counts the delay from when it was asked
+        self._retry_at = max(self._retry_at, time.monotonic() + delay)
+        return state
 
     # --- beside it
 

@@ -251,6 +251,16 @@ async def test_an_episode_that_nobody_can_answer_is_set_aside(valkey: Server, na
         assert report.outcomes == {"learned": 1}
 
 
+async def test_a_learner_that_ends_when_nothing_waits_tries_again_what_failed_before_it_ends(
+    valkey: Server, namespace: str
+) -> None:
+    async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
+        await memory.record(Episode(run_id="empty"))  # nothing can be learned from it, and it waits a second each time
+        await memory.flush()
+        report = await Learner(memory, student=student(), teacher=teacher()).run(until_empty=True)
+        assert report.outcomes == {"failed": 2, "dead": 1}
+
+
 async def test_an_episode_without_a_task_is_a_dead_letter_with_the_reason(valkey: Server, namespace: str) -> None:
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await memory.record(Episode(run_id="empty"))
