@@ -106,6 +106,20 @@ class Presentation(Frozen):
     examples: bool = True
 
 
+class Lessons(tuple[Experience, ...]):
+    """Experiences of a snapshot that are looked at again and again: what a request asks of thousands is kept."""
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Experience]:
+        """They by their ids."""
+        return {e.id: e for e in self}
+
+    @cached_property
+    def always(self) -> tuple[Experience, ...]:
+        """Those that are about every request."""
+        return tuple(e for e in self if e.applies_always)
+
+
 @dataclass(frozen=True)
 class ExperienceSet:
     """An immutable snapshot. Iterates over all its experiences, in their stable order."""
@@ -138,9 +152,9 @@ class ExperienceSet:
         return {experience.id: experience for experience in self.experiences}
 
     @cached_property
-    def active(self) -> tuple[Experience, ...]:
+    def active(self) -> Lessons:
         """Those that every agent sees."""
-        return tuple(e for e in self.experiences if e.state == "active")
+        return Lessons(e for e in self.experiences if e.state == "active")
 
     @cached_property
     def trial(self) -> tuple[Experience, ...]:
@@ -148,9 +162,9 @@ class ExperienceSet:
         return tuple(e for e in self.experiences if e.state == "trial")
 
     @cached_property
-    def candidates(self) -> tuple[Experience, ...]:
+    def candidates(self) -> Lessons:
         """Those that a prompt may show: the active ones, then those on trial."""
-        return (*self.active, *self.trial)
+        return Lessons((*self.active, *self.trial))
 
     @cached_property
     def proposed(self) -> tuple[Experience, ...]:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
-from ted_memory.models import Experience
-
-SPARE = 32  # of the ranked ones, that may be left out of those from which the best are wanted
+from ted_memory.models import Experience, Lessons
 
 
 @dataclass(frozen=True)
@@ -25,14 +23,8 @@ class Ranking:
 
     def best(self, experiences: Iterable[Experience], count: int | None = None) -> list[Experience]:
         """Return those of these experiences that are ranked, best first; the first `count` of them."""
-        ids = self.ids or ()
-        if count is not None and len(ids) > count + SPARE:  # of thousands that are ranked few are wanted
-            first = Ranking(ids[: count + SPARE])
-            found = first.best([e for e in experiences if e.id in first._known], count)
-            if len(found) == count:
-                return found
-        there = {e.id: e for e in experiences}
-        ranked = (there[id] for id in ids if id in there)
+        there = experiences.by_id if isinstance(experiences, Lessons) else {e.id: e for e in experiences}
+        ranked = (there[id] for id in self.ids or () if id in there)
         return list(islice((e for e in ranked if not e.applies_always), count))
 
     def applying(self, experiences: Sequence[Experience]) -> frozenset[str]:

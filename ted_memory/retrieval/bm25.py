@@ -98,6 +98,7 @@ class WordRetriever:
         self._terms: Derived[tuple[str, str, Terms]] = Derived()
         self._indexes: Derived[tuple[list[str], str, Index]] = Derived()
         self._last: tuple[Sequence[Experience], str, Index] | None = None
+        self._ids: tuple[Sequence[Experience], list[str]] | None = None
 
     async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
         """Return those that share a word with the question, best first. Nothing is waited for."""
@@ -105,10 +106,23 @@ class WordRetriever:
 
     def rank_now(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
         """Do the same without an event loop."""
+        return [experiences[number] for number in self._ranked(experiences, question)]
+
+    def ids_now(self, experiences: Sequence[Experience], question: str) -> tuple[str, ...]:
+        """Return the ids of what `rank_now` returns, without a look at each of the lessons: there may be thousands."""
+        ranked = self._ranked(experiences, question)
+        if not ranked:
+            return ()
+        if self._ids is None or self._ids[0] is not experiences or isinstance(experiences, list):
+            self._ids = experiences, [e.id for e in experiences]
+        ids = self._ids[1]
+        return tuple([ids[number] for number in ranked])
+
+    def _ranked(self, experiences: Sequence[Experience], question: str) -> list[int]:
         asked = question[:LONGEST_QUESTION]
         if not experiences or not asked.strip():
             return []
-        return [experiences[number] for number in self._index(experiences, asked).ranked(asked)]
+        return self._index(experiences, asked).ranked(asked)
 
     def scores_now(self, experiences: Sequence[Experience], question: str) -> list[float]:
         """Return the score of each of them; 0 where no word is shared."""

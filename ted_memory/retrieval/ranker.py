@@ -54,7 +54,7 @@ class Ranker:
         if not conditional:
             return Ranking(())
         if isinstance(self._retriever, WordRetriever):  # waits for nothing
-            return Ranking(tuple([e.id for e in self._retriever.rank_now(conditional, question)]))
+            return Ranking(self._retriever.ids_now(conditional, question))
         found = await self._asked(conditional, question, patience)
         return Ranking(tuple(dict.fromkeys([e.id for e in found])))  # others may return one twice
 

@@ -6,7 +6,7 @@ from ted_memory.experience.assignment import Selector
 from ted_memory.experience.lift import rank
 from ted_memory.experience.ranking import Ranking
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.models import Experience, Usage
+from ted_memory.models import Experience, Lessons, Usage
 from ted_memory.retrieval.bm25 import match
 from ted_memory.retrieval.conditions import common_words, distinctive, stems
 from ted_memory.settings import Selection
@@ -28,9 +28,8 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
             return tuple(experiences)
         if selection == "budget" or ranking.ids is None:
             return _fit(rank(experiences, usage), token_budget)
-        # as `applies_always` says, without its call: a set may hold thousands
-        always = [e for e in experiences if e.everywhere or not e.when]
-        return _fit([*ranking.best(experiences, top_k), *rank(always, usage)], token_budget)
+        among = experiences if isinstance(experiences, Lessons) else Lessons(experiences)
+        return _fit([*ranking.best(among, top_k), *rank(among.always, usage)], token_budget)
 
     return select
 

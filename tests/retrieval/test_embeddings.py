@@ -26,7 +26,9 @@ def fused(embeddings: TopicEmbeddings) -> FusedRetriever:
 
 
 def remembering(embeddings: TopicEmbeddings, store: InMemoryStore | None = None, **settings: object) -> TedMemory:
-    options = {"selection": "relevant", "top_k": 1, "trust": "operator", **settings}
+    # nobody misses a lesson by the coin, and a busy machine is no slow model
+    quiet = {"withhold_share": 0.0, "read_timeout": 5.0}
+    options = {"selection": "relevant", "top_k": 1, "trust": "operator", **quiet, **settings}
     return in_memory(store=store, retriever=fused(embeddings), **options)
 
 
