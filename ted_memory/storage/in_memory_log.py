@@ -24,6 +24,7 @@ from ted_memory.models import Experience, Usage
 from ted_memory.protocols import CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits, Settle
 from ted_memory.storage.in_memory_evidence import Counted, InMemoryEvidence, Outcome
 
+TOLD_FIRST = 30 * 24 * 3600  # seconds by which an episode that somebody spoke about goes before others
 FEEDBACKS = 20  # on one run are kept, the latest
 
 Held = Callable[[str], Mapping[str, Experience]]
@@ -119,7 +120,7 @@ class InMemoryEpisodeLog:
         queue.seq += 1
         run.seq = queue.seq
         queue.episodes[run.seq], queue.sizes[run.seq] = episode, size
-        queue.waiting[run.seq] = time.time() + (0 if run.told else limits.wait)
+        queue.waiting[run.seq] = time.time() + (-TOLD_FIRST if run.told else limits.wait)
         return "recorded"
 
     async def feedback(
@@ -135,7 +136,7 @@ class InMemoryEpisodeLog:
         if run.seq is None:
             return "unknown"
         if feedback is not None and run.seq in queue.waiting:
-            queue.waiting[run.seq] = min(queue.waiting[run.seq], time.time())
+            queue.waiting[run.seq] = min(queue.waiting[run.seq], time.time() - TOLD_FIRST)
         if score is None:
             return "kept"
         if run.score is not None and (rules.first or run.score == score):

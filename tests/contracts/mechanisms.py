@@ -41,7 +41,7 @@ OFF: Off = {
     ),
     "due when feedback came first": (
         "_RECORD",
-        "told and now or now + request.wait",
+        "told and now - TOLD_FIRST or now + request.wait",
         "now + request.wait",
         begins.test_feedback_that_came_first_is_told_once_and_makes_its_episode_due,
     ),
@@ -168,7 +168,7 @@ OFF: Off = {
     # feedback
     "what wakes an episode": (
         "_FEEDBACK",
-        "redis.call('ZADD', waiting, 'LT', now_ms(), seq)",
+        "redis.call('ZADD', waiting, 'LT', now_ms() - TOLD_FIRST, seq)",
         "",
         begins.test_whatever_is_said_of_a_run_wakes_its_episode_and_no_other,
         {"score": 0.0},
@@ -177,7 +177,19 @@ OFF: Off = {
         "_FEEDBACK",
         "'LT', now_ms()",
         "now_ms()",
-        begins.test_feedback_on_an_episode_that_is_due_does_not_send_it_to_the_end_of_the_queue,
+        begins.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
+    ),
+    "first what somebody spoke about": (
+        "_FEEDBACK",
+        "now_ms() - TOLD_FIRST",
+        "now_ms()",
+        begins.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
+    ),
+    "first what somebody spoke about before it came": (
+        "_RECORD",
+        "now - TOLD_FIRST",
+        "now",
+        begins.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
     ),
     "the latest twenty": (
         "_FEEDBACK",

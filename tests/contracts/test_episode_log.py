@@ -233,13 +233,16 @@ async def test_a_grade_of_which_nobody_said_anything_wakes_nothing(queue: Queue)
     assert not runs(await queue.claim(10))
 
 
-async def test_feedback_on_an_episode_that_is_due_does_not_send_it_to_the_end_of_the_queue(queue: Queue) -> None:
-    await queue.record("a")
-    await asyncio.sleep(0.005)
-    await queue.record("b")
-    await asyncio.sleep(0.005)
-    await queue.say("a", 0.0)
-    assert runs(await queue.claim(10)) == ["a", "b"]
+async def test_what_somebody_spoke_about_is_begun_first_and_in_that_order(queue: Queue) -> None:
+    """Others say little, and a learner may never come to the end of them."""
+    await queue.say("early", 0.0)
+    for name in ("a", "b", "c", "early", "d"):
+        await queue.record(name)
+        await asyncio.sleep(0.005)
+    for name in ("c", "b", "c"):
+        await queue.say(name, 0.0)
+        await asyncio.sleep(0.005)
+    assert runs(await queue.claim(10)) == ["early", "c", "b", "a", "d"], "a second word on it changes nothing"
 
 
 async def test_feedback_changes_nothing_for_an_episode_that_is_claimed_or_dead(queue: Queue) -> None:

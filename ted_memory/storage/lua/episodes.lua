@@ -7,6 +7,9 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Milliseconds by which an episode that somebody spoke about goes before those that nobody did.
+local TOLD_FIRST = 30 * 24 * 3600 * 1000
+
 local function holder(at, seq)
   local fence, deliveries = string.match(redis.call('HGET', at.holders, seq) or '', '^(%d+)|(%d+)$')
   return tonumber(fence or 0), tonumber(deliveries or 0)

@@ -23,8 +23,10 @@ if feedback ~= '' then
 end
 local seq = redis.call('HGET', run, 'seq')
 if not seq then return 'unknown' end
--- what is due keeps its place in the queue
-if feedback ~= '' and redis.call('ZSCORE', waiting, seq) then redis.call('ZADD', waiting, 'LT', now_ms(), seq) end
+-- a second word on it changes nothing: it keeps its place in the queue
+if feedback ~= '' and redis.call('ZSCORE', waiting, seq) then
+  redis.call('ZADD', waiting, 'LT', now_ms() - TOLD_FIRST, seq)
+end
 if not score then return 'kept' end
 local before = tonumber(redis.call('HGET', run, 'score'))
 if before and (first or before == score) then return 'repeated' end

@@ -28,7 +28,7 @@ for i, item in ipairs(request.items) do
       redis.call('HSET', at.episodes, queued, size .. '|' .. item.body)
       redis.call('HINCRBY', at.traffic, 'bytes', size)
       -- a set of equal scores would be in the order of letters: those of one call are a bit apart, and none is late
-      local due = told and now or now + request.wait
+      local due = told and now - TOLD_FIRST or now + request.wait
       redis.call('ZADD', at.waiting, due - (#request.items - i) / 1024, queued)
       if queued == 1 then first = 1 end
     end
