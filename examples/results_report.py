@@ -53,7 +53,7 @@ def _read(folder: Path) -> dict[str, Figures]:
 
 def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
     """Return the report as Markdown."""
-    families = {name: run for name, run in runs.items() if not name.startswith(("ablation-", "compaction-"))}
+    families = {name: r for name, r in runs.items() if not name.startswith(("ablation-", "compaction-", "traffic"))}
     by_family: dict[str, list[Figures]] = {}
     for run in families.values():
         by_family.setdefault(run["family"], []).append(run)
@@ -76,6 +76,7 @@ def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
     ):
         some = [run for name, run in runs.items() if name.startswith(prefix)]
         parts += [title, _arms(some), _learning(some)] if some else []
+    parts += [_traffic(runs["traffic"])] if "traffic" in runs else []
     parts += [READING]
     if written := [_lessons(run) for run in families.values() if run["teacher"] not in {"none", "program"}]:
         parts += ["## The lessons\n", *written]
@@ -222,6 +223,27 @@ def _gate(learning: Figures) -> str:
         return "none" if learning.get("promoted", True) else "nothing learned"
     verdict = "passed" if gate["passed"] else "refused"
     return f"{gate['before']:.2f} to {gate['after']:.2f}, {verdict}"
+
+
+def _traffic(run: Figures) -> str:
+    """Return how an agent in service got better."""
+    way, windows, minutes = run["funnel"], run["windows"], run["seconds"] / 60
+    size = run["requests"] // len(windows)
+    lines = [
+        f"## Learning from traffic: {run['family']}\n",
+        f"{run['requests']} requests, of which {run['graded']} were graded by their users, in {minutes:.0f} minutes. "
+        "Nothing but the profile is set; one learner beside the agent. "
+        f"Episodes learned from: {way['learned_from']} ({way['taught']} taught something), waiting at the end: "
+        f"{way['waiting']}; pairs replayed: {way['pairs']} for the lessons that are there, {way['replay_calls']} "
+        f"student calls; lessons on trial: {way['trial']}, active: {way['active']}.\n",
+        "| requests | accuracy |",
+        "|---|---|",
+        *(f"| {i * size + 1} to {(i + 1) * size} | {accuracy:.2f} |" for i, accuracy in enumerate(windows)),
+        "",
+        *(f"- {_plain(lesson)}" for lesson in run["lessons"]),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _earlier(runs: dict[str, Figures]) -> str:

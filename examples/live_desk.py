@@ -1,0 +1,107 @@
+"""A desk's traffic: an agent in service, users of whom some say what was wrong, and a learner beside it.
+
+All settings are the defaults of the models' profile. A user who speaks up says whether the answer was right, and where
+it was wrong, what would have been.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+
+from examples.families.family import Family
+from examples.families.measure import Figures
+from ted_memory import Sample, TedMemory
+from ted_memory.experience.rendering import render_line
+from ted_memory.integrations.middleware import TedMemoryMiddleware
+from ted_memory.learner import Learner, funnel
+
+PRINCIPALS = 20
+SPEAKS_UP = 0.2  # share of the requests whose user says how the answer was
+REQUESTS = 1000
+WINDOW = 50  # requests of which the report tells the accuracy
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What comes in: the family's samples in a random order, from so many principals, so many requests."""
+
+    family: Family
+    requests: int = REQUESTS
+    principals: int = PRINCIPALS
+    speaks_up: float = SPEAKS_UP
+    seed: int = 1
+
+    def questions(self) -> list[Sample]:
+        """Return what is asked: all samples, and once these are through, all of them again in another order."""
+        luck, asked = random.Random(self.seed), list[Sample]()
+        split = self.family.read()
+        while len(asked) < self.requests:
+            asked += luck.sample([*split.train, *split.held_out], len(split.train) + len(split.held_out))
+        return asked[: self.requests]
+
+
+async def serve(
+    desk: Desk,
+    memory: TedMemory,
+    *,
+    student: BaseChatModel,
+    teacher: BaseChatModel,
+    told: Callable[[str], None] = lambda _: None,
+) -> Figures:
+    """Let the agent answer all requests one after the other, with a learner beside it; return what came of it.
+
+    ``windows`` are the mean scores of each `WINDOW` requests. `told` is told of each of them.
+    """
+    agent = create_agent(student, [], middleware=[TedMemoryMiddleware(memory, learn=True)])
+    learner = Learner(memory, student=student, teacher=teacher, grader=desk.family.grader)
+    luck, scores, graded, began = random.Random(desk.seed), list[float](), 0, time.monotonic()
+    learning = asyncio.create_task(learner.run())
+    try:
+        for sample in desk.questions():
+            user = f"user-{luck.randrange(desk.principals)}"
+            run_id, answer = await _ask(agent, sample, user)
+            scores.append(desk.family.score(sample, answer))
+            if luck.random() < desk.speaks_up:
+                graded += 1
+                correction = "" if scores[-1] == 1 else sample.reference or ""
+                await memory.give_feedback(run_id, score=scores[-1], correction=correction, principal=user)
+            if len(scores) % WINDOW == 0:
+                active = len((await memory.load()).active)
+                told(
+                    f"after {len(scores)} requests: {fmean(scores[-WINDOW:]):.2f} of the last {WINDOW}, {active} active"
+                )
+    finally:
+        learner.stop()
+        await learning
+    return await _figures(memory, learner, scores, graded, seconds=time.monotonic() - began)
+
+
+async def _ask(agent: Any, sample: Sample, user: str) -> tuple[str, str]:
+    """Return the run's id and the answer."""
+    given = {"messages": [HumanMessage(sample.text)]}
+    done = await agent.ainvoke(given, config=RunnableConfig(configurable={"principal": user}))
+    said = done["messages"][-1]
+    return said.response_metadata["ted_memory"]["run_id"], str(said.text)
+
+
+async def _figures(memory: TedMemory, learner: Learner, scores: list[float], graded: int, *, seconds: float) -> Figures:
+    lessons = (await memory.load()).active
+    return {
+        "requests": len(scores),
+        "graded": graded,
+        "windows": [round(fmean(scores[i : i + WINDOW]), 3) for i in range(0, len(scores), WINDOW)],
+        "seconds": round(seconds),
+        "funnel": (await funnel(memory)).model_dump(mode="json"),
+        "episodes": dict(learner.report.outcomes),
+        "steps": learner.report.steps,
+        "lessons": [render_line(e.text, e.when, e.example, e.task) for e in lessons],
+    }

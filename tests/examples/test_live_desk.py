@@ -1,0 +1,42 @@
+"""The desk of `make results` learns from its own traffic, with the defaults; here with models that follow a script."""
+
+import re
+
+from langchain_core.messages import BaseMessage
+
+from examples.families import FAMILIES
+from examples.families.teacher import make_teacher
+from examples.live_desk import WINDOW, Desk, serve
+from ted_memory.testing import ScriptedChatModel, in_memory
+
+MUSEUM = FAMILIES["museum"]
+
+
+def _follows(messages: list[BaseMessage]) -> str:
+    """Know nothing, and follow the lesson that is shown."""
+    found = re.search(r"answer (office \w)", "\n".join(str(m.text) for m in messages))
+    return found.group(1) if found else "office X"
+
+
+async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
+    memory = in_memory(profile="small")
+    desk = Desk(MUSEUM, requests=500, speaks_up=1.0)
+    told: list[str] = []
+    student = ScriptedChatModel(script=_follows)
+    figures = await serve(desk, memory, student=student, teacher=make_teacher(MUSEUM), told=told.append)
+    await memory.aclose()
+    assert (figures["requests"], figures["graded"]) == (500, 500)
+    assert len(figures["windows"]) == len(told) == 500 // WINDOW
+    assert figures["windows"][0] < 0.3
+    assert figures["funnel"]["active"] == len(figures["lessons"]) > 0
+    assert max(figures["windows"][-3:]) > figures["windows"][0] + 0.2, figures
+    assert figures["funnel"]["pairs"] > 0
+    assert figures["funnel"]["learning"]["student"]["calls"] > figures["funnel"]["replay_calls"] > 0
+
+
+def test_every_sample_is_asked_before_one_is_asked_again() -> None:
+    split = MUSEUM.read()
+    everything = {s.id for s in (*split.train, *split.held_out)}
+    asked = [s.id for s in Desk(MUSEUM, requests=2 * len(everything)).questions()]
+    assert {*asked[: len(everything)]} == {*asked[len(everything) :]} == everything
+    assert asked[: len(everything)] != asked[len(everything) :]
