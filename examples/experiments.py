@@ -17,20 +17,23 @@ from langchain_core.language_models import BaseChatModel
 from bench.grpo import Grpo, render_experiences
 from examples.demo import SETTINGS
 from examples.families import FAMILIES, Family, Split
-from examples.families.arms import ROOM, Arm, Block, examples, shown
+from examples.families.arms import ROOM, Arm, Shows, examples, shown
 from examples.families.measure import Figures, Measurement, add_differences
 from examples.families.teacher import make_teacher
+from examples.live_desk import Desk, serve
 from examples.rivals.ace import Ace, render_playbook
 from ted_memory import Add, Sample, TedMemory, open_memory
 from ted_memory.cli import output
 from ted_memory.distill import distill
+from ted_memory.episodes import Exposure
+from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import model_name, with_temperature
 from ted_memory.llm.spend import Spend
 from ted_memory.testing import in_memory
 
 ROLLOUT_TEMPERATURE = 0.7
 Rival = Literal["grpo", "ace"]
-Method = Literal["ted", "beside"] | Rival
+Method = Literal["ted", "beside", "traffic"] | Rival
 
 
 class Models(Protocol):
@@ -90,6 +93,8 @@ async def run(experiment: Experiment, models: Models) -> Figures:
         return head | {"teacher": "none"} | await _beside(family, split, measurement)
     teacher = make_teacher(family) if experiment.teacher == "program" else models.teacher(family)
     head["teacher"] = "program" if experiment.teacher == "program" else model_name(teacher)
+    if experiment.method == "traffic":
+        return head | {"settings": {"profile": "small"}} | await _traffic(experiment, family, student, teacher)
     if experiment.method == "ted":
         return head | await _ted(experiment, family, split, measurement, teacher)
     return head | await RIVALS[experiment.method](family, split, measurement, teacher)
@@ -115,12 +120,23 @@ async def _ted(
                 )
             now = await memory.load()
             known = now.active
-            arms = [Arm("none"), Arm("ted", memory.presentation(now).placement, shown(memory))]
+            arms = [Arm("none"), Arm("ted", shown(memory))]
             return {
                 "learning": report.model_dump(mode="json"),
                 "arms": await _measured(measurement, arms, {"ted": len(known)}),
-                "lessons": [f"When {e.when}: {e.text}" if e.when else e.text for e in known],
+                "lessons": [render_line(e.text, e.when, e.example, e.task) for e in known],
             }
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def _traffic(experiment: Experiment, family: Family, student: BaseChatModel, teacher: BaseChatModel) -> Figures:
+    """Serve a desk's traffic from an empty memory with the defaults."""
+    home = tempfile.mkdtemp(prefix="ted-results-")
+    try:
+        async with open_memory(home=home, namespace=experiment.name, profile="small") as memory:
+            told = output.out.print
+            return await serve(Desk(family), memory, student=student, teacher=teacher, told=told)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -130,7 +146,7 @@ async def _beside(family: Family, split: Split, measurement: Measurement) -> Fig
     by_hand = await _as_ours(family.lessons)
     arms = [
         Arm("none"),
-        Arm("right lessons by hand", by_hand.settings.placement, shown(by_hand)),
+        Arm("right lessons by hand", shown(by_hand)),
         *(arm for k in (1, 3) for arm in examples(family, split.train, k)),
     ]
     if family.student:  # what a model would take from an example no program can tell
@@ -176,8 +192,8 @@ async def _rival(
     ours = await _as_ours([Add(text=text) for text in learned])
     arms = [
         Arm("none"),
-        Arm(f"{name}, as published", "system", _always(whole)),
-        Arm(f"{name}, shown as ours", ours.settings.placement, shown(ours)),
+        Arm(f"{name}, as published", _always(whole)),
+        Arm(f"{name}, shown as ours", shown(ours)),
     ]
     counts = {arm.name: len(learned) for arm in arms[1:]}
     spend = learner.spend.model_dump(mode="json")
@@ -207,8 +223,8 @@ async def _as_ours(lessons: Sequence[Add]) -> TedMemory:
     return memory
 
 
-def _always(text: str) -> Block:
-    async def block(_: Sample) -> str:
-        return text
+def _always(text: str) -> Shows:
+    async def shows(_: Sample) -> Exposure:
+        return Exposure(block=text)
 
-    return block
+    return shows

@@ -127,8 +127,8 @@ def length_of(edit: Edit) -> int:
     """Return the characters of a lesson that comes back."""
     if not isinstance(edit, Restore):
         return 0
-    when, text, example = edit.experience.lesson
-    return max(len(when) + len(text), len(example))
+    when, text, example, task = edit.experience.lesson
+    return max(len(when) + len(text), len(example), len(task))
 
 
 def checked_token(token: str) -> str:

@@ -119,11 +119,13 @@ class Episode(Frozen):
 class Exposure(Frozen):
     """What one request is shown: the ``block`` for its prompt, and what an Episode must say of it.
 
-    ``placement`` is where the block belongs: at the end of the system message, or of the user turn.
+    ``placement`` is where the block belongs: at the end of the system message, or of the user turn. ``turns`` are
+    solved tasks, each with its answer, that stand before the question as earlier turns of the conversation.
     """
 
     block: str = ""
     placement: Placement = "system"
+    turns: tuple[tuple[str, str], ...] = ()
     seen: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()

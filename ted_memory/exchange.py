@@ -1,6 +1,6 @@
 """Experience sets as JSON Lines: what `export` writes and another installation's `import` reads.
 
-The first line is the head: ``{"ted_memory": "experience set", "format": 1, "namespace", "epoch", "version", "caps",
+The first line is the head: ``{"ted_memory": "experience set", "format": 2, "namespace", "epoch", "version", "caps",
 "models", "presentation", "experiences": <count>, "sha256": <of all bytes after the first line>}``. Then one line for
 each experience, ``{"experience": {...}, "usage": {...}}``, in the set's order.
 """
@@ -16,7 +16,7 @@ from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.fields import Frozen, Text, check_text
 from ted_memory.models import Commit, Edit, Experience, ExperienceSet, Presentation, Restore, Usage
 
-FORMAT = 1
+FORMAT = 2
 KIND = "experience set"
 
 

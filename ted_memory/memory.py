@@ -28,7 +28,7 @@ from ted_memory.models import (
     PurgeReport,
     Usage,
 )
-from ted_memory.presenting import presentation_of, selector_of
+from ted_memory.presenting import exposure_of, presentation_of, selector_of
 from ted_memory.protocols import ExperienceStore, Settle
 from ted_memory.recording import Recorder, Redact
 from ted_memory.retrieval.protocol import Retriever
@@ -165,24 +165,23 @@ class TedMemory:
         return self.selector(snapshot)(active, snapshot.usage, ranking)
 
     async def present(self, question: str = "") -> Exposure:
-        """Return the same as `render`, and with it where in a prompt the block belongs. Never raises."""
+        """Return the block for a prompt, where in it that belongs, and solved tasks as earlier turns. Never raises."""
         snapshot = await self.snapshot()
-        seen = await self.show(snapshot, question, patience=self.settings.read_timeout)
-        return Exposure(
-            block=render_block(seen),
-            placement=self.presentation(snapshot).placement,
-            seen=tuple(e.id for e in seen),
-            epoch=snapshot.epoch,
-            version=snapshot.version,
-        )
+        seen = await self._seen(snapshot, question)
+        shown = exposure_of(seen, self.presentation(snapshot).placement)
+        return shown.model_copy(update={"epoch": snapshot.epoch, "version": snapshot.version})
 
     async def render(self, question: str = "") -> str:
-        """Return the text block for a prompt, "" when the set is empty.
+        """Return all that a prompt is shown as one text block, "" when the set is empty.
 
+        Solved tasks, which `present` gives as turns of their own, stand in it as examples.
         ``question`` is the task at hand; selection ``relevant`` picks by it, the others don't look at it.
         Never raises: without the store it goes on with what it last saw (see `health`).
         """
-        return (await self.present(question)).block
+        return render_block(await self._seen(await self.snapshot(), question), alone=True)
+
+    async def _seen(self, snapshot: ExperienceSet, question: str) -> tuple[Experience, ...]:
+        return await self.show(snapshot, question, patience=self.settings.read_timeout)
 
     async def expose(self, question: str = "", *, unit: str, principal: str = ANONYMOUS) -> Exposure:
         """Return what one recorded request is shown: as `render`, with lessons on trial, or without one.

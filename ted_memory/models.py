@@ -33,8 +33,9 @@ class Experience(Frozen):
     """One lesson.
 
     ``rev`` is the version of its last change and is never reused; ``order`` is its place in the set;
-    ``tokens`` is what its rendered lines count for (see `experience.rendering.count_tokens`). ``text`` and ``example``
-    may have several lines; ``example`` is one worked example, rendered under the text. ``everywhere``: it is shown and
+    ``tokens`` is what it counts for in a prompt (see `experience.rendering.count_tokens`). ``text`` and ``example``
+    may have several lines; ``example`` is one worked example, rendered under the text. With a ``task`` it is the answer
+    to that task, and both are shown as an earlier turn of the conversation instead. ``everywhere``: it is shown and
     measured on every request, since its ``when`` is for the reader only: no retrieval finds it by that.
     ``metadata`` is JSON-able and the user's own: nothing of it is rendered. ``created_at`` and ``updated_at`` are
     by the writer's clock.
@@ -44,6 +45,7 @@ class Experience(Frozen):
     text: Text
     when: Text = ""
     example: Text = ""
+    task: Text = ""
     everywhere: bool = False
     state: State = "active"
     sources: tuple[Text, ...] = ()
@@ -62,9 +64,9 @@ class Experience(Frozen):
         return self.everywhere or not self.when
 
     @property
-    def lesson(self) -> tuple[str, str, str]:
-        """All that it says: condition, text and example."""
-        return self.when, self.text, self.example
+    def lesson(self) -> tuple[str, str, str, str]:
+        """All that it says: condition, text, example, and the task that the example solves."""
+        return self.when, self.text, self.example, self.task
 
 
 class Usage(Frozen):
@@ -179,6 +181,7 @@ class Add(Frozen):
     text: Text
     when: Text = ""
     example: Text = ""
+    task: Text = ""
     everywhere: bool = False
     state: Literal["proposed", "trial", "active"] = "active"
     sources: tuple[Text, ...] = ()
@@ -186,13 +189,17 @@ class Add(Frozen):
 
 
 class Rewrite(Frozen):
-    """Give an experience a new text. What is None stays as it was. ``rev``: refuse if it changed since."""
+    """Give an experience a new text. What is None stays as it was. ``rev``: refuse if it changed since.
+
+    A new ``example`` without a ``task`` is no longer the answer to the old one.
+    """
 
     op: Literal["rewrite"] = "rewrite"
     id: Text
     text: Text
     when: Text | None = None
     example: Text | None = None
+    task: Text | None = None
     everywhere: bool | None = None
     rev: int | None = None
     sources: tuple[Text, ...] = ()
@@ -206,6 +213,7 @@ class Merge(Frozen):
     text: Text
     when: Text = ""
     example: Text = ""
+    task: Text = ""
     everywhere: bool = False
     sources: tuple[Text, ...] = ()
 

@@ -1,10 +1,13 @@
 """How a set is shown: by what was stated, what the set carries, and the settings' defaults, in this order."""
 
+from collections.abc import Sequence
+
+from ted_memory.episodes import Exposure
 from ted_memory.experience.assignment import Selector
-from ted_memory.experience.rendering import without_examples
-from ted_memory.models import ExperienceSet, Presentation
+from ted_memory.experience.rendering import earlier_turns, render_block, without_examples
+from ted_memory.models import Experience, ExperienceSet, Presentation
 from ted_memory.retrieval.selection import make_selector
-from ted_memory.settings import Settings
+from ted_memory.settings import Placement, Settings
 
 
 def presentation_of(snapshot: ExperienceSet, settings: Settings) -> Presentation:
@@ -14,6 +17,13 @@ def presentation_of(snapshot: ExperienceSet, settings: Settings) -> Presentation
         return Presentation(**settings.model_dump(include=names))
     stated = settings.model_dump(include=names & settings.model_fields_set)
     return snapshot.presentation.model_copy(update=stated)
+
+
+def exposure_of(shown: Sequence[Experience], placement: Placement) -> Exposure:
+    """Return what a prompt gets of these lessons: their block, and the solved tasks among them as earlier turns."""
+    return Exposure(
+        block=render_block(shown), turns=earlier_turns(shown), placement=placement, seen=tuple(e.id for e in shown)
+    )
 
 
 def selector_of(snapshot: ExperienceSet, settings: Settings) -> Selector:

@@ -91,7 +91,7 @@ async def exported(memory: TedMemory) -> tuple[str, list[str]]:
 async def test_another_installation_reads_what_was_exported(either: TedMemory) -> None:
     text, ids = await exported(either)
     head = json.loads(text.splitlines()[0])
-    assert (head["format"], head["models"]) == (1, {"student": "small", "teacher": "big"})
+    assert (head["format"], head["models"]) == (2, {"student": "small", "teacher": "big"})
     other = in_memory(namespace="other")
     report = await other.import_set(text)
     was, now = await either.load(), await other.load()
@@ -112,7 +112,7 @@ async def test_another_installation_reads_what_was_exported(either: TedMemory) -
     [
         (lambda t: t[:-20], "cut off or was changed"),
         (lambda t: t.replace("Two", "Six"), "cut off or was changed"),
-        (lambda t: t.replace('"format": 1', '"format": 2'), "format 2"),
+        (lambda t: t.replace('"format": 2', '"format": 3'), "format 3"),
         (lambda t: "{}\n", "no export"),
         (lambda t: "", "line 1: not a JSON object"),
         (lambda t: t.splitlines()[0], "cut off or was changed"),

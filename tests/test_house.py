@@ -99,7 +99,7 @@ def test_every_prompt_and_script_is_shipped_beside_the_code_that_reads_it() -> N
     from ted_memory.distill.profiles import PLACEHOLDERS
 
     for folder in (path for path in (package / "distill" / "profiles").iterdir() if any(path.glob("*.md"))):
-        assert {path.stem for path in folder.glob("*.md")} | {"labels"} == set(PLACEHOLDERS), folder.name
+        assert {path.stem for path in folder.glob("*.md")} | {"labels", "example"} == set(PLACEHOLDERS), folder.name
     for script in (package / "storage" / "lua").glob("*.lua"):
         assert script.read_text(encoding="utf-8").startswith("-- "), f"{script.name} has no head"
 

@@ -55,6 +55,9 @@ def edit(
     text: Annotated[str, typer.Option("--text", help="What to do.")],
     when: Annotated[str | None, typer.Option("--when", help="Where it applies.  [default: as it was]")] = None,
     example: Annotated[str | None, typer.Option("--example", help="One worked example.  [default: as it was]")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="What the example answers: both become an earlier turn.")
+    ] = None,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -62,9 +65,8 @@ def edit(
     json: options.Json = False,
 ) -> None:
     """Give a lesson another text."""
-    asyncio.run(
-        _change([Rewrite(id=id, text=text, when=when, example=example)], namespace, url, home, author=author, json=json)
-    )
+    rewrite = Rewrite(id=id, text=text, when=when, example=example, task=task)
+    asyncio.run(_change([rewrite], namespace, url, home, author=author, json=json))
 
 
 def approve(

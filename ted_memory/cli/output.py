@@ -192,7 +192,7 @@ def print_experience(experience: Experience) -> None:
 
 
 def _lesson(experience: Experience) -> str:
-    return render_line(experience.text, experience.when, experience.example)
+    return render_line(experience.text, experience.when, experience.example, experience.task)
 
 
 def print_difference(before: Experience | None, after: Experience | None) -> None:

@@ -9,12 +9,16 @@ from itertools import islice
 from ted_memory.distill.kit import StudentKit
 from ted_memory.distill.scoring import answer, together
 from ted_memory.experience.betting import PairedTest, sign
-from ted_memory.experience.rendering import render_block
+from ted_memory.experience.rendering import earlier_turns, render_block
 from ted_memory.grading import graders
 from ted_memory.llm.calls import is_transient
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Experience, Sample
+from ted_memory.presenting import exposure_of
 from ted_memory.settings import Placement
+
+Prompt = tuple[str, tuple[tuple[str, str], ...]]
+"""What of a student's prompt depends on its lessons: the block, and the earlier turns."""
 
 AHEAD = 4  # pairs that are asked for side by side; a verdict may come up to so many pairs late
 MOST_LOST, STEADY = 20, 3  # pairs that may get no answer: so many, and so many for each one that got one
@@ -33,7 +37,7 @@ class Judge:
     @property
     def differs(self) -> bool:
         """Whether the change shows in this sample's prompt at all."""
-        return render_block(self.before) != render_block(self.after)
+        return _prompt(self.before) != _prompt(self.after)
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,12 @@ class Comparison:
     spend: Spend = field(default_factory=Spend)
     _lost: int = 0
     _answered: int = 0
-    _plain: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
-    _asking: dict[tuple[str, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _plain: dict[tuple[str, Prompt], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
+    _asking: dict[tuple[str, Prompt], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     async def pair(self, judge: Judge, number: int) -> Pair:
         """Return the `number`-th pair of this judge, counted from 0."""
-        before, (after, text) = await together(
-            self._without(judge, number), self._score(judge, render_block(judge.after), judge.after)
-        )
+        before, (after, text) = await together(self._without(judge, number), self._score(judge, judge.after))
         self._answered += 1
         return Pair(judge, before[0], after, text)
 
@@ -119,19 +121,22 @@ class Comparison:
             return None
 
     async def _without(self, judge: Judge, number: int) -> tuple[float, str]:
-        block = render_block(judge.before)
-        key = judge.sample.id, block
+        key = judge.sample.id, _prompt(judge.before)
         known = self._plain[key]
         async with self._asking[key]:  # another change may be asking for the same answer just now
             while len(known) <= number:
-                known.append(await self._score(judge, block, judge.before))
+                known.append(await self._score(judge, judge.before))
         return known[number]
 
-    async def _score(self, judge: Judge, block: str, shown: Sequence[Experience]) -> tuple[float, str]:
-        given = await answer(self.kit, judge.sample, [e.id for e in shown], block, self.placement)
+    async def _score(self, judge: Judge, shown: Sequence[Experience]) -> tuple[float, str]:
+        given = await answer(self.kit, judge.sample, exposure_of(shown, self.placement))
         self.spend = self.spend + given.spend
         score, _ = await graders.grade(self.kit.grader, judge.sample, given.text, judge.reference)
         return score, given.text
+
+
+def _prompt(lessons: Sequence[Experience]) -> Prompt:
+    return render_block(lessons), earlier_turns(lessons)
 
 
 def means(pairs: Sequence[Pair]) -> tuple[float, float]:

@@ -58,6 +58,10 @@ async def choose_judges(edits: Sequence[Edit], state: DistillState, snapshot: Ex
     ]
     others = [(other, score) for other, score in others if other.differs]
     guards = tuple(_guards([other for other, _ in others], reference))
+    if any(e.task for e in new):  # what a solved task is worth only other tasks can tell
+        witnesses = [j for j, score in others if score is None or score < 1][:WITNESSES]
+        guards = tuple(g for g in guards if g not in witnesses)
+        return Judges(tuple(witnesses), guards[: kit.profile.peers], (), may_stay_unverified=False)
     if not has_open_answer(reference, known_labels(state)):
         return Judges(own, guards[: kit.profile.peers], own, may_stay_unverified=False)
     elsewhere = [(j, score) for j, score in others if plain(j.reference) != plain(reference)]
@@ -79,8 +83,11 @@ def _peers(state: DistillState) -> list[tuple[Sample, float | None]]:
 
 
 def _is_meant(new: Sequence[Experience], other: Sample, sample: Sample, common: Collection[str]) -> bool:
-    """Tell whether a change claims to be about another sample, too: by a lesson's condition, where it has one."""
-    return not new or any(fits(e, [sample.text, other.text], common)[1] for e in new)
+    """Tell whether a change claims to be about another sample, too: by a lesson's condition, where it has one.
+
+    That of a solved task claims nothing: it is shown wherever it is the nearest one.
+    """
+    return not new or any(e.task or fits(e, [sample.text, other.text], common)[1] for e in new)
 
 
 def fits(lesson: Experience, tasks: Sequence[str], common: Collection[str]) -> list[bool]:

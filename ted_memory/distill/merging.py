@@ -37,11 +37,11 @@ class Replayed:
 
 def said_twice(experiences: Sequence[Experience]) -> list[Edit]:
     """Return merges of lessons that are the same word for word: two passes at once may have learned the same."""
-    alike: dict[tuple[str, str], list[Experience]] = defaultdict(list)
+    alike: dict[tuple[str, str, str], list[Experience]] = defaultdict(list)
     for e in experiences:
-        alike[e.when.casefold(), e.text.casefold()].append(e)
+        alike[e.when.casefold(), e.text.casefold(), e.task].append(e)
     return [
-        Merge(ids=ids_of(same), text=same[0].text, when=same[0].when, example=_example(same))
+        Merge(ids=ids_of(same), text=same[0].text, when=same[0].when, **_example(same))
         for same in alike.values()
         if len(same) > 1
     ]
@@ -54,13 +54,13 @@ def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int)
     """
     alike: dict[str, list[Experience]] = defaultdict(list)
     for e in rank(snapshot.active, snapshot.usage):
-        if not e.applies_always:
+        if not e.applies_always and not e.task:  # each solved task is one of its own
             alike[_what_to_do(e.text, labels)].append(e)
     merges = []
     for same in alike.values():
         when = _strung([e.when for e in same])
         if len(same) > 1 and len(when) + len(same[0].text) <= max_text:
-            merges.append(Merge(ids=ids_of(same), text=same[0].text, when=when, example=_example(same)))
+            merges.append(Merge(ids=ids_of(same), text=same[0].text, when=when, **_example(same)))
     return merges
 
 
@@ -123,7 +123,7 @@ async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Com
 
 
 def _described(edit: Edit, old: Sequence[Experience]) -> str:
-    was = " | ".join(render_line(e.text, e.when, e.example) for e in old)
+    was = " | ".join(render_line(e.text, e.when, e.example, e.task) for e in old)
     if isinstance(edit, Remove):
         return f"remove: {was}"
     now = render_line(edit.text, edit.when or "", edit.example or "") if isinstance(edit, Merge | Rewrite) else ""
@@ -147,5 +147,5 @@ def _strung(conditions: Sequence[str]) -> str:
     return ("; " if semantic else ", ").join(reversed(unique.values()))
 
 
-def _example(experiences: Sequence[Experience]) -> str:
-    return next((e.example for e in experiences if e.example), "")
+def _example(experiences: Sequence[Experience]) -> dict[str, str]:
+    return next(({"example": e.example, "task": e.task} for e in experiences if e.example), {})

@@ -50,10 +50,15 @@ def _fits_every_task(lesson: Experience, sample: Sample, common: Collection[str]
     return bool(met) and not met - {*common}
 
 
-def _hint(sample: Sample, taken: Collection[str]) -> str:
+def telling_words(sample: Sample, taken: Collection[str]) -> list[str]:
+    """Return words of a task that set it apart from others: none whose stem is taken."""
     words = re.findall(r"\w[\w-]+", sample.text)
-    free = dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken))
-    return f", such as: {', '.join(list(free)[:WORDS])}" if free else ""
+    return list(dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken)))[:WORDS]
+
+
+def _hint(sample: Sample, taken: Collection[str]) -> str:
+    words = telling_words(sample, taken)
+    return f", such as: {', '.join(words)}" if words else ""
 
 
 def _not_found(seen: Sequence[Experience], snapshot: ExperienceSet, sample: Sample, common: Collection[str]) -> str:

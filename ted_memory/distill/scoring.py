@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ted_memory.distill.kit import StudentKit
+from ted_memory.episodes import Exposure
 from ted_memory.errors import ModelError
-from ted_memory.experience.rendering import render_block, strip_block
-from ted_memory.llm.messages import answer_of, place_block, question, sample_messages, text_of, tool_calls
+from ted_memory.experience.rendering import strip_block, tidy_turn
+from ted_memory.llm.messages import answer_of, question, sample_messages, show_lessons, task_of, text_of, tool_calls
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Experience, ExperienceSet, Sample
-from ted_memory.settings import Placement
+from ted_memory.presenting import exposure_of
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ class Answer:
     tools: tuple[str, ...] = ()
 
 
-async def answer(kit: StudentKit, sample: Sample, shown: Sequence[str], block: str, placement: Placement) -> Answer:
-    """Return the student's answer to a sample with a block in its prompt; our own block is cut out of it."""
-    messages = place_block(sample_messages(sample), block, placement)
+async def answer(kit: StudentKit, sample: Sample, exposure: Exposure) -> Answer:
+    """Return the student's answer to a sample with what it is shown; our own block is cut out of it."""
+    messages = show_lessons(sample_messages(sample), exposure)
     output, spend = await kit.calls.raw("student", kit.student, messages)
     tools = tuple(_clean(call) for call in tool_calls(output))
-    return Answer(_clean(text_of(answer_of(output))), tuple(shown), spend, tools)
+    return Answer(_clean(text_of(answer_of(output))), exposure.seen, spend, tools)
 
 
 def _clean(text: str) -> str:
@@ -56,9 +57,15 @@ def _clean(text: str) -> str:
 async def chosen(
     kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
 ) -> tuple[Experience, ...]:
-    """Return which of these experiences a student would see, chosen as in production."""
-    active = [e for e in experiences if e.state == "active"]
+    """Return which of these experiences a student would see, chosen as in production but for its own solved task."""
+    active = without_its_own([e for e in experiences if e.state == "active"], sample)
     return await kit.memory.show(snapshot, question(sample_messages(sample)), experiences=active)
+
+
+def without_its_own(experiences: Sequence[Experience], sample: Sample) -> list[Experience]:
+    """Return these without the sample itself as a solved task: who is shown the answer says nothing of any lesson."""
+    task = tidy_turn(task_of(sample))
+    return [e for e in experiences if not e.task or e.task != task]
 
 
 async def answer_with(
@@ -67,7 +74,7 @@ async def answer_with(
     """Let the student answer with these experiences."""
     shown = await chosen(kit, sample, snapshot, experiences)
     placement = kit.memory.presentation(snapshot).placement
-    return await answer(kit, sample, [e.id for e in shown], render_block(shown), placement)
+    return await answer(kit, sample, exposure_of(shown, placement))
 
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:

@@ -7,7 +7,6 @@ from pydantic import TypeAdapter
 
 from ted_memory.llm.spend import Spend, add_spend
 from ted_memory.models import Edit, ExperienceSet, Sample, Trajectory
-from ted_memory.settings import Placement
 
 Json = dict[str, Any]
 
@@ -25,12 +24,10 @@ def _add_spend(left: Json | None, right: Json | None) -> Json:
 
 
 class Attempt(TypedDict):
-    """What one student is sent: the sample and the lessons it may look at."""
+    """What one student is sent: the sample, and the lessons it may look at (`ted_memory.episodes.Exposure`)."""
 
     sample: Json
-    block: str
-    placement: Placement
-    seen: list[str]
+    exposure: Json
     eligible: list[str]
 
 

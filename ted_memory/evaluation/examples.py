@@ -6,7 +6,7 @@ from typing import Self
 
 from ted_memory.errors import InvalidInput
 from ted_memory.experience.rendering import count_tokens
-from ted_memory.llm.messages import question, sample_messages
+from ted_memory.llm.messages import task_of
 from ted_memory.models import Sample
 from ted_memory.retrieval.selection import match
 
@@ -51,11 +51,6 @@ class SolvedSamples:
                 break
             examples, off = more, now_off
         return examples
-
-
-def task_of(sample: Sample) -> str:
-    """Return what a student is asked, in words, with choices that the input does not show."""
-    return question(sample_messages(sample)).strip()
 
 
 def render_examples(samples: Sequence[Sample]) -> str:

@@ -6,11 +6,13 @@ from statistics import fmean
 
 from ted_memory.distill.kit import StudentKit
 from ted_memory.distill.scoring import OnProgress, Progress, answer, chosen, side_by_side
+from ted_memory.episodes import Exposure
 from ted_memory.evaluation.examples import SolvedSamples, render_examples
 from ted_memory.evaluation.results import CurvePoint, Failure
-from ted_memory.experience.rendering import count_tokens, render_block
+from ted_memory.experience.rendering import count_tokens, earlier_turns, render_block
 from ted_memory.grading import graders
 from ted_memory.llm.calls import is_final, one_line
+from ted_memory.llm.messages import task_of
 from ted_memory.models import Experience, ExperienceSet, Sample
 
 Side = tuple[Experience, ...]
@@ -24,10 +26,16 @@ EXAMPLES = -1
 
 @dataclass(frozen=True)
 class Block:
-    """What a student is shown: the text, and how many lessons or examples stand in it."""
+    """What a student is shown: the text, and of which lessons or examples; solved tasks as earlier turns."""
 
     text: str
     ids: tuple[str, ...]
+    turns: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """All that it adds to a prompt."""
+        return count_tokens(self.text) + sum(count_tokens(task + answer) for task, answer in self.turns)
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,9 @@ class Measurement:
         """From a sample's index to what each side made of it."""
         self.failures: list[Failure] = []
         self._lesson_tokens = 0.0
+        examples_too = kit.memory.presentation(snapshot).examples
+        self._as_turns = examples_too and any(e.task for e in snapshot.active)
+        """Whether solved samples are shown as the lessons' solved tasks are: the form makes no difference then."""
 
     def _side(self, active: Side) -> int:
         """Return the index of the side that shows a student these; a new one if none does yet."""
@@ -97,7 +108,7 @@ class Measurement:
         """Ask for all answers. What fails on one side leaves the sample out of all."""
         if self.solved is not None:
             blocks = [await self._lessons(sample, self.snapshot.active) for sample in samples]
-            self._lesson_tokens = fmean(count_tokens(block.text) for block in blocks)
+            self._lesson_tokens = fmean(block.tokens for block in blocks)
 
         async def one(task: tuple[int, Sample]) -> None:
             index, sample = task
@@ -126,27 +137,31 @@ class Measurement:
                 scores[side].append(score)
                 prompts[side].append(prompt_tokens)
         return [
-            Answered(fmean(scores[i]), len(block.ids), count_tokens(block.text), fmean(prompts[i]))
+            Answered(fmean(scores[i]), len(block.ids), block.tokens, fmean(prompts[i]))
             for i, block in enumerate(blocks)
         ]
 
     async def _lessons(self, sample: Sample, side: Side) -> Block:
         shown = await chosen(self.kit, sample, self.snapshot, side)
-        return Block(render_block(shown), tuple(e.id for e in shown))
+        return Block(render_block(shown), tuple(e.id for e in shown), earlier_turns(shown))
 
     def _examples(self, sample: Sample, solved: SolvedSamples) -> Block:
         shown = solved.examples_for(sample, self._lesson_tokens)
-        return Block(render_examples(shown), tuple(other.id for other in shown))
+        ids = tuple(other.id for other in shown)
+        if self._as_turns:
+            return Block("", ids, tuple((task_of(other), other.reference or "") for other in reversed(shown)))
+        return Block(render_examples(shown), ids)
 
     async def _ask(self, sample: Sample, block: Block) -> tuple[float, int]:
         """Return the score of one answer, and the tokens that went into it."""
         placement = self.kit.memory.presentation(self.snapshot).placement
-        given = await answer(self.kit, sample, block.ids, block.text, placement)
+        exposure = Exposure(block=block.text, turns=block.turns, placement=placement, seen=block.ids)
+        given = await answer(self.kit, sample, exposure)
         # a student that repeats what it was shown is graded on the rest, as with our own block
         said = given.text.replace(block.text, "").strip() if block.text else given.text
         score, _ = await graders.grade(self.kit.grader, sample, said, sample.reference or "")
         return score, given.spend.student.tokens_in
 
 
-def _said(side: Side) -> list[tuple[str, tuple[str, str, str]]]:
+def _said(side: Side) -> list[tuple[str, tuple[str, ...]]]:
     return [(e.id, e.lesson) for e in side]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ted_memory.episodes import ANONYMOUS, Exposure
 from ted_memory.experience.ranking import Ranking
-from ted_memory.experience.rendering import render_block
+from ted_memory.experience.rendering import earlier_turns, render_block
 from ted_memory.models import Experience, ExperienceSet, Usage
 
 Selector = Callable[[Sequence[Experience], Mapping[str, Usage], Ranking], tuple[Experience, ...]]
@@ -89,6 +89,7 @@ def expose(
         seen = list(eligible)
     return Exposure(
         block=render_block(seen),
+        turns=earlier_turns(seen),
         seen=tuple(e.id for e in seen),
         withheld=tuple(e.id for e in eligible if e.id in missing and has_place(e)),
         counted=tuple(e.id for e in seen if e.id in counting),

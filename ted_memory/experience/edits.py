@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import singledispatch
 
-from ted_memory.experience.rendering import FRAME_TOKENS, lesson_tokens, tidy_text
+from ted_memory.experience.rendering import FRAME_TOKENS, is_seen, lesson_tokens, tidy_text, tidy_turn
 from ted_memory.models import (
     Add,
     Edit,
@@ -107,17 +107,21 @@ class _Planner:
             raise Refusal("unknown")
         return experience
 
-    def lesson(self, text: str, when: str, example: str, **fields: object) -> Experience:
+    def lesson(self, text: str, when: str, example: str, task: str, **fields: object) -> Experience:
         """Return an experience with tidy text, within the caps on one lesson."""
-        text, when, example = tidy_text(text), tidy_when(when), tidy_text(example)
+        text, when, task = tidy_text(text), tidy_when(when), tidy_turn(task)
+        example = tidy_turn(example) if task else tidy_text(example)
         if not text:
             raise Refusal("empty")
-        if len(text) + len(when) > self.max_text or len(example) > self.max_text:
+        if task and not (is_seen(task) and is_seen(example)):
+            raise Refusal("a task without its answer")
+        if max(len(text) + len(when), len(example), len(task)) > self.max_text:
             raise Refusal("too long")
-        tokens = lesson_tokens(text, when, example)
+        tokens = lesson_tokens(text, when, example, task)
         if FRAME_TOKENS + tokens > self.base.caps.token_budget:
             raise Refusal("over budget")
-        return Experience.model_validate({"text": text, "when": when, "example": example, "tokens": tokens, **fields})
+        said = {"text": text, "when": when, "example": example, "task": task}
+        return Experience.model_validate({**said, "tokens": tokens, **fields})
 
 
 def tidy_when(when: str) -> str:
@@ -142,6 +146,7 @@ def _(edit: Add, planner: _Planner) -> Change:
         edit.text,
         edit.when,
         edit.example,
+        edit.task,
         id=planner.free_id(),
         everywhere=edit.everywhere,
         state=edit.state,
@@ -160,6 +165,7 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
         edit.text,
         old.when if edit.when is None else edit.when,
         old.example if edit.example is None else edit.example,
+        _task_of(edit, old),
         id=old.id,
         everywhere=old.everywhere if edit.everywhere is None else edit.everywhere,
         state=old.state,
@@ -186,6 +192,7 @@ def _(edit: Merge, planner: _Planner) -> Change:
         edit.text,
         edit.when,
         edit.example,
+        edit.task,
         id=planner.free_id(),
         everywhere=edit.everywhere,
         state=parents[0].state,
@@ -218,8 +225,8 @@ def _(edit: SetState, planner: _Planner) -> Change:
 def _(edit: Restore, planner: _Planner) -> Change:
     given = edit.experience
     # the rules for a lesson hold for one that comes back, too; its token count is ours to make
-    kept = given.model_dump(exclude={"text", "when", "example", "tokens"})
-    new = planner.lesson(given.text, given.when, given.example, **kept)
+    kept = given.model_dump(exclude={"text", "when", "example", "task", "tokens"})
+    new = planner.lesson(given.text, given.when, given.example, given.task, **kept)
     old = planner.base.by_id.get(new.id)
     same = old if old and (old.lesson, old.everywhere) == (new.lesson, new.everywhere) else None
     if new.state == "trial":  # that it was on trial once, or elsewhere, lets nobody see it
@@ -227,6 +234,12 @@ def _(edit: Restore, planner: _Planner) -> Change:
         new = new.model_copy(update={"trial": same.trial} if same and goes_on else {"state": "proposed", "trial": None})
     fresh = () if same else (new.id,)
     return Change(edit=edit, id=new.id, expects=((new.id, old.rev if old else ABSENT),), puts=(new,), fresh=fresh)
+
+
+def _task_of(edit: Rewrite, old: Experience) -> str:
+    if edit.task is not None:
+        return edit.task
+    return old.task if edit.example is None else ""
 
 
 def _rev(stated: int | None, old: Experience) -> int:

@@ -20,7 +20,7 @@ from ted_memory.models import (
 BLANK = "purged"
 """What stands for the source in what a purge has blanked."""
 
-_SAYS_NOTHING: Mapping[str, Any] = {"text": "", "when": "", "example": ""}
+_SAYS_NOTHING: Mapping[str, Any] = {"text": "", "when": "", "example": "", "task": ""}
 _TRUST: Sequence[State] = ("retired", "proposed", "trial", "active")
 
 

@@ -15,6 +15,10 @@ _TAG_START = re.compile(r"[<\uff1c\ufe64](?=[\s\u200c\u200d]*[/\uff0f\u2044\u221
 _MARK = re.compile(
     r"\[(?=\s*/?\s*(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS))\s*\])", re.IGNORECASE
 )
+_TEMPLATE = re.compile(
+    r"<(?=[|\uff5c<]|/?\s*(?:s|bos|eos|start_of_turn|end_of_turn|think|tool_call|tool_response|experiences)\s*>)",
+    re.IGNORECASE,
+)
 _JOINERS = "\u200c\u200d"  # belong to the spelling of some languages, and to emoji
 _BLOCK = re.compile(re.escape(OPENING) + r".*?" + re.escape(CLOSING) + r"\n*", re.DOTALL)
 
@@ -32,9 +36,12 @@ def render_lesson(text: str, when: str = "", example: str = "") -> str:
     return "- " + f"\n{INDENT}".join(tidy_text(_harmless(said)).split("\n"))
 
 
-def render_line(text: str, when: str = "", example: str = "") -> str:
-    """Return a lesson on one line, as logs and people's lists show it."""
-    return " ".join(render_lesson(text, when, example)[2:].split())
+def render_line(text: str, when: str = "", example: str = "", task: str = "") -> str:
+    """Return a lesson on one line, as logs, critics and people's lists show it."""
+    said = render_lesson(text, when, "" if task else example)[2:]
+    if task:
+        said += f" Earlier turn: {_harmless(task)} => {_harmless(example)}"
+    return " ".join(said.split())
 
 
 def tidy_text(text: str) -> str:
@@ -52,6 +59,16 @@ def tidy_text(text: str) -> str:
     lines[0] = lines[0].lstrip()
     kept = [line for i, line in enumerate(lines) if line or lines[i - 1]]
     return "\n".join(kept)
+
+
+def tidy_turn(text: str) -> str:
+    """Return a task or an answer as it is kept: all blanks between its words stay, since its form is what it shows."""
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip()
+
+
+def is_seen(text: str) -> bool:
+    """Tell whether anything of a text is seen: providers refuse turns that are empty."""
+    return bool(_visible(text).strip())
 
 
 def _harmless(text: str) -> str:
@@ -78,22 +95,59 @@ FRAME_TOKENS = count_tokens(f"{OPENING}\n") + count_tokens(CLOSING)
 """Tokens of the block around its lines."""
 
 
-def lesson_tokens(text: str, when: str = "", example: str = "") -> int:
-    """Return the tokens of a lesson's lines, the last line break included."""
-    return count_tokens(render_lesson(text, when, example) + "\n")
+def lesson_tokens(text: str, when: str = "", example: str = "", task: str = "") -> int:
+    """Return the tokens of a lesson in a prompt: its lines, the last line break included.
+
+    With a ``task``: with its earlier turn, or with both in the block, whatever is more.
+    """
+    if not task:
+        return count_tokens(render_lesson(text, when, example) + "\n")
+    in_the_block = count_tokens(render_lesson(text, when, _solved(task, example)) + "\n")
+    return max(in_the_block, count_tokens(render_lesson(text, when) + "\n") + count_tokens(task + example))
 
 
-def render_block(experiences: Iterable[Experience]) -> str:
-    """Return the block, or the empty string when there is nothing to say."""
-    lessons = [render_lesson(e.text, e.when, e.example) for e in experiences]
+def render_block(experiences: Iterable[Experience], *, alone: bool = False) -> str:
+    """Return the block, or the empty string when there is nothing to say.
+
+    ``alone``: solved tasks stand in it, too, as examples; else they are `earlier_turns`.
+    """
+    lessons = [render_lesson(e.text, e.when, _in_the_block(e, alone=alone)) for e in experiences]
     return "\n".join([OPENING, *lessons, CLOSING]) if lessons else ""
 
 
+def _in_the_block(experience: Experience, *, alone: bool) -> str:
+    if not experience.task:
+        return experience.example
+    return _solved(experience.task, experience.example) if alone else ""
+
+
+def _solved(task: str, answer: str) -> str:
+    return f"{task} => {answer}"
+
+
+def earlier_turns(experiences: Iterable[Experience]) -> tuple[tuple[str, str], ...]:
+    """Return the tasks that these lessons carry with their answers, as turns that come before the question.
+
+    The first lesson's turn is the last one, next to the question: it is the one that was found first. What a chat
+    template or our own block is known by is taken out of them; other tags stay, since their form is what they show.
+    """
+    turns = [(_turn(e.task), _turn(e.example)) for e in experiences if e.task]
+    return tuple(reversed(turns))
+
+
+def _turn(text: str) -> str:
+    return _MARK.sub("\u2039", _TEMPLATE.sub("\u2039", _visible(text)))
+
+
 def without_examples(experiences: Iterable[Experience]) -> list[Experience]:
-    """Return the lessons as they are shown without their examples, which then cost no tokens either."""
+    """Return the lessons as they are shown without their examples, which then cost no tokens either.
+
+    Those with a solved task are not among them: what they say is the turn.
+    """
     return [
         e.model_copy(update={"example": "", "tokens": _tokens_alone(e.text, e.when)}) if e.example else e
         for e in experiences
+        if not e.task
     ]
 
 

@@ -17,7 +17,7 @@ from ted_memory.integrations.live_run import (
     up_to_the_question,
 )
 from ted_memory.llm.calls import model_name
-from ted_memory.llm.messages import append_block, place_block, question
+from ted_memory.llm.messages import add_turns, append_block, question, show_lessons
 from ted_memory.memory import TedMemory
 from ted_memory.retrieval.selection import warm
 
@@ -234,8 +234,9 @@ def _injected(request: ModelRequest[Any], shown: Exposure) -> ModelRequest[Any]:
     if not shown.block:
         return request
     if shown.placement == "user":
-        return request.override(messages=place_block(request.messages, shown.block, "user"))  # type: ignore[arg-type]
-    return request.override(system_message=append_block(request.system_message, shown.block))
+        return request.override(messages=show_lessons(request.messages, shown))  # type: ignore[arg-type]
+    system = append_block(request.system_message, shown.block)
+    return request.override(system_message=system, messages=add_turns(request.messages, shown.turns))  # type: ignore[arg-type]
 
 
 def _place(config: Mapping[str, Any]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from ted_memory.episodes import Exposure
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
-from ted_memory.llm.messages import place_block, question
+from ted_memory.llm.messages import question, show_lessons
 from ted_memory.memory import TedMemory
 
 
@@ -17,15 +17,17 @@ def inject(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]
     """Return a Runnable that adds the memory's block to what goes into a model: ``inject(memory) | model``.
 
     Takes text, messages or a prompt's output; gives messages. The block stands at the end of the system message, or of
-    the user turn (see `TedMemory.presentation`). ``invoke`` and ``ainvoke`` both work. It never fails for want of a
-    store: the model is then asked with the lessons that were last seen, or none (`TedMemory.health` tells).
+    the user turn (see `TedMemory.presentation`); solved tasks come before the first user turn. What it gives is for a
+    model, not for an agent, which would keep it in its state: that has `TedMemoryMiddleware`. ``invoke`` and
+    ``ainvoke`` both work. It never fails for want of a store: the model is then asked with the lessons that were last
+    seen, or none (`TedMemory.health` tells).
     With a `TedMemoryCallbackHandler` of the same memory among the callbacks the run is recorded with what it saw.
     """
 
     async def ainject(given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
         messages = _messages(given)
         shown = await _shown(memory, question(messages), config)
-        return place_block(messages, shown.block, shown.placement)
+        return show_lessons(messages, shown)
 
     def inject_sync(given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
         return sync_bridge.run(ainject(given, config))

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from ted_memory.episodes import Exposure
 from ted_memory.models import Message, Sample
 from ted_memory.recording import storable, without_block
 from ted_memory.settings import Placement
 
+_EXAMPLE: dict[str, Any] = {"ted_memory": {"example": True}}  # no provider is sent it
 LONGEST_RESULT = 300  # characters of a tool's result that a critic is shown
 TOOL_RESULTS = "The tool calls that were made for this, with their results:"
 """How a message begins that shows a model what was recorded of an agent's tools."""
@@ -34,6 +36,11 @@ def sample_messages(sample: Sample) -> list[BaseMessage]:
     for image in sample.images:
         messages = _with_last_user(messages, [*_blocks(_last_user(messages)), image_block(image)])
     return messages
+
+
+def task_of(sample: Sample) -> str:
+    """Return what a student is asked, in words, with choices that the input does not show."""
+    return question(sample_messages(sample)).strip()
 
 
 def choice_labels(choices: Sequence[str]) -> list[str]:
@@ -74,6 +81,32 @@ def tool_calls(output: Any) -> tuple[str, ...]:
 def _brief(text: str) -> str:
     text = " ".join(without_block(text).split())
     return text if len(text) <= LONGEST_RESULT else f"{text[:LONGEST_RESULT]} ..."
+
+
+def show_lessons(messages: Sequence[BaseMessage], exposure: Exposure) -> list[BaseMessage]:
+    """Return the messages with what an exposure shows: its block in its place, its solved tasks as the first turns."""
+    return add_turns(place_block(messages, exposure.block, exposure.placement), exposure.turns)
+
+
+def add_turns(messages: Sequence[BaseMessage], turns: Sequence[tuple[str, str]]) -> list[BaseMessage]:
+    """Return the messages with tasks and their answers as turns, before the first one of the user.
+
+    So users and assistants take turns as before. Without a user's turn there is nothing that they could come before.
+    """
+    first = next((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), None)
+    if first is None:
+        return list(messages)
+    made: list[BaseMessage] = []
+    for task, answer in turns:
+        made += [
+            HumanMessage(content=task, response_metadata=_EXAMPLE),
+            AIMessage(content=answer, response_metadata=_EXAMPLE),
+        ]
+    return [*messages[:first], *made, *messages[first:]]
+
+
+def _is_example(message: BaseMessage) -> bool:
+    return bool(message.response_metadata.get("ted_memory") == _EXAMPLE["ted_memory"])
 
 
 def place_block(messages: Sequence[BaseMessage], block: str, placement: Placement) -> list[BaseMessage]:
@@ -169,14 +202,14 @@ def restore_images(messages: Sequence[Message], images: Mapping[str, bytes]) -> 
 def record_messages(messages: Sequence[BaseMessage], *, largest: int) -> tuple[tuple[Message, ...], dict[str, bytes]]:
     """Return messages as an episode keeps them, and the bytes of their images by hash, as ``data:`` URLs.
 
-    Our own block is cut out; tool calls and results are not among them (see `tool_calls`). An image of more than
-    `largest` bytes is left out and named in words.
+    Our own block and our solved tasks are cut out; tool calls and results are not among them (see `tool_calls`). An
+    image of more than `largest` bytes is left out and named in words.
     """
     images: dict[str, bytes] = {}
     kept = []
     for message in messages:
         role = _NAMES.get(message.type.removesuffix("MessageChunk").lower())  # of a stream
-        if role is None:
+        if role is None or _is_example(message):
             continue
         content = message.content
         if isinstance(content, str):

@@ -68,25 +68,25 @@ async def test_each_attempt_sees_a_random_share_of_the_set(namespace: str) -> No
     memory = in_memory(namespace=namespace, trust="operator", rollouts=40)
     await memory.commit([Add(text=f"Lesson {i}.") for i in range(10)], author="me")
     first = await one_pass(memory, APPLES, student=student(knows), teacher=teacher(), run="r1")
-    seen = [attempt["seen"] for attempt in first["attempts"]]
+    seen = [attempt["exposure"]["seen"] for attempt in first["attempts"]]
     assert len(seen) == len(first["trajectories"]) == 40
     assert len({tuple(ids) for ids in seen}) > 10
     assert 0.72 < sum(len(ids) for ids in seen) / 400 < 0.88
     for attempt, ids in zip(first["attempts"], seen, strict=True):
         assert len(attempt["eligible"]) == 10
-        assert attempt["block"].count("\n- ") == len(ids)
+        assert attempt["exposure"]["block"].count("\n- ") == len(ids)
 
     again = await one_pass(memory, APPLES, student=student(knows), teacher=teacher(), run="r1")
     other = await one_pass(memory, APPLES, student=student(knows), teacher=teacher(), run="r2")
-    assert [a["seen"] for a in again["attempts"]] == seen
-    assert [a["seen"] for a in other["attempts"]] != seen
+    assert [a["exposure"]["seen"] for a in again["attempts"]] == seen
+    assert [a["exposure"]["seen"] for a in other["attempts"]] != seen
 
 
 async def test_with_inclusion_one_every_attempt_sees_all_of_it(namespace: str) -> None:
     memory = in_memory(namespace=namespace, trust="operator", inclusion=1.0)
     await memory.commit([Add(text=f"Lesson {i}.") for i in range(10)], author="me")
     out = await one_pass(memory, APPLES, student=student(), teacher=teacher())
-    assert [len(attempt["seen"]) for attempt in out["attempts"]] == [10] * 5
+    assert [len(attempt["exposure"]["seen"]) for attempt in out["attempts"]] == [10] * 5
 
 
 async def test_a_group_that_is_all_right_costs_no_critic_call_and_is_credited(scratch: TedMemory) -> None:

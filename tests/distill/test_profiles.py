@@ -20,7 +20,7 @@ CRITIC = "You judge.\n---\n" + " ".join("{" + name + "}" for name in PLACEHOLDER
 def test_two_profiles_are_shipped_with_every_prompt() -> None:
     assert set(PROFILES) == {"default", "small"}
     for profile in PROFILES.values():
-        assert {*profile.prompts, "labels"} == set(PLACEHOLDERS)
+        assert {*profile.prompts, "labels", "example"} == set(PLACEHOLDERS)
     assert DEFAULT.fingerprint != SMALL.fingerprint
 
 

@@ -11,7 +11,7 @@ from ted_memory.distill.state import DistillState, Json, dump_edits, read_edits,
 from ted_memory.episodes import Archived
 from ted_memory.experience.edits import tidy_when
 from ted_memory.experience.lift import add_citations, group_usage
-from ted_memory.experience.rendering import tidy_text
+from ted_memory.experience.rendering import tidy_text, tidy_turn
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Add, Commit, Edit, ExperienceSet
 from ted_memory.protocols import Settle
@@ -124,11 +124,8 @@ def _all_refused(refused: Sequence[Json]) -> Json:
 
 def _brought_up_to_date(proposed: Sequence[Edit], now: ExperienceSet, kit: Kit) -> list[Edit]:
     """Return edits as they are worth something now: without what others have added meanwhile."""
-    known = {(e.when, e.text) for e in now}
-    edits: list[Edit] = []
-    for edit in proposed:
-        if not isinstance(edit, Add) or (tidy_when(edit.when), tidy_text(edit.text)) not in known:
-            edits.append(edit)
+    known = {(e.when, e.text, e.task) for e in now}
+    edits: list[Edit] = [edit for edit in proposed if not isinstance(edit, Add) or _said(edit) not in known]
     if kit.new_state == "active":
         return [*make_room([], edits, now, kit.settings), *edits]
     return edits
@@ -156,8 +153,13 @@ def compaction_due(state: DistillState, *, kit: Kit) -> bool:
 
 async def _unknown(edits: list[Edit], kit: Kit) -> list[Edit]:
     """Leave out additions that another pass has made meanwhile, word for word."""
-    known = {(e.when, e.text) for e in await kit.memory.load()} if edits else set()
-    return [e for e in edits if not (isinstance(e, Add) and (tidy_when(e.when), tidy_text(e.text)) in known)]
+    known = {(e.when, e.text, e.task) for e in await kit.memory.load()} if edits else set()
+    return [e for e in edits if not (isinstance(e, Add) and _said(e) in known)]
+
+
+def _said(edit: Add) -> tuple[str, str, str]:
+    """Return what makes an addition the same as a lesson: each solved task is one of its own."""
+    return tidy_when(edit.when), tidy_text(edit.text), tidy_turn(edit.task)
 
 
 def _set_aside(state: DistillState) -> Json:

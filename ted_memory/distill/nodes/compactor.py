@@ -93,9 +93,12 @@ async def _proposed(
 
 async def _asked(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str, Spend]:
     """Return the model's edits, within what one compaction may take away."""
-    ids = [e.id for e in snapshot.active]
+    lessons = [e for e in snapshot.active if not e.task]  # solved tasks are cases: there is nothing to put together
+    if len(lessons) < 2:
+        return [], "", Spend()
+    ids = [e.id for e in lessons]
     budget = f"{snapshot.caps.max_experiences} lessons, {snapshot.caps.token_budget} tokens"
-    known = experiences_text(snapshot.active, snapshot.usage)
+    known = experiences_text(lessons, snapshot.usage)
     messages = kit.profile.prompts["compactor"].messages(experiences=known, budget=budget)
 
     def check(answer: Compaction) -> None:
@@ -104,7 +107,7 @@ async def _asked(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str, Sp
     result = await kit.critic.ask(messages, Compaction, check)
     if result.value is None:
         return [], f"no usable compaction: {result.problem}", result.spend
-    edits = to_edits(result.value.edits, snapshot.active, state="active", sources=(), additions_only=result.repaired)
+    edits = to_edits(result.value.edits, lessons, state="active", sources=(), additions_only=result.repaired)
     words_kept = kit.profile.merges == "verbatim"
     return trusted(edits, snapshot, words_kept=words_kept), "", result.spend
 

@@ -177,7 +177,7 @@ def _companion_text(companion: Companion) -> str:
 def experiences_text(experiences: Sequence[Experience], usage: Mapping[str, Usage]) -> str:
     """Return the experiences as a model sees them: id, estimated lift, lesson."""
     lines = [
-        f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}) {render_line(e.text, e.when, e.example)}"
+        f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}) {render_line(e.text, e.when, e.example, e.task)}"
         for e in experiences
     ]
     return "\n".join(lines) or "(none)"

@@ -3,12 +3,13 @@
 import random
 
 from ted_memory.distill.kit import Kit
+from ted_memory.distill.scoring import without_its_own
 from ted_memory.distill.state import Attempt, DistillState, Json, dump_set, read_sample
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
-from ted_memory.experience.rendering import render_block
 from ted_memory.llm.messages import question, sample_messages
 from ted_memory.memory import TedMemory
 from ted_memory.models import ExperienceSet, Sample
+from ted_memory.presenting import exposure_of
 
 
 async def recall(state: DistillState, *, kit: Kit) -> Json:
@@ -53,18 +54,17 @@ def deal(
     Repeatable: the same run, sample and experience fall the same way again.
     """
     choose, attempts = memory.selector(snapshot), []
-    eligible = [e.id for e in choose(snapshot.active, snapshot.usage, ranking)]
+    active = without_its_own(snapshot.active, sample)
+    eligible = [e.id for e in choose(active, snapshot.usage, ranking)]
     placement = memory.presentation(snapshot).placement
     for i in range(memory.settings.rollouts):
         inclusion = memory.settings.inclusion
-        share = [e for e in snapshot.active if _included(inclusion, run, sample.id, i, e.id)]
+        share = [e for e in active if _included(inclusion, run, sample.id, i, e.id)]
         shown = choose(share, snapshot.usage, ranking)
         attempts.append(
             Attempt(
                 sample=sample.model_dump(mode="json"),
-                block=render_block(shown),
-                placement=placement,
-                seen=[e.id for e in shown],
+                exposure=exposure_of(shown, placement).model_dump(mode="json"),
                 eligible=eligible,
             )
         )

@@ -6,16 +6,15 @@ from langgraph.types import Command
 from ted_memory.distill import scoring
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.state import Attempt, Json, dump_spend, read_sample
+from ted_memory.episodes import Exposure
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.models import Trajectory
 
 
 async def attempt(state: Attempt, *, kit: Kit) -> Json:
     """Let the student try once."""
-    given = await scoring.answer(kit, read_sample(state), state["seen"], state["block"], state["placement"])
-    trajectory = Trajectory(
-        text=given.text, tools=given.tools, seen=tuple(state["seen"]), eligible=tuple(state["eligible"])
-    )
+    given = await scoring.answer(kit, read_sample(state), Exposure.model_validate(state["exposure"]))
+    trajectory = Trajectory(text=given.text, tools=given.tools, seen=given.shown, eligible=tuple(state["eligible"]))
     return {"trajectories": [trajectory.model_dump()], "spend": dump_spend(given.spend)}
 
 
@@ -26,7 +25,7 @@ def attempt_failed(state: Attempt, error: NodeError) -> Command[str]:
     trajectory = Trajectory(
         error=one_line(error.error),
         lost=is_transient(error.error),
-        seen=tuple(state["seen"]),
+        seen=tuple(state["exposure"]["seen"]),
         eligible=tuple(state["eligible"]),
     )
     return Command(update={"trajectories": [trajectory.model_dump()]}, goto="grade")

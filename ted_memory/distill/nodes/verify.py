@@ -22,7 +22,7 @@ from ted_memory.distill.comparison import Comparison, Judge, Pair, means
 from ted_memory.distill.judges import Judges, changed_set, choose_judges, known_labels
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import leaks
-from ted_memory.distill.placing import place
+from ted_memory.distill.placing import place, telling_words
 from ted_memory.distill.scoring import together
 from ted_memory.distill.state import (
     DistillState,
@@ -37,7 +37,9 @@ from ted_memory.distill.state import (
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
+from ted_memory.llm.messages import image_blocks, sample_messages, task_of
 from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, SetState
+from ted_memory.retrieval.selection import stems
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ async def _found(state: DistillState, verifier: "_Verifier") -> list[Finding]:
     findings = await _together_too(findings, verifier)
     of_users = bool(state.get("settle") or sample.sources)
     if kit.examples == "own" and not of_users:  # what users wrote is no example for everybody
+        findings = await _as_an_earlier_turn(findings, verifier)
         findings = [await _with_an_example(finding, verifier) for finding in findings]
     return findings
 
@@ -94,7 +97,8 @@ def describe(edit: Edit) -> str:
     if isinstance(edit, Remove):
         return f"{edit.op} {edit.id}"
     text, when = getattr(edit, "text", ""), getattr(edit, "when", "") or ""
-    return render_line(text, when, getattr(edit, "example", "") or "")
+    example, task = (getattr(edit, name, "") or "" for name in ("example", "task"))
+    return render_line(text, when, example, task)
 
 
 def _described(finding: Finding) -> str:
@@ -112,11 +116,43 @@ async def _together_too(findings: list[Finding], verifier: "_Verifier") -> list[
     return [f for f in findings if f not in failed] + [joint]
 
 
+async def _as_an_earlier_turn(findings: list[Finding], verifier: "_Verifier") -> list[Finding]:
+    """Test the sample itself as an earlier turn, where none of its lessons helped: some students follow no rule.
+
+    Once in a pass: to test it again until luck lets it through would be no test.
+    """
+    if verifier.state["round"] > 1 or any(_helped(finding) for finding in findings):
+        return findings
+    for lesson in _solved_tasks(findings, verifier):
+        shown = await verifier.test([lesson])
+        if shown.evidence:  # else its condition leads nobody to it
+            return findings if shown.problem else [*(f for f in findings if f.problem), shown]
+    return findings
+
+
+def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Add]:
+    """Return the sample with its answer as a lesson: under the critic's condition, and under words of its own."""
+    sample, state, kit = verifier.sample, verifier.state, verifier.kit
+    prompt, task, answer = kit.profile.prompts.get("example"), task_of(sample), state["reference"].strip()
+    if prompt is None or len(sample_messages(sample)) > 1 or image_blocks(sample) or not (task and answer):
+        return []
+    tested = (edit for finding in findings if finding.evidence for edit in finding.edits)
+    conditions = [edit.when for edit in tested if isinstance(edit, Add) and edit.when]
+    taken = stems(answer) | frozenset(state.get("common", ()))
+    conditions.append(", ".join(telling_words(sample, taken)))
+    about = {"text": prompt.fill({}), "example": answer, "task": task, "state": kit.new_state}
+    sources = tuple(state.get("sources", ()))
+    return [Add(**about, when=when, sources=sources) for when in dict.fromkeys(conditions) if when]
+
+
+def _helped(finding: Finding) -> bool:
+    return not finding.problem or any(e["verified"] for e in finding.evidence)
+
+
 async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
     """Test a lesson that did not help once more, with its own sample as an example: some students follow no rule."""
     edit = finding.edits[0]
-    helped = not finding.problem or any(e["verified"] for e in finding.evidence)
-    if helped or not finding.evidence or len(finding.edits) > 1 or not isinstance(edit, Add) or edit.example:
+    if _helped(finding) or not finding.evidence or len(finding.edits) > 1 or not isinstance(edit, Add) or edit.example:
         return finding
     example = own_example(verifier.sample, verifier.state["reference"])
     if len(example) > verifier.kit.settings.max_text:
@@ -158,8 +194,8 @@ def tells_an_answer(edit: Edit, state: DistillState, kit: Kit) -> str:
     if kit.evidence or state.get("settle"):
         return ""
     sample = read_sample(state)
-    if isinstance(edit, Add) and edit.example == own_example(sample, state["reference"]):
-        edit = edit.model_copy(update={"example": ""})  # that it is the sample itself is known: others judge it
+    if isinstance(edit, Add) and _is_the_sample_itself(edit, sample, state["reference"]):  # that is known: others judge
+        edit = edit.model_copy(update={"example": "", "task": ""})
     said, labels = describe(edit), known_labels(state)
     answers = (state["reference"], *(companion["reference"] for companion in state.get("companions", ())))
     return next((answer for answer in answers if leaks(said, sample, answer, labels)), "")
@@ -168,6 +204,12 @@ def tells_an_answer(edit: Edit, state: DistillState, kit: Kit) -> str:
 def own_example(sample: Sample, reference: str) -> str:
     """Return a sample as the example of a lesson that came from it."""
     return f"{sample.text.strip()} => {reference.strip()}"
+
+
+def _is_the_sample_itself(edit: Add, sample: Sample, reference: str) -> bool:
+    if edit.task:
+        return (edit.task, edit.example) == (task_of(sample), reference.strip())
+    return edit.example == own_example(sample, reference)
 
 
 class _Verifier:
@@ -241,7 +283,7 @@ class _Verifier:
         """
         after = changed_set([edit], self.snapshot, max_text=self.kit.settings.max_text)
         new = [e for e in after if e not in self.snapshot.experiences]
-        said = render_line(new[0].text, new[0].when, new[0].example) if new else describe(edit)
+        said = render_line(new[0].text, new[0].when, new[0].example, new[0].task) if new else describe(edit)
         wealth = 1.0 if shared else test.wealth
         pairs = len(test.differences)
         return {"lesson": said, "wealth": wealth, "mean": test.mean, "pairs": pairs, "verified": verified}

@@ -21,9 +21,10 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
     "revision": ("lesson", "outcome"),
     "batch": ("tasks",),
     "labels": ("labels",),
+    "example": (),
     "compactor": ("experiences", "budget"),
 }
-"""The prompts of a profile, and what is filled into each of them. A profile may do without ``labels``."""
+"""The prompts of a profile, and what is filled into each of them; ``labels`` and ``example`` may be missing."""
 
 TOLD = ("teacher", "critic", "compactor")  # the prompts that the owner's instructions are given to
 
@@ -39,7 +40,8 @@ class Profile:
         attempt_tokens: what all whole attempts of one critique may take together, in tokens of 4 bytes.
         conditions: ``as_written`` by the critic; or cut down to the ``key_words`` that tell the task apart.
         examples: what a lesson may carry as its one example: ``none``; what the critic has ``written``; or its ``own``
-            sample, which is tried where a student does not follow the rule alone. Never the own sample of traffic.
+            sample, which is tried where a student does not follow the rule alone: under the rule, and as an earlier
+            turn of the conversation, with ``example`` of the prompts as the rule. Never the own sample of traffic.
         merges: ``abstract``: a merged lesson may use new words, and is verified; ``verbatim``: it must keep
             its parents' words.
         verification: the test that an edit must pass on the student.

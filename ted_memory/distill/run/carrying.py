@@ -35,5 +35,5 @@ async def _verified_again(lesson: Experience, samples: Sequence[Sample], judging
         turned = [Judge(j.sample, j.reference, before=j.after, after=j.before) for j in judges]
         await judging.test(harm, turned, f"harm:{lesson.id}")
         verdict = "hurt" if harm.verdict == "helps" else verdict
-    said = render_line(lesson.text, lesson.when, lesson.example)
+    said = render_line(lesson.text, lesson.when, lesson.example, lesson.task)
     return Carried(id=lesson.id, lesson=said, verdict=verdict, pairs=len(pairs), lift=round(test.mean, 3))

@@ -57,7 +57,7 @@ async def _keep_rejected(job: Job, gate: Gate) -> list[RejectedLesson]:
     refused = [
         (e, reasons[said])
         for e in new_lessons(job.base.active, staged.active)
-        if (said := render_line(e.text, e.when, e.example)) in reasons
+        if (said := render_line(e.text, e.when, e.example, e.task)) in reasons
     ]
     edits = gate_rules.proposals(refused, await job.memory.load())
     await job.memory.commit(edits, author=f"distill:{job.name}", why="refused by the gate", token=f"{job.id}:rejected")

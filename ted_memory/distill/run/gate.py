@@ -153,6 +153,7 @@ def proposals(rejected: Sequence[tuple[Experience, str]], now: ExperienceSet) ->
             text=e.text,
             when=e.when,
             example=e.example,
+            task=e.task,
             everywhere=e.everywhere,
             state="proposed",
             sources=e.sources,
@@ -190,7 +191,7 @@ def _shown_to_hurt(pairs: Sequence[Pair]) -> bool:
 async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, set_helps: bool) -> LessonVerdict:
     """Return whether a lesson goes live, and why."""
     material = judging.material
-    said = render_line(lesson.text, lesson.when, lesson.example)
+    said = render_line(lesson.text, lesson.when, lesson.example, lesson.task)
     of_users = bool(principals(lesson))
     # verification asks the sample that a lesson came from: no user is a witness of his own words
     found = None if of_users else material.evidence_of(lesson)
@@ -224,7 +225,8 @@ async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Ju
     """
     material = judging.material
     found, new = list[Judge](), {e.id for e in material.new}
-    meant = fits(lesson, [sample.text for sample in samples], material.common)
+    # a solved task's condition claims nothing: it is shown wherever it is the nearest one
+    meant = [True] * len(samples) if lesson.task else fits(lesson, [s.text for s in samples], material.common)
     for sample, is_meant in zip(samples, meant, strict=True):
         if not is_meant:
             continue

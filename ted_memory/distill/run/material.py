@@ -68,7 +68,7 @@ class Material:
 
         Joining was replayed: what the old lessons were verified for holds for the new one.
         """
-        said = render_line(lesson.text, lesson.when, lesson.example)
+        said = render_line(lesson.text, lesson.when, lesson.example, lesson.task)
         if said in self.evidence or not lesson.parents:
             return self.evidence.get(said)
         parents = [self._gone.get(id, ()) for id in lesson.parents]
