@@ -123,15 +123,17 @@ def run_all(todo: Sequence[Experiment], models: Models, folder: Path, *, hours: 
     """
     folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + hours * 3600
-    for i, experiment in enumerate(todo):
-        if time.monotonic() >= until:
-            return list(todo[i:])
-        output.out.print(f"[bold]{experiment.name}[/] ({i + 1} of {len(todo)})")
-        figures = asyncio.run(run(experiment, models))
-        text = json.dumps(figures, indent=1, ensure_ascii=False)
-        (folder / f"{experiment.name}.json").write_text(text + "\n", encoding="utf-8")
-        for arm, measured in figures.get("arms", {}).items():
-            output.out.print(f"  {arm}: {measured['accuracy']:.3f}", markup=False)
+    # one event loop for all of them: LangChain keeps its connections from one call to the next, each for its loop
+    with asyncio.Runner() as runner:
+        for i, experiment in enumerate(todo):
+            if time.monotonic() >= until:
+                return list(todo[i:])
+            output.out.print(f"[bold]{experiment.name}[/] ({i + 1} of {len(todo)})")
+            figures = runner.run(run(experiment, models))
+            text = json.dumps(figures, indent=1, ensure_ascii=False)
+            (folder / f"{experiment.name}.json").write_text(text + "\n", encoding="utf-8")
+            for arm, measured in figures.get("arms", {}).items():
+                output.out.print(f"  {arm}: {measured['accuracy']:.3f}", markup=False)
     return []
 
 

@@ -223,6 +223,8 @@ def is_transient(error: BaseException) -> bool:
         return False
     status = status_of(error)
     too_slow = isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
+    if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
+        return True  # a connection that a client of the provider's kept from an earlier asyncio.run; it is dropped now
     return too_slow or status == 429 or (status is not None and status >= 500)
 
 
