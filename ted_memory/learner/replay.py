@@ -29,11 +29,12 @@ from ted_memory.models import Experience, ExperienceSet, Sample
 from ted_memory.protocols import KnownEvidence, Pair, Shown
 
 ATTEMPTS = 2  # answers of each side of a pair
-CALLS = 2 * ATTEMPTS  # of the student, for one pair
+CALLS = 2 * ATTEMPTS  # of the student, for one pair, at most
 FIRST_PAIRS = 4  # of every lesson, before the best one goes on
 LEASE, SECONDS = "replays", 15.0  # one learner at a time replays a namespace: two would ask for the same pairs
 MOST_OF_ONE = 100  # pairs of one speaker before a trial, where the loudest are left out: more cost, and decide nothing
 WATCH_SHARE = 0.5  # of the day's calls; then only proposed lessons are replayed: watching alone would use up all
+SHARED_FOR = 300.0  # seconds for which lessons share an episode's answers without them: a model may change meanwhile
 COUNT_AGAIN = 5.0  # seconds after which the calls of the day are read anew
 
 Verdict = Literal["counted", "repeated", "changed", "no place", "broken", "lost"]
@@ -61,6 +62,8 @@ class Replayer:
     reach: Reach = field(default_factory=Reach)
     counted: int = 0
     _known: KnownEvidence = field(default_factory=dict)
+    _comparison: Comparison | None = None
+    _compared_since: float = 0.0
     _unsent: dict[tuple[str, int], Pair] = field(default_factory=dict)
     _owed: Counter[str] = field(default_factory=Counter)
     _changed: set[tuple[str, int, int]] = field(default_factory=set)
@@ -305,9 +308,21 @@ class Replayer:
 
     async def _answers(self, judge: Judge, snapshot: ExperienceSet) -> tuple[float, float]:
         """Return the mean scores with the lesson and without it."""
-        comparison = Comparison(self.kit, self.kit.memory.presentation(snapshot).placement)
+        comparison = self._comparison_of(snapshot)
         pairs = await together(*(comparison.pair(judge, number) for number in range(ATTEMPTS)))
         return sum(p.after for p in pairs) / ATTEMPTS, sum(p.before for p in pairs) / ATTEMPTS
+
+    def _comparison_of(self, snapshot: ExperienceSet) -> Comparison:
+        """Return what asks for answers; those without a lesson serve all lessons that meet the episode soon after.
+
+        A lesson meets an episode once, so no test of one lesson sees an answer twice.
+        """
+        placement, now = self.kit.memory.presentation(snapshot).placement, time.monotonic()
+        held = self._comparison
+        if held is None or held.placement != placement or now - self._compared_since > SHARED_FOR:
+            held, self._compared_since = Comparison(self.kit, placement), now
+            self._comparison = held
+        return held
 
     # --- what it costs
 
