@@ -13,7 +13,7 @@ after the fact and never becomes usage.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from langgraph.errors import NodeError
 from langgraph.types import Command
@@ -40,6 +40,10 @@ from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.llm.messages import image_blocks, sample_messages, task_of
 from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, SetState
 from ted_memory.retrieval.selection import stems
+
+SECOND_CHANCE = (
+    0.25  # of the rule's level, where the critic's lessons did not help: what is tried then is one test more
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ async def _as_an_earlier_turn(findings: list[Finding], verifier: "_Verifier") ->
     if verifier.state["round"] > 1 or any(_helped(finding) for finding in findings):
         return findings
     for lesson in _solved_tasks(findings, verifier):
-        shown = await verifier.test([lesson])
+        shown = await verifier.test([lesson], level=SECOND_CHANCE)
         if shown.evidence:  # else its condition leads nobody to it
             return findings if shown.problem else [*(f for f in findings if f.problem), shown]
     return findings
@@ -229,15 +233,16 @@ class _Verifier:
         """Return the finding for an edit that is not worth a test."""
         return Finding((edit,), problem)
 
-    async def test(self, edits: Sequence[Edit]) -> Finding:
-        """Return what the student's answers say about these edits, all of them in place."""
+    async def test(self, edits: Sequence[Edit], *, level: float = 1.0) -> Finding:
+        """Return what the student's answers say about these edits, all of them in place, at so much of the level."""
         for edit in edits:
             if answer := tells_an_answer(edit, self.state, self.kit):
                 return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=answer[:80]))
         judges = await choose_judges(edits, self.state, self.snapshot, self.kit)
         if not judges.witnesses and not judges.own:
             return Finding(tuple(edits), "it changes nothing that the student sees for this task")
-        test = PairedTest(self.kit.profile.verification)
+        rule = self.kit.profile.verification
+        test = PairedTest(replace(rule, level=level * rule.level))
         pairs = await self.comparison.test(test, judges.witnesses)
         verified = bool(judges.witnesses) and test.verdict == "helps"
         if judges.may_stay_unverified and not verified and _says_nothing_of(edits, test, pairs):
