@@ -28,6 +28,8 @@ PRINCIPALS = 20
 SPEAKS_UP = 0.2  # share of the requests whose user says how the answer was
 REQUESTS = 1000
 WINDOW = 50  # requests of which the report tells the accuracy
+BACKLOG = 4  # graded episodes that may wait for the learner: real requests come more slowly than two cores learn
+PATIENCE = 300.0  # seconds that the next request waits for the learner at most
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ async def serve(
                 graded += 1
                 correction = "" if scores[-1] == 1 else sample.reference or ""
                 await memory.give_feedback(run_id, score=scores[-1], correction=correction, principal=user)
+                await _leave_time(memory, graded)
             if len(scores) % WINDOW == 0:
                 active = len((await memory.load()).active)
                 told(
@@ -83,6 +86,15 @@ async def serve(
         learner.stop()
         await learning
     return await _figures(memory, learner, scores, graded, seconds=time.monotonic() - began)
+
+
+async def _leave_time(memory: TedMemory, graded: int) -> None:
+    """Wait until the learner has come to the end of what users said, or nearly so."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if graded - (await memory.store.episodes.traffic(memory.namespace)).archived <= BACKLOG:
+            return
+        await asyncio.sleep(0.2)
 
 
 async def _ask(agent: Any, sample: Sample, user: str) -> tuple[str, str]:
