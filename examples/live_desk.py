@@ -29,7 +29,7 @@ SPEAKS_UP = 0.2  # share of the requests whose user says how the answer was
 REQUESTS = 1000
 WINDOW = 50  # requests of which the report tells the accuracy
 BACKLOG = 4  # graded episodes that may wait for the learner: real requests come more slowly than two cores learn
-PATIENCE = 300.0  # seconds that the next request waits for the learner at most
+PATIENCE = 60.0  # seconds that the next request waits for the learner at most
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ async def serve(
     """
     agent = create_agent(student, [], middleware=[TedMemoryMiddleware(memory, learn=True)])
     learner = Learner(memory, student=student, teacher=teacher, grader=desk.family.grader)
-    luck, scores, graded, began = random.Random(desk.seed), list[float](), 0, time.monotonic()
+    luck, scores, graded, in_vain, began = random.Random(desk.seed), list[float](), 0, 0, time.monotonic()
     learning = asyncio.create_task(learner.run())
     try:
         for sample in desk.questions():
@@ -76,7 +76,7 @@ async def serve(
                 graded += 1
                 correction = "" if scores[-1] == 1 else sample.reference or ""
                 await memory.give_feedback(run_id, score=scores[-1], correction=correction, principal=user)
-                await _leave_time(memory, graded)
+                in_vain += not await _leave_time(memory, graded)
             if len(scores) % WINDOW == 0:
                 active = len((await memory.load()).active)
                 told(
@@ -85,16 +85,18 @@ async def serve(
     finally:
         learner.stop()
         await learning
-    return await _figures(memory, learner, scores, graded, seconds=time.monotonic() - began)
+    came = await _figures(memory, learner, scores, seconds=time.monotonic() - began)
+    return {"graded": graded, "waited_in_vain": in_vain, "window": WINDOW} | came
 
 
-async def _leave_time(memory: TedMemory, graded: int) -> None:
-    """Wait until the learner has come to the end of what users said, or nearly so."""
+async def _leave_time(memory: TedMemory, graded: int) -> bool:
+    """Wait until the learner has come to the end of what users said, or nearly so; tell whether it has."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if graded - (await memory.store.episodes.traffic(memory.namespace)).archived <= BACKLOG:
-            return
+            return True
         await asyncio.sleep(0.2)
+    return False
 
 
 async def _ask(agent: Any, sample: Sample, user: str) -> tuple[str, str]:
@@ -105,11 +107,10 @@ async def _ask(agent: Any, sample: Sample, user: str) -> tuple[str, str]:
     return said.response_metadata["ted_memory"]["run_id"], str(said.text)
 
 
-async def _figures(memory: TedMemory, learner: Learner, scores: list[float], graded: int, *, seconds: float) -> Figures:
+async def _figures(memory: TedMemory, learner: Learner, scores: list[float], *, seconds: float) -> Figures:
     lessons = (await memory.load()).active
     return {
         "requests": len(scores),
-        "graded": graded,
         "windows": [round(fmean(scores[i : i + WINDOW]), 3) for i in range(0, len(scores), WINDOW)],
         "seconds": round(seconds),
         "funnel": (await funnel(memory)).model_dump(mode="json"),

@@ -228,11 +228,12 @@ def _gate(learning: Figures) -> str:
 def _traffic(run: Figures) -> str:
     """Return how an agent in service got better."""
     way, windows, minutes = run["funnel"], run["windows"], run["seconds"] / 60
-    size = run["requests"] // len(windows)
+    size = run["window"]
     lines = [
         f"## Learning from traffic: {run['family']}\n",
         f"{run['requests']} requests, of which {run['graded']} were graded by their users, in {minutes:.0f} minutes. "
-        "Nothing but the profile is set; one learner beside the agent. "
+        "Nothing but the profile is set; one learner beside the agent. Requests wait for it: no more than a few graded "
+        f"episodes wait at a time ({run['waited_in_vain']} times for a minute in vain). "
         f"Episodes learned from: {way['learned_from']} ({way['taught']} taught something), waiting at the end: "
         f"{way['waiting']}; pairs replayed: {way['pairs']} for the lessons that are there, {way['replay_calls']} "
         f"student calls; lessons on trial: {way['trial']}, active: {way['active']}.\n",

@@ -23,6 +23,7 @@ from ted_memory.fields import Frozen, Id
 from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, LogEntry, Presentation, Usage
 
 ABSENT = -1
+TOLD_FIRST = 30 * 24 * 3600.0  # seconds by which an episode that somebody spoke about goes before others
 """As an expected rev: the id must not exist."""
 
 

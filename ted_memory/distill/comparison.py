@@ -11,7 +11,7 @@ from ted_memory.distill.scoring import answer, together
 from ted_memory.experience.betting import PairedTest, sign
 from ted_memory.experience.rendering import earlier_turns, render_block
 from ted_memory.grading import graders
-from ted_memory.llm.calls import is_transient
+from ted_memory.llm.calls import is_final, is_transient
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Experience, Sample
 from ted_memory.presenting import exposure_of
@@ -119,6 +119,16 @@ class Comparison:
             if not is_transient(error) or self._lost > MOST_LOST + STEADY * self._answered:
                 raise
             return None
+
+    async def answers_without(self, judge: Judge) -> bool:
+        """Tell whether the student answers this judge's sample without the change."""
+        try:
+            await self._without(judge, 0)
+        except Exception as error:
+            if is_final(error):
+                raise
+            return False
+        return True
 
     async def _without(self, judge: Judge, number: int) -> tuple[float, str]:
         key = judge.sample.id, _prompt(judge.before)

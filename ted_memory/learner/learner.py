@@ -331,8 +331,8 @@ class Learner:
             delay=delay,
             max_deliveries=self.memory.settings.max_deliveries,
         )
-        # not before the answer: the server counts the delay from when it was asked
-        self._retry_at = max(self._retry_at, time.monotonic() + delay)
+        if state in {"released", "failed"}:  # not before the answer: the server counts the delay from when it was asked
+            self._retry_at = max(self._retry_at, time.monotonic() + delay)
         return state
 
     # --- beside it

@@ -2,8 +2,8 @@
 
 Nothing is done twice in the world: the student's model answers over the recorded messages and tool results. Each lesson
 meets each archived episode once, and none that it came from. What is next: an active lesson that has new episodes to be
-watched on, in turn with the proposed one that looks best so far; the order is known before the answers, so it changes
-no test (`ted_memory.experience.evidence`).
+watched on, in turn with the proposed one that looks best so far. When a lesson's turn comes changes nothing of its
+test, which may be looked at at any time (`ted_memory.experience.evidence`).
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class Replayer:
         if self.is_off or settings.trust == "operator" or not settings.replay_calls:
             return Round()
         if not await self._hold(SECONDS):
-            self.reach.forget()
+            self._forget()
             self._counted_at = float("-inf")
             return Round()
         try:
@@ -97,8 +97,14 @@ class Replayer:
 
     async def let_go(self) -> None:
         """Let another learner replay. Raises StoreError."""
+        self._forget()
         await self._pay()
         await self._hold(0)
+
+    def _forget(self) -> None:
+        """Keep nothing of people's episodes while nothing is replayed."""
+        self.reach.forget()
+        self._comparison = None
 
     async def _leave_it_to_others(self) -> None:
         """Let go while the models do not answer: another learner may have a provider that does."""
@@ -133,7 +139,7 @@ class Replayer:
         self._drop_what_is_gone(snapshot)
         lessons = await self._waiting(snapshot)
         if not lessons:
-            self.reach.forget()
+            self._forget()
             return Round()
         await self.reach.refresh(memory)
         self.reach.follow(lessons, self._known)
@@ -142,6 +148,8 @@ class Replayer:
             return Round()
         has_more = await self.reach.look(memory)
         found = list(self._due(lessons, most))
+        if not found:
+            self._comparison = None
         await self._reserve(len(found))
         verdicts = await self._replay_each(found, snapshot)
         await self._pay()
@@ -237,6 +245,9 @@ class Replayer:
             score_with, score_without = await self._answers(judge, snapshot)
         except Exception as error:
             no_answer = is_final(error) or is_transient(error)  # a model that refuses or is away is not paid
+            chokes = not no_answer and await self._comparison_of(snapshot).answers_without(
+                judge
+            )  # on this lesson alone
             self._owe(meter, is_paid=not no_answer)
             if is_final(error):
                 raise
@@ -244,7 +255,10 @@ class Replayer:
             if is_transient(error):
                 self.reach.put_off(archived.seq)
                 return "lost"
-            self.reach.give_up(archived.seq)
+            if chokes:
+                self.reach.skip(lesson, archived.seq)
+            else:
+                self.reach.give_up(archived.seq)
             _LOG.warning("run %s cannot be replayed: %s", archived.run_id, self._last_error)
             return "broken"
         self._owe(meter)
@@ -313,9 +327,10 @@ class Replayer:
         return sum(p.after for p in pairs) / ATTEMPTS, sum(p.before for p in pairs) / ATTEMPTS
 
     def _comparison_of(self, snapshot: ExperienceSet) -> Comparison:
-        """Return what asks for answers; those without a lesson serve all lessons that meet the episode soon after.
+        """Return what asks for answers; those without a lesson serve all lessons that meet the episode in this time.
 
-        A lesson meets an episode once, so no test of one lesson sees an answer twice.
+        A lesson meets an episode once, so no test of one lesson sees an answer twice. Tests of different lessons are no
+        longer independent: a lucky answer without them counts against all.
         """
         placement, now = self.kit.memory.presentation(snapshot).placement, time.monotonic()
         held = self._comparison

@@ -28,6 +28,7 @@ from ted_memory.llm.spend import Budget, Spend
 
 CALL_TIMEOUT = 300.0  # seconds that one call may take before it is given up and made again
 ATTEMPTS = 10  # of one call, with growing pauses of about three minutes in all
+MOST_STALE = 100  # connections of an earlier event loop that one call gets rid of
 LONGEST_PAUSE = 600.0  # seconds; a provider that asks for more is asked again then
 GROWING = wait_exponential_jitter(initial=1, max=30)
 _DIGIT = r"(?:[\w+/-]|\\{1,4}/|%2[BFbf])"  # of base64, as URLs and JSON write it, too
@@ -145,7 +146,7 @@ class Calls:
             with attempt:
                 async with self._place(role, budget):
                     async with asyncio.timeout(CALL_TIMEOUT):
-                        output = await model.ainvoke(list(messages), config=config)
+                        output = await _ask_on_this_loop(model, messages, config)
                     self._answered.add(role)
                     told = output["raw"] if isinstance(output, dict) and "raw" in output else answer_of(output)
                     spend = Spend.of(role, messages, told)
@@ -217,14 +218,26 @@ def is_hopeless(error: BaseException) -> bool:
     return refusal_of(error) is not None or status_of(error) == FORBIDDEN or _is_connection(error)
 
 
+async def _ask_on_this_loop(model: Runnable[Any, Any], messages: Sequence[BaseMessage], config: RunnableConfig) -> Any:
+    """Ask, and ask again at once where a client of the provider's takes a connection of an earlier ``asyncio.run``.
+
+    LangChain keeps its clients from one event loop to the next. Each such failure drops one of their connections.
+    """
+    for _ in range(MOST_STALE):
+        try:
+            return await model.ainvoke(list(messages), config=config)
+        except RuntimeError as error:
+            if "Event loop is closed" not in str(error):
+                raise
+    return await model.ainvoke(list(messages), config=config)
+
+
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same call may work a moment later."""
     if refusal_of(error) is not None:
         return False
     status = status_of(error)
     too_slow = isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
-    if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
-        return True  # a connection that a client of the provider's kept from an earlier asyncio.run; it is dropped now
     return too_slow or status == 429 or (status is not None and status >= 500)
 
 

@@ -19,7 +19,7 @@ from ted_memory.episodes import (
     Verdict,
 )
 from ted_memory.errors import CorruptData
-from ted_memory.protocols import CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits
+from ted_memory.protocols import TOLD_FIRST, CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits
 from ted_memory.storage import codec, scripts
 from ted_memory.storage.addresses import Client
 from ted_memory.storage.keys import WITH_TRAFFIC, Keys
@@ -181,7 +181,7 @@ class RedisEpisodeLog:
             episode = codec.decode_episode(raw)
             told = await self.told(namespace, episode.run_id)
         except CorruptData as error:
-            await self._give_back(Keys(namespace), [seq, fence, "fail", str(error), 0, 1])
+            await self._give_back(Keys(namespace), "", [seq, fence, "fail", str(error), 0, 1])
             return None
         return Claim(seq=seq, fence=fence, deliveries=deliveries, episode=episode, feedback=told)
 
@@ -194,10 +194,13 @@ class RedisEpisodeLog:
     ) -> Literal["released", "failed", "dead", "fenced"]:
         how, reason = "fail" if counts else "release", reason.encode("utf-8", "replace").decode()
         args = [claim.seq, claim.fence, how, reason, _ms(delay) if delay else 0, max_deliveries]
-        return cast(Literal["released", "failed", "dead", "fenced"], await self._give_back(Keys(namespace), args))
+        return cast(
+            Literal["released", "failed", "dead", "fenced"],
+            await self._give_back(Keys(namespace), claim.episode.run_id, args),
+        )
 
-    async def _give_back(self, keys: Keys, args: Sequence[Any]) -> str:
-        return await self._patiently(lambda client: scripts.hand_back(client, keys, args))
+    async def _give_back(self, keys: Keys, run_id: str, args: Sequence[Any]) -> str:
+        return await self._patiently(lambda client: scripts.hand_back(client, keys, run_id, args))
 
     async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
         name = Keys(namespace).spend(today())
@@ -261,11 +264,17 @@ class RedisEpisodeLog:
         )
 
     async def _oldest(self, keys: Keys) -> float | None:
-        """Return the age of what has waited longest, among those that may be begun first and those that are claimed."""
+        """Return the age of what has waited longest, among those that may be begun first and those that are claimed.
+
+        First come those that somebody spoke about, and then the others.
+        """
         seqs: list[str] = []
-        for name in (keys.waiting, keys.claimed):
+        spoken_about = _now() - TOLD_FIRST * SECOND / 2
+        for name, least in ((keys.waiting, "-inf"), (keys.waiting, spoken_about), (keys.claimed, "-inf")):
             seqs += await self._patiently(
-                lambda client, name=name: cast(Awaitable[list[str]], client.zrange(name, 0, 0))  # type: ignore[misc]
+                lambda client, name=name, least=least: cast(  # type: ignore[misc]
+                    Awaitable[list[str]], client.zrangebyscore(name, least, "+inf", start=0, num=1)
+                )
             )
         if not seqs:
             return None

@@ -21,10 +21,10 @@ from ted_memory.episodes import (
 )
 from ted_memory.errors import Fenced
 from ted_memory.models import Experience, Usage
-from ted_memory.protocols import CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits, Settle
+from ted_memory.protocols import TOLD_FIRST, CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits, Settle
 from ted_memory.storage.in_memory_evidence import Counted, InMemoryEvidence, Outcome
 
-TOLD_FIRST = 30 * 24 * 3600  # seconds by which an episode that somebody spoke about goes before others
+NEXT_WORD, MOST_BEHIND = 60.0, TOLD_FIRST / 4  # seconds by which each word of the day puts its speaker's episode behind
 FEEDBACKS = 20  # on one run are kept, the latest
 
 Held = Callable[[str], Mapping[str, Experience]]
@@ -130,13 +130,14 @@ class InMemoryEpisodeLog:
         run = queue.runs[run_id]
         if feedback is not None:
             queue.rate[f"o:{feedback.principal}"] += 1
+            behind = min((queue.rate[f"o:{feedback.principal}"] - 1) * NEXT_WORD, MOST_BEHIND)
             if queue.rate[f"o:{feedback.principal}"] > rules.rate_limit:
                 return "limited"
             run.told = [*run.told, feedback][-FEEDBACKS:]
         if run.seq is None:
             return "unknown"
         if feedback is not None and run.seq in queue.waiting:
-            queue.waiting[run.seq] = min(queue.waiting[run.seq], time.time() - TOLD_FIRST)
+            queue.waiting[run.seq] = min(queue.waiting[run.seq], time.time() - TOLD_FIRST + behind)
         if score is None:
             return "kept"
         if run.score is not None and (rules.first or run.score == score):
@@ -249,7 +250,9 @@ class InMemoryEpisodeLog:
         del queue.claimed[claim.seq], queue.holders[claim.seq]
         if deliveries:
             queue.holders[claim.seq] = (0, deliveries)
-        (queue.claimed if deliveries else queue.waiting)[claim.seq] = time.time() + delay
+        told = not deliveries and queue.runs[claim.episode.run_id].told
+        due = time.time() + (-TOLD_FIRST if told else delay)
+        (queue.claimed if deliveries else queue.waiting)[claim.seq] = due
         queue.counts["retried"] += counts
         return "failed" if counts else "released"
 
@@ -310,7 +313,7 @@ class InMemoryEpisodeLog:
     async def retry_dead(self, namespace: str, seqs: Sequence[int]) -> int:
         queue = self._queue(namespace)
         found = [seq for seq in seqs if queue.dead.pop(seq, None)]
-        queue.waiting.update(dict.fromkeys(found, time.time()))
+        queue.waiting.update(dict.fromkeys(found, time.time() - TOLD_FIRST))
         return len(found)
 
     async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:

@@ -139,9 +139,9 @@ async def beat(client: Client, keys: Keys, args: Sequence[Any]) -> list[int]:
     return lost
 
 
-async def hand_back(client: Client, keys: Keys, args: Sequence[Any]) -> str:
+async def hand_back(client: Client, keys: Keys, run_id: str, args: Sequence[Any]) -> str:
     """Let go of a claim without a result; return what became of it."""
-    return str(await _run(client, _HAND_BACK, list(keys.of_traffic), list(args)))
+    return str(await _run(client, _HAND_BACK, [*keys.of_traffic, keys.run(run_id)], list(args)))
 
 
 async def count(client: Client, key: str, counters: Mapping[str, int], *, ttl: int) -> None:

@@ -168,7 +168,7 @@ OFF: Off = {
     # feedback
     "what wakes an episode": (
         "_FEEDBACK",
-        "redis.call('ZADD', waiting, 'LT', now_ms() - TOLD_FIRST, seq)",
+        "redis.call('ZADD', waiting, 'LT', now_ms() - TOLD_FIRST + math.min((said - 1) * NEXT_WORD, MOST_BEHIND), seq)",
         "",
         begins.test_whatever_is_said_of_a_run_wakes_its_episode_and_no_other,
         {"score": 0.0},
@@ -178,6 +178,25 @@ OFF: Off = {
         "'LT', now_ms()",
         "now_ms()",
         begins.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
+    ),
+    "who says much waits": (
+        "_FEEDBACK",
+        "(said - 1) * NEXT_WORD",
+        "0",
+        begins.test_who_says_much_waits_longer_than_who_says_little,
+    ),
+    "the place of what is given back": (
+        "_HAND_BACK",
+        "redis.call('HEXISTS', KEYS[7], 'told') == 1",
+        "false",
+        begins.test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back,
+        "held",
+    ),
+    "the place of a dead letter that is taken up": (
+        "_DEAD",
+        "now_ms() - TOLD_FIRST, ARGV[i]",
+        "now_ms(), ARGV[i]",
+        begins.test_a_dead_letter_that_a_person_takes_up_again_goes_first,
     ),
     "first what somebody spoke about": (
         "_FEEDBACK",

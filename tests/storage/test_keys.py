@@ -131,7 +131,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "forget_archived": lambda client: scripts.forget_archived(client, K, [1, 2]),
     "claim": lambda client: scripts.claim(client, K, ["me", 1, 1, 1, 0]),
     "beat": lambda client: scripts.beat(client, K, ["me", 1, 1, 1]),
-    "hand_back": lambda client: scripts.hand_back(client, K, [1, 1, "fail", "", 0, 1]),
+    "hand_back": lambda client: scripts.hand_back(client, K, "r", [1, 1, "fail", "", 0, 1]),
     "dead": lambda client: scripts.dead(client, K, "retry", [1]),
     "blank": lambda client: scripts.blank(client, K, 1, old="old", new="new"),
 }

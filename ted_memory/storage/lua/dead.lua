@@ -8,7 +8,7 @@ for i = 2, #ARGV do
   if redis.call('HDEL', at.dead, ARGV[i]) == 1 then
     found = found + 1
     if ARGV[1] == 'retry' then
-      redis.call('ZADD', at.waiting, now_ms(), ARGV[i])
+      redis.call('ZADD', at.waiting, now_ms() - TOLD_FIRST, ARGV[i]) -- a person asks for it
     else
       take_out(at, ARGV[i])
     end
