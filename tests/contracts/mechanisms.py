@@ -3,6 +3,7 @@
 from tests.contracts import test_claims_and_settlement as ends
 from tests.contracts import test_episode_log as begins
 from tests.contracts import test_outcomes as outcomes
+from tests.contracts import test_queue_order as order
 from tests.contracts.switches import Off
 
 LATE = ends.test_who_comes_too_late_writes_nothing
@@ -177,38 +178,38 @@ OFF: Off = {
         "_FEEDBACK",
         "'LT', now_ms()",
         "now_ms()",
-        begins.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
+        order.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
     ),
     "who says much waits": (
         "_FEEDBACK",
         "(said - 1) * NEXT_WORD",
         "0",
-        begins.test_who_says_much_waits_longer_than_who_says_little,
+        order.test_who_says_much_waits_longer_than_who_says_little,
     ),
     "the place of what is given back": (
         "_HAND_BACK",
         "redis.call('HEXISTS', KEYS[7], 'told') == 1",
         "false",
-        begins.test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back,
+        order.test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back,
         "held",
     ),
     "the place of a dead letter that is taken up": (
         "_DEAD",
         "now_ms() - TOLD_FIRST, ARGV[i]",
         "now_ms(), ARGV[i]",
-        begins.test_a_dead_letter_that_a_person_takes_up_again_goes_first,
+        order.test_a_dead_letter_that_a_person_takes_up_again_goes_first,
     ),
     "first what somebody spoke about": (
         "_FEEDBACK",
         "now_ms() - TOLD_FIRST",
         "now_ms()",
-        begins.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
+        order.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
     ),
     "first what somebody spoke about before it came": (
         "_RECORD",
         "now - TOLD_FIRST",
         "now",
-        begins.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
+        order.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
     ),
     "the latest twenty": (
         "_FEEDBACK",

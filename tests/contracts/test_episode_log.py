@@ -233,56 +233,6 @@ async def test_a_grade_of_which_nobody_said_anything_wakes_nothing(queue: Queue)
     assert not runs(await queue.claim(10))
 
 
-async def test_what_somebody_spoke_about_is_begun_first_and_in_that_order(queue: Queue) -> None:
-    """Others say little, and a learner may never come to the end of them."""
-    await queue.say("early", 0.0)
-    for name in ("a", "b", "c", "early", "d"):
-        await queue.record(name)
-        await asyncio.sleep(0.005)
-    for name in ("c", "b", "c"):
-        await queue.say(name, 0.0)
-        await asyncio.sleep(0.005)
-    assert runs(await queue.claim(10)) == ["early", "c", "b", "a", "d"], "a second word on it changes nothing"
-
-
-async def test_who_says_much_waits_longer_than_who_says_little(queue: Queue) -> None:
-    """Else one account could keep everybody's corrections waiting."""
-    for name in ("much-1", "much-2", "much-3", "little"):
-        await queue.record(an_episode(name, principal=name.partition("-")[0]))
-    for name in ("much-1", "much-2", "much-3", "little"):
-        await queue.say(name, 0.0, principal=name.partition("-")[0])
-        await asyncio.sleep(0.005)
-    assert runs(await queue.claim(10)) == ["much-1", "little", "much-2", "much-3"]
-
-
-@pytest.mark.parametrize("when", ["before", "held"])
-async def test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back(queue: Queue, when: str) -> None:
-    """An outage of a model, or a new version of a learner, gives back what was being learned from."""
-    if when == "before":
-        await queue.say("told", 0.0)
-    await queue.record("told")
-    claim = await queue.claim_one()
-    await queue.record("a", "b")
-    if when == "held":
-        await queue.say("told", 0.0)
-    await queue.hand_back(claim, counts=False, delay=LONG)
-    assert runs(await queue.claim(10)) == ["told", "a", "b"]
-
-
-async def test_a_dead_letter_that_a_person_takes_up_again_goes_first(queue: Queue) -> None:
-    [dead] = await queue.kill("dead")
-    await queue.record("a")
-    await queue.log.retry_dead(queue.namespace, [dead])
-    assert runs(await queue.claim(10)) == ["dead", "a"]
-
-
-async def test_the_oldest_is_told_whatever_somebody_spoke_about(queue: Queue) -> None:
-    then = datetime.now(UTC) - timedelta(hours=5)
-    await queue.record(an_episode("old", started_at=then), an_episode("new", started_at=datetime.now(UTC)))
-    await queue.say("new", 0.0)
-    assert ((await queue.log.traffic(queue.namespace)).oldest or 0) > 4 * 3600
-
-
 async def test_feedback_changes_nothing_for_an_episode_that_is_claimed_or_dead(queue: Queue) -> None:
     [dead] = await queue.kill("dead")
     await queue.record("held")

@@ -99,22 +99,6 @@ async def test_the_students_model_answers_twice_on_each_side(memory: TedMemory) 
     assert (found.pairs, found.score_with, found.score_without) == (3, 3, 0)
 
 
-@pytest.mark.parametrize(("seconds", "plain"), [(300.0, 4), (0.0, 8)])
-async def test_lessons_that_meet_an_episode_soon_after_each_other_share_the_answers_without_them(
-    memory: TedMemory, monkeypatch: pytest.MonkeyPatch, seconds: float, plain: int
-) -> None:
-    monkeypatch.setattr(replay, "SHARED_FOR", seconds)
-    await archive(memory, "apples", PEOPLE[:2])
-    for says in ("", f"say {CODES['apples']}, please"):
-        await propose(memory, "apples", says=says)
-    model = student()
-    learner = await replayed(memory, model)
-    assert learner.report.replayed == 4
-    assert Counter(blocks(model.asked)) == {True: 8, False: plain}
-    today = (await memory.store.episodes.traffic(memory.namespace)).today
-    assert today["replay_calls"] == 8 + plain
-
-
 async def test_a_side_is_worth_the_mean_of_its_answers(memory: TedMemory) -> None:
     told: list[bool] = []
 

@@ -5,7 +5,6 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
-from unittest.mock import AsyncMock
 
 import pytest
 from langchain_core.messages import BaseMessage
@@ -367,39 +366,3 @@ async def test_a_judges_calls_count_as_the_teachers(memory: TedMemory) -> None:
     assert (today["replay_calls"], today["teacher_calls"] - before) == (12, 12)
     assert len(model.asked) == 12
     assert (await sums(memory, id)).score_with == 3
-
-
-@pytest.mark.parametrize("told_apart", [True, False])
-async def test_a_lesson_that_the_student_chokes_on_takes_no_episode_from_the_others(
-    memory: TedMemory, monkeypatch: pytest.MonkeyPatch, told_apart: bool
-) -> None:
-    if not told_apart:  # the control
-        monkeypatch.setattr("ted_memory.distill.comparison.Comparison.answers_without", AsyncMock(return_value=False))
-    await archive(memory, "apples", PEOPLE[:6])
-    await propose(memory, "apples", says="filtered")
-    choked: list[str] = []
-
-    def filtered(messages: list[BaseMessage]) -> str:
-        if "filtered" in prompt_of(messages):
-            choked.append("")
-            raise ValueError("content filter")
-        return follows(messages)
-
-    async with at_work(memory, student(filtered)) as learner:
-        await wait_until(lambda: len(choked) >= 6)
-        await asyncio.sleep(0.3)
-        await propose(memory, "apples")
-        if told_apart:
-            await wait_until(lambda: learner.report.replayed == 6)
-        else:
-            await asyncio.sleep(1.0)
-            assert learner.report.replayed < 6
-
-
-async def test_nothing_of_peoples_episodes_is_held_once_nothing_is_replayed(memory: TedMemory) -> None:
-    await archive(memory, "apples", PEOPLE[:3])
-    await propose(memory, "apples")
-    async with at_work(memory, student()) as learner:
-        await wait_until(lambda: learner.report.replayed == 3)
-        [space] = learner._spaces.made()
-        await wait_until(lambda: space.replayer._comparison is None)
