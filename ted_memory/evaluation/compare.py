@@ -1,6 +1,7 @@
 """With and without, and beside solved examples: the same student on the same samples, compared in pairs."""
 
 import math
+import random
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -22,7 +23,6 @@ from ted_memory.models import ExperienceSet, Sample
 
 RESAMPLES = 10_000
 SEED = 20260326  # an interval must be the same when it is computed again
-AT_ONCE = 4_000_000  # numbers drawn for one block of resamples: 32 MB, however many samples there are
 
 
 async def evaluate(
@@ -179,15 +179,16 @@ def bootstrap(differences: Sequence[float]) -> Difference:
     Samples are resampled, not answers: each difference is that of one sample's means over its repeats, so more
     repeats do not count as more samples.
     """
-    import numpy as np
+    draw, count = random.Random(SEED), len(differences)
+    means = sorted(fmean(draw.choices(differences, k=count)) for _ in range(RESAMPLES))
+    return Difference(mean=fmean(differences), low=_quantile(means, 0.025), high=_quantile(means, 0.975))
 
-    values = np.asarray(differences, dtype=float)
-    random = np.random.default_rng(SEED)
-    rows = max(1, AT_ONCE // len(values))
-    blocks = [min(rows, RESAMPLES - begun) for begun in range(0, RESAMPLES, rows)]
-    means = [values[random.integers(0, len(values), size=(block, len(values)))].mean(axis=1) for block in blocks]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Difference(mean=float(values.mean()), low=float(low), high=float(high))
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the quantile of sorted numbers, between the two next to it where it falls between them."""
+    place = share * (len(ordered) - 1)
+    below = ordered[math.floor(place)]
+    return below + (ordered[math.ceil(place)] - below) * (place % 1)
 
 
 def mcnemar(pairs: Sequence[tuple[float, float]]) -> float:
