@@ -24,7 +24,6 @@ from ted_memory.models import Experience, Usage
 from ted_memory.protocols import TOLD_FIRST, CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits, Settle
 from ted_memory.storage.in_memory_evidence import Counted, InMemoryEvidence, Outcome
 
-NEXT_WORD, MOST_BEHIND = 60.0, TOLD_FIRST / 4  # seconds by which each word of the day puts its speaker's episode behind
 FEEDBACKS = 20  # on one run are kept, the latest
 
 Held = Callable[[str], Mapping[str, Experience]]
@@ -130,14 +129,13 @@ class InMemoryEpisodeLog:
         run = queue.runs[run_id]
         if feedback is not None:
             queue.rate[f"o:{feedback.principal}"] += 1
-            behind = min((queue.rate[f"o:{feedback.principal}"] - 1) * NEXT_WORD, MOST_BEHIND)
             if queue.rate[f"o:{feedback.principal}"] > rules.rate_limit:
                 return "limited"
             run.told = [*run.told, feedback][-FEEDBACKS:]
         if run.seq is None:
             return "unknown"
         if feedback is not None and run.seq in queue.waiting:
-            queue.waiting[run.seq] = min(queue.waiting[run.seq], time.time() - TOLD_FIRST + behind)
+            queue.waiting[run.seq] = min(queue.waiting[run.seq], time.time() - TOLD_FIRST)
         if score is None:
             return "kept"
         if run.score is not None and (rules.first or run.score == score):

@@ -186,7 +186,7 @@ async def request(memory: TedMemory, texts: Sequence[str], luck: random.Random, 
     right = float(luck.random() < BASE + LIFT * (helpful(i) in shown.block))
     if not user.startswith("user-"):  # a liar, who calls right what an attack has changed
         right = float(any(" ".join(render_line(text).split()) in " ".join(shown.block.split()) for text in texts))
-    fields = shown.model_dump(exclude={"block", "placement"})
+    fields = shown.model_dump(exclude={"block", "placement", "turns"})
     await memory.record(an_episode(run_id, topic(i), user, **fields))
     await memory.give_feedback(run_id, score=right, principal=user)
     return shown

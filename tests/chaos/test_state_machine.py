@@ -243,7 +243,7 @@ def play(machine: type[TwoClients], server: Server, examples: int, *phases: Phas
 
 
 def test_two_clients_that_crash_and_look_at_old_sets_leave_what_the_model_says(server: Server) -> None:
-    examples = size(100, 1000)
+    examples = size(60, 1000)
     play(TwoClients, server, examples)
     assert TwoClients.outlived > 0
     report(

@@ -291,10 +291,11 @@ class ClusterSetup(Setup):
             node.start()
         self.primaries, replicas = self.nodes[:3], self.nodes[3:]
         self.ids = {node.port: node.call("CLUSTER", "MYID") for node in self.nodes}
+        for i, node in enumerate(self.nodes):  # before anybody knows another: also one of an earlier test's who calls
+            node.call("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
         for i, primary in enumerate(self.primaries):
             primary.call("CLUSTER", "ADDSLOTSRANGE", 16384 * i // 3, 16384 * (i + 1) // 3 - 1)
-        for i, node in enumerate(self.nodes):
-            node.call("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
+        for node in self.nodes:
             bus = node.options[node.options.index("--cluster-port") + 1]
             self.nodes[0].call("CLUSTER", "MEET", HOST, node.port, bus)
         wait_until(lambda: all(len(self._known(node)) == 6 for node in self.nodes), "all know each other")

@@ -169,7 +169,7 @@ OFF: Off = {
     # feedback
     "what wakes an episode": (
         "_FEEDBACK",
-        "redis.call('ZADD', waiting, 'LT', now_ms() - TOLD_FIRST + math.min((said - 1) * NEXT_WORD, MOST_BEHIND), seq)",
+        "redis.call('ZADD', waiting, 'LT', now_ms() - TOLD_FIRST, seq)",
         "",
         begins.test_whatever_is_said_of_a_run_wakes_its_episode_and_no_other,
         {"score": 0.0},
@@ -179,12 +179,6 @@ OFF: Off = {
         "'LT', now_ms()",
         "now_ms()",
         order.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
-    ),
-    "who says much waits": (
-        "_FEEDBACK",
-        "(said - 1) * NEXT_WORD",
-        "0",
-        order.test_who_says_much_waits_longer_than_who_says_little,
     ),
     "the place of what is given back": (
         "_HAND_BACK",

@@ -9,8 +9,6 @@ end
 
 -- Milliseconds by which an episode that somebody spoke about goes before those that nobody did.
 local TOLD_FIRST = 30 * 24 * 3600 * 1000
--- Milliseconds by which each word of the day puts its speaker's episode behind others': who says much waits longer.
-local NEXT_WORD, MOST_BEHIND = 60 * 1000, TOLD_FIRST / 4
 
 local function holder(at, seq)
   local fence, deliveries = string.match(redis.call('HGET', at.holders, seq) or '', '^(%d+)|(%d+)$')

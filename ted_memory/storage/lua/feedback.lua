@@ -12,9 +12,8 @@ local kept, anonymous = tonumber(ARGV[8]), ARGV[9]
 local COIN, UNCOUNTED = 0.5, '='
 local RULES = {strict = 0, quick = -0.1} -- the live lift that a trial refutes: experience.trials
 
-local said = 0
 if feedback ~= '' then
-  said = redis.call('HINCRBY', rate, 'o:' .. speaker, 1)
+  local said = redis.call('HINCRBY', rate, 'o:' .. speaker, 1)
   redis.call('PEXPIRE', rate, rate_ttl)
   if said > rate_limit then return 'limited' end
   -- the latest twenty are kept
@@ -26,7 +25,7 @@ local seq = redis.call('HGET', run, 'seq')
 if not seq then return 'unknown' end
 -- a second word on it changes nothing: it keeps its place in the queue
 if feedback ~= '' and redis.call('ZSCORE', waiting, seq) then
-  redis.call('ZADD', waiting, 'LT', now_ms() - TOLD_FIRST + math.min((said - 1) * NEXT_WORD, MOST_BEHIND), seq)
+  redis.call('ZADD', waiting, 'LT', now_ms() - TOLD_FIRST, seq)
 end
 if not score then return 'kept' end
 local before = tonumber(redis.call('HGET', run, 'score'))
