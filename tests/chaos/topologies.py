@@ -287,12 +287,11 @@ class ClusterSetup(Setup):
         for _ in range(6):
             options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-ip", HOST]
             self._node(*options, "--cluster-node-timeout", "1000")
-        for node in self.nodes:
+        for i, node in enumerate(self.nodes):
             node.start()
+            node.call("CLUSTER", "SET-CONFIG-EPOCH", i + 1)  # before one of an earlier test's may call it
         self.primaries, replicas = self.nodes[:3], self.nodes[3:]
         self.ids = {node.port: node.call("CLUSTER", "MYID") for node in self.nodes}
-        for i, node in enumerate(self.nodes):  # before anybody knows another: also one of an earlier test's who calls
-            node.call("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
         for i, primary in enumerate(self.primaries):
             primary.call("CLUSTER", "ADDSLOTSRANGE", 16384 * i // 3, 16384 * (i + 1) // 3 - 1)
         for node in self.nodes:
