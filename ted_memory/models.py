@@ -99,7 +99,7 @@ class Caps(Frozen):
 class Presentation(Frozen):
     """How a set is shown to a student. Each field is the setting of the same name.
 
-    ``examples``: whether the lessons' examples are rendered.
+    ``examples``: whether the lessons' examples are rendered, and solved tasks shown at all.
     """
 
     selection: Selection = "all"

@@ -126,8 +126,9 @@ def _described(edit: Edit, old: Sequence[Experience]) -> str:
     was = " | ".join(render_line(e.text, e.when, e.example, e.task) for e in old)
     if isinstance(edit, Remove):
         return f"remove: {was}"
-    now = render_line(edit.text, edit.when or "", edit.example or "") if isinstance(edit, Merge | Rewrite) else ""
-    return f"{was} => {now}"
+    if not isinstance(edit, Merge | Rewrite):
+        return f"{was} => "
+    return f"{was} => {render_line(edit.text, edit.when or '', edit.example or '', edit.task or '')}"
 
 
 def _what_to_do(text: str, labels: Collection[str]) -> str:

@@ -41,9 +41,7 @@ from ted_memory.llm.messages import image_blocks, sample_messages, task_of
 from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, SetState
 from ted_memory.retrieval.selection import stems
 
-SECOND_CHANCE = (
-    0.25  # of the rule's level, where the critic's lessons did not help: what is tried then is one test more
-)
+SECOND_CHANCE = 0.25  # of the rule's level, for what is tried where the critic's lessons did not help
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ async def _found(state: DistillState, verifier: "_Verifier") -> list[Finding]:
     findings = await _together_too(findings, verifier)
     of_users = bool(state.get("settle") or sample.sources)
     if kit.examples == "own" and not of_users:  # what users wrote is no example for everybody
-        findings = await _as_an_earlier_turn(findings, verifier)
+        if solved := await _as_an_earlier_turn(findings, verifier):
+            return [*findings, solved]
         findings = [await _with_an_example(finding, verifier) for finding in findings]
     return findings
 
@@ -120,18 +119,18 @@ async def _together_too(findings: list[Finding], verifier: "_Verifier") -> list[
     return [f for f in findings if f not in failed] + [joint]
 
 
-async def _as_an_earlier_turn(findings: list[Finding], verifier: "_Verifier") -> list[Finding]:
+async def _as_an_earlier_turn(findings: list[Finding], verifier: "_Verifier") -> Finding | None:
     """Test the sample itself as an earlier turn, where none of its lessons helped: some students follow no rule.
 
     Once in a pass: to test it again until luck lets it through would be no test.
     """
     if verifier.state["round"] > 1 or any(_helped(finding) for finding in findings):
-        return findings
+        return None
     for lesson in _solved_tasks(findings, verifier):
         shown = await verifier.test([lesson], level=SECOND_CHANCE)
         if shown.evidence:  # else its condition leads nobody to it
-            return findings if shown.problem else [*(f for f in findings if f.problem), shown]
-    return findings
+            return None if shown.problem else shown
+    return None
 
 
 def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Add]:
