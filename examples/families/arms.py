@@ -9,8 +9,8 @@ from langchain_core.messages import BaseMessage
 from examples.families.family import Family
 from ted_memory import Add, Sample, TedMemory
 from ted_memory.episodes import Exposure
-from ted_memory.experience.rendering import count_tokens
 from ted_memory.llm.messages import question, sample_messages, show_lessons
+from ted_memory.presenting import tokens_of
 from ted_memory.retrieval.selection import match
 from ted_memory.testing import in_memory
 
@@ -29,8 +29,7 @@ class Arm:
     async def prompt(self, sample: Sample) -> tuple[list[BaseMessage], int]:
         """Return the messages that a student is asked with, and the tokens that this way adds to the bare task."""
         shown = await self.shows(sample) if self.shows else Exposure()
-        added = count_tokens(shown.block) + count_tokens("".join(f"{task}{answer}" for task, answer in shown.turns))
-        return show_lessons(sample_messages(sample), shown), added
+        return show_lessons(sample_messages(sample), shown), tokens_of(shown)
 
 
 async def arms(family: Family, train: Sequence[Sample], lessons: Sequence[Add]) -> list[Arm]:

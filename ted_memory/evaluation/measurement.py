@@ -9,11 +9,11 @@ from ted_memory.distill.scoring import OnProgress, Progress, answer, chosen, sid
 from ted_memory.episodes import Exposure
 from ted_memory.evaluation.examples import SolvedSamples, render_examples
 from ted_memory.evaluation.results import CurvePoint, Failure
-from ted_memory.experience.rendering import count_tokens, earlier_turns, render_block
 from ted_memory.grading import graders
 from ted_memory.llm.calls import is_final, one_line
 from ted_memory.llm.messages import task_of
 from ted_memory.models import Experience, ExperienceSet, Sample
+from ted_memory.presenting import exposure_of, tokens_of
 
 Side = tuple[Experience, ...]
 """The active experiences that a student answers with."""
@@ -22,20 +22,6 @@ WITHOUT, WITH = 0, 1
 """Where the two sides stand that are always measured. Those of older versions follow."""
 EXAMPLES = -1
 """Where the side with solved samples stands, if there is one: last."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """What a student is shown: the text, and of which lessons or examples; solved tasks as earlier turns."""
-
-    text: str
-    ids: tuple[str, ...]
-    turns: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def tokens(self) -> int:
-        """All that it adds to a prompt."""
-        return count_tokens(self.text) + sum(count_tokens(task + answer) for task, answer in self.turns)
 
 
 @dataclass(frozen=True)
@@ -76,8 +62,9 @@ class Measurement:
         """From a sample's index to what each side made of it."""
         self.failures: list[Failure] = []
         self._lesson_tokens = 0.0
-        examples_too = kit.memory.presentation(snapshot).examples
-        self._as_turns = examples_too and any(e.task for e in snapshot.active)
+        way = kit.memory.presentation(snapshot)
+        self._placement = way.placement
+        self._as_turns = way.examples and any(e.task for e in snapshot.active)
         """Whether solved samples are shown as the lessons' solved tasks are: the form makes no difference then."""
 
     def _side(self, active: Side) -> int:
@@ -108,7 +95,7 @@ class Measurement:
         """Ask for all answers. What fails on one side leaves the sample out of all."""
         if self.solved is not None:
             blocks = [await self._lessons(sample, self.snapshot.active) for sample in samples]
-            self._lesson_tokens = fmean(block.tokens for block in blocks)
+            self._lesson_tokens = fmean(tokens_of(shown) for shown in blocks)
 
         async def one(task: tuple[int, Sample]) -> None:
             index, sample = task
@@ -137,28 +124,26 @@ class Measurement:
                 scores[side].append(score)
                 prompts[side].append(prompt_tokens)
         return [
-            Answered(fmean(scores[i]), len(block.ids), block.tokens, fmean(prompts[i]))
-            for i, block in enumerate(blocks)
+            Answered(fmean(scores[i]), len(shown.seen), tokens_of(shown), fmean(prompts[i]))
+            for i, shown in enumerate(blocks)
         ]
 
-    async def _lessons(self, sample: Sample, side: Side) -> Block:
-        shown = await chosen(self.kit, sample, self.snapshot, side)
-        return Block(render_block(shown), tuple(e.id for e in shown), earlier_turns(shown))
+    async def _lessons(self, sample: Sample, side: Side) -> Exposure:
+        return exposure_of(await chosen(self.kit, sample, self.snapshot, side), self._placement)
 
-    def _examples(self, sample: Sample, solved: SolvedSamples) -> Block:
-        shown = solved.examples_for(sample, self._lesson_tokens)
-        ids = tuple(other.id for other in shown)
+    def _examples(self, sample: Sample, solved: SolvedSamples) -> Exposure:
+        chosen_ones = solved.examples_for(sample, self._lesson_tokens)
+        seen = tuple(other.id for other in chosen_ones)
         if self._as_turns:
-            return Block("", ids, tuple((task_of(other), other.reference or "") for other in reversed(shown)))
-        return Block(render_examples(shown), ids)
+            turns = tuple((task_of(other), other.reference or "") for other in reversed(chosen_ones))
+            return Exposure(turns=turns, seen=seen)
+        return Exposure(block=render_examples(chosen_ones), placement=self._placement, seen=seen)
 
-    async def _ask(self, sample: Sample, block: Block) -> tuple[float, int]:
+    async def _ask(self, sample: Sample, shown: Exposure) -> tuple[float, int]:
         """Return the score of one answer, and the tokens that went into it."""
-        placement = self.kit.memory.presentation(self.snapshot).placement
-        exposure = Exposure(block=block.text, turns=block.turns, placement=placement, seen=block.ids)
-        given = await answer(self.kit, sample, exposure)
+        given = await answer(self.kit, sample, shown)
         # a student that repeats what it was shown is graded on the rest, as with our own block
-        said = given.text.replace(block.text, "").strip() if block.text else given.text
+        said = given.text.replace(shown.block, "").strip() if shown.block else given.text
         score, _ = await graders.grade(self.kit.grader, sample, said, sample.reference or "")
         return score, given.spend.student.tokens_in
 

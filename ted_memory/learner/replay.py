@@ -245,9 +245,8 @@ class Replayer:
             score_with, score_without = await self._answers(judge, snapshot)
         except Exception as error:
             no_answer = is_final(error) or is_transient(error)  # a model that refuses or is away is not paid
-            chokes = not no_answer and await self._comparison_of(snapshot).answers_without(
-                judge
-            )  # on this lesson alone
+            comparison = self._comparison_of(snapshot)
+            chokes = not no_answer and await comparison.answers_without(judge)  # on this lesson alone
             self._owe(meter, is_paid=not no_answer)
             if is_final(error):
                 raise
