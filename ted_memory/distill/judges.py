@@ -58,17 +58,20 @@ async def choose_judges(edits: Sequence[Edit], state: DistillState, snapshot: Ex
     ]
     others = [(other, score) for other, score in others if other.differs]
     guards = tuple(_guards([other for other, _ in others], reference))
-    if any(e.task for e in new):  # what a solved task is worth only other tasks can tell
-        witnesses = [j for j, score in others if score is None or score < 1][:WITNESSES]
-        guards = tuple(g for g in guards if g not in witnesses)
-        return Judges(tuple(witnesses), guards[: kit.profile.peers], (), may_stay_unverified=False)
-    if not has_open_answer(reference, known_labels(state)):
+    is_solved = any(e.task for e in new)
+    if not is_solved and not has_open_answer(reference, known_labels(state)):
         return Judges(own, guards[: kit.profile.peers], own, may_stay_unverified=False)
+    witnesses = _witnesses(others, "" if is_solved else reference)
+    guards = tuple(g for g in guards if g not in witnesses)[: kit.profile.peers]
+    if is_solved:  # it says what is right for its own sample
+        return Judges(witnesses, guards, (), may_stay_unverified=False)
+    return Judges(witnesses, guards, own, may_stay_unverified=bool(own))
+
+
+def _witnesses(others: Sequence[tuple[Judge, float | None]], reference: str) -> tuple[Judge, ...]:
+    """Return those with another answer than this one; where the student was right already an edit can show nothing."""
     elsewhere = [(j, score) for j, score in others if plain(j.reference) != plain(reference)]
-    # where the student was right already an edit can show nothing
-    witnesses = [j for j, score in elsewhere if score is None or score < 1][:WITNESSES]
-    guards = tuple(g for g in guards if g not in witnesses)
-    return Judges(tuple(witnesses), guards[: kit.profile.peers], own, may_stay_unverified=bool(own))
+    return tuple(j for j, score in elsewhere if score is None or score < 1)[:WITNESSES]
 
 
 def changed_set(edits: Sequence[Edit], snapshot: ExperienceSet, *, max_text: int) -> tuple[Experience, ...]:
