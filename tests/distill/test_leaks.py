@@ -144,3 +144,19 @@ def test_labels_and_choices_may_be_named() -> None:
     assert recurring_answers(sums) == {}, "two sums may come to the same"
     codes = [Sample(id=f"{i}", input=f"flag {i}", reference=str(35 + i % 2)) for i in range(8)]
     assert recurring_answers(codes) == {"35": "35", "36": "36"}, "few numbers, each several times"
+
+
+def test_an_answer_that_is_frequent_among_open_ones_is_a_label() -> None:
+    """A desk refers every seventh customer to the office and writes a reply of its own to all others."""
+
+    def desk(referred: int, replies: int) -> list[Sample]:
+        answers = ["please call the office"] * referred + [f"we sent parcel {i} to you" for i in range(replies)]
+        return [Sample(id=f"{i}", input=f"letter {i}", reference=answer) for i, answer in enumerate(answers)]
+
+    label = {"please call the office": "please call the office"}
+    assert recurring_answers(desk(3, 17)) == label
+    assert recurring_answers(desk(2, 18)) == {}, "two may be the same by chance"
+    assert recurring_answers(desk(5, 45)) == label, "a tenth of fifty"
+    assert recurring_answers(desk(4, 46)) == {}, "rare: the answer of some tasks"
+    sums = [Sample(id=f"{i}", input=f"sum {i}", reference="35" if i < 5 else str(100 + i)) for i in range(20)]
+    assert recurring_answers(sums) == {}, "numbers that are counted come to the same"
