@@ -312,8 +312,8 @@ class EpisodeLog(Protocol):
         """Return what is known of these lessons; only what has changed since `known` is read."""
         ...
 
-    async def told(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
-        """Return what was said of a run, oldest first."""
+    async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
+        """Return what was said of each of these runs, oldest first."""
         ...
 
     async def claim(

@@ -208,7 +208,8 @@ class Recorder:
     async def _pay(self) -> None:
         """Credit what had been said of runs before they came."""
         for run_id in list(self._owed):
-            graded = [f for f in await self._log.told(self._namespace, run_id) if f.score is not None]
+            [told] = await self._log.told(self._namespace, [run_id])
+            graded = [f for f in told if f.score is not None]
             if graded:
                 rules = self._rules().model_copy(update={"speaker": graded[-1].principal})
                 await self._log.feedback(self._namespace, run_id, None, graded[-1].score, rules)

@@ -37,9 +37,9 @@ class SpyLog(InMemoryEpisodeLog):
             raise StoreUnavailable("the answer is lost")
         return answer
 
-    async def told(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
+    async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
         self._maybe_away()
-        return await super().told(namespace, run_id)
+        return await super().told(namespace, run_ids)
 
     def _maybe_away(self) -> None:
         if self.away:

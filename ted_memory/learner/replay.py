@@ -68,6 +68,7 @@ class Replayer:
     _owed: Counter[str] = field(default_factory=Counter)
     _changed: set[tuple[str, int, int]] = field(default_factory=set)
     _counted_at: float = float("-inf")
+    _held_at: float = float("-inf")
     _calls_today: float = 0.0
     _last_error: str = ""
 
@@ -81,7 +82,7 @@ class Replayer:
         settings = self.kit.settings
         if self.is_off or settings.trust == "operator" or not settings.replay_calls:
             return Round()
-        if not await self._hold(SECONDS):
+        if not await self._is_holder():
             self._forget()
             self._counted_at = float("-inf")
             return Round()
@@ -99,6 +100,7 @@ class Replayer:
         """Let another learner replay. Raises StoreError."""
         self._forget()
         await self._pay()
+        self._held_at = float("-inf")
         await self._hold(0)
 
     def _forget(self) -> None:
@@ -110,6 +112,13 @@ class Replayer:
         """Let go while the models do not answer: another learner may have a provider that does."""
         with contextlib.suppress(StoreError):
             await self.let_go()
+
+    async def _is_holder(self) -> bool:
+        """Tell whether this learner is the one that replays; asked again when the lease has run for a while."""
+        now = time.monotonic()
+        if now - self._held_at > SECONDS / 3:
+            self._held_at = now if await self._hold(SECONDS) else float("-inf")
+        return self._held_at > float("-inf")
 
     async def _hold(self, seconds: float) -> bool:
         memory = self.kit.memory
@@ -150,8 +159,9 @@ class Replayer:
         found = list(self._due(lessons, most))
         if not found:
             self._comparison = None
-        await self._reserve(len(found))
-        verdicts = await self._replay_each(found, snapshot)
+        fresh = await self._without_stale(found)
+        await self._reserve(len(fresh))
+        verdicts = await self._replay_each(fresh, snapshot)
         await self._pay()
         if verdicts and set(verdicts) == {"lost"}:
             return Round(trouble=self._last_error)
@@ -231,9 +241,6 @@ class Replayer:
 
     async def _replay(self, lesson: Experience, archived: Archived, snapshot: ExperienceSet) -> Verdict:
         """Ask for one pair and count it."""
-        if await self._is_stale(archived):
-            self._owe(Meter())
-            return "changed"
         judge = await self._judge(lesson, archived.sample, snapshot)
         if not judge.differs:  # it says nothing of the lesson that others take its place
             self._owe(Meter())
@@ -297,15 +304,19 @@ class Replayer:
                 self.reach.drop(seq)
         self._changed.clear()
 
-    async def _is_stale(self, archived: Archived) -> bool:
-        """Tell whether another word was given on an episode since it was archived; it is no measure any more then."""
-        memory = self.kit.memory
-        told = await memory.store.episodes.told(memory.namespace, archived.run_id)
-        if not told or not archived.word or word_of(told) == archived.word:
-            return False
-        await memory.store.episodes.forget_archived(memory.namespace, [archived.seq])
-        self.reach.drop(archived.seq)
-        return True
+    async def _without_stale(self, found: Sequence[tuple[Experience, Archived]]) -> list[tuple[Experience, Archived]]:
+        """Leave out episodes on which another word was given since they were archived: no measure any more."""
+        memory, episodes = self.kit.memory, {archived.run_id: archived for _, archived in found}
+        told = await memory.store.episodes.told(memory.namespace, list(episodes))
+        stale = [
+            archived.seq
+            for archived, said in zip(episodes.values(), told, strict=True)
+            if said and archived.word and word_of(said) != archived.word
+        ]
+        await memory.store.episodes.forget_archived(memory.namespace, stale)
+        for seq in stale:
+            self.reach.drop(seq)
+        return [(lesson, archived) for lesson, archived in found if archived.seq not in stale]
 
     async def _judge(self, lesson: Experience, sample: Sample, snapshot: ExperienceSet) -> Judge:
         """Return the episode with what its prompt shows without the lesson and with it."""

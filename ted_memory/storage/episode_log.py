@@ -161,12 +161,10 @@ class RedisEpisodeLog:
                 found[id] = known[id]
         return found
 
-    async def told(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
-        stored = await self._hash(Keys(namespace).run(run_id))
-        told = int(stored.get("told", 0))
-        # places are taken in turn: the oldest that is kept comes first
-        places = [f"f{i % FEEDBACKS}" for i in range(max(1, told - FEEDBACKS + 1), told + 1)]
-        return tuple(codec.decode_feedback(_of_run(run_id, stored[place])) for place in places if place in stored)
+    async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
+        names = [Keys(namespace).run(run_id) for run_id in run_ids]
+        stored = await self._patiently(lambda client: _hashes(client, names))
+        return tuple(_feedback_in(run_id, fields) for run_id, fields in zip(run_ids, stored, strict=True))
 
     async def claim(
         self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
@@ -179,7 +177,7 @@ class RedisEpisodeLog:
     async def _claim(self, namespace: str, seq: int, fence: int, deliveries: int, raw: str) -> Claim | None:
         try:
             episode = codec.decode_episode(raw)
-            told = await self.told(namespace, episode.run_id)
+            [told] = await self.told(namespace, [episode.run_id])
         except CorruptData as error:
             await self._give_back(Keys(namespace), "", [seq, fence, "fail", str(error), 0, 1])
             return None
@@ -308,6 +306,23 @@ def _item(episode: Episode, images: Mapping[str, bytes]) -> dict[str, Any]:
         "size": size,
         "body": body,
     }
+
+
+async def _hashes(client: Client, names: Sequence[str]) -> list[dict[str, str]]:
+    """Read whole hashes in one round trip."""
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.hgetall(name)
+    found: list[dict[str, str]] = await pipeline.execute()
+    return found
+
+
+def _feedback_in(run_id: str, stored: Mapping[str, str]) -> tuple[Feedback, ...]:
+    """Return the feedback that the record of a run holds, oldest first. Raises CorruptData."""
+    told = int(stored.get("told", 0))
+    # places are taken in turn: the oldest that is kept comes first
+    places = [f"f{i % FEEDBACKS}" for i in range(max(1, told - FEEDBACKS + 1), told + 1)]
+    return tuple(codec.decode_feedback(_of_run(run_id, stored[place])) for place in places if place in stored)
 
 
 def _of_run(run_id: str, feedback: str) -> str:

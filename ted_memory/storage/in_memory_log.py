@@ -194,8 +194,8 @@ class InMemoryEpisodeLog:
         """Return the evidence that commits of the store beside it change."""
         return self._queue(namespace).evidence
 
-    async def told(self, namespace: str, run_id: str) -> tuple[Feedback, ...]:
-        return tuple(self._queue(namespace).runs[run_id].told)
+    async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
+        return tuple(tuple(self._queue(namespace).runs[run_id].told) for run_id in run_ids)
 
     async def claim(
         self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool

@@ -85,7 +85,7 @@ class Queue:
 
     async def latest_score(self, run_id: str) -> float | None:
         """Return what was said last of a run."""
-        told = await self.log.told(self.namespace, run_id)
+        [told] = await self.log.told(self.namespace, [run_id])
         return next((f.score for f in reversed(told) if f.score is not None), None)
 
     async def count(self, run_id: str, score: float | None, **rules: Any) -> Verdict:

@@ -46,6 +46,7 @@ async def test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back(q
 async def test_a_dead_letter_that_a_person_takes_up_again_goes_first(queue: Queue) -> None:
     [dead] = await queue.kill("dead")
     await queue.record("a")
+    await asyncio.sleep(0.005)
     await queue.log.retry_dead(queue.namespace, [dead])
     assert runs(await queue.claim(10)) == ["dead", "a"]
 

@@ -57,7 +57,7 @@ async def feedback_on(memory: TedMemory, run_id: str) -> tuple[Feedback, ...]:
 async def scores(memory: TedMemory) -> dict[str, float | None]:
     """Return what was said last of the answer to each question."""
     log = memory.store.episodes
-    said = {e.question: await log.told("test", e.run_id) for e in await recorded(memory)}
+    said = {e.question: (await log.told("test", [e.run_id]))[0] for e in await recorded(memory)}
     return {
         question: next((f.score for f in reversed(told) if f.score is not None), None)
         for question, told in said.items()
