@@ -16,7 +16,7 @@ from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.fields import Frozen, Text, check_text
 from ted_memory.models import Commit, Edit, Experience, ExperienceSet, Presentation, Restore, Usage
 
-FORMAT = 2
+FORMAT = 3
 KIND = "experience set"
 
 

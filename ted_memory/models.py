@@ -37,8 +37,9 @@ class Experience(Frozen):
     may have several lines; ``example`` is one worked example, rendered under the text. With a ``task`` it is the answer
     to that task, and both are shown as an earlier turn of the conversation instead. ``everywhere``: it is shown and
     measured on every request, since its ``when`` is for the reader only: no retrieval finds it by that.
-    ``metadata`` is JSON-able and the user's own: nothing of it is rendered. ``created_at`` and ``updated_at`` are
-    by the writer's clock.
+    ``index_terms`` are words, with blanks between, by which word retrieval finds it besides its ``when``; no model is
+    shown them. ``metadata`` is JSON-able and the user's own: nothing of it is rendered. ``created_at`` and
+    ``updated_at`` are by the writer's clock.
     """
 
     id: Id
@@ -47,6 +48,7 @@ class Experience(Frozen):
     example: Text = ""
     task: Text = ""
     everywhere: bool = False
+    index_terms: Text = ""
     state: State = "active"
     sources: tuple[Text, ...] = ()
     parents: tuple[Text, ...] = ()
@@ -183,6 +185,7 @@ class Add(Frozen):
     example: Text = ""
     task: Text = ""
     everywhere: bool = False
+    index_terms: Text = ""
     state: Literal["proposed", "trial", "active"] = "active"
     sources: tuple[Text, ...] = ()
     metadata: Metadata = Field(default_factory=dict)
@@ -191,7 +194,8 @@ class Add(Frozen):
 class Rewrite(Frozen):
     """Give an experience a new text. What is None stays as it was. ``rev``: refuse if it changed since.
 
-    A new ``example`` without a ``task`` is no longer the answer to the old one.
+    A new ``example`` without a ``task`` is no longer the answer to the old one, and the old ``index_terms`` do not
+    belong to a new ``when``.
     """
 
     op: Literal["rewrite"] = "rewrite"
@@ -201,12 +205,13 @@ class Rewrite(Frozen):
     example: Text | None = None
     task: Text | None = None
     everywhere: bool | None = None
+    index_terms: Text | None = None
     rev: int | None = None
     sources: tuple[Text, ...] = ()
 
 
 class Merge(Frozen):
-    """Replace two or more experiences by one that carries the union of their sources."""
+    """Replace two or more experiences by one that carries the union of their sources and of their index terms."""
 
     op: Literal["merge"] = "merge"
     ids: Annotated[tuple[Text, ...], Field(min_length=2)]

@@ -91,7 +91,7 @@ async def exported(memory: TedMemory) -> tuple[str, list[str]]:
 async def test_another_installation_reads_what_was_exported(either: TedMemory) -> None:
     text, ids = await exported(either)
     head = json.loads(text.splitlines()[0])
-    assert (head["format"], head["models"]) == (2, {"student": "small", "teacher": "big"})
+    assert (head["format"], head["models"]) == (3, {"student": "small", "teacher": "big"})
     other = in_memory(namespace="other")
     report = await other.import_set(text)
     was, now = await either.load(), await other.load()
@@ -112,7 +112,7 @@ async def test_another_installation_reads_what_was_exported(either: TedMemory) -
     [
         (lambda t: t[:-20], "cut off or was changed"),
         (lambda t: t.replace("Two", "Six"), "cut off or was changed"),
-        (lambda t: t.replace('"format": 2', '"format": 3'), "format 3"),
+        (lambda t: t.replace('"format": 3', '"format": 4'), "format 4"),
         (lambda t: "{}\n", "no export"),
         (lambda t: "", "line 1: not a JSON object"),
         (lambda t: t.splitlines()[0], "cut off or was changed"),
@@ -250,7 +250,8 @@ async def test_no_word_of_a_purged_source_is_left_in_the_server(memory: TedMemor
     narrow = TedMemory(memory.store, memory.settings.model_copy(update={"history": 3}), memory.namespace)
     [one] = await add(narrow, "One.")
     [evil] = await add(narrow, "Evil.", source=EVE)
-    await narrow.commit([Rewrite(id=one, text="Evil twin.", sources=(EVE,))], author="eve", why="Evil reasons.")
+    evil_too = Rewrite(id=one, text="Evil twin.", index_terms="Evil words", sources=(EVE,))
+    await narrow.commit([evil_too], author="eve", why="Evil reasons.")
     await narrow.commit([Add(text="Fine."), Remove(id="nobody"), Add(text="", sources=(EVE,))], author="me")
     for i in range(4):
         await add(narrow, f"Other {i}.")

@@ -58,6 +58,12 @@ def edit(
     task: Annotated[
         str | None, typer.Option("--task", help="What the example answers: both become an earlier turn.")
     ] = None,
+    index_terms: Annotated[
+        str | None,
+        typer.Option(
+            help="Words by which it is found besides --when.  [default: as they were, none with a new --when]"
+        ),
+    ] = None,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -65,7 +71,7 @@ def edit(
     json: options.Json = False,
 ) -> None:
     """Give a lesson another text."""
-    rewrite = Rewrite(id=id, text=text, when=when, example=example, task=task)
+    rewrite = Rewrite(id=id, text=text, when=when, example=example, task=task, index_terms=index_terms)
     asyncio.run(_change([rewrite], namespace, url, home, author=author, json=json))
 
 

@@ -25,7 +25,8 @@ async def place(edit: Edit, sample: Sample, state: DistillState, kit: Kit) -> tu
     snapshot, limit = read_set(state), kit.settings.max_text
     common = frozenset(state.get("common", ()))
     if kit.profile.conditions == "as_written" and isinstance(edit, Add | Rewrite | Merge) and edit.when:
-        edit = edit.model_copy(update={"everywhere": not is_found_by(edit.when, sample.text, common)})
+        found_by = f"{edit.when} {getattr(edit, 'index_terms', None) or ''}"
+        edit = edit.model_copy(update={"everywhere": not is_found_by(found_by, sample.text, common)})
     changed = changed_set([edit], snapshot, max_text=limit)
     new = [e for e in changed if e not in snapshot.experiences]
     if not new:

@@ -112,10 +112,12 @@ def to_edits(
     state: Literal["active", "proposed"],
     sources: tuple[str, ...],
     additions_only: bool,
+    index_terms: str = "",
 ) -> list[Edit]:
     """Return checked proposals as edits.
 
-    An addition that says what is known already is dropped; a rewrite without a condition keeps the old one.
+    An addition that says what is known already is dropped; a rewrite without a condition keeps the old one. What has a
+    condition is found by the ``index_terms`` of its task as well.
     """
     known = {_said(e.when, e.text) for e in shown}
     edits: list[Edit] = []
@@ -124,12 +126,15 @@ def to_edits(
         if p.adds:
             if _said(when, p.text) not in known:
                 known.add(_said(when, p.text))
-                edits.append(Add(text=p.text, when=when, example=p.example, state=state, sources=sources))
+                addition = Add(text=p.text, when=when, example=p.example, state=state, sources=sources)
+                edits.append(addition.model_copy(update={"index_terms": index_terms}) if when else addition)
         elif additions_only:
             continue
         elif p.op == "rewrite":
             example = p.example or None
-            edits.append(Rewrite(id=p.ids[0], text=p.text, when=when or None, example=example, sources=sources))
+            rewrite = Rewrite(id=p.ids[0], text=p.text, when=when or None, example=example, sources=sources)
+            old = next((e.index_terms for e in shown if [e.id] == p.ids), "")
+            edits.append(rewrite.model_copy(update={"index_terms": f"{old} {index_terms}".strip()}))
         elif p.op == "merge":
             ids = tuple(dict.fromkeys(p.ids))
             edits.append(Merge(ids=ids, text=p.text, when=when, example=p.example, sources=sources))

@@ -19,6 +19,7 @@ from ted_memory.models import (
 )
 from ted_memory.protocols import ABSENT, Change
 
+MOST_TERMS = 500  # characters of the index terms of one experience
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read by models and people
 
 
@@ -121,6 +122,7 @@ class _Planner:
         if FRAME_TOKENS + tokens > self.base.caps.token_budget:
             raise Refusal("over budget")
         said = {"text": text, "when": when, "example": example, "task": task}
+        fields["index_terms"] = tidy_terms(str(fields.get("index_terms", "")))
         return Experience.model_validate({**said, "tokens": tokens, **fields})
 
 
@@ -129,6 +131,16 @@ def tidy_when(when: str) -> str:
     when = " ".join(when.split()).strip(" .,:;")
     first, _, rest = when.partition(" ")
     return rest.strip() if first.lower() in {"when", "if"} and rest else when
+
+
+def tidy_terms(terms: str) -> str:
+    """Return index terms once each, as many as are kept."""
+    kept: list[str] = []
+    for term in dict.fromkeys(terms.split()):
+        if sum(map(len, kept)) + len(kept) + len(term) > MOST_TERMS:
+            break
+        kept.append(term)
+    return " ".join(kept)
 
 
 def _union(*groups: Sequence[str]) -> tuple[str, ...]:
@@ -149,6 +161,7 @@ def _(edit: Add, planner: _Planner) -> Change:
         edit.task,
         id=planner.free_id(),
         everywhere=edit.everywhere,
+        index_terms=edit.index_terms,
         state=edit.state,
         sources=edit.sources or (planner.source,),
         metadata=edit.metadata,
@@ -168,6 +181,7 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
         _task_of(edit, old),
         id=old.id,
         everywhere=old.everywhere if edit.everywhere is None else edit.everywhere,
+        index_terms=_terms_of(edit, old),
         state=old.state,
         order=old.order,
         parents=old.parents,
@@ -176,7 +190,7 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
         created_at=old.created_at,
         updated_at=planner.now,
     )
-    if (new.lesson, new.everywhere) == (old.lesson, old.everywhere):
+    if _content(new) == _content(old):
         raise Refusal("unchanged")
     return Change(edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=(old.id,))
 
@@ -195,6 +209,7 @@ def _(edit: Merge, planner: _Planner) -> Change:
         edit.task,
         id=planner.free_id(),
         everywhere=edit.everywhere,
+        index_terms=" ".join(parent.index_terms for parent in parents),
         state=parents[0].state,
         parents=edit.ids,
         sources=_union(*(parent.sources for parent in parents), edit.sources),
@@ -228,7 +243,7 @@ def _(edit: Restore, planner: _Planner) -> Change:
     kept = given.model_dump(exclude={"text", "when", "example", "task", "tokens"})
     new = planner.lesson(given.text, given.when, given.example, given.task, **kept)
     old = planner.base.by_id.get(new.id)
-    same = old if old and (old.lesson, old.everywhere) == (new.lesson, new.everywhere) else None
+    same = old if old and _content(old) == _content(new) else None
     if new.state == "trial":  # that it was on trial once, or elsewhere, lets nobody see it
         goes_on = same is not None and same.state == "trial"
         new = new.model_copy(update={"trial": same.trial} if same and goes_on else {"state": "proposed", "trial": None})
@@ -240,6 +255,17 @@ def _task_of(edit: Rewrite, old: Experience) -> str:
     if edit.task is not None:
         return edit.task
     return old.task if edit.example is None else ""
+
+
+def _terms_of(edit: Rewrite, old: Experience) -> str:
+    if edit.index_terms is not None:
+        return edit.index_terms
+    return old.index_terms if edit.when in {None, old.when} else ""
+
+
+def _content(experience: Experience) -> tuple[object, ...]:
+    """Return what a rewrite may change."""
+    return *experience.lesson, experience.everywhere, experience.index_terms
 
 
 def _rev(stated: int | None, old: Experience) -> int:

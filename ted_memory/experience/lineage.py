@@ -20,7 +20,7 @@ from ted_memory.models import (
 BLANK = "purged"
 """What stands for the source in what a purge has blanked."""
 
-_SAYS_NOTHING: Mapping[str, Any] = {"text": "", "when": "", "example": "", "task": ""}
+_SAYS_NOTHING: Mapping[str, Any] = {"text": "", "when": "", "example": "", "task": "", "index_terms": ""}
 _TRUST: Sequence[State] = ("retired", "proposed", "trial", "active")
 
 
@@ -38,8 +38,9 @@ def blank(experience: Experience, forbidden: Collection[str]) -> Experience:
 def blank_edit(edit: Edit) -> Edit:
     """Return an edit without what it said."""
     if isinstance(edit, Add | Rewrite | Merge):
-        emptied = {**_SAYS_NOTHING, "sources": ()}
-        return edit.model_copy(update=emptied | ({"metadata": {}} if isinstance(edit, Add) else {}))
+        had = type(edit).model_fields
+        nothing = {**_SAYS_NOTHING, "sources": (), "metadata": {}}
+        return edit.model_copy(update={name: value for name, value in nothing.items() if name in had})
     if isinstance(edit, Restore):
         nothing = {**_SAYS_NOTHING, "metadata": {}, "sources": ()}
         return Restore(experience=edit.experience.model_copy(update=nothing))

@@ -83,9 +83,10 @@ def index_of(documents: Sequence[str], *, language: str = AUTO, otherwise: str =
 class WordRetriever:
     """Ranks experiences by the words that their condition shares with a question.
 
-    What is matched is ``when``, which says where a lesson applies; the text of one without it. What to do there often
-    names things that stand in every question, such as its choices. ``language``: an ISO code, or "auto": that of each
-    condition, or where it is too short to show one, of most of them. ``says``: what is matched instead.
+    What is matched is ``when``, which says where a lesson applies, with the ``index_terms``; the text of a lesson
+    without a condition. What to do there often names things that stand in every question, such as its choices.
+    ``language``: an ISO code, or "auto": that of each condition, or where it is too short to show one, of most of
+    them. ``says``: what is matched instead.
 
     Raises:
         SettingsError: the language is not known; the message lists those that are.
@@ -169,7 +170,7 @@ class WordRetriever:
 
 
 def _condition(experience: Experience) -> str:
-    return experience.when or experience.text
+    return f"{experience.when or experience.text} {experience.index_terms}".rstrip()
 
 
 def _speaks(language: str, asked: str) -> bool:

@@ -223,6 +223,12 @@ def analyse(text: str, language: str) -> Terms:
     return Terms(counts, len(words))
 
 
+def stemmed(text: str, language: str) -> list[tuple[str, str]]:
+    """Return the words of a text that say something, in their order, each with its stem."""
+    words, _ = _words(text, _stop_words(language))
+    return list(zip(words, _stemmer(language).stemWords(words), strict=True))
+
+
 def _words(text: str, stopped: frozenset[str]) -> tuple[list[str], list[str]]:
     """Return the words of a text, and the parts of its hyphenated words."""
     lowered = text.lower()

@@ -33,7 +33,7 @@ from ted_memory.models import (
 )
 from ted_memory.protocols import Change, CommitRequest, Shown
 
-FORMAT = 3
+FORMAT = 4
 """Raised when what is stored can no longer be read by an older package."""
 
 SPEND_TTL = 8 * 24 * 3600 * 1000  # milliseconds that a day's counters are kept

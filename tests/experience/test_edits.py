@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ted_memory.experience.edits import difference, new_id, plan, preview, tidy_when
+from ted_memory.experience.edits import MOST_TERMS, difference, new_id, plan, preview, tidy_when
 from ted_memory.experience.rendering import FRAME_TOKENS, lesson_tokens
 from ted_memory.models import Add, Caps, Edit, Experience, ExperienceSet, Merge, Remove, Restore, Rewrite, SetState
 from ted_memory.protocols import ABSENT, Change
@@ -244,3 +244,31 @@ def test_half_a_character_in_an_id_is_refused_where_it_is_written() -> None:
     ):
         with pytest.raises(ValueError, match="id"):
             make()
+
+
+# --- index terms
+
+
+def terms(edit: Edit, *experiences: Experience) -> str:
+    [change] = planned(edit, base=held(*experiences))
+    return change.puts[0].index_terms
+
+
+def test_index_terms_are_kept_once_each_up_to_their_bound() -> None:
+    assert terms(Add(text="x", when="y", index_terms=" soup  lunch soup\nwaiter ")) == "soup lunch waiter"
+    words = [f"word{i:04}" for i in range(100)]
+    kept = terms(Add(text="x", when="y", index_terms=" ".join(words))).split()
+    assert kept == words[: len(kept)]
+    assert len(" ".join(kept)) <= MOST_TERMS < len(" ".join(words[: len(kept) + 1]))
+    huge = B.model_copy(update={"id": "h", "index_terms": "x" * 10_000})
+    assert terms(Restore(experience=huge)) == ""
+
+
+def test_a_merge_has_the_index_terms_of_all_and_a_rewrite_keeps_them_unless_it_is_about_something_else() -> None:
+    left = A.model_copy(update={"when": "eating", "index_terms": "soup lunch"})
+    right = B.model_copy(update={"index_terms": "lunch waiter"})
+    assert terms(Merge(ids=("a", "b"), text="x", when="y"), left, right) == "soup lunch waiter"
+    assert terms(Rewrite(id="a", text="x"), left) == "soup lunch"
+    assert terms(Rewrite(id="a", text="x", when="eating"), left) == "soup lunch"
+    assert terms(Rewrite(id="a", text="x", when="paying"), left) == ""
+    assert terms(Rewrite(id="a", text="One.", index_terms="bread"), left) == "bread", "they alone are a change"

@@ -281,3 +281,11 @@ def test_the_best_of_many_are_those_of_a_full_search(wanted: int | None, left_ou
     there = many[:0:-1] if not left_out else many[left_out:]
     expected = [f"e{i}" for i in range(max(left_out, 1), 80) if i % 7][:wanted]
     assert ids(Ranking(tuple(e.id for e in many)).best(there, wanted)) == expected
+
+
+def test_a_lesson_is_found_by_its_index_terms_too_and_by_its_condition_first() -> None:
+    indexed = DESK[2].model_copy(update={"index_terms": "parcel courier"})
+    lessons = [*DESK[:2], indexed, ALWAYS]
+    assert ids(WordRetriever().rank_now(lessons, "the courier lost it")) == ["deliver"]
+    assert ids(WordRetriever().rank_now(DESK, "the courier lost it")) == []
+    assert asked(lessons, "my parcel").applying(lessons) == {"deliver", "greet"}

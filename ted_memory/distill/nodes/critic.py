@@ -103,7 +103,14 @@ def _trusted(
     sources = (*state.get("sources", ()), *(s for c in state.get("companions", ()) for s in c["sources"]))
     if kit.evidence:
         return to_proposals(proposed, shown, sources=sources)
-    return to_edits(proposed, shown, state=kit.new_state, sources=sources, additions_only=additions_only)
+    return to_edits(
+        proposed,
+        shown,
+        state=kit.new_state,
+        sources=sources,
+        additions_only=additions_only,
+        index_terms=state.get("index_terms", ""),
+    )
 
 
 def _refused_before(edits: Sequence[Edit], state: DistillState) -> str:

@@ -155,6 +155,7 @@ def proposals(rejected: Sequence[tuple[Experience, str]], now: ExperienceSet) ->
             example=e.example,
             task=e.task,
             everywhere=e.everywhere,
+            index_terms=e.index_terms,
             state="proposed",
             sources=e.sources,
             metadata={"rejected": reason},

@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.runnables import Runnable
 
 from ted_memory.distill.graph import Graph, compile_graph
+from ted_memory.distill.index_terms import terms_of
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.merging import joinable, replay, said_twice
@@ -54,6 +55,7 @@ class Job:
         self.resumed = 0
         self.common: list[str] = []
         self.labels: dict[str, str] = {}
+        self.index_terms: Mapping[str, str] = {}
         self.shown: tuple[Shown, ...] = ()
         self.carried: tuple[Carried, ...] = ()
         self.on_progress: OnProgress = lambda _: None
@@ -173,6 +175,7 @@ class Job:
 
         self.common = sorted(common_words([s.text for s in train]))
         self.labels = recurring_answers(train)
+        self.index_terms = terms_of(train, self.labels, language=self.kit.settings.language)
         self.tell(len(train))
         calls.budget, calls.reserved = budget, at_the_gate
         try:
@@ -220,6 +223,7 @@ class Job:
             "peers": self._peers(sample, train),
             "common": self.common,
             "labels": self.labels,
+            "index_terms": self.index_terms.get(sample.id, ""),
             "companions": self._companions(sample),
         }
         try:

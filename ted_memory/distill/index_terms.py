@@ -1,0 +1,42 @@
+"""Words of training samples by which a lesson is found besides its condition: what other askers may use, too.
+
+A condition of few words misses most of what is about the same thing. What is added to the index is what documents are
+expanded with for search (Nogueira et al., "Document Expansion by Query Prediction", arXiv 1904.08375), only that the
+questions need not be predicted: they are there.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from ted_memory.grading.answers import plain
+from ted_memory.llm.messages import question, sample_messages
+from ted_memory.models import Sample
+from ted_memory.retrieval.bm25 import LONGEST_QUESTION
+from ted_memory.retrieval.language import AUTO, languages_of, stemmed
+
+MOST = 24  # words of one sample
+
+
+def terms_of(samples: Sequence[Sample], labels: Collection[str], *, language: str = AUTO) -> Mapping[str, str]:
+    """Return by sample id the words, with blanks between, that no sample with another answer has.
+
+    Those that more samples with the same answer have come first. Only of samples whose answer is one of the ``labels``
+    (in plain form, see `ted_memory.distill.leaks.recurring_answers`): what sets a sample with an answer of its own
+    apart is its details.
+    """
+    asked = [question(sample_messages(s))[:LONGEST_QUESTION] for s in samples]
+    spoken = languages_of(asked) if language == AUTO else [language] * len(asked)
+    words = [{stem: word for word, stem in stemmed(*one)} for one in zip(asked, spoken, strict=True)]
+    answers = [plain(s.reference or "") for s in samples]
+    met: dict[str, Counter[str]] = defaultdict(Counter)
+    for answer, known in zip(answers, words, strict=True):
+        for stem in known:
+            met[stem][answer] += 1
+
+    def own(answer: str, known: Mapping[str, str]) -> str:
+        telling = [s for s in known if len(met[s]) == 1 and not known[s].isdigit()]
+        telling.sort(key=lambda s: -met[s][answer])
+        return " ".join(known[stem] for stem in telling[:MOST])
+
+    found = zip(samples, answers, words, strict=True)
+    return {s.id: own(answer, known) for s, answer, known in found if answer in labels}

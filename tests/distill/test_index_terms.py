@@ -1,0 +1,107 @@
+"""A lesson is found by words of the tasks that it came from, too, where no task with another answer has them."""
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+
+from ted_memory import Sample
+from ted_memory.distill import distill
+from ted_memory.distill.index_terms import terms_of
+from ted_memory.distill.leaks import recurring_answers
+from ted_memory.distill.run import job
+from ted_memory.testing import in_memory
+from tests.distill.scripts import add, critique, prompt_of, student, teacher
+
+LETTERS = {
+    "office F": ("Is there anything without gluten in the cafe?", "The soup at lunch was cold and the waiter laughed."),
+    "office P": ("I left an umbrella in the cloakroom.", "Did anybody hand in my reading glasses?"),
+    "office C": ("Does my pass end in May?", "How is the annual membership renewed?"),
+}
+LATER = {
+    "office F": "A hair was in my soup!",
+    "office P": "Somebody took the umbrella of my brother.",
+    "office C": "Is the membership a gift for Christmas?",
+}
+
+
+def _samples(letters: dict[str, tuple[str, ...]] = LETTERS) -> list[Sample]:
+    return [
+        Sample(id=f"{office[-1]}{i}", input=f"Which office answers this letter? {text}", reference=office)
+        for office, texts in letters.items()
+        for i, text in enumerate(texts)
+    ]
+
+
+def _terms(samples: list[Sample]) -> dict[str, str]:
+    return dict(terms_of(samples, recurring_answers(samples)))
+
+
+def test_they_are_the_words_that_no_task_with_another_answer_has() -> None:
+    terms = _terms(_samples())
+    assert terms["F1"] == "soup lunch cold waiter laughed"
+    assert terms["P0"] == "left umbrella cloakroom"
+    assert {"office", "letter", "answers"}.isdisjoint(" ".join(terms.values()).split()), "all tasks have them"
+
+
+def test_what_several_tasks_with_the_answer_have_comes_first_and_numbers_are_none() -> None:
+    terms = _terms(_samples({"a": ("Two boxes of tea, 35 bags", "old tea"), "b": ("a chair", "my chair")}))
+    assert terms["a0"].split() == ["tea", "two", "boxes", "bags"]
+
+
+def test_forms_of_a_word_are_one_word() -> None:
+    terms = _terms(_samples({"a": ("a refund or refunds", "refunded"), "b": ("pens", "ink and a pen")}))
+    assert [len(words.split()) for words in terms.values()] == [1, 1, 1, 2]
+
+
+def test_words_that_another_answer_has_in_another_form_are_left_out() -> None:
+    terms = _terms(_samples({"a": ("boxes of tea", "more tea"), "b": ("a box of pens", "some pens")}))
+    assert terms["a0"] == "tea"
+    assert terms["b0"] == "pens"
+
+
+def test_an_answer_of_its_own_leaves_only_details_and_no_terms() -> None:
+    sums = [Sample(id=f"{i}", input=f"Add {i} and {i}.", reference=str(2 * i)) for i in range(9)]
+    assert _terms(sums) == {}
+    assert terms_of(_samples(), ()) == {}
+
+
+def test_a_language_that_writes_no_words_apart_has_pairs_of_characters() -> None:
+    terms = _terms(_samples({"甲": ("我的雨伞在哪里?", "雨伞丢了"), "乙": ("年票多少钱?", "年票过期了")}))
+    assert "雨伞" in terms["甲0"].split()
+    assert "年票" in terms["乙1"].split()
+
+
+def _believes(messages: list[BaseMessage]) -> str:
+    """Follow the one lesson that is shown."""
+    told = prompt_of(messages).partition("<experiences>")[2]
+    return next((office for office in LETTERS if f"answer {office}" in told), "no idea")
+
+
+def _critic(messages: list[BaseMessage]) -> str:
+    """Name one word of the letter, as small models do."""
+    said = prompt_of(messages)
+    whens = {"gluten": "F", "soup": "F", "cloakroom": "P", "glasses": "P", "pass": "C", "renewed": "C"}
+    when = next(word for word in whens if word in said.rpartition("Task:")[2].lower())
+    return critique(add(f"answer office {whens[when]}", when))
+
+
+async def _shown_to_later_letters() -> dict[str, str]:
+    memory = in_memory(trust="operator", profile="small", selection="relevant", top_k=1, validation=0)
+    solves = lambda messages: next(s.reference for s in _samples() if str(s.input) in prompt_of(messages))  # noqa: E731
+    expert: Any = teacher(_critic, solves=solves)
+    report = await distill(_samples(), student=student(_believes), teacher=expert, memory=memory, name="letters")
+    assert report.learned == 6, report.reasons
+    snapshot = await memory.load()
+    shown = {office: await memory.show(snapshot, text) for office, text in LATER.items()}
+    told = await memory.render()
+    assert all(word not in told for word in ("waiter", "umbrella", "membership"))
+    return {office: " ".join(e.text for e in lessons) for office, lessons in shown.items()}
+
+
+async def test_a_later_letter_in_other_words_finds_its_lesson(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await _shown_to_later_letters() == {office: f"answer {office}" for office in LETTERS}
+    # the control
+    monkeypatch.setattr(job, "terms_of", lambda *_args, **_given: {})
+    found = await _shown_to_later_letters()
+    assert found["office P"] == found["office C"] == ""
