@@ -209,8 +209,7 @@ class Recorder:
         """Credit what had been said of runs before they came."""
         for run_id in list(self._owed):
             [told] = await self._log.told(self._namespace, [run_id])
-            graded = [f for f in told if f.score is not None]
-            if graded:
+            if graded := [f for f in told if f.score is not None]:
                 rules = self._rules().model_copy(update={"speaker": graded[-1].principal})
                 await self._log.feedback(self._namespace, run_id, None, graded[-1].score, rules)
             self._owed.discard(run_id)
