@@ -22,7 +22,6 @@ _HEADING = re.compile(
 )
 _SENTENCE = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+(?=\S)|(?<=[\u3002\uff01\uff1f])")
 _LEADS = {"", "so", "the", "thus", "hence", "therefore", "my"}  # words before "answer is" that say nothing
-_ONLY_BOXED = re.compile(r"\W*\\boxed\{.*\}\W*")
 _THOUGHTS = re.compile(r"</?think>")
 
 
@@ -62,11 +61,18 @@ def _before(line: str, conclusion: str) -> list[str]:
     if final_answer(line) != conclusion:
         return [line]
     if "\\boxed{" in line:
-        return [] if _ONLY_BOXED.fullmatch(line) else [line]
+        return [] if _is_only_boxed(line) else [line]
     words = line[: list(ANSWER_MARK.finditer(line))[-1].start()].split()
     while words and words[-1].strip("*_#`,").casefold() in _LEADS:
         words.pop()
     return [" ".join(words)] if words else []
+
+
+def _is_only_boxed(line: str) -> bool:
+    """Tell whether no word stands before the first box of a line, nor after its last brace."""
+    before, _, boxed = line.partition("\\boxed{")
+    _, closed, after = boxed.rpartition("}")
+    return bool(closed) and not re.search(r"\w", before + after)
 
 
 def _items(lines: Sequence[str]) -> list[str]:

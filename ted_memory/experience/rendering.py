@@ -13,7 +13,7 @@ CLOSING = "</experiences>"
 # What could open or close a tag, ours or a chat template's, in any of its forms. "x < 3" and "a <= b" stay as they are.
 _TAG_START = re.compile(r"[<\uff1c\ufe64](?=[\s\u200c\u200d]*[/\uff0f\u2044\u2215]|[^\s=\d-])")
 _MARK = re.compile(
-    r"\[(?=\s*/?\s*(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS))\s*\])", re.IGNORECASE
+    r"\[(?=\s*+(?:/\s*+)?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS))\s*+\])", re.IGNORECASE
 )
 _TEMPLATE = re.compile(
     r"<(?=[|\uff5c<]|/?\s*(?:s|bos|eos|start_of_turn|end_of_turn|think|tool_call|tool_response|experiences)\s*>)",

@@ -6,7 +6,8 @@ from fractions import Fraction
 
 # possessive (*+): with blanks in plenty, trying again with one less would take for ever
 ANSWER_MARK = re.compile(r"(?:final answer|answer)\s*+(?:is|:)\s*+:?+\s*+(?=\S)", re.IGNORECASE)
-NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?")
+NUMBER = re.compile(r"[-+]?(?:\d[\d,]*+\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?(?:\s*+/\s*+\d++)?")
+LONG = 1000  # characters; a longer needle is no word among others
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:)]?")
 
 
@@ -44,7 +45,9 @@ def plain(text: str) -> str:
 
 
 def stands_in(needle: str, text: str) -> bool:
-    """Tell whether the needle stands in the text as whole words."""
+    """Tell whether the needle stands in the text as whole words; where a long one begins and ends is not looked at."""
+    if len(needle) > LONG:
+        return needle in text
     return bool(needle) and re.search(rf"(?<!\w){re.escape(needle)}(?!\w)", text) is not None
 
 
