@@ -13,7 +13,7 @@ from ted_memory.models import ExperienceSet
 
 IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.hot`
 BREAK_AFTER = 3  # failures in a row; then nobody waits for the store until it answers again
-GIVE_UP = 2.0  # seconds, or a caller's patience if longer; then a look at the store counts as failed
+GIVE_UP = 5.0  # seconds, or a caller's patience if longer; then a look counts as failed, a new connection included
 PROBE_EVERY = 0.5  # seconds between looks at a store that failed so often
 
 Read = Callable[[ExperienceSet | None], Awaitable[ExperienceSet]]

@@ -28,6 +28,7 @@ from ted_memory.errors import StoreUnavailable
 from ted_memory.storage.addresses import CONNECT_TIMEOUT, Address, Client, Close, from_url
 from ted_memory.storage.embedded import EmbeddedServer
 
+LOOK_TIMEOUT = 2.0  # seconds for one command of a look at the store: a link may be slower than an agent is patient
 COMMIT_TIMEOUT = 2.5  # seconds for one try of a command that writes
 FAILOVER_TIMEOUT = 1.3  # the same where another server takes over: a frozen one is not waited for twice
 CONFIRM_MARGIN = 0.3  # seconds less for WAIT, so that its answer still comes
@@ -56,7 +57,7 @@ class LoopClients:
     """The clients of one event loop."""
 
     fast: Client
-    """The agent's path: short timeout, one try."""
+    """Looks beside the agent's path: one try, which may take longer than any agent waits for it."""
     commit: Client
     """Everything that may take a moment."""
     closes: tuple[Close, ...]
@@ -126,7 +127,7 @@ class Clients:
         loop = asyncio.get_running_loop()
         clients = self._by_loop.get(loop)
         if clients is None:
-            fast, close_fast = self._address.make(self.read_timeout)
+            fast, close_fast = self._address.make(max(self.read_timeout, LOOK_TIMEOUT))
             alone = self._address.kind == "standalone"
             timeout = COMMIT_TIMEOUT if alone else FAILOVER_TIMEOUT
             commit, close_commit = self._address.make(timeout)

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -81,6 +82,8 @@ class FaultProxy:
 
     to_port: int
     port: int = 0
+    round_trip: float = 0.0
+    """Seconds that each reply is on its way."""
     spoilt: int = 0
     """Replies that were spoilt, as planned."""
     lost: int = 0
@@ -127,19 +130,22 @@ class FaultProxy:
     ) -> None:
         """Send replies back in the order of their requests, which may come several at a time."""
         waiting: deque[Fault | None] = deque()
+        due: deque[float] = deque()
 
         async def replies() -> None:
             while True:
                 reply = await read_frame(from_server)
                 if reply[:1] == b">":  # a push answers nothing
                     writer.write(reply)
-                elif not await self._answer(waiting.popleft(), reply, writer):
+                    continue
+                await asyncio.sleep(due.popleft() - time.monotonic())
+                if not await self._answer(waiting.popleft(), reply, writer):
                     return
 
         answering = asyncio.create_task(replies())
         self._tasks.add(answering)  # type: ignore[arg-type]
         try:
-            asking = asyncio.create_task(self._requests(reader, to_server, waiting))
+            asking = asyncio.create_task(self._requests(reader, to_server, waiting, due))
             await asyncio.wait({answering, asking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (answering, asking):
@@ -148,10 +154,15 @@ class FaultProxy:
             self._tasks.discard(answering)
 
     async def _requests(
-        self, reader: asyncio.StreamReader, to_server: asyncio.StreamWriter, waiting: deque[Fault | None]
+        self,
+        reader: asyncio.StreamReader,
+        to_server: asyncio.StreamWriter,
+        waiting: deque[Fault | None],
+        due: deque[float],
     ) -> None:
         while True:
             request = await read_frame(reader)
+            due.append(time.monotonic() + self.round_trip)
             strikes = self._plan is not None and self._plan.strikes(words(request))
             waiting.append(self._plan.fault if strikes and self._plan else None)
             to_server.write(request)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from ted_memory import Add, open_memory
+from ted_memory import Add, TedMemory, open_memory
 from ted_memory.errors import CorruptData, NotDurable, SettingsError, StoreError, StoreUnavailable
 from ted_memory.models import Usage
 from ted_memory.storage.keys import Keys
@@ -261,6 +261,31 @@ async def test_the_agents_path_tries_once_and_waits_no_longer_than_it_may(valkey
             await memory.store.read_fast(namespace)
         assert between.lost == 1
         await memory.aclose()
+
+
+@pytest.mark.parametrize("round_trip", [0.06, 0.2, 0.8])
+async def test_over_a_slow_link_lessons_and_updates_arrive(valkey: Server, namespace: str, round_trip: float) -> None:
+    """No agent waits that long; what is read beside it may take its time."""
+    async with fault_proxy(valkey.port) as between, open_memory(valkey.url, namespace=namespace) as near:
+        between.round_trip = round_trip
+        await near.commit([Add(text="One.")], author="me")
+        far = open_memory(between.url, namespace=namespace)  # read_timeout: 50 ms
+        assert await far.render() == "", "the first call goes on without"
+        await _until_rendered(far, "One.")
+        await near.commit([Add(text="Two.")], author="me")
+        await _until_rendered(far, "Two.")
+        assert far.health().breaker == "closed"
+        await far.commit([Add(text="Three.")], author="me")
+        assert [e.text for e in await near.load()] == ["One.", "Two.", "Three."]
+        await far.aclose()
+
+
+async def _until_rendered(memory: TedMemory, text: str) -> None:
+    for _ in range(300):
+        if text in await memory.render():
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail(f"{text} has not arrived: {memory.health()}")
 
 
 # --- loops and namespaces
