@@ -8,10 +8,11 @@ questions need not be predicted: they are there.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from ted_memory.distill.merging import label_in
 from ted_memory.grading.answers import plain
 from ted_memory.llm.messages import question, sample_messages
-from ted_memory.models import Sample
-from ted_memory.retrieval.bm25 import LONGEST_QUESTION
+from ted_memory.models import Experience, Sample
+from ted_memory.retrieval.bm25 import LONGEST_QUESTION, WordRetriever
 from ted_memory.retrieval.language import AUTO, languages_of, stemmed
 
 MOST = 24  # words of one sample
@@ -22,7 +23,7 @@ def terms_of(samples: Sequence[Sample], labels: Collection[str], *, language: st
 
     Those that more samples with the same answer have come first. Only of samples whose answer is one of the ``labels``
     (in plain form, see `ted_memory.distill.leaks.recurring_answers`): what sets a sample with an answer of its own
-    apart is its details.
+    apart is its details. None of samples that hold somebody's words, which name their ``sources``.
     """
     asked = [question(sample_messages(s))[:LONGEST_QUESTION] for s in samples]
     spoken = languages_of(asked) if language == AUTO else [language] * len(asked)
@@ -39,4 +40,12 @@ def terms_of(samples: Sequence[Sample], labels: Collection[str], *, language: st
         return " ".join(known[stem] for stem in telling[:MOST])
 
     found = zip(samples, answers, words, strict=True)
-    return {s.id: own(answer, known) for s, answer, known in found if answer in labels}
+    return {s.id: own(answer, known) for s, answer, known in found if answer in labels and not s.sources}
+
+
+def lesson_for(sample: Sample, lessons: Sequence[Experience], labels: Collection[str]) -> Experience | None:
+    """Return the lesson that tells the answer of a sample, if any: of several the one that is found first for it."""
+    answer = plain(sample.reference or "")
+    telling = [e for e in lessons if not e.applies_always and answer and label_in(e.text, labels) == answer]
+    found = WordRetriever().rank_now(telling, question(sample_messages(sample)))
+    return next(iter([*found, *telling]), None)

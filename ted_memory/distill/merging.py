@@ -131,13 +131,20 @@ def _described(edit: Edit, old: Sequence[Experience]) -> str:
     return f"{was} => {render_line(edit.text, edit.when or '', edit.example or '', edit.task or '')}"
 
 
-def _what_to_do(text: str, labels: Collection[str]) -> str:
-    """Return what two texts have in common that say to do the same: the label that they name, else their words."""
+def label_in(text: str, labels: Collection[str]) -> str:
+    """Return the one label that a text names, in plain form; "" where it names none or several.
+
+    Where it names "team a plus" it does not name "team a".
+    """
     said = plain(text)
     named = [label for label in labels if stands_in(label, said)]
     longest = max(named, key=len, default="")
-    others = [label for label in named if label not in longest]
-    return longest if longest and not others else " ".join(re.findall(r"\w+", said))
+    return longest if all(label in longest for label in named) else ""
+
+
+def _what_to_do(text: str, labels: Collection[str]) -> str:
+    """Return what two texts have in common that say to do the same: the label that they name, else their words."""
+    return label_in(text, labels) or " ".join(re.findall(r"\w+", plain(text)))
 
 
 def _strung(conditions: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ def _without_images(value: Any) -> Any:
 class Records:
     """What a run has done so far, by key.
 
-    ``run``, ``sample:<id>``, ``evidence:<pass>:<round>``, ``tidied``, ``gate:<test>:<id>:<number>``,
+    ``run``, ``sample:<id>``, ``evidence:<pass>:<round>``, ``tidied``, ``indexed``, ``gate:<test>:<id>:<number>``,
     ``stage:<set>:<id>``, ``shown:<way>:<id>``, ``chosen-stage``, ``chosen-way``, ``reference:<id>``,
     and ``spent``: what all calls have cost.
     """

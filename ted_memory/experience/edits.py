@@ -192,7 +192,9 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
     )
     if _content(new) == _content(old):
         raise Refusal("unchanged")
-    return Change(edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=(old.id,))
+    # what it says is as it was where only its index terms are others: so is what is known of it
+    fresh = () if (new.lesson, new.everywhere) == (old.lesson, old.everywhere) else (old.id,)
+    return Change(edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=fresh)
 
 
 @_plan.register

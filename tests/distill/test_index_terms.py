@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from langchain_core.messages import BaseMessage
 
-from ted_memory import Sample
+from ted_memory import Sample, TedMemory
 from ted_memory.distill import distill
-from ted_memory.distill.index_terms import terms_of
+from ted_memory.distill.index_terms import lesson_for, terms_of
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.run import job
+from ted_memory.distill.run.material import Material
+from ted_memory.models import Experience
 from ted_memory.testing import in_memory
 from tests.distill.scripts import add, critique, prompt_of, student, teacher
 
@@ -86,12 +88,18 @@ def _critic(messages: list[BaseMessage]) -> str:
     return critique(add(f"answer office {whens[when]}", when))
 
 
-async def _shown_to_later_letters() -> dict[str, str]:
-    memory = in_memory(trust="operator", profile="small", selection="relevant", top_k=1, validation=0)
-    solves = lambda messages: next(s.reference for s in _samples() if str(s.input) in prompt_of(messages))  # noqa: E731
+async def _learned(letters: dict[str, tuple[str, ...]], learned: int, **settings: Any) -> TedMemory:
+    given = {"profile": "small", "selection": "relevant", "top_k": 1, "validation": 0, "concurrency": 1}
+    memory, samples = in_memory(trust="operator", **given | settings), _samples(letters)
+    solves = lambda messages: next(s.reference for s in samples if str(s.input) in prompt_of(messages))  # noqa: E731
     expert: Any = teacher(_critic, solves=solves)
-    report = await distill(_samples(), student=student(_believes), teacher=expert, memory=memory, name="letters")
-    assert report.learned == 6, report.reasons
+    report = await distill(samples, student=student(_believes), teacher=expert, memory=memory, name="letters")
+    assert report.learned == learned, report.reasons
+    return memory
+
+
+async def _shown_to_later_letters() -> dict[str, str]:
+    memory = await _learned(LETTERS, 6)
     snapshot = await memory.load()
     shown = {office: await memory.show(snapshot, text) for office, text in LATER.items()}
     told = await memory.render()
@@ -105,3 +113,64 @@ async def test_a_later_letter_in_other_words_finds_its_lesson(monkeypatch: pytes
     monkeypatch.setattr(job, "terms_of", lambda *_args, **_given: {})
     found = await _shown_to_later_letters()
     assert found["office P"] == found["office C"] == ""
+
+
+async def test_it_is_found_by_words_of_samples_too_that_it_made_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were no reason to learn anything: who is right is not criticised."""
+    letters = {**LETTERS, "office F": ("Is there gluten in it?", "Gluten! The rolls were mouldy.")}
+
+    async def found(text: str) -> list[str]:
+        memory = await _learned(letters, 5)
+        return [e.text for e in await memory.show(await memory.load(), text)]
+
+    assert await found("A mouldy bun") == ["answer office F"]
+    monkeypatch.setattr(job, "lesson_for", lambda *_: None)
+    assert await found("A mouldy bun") == [], "the control"
+
+
+async def test_a_sample_judges_the_set_without_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each adds its words as a change of its own, which is taken back where it judges."""
+    letters = {
+        **LETTERS,
+        "office F": ("Is there gluten in it?", "Gluten! The rolls were mouldy.", "More gluten, a bun"),
+    }
+    staged: list[Material] = []
+    real = Material.without
+
+    def without(self: Material, sample: Sample) -> tuple[Experience, ...]:
+        staged.append(self)
+        return real(self, sample)
+
+    monkeypatch.setattr(Material, "without", without)
+    await _learned(letters, 5, validation=0.2)
+    material, by_id = staged[0], {s.id: s for s in _samples(letters)}
+    whole = " ".join(e.index_terms for e in material.staged.active)
+    assert {"mouldy", "bun"} <= set(whole.split())
+    left = " ".join(e.index_terms for e in real(material, by_id["F1"])).split()
+    assert "mouldy" not in left
+    left = " ".join(e.index_terms for e in real(material, by_id["F2"])).split()
+    assert "mouldy" in left
+    assert "bun" not in left
+
+
+async def test_somebodys_words_are_no_index_terms() -> None:
+    samples = [s.model_copy(update={"sources": ("principal:anna",)}) for s in _samples()]
+    assert _terms(samples) == {}
+
+
+def test_a_sample_adds_to_the_lesson_that_tells_its_answer_and_is_found_first() -> None:
+    lessons = [
+        Experience(id=id, text=text, when=when)
+        for id, text, when in (("1", "answer office F.", "cafe"), ("2", "answer office F.", "soup"), ("3", "F", ""))
+    ]
+    soup = Sample(id="s", input="The soup was cold", reference="office F")
+    labels = {"office f", "office p"}
+    found = lesson_for(soup, lessons, labels)
+    assert found is not None
+    assert found.id == "2"
+    other = lesson_for(soup.model_copy(update={"input": "Hello"}), lessons, labels)
+    assert other is not None
+    assert other.id == "1", "the first, where none is found"
+    assert lesson_for(soup.model_copy(update={"reference": "office P"}), lessons, labels) is None
+    both = [Experience(id="4", text="answer office F, never office P.", when="x")]
+    assert lesson_for(soup, both, labels) is None, "it names two answers"

@@ -271,4 +271,6 @@ def test_a_merge_has_the_index_terms_of_all_and_a_rewrite_keeps_them_unless_it_i
     assert terms(Rewrite(id="a", text="x"), left) == "soup lunch"
     assert terms(Rewrite(id="a", text="x", when="eating"), left) == "soup lunch"
     assert terms(Rewrite(id="a", text="x", when="paying"), left) == ""
-    assert terms(Rewrite(id="a", text="One.", index_terms="bread"), left) == "bread", "they alone are a change"
+    only_terms = Rewrite(id="a", text="One.", index_terms="bread")
+    assert terms(only_terms, left) == "bread"
+    assert planned(only_terms, base=held(left))[0].fresh == (), "its usage belongs to what it says"

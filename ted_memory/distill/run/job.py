@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.runnables import Runnable
 
 from ted_memory.distill.graph import Graph, compile_graph
-from ted_memory.distill.index_terms import terms_of
+from ted_memory.distill.index_terms import lesson_for, terms_of
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.merging import joinable, replay, said_twice
@@ -28,7 +28,7 @@ from ted_memory.llm.calls import METER, Calls, Meter, is_final, is_transient, mo
 from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
-from ted_memory.models import ExperienceSet, Restore, Sample
+from ted_memory.models import ExperienceSet, Restore, Rewrite, Sample
 from ted_memory.retrieval.selection import common_words, match
 
 NEAR_PEERS, OTHER_PEERS = 8, 4
@@ -36,6 +36,7 @@ GATE_CALLS = 4  # student calls for each sample that are set aside for the gate 
 LIKELY_PAIRS = 15  # of answers that verify an edit
 TIDYINGS = 3  # rounds of joining lessons at a run's end, at most
 TIDIED = "tidied"  # the record of these
+INDEXED = "indexed"  # the record that lessons have the words of their samples
 
 
 class Job:
@@ -182,6 +183,7 @@ class Job:
             todo = [sample for sample in train if sample.id not in self.records.samples]
             await patiently(one, todo, self.kit.settings.concurrency)
             await self._tidy()
+            await self._index(train)
         except BudgetExceeded as error:
             stopped = stopped or str(error)
         finally:
@@ -214,6 +216,23 @@ class Job:
                 token=f"{self.id}:tidy:{digest(*map(repr, done.edits))[:16]}",
             )
         await self.records.save(TIDIED, {"joined": joined})
+
+    async def _index(self, train: Sequence[Sample]) -> None:
+        """Let the lessons be found by words of those samples, too, that they tell the answer of."""
+        if INDEXED in self.records:
+            return
+        known = self.base.by_id
+        for sample in train:
+            learned = [e for e in (await self.staging.load()).active if e.id not in known]
+            lesson = lesson_for(sample, learned, self.labels) if self.index_terms.get(sample.id) else None
+            if lesson is None or source_of(self.name, sample) in lesson.sources:
+                continue
+            terms = f"{lesson.index_terms} {self.index_terms[sample.id]}"
+            # each sample by itself: it judges the set as it is without its own words
+            edit = Rewrite(id=lesson.id, text=lesson.text, index_terms=terms, sources=tuple(self._sources(sample)))
+            token = f"{self.id}:index:{digest(sample.id)[:16]}"
+            await self.staging.commit([edit], author="distill", why="words of its samples", token=token)
+        await self.records.save(INDEXED, {})
 
     async def _pass(self, sample: Sample, train: Sequence[Sample]) -> dict[str, Any]:
         state = {
