@@ -99,8 +99,8 @@ async def test_a_sample_never_judges_what_it_taught(scratch: TedMemory) -> None:
     answering = student(follows)
     await distill(samples(1, 2), student=answering, teacher=teacher(), memory=scratch, on_progress=phase)
     [lesson] = await scratch.load()
-    taught = {source.partition("#")[2] for source in lesson.sources}
-    assert len(taught) == 1
+    taught, indexed = (source.partition("#")[2] for source in lesson.sources)
+    assert {taught, indexed} == {"apples-0", "apples-1"}, "the second one has only added words that it is found by"
 
 
 @pytest.mark.parametrize("checkpoints", [1, 4])

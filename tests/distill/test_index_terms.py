@@ -151,6 +151,12 @@ async def test_a_sample_judges_the_set_without_its_own_words(monkeypatch: pytest
     left = " ".join(e.index_terms for e in real(material, by_id["F2"])).split()
     assert "mouldy" in left
     assert "bun" not in left
+    lesson = next(e for e in material.staged.active if "mouldy" in e.index_terms)
+    assert material.as_known_without(lesson, by_id["F0"]) is None, "who taught it does not judge it"
+    known = material.as_known_without(lesson, by_id["F1"])
+    assert known is not None
+    assert known.lesson == lesson.lesson
+    assert "mouldy" not in known.index_terms
 
 
 async def test_somebodys_words_are_no_index_terms() -> None:

@@ -27,7 +27,6 @@ from ted_memory.errors import BudgetExceeded, ModelError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.betting import PairedTest, Rule, sign
 from ted_memory.experience.lift import over
-from ted_memory.experience.lineage import comes_from
 from ted_memory.experience.rendering import render_line
 from ted_memory.grading import graders
 from ted_memory.llm.calls import is_final, is_transient, one_line
@@ -231,7 +230,7 @@ async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Ju
     for sample, is_meant in zip(samples, meant, strict=True):
         if not is_meant:
             continue
-        if comes_from(material.sources_of(sample), lesson):
+        if material.as_known_without(lesson, sample) is None:
             is_open = has_open_answer(material.reference_of.get(sample.id, ""), material.labels)
             with_it = material.staged.experiences if own_too and not is_open else ()
         else:
@@ -268,7 +267,7 @@ async def _once_more(
             sample,
             judging,
             material.before(sample),
-            [e for e in live if not comes_from(material.sources_of(sample), e)],
+            [e for e in (material.as_known_without(e, sample) for e in live) if e is not None],
         )
         for sample in samples
     ]

@@ -1,7 +1,7 @@
 """What the gate judges: the set before a run and after it, what came from whom, and what verification had found."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ted_memory.distill.state import Evidence
@@ -37,6 +37,7 @@ class Material:
     common: Collection[str]
     sources_of: Callable[[Sample], frozenset[str]]
     reference_of: Mapping[str, str]
+    _without: dict[frozenset[str], tuple[Experience, ...]] = field(default_factory=dict)
 
     @property
     def new(self) -> list[Experience]:
@@ -88,8 +89,20 @@ class Material:
         sources = self.sources_of(sample)
         if not sources:
             return self.staged.experiences
-        edits, _ = purging(self.staged.experiences, self.log, sources)
-        return preview(edits, self.staged, max_text=10**9)
+        if sources not in self._without:
+            edits, _ = purging(self.staged.experiences, self.log, sources)
+            self._without[sources] = preview(edits, self.staged, max_text=10**9)
+        return self._without[sources]
+
+    def as_known_without(self, lesson: Experience, sample: Sample) -> Experience | None:
+        """Return a lesson as it would be without this sample; None where the sample taught it.
+
+        One that only adds words by which a lesson is found has not taught it.
+        """
+        if not comes_from(self.sources_of(sample), lesson):
+            return lesson
+        there = (e for e in self.without(sample) if e.id == lesson.id)
+        return next((e for e in there if (e.lesson, e.everywhere) == (lesson.lesson, lesson.everywhere)), None)
 
     def before(self, sample: Sample) -> tuple[Experience, ...]:
         """Return the set from before, without what an earlier run learned from this sample."""
