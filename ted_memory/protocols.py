@@ -153,6 +153,10 @@ class ExperienceStore(Progress, Protocol):
         """Return where the set's vectors are kept; no I/O."""
         ...
 
+    async def prove(self, namespace: str) -> None:
+        """Make sure that the server can give what the settings ask for. Raises StoreError, which says what it lacks."""
+        ...
+
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
         """Apply the changes in one step; a token seen before answers what it answered first.
 

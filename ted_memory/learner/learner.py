@@ -15,11 +15,11 @@ from langchain_core.runnables import Runnable
 from ted_memory.distill.graph import build_live_graph
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import recurring_answers
-from ted_memory.distill.nodes.commit import LOST, counters
+from ted_memory.distill.nodes.commit import LOST
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import read_graded
 from ted_memory.episodes import Claim
-from ted_memory.errors import Fenced, InvalidInput, ModelError, ModelRefused, StoreError
+from ted_memory.errors import Fenced, InvalidInput, ModelError, ModelRefused, NotDurable, StoreError, StoreUnavailable
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import Judge, bind_grader
 from ted_memory.learner.beside import Beside
@@ -29,7 +29,7 @@ from ted_memory.learner.samples import sources_of, to_archive, to_attempt, to_sa
 from ted_memory.learner.spaces import Space, Spaces
 from ted_memory.learner.trials import let_go
 from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
-from ted_memory.llm.spend import Budget, Spend
+from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory import TedMemory
 from ted_memory.models import Sample
@@ -122,6 +122,7 @@ class Learner:
         is given back, and does not count as a failure.
         """
         self.report.refused = ""
+        await self._prove()
         beside = [
             asyncio.create_task(work(), context=contextvars.Context())
             for work in (self._beat_always, self._beside.look_always, self._beside.replay_always)
@@ -146,6 +147,13 @@ class Learner:
                     await let_go(space.memory, self.id)
                     await space.replayer.let_go()
         return self.report
+
+    async def _prove(self) -> None:
+        """See that what is learned can be kept, before anything is paid for. A store that is away is waited for."""
+        try:
+            await self.memory.store.prove(self.memory.namespace)
+        except StoreUnavailable as error:
+            self._note(error)
 
     # --- claiming
 
@@ -246,20 +254,27 @@ class Learner:
         try:
             outcome = await self._learn(space, claim)
             self._pause, self._last_success, self.report.refused = FIRST_PAUSE, time.monotonic(), ""
-        except Fenced:
-            outcome = "fenced"
-        except StoreError as error:  # its claim ends by itself, should the store stay away
+        except NotDurable as error:  # it is settled, and what it cost is counted
             self._note(error)
+            outcome = "settled"
+        except Fenced:
+            await space.count(meter.spent, "fenced")
+            outcome = "fenced"
+        except StoreUnavailable as error:  # its claim ends by itself, should the store stay away
+            self._note(error)
+            await space.count(meter.spent, "released")
             outcome = "released"
             with contextlib.suppress(StoreError):
                 await self._hand_back(space, claim, counts=False, reason="", delay=RETRY_AFTER)
         except asyncio.CancelledError:
+            await space.count(meter.spent, "released")
             with contextlib.suppress(StoreError):
                 outcome = await self._hand_back(space, claim, counts=False, reason="", delay=0)
                 self.report.outcomes[outcome] += 1
             raise
         except Exception as error:  # noqa: BLE001 - whatever an episode does, the learner goes on
-            outcome = await self._failed(space, claim, error, meter, began)
+            await space.count(meter.spent, "failed")
+            outcome = await self._failed(space, claim, error, began)
         self.report.outcomes[outcome] += 1
 
     async def _learn(self, space: Space, claim: Claim) -> str:
@@ -301,20 +316,18 @@ class Learner:
             "labels": recurring_answers(recent),
         }
 
-    async def _failed(self, space: Space, claim: Claim, error: Exception, meter: Meter, began: float) -> str:
+    async def _failed(self, space: Space, claim: Claim, error: Exception, began: float) -> str:
         if refused := isinstance(error, ModelRefused):
             self.report.refused = str(error)
         self._note(ModelRefused(f"paused, and no episode is lost: {error}") if refused else error)
         away = isinstance(error, _Lost | ModelError) or is_transient(error)
         # while others get their answers, it is this episode's own trouble
         counts = not away or (not refused and self._last_success > began)
-        if away and not self._must_pause():  # what fails beside it says nothing new
+        # what cannot be settled is not asked for again at once: each time it is paid for
+        if (away or isinstance(error, StoreError)) and not self._must_pause():  # what fails beside it says nothing new
             self._paused_until = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         try:
-            if meter.spent != Spend():
-                spent = counters(meter.spent, "failed")
-                await space.memory.store.episodes.count(space.memory.namespace, spent)
             # a refusal is no fault of the episode's: whoever changed the setting may begin it at once
             delay = 0.0 if refused else RETRY_AFTER
             return await self._hand_back(space, claim, counts=counts, reason=one_line(error), delay=delay)

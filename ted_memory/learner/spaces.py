@@ -1,12 +1,13 @@
 """The namespaces that a learner works for, and what it keeps of each."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ted_memory.distill.graph import Graph
-from ted_memory.errors import BudgetExceeded
+from ted_memory.distill.nodes.commit import counters
+from ted_memory.errors import BudgetExceeded, StoreError
 from ted_memory.learner.replay import Replayer
 from ted_memory.llm.spend import Budget, Spend, counted_spend
 from ted_memory.memory import TedMemory
@@ -19,13 +20,28 @@ SETTLED = ("learned", "nothing", "set_aside")
 
 @dataclass
 class Space:
-    """What a learner keeps of one namespace. ``known``: the evidence that was read for its trials."""
+    """What a learner keeps of one namespace.
+
+    ``known``: the evidence that was read for its trials. ``unpaid``: what was spent and could not be counted yet.
+    """
 
     memory: TedMemory
     graph: Graph
     replayer: Replayer
     known: KnownEvidence = field(default_factory=dict)
+    unpaid: Counter[str] = field(default_factory=Counter)
     recent: deque[tuple[Sample, float | None]] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    async def count(self, spent: Spend, outcome: str) -> None:
+        """Count what an episode has cost without a result. While the store is away it is kept for the next time."""
+        if spent != Spend():
+            self.unpaid.update(counters(spent, outcome))
+        owed, self.unpaid = self.unpaid, Counter()
+        if owed:
+            try:
+                await self.memory.store.episodes.count(self.memory.namespace, owed)
+            except StoreError:
+                self.unpaid.update(owed)
 
 
 class Spaces:

@@ -114,6 +114,9 @@ class InMemoryStore:
     def vectors(self, namespace: str) -> VectorStore:
         return InMemoryVectors(self._vectors, namespace)
 
+    async def prove(self, namespace: str) -> None:
+        pass  # nothing is asked of it
+
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
         space = self._spaces.setdefault(namespace, _Space())
         asked = [change.edit for change in request.changes]

@@ -71,7 +71,7 @@ class RedisStore:
         within = int(self._clients.get().durable_within * 1000)
         keys, told = Keys(namespace), codec.encode_told(request)
         encoded = codec.encode_request(request, told, stamp=secrets.token_hex(8))
-        await self._prove(keys.meta)
+        await self.prove(namespace)
         await self._list(namespace)
 
         async def once(client: Client) -> tuple[int, str, bool]:
@@ -103,8 +103,8 @@ class RedisStore:
             await self._patiently(lambda client: client.sadd(NAMESPACES, namespace))
             self._listed.add(namespace)
 
-    async def _prove(self, key: str) -> None:
-        clients = self._clients.get()
+    async def prove(self, namespace: str) -> None:
+        clients, key = self._clients.get(), Keys(namespace).meta
         if self._durable != "fsync" or clients.syncs.is_set():  # WAIT is everywhere
             return
         reason = await self._patiently(lambda client: durability.lacks_fsync(client, key))
