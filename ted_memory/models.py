@@ -12,6 +12,9 @@ from ted_memory.fields import MOST, Frozen, Id, Metadata, Text
 from ted_memory.settings import Placement, Selection, TrialRule
 
 State = Literal["proposed", "trial", "active", "retired"]
+MOST_USAGE = 1e12  # of each counter; the script that adds to them knows it, too
+Count = Annotated[float, Field(ge=0, le=MOST_USAGE)]
+Sum = Annotated[float, Field(ge=-MOST_USAGE, le=MOST_USAGE)]
 
 
 class Trial(Frozen):
@@ -76,19 +79,20 @@ class Usage(Frozen):
 
     Attempts with and without it (live trials) are counted in the first four fields. ``weight`` and
     ``weighted_difference`` add up the differences within groups of attempts at one sample (see
-    `experience.lift`); ``helped`` and ``hurt`` count the critic's citations.
+    `experience.lift`); ``helped`` and ``hurt`` count the critic's citations. All are finite and at most 1e12; a
+    correction may bring successes below 0, and nothing else but a difference.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    n_with: float = 0.0
-    successes_with: float = 0.0
-    n_without: float = 0.0
-    successes_without: float = 0.0
-    weight: float = 0.0
-    weighted_difference: float = 0.0
-    helped: float = 0.0
-    hurt: float = 0.0
+    n_with: Count = 0.0
+    successes_with: Sum = 0.0
+    n_without: Count = 0.0
+    successes_without: Sum = 0.0
+    weight: Count = 0.0
+    weighted_difference: Sum = 0.0
+    helped: Count = 0.0
+    hurt: Count = 0.0
 
 
 class Caps(Frozen):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ted_memory.errors import ModelError, ModelRefused, StoreError
+from ted_memory.errors import ModelError, ModelRefused, StoreUnavailable
 from ted_memory.learner.report import LearnerReport
 from ted_memory.learner.spaces import Space, Spaces
 from ted_memory.learner.trials import look
@@ -41,13 +41,14 @@ class Beside:
             await asyncio.sleep(TICK)
 
     async def look(self) -> None:
-        """Look at the trials of every namespace once."""
+        """Look at the trials of every namespace once; what is wrong with one keeps no other from its turn."""
         try:
             for name in await self.spaces.names():
-                space = self.spaces.of(name)
-                steps, space.known = await look(space.memory, self.holder, space.known)
-                self.report.steps = [*self.report.steps, *steps][-STEPS:]
-        except StoreError as error:
+                with self.spaces.by_itself(name):
+                    space = self.spaces.of(name)
+                    steps, space.known = await look(space.memory, self.holder, space.known)
+                    self.report.steps = [*self.report.steps, *steps][-STEPS:]
+        except StoreUnavailable as error:
             self.note(error)
 
     async def replay_always(self) -> None:
@@ -84,8 +85,9 @@ class Beside:
                 for name in await self.spaces.names():
                     if self.must_pause() or time.monotonic() < self._paused_until:
                         return False
-                    goes_on |= await self._round_of(self.spaces.of(name))
-            except StoreError as error:
+                    with self.spaces.by_itself(name):
+                        goes_on |= await self._round_of(self.spaces.of(name))
+            except StoreUnavailable as error:
                 self.note(error)
                 return False
         return goes_on

@@ -183,12 +183,14 @@ class Learner:
         self._turn += 1  # each namespace is the first one in its turn
         begun = False
         for i in range(len(names)):
-            space = self._spaces.of(names[(self._turn + i) % len(names)])
-            if free <= 0 or await self._spaces.is_over_budget(space):
-                continue
-            claimed = await self._claim(space, alone=not self._work)
-            begun = begun or claimed > 0
-            free -= claimed
+            name = names[(self._turn + i) % len(names)]
+            with self._spaces.by_itself(name):
+                space = self._spaces.of(name)
+                if free <= 0 or await self._spaces.is_over_budget(space):
+                    continue
+                claimed = await self._claim(space, alone=not self._work)
+                begun = begun or claimed > 0
+                free -= claimed
         return begun
 
     async def _claim(self, space: Space, *, alone: bool) -> int:

@@ -1,14 +1,17 @@
 """The namespaces that a learner works for, and what it keeps of each."""
 
+import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ted_memory.distill.graph import Graph
 from ted_memory.distill.nodes.commit import counters
-from ted_memory.errors import BudgetExceeded, StoreError
+from ted_memory.errors import BudgetExceeded, CorruptData, StoreError, StoreUnavailable
+from ted_memory.fields import NAMESPACE
 from ted_memory.learner.replay import Replayer
+from ted_memory.llm.calls import one_line
 from ted_memory.llm.spend import Budget, Spend, counted_spend
 from ted_memory.memory import TedMemory
 from ted_memory.models import Sample
@@ -74,7 +77,15 @@ class Spaces:
 
     async def names(self) -> Sequence[str]:
         """Return the names as they are now. Raises StoreError."""
-        return await self._memory.store.episodes.namespaces() if self._names is None else self._names
+        if self._names is not None:
+            return self._names
+        found = await self._memory.store.episodes.namespaces()
+        for name in found:
+            if not NAMESPACE.fullmatch(name):
+                self._note(
+                    CorruptData(f"{name[:40]!r} is listed as a namespace with traffic and is none; it is left out")
+                )
+        return [name for name in found if NAMESPACE.fullmatch(name)]
 
     def of(self, name: str) -> Space:
         """Return the space of a namespace."""
@@ -82,6 +93,16 @@ class Spaces:
             memory = self._memory if name == self._memory.namespace else self._memory.for_namespace(name)
             self._spaces[name] = self._make(memory)
         return self._spaces[name]
+
+    @contextlib.contextmanager
+    def by_itself(self, name: str) -> Iterator[None]:
+        """Note what is wrong with one namespace, so that the others have their turn. Raises StoreUnavailable."""
+        try:
+            yield
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is stored there
+            self._note(CorruptData(f"nothing is done for namespace {name!r} now: {one_line(error)}"))
 
     def made(self) -> list[Space]:
         """Return the spaces so far."""

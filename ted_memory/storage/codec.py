@@ -6,6 +6,7 @@ An item is ``rev|order|state|tokens|body``: scripts look at the head; the body i
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from ted_memory.experience.evidence import Evidence, Sums
 from ted_memory.experience.lineage import blank_edit
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import (
+    MOST_USAGE,
     Applied,
     Caps,
     Commit,
@@ -118,11 +120,24 @@ def encode_usages(usages: Mapping[str, Usage]) -> list[tuple[str, list[float]]]:
 
 
 def decode_usages(stored: Iterable[tuple[str, str]]) -> dict[str, Usage]:
-    """Return the counters by id; ones that a newer package added are left out."""
+    """Return the counters by id; ones that a newer package added are left out.
+
+    What is out of bounds, or not finite, is brought back: one counter hides no set from anybody.
+    """
     with _reading("the usage of an experience"):
         return {
-            id: Usage.model_validate(dict(zip(Usage.model_fields, raw.split("|"), strict=False))) for id, raw in stored
+            id: Usage(
+                **{n: _bounded(n, float(text)) for n, text in zip(Usage.model_fields, raw.split("|"), strict=False)}
+            )
+            for id, raw in stored
         }
+
+
+def _bounded(counter: str, number: float) -> float:
+    if math.isnan(number):
+        return 0.0
+    may_be_negative = counter.startswith("successes") or counter == "weighted_difference"
+    return min(max(number, -MOST_USAGE if may_be_negative else 0.0), MOST_USAGE)
 
 
 def decode_record(key: str, raw: str) -> Mapping[str, Any]:

@@ -170,11 +170,14 @@ class RedisEpisodeLog:
         self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
     ) -> Claims:
         args = [learner, _ms(lease), count, max_deliveries, int(alone)]
-        reply = await self._patiently(lambda client: scripts.claim(client, Keys(namespace), args))
-        claims = [await self._claim(namespace, *fields) for fields in reply[1:]]
-        return Claims(claims=tuple(claim for claim in claims if claim is not None), suspects=reply[0])
+        while True:
+            suspects, *found = await self._patiently(lambda client: scripts.claim(client, Keys(namespace), args))
+            claims = [await self._claim(namespace, *fields) for fields in found]
+            if any(claims) or not found:  # what cannot be read has become a dead letter: others may wait behind it
+                return Claims(claims=tuple(claim for claim in claims if claim is not None), suspects=suspects)
 
     async def _claim(self, namespace: str, seq: int, fence: int, deliveries: int, raw: str) -> Claim | None:
+        """Return a claim; None where what is stored is no episode, of which a dead letter is made."""
         try:
             episode = codec.decode_episode(raw)
             [told] = await self.told(namespace, [episode.run_id])

@@ -10,6 +10,7 @@ from typing import Any
 from ted_memory.experience.lineage import blank_edit
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import (
+    MOST_USAGE,
     Applied,
     Caps,
     Commit,
@@ -335,7 +336,8 @@ def _add_usage(space: _Space, usage: Mapping[str, Usage], kept: float = 1.0) -> 
     for id, added in usage.items():
         if id in space.experiences:
             known = space.usage.get(id, Usage())
-            space.usage[id] = Usage(**{n: getattr(known, n) * kept + getattr(added, n) for n in Usage.model_fields})
+            sums = {n: getattr(known, n) * kept + getattr(added, n) for n in Usage.model_fields}
+            space.usage[id] = Usage(**{n: min(max(one, -MOST_USAGE), MOST_USAGE) for n, one in sums.items()})
 
 
 def _change_student(space: _Space, before: str) -> None:

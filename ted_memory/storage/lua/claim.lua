@@ -12,8 +12,8 @@ local reply = {0}
 local from = alone and at.claimed or at.waiting
 for _, seq in ipairs(redis.call('ZRANGEBYSCORE', from, '-inf', now, 'LIMIT', 0, ARGV[3])) do
   local _, deliveries = holder(at, seq)
-  local body = redis.call('HGET', at.episodes, seq)
-  if not body then
+  local stored = redis.call('HGET', at.episodes, seq)
+  if not stored then
     take_out(at, seq)
   elseif alone and deliveries >= max_deliveries then
     bury(at, seq, deliveries, string.format('begun %d times, and each time its learner ended or froze', deliveries))
@@ -24,7 +24,7 @@ for _, seq in ipairs(redis.call('ZRANGEBYSCORE', from, '-inf', now, 'LIMIT', 0, 
     hold(at, seq, fence, deliveries + 1)
     redis.call('ZREM', at.waiting, seq)
     redis.call('ZADD', at.claimed, now + lease, seq)
-    reply[#reply + 1] = {tonumber(seq), fence, deliveries + 1, string.match(body, '^%d+|(.*)$')}
+    reply[#reply + 1] = {tonumber(seq), fence, deliveries + 1, string.match(stored, '^%d+|(.*)$') or ''}
   end
 end
 reply[1] = redis.call('ZCOUNT', at.claimed, '-inf', now)

@@ -179,7 +179,7 @@ if #accepted > 0 or restated('presentation') or restated('models') then
     end
     for _, put in ipairs(change.puts) do
       local place = put.order
-      if place == 0 then place = order + 1 end
+      if place == 0 then place = math.min(order + 1, 2 ^ 52) end -- beyond it numbers are no longer told apart
       order = math.max(order, place)
       local raw = string.format('%d|%d|%s|%d|', version, place, put.state, put.tokens) .. put.body
       local old = redis.call('HGET', experiences, put.id)

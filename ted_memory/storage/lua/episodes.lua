@@ -31,7 +31,7 @@ end
 -- Forget an episode altogether.
 local function take_out(at, seq)
   local body = redis.call('HGET', at.episodes, seq)
-  if body then redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(string.match(body, '^(%d+)|'))) end
+  if body then redis.call('HINCRBY', at.traffic, 'bytes', -(tonumber(string.match(body, '^(%d+)|')) or 0)) end
   redis.call('HDEL', at.episodes, seq)
   redis.call('HDEL', at.holders, seq)
   redis.call('ZREM', at.waiting, seq)
