@@ -60,7 +60,7 @@ class Feedback(Frozen):
                 correction="" if correction is None else str(correction),
                 principal=principal,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(
                 f"this is no feedback of LangSmith's ({' '.join(str(error).split())[:200]}); nothing was counted. "
                 "It needs run_id, and a score from 0 to 1"

@@ -40,7 +40,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TED_MEMORY_", frozen=True, extra="forbid")
 
-    url: str | None = Field(None, description="where the memory lives; none: an embedded server under `home`")
+    url: str | None = Field(
+        None, repr=False, description="where the memory lives; none: an embedded server under `home`"
+    )
     home: str = Field(".ted-memory", description="folder of the embedded server")
     namespace: str = Field("default", description="which experience set")
 

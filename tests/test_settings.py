@@ -128,3 +128,9 @@ def test_a_namespace_that_could_reach_another_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setenv("TED_MEMORY_NAMESPACE", "*")
     with pytest.raises(InvalidInput):
         open_memory()
+
+
+def test_a_password_in_the_url_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_settings(url="redis://me:secret@localhost/0")
+    assert made.url == "redis://me:secret@localhost/0"
+    assert "secret" not in f"{made!r} {made}"

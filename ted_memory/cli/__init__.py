@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ted_memory.cli import curate, learn, measure, plan, sets, status, traffic
+from ted_memory.cli import curate, learn, measure, output, plan, sets, status, traffic
 from ted_memory.errors import TedMemoryError
 
 app = typer.Typer(
@@ -61,7 +61,7 @@ def main() -> None:
     try:
         app()
     except TedMemoryError as error:
-        print(f"ted-memory: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        print(f"ted-memory: {output.visible(' '.join(str(error).split()))}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except KeyboardInterrupt:
         print("ted-memory: interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201

@@ -9,7 +9,7 @@ import typer
 
 from ted_memory.cli import options, output
 from ted_memory.errors import CommitRefused, InvalidInput
-from ted_memory.models import Commit, Edit, Rewrite, SetState
+from ted_memory.models import Commit, Edit, PurgeReport, Rewrite, SetState
 from ted_memory.wiring import acl_commands
 
 Ids = Annotated[list[str], typer.Argument(help="Ids, as `ted-memory show` prints them.", metavar="ID...")]
@@ -156,6 +156,12 @@ def purge(
                 f"they were before this source, {len(report.blanked)} versions of the log emptied of it, "
                 f"{report.archived} archived episodes forgotten"
             )
+            if report == PurgeReport(version=report.version):
+                output.out.print(
+                    f"  nothing here came from {source!r}. Sources stand in `ted-memory show --json`, such as "
+                    "principal:anna, run:17, author:cli, dataset:tickets#12",
+                    markup=False,
+                )
             if report.waiting:
                 output.out.print(f"  proposed only, for want of room: {', '.join(report.waiting)}", markup=False)
             if report.unknown:
@@ -168,7 +174,7 @@ def purge(
 
 
 def export(
-    file: Annotated[Path | None, typer.Argument(help="Where to write.  [default: standard output]")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Where to write; - is standard output.  [default: -]")] = None,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -180,7 +186,7 @@ def export(
             return await memory.export()
 
     text = asyncio.run(run())
-    if file is None:
+    if file is None or str(file) == "-":
         sys.stdout.write(text)
         return
     unfinished = file.with_name(f"{file.name}.part")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,26 @@ PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal
 REASONS_SHOWN = 5
 VERDICTS = {"helps": "helps", "hurts": "hurts", "useless": "does not help", "open": "shows no difference"}
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, highlight=False)
+_KEPT = {"\n", "\t", "\u200c", "\u200d"}  # the last two belong to the spelling of some languages, and to emoji
+
+
+def visible(text: str) -> str:
+    """Return a text in which nothing moves a terminal's cursor or turns its letters round: what does is spelled out."""
+    if text.isascii() and text.isprintable():
+        return text
+    hidden = {c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Zl", "Zp"}} - _KEPT
+    return text.translate({ord(c): f"\\u{ord(c):04x}" for c in hidden})
+
+
+class _Terminal(Console):
+    """Prints what others wrote: lessons, reasons, names."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
+
+
+out = _Terminal(soft_wrap=True, highlight=False)
+err = _Terminal(stderr=True, highlight=False)
 
 
 def print_json(value: Mapping[str, Any]) -> None:

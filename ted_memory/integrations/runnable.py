@@ -1,5 +1,7 @@
 """Inject a memory into any LangChain model or chain."""
 
+from collections.abc import Mapping
+
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
@@ -8,7 +10,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from ted_memory.episodes import Exposure
 from ted_memory.integrations import sync_bridge
-from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
+from ted_memory.integrations.callbacks import ASKED, TedMemoryCallbackHandler
 from ted_memory.llm.messages import question, show_lessons
 from ted_memory.memory import TedMemory
 
@@ -16,11 +18,12 @@ from ted_memory.memory import TedMemory
 def inject(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]:
     """Return a Runnable that adds the memory's block to what goes into a model: ``inject(memory) | model``.
 
-    Takes text, messages or a prompt's output; gives messages. The block stands at the end of the system message, or of
-    the user turn (see `TedMemory.presentation`); solved tasks come before the first user turn. What it gives is for a
-    model, not for an agent, which would keep it in its state: that has `TedMemoryMiddleware`. ``invoke`` and
-    ``ainvoke`` both work. It never fails for want of a store: the model is then asked with the lessons that were last
-    seen, or none (`TedMemory.health` tells).
+    Takes text, messages, a prompt's output, or a mapping that holds one of them as ``messages``, ``input``,
+    ``question`` or ``query`` (any other is a TypeError); gives messages. The block stands at the end of the system
+    message, or of the user turn (see `TedMemory.presentation`); solved tasks come before the first user turn. What it
+    gives is for a model, not for an agent, which would keep it in its state: that has `TedMemoryMiddleware`.
+    ``invoke`` and ``ainvoke`` both work. It never fails for want of a store: the model is then asked with the lessons
+    that were last seen, or none (`TedMemory.health` tells).
     With a `TedMemoryCallbackHandler` of the same memory among the callbacks the run is recorded with what it saw.
     """
 
@@ -54,4 +57,14 @@ async def _shown(memory: TedMemory, asked: str, config: RunnableConfig) -> Expos
 def _messages(given: LanguageModelInput) -> list[BaseMessage]:
     if isinstance(given, PromptValue):
         return given.to_messages()
+    if isinstance(given, Mapping):  # what chains pass on, whatever the type says
+        mapping: Mapping[str, LanguageModelInput] = given
+        held = next((mapping[name] for name in ASKED if name in mapping), None)
+        if held is None:
+            keys = ", ".join(map(str, mapping)) or "(none)"
+            raise TypeError(
+                f"inject() was given a mapping with the keys {keys}; it takes text, messages, a prompt's output, "
+                f"or a mapping with one of {', '.join(ASKED)}"
+            )
+        return _messages(held)
     return [HumanMessage(content=given)] if isinstance(given, str) else convert_to_messages(given)

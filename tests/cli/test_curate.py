@@ -91,6 +91,33 @@ def test_a_purge_says_what_it_did(valkey: Server, filled: tuple[str, list[str]],
     assert json.loads(run(valkey, namespace, tmp_path, "purge", "--source", "run:8", "--json"))["removed"] == []
 
 
+def test_a_purge_of_a_source_that_nothing_came_from_says_so(
+    valkey: Server, filled: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    told = run(valkey, filled[0], tmp_path, "purge", "--source", "pricipal:bob")
+    assert "nothing here came from 'pricipal:bob'. Sources stand in" in told
+    assert "nothing here" not in run(valkey, filled[0], tmp_path, "purge", "--source", "principal:bob")
+
+
+def test_a_dash_is_standard_output(valkey: Server, filled: tuple[str, list[str]], tmp_path: Path) -> None:
+    assert run(valkey, filled[0], tmp_path, "export", "-") == run(valkey, filled[0], tmp_path, "export")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_others_wrote_moves_no_cursor(valkey: Server, namespace: str, tmp_path: Path) -> None:
+    """A reason and an author are free text; so is an id that somebody hands in and that an error repeats."""
+    evil = "\x1b[2J\x1b]0;title\x07 \u202egnp.exe\x9b31m"
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await memory.commit([Add(text="One.")], author=f"eve{evil}", why=evil)
+    told = run(valkey, namespace, tmp_path, "log")
+    said = run(valkey, namespace, tmp_path, "explain", evil, fails=True)
+    machine = run(valkey, namespace, tmp_path, "log", "--json")
+    for text in (told, said, machine):
+        assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(text)
+        assert "u202e" in text
+    assert json.loads(machine)["log"][0]["why"] == evil, "as JSON it is what was written"
+
+
 def test_acl_prints_commands_that_a_server_takes(valkey: Server, tmp_path: Path) -> None:
     import redis
 

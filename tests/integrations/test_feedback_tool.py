@@ -217,6 +217,7 @@ def test_feedback_of_langsmiths_shape_is_understood(
         {"run_id": RUN, "score": 5},
         {"run_id": RUN, "score": -1},
         {"run_id": RUN, "score": "good"},
+        {"run_id": RUN, "score": 10**400},
         {"run_id": "a b"},
     ],
 )

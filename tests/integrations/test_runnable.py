@@ -105,3 +105,16 @@ async def test_without_its_store_the_model_still_answers() -> None:
     assert (health.stale_reads, health.failed_reads) == (1, 1)
     assert health.last_error
     await nowhere.aclose()
+
+
+@pytest.mark.parametrize("name", ["messages", "input", "question", "query"])
+async def test_a_mapping_is_asked_for_what_it_holds(name: str) -> None:
+    async with in_memory() as memory:
+        given = {"remaining_steps": 3, name: [HumanMessage("Hi")] if name == "messages" else "Hi"}
+        assert [str(m.text) for m in await inject(memory).ainvoke(given)] == ["Hi"]  # type: ignore[arg-type]
+
+
+async def test_a_mapping_that_holds_no_question_is_refused() -> None:
+    async with in_memory() as memory:
+        with pytest.raises(TypeError, match="keys prompt, steps; it takes text, messages"):
+            await inject(memory).ainvoke({"prompt": "Hi", "steps": 3})  # type: ignore[arg-type]
