@@ -2,15 +2,34 @@
 
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ted_memory.cli import curate, learn, measure, output, plan, sets, status, traffic
 from ted_memory.errors import TedMemoryError
 
+
+class _Commands(TyperGroup):
+    """Says in one line what typer would end in silence, or in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("ted-memory: interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a disk that is full, a file that may not be written
+            print(f"ted-memory: {error.strerror or error}; what was kept before stays", file=sys.stderr)  # noqa: T201
+            raise typer.Exit(1) from None
+
+
 app = typer.Typer(
     name="ted-memory",
+    cls=_Commands,
     help="A memory that makes LangChain agents better at their own job, without training.\n\n"
     "The memory is at --url or TED_MEMORY_URL; without one it is an embedded server with its data in ./.ted-memory "
     "(TED_MEMORY_HOME).",
@@ -63,9 +82,6 @@ def main() -> None:
     except TedMemoryError as error:
         print(f"ted-memory: {output.visible(' '.join(str(error).split()))}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("ted-memory: interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
     except BrokenPipeError:  # the reader has seen enough: `ted-memory log | head`
         sys.stderr.close()
         sys.exit(0)

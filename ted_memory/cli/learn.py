@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from ted_memory.cli import options, output
 from ted_memory.errors import InvalidInput
 from ted_memory.memory import TedMemory
@@ -160,3 +162,5 @@ async def _learn(
         output.print_json(report.model_dump(mode="json"))
     else:
         output.print_report(report, prices)
+    if report.samples and report.set_aside == report.samples:  # for whoever runs it in a script
+        raise typer.Exit(1)

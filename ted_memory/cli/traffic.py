@@ -29,7 +29,7 @@ dead = typer.Typer(help="Episodes that could not be learned from.", no_args_is_h
 def learn(
     teacher: options.Teacher,
     student: Annotated[
-        str | None, typer.Option("--student", help="As for distill; needed unless --rollouts none.")
+        str | None, typer.Option("--student", help="As for distill; needed unless --attempts none.")
     ] = None,
     student_base_url: options.StudentUrl = None,
     teacher_base_url: options.TeacherUrl = None,

@@ -1,6 +1,11 @@
 """Whatever is wrong, the answer is one line that says what to do: exit code 1, or 2 for wrong usage."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -124,7 +129,34 @@ def test_nothing_is_half_written_when_a_run_fails(models: str, data: Path, tmp_p
 def test_a_model_that_always_answers_nonsense_ends_with_a_report(data: Path, tmp_path: Path) -> None:
     with serve_in_thread(lambda _: "Bananas are berries, you know.") as url:
         done = run_cli(*distill(url, data, tmp_path), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, "a script is to see it"
     assert "Nothing was learned: every sample was set aside" in done.stdout
     assert "no usable critique: it is not JSON" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_run_says_how_it_goes_on(data: Path, tmp_path: Path, valkey: Server) -> None:
+    began = threading.Event()
+
+    def slow(_: object) -> str:
+        began.set()
+        time.sleep(1)
+        return "?"
+
+    with serve_in_thread(slow) as url:
+        command = distill(url, data, tmp_path, "--url", valkey.url, "-n", "stopped")
+        running = subprocess.Popen([sys.executable, "-m", "ted_memory", *command], cwd=tmp_path, stderr=subprocess.PIPE)
+        assert began.wait(60)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.decode().splitlines()[-1] == "ted-memory: interrupted; the same command goes on where it stopped"
+    assert b"Traceback" not in said
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "ted_memory", "show", "--json"]
+        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.decode() == "ted-memory: No space left on device; what was kept before stays\n"
