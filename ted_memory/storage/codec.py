@@ -1,6 +1,8 @@
 """The one place where stored bytes become types, and back.
 
-An item is ``rev|order|state|tokens|body``: scripts look at the head; the body is JSON that they leave alone.
+An item is ``rev|order|state|tokens|body``: scripts look at the head; the body is JSON that they leave alone. What is
+stored may have fields that this package does not know, since a newer one works beside it. They are left out here, and
+refused where somebody hands them in.
 """
 
 import contextlib
@@ -30,13 +32,12 @@ from ted_memory.models import (
     LoggedChange,
     Presentation,
     Rejected,
-    Trial,
     Usage,
 )
 from ted_memory.protocols import Change, CommitRequest, Shown
 
 FORMAT = 4
-"""Raised when what is stored can no longer be read by an older package."""
+"""Raised when an older package would misunderstand what is stored. A field more is no reason: it is left out."""
 
 SPEND_TTL = 8 * 24 * 3600 * 1000  # milliseconds that a day's counters are kept
 
@@ -77,14 +78,7 @@ def decode_item(id: str, raw: str) -> Experience:
     with _reading(f"experience {id!r}"):
         rev, order, state, tokens, body = raw.split("|", 4)
         fields = {"id": id, "rev": int(rev), "order": int(order), "state": state, "tokens": int(tokens)}
-        return Experience.model_validate({**_with_trial(json.loads(body)), **fields})
-
-
-def _with_trial(body: Any) -> Any:
-    """Return a body whose trial is one of the present rules: of one under others only that there was one is left."""
-    if isinstance(body, dict) and isinstance(body.get("trial"), dict):
-        body["trial"] = {name: value for name, value in body["trial"].items() if name in Trial.model_fields}
-    return body
+        return Experience.model_validate({**json.loads(body), **fields}, extra="ignore")
 
 
 def encode_archived(archived: Archived) -> str:
@@ -99,7 +93,7 @@ def decode_archived(raw: str) -> Archived:
         CorruptData: it is none.
     """
     with _reading("an archived episode"):
-        return Archived.model_validate_json(raw)
+        return Archived.model_validate_json(raw, extra="ignore")
 
 
 def decode_shown(change: str, done: str, floor: str, total: str, *voices: str) -> Shown:
@@ -224,7 +218,7 @@ def decode_answer(answer: str, asked: Sequence[Edit], told: Sequence[str], *, re
     with _reading("the answer that this token had"):
         fields = json.loads(answer)
         kept = [item["edit"] for item in fields["items"]]
-        edits = asked if kept == list(told) else [_EDIT.validate_json(edit) for edit in kept]
+        edits = asked if kept == list(told) else [_EDIT.validate_json(edit, extra="ignore") for edit in kept]
         items = [(edit, item["id"], item["reason"]) for edit, item in zip(edits, fields["items"], strict=True)]
         return Commit(
             epoch=fields["epoch"],
@@ -246,7 +240,7 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
         version = int(version)
         max_experiences, token_budget, stored_format, oldest = map(int, numbers)
         named = dict(json.loads(models)) if models else {}
-        shown = _decode_presentation(presentation) if presentation else None
+        shown = Presentation.model_validate_json(presentation, extra="ignore") if presentation else None
     if stored_format > FORMAT:
         raise newer_format(namespace, stored_format)
     partly = known is not None and reply[0] == "changes"
@@ -274,13 +268,6 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
     )
     made.__dict__["by_id"] = experiences  # what the cached property would build once more
     return made
-
-
-def _decode_presentation(raw: str) -> Presentation:
-    """Return how a set is shown; fields that a newer package added are left out."""
-    stored = dict(json.loads(raw))
-    known = {name: value for name, value in stored.items() if name in Presentation.model_fields}
-    return Presentation.model_validate(known)
 
 
 def _change(experiences: dict[str, Experience], items: Iterable[tuple[str, str]], *, last: int) -> bool:
@@ -335,7 +322,7 @@ def decode_log_entry(raw: str) -> LogEntry:
 def _decode_change(change: Mapping[str, Any]) -> LoggedChange:
     items = change["items"]
     return LoggedChange(
-        edit=_EDIT.validate_json(change["edit"]),
+        edit=_EDIT.validate_json(change["edit"], extra="ignore"),
         before=tuple(decode_item(id, old) for id, old, _ in items if old),
         after=tuple(decode_item(id, new) for id, _, new in items if new),
     )
@@ -360,13 +347,13 @@ def encode_episode(episode: Episode) -> str:
 def decode_episode(raw: str) -> Episode:
     """Return the episode of a stored one."""
     with _reading("an episode"):
-        return Episode.model_validate_json(raw)
+        return Episode.model_validate_json(raw, extra="ignore")
 
 
 def decode_feedback(raw: str) -> Feedback:
     """Return the feedback of a stored one."""
     with _reading("feedback on a run"):
-        return Feedback.model_validate_json(raw)
+        return Feedback.model_validate_json(raw, extra="ignore")
 
 
 def decode_dead_letter(seq: str, raw: str, body: str | None) -> DeadLetter:

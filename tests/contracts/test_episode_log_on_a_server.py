@@ -61,7 +61,7 @@ async def test_all_that_is_left_of_settled_episodes_is_counters(queue: Queue, cl
     assert await client.hget(keys.traffic, "bytes") == "0"
 
 
-@pytest.mark.parametrize("raw", ["|{", "|{}", '|{"run_id": "b", "of a newer version": 1}', "|null"])
+@pytest.mark.parametrize("raw", ["|{", "|{}", '|{"run_id": "b", "input": 1}', "|null"])
 async def test_an_episode_that_cannot_be_read_stops_nobody(queue: Queue, client: "Redis", raw: str) -> None:
     await queue.record("b", "c")
     await client.hset(Keys(queue.namespace).episodes, "1", f"30{raw}")
@@ -76,7 +76,7 @@ async def test_an_episode_that_cannot_be_read_stops_nobody(queue: Queue, client:
     assert await queue.places() == (0, 0, 0)
 
 
-@pytest.mark.parametrize("raw", ["{", "null", "[]", '{"score": 2}', '{"of a newer version": 1}'])
+@pytest.mark.parametrize("raw", ["{", "null", "[]", '{"score": 2}', '{"comment": 1}'])
 async def test_feedback_that_cannot_be_read_stops_nobody(queue: Queue, client: "Redis", raw: str) -> None:
     await queue.record("a", "b")
     await queue.say("a", 1.0)

@@ -54,7 +54,7 @@ def test_no_other_text_passes_for_a_lesson_or_raises_anything_else(raw: str) -> 
     "raw",
     [
         '1|1|active|1|{"text": 1}',
-        '1|1|active|1|{"text": "x", "unknown": 1}',
+        '1|1|active|1|{"text": "x", "when": 1}',
         '1|1|gone|1|{"text": "x"}',
         '|1|active|1|{"text": "x"}',
         '1|1|active|1|"text"',
