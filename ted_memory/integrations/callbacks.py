@@ -36,16 +36,21 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
 
     Args:
         memory: whose learner is to see the runs.
-        principal: who stands behind them; default: ``principal`` (or ``user_id``) of the run's metadata or, in chains
-            and graphs, of ``configurable``, else ``anonymous``. The conversation is their ``thread_id``.
+        principal: who stands behind them; default: whom LangGraph's server has authenticated, else ``principal`` (or
+            ``user_id``) of the run's metadata or, in chains and graphs, of ``configurable``, else ``anonymous``. The
+            conversation is their ``thread_id``.
+        principal_from_clients: behind a LangGraph server that has authenticated nobody, believe what clients say there.
     """
 
     run_inline = True  # in the caller's event loop: it only takes notes
 
-    def __init__(self, memory: TedMemory, *, principal: str | None = None) -> None:
+    def __init__(
+        self, memory: TedMemory, *, principal: str | None = None, principal_from_clients: bool = False
+    ) -> None:
         warm()
         self.memory = memory
         self.principal = principal
+        self.principal_from_clients = principal_from_clients
         self._runs: dict[UUID, LiveRun] = {}
         self._roots: dict[UUID, UUID] = {}
         self._children: dict[UUID, list[UUID]] = {}
@@ -59,7 +64,7 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         """Note who and which conversation it is: a root run is not told what stands in ``configurable``."""
         run.thread_id = run.thread_id or thread_of(config)
         if run.principal == ANONYMOUS:
-            run.principal = principal_of(None, config, self.principal)
+            run.principal = principal_of(None, config, self.principal, from_clients=self.principal_from_clients)
 
     def on_chain_start(
         self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
@@ -162,7 +167,7 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
             self.memory,
             str(run_id),
             thread_id=str(metadata.get("thread_id") or ""),
-            principal=principal_of(metadata, {}, self.principal),
+            principal=principal_of(metadata, {}, self.principal, from_clients=self.principal_from_clients),
             input=tuple(asked()),
             tags=tuple(str(tag) for tag in kwargs.get("tags") or ()),
         )

@@ -1,11 +1,13 @@
 """One run of an agent while it goes on, and the episode that it becomes."""
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -17,8 +19,14 @@ from ted_memory.llm.messages import record_messages, tool_calls
 from ted_memory.memory import TedMemory
 from ted_memory.recording import ABANDONED, SETTLED, storable
 
-WHO = ("principal", "user_id", "langgraph_auth_user_id")
+WHO = ("principal", "user_id")
 """Where a run's context or ``configurable`` may say who is behind it, best first."""
+AUTHENTICATED = "langgraph_auth_user_id"
+"""Where LangGraph's server says whom it has authenticated; it lets no client set it."""
+SERVED = ("langgraph_request_id", "langgraph_api_url")
+"""What stands in the configuration or the metadata of a run that a client of LangGraph's server has begun."""
+
+_LOG = logging.getLogger("ted_memory")
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -129,13 +137,35 @@ def thread_of(config: Mapping[str, Any]) -> str:
     return str((config.get("configurable") or {}).get("thread_id") or "")
 
 
-def principal_of(context: Any, config: Mapping[str, Any], given: str | None) -> str:
-    """Return who is behind a run: the argument, the runtime's context, or ``configurable``."""
+def principal_of(context: Any, config: Mapping[str, Any], given: str | None, *, from_clients: bool = False) -> str:
+    """Return who is behind a run: the argument, whom LangGraph's server has authenticated, context, ``configurable``.
+
+    The latter two are the client's word where such a server has begun the run: nobody's, unless ``from_clients``.
+    """
     if given:
         return given
-    places = (context, config.get("configurable") or {})
-    told = (p.get(name) if isinstance(p, Mapping) else getattr(p, name, None) for name in WHO for p in places)
-    return next((str(one) for one in told if one), ANONYMOUS)
+    places = (config.get("configurable") or {}, context)
+    if known := next(filter(None, (_told(place, AUTHENTICATED) for place in places)), None):
+        return str(known)
+    told = next(filter(None, (_told(place, name) for name in WHO for place in reversed(places))), None)
+    if told and not from_clients and any(_told(place, mark) for mark in SERVED for place in places):
+        _warn_of_clients()
+        return ANONYMOUS
+    return str(told or ANONYMOUS)
+
+
+def _told(place: Any, name: str) -> Any:
+    return place.get(name) if isinstance(place, Mapping) else getattr(place, name, None)
+
+
+@cache  # once for each process
+def _warn_of_clients() -> None:
+    _LOG.warning(
+        "a client of this LangGraph server names the principal of its run, and nobody is authenticated: it may name "
+        "anybody, so the run is taken for %r. Have the server authenticate its users, or say "
+        "principal_from_clients=True",
+        ANONYMOUS,
+    )
 
 
 def new_messages(given: Sequence[BaseMessage], now: Sequence[BaseMessage]) -> list[BaseMessage]:

@@ -60,8 +60,10 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     Args:
         memory: the set to inject.
         learn: record the runs.
-        principal: who stands behind them; default: ``principal`` (or ``user_id``) of the runtime context or of
-            ``configurable``, else ``anonymous``.
+        principal: who stands behind them; default: whom LangGraph's server has authenticated, else ``principal`` (or
+            ``user_id``) of the runtime context or of ``configurable``, else ``anonymous``.
+        principal_from_clients: behind a LangGraph server that has authenticated nobody, believe the client's context
+            and ``configurable``. Clients may name anybody there; without this they are ``anonymous``.
         name: in the agent's graph; give different ones to two of these in one agent. Checkpoints refer to it.
     """
 
@@ -73,11 +75,13 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         *,
         learn: bool = False,
         principal: str | None = None,
+        principal_from_clients: bool = False,
         name: str = "TedMemoryMiddleware",
     ) -> None:
         super().__init__()
         self.memory = memory
         self.learn = learn
+        self.principal_from_clients = principal_from_clients
         if learn:
             warm()
         self.principal = principal
@@ -113,7 +117,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         self._open.pop(place, None)
         if not self.learn or not is_sampled(self.memory, run_id):
             return await self.memory.present(asked), None
-        principal = principal_of(runtime.context, config, self.principal)
+        principal = principal_of(runtime.context, config, self.principal, from_clients=self.principal_from_clients)
         exposure = await self.memory.expose(asked, unit=thread or run_id, principal=principal)
         tags = tuple(str(tag) for tag in config.get("tags") or ())
         run = LiveRun(self.memory, run_id, thread, principal, tuple(messages), exposure, tags=tags)

@@ -14,6 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Episode
+from ted_memory.integrations.live_run import _warn_of_clients
 from ted_memory.learner.samples import to_sample
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore
@@ -140,6 +141,12 @@ class Plain:
         (None, {"user_id": "anna"}, {"principal": "bert"}, "bert"),
         (None, None, {"user_id": 7}, "7"),
         (None, None, {"langgraph_auth_user_id": "bert"}, "bert"),
+        (None, None, {"langgraph_auth_user_id": "bert", "principal": "eve"}, "bert"),
+        (None, {"principal": "eve"}, {"langgraph_auth_user_id": "bert"}, "bert"),
+        ("carl", None, {"langgraph_auth_user_id": "bert"}, "carl"),
+        (None, None, {"langgraph_request_id": "1", "principal": "eve"}, "anonymous"),
+        (None, {"principal": "eve"}, {"langgraph_request_id": "1"}, "anonymous"),
+        (None, None, {"langgraph_request_id": "1", "langgraph_auth_user_id": "bert", "user_id": "eve"}, "bert"),
         (None, None, {"user_id": "a" * 300}, "a" * 200),
         (None, None, {}, "anonymous"),
     ],
@@ -151,6 +158,18 @@ async def test_who_is_behind_a_run_is_found_where_it_is_said(
     runs, _ = agent(memory, principal=given, **schema)
     await runs.ainvoke(asks(), {"configurable": configurable}, context=context)
     assert (await the_only_one(memory)).principal == expected
+
+
+async def test_clients_of_a_server_are_believed_where_the_developer_says_so(
+    memory: TedMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    _warn_of_clients.cache_clear()
+    config: Any = {"configurable": {"langgraph_request_id": "1", "principal": "anna"}}
+    await agent(memory)[0].ainvoke(asks(), config)
+    await agent(memory)[0].ainvoke(asks(), config)
+    assert caplog.text.count("principal_from_clients=True") == 1, "once is enough"
+    await agent(memory, principal_from_clients=True)[0].ainvoke(asks(), config)
+    assert [e.principal for e in await recorded(memory)] == ["anonymous", "anonymous", "anna"]
 
 
 async def test_half_characters_lose_no_run(memory: TedMemory) -> None:
