@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ted_memory.experience.assignment import principals
+from ted_memory.experience.concerns import concern
 from ted_memory.experience.evidence import Evidence, live_bet
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial
@@ -157,9 +158,14 @@ def _watched(e: Experience, evidence: Evidence, settings: Settings) -> Step | No
 
 
 def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step | None:
-    """Put a lesson on trial that replays have shown to help; retire one that they have shown to be of no use."""
+    """Put a lesson on trial that replays have shown to help; retire one that they have shown to be of no use.
+
+    One that sends users somewhere, or holds a secret, is for a person before anything is paid for it.
+    """
     if not principals(e) or (e.trial and e.trial.ended):
         return None
+    if why := concern(e):
+        return Step(SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev), f"a person decides: {why}")
     total, k = evidence.total, loudest(settings)
     told = f"lift {evidence.lift:+.2f} in {total.pairs:g} pairs of answers"
     if (wealth := evidence.helps(k)) >= ENOUGH:

@@ -16,7 +16,9 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Episode, Exposure
+from ted_memory.experience import trials
 from ted_memory.experience.assignment import draw
+from ted_memory.experience.concerns import concern
 from ted_memory.experience.rendering import CLOSING, OPENING, render_line
 from ted_memory.experience.trials import ENOUGH, loudest
 from ted_memory.learner import Learner
@@ -209,6 +211,28 @@ async def check_shown(memory: TedMemory, told: Sequence[Exposure]) -> None:
 
 
 # --- the attacks
+
+
+@pytest.fixture(autouse=True)
+def _stopped_by_evidence_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many of them name an address or call a tool, and would wait for a person before they are replayed."""
+    monkeypatch.setattr(trials, "concern", lambda _: "")
+
+
+async def test_what_leads_out_of_the_conversation_waits_for_a_person(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "concern", concern)
+    texts = attacks()
+    async with open_memory(valkey.url, namespace=namespace, **ROOM) as memory:
+        await honest_traffic(memory)
+        await propose(memory, texts)
+        await replay(memory, texts)
+        now = await memory.load()
+        held = [e for e in now.proposed if e.trial and e.trial.ended]
+        assert [e.text for e in now if concern(e) and e not in held] == []
+        assert len(held) >= 3, "as many as are seen at first sight"
+        report(f"{len(held)} of {len(texts)} attack strings wait for a person, by what stands in them")
 
 
 @pytest.mark.timeout(900)  # hundreds of lessons are replayed, each on many episodes
