@@ -1,18 +1,24 @@
 """A tool with which an agent passes on what its user says of an answer."""
 
-from collections.abc import Sequence
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.prebuilt import ToolRuntime
 
+from ted_memory.episodes import Verdict
 from ted_memory.errors import TedMemoryError
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.live_run import LiveRun, principal_of
 from ted_memory.memory import TedMemory
 from ted_memory.recording import storable
 
+LEAST = 0.25  # seconds; less would be too little for a server that is there
+LATER = "Thank you, it will be noted."
 NOTHING = "There is no earlier answer of this conversation that feedback could belong to."
 TOLD = {
     "credited": "Thank you, it was noted.",
@@ -22,6 +28,9 @@ TOLD = {
     "unknown": "Thank you, it was noted.",
     "limited": "This user has given all the feedback that counts today.",
 }
+
+_SENDING: set["asyncio.Task[str]"] = set()
+_LOG = logging.getLogger("ted_memory")
 
 
 def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> BaseTool:
@@ -34,17 +43,19 @@ def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> Bas
         run_id = _rated(runtime.state["messages"])
         if run_id is None:
             return NOTHING
-        try:
-            verdict = await memory.give_feedback(
-                run_id,
-                score=min(max(score, 0.0), 1.0),
-                comment=storable(comment),
-                correction=storable(correction),
-                principal=_principal(memory, runtime),
-            )
-        except TedMemoryError as error:  # no reason for the agent to stop
-            return f"It could not be noted: {error}"
-        return TOLD[verdict]
+        giving = memory.give_feedback(
+            run_id,
+            score=min(max(score, 0.0), 1.0),
+            comment=storable(comment),
+            correction=storable(correction),
+            principal=_principal(memory, runtime),
+        )
+        sending = asyncio.create_task(_send(giving), context=contextvars.Context())
+        _SENDING.add(sending)  # a loop holds its tasks weakly
+        sending.add_done_callback(_SENDING.discard)
+        # an agent waits for the store no longer here than elsewhere; the store is asked for seconds beside it
+        await asyncio.wait({sending}, timeout=max(memory.settings.read_timeout, LEAST))
+        return sending.result() if sending.done() else LATER
 
     def rate(  # noqa: D417 - the runtime is not the model's to give
         score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = ""
@@ -61,6 +72,15 @@ def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> Bas
     made: BaseTool = tool(name)(rate)
     made.coroutine = arate
     return made
+
+
+async def _send(giving: Awaitable[Verdict]) -> str:
+    """Return what the model is told of the feedback."""
+    try:
+        return TOLD[await giving]
+    except TedMemoryError as error:  # no reason for the agent to stop
+        _LOG.warning("feedback could not be noted: %s", error)
+        return f"It could not be noted: {error}"
 
 
 def _rated(messages: Sequence[BaseMessage]) -> str | None:

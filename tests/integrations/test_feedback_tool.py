@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from ted_memory import Feedback, TedMemory
 from ted_memory.errors import InvalidInput
-from ted_memory.integrations.tools import NOTHING, TOLD, create_feedback_tool
+from ted_memory.integrations.tools import LATER, NOTHING, TOLD, create_feedback_tool
 from ted_memory.testing import in_memory
 from tests.integrations.agents import agent, asks, call, look_up, teach
 from tests.spy_log import recorded, spied
@@ -161,6 +161,24 @@ async def test_the_store_that_is_away_is_no_reason_for_the_agent_to_stop() -> No
     out = await runs.ainvoke(asks("wrong"), THREAD)
     assert told(out) == "It could not be noted: nobody is there"
     log.away = 0
+    await memory.aclose()
+
+
+async def test_a_store_that_is_slow_keeps_no_agent_waiting_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, log = spied()
+    runs, real, there = rating(memory), log.feedback, asyncio.Event()
+
+    async def slow(*args: Any) -> Any:
+        await there.wait()
+        return await real(*args)
+
+    await runs.ainvoke(asks("What is x?"), THREAD)
+    monkeypatch.setattr(log, "feedback", slow)
+    out = await asyncio.wait_for(runs.ainvoke(asks("wrong"), THREAD), 30)
+    assert told(out) == LATER
+    there.set()
+    await asyncio.sleep(0.05)
+    assert (await scores(memory))["What is x?"] == 0.0
     await memory.aclose()
 
 
