@@ -180,3 +180,9 @@ def test_a_sample_adds_to_the_lesson_that_tells_its_answer_and_is_found_first() 
     assert lesson_for(soup.model_copy(update={"reference": "office P"}), lessons, labels) is None
     both = [Experience(id="4", text="answer office F, never office P.", when="x")]
     assert lesson_for(soup, both, labels) is None, "it names two answers"
+
+
+async def test_without_examples_no_word_of_a_sample_is_kept() -> None:
+    kept = [e.index_terms for e in await (await _learned(LETTERS, 6)).load()]
+    assert all(kept), "the control"
+    assert [e.index_terms for e in await (await _learned(LETTERS, 6, examples=False)).load()] == [""] * len(kept)

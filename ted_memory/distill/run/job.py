@@ -176,7 +176,8 @@ class Job:
 
         self.common = sorted(common_words([s.text for s in train]))
         self.labels = recurring_answers(train)
-        self.index_terms = terms_of(train, self.labels, language=self.kit.settings.language)
+        keeps_words = self.kit.settings.examples  # without examples nothing that stands in a sample is kept
+        self.index_terms = terms_of(train, self.labels, language=self.kit.settings.language) if keeps_words else {}
         self.tell(len(train))
         calls.budget, calls.reserved = budget, at_the_gate
         try:
