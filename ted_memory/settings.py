@@ -83,9 +83,7 @@ class Settings(BaseSettings):
     retrieval: Retrieval = Field("words", description="how lessons are found: words, or these with local embeddings")
     language: str = Field("auto", description="of lessons and questions, as an ISO code; auto: each text's own")
     placement: Placement = Field("system", description="where the block stands")
-    examples: bool = Field(
-        True, description="whether lessons may hold words of samples: examples, solved tasks, index terms"
-    )
+    examples: bool = Field(True, description="whether lessons are shown with examples, and hold words of samples")
     read_timeout: float = Field(0.05, gt=0, description="seconds that an agent waits for the store at most")
     refresh: float = Field(1.0, ge=0, description="seconds after which a snapshot is looked at again")
     durability: Durability = Field("none", description="what a commit waits for: a replica, or the disk")
