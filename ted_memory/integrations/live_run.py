@@ -84,6 +84,7 @@ class LiveRun:
             asyncio.get_running_loop()
         except RuntimeError:  # a synchronous program: the bridge's loop sends it
             sync_bridge.soon(lambda: call(self.run_id, *given))
+            sync_bridge.flush_at_exit(self.memory)
         else:
             call(self.run_id, *given)
 

@@ -1,12 +1,25 @@
 """The one way from synchronous code into the async core: one event loop in one background thread."""
 
 import asyncio
+import atexit
+import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+AT_EXIT = 3.0  # seconds that a program which ends waits for what it has recorded to be sent
+
+
+class Flushes(Protocol):
+    """What may hold something that is to be sent."""
+
+    async def flush(self) -> None:
+        """Send it."""
+        ...
 
 
 class _Bridge:
@@ -15,6 +28,8 @@ class _Bridge:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._recorded: weakref.WeakSet[Flushes] = weakref.WeakSet()
+        self._is_registered = False
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         loop = self._running_loop()
@@ -27,6 +42,23 @@ class _Bridge:
 
     def soon(self, call: Callable[[], None]) -> None:
         self._running_loop().call_soon_threadsafe(call)
+
+    def flush_at_exit(self, memory: Flushes) -> None:
+        """Have what a memory has recorded on this loop sent when the program ends, whoever forgets to close it."""
+        with self._lock:
+            self._recorded.add(memory)
+            if not self._is_registered:
+                self._is_registered = True
+                # before the pools of threads, which sending needs, are closed; atexit comes after that
+                getattr(threading, "_register_atexit", atexit.register)(self._flush)
+
+    def _flush(self) -> None:
+        async def all_of_them() -> None:
+            await asyncio.gather(*(memory.flush() for memory in list(self._recorded)), return_exceptions=True)
+
+        loop = self._running_loop()
+        with contextlib.suppress(TimeoutError, RuntimeError):
+            asyncio.run_coroutine_threadsafe(all_of_them(), loop).result(AT_EXIT)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -51,3 +83,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 def soon(call: Callable[[], None]) -> None:
     """Have a short call made on the bridge's loop, and go on."""
     _BRIDGE.soon(call)
+
+
+def flush_at_exit(memory: Flushes) -> None:
+    """Have what a memory has recorded on the bridge's loop sent when the program ends."""
+    _BRIDGE.flush_at_exit(memory)

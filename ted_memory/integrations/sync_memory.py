@@ -4,8 +4,10 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
+from ted_memory.episodes import Episode
 from ted_memory.integrations import sync_bridge
 from ted_memory.memory import TedMemory
+from ted_memory.models import ExperienceSet, Presentation
 from ted_memory.settings import Settings
 from ted_memory.snapshots import Health
 
@@ -62,7 +64,20 @@ class SyncTedMemory:
         """Return what the hot path has counted; no I/O."""
         return self.memory.health()
 
+    def presentation(self, snapshot: ExperienceSet) -> Presentation:
+        """Return how a set is shown; no I/O."""
+        return self.memory.presentation(snapshot)
+
+    def record(self, episode: Episode) -> None:
+        """Record one run: it is sent in the background, and at the latest when the program ends."""
+        sync_bridge.run(self.memory.record(episode))
+        sync_bridge.flush_at_exit(self.memory)
+
     load = _blocking(TedMemory.load)
+    snapshot = _blocking(TedMemory.snapshot)
+    at = _blocking(TedMemory.at)
+    show = _blocking(TedMemory.show)
+    expose = _blocking(TedMemory.expose)
     render = _blocking(TedMemory.render)
     present = _blocking(TedMemory.present)
     commit = _blocking(TedMemory.commit)
@@ -75,7 +90,6 @@ class SyncTedMemory:
     forget_vectors = _blocking(TedMemory.forget_vectors)
     export = _blocking(TedMemory.export)
     import_set = _blocking(TedMemory.import_set)
-    record = _blocking(TedMemory.record)
     flush = _blocking(TedMemory.flush)
     give_feedback = _blocking(TedMemory.give_feedback)
     namespaces = _blocking(TedMemory.namespaces)
