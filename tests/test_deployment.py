@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -68,6 +69,12 @@ async def test_a_deployed_graph_learns_a_sample(deployed: str, tmp_path: Path) -
                 },
                 config={"configurable": {**models, "namespace": "deployed", "trust": "operator"}},
             )
+        form = await client.assistants.get_schemas(assistants[0]["assistant_id"])
+        assert "sample" in form["input_schema"]["properties"], "Studio makes its form of it"  # type: ignore[index]
+        refused: Any = await client.runs.wait(
+            None, "distillation", input={"messages": [{"role": "user", "content": "Hi"}]}, raise_error=False
+        )
+        assert "learns from one sample" in refused["__error__"]["message"]
         await client.aclose()
     assert isinstance(out, dict)
     assert out["status"] == "learned"

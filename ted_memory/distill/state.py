@@ -1,10 +1,12 @@
 """What travels through the graph. JSON-able throughout, so that any checkpointer can keep it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic, which makes Studio's form of it, refuses typing's before 3.12
 
+from ted_memory.errors import InvalidInput
 from ted_memory.llm.spend import Spend, add_spend
 from ted_memory.models import Edit, ExperienceSet, Sample, Trajectory
 
@@ -115,7 +117,13 @@ class DistillState(TypedDict, total=False):
 
 
 def read_sample(state: Mapping[str, Any]) -> Sample:
-    """Return the state's sample."""
+    """Return the state's sample. Raises InvalidInput: there is none."""
+    if "sample" not in state:
+        told = ", ".join(map(str, state)) or "(nothing)"
+        raise InvalidInput(
+            'the graph learns from one sample: send {"sample": {"id": "1", "input": "...", "reference": "..."}}; '
+            f"it was sent {told}"
+        )
     return Sample.model_validate(state["sample"])
 
 

@@ -10,6 +10,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from ted_memory import Add, TedMemory
 from ted_memory.distill import build_distillation_graph
+from ted_memory.errors import InvalidInput
 from ted_memory.testing import ScriptedChatModel, in_memory
 from tests.distill.scripts import (
     CODES,
@@ -53,6 +54,12 @@ def test_every_step_of_the_method_is_a_node_of_its_own(scratch: TedMemory) -> No
         ("credit", "compactor"),
         ("compactor", "commit"),
     }
+
+
+async def test_an_input_without_a_sample_is_told_what_is_needed(scratch: TedMemory) -> None:
+    graph = build_distillation_graph(student=student(), teacher=teacher(), memory=scratch)
+    with pytest.raises(InvalidInput, match=r"send \{\"sample\": .* it was sent run"):
+        await graph.ainvoke({"run": "r"})  # type: ignore[call-overload]
 
 
 async def test_a_pass_over_what_the_student_cannot_do_leaves_a_lesson(scratch: TedMemory) -> None:
