@@ -204,11 +204,12 @@ class ScriptedServer:
             yield self
         finally:
             server.close()
-            open_ones = set(self._open)  # clients that still wait for an answer
-            for connection in open_ones:
-                connection.cancel()
-            if open_ones:
+            await asyncio.sleep(0.01)  # whoever has connected just now begins
+            while open_ones := set(self._open):  # clients that still wait for an answer
+                for connection in open_ones:
+                    connection.cancel()
                 await asyncio.wait(open_ones)
+                await asyncio.sleep(0.01)  # sockets are closed by the loop's next turns, which may be its last ones
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

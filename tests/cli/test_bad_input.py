@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from ted_memory.testing import Reply
 from tests.cli.helpdesk import serve_in_thread
 from tests.command_line import run_cli
 from tests.conftest import Server
@@ -138,10 +138,9 @@ def test_a_model_that_always_answers_nonsense_ends_with_a_report(data: Path, tmp
 def test_an_interrupted_run_says_how_it_goes_on(data: Path, tmp_path: Path, valkey: Server) -> None:
     began = threading.Event()
 
-    def slow(_: object) -> str:
+    def slow(_: object) -> Reply:
         began.set()
-        time.sleep(1)
-        return "?"
+        return Reply(text="?", delay=5.0)
 
     with serve_in_thread(slow) as url:
         command = distill(url, data, tmp_path, "--url", valkey.url, "-n", "stopped")
