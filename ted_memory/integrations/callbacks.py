@@ -36,9 +36,9 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
 
     Args:
         memory: whose learner is to see the runs.
-        principal: who stands behind them; default: whom LangGraph's server has authenticated, else ``principal`` (or
-            ``user_id``) of the run's metadata or, in chains and graphs, of ``configurable``, else ``anonymous``. The
-            conversation is their ``thread_id``.
+        principal: who stands behind them; default: ``principal`` (or ``user_id``) of the run's metadata, else, where
+            `inject` sees the configuration, whom LangGraph's server has authenticated, or ``principal`` of
+            ``configurable``; else ``anonymous``. The conversation is their ``thread_id``.
         principal_from_clients: behind a LangGraph server that has authenticated nobody, believe what clients say there.
     """
 

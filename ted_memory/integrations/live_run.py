@@ -22,7 +22,7 @@ from ted_memory.recording import ABANDONED, SETTLED, storable
 WHO = ("principal", "user_id")
 """Where a run's context or ``configurable`` may say who is behind it, best first."""
 AUTHENTICATED = "langgraph_auth_user_id"
-"""Where LangGraph's server says whom it has authenticated; it lets no client set it."""
+"""Where in ``configurable`` LangGraph's server says whom it has authenticated; it lets no client set it there."""
 SERVED = ("langgraph_request_id", "langgraph_api_url")
 """What stands in the configuration or the metadata of a run that a client of LangGraph's server has begun."""
 
@@ -145,10 +145,11 @@ def principal_of(context: Any, config: Mapping[str, Any], given: str | None, *, 
     """
     if given:
         return given
-    places = (config.get("configurable") or {}, context)
-    if known := next(filter(None, (_told(place, AUTHENTICATED) for place in places)), None):
+    configurable = config.get("configurable") or {}
+    if known := _told(configurable, AUTHENTICATED):  # there alone: context and metadata are the client's to write
         return str(known)
-    told = next(filter(None, (_told(place, name) for name in WHO for place in reversed(places))), None)
+    places = (context, configurable)
+    told = next(filter(None, (_told(place, name) for name in WHO for place in places)), None)
     if told and not from_clients and any(_told(place, mark) for mark in SERVED for place in places):
         _warn_of_clients()
         return ANONYMOUS

@@ -144,6 +144,7 @@ class Plain:
         (None, None, {"langgraph_auth_user_id": "bert", "principal": "eve"}, "bert"),
         (None, {"principal": "eve"}, {"langgraph_auth_user_id": "bert"}, "bert"),
         ("carl", None, {"langgraph_auth_user_id": "bert"}, "carl"),
+        (None, {"langgraph_auth_user_id": "bert"}, {"langgraph_request_id": "1"}, "anonymous"),
         (None, None, {"langgraph_request_id": "1", "principal": "eve"}, "anonymous"),
         (None, {"principal": "eve"}, {"langgraph_request_id": "1"}, "anonymous"),
         (None, None, {"langgraph_request_id": "1", "langgraph_auth_user_id": "bert", "user_id": "eve"}, "bert"),
