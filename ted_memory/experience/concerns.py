@@ -5,6 +5,7 @@ can read intentions from a text; but where a lesson sends a user somewhere, or h
 """
 
 import re
+from functools import lru_cache
 
 from ted_memory.models import Experience
 from ted_memory.redaction import redact
@@ -31,7 +32,11 @@ _DOING = re.compile(
 
 def concern(lesson: Experience) -> str:
     """Return why a person must decide on a lesson, in a few words; "" where nothing speaks for it."""
-    said = "\n".join(lesson.lesson)
+    return _concern("\n".join(lesson.lesson))
+
+
+@lru_cache(maxsize=1024)  # learners look at all that waits twice a second
+def _concern(said: str) -> str:
     if _WEB.search(said) or _NUMERIC.search(said):
         return "it names an address on the net"
     if redact(said) != said:
