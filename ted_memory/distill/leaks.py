@@ -5,6 +5,7 @@ is for. What slips through here, because it says the answer in other words, is s
 with other answers before anybody sees it (`ted_memory.distill.run.gate`).
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -24,20 +25,21 @@ _DATE = re.compile(r"\b\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b")
 _WORD = re.compile(r"\w+")
 
 
-def recurring_answers(samples: Sequence[Sample]) -> dict[str, str]:
+def recurring_answers(samples: Sequence[Sample], *, of_users: bool = False) -> dict[str, str]:
     """Return the answers that are labels of a fixed set, sorted: in plain form, and as they are written.
 
     At least two of these samples have such an answer, and most samples one that recurs; or the answer is frequent among
     answers that are not, as "please call the office" among free replies; or half of the tasks and more name it, as
     where each task lists what may be answered. Two sums may come to the same: numbers and dates are labels only where
-    all samples together have few answers, each of them several times.
+    all samples together have few answers, each of them several times. Where the answers are ``of_users``, being
+    frequent among open ones makes none a label: one account could repeat a text until critics are told it.
     """
     written = {plain(s.reference): s.reference for s in samples if s.reference}
     counts = Counter(plain(s.reference) for s in samples if s.reference)
     texts = [plain(s.text) for s in samples]
     few = len(counts) * FEW <= counts.total()
     shared = len(counts) <= SHARED * counts.total()
-    often = max(FEW, OFTEN * counts.total())
+    often = math.inf if of_users else max(FEW, OFTEN * counts.total())
 
     def is_label(answer: str, count: int) -> bool:
         if _is_computed(answer):

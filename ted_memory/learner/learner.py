@@ -315,7 +315,7 @@ class Learner:
                 {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
             ],
             "common": sorted(common_words([s.text for s in recent])),
-            "labels": recurring_answers(recent),
+            "labels": recurring_answers(recent, of_users=True),
         }
 
     async def _failed(self, space: Space, claim: Claim, error: Exception, began: float) -> str:

@@ -155,6 +155,7 @@ def test_an_answer_that_is_frequent_among_open_ones_is_a_label() -> None:
 
     label = {"please call the office": "please call the office"}
     assert recurring_answers(desk(3, 17)) == label
+    assert recurring_answers(desk(3, 17), of_users=True) == {}, "one account may say so three times"
     assert recurring_answers(desk(2, 18)) == {}, "two may be the same by chance"
     assert recurring_answers(desk(5, 45)) == label, "a tenth of fifty"
     assert recurring_answers(desk(4, 46)) == {}, "rare: the answer of some tasks"

@@ -175,7 +175,7 @@ class Job:
             return str(record["note"]) if record["lost"] else ""
 
         self.common = sorted(common_words([s.text for s in train]))
-        self.labels = recurring_answers(train)
+        self.labels = recurring_answers(train, of_users=any(s.sources for s in train))
         keeps_words = self.kit.settings.examples  # without examples nothing that stands in a sample is kept
         self.index_terms = terms_of(train, self.labels, language=self.kit.settings.language) if keeps_words else {}
         self.tell(len(train))
