@@ -79,8 +79,8 @@ class Usage(Frozen):
 
     Attempts with and without it (live trials) are counted in the first four fields. ``weight`` and
     ``weighted_difference`` add up the differences within groups of attempts at one sample (see
-    `experience.lift`); ``helped`` and ``hurt`` count the critic's citations. All are finite and at most 1e12; a
-    correction may bring successes below 0, and nothing else but a difference.
+    `experience.lift`); ``helped`` and ``hurt`` count the critic's citations. All are finite, and at most 1e12 either
+    way. Only sums of scores and of differences may be below 0: a correction takes away what was added before.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)

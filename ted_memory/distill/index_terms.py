@@ -25,22 +25,29 @@ def terms_of(samples: Sequence[Sample], labels: Collection[str], *, language: st
     (in plain form, see `ted_memory.distill.leaks.recurring_answers`): what sets a sample with an answer of its own
     apart is its details. None of samples that hold somebody's words, which name their ``sources``.
     """
+    words = _words_of(samples, language)
+    answers = {s.id: plain(s.reference or "") for s in samples}
+    met: dict[str, Counter[str]] = defaultdict(Counter)  # of each stem, how many samples of each answer have it
+    for sample in samples:
+        for stem in words[sample.id]:
+            met[stem][answers[sample.id]] += 1
+
+    terms = {}
+    for sample in samples:
+        own, answer = words[sample.id], answers[sample.id]
+        if answer in labels and not sample.sources:
+            telling = [stem for stem in own if len(met[stem]) == 1 and not own[stem].isdigit()]
+            telling.sort(key=lambda stem: met[stem].total(), reverse=True)
+            terms[sample.id] = " ".join(own[stem] for stem in telling[:MOST])
+    return terms
+
+
+def _words_of(samples: Sequence[Sample], language: str) -> Mapping[str, Mapping[str, str]]:
+    """Return by sample id what it asks, each word by its stem, in the order of the text."""
     asked = [question(sample_messages(s))[:LONGEST_QUESTION] for s in samples]
     spoken = languages_of(asked) if language == AUTO else [language] * len(asked)
-    words = [{stem: word for word, stem in stemmed(*one)} for one in zip(asked, spoken, strict=True)]
-    answers = [plain(s.reference or "") for s in samples]
-    met: dict[str, Counter[str]] = defaultdict(Counter)
-    for answer, known in zip(answers, words, strict=True):
-        for stem in known:
-            met[stem][answer] += 1
-
-    def own(answer: str, known: Mapping[str, str]) -> str:
-        telling = [s for s in known if len(met[s]) == 1 and not known[s].isdigit()]
-        telling.sort(key=lambda s: -met[s][answer])
-        return " ".join(known[stem] for stem in telling[:MOST])
-
-    found = zip(samples, answers, words, strict=True)
-    return {s.id: own(answer, known) for s, answer, known in found if answer in labels and not s.sources}
+    stems = [stemmed(text, one) for text, one in zip(asked, spoken, strict=True)]
+    return {s.id: {stem: word for word, stem in own} for s, own in zip(samples, stems, strict=True)}
 
 
 def lesson_for(sample: Sample, lessons: Sequence[Experience], labels: Collection[str]) -> Experience | None:

@@ -126,15 +126,24 @@ def to_edits(
         if p.adds:
             if _said(when, p.text) not in known:
                 known.add(_said(when, p.text))
-                addition = Add(text=p.text, when=when, example=p.example, state=state, sources=sources)
-                edits.append(addition.model_copy(update={"index_terms": index_terms}) if when else addition)
+                terms = index_terms if when else ""
+                edits.append(
+                    Add(text=p.text, when=when, example=p.example, index_terms=terms, state=state, sources=sources)
+                )
         elif additions_only:
             continue
         elif p.op == "rewrite":
-            example = p.example or None
-            rewrite = Rewrite(id=p.ids[0], text=p.text, when=when or None, example=example, sources=sources)
             old = next((e.index_terms for e in shown if [e.id] == p.ids), "")
-            edits.append(rewrite.model_copy(update={"index_terms": f"{old} {index_terms}".strip()}))
+            edits.append(
+                Rewrite(
+                    id=p.ids[0],
+                    text=p.text,
+                    when=when or None,
+                    example=p.example or None,
+                    index_terms=f"{old} {index_terms}".strip(),
+                    sources=sources,
+                )
+            )
         elif p.op == "merge":
             ids = tuple(dict.fromkeys(p.ids))
             edits.append(Merge(ids=ids, text=p.text, when=when, example=p.example, sources=sources))

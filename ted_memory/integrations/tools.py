@@ -37,6 +37,7 @@ def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> Bas
     """Return a tool for agents with `TedMemoryMiddleware(memory, learn=True)`: feedback on their latest earlier answer.
 
     It counts under the principal of the run that calls it, with that one's limits: a model can be talked into praise.
+    A slow store is waited for a quarter of a second; the feedback then goes on being sent as long as the loop lives.
     """
 
     async def arate(score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = "") -> str:
