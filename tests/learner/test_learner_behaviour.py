@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,21 +18,12 @@ from ted_memory.errors import InvalidInput
 from ted_memory.learner import Learner
 from ted_memory.models import Message
 from ted_memory.testing import wait_until
-from tests.conftest import SERVERS, Server
+from tests.conftest import Server
 from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, student, teacher, texts_of
 from tests.learner.worlds import complain, episode
 
 CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
 THINGS = list(CODES)
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
-    """One whose namespaces are all this test's."""
-    assert SERVERS["valkey"] is not None
-    started = Server(SERVERS["valkey"], tmp_path)
-    yield started
-    started.stop()
 
 
 async def traffic_of(memory: TedMemory) -> Traffic:

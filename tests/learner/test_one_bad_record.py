@@ -1,7 +1,5 @@
 """A record that nobody can read stops neither its namespace nor others: it is a dead letter, or a fault with a name."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,20 +11,11 @@ from ted_memory.learner import Learner
 from ted_memory.models import Restore, Usage
 from ted_memory.storage.keys import WITH_TRAFFIC, Keys
 from ted_memory.testing import in_memory
-from tests.conftest import SERVERS, Server
+from tests.conftest import Server
 from tests.distill.scripts import student, teacher
 from tests.learner.worlds import complain, episode
 
 CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Server]:
-    """One whose namespaces are all this test's."""
-    assert SERVERS["valkey"] is not None
-    started = Server(SERVERS["valkey"], tmp_path)
-    yield started
-    started.stop()
 
 
 @pytest.mark.parametrize("stored", ["", "no episode", "12", "|{}", "12|not JSON"])
