@@ -19,8 +19,8 @@ from typing import Literal
 from ted_memory.distill.comparison import Comparison, Judge
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.scoring import chosen, together
-from ted_memory.episodes import Archived, word_of
-from ted_memory.errors import ModelError, StoreError
+from ted_memory.episodes import Archived, Feedback, word_of
+from ted_memory.errors import CorruptData, ModelError, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.trials import is_replayed, loudest
 from ted_memory.learner.reach import Reach
@@ -307,16 +307,26 @@ class Replayer:
     async def _without_stale(self, found: Sequence[tuple[Experience, Archived]]) -> list[tuple[Experience, Archived]]:
         """Leave out episodes on which another word was given since they were archived: no measure any more."""
         memory, episodes = self.kit.memory, {archived.run_id: archived for _, archived in found}
-        told = await memory.store.episodes.told(memory.namespace, list(episodes))
+        told = await self._told(list(episodes))
         stale = [
             archived.seq
             for archived, said in zip(episodes.values(), told, strict=True)
-            if said and archived.word and word_of(said) != archived.word
+            if said is None or (said and archived.word and word_of(said) != archived.word)
         ]
         await memory.store.episodes.forget_archived(memory.namespace, stale)
         for seq in stale:
             self.reach.drop(seq)
         return [(lesson, archived) for lesson, archived in found if archived.seq not in stale]
+
+    async def _told(self, runs: Sequence[str]) -> list[tuple[Feedback, ...] | None]:
+        """Return what was said of each of these runs; None where it cannot be read, which keeps no other one back."""
+        log, name = self.kit.memory.store.episodes, self.kit.memory.namespace
+        try:
+            return [*await log.told(name, runs)]
+        except CorruptData:
+            if len(runs) < 2:
+                return [None]
+            return [said for run in runs for said in await self._told([run])]
 
     async def _judge(self, lesson: Experience, sample: Sample, snapshot: ExperienceSet) -> Judge:
         """Return the episode with what its prompt shows without the lesson and with it."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import redis
 from langchain_core.messages import BaseMessage
 
 from ted_memory import TedMemory
@@ -16,7 +17,9 @@ from ted_memory.learner import Learner, replay
 from ted_memory.learner.replay import Replayer
 from ted_memory.protocols import Pair, PairVerdict
 from ted_memory.storage.episode_log import RedisEpisodeLog
+from ted_memory.storage.keys import Keys
 from ted_memory.testing import ScriptedChatModel, wait_until
+from tests.conftest import Server
 from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, student
 from tests.learner.worlds import PEOPLE, archive, archived, propose, replayed, says_nothing, shown, sums
 
@@ -366,3 +369,17 @@ async def test_a_judges_calls_count_as_the_teachers(memory: TedMemory) -> None:
     assert (today["replay_calls"], today["teacher_calls"] - before) == (12, 12)
     assert len(model.asked) == 12
     assert (await sums(memory, id)).score_with == 3
+
+
+async def test_feedback_that_cannot_be_read_keeps_no_other_episode_from_its_replay(
+    memory: TedMemory, valkey: Server
+) -> None:
+    """What is said of a round's runs is read at once; one of them is damaged after it was archived."""
+    await archive(memory, "apples")
+    [id] = await propose(memory, "apples", says=GUESS)
+    with redis.Redis.from_url(valkey.url, decode_responses=True) as client:
+        damaged = client.keys(Keys(memory.namespace).run("*"))[0]
+        client.hset(damaged, "f1", "no feedback")
+    async with at_work(memory, slow(0)):
+        await until_pairs(memory, id, len(PEOPLE) - 1)
+    assert (await sums(memory, id)).pairs == len(PEOPLE) - 1
