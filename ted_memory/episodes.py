@@ -133,6 +133,10 @@ class Exposure(Frozen):
     epoch: str = ""
     version: int = 0
 
+    def without_credit(self) -> "Exposure":
+        """Return the same for a prompt that the lessons did not reach: its outcome says nothing of any of them."""
+        return self.model_copy(update={"seen": (), "withheld": (), "counted": ()})
+
 
 class Claim(Frozen):
     """One episode that a learner holds. ``fence`` is higher for each claim: an old holder can no longer settle it."""

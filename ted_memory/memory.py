@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from ted_memory import exchange
 from ted_memory.committing import Commits, checked, checked_token, checked_usage, length_of
@@ -69,6 +69,10 @@ class TedMemory:
             self._read_fast, self._empty, refresh=settings.refresh, patience=first_wait or settings.read_timeout
         )
         self._commits = Commits(store, settings, namespace, self.load, self._snapshots.need)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # copied or pickled it comes back unconnected, with an empty buffer
+        how = partial(TedMemory, first_wait=self._first_wait, redact=self._redact, retriever=self._retriever)
+        return how, (self.store, self.settings, self.namespace)
 
     async def __aenter__(self) -> Self:
         snapshot = await self.load()  # a wrong URL is told now, not at the first agent call
@@ -205,7 +209,7 @@ class TedMemory:
         return found
 
     async def record(self, episode: Episode) -> None:
-        """Hand in one run of an agent, to be learned from; it is sent in the background (see `flush`)."""
+        """Hand in one run of an agent, to be learned from; sent in the background (see `flush`)."""
         self.recorder.put(episode.run_id, lambda: (episode, {}))
 
     async def flush(self) -> None:
@@ -257,8 +261,7 @@ class TedMemory:
         ``usage`` is added to the experiences' usage in the same step; ``models`` (names of student and teacher) and
         ``presentation`` (how the set is best shown, see `presentation`) are kept with the set when an edit takes
         effect, until others take their place; without edits one of them that differs makes a version by itself.
-        They are not part of what a rollback restores.
-        ``settle`` takes an episode out of the queue in the same step.
+        A rollback restores neither. ``settle`` takes an episode out of the queue in the same step.
         ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days.
 
         Raises:
@@ -393,6 +396,5 @@ class TedMemory:
 
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""
-        r = self.recorder
-        counted = {"recorded": r.recorded, "dropped": r.dropped + r.broken, "buffered": r.buffered}
-        return self._snapshots.health().model_copy(update={**counted, "retrieval_fallbacks": self._ranker.fallbacks})
+        counted = {**self.recorder.counts(), "retrieval_fallbacks": self._ranker.fallbacks}
+        return self._snapshots.health().model_copy(update=counted)

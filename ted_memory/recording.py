@@ -2,23 +2,19 @@
 
 import asyncio
 import contextvars
-import json
 import logging
 import os
-import re
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 from ted_memory.episodes import Episode, Feedback, Verdict
 from ted_memory.errors import InvalidInput, StoreError
-from ted_memory.experience.rendering import CLOSING, OPENING
-from ted_memory.models import Message
 from ted_memory.protocols import CreditRules, EpisodeLog, RecordLimits
+from ted_memory.recorded_texts import cut, fit, size_of, storable, with_texts, without_block
 from ted_memory.redaction import redact as default_redact
 from ted_memory.settings import Settings
 
@@ -29,7 +25,6 @@ LONGEST_PAUSE = 5.0  # seconds between tries while the store cannot be reached
 ABANDONED = 300.0  # seconds after which a run that was begun and said nothing more counts as abandoned
 SETTLED = 10.0  # seconds for which a failed run may still be tried again: longer than a retry waits
 STEP_ASIDE = 0.00002  # seconds between texts: an agent that waits for the interpreter gets it now, not 5 ms later
-CUT = " [... cut]"
 
 Redact = Callable[[str], str]
 Images = Mapping[str, bytes]
@@ -64,7 +59,7 @@ class Recorder:
         self._settings = settings
         self._namespace = namespace
         self._redact = redact or default_redact
-        self.recorded = self.dropped = self.broken = 0
+        self.recorded = self.dropped = self.broken = self.removed = 0
         self.last_error = ""
         self._begin_anew()
         _ALL.add(self)
@@ -84,6 +79,13 @@ class Recorder:
     def buffered(self) -> int:
         """Runs that are under way, or have ended and are not at the store yet."""
         return len(self._buffer) + len(self._held) + len(self._beyond)
+
+    def counts(self) -> dict[str, int]:
+        """Return what became of runs, by the names of `Health`."""
+        lost = self.dropped + self.broken
+        return {
+            "recorded": self.recorded, "dropped": lost, "buffered": self.buffered, "lessons_removed": self.removed
+        }  # fmt: skip
 
     def put(self, run_id: str, make: Make) -> None:
         """Take in a run that has ended. Within an event loop; takes microseconds."""
@@ -238,13 +240,13 @@ class Recorder:
     def _tidy(self, episode: Episode) -> Episode:
         """Return the episode without secrets and our own block, in the size that is allowed, and of this namespace."""
         most = self._settings.episode_size
-        plain = _changed(episode, lambda text: storable(without_block(text)))
+        plain = with_texts(episode, lambda text: storable(without_block(text)))
 
         def redacted(text: str) -> str:
             time.sleep(STEP_ASIDE)
             return storable(self._redact(text))
 
-        clean = _changed(fit(plain, 2 * most), redacted)  # nobody need look through what would be cut anyway
+        clean = with_texts(fit(plain, 2 * most), redacted)  # nobody need look through what would be cut anyway
         return fit(clean.model_copy(update={"namespace": self._namespace}), most)
 
     async def give_feedback(self, feedback: Feedback) -> Verdict:
@@ -252,7 +254,7 @@ class Recorder:
         most = self._settings.episode_size // 4
 
         def clean(text: str) -> str:
-            return storable(self._redact(_cut(without_block(text), most)))
+            return storable(self._redact(cut(without_block(text), most)))
 
         try:
             said = {"comment": clean(feedback.comment), "correction": clean(feedback.correction)}
@@ -288,112 +290,6 @@ class Recorder:
 _ALL: weakref.WeakSet[Recorder] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=lambda: list(map(Recorder._begin_anew, _ALL)))
-
-
-# --- texts
-
-# As it was injected, and as it comes back from tools, errors and logs: in one line, escaped, or cut off.
-_BLANK = r"(?:\s|\\+[nr])+"
-_OURS = re.compile(
-    _BLANK.join(map(re.escape, OPENING.split())) + rf".*?(?:{re.escape(CLOSING)}(?:\s|\\+[nr])*|\Z)", re.DOTALL
-)
-_LONGEST_WORD = 200  # characters
-_NO_TEXT = {"type", "blob", "base64", "data", "mime_type", "media_type"}  # of a content block
-
-
-def without_block(text: str) -> str:
-    """Take our own block out of a text, so that a recalled lesson is never learned again as a new one."""
-    return _OURS.sub("", text).strip() if OPENING[:13] in text else text
-
-
-def storable(text: str) -> str:
-    """Return a text without halves of characters, which cannot be stored as UTF-8."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def size_of(episode: Episode) -> int:
-    """Return the bytes that an episode takes."""
-    return len(episode.model_dump_json(exclude_defaults=True).encode())
-
-
-def fit(episode: Episode, size: int) -> Episode:
-    """Return an episode of at most so many bytes: older messages go first, then longer texts are cut, then all goes.
-
-    What stays whatever its size is what an outcome is credited by: run, principal, and the ids of lessons.
-    """
-    made = episode
-    for longest, messages in ((size // 4, 32), (size // 16, 12), (size // 64, 6), (size // 256, 2), (0, 0)):
-        if size_of(made) <= size:
-            return made
-        made = _shortened(episode, longest, messages)
-    return made
-
-
-def _shortened(episode: Episode, longest: int, count: int) -> Episode:
-    def last(given: Sequence[Any]) -> Sequence[Any]:
-        return given[-count:] if count else ()
-
-    def shorter(message: Message) -> Message:
-        content = message.content
-        short = _cut(content, longest) if isinstance(content, str) else tuple(map(block, content[:count]))
-        return message.model_copy(update={"content": short})
-
-    def block(given: dict[str, Any]) -> dict[str, Any]:
-        if given.get("type") == "text":
-            return {"type": "text", "text": _cut(str(given.get("text", "")), longest)}
-        size = len(json.dumps(given, default=str))
-        return given if size <= max(longest, 150) else {"type": "text", "text": f"[{size} characters were left out]"}
-
-    said = {name: tuple(map(shorter, last(getattr(episode, name)))) for name in ("input", "output")}
-    blocks = [b for place in said.values() for m in place if not isinstance(m.content, str) for b in m.content]
-    blobs = {b.get("blob") for b in blocks}
-    return episode.model_copy(
-        update={
-            **said,
-            "tools": tuple(_cut(text, longest) for text in last(episode.tools)),
-            "tags": tuple(_cut(tag, longest) for tag in episode.tags[:count]),
-            "images": tuple(digest for digest in episode.images if digest in blobs),
-            **{name: _cut(getattr(episode, name), min(longest, 200)) for name in ("model", "thread_id")},
-            "error": _cut(episode.error, longest),
-        }
-    )
-
-
-def _cut(text: str, longest: int) -> str:
-    if len(text) <= longest:
-        return text
-    head = text[:longest]
-    # not within a word: the first half of a key does not look like one
-    whole = head.rsplit(None, 1)[0] if head.strip() else ""
-    return (whole if len(head) - len(whole) <= _LONGEST_WORD else head) + CUT if longest else ""
-
-
-def _changed(episode: Episode, change: Callable[[str], str]) -> Episode:
-    """Return an episode with all its texts changed."""
-    return episode.model_copy(
-        update={
-            "input": tuple(_message(m, change) for m in episode.input),
-            "output": tuple(_message(m, change) for m in episode.output),
-            "tools": tuple(change(text) for text in episode.tools),
-            "tags": tuple(change(tag) for tag in episode.tags),
-            "error": change(episode.error),
-        }
-    )
-
-
-def _message(message: Message, change: Callable[[str], str]) -> Message:
-    content = message.content
-    changed = change(content) if isinstance(content, str) else tuple(_in_block(b, change) for b in content)
-    return message.model_copy(update={"content": changed})
-
-
-def _in_block(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a part of a content block with its texts changed, and its data as they are."""
-    if isinstance(value, str):
-        return value if value.startswith("data:") else change(value)
-    if isinstance(value, Mapping):
-        return {key: one if key in _NO_TEXT else _in_block(one, change) for key, one in value.items()}
-    return [_in_block(one, change) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _one_line(error: BaseException) -> str:

@@ -42,6 +42,7 @@ class Health(Frozen):
     how often the store lost what it held; ``last_reset`` tells of the last time. ``recorded`` runs are in the store,
     ``buffered`` ones on their way, ``dropped`` ones lost: the buffer or the queue was full, or they could not be told.
     ``retrieval_fallbacks`` are questions that words had to rank alone, since the retriever failed or was too slow.
+    ``lessons_removed`` are calls of a model that the lessons did not reach, since a later middleware replaced them.
     """
 
     reads: int = 0
@@ -57,6 +58,7 @@ class Health(Frozen):
     buffered: int = 0
     dropped: int = 0
     retrieval_fallbacks: int = 0
+    lessons_removed: int = 0
 
 
 class Snapshots:

@@ -13,7 +13,7 @@ from ted_memory.episodes import Episode
 from ted_memory.errors import InvalidInput
 from ted_memory.experience.rendering import OPENING
 from ted_memory.models import Message
-from ted_memory.recording import fit, size_of
+from ted_memory.recorded_texts import fit, size_of
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory

@@ -17,9 +17,11 @@ from langgraph.types import Command
 
 from ted_memory.episodes import ANONYMOUS
 from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, thread_of, up_to_the_question
+from ted_memory.integrations.run_ids import told_of
 from ted_memory.llm.messages import LONGEST_RESULT
 from ted_memory.memory import TedMemory
-from ted_memory.recording import ABANDONED, without_block
+from ted_memory.recorded_texts import without_block
+from ted_memory.recording import ABANDONED
 from ted_memory.retrieval.selection import warm
 
 ASKED = ("messages", "input", "question", "query")
@@ -55,6 +57,10 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         self._roots: dict[UUID, UUID] = {}
         self._children: dict[UUID, list[UUID]] = {}
         self._tools: dict[UUID, str] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what is under way in this process: a copy begins with nothing."""
+        return {**self.__dict__, "_runs": {}, "_roots": {}, "_children": {}, "_tools": {}}
 
     def run_of(self, run_id: UUID | None) -> LiveRun | None:
         """Return the record of the root run that a run belongs to."""
@@ -130,9 +136,8 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         """Say in the answer which run it belongs to; record a model that was called by itself."""
         run, said = self.run_of(run_id), response.generations[0][0] if response.generations else None
         if run is not None and isinstance(said, ChatGeneration):
-            told = {"run_id": run.run_id, "namespace": self.memory.namespace, "version": run.exposure.version}
             # a dict of its own: a cache may give the same one to others
-            said.message.response_metadata = {**said.message.response_metadata, "ted_memory": told}
+            said.message.response_metadata = {**said.message.response_metadata, **told_of(run)}
         message = said.message if isinstance(said, ChatGeneration) else AIMessage(said.text if said else "")
         self._end(run_id, parent_run_id, lambda: [message], kwargs)
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +16,8 @@ from ted_memory.experience.assignment import draw
 from ted_memory.integrations import sync_bridge
 from ted_memory.llm.messages import record_messages, tool_calls
 from ted_memory.memory import TedMemory
-from ted_memory.recording import ABANDONED, SETTLED, storable
+from ted_memory.recorded_texts import storable
+from ted_memory.recording import ABANDONED, SETTLED
 
 WHO = ("principal", "user_id")
 """Where a run's context or ``configurable`` may say who is behind it, best first."""
@@ -126,11 +126,6 @@ def is_sampled(memory: TedMemory, run_id: str) -> bool:
     """Tell whether a run is among those that are recorded (setting ``sample_rate``)."""
     rate = memory.settings.sample_rate
     return rate >= 1 or draw(run_id, "sample") < rate
-
-
-def run_id_of(runtime: Any) -> str:
-    """Return the caller's ``config["run_id"]``, which nodes are told by their runtime alone; else a new one."""
-    return str(getattr(getattr(runtime, "execution_info", None), "run_id", None) or uuid.uuid4())
 
 
 def thread_of(config: Mapping[str, Any]) -> str:

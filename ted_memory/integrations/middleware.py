@@ -1,21 +1,16 @@
 """Inject a memory into an agent of ``langchain.agents.create_agent``, and record what the agent does."""
 
 import dataclasses
-import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 from ted_memory.episodes import Exposure
 from ted_memory.errors import MissingExtra
 from ted_memory.integrations import sync_bridge
-from ted_memory.integrations.live_run import (
-    LiveRun,
-    is_sampled,
-    principal_of,
-    run_id_of,
-    thread_of,
-    up_to_the_question,
-)
+from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, thread_of, up_to_the_question
+from ted_memory.integrations.prompt_watch import PromptWatches
+from ted_memory.integrations.run_ids import mark, run_id_of
+from ted_memory.integrations.under_way import Key, under_way
 from ted_memory.llm.calls import model_name
 from ted_memory.llm.messages import add_turns, append_block, question, show_lessons
 from ted_memory.memory import TedMemory
@@ -38,13 +33,13 @@ ToolResult = ToolMessage | Command[Any]
 
 
 class TedMemoryState(AgentState[Any]):
-    """The agent's state with what this run is shown and its records, by middleware name.
+    """The agent's state with the id of this run; what the run is shown and its record stay in this process.
 
-    Untracked: a checkpoint would bring them back in the next turn, stale.
+    Untracked: a checkpoint would bring the id back in the next turn, stale. A string, since state is copied, pickled,
+    streamed and traced.
     """
 
-    ted_memory_blocks: NotRequired[Annotated[dict[str, Exposure], UntrackedValue, PrivateStateAttr]]
-    ted_memory_runs: NotRequired[Annotated[dict[str, LiveRun], UntrackedValue, PrivateStateAttr]]
+    ted_memory_run: NotRequired[Annotated[str, UntrackedValue, PrivateStateAttr]]
 
 
 class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
@@ -52,10 +47,14 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     ``create_agent(model, tools, middleware=[TedMemoryMiddleware(memory)])``; works under ``invoke`` and ``ainvoke``.
     With ``learn=True`` each run is recorded for a `Learner`, also one that fails; it then sees lessons on trial and at
-    times misses an active one, which is how their worth is measured. The answer's
-    ``response_metadata["ted_memory"]["run_id"]`` is what `TedMemory.give_feedback` takes: the caller's
-    ``config["run_id"]``, else one of ours. A run that is resumed after an interrupt in the same process, within five
-    minutes, goes on under its first id; else what follows is recorded as a run of its own.
+    times misses an active one, which is how their worth is measured. What `TedMemory.give_feedback` takes is the run's
+    id, which `ted_memory.integrations.run_ids.find_run_id` finds in answers and chunks of streams: the caller's
+    ``config["run_id"]``, else that of the traced root run, else one of ours. A run that is resumed after an interrupt
+    in the same process, within five minutes, goes on under its first id; else what follows is recorded as a run of its
+    own.
+
+    A middleware that sets the system message belongs before this one. After it, it would remove the lessons: that is
+    noticed at the model call, warned of, and such a run counts neither for them nor against them.
 
     Args:
         memory: the set to inject.
@@ -86,8 +85,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             warm()
         self.principal = principal
         self._name = name
-        # runs of conversations: an interrupt loses the state. The recorder holds those that are under way
-        self._open: weakref.WeakValueDictionary[tuple[str, str], LiveRun] = weakref.WeakValueDictionary()
+        self._watches = PromptWatches(memory)
 
     @property
     def name(self) -> str:
@@ -96,41 +94,45 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     async def abefore_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
         """Choose the block of this run."""
-        runs = state.get("ted_memory_runs", {})
-        shown, run = await self._begin(state["messages"], runtime, runs)
-        begun: dict[str, Any] = {"ted_memory_blocks": {**state.get("ted_memory_blocks", {}), self._name: shown}}
-        if run is not None:
-            begun["ted_memory_runs"] = {**runs, self._name: run}
-        return begun
+        run_id = state.get("ted_memory_run") or run_id_of(runtime, get_config())  # another memory's may have begun it
+        await self._begin(run_id, state["messages"], runtime)
+        return {"ted_memory_run": run_id}
 
     def before_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
         """Do the same for synchronous programs."""
         return sync_bridge.run(self.abefore_agent(state, runtime))
 
     async def _begin(
-        self, messages: Sequence[BaseMessage], runtime: Runtime[Any], beside: Mapping[str, LiveRun]
+        self, run_id: str, messages: Sequence[BaseMessage], runtime: Runtime[Any]
     ) -> tuple[Exposure, LiveRun | None]:
-        """Choose a block and begin a record; beside another memory's under the same id."""
+        """Choose a block, and begin a record where this run is recorded."""
         config, asked = get_config(), question(messages)
-        run_id = next((run.run_id for run in beside.values()), None) or run_id_of(runtime)
-        thread, place = thread_of(config), _place(config)
-        self._open.pop(place, None)
+        runs, key = under_way(self.memory), self._key(run_id)
+        runs.close(key)
         if not self.learn or not is_sampled(self.memory, run_id):
-            return await self.memory.present(asked), None
+            exposure = await self.memory.present(asked)
+            runs.show(key, exposure)
+            return exposure, None
+        thread = thread_of(config)
         principal = principal_of(runtime.context, config, self.principal, from_clients=self.principal_from_clients)
         exposure = await self.memory.expose(asked, unit=thread or run_id, principal=principal)
         tags = tuple(str(tag) for tag in config.get("tags") or ())
         run = LiveRun(self.memory, run_id, thread, principal, tuple(messages), exposure, tags=tags)
         run.begun()
-        if thread:
-            self._open[place] = run
+        runs.show(key, exposure, run)
         return exposure, run
+
+    def _key(self, run_id: str) -> Key:
+        """Return what this middleware's part of a run is known by, in this process."""
+        config = get_config()
+        inside = str((config.get("configurable") or {}).get("checkpoint_ns") or "")
+        return Key(self._name, run_id, thread_of(config), inside.rpartition("|")[0])
 
     def after_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:  # noqa: ARG002
         """Record the run."""
         run = self._run(state)
+        under_way(self.memory).close(self._key(state.get("ted_memory_run", "")))
         if run is not None:
-            self._open.pop(_place(get_config()), None)
             run.finish(state["messages"])
 
     async def aafter_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:
@@ -145,10 +147,12 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         """Call the model with the block in its prompt."""
         shown, run = self._known(request) or await self._resumed(request)
         try:
-            return self._marked(await handler(_injected(request, shown)), run, request)
+            with self._watches.around(shown, run):
+                response = await handler(_injected(request, shown))
         except BaseException as error:
             self._failed(run, error)
             raise
+        return self._marked(response, run, request)
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -156,10 +160,12 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         """Do the same for synchronous programs."""
         shown, run = self._known(request) or sync_bridge.run(self._resumed(request))
         try:
-            return self._marked(handler(_injected(request, shown)), run, request)
+            with self._watches.around(shown, run):
+                response = handler(_injected(request, shown))
         except BaseException as error:
             self._failed(run, error)
             raise
+        return self._marked(response, run, request)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
@@ -182,19 +188,20 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             raise
 
     def _known(self, request: ModelRequest[Any]) -> tuple[Exposure, LiveRun | None] | None:
-        """Return what this run is shown, and its record."""
-        blocks: dict[str, Exposure] = request.state.get("ted_memory_blocks") or {}  # type: ignore[assignment]
-        shown, run = blocks.get(self._name), self._run(request.state)
+        """Return what this run is shown, and its record; None for one that was interrupted and began elsewhere."""
+        run = self._run(request.state)
         if run is not None:
             run.output = request.state["messages"]
             run.goes_on()
-        if shown is None and run is not None:
-            shown = run.exposure
-        return None if shown is None else (shown, run)
+            return run.exposure, run
+        run_id = str(request.state.get("ted_memory_run") or "")
+        shown = under_way(self.memory).shown(self._key(run_id)) if run_id else None
+        return None if shown is None else (shown, None)
 
     async def _resumed(self, request: ModelRequest[Any]) -> tuple[Exposure, LiveRun | None]:
         """Begin anew after an interrupt: before_agent is not run again."""
-        return await self._begin(up_to_the_question(request.messages), request.runtime, {})
+        run_id = str(request.state.get("ted_memory_run") or "") or run_id_of(request.runtime, get_config())
+        return await self._begin(run_id, up_to_the_question(request.messages), request.runtime)
 
     def _before_tool(self, request: ToolCallRequest) -> LiveRun | None:
         run = self._run(request.state)
@@ -207,10 +214,8 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         """Return the record of this run; of a resumed one, if it began in this process."""
         if not self.learn or not isinstance(state, Mapping):
             return None
-        run: LiveRun | None = (state.get("ted_memory_runs") or {}).get(self._name)
-        if run is None and self._name not in (state.get("ted_memory_blocks") or {}):
-            run = self._open.get(_place(get_config()))
-        return run
+        run_id = str(state.get("ted_memory_run") or "")
+        return under_way(self.memory).record(self._key(run_id))
 
     @staticmethod
     def _failed(run: LiveRun | None, error: BaseException, at: str = "model") -> None:
@@ -224,13 +229,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         if run is None:
             return response
         run.model = run.model or model_name(request.model)
-        told = {"run_id": run.run_id, "namespace": self.memory.namespace, "version": run.exposure.version}
-        marked = [
-            m.model_copy(update={"response_metadata": {**m.response_metadata, "ted_memory": told}})
-            if isinstance(m, AIMessage)
-            else m
-            for m in response.result
-        ]
+        marked = [mark(m, run) if isinstance(m, AIMessage) else m for m in response.result]
         return dataclasses.replace(response, result=marked)
 
 
@@ -241,9 +240,3 @@ def _injected(request: ModelRequest[Any], shown: Exposure) -> ModelRequest[Any]:
         return request.override(messages=show_lessons(request.messages, shown))  # type: ignore[arg-type]
     system = append_block(request.system_message, shown.block)
     return request.override(system_message=system, messages=add_turns(request.messages, shown.turns))  # type: ignore[arg-type]
-
-
-def _place(config: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a conversation, and the subgraph of it that the agent is: what a run that is resumed is known by."""
-    inside = str((config.get("configurable") or {}).get("checkpoint_ns") or "")
-    return thread_of(config), inside.rpartition("|")[0]

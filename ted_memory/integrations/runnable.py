@@ -1,6 +1,7 @@
 """Inject a memory into any LangChain model or chain."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models import LanguageModelInput
@@ -26,16 +27,18 @@ def inject(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]
     that were last seen, or none (`TedMemory.health` tells).
     With a `TedMemoryCallbackHandler` of the same memory among the callbacks the run is recorded with what it saw.
     """
+    # partials of functions, not functions of its own: these can be pickled
+    return RunnableLambda(partial(_inject, memory), afunc=partial(_ainject, memory), name="inject_experiences")
 
-    async def ainject(given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
-        messages = _messages(given)
-        shown = await _shown(memory, question(messages), config)
-        return show_lessons(messages, shown)
 
-    def inject_sync(given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
-        return sync_bridge.run(ainject(given, config))
+async def _ainject(memory: TedMemory, given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
+    messages = _messages(given)
+    shown = await _shown(memory, question(messages), config)
+    return show_lessons(messages, shown)
 
-    return RunnableLambda(inject_sync, afunc=ainject, name="inject_experiences")
+
+def _inject(memory: TedMemory, given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
+    return sync_bridge.run(_ainject(memory, given, config))
 
 
 async def _shown(memory: TedMemory, asked: str, config: RunnableConfig) -> Exposure:

@@ -13,9 +13,11 @@ from langgraph.prebuilt import ToolRuntime
 from ted_memory.episodes import Verdict
 from ted_memory.errors import TedMemoryError
 from ted_memory.integrations import sync_bridge
-from ted_memory.integrations.live_run import LiveRun, principal_of
+from ted_memory.integrations.live_run import principal_of
+from ted_memory.integrations.run_ids import STATE
+from ted_memory.integrations.under_way import under_way
 from ted_memory.memory import TedMemory
-from ted_memory.recording import storable
+from ted_memory.recorded_texts import storable
 
 LEAST = 0.25  # seconds; less would be too little for a server that is there
 LATER = "Thank you, it will be noted."
@@ -92,6 +94,5 @@ def _rated(messages: Sequence[BaseMessage]) -> str | None:
 
 
 def _principal(memory: TedMemory, runtime: ToolRuntime[Any, Any]) -> str:
-    runs: dict[str, LiveRun] = runtime.state.get("ted_memory_runs") or {}
-    known = (run.principal for run in runs.values() if run.memory is memory)
-    return next(known, None) or principal_of(runtime.context, runtime.config, None)
+    run = under_way(memory).of(str(runtime.state.get(STATE) or ""))
+    return run.principal if run is not None else principal_of(runtime.context, runtime.config, None)

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from ted_memory.episodes import Exposure
 from ted_memory.models import Message, Sample
-from ted_memory.recording import storable, without_block
+from ted_memory.recorded_texts import storable, without_block
 from ted_memory.settings import Placement
 
 _EXAMPLE: dict[str, Any] = {"ted_memory": {"example": True}}  # no provider is sent it

@@ -11,6 +11,7 @@ import hashlib
 import re
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ted_memory.errors import MissingExtra, SettingsError
@@ -74,6 +75,10 @@ class EmbeddingRetriever(KeepsVectors):
         self._last: tuple[Sequence[Experience], Matrix, float] | None = None
         self._filling: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]]
         self._filling = weakref.WeakKeyDictionary()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold no vectors; they belong to no set yet."""
+        return partial(type(self), name=self._name, least=self._least), (self._embeddings,)
 
     def for_set(self, vectors: VectorStore) -> Self:
         """Return the same for one set."""

@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from redis.asyncio import ConnectionPool, Redis, UnixDomainSocketConnection
@@ -114,8 +115,24 @@ class Clients:
             address = _embedded(server)
         assert address is not None  # noqa: S101
         self._address = address
+        self._url = url
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClients] = weakref.WeakKeyDictionary()
         _ALL.add(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Clients":
+        """Return new ones, unconnected; over a client that was given the same ones, since there is no other."""
+        if self._url is None and self.server is None:
+            return self
+        make, given = self.__reduce__()
+        made: Clients = make(*given)
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tell a pickle the URL or the folder, never a connection."""
+        if self._url is None and self.server is None:
+            raise TypeError("a memory over a client of yours cannot be pickled; open it with a URL instead")
+        home = None if self.server is None else self.server.home
+        return _open, (self._url, home, self.read_timeout)
 
     @property
     def where(self) -> str:
@@ -159,6 +176,10 @@ class Clients:
         """In a forked child: begin anew, and never close what the parent uses, not even by garbage collection."""
         _OF_PARENT.append(list(self._by_loop.items()))
         self._by_loop = weakref.WeakKeyDictionary()
+
+
+def _open(url: str | None, home: Path | None, read_timeout: float) -> Clients:
+    return Clients(url, None if home is None else EmbeddedServer(home), read_timeout=read_timeout)
 
 
 _ALL: weakref.WeakSet[Clients] = weakref.WeakSet()

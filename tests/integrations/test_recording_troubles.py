@@ -314,14 +314,15 @@ async def test_a_person_in_the_loop_is_no_trouble(memory: TedMemory, decision: A
 
 async def test_another_process_that_resumes_a_run_records_it_with_what_was_seen(memory: TedMemory) -> None:
     tried = [await put_on_trial(memory, f"On trial {i}.") for i in range(5)]
-    saver = InMemorySaver()
+    saver, elsewhere = InMemorySaver(), in_memory(store=memory.store, withhold_share=0.0)
 
-    def process() -> Any:
-        return agent(memory, calls_once("ask_a_person"), tools=[ask_a_person], checkpointer=saver)
+    def process(opened: TedMemory) -> Any:
+        return agent(opened, calls_once("ask_a_person"), tools=[ask_a_person], checkpointer=saver)
 
-    await _interrupted(process()[0], THREAD)
-    runs, model = process()
+    await _interrupted(process(memory)[0], THREAD)
+    runs, model = process(elsewhere)
     out = await runs.ainvoke(Command(resume="yes"), THREAD)
+    await recorded(elsewhere)
     whole, first = await recorded(memory)
     assert (whole.question, whole.answer, whole.error) == ("What is x?", "done", "")
     assert whole.tools == ("ask_a_person({}) -> a person said yes",)

@@ -1,0 +1,72 @@
+"""What the runs that are under way in this process are shown, and their records."""
+
+import weakref
+from collections import OrderedDict
+from typing import NamedTuple
+
+from ted_memory.episodes import Exposure
+from ted_memory.integrations.live_run import LiveRun
+from ted_memory.memory import TedMemory
+
+MOST = 10_000
+"""Runs of one memory whose block is remembered. One of which nothing was heard for so many chooses its block anew."""
+
+
+class Key(NamedTuple):
+    """What one middleware's part of a run is known by."""
+
+    middleware: str
+    run_id: str
+    thread_id: str
+    inside: str
+    """The subgraph that the agent is, "" for a graph of its own."""
+
+
+class UnderWay:
+    """The runs of one memory that are under way.
+
+    Records are held weakly: the recorder holds those of runs that may still go on.
+    """
+
+    def __init__(self) -> None:
+        self._shown: OrderedDict[Key, Exposure] = OrderedDict()
+        self._records: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
+        # an interrupt loses the run's id; its conversation is known still
+        self._of_threads: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
+
+    def show(self, key: Key, exposure: Exposure, run: LiveRun | None = None) -> None:
+        """Remember what a run is shown, and its record."""
+        self._shown[key] = exposure
+        if run is not None:
+            self._records[key] = run
+            if key.thread_id:
+                self._of_threads[key._replace(run_id="")] = run
+        while len(self._shown) > MOST:
+            self._shown.popitem(last=False)
+
+    def shown(self, key: Key) -> Exposure | None:
+        """Return what a run is shown."""
+        return self._shown.get(key)
+
+    def record(self, key: Key) -> LiveRun | None:
+        """Return the record of a run; without its id, of the one that its conversation was interrupted in."""
+        known: LiveRun | None = self._records.get(key) if key.run_id else self._of_threads.get(key)
+        return known
+
+    def of(self, run_id: str) -> LiveRun | None:
+        """Return a record of a run, whatever middleware made it."""
+        return next((run for key, run in list(self._records.items()) if key.run_id == run_id), None)
+
+    def close(self, key: Key) -> None:
+        """Forget a run: it has ended, or its conversation goes on with another one."""
+        self._shown.pop(key, None)
+        self._records.pop(key, None)
+        self._of_threads.pop(key._replace(run_id=""), None)
+
+
+_UNDER_WAY: weakref.WeakKeyDictionary[TedMemory, UnderWay] = weakref.WeakKeyDictionary()
+
+
+def under_way(memory: TedMemory) -> UnderWay:
+    """Return the runs of a memory that are under way in this process."""
+    return _UNDER_WAY.setdefault(memory, UnderWay())
