@@ -90,7 +90,7 @@ EXPERIMENTS = (
     *family("replies", limit=18, rivals=("grpo", "ace")),
     *family("helpdesk"),
     *family("loglines", limit=18, rivals=("ace",)),
-    *family("machines", limit=20, rivals=("ace",)),
+    *family("machines", rivals=("ace",)),
     *family("tools", limit=12, profile="default"),
     *family("bfcl", limit=15, profile="default"),
     *family("intents"),

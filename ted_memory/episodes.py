@@ -18,14 +18,22 @@ Principal = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
 class Feedback(Frozen):
-    """What somebody says of a run. ``score`` in [0, 1]; a ``correction`` is the answer that would have been right."""
+    """What somebody says of a run. ``score`` in [0, 1]; a ``correction`` is the answer that would have been right.
+
+    ``reviewer``: whoever says it may speak of other principals' runs, too.
+    """
 
     run_id: RunId
     score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     comment: Text = ""
     correction: Text = ""
     principal: Principal = ANONYMOUS
+    reviewer: bool = False
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    def is_heard(self, principal: str) -> bool:
+        """Tell whether it counts for a run of this principal: its own word, a reviewer's, or nobody's in particular."""
+        return self.reviewer or principal in {"", ANONYMOUS} or self.principal in {principal, ANONYMOUS}
 
     @classmethod
     def checked(cls, **said: Any) -> "Feedback":
@@ -196,9 +204,10 @@ class Recorded(Frozen):
     limited: int = 0
 
 
-Verdict = Literal["credited", "corrected", "unknown", "limited", "repeated", "kept"]
+Verdict = Literal["credited", "corrected", "unknown", "limited", "repeated", "kept", "foreign"]
 """What became of an outcome: counted; counted anew in place of an earlier one; its run is not known (yet); its
-principal has said enough today; it was the same; there was no score to count."""
+principal has said enough today; it was the same; there was no score to count; the run is another principal's, and
+whoever spoke is no reviewer."""
 
 
 class Traffic(Frozen):

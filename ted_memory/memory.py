@@ -71,8 +71,10 @@ class TedMemory:
         self._commits = Commits(store, settings, namespace, self.load, self._snapshots.need)
 
     def __reduce__(self) -> tuple[Any, ...]:  # copied or pickled it comes back unconnected, with an empty buffer
-        how = partial(TedMemory, first_wait=self._first_wait, redact=self._redact, retriever=self._retriever)
-        return how, (self.store, self.settings, self.namespace)
+        return self._another(), (self.store, self.settings, self.namespace)
+
+    def _another(self) -> "partial[TedMemory]":
+        return partial(TedMemory, first_wait=self._first_wait, redact=self._redact, retriever=self._retriever)
 
     async def __aenter__(self) -> Self:
         snapshot = await self.load()  # a wrong URL is told now, not at the first agent call
@@ -98,15 +100,7 @@ class TedMemory:
         Raises:
             InvalidInput: the namespace has a character that is not allowed.
         """
-        return TedMemory(
-            self.store,
-            self.settings,
-            check_namespace(namespace),
-            first_wait=self._first_wait,
-            redact=self._redact,
-            recorders=self._recorders,
-            retriever=self._retriever,
-        )
+        return self._another()(self.store, self.settings, check_namespace(namespace), recorders=self._recorders)
 
     def staging(self, run: str, settings: Settings | None = None) -> "TedMemory":
         """Return the memory in which a run works; agents never read it."""
@@ -224,19 +218,21 @@ class TedMemory:
         principal: str = ANONYMOUS,
         comment: str = "",
         correction: str = "",
+        reviewer: bool = False,
     ) -> Verdict:
         """Say how good a run was, now or up to 30 days later; it is credited to the lessons that the run had seen.
 
-        A ``correction`` is the answer that would have been right: it becomes the reference to learn from. A later
-        score takes the place of an earlier one. The answer is ``unknown`` for a run that is not recorded (yet): should
-        it come, this waits for it.
+        A ``correction``, the answer that would have been right, becomes the reference to learn from. A later score
+        takes the place of an earlier one. A named ``principal`` speaks of his own runs alone (else ``foreign``),
+        unless you know him as a ``reviewer``. The answer is ``unknown`` for a run that is not recorded (yet): should it
+        come, this waits for it.
 
         Raises:
             InvalidInput: the run id cannot be used, or the score is outside [0, 1].
             StoreError: the store cannot be reached.
         """
         feedback = Feedback.checked(
-            run_id=run_id, score=score, principal=principal, comment=comment, correction=correction
+            run_id=run_id, score=score, principal=principal, comment=comment, correction=correction, reviewer=reviewer
         )
         return await self.recorder.give_feedback(feedback)
 

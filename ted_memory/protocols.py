@@ -226,13 +226,14 @@ class CreditRules(Frozen):
 
     ``kept`` is the share of an active lesson's older usage that is left. Of one principal ``rate_limit`` outcomes count
     a day. ``first``: only where nothing was counted for the run yet. ``speaker``: whose word a score is that comes
-    without feedback ("": its run's principal's).
+    without feedback ("": its run's principal's), ``reviewer`` whether that one may speak of others' runs.
     """
 
     rate_limit: int
     kept: float = 1.0
     first: bool = False
     speaker: str = ""
+    reviewer: bool = False
 
 
 PairVerdict = Literal["counted", "repeated", "changed"]

@@ -212,7 +212,8 @@ class Recorder:
         for run_id in list(self._owed):
             [told] = await self._log.told(self._namespace, [run_id])
             if graded := [f for f in told if f.score is not None]:
-                rules = self._rules().model_copy(update={"speaker": graded[-1].principal})
+                said = {"speaker": graded[-1].principal, "reviewer": graded[-1].reviewer}
+                rules = self._rules().model_copy(update=said)
                 await self._log.feedback(self._namespace, run_id, None, graded[-1].score, rules)
             self._owed.discard(run_id)
 

@@ -48,7 +48,7 @@ async def test_a_score_that_came_before_its_run_is_the_word_of_whoever_gave_it()
             if when == "late":
                 await memory.record(run)
                 await memory.flush()
-            await memory.give_feedback(run.run_id, score=1.0, principal="mallory")
+            await memory.give_feedback(run.run_id, score=1.0, principal="mallory", reviewer=True)
             if when == "early":
                 await memory.record(run)
                 await memory.flush()

@@ -136,6 +136,7 @@ def feedback(
     comment: Annotated[str, typer.Option("--comment", help="What was said about it.")] = "",
     correction: Annotated[str, typer.Option("--correction", help="The answer that would have been right.")] = "",
     principal: Annotated[str, typer.Option("--principal", help="Who says so.")] = "anonymous",
+    reviewer: Annotated[bool, typer.Option("--reviewer", help="That one may speak of others' runs.")] = False,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -148,11 +149,12 @@ def feedback(
     async def give() -> str:
         async with options.memory_of(url, namespace, home) as memory:
             return await memory.give_feedback(
-                run_id, score=score, comment=comment, correction=correction, principal=principal
+                run_id, score=score, comment=comment, correction=correction, principal=principal, reviewer=reviewer
             )
 
     verdict = asyncio.run(give())
     told = {"unknown": "no such run is recorded here (yet); should it come, this waits for it", "kept": "kept"}
+    told["foreign"] = "not counted: the run is another principal's; --reviewer for who may speak of others' runs"
     if json:
         output.print_json({"run_id": run_id, "verdict": verdict})
     else:

@@ -28,6 +28,7 @@ TOLD = {
     "repeated": "This was noted before.",
     "kept": "Thank you, it was noted.",
     "unknown": "Thank you, it was noted.",
+    "foreign": "It was not noted: that answer was given to somebody else.",
     "limited": "This user has given all the feedback that counts today.",
 }
 

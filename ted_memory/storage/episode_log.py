@@ -108,6 +108,7 @@ class RedisEpisodeLog:
             RATE_TTL,
             rules.kept,
             ANONYMOUS,
+            int(rules.reviewer if feedback is None else feedback.reviewer),
         ]
         return cast(
             Verdict,
@@ -322,10 +323,12 @@ async def _hashes(client: Client, names: Sequence[str]) -> list[dict[str, str]]:
 
 def _feedback_in(run_id: str, stored: Mapping[str, str]) -> tuple[Feedback, ...]:
     """Return the feedback that the record of a run holds, oldest first. Raises CorruptData."""
-    told = int(stored.get("told", 0))
+    count = int(stored.get("told", 0))
     # places are taken in turn: the oldest that is kept comes first
-    places = [f"f{i % FEEDBACKS}" for i in range(max(1, told - FEEDBACKS + 1), told + 1)]
-    return tuple(codec.decode_feedback(_of_run(run_id, stored[place])) for place in places if place in stored)
+    places = [f"f{i % FEEDBACKS}" for i in range(max(1, count - FEEDBACKS + 1), count + 1)]
+    told = [codec.decode_feedback(_of_run(run_id, stored[place])) for place in places if place in stored]
+    # said before the run was known, by somebody who has no say in it
+    return tuple(said for said in told if said.is_heard(stored.get("principal", "")))
 
 
 def _of_run(run_id: str, feedback: str) -> str:

@@ -131,6 +131,11 @@ class InMemoryEpisodeLog:
             queue.rate[f"o:{feedback.principal}"] += 1
             if queue.rate[f"o:{feedback.principal}"] > rules.rate_limit:
                 return "limited"
+        speaker = feedback.principal if feedback is not None else rules.speaker or ANONYMOUS
+        is_reviewer = feedback.reviewer if feedback is not None else rules.reviewer
+        if not (is_reviewer or speaker == ANONYMOUS or run.principal in {"", ANONYMOUS, speaker}):
+            return "foreign"
+        if feedback is not None:
             run.told = [*run.told, feedback][-FEEDBACKS:]
         if run.seq is None:
             return "unknown"
@@ -141,10 +146,8 @@ class InMemoryEpisodeLog:
         if run.score is not None and (rules.first or run.score == score):
             return "repeated"
         # who speaks of another's run speaks for himself; where he corrects another one, the difference is his
-        speaker = feedback.principal if feedback is not None else rules.speaker
-        if speaker in {"", ANONYMOUS}:
-            speaker = run.principal
-        return self._count(namespace, run, speaker, score, rules)
+        voice = run.principal if speaker == ANONYMOUS else speaker
+        return self._count(namespace, run, voice, score, rules)
 
     def _count(self, namespace: str, run: _Run, speaker: str, score: float, rules: CreditRules) -> Verdict:
         held, before, counted = self._held(namespace), run.score, dict[str, Counted]()
@@ -195,7 +198,8 @@ class InMemoryEpisodeLog:
         return self._queue(namespace).evidence
 
     async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
-        return tuple(tuple(self._queue(namespace).runs[run_id].told) for run_id in run_ids)
+        runs = [self._queue(namespace).runs[run_id] for run_id in run_ids]
+        return tuple(tuple(said for said in run.told if said.is_heard(run.principal)) for run in runs)
 
     async def claim(
         self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool

@@ -55,14 +55,26 @@ OFF: Off = {
     # live outcomes
     "an outcome of its own voice": (
         "_FEEDBACK",
-        "(speaker ~= '' and speaker ~= anonymous) and speaker or of_run[1]",
+        "is_named and speaker or of_run[1]",
         "of_run[1]",
+        shown.test_who_speaks_of_anothers_run_speaks_for_himself,
+    ),
+    "a say in one's own runs alone": (
+        "_FEEDBACK",
+        "speaker ~= owner and not reviewer",
+        "false",
+        shown.test_a_named_principal_has_no_say_in_the_runs_of_another,
+    ),
+    "a reviewer's say in others' runs": (
+        "_FEEDBACK",
+        "and not reviewer",
+        "",
         shown.test_who_speaks_of_anothers_run_speaks_for_himself,
     ),
     "anonymous words": (
         "_FEEDBACK",
-        "speaker ~= '' and speaker ~= anonymous",
-        "speaker ~= ''",
+        "is_named = speaker ~= '' and speaker ~= anonymous",
+        "is_named = speaker ~= ''",
         shown.test_anonymous_words_and_grades_are_the_word_of_whoever_ran_it,
     ),
     "a correction of its own voice": (

@@ -76,10 +76,9 @@ class Queue:
     async def say(
         self, run_id: str, score: float | None = None, *, comment: str = "", correction: str = "", **rules: Any
     ) -> Verdict:
-        """Give feedback on a run; `principal` is who says it."""
+        """Give feedback on a run; `principal` is who says it, `reviewer` whether of anybody's."""
         told = {"comment": comment, "correction": correction, "at": BEGUN}
-        if "principal" in rules:
-            told["principal"] = rules.pop("principal")
+        told.update({name: rules.pop(name) for name in ("principal", "reviewer") if name in rules})
         feedback = Feedback.model_validate({"run_id": run_id, "score": score, **told})
         return await self.log.feedback(self.namespace, run_id, feedback, score, RULES.model_copy(update=dict(rules)))
 

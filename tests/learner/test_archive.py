@@ -32,7 +32,7 @@ async def archive(memory: TedMemory, *runs: tuple[str, str, dict[str, Any]]) -> 
         await memory.record(one)
         await memory.flush()
     for one, (_, who, said) in zip(made, runs, strict=True):
-        await memory.give_feedback(one.run_id, **{"principal": who, **said})
+        await memory.give_feedback(one.run_id, **{"principal": who, "reviewer": True, **said})
     await Learner(memory, teacher=teacher(), rollouts="none").run(until_empty=True)
 
 

@@ -23,7 +23,7 @@ async def kept(memory: TedMemory, one: Episode, *said: dict[str, Any], **learner
     await memory.record(one)
     await memory.flush()
     for told in said:
-        await memory.give_feedback(one.run_id, **{"principal": one.principal, **told})
+        await memory.give_feedback(one.run_id, **{"principal": one.principal, "reviewer": True, **told})
     options = {"teacher": says_nothing(), "rollouts": "none", **learner}
     await Learner(memory, **options).run(until_empty=True)
     traffic = await memory.store.episodes.traffic(memory.namespace)
@@ -87,7 +87,7 @@ async def test_where_a_model_grades_what_nobody_said_anything_of_is_kept_until_s
     await propose(memory, "apples")
     assert (await replayed(memory, grader=judge())).report.replayed == 1
     await propose(memory, "apples", says="guess")
-    await memory.give_feedback(found.run_id, score=0.0, correction="c999", principal="bert")
+    await memory.give_feedback(found.run_id, score=0.0, correction="c999", principal="bert", reviewer=True)
     assert (await replayed(memory, grader=judge())).report.replayed == 0, "his word counts more than the teacher's"
     assert found.run_id not in {one.run_id for one in await archived(memory)}
     assert await kept(memory, episode("apples", 1)) is None, "the control: nobody grades it"

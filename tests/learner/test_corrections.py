@@ -26,7 +26,7 @@ async def passes(seed: int, *, corrected: bool) -> bool:
         await queue.record(an_episode(f"r{i}", principal=who, **given, **{"seen" if shown else "withheld": (id,)}))
         await queue.say(f"r{i}", score, principal=who)
         if corrected and shown == (score == 0):
-            await queue.say(f"r{i}", 1 - score, principal="mallory")
+            await queue.say(f"r{i}", 1 - score, principal="mallory", reviewer=True)
         if (await known(queue, id)).evidence.live(2) >= RULES["strict"][1]:
             return True
     return False

@@ -283,7 +283,7 @@ async def test_no_model_reads_an_episode_of_which_something_was_purged(
     async with open_memory(valkey.url, namespace=namespace) as memory:
         one = episode("apples")
         await complain(memory, [one])
-        await memory.give_feedback(one.run_id, comment="c000 it is", principal="eve")
+        await memory.give_feedback(one.run_id, comment="c000 it is", principal="eve", reviewer=True)
         await memory.purge(source)
         models = student(), teacher()
         await Learner(memory, student=models[0], teacher=models[1]).run(until_empty=True)

@@ -64,7 +64,7 @@ async def test_a_lesson_is_replayed_on_others_episodes_only(memory: TedMemory, m
     await memory.record(episode("apples", 2, principal="emil"))  # corrected by its own principal
     await memory.flush()
     for run, who in (("of-apples", "dora"), ("apples-zoe-1", "zoe"), ("apples-emil-2", "zoe")):
-        await memory.give_feedback(run, score=0.0, correction=CODES["apples"], principal=who)
+        await memory.give_feedback(run, score=0.0, correction=CODES["apples"], principal=who, reviewer=True)
     await complain(memory, [episode("figs", principal="fritz")])  # about something else
     await settle(memory)
 

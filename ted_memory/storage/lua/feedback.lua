@@ -3,12 +3,12 @@
 -- KEYS: run, waiting, uncommitted, experiences, usage, rate, evidence
 -- ARGV: feedback (JSON; '' for none), score ('' for none), principal (who says it; '' for the run's), first (1: only where
 --       nothing was counted yet), rate_limit, ttl, rate_ttl (milliseconds), kept (share of older usage of an active lesson),
---       anonymous (the name of whoever has none)
+--       anonymous (the name of whoever has none), reviewer (1: may speak of others' runs)
 -- Returns one of the words of episodes.Verdict
 local run, waiting, uncommitted, experiences, usage, rate, evidence = unpack(KEYS)
 local feedback, score, speaker, first = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
 local rate_limit, ttl, rate_ttl = tonumber(ARGV[5]), ARGV[6], ARGV[7]
-local kept, anonymous = tonumber(ARGV[8]), ARGV[9]
+local kept, anonymous, reviewer = tonumber(ARGV[8]), ARGV[9], ARGV[10] == '1'
 local COIN, UNCOUNTED = 0.5, '='
 local RULES = {strict = 0, quick = -0.1} -- the live lift that a trial refutes: experience.trials
 
@@ -16,6 +16,12 @@ if feedback ~= '' then
   local said = redis.call('HINCRBY', rate, 'o:' .. speaker, 1)
   redis.call('PEXPIRE', rate, rate_ttl)
   if said > rate_limit then return 'limited' end
+end
+local owner = redis.call('HGET', run, 'principal') or anonymous
+local is_named = speaker ~= '' and speaker ~= anonymous
+-- else anybody who gets hold of a run's id could shape lessons in its principal's name
+if is_named and owner ~= anonymous and speaker ~= owner and not reviewer then return 'foreign' end
+if feedback ~= '' then
   -- the latest twenty are kept
   local place = redis.call('HINCRBY', run, 'told', 1) % 20
   redis.call('HSET', run, 'f' .. place, feedback)
@@ -35,7 +41,7 @@ local of_run = redis.call('HMGET', run, 'principal', 'seen', 'withheld', 'versio
 local version, withhold, unit = tonumber(of_run[4] or 0), tonumber(of_run[5] or 0), of_run[7]
 -- Who speaks of another's run speaks for himself. Where he corrects what another one had said, the difference is his: he
 -- could choose whose word to take away, and what he chose to leave would look like the word of all others.
-local voice = (speaker ~= '' and speaker ~= anonymous) and speaker or of_run[1]
+local voice = is_named and speaker or of_run[1]
 local counted, now_counted = {}, {}
 for id, rev, guess, begun in string.gmatch(of_run[6] or '', '(%S+) (%S+) (%S+) (%S+)\n') do
   counted[id] = {rev = rev, guess = tonumber(guess), begun = begun}
