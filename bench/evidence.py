@@ -123,7 +123,7 @@ class Filled:
             ("dead", await self.size(keys.dead, MANY), "an episode"),
             ("learners", await self.size(keys.learners), "a learner"),
             ("run:<run id>", await self.size(keys.run(f"waits-{1:032}")), "a run with one feedback"),
-            ("blob:<sha256>", await self.size(keys.blob(f"{0:064}")), "an image of 1 kB"),
+            ("image:<sha256>", await self.size(keys.image(f"{0:064}")), "an image of 1 kB"),
             ("rate:<day>", await self.size(keys.rate(today()), MANY), "a principal"),
             ("spend:<day>", await self.size(keys.spend(today())), "in all"),
         ]

@@ -78,7 +78,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
 
 
 def _of_runs(keys: Keys) -> tuple[str, ...]:
-    return (keys.run("*"), keys.blob("*"), keys.rate("*"))
+    return (keys.run("*"), keys.image("*"), keys.rate("*"))
 
 
 def _recording(keys: Keys) -> list[str]:

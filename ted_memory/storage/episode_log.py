@@ -67,8 +67,8 @@ class RedisEpisodeLog:
         keys, runs = Keys(namespace), [episode.run_id for episode in episodes]
         if namespace not in self._listed:  # before the first one: what nobody finds is not learned from
             await self._list(namespace)
-        for digest, data in images.items():
-            await self._keep_image(keys.blob(digest), data)
+        encoded = {digest: data.hex() for digest, data in images.items()}  # clients decode what they read as text
+        places = {digest: place for place, digest in enumerate(encoded, start=1)}
         request = json.dumps(
             {
                 "wait": int(limits.wait * SECOND),
@@ -77,11 +77,12 @@ class RedisEpisodeLog:
                 "max_episodes": limits.max_episodes,
                 "max_bytes": limits.max_bytes,
                 "rate_limit": limits.rate_limit,
-                "items": [_item(episode, images) for episode in episodes],
+                "items": [_item(episode, images, places) for episode in episodes],
+                "hashes": list(encoded),
             },
             ensure_ascii=False,
         )
-        reply = await self._patiently(lambda client: scripts.record(client, keys, today(), runs, request))
+        reply = await self._patiently(lambda client: scripts.record(client, keys, today(), runs, encoded, request))
         if reply[5]:  # the namespace may have been dropped since, by another process, and its name with it
             await self._list(namespace)
         counts = dict(zip(("recorded", "repeated", "dropped", "limited"), reply[:4], strict=True))
@@ -90,10 +91,6 @@ class RedisEpisodeLog:
     async def _list(self, namespace: str) -> None:
         await self._patiently(lambda client: client.sadd(WITH_TRAFFIC, namespace))
         self._listed.add(namespace)
-
-    async def _keep_image(self, name: str, data: bytes) -> None:
-        encoded = data.hex()  # clients decode what they read as text
-        await self._patiently(lambda client: client.set(name, encoded, px=RUN_TTL))
 
     async def feedback(
         self, namespace: str, run_id: str, feedback: Feedback | None, score: float | None, rules: CreditRules
@@ -211,8 +208,10 @@ class RedisEpisodeLog:
     async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
         keys, found = Keys(namespace), dict[str, bytes]()
         for digest in digests:
-            name = keys.blob(digest)
-            raw = await self._patiently(lambda client, name=name: cast(Awaitable[str | None], client.get(name)))  # type: ignore[misc]
+            name = keys.image(digest)
+            raw = await self._patiently(
+                lambda client, name=name: cast(Awaitable[str | None], client.hget(name, "data"))
+            )  # type: ignore[misc]
             if raw is not None:
                 found[digest] = bytes.fromhex(raw)
         return found
@@ -297,7 +296,7 @@ class RedisEpisodeLog:
         return await self._patiently(lambda client: cast(Awaitable[dict[str, str]], client.hgetall(name)))
 
 
-def _item(episode: Episode, images: Mapping[str, bytes]) -> dict[str, Any]:
+def _item(episode: Episode, images: Mapping[str, bytes], places: Mapping[str, int]) -> dict[str, Any]:
     body = codec.encode_episode(episode)
     size = len(body.encode()) + sum(2 * len(images.get(digest, b"")) for digest in episode.images)
     return {
@@ -309,6 +308,7 @@ def _item(episode: Episode, images: Mapping[str, bytes]) -> dict[str, Any]:
         "withhold": episode.withhold_share,
         "size": size,
         "body": body,
+        "images": [places[digest] for digest in dict.fromkeys(episode.images) if digest in places],
     }
 
 

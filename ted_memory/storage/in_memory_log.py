@@ -89,7 +89,6 @@ class InMemoryEpisodeLog:
         self, namespace: str, episodes: Sequence[Episode], images: Mapping[str, bytes], limits: RecordLimits
     ) -> tuple[Recorded, tuple[str, ...]]:
         queue = self._queue(namespace)
-        queue.images.update(images)
         done: Counter[str] = Counter()
         early = []
         for episode in episodes:
@@ -118,6 +117,7 @@ class InMemoryEpisodeLog:
             return "dropped"
         queue.seq += 1
         run.seq = queue.seq
+        queue.images.update({digest: images[digest] for digest in episode.images if digest in images})
         queue.episodes[run.seq], queue.sizes[run.seq] = episode, size
         queue.waiting[run.seq] = time.time() + (-TOLD_FIRST if run.told else limits.wait)
         return "recorded"
@@ -300,6 +300,8 @@ class InMemoryEpisodeLog:
     def _take_out(queue: _Queue, seq: int) -> None:
         for place in (queue.episodes, queue.sizes, queue.holders, queue.waiting, queue.claimed, queue.dead):
             place.pop(seq, None)
+        held = {digest for episode in queue.episodes.values() for digest in episode.images}
+        queue.images = {digest: data for digest, data in queue.images.items() if digest in held}
 
     async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
         self._queue(namespace).spent.update(counters)

@@ -65,11 +65,11 @@ PLAIN = (
 )
 KNOWN = re.compile(
     r"meta|experiences|usage|ranking|uncommitted|log|purged|progress|applied:.*|credited:.*"
-    r"|traffic|episodes|waiting|claimed|holders|dead|learners|run:.*|blob:.*|rate:.*|spend:.*"
+    r"|traffic|episodes|waiting|claimed|holders|dead|learners|run:.*|image:.*|rate:.*|spend:.*"
     r"|evidence|archive|archived",
     re.DOTALL,
 )
-PASSING = (b"applied:", b"credited:", b"run:", b"blob:", b"rate:", b"spend:", b"learners")
+PASSING = (b"applied:", b"credited:", b"run:", b"image:", b"rate:", b"spend:", b"learners")
 LISTS = {NAMESPACES.encode(), WITH_TRAFFIC.encode()}
 
 

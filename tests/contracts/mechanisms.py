@@ -52,6 +52,24 @@ OFF: Off = {
         "due",
         begins.test_the_oldest_come_first_and_as_many_as_asked_for,
     ),
+    "images of what is taken in alone": (
+        "_RECORD",
+        "    if outcome == 'recorded' then\n",
+        "    keep_images(item)\n    if outcome == 'recorded' then\n",
+        begins.test_images_are_kept_by_their_hash_and_count_as_bytes,
+    ),
+    "how many episodes hold an image": (
+        "_RECORD",
+        "redis.call('HINCRBY', image, 'episodes', 1)",
+        "",
+        begins.test_an_image_goes_with_the_last_episode_that_holds_it,
+    ),
+    "images that go": (
+        "_COMMIT",
+        "let_go_of_images(at, hashes)\n  end",
+        "end",
+        begins.test_an_image_goes_with_the_last_episode_that_holds_it,
+    ),
     "the wait": (
         "_RECORD",
         "now + request.wait",

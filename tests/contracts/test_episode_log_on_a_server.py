@@ -140,5 +140,5 @@ async def test_a_run_that_was_told_something_is_not_kept_for_ever(queue: Queue, 
     await queue.say("a", 1.0)
     await queue.say("a", 0.0)
     month = 30 * 24 * 3600
-    for key in (keys.run("early"), keys.run("a"), keys.blob("0" * 64)):
+    for key in (keys.run("early"), keys.run("a"), keys.image("0" * 64)):
         assert month - 60 < await client.ttl(key) <= month

@@ -1,5 +1,5 @@
 -- Shared by the scripts on episodes, which begin with it. `at` names the keys of one namespace's traffic.
--- An episode is "<bytes>|<JSON>" in `episodes`. It is in one of `waiting` (score: when it may be begun) and `claimed`
+-- An episode is "<bytes>|<JSON>" in `episodes`, with images "<bytes>;<their hashes>|<JSON>". It is in one of `waiting` (score: when it may be begun) and `claimed`
 -- (score: when its claim ends), both in milliseconds, or in `dead`. `holders` has "<fence>|<deliveries>".
 
 local function now_ms()
@@ -28,10 +28,21 @@ local function alive(learners, learner, lease)
   if last then redis.call('PEXPIRE', learners, last - now) end
 end
 
+-- Images go with the last episode that holds them. Their keys begin as that of the traffic does.
+local function let_go_of_images(at, hashes)
+  for hash in string.gmatch(hashes, '%S+') do
+    local image = string.sub(at.traffic, 1, -#'traffic' - 1) .. 'image:' .. hash
+    if redis.call('HINCRBY', image, 'episodes', -1) <= 0 then redis.call('HDEL', image, 'episodes', 'data') end
+  end
+end
+
 -- Forget an episode altogether.
 local function take_out(at, seq)
-  local body = redis.call('HGET', at.episodes, seq)
-  if body then redis.call('HINCRBY', at.traffic, 'bytes', -(tonumber(string.match(body, '^(%d+)|')) or 0)) end
+  local bytes, hashes = string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+);?([^|{]*)|')
+  if bytes then
+    redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes))
+    let_go_of_images(at, hashes)
+  end
   redis.call('HDEL', at.episodes, seq)
   redis.call('HDEL', at.holders, seq)
   redis.call('ZREM', at.waiting, seq)

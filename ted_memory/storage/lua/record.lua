@@ -1,13 +1,28 @@
 -- Take in episodes, each once for its run. Begins with episodes.lua.
--- KEYS: traffic, episodes, waiting, rate, run (one for each episode)
+-- KEYS: traffic, episodes, waiting, rate, run (one for each episode), image (one for each)
 -- ARGV: request (JSON: wait, ttl, rate_ttl (milliseconds), max_episodes, max_bytes, rate_limit,
---       items of {principal, unit, seen, withheld, version, withhold, size, body})
+--       items of {principal, unit, seen, withheld, version, withhold, size, body, images: places among the images},
+--       hashes of the images), the images
 -- Returns {recorded, repeated, dropped, limited, places of the items for which feedback had come before,
 --          1 if the namespace's first episode is among them, 0 otherwise}
 local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3]}
 local rate, request, now = KEYS[4], cjson.decode(ARGV[1]), now_ms()
 local done = {recorded = 0, repeated = 0, dropped = 0, limited = 0}
 local early, first = {}, 0
+
+-- Keep the images of an episode that is taken in; return what its record says of them.
+local function keep_images(item)
+  if #item.images == 0 then return '' end
+  local hashes = {}
+  for _, place in ipairs(item.images) do
+    local image = KEYS[4 + #request.items + place]
+    if redis.call('HEXISTS', image, 'data') == 0 then redis.call('HSET', image, 'data', ARGV[1 + place]) end
+    redis.call('HINCRBY', image, 'episodes', 1)
+    redis.call('PEXPIRE', image, request.ttl)
+    hashes[#hashes + 1] = request.hashes[place]
+  end
+  return ';' .. table.concat(hashes, ' ')
+end
 
 for i, item in ipairs(request.items) do
   local run, queued = KEYS[4 + i], 0
@@ -25,7 +40,7 @@ for i, item in ipairs(request.items) do
     if told then early[#early + 1] = i end
     if outcome == 'recorded' then
       queued = redis.call('HINCRBY', at.traffic, 'seq', 1)
-      redis.call('HSET', at.episodes, queued, size .. '|' .. item.body)
+      redis.call('HSET', at.episodes, queued, size .. keep_images(item) .. '|' .. item.body)
       redis.call('HINCRBY', at.traffic, 'bytes', size)
       -- a set of equal scores would be in the order of letters: those of one call are a bit apart, and none is late
       local due = told and now - TOLD_FIRST or now + request.wait
