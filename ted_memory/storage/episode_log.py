@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 from ted_memory.episodes import (
@@ -208,10 +209,7 @@ class RedisEpisodeLog:
     async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
         keys, found = Keys(namespace), dict[str, bytes]()
         for digest in digests:
-            name = keys.image(digest)
-            raw = await self._patiently(
-                lambda client, name=name: cast(Awaitable[str | None], client.hget(name, "data"))
-            )  # type: ignore[misc]
+            raw = await self._patiently(partial(_field, keys.image(digest), "data"))
             if raw is not None:
                 found[digest] = bytes.fromhex(raw)
         return found
@@ -310,6 +308,10 @@ def _item(episode: Episode, images: Mapping[str, bytes], places: Mapping[str, in
         "body": body,
         "images": [places[digest] for digest in dict.fromkeys(episode.images) if digest in places],
     }
+
+
+def _field(name: str, field: str, client: Client) -> Awaitable[str | None]:
+    return cast(Awaitable[str | None], client.hget(name, field))
 
 
 async def _hashes(client: Client, names: Sequence[str]) -> list[dict[str, str]]:

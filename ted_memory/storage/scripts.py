@@ -99,7 +99,7 @@ async def hold(client: Client, key: str, holder: str, *, ttl: int) -> int:
 async def record(
     client: Client, keys: Keys, day: str, runs: Sequence[str], images: Mapping[str, str], request: str
 ) -> list[Any]:
-    """Take in episodes with their images, by hash; return what became of them, and the places of those with feedback."""
+    """Take in episodes, with images by hash; return what became of them, and the places of those with feedback."""
     names = [keys.traffic, keys.episodes, keys.waiting, keys.rate(day), *map(keys.run, runs), *map(keys.image, images)]
     done: list[Any] = await _run(client, _RECORD, names, [request, *images.values()])
     return done

@@ -9,6 +9,7 @@ from ted_memory.storage.clients import Clients
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.storage.redis_store import RedisStore
 from tests.conftest import SERVERS, Server, assert_only_known_keys
+from tests.contracts.queue import Queue, emptied
 from tests.contracts.writer import Writer
 
 IN_MEMORY = "in-memory"
@@ -43,3 +44,10 @@ async def store(backend_url: str | None) -> AsyncIterator[ExperienceStore]:
 def writer(store: ExperienceStore, namespace: str) -> Writer:
     """Who commits to a namespace of this test's own."""
     return Writer(store, namespace)
+
+
+@pytest.fixture
+async def queue(store: ExperienceStore, writer: Writer, backend_url: str | None) -> Queue:
+    """The traffic of a namespace of this test's own."""
+    await emptied(backend_url)
+    return Queue(store, writer)

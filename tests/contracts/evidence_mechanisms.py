@@ -3,6 +3,7 @@
 from tests.contracts import test_archive as kept
 from tests.contracts import test_evidence as shown
 from tests.contracts import test_evidence_on_a_server as there
+from tests.contracts import test_who_speaks as who
 from tests.contracts.switches import CLIENT, URL, Off
 
 OFF: Off = {
@@ -57,31 +58,31 @@ OFF: Off = {
         "_FEEDBACK",
         "is_named and speaker or of_run[1]",
         "of_run[1]",
-        shown.test_who_speaks_of_anothers_run_speaks_for_himself,
+        who.test_who_speaks_of_anothers_run_speaks_for_himself,
     ),
     "a say in one's own runs alone": (
         "_FEEDBACK",
         "speaker ~= owner and not reviewer",
         "false",
-        shown.test_a_named_principal_has_no_say_in_the_runs_of_another,
+        who.test_a_named_principal_has_no_say_in_the_runs_of_another,
     ),
     "a reviewer's say in others' runs": (
         "_FEEDBACK",
         "and not reviewer",
         "",
-        shown.test_who_speaks_of_anothers_run_speaks_for_himself,
+        who.test_who_speaks_of_anothers_run_speaks_for_himself,
     ),
     "anonymous words": (
         "_FEEDBACK",
         "is_named = speaker ~= '' and speaker ~= anonymous",
         "is_named = speaker ~= ''",
-        shown.test_anonymous_words_and_grades_are_the_word_of_whoever_ran_it,
+        who.test_anonymous_words_and_grades_are_the_word_of_whoever_ran_it,
     ),
     "a correction of its own voice": (
         "_FEEDBACK",
         "and speaker or of_run[1]\n",
         "and speaker or of_run[1]\nif before then voice = of_run[1] end\n",
-        shown.test_a_correction_is_the_word_of_whoever_makes_it,
+        who.test_a_correction_is_the_word_of_whoever_makes_it,
     ),
     "a correction takes its old factor back": (
         "_FEEDBACK",

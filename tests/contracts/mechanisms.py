@@ -2,6 +2,7 @@
 
 from tests.contracts import test_claims_and_settlement as ends
 from tests.contracts import test_episode_log as begins
+from tests.contracts import test_images as images
 from tests.contracts import test_outcomes as outcomes
 from tests.contracts import test_queue_order as order
 from tests.contracts.switches import Off
@@ -56,19 +57,19 @@ OFF: Off = {
         "_RECORD",
         "    if outcome == 'recorded' then\n",
         "    keep_images(item)\n    if outcome == 'recorded' then\n",
-        begins.test_images_are_kept_by_their_hash_and_count_as_bytes,
+        images.test_images_are_kept_by_their_hash_and_count_as_bytes,
     ),
     "how many episodes hold an image": (
         "_RECORD",
         "redis.call('HINCRBY', image, 'episodes', 1)",
         "",
-        begins.test_an_image_goes_with_the_last_episode_that_holds_it,
+        images.test_an_image_goes_with_the_last_episode_that_holds_it,
     ),
     "images that go": (
         "_COMMIT",
         "let_go_of_images(at, hashes)\n  end",
         "end",
-        begins.test_an_image_goes_with_the_last_episode_that_holds_it,
+        images.test_an_image_goes_with_the_last_episode_that_holds_it,
     ),
     "the wait": (
         "_RECORD",
@@ -173,8 +174,8 @@ OFF: Off = {
     ),
     "bytes that are given back": (
         "_COMMIT",
-        "if body then redis.call('HINCRBY', at.traffic, 'bytes'",
-        "if false then redis.call('HINCRBY', at.traffic, 'bytes'",
+        "redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes))",
+        "",
         begins.test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes,
     ),
     # dead letters

@@ -5,18 +5,11 @@ import pytest
 from ted_memory import TedMemory
 from ted_memory.errors import Fenced
 from ted_memory.models import Add, Remove
-from ted_memory.protocols import ExperienceStore, Shown
+from ted_memory.protocols import Shown
 from ted_memory.settings import Settings
 from tests.contracts.evidence import archive, archived_runs, known, on_trial, replay, settle_and_archive
-from tests.contracts.queue import Queue, an_episode, emptied
-from tests.contracts.writer import Writer, reasons
-
-
-@pytest.fixture
-async def queue(store: ExperienceStore, writer: Writer, backend_url: str | None) -> Queue:
-    """The traffic of a namespace of this test's own."""
-    await emptied(backend_url)
-    return Queue(store, writer)
+from tests.contracts.queue import Queue, an_episode
+from tests.contracts.writer import reasons
 
 
 def memory_of(queue: Queue) -> TedMemory:

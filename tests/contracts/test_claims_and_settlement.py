@@ -8,19 +8,11 @@ import pytest
 from ted_memory.episodes import Claim, Traffic
 from ted_memory.errors import Fenced
 from ted_memory.models import Add, Caps, Remove, Rewrite, Usage
-from ted_memory.protocols import ExperienceStore
 from ted_memory.testing import wait_until
-from tests.contracts.queue import LONG, Queue, an_episode, emptied, runs
-from tests.contracts.writer import Writer, reasons
+from tests.contracts.queue import LONG, Queue, an_episode, runs
+from tests.contracts.writer import reasons
 
 SEEN = Usage(n_with=1, successes_with=0.5, weight=0.25, helped=1)
-
-
-@pytest.fixture
-async def queue(store: ExperienceStore, writer: Writer, backend_url: str | None) -> Queue:
-    """The traffic of a namespace of this test's own."""
-    await emptied(backend_url)
-    return Queue(store, writer)
 
 
 # --- beat

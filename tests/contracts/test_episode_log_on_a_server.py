@@ -7,13 +7,11 @@ import pytest
 from redis.asyncio import Redis
 
 from ted_memory.models import Add
-from ted_memory.protocols import ExperienceStore
 from ted_memory.storage import episode_log
 from ted_memory.storage.clients import Clients
 from ted_memory.storage.keys import Keys
 from ted_memory.storage.redis_store import RedisStore
-from tests.contracts.queue import LONG, Queue, an_episode, emptied, runs
-from tests.contracts.writer import Writer
+from tests.contracts.queue import LONG, Queue, an_episode, runs
 
 pytestmark = pytest.mark.parametrize("backend_url", ["valkey"], indirect=True)
 
@@ -23,13 +21,6 @@ async def client(backend_url: str) -> AsyncIterator["Redis"]:
     """What looks at the keys themselves."""
     async with Redis.from_url(backend_url, decode_responses=True) as opened:
         yield opened
-
-
-@pytest.fixture
-async def queue(store: ExperienceStore, writer: Writer, backend_url: str) -> Queue:
-    """The traffic of a namespace of this test's own."""
-    await emptied(backend_url)
-    return Queue(store, writer)
 
 
 async def test_a_namespace_that_another_process_dropped_is_listed_again(queue: Queue, backend_url: str) -> None:

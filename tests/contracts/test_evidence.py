@@ -6,20 +6,11 @@ import pytest
 
 from ted_memory.experience.evidence import Evidence, Sums, add_outcome, add_pair, live_steps, pair_against, watch
 from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, SetState, Trial
-from ted_memory.protocols import ExperienceStore, Shown
+from ted_memory.protocols import Shown
 from ted_memory.storage.clients import Clients
 from ted_memory.storage.redis_store import RedisStore
 from tests.contracts.evidence import BET, archive, known, on_trial, replay, same, version
-from tests.contracts.queue import Queue, an_episode, emptied
-from tests.contracts.writer import Writer
-
-
-@pytest.fixture
-async def queue(store: ExperienceStore, writer: Writer, backend_url: str | None) -> Queue:
-    """The traffic of a namespace of this test's own."""
-    await emptied(backend_url)
-    return Queue(store, writer)
-
+from tests.contracts.queue import Queue, an_episode
 
 # --- pairs
 
@@ -225,67 +216,6 @@ async def test_of_one_conversation_one_outcome_is_evidence(queue: Queue) -> None
         assert corrected != first
         await queue.say(f"d-{id}", 1.0)
         assert (await known(queue, id)).evidence != corrected
-
-
-async def test_who_speaks_of_anothers_run_speaks_for_himself(queue: Queue) -> None:
-    id = await on_trial(queue)
-    now = await version(queue)
-    for i in range(3):
-        await queue.record(an_episode(f"r{i}", principal=f"p{i}", seen=(id,), version=now))
-        await queue.say(f"r{i}", 1.0, principal="supervisor", reviewer=True)
-    assert len((await known(queue, id)).evidence.voices) == 1
-
-
-async def test_a_named_principal_has_no_say_in_the_runs_of_another(queue: Queue) -> None:
-    id = await on_trial(queue)
-    await queue.record(an_episode("r", principal="anna", seen=(id,), version=await version(queue)))
-    assert await queue.say("r", 0.0, correction="evil", principal="mallory") == "foreign"
-    assert await queue.count("r", 0.0, speaker="mallory") == "foreign"
-    assert await queue.say("r", 1.0, principal="anna") == "credited"
-    assert [claim.correction for claim in (await queue.claim()).claims] == [""]
-    assert (await known(queue, id)).evidence.total.outcomes == 1
-
-
-async def test_what_a_stranger_said_before_a_run_was_known_is_not_heard(queue: Queue) -> None:
-    assert await queue.say("r", 0.0, correction="evil", principal="mallory") == "unknown"
-    assert await queue.say("r", 0.0, correction="right", principal="anna") == "unknown"
-    assert await queue.say("r", 0.0, correction="evil", principal="mallory") == "unknown"
-    assert await queue.say("s", 1.0, principal="mallory") == "unknown"
-    await queue.record(an_episode("r", principal="anna"), an_episode("s"))
-    [told, of_nobody] = await queue.log.told(queue.namespace, ["r", "s"])
-    assert [said.correction for said in told] == ["right"]
-    assert [said.score for said in of_nobody] == [1.0], "a run of nobody is anybody's to speak of"
-
-
-async def test_anonymous_words_and_grades_are_the_word_of_whoever_ran_it(queue: Queue) -> None:
-    id = await on_trial(queue)
-    now = await version(queue)
-    await queue.record(*(an_episode(run, principal="p", seen=(id,), version=now) for run in "abc"))
-    await queue.say("a", 1.0, principal="p")
-    await queue.say("b", 1.0)
-    await queue.count("c", 1.0, first=True)
-    evidence = (await known(queue, id)).evidence
-    assert evidence.voices == (evidence.total,)
-    assert evidence.total.outcomes == 3
-
-
-async def test_a_correction_is_the_word_of_whoever_makes_it(queue: Queue) -> None:
-    tried, active = await on_trial(queue), await queue.lesson()
-    given = {"seen": (tried, active), "version": await version(queue), "withhold_share": 0.1}
-    await queue.record(*(an_episode(run, principal=f"who-{run}", **given) for run in "abc"))
-    for run in "abc":
-        await queue.say(run, 1.0)
-    before = {id: (await known(queue, id)).evidence for id in (tried, active)}
-    for run in "abc":
-        await queue.say(run, 0.0, principal="mal", reviewer=True)
-    for id in (tried, active):
-        evidence = (await known(queue, id)).evidence
-        assert evidence.harms(0) > 1 or evidence.turned(0) > 1
-        assert evidence.harms(1) == pytest.approx(before[id].harms(0))
-        assert evidence.turned(1) == pytest.approx(before[id].turned(0)), "without his word all is as it was"
-        assert sum(voice.outcomes + voice.watched for voice in evidence.voices) == 3
-        await queue.say("a", 0.0, principal="who-a")
-        assert (await known(queue, id)).evidence == evidence, "the same score changes nothing"
 
 
 # --- active lessons

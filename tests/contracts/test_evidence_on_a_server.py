@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from ted_memory.errors import CorruptData
 from ted_memory.experience.evidence import VOICES
 from ted_memory.models import Add, Merge, Remove, Rewrite, SetState
-from ted_memory.protocols import ExperienceStore, Shown
+from ted_memory.protocols import Shown
 from ted_memory.storage.clients import Clients
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.storage.in_memory_evidence import LONGEST_LIST
@@ -17,7 +17,7 @@ from ted_memory.storage.keys import Keys
 from ted_memory.storage.redis_store import RedisStore
 from tests.conftest import SERVERS, Server
 from tests.contracts.evidence import archive, archived_runs, known, on_trial, replay, version
-from tests.contracts.queue import Queue, an_episode, emptied
+from tests.contracts.queue import Queue, an_episode
 from tests.contracts.writer import Writer
 
 one_server = pytest.mark.parametrize("backend_url", ["valkey"], indirect=True)
@@ -29,13 +29,6 @@ async def client(backend_url: str) -> AsyncIterator["Redis"]:
     """What looks at the keys themselves."""
     async with Redis.from_url(backend_url, decode_responses=True) as opened:
         yield opened
-
-
-@pytest.fixture
-async def queue(store: ExperienceStore, writer: Writer, backend_url: str) -> Queue:
-    """The traffic of a namespace of this test's own."""
-    await emptied(backend_url)
-    return Queue(store, writer)
 
 
 # --- a restart

@@ -2,22 +2,11 @@
 
 import asyncio
 
-import pytest
-
 from ted_memory.episodes import Feedback
 from ted_memory.models import Add, Remove, SetState, Usage
-from ted_memory.protocols import ExperienceStore
-from tests.contracts.queue import BEGUN, LONG, Queue, an_episode, emptied
-from tests.contracts.writer import Writer
+from tests.contracts.queue import BEGUN, LONG, Queue, an_episode
 
 KNOWN = Usage(n_with=8, successes_with=4, n_without=2, successes_without=1, weight=1, weighted_difference=-1, helped=2)
-
-
-@pytest.fixture
-async def queue(store: ExperienceStore, writer: Writer, backend_url: str | None) -> Queue:
-    """The traffic of a namespace of this test's own."""
-    await emptied(backend_url)
-    return Queue(store, writer)
 
 
 def with_it(n: float, successes: float) -> Usage:

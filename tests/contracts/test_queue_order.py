@@ -5,16 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ted_memory.protocols import ExperienceStore
-from tests.contracts.queue import LONG, Queue, an_episode, emptied, runs
-from tests.contracts.writer import Writer
-
-
-@pytest.fixture
-async def queue(store: ExperienceStore, writer: Writer, backend_url: str | None) -> Queue:
-    """The traffic of a namespace of this test's own."""
-    await emptied(backend_url)
-    return Queue(store, writer)
+from tests.contracts.queue import LONG, Queue, an_episode, runs
 
 
 async def test_what_somebody_spoke_about_is_begun_first_and_in_that_order(queue: Queue) -> None:
