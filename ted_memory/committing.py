@@ -122,8 +122,14 @@ class Commits:
         self._written(commit.version)  # who commits and then renders sees what was committed
         return commit
 
+    async def take_out(self, edits: Sequence[Edit], now: ExperienceSet, *, author: str) -> Commit:
+        """Commit what a purge takes out and puts back, all or nothing."""
+        # what was longer than today's limit may come back: it is not this source's fault
+        longest = max(map(_length_of, edits))
+        return await self.send(edits, now, author=author, why="purge", atomic=True, max_text=longest)
 
-def length_of(edit: Edit) -> int:
+
+def _length_of(edit: Edit) -> int:
     """Return the characters of a lesson that comes back."""
     if not isinstance(edit, Restore):
         return 0

@@ -110,8 +110,7 @@ class Episode(Frozen):
     @property
     def unit(self) -> str:
         """A name for what one coin decided on: the conversation, or the run where there is none."""
-        named = self.thread_id or self.run_id
-        return hashlib.sha1(named.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:8]
+        return unit_of(self.thread_id or self.run_id)
 
     @property
     def question(self) -> str:
@@ -122,6 +121,36 @@ class Episode(Frozen):
     def answer(self) -> str:
         """The text that the run ended with."""
         return next((m.text for m in reversed(self.output) if m.role == "assistant"), "")
+
+
+def unit_of(name: str) -> str:
+    """Return what stands for a conversation in the records of its runs."""
+    return hashlib.sha1(name.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:8]
+
+
+class Subject(Frozen):
+    """Whose words are to be forgotten: those of a principal, of one run, or of one conversation."""
+
+    kind: Literal["principal", "run", "thread"]
+    name: Annotated[str, Field(min_length=1)]
+
+    def owns(self, episode: "Episode") -> bool:
+        """Tell whether an episode is the subject's."""
+        owners = {"principal": episode.principal, "run": episode.run_id, "thread": episode.thread_id}
+        return owners[self.kind] == self.name
+
+    def owns_record(self, run_id: str, principal: str, unit: str) -> bool:
+        """Tell the same of what is left of a run whose episode is gone."""
+        owners = {"principal": principal, "run": run_id, "thread": unit}
+        return owners[self.kind] == (unit_of(self.name) if self.kind == "thread" else self.name)
+
+
+class Erased(Frozen):
+    """What was forgotten of a subject's traffic: episodes that waited or were dead letters, runs, and feedback."""
+
+    episodes: int = 0
+    runs: tuple[str, ...] = ()
+    words: int = 0
 
 
 class Exposure(Frozen):

@@ -1,6 +1,6 @@
 """Older versions of one set, by undoing its log; and taking out of set and log what came from one source."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from ted_memory.errors import CommitRefused, HistoryTrimmed
 from ted_memory.experience import lineage
@@ -60,19 +60,19 @@ class History:
         changed = [d for d in told if said(d.before) != said(d.after)]
         return tuple(sorted(changed, key=lambda d: (max(e.order for e in (d.before, d.after) if e), d.id)))
 
-    async def purge(self, source: str, load: Load, commit: CommitAll) -> PurgeReport:
-        """Take out of set and log what came from a source that the store already refuses to take in.
+    async def purge(self, purged: Collection[str], load: Load, commit: CommitAll) -> PurgeReport:
+        """Take out of set and log what came from sources that the store already refuses to take in.
 
         Raises:
             CommitRefused: the set went on changing, or a rule stands against it; what is there stays.
         """
-        archived = await self._forget_archived(source)
+        archived = await self._forget_archived(purged)
         gone, back, waiting, unknown = set[str](), set[str](), set[str](), set[str]()
         for _ in range(PURGE_TRIES):
             now = await load()
             log = await self._down_from(now, now.version)
-            # not only this source: another purge may be under way, or have died on its way
-            forbidden = {source} | await self.store.forbidden(self.namespace, _sources(now, log))
+            # not only these sources: another purge may be under way, or have died on its way
+            forbidden = {*purged} | await self.store.forbidden(self.namespace, _sources(now, log))
             edits, lost = lineage.purging(now.experiences, log, forbidden)
             if not edits:
                 break
@@ -103,12 +103,12 @@ class History:
             archived=archived,
         )
 
-    async def _forget_archived(self, source: str) -> int:
-        """Take out of the archive what came from this source, or from another one that the store refuses."""
+    async def _forget_archived(self, purged: Collection[str]) -> int:
+        """Take out of the archive what came from these sources, or from another one that the store refuses."""
         log = self.store.episodes
         archive = await log.archived(self.namespace)
         known = {known for one in archive for known in one.sources}
-        forbidden = {source} | await self.store.forbidden(self.namespace, known)
+        forbidden = {*purged} | await self.store.forbidden(self.namespace, known)
         return await log.forget_archived(self.namespace, [one.seq for one in archive if one.sources & forbidden])
 
     async def _down_from(self, now: ExperienceSet, version: int) -> tuple[LogEntry, ...]:

@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
-from ted_memory import exchange
-from ted_memory.committing import Commits, checked, checked_token, checked_usage, length_of
+from ted_memory.committing import Commits, checked_token, checked_usage
+from ted_memory.curating import Curated
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
-from ted_memory.exchange import ImportReport
 from ted_memory.experience.assignment import Selector, expose
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
 from ted_memory.experience.rendering import render_block
@@ -19,13 +17,10 @@ from ted_memory.models import (
     Add,
     Caps,
     Commit,
-    Difference,
     Edit,
     Experience,
     ExperienceSet,
-    LogEntry,
     Presentation,
-    PurgeReport,
     Usage,
 )
 from ted_memory.presenting import exposure_of, presentation_of, selector_of
@@ -37,7 +32,7 @@ from ted_memory.settings import Settings
 from ted_memory.snapshots import Health, Snapshots
 
 
-class TedMemory:
+class TedMemory(Curated):
     """One experience set, shared by all that open it.
 
     Made by `open_memory`. Usable as an async context manager; without one, `aclose` ends it.
@@ -252,8 +247,8 @@ class TedMemory:
     ) -> Commit:
         """Apply edits as one new version of the set.
 
-        Edits take effect one by one: one that conflicts with a change made since ``base`` (default: now), or would
-        break a cap, is in ``rejected`` with its reason, and the others stand. With ``atomic`` one refusal refuses all.
+        Edits take effect one by one: one that conflicts with a change since ``base`` (default: now), or would break a
+        cap, is in ``rejected`` with its reason, and the others stand. With ``atomic`` one refusal refuses all.
         ``usage`` is added to the experiences' usage in the same step; ``models`` (names of student and teacher) and
         ``presentation`` (how the set is best shown, see `presentation`) are kept with the set when an edit takes
         effect, until others take their place; without edits one of them that differs makes a version by itself.
@@ -292,11 +287,6 @@ class TedMemory:
         await self._ranker.prepare_after(commit, self.load)
         return commit
 
-    async def forget_vectors(self) -> None:
-        """Forget the vectors that the set keeps for its embeddings; they are made anew. Raises StoreError."""
-        self._ranker.forget()
-        await self.store.vectors(self.namespace).drop()
-
     async def namespaces(self) -> tuple[str, ...]:
         """Return the namespaces of all experience sets in this store, sorted."""
         return await self.store.namespaces()
@@ -312,83 +302,6 @@ class TedMemory:
         """
         counted, kept = checked_usage(usage), self.settings.usage_kept
         return not usage or await self.store.credit(self.namespace, counted, checked_token(token), kept=kept)
-
-    async def usage(self) -> dict[str, Usage]:
-        """Return the usage of the experiences as it is now."""
-        return dict(await self.store.usage(self.namespace))
-
-    async def log(self, limit: int = 20) -> tuple[LogEntry, ...]:
-        """Return the latest entries of the history, newest first."""
-        newest = (await self.load()).version
-        return await self.store.log(self.namespace, range(newest, max(newest - limit, 0), -1))
-
-    async def rollback(self, version: int, *, author: str = "rollback") -> Commit:
-        """Make a new version that restores an older one, and leave the history as it is.
-
-        Raises:
-            HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
-            CommitRefused: others kept changing the set, or the old set breaks today's caps; nothing was written.
-        """
-        return await self._commits.rollback(version, self._history.at, author=author)
-
-    async def at(self, version: int) -> ExperienceSet:
-        """Return the set as it was at an older version, with today's usage.
-
-        Raises:
-            HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
-        """
-        now = await self.load()
-        return replace(now, version=version, experiences=await self._history.at(now, version))
-
-    async def diff(self, old: int, new: int | None = None) -> tuple[Difference, ...]:
-        """Return what changed from one version to another (default: now), in the set's order.
-
-        Raises:
-            HistoryTrimmed: the log no longer reaches back that far, or a version is yet to come.
-        """
-        return await self._history.diff(await self.load(), old, new)
-
-    async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
-        """Take out all that came from a source, also through rewrites and merges and in the archive, for good.
-
-        What was made from lessons of others too goes back to these lessons. The log keeps the versions and loses the
-        texts; neither a rollback nor an import nor a commit that is under way brings them back. A run that is under
-        way keeps what it had learned from the source in its own staging set until it ends; it cannot promote it.
-        Interrupted, it may be called again.
-
-        Raises:
-            InvalidInput: the source is empty.
-            StoreError: the store cannot be reached or read.
-        """
-        checked("source", source)
-        await self.store.forbid(self.namespace, source)  # first: nothing of it may come in while we look
-
-        async def commit(edits: Sequence[Edit], now: ExperienceSet) -> Commit:
-            # what was longer than today's limit may come back: it is not this source's fault
-            longest = max(map(length_of, edits))
-            return await self._commits.send(edits, now, author=author, why="purge", atomic=True, max_text=longest)
-
-        report = await self._history.purge(source, self.load, commit)
-        await self.forget_vectors()
-        return report
-
-    async def export(self) -> str:
-        """Return the set as JSON Lines that any installation can import (see `ted_memory.exchange`)."""
-        return exchange.dump(replace(await self.load(), usage=await self.usage()))
-
-    async def import_set(
-        self, text: str, *, merge: bool = False, author: str = "import", name: str = "the export"
-    ) -> ImportReport:
-        """Take in a set that was exported. Without ``merge`` only into an empty set, and all of it or nothing.
-
-        With ``merge`` what is here stays as it is, and what is not here yet is added as far as the caps let it.
-
-        Raises:
-            InvalidInput: it is no export, or damaged; ``name`` is what the message calls it. Nothing was imported.
-            CommitRefused: the set is not empty, or too small for all of it. Nothing was imported.
-        """
-        exported, now = exchange.parse(text, name), await self.load()
-        return await exchange.take_in(exported, now, partial(self.commit, author=author), merge=merge)
 
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""

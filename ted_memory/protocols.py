@@ -12,9 +12,11 @@ from ted_memory.episodes import (
     Claims,
     DeadLetter,
     Episode,
+    Erased,
     Feedback,
     Principal,
     Recorded,
+    Subject,
     Traffic,
     Verdict,
 )
@@ -207,6 +209,14 @@ class ExperienceStore(Progress, Protocol):
         """Forget a namespace and all that belongs to it."""
         ...
 
+    async def drop_runs(self, namespace: str, marks: Collection[str]) -> int:
+        """Forget the staging sets in which one of these names stands; return how many."""
+        ...
+
+    async def compact(self) -> bool:
+        """Have what was deleted leave the disk, too; False where that is the server's owner's to do."""
+        ...
+
     async def aclose(self) -> None:
         """Let go of all connections, of every event loop."""
         ...
@@ -362,6 +372,13 @@ class EpisodeLog(Protocol):
 
     async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
         """Forget dead letters; return how many there were."""
+        ...
+
+    async def erase(self, namespace: str, subject: Subject) -> Erased:
+        """Forget a subject's episodes, also those that are claimed or dead letters, run records, feedback, and counts.
+
+        What it meant for lessons stays: sums, in which nobody is named.
+        """
         ...
 
     async def traffic(self, namespace: str) -> Traffic:

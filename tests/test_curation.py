@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -236,13 +237,17 @@ async def test_two_purges_leave_what_neither_source_had_to_do_with(either: TedMe
     assert not [word for word in ("Evil.", "Bad.", "Everything", "Evil and bad") if word in log]
 
 
+def _members(client: Any) -> Any:
+    return lambda key: client.zrange(key, 0, -1)
+
+
 async def everything_stored(memory: TedMemory) -> str:
     """Return all keys and values of the namespace, as they are in the server."""
     client = memory.store._clients.get().commit
     told = []
     async for key in client.scan_iter(match=f"ted:{{{memory.namespace}}}:*"):
-        read = {"string": client.get, "hash": client.hgetall, "set": client.smembers}[await client.type(key)]
-        told.append(f"{key} {await read(key)}")
+        read = {"string": client.get, "hash": client.hgetall, "set": client.smembers, "zset": _members(client)}
+        told.append(f"{key} {await read[await client.type(key)](key)}")
     return "\n".join(told)
 
 

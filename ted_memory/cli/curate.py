@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -171,6 +171,51 @@ def purge(
                 )
 
     asyncio.run(run())
+
+
+def forget(
+    principal: Annotated[str | None, typer.Option("--principal", help="Forget a person.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Forget one run, by its id.")] = None,
+    thread: Annotated[str | None, typer.Option("--thread", help="Forget one conversation, by its thread id.")] = None,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Forget a person, a run or a conversation: what was recorded of it, and what was learned from it, for good."""
+    named: dict[Literal["principal", "run", "thread"], str | None]
+    named = {"principal": principal, "run": run, "thread": thread}
+    given = [(kind, name) for kind, name in named.items() if name]
+    if len(given) != 1:
+        raise InvalidInput("say whom or what to forget: one of --principal, --run, --thread")
+    [(kind, name)] = given
+    if not yes and sys.stdin.isatty():
+        typer.confirm(
+            f"Forget all that was recorded of {kind} {name!r} and learned from it? Nothing brings it back", abort=True
+        )
+
+    async def work() -> None:
+        async with options.memory_of(url, namespace, home) as memory:
+            report = await memory.forget(kind, name)
+            if json:
+                output.print_json({"namespace": memory.namespace, **report.model_dump(mode="json")})
+                return
+            lessons = report.lessons
+            output.out.print(
+                f"{report.episodes} episodes that waited, {report.runs} runs, {report.words} words of feedback, "
+                f"{lessons.archived} archived episodes forgotten; version {lessons.version}: {len(lessons.removed)} "
+                f"lessons removed, {len(lessons.restored)} put back as they were before"
+            )
+            if report.drafts:
+                output.out.print(f"  {report.drafts} runs of distill that held some of it begin anew")
+            if not report.compacted:
+                output.out.print(
+                    "  the server is yours: its append-only file and its backups hold what was deleted until they are "
+                    "rewritten (BGREWRITEAOF)"
+                )
+
+    asyncio.run(work())
 
 
 def export(

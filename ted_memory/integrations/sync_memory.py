@@ -87,6 +87,7 @@ class SyncTedMemory:
     diff = _blocking(TedMemory.diff)
     rollback = _blocking(TedMemory.rollback)
     purge = _blocking(TedMemory.purge)
+    forget = _blocking(TedMemory.forget)
     forget_vectors = _blocking(TedMemory.forget_vectors)
     export = _blocking(TedMemory.export)
     import_set = _blocking(TedMemory.import_set)

@@ -281,7 +281,7 @@ class Learner:
 
     async def _learn(self, space: Space, claim: Claim) -> str:
         episode, memory = claim.episode, space.memory
-        if await memory.store.forbidden(memory.namespace, sources_of(claim)):  # no model reads what was purged
+        if await space.forget_purged(sources_of(claim)):  # no model reads what was purged
             settled = Settle(seq=claim.seq, fence=claim.fence, outcome="nothing")
             await memory.commit([], author="learner", settle=settled)
             return "nothing"
@@ -298,7 +298,8 @@ class Learner:
         if out["reference"]:
             scores = [t.score for t in graded[:-1] if t.score is not None]
             mean = sum(scores) / len(scores) if scores else None
-            space.recent.append((sample.model_copy(update={"reference": out["reference"]}), mean))
+            known = {"reference": out["reference"], "sources": sources_of(claim)}
+            space.recent.append((sample.model_copy(update=known), mean))
         return str(out["status"])
 
     def _state(self, space: Space, claim: Claim, sample: Sample) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ted_memory.distill.graph import Graph
@@ -34,6 +34,16 @@ class Space:
     known: KnownEvidence = field(default_factory=dict)
     unpaid: Counter[str] = field(default_factory=Counter)
     recent: deque[tuple[Sample, float | None]] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    async def forget_purged(self, sources: Collection[str]) -> bool:
+        """Tell whether one of these sources was purged; let go of samples that come from one that was."""
+        held = {source for sample, _ in self.recent for source in sample.sources}
+        purged = await self.memory.store.forbidden(self.memory.namespace, {*sources, *held})
+        if purged & held:
+            kept = [one for one in self.recent if purged.isdisjoint(one[0].sources)]
+            self.recent.clear()
+            self.recent.extend(kept)
+        return not purged.isdisjoint(sources)
 
     async def count(self, spent: Spend, outcome: str) -> None:
         """Count what an episode has cost without a result. While the store is away it is kept for the next time."""

@@ -7,7 +7,7 @@ recorder   the same, and hands in what it did and what was said of it: outcomes 
 learner    commits and credits, in the set and in the staging sets of its runs; claims episodes, archives and replays
            them; cannot lift a purge
 reviewer   approves, rejects, edits, rolls back; cannot credit usage, nor reach staging sets
-admin      all of it, and purges, imports, drops sets
+admin      all of it, and purges, forgets, imports, drops sets; sees the names of all keys of the server (SCAN)
 =========  ============================================================================================================
 
 They work in database 0: rules of Redis do not tell databases apart, so SELECT is nobody's.
@@ -64,7 +64,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
         commands += ("waitaof",)
     if role == "admin":
         everything = [f"~{keys.any_key}", f"~{staging}"]
-        more = ("del", "exists", "sismember", "smismember", "sadd")
+        more = ("del", "exists", "sismember", "smismember", "sadd", "scan", "hscan")
         return [*start, *_allow((*commands, *_SCRIPTS, *more)), *everything, *_listing("sadd", "srem")]
     writes = [f"~{key}" for key in own]
     selectors = [

@@ -2,10 +2,10 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from ted_memory.episodes import (
     ANONYMOUS,
@@ -14,16 +14,19 @@ from ted_memory.episodes import (
     Claims,
     DeadLetter,
     Episode,
+    Erased,
     Feedback,
     Recorded,
+    Subject,
     Traffic,
     Verdict,
 )
 from ted_memory.errors import CorruptData
 from ted_memory.protocols import TOLD_FIRST, CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits
-from ted_memory.storage import codec, scripts
+from ted_memory.storage import codec, erasing, scripts
 from ted_memory.storage.addresses import Client
 from ted_memory.storage.keys import WITH_TRAFFIC, Keys
+from ted_memory.storage.patiently import Patiently, hashes
 
 RUN_TTL = 30 * 24 * 3600 * 1000  # milliseconds after which feedback on a run comes too late
 RATE_TTL = 2 * 24 * 3600 * 1000
@@ -31,14 +34,6 @@ FEEDBACKS = 20  # on one run are kept, the latest
 SECOND = 1000
 
 T = TypeVar("T")
-
-
-class Patiently(Protocol):
-    """How a call is made: again where that may help, with its errors translated."""
-
-    async def __call__(self, call: Callable[[Client], Awaitable[T]]) -> T:
-        """Return what the call gives."""
-        ...
 
 
 def today(ago: timedelta = timedelta(0)) -> str:
@@ -162,7 +157,7 @@ class RedisEpisodeLog:
 
     async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
         names = [Keys(namespace).run(run_id) for run_id in run_ids]
-        stored = await self._patiently(lambda client: _hashes(client, names))
+        stored = await self._patiently(lambda client: hashes(names, client))
         return tuple(_feedback_in(run_id, fields) for run_id, fields in zip(run_ids, stored, strict=True))
 
     async def claim(
@@ -230,6 +225,9 @@ class RedisEpisodeLog:
 
     async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
         return await self._patiently(lambda client: scripts.dead(client, Keys(namespace), "drop", seqs))
+
+    async def erase(self, namespace: str, subject: Subject) -> Erased:
+        return await erasing.erase(self._patiently, Keys(namespace), subject)
 
     async def traffic(self, namespace: str) -> Traffic:
         keys = Keys(namespace)
@@ -312,15 +310,6 @@ def _item(episode: Episode, images: Mapping[str, bytes], places: Mapping[str, in
 
 def _field(name: str, field: str, client: Client) -> Awaitable[str | None]:
     return cast(Awaitable[str | None], client.hget(name, field))
-
-
-async def _hashes(client: Client, names: Sequence[str]) -> list[dict[str, str]]:
-    """Read whole hashes in one round trip."""
-    pipeline = client.pipeline(transaction=False)
-    for name in names:
-        pipeline.hgetall(name)
-    found: list[dict[str, str]] = await pipeline.execute()
-    return found
 
 
 def _feedback_in(run_id: str, stored: Mapping[str, str]) -> tuple[Feedback, ...]:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -185,6 +185,19 @@ class InMemoryStore:
         self._spaces.pop(namespace, None)
         self._vectors.pop(namespace, None)
         self.episodes.forget(namespace)
+
+    async def drop_runs(self, namespace: str, marks: Collection[str]) -> int:
+        found = [
+            name
+            for name, space in self._spaces.items()
+            if name.startswith(f"{namespace}~") and any(mark in repr(space) for mark in marks)
+        ]
+        for name in found:
+            await self.drop(name)
+        return len(found)
+
+    async def compact(self) -> bool:
+        return True  # there is no disk
 
     async def aclose(self) -> None:
         """Keep everything: the next one who holds this object finds it."""

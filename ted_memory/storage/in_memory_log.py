@@ -14,8 +14,10 @@ from ted_memory.episodes import (
     Claims,
     DeadLetter,
     Episode,
+    Erased,
     Feedback,
     Recorded,
+    Subject,
     Traffic,
     Verdict,
 )
@@ -326,6 +328,26 @@ class InMemoryEpisodeLog:
         for seq in found:
             self._take_out(queue, seq)
         return len(found)
+
+    async def erase(self, namespace: str, subject: Subject) -> Erased:
+        queue = self._queue(namespace)
+        gone = {seq: episode.run_id for seq, episode in queue.episodes.items() if subject.owns(episode)}
+        for seq in gone:
+            self._take_out(queue, seq)
+        runs, words = set(gone.values()), 0
+        for run_id, run in list(queue.runs.items()):
+            if subject.owns_record(run_id, run.principal, run.unit):
+                runs.add(run_id)
+                words += len(queue.runs.pop(run_id).told)
+            elif subject.kind == "principal":
+                others = [said for said in run.told if said.principal != subject.name]
+                words += len(run.told) - len(others)
+                run.told = others
+        if subject.kind == "principal":
+            for kind in "eo":
+                queue.rate.pop(f"{kind}:{subject.name}", None)
+        queue.last_error = "" if gone else queue.last_error
+        return Erased(episodes=len(gone), runs=tuple(sorted(runs)), words=words)
 
     async def traffic(self, namespace: str) -> Traffic:
         queue, now = self._queue(namespace), datetime.now(UTC)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from redis.exceptions import (
@@ -28,7 +28,7 @@ from ted_memory.errors import (
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest, VectorStore
 from ted_memory.settings import Durability
-from ted_memory.storage import codec, durability, scripts
+from ted_memory.storage import codec, durability, erasing, scripts
 from ted_memory.storage.addresses import Client
 from ted_memory.storage.clients import Clients, cancellable
 from ted_memory.storage.episode_log import RedisEpisodeLog, today
@@ -185,13 +185,27 @@ class RedisStore:
 
     async def drop(self, namespace: str) -> None:
         keys = Keys(namespace)
-        names = [*keys.permanent, keys.progress]
-        await self._patiently(lambda client: client.delete(*names))
-        if "~" not in namespace:
+        if "~" in namespace:  # a run has nothing else, and its learner may not look for keys
+            names = [*keys.permanent, keys.progress]
+            await self._patiently(lambda client: client.delete(*names))
+        else:
+            await erasing.drop_all(self._patiently, keys)
             await self._patiently(lambda client: client.srem(NAMESPACES, namespace))
             await self._patiently(lambda client: client.srem(WITH_TRAFFIC, namespace))
             self.episodes.forget(namespace)
         self._listed.discard(namespace)
+
+    async def drop_runs(self, namespace: str, marks: Collection[str]) -> int:
+        found = await erasing.staging_with(self._patiently, namespace, marks)
+        for staging in found:
+            await self.drop(staging)
+        return len(found)
+
+    async def compact(self) -> bool:
+        if self._clients.server is None:
+            return False
+        await self._patiently(erasing.rewrite_log)
+        return True
 
     async def aclose(self) -> None:
         await self._clients.aclose()

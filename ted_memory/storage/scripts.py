@@ -40,11 +40,12 @@ _CLAIM = _source("episodes", "claim")
 _BEAT = _source("episodes", "beat")
 _HAND_BACK = _source("episodes", "hand_back")
 _DEAD = _source("episodes", "dead")
+_ERASE = _source("episodes", "erase")
 _DIGESTS = {
     source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     for source in (
         *(_COMMIT, _CREDIT, _READ, _BLANK, _KEEP, _LEASE),
-        *(_RECORD, _FEEDBACK, _CLAIM, _BEAT, _HAND_BACK, _DEAD, _COUNT),
+        *(_RECORD, _FEEDBACK, _CLAIM, _BEAT, _HAND_BACK, _DEAD, _ERASE, _COUNT),
         *(_REPLAYED, _KNOWN, _FORGET_ARCHIVED),
     )
 }
@@ -155,6 +156,11 @@ async def dead(client: Client, keys: Keys, how: str, seqs: Sequence[int]) -> int
     """Retry or drop dead letters; return how many there were."""
     found: int = await _run(client, _DEAD, list(keys.of_traffic), [how, *seqs])
     return found
+
+
+async def erase(client: Client, keys: Keys, seqs: Sequence[str]) -> None:
+    """Forget episodes, whoever holds them."""
+    await _run(client, _ERASE, list(keys.of_traffic), list(seqs))
 
 
 def _listed(reply: Any) -> list[Any]:

@@ -99,6 +99,18 @@ def test_a_purge_of_a_source_that_nothing_came_from_says_so(
     assert "nothing here" not in run(valkey, filled[0], tmp_path, "purge", "--source", "principal:bob")
 
 
+def test_a_person_is_forgotten_and_the_report_tells_of_it(
+    valkey: Server, filled: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    namespace, _ = filled
+    told = run(valkey, namespace, tmp_path, "forget", "--principal", "bob")
+    assert "1 lessons removed" in told
+    assert "the server is yours" in told
+    assert json.loads(run(valkey, namespace, tmp_path, "forget", "--thread", "t", "--json"))["runs"] == 0
+    for wrong in ([], ["--principal", "a", "--run", "b"]):
+        assert "one of --principal, --run, --thread" in run(valkey, namespace, tmp_path, "forget", *wrong, fails=True)
+
+
 def test_a_dash_is_standard_output(valkey: Server, filled: tuple[str, list[str]], tmp_path: Path) -> None:
     assert run(valkey, filled[0], tmp_path, "export", "-") == run(valkey, filled[0], tmp_path, "export")
     assert list(tmp_path.iterdir()) == []

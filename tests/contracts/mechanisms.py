@@ -2,6 +2,7 @@
 
 from tests.contracts import test_claims_and_settlement as ends
 from tests.contracts import test_episode_log as begins
+from tests.contracts import test_erasing as erasing
 from tests.contracts import test_images as images
 from tests.contracts import test_outcomes as outcomes
 from tests.contracts import test_queue_order as order
@@ -177,6 +178,25 @@ OFF: Off = {
         "redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes))",
         "",
         begins.test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes,
+    ),
+    # forgetting
+    "a forgotten episode is nobody's": (
+        "_ERASE",
+        "  take_out(at, seq)\nend",
+        "end",
+        erasing.test_who_holds_a_forgotten_episode_comes_too_late,
+    ),
+    "a forgotten dead letter": (
+        "_ERASE",
+        "redis.call('HDEL', at.dead, seq)",
+        "",
+        erasing.test_dead_letters_images_and_bytes_go_and_the_last_error_with_them,
+    ),
+    "the last error of what is forgotten": (
+        "_ERASE",
+        "redis.call('HDEL', at.traffic, 'last_error')",
+        "",
+        erasing.test_dead_letters_images_and_bytes_go_and_the_last_error_with_them,
     ),
     # dead letters
     "only the dead are put back": (

@@ -78,6 +78,7 @@ async def test_who_writes_can_do_all_of_its_work(filled: Server, role: str) -> N
             await staging.store.drop(staging.namespace)
         if role == "admin":
             await memory.purge("principal:eve")
+            await memory.forget("principal", "eve")
             await memory.store.drop(NS)
 
 
@@ -93,6 +94,7 @@ async def test_a_recorder_hands_in_what_it_did_and_a_learner_learns_from_it(fill
             assert await memory.give_feedback("r1", score=score, principal="anna") == verdict
         await refused(memory.commit([Add(text="Mine.")], author="recorder"))
         await refused(memory.purge("principal:eve"))
+        await refused(memory.forget("principal", "eve"))
     async with as_role(filled, "learner") as memory:
         log = memory.store.episodes
         assert (await memory.usage())[lesson.id].n_with == 1
@@ -311,6 +313,8 @@ OF_ROLE = {
 def test_a_role_may_do_nothing_else_and_lua_is_no_way_round(filled: Server, role: str) -> None:
     with redis.Redis(port=filled.port, username=f"ted-{NS}-{role}", password=role) as client:
         for command in [*FORBIDDEN, *OF_ROLE[role]]:
+            if role == "admin" and command[0] == "SCAN":  # to forget somebody it looks for all that there is of him
+                continue
             with pytest.raises((redis.exceptions.NoPermissionError, redis.exceptions.ResponseError)) as caught:
                 client.execute_command(*command)
             said = str(caught.value).lower()

@@ -1,0 +1,127 @@
+"""What an operator does with a set: look at its history and go back, take out what must go, export and import."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+from ted_memory import exchange
+from ted_memory.committing import Commits, checked
+from ted_memory.episodes import Subject
+from ted_memory.exchange import ImportReport
+from ted_memory.forgetting import ForgetReport, forget
+from ted_memory.history import History
+from ted_memory.models import Commit, Difference, ExperienceSet, LogEntry, PurgeReport, Usage
+from ted_memory.protocols import ExperienceStore
+from ted_memory.retrieval.ranker import Ranker
+
+
+class Curated(ABC):
+    """The part of a `TedMemory` that looks after its set. Nothing of it is on an agent's path."""
+
+    store: ExperienceStore
+    namespace: str
+    _history: History
+    _commits: Commits
+    _ranker: Ranker
+
+    @abstractmethod
+    async def load(self) -> ExperienceSet:
+        """Return the set as it is now."""
+
+    @abstractmethod
+    async def commit(self, *args: Any, **kwargs: Any) -> Commit:
+        """Apply edits as one new version of the set."""
+
+    async def usage(self) -> dict[str, Usage]:
+        """Return the usage of the experiences as it is now."""
+        return dict(await self.store.usage(self.namespace))
+
+    async def log(self, limit: int = 20) -> tuple[LogEntry, ...]:
+        """Return the latest entries of the history, newest first."""
+        newest = (await self.load()).version
+        return await self.store.log(self.namespace, range(newest, max(newest - limit, 0), -1))
+
+    async def at(self, version: int) -> ExperienceSet:
+        """Return the set as it was at an older version, with today's usage.
+
+        Raises:
+            HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
+        """
+        now = await self.load()
+        return replace(now, version=version, experiences=await self._history.at(now, version))
+
+    async def diff(self, old: int, new: int | None = None) -> tuple[Difference, ...]:
+        """Return what changed from one version to another (default: now), in the set's order.
+
+        Raises:
+            HistoryTrimmed: the log no longer reaches back that far, or a version is yet to come.
+        """
+        return await self._history.diff(await self.load(), old, new)
+
+    async def rollback(self, version: int, *, author: str = "rollback") -> Commit:
+        """Make a new version that restores an older one, and leave the history as it is.
+
+        Raises:
+            HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
+            CommitRefused: others kept changing the set, or the old set breaks today's caps; nothing was written.
+        """
+        return await self._commits.rollback(version, self._history.at, author=author)
+
+    async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
+        """Take out all that came from a source, also through rewrites and merges and in the archive, for good.
+
+        What was made from lessons of others too goes back to these lessons. The log keeps the versions and loses the
+        texts; neither a rollback nor an import nor a commit or a run that is under way brings them back to agents.
+        Interrupted, it may be called again. Of a person take `forget`.
+
+        Raises:
+            InvalidInput: the source is empty.
+            StoreError: the store cannot be reached or read.
+        """
+        return await self._purge([checked("source", source)], author)
+
+    async def forget(self, kind: Literal["principal", "run", "thread"], name: str) -> ForgetReport:
+        """Forget a person, one run, or one conversation: what was recorded of it, and what was learned from it.
+
+        Episodes that wait or are archived, dead letters, run records, feedback, counts and images go, and all that
+        `purge` takes out; who works on one of them comes too late. A principal's later runs are not learned from
+        either. `docs/privacy.md` tells of what is under way in other processes. Interrupted, it may be called again.
+
+        Raises:
+            InvalidInput: the name is empty.
+            StoreError: the store cannot be reached or read, or its file was not rewritten in time.
+        """
+        subject = Subject(kind=kind, name=checked("name", name))
+        return await forget(self.store, self.namespace, subject, self._purge)
+
+    async def _purge(self, sources: Sequence[str], author: str = "forget") -> PurgeReport:
+        for source in sources:  # first: nothing of it may come in while we look
+            await self.store.forbid(self.namespace, source)
+        report = await self._history.purge(sources, self.load, partial(self._commits.take_out, author=author))
+        await self.forget_vectors()
+        return report
+
+    async def forget_vectors(self) -> None:
+        """Forget the vectors that the set keeps for its embeddings; they are made anew. Raises StoreError."""
+        self._ranker.forget()
+        await self.store.vectors(self.namespace).drop()
+
+    async def export(self) -> str:
+        """Return the set as JSON Lines that any installation can import (see `ted_memory.exchange`)."""
+        return exchange.dump(replace(await self.load(), usage=await self.usage()))
+
+    async def import_set(
+        self, text: str, *, merge: bool = False, author: str = "import", name: str = "the export"
+    ) -> ImportReport:
+        """Take in a set that was exported. Without ``merge`` only into an empty set, and all of it or nothing.
+
+        With ``merge`` what is here stays as it is, and what is not here yet is added as far as the caps let it.
+
+        Raises:
+            InvalidInput: it is no export, or damaged; ``name`` is what the message calls it. Nothing was imported.
+            CommitRefused: the set is not empty, or too small for all of it. Nothing was imported.
+        """
+        exported, now = exchange.parse(text, name), await self.load()
+        return await exchange.take_in(exported, now, partial(self.commit, author=author), merge=merge)

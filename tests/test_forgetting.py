@@ -1,0 +1,177 @@
+"""Forgetting a person: nothing of them is left in the server, in its files, or in what models are sent afterwards."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+
+from ted_memory import Add, TedMemory, open_memory
+from ted_memory.episodes import Episode, Subject
+from ted_memory.errors import InvalidInput, StoreError
+from ted_memory.learner import Learner
+from ted_memory.models import Merge, Message
+from ted_memory.storage import erasing
+from ted_memory.testing import in_memory, wait_until
+from tests.distill.scripts import CODES, critique, student, teacher
+from tests.learner.worlds import complain, episode
+from tests.test_curation import everything_stored
+
+WORD = "Xylograph"  # which nobody but Anna says
+ANNA = f"anna-{WORD}@example.com"
+EDITS = [{"op": "add", "when": "apples", "text": f"say c111, as {WORD} wants it"}]
+
+
+@pytest.fixture
+async def memory(tmp_path: Path) -> AsyncIterator[TedMemory]:
+    async with open_memory(home=str(tmp_path / "home"), namespace="desk", feedback_wait=0.0) as opened:
+        yield opened
+
+
+def files(memory: TedMemory) -> str:
+    """Return all that the embedded server has on disk."""
+    folder = Path(memory.settings.home) / "data"
+    return "".join(p.read_text("latin-1") for p in folder.rglob("*") if p.is_file())
+
+
+def annas(run_id: str) -> Episode:
+    """Return a run of Anna's."""
+    asked = Message(role="user", content=f"What is the code of apples? I am {WORD}.")
+    said = Message(role="assistant", content=f"no idea, {WORD}")
+    return Episode(run_id=run_id, principal=ANNA, thread_id=f"{WORD}-thread", input=(asked,), output=(said,))
+
+
+async def annas_traffic(memory: TedMemory) -> None:
+    """Leave words of Anna's everywhere: in the queue, dead letters, feedback, archive, lessons, drafts."""
+    runs = [annas(f"run-{i}") for i in range(6)]
+    await complain(memory, runs[:2])
+    quoting = teacher(lambda _: critique(edits=EDITS))
+    await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
+    for run in runs[2:]:
+        await memory.record(run)
+    await memory.flush()
+    log = memory.store.episodes
+    [dead, *_] = (await log.claim("desk", "x", lease=0.01, count=1, max_deliveries=1, alone=False)).claims
+    await log.hand_back("desk", dead, counts=True, reason=f"{WORD} is no code", delay=0, max_deliveries=1)
+    await memory.give_feedback(runs[3].run_id, score=0.0, correction=f"c111, says {WORD}", principal=ANNA)
+    await memory.record(episode("figs", principal="bert"))
+    await memory.flush()
+    await memory.give_feedback("figs-bert-0", comment=f"{WORD} knows better", principal=ANNA, reviewer=True)
+    await memory.commit(
+        [Add(text=f"Greet {WORD}.", sources=(f"principal:{ANNA}",)), Add(text="Be brief.")], author="me"
+    )
+    one, two = (await memory.load()).active
+    await memory.commit([Merge(ids=(one.id, two.id), text=f"Be brief with {WORD}.")], author="me", why=f"for {WORD}")
+    staging = memory.staging("run-1")
+    await staging.commit([Add(text=f"Draft of {WORD}.", sources=(f"principal:{ANNA}",))], author="me")
+    await staging.store.save_progress(staging.namespace, "sample:1", {"answer": f"{WORD}'s", "of": f"principal:{ANNA}"})
+    other = memory.staging("run-2")
+    await other.store.save_progress(other.namespace, "sample:1", {"answer": "of somebody else"})
+
+
+async def test_no_word_of_a_forgotten_person_is_left_anywhere(memory: TedMemory) -> None:
+    await annas_traffic(memory)
+    before = await everything_stored(memory)
+    for place in (":episodes", ":run:", ":dead", ":archive ", ":log", ":rate:"):
+        assert any(place in line and WORD in line for line in before.splitlines()), f"the control: {place}"
+    assert WORD in files(memory), "the control"
+    report = await memory.forget("principal", ANNA)
+    assert (report.episodes, report.drafts, report.compacted) == (4, 1, True)
+    assert (report.lessons.archived, report.words >= 4) == (2, True)
+    assert WORD not in await everything_stored(memory)
+    client = memory.store._clients.get().commit  # type: ignore[attr-defined]
+    assert not [key async for key in client.scan_iter(match=f"*{WORD}*")]
+    drafts = [key async for key in client.scan_iter(match="ted:{desk~*") if ":applied:" not in key]
+    assert drafts == ["ted:{desk~run-2}:progress"]
+    assert WORD not in files(memory)
+    assert [e.text for e in await memory.load() if e.state == "active"] == ["Be brief."]
+    [claim] = (await memory.store.episodes.claim("desk", "x", lease=9, count=9, max_deliveries=9, alone=False)).claims
+    assert (claim.episode.run_id, claim.feedback) == ("figs-bert-0", ())
+
+
+@pytest.mark.parametrize("kind", ["run", "thread"])
+async def test_a_run_or_a_conversation_is_forgotten_with_what_was_learned_from_it(memory: TedMemory, kind: Any) -> None:
+    runs = [episode("apples", i, principal="anna", thread_id=f"t{i}") for i in range(2)]
+    await complain(memory, runs)
+    quoting = teacher(lambda _: critique(edits=EDITS))
+    await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
+    [archived, other] = await memory.store.episodes.archived("desk")
+    report = await memory.forget(kind, archived.run_id if kind == "run" else "t0")
+    assert (report.runs, report.lessons.archived) == (1, 1)
+    assert [one.run_id for one in await memory.store.episodes.archived("desk")] == [other.run_id]
+    assert archived.run_id not in await everything_stored(memory)
+
+
+async def test_learners_that_are_running_send_no_model_what_was_forgotten(memory: TedMemory) -> None:
+    """Neither what waits, nor what they hold of it to try lessons on, nor what comes late."""
+    asked: list[list[BaseMessage]] = []
+
+    def answers(messages: list[BaseMessage]) -> str:
+        asked.append(messages)
+        return critique(edits=[{"op": "add", "when": "figs", "text": f"say {CODES['figs']}"}])
+
+    learner = Learner(memory, student=student(), teacher=teacher(answers), rollouts="model")
+    running = asyncio.create_task(learner.run())
+    try:
+        await complain(memory, [annas("early")])
+        await wait_until(lambda: learner.report.settled == 1)
+        await memory.forget("principal", ANNA)
+        asked.clear()
+        await complain(memory, [annas("late")])
+        for i, who in enumerate(("bert", "carl", "dora")):
+            await complain(memory, [episode("figs", i, principal=who)])
+        await wait_until(lambda: learner.report.settled == 5)
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert asked, "it went on learning from the others"
+    assert WORD not in str(asked)
+    assert f"I am {WORD}" not in await everything_stored(memory)
+
+
+async def test_an_export_from_before_brings_nothing_of_it_back(memory: TedMemory) -> None:
+    await memory.commit(
+        [Add(text=f"Greet {WORD}.", sources=(f"principal:{ANNA}",)), Add(text="Be brief.")], author="me"
+    )
+    exported = await memory.export()
+    await memory.forget("principal", ANNA)
+    report = await memory.import_set(exported, merge=True)
+    assert [reason for _, reason in report.refused] == ["purged"]
+    assert WORD not in await memory.export()
+
+
+async def test_a_dropped_namespace_leaves_no_key(memory: TedMemory) -> None:
+    await annas_traffic(memory)
+    await memory.store.drop("desk")
+    client = memory.store._clients.get().commit  # type: ignore[attr-defined]
+    assert [key async for key in client.scan_iter(match="ted:{desk}:*")] == []
+
+
+async def test_on_ones_own_server_the_report_says_whose_the_files_are(valkey: Any, namespace: str) -> None:
+    async with open_memory(valkey.url, namespace=namespace) as opened:
+        assert (await opened.forget("principal", "anna")).compacted is False
+
+
+async def test_a_file_that_is_not_rewritten_in_time_is_told(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "REWRITE_TRIES", 0)
+    await memory.load()
+    with pytest.raises(StoreError, match="call it again"):
+        await memory.forget("principal", "anna")
+
+
+async def test_names_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InvalidInput):
+        await in_memory().forget("principal", "")
+
+
+def test_a_conversation_is_known_by_its_unit_alone() -> None:
+    subject = Subject(kind="thread", name="t1")
+    run = episode("apples", thread_id="t1")
+    assert subject.owns_record(run.run_id, run.principal, run.unit)
+    assert not subject.owns_record(run.run_id, run.principal, episode("apples", thread_id="t2").unit)
+    assert json.loads(subject.model_dump_json()) == {"kind": "thread", "name": "t1"}
