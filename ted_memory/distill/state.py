@@ -116,6 +116,11 @@ class DistillState(TypedDict, total=False):
     spend: Annotated[Json, _add_spend]
 
 
+def holds_words_of_users(state: DistillState) -> bool:
+    """Tell whether the sample comes from traffic: somebody else wrote it, who may want to write more than a task."""
+    return bool(state.get("settle") or read_sample(state).sources)
+
+
 def read_sample(state: Mapping[str, Any]) -> Sample:
     """Return the state's sample. Raises InvalidInput: there is none."""
     if "sample" not in state:

@@ -1,6 +1,5 @@
 """A chat model as a grader. What it judges is untrusted text, so that text cannot leave its place in the prompt."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ted_memory.grading.graders import Grader, find_grader
 from ted_memory.llm.calls import Calls, model_name
+from ted_memory.llm.fences import mark_for
 from ted_memory.llm.prompts import load_prompt
 from ted_memory.llm.structured import StructuredModel
 
@@ -72,20 +72,6 @@ def bind_grader(grader: str | Grader, calls: Calls) -> Grader:
     if isinstance(grader, Judge):
         grader.share(calls)
     return find_grader(grader)
-
-
-def mark_for(*texts: str) -> str:
-    """Return a mark that stands in none of the texts.
-
-    It follows from the texts, so that the same question is asked in the same words, and no text can hold it: to do
-    so it would have to hold a digest of itself.
-    """
-    whole = "\0".join(texts).casefold()
-    for attempt in range(len(whole) + 1):
-        mark = "text-" + hashlib.sha256(f"{attempt}\0{whole}".encode()).hexdigest()[:16]
-        if mark not in whole:
-            return mark
-    raise AssertionError("so many different marks do not fit into the texts")  # pragma: no cover
 
 
 def _task(inputs: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from ted_memory.distill.state import (
     Json,
     dump_edits,
     dump_spend,
+    holds_words_of_users,
     mean_score,
     read_graded,
     read_sample,
@@ -32,11 +33,10 @@ from ted_memory.distill.state import (
 from ted_memory.experience.lift import estimate
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
+from ted_memory.llm.fences import fence, fenced, on_one_line
 from ted_memory.llm.messages import image_blocks
 from ted_memory.models import Edit, Experience, Trajectory, Usage
-from ted_memory.retrieval.selection import match
 
-MOST_WAITING = 8  # lessons without evidence that a critic is shown
 MOST_LABELS = 40  # answers that tasks share, of which a critic is told
 
 
@@ -133,33 +133,38 @@ def critique_failed(_state: DistillState, error: NodeError) -> Command[str]:
 
 
 def _shown(state: DistillState, kit: Kit) -> list[Experience]:
-    """Return the experiences that the attempts could have seen, and those that wait and are about something alike."""
+    """Return the experiences that the attempts could have seen, and an operator's own that wait.
+
+    What waits of other people's traffic has shown nothing yet: whoever wrote it would write into everybody's prompts.
+    """
     snapshot = read_set(state)
     ids = dict.fromkeys(id for t in read_graded(state) for id in (*t.eligible, *t.seen))
-    waiting = [e for e in (*snapshot.trial, *snapshot.proposed) if e.id not in ids]
-    if kit.evidence:
-        fits = match([e.when or e.text for e in waiting], read_sample(state).text)
-        ranked = sorted(zip(fits, range(len(waiting)), strict=True), key=lambda pair: (-pair[0], pair[1]))
-        waiting = [waiting[i] for _, i in ranked[:MOST_WAITING]]
-    return [snapshot.by_id[id] for id in (*ids, *(e.id for e in waiting)) if id in snapshot.by_id]
+    if not kit.evidence:
+        ids.update(dict.fromkeys(e.id for e in (*snapshot.trial, *snapshot.proposed)))
+    return [snapshot.by_id[id] for id in ids if id in snapshot.by_id]
 
 
 def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> list[BaseMessage]:
-    sample = read_sample(state)
+    sample, of_users = read_sample(state), holds_words_of_users(state)
     known = experiences_text(shown, read_set(state).usage)
     if (prompt := kit.profile.prompts.get("labels")) and (labels := state.get("labels")):
-        known += "\n" + prompt.fill({"labels": ", ".join([*labels.values()][:MOST_LABELS])})
-    attempts = attempts_text(read_graded(state), kit)
-    messages = kit.profile.prompts["critic"].messages(
-        task=sample.text,
-        reference=state["reference"],
-        solution=state.get("solution") or "(none)",
-        attempts=attempts,
-        experiences=known,
-    )
-    if companions := state.get("companions"):
-        told = kit.profile.prompts["batch"].fill({"tasks": "\n\n".join(map(_companion_text, companions))})
-        messages.insert(1, HumanMessage(content=told))
+        known += "\n" + prompt.fill({"labels": ", ".join(map(on_one_line, [*labels.values()][:MOST_LABELS]))})
+    material = {
+        "task": sample.text,
+        "reference": state["reference"],
+        "solution": state.get("solution") or "(none)",
+        "attempts": attempts_text(read_graded(state), kit),
+    }
+    companions = "\n\n".join(map(_companion_text, state.get("companions", ())))
+    about_marks = ""
+    if of_users:
+        about_marks, material = fenced(material)
+        companions = fence(companions) if companions else ""
+    messages = kit.profile.prompts["critic"].messages(**material, experiences=known)
+    if about_marks:
+        messages[1] = HumanMessage(content=f"{about_marks}\n\n{messages[1].text}")
+    if companions:
+        messages.insert(1, HumanMessage(content=kit.profile.prompts["batch"].fill({"tasks": companions})))
     if pictures := image_blocks(sample):
         messages[-1] = HumanMessage(content=[{"type": "text", "text": messages[-1].text}, *pictures])
     for turn in state["feedback"]:
@@ -182,7 +187,7 @@ def _companion_text(companion: Companion) -> str:
 
 
 def experiences_text(experiences: Sequence[Experience], usage: Mapping[str, Usage]) -> str:
-    """Return the experiences as a model sees them: id, estimated lift, lesson."""
+    """Return the experiences as a model sees them, each on one line: id, estimated lift, lesson."""
     lines = [
         f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}) {render_line(e.text, e.when, e.example, e.task)}"
         for e in experiences

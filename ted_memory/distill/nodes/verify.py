@@ -30,6 +30,7 @@ from ted_memory.distill.state import (
     Json,
     dump_edits,
     dump_spend,
+    holds_words_of_users,
     read_edits,
     read_sample,
     read_set,
@@ -37,6 +38,7 @@ from ted_memory.distill.state import (
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
+from ted_memory.llm.fences import fence
 from ted_memory.llm.messages import image_blocks, sample_messages, task_of
 from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, SetState
 from ted_memory.retrieval.selection import stems
@@ -61,7 +63,8 @@ async def verify(state: DistillState, *, kit: Kit) -> Json:
     if kit.keep_evidence is not None:
         await kit.keep_evidence(f"{state.get('run', '')}:{state['round']}", verifier.found)
     revise = kit.profile.prompts["revision"]
-    told = "\n\n".join(revise.fill({"lesson": _described(f), "outcome": f.problem}) for f in failed)
+    outcome = fence if holds_words_of_users(state) else str  # it tells what the student answered
+    told = "\n\n".join(revise.fill({"lesson": _described(f), "outcome": outcome(f.problem)}) for f in failed)
     return {
         "accepted": dump_edits([edit for f in findings if not f.problem for edit in f.edits]),
         "refused": [{"edit": describe(edit), "reason": f.problem} for f in failed for edit in f.edits],
@@ -78,8 +81,7 @@ async def _found(state: DistillState, verifier: "_Verifier") -> list[Finding]:
     findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
     findings += await together(*(verifier.test([edit]) for edit, problem in placed if not problem))
     findings = await _together_too(findings, verifier)
-    of_users = bool(state.get("settle") or sample.sources)
-    if kit.examples == "own" and not of_users:  # what users wrote is no example for everybody
+    if kit.examples == "own" and not holds_words_of_users(state):  # what users wrote is no example for everybody
         if solved := await _as_an_earlier_turn(findings, verifier):
             return [*findings, solved]
         findings = [await _with_an_example(finding, verifier) for finding in findings]
