@@ -25,6 +25,7 @@ from ted_memory.errors import CorruptData
 from ted_memory.protocols import TOLD_FIRST, CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits
 from ted_memory.storage import codec, erasing, scripts
 from ted_memory.storage.addresses import Client
+from ted_memory.storage.clock import ServerClock
 from ted_memory.storage.keys import WITH_TRAFFIC, Keys
 from ted_memory.storage.patiently import Patiently, hashes
 
@@ -36,21 +37,12 @@ SECOND = 1000
 T = TypeVar("T")
 
 
-def today(ago: timedelta = timedelta(0)) -> str:
-    """Return the day (UTC) in which something is counted."""
-    return f"{datetime.now(UTC) - ago:%Y-%m-%d}"
-
-
-def hour(ago: timedelta = timedelta(0)) -> str:
-    """Return the name of an hour's counter."""
-    return f"hour:{datetime.now(UTC) - ago:%H}"
-
-
 class RedisEpisodeLog:
     """An `EpisodeLog`. Its scripts stand in ``lua/``, each with what it promises in its head."""
 
     def __init__(self, patiently: Patiently) -> None:
         self._patiently = patiently
+        self.clock = ServerClock(patiently)
         self._listed: set[str] = set()
 
     def forget(self, namespace: str) -> None:
@@ -78,7 +70,8 @@ class RedisEpisodeLog:
             },
             ensure_ascii=False,
         )
-        reply = await self._patiently(lambda client: scripts.record(client, keys, today(), runs, encoded, request))
+        today = await self.clock.today(namespace)
+        reply = await self._patiently(lambda client: scripts.record(client, keys, today, runs, encoded, request))
         if reply[5]:  # the namespace may have been dropped since, by another process, and its name with it
             await self._list(namespace)
         counts = dict(zip(("recorded", "repeated", "dropped", "limited"), reply[:4], strict=True))
@@ -103,10 +96,9 @@ class RedisEpisodeLog:
             ANONYMOUS,
             int(rules.reviewer if feedback is None else feedback.reviewer),
         ]
-        return cast(
-            Verdict,
-            await self._patiently(lambda client: scripts.feedback(client, Keys(namespace), today(), run_id, args)),
-        )
+        today = await self.clock.today(namespace)
+        verdict = await self._patiently(lambda client: scripts.feedback(client, Keys(namespace), today, run_id, args))
+        return cast(Verdict, verdict)
 
     async def archived(self, namespace: str, after: int = 0) -> tuple[Archived, ...]:
         keys = Keys(namespace)
@@ -198,7 +190,7 @@ class RedisEpisodeLog:
         return await self._patiently(lambda client: scripts.hand_back(client, keys, run_id, args))
 
     async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
-        name = Keys(namespace).spend(today())
+        name = Keys(namespace).spend(await self.clock.today(namespace))
         await self._patiently(lambda client: scripts.count(client, name, counters, ttl=codec.SPEND_TTL))
 
     async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
@@ -230,9 +222,11 @@ class RedisEpisodeLog:
         return await erasing.erase(self._patiently, Keys(namespace), subject)
 
     async def traffic(self, namespace: str) -> Traffic:
-        keys = Keys(namespace)
-        head, spent = await self._hash(keys.traffic), await self._hash(keys.spend(today()))
-        before = await self._hash(keys.spend(today(timedelta(hours=1))))  # of yesterday, in the day's first hour
+        keys, hours = Keys(namespace), (timedelta(0), timedelta(hours=1))
+        # the hour before is yesterday's, in the day's first
+        days = [await self.clock.today(namespace, ago) for ago in hours]
+        head, spent, before = [await self._hash(name) for name in (keys.traffic, *map(keys.spend, days))]
+        hourly = [f"hour:{await self.clock.now(namespace) - ago:%H}" for ago in hours]
         waiting, claimed, dead, archived, learners = [
             await self._patiently(lambda client, ask=ask: ask(client))  # type: ignore[misc]
             for ask in (
@@ -254,7 +248,7 @@ class RedisEpisodeLog:
             oldest=await self._oldest(keys),
             counts={name: int(head.get(name, 0)) for name in names},
             today={name: float(value) for name, value in spent.items() if not name.startswith("hour:")},
-            hour=int(spent.get(hour(), 0)) + int(before.get(hour(timedelta(hours=1)), 0)),
+            hour=int(spent.get(hourly[0], 0)) + int(before.get(hourly[1], 0)),
             last_settled=datetime.fromtimestamp(float(settled) / SECOND, UTC) if settled else None,
             last_error=head.get("last_error", ""),
             learners=learners,

@@ -31,7 +31,7 @@ from ted_memory.settings import Durability
 from ted_memory.storage import codec, durability, erasing, scripts
 from ted_memory.storage.addresses import Client
 from ted_memory.storage.clients import Clients, cancellable
-from ted_memory.storage.episode_log import RedisEpisodeLog, today
+from ted_memory.storage.episode_log import RedisEpisodeLog
 from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
 from ted_memory.storage.vectors import RedisVectors
 
@@ -73,9 +73,9 @@ class RedisStore:
         encoded = codec.encode_request(request, told, stamp=secrets.token_hex(8))
         await self.prove(namespace)
         await self._list(namespace)
+        day = await self.episodes.clock.today(namespace) if request.settle else ""
 
         async def once(client: Client) -> tuple[int, str, bool]:
-            day = today() if request.settle else ""
             repeated, answer = await scripts.commit(client, keys, request.token, encoded, ttl=TOKEN_TTL, day=day)
             applied = keys.applied(request.token)
             kept = self._durable == "none" or await durability.confirm(

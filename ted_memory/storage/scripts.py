@@ -36,6 +36,7 @@ _REPLAYED = _source("episodes", "evidence", "replayed")
 _KNOWN = _source("episodes", "evidence", "known")
 _FORGET_ARCHIVED = _source("forget_archived")
 _COUNT = _source("count")
+_NOW = _source("now")
 _CLAIM = _source("episodes", "claim")
 _BEAT = _source("episodes", "beat")
 _HAND_BACK = _source("episodes", "hand_back")
@@ -45,7 +46,7 @@ _DIGESTS = {
     source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     for source in (
         *(_COMMIT, _CREDIT, _READ, _BLANK, _KEEP, _LEASE),
-        *(_RECORD, _FEEDBACK, _CLAIM, _BEAT, _HAND_BACK, _DEAD, _ERASE, _COUNT),
+        *(_RECORD, _FEEDBACK, _CLAIM, _BEAT, _HAND_BACK, _DEAD, _ERASE, _COUNT, _NOW),
         *(_REPLAYED, _KNOWN, _FORGET_ARCHIVED),
     )
 }
@@ -128,6 +129,11 @@ async def forget_archived(client: Client, keys: Keys, seqs: Sequence[int]) -> in
     names = [keys.archive, keys.archived, keys.traffic]
     gone: int = await _run(client, _FORGET_ARCHIVED, names, list(seqs))
     return gone
+
+
+async def now(client: Client, keys: Keys) -> int:
+    """Return the server's time, in seconds."""
+    return int(await _run(client, _NOW, [keys.traffic], []))
 
 
 async def claim(client: Client, keys: Keys, args: Sequence[Any]) -> list[Any]:

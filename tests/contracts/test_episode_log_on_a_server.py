@@ -7,8 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from ted_memory.models import Add
-from ted_memory.storage import episode_log
 from ted_memory.storage.clients import Clients
+from ted_memory.storage.clock import ServerClock
 from ted_memory.storage.keys import Keys
 from ted_memory.storage.redis_store import RedisStore
 from tests.contracts.queue import LONG, Queue, an_episode, runs
@@ -78,18 +78,20 @@ async def test_feedback_that_cannot_be_read_stops_nobody(queue: Queue, client: "
     assert "cannot be read" in letter.reason
 
 
+def _set_the_servers_clock(monkeypatch: pytest.MonkeyPatch, time: datetime) -> None:
+    async def now(self: ServerClock, namespace: str) -> datetime:
+        return time
+
+    monkeypatch.setattr(ServerClock, "now", now)
+
+
 async def test_the_hour_before_midnight_belongs_to_the_hour_after_it(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     midnight = datetime(2026, 5, 2, tzinfo=UTC)
 
     def at(time: datetime) -> None:
-        class Clock(datetime):
-            @classmethod
-            def now(cls, tz: object = None) -> datetime:
-                return time
-
-        monkeypatch.setattr(episode_log, "datetime", Clock)
+        _set_the_servers_clock(monkeypatch, time)
 
     at(midnight - timedelta(minutes=70))
     await queue.log.count(queue.namespace, {"hour:22": 100, "n": 1})
@@ -107,7 +109,7 @@ async def test_a_daily_share_is_there_again_on_the_next_day(queue: Queue, monkey
     assert (await queue.record("a", "b", rate_limit=1)).limited == 1
     assert await queue.say("a", 1.0, rate_limit=1) == "credited"
     assert await queue.say("a", 0.0, rate_limit=1) == "limited"
-    monkeypatch.setattr(episode_log, "today", lambda ago=timedelta(0): "the next day")
+    _set_the_servers_clock(monkeypatch, datetime.now(UTC) + timedelta(days=1))
     assert (await queue.record("c", "d", rate_limit=1)).limited == 1
     assert await queue.say("a", 0.0, rate_limit=1) == "corrected"
 
