@@ -25,6 +25,7 @@ from ted_memory.protocols import Pair, Settle, VectorHead
 from ted_memory.storage.keys import Keys
 from ted_memory.testing import ScriptedChatModel, in_memory
 
+RUNS = 20_000  # of which the growth is measured
 MANY = 200  # of each thing
 ROUNDS = 3
 TASK = ("Which code does this ticket get? " + "Our order came late and one of the parts is broken. " * 20)[:1000]
@@ -122,6 +123,7 @@ class Filled:
             ("holders", await self.size(keys.holders, MANY), "an episode"),
             ("dead", await self.size(keys.dead, MANY), "an episode"),
             ("learners", await self.size(keys.learners), "a learner"),
+            ("run:<run id>", await self.size(keys.run(f"dead-{1:032}")), "a run that nobody spoke of"),
             ("run:<run id>", await self.size(keys.run(f"waits-{1:032}")), "a run with one feedback"),
             ("image:<sha256>", await self.size(keys.image(f"{0:064}")), "an image of 1 kB"),
             ("rate:<day>", await self.size(keys.rate(today()), MANY), "a principal"),
@@ -237,6 +239,32 @@ async def cpu(url: str) -> Table:
     return table
 
 
+async def bytes_of_a_run(url: str) -> float:
+    """Return by how much the server's memory grows with each recorded run, once its episode is gone."""
+    async with (
+        open_memory(url, namespace="growth", rate_limit=10**9, max_episodes=1) as memory,
+        redis.asyncio.Redis.from_url(url) as client,
+    ):
+        before = (await client.info("memory"))["used_memory"]
+        for i in range(RUNS):
+            one = Episode(
+                run_id=f"{i:08}-89ab-cdef-0123-456789abcdef", thread_id="t", principal="p", seen=("abc123",) * 3
+            )
+            await memory.record(one)
+            if i % 500 == 499:
+                await memory.flush()
+        await memory.flush()
+        return float((await client.info("memory"))["used_memory"] - before) / RUNS
+
+
+def months(size: float) -> Table:
+    """Return what a month of traffic holds, by runs a second and the days for which runs are known."""
+    table = Table("runs a second", "30 days", "7 days", "1 day", title=f"of {size:.0f} bytes a run")
+    for rate in (1, 10, 100):
+        table.add_row(str(rate), *(f"{rate * days * 86_400 * size / 1e9:.3g} GB" for days in (30, 7, 1)))
+    return table
+
+
 async def main() -> None:
     """Measure bytes and CPU, and print them."""
     console = Console(width=120)
@@ -255,6 +283,7 @@ async def main() -> None:
         table.add_row("archive", f"{kept:,.0f}", "an episode of 1 kB")
         table.add_row("archived", f"{listed:,.0f}", "an episode")
         console.print(table)
+        console.print(months(await bytes_of_a_run(url)))
         console.print(await cpu(url))
 
 

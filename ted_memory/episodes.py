@@ -153,6 +153,19 @@ class Erased(Frozen):
     words: int = 0
 
 
+class Retention(Frozen):
+    """How long what was recorded is kept, and how much of it.
+
+    ``run_days``: for which feedback on a run may come. ``early_days``: for which feedback waits for its run, and for
+    which a run is known that was refused. Of dead letters the latest ``max_dead`` are kept, ``dead_days``.
+    """
+
+    run_days: float = 30.0
+    early_days: float = 2.0
+    max_dead: int = 1000
+    dead_days: float = 30.0
+
+
 class Exposure(Frozen):
     """What one request is shown: the ``block`` for its prompt, and what an Episode must say of it.
 

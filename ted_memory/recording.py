@@ -67,6 +67,7 @@ class Recorder:
     def _begin_anew(self) -> None:
         """Empty it, with a lock and a task that work: also in a forked child, where the parent sends what there was."""
         self._buffer: dict[str, Ended] = {}
+        self._sizes: dict[str, int] = {}  # of what it holds: about so many bytes
         self._held: dict[str, tuple[float, Make]] = {}
         self._beyond: dict[str, float] = {}  # begun when no more could be held: if they do not end, they are dropped
         self._owed: set[str] = set()  # runs for which feedback had come before
@@ -87,17 +88,22 @@ class Recorder:
             "recorded": self.recorded, "dropped": lost, "buffered": self.buffered, "lessons_removed": self.removed
         }  # fmt: skip
 
-    def put(self, run_id: str, make: Make) -> None:
-        """Take in a run that has ended. Within an event loop; takes microseconds."""
+    def put(self, run_id: str, make: Make, *, size: int = 0) -> None:
+        """Take in a run that has ended, of about so many bytes. Within an event loop; takes microseconds."""
         with self._lock:
             self._held.pop(run_id, None)
             self._beyond.pop(run_id, None)
             earlier = self._buffer.get(run_id)
-            if earlier is None and len(self._buffer) >= self._settings.buffer:
+            if earlier is None and self._is_full(size):
                 self.dropped += 1
             elif earlier is None or not earlier[1]:
                 self._buffer[run_id] = (make, True)
+                self._sizes[run_id] = size
         self._send_soon()
+
+    def _is_full(self, more: int) -> bool:
+        full = sum(self._sizes.values()) + more > self._settings.buffer_bytes
+        return full or len(self._buffer) >= self._settings.buffer
 
     def hold(self, run_id: str, make: Make, seconds: float = ABANDONED) -> None:
         """Take in a run that may go on: it counts when nothing more was said of it for so long."""
@@ -105,6 +111,7 @@ class Recorder:
         with self._lock:
             if not self._buffer.get(run_id, (make, True))[1]:
                 del self._buffer[run_id]
+                self._sizes.pop(run_id, None)
             self._beyond.pop(run_id, None)
             if run_id in self._held or len(self._held) < self._settings.buffer:
                 self._held[run_id] = (due, make)
@@ -205,7 +212,11 @@ class Recorder:
 
     def _forget(self, runs: Sequence[tuple[str, Ended]]) -> int:
         """Take runs out of the buffer, unless there is more to tell of them by now; return how many were there."""
-        return sum(self._buffer.pop(id) is ended for id, ended in runs if self._buffer.get(id) is ended)
+        gone = [id for id, ended in runs if self._buffer.get(id) is ended]
+        for id in gone:
+            del self._buffer[id]
+            self._sizes.pop(id, None)
+        return len(gone)
 
     async def _pay(self) -> None:
         """Credit what had been said of runs before they came."""

@@ -96,8 +96,12 @@ class Settings(BaseSettings):
         4_194_304, ge=0, description="bytes of one recorded image at most; larger ones are left out"
     )
     buffer: int = Field(1000, ge=1, description="episodes that wait in a process to be sent; more are dropped")
+    buffer_bytes: int = Field(67_108_864, ge=1024, description="bytes of these episodes, about; more are dropped")
     max_episodes: int = Field(20_000, ge=1, description="episodes that wait to be learned from; more are dropped")
     max_episode_bytes: int = Field(67_108_864, ge=1024, description="bytes of these episodes; more are dropped")
+    run_days: float = Field(30.0, gt=0, description="days for which feedback on a run may come")
+    max_dead: int = Field(1000, ge=1, description="dead letters that are kept; the oldest go")
+    dead_days: float = Field(30.0, gt=0, description="days for which a dead letter is kept")
     rate_limit: int = Field(1000, ge=1, description="episodes and outcomes of one principal that count, a day")
 
     min_principals: int = Field(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from ted_memory.episodes import Retention
 from ted_memory.errors import MissingExtra, ModelError, SettingsError
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.fields import check_namespace
@@ -130,11 +131,12 @@ def _open(
     from ted_memory.storage.clients import Clients
     from ted_memory.storage.redis_store import RedisStore
 
+    kept = Retention(run_days=settings.run_days, max_dead=settings.max_dead, dead_days=settings.dead_days)
     if client is not None or settings.url is not None:
         address = None if client is None else from_client(client)
         url = settings.url if client is None else None
         clients = Clients(url, None, read_timeout=settings.read_timeout, address=address)
-        store = RedisStore(clients, settings.durability)
+        store = RedisStore(clients, settings.durability, kept)
         return TedMemory(store, settings, settings.namespace, redact=redact, retriever=retriever)
     try:
         from ted_memory.storage.embedded import EmbeddedServer
@@ -144,7 +146,7 @@ def _open(
             "as an argument or in TED_MEMORY_URL"
         ) from None
     clients = Clients(None, EmbeddedServer(settings.home), read_timeout=settings.read_timeout)
-    store = RedisStore(clients, settings.durability)
+    store = RedisStore(clients, settings.durability, kept)
     return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT, redact=redact, retriever=retriever)
 
 

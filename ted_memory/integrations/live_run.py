@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure
 from ted_memory.experience.assignment import draw
 from ted_memory.integrations import sync_bridge
-from ted_memory.llm.messages import record_messages, tool_calls
+from ted_memory.llm.messages import record_messages, size_of_content, tool_calls
 from ted_memory.memory import TedMemory
 from ted_memory.recorded_texts import storable
 from ted_memory.recording import ABANDONED, SETTLED
@@ -60,7 +60,7 @@ class LiveRun:
     def finish(self, output: Sequence[BaseMessage] = ()) -> None:
         """Record it: it came to its end."""
         self.ended, self.output, self.error = time.monotonic(), output, ""
-        self._hand_over(self.memory.recorder.put, self.episode)
+        self._hand_over(partial(self.memory.recorder.put, size=self._size()), self.episode)
 
     def fail(self, error: BaseException, *, at: str = "model", final: bool = False) -> None:
         """Record what went wrong; unless it is final something may still try again and succeed."""
@@ -69,7 +69,7 @@ class LiveRun:
             self.error, self.failed_at = f"{type(error).__name__}: {error}", at
         recorder = self.memory.recorder
         if final:
-            self._hand_over(recorder.put, self.episode)
+            self._hand_over(partial(recorder.put, size=self._size()), self.episode)
         else:
             self._hand_over(recorder.hold, self.episode, SETTLED)
 
@@ -87,6 +87,10 @@ class LiveRun:
             sync_bridge.flush_at_exit(self.memory)
         else:
             call(self.run_id, *given)
+
+    def _size(self) -> int:
+        """Return about how many bytes its messages hold. The same message may stand in input and output."""
+        return sum(map(size_of_content, {id(m): m.content for m in (*self.input, *self.output)}.values()))
 
     def _abandoned(self) -> tuple[Episode, Mapping[str, bytes]]:
         self.error = self.error or "abandoned: it did not come to an end"

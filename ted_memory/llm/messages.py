@@ -199,6 +199,15 @@ def restore_images(messages: Sequence[Message], images: Mapping[str, bytes]) -> 
     )
 
 
+def size_of_content(content: Any) -> int:
+    """Return about how many bytes a message's content holds: its texts and data."""
+    if isinstance(content, str):
+        return len(content)
+    if isinstance(content, Mapping):
+        return sum(map(size_of_content, content.values()))
+    return sum(map(size_of_content, content)) if isinstance(content, list | tuple) else 0
+
+
 def record_messages(messages: Sequence[BaseMessage], *, largest: int) -> tuple[tuple[Message, ...], dict[str, bytes]]:
     """Return messages as an episode keeps them, and the bytes of their images by hash, as ``data:`` URLs.
 

@@ -17,6 +17,7 @@ from ted_memory.episodes import (
     Erased,
     Feedback,
     Recorded,
+    Retention,
     Subject,
     Traffic,
     Verdict,
@@ -29,8 +30,8 @@ from ted_memory.storage.clock import ServerClock
 from ted_memory.storage.keys import WITH_TRAFFIC, Keys
 from ted_memory.storage.patiently import Patiently, hashes
 
-RUN_TTL = 30 * 24 * 3600 * 1000  # milliseconds after which feedback on a run comes too late
-RATE_TTL = 2 * 24 * 3600 * 1000
+DAY = 24 * 3600 * 1000  # milliseconds
+RATE_TTL = 2 * DAY
 FEEDBACKS = 20  # on one run are kept, the latest
 SECOND = 1000
 
@@ -40,8 +41,11 @@ T = TypeVar("T")
 class RedisEpisodeLog:
     """An `EpisodeLog`. Its scripts stand in ``lua/``, each with what it promises in its head."""
 
-    def __init__(self, patiently: Patiently) -> None:
+    def __init__(self, patiently: Patiently, kept: Retention | None = None) -> None:
         self._patiently = patiently
+        kept = kept or Retention()
+        self._run_ttl, self._early_ttl = int(kept.run_days * DAY), int(kept.early_days * DAY)
+        self._of_dead = (kept.max_dead, int(kept.dead_days * DAY))
         self.clock = ServerClock(patiently)
         self._listed: set[str] = set()
 
@@ -60,7 +64,8 @@ class RedisEpisodeLog:
         request = json.dumps(
             {
                 "wait": int(limits.wait * SECOND),
-                "ttl": RUN_TTL,
+                "ttl": self._run_ttl,
+                "early_ttl": self._early_ttl,
                 "rate_ttl": RATE_TTL,
                 "max_episodes": limits.max_episodes,
                 "max_bytes": limits.max_bytes,
@@ -90,10 +95,11 @@ class RedisEpisodeLog:
             rules.speaker if feedback is None else feedback.principal,
             int(rules.first),
             rules.rate_limit,
-            RUN_TTL,
+            self._run_ttl,
             RATE_TTL,
             rules.kept,
             ANONYMOUS,
+            self._early_ttl,
             int(rules.reviewer if feedback is None else feedback.reviewer),
         ]
         today = await self.clock.today(namespace)
@@ -155,7 +161,7 @@ class RedisEpisodeLog:
     async def claim(
         self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
     ) -> Claims:
-        args = [learner, _ms(lease), count, max_deliveries, int(alone)]
+        args = [learner, _ms(lease), count, max_deliveries, int(alone), *self._of_dead]
         while True:
             suspects, *found = await self._patiently(lambda client: scripts.claim(client, Keys(namespace), args))
             claims = [await self._claim(namespace, *fields) for fields in found]
@@ -187,6 +193,7 @@ class RedisEpisodeLog:
         )
 
     async def _give_back(self, keys: Keys, run_id: str, args: Sequence[Any]) -> str:
+        args = [*args, *self._of_dead]
         return await self._patiently(lambda client: scripts.hand_back(client, keys, run_id, args))
 
     async def count(self, namespace: str, counters: Mapping[str, int]) -> None:

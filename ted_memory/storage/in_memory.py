@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ted_memory.episodes import Retention
 from ted_memory.experience.lineage import blank_edit
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import (
@@ -79,10 +80,10 @@ class _Space:
 class InMemoryStore:
     """An `ExperienceStore` that ends with the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Retention | None = None) -> None:
         self._spaces: dict[str, _Space] = {}
         self._vectors: dict[str, tuple[VectorHead, dict[str, bytes]]] = {}
-        self.episodes = InMemoryEpisodeLog(self._held, self._count)
+        self.episodes = InMemoryEpisodeLog(self._held, self._count, kept)
 
     def _held(self, namespace: str) -> Mapping[str, Experience]:
         return self._spaces[namespace].experiences if namespace in self._spaces else {}

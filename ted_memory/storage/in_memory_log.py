@@ -17,16 +17,26 @@ from ted_memory.episodes import (
     Erased,
     Feedback,
     Recorded,
+    Retention,
     Subject,
     Traffic,
     Verdict,
 )
 from ted_memory.errors import Fenced
 from ted_memory.models import Experience, Usage
-from ted_memory.protocols import TOLD_FIRST, CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits, Settle
+from ted_memory.protocols import (
+    TOLD_FIRST,
+    CreditRules,
+    KnownEvidence,
+    Pair,
+    PairVerdict,
+    RecordLimits,
+    Settle,
+)
 from ted_memory.storage.in_memory_evidence import Counted, InMemoryEvidence, Outcome
 
 FEEDBACKS = 20  # on one run are kept, the latest
+HOUR = 3600.0  # seconds between looks at what became of dead letters
 
 Held = Callable[[str], Mapping[str, Experience]]
 Credit = Callable[[str, Mapping[str, Usage], float], None]
@@ -68,13 +78,15 @@ class _Queue:
     counts: Counter[str] = field(default_factory=Counter)
     spent: Counter[str] = field(default_factory=Counter)
     settled_at: datetime | None = None
+    dead_looked_at: float = 0.0
     last_error: str = ""
 
 
 class InMemoryEpisodeLog:
     """An `EpisodeLog` beside an in-memory store, which tells what is held and counts what is credited."""
 
-    def __init__(self, held: Held, credit: Credit) -> None:
+    def __init__(self, held: Held, credit: Credit, kept: Retention | None = None) -> None:
+        self._kept = kept or Retention()
         self._held = held
         self._credit = credit
         self._queues: dict[str, _Queue] = {}
@@ -114,8 +126,8 @@ class InMemoryEpisodeLog:
         queue.rate[f"e:{episode.principal}"] += 1
         if queue.rate[f"e:{episode.principal}"] > limits.rate_limit:
             return "limited"
-        full = sum(queue.sizes.values()) + size > limits.max_bytes
-        if len(queue.episodes) >= limits.max_episodes or full:
+        sizes = [size for seq, size in queue.sizes.items() if seq not in queue.dead]
+        if len(sizes) >= limits.max_episodes or sum(sizes) + size > limits.max_bytes:
             return "dropped"
         queue.seq += 1
         run.seq = queue.seq
@@ -208,6 +220,9 @@ class InMemoryEpisodeLog:
     ) -> Claims:
         queue, now = self._queue(namespace), time.time()
         queue.learners[learner] = now + lease
+        if now > queue.dead_looked_at + HOUR:
+            queue.dead_looked_at = now
+            self._let_go_of_dead(queue)
         found = queue.claimed if alone else queue.waiting
         ready = sorted((due, seq) for seq, due in found.items() if due <= now)[:count]
         claims = []
@@ -260,8 +275,7 @@ class InMemoryEpisodeLog:
         queue.counts["retried"] += counts
         return "failed" if counts else "released"
 
-    @staticmethod
-    def _bury(queue: _Queue, seq: int, deliveries: int, reason: str) -> None:
+    def _bury(self, queue: _Queue, seq: int, deliveries: int, reason: str) -> None:
         episode, now = queue.episodes[seq], datetime.now(UTC)
         queue.dead[seq] = DeadLetter(
             seq=seq, run_id=episode.run_id, reason=reason, deliveries=deliveries, at=now, episode=episode
@@ -270,6 +284,15 @@ class InMemoryEpisodeLog:
             place.pop(seq, None)
         queue.counts["dead"] += 1
         queue.last_error = reason
+        self._let_go_of_dead(queue)
+
+    def _let_go_of_dead(self, queue: _Queue) -> None:
+        """Forget the oldest dead letters: those beyond the bound, and those that are too old."""
+        oldest = datetime.now(UTC) - timedelta(days=self._kept.dead_days)
+        for seq in sorted(queue.dead):
+            if len(queue.dead) <= self._kept.max_dead and queue.dead[seq].at > oldest:
+                break
+            self._take_out(queue, seq)
 
     def check(self, namespace: str, settle: Settle) -> None:
         """Make sure that a commit may settle this episode."""

@@ -16,6 +16,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from ted_memory.episodes import Retention
 from ted_memory.errors import (
     CorruptData,
     Fenced,
@@ -44,13 +45,13 @@ T = TypeVar("T")
 
 
 class RedisStore:
-    """An `ExperienceStore`. `durable`: what each commit waits for."""
+    """An `ExperienceStore`. `durable`: what each commit waits for; `kept`: how long what was recorded is."""
 
-    def __init__(self, clients: Clients, durable: Durability = "none") -> None:
+    def __init__(self, clients: Clients, durable: Durability = "none", kept: Retention | None = None) -> None:
         self._clients = clients
         self._durable = durable
         self._listed: set[str] = set()
-        self.episodes = RedisEpisodeLog(self._patiently)
+        self.episodes = RedisEpisodeLog(self._patiently, kept)
 
     async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
         return await self._patiently(lambda client: self._read(client, namespace, known))

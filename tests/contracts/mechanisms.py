@@ -1,6 +1,7 @@
 """The mechanisms of the episode log's scripts, each with a test that must fail without it."""
 
 from tests.contracts import test_claims_and_settlement as ends
+from tests.contracts import test_dead_letters as dead
 from tests.contracts import test_episode_log as begins
 from tests.contracts import test_erasing as erasing
 from tests.contracts import test_images as images
@@ -26,7 +27,7 @@ OFF: Off = {
     ),
     "the cap on episodes": (
         "_RECORD",
-        "redis.call('HLEN', at.episodes) >= request.max_episodes or",
+        "waiting >= request.max_episodes or",
         "",
         begins.test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted,
     ),
@@ -179,6 +180,49 @@ OFF: Off = {
         "",
         begins.test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes,
     ),
+    # dead letters' bounds
+    "dead letters take no place": (
+        "_RECORD",
+        "redis.call('HLEN', at.episodes) - tonumber(stored[3] or 0)",
+        "redis.call('HLEN', at.episodes)",
+        dead.test_a_queue_full_of_dead_letters_goes_on_taking_in,
+    ),
+    "dead letters take no bytes": (
+        "_RECORD",
+        "- tonumber(stored[2] or 0)",
+        "",
+        dead.test_a_queue_full_of_dead_letters_goes_on_taking_in,
+    ),
+    "what is put back takes its place again": (
+        "_DEAD",
+        "redis.call('HINCRBY', at.traffic, 'dead_now', -1)",
+        "",
+        dead.test_one_that_is_put_back_takes_its_place_again,
+    ),
+    "the bound on dead letters": (
+        "_HAND_BACK",
+        "  let_go_of_dead(at, most, kept)\nend",
+        "end",
+        dead.test_the_oldest_dead_letters_make_room_for_later_ones,
+    ),
+    "the look at old dead letters": (
+        "_CLAIM",
+        "  let_go_of_dead(at, max_dead, dead_kept)\n",
+        "",
+        dead.test_where_nothing_fails_any_more_they_age_too,
+    ),
+    "what a refused run leaves goes soon": (
+        "_RECORD",
+        "outcome == 'limited' and request.early_ttl or request.ttl",
+        "request.ttl",
+        dead.test_what_a_run_leaves_that_was_refused_or_never_came_goes_soon,
+    ),
+    "feedback on a run that never comes goes soon": (
+        "_FEEDBACK",
+        "redis.call('HEXISTS', run, 'seq') == 1 and ttl or early_ttl",
+        "ttl",
+        dead.test_what_a_run_leaves_that_was_refused_or_never_came_goes_soon,
+    ),
     # forgetting
     "a forgotten episode is nobody's": (
         "_ERASE",
@@ -188,7 +232,7 @@ OFF: Off = {
     ),
     "a forgotten dead letter": (
         "_ERASE",
-        "redis.call('HDEL', at.dead, seq)",
+        "if at.dead then raise(at, seq) end",
         "",
         erasing.test_dead_letters_images_and_bytes_go_and_the_last_error_with_them,
     ),
@@ -201,7 +245,7 @@ OFF: Off = {
     # dead letters
     "only the dead are put back": (
         "_DEAD",
-        "redis.call('HDEL', at.dead, ARGV[i]) == 1",
+        "raise(at, ARGV[i])",
         "true",
         ends.test_a_dead_letter_that_is_dropped_is_gone,
     ),

@@ -28,7 +28,7 @@ from ted_memory.integrations.runnable import inject
 from ted_memory.integrations.under_way import MOST, Key, UnderWay
 from ted_memory.testing import in_memory
 from tests.integrations.agents import Scripted, agent, asks, calls_once, look_up, put_on_trial, teach
-from tests.spy_log import recorded
+from tests.spy_log import recorded, spied
 
 MODES: list[Any] = ["values", "updates", "debug", "messages", "custom", "tasks", "checkpoints"]
 
@@ -289,6 +289,28 @@ async def test_the_callers_id_goes_before_the_traced_one(memory: TedMemory) -> N
     run_id = "01234567-89ab-cdef-0123-456789abcdef"
     await runs.ainvoke(asks(), {"callbacks": [Traces()], "run_id": run_id})
     assert [e.run_id for e in await recorded(memory)] == [run_id]
+
+
+# --- an outage with large messages
+
+
+@pytest.mark.parametrize("buffer_bytes", [20_000, 10**6])
+async def test_runs_that_wait_for_the_store_are_bounded_in_bytes(buffer_bytes: int) -> None:
+    memory, log = spied(buffer_bytes=buffer_bytes, withhold_share=0.0)
+    log.away = 10**9
+    runs, _ = agent(memory)
+    picture = {"type": "image", "base64": "A" * 6_000, "mime_type": "image/png"}
+    asked: Any = {"messages": [HumanMessage([{"type": "text", "text": "What is it?"}, picture])]}
+    for _ in range(5):
+        await runs.ainvoke(asked)
+    kept = 3 if buffer_bytes == 20_000 else 5
+    assert (memory.health().buffered, memory.health().dropped) == (kept, 5 - kept)
+    log.away = 0
+    await memory.flush()
+    assert memory.health().recorded == kept
+    await runs.ainvoke(asked)
+    assert (memory.health().buffered, memory.health().dropped) == (1, 5 - kept), "there is room again"
+    await memory.aclose()
 
 
 # --- many at once

@@ -96,7 +96,9 @@ class Recorder:
         if command.startswith("EVALSHA"):
             raise NoScriptError
         self.source, self.keys, self.args = source, list(rest[:count]), list(rest[count:])
-        return '["same"]' if command.endswith("_RO") else [0, "{}"]
+        if command.endswith("_RO"):
+            return '["same"]'
+        return 1 if source == scripts._NOW else [0, "{}"]
 
 
 def named(script: str, what: str) -> list[str]:
@@ -113,7 +115,7 @@ def unpacked(script: str, what: str) -> int:
     if f"unpack({what}" in code:
         found = re.findall(rf"local (.*) = unpack\({what}\b[^)]*\)", code)
         return sum(len(names.split(",")) for names in found)
-    return len(set(re.findall(rf"{what}\[(\d)\]", code)))
+    return len(set(re.findall(rf"{what}\[(\d+)\]", code)))
 
 
 K = Keys("n")
@@ -123,15 +125,17 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "credit": lambda client: scripts.credit(client, K, "t", "[]", kept=1.0, ttl=1),
     "keep": lambda client: scripts.keep(client, K, "key", "{}", ttl=1),
     "lease": lambda client: scripts.hold(client, K.lease("l"), "me", ttl=1),
-    "record": lambda client: scripts.record(client, K, "d", ["r"], "{}"),
-    "feedback": lambda client: scripts.feedback(client, K, "d", "r", [""] * 9),
+    "record": lambda client: scripts.record(client, K, "d", ["r"], {"sha": "00"}, "{}"),
+    "feedback": lambda client: scripts.feedback(client, K, "d", "r", [""] * 11),
     "replayed": lambda client: scripts.replayed(client, K, ["id", 1, 1, "me", "1", "0", 0]),
     "known": lambda client: scripts.known(client, K, [("id", 1)]),
     "count": lambda client: scripts.count(client, K.spend("d"), {"calls": 1}, ttl=1),
     "forget_archived": lambda client: scripts.forget_archived(client, K, [1, 2]),
-    "claim": lambda client: scripts.claim(client, K, ["me", 1, 1, 1, 0]),
+    "claim": lambda client: scripts.claim(client, K, ["me", 1, 1, 1, 0, 1, 1]),
     "beat": lambda client: scripts.beat(client, K, ["me", 1, 1, 1]),
-    "hand_back": lambda client: scripts.hand_back(client, K, "r", [1, 1, "fail", "", 0, 1]),
+    "hand_back": lambda client: scripts.hand_back(client, K, "r", [1, 1, "fail", "", 0, 1, 1, 1]),
+    "erase": lambda client: scripts.erase(client, K, ["1"]),
+    "now": lambda client: scripts.now(client, K),
     "dead": lambda client: scripts.dead(client, K, "retry", [1]),
     "blank": lambda client: scripts.blank(client, K, 1, old="old", new="new"),
 }
@@ -145,15 +149,16 @@ async def call(script: str) -> Recorder:
 
 SHARED = {"usage", "episodes", "evidence"}  # other scripts begin with them
 FIXED = ["commit", "credit", "read", "blank", "keep", "lease", "feedback", "replayed", "claim", "hand_back"]
-OPEN = ["record", "beat", "dead", "count", "known", "forget_archived"]  # take any number of things
+OPEN = ["record", "beat", "dead", "erase", "count", "known", "forget_archived"]  # take any number of things
+ALONE = ["now"]  # take nothing
 
 
-@pytest.mark.parametrize("script", [*FIXED, *OPEN])
+@pytest.mark.parametrize("script", [*FIXED, *OPEN, *ALONE])
 async def test_a_script_is_handed_the_keys_that_its_header_names(script: str) -> None:
     called = await call(script)
     names = [key.partition("}:")[2].partition(":")[0] for key in called.keys]
     assert names == named(script, "KEYS")
-    assert len(called.keys) == unpacked(script, "KEYS") + (script == "record")
+    assert len(called.keys) == unpacked(script, "KEYS") + {"record": 2, "now": 1}.get(script, 0)
     assert (LUA / f"{script}.lua").read_text() in called.source
 
 
@@ -164,6 +169,6 @@ async def test_a_script_is_handed_as_many_arguments_as_its_header_names(script: 
 
 
 def test_every_script_is_held_to_its_header() -> None:
-    assert {path.stem for path in LUA.glob("*.lua")} == {*FIXED, *OPEN, *SHARED}
+    assert {path.stem for path in LUA.glob("*.lua")} == {*FIXED, *OPEN, *ALONE, *SHARED}
     for path in LUA.glob("*.lua"):
         assert path.read_text().startswith("-- "), "a script says what it does"

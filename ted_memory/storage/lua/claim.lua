@@ -1,11 +1,12 @@
 -- Claim episodes for a learner. Begins with episodes.lua.
 -- KEYS: traffic, episodes, waiting, claimed, holders, dead, learners
 -- ARGV: learner, lease (milliseconds), count, max_deliveries, alone (1: only those whose claim ended without an answer,
---       which may be what killed their learner; 0: only those that were never begun)
+--       which may be what killed their learner; 0: only those that were never begun), max_dead, dead_kept (milliseconds)
 -- Returns {number of episodes whose claim has ended without an answer, [seq, fence, deliveries, body], ...}
 local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3], claimed = KEYS[4], holders = KEYS[5], dead = KEYS[6]}
 local learners, lease, alone, now = KEYS[7], tonumber(ARGV[2]), ARGV[5] == '1', now_ms()
-local max_deliveries = tonumber(ARGV[4])
+local max_deliveries, max_dead, dead_kept = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local HOUR = 3600 * 1000
 
 alive(learners, ARGV[1], lease)
 local reply = {0}
@@ -16,7 +17,8 @@ for _, seq in ipairs(redis.call('ZRANGEBYSCORE', from, '-inf', now, 'LIMIT', 0, 
   if not stored then
     take_out(at, seq)
   elseif alone and deliveries >= max_deliveries then
-    bury(at, seq, deliveries, string.format('begun %d times, and each time its learner ended or froze', deliveries))
+    bury(at, seq, deliveries, string.format('begun %d times, and each time its learner ended or froze', deliveries),
+      max_dead, dead_kept)
   else
     -- by the clock: none comes again after a drop or a loss of data, since old holders and tokens know theirs
     local fence = math.max(tonumber(redis.call('HGET', at.traffic, 'fence') or 0) + 1, now)
@@ -26,6 +28,10 @@ for _, seq in ipairs(redis.call('ZRANGEBYSCORE', from, '-inf', now, 'LIMIT', 0, 
     redis.call('ZADD', at.claimed, now + lease, seq)
     reply[#reply + 1] = {tonumber(seq), fence, deliveries + 1, string.match(stored, '^%d+[^|{]*|(.*)$') or ''}
   end
+end
+if now > tonumber(redis.call('HGET', at.traffic, 'dead_looked_at') or 0) + HOUR then
+  redis.call('HSET', at.traffic, 'dead_looked_at', now)
+  let_go_of_dead(at, max_dead, dead_kept)
 end
 reply[1] = redis.call('ZCOUNT', at.claimed, '-inf', now)
 return reply

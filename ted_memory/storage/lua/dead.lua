@@ -5,7 +5,7 @@
 local at = {traffic = KEYS[1], episodes = KEYS[2], waiting = KEYS[3], claimed = KEYS[4], holders = KEYS[5], dead = KEYS[6]}
 local found = 0
 for i = 2, #ARGV do
-  if redis.call('HDEL', at.dead, ARGV[i]) == 1 then
+  if raise(at, ARGV[i]) then
     found = found + 1
     if ARGV[1] == 'retry' then
       redis.call('ZADD', at.waiting, now_ms() - TOLD_FIRST, ARGV[i]) -- a person asks for it

@@ -36,8 +36,19 @@ local function let_go_of_images(at, hashes)
   end
 end
 
--- Forget an episode altogether.
+-- An episode is no dead letter any more. Dead letters have bounds of their own: `dead_now` and `dead_bytes` of the traffic
+-- say how much of what is stored they are.
+local function raise(at, seq)
+  if redis.call('HDEL', at.dead, seq) == 0 then return false end
+  local size = tonumber(string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+)')) or 0
+  redis.call('HINCRBY', at.traffic, 'dead_now', -1)
+  redis.call('HINCRBY', at.traffic, 'dead_bytes', -size)
+  return true
+end
+
+-- Forget an episode altogether; `at.dead` where it may be a dead letter.
 local function take_out(at, seq)
+  if at.dead then raise(at, seq) end
   local bytes, hashes = string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+);?([^|{]*)|')
   if bytes then
     redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes))
@@ -49,12 +60,27 @@ local function take_out(at, seq)
   redis.call('ZREM', at.claimed, seq)
 end
 
--- Make a dead letter of an episode; it keeps its body.
-local function bury(at, seq, deliveries, reason)
+-- Forget the oldest dead letters: those beyond so many, and those that are older (milliseconds).
+local function let_go_of_dead(at, most, kept)
+  local seqs = redis.call('HKEYS', at.dead)
+  table.sort(seqs, function(one, other) return tonumber(one) < tonumber(other) end)
+  for i, seq in ipairs(seqs) do
+    local letter = cjson.decode(redis.call('HGET', at.dead, seq))
+    if #seqs - i < most and letter.at > now_ms() - kept then break end
+    take_out(at, seq)
+  end
+end
+
+-- Make a dead letter of an episode; it keeps its body. The oldest make room for it.
+local function bury(at, seq, deliveries, reason, most, kept)
   redis.call('HSET', at.dead, seq, cjson.encode({deliveries = deliveries, reason = reason, at = now_ms()}))
   redis.call('HDEL', at.holders, seq)
   redis.call('ZREM', at.waiting, seq)
   redis.call('ZREM', at.claimed, seq)
   redis.call('HINCRBY', at.traffic, 'dead', 1)
+  redis.call('HINCRBY', at.traffic, 'dead_now', 1)
+  local size = tonumber(string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+)')) or 0
+  redis.call('HINCRBY', at.traffic, 'dead_bytes', size)
   redis.call('HSET', at.traffic, 'last_error', reason)
+  let_go_of_dead(at, most, kept)
 end

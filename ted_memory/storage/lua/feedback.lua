@@ -3,12 +3,12 @@
 -- KEYS: run, waiting, uncommitted, experiences, usage, rate, evidence
 -- ARGV: feedback (JSON; '' for none), score ('' for none), principal (who says it; '' for the run's), first (1: only where
 --       nothing was counted yet), rate_limit, ttl, rate_ttl (milliseconds), kept (share of older usage of an active lesson),
---       anonymous (the name of whoever has none), reviewer (1: may speak of others' runs)
+--       anonymous (the name of whoever has none), early_ttl (where the run is not known yet), reviewer (1: may speak of others' runs)
 -- Returns one of the words of episodes.Verdict
 local run, waiting, uncommitted, experiences, usage, rate, evidence = unpack(KEYS)
 local feedback, score, speaker, first = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
 local rate_limit, ttl, rate_ttl = tonumber(ARGV[5]), ARGV[6], ARGV[7]
-local kept, anonymous, reviewer = tonumber(ARGV[8]), ARGV[9], ARGV[10] == '1'
+local kept, anonymous, early_ttl, reviewer = tonumber(ARGV[8]), ARGV[9], ARGV[10], ARGV[11] == '1'
 local COIN, UNCOUNTED = 0.5, '='
 local RULES = {strict = 0, quick = -0.1} -- the live lift that a trial refutes: experience.trials
 
@@ -25,7 +25,7 @@ if feedback ~= '' then
   -- the latest twenty are kept
   local place = redis.call('HINCRBY', run, 'told', 1) % 20
   redis.call('HSET', run, 'f' .. place, feedback)
-  redis.call('PEXPIRE', run, ttl)
+  redis.call('PEXPIRE', run, redis.call('HEXISTS', run, 'seq') == 1 and ttl or early_ttl)
 end
 local seq = redis.call('HGET', run, 'seq')
 if not seq then return 'unknown' end

@@ -1,3 +1,4 @@
--- KEYS: any of the namespace's, which says which node is asked
+-- Tell the time.
+-- KEYS: traffic (any key of the namespace: it says which node is asked)
 -- Returns the server's time in seconds
 return redis.call('TIME')[1]

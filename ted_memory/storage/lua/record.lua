@@ -1,6 +1,6 @@
 -- Take in episodes, each once for its run. Begins with episodes.lua.
 -- KEYS: traffic, episodes, waiting, rate, run (one for each episode), image (one for each)
--- ARGV: request (JSON: wait, ttl, rate_ttl (milliseconds), max_episodes, max_bytes, rate_limit,
+-- ARGV: request (JSON: wait, ttl, early_ttl, rate_ttl (milliseconds), max_episodes, max_bytes, rate_limit,
 --       items of {principal, unit, seen, withheld, version, withhold, size, body, images: places among the images},
 --       hashes of the images), the images
 -- Returns {recorded, repeated, dropped, limited, places of the items for which feedback had come before,
@@ -30,10 +30,13 @@ for i, item in ipairs(request.items) do
   if redis.call('HEXISTS', run, 'seq') == 1 then
     outcome = 'repeated'
   else
-    local size, bytes = item.size, tonumber(redis.call('HGET', at.traffic, 'bytes') or 0)
+    -- dead letters take nothing of what may wait
+    local stored = redis.call('HMGET', at.traffic, 'bytes', 'dead_bytes', 'dead_now')
+    local size, bytes = item.size, tonumber(stored[1] or 0) - tonumber(stored[2] or 0)
+    local waiting = redis.call('HLEN', at.episodes) - tonumber(stored[3] or 0)
     if redis.call('HINCRBY', rate, 'e:' .. item.principal, 1) > request.rate_limit then
       outcome = 'limited'
-    elseif redis.call('HLEN', at.episodes) >= request.max_episodes or bytes + size > request.max_bytes then
+    elseif waiting >= request.max_episodes or bytes + size > request.max_bytes then
       outcome = 'dropped'
     end
     local told = redis.call('HEXISTS', run, 'told') == 1
@@ -49,7 +52,7 @@ for i, item in ipairs(request.items) do
     end
     redis.call('HSET', run, 'seq', queued, 'principal', item.principal, 'seen', item.seen, 'withheld', item.withheld,
       'version', item.version, 'withhold', item.withhold, 'unit', item.unit)
-    redis.call('PEXPIRE', run, request.ttl)
+    redis.call('PEXPIRE', run, outcome == 'limited' and request.early_ttl or request.ttl)
   end
   done[outcome] = done[outcome] + 1
   redis.call('HINCRBY', at.traffic, outcome, 1)

@@ -1,0 +1,83 @@
+"""Dead letters have bounds of their own, and take nothing of what may wait."""
+
+import pytest
+
+from ted_memory.episodes import Retention
+from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
+from ted_memory.storage.redis_store import RedisStore
+from tests.contracts.queue import Queue, an_episode
+
+
+def keep(queue: Queue, kept: Retention) -> Queue:
+    """Return the queue of a store that keeps so much."""
+    if isinstance(queue.log, InMemoryEpisodeLog):
+        queue.log._kept = kept
+        return queue
+    assert isinstance(queue.store, RedisStore)
+    return Queue(RedisStore(queue.store._clients, kept=kept), queue.writer)
+
+
+async def test_a_queue_full_of_dead_letters_goes_on_taking_in(queue: Queue) -> None:
+    await queue.kill("a", "b", "c")
+    room = (await queue.traffic()).bytes // 3
+    assert (await queue.record("d", "e", "f", max_episodes=2)).recorded == 2
+    assert (await queue.record("g", max_episodes=9, max_bytes=3 * room)).recorded == 1
+    assert (await queue.record("h", max_episodes=9, max_bytes=3 * room)).dropped == 1
+
+
+async def test_one_that_is_put_back_takes_its_place_again(queue: Queue) -> None:
+    [a, b] = await queue.kill("a", "b")
+    size = (await queue.traffic()).bytes // 2
+    await queue.log.retry_dead(queue.namespace, [a])
+    await queue.log.drop_dead(queue.namespace, [b])
+    assert (await queue.record("c", max_episodes=1)).dropped == 1
+    assert (await queue.record("d", max_bytes=2 * size - 1)).dropped == 1
+    assert (await queue.record("e", max_bytes=2 * size)).recorded == 1
+
+
+async def test_the_oldest_dead_letters_make_room_for_later_ones(queue: Queue) -> None:
+    few = keep(queue, Retention(max_dead=3))
+    await few.kill(*"abcde")
+    assert [letter.run_id for letter in await few.dead_letters()] == ["e", "d", "c"]
+    traffic = await few.traffic()
+    assert (traffic.dead, traffic.counts["dead"]) == (3, 5)
+    assert traffic.bytes == 3 * len(an_episode("a").model_dump_json(exclude_defaults=True).encode())
+
+
+@pytest.mark.parametrize("days", [30.0, 0.0])
+async def test_dead_letters_age(queue: Queue, days: float) -> None:
+    old = keep(queue, Retention(dead_days=days))
+    await old.kill("a", "b")
+    await old.record("c")
+    assert [letter.run_id for letter in await old.dead_letters()] == (["b", "a"] if days else [])
+
+
+async def test_where_nothing_fails_any_more_they_age_too(queue: Queue) -> None:
+    """Whoever claims looks at them once an hour."""
+    await queue.kill("a")
+    later = keep(queue, Retention(dead_days=0.0))
+    if isinstance(queue.log, InMemoryEpisodeLog):
+        queue.log._queue(queue.namespace).dead_looked_at = 0.0
+    else:
+        client = queue.store._clients.get().commit  # type: ignore[attr-defined]
+        await client.hdel(f"ted:{{{queue.namespace}}}:traffic", "dead_looked_at")
+    await later.record("b")
+    assert (await later.claim_one()).episode.run_id == "b"
+    assert await later.dead_letters() == ()
+
+
+async def test_what_a_run_leaves_that_was_refused_or_never_came_goes_soon(queue: Queue) -> None:
+    if isinstance(queue.log, InMemoryEpisodeLog):
+        return  # there is no clock in it: it ends with its process
+    client = queue.store._clients.get().commit  # type: ignore[attr-defined]
+    await queue.record("taken", an_episode("refused", principal="x"), an_episode("more", principal="x"), rate_limit=1)
+    await queue.say("never", 1.0, principal="somebody")
+    days = {run: await client.ttl(f"ted:{{{queue.namespace}}}:run:{run}") / 86400 for run in ("taken", "more", "never")}
+    assert days == {
+        "taken": pytest.approx(30, abs=0.1),
+        "more": pytest.approx(2, abs=0.1),
+        "never": pytest.approx(2, abs=0.1),
+    }
+    await queue.record("never")
+    await queue.say("never", 0.0, principal="somebody")
+    assert await client.ttl(f"ted:{{{queue.namespace}}}:run:never") / 86400 == pytest.approx(30, abs=0.1)
