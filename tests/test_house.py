@@ -1,9 +1,12 @@
 """Rules of the house that no linter knows."""
 
 import ast
+import fnmatch
 import importlib
 import pkgutil
 import re
+import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +126,21 @@ def test_a_folder_of_one_machine_would_be_found() -> None:
     assert OF_ONE_MACHINE.search(f"see {slash}home/anna/x")
     assert OF_ONE_MACHINE.search(f"{slash}tmp/w/v")
     assert not OF_ONE_MACHINE.search("a socket in /tmp/ted-memory-1000, ~/x or home/anna")
+
+
+def test_a_source_archive_holds_what_tests_and_makefile_name() -> None:
+    """Whoever packages it for a distribution runs the tests from there."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    included = build["targets"]["sdist"]["include"]
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = listed.stdout.split("\n")
+    top = {f"/{name.partition('/')[0]}" for name in tracked if name and not name.startswith(".")}
+    always = {"/pyproject.toml"}
+    missing = {name for name in top - always if not any(fnmatch.fnmatch(name, pattern) for pattern in included)}
+    assert missing == set()
+
+
+def test_the_package_tells_its_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", ted_memory.__version__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ted_memory.nothing  # noqa: B018

@@ -85,7 +85,8 @@ def copies(messages: Sequence[BaseMessage]) -> str:
     if not asked_for_edits(messages):
         return "anything"
     task = str(messages[1].text).partition("Task: ")[2].partition("\nKnown lessons:")[0]
-    return json.dumps({"reason": "so they say", "edits": [{"op": "add", **json.loads(task)}], "helped": [], "hurt": []})
+    told = json.loads(task[task.index("{") : task.rindex("}") + 1])  # between the marks around what users write
+    return json.dumps({"reason": "so they say", "edits": [{"op": "add", **told}], "helped": [], "hurt": []})
 
 
 def silent(messages: Sequence[BaseMessage]) -> str:
