@@ -1,7 +1,8 @@
 """Least-privilege users for one namespace: what each role needs, and nothing else. Holds for Lua scripts too.
 
 =========  ============================================================================================================
-agent      reads what is rendered; writes nothing
+agent      reads lessons, also those that wait, and where they come from; writes nothing and runs no script, since one
+           that never ends stops a server
 recorder   the same, and hands in what it did and what was said of it: outcomes count as evidence, lessons are not
            touched; reads no episode, waiting or archived
 learner    commits and credits, in the set and in the staging sets of its runs; claims episodes, archives and replays
@@ -36,7 +37,8 @@ _CONNECT = (
     "asking",
     "readonly",
 )
-_READ = ("evalsha_ro", "eval_ro", "hmget", "hget", "hgetall", "hlen", "smembers")
+_READ = ("hmget", "hget", "hgetall", "hlen", "smembers")
+_READ_SCRIPTS = ("evalsha_ro", "eval_ro")
 _COMMIT = ("get", "set", "pexpire", "hset", "hsetnx", "hkeys", "hdel", "hexists", "time", "wait")
 _SCRIPTS = ("evalsha", "eval")
 _RUN = ("expire",)
@@ -52,10 +54,10 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     if role == "agent":
         return [*start, *_allow((*_CONNECT, *_READ)), *(f"%R~{key}" for key in shown), f"%R~{NAMESPACES}"]
     if role == "recorder":
-        return [*rules("agent", namespace), *_recording(keys)]
+        return [*rules("agent", namespace), *_allow(_READ_SCRIPTS), *_recording(keys)]
     staging = Keys(f"{namespace}~*").any_key
     own = [*shown, keys.usage, keys.usage_before, keys.uncommitted, keys.evidence, keys.applied("*")]
-    commands: tuple[str, ...] = (*_CONNECT, *_READ, *_COMMIT)
+    commands: tuple[str, ...] = (*_CONNECT, *_READ, *_READ_SCRIPTS, *_COMMIT)
     if role != "reviewer":
         own += [keys.credited("*"), keys.lease("*"), keys.progress, staging]
         own += [*keys.of_traffic, keys.learners, keys.archive, keys.archived, *_of_runs(keys), keys.spend("*")]

@@ -1,16 +1,19 @@
 """Least-privilege users: each does its work over the real memory, and nothing else, in Lua neither."""
 
+import asyncio
+import contextlib
 import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from ted_memory import Add, Remove, Rewrite, TedMemory, open_memory
 from ted_memory.episodes import Archived, Episode
-from ted_memory.errors import InvalidInput, StoreUnavailable
+from ted_memory.errors import InvalidInput, StoreError, StoreUnavailable
 from ted_memory.models import Sample, SetState, Usage
 from ted_memory.protocols import Pair, Settle, VectorHead
 from ted_memory.storage import acl
@@ -328,6 +331,51 @@ def test_a_role_may_do_nothing_else_and_lua_is_no_way_round(filled: Server, role
                 assert re.search("permission|can't run|not allowed|can't access", said), (command, said)
     with redis.Redis(port=filled.port) as admin:
         assert admin.get("elsewhere") == b"x"
+
+
+ENDLESS = "while true do end"
+
+
+def test_an_agent_cannot_stop_the_server(filled: Server) -> None:
+    with redis.Redis(port=filled.port, username=f"ted-{NS}-agent", password="agent") as client:
+        for command in (
+            ("EVAL_RO", ENDLESS, "0"),
+            ("EVAL", ENDLESS, "0"),
+            ("EVALSHA_RO", "0" * 40, "0"),
+            ("FCALL_RO", "f", "0"),
+            ("SCRIPT", "LOAD", ENDLESS),
+            ("FUNCTION", "LIST"),
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command)
+
+
+async def test_an_agent_that_may_run_no_script_reads_whole_sets_while_they_change(filled: Server) -> None:
+    """Each one is of one version: its lessons are those that were there then."""
+    options: dict[str, Any] = {"namespace": NS, "trust": "operator", "history": 1000}
+    async with open_memory(filled.url, **options) as owner, as_role(filled, "agent") as agent:
+        read = [await agent.load()]
+
+        async def write() -> None:
+            for i in range(30):
+                await owner.commit([Add(text=f"Number {i}.")], author="me")
+                if i % 3 == 2:
+                    newest = (await owner.load()).active[-1]
+                    await owner.commit([Remove(id=newest.id)], author="me")
+                await asyncio.sleep(0.01)
+
+        writing = asyncio.create_task(write())
+        while not writing.done():
+            with contextlib.suppress(StoreError):  # it changed too often meanwhile: an agent goes on with the last one
+                read.append(await agent.load())
+        await writing
+        read.append(await agent.load())
+        assert read[-1].version == (await owner.load()).version
+        assert await agent.load() is read[-1], "nothing new: nothing is read"
+        for snapshot in {one.version: one for one in read}.values():
+            then = await owner.at(snapshot.version)
+            assert [e.text for e in snapshot] == [e.text for e in then]
+    assert len({one.version for one in read}) > 3
 
 
 def test_the_owner_may_do_what_the_roles_may_not(filled: Server) -> None:
