@@ -154,6 +154,28 @@ LIARS = {
 }
 
 
+MORE_THAN_ARE_LEFT_OUT = {
+    "three liars with 30 %": World(liars=3, lies=0.3),
+    "five liars with 10 %": World(liars=5, lies=0.1),
+    "five liars with 30 %": World(liars=5, lies=0.3),
+    "twenty liars with 10 %": World(liars=20, lies=0.1),
+    "twenty liars with 30 %": World(liars=20, lies=0.3),
+}
+
+
+def test_headers_of_many_liars() -> None:
+    header("strict, base 0.5, lift 0", "min_principals=3: active", "min_principals=6: active")
+
+
+@pytest.mark.parametrize("name", list(MORE_THAN_ARE_LEFT_OUT))
+def test_more_liars_than_are_left_out_have_their_way(name: str) -> None:
+    """What this cannot do: principals must be dear to make. Leaving out more of them withstands more, within bounds."""
+    three, six = (share(lives(MORE_THAN_ARE_LEFT_OUT[name], LESSONS, SEED, min_principals=few)) for few in (3, 6))
+    row(name, f"{three:.0%}", f"{six:.0%}")
+    if name.startswith(("three", "five")):
+        assert six <= 0.01 + SMALL_CHANCE
+
+
 def test_headers_of_stress() -> None:
     header("strict, base 0.5", "left out", "lift 0: active", "lift +0.2: active", "pairs", "live")
 
