@@ -22,6 +22,7 @@ from ted_memory.episodes import (
 )
 from ted_memory.experience.evidence import Evidence
 from ted_memory.fields import Frozen, Id
+from ted_memory.findings import Finding
 from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, LogEntry, Presentation, Usage
 
 ABSENT = -1
@@ -211,6 +212,10 @@ class ExperienceStore(Progress, Protocol):
 
     async def drop_runs(self, namespace: str, marks: Collection[str]) -> int:
         """Forget the staging sets in which one of these names stands; return how many."""
+        ...
+
+    async def examine(self, namespace: str) -> Sequence[Finding]:
+        """Look whether the server is set up so that nothing is lost, and answers in time."""
         ...
 
     async def compact(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ted_memory.cli import curate, learn, measure, output, plan, sets, status, traffic
+from ted_memory.cli import curate, doctor, learn, measure, output, plan, sets, status, traffic
 from ted_memory.errors import TedMemoryError
 
 
@@ -58,8 +58,11 @@ app.command()(learn.distill)
 app.command("eval")(measure.evaluate)
 app.command()(sets.show)
 app.command()(sets.log)
+app.command()(sets.namespaces)
+app.command()(sets.drop)
 app.command()(sets.rollback)
 app.command()(curate.diff)
+app.command()(curate.add)
 app.command()(curate.edit)
 app.command()(curate.approve)
 app.command()(curate.reject)
@@ -72,6 +75,7 @@ app.command()(traffic.learn)
 app.command()(status.status)
 app.command()(status.explain)
 app.command()(plan.plan)
+app.command()(doctor.doctor)
 app.command()(traffic.feedback)
 app.add_typer(traffic.dead, name="dead")
 

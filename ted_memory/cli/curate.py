@@ -9,7 +9,7 @@ import typer
 
 from ted_memory.cli import options, output
 from ted_memory.errors import CommitRefused, InvalidInput
-from ted_memory.models import Commit, Edit, PurgeReport, Rewrite, SetState
+from ted_memory.models import Add, Commit, Edit, PurgeReport, Rewrite, SetState
 from ted_memory.wiring import acl_commands
 
 Ids = Annotated[list[str], typer.Argument(help="Ids, as `ted-memory show` prints them.", metavar="ID...")]
@@ -75,6 +75,22 @@ def edit(
     asyncio.run(_change([rewrite], namespace, url, home, author=author, json=json))
 
 
+def add(
+    text: Annotated[str, typer.Option("--text", help="What to do then.")],
+    when: Annotated[str, typer.Option("--when", help="The situation it is for; none: every task.")] = "",
+    example: Annotated[str, typer.Option("--example", help="One short example.")] = "",
+    proposed: Annotated[bool, typer.Option("--proposed", help="Have it wait for a person or evidence.")] = False,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    author: Author = "cli",
+    json: options.Json = False,
+) -> None:
+    """Add a lesson by hand; every agent sees it from now on."""
+    lesson = Add(text=text, when=when, example=example, state="proposed" if proposed else "active")
+    asyncio.run(_change([lesson], namespace, url, home, author=author, json=json))
+
+
 def approve(
     ids: Ids,
     namespace: options.Namespace = None,
@@ -105,7 +121,7 @@ def reject(
 
 
 async def _change(
-    edits: list[SetState] | list[Rewrite],
+    edits: list[SetState] | list[Rewrite] | list[Add],
     namespace: str | None,
     url: str | None,
     home: str | None,

@@ -1,11 +1,13 @@
 """Commands on one experience set."""
 
 import asyncio
+import sys
 from typing import Annotated
 
 import typer
 
 from ted_memory.cli import options, output
+from ted_memory.errors import StoreError
 
 
 def show(
@@ -30,6 +32,55 @@ def show(
             output.print_presentation(shown, carried)
             for experience in snapshot:
                 output.print_experience(experience)
+
+    asyncio.run(run())
+
+
+def namespaces(url: options.Url = None, home: options.Home = None, json: options.Json = False) -> None:
+    """List the experience sets of this memory."""
+
+    async def run() -> None:
+        async with options.memory_of(url, None, home) as memory:
+            found: dict[str, dict[str, int | str]] = {}
+            for name in await memory.namespaces():
+                try:
+                    snapshot = await memory.for_namespace(name).load()
+                    found[name] = {"version": snapshot.version, "active": len(snapshot.active), "all": len(snapshot)}
+                except StoreError as error:  # one that cannot be read keeps nobody from the others
+                    found[name] = {"error": str(error)}
+            if json:
+                output.print_json({"namespaces": found})
+                return
+            for name, told in found.items():
+                said = (
+                    told.get("error") or f"version {told['version']}, {told['active']} active of {told['all']} lessons"
+                )
+                output.out.print(f"{name}: {said}", markup=False)
+            if not found:
+                output.out.print("no experience set here yet")
+
+    asyncio.run(run())
+
+
+def drop(
+    namespace: Annotated[str, typer.Argument(help="The namespace that is to go, by its name.")],
+    url: options.Url = None,
+    home: options.Home = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Delete a namespace for good: lessons, history, episodes, evidence. `ted-memory export` keeps the lessons."""
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Delete all of namespace {namespace!r}? Nothing brings it back", abort=True)
+
+    async def run() -> None:
+        async with options.memory_of(url, namespace, home) as memory:
+            known = namespace in {*await memory.namespaces(), *await memory.store.episodes.namespaces()}
+            await memory.store.drop(memory.namespace)
+            if json:
+                output.print_json({"namespace": memory.namespace, "dropped": known})
+            else:
+                output.out.print("deleted" if known else f"there was no namespace {namespace!r}", markup=False)
 
     asyncio.run(run())
 

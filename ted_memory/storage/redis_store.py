@@ -26,6 +26,7 @@ from ted_memory.errors import (
     StoreUnavailable,
     TedMemoryError,
 )
+from ted_memory.findings import Finding
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest, VectorStore
 from ted_memory.settings import Durability
@@ -33,6 +34,7 @@ from ted_memory.storage import codec, durability, erasing, scripts
 from ted_memory.storage.addresses import Client
 from ted_memory.storage.clients import Clients, cancellable
 from ted_memory.storage.episode_log import RedisEpisodeLog
+from ted_memory.storage.examining import examine
 from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
 from ted_memory.storage.vectors import RedisVectors
 
@@ -195,6 +197,10 @@ class RedisStore:
             await self._patiently(lambda client: client.srem(WITH_TRAFFIC, namespace))
             self.episodes.forget(namespace)
         self._listed.discard(namespace)
+
+    async def examine(self, namespace: str) -> Sequence[Finding]:
+        with self._translated():
+            return await examine(self._clients, Keys(namespace).meta)
 
     async def drop_runs(self, namespace: str, marks: Collection[str]) -> int:
         found = await erasing.staging_with(self._patiently, namespace, marks)
