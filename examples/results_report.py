@@ -195,8 +195,8 @@ def _repeated(runs: Sequence[Figures]) -> str:
 def _learning(runs: Sequence[Figures]) -> str:
     """Return what learning cost, and what became of the samples."""
     lines = [
-        "| run | set aside | gate | teacher calls | student calls | tokens | minutes |",
-        "|---" * 7 + "|",
+        "| run | samples | set aside | gate | teacher calls | student calls | tokens | minutes |",
+        "|---" * 8 + "|",
     ]
     for run in runs:
         learning = run["learning"]
@@ -206,6 +206,7 @@ def _learning(runs: Sequence[Figures]) -> str:
         tokens = sum(role["tokens_in"] + role["tokens_out"] for role in spend.values())
         cells = [
             run["name"],
+            str(run["training_samples"]),
             str(learning["set_aside"]) if "set_aside" in learning else f"{learning['lost']} answers unusable",
             _gate(learning),
             str(spend["teacher"]["calls"]),

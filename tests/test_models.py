@@ -29,10 +29,10 @@ pytestmark = [
     ),
 ]
 
-TOPICS = ("voucher", "invoice", "refund")
-TRAIN = [s for s in read_samples(DATA / "train.jsonl") if s.category in TOPICS][:6]
-SWAP = [s for s in TRAIN if s.category in {"voucher", "invoice"}][:4]
+TOPICS = ("voucher", "invoice")
+TRAIN = [s for s in read_samples(DATA / "train.jsonl") if s.category in TOPICS][:4]
 OTHERS = [s for s in read_samples(DATA / "heldout.jsonl") if s.category in TOPICS]
+QUICK = {"temperature": 0.0, "measure_presentation": False}  # greedy: what is asserted must not hang on a throw of dice
 
 Pair = tuple[BaseChatModel, BaseChatModel]
 
@@ -51,8 +51,7 @@ async def pair() -> AsyncIterator[Pair]:
 @pytest.fixture
 def memory(tmp_path_factory: pytest.TempPathFactory) -> TedMemory:
     home = str(tmp_path_factory.mktemp("home"))
-    # greedy rollouts: what is asserted must not hang on a throw of dice
-    return open_memory(home=home, namespace="helpdesk", **SETTINGS | {"temperature": 0.0, "validation": 0.0})
+    return open_memory(home=home, namespace="helpdesk", **SETTINGS | QUICK | {"validation": 0.0})
 
 
 async def test_the_real_student_follows_a_right_lesson(pair: Pair, memory: TedMemory) -> None:
@@ -68,7 +67,7 @@ async def test_the_real_teacher_teaches_the_real_student(pair: Pair, memory: Ted
     student, teacher = pair
     async with memory:
         report = await distill(TRAIN, student=student, teacher=teacher, memory=memory, name="helpdesk")
-        assert report.learned >= 2, report.reasons
+        assert report.learned >= 1, report.reasons
         result = await evaluate(OTHERS, student=student, memory=memory)
     assert result.difference.mean > 0.2
     assert report.spend.teacher.calls >= len(TRAIN)
@@ -84,9 +83,9 @@ async def test_lessons_of_one_real_student_are_tested_on_the_next(
     right, wrong = (Add(when="gift voucher", text="answer team R."), Add(when="invoice", text="answer team K."))
     silent = ScriptedChatModel(script=lambda _: json.dumps({"reason": "", "edits": []}), name_told="nobody")
     home = str(tmp_path_factory.mktemp("home"))
-    async with open_memory(home=home, namespace="swap", **SETTINGS | {"temperature": 0.0, "rollouts": 1}) as memory:
+    async with open_memory(home=home, namespace="swap", **SETTINGS | QUICK | {"rollouts": 1}) as memory:
         await memory.commit([right, wrong], author="me", models={"student": model_name(student)})
-        report = await distill(SWAP, student=larger, teacher=silent, memory=memory, name="swap")
+        report = await distill(TRAIN, student=larger, teacher=silent, memory=memory, name="swap")
         now = await memory.load()
     assert {lesson.lesson: lesson.verdict for lesson in report.carried} == {
         "When gift voucher: answer team R.": "held",
