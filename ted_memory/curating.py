@@ -14,6 +14,7 @@ from ted_memory.forgetting import ForgetReport, forget
 from ted_memory.history import History
 from ted_memory.models import Commit, Difference, ExperienceSet, LogEntry, PurgeReport, Usage
 from ted_memory.protocols import ExperienceStore
+from ted_memory.recording import Recorder
 from ted_memory.retrieval.ranker import Ranker
 
 
@@ -25,6 +26,11 @@ class Curated(ABC):
     _history: History
     _commits: Commits
     _ranker: Ranker
+
+    @property
+    @abstractmethod
+    def recorder(self) -> Recorder:
+        """The buffer of what agents did."""
 
     @abstractmethod
     async def load(self) -> ExperienceSet:
@@ -93,7 +99,8 @@ class Curated(ABC):
             InvalidInput: the name is empty.
             StoreError: the store cannot be reached or read, or its file was not rewritten in time.
         """
-        subject = Subject(kind=kind, name=checked("name", name))
+        checked("name", name)
+        subject = Subject(kind=kind, name=name if kind == "run" else self.recorder.stored(name))
         return await forget(self.store, self.namespace, subject, self._purge)
 
     async def _purge(self, sources: Sequence[str], author: str = "forget") -> PurgeReport:

@@ -25,7 +25,7 @@ from ted_memory.models import (
 )
 from ted_memory.presenting import exposure_of, presentation_of, selector_of
 from ted_memory.protocols import ExperienceStore, Settle
-from ted_memory.recording import Recorder, Redact
+from ted_memory.recording import Hooks, Recorder
 from ted_memory.retrieval.protocol import Retriever
 from ted_memory.retrieval.ranker import Ranker
 from ted_memory.settings import Settings
@@ -45,7 +45,7 @@ class TedMemory(Curated):
         namespace: str,
         *,
         first_wait: float | None = None,
-        redact: Redact | None = None,
+        hooks: Hooks | None = None,
         recorders: dict[str, Recorder] | None = None,
         retriever: Retriever | None = None,
         ranker: Ranker | None = None,
@@ -53,7 +53,7 @@ class TedMemory(Curated):
         self.store = store
         self.settings = settings
         self.namespace = namespace
-        self._first_wait, self._redact = first_wait, redact
+        self._first_wait, self._hooks = first_wait, hooks or Hooks()
         self._recorders = {} if recorders is None else recorders  # of all that share these connections
         self._retriever = retriever
         self._ranker = ranker or Ranker(retriever, language=settings.language, vectors=store.vectors(namespace))
@@ -69,7 +69,7 @@ class TedMemory(Curated):
         return self._another(), (self.store, self.settings, self.namespace)
 
     def _another(self) -> "partial[TedMemory]":
-        return partial(TedMemory, first_wait=self._first_wait, redact=self._redact, retriever=self._retriever)
+        return partial(TedMemory, first_wait=self._first_wait, hooks=self._hooks, retriever=self._retriever)
 
     async def __aenter__(self) -> Self:
         snapshot = await self.load()  # a wrong URL is told now, not at the first agent call
@@ -185,7 +185,8 @@ class TedMemory(Curated):
         snapshot, s = await self.snapshot(), self.settings
         ranking = await self.rank(snapshot.candidates, question, patience=s.read_timeout)
         choose = self.selector(snapshot)
-        exposure = expose(snapshot, choose, ranking, unit=unit, principal=principal, withhold_share=s.withhold_share)
+        who = self.recorder.stored(principal)
+        exposure = expose(snapshot, choose, ranking, unit=unit, principal=who, withhold_share=s.withhold_share)
         return exposure.model_copy(update={"placement": self.presentation(snapshot).placement})
 
     @property
@@ -193,7 +194,7 @@ class TedMemory(Curated):
         """The buffer of what agents of this namespace did, on its way to the store."""
         found = self._recorders.get(self.namespace)
         if found is None:
-            made = Recorder(self.store.episodes, self.settings, self.namespace, self._redact)
+            made = Recorder(self.store.episodes, self.settings, self.namespace, self._hooks)
             found = self._recorders.setdefault(self.namespace, made)
         return found
 

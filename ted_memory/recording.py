@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ted_memory.episodes import Episode, Feedback, Verdict
+from ted_memory.episodes import ANONYMOUS, Episode, Feedback, Verdict
 from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.protocols import CreditRules, EpisodeLog, RecordLimits
 from ted_memory.recorded_texts import cut, fit, size_of, storable, with_texts, without_block
@@ -36,6 +36,14 @@ Ended = tuple[Make, bool]
 _LOG = logging.getLogger("ted_memory")
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """What of a user's changes a run before it leaves the process; see `ted_memory.wiring.open_memory`."""
+
+    redact: Redact | None = None
+    identify: Callable[[str], str] | None = None
+
+
 @dataclass
 class _Parcel:
     """Episodes that go together, and what became of the runs that they were made of."""
@@ -54,11 +62,12 @@ class Recorder:
     lost whatever ends a try; what is sent twice is taken in once.
     """
 
-    def __init__(self, log: EpisodeLog, settings: Settings, namespace: str, redact: Redact | None) -> None:
+    def __init__(self, log: EpisodeLog, settings: Settings, namespace: str, hooks: Hooks) -> None:
         self._log = log
         self._settings = settings
         self._namespace = namespace
-        self._redact = redact or default_redact
+        self._redact = hooks.redact or default_redact
+        self._identify = hooks.identify or str
         self.recorded = self.dropped = self.broken = self.removed = 0
         self.last_error = ""
         self._begin_anew()
@@ -252,6 +261,9 @@ class Recorder:
     def _tidy(self, episode: Episode) -> Episode:
         """Return the episode without secrets and our own block, in the size that is allowed, and of this namespace."""
         most = self._settings.episode_size
+        episode = episode.model_copy(
+            update={"principal": self.stored(episode.principal), "thread_id": self.stored(episode.thread_id)}
+        )
         plain = with_texts(episode, lambda text: storable(without_block(text)))
 
         def redacted(text: str) -> str:
@@ -260,6 +272,10 @@ class Recorder:
 
         clean = with_texts(fit(plain, 2 * most), redacted)  # nobody need look through what would be cut anyway
         return fit(clean.model_copy(update={"namespace": self._namespace}), most)
+
+    def stored(self, who: str) -> str:
+        """Return what stands for a principal or a conversation in the store."""
+        return who if who in {"", ANONYMOUS} else self._identify(who)
 
     async def give_feedback(self, feedback: Feedback) -> Verdict:
         """Send feedback; its run goes first, if that is still in the buffer."""
@@ -270,8 +286,9 @@ class Recorder:
 
         try:
             said = {"comment": clean(feedback.comment), "correction": clean(feedback.correction)}
+            said["principal"] = self.stored(feedback.principal)
         except Exception as error:
-            raise InvalidInput(f"the redaction of feedback failed ({_one_line(error)}); nothing was counted") from error
+            raise InvalidInput(f"a hook failed on feedback ({_one_line(error)}); nothing was counted") from error
         await self._send_first(feedback.run_id)
         told = feedback.model_copy(update=said)
         return await self._log.feedback(self._namespace, told.run_id, told, told.score, self._rules())

@@ -21,12 +21,16 @@ Time grows linearly with the text, whatever stands in it: repetitions are posses
 long begins only where the character before it could not be part of it, so no stretch is tried from each of its letters.
 """
 
+import hashlib
+import hmac
 import re
 from collections.abc import Callable
+from functools import partial
 
 KEY = "[key]"
 EMAIL = "[email]"
 CARD = "[card]"
+SHORTEST_KEY = 16  # bytes
 
 # No form below can contain one of these masks: masking joins nothing to a new form, so the second time finds nothing.
 
@@ -247,3 +251,22 @@ def redact(text: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+def keyed_hash(key: str | bytes) -> Callable[[str], str]:
+    """Return a hook for ``open_memory(identify=...)``: principals and conversations are stored as keyed hashes of them.
+
+    HMAC-SHA-256, its first 32 hexadecimal digits. Who has the key can tell whether somebody is among the stored ones;
+    who has not cannot, nor guess names. With another key everybody is somebody else.
+
+    Raises:
+        ValueError: the key has fewer than 16 bytes.
+    """
+    secret = key.encode() if isinstance(key, str) else key
+    if len(secret) < SHORTEST_KEY:
+        raise ValueError(f"the key has {len(secret)} bytes; use at least {SHORTEST_KEY}, such as secrets.token_hex(16)")
+    return partial(_keyed, secret)
+
+
+def _keyed(secret: bytes, name: str) -> str:
+    return hmac.new(secret, name.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]

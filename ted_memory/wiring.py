@@ -9,6 +9,7 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.fields import check_namespace
 from ted_memory.integrations.sync_memory import SyncTedMemory
 from ted_memory.memory import TedMemory
+from ted_memory.recording import Hooks
 from ted_memory.retrieval.protocol import Retriever
 from ted_memory.settings import Durability, Settings, make_settings
 
@@ -27,6 +28,7 @@ def open_memory(
     home: str | None = None,
     client: Any = None,
     redact: Callable[[str], str] | None = None,
+    identify: Callable[[str], str] | None = None,
     retriever: Retriever | None = None,
     embeddings: "Embeddings | None" = None,
     **settings: Any,
@@ -40,6 +42,8 @@ def open_memory(
     or a cluster, ``decode_responses`` either way) takes its place: its settings are used, its connections left alone.
     ``redact`` changes every text of a recorded run before it leaves the process; by default it masks keys, e-mail
     addresses and card numbers (`ted_memory.redaction`). It runs in a thread.
+    ``identify`` makes of a principal, or a conversation's id, what is stored in its place: one spelling of each, or a
+    keyed hash (`ted_memory.redaction.keyed_hash`). All that record, give feedback or forget need the same one.
     ``retriever`` finds the lessons that fit a question in its own way; ``embeddings``, any of LangChain's, are asked
     beside the words. By default words decide, or words and local embeddings (setting ``retrieval``).
     ``settings`` are those of `ted_memory.settings.Settings`, by name; they win over the environment.
@@ -60,7 +64,7 @@ def open_memory(
             f"token_budget={made.token_budget} is too small for one experience: the block around it takes "
             f"{FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use {FRAME_TOKENS + SMALLEST_LESSON} or more"
         )
-    return _open(made, client, redact, _retriever(made, retriever, embeddings))
+    return _open(made, client, Hooks(redact, identify), _retriever(made, retriever, embeddings))
 
 
 def open_memory_sync(
@@ -70,6 +74,7 @@ def open_memory_sync(
     home: str | None = None,
     client: Any = None,
     redact: Callable[[str], str] | None = None,
+    identify: Callable[[str], str] | None = None,
     retriever: Retriever | None = None,
     embeddings: "Embeddings | None" = None,
     **settings: Any,
@@ -81,6 +86,7 @@ def open_memory_sync(
         home=home,
         client=client,
         redact=redact,
+        identify=identify,
         retriever=retriever,
         embeddings=embeddings,
         **settings,
@@ -124,9 +130,7 @@ def _retriever(settings: Settings, retriever: Retriever | None, embeddings: "Emb
     return FusedRetriever(WordRetriever(settings.language), EmbeddingRetriever(embeddings))
 
 
-def _open(
-    settings: Settings, client: Any, redact: Callable[[str], str] | None, retriever: Retriever | None
-) -> TedMemory:
+def _open(settings: Settings, client: Any, hooks: Hooks, retriever: Retriever | None) -> TedMemory:
     from ted_memory.storage.addresses import from_client
     from ted_memory.storage.clients import Clients
     from ted_memory.storage.redis_store import RedisStore
@@ -137,7 +141,7 @@ def _open(
         url = settings.url if client is None else None
         clients = Clients(url, None, read_timeout=settings.read_timeout, address=address)
         store = RedisStore(clients, settings.durability, kept)
-        return TedMemory(store, settings, settings.namespace, redact=redact, retriever=retriever)
+        return TedMemory(store, settings, settings.namespace, retriever=retriever, hooks=hooks)
     try:
         from ted_memory.storage.embedded import EmbeddedServer
     except ImportError:  # no fcntl: Windows
@@ -147,7 +151,7 @@ def _open(
         ) from None
     clients = Clients(None, EmbeddedServer(settings.home), read_timeout=settings.read_timeout)
     store = RedisStore(clients, settings.durability, kept)
-    return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT, redact=redact, retriever=retriever)
+    return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT, retriever=retriever, hooks=hooks)
 
 
 def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -> "BaseChatModel":

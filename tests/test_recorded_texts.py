@@ -14,6 +14,7 @@ from ted_memory.errors import InvalidInput
 from ted_memory.experience.rendering import OPENING
 from ted_memory.models import Message
 from ted_memory.recorded_texts import fit, size_of
+from ted_memory.recording import Hooks
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory
@@ -34,7 +35,7 @@ PLACES: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def hooked(redact: Callable[[str], str] | None, **given: Any) -> TedMemory:
-    return TedMemory(InMemoryStore(), make_settings(namespace="test", **given), "test", redact=redact)
+    return TedMemory(InMemoryStore(), make_settings(namespace="test", **given), "test", hooks=Hooks(redact))
 
 
 async def kept(memory: TedMemory, **fields: Any) -> Episode:

@@ -16,6 +16,7 @@ from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.integrations.live_run import _warn_of_clients
 from ted_memory.learner.samples import to_sample
+from ted_memory.recording import Hooks
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory, wait_until
@@ -328,7 +329,7 @@ def _asking(text: str) -> str:
 
 async def _tokens_beside_such_a_hook(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setattr("ted_memory.recording.EVERY", 0.01)
-    memory = TedMemory(InMemoryStore(), make_settings(namespace="test"), "test", redact=_asking)
+    memory = TedMemory(InMemoryStore(), make_settings(namespace="test"), "test", hooks=Hooks(_asking))
     runs, _ = agent(memory, calls_once("look_up", "one two three"))
     tokens, left = set(), 3
     async for message, _ in runs.astream(asks(), stream_mode="messages"):
