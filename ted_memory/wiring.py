@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # half a second, which a program that only reads its memory n
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
 
+    from ted_memory.storage.sealing import Cipher
+
 EMBEDDED_WAIT = 5.0  # seconds; starting the embedded server takes longer than an agent would wait for a real one
 SMALLEST_LESSON = 10  # tokens
 
@@ -29,6 +31,7 @@ def open_memory(
     client: Any = None,
     redact: Callable[[str], str] | None = None,
     identify: Callable[[str], str] | None = None,
+    cipher: "Cipher | None" = None,
     retriever: Retriever | None = None,
     embeddings: "Embeddings | None" = None,
     **settings: Any,
@@ -44,6 +47,8 @@ def open_memory(
     addresses and card numbers (`ted_memory.redaction`). It runs in a thread.
     ``identify`` makes of a principal, or a conversation's id, what is stored in its place: one spelling of each, or a
     keyed hash (`ted_memory.redaction.keyed_hash`). All that record, give feedback or forget need the same one.
+    ``cipher`` encrypts episodes, feedback, the archive, images and what runs have done (`ted_memory.storage.sealing`;
+    the protocol of LangGraph's encrypting serializers). Lessons, which every agent is shown, are not encrypted.
     ``retriever`` finds the lessons that fit a question in its own way; ``embeddings``, any of LangChain's, are asked
     beside the words. By default words decide, or words and local embeddings (setting ``retrieval``).
     ``settings`` are those of `ted_memory.settings.Settings`, by name; they win over the environment.
@@ -64,7 +69,7 @@ def open_memory(
             f"token_budget={made.token_budget} is too small for one experience: the block around it takes "
             f"{FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use {FRAME_TOKENS + SMALLEST_LESSON} or more"
         )
-    return _open(made, client, Hooks(redact, identify), _retriever(made, retriever, embeddings))
+    return _open(made, client, Hooks(redact, identify), cipher, _retriever(made, retriever, embeddings))
 
 
 def open_memory_sync(
@@ -75,6 +80,7 @@ def open_memory_sync(
     client: Any = None,
     redact: Callable[[str], str] | None = None,
     identify: Callable[[str], str] | None = None,
+    cipher: "Cipher | None" = None,
     retriever: Retriever | None = None,
     embeddings: "Embeddings | None" = None,
     **settings: Any,
@@ -87,6 +93,7 @@ def open_memory_sync(
         client=client,
         redact=redact,
         identify=identify,
+        cipher=cipher,
         retriever=retriever,
         embeddings=embeddings,
         **settings,
@@ -130,17 +137,20 @@ def _retriever(settings: Settings, retriever: Retriever | None, embeddings: "Emb
     return FusedRetriever(WordRetriever(settings.language), EmbeddingRetriever(embeddings))
 
 
-def _open(settings: Settings, client: Any, hooks: Hooks, retriever: Retriever | None) -> TedMemory:
+def _open(
+    settings: Settings, client: Any, hooks: Hooks, cipher: "Cipher | None", retriever: Retriever | None
+) -> TedMemory:
     from ted_memory.storage.addresses import from_client
     from ted_memory.storage.clients import Clients
     from ted_memory.storage.redis_store import RedisStore
+    from ted_memory.storage.sealing import Seal
 
     kept = Retention(run_days=settings.run_days, max_dead=settings.max_dead, dead_days=settings.dead_days)
     if client is not None or settings.url is not None:
         address = None if client is None else from_client(client)
         url = settings.url if client is None else None
         clients = Clients(url, None, read_timeout=settings.read_timeout, address=address)
-        store = RedisStore(clients, settings.durability, kept)
+        store = RedisStore(clients, settings.durability, kept, Seal(cipher))
         return TedMemory(store, settings, settings.namespace, retriever=retriever, hooks=hooks)
     try:
         from ted_memory.storage.embedded import EmbeddedServer
@@ -150,7 +160,7 @@ def _open(settings: Settings, client: Any, hooks: Hooks, retriever: Retriever | 
             "as an argument or in TED_MEMORY_URL"
         ) from None
     clients = Clients(None, EmbeddedServer(settings.home), read_timeout=settings.read_timeout)
-    store = RedisStore(clients, settings.durability, kept)
+    store = RedisStore(clients, settings.durability, kept, Seal(cipher))
     return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT, retriever=retriever, hooks=hooks)
 
 

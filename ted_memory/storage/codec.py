@@ -35,6 +35,7 @@ from ted_memory.models import (
     Usage,
 )
 from ted_memory.protocols import Change, CommitRequest, Shown
+from ted_memory.storage.sealing import Seal
 
 FORMAT = 4
 """Raised when an older package would misunderstand what is stored. A field more is no reason: it is left out."""
@@ -156,7 +157,7 @@ def encode_told(request: CommitRequest) -> list[str]:
     return [encode_edit(blank_edit(change.edit)) for change in request.changes]
 
 
-def encode_request(request: CommitRequest, told: Sequence[str], stamp: str) -> str:
+def encode_request(request: CommitRequest, told: Sequence[str], stamp: str, seal: Seal) -> str:
     """Return the request as the commit script reads it; `stamp` is random, and the epoch of a new set."""
 
     def change(c: Change, answer: str) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def encode_request(request: CommitRequest, told: Sequence[str], stamp: str) -> s
             **settle,
             "counters": list(settle["counters"].items()),
             "ttl": SPEND_TTL,
-            "archive": encode_archived(archived) if archived else "",
+            "archive": seal.close(encode_archived(archived)) if archived else "",
             "sources": [digest(source) for source in archived.sources] if archived else [],
         }
     return json.dumps(fields, ensure_ascii=False)
@@ -350,19 +351,24 @@ def decode_episode(raw: str) -> Episode:
         return Episode.model_validate_json(raw, extra="ignore")
 
 
+def encode_feedback(feedback: Feedback) -> str:
+    """Return feedback as it is kept with its run."""
+    return feedback.model_dump_json(exclude_defaults=True, exclude={"run_id"})
+
+
 def decode_feedback(raw: str) -> Feedback:
     """Return the feedback of a stored one."""
     with _reading("feedback on a run"):
         return Feedback.model_validate_json(raw, extra="ignore")
 
 
-def decode_dead_letter(seq: str, raw: str, body: str | None) -> DeadLetter:
+def decode_dead_letter(seq: str, raw: str, body: str | None, seal: Seal) -> DeadLetter:
     """Return a dead letter, with its episode where that can be read."""
     with _reading(f"dead letter {seq}"):
         fields = json.loads(raw)
         at = datetime.fromtimestamp(float(fields["at"]) / 1000, UTC)
         try:
-            episode = decode_episode(body.partition("|")[2]) if body else None
+            episode = decode_episode(seal.open(body.partition("|")[2])) if body else None
         except CorruptData:
             episode = None
         run_id = episode.run_id if episode else ""

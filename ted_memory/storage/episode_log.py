@@ -29,6 +29,7 @@ from ted_memory.storage.addresses import Client
 from ted_memory.storage.clock import ServerClock
 from ted_memory.storage.keys import WITH_TRAFFIC, Keys
 from ted_memory.storage.patiently import Patiently, hashes
+from ted_memory.storage.sealing import Seal
 
 DAY = 24 * 3600 * 1000  # milliseconds
 RATE_TTL = 2 * DAY
@@ -41,9 +42,10 @@ T = TypeVar("T")
 class RedisEpisodeLog:
     """An `EpisodeLog`. Its scripts stand in ``lua/``, each with what it promises in its head."""
 
-    def __init__(self, patiently: Patiently, kept: Retention | None = None) -> None:
+    def __init__(self, patiently: Patiently, kept: Retention | None = None, seal: Seal | None = None) -> None:
         self._patiently = patiently
         kept = kept or Retention()
+        self._seal = seal or Seal()
         self._run_ttl, self._early_ttl = int(kept.run_days * DAY), int(kept.early_days * DAY)
         self._of_dead = (kept.max_dead, int(kept.dead_days * DAY))
         self.clock = ServerClock(patiently)
@@ -59,7 +61,9 @@ class RedisEpisodeLog:
         keys, runs = Keys(namespace), [episode.run_id for episode in episodes]
         if namespace not in self._listed:  # before the first one: what nobody finds is not learned from
             await self._list(namespace)
-        encoded = {digest: data.hex() for digest, data in images.items()}  # clients decode what they read as text
+        encoded = {
+            digest: self._seal.close_data(data) for digest, data in images.items()
+        }  # clients decode what they read as text
         places = {digest: place for place, digest in enumerate(encoded, start=1)}
         request = json.dumps(
             {
@@ -70,7 +74,7 @@ class RedisEpisodeLog:
                 "max_episodes": limits.max_episodes,
                 "max_bytes": limits.max_bytes,
                 "rate_limit": limits.rate_limit,
-                "items": [_item(episode, images, places) for episode in episodes],
+                "items": [self._item(episode, images, places) for episode in episodes],
                 "hashes": list(encoded),
             },
             ensure_ascii=False,
@@ -82,6 +86,21 @@ class RedisEpisodeLog:
         counts = dict(zip(("recorded", "repeated", "dropped", "limited"), reply[:4], strict=True))
         return Recorded(**counts), tuple(runs[int(place) - 1] for place in reply[4])
 
+    def _item(self, episode: Episode, images: Mapping[str, bytes], places: Mapping[str, int]) -> dict[str, Any]:
+        body = self._seal.close(codec.encode_episode(episode))
+        size = len(body.encode()) + sum(2 * len(images.get(digest, b"")) for digest in episode.images)
+        return {
+            "principal": episode.principal,
+            "unit": episode.unit,
+            "seen": " ".join(episode.seen if episode.counted is None else episode.counted),
+            "withheld": " ".join(episode.withheld),
+            "version": episode.version,
+            "withhold": episode.withhold_share,
+            "size": size,
+            "body": body,
+            "images": [places[digest] for digest in dict.fromkeys(episode.images) if digest in places],
+        }
+
     async def _list(self, namespace: str) -> None:
         await self._patiently(lambda client: client.sadd(WITH_TRAFFIC, namespace))
         self._listed.add(namespace)
@@ -90,7 +109,7 @@ class RedisEpisodeLog:
         self, namespace: str, run_id: str, feedback: Feedback | None, score: float | None, rules: CreditRules
     ) -> Verdict:
         args = [
-            "" if feedback is None else feedback.model_dump_json(exclude_defaults=True, exclude={"run_id"}),
+            "" if feedback is None else self._seal.close(codec.encode_feedback(feedback)),
             "" if score is None else f"{score:.6g}",
             rules.speaker if feedback is None else feedback.principal,
             int(rules.first),
@@ -119,7 +138,7 @@ class RedisEpisodeLog:
         found = []
         for raw in stored:
             with contextlib.suppress(CorruptData):  # one that a newer package wrote keeps nobody from the others
-                found += [codec.decode_archived(raw)] if raw else []
+                found += [codec.decode_archived(self._seal.open(raw))] if raw else []
         return tuple(found)
 
     async def forget_archived(self, namespace: str, seqs: Sequence[int]) -> int:
@@ -156,7 +175,7 @@ class RedisEpisodeLog:
     async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
         names = [Keys(namespace).run(run_id) for run_id in run_ids]
         stored = await self._patiently(lambda client: hashes(names, client))
-        return tuple(_feedback_in(run_id, fields) for run_id, fields in zip(run_ids, stored, strict=True))
+        return tuple(_feedback_in(run_id, fields, self._seal) for run_id, fields in zip(run_ids, stored, strict=True))
 
     async def claim(
         self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
@@ -171,7 +190,7 @@ class RedisEpisodeLog:
     async def _claim(self, namespace: str, seq: int, fence: int, deliveries: int, raw: str) -> Claim | None:
         """Return a claim; None where what is stored is no episode, of which a dead letter is made."""
         try:
-            episode = codec.decode_episode(raw)
+            episode = codec.decode_episode(self._seal.open(raw))
             [told] = await self.told(namespace, [episode.run_id])
         except CorruptData as error:
             await self._give_back(Keys(namespace), "", [seq, fence, "fail", str(error), 0, 1])
@@ -205,7 +224,7 @@ class RedisEpisodeLog:
         for digest in digests:
             raw = await self._patiently(partial(_field, keys.image(digest), "data"))
             if raw is not None:
-                found[digest] = bytes.fromhex(raw)
+                found[digest] = self._seal.open_data(raw)
         return found
 
     async def dead_letters(self, namespace: str, limit: int) -> tuple[DeadLetter, ...]:
@@ -217,7 +236,10 @@ class RedisEpisodeLog:
         bodies = await self._patiently(
             lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.episodes, newest))
         )
-        return tuple(codec.decode_dead_letter(seq, stored[seq], body) for seq, body in zip(newest, bodies, strict=True))
+        return tuple(
+            codec.decode_dead_letter(seq, stored[seq], body, self._seal)
+            for seq, body in zip(newest, bodies, strict=True)
+        )
 
     async def retry_dead(self, namespace: str, seqs: Sequence[int]) -> int:
         return await self._patiently(lambda client: scripts.dead(client, Keys(namespace), "retry", seqs))
@@ -226,7 +248,7 @@ class RedisEpisodeLog:
         return await self._patiently(lambda client: scripts.dead(client, Keys(namespace), "drop", seqs))
 
     async def erase(self, namespace: str, subject: Subject) -> Erased:
-        return await erasing.erase(self._patiently, Keys(namespace), subject)
+        return await erasing.erase(self._patiently, self._seal, Keys(namespace), subject)
 
     async def traffic(self, namespace: str) -> Traffic:
         keys, hours = Keys(namespace), (timedelta(0), timedelta(hours=1))
@@ -282,7 +304,7 @@ class RedisEpisodeLog:
         began = []
         for body in bodies:
             with contextlib.suppress(CorruptData):  # a claim makes a dead letter of it
-                began.append(codec.decode_episode((body or "").partition("|")[2]).started_at)
+                began.append(codec.decode_episode(self._seal.open((body or "").partition("|")[2])).started_at)
         return max(0.0, (datetime.now(UTC) - min(began)).total_seconds()) if began else None
 
     async def namespaces(self) -> tuple[str, ...]:
@@ -293,32 +315,16 @@ class RedisEpisodeLog:
         return await self._patiently(lambda client: cast(Awaitable[dict[str, str]], client.hgetall(name)))
 
 
-def _item(episode: Episode, images: Mapping[str, bytes], places: Mapping[str, int]) -> dict[str, Any]:
-    body = codec.encode_episode(episode)
-    size = len(body.encode()) + sum(2 * len(images.get(digest, b"")) for digest in episode.images)
-    return {
-        "principal": episode.principal,
-        "unit": episode.unit,
-        "seen": " ".join(episode.seen if episode.counted is None else episode.counted),
-        "withheld": " ".join(episode.withheld),
-        "version": episode.version,
-        "withhold": episode.withhold_share,
-        "size": size,
-        "body": body,
-        "images": [places[digest] for digest in dict.fromkeys(episode.images) if digest in places],
-    }
-
-
 def _field(name: str, field: str, client: Client) -> Awaitable[str | None]:
     return cast(Awaitable[str | None], client.hget(name, field))
 
 
-def _feedback_in(run_id: str, stored: Mapping[str, str]) -> tuple[Feedback, ...]:
+def _feedback_in(run_id: str, stored: Mapping[str, str], seal: Seal) -> tuple[Feedback, ...]:
     """Return the feedback that the record of a run holds, oldest first. Raises CorruptData."""
     count = int(stored.get("told", 0))
     # places are taken in turn: the oldest that is kept comes first
     places = [f"f{i % FEEDBACKS}" for i in range(max(1, count - FEEDBACKS + 1), count + 1)]
-    told = [codec.decode_feedback(_of_run(run_id, stored[place])) for place in places if place in stored]
+    told = [codec.decode_feedback(_of_run(run_id, seal.open(stored[place]))) for place in places if place in stored]
     # said before the run was known, by somebody who has no say in it
     return tuple(said for said in told if said.is_heard(stored.get("principal", "")))
 

@@ -15,15 +15,16 @@ from ted_memory.storage import codec, scripts
 from ted_memory.storage.addresses import Client
 from ted_memory.storage.keys import Keys
 from ted_memory.storage.patiently import Patiently, hashes
+from ted_memory.storage.sealing import Seal
 
 REWRITE_TRIES = 600
 REWRITE_WAIT = 0.05  # seconds
 PAGE = 200  # keys, or episodes, that are looked at in one round trip
 
 
-async def erase(patiently: Patiently, keys: Keys, subject: Subject) -> Erased:
+async def erase(patiently: Patiently, seal: Seal, keys: Keys, subject: Subject) -> Erased:
     """Forget a subject's episodes, run records, feedback and counts."""
-    episodes = await _episodes(patiently, keys, subject)
+    episodes = await _episodes(patiently, seal, keys, subject)
     if episodes:
         await patiently(lambda client: scripts.erase(client, keys, list(episodes)))
     runs, words = set(episodes.values()), 0
@@ -35,7 +36,7 @@ async def erase(patiently: Patiently, keys: Keys, subject: Subject) -> Erased:
                 runs.add(run_id)
                 words += sum(_is_feedback(field) for field in record)
                 await patiently(partial(_delete, [name]))
-            elif said := [field for field in record if _is_said_by(subject, field, record[field])]:
+            elif said := [field for field in record if _is_said_by(subject, seal, field, record[field])]:
                 words += len(said)
                 await patiently(partial(_delete_fields, name, said))
     if subject.kind == "principal":
@@ -51,7 +52,7 @@ async def drop_all(patiently: Patiently, keys: Keys) -> None:
         await patiently(partial(_delete, names))
 
 
-async def staging_with(patiently: Patiently, namespace: str, marks: Collection[str]) -> set[str]:
+async def staging_with(patiently: Patiently, seal: Seal, namespace: str, marks: Collection[str]) -> set[str]:
     """Return the staging sets of a namespace in which one of these names stands."""
     # as our JSON has it, with letters beyond ASCII as they are, and without
     written = {json.dumps(mark, ensure_ascii=ascii_only)[1:-1] for mark in marks for ascii_only in (False, True)}
@@ -62,7 +63,7 @@ async def staging_with(patiently: Patiently, namespace: str, marks: Collection[s
             if staging in found or kind not in {"progress", "experiences", "log"}:
                 continue
             [texts] = await patiently(partial(hashes, [name]))
-            if any(mark in text for pair in texts.items() for text in pair for mark in written):
+            if any(mark in text for pair in texts.items() for text in _opened(seal, pair) for mark in written):
                 found.add(staging)
     return found
 
@@ -82,7 +83,7 @@ async def rewrite_log(client: Client) -> None:
     )
 
 
-async def _episodes(patiently: Patiently, keys: Keys, subject: Subject) -> dict[str, str]:
+async def _episodes(patiently: Patiently, seal: Seal, keys: Keys, subject: Subject) -> dict[str, str]:
     """Return the subject's episodes, by seq their run's id."""
     found, cursor = {}, 0
     while True:
@@ -90,7 +91,7 @@ async def _episodes(patiently: Patiently, keys: Keys, subject: Subject) -> dict[
         for seq, stored in page.items():
             # what is no episode has no owner: whoever claims it makes a dead letter of it
             with contextlib.suppress(CorruptData):
-                episode = codec.decode_episode(stored.partition("|")[2])
+                episode = codec.decode_episode(seal.open(stored.partition("|")[2]))
                 if subject.owns(episode):
                     found[seq] = episode.run_id
         if cursor == 0:
@@ -109,6 +110,15 @@ async def _scanned(pattern: str, client: Client) -> list[str]:
     return [name async for name in client.scan_iter(match=pattern, count=1000)]
 
 
+def _opened(seal: Seal, stored: Sequence[str]) -> list[str]:
+    """Return those texts that can be read."""
+    found = []
+    for text in stored:
+        with contextlib.suppress(CorruptData):
+            found.append(seal.open(text))
+    return found
+
+
 def _page(name: str, cursor: int, client: Client) -> Awaitable[tuple[int, Mapping[str, str]]]:
     return cast(Awaitable[tuple[int, Mapping[str, str]]], client.hscan(name, cursor, count=PAGE))
 
@@ -125,10 +135,10 @@ def _is_feedback(field: str) -> bool:
     return field[:1] == "f" and field[1:].isdigit()
 
 
-def _is_said_by(subject: Subject, field: str, stored: str) -> bool:
+def _is_said_by(subject: Subject, seal: Seal, field: str, stored: str) -> bool:
     """Tell whether a field of a run's record is feedback of a principal who is to be forgotten."""
     if subject.kind != "principal" or not _is_feedback(field):
         return False
-    with contextlib.suppress(ValueError, AttributeError):
-        return bool(json.loads(stored).get("principal", ANONYMOUS) == subject.name)
+    with contextlib.suppress(ValueError, AttributeError, CorruptData):
+        return bool(json.loads(seal.open(stored)).get("principal", ANONYMOUS) == subject.name)
     return False

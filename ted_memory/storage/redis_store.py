@@ -36,6 +36,7 @@ from ted_memory.storage.clients import Clients, cancellable
 from ted_memory.storage.episode_log import RedisEpisodeLog
 from ted_memory.storage.examining import examine
 from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
+from ted_memory.storage.sealing import Seal
 from ted_memory.storage.vectors import RedisVectors
 
 TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
@@ -47,13 +48,19 @@ T = TypeVar("T")
 
 
 class RedisStore:
-    """An `ExperienceStore`. `durable`: what each commit waits for; `kept`: how long what was recorded is."""
+    """An `ExperienceStore`. `durable`: what each commit waits for; `kept`: how long what was recorded is.
 
-    def __init__(self, clients: Clients, durable: Durability = "none", kept: Retention | None = None) -> None:
+    ``seal`` closes what people wrote.
+    """
+
+    def __init__(
+        self, clients: Clients, durable: Durability = "none", kept: Retention | None = None, seal: Seal | None = None
+    ) -> None:
         self._clients = clients
         self._durable = durable
+        self._seal = seal or Seal()
         self._listed: set[str] = set()
-        self.episodes = RedisEpisodeLog(self._patiently, kept)
+        self.episodes = RedisEpisodeLog(self._patiently, kept, self._seal)
 
     async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
         return await self._patiently(lambda client: self._read(client, namespace, known))
@@ -73,7 +80,7 @@ class RedisStore:
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
         within = int(self._clients.get().durable_within * 1000)
         keys, told = Keys(namespace), codec.encode_told(request)
-        encoded = codec.encode_request(request, told, stamp=secrets.token_hex(8))
+        encoded = codec.encode_request(request, told, secrets.token_hex(8), self._seal)
         await self.prove(namespace)
         await self._list(namespace)
         day = await self.episodes.clock.today(namespace) if request.settle else ""
@@ -172,10 +179,10 @@ class RedisStore:
 
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
         stored = await self._patiently(lambda client: _texts(client.hgetall(Keys(namespace).progress)))
-        return {key: codec.decode_record(key, record) for key, record in stored.items()}
+        return {key: codec.decode_record(key, self._seal.open(record)) for key, record in stored.items()}
 
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
-        encoded = json.dumps(record)
+        encoded = self._seal.close(json.dumps(record))
         await self._patiently(lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL))
 
     async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
@@ -203,7 +210,7 @@ class RedisStore:
             return await examine(self._clients, Keys(namespace).meta)
 
     async def drop_runs(self, namespace: str, marks: Collection[str]) -> int:
-        found = await erasing.staging_with(self._patiently, namespace, marks)
+        found = await erasing.staging_with(self._patiently, self._seal, namespace, marks)
         for staging in found:
             await self.drop(staging)
         return len(found)

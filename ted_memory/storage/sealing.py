@@ -1,0 +1,74 @@
+"""Encryption of what people wrote, by a cipher of the user's: in the server stands nothing that can be read."""
+
+import base64
+import binascii
+from typing import Protocol
+
+from ted_memory.errors import CorruptData
+
+_MARK = "~"  # JSON and hexadecimal numbers begin with none
+
+
+class Cipher(Protocol):
+    """What encrypts; the protocol of LangGraph's encrypting serializers (`langgraph.checkpoint.serde.base`)."""
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        """Return the cipher's name and the ciphertext."""
+        ...
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        """Return the plaintext."""
+        ...
+
+
+class Seal:
+    """Closes texts and data before they are stored, and opens them again; without a cipher it leaves them as they are.
+
+    What was stored before there was a cipher is read as it is. A key is changed by a cipher that knows the old one by
+    its name.
+    """
+
+    def __init__(self, cipher: Cipher | None = None) -> None:
+        self._cipher = cipher
+
+    def close(self, text: str) -> str:
+        """Return a text as it is stored."""
+        return text if self._cipher is None else self._closed(text.encode())
+
+    def close_data(self, data: bytes) -> str:
+        """Return data as they are stored."""
+        return data.hex() if self._cipher is None else self._closed(data)
+
+    def open(self, stored: str) -> str:
+        """Return a stored text.
+
+        Raises:
+            CorruptData: it is encrypted, and the cipher is missing or cannot read it.
+        """
+        return self._opened(stored).decode() if stored.startswith(_MARK) else stored
+
+    def open_data(self, stored: str) -> bytes:
+        """Return stored data. Raises CorruptData as `open` does."""
+        return self._opened(stored) if stored.startswith(_MARK) else bytes.fromhex(stored)
+
+    def _closed(self, data: bytes) -> str:
+        assert self._cipher is not None  # noqa: S101
+        name, ciphertext = self._cipher.encrypt(data)
+        return f"{_MARK}{name}{_MARK}{base64.b64encode(ciphertext).decode()}"
+
+    def _opened(self, stored: str) -> bytes:
+        _, name, encoded = stored.split(_MARK, 2) if stored.count(_MARK) >= 2 else ("", "", "")
+        if self._cipher is None:
+            raise CorruptData(
+                f"a record is encrypted (cipher {name!r}), and this memory has none: it cannot be read. Open it "
+                "with the cipher that wrote it, open_memory(cipher=...)"
+            )
+        try:
+            return self._cipher.decrypt(name, base64.b64decode(encoded, validate=True))
+        except binascii.Error as error:
+            raise CorruptData(f"an encrypted record is damaged and cannot be read ({error})") from error
+        except Exception as error:  # whatever a user's cipher raises
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise CorruptData(
+                f"an encrypted record cannot be read: the cipher refuses it ({reason}). Is it the key that wrote it?"
+            ) from error
