@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from ted_memory import exchange
 from ted_memory.committing import Commits, checked
-from ted_memory.episodes import Subject
+from ted_memory.episodes import ANONYMOUS, Subject
+from ted_memory.errors import InvalidInput
 from ted_memory.exchange import ImportReport
 from ted_memory.forgetting import ForgetReport, forget
 from ted_memory.history import History
@@ -96,10 +97,14 @@ class Curated(ABC):
         either. `docs/privacy.md` tells of what is under way in other processes. Interrupted, it may be called again.
 
         Raises:
-            InvalidInput: the name is empty.
+            InvalidInput: the name is empty, or that of nobody in particular.
             StoreError: the store cannot be reached or read, or its file was not rewritten in time.
         """
         checked("name", name)
+        if kind == "principal" and name == ANONYMOUS:
+            raise InvalidInput(
+                f"{ANONYMOUS!r} is nobody in particular; forget runs or conversations, or drop the namespace"
+            )
         subject = Subject(kind=kind, name=name if kind == "run" else self.recorder.stored(name))
         return await forget(self.store, self.namespace, subject, self._purge)
 

@@ -289,6 +289,9 @@ class Archived(Frozen):
     sample: Sample
     word: str = ""
 
+    unit: str = ""
+    """What stands for its conversation (`Episode.unit`)."""
+
     @property
     def sources(self) -> frozenset[str]:
         """What it came from, by the names that a purge takes."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from ted_memory.episodes import Subject
+from ted_memory.episodes import Subject, unit_of
 from ted_memory.fields import Frozen
 from ted_memory.models import PurgeReport
 from ted_memory.protocols import ExperienceStore
@@ -28,14 +28,18 @@ class ForgetReport(Frozen):
 
 async def forget(store: ExperienceStore, namespace: str, subject: Subject, purge: Purge) -> ForgetReport:
     """Forget a subject. ``purge`` takes out what came from sources, and refuses them from then on."""
-    known = [] if subject.kind == "thread" else [f"{subject.kind}:{subject.name}"]
-    for source in known:  # first: nothing of it may be learned while we look
+    log = store.episodes
+    runs = set(await log.runs_of(namespace, subject))
+    if subject.kind == "thread":  # what was learned from a conversation names its runs
+        runs |= {one.run_id for one in await log.archived(namespace) if one.unit == unit_of(subject.name)}
+        sources = [f"run:{run_id}" for run_id in sorted(runs)]
+    else:
+        sources = [f"{subject.kind}:{subject.name}"]
+    for source in sources:  # first: nothing of it may be learned meanwhile, and who is interrupted finds what is left
         await store.forbid(namespace, source)
-    erased = await store.episodes.erase(namespace, subject)
-    runs = [f"run:{run_id}" for run_id in erased.runs]
-    # a principal's lessons and archived episodes name him; those of a conversation name its runs
-    lessons = await purge(known or runs)
-    drafts = await store.drop_runs(namespace, [*known, *runs, *erased.runs, subject.name])
+    erased = await log.erase(namespace, subject)
+    lessons = await purge(sources)
+    drafts = await store.drop_runs(namespace, sources, sorted(runs))
     return ForgetReport(
         lessons=lessons,
         episodes=erased.episodes,

@@ -210,8 +210,8 @@ class ExperienceStore(Progress, Protocol):
         """Forget a namespace and all that belongs to it."""
         ...
 
-    async def drop_runs(self, namespace: str, marks: Collection[str]) -> int:
-        """Forget the staging sets in which one of these names stands; return how many."""
+    async def drop_runs(self, namespace: str, sources: Collection[str], runs: Collection[str]) -> int:
+        """Forget the staging sets in which one of these sources or runs is named; return how many."""
         ...
 
     async def examine(self, namespace: str) -> Sequence[Finding]:
@@ -377,6 +377,10 @@ class EpisodeLog(Protocol):
 
     async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
         """Forget dead letters; return how many there were."""
+        ...
+
+    async def runs_of(self, namespace: str, subject: Subject) -> frozenset[str]:
+        """Return the ids of a subject's runs that wait or are known still."""
         ...
 
     async def erase(self, namespace: str, subject: Subject) -> Erased:

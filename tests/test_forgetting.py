@@ -49,7 +49,7 @@ async def annas_traffic(memory: TedMemory) -> None:
     """Leave words of Anna's everywhere: in the queue, dead letters, feedback, archive, lessons, drafts."""
     runs = [annas(f"run-{i}") for i in range(6)]
     await complain(memory, runs[:2])
-    quoting = teacher(lambda _: critique(edits=EDITS))
+    quoting = teacher(lambda _: critique(*EDITS))
     await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
     for run in runs[2:]:
         await memory.record(run)
@@ -97,13 +97,75 @@ async def test_no_word_of_a_forgotten_person_is_left_anywhere(memory: TedMemory)
 async def test_a_run_or_a_conversation_is_forgotten_with_what_was_learned_from_it(memory: TedMemory, kind: Any) -> None:
     runs = [episode("apples", i, principal="anna", thread_id=f"t{i}") for i in range(2)]
     await complain(memory, runs)
-    quoting = teacher(lambda _: critique(edits=EDITS))
+    quoting = teacher(lambda _: critique(*EDITS))
     await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
     [archived, other] = await memory.store.episodes.archived("desk")
     report = await memory.forget(kind, archived.run_id if kind == "run" else "t0")
     assert (report.runs, report.lessons.archived) == (1, 1)
     assert [one.run_id for one in await memory.store.episodes.archived("desk")] == [other.run_id]
     assert archived.run_id not in await everything_stored(memory)
+
+
+async def test_a_conversation_is_forgotten_from_the_archive_when_its_runs_are_known_no_more(memory: TedMemory) -> None:
+    await complain(memory, [annas("r")])
+    await Learner(memory, student=student(), teacher=teacher(lambda _: critique()), rollouts="none").run(
+        until_empty=True
+    )
+    client = memory.store._clients.get().commit  # type: ignore[attr-defined]
+    await client.delete("ted:{desk}:run:r")
+    report = await memory.forget("thread", f"{WORD}-thread")
+    assert report.lessons.archived == 1
+    assert await memory.store.episodes.archived("desk") == ()
+
+
+async def test_who_is_interrupted_while_he_forgets_calls_it_again(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await complain(memory, [annas("r")])
+    quoting = teacher(lambda _: critique(*EDITS))
+    await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
+    real = memory._purge
+
+    async def away(*_: Any) -> Any:
+        raise StoreError("away")
+
+    monkeypatch.setattr(memory, "_purge", away)
+    with pytest.raises(StoreError, match="away"):
+        await memory.forget("thread", f"{WORD}-thread")
+    monkeypatch.setattr(memory, "_purge", real)
+    report = await memory.forget("thread", f"{WORD}-thread")
+    assert report.lessons.archived == 1
+
+
+async def test_drafts_that_only_hold_the_same_letters_stay(memory: TedMemory) -> None:
+    for run, record in (
+        ("fruit", {"answer": "bananas"}),
+        ("of-anabel", {"of": "principal:anabel"}),
+        ("of-ana", {"of": ["principal:ana"]}),
+    ):
+        staging = memory.staging(run)
+        await staging.store.save_progress(staging.namespace, "k", record)
+    worked_on = memory.staging("worked-on")
+    await worked_on.store.save_progress(worked_on.namespace, "sample:r-1", {"status": "learned"})
+    await memory.record(Episode(run_id="r-1", principal="ana"))
+    await memory.flush()
+    assert (await memory.forget("principal", "ana")).drafts == 2
+    client = memory.store._clients.get().commit  # type: ignore[attr-defined]
+    left = {key async for key in client.scan_iter(match="ted:{desk~*}:progress")}
+    assert left == {"ted:{desk~fruit}:progress", "ted:{desk~of-anabel}:progress"}
+
+
+async def test_what_a_run_leaves_that_nobody_takes_up_again_ends(memory: TedMemory) -> None:
+    staging = memory.staging("run")
+    await staging.commit([Add(text="Draft.")], author="me")
+    await staging.store.save_progress(staging.namespace, "k", {})
+    client = memory.store._clients.get().commit  # type: ignore[attr-defined]
+    assert [key async for key in client.scan_iter(match="ted:{desk~run}:*") if await client.ttl(key) == -1] == []
+
+
+async def test_nobody_in_particular_cannot_be_forgotten(memory: TedMemory) -> None:
+    with pytest.raises(InvalidInput, match="nobody in particular"):
+        await memory.forget("principal", "anonymous")
 
 
 async def test_learners_that_are_running_send_no_model_what_was_forgotten(memory: TedMemory) -> None:

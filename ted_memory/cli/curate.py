@@ -223,6 +223,10 @@ def forget(
                 f"{lessons.archived} archived episodes forgotten; version {lessons.version}: {len(lessons.removed)} "
                 f"lessons removed, {len(lessons.restored)} put back as they were before"
             )
+            if lost := (*lessons.waiting, *lessons.unknown):
+                output.out.print(
+                    f"  not as they were before, for want of room or of history: {', '.join(lost)}", markup=False
+                )
             if report.drafts:
                 output.out.print(f"  {report.drafts} runs of distill that held some of it begin anew")
             if not report.compacted:

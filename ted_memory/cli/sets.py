@@ -77,6 +77,7 @@ def drop(
         async with options.memory_of(url, namespace, home) as memory:
             known = namespace in {*await memory.namespaces(), *await memory.store.episodes.namespaces()}
             await memory.store.drop(memory.namespace)
+            await memory.store.compact()
             if json:
                 output.print_json({"namespace": memory.namespace, "dropped": known})
             else:

@@ -1,6 +1,7 @@
 """Inject a memory into an agent of ``langchain.agents.create_agent``, and record what the agent does."""
 
 import dataclasses
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
@@ -94,7 +95,11 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     async def abefore_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
         """Choose the block of this run."""
-        run_id = state.get("ted_memory_run") or run_id_of(runtime, get_config())  # another memory's may have begun it
+        run_id = state.get("ted_memory_run", "")  # another memory's may have begun it
+        if not run_id:
+            run_id = run_id_of(runtime, get_config())
+            if under_way(self.memory).is_open(self._key(run_id)):  # a caller who names two runs at once alike
+                run_id = str(uuid.uuid4())
         await self._begin(run_id, state["messages"], runtime)
         return {"ted_memory_run": run_id}
 
@@ -131,7 +136,8 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     def after_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:  # noqa: ARG002
         """Record the run."""
         run = self._run(state)
-        under_way(self.memory).close(self._key(state.get("ted_memory_run", "")))
+        run_id = run.run_id if run is not None else state.get("ted_memory_run", "")  # an interrupt loses the latter
+        under_way(self.memory).close(self._key(run_id))
         if run is not None:
             run.finish(state["messages"])
 

@@ -36,8 +36,8 @@ class PromptWatch(BaseCallbackHandler):
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
         """Look at the prompt."""
-        if self._shown.block or self._shown.turns:
-            self.missing = not _stands_in(self._shown, messages[0])
+        if self._shown.block or self._shown.turns:  # middlewares may ask other models beside: one prompt is enough
+            self.missing = self.missing is not False and not _stands_in(self._shown, messages[0])
 
     def __enter__(self) -> Self:
         config = get_config()

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tracers.base import BaseTracer
+from langchain_core.tracers.schemas import Run
 
 from ted_memory.integrations.live_run import LiveRun
 
@@ -18,31 +19,32 @@ DEPTH = 4  # levels of a chunk that are looked at: (namespace, (mode, {node: {"m
 
 
 def run_id_of(runtime: Any, config: Mapping[str, Any]) -> str:
-    """Return the caller's ``config["run_id"]``, which nodes are told by their runtime alone; else the traced root
-    run's, under which LangSmith knows it; else a new one.
+    """Return the caller's ``config["run_id"]``, which nodes are told by their runtime alone.
+
+    Else the id under which the agent's run is traced, so that LangSmith knows it; else a new one.
     """
     told = getattr(getattr(runtime, "execution_info", None), "run_id", None)
-    return str(told or _traced_root(config) or uuid.uuid4())
-
-
-def _traced_root(config: Mapping[str, Any]) -> uuid.UUID | None:
-    return next((root for _, root in _traces(config)), None)
+    traced = next((run.id for run in _traced(config)), None)
+    return str(told or traced or uuid.uuid4())
 
 
 def tell_tracers(config: Mapping[str, Any], told: Mapping[str, Any]) -> None:
-    """Add to the metadata of the root run, which is what people look for in LangSmith."""
-    for tracer, root in _traces(config):
-        if (traced := tracer.run_map.get(str(root))) is not None:
-            traced.add_metadata(dict(told))
+    """Add to the metadata of the agent's run, which is what people look for in LangSmith."""
+    for run in _traced(config):
+        run.add_metadata(dict(told))
 
 
-def _traces(config: Mapping[str, Any]) -> Iterator[tuple[BaseTracer, uuid.UUID]]:
-    """Return who traces this run, and under which id its root."""
+def _traced(config: Mapping[str, Any]) -> Iterator[Run]:
+    """Return the agent's run as each tracer has it: the one that its node's run belongs to.
+
+    Not the root of the trace, which may hold many runs of agents.
+    """
     manager = config.get("callbacks")
-    if isinstance(manager, BaseCallbackManager) and manager.parent_run_id is not None:
-        for tracer in manager.handlers:
-            if isinstance(tracer, BaseTracer) and manager.parent_run_id in tracer.order_map:
-                yield tracer, tracer.order_map[manager.parent_run_id][0]
+    if not isinstance(manager, BaseCallbackManager) or manager.parent_run_id is None:
+        return
+    for tracer in manager.handlers:
+        if isinstance(tracer, BaseTracer) and (node := tracer.run_map.get(str(manager.parent_run_id))) is not None:
+            yield tracer.run_map.get(str(node.parent_run_id), node)
 
 
 def told_of(run: LiveRun) -> dict[str, Any]:
@@ -78,4 +80,6 @@ def _ids_in(given: Any, depth: int) -> Iterator[str]:
                 yield from _ids_in(value, depth - 1)
     elif isinstance(given, list | tuple) and depth:
         for value in reversed(given):  # the latest message first
+            if isinstance(value, HumanMessage):  # what stands before it answers something else
+                return
             yield from _ids_in(value, depth - 1)

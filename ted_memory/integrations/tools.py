@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.prebuilt import ToolRuntime
 
@@ -14,7 +14,7 @@ from ted_memory.episodes import Verdict
 from ted_memory.errors import TedMemoryError
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.live_run import principal_of
-from ted_memory.integrations.run_ids import STATE
+from ted_memory.integrations.run_ids import STATE, find_run_id
 from ted_memory.integrations.under_way import under_way
 from ted_memory.memory import TedMemory
 from ted_memory.recorded_texts import storable
@@ -90,8 +90,7 @@ async def _send(giving: Awaitable[Verdict]) -> str:
 def _rated(messages: Sequence[BaseMessage]) -> str | None:
     """Return the run of the latest answer before this turn."""
     turn = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), 0)
-    earlier = [m.response_metadata.get("ted_memory") for m in messages[:turn] if isinstance(m, AIMessage)]
-    return next((str(told["run_id"]) for told in reversed(earlier) if told), None)
+    return find_run_id(list(messages[:turn]))
 
 
 def _principal(memory: TedMemory, runtime: ToolRuntime[Any, Any]) -> str:

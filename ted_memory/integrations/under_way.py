@@ -1,5 +1,6 @@
 """What the runs that are under way in this process are shown, and their records."""
 
+import time
 import weakref
 from collections import OrderedDict
 from typing import NamedTuple
@@ -9,7 +10,9 @@ from ted_memory.integrations.live_run import LiveRun
 from ted_memory.memory import TedMemory
 
 MOST = 10_000
-"""Runs of one memory whose block is remembered. One of which nothing was heard for so many chooses its block anew."""
+"""Runs of one memory whose block is remembered: those that were heard of last."""
+LONGEST = 3600.0
+"""Seconds for which a run is remembered of which nothing is heard; it chooses its block anew then."""
 
 
 class Key(NamedTuple):
@@ -29,24 +32,34 @@ class UnderWay:
     """
 
     def __init__(self) -> None:
-        self._shown: OrderedDict[Key, Exposure] = OrderedDict()
+        self._shown: OrderedDict[Key, tuple[float, Exposure]] = OrderedDict()
         self._records: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
         # an interrupt loses the run's id; its conversation is known still
         self._of_threads: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
 
     def show(self, key: Key, exposure: Exposure, run: LiveRun | None = None) -> None:
         """Remember what a run is shown, and its record."""
-        self._shown[key] = exposure
+        now = time.monotonic()
+        self._shown[key] = now, exposure
         if run is not None:
             self._records[key] = run
             if key.thread_id:
                 self._of_threads[key._replace(run_id="")] = run
-        while len(self._shown) > MOST:
+        while len(self._shown) > MOST or next(iter(self._shown.values()))[0] < now - LONGEST:
             self._shown.popitem(last=False)
+
+    def is_open(self, key: Key) -> bool:
+        """Tell whether a run of this name has begun and not ended."""
+        record = self._records.get(key)
+        return record.ended is None if record is not None else key in self._shown
 
     def shown(self, key: Key) -> Exposure | None:
         """Return what a run is shown."""
-        return self._shown.get(key)
+        if key not in self._shown:
+            return None
+        _, exposure = self._shown.pop(key)
+        self._shown[key] = time.monotonic(), exposure  # the last one to go
+        return exposure
 
     def record(self, key: Key) -> LiveRun | None:
         """Return the record of a run; without its id, of the one that its conversation was interrupted in."""

@@ -53,6 +53,7 @@ def to_archive(claim: Claim, *, judged: bool) -> dict[str, Any] | None:
         run_id=episode.run_id,
         principal=episode.principal,
         speaker=_speaker(claim),
+        unit=episode.unit,
         sample=to_sample(claim, {}, with_tools=True),
         word=word_of(claim.feedback),
     )

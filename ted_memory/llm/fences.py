@@ -30,8 +30,9 @@ def fenced(texts: Mapping[str, str]) -> tuple[str, dict[str, str]]:
 
 
 def fence(text: str) -> str:
-    """Return one text between two marks of its own."""
-    return _between(mark_for(text), text)
+    """Return one text between two marks of its own, and what they mean."""
+    told, made = fenced({"text": text})
+    return f"{told}{made['text']}" if text else text
 
 
 def on_one_line(text: str) -> str:

@@ -247,6 +247,9 @@ class RedisEpisodeLog:
     async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
         return await self._patiently(lambda client: scripts.dead(client, Keys(namespace), "drop", seqs))
 
+    async def runs_of(self, namespace: str, subject: Subject) -> frozenset[str]:
+        return await erasing.runs_of(self._patiently, self._seal, Keys(namespace), subject)
+
     async def erase(self, namespace: str, subject: Subject) -> Erased:
         return await erasing.erase(self._patiently, self._seal, Keys(namespace), subject)
 

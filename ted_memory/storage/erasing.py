@@ -25,25 +25,47 @@ PAGE = 200  # keys, or episodes, that are looked at in one round trip
 async def erase(patiently: Patiently, seal: Seal, keys: Keys, subject: Subject) -> Erased:
     """Forget a subject's episodes, run records, feedback and counts."""
     episodes = await _episodes(patiently, seal, keys, subject)
-    if episodes:
-        await patiently(lambda client: scripts.erase(client, keys, list(episodes)))
+    await patiently(lambda client: scripts.erase(client, keys, list(episodes)))
     runs, words = set(episodes.values()), 0
-    async for names in _names(patiently, keys.run("*")):
-        records = await patiently(partial(hashes, names))
-        for name, record in zip(names, records, strict=True):
-            run_id = name.removeprefix(keys.run(""))
-            if subject.owns_record(run_id, record.get("principal", ""), record.get("unit", "")):
-                runs.add(run_id)
-                words += sum(_is_feedback(field) for field in record)
-                await patiently(partial(_delete, [name]))
-            elif said := [field for field in record if _is_said_by(subject, seal, field, record[field])]:
-                words += len(said)
-                await patiently(partial(_delete_fields, name, said))
+    async for name, record in _records(patiently, keys):
+        if _owns(subject, keys, name, record):
+            runs.add(_run_of(keys, name))
+            words += sum(_is_feedback(field) for field in record)
+            await patiently(partial(_delete, [name]))
+        elif said := [field for field in record if _is_said_by(subject, seal, field, record[field])]:
+            words += len(said)
+            await patiently(partial(_delete_fields, name, said))
     if subject.kind == "principal":
         async for names in _names(patiently, keys.rate("*")):
             for name in names:
                 await patiently(partial(_delete_fields, name, [f"e:{subject.name}", f"o:{subject.name}"]))
     return Erased(episodes=len(episodes), runs=tuple(sorted(runs)), words=words)
+
+
+async def runs_of(patiently: Patiently, seal: Seal, keys: Keys, subject: Subject) -> frozenset[str]:
+    """Return the ids of a subject's runs that wait or are known still."""
+    if subject.kind == "run":
+        return frozenset({subject.name})
+    waiting = (await _episodes(patiently, seal, keys, subject)).values()
+    known = [
+        _run_of(keys, name) async for name, record in _records(patiently, keys) if _owns(subject, keys, name, record)
+    ]
+    return frozenset((*waiting, *known))
+
+
+async def _records(patiently: Patiently, keys: Keys) -> AsyncIterator[tuple[str, dict[str, str]]]:
+    """Give the records of all runs, with their keys."""
+    async for names in _names(patiently, keys.run("*")):
+        for name, record in zip(names, await patiently(partial(hashes, names)), strict=True):
+            yield name, record
+
+
+def _run_of(keys: Keys, name: str) -> str:
+    return name.removeprefix(keys.run(""))
+
+
+def _owns(subject: Subject, keys: Keys, name: str, record: Mapping[str, str]) -> bool:
+    return subject.owns_record(_run_of(keys, name), record.get("principal", ""), record.get("unit", ""))
 
 
 async def drop_all(patiently: Patiently, keys: Keys) -> None:
@@ -52,10 +74,13 @@ async def drop_all(patiently: Patiently, keys: Keys) -> None:
         await patiently(partial(_delete, names))
 
 
-async def staging_with(patiently: Patiently, seal: Seal, namespace: str, marks: Collection[str]) -> set[str]:
-    """Return the staging sets of a namespace in which one of these names stands."""
-    # as our JSON has it, with letters beyond ASCII as they are, and without
-    written = {json.dumps(mark, ensure_ascii=ascii_only)[1:-1] for mark in marks for ascii_only in (False, True)}
+async def staging_with(
+    patiently: Patiently, seal: Seal, namespace: str, named: Collection[str], runs: Collection[str]
+) -> set[str]:
+    """Return the staging sets of a namespace in which one of these is named, or that worked on one of these runs."""
+    # whole strings of JSON, with letters beyond ASCII as they are, and without
+    written = {json.dumps(name, ensure_ascii=ascii_only) for name in named for ascii_only in (False, True)}
+    fields = {f"sample:{run}" for run in runs}
     found = set()
     async for names in _names(patiently, Keys(f"{namespace}~*").any_key):
         for name in names:
@@ -63,23 +88,42 @@ async def staging_with(patiently: Patiently, seal: Seal, namespace: str, marks: 
             if staging in found or kind not in {"progress", "experiences", "log"}:
                 continue
             [texts] = await patiently(partial(hashes, [name]))
-            if any(mark in text for pair in texts.items() for text in _opened(seal, pair) for mark in written):
+            told = _opened(seal, list(texts.values()))
+            if fields & texts.keys() or any(one in text for text in told for one in written):
                 found.add(staging)
     return found
 
 
+def expire(names: Sequence[str], seconds: int, client: Client) -> Awaitable[Any]:
+    """Have keys end."""
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.expire(name, seconds)
+    return cast(Awaitable[Any], pipeline.execute())
+
+
 async def rewrite_log(client: Client) -> None:
-    """Have a server of ours write its append-only file anew, and wait until the old one is gone."""
-    with contextlib.suppress(ResponseError):  # one is under way: it began before, and another one follows it
-        await client.bgrewriteaof()
+    """Have a server of ours write its append-only file anew, and wait until the old one is gone.
+
+    Raises:
+        StoreError: it did not come to that in time, or the disk is full.
+    """
+    begun = False
     for _ in range(REWRITE_TRIES):
         told = await client.info("persistence")
-        if not told["aof_rewrite_in_progress"] and not told["aof_rewrite_scheduled"]:
-            return
+        is_busy = told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]
+        if begun and not is_busy:
+            if told["aof_last_bgrewrite_status"] == "ok":
+                return
+            break
+        if not is_busy:
+            with contextlib.suppress(ResponseError):  # another one began just now: ours comes after it
+                await client.bgrewriteaof()
+                begun = True
         await asyncio.sleep(REWRITE_WAIT)
     raise StoreError(
-        "the server's file of changes was not rewritten in time: until it is, it may hold what was deleted. All else "
-        "is done; call it again"
+        "the server's file of changes was not rewritten: until it is, it may hold what was deleted. Is its disk full? "
+        "All else is done; call it again"
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from redis.exceptions import NoPermissionError, ResponseError
 
@@ -71,6 +71,10 @@ def _version(info: Mapping[str, Any]) -> Finding:
 
 
 def _persistence(info: Mapping[str, Any]) -> Finding:
+    failed = [name for name in ("aof_last_write_status", "aof_last_bgrewrite_status") if info.get(name, "ok") != "ok"]
+    if info.get("aof_enabled") and failed:
+        told = f"its append-only file cannot be written ({', '.join(failed)}); is the disk full?"
+        return Finding(of="persistence", state="problem", told=told)
     if info.get("aof_enabled"):
         return Finding(of="persistence", state="ok", told="writes an append-only file")
     if info.get("rdb_last_bgsave_status") == "ok" and info.get("rdb_changes_since_last_save", 0) == 0:
@@ -87,8 +91,10 @@ def _eviction(info: Mapping[str, Any]) -> Finding:
     told = f"{info.get('used_memory_human')} of {info.get('maxmemory_human')} used"
     if policy == "noeviction":
         return Finding(of="memory", state="ok", told=told)
-    hint = f"maxmemory-policy {policy} deletes keys when it is full, lessons too; set noeviction"
-    return Finding(of="memory", state="problem", told=f"{told}: {hint}")
+    what = "run records and images" if policy.startswith("volatile") else "keys, lessons too"
+    state: Literal["warning", "problem"] = "warning" if policy.startswith("volatile") else "problem"
+    hint = f"maxmemory-policy {policy} deletes {what}, when it is full; set noeviction"
+    return Finding(of="memory", state=state, told=f"{told}: {hint}")
 
 
 async def _clock(client: Client) -> Finding:

@@ -188,11 +188,12 @@ class InMemoryStore:
         self._vectors.pop(namespace, None)
         self.episodes.forget(namespace)
 
-    async def drop_runs(self, namespace: str, marks: Collection[str]) -> int:
+    async def drop_runs(self, namespace: str, sources: Collection[str], runs: Collection[str]) -> int:
+        named = [repr(name) for name in (*sources, *runs, *(f"sample:{run}" for run in runs))]
         found = [
             name
             for name, space in self._spaces.items()
-            if name.startswith(f"{namespace}~") and any(mark in repr(space) for mark in marks)
+            if name.startswith(f"{namespace}~") and any(one in repr(space) for one in named)
         ]
         for name in found:
             await self.drop(name)

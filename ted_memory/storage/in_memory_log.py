@@ -237,7 +237,7 @@ class InMemoryEpisodeLog:
             queue.waiting.pop(seq, None)
             queue.claimed[seq] = now + lease
             episode = queue.episodes[seq]
-            told = tuple(queue.runs[episode.run_id].told)
+            told = tuple(said for said in queue.runs[episode.run_id].told if said.is_heard(episode.principal))
             claim = Claim(seq=seq, fence=self._fence, deliveries=deliveries + 1, episode=episode, feedback=told)
             claims.append(claim)
         suspects = sum(due <= now for due in queue.claimed.values())
@@ -290,9 +290,8 @@ class InMemoryEpisodeLog:
         """Forget the oldest dead letters: those beyond the bound, and those that are too old."""
         oldest = datetime.now(UTC) - timedelta(days=self._kept.dead_days)
         for seq in sorted(queue.dead):
-            if len(queue.dead) <= self._kept.max_dead and queue.dead[seq].at > oldest:
-                break
-            self._take_out(queue, seq)
+            if len(queue.dead) > self._kept.max_dead or queue.dead[seq].at <= oldest:
+                self._take_out(queue, seq)
 
     def check(self, namespace: str, settle: Settle) -> None:
         """Make sure that a commit may settle this episode."""
@@ -352,6 +351,11 @@ class InMemoryEpisodeLog:
             self._take_out(queue, seq)
         return len(found)
 
+    async def runs_of(self, namespace: str, subject: Subject) -> frozenset[str]:
+        queue = self._queue(namespace)
+        known = queue.runs.items()
+        return frozenset(run_id for run_id, run in known if subject.owns_record(run_id, run.principal, run.unit))
+
     async def erase(self, namespace: str, subject: Subject) -> Erased:
         queue = self._queue(namespace)
         gone = {seq: episode.run_id for seq, episode in queue.episodes.items() if subject.owns(episode)}
@@ -369,7 +373,7 @@ class InMemoryEpisodeLog:
         if subject.kind == "principal":
             for kind in "eo":
                 queue.rate.pop(f"{kind}:{subject.name}", None)
-        queue.last_error = "" if gone else queue.last_error
+        queue.last_error = ""
         return Erased(episodes=len(gone), runs=tuple(sorted(runs)), words=words)
 
     async def traffic(self, namespace: str) -> Traffic:

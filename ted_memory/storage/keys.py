@@ -23,7 +23,7 @@ Grammar::
     ted:{<namespace>}:dead               hash    seq -> why it could not be learned from
     ted:{<namespace>}:learners           zset    learner by the time at which it counts as gone, one lease
     ted:{<namespace>}:run:<run id>       hash    what a run saw, and what was said of it, 30 days
-    ted:{<namespace>}:image:<sha256>     hash    an image, and how many episodes that wait hold it; 30 days at most
+    ted:{<namespace>}:image:<sha256>     hash    an image, and the seqs of episodes that hold it; ends with runs
     ted:{<namespace>}:evidence           hash    id -> what replays and live outcomes have shown (see evidence.lua)
     ted:{<namespace>}:archive            hash    seq -> a graded episode, for replays
     ted:{<namespace>}:archived           zset    seq of these, oldest first

@@ -4,6 +4,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from redis.exceptions import (
@@ -184,6 +185,8 @@ class RedisStore:
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         encoded = self._seal.close(json.dumps(record))
         await self._patiently(lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL))
+        if "~" in namespace:  # what a run that is never taken up again leaves ends with its records
+            await self._patiently(partial(erasing.expire, Keys(namespace).permanent, PROGRESS_TTL))
 
     async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
         key, ttl = Keys(namespace).lease(name), int(seconds * 1000)
@@ -199,7 +202,8 @@ class RedisStore:
             names = [*keys.permanent, keys.progress]
             await self._patiently(lambda client: client.delete(*names))
         else:
-            await erasing.drop_all(self._patiently, keys)
+            for every in (keys, Keys(f"{namespace}~*")):  # what its runs of distill are at, too
+                await erasing.drop_all(self._patiently, every)
             await self._patiently(lambda client: client.srem(NAMESPACES, namespace))
             await self._patiently(lambda client: client.srem(WITH_TRAFFIC, namespace))
             self.episodes.forget(namespace)
@@ -209,8 +213,8 @@ class RedisStore:
         with self._translated():
             return await examine(self._clients, Keys(namespace).meta)
 
-    async def drop_runs(self, namespace: str, marks: Collection[str]) -> int:
-        found = await erasing.staging_with(self._patiently, self._seal, namespace, marks)
+    async def drop_runs(self, namespace: str, sources: Collection[str], runs: Collection[str]) -> int:
+        found = await erasing.staging_with(self._patiently, self._seal, namespace, (*sources, *runs), runs)
         for staging in found:
             await self.drop(staging)
         return len(found)

@@ -65,7 +65,7 @@ _HEAD = [
     "presentation",
 ]
 PLAIN_TRIES = 5
-_WITHOUT_SCRIPTS: weakref.WeakSet[Client] = weakref.WeakSet()
+_WITHOUT_SCRIPTS: weakref.WeakKeyDictionary[Client, set[str]] = weakref.WeakKeyDictionary()
 
 
 async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: int, day: str = "") -> tuple[int, str]:
@@ -85,12 +85,13 @@ async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: i
 
 async def read(client: Client, keys: Keys, epoch: str, version: int, stamp: str, *, most: int) -> list[Any]:
     """Read a set; return what `codec.decode_set` takes."""
-    if client not in _WITHOUT_SCRIPTS:
+    refused = _WITHOUT_SCRIPTS.setdefault(client, set())
+    if keys.namespace not in refused:
         names = [keys.meta, keys.experiences, keys.ranking, keys.log]
         try:
             return _listed(await _run(client, _READ, names, [epoch, version, stamp, most], writes=False))
         except NoPermissionError:
-            _WITHOUT_SCRIPTS.add(client)
+            refused.add(keys.namespace)
     return await _read_plainly(client, keys, (epoch, str(version), stamp))
 
 

@@ -58,19 +58,19 @@ OFF: Off = {
     "images of what is taken in alone": (
         "_RECORD",
         "    if outcome == 'recorded' then\n",
-        "    keep_images(item)\n    if outcome == 'recorded' then\n",
+        "    keep_images(item, 0)\n    if outcome == 'recorded' then\n",
         images.test_images_are_kept_by_their_hash_and_count_as_bytes,
     ),
     "how many episodes hold an image": (
         "_RECORD",
-        "redis.call('HINCRBY', image, 'episodes', 1)",
+        "redis.call('HSET', image, seq, '')",
         "",
         images.test_an_image_goes_with_the_last_episode_that_holds_it,
     ),
     "images that go": (
         "_COMMIT",
-        "let_go_of_images(at, hashes)\n  end",
-        "end",
+        "-tonumber(bytes)) end\n  let_go_of_images(at, seq)",
+        "-tonumber(bytes)) end",
         images.test_an_image_goes_with_the_last_episode_that_holds_it,
     ),
     "the wait": (
@@ -176,7 +176,7 @@ OFF: Off = {
     ),
     "bytes that are given back": (
         "_COMMIT",
-        "redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes))",
+        "if bytes then redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes)) end",
         "",
         begins.test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes,
     ),

@@ -1,9 +1,13 @@
 """Dead letters have bounds of their own, and take nothing of what may wait."""
 
+import asyncio
+import json
+
 import pytest
 
 from ted_memory.episodes import Retention
 from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
+from ted_memory.storage.keys import Keys
 from ted_memory.storage.redis_store import RedisStore
 from tests.contracts.queue import Queue, an_episode
 
@@ -50,6 +54,31 @@ async def test_dead_letters_age(queue: Queue, days: float) -> None:
     await old.kill("a", "b")
     await old.record("c")
     assert [letter.run_id for letter in await old.dead_letters()] == (["b", "a"] if days else [])
+
+
+async def test_one_that_was_buried_late_ages_before_older_ones_that_were_not(queue: Queue) -> None:
+    await queue.record("a", "b")
+    late, early = (await queue.claim(2)).claims
+    await queue.hand_back(early, max_deliveries=1)
+    await asyncio.sleep(0.05)
+    short = keep(queue, Retention(dead_days=0.03 / 86400))
+    await short.hand_back(late, max_deliveries=1)
+    assert [letter.run_id for letter in await short.dead_letters()] == ["a"]
+
+
+async def test_letters_that_an_older_package_buried_make_no_count_negative(queue: Queue) -> None:
+    if isinstance(queue.log, InMemoryEpisodeLog):
+        return  # nobody shares it
+    seqs = await queue.kill("a", "b", "c")
+    client = queue.store._clients.get().commit  # type: ignore[attr-defined]
+    keys = Keys(queue.namespace)
+    for seq in seqs:
+        letter = json.loads(await client.hget(keys.dead, seq))
+        await client.hset(keys.dead, seq, json.dumps({k: v for k, v in letter.items() if k != "counted"}))
+    await client.hdel(keys.traffic, "dead_now", "dead_bytes")
+    await queue.log.drop_dead(queue.namespace, seqs)
+    size = len(an_episode("d").model_dump_json(exclude_defaults=True).encode())
+    assert (await queue.record("d", max_episodes=1, max_bytes=size)).recorded == 1
 
 
 async def test_where_nothing_fails_any_more_they_age_too(queue: Queue) -> None:

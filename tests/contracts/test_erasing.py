@@ -83,6 +83,28 @@ async def test_a_forgotten_principals_daily_counts_begin_anew(queue: Queue) -> N
     assert (await queue.record(an_episode("d", principal="bert"), rate_limit=1)).limited == 1
 
 
+async def test_the_last_error_goes_also_where_nothing_waits_any_more(queue: Queue) -> None:
+    await queue.record(an_episode("a", principal="anna"))
+    claim = await queue.claim_one()
+    await queue.hand_back(claim, reason="anna wrote nonsense")
+    await queue.settle(await queue.claim_one(alone=True))
+    assert (await queue.traffic()).last_error
+    await queue.log.erase(queue.namespace, ANNA)
+    assert (await queue.traffic()).last_error == ""
+
+
+async def test_the_runs_of_a_subject_are_known_without_forgetting_them(queue: Queue) -> None:
+    await filled(queue)
+    await queue.settle(await queue.claim_one())
+    for kind, name, runs in (
+        ("principal", "anna", {f"anna-{i}" for i in range(4)}),
+        ("thread", "bert-thread-1", {"bert-1", "bert-3"}),
+        ("run", "bert-1", {"bert-1"}),
+    ):
+        assert await queue.log.runs_of(queue.namespace, Subject(kind=kind, name=name)) == runs
+    assert len(await left(queue)) == 7
+
+
 async def test_what_belongs_to_nobody_who_is_asked_for_stays(queue: Queue) -> None:
     await filled(queue)
     for kind in ("principal", "run", "thread"):

@@ -2,6 +2,8 @@
 
 import hashlib
 
+from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
+from ted_memory.storage.keys import Keys
 from tests.contracts.queue import Queue, an_episode
 
 
@@ -23,6 +25,21 @@ async def test_images_are_kept_by_their_hash_and_count_as_bytes(queue: Queue) ->
     assert await queue.log.images(queue.namespace, asked) == kept
     assert await queue.log.images(queue.namespace, []) == {}
     assert await queue.log.images(f"{queue.namespace}-none", digests) == {}
+
+
+async def test_an_image_that_came_again_after_its_end_stays_for_who_holds_it(queue: Queue) -> None:
+    if isinstance(queue.log, InMemoryEpisodeLog):
+        return  # nothing ends in it by itself
+    data = {"5" * 64: b"of two"}
+    await queue.record(an_episode("a", images=tuple(data)), images=data)
+    client = queue.store._clients.get().commit  # type: ignore[attr-defined]
+    await client.delete(Keys(queue.namespace).image("5" * 64))
+    await queue.record(an_episode("b", images=tuple(data)), images=data)
+    first, second = (await queue.claim(2)).claims
+    await queue.settle(first)
+    assert await queue.log.images(queue.namespace, list(data)) == data
+    await queue.settle(second)
+    assert await queue.log.images(queue.namespace, list(data)) == {}
 
 
 async def test_an_image_goes_with_the_last_episode_that_holds_it(queue: Queue) -> None:

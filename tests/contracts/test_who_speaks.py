@@ -31,6 +31,7 @@ async def test_what_a_stranger_said_before_a_run_was_known_is_not_heard(queue: Q
     assert await queue.say("r", 0.0, correction="evil", principal="mallory") == "unknown"
     assert await queue.say("s", 1.0, principal="mallory") == "unknown"
     await queue.record(an_episode("r", principal="anna"), an_episode("s"))
+    assert [[said.correction for said in claim.feedback] for claim in (await queue.claim(1)).claims] == [["right"]]
     [told, of_nobody] = await queue.log.told(queue.namespace, ["r", "s"])
     assert [said.correction for said in told] == ["right"]
     assert [said.score for said in of_nobody] == [1.0], "a run of nobody is anybody's to speak of"

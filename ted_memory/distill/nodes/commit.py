@@ -7,13 +7,21 @@ from datetime import UTC, datetime
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.nodes.compactor import let_go, make_room
 from ted_memory.distill.nodes.verify import describe
-from ted_memory.distill.state import DistillState, Json, dump_edits, read_edits, read_graded, read_set
+from ted_memory.distill.state import (
+    DistillState,
+    Json,
+    dump_edits,
+    holds_words_of_users,
+    read_edits,
+    read_graded,
+    read_set,
+)
 from ted_memory.episodes import Archived
 from ted_memory.experience.edits import tidy_when
 from ted_memory.experience.lift import add_citations, group_usage
 from ted_memory.experience.rendering import tidy_text, tidy_turn
 from ted_memory.llm.spend import Spend
-from ted_memory.models import Add, Commit, Edit, ExperienceSet
+from ted_memory.models import Add, Commit, Edit, ExperienceSet, Remove
 from ted_memory.protocols import Settle
 
 PRESSED = "cap"
@@ -36,7 +44,7 @@ async def _commit(edits: Sequence[Edit], state: DistillState, *, kit: Kit) -> Js
     done = await kit.memory.commit(
         edits,
         author=kit.author,
-        why="compaction" if compacting else state.get("reason", ""),
+        why="compaction" if compacting else _why(edits, state),
         token=_token(state, "compact" if compacting else "commit"),
         base=None if compacting else read_set(state),  # edits of an older version conflict one by one
     )
@@ -51,6 +59,13 @@ async def _commit(edits: Sequence[Edit], state: DistillState, *, kit: Kit) -> Js
     if done.applied or pressed:
         update["status"] = "learned"
     return update
+
+
+def _why(edits: Sequence[Edit], state: DistillState) -> str:
+    """Return the critic's reason; none where it may quote somebody of whom the version itself would not tell."""
+    if not edits or (holds_words_of_users(state) and any(isinstance(edit, Remove) for edit in edits)):
+        return ""
+    return str(state.get("reason", ""))
 
 
 async def credit(state: DistillState, *, kit: Kit) -> Json:
@@ -84,7 +99,7 @@ async def settle(state: DistillState, *, kit: Kit) -> Json:
         done = await kit.memory.commit(
             edits,
             author=kit.author,
-            why=state.get("reason", "") if edits else "",
+            why=_why(edits, state),
             token=_token(state, f"settle:{claim['fence']}:{tried}"),
             base=base,
             usage=usage,

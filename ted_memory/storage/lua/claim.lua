@@ -26,7 +26,7 @@ for _, seq in ipairs(redis.call('ZRANGEBYSCORE', from, '-inf', now, 'LIMIT', 0, 
     hold(at, seq, fence, deliveries + 1)
     redis.call('ZREM', at.waiting, seq)
     redis.call('ZADD', at.claimed, now + lease, seq)
-    reply[#reply + 1] = {tonumber(seq), fence, deliveries + 1, string.match(stored, '^%d+[^|{]*|(.*)$') or ''}
+    reply[#reply + 1] = {tonumber(seq), fence, deliveries + 1, string.match(stored, '^%d+|(.*)$') or ''}
   end
 end
 if now > tonumber(redis.call('HGET', at.traffic, 'dead_looked_at') or 0) + HOUR then

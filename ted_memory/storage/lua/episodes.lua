@@ -1,5 +1,5 @@
 -- Shared by the scripts on episodes, which begin with it. `at` names the keys of one namespace's traffic.
--- An episode is "<bytes>|<JSON>" in `episodes`, with images "<bytes>;<their hashes>|<JSON>". It is in one of `waiting` (score: when it may be begun) and `claimed`
+-- An episode is "<bytes>|<JSON>" in `episodes`; `traffic` names its images as "images <seq>". It is in one of `waiting` (score: when it may be begun) and `claimed`
 -- (score: when its claim ends), both in milliseconds, or in `dead`. `holders` has "<fence>|<deliveries>".
 
 local function now_ms()
@@ -28,32 +28,38 @@ local function alive(learners, learner, lease)
   if last then redis.call('PEXPIRE', learners, last - now) end
 end
 
--- Images go with the last episode that holds them. Their keys begin as that of the traffic does.
-local function let_go_of_images(at, hashes)
+-- Images go with the last episode that holds them; each has a field for its seq. Their keys begin as the traffic's does.
+local function let_go_of_images(at, seq)
+  local hashes = redis.call('HGET', at.traffic, 'images ' .. seq)
+  if not hashes then return end
+  redis.call('HDEL', at.traffic, 'images ' .. seq)
   for hash in string.gmatch(hashes, '%S+') do
     local image = string.sub(at.traffic, 1, -#'traffic' - 1) .. 'image:' .. hash
-    if redis.call('HINCRBY', image, 'episodes', -1) <= 0 then redis.call('HDEL', image, 'episodes', 'data') end
+    redis.call('HDEL', image, seq)
+    if redis.call('HLEN', image) == 1 then redis.call('HDEL', image, 'data') end
   end
 end
 
 -- An episode is no dead letter any more. Dead letters have bounds of their own: `dead_now` and `dead_bytes` of the traffic
 -- say how much of what is stored they are.
 local function raise(at, seq)
-  if redis.call('HDEL', at.dead, seq) == 0 then return false end
-  local size = tonumber(string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+)')) or 0
-  redis.call('HINCRBY', at.traffic, 'dead_now', -1)
-  redis.call('HINCRBY', at.traffic, 'dead_bytes', -size)
+  local letter = redis.call('HGET', at.dead, seq)
+  if not letter then return false end
+  redis.call('HDEL', at.dead, seq)
+  if cjson.decode(letter).counted then -- else an older package buried it
+    local size = tonumber(string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+)')) or 0
+    redis.call('HINCRBY', at.traffic, 'dead_now', -1)
+    redis.call('HINCRBY', at.traffic, 'dead_bytes', -size)
+  end
   return true
 end
 
 -- Forget an episode altogether; `at.dead` where it may be a dead letter.
 local function take_out(at, seq)
   if at.dead then raise(at, seq) end
-  local bytes, hashes = string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+);?([^|{]*)|')
-  if bytes then
-    redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes))
-    let_go_of_images(at, hashes)
-  end
+  local bytes = string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+)|')
+  if bytes then redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes)) end
+  let_go_of_images(at, seq)
   redis.call('HDEL', at.episodes, seq)
   redis.call('HDEL', at.holders, seq)
   redis.call('ZREM', at.waiting, seq)
@@ -66,14 +72,13 @@ local function let_go_of_dead(at, most, kept)
   table.sort(seqs, function(one, other) return tonumber(one) < tonumber(other) end)
   for i, seq in ipairs(seqs) do
     local letter = cjson.decode(redis.call('HGET', at.dead, seq))
-    if #seqs - i < most and letter.at > now_ms() - kept then break end
-    take_out(at, seq)
+    if #seqs - i >= most or letter.at <= now_ms() - kept then take_out(at, seq) end
   end
 end
 
 -- Make a dead letter of an episode; it keeps its body. The oldest make room for it.
 local function bury(at, seq, deliveries, reason, most, kept)
-  redis.call('HSET', at.dead, seq, cjson.encode({deliveries = deliveries, reason = reason, at = now_ms()}))
+  redis.call('HSET', at.dead, seq, cjson.encode({deliveries = deliveries, reason = reason, at = now_ms(), counted = 1}))
   redis.call('HDEL', at.holders, seq)
   redis.call('ZREM', at.waiting, seq)
   redis.call('ZREM', at.claimed, seq)

@@ -10,18 +10,18 @@ local rate, request, now = KEYS[4], cjson.decode(ARGV[1]), now_ms()
 local done = {recorded = 0, repeated = 0, dropped = 0, limited = 0}
 local early, first = {}, 0
 
--- Keep the images of an episode that is taken in; return what its record says of them.
-local function keep_images(item)
-  if #item.images == 0 then return '' end
+-- Keep the images of an episode that is taken in.
+local function keep_images(item, seq)
+  if #item.images == 0 then return end
   local hashes = {}
   for _, place in ipairs(item.images) do
     local image = KEYS[4 + #request.items + place]
     if redis.call('HEXISTS', image, 'data') == 0 then redis.call('HSET', image, 'data', ARGV[1 + place]) end
-    redis.call('HINCRBY', image, 'episodes', 1)
+    redis.call('HSET', image, seq, '')
     redis.call('PEXPIRE', image, request.ttl)
     hashes[#hashes + 1] = request.hashes[place]
   end
-  return ';' .. table.concat(hashes, ' ')
+  redis.call('HSET', at.traffic, 'images ' .. seq, table.concat(hashes, ' '))
 end
 
 for i, item in ipairs(request.items) do
@@ -43,7 +43,8 @@ for i, item in ipairs(request.items) do
     if told then early[#early + 1] = i end
     if outcome == 'recorded' then
       queued = redis.call('HINCRBY', at.traffic, 'seq', 1)
-      redis.call('HSET', at.episodes, queued, size .. keep_images(item) .. '|' .. item.body)
+      redis.call('HSET', at.episodes, queued, size .. '|' .. item.body)
+      keep_images(item, queued)
       redis.call('HINCRBY', at.traffic, 'bytes', size)
       -- a set of equal scores would be in the order of letters: those of one call are a bit apart, and none is late
       local due = told and now - TOLD_FIRST or now + request.wait
