@@ -172,7 +172,7 @@ async def test_without_the_stamp_of_a_commit_they_could_not_be_told_apart(
     """The control of the test above."""
     encode = codec.encode_request
     monkeypatch.setattr(
-        codec, "encode_request", lambda request, told, stamp: encode(request, told, stamp="always-the-same")
+        codec, "encode_request", lambda request, told, stamp, seal: encode(request, told, "always-the-same", seal)
     )
 
     async def go_another_way(other: TedMemory) -> None:

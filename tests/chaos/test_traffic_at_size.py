@@ -118,7 +118,7 @@ async def check_worked_off(memory: TedMemory, recorded: int) -> None:
 
 IN_RECORD = {  # mechanism: its text in the script, what takes its place, what is found out
     "caps": (
-        "redis.call('HLEN', at.episodes) >= request.max_episodes or bytes + size > request.max_bytes",
+        "waiting >= request.max_episodes or bytes + size > request.max_bytes",
         "false",
         "over the cap",
     ),

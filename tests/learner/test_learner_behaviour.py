@@ -20,7 +20,7 @@ from ted_memory.models import Message
 from ted_memory.testing import wait_until
 from tests.conftest import Server
 from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, student, teacher, texts_of
-from tests.learner.worlds import complain, episode
+from tests.learner.worlds import complain, episode, on_another_day
 
 CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
 THINGS = list(CODES)
@@ -210,8 +210,7 @@ async def test_a_day_s_budget_holds_for_each_namespace_and_the_next_day_brings_a
         assert traffic.today["student_calls"] + traffic.today["teacher_calls"] == 6
         assert (traffic.waiting, traffic.claimed) == (2, 0)
         assert await learned() == [2, 2], "also for another learner"
-        monkeypatch.setattr("ted_memory.storage.episode_log.today", lambda *_: "2099-01-01")
-        monkeypatch.setattr("ted_memory.storage.redis_store.today", lambda *_: "2099-01-01")
+        on_another_day(monkeypatch)
         assert await learned() == [4, 4]
 
 

@@ -28,6 +28,7 @@ from tests.learner.worlds import (
     complain,
     episode,
     lesson,
+    on_another_day,
     propose,
     replayed,
     runs_of,
@@ -252,8 +253,7 @@ async def test_the_days_calls_hold_and_the_next_day_brings_others(
         assert len(model.asked) == 20, "also for another learner"
         today = (await memory.store.episodes.traffic(namespace)).today
         assert (today["replay_calls"], today["student_calls"]) == (20, 20)
-        for module in ("episode_log", "redis_store"):
-            monkeypatch.setattr(f"ted_memory.storage.{module}.today", lambda *_: "2099-01-01")
+        on_another_day(monkeypatch)
         await replayed(memory, model)
         assert (len(model.asked), (await sums(memory, id)).pairs) == (40, 10)
 

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pytest
 from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, TedMemory
@@ -12,6 +13,7 @@ from ted_memory.experience.evidence import Sums
 from ted_memory.learner import Learner
 from ted_memory.models import Experience, Message, Sample
 from ted_memory.protocols import Settle, Shown
+from ted_memory.storage.clock import ServerClock
 from ted_memory.testing import ScriptedChatModel
 from tests.distill.scripts import CODES, critique, student, teacher
 
@@ -122,3 +124,12 @@ async def lesson(memory: TedMemory, id: str) -> Experience | None:
 def blocks(asked: Iterable[Sequence[BaseMessage]]) -> list[bool]:
     """Tell of each prompt whether a lesson stands in it."""
     return ["say c0" in "\n".join(str(message.text) for message in prompt) for prompt in asked]
+
+
+def on_another_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the server's clock tell another day."""
+
+    async def today(*_: Any) -> str:
+        return "2099-01-01"
+
+    monkeypatch.setattr(ServerClock, "today", today)
