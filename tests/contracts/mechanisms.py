@@ -69,8 +69,8 @@ OFF: Off = {
     ),
     "images that go": (
         "_COMMIT",
-        "-tonumber(bytes)) end\n  let_go_of_images(at, seq)",
-        "-tonumber(bytes)) end",
+        "-size_of(at, seq))\n  let_go_of_images(at, seq)",
+        "-size_of(at, seq))",
         images.test_an_image_goes_with_the_last_episode_that_holds_it,
     ),
     "the wait": (
@@ -176,7 +176,7 @@ OFF: Off = {
     ),
     "bytes that are given back": (
         "_COMMIT",
-        "if bytes then redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes)) end",
+        "redis.call('HINCRBY', at.traffic, 'bytes', -size_of(at, seq))",
         "",
         begins.test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes,
     ),

@@ -81,6 +81,24 @@ async def test_letters_that_an_older_package_buried_make_no_count_negative(queue
     assert (await queue.record("d", max_episodes=1, max_bytes=size)).recorded == 1
 
 
+@pytest.mark.parametrize("raw", ["{", "null", "[]", "7", '{"at": "soon"}'])
+async def test_a_damaged_letter_stops_nobody_and_is_the_first_to_go(queue: Queue, raw: str) -> None:
+    if isinstance(queue.log, InMemoryEpisodeLog):
+        return  # nobody else writes into it
+    [seq] = await queue.kill("a")
+    client = queue.store._clients.get().commit  # type: ignore[attr-defined]
+    keys = Keys(queue.namespace)
+    await client.hset(keys.dead, seq, raw)
+    await client.hdel(keys.traffic, "dead_looked_at")
+    await queue.record("b", "c")
+    first, second = (await queue.claim(2)).claims
+    assert await client.hlen(keys.dead) == 0
+    assert await queue.hand_back(first, max_deliveries=1) == "dead"
+    await client.hset(keys.dead, first.seq, raw)
+    assert await queue.hand_back(second, max_deliveries=1) == "dead"
+    assert [letter.run_id for letter in await queue.dead_letters()] == ["c"]
+
+
 async def test_where_nothing_fails_any_more_they_age_too(queue: Queue) -> None:
     """Whoever claims looks at them once an hour."""
     await queue.kill("a")

@@ -1,6 +1,7 @@
 -- Shared by the scripts on episodes, which begin with it. `at` names the keys of one namespace's traffic.
--- An episode is "<bytes>|<JSON>" in `episodes`; `traffic` names its images as "images <seq>". It is in one of `waiting` (score: when it may be begun) and `claimed`
--- (score: when its claim ends), both in milliseconds, or in `dead`. `holders` has "<fence>|<deliveries>".
+-- An episode is "<bytes>|<JSON>" in `episodes`; `traffic` names its images as "images <seq>". It is in one of `waiting`
+-- (score: when it may be begun) and `claimed` (score: when its claim ends), both in milliseconds, or in `dead`. `holders`
+-- has "<fence>|<deliveries>".
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -40,16 +41,25 @@ local function let_go_of_images(at, seq)
   end
 end
 
+-- What is known of a dead letter; one that is damaged stops nobody, and is as old as can be.
+local function letter_of(at, seq)
+  local is_read, letter = pcall(cjson.decode, redis.call('HGET', at.dead, seq) or '')
+  if not is_read or type(letter) ~= 'table' then return {at = 0} end
+  return {at = tonumber(letter.at) or 0, counted = letter.counted}
+end
+
+local function size_of(at, seq)
+  return tonumber(string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+)|')) or 0
+end
+
 -- An episode is no dead letter any more. Dead letters have bounds of their own: `dead_now` and `dead_bytes` of the traffic
 -- say how much of what is stored they are.
 local function raise(at, seq)
-  local letter = redis.call('HGET', at.dead, seq)
-  if not letter then return false end
-  redis.call('HDEL', at.dead, seq)
-  if cjson.decode(letter).counted then -- else an older package buried it
-    local size = tonumber(string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+)')) or 0
+  local letter = letter_of(at, seq)
+  if redis.call('HDEL', at.dead, seq) == 0 then return false end
+  if letter.counted then -- else an older package buried it
     redis.call('HINCRBY', at.traffic, 'dead_now', -1)
-    redis.call('HINCRBY', at.traffic, 'dead_bytes', -size)
+    redis.call('HINCRBY', at.traffic, 'dead_bytes', -size_of(at, seq))
   end
   return true
 end
@@ -57,8 +67,7 @@ end
 -- Forget an episode altogether; `at.dead` where it may be a dead letter.
 local function take_out(at, seq)
   if at.dead then raise(at, seq) end
-  local bytes = string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+)|')
-  if bytes then redis.call('HINCRBY', at.traffic, 'bytes', -tonumber(bytes)) end
+  redis.call('HINCRBY', at.traffic, 'bytes', -size_of(at, seq))
   let_go_of_images(at, seq)
   redis.call('HDEL', at.episodes, seq)
   redis.call('HDEL', at.holders, seq)
@@ -71,8 +80,7 @@ local function let_go_of_dead(at, most, kept)
   local seqs = redis.call('HKEYS', at.dead)
   table.sort(seqs, function(one, other) return tonumber(one) < tonumber(other) end)
   for i, seq in ipairs(seqs) do
-    local letter = cjson.decode(redis.call('HGET', at.dead, seq))
-    if #seqs - i >= most or letter.at <= now_ms() - kept then take_out(at, seq) end
+    if #seqs - i >= most or letter_of(at, seq).at <= now_ms() - kept then take_out(at, seq) end
   end
 end
 
@@ -84,8 +92,7 @@ local function bury(at, seq, deliveries, reason, most, kept)
   redis.call('ZREM', at.claimed, seq)
   redis.call('HINCRBY', at.traffic, 'dead', 1)
   redis.call('HINCRBY', at.traffic, 'dead_now', 1)
-  local size = tonumber(string.match(redis.call('HGET', at.episodes, seq) or '', '^(%d+)')) or 0
-  redis.call('HINCRBY', at.traffic, 'dead_bytes', size)
+  redis.call('HINCRBY', at.traffic, 'dead_bytes', size_of(at, seq))
   redis.call('HSET', at.traffic, 'last_error', reason)
   let_go_of_dead(at, most, kept)
 end
