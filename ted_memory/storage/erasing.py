@@ -94,14 +94,6 @@ async def staging_with(
     return found
 
 
-def expire(names: Sequence[str], seconds: int, client: Client) -> Awaitable[Any]:
-    """Have keys end."""
-    pipeline = client.pipeline(transaction=False)
-    for name in names:
-        pipeline.expire(name, seconds)
-    return cast(Awaitable[Any], pipeline.execute())
-
-
 async def rewrite_log(client: Client) -> None:
     """Have a server of ours write its append-only file anew, and wait until the old one is gone.
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeVar, cast
 
 from redis.exceptions import (
@@ -185,8 +184,6 @@ class RedisStore:
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         encoded = self._seal.close(json.dumps(record))
         await self._patiently(lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL))
-        if "~" in namespace:  # what a run that is never taken up again leaves ends with its records
-            await self._patiently(partial(erasing.expire, Keys(namespace).permanent, PROGRESS_TTL))
 
     async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
         key, ttl = Keys(namespace).lease(name), int(seconds * 1000)

@@ -139,8 +139,9 @@ async def blank(client: Client, keys: Keys, version: int, *, old: str, new: str)
 
 
 async def keep(client: Client, keys: Keys, key: str, record: str, *, ttl: int) -> None:
-    """Keep a record of a run."""
-    await _run(client, _KEEP, [keys.progress], [key, record, ttl])
+    """Keep a record of a run, and its staging set as long."""
+    names = [keys.progress, *(keys.permanent if "~" in keys.namespace else ())]
+    await _run(client, _KEEP, names, [key, record, ttl])
 
 
 async def hold(client: Client, key: str, holder: str, *, ttl: int) -> int:
