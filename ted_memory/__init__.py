@@ -1,6 +1,5 @@
 """A memory for LangGraph and LangChain agents that makes them better at their own job, without training."""
 
-from importlib.metadata import version
 from typing import Any
 
 from ted_memory.episodes import Episode, Feedback
@@ -12,6 +11,8 @@ from ted_memory.wiring import open_memory, open_memory_sync
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":  # looked up when it is asked for: nobody waits for it else
+        from importlib.metadata import version
+
         return version("ted-memory")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -140,7 +140,10 @@ class Subject(Frozen):
         return owners[self.kind] == self.name
 
     def owns_record(self, run_id: str, principal: str, unit: str) -> bool:
-        """Tell the same of what is left of a run whose episode is gone."""
+        """Tell the same of what is left of a run whose episode is gone.
+
+        A conversation is told there by 8 hexadecimal digits: one record in four billion may be another's.
+        """
         owners = {"principal": principal, "run": run_id, "thread": unit}
         return owners[self.kind] == (unit_of(self.name) if self.kind == "thread" else self.name)
 

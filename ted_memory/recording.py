@@ -92,10 +92,12 @@ class Recorder:
 
     def counts(self) -> dict[str, int]:
         """Return what became of runs, by the names of `Health`."""
-        lost = self.dropped + self.broken
         return {
-            "recorded": self.recorded, "dropped": lost, "buffered": self.buffered, "lessons_removed": self.removed
-        }  # fmt: skip
+            "recorded": self.recorded,
+            "dropped": self.dropped + self.broken,
+            "buffered": self.buffered,
+            "lessons_removed": self.removed,
+        }
 
     def put(self, run_id: str, make: Make, *, size: int = 0) -> None:
         """Take in a run that has ended, of about so many bytes. Within an event loop; takes microseconds."""

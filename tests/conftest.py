@@ -102,6 +102,16 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that is this test's alone: it may be stopped, set up in other ways, and looked at whole."""
+    binary = SERVERS["valkey"]
+    assert binary is not None
+    started = Server(binary, tmp_path_factory.mktemp("valkey-own"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
 def namespace() -> str:
     """A namespace of this test's own."""
     return f"test-{uuid.uuid4().hex[:12]}"

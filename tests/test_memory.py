@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +12,7 @@ from ted_memory.protocols import CommitRequest
 from ted_memory.settings import Selection
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory, wait_until
-from tests.conftest import SERVERS, Server
+from tests.conftest import Server
 
 AT_MOST = 2.0
 """Seconds; a generous bound on what waits for `read_timeout` (0.05 s)."""
@@ -297,16 +296,6 @@ async def test_restoring_by_hand_takes_a_lesson_from_the_log(scratch: TedMemory)
 
 
 # --- a server that is gone
-
-
-@pytest.fixture
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that a test may kill or stop."""
-    binary = SERVERS["valkey"]
-    assert binary is not None
-    started = Server(binary, tmp_path_factory.mktemp("mortal"))
-    yield started
-    started.stop()
 
 
 async def test_an_agent_goes_on_with_the_last_block_when_the_server_is_gone(

@@ -50,7 +50,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     With ``learn=True`` each run is recorded for a `Learner`, also one that fails; it then sees lessons on trial and at
     times misses an active one, which is how their worth is measured. What `TedMemory.give_feedback` takes is the run's
     id, which `ted_memory.integrations.run_ids.find_run_id` finds in answers and chunks of streams: the caller's
-    ``config["run_id"]``, else that of the traced root run, else one of ours. A run that is resumed after an interrupt
+    ``config["run_id"]``, else that under which it is traced, else one of ours. A run that is resumed after an interrupt
     in the same process, within five minutes, goes on under its first id; else what follows is recorded as a run of its
     own.
 

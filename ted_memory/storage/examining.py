@@ -1,6 +1,5 @@
 """What a server is, and what of it could cost data or answers: for people who set one up."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, cast
@@ -40,7 +39,6 @@ async def _speed(client: Client, where: str, connected: float) -> Finding:
         began = time.monotonic()
         await client.ping()
         took.append(time.monotonic() - began)
-        await asyncio.sleep(0)
     middle = sorted(took)[PROBES // 2]
     told = f"{where} answers within {middle * 1000:.1f} ms; the first connection took {connected * 1000:.0f} ms"
     if middle < SLOW:
@@ -106,7 +104,7 @@ async def _clock(client: Client) -> Finding:
     apart = abs(float(seconds) - time.time())
     if apart < CLOCKS_APART:
         return Finding(of="clock", state="ok", told="as ours")
-    told = f"{apart:.0f} s from ours; days and trials go by the server's"
+    told = f"{apart:.0f} s from ours; days are counted by the server's, trials end by the learner's"
     return Finding(of="clock", state="warning", told=told)
 
 

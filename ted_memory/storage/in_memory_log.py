@@ -145,9 +145,8 @@ class InMemoryEpisodeLog:
             queue.rate[f"o:{feedback.principal}"] += 1
             if queue.rate[f"o:{feedback.principal}"] > rules.rate_limit:
                 return "limited"
-        speaker = feedback.principal if feedback is not None else rules.speaker or ANONYMOUS
-        is_reviewer = feedback.reviewer if feedback is not None else rules.reviewer
-        if not (is_reviewer or speaker == ANONYMOUS or run.principal in {"", ANONYMOUS, speaker}):
+        said = feedback or Feedback(run_id=run_id, principal=rules.speaker or ANONYMOUS, reviewer=rules.reviewer)
+        if not said.is_heard(run.principal):
             return "foreign"
         if feedback is not None:
             run.told = [*run.told, feedback][-FEEDBACKS:]
@@ -160,7 +159,7 @@ class InMemoryEpisodeLog:
         if run.score is not None and (rules.first or run.score == score):
             return "repeated"
         # who speaks of another's run speaks for himself; where he corrects another one, the difference is his
-        voice = run.principal if speaker == ANONYMOUS else speaker
+        voice = run.principal if said.principal == ANONYMOUS else said.principal
         return self._count(namespace, run, voice, score, rules)
 
     def _count(self, namespace: str, run: _Run, speaker: str, score: float, rules: CreditRules) -> Verdict:

@@ -33,11 +33,11 @@ class Seal:
 
     def close(self, text: str) -> str:
         """Return a text as it is stored."""
-        return text if self._cipher is None else self._closed(text.encode())
+        return text if self._cipher is None else _closed(self._cipher, text.encode())
 
     def close_data(self, data: bytes) -> str:
         """Return data as they are stored."""
-        return data.hex() if self._cipher is None else self._closed(data)
+        return data.hex() if self._cipher is None else _closed(self._cipher, data)
 
     def open(self, stored: str) -> str:
         """Return a stored text.
@@ -50,11 +50,6 @@ class Seal:
     def open_data(self, stored: str) -> bytes:
         """Return stored data. Raises CorruptData as `open` does."""
         return self._opened(stored) if stored.startswith(_MARK) else bytes.fromhex(stored)
-
-    def _closed(self, data: bytes) -> str:
-        assert self._cipher is not None  # noqa: S101
-        name, ciphertext = self._cipher.encrypt(data)
-        return f"{_MARK}{name}{_MARK}{base64.b64encode(ciphertext).decode()}"
 
     def _opened(self, stored: str) -> bytes:
         _, name, encoded = stored.split(_MARK, 2) if stored.count(_MARK) >= 2 else ("", "", "")
@@ -72,3 +67,8 @@ class Seal:
             raise CorruptData(
                 f"an encrypted record cannot be read: the cipher refuses it ({reason}). Is it the key that wrote it?"
             ) from error
+
+
+def _closed(cipher: Cipher, data: bytes) -> str:
+    name, ciphertext = cipher.encrypt(data)
+    return f"{_MARK}{name}{_MARK}{base64.b64encode(ciphertext).decode()}"

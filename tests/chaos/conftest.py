@@ -3,21 +3,17 @@
 import gc
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.chaos.sizes import FIGURES, FULL
-from tests.conftest import SERVERS, Server
+from tests.conftest import Server
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(own_server: Server) -> Server:
     """One that nobody else uses: its clients are counted, all its keys looked at, thousands of them left."""
-    assert SERVERS["valkey"] is not None
-    started = Server(SERVERS["valkey"], tmp_path)
-    yield started
-    started.stop()
+    return own_server
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

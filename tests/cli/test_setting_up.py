@@ -1,7 +1,6 @@
 """Commands for who sets a memory up: doctor, namespaces, add, drop; as they are typed."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,7 @@ import redis
 from ted_memory import Episode, open_memory
 from ted_memory.storage import acl, examining
 from tests.command_line import run_cli
-from tests.conftest import SERVERS, Server
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Server]:
-    """A server of this test's own: it is set up in other ways."""
-    assert SERVERS["valkey"] is not None
-    folder = tmp_path / "server"
-    folder.mkdir()
-    started = Server(SERVERS["valkey"], folder)
-    yield started
-    started.stop()
+from tests.conftest import Server
 
 
 def run(cwd: Path, *args: str, code: int = 0) -> str:
@@ -55,17 +43,17 @@ def test_where_all_is_well_the_doctor_says_so(tmp_path: Path) -> None:
         assert line in told
 
 
-async def test_the_doctor_finds_what_would_lose_data_and_who_waits(own: Server, tmp_path: Path) -> None:
-    with redis.Redis(port=own.port) as client:
+async def test_the_doctor_finds_what_would_lose_data_and_who_waits(own_server: Server, tmp_path: Path) -> None:
+    with redis.Redis(port=own_server.port) as client:
         client.config_set("maxmemory", "100mb")
         client.config_set("maxmemory-policy", "allkeys-lru")
-    async with open_memory(own.url, namespace="desk") as memory:
+    async with open_memory(own_server.url, namespace="desk") as memory:
         await memory.record(Episode(run_id="r", principal="anna"))
         await memory.flush()
         log = memory.store.episodes
         [claim] = (await log.claim("desk", "x", lease=9, count=1, max_deliveries=1, alone=False)).claims
         await log.hand_back("desk", claim, counts=True, reason="no", delay=0, max_deliveries=1)
-    told = findings(own.url, tmp_path, "--namespace", "desk", code=1)
+    told = findings(own_server.url, tmp_path, "--namespace", "desk", code=1)
     assert told["memory"][0] == "problem"
     assert "set noeviction" in told["memory"][1]
     assert told["persistence"][0] == "warning"
@@ -74,10 +62,10 @@ async def test_the_doctor_finds_what_would_lose_data_and_who_waits(own: Server, 
     assert told["durability=fsync"][0] == "unknown"
 
 
-async def test_with_an_agents_rights_it_says_what_it_cannot_see(own: Server, tmp_path: Path) -> None:
-    with redis.Redis(port=own.port) as client:
+async def test_with_an_agents_rights_it_says_what_it_cannot_see(own_server: Server, tmp_path: Path) -> None:
+    with redis.Redis(port=own_server.port) as client:
         client.execute_command(acl.set_user("agent", "default", password="agent"))
-    told = findings(own.url.replace("//", "//ted-default-agent:agent@"), tmp_path)
+    told = findings(own_server.url.replace("//", "//ted-default-agent:agent@"), tmp_path)
     assert told["answers"][0] == "ok"
     assert {told[of][0] for of in ("server", "persistence", "memory", "clock", "durability=fsync", "traffic")} == {
         "unknown"

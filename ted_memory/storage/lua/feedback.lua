@@ -3,7 +3,8 @@
 -- KEYS: run, waiting, uncommitted, experiences, usage, rate, evidence
 -- ARGV: feedback (JSON; '' for none), score ('' for none), principal (who says it; '' for the run's), first (1: only where
 --       nothing was counted yet), rate_limit, ttl, rate_ttl (milliseconds), kept (share of older usage of an active lesson),
---       anonymous (the name of whoever has none), early_ttl (where the run is not known yet), reviewer (1: may speak of others' runs)
+--       anonymous (the name of whoever has none), early_ttl (where the run is not known yet), reviewer (1: may speak of
+--       others' runs)
 -- Returns one of the words of episodes.Verdict
 local run, waiting, uncommitted, experiences, usage, rate, evidence = unpack(KEYS)
 local feedback, score, speaker, first = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
