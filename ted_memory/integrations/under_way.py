@@ -1,5 +1,6 @@
 """What the runs that are under way in this process are shown, and their records."""
 
+import threading
 import time
 import weakref
 from collections import OrderedDict
@@ -28,10 +29,11 @@ class Key(NamedTuple):
 class UnderWay:
     """The runs of one memory that are under way.
 
-    Records are held weakly: the recorder holds those of runs that may still go on.
+    Records are held weakly: the recorder holds those of runs that may still go on. Many threads may share it.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._shown: OrderedDict[Key, tuple[float, Exposure]] = OrderedDict()
         self._records: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
         # an interrupt loses the run's id; its conversation is known still
@@ -39,14 +41,15 @@ class UnderWay:
 
     def show(self, key: Key, exposure: Exposure, run: LiveRun | None = None) -> None:
         """Remember what a run is shown, and its record."""
-        now = time.monotonic()
-        self._shown[key] = now, exposure
         if run is not None:
             self._records[key] = run
             if key.thread_id:
                 self._of_threads[key._replace(run_id="")] = run
-        while len(self._shown) > MOST or next(iter(self._shown.values()))[0] < now - LONGEST:
-            self._shown.popitem(last=False)
+        with self._lock:
+            now = time.monotonic()
+            self._shown[key] = now, exposure
+            while len(self._shown) > MOST or next(iter(self._shown.values()))[0] < now - LONGEST:
+                self._shown.popitem(last=False)
 
     def is_open(self, key: Key) -> bool:
         """Tell whether a run of this name has begun and not ended."""
@@ -55,11 +58,12 @@ class UnderWay:
 
     def shown(self, key: Key) -> Exposure | None:
         """Return what a run is shown."""
-        if key not in self._shown:
-            return None
-        _, exposure = self._shown.pop(key)
-        self._shown[key] = time.monotonic(), exposure  # the last one to go
-        return exposure
+        with self._lock:
+            if key not in self._shown:
+                return None
+            _, exposure = self._shown.pop(key)
+            self._shown[key] = time.monotonic(), exposure  # the last one to go
+            return exposure
 
     def record(self, key: Key) -> LiveRun | None:
         """Return the record of a run; without its id, of the one that its conversation was interrupted in."""
@@ -72,7 +76,8 @@ class UnderWay:
 
     def close(self, key: Key) -> None:
         """Forget a run: it has ended, or its conversation goes on with another one."""
-        self._shown.pop(key, None)
+        with self._lock:
+            self._shown.pop(key, None)
         self._records.pop(key, None)
         self._of_threads.pop(key._replace(run_id=""), None)
 

@@ -61,9 +61,7 @@ class RedisEpisodeLog:
         keys, runs = Keys(namespace), [episode.run_id for episode in episodes]
         if namespace not in self._listed:  # before the first one: what nobody finds is not learned from
             await self._list(namespace)
-        encoded = {
-            digest: self._seal.close_data(data) for digest, data in images.items()
-        }  # clients decode what they read as text
+        encoded = {digest: self._seal.close_data(data) for digest, data in images.items()}
         places = {digest: place for place, digest in enumerate(encoded, start=1)}
         request = json.dumps(
             {

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
 from ted_memory import TedMemory
+from ted_memory.episodes import Exposure
 from ted_memory.integrations.run_ids import find_run_id
-from ted_memory.integrations.under_way import under_way
+from ted_memory.integrations.under_way import Key, UnderWay, under_way
 from ted_memory.testing import in_memory
 from tests.integrations.agents import Scripted, agent, asks, call, calls_once, teach
 from tests.integrations.test_doors import Traces
@@ -152,3 +155,34 @@ async def test_runs_that_are_resumed_or_fail_are_not_remembered_for_ever(
         await broken.ainvoke(asks())
     assert len(under_way(memory)._shown) <= 1
     await memory.aclose()
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_agents_of_many_threads_share_what_is_under_way(monkeypatch: pytest.MonkeyPatch, guarded: bool) -> None:
+    """Without the lock one thread lets go of what another one has just found there."""
+    monkeypatch.setattr("ted_memory.integrations.under_way.MOST", 2)
+    runs, failed = UnderWay(), list[BaseException]()
+    if not guarded:
+        monkeypatch.setattr(runs, "_lock", contextlib.nullcontext())
+
+    def work(number: int) -> None:
+        try:
+            for i in range(4_000):
+                key = Key("ours", f"{number % 2}-{i % 3}", "", "")
+                runs.show(key, Exposure())
+                runs.shown(key)
+                runs.close(key)
+        except BaseException as error:
+            failed.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert bool(failed) is not guarded, failed
