@@ -5,18 +5,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
 from ted_memory.models import Add, Commit, Edit, Message, Usage
 from ted_memory.protocols import CreditRules, EpisodeLog, ExperienceStore, RecordLimits, Settle
 from ted_memory.testing import wait_until
+from tests.conftest import SERVERS
 from tests.contracts.writer import Writer
 
 ROOM = RecordLimits(max_episodes=1000, max_bytes=10**7, rate_limit=1000)
 RULES = CreditRules(rate_limit=1000)
 LONG = 60.0
 BEGUN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+on_a_server = pytest.mark.parametrize(
+    "backend_url", [name for name, binary in SERVERS.items() if binary], indirect=True
+)
+"""For what a process's own memory has no part in: keys that end by themselves, and what other packages have stored."""
 
 
 def an_episode(run_id: str, **fields: Any) -> Episode:

@@ -9,7 +9,7 @@ from ted_memory.episodes import Retention
 from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
 from ted_memory.storage.keys import Keys
 from ted_memory.storage.redis_store import RedisStore
-from tests.contracts.queue import Queue, an_episode
+from tests.contracts.queue import Queue, an_episode, on_a_server
 
 
 def keep(queue: Queue, kept: Retention) -> Queue:
@@ -66,9 +66,8 @@ async def test_one_that_was_buried_late_ages_before_older_ones_that_were_not(que
     assert [letter.run_id for letter in await short.dead_letters()] == ["a"]
 
 
+@on_a_server
 async def test_letters_that_an_older_package_buried_make_no_count_negative(queue: Queue) -> None:
-    if isinstance(queue.log, InMemoryEpisodeLog):
-        return  # nobody shares it
     seqs = await queue.kill("a", "b", "c")
     client = queue.store._clients.get().commit  # type: ignore[attr-defined]
     keys = Keys(queue.namespace)
@@ -81,10 +80,9 @@ async def test_letters_that_an_older_package_buried_make_no_count_negative(queue
     assert (await queue.record("d", max_episodes=1, max_bytes=size)).recorded == 1
 
 
+@on_a_server
 @pytest.mark.parametrize("raw", ["{", "null", "[]", "7", '{"at": "soon"}'])
 async def test_a_damaged_letter_stops_nobody_and_is_the_first_to_go(queue: Queue, raw: str) -> None:
-    if isinstance(queue.log, InMemoryEpisodeLog):
-        return  # nobody else writes into it
     [seq] = await queue.kill("a")
     client = queue.store._clients.get().commit  # type: ignore[attr-defined]
     keys = Keys(queue.namespace)
@@ -113,9 +111,8 @@ async def test_where_nothing_fails_any_more_they_age_too(queue: Queue) -> None:
     assert await later.dead_letters() == ()
 
 
+@on_a_server
 async def test_what_a_run_leaves_that_was_refused_or_never_came_goes_soon(queue: Queue) -> None:
-    if isinstance(queue.log, InMemoryEpisodeLog):
-        return  # there is no clock in it: it ends with its process
     client = queue.store._clients.get().commit  # type: ignore[attr-defined]
     await queue.record("taken", an_episode("refused", principal="x"), an_episode("more", principal="x"), rate_limit=1)
     await queue.say("never", 1.0, principal="somebody")

@@ -2,9 +2,8 @@
 
 import hashlib
 
-from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
 from ted_memory.storage.keys import Keys
-from tests.contracts.queue import Queue, an_episode
+from tests.contracts.queue import Queue, an_episode, on_a_server
 
 
 async def test_images_are_kept_by_their_hash_and_count_as_bytes(queue: Queue) -> None:
@@ -27,9 +26,8 @@ async def test_images_are_kept_by_their_hash_and_count_as_bytes(queue: Queue) ->
     assert await queue.log.images(f"{queue.namespace}-none", digests) == {}
 
 
+@on_a_server
 async def test_an_image_that_came_again_after_its_end_stays_for_who_holds_it(queue: Queue) -> None:
-    if isinstance(queue.log, InMemoryEpisodeLog):
-        return  # nothing ends in it by itself
     data = {"5" * 64: b"of two"}
     await queue.record(an_episode("a", images=tuple(data)), images=data)
     client = queue.store._clients.get().commit  # type: ignore[attr-defined]
