@@ -160,13 +160,17 @@ class Retention(Frozen):
     """How long what was recorded is kept, and how much of it.
 
     ``run_days``: for which feedback on a run may come. ``early_days``: for which feedback waits for its run, and for
-    which a run is known that was refused. Of dead letters the latest ``max_dead`` are kept, ``dead_days``.
+    which a run is known that was refused. Of dead letters the latest ``max_dead`` are kept, ``dead_days``. An episode
+    waits for ``episode_days`` and, once graded, is in the archive for ``archive_days``: both are whole days of the
+    server's clock since it was recorded, 365 at most.
     """
 
     run_days: float = 30.0
     early_days: float = 2.0
     max_dead: int = 1000
     dead_days: float = 30.0
+    episode_days: int = 30
+    archive_days: int = 90
 
 
 class Exposure(Frozen):

@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     run_days: float = Field(30.0, gt=0, description="days for which feedback on a run may come")
     max_dead: int = Field(1000, ge=1, description="dead letters that are kept; the oldest go")
     dead_days: float = Field(30.0, gt=0, description="days for which a dead letter is kept")
+    episode_days: int = Field(30, ge=1, le=365, description="days for which an episode waits to be learned from")
+    archive_days: int = Field(90, ge=1, le=365, description="days for which a graded episode is kept for replays")
     rate_limit: int = Field(1000, ge=1, description="episodes and outcomes of one principal that count, a day")
 
     min_principals: int = Field(

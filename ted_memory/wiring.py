@@ -145,7 +145,13 @@ def _open(
     from ted_memory.storage.redis_store import RedisStore
     from ted_memory.storage.sealing import Seal
 
-    kept = Retention(run_days=settings.run_days, max_dead=settings.max_dead, dead_days=settings.dead_days)
+    kept = Retention(
+        run_days=settings.run_days,
+        max_dead=settings.max_dead,
+        dead_days=settings.dead_days,
+        episode_days=settings.episode_days,
+        archive_days=settings.archive_days,
+    )
     if client is not None or settings.url is not None:
         address = None if client is None else from_client(client)
         url = settings.url if client is None else None

@@ -89,7 +89,7 @@ def _print_traffic(traffic: Traffic) -> None:
 
 def _print_funnel(way: Funnel, traffic: Traffic, prices: Prices | None) -> None:
     """Print one line for each stage."""
-    lost = [f"{traffic.counts[name]} {name}" for name in ("dropped", "limited") if traffic.counts.get(name)]
+    lost = [f"{traffic.counts[name]} {name}" for name in ("dropped", "limited", "expired") if traffic.counts.get(name)]
     calls = way.learning.student.calls + way.learning.teacher.calls
     quota = f"{way.replay_calls} of {way.replay_calls_a_day} calls today"
     by_hand = ["ted-memory approve, reject"] if way.for_a_person else []

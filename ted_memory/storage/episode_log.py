@@ -48,6 +48,7 @@ class RedisEpisodeLog:
         self._seal = seal or Seal()
         self._run_ttl, self._early_ttl = int(kept.run_days * DAY), int(kept.early_days * DAY)
         self._of_dead = (kept.max_dead, int(kept.dead_days * DAY))
+        self._days = (kept.episode_days, kept.archive_days)
         self.clock = ServerClock(patiently)
         self._listed: set[str] = set()
 
@@ -178,7 +179,7 @@ class RedisEpisodeLog:
     async def claim(
         self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
     ) -> Claims:
-        args = [learner, _ms(lease), count, max_deliveries, int(alone), *self._of_dead]
+        args = [learner, _ms(lease), count, max_deliveries, int(alone), *self._of_dead, *self._days]
         while True:
             suspects, *found = await self._patiently(lambda client: scripts.claim(client, Keys(namespace), args))
             claims = [await self._claim(namespace, *fields) for fields in found]
@@ -268,7 +269,7 @@ class RedisEpisodeLog:
             )
         ]
         settled = head.get("settled_at")
-        names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "retried")
+        names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "expired", "retried")
         return Traffic(
             waiting=waiting,
             claimed=claimed,

@@ -1,9 +1,8 @@
 """The episode log in a process's own memory: for tests, and the executable statement of what the scripts do."""
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -34,52 +33,13 @@ from ted_memory.protocols import (
     Settle,
 )
 from ted_memory.storage.in_memory_evidence import Counted, InMemoryEvidence, Outcome
+from ted_memory.storage.in_memory_queue import Queue, Run
 
 FEEDBACKS = 20  # on one run are kept, the latest
-HOUR = 3600.0  # seconds between looks at what became of dead letters
+HOUR = 3600.0  # seconds between looks at what is too old
 
 Held = Callable[[str], Mapping[str, Experience]]
 Credit = Callable[[str, Mapping[str, Usage], float], None]
-
-
-@dataclass
-class _Run:
-    """What is known of one run."""
-
-    seq: int | None = None
-    principal: str = ""
-    unit: str = ""
-    seen: tuple[str, ...] = ()
-    withheld: tuple[str, ...] = ()
-    told: list[Feedback] = field(default_factory=list)
-    version: int = 0
-    withhold: float = 0.0
-    score: float | None = None
-    counted: dict[str, Counted] = field(default_factory=dict)
-
-
-@dataclass
-class _Queue:
-    """What one namespace's traffic holds."""
-
-    seq: int = 0
-    episodes: dict[int, Episode] = field(default_factory=dict)
-    sizes: dict[int, int] = field(default_factory=dict)
-    waiting: dict[int, float] = field(default_factory=dict)
-    claimed: dict[int, float] = field(default_factory=dict)
-    holders: dict[int, tuple[int, int]] = field(default_factory=dict)
-    dead: dict[int, DeadLetter] = field(default_factory=dict)
-    learners: dict[str, float] = field(default_factory=dict)
-    runs: dict[str, _Run] = field(default_factory=lambda: defaultdict(_Run))
-    images: dict[str, bytes] = field(default_factory=dict)
-    evidence: InMemoryEvidence = field(default_factory=InMemoryEvidence)
-    archive: dict[int, Archived] = field(default_factory=dict)
-    rate: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)
-    spent: Counter[str] = field(default_factory=Counter)
-    settled_at: datetime | None = None
-    dead_looked_at: float = 0.0
-    last_error: str = ""
 
 
 class InMemoryEpisodeLog:
@@ -89,11 +49,11 @@ class InMemoryEpisodeLog:
         self._kept = kept or Retention()
         self._held = held
         self._credit = credit
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, Queue] = {}
         self._fence = 0  # outlives a namespace: who held a claim in it may come late
 
-    def _queue(self, namespace: str) -> _Queue:
-        return self._queues.setdefault(namespace, _Queue())
+    def _queue(self, namespace: str) -> Queue:
+        return self._queues.setdefault(namespace, Queue())
 
     def forget(self, namespace: str) -> None:
         """Forget all traffic of a namespace."""
@@ -114,7 +74,7 @@ class InMemoryEpisodeLog:
             queue.counts[outcome] += 1
         return Recorded(**done), tuple(early)
 
-    def _take_in(self, queue: _Queue, episode: Episode, images: Mapping[str, bytes], limits: RecordLimits) -> str:
+    def _take_in(self, queue: Queue, episode: Episode, images: Mapping[str, bytes], limits: RecordLimits) -> str:
         run = queue.runs[episode.run_id]
         if run.seq is not None:
             return "repeated"
@@ -129,6 +89,7 @@ class InMemoryEpisodeLog:
         sizes = [size for seq, size in queue.sizes.items() if seq not in queue.dead]
         if len(sizes) >= limits.max_episodes or sum(sizes) + size > limits.max_bytes:
             return "dropped"
+        queue.begin_day()
         queue.seq += 1
         run.seq = queue.seq
         queue.images.update({digest: images[digest] for digest in episode.images if digest in images})
@@ -162,7 +123,7 @@ class InMemoryEpisodeLog:
         voice = run.principal if said.principal == ANONYMOUS else said.principal
         return self._count(namespace, run, voice, score, rules)
 
-    def _count(self, namespace: str, run: _Run, speaker: str, score: float, rules: CreditRules) -> Verdict:
+    def _count(self, namespace: str, run: Run, speaker: str, score: float, rules: CreditRules) -> Verdict:
         held, before, counted = self._held(namespace), run.score, dict[str, Counted]()
         evidence = self._queue(namespace).evidence
         for ids, names in (
@@ -181,7 +142,7 @@ class InMemoryEpisodeLog:
         return "credited" if before is None else "corrected"
 
     @staticmethod
-    def _is_open(run: _Run, lesson: Experience) -> bool:
+    def _is_open(run: Run, lesson: Experience) -> bool:
         """Tell whether the lesson is still what the run was assigned under: once it has moved on, it is too late."""
         if lesson.state not in {"trial", "active"}:
             return False
@@ -219,9 +180,10 @@ class InMemoryEpisodeLog:
     ) -> Claims:
         queue, now = self._queue(namespace), time.time()
         queue.learners[learner] = now + lease
-        if now > queue.dead_looked_at + HOUR:
-            queue.dead_looked_at = now
+        if now > queue.looked_at + HOUR:
+            queue.looked_at = now
             self._let_go_of_dead(queue)
+            self._let_go_of_late(queue)
         found = queue.claimed if alone else queue.waiting
         ready = sorted((due, seq) for seq, due in found.items() if due <= now)[:count]
         claims = []
@@ -274,7 +236,7 @@ class InMemoryEpisodeLog:
         queue.counts["retried"] += counts
         return "failed" if counts else "released"
 
-    def _bury(self, queue: _Queue, seq: int, deliveries: int, reason: str) -> None:
+    def _bury(self, queue: Queue, seq: int, deliveries: int, reason: str) -> None:
         episode, now = queue.episodes[seq], datetime.now(UTC)
         queue.dead[seq] = DeadLetter(
             seq=seq, run_id=episode.run_id, reason=reason, deliveries=deliveries, at=now, episode=episode
@@ -285,12 +247,20 @@ class InMemoryEpisodeLog:
         queue.last_error = reason
         self._let_go_of_dead(queue)
 
-    def _let_go_of_dead(self, queue: _Queue) -> None:
+    def _let_go_of_dead(self, queue: Queue) -> None:
         """Forget the oldest dead letters: those beyond the bound, and those that are too old."""
         oldest = datetime.now(UTC) - timedelta(days=self._kept.dead_days)
         for seq in sorted(queue.dead):
             if len(queue.dead) > self._kept.max_dead or queue.dead[seq].at <= oldest:
                 self._take_out(queue, seq)
+
+    def _let_go_of_late(self, queue: Queue) -> None:
+        """Forget what has waited, or was archived, for more days than is kept; a claimed one is being learned from."""
+        for seq in [seq for seq in queue.waiting if seq <= queue.last_before(self._kept.episode_days)]:
+            self._take_out(queue, seq)
+            queue.counts["expired"] += 1
+        for seq in [seq for seq in queue.archive if seq <= queue.last_before(self._kept.archive_days)]:
+            del queue.archive[seq]
 
     def check(self, namespace: str, settle: Settle) -> None:
         """Make sure that a commit may settle this episode."""
@@ -308,7 +278,7 @@ class InMemoryEpisodeLog:
         queue.settled_at = datetime.now(UTC)
 
     @staticmethod
-    def _keep(queue: _Queue, archived: Archived, settle: Settle, purged: Set[str]) -> None:
+    def _keep(queue: Queue, archived: Archived, settle: Settle, purged: Set[str]) -> None:
         def size(*episodes: Archived) -> int:
             return sum(len(one.model_dump_json(exclude_defaults=True).encode()) for one in episodes)
 
@@ -320,7 +290,7 @@ class InMemoryEpisodeLog:
             del queue.archive[min(queue.archive)]
 
     @staticmethod
-    def _take_out(queue: _Queue, seq: int) -> None:
+    def _take_out(queue: Queue, seq: int) -> None:
         for place in (queue.episodes, queue.sizes, queue.holders, queue.waiting, queue.claimed, queue.dead):
             place.pop(seq, None)
         held = {digest for episode in queue.episodes.values() for digest in episode.images}
@@ -378,7 +348,7 @@ class InMemoryEpisodeLog:
     async def traffic(self, namespace: str) -> Traffic:
         queue, now = self._queue(namespace), datetime.now(UTC)
         alive = [queue.episodes[seq].started_at for seq in (*queue.waiting, *queue.claimed)]
-        names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "retried")
+        names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "expired", "retried")
         hours = [f"hour:{now - ago:%H}" for ago in (timedelta(0), timedelta(hours=1))]
         return Traffic(
             waiting=len(queue.waiting),

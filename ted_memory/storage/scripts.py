@@ -35,7 +35,7 @@ _RECORD = _source("episodes", "record")
 _FEEDBACK = _source("usage", "episodes", "evidence", "feedback")
 _REPLAYED = _source("episodes", "evidence", "replayed")
 _KNOWN = _source("episodes", "evidence", "known")
-_FORGET_ARCHIVED = _source("forget_archived")
+_FORGET_ARCHIVED = _source("episodes", "forget_archived")
 _COUNT = _source("count")
 _NOW = _source("now")
 _CLAIM = _source("episodes", "claim")
@@ -190,7 +190,8 @@ async def now(client: Client, keys: Keys) -> int:
 
 async def claim(client: Client, keys: Keys, args: Sequence[Any]) -> list[Any]:
     """Claim episodes; return how many became dead letters, and the claims."""
-    claims: list[Any] = await _run(client, _CLAIM, [*keys.of_traffic, keys.learners], list(args))
+    names = [*keys.of_traffic, keys.learners, keys.archive, keys.archived]
+    claims: list[Any] = await _run(client, _CLAIM, names, list(args))
     return claims
 
 

@@ -231,8 +231,8 @@ OFF: Off = {
     ),
     "bytes that leave the archive": (
         "_COMMIT",
-        "'archive_bytes', -redis.call('HSTRLEN', archive, oldest)",
-        "'archive_bytes', 0 * redis.call('HSTRLEN', archive, oldest)",
+        "redis.call('HINCRBY', at.traffic, 'archive_bytes', -size)",
+        "",
         there.test_bytes_that_are_counted_are_those_of_the_archive,
         CLIENT,
     ),
@@ -262,13 +262,13 @@ OFF: Off = {
     ),
     "bytes that are taken out": (
         "_FORGET_ARCHIVED",
-        "redis.call('HINCRBY', traffic, 'archive_bytes', -size)",
+        "redis.call('HINCRBY', at.traffic, 'archive_bytes', -size)",
         "",
         kept.test_what_is_taken_out_makes_room,
     ),
     "what is taken out is out of the list": (
         "_FORGET_ARCHIVED",
-        "redis.call('ZREM', archived, seq)",
+        "redis.call('ZREM', at.archived, seq)",
         "",
         there.test_bytes_that_are_counted_are_those_of_the_archive,
         CLIENT,

@@ -1,5 +1,6 @@
 """The mechanisms of the episode log's scripts, each with a test that must fail without it."""
 
+from tests.contracts import test_ageing as ageing
 from tests.contracts import test_claims_and_settlement as ends
 from tests.contracts import test_dead_letters as dead
 from tests.contracts import test_episode_log as begins
@@ -210,6 +211,30 @@ OFF: Off = {
         "  let_go_of_dead(at, max_dead, dead_kept)\n",
         "",
         dead.test_where_nothing_fails_any_more_they_age_too,
+    ),
+    "waiting episodes age": (
+        "_CLAIM",
+        "  let_go_of_late(at, tonumber(ARGV[8]))\n",
+        "",
+        ageing.test_an_episode_waits_for_days_and_no_longer,
+    ),
+    "the archive ages": (
+        "_CLAIM",
+        "local last = last_before(at, tonumber(ARGV[9]))",
+        "local last = 0",
+        ageing.test_the_archive_ages_by_the_day_of_the_recording,
+    ),
+    "a quiet time ages all": (
+        "_CLAIM",
+        "  return tonumber(redis.call('HGET', at.traffic, 'seq') or 0)\nend\n\nlocal function holder",
+        "  return 0\nend\n\nlocal function holder",
+        ageing.test_when_nothing_came_since_all_is_old,
+    ),
+    "what an older package took in is not old at once": (
+        "_RECORD",
+        "local last = latest and tonumber(redis.call('HGET', at.traffic, 'seq') or 0) or 0",
+        "local last = tonumber(redis.call('HGET', at.traffic, 'seq') or 0)",
+        ageing.test_what_an_older_package_took_in_counts_as_of_the_first_day_that_is_known,
     ),
     "what a refused run leaves goes soon": (
         "_RECORD",

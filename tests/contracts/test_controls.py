@@ -71,8 +71,8 @@ def _without_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
         def __setitem__(self, name: str, number: int) -> None:
             pass
 
-    real = in_memory_log._Queue
-    monkeypatch.setattr(in_memory_log, "_Queue", lambda: real(counts=Deaf()))
+    real = in_memory_log.Queue
+    monkeypatch.setattr(in_memory_log, "Queue", lambda: real(counts=Deaf()))
 
 
 def _without_what_was_replayed(monkeypatch: pytest.MonkeyPatch) -> None:

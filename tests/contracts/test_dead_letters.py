@@ -87,7 +87,7 @@ async def test_a_damaged_letter_stops_nobody_and_is_the_first_to_go(queue: Queue
     client = queue.store._clients.get().commit  # type: ignore[attr-defined]
     keys = Keys(queue.namespace)
     await client.hset(keys.dead, seq, raw)
-    await client.hdel(keys.traffic, "dead_looked_at")
+    await client.hdel(keys.traffic, "looked_at")
     await queue.record("b", "c")
     first, second = (await queue.claim(2)).claims
     assert await client.hlen(keys.dead) == 0
@@ -102,10 +102,10 @@ async def test_where_nothing_fails_any_more_they_age_too(queue: Queue) -> None:
     await queue.kill("a")
     later = keep(queue, Retention(dead_days=0.0))
     if isinstance(queue.log, InMemoryEpisodeLog):
-        queue.log._queue(queue.namespace).dead_looked_at = 0.0
+        queue.log._queue(queue.namespace).looked_at = 0.0
     else:
         client = queue.store._clients.get().commit  # type: ignore[attr-defined]
-        await client.hdel(f"ted:{{{queue.namespace}}}:traffic", "dead_looked_at")
+        await client.hdel(f"ted:{{{queue.namespace}}}:traffic", "looked_at")
     await later.record("b")
     assert (await later.claim_one()).episode.run_id == "b"
     assert await later.dead_letters() == ()

@@ -131,7 +131,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "known": lambda client: scripts.known(client, K, [("id", 1)]),
     "count": lambda client: scripts.count(client, K.spend("d"), {"calls": 1}, ttl=1),
     "forget_archived": lambda client: scripts.forget_archived(client, K, [1, 2]),
-    "claim": lambda client: scripts.claim(client, K, ["me", 1, 1, 1, 0, 1, 1]),
+    "claim": lambda client: scripts.claim(client, K, ["me", 1, 1, 1, 0, 1, 1, 1, 1]),
     "beat": lambda client: scripts.beat(client, K, ["me", 1, 1, 1]),
     "hand_back": lambda client: scripts.hand_back(client, K, "r", [1, 1, "fail", "", 0, 1, 1, 1]),
     "erase": lambda client: scripts.erase(client, K, ["1"]),

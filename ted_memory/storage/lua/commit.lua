@@ -17,7 +17,8 @@ end
 
 -- A learner that froze for longer than its lease comes too late: another one has taken over.
 local settle = request.settle
-local at = {traffic = traffic, episodes = episodes, waiting = waiting, claimed = claimed, holders = holders}
+local at = {traffic = traffic, episodes = episodes, waiting = waiting, claimed = claimed, holders = holders,
+            archive = archive, archived = archived}
 if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end
 
 local fields = {'format', 'epoch', 'version', 'stamp', 'active', 'active_tokens', 'next_order', 'log_start',
@@ -247,9 +248,8 @@ if settle and not undone then
     while bytes > settle.max_archive_bytes or redis.call('ZCARD', archived) > settle.max_archived do
       local oldest = redis.call('ZRANGE', archived, 0, 0)[1]
       if not oldest then break end
-      bytes = redis.call('HINCRBY', at.traffic, 'archive_bytes', -redis.call('HSTRLEN', archive, oldest))
-      redis.call('HDEL', archive, oldest)
-      redis.call('ZREM', archived, oldest)
+      let_go_of_archived(at, oldest)
+      bytes = tonumber(redis.call('HGET', at.traffic, 'archive_bytes'))
     end
   end
   redis.call('HINCRBY', at.traffic, settle.outcome, 1)

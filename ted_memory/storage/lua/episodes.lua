@@ -11,6 +11,32 @@ end
 -- Milliseconds by which an episode that somebody spoke about goes before those that nobody did.
 local TOLD_FIRST = 30 * 24 * 3600 * 1000
 
+local DAY = 24 * 3600 * 1000
+local DAYS = 400 -- of which `days` tells; no episode is kept for more than 365
+
+-- Write down, as "<day>:<seq> ...", which episode was the last before each day of traffic. What an older package took in
+-- counts as of the first day that is written down.
+local function begin_day(at)
+  local today, days = math.floor(now_ms() / DAY), redis.call('HGET', at.traffic, 'days') or ''
+  local latest = string.match(days, '(%d+):%d+$')
+  if latest and tonumber(latest) >= today then return end
+  local last = latest and tonumber(redis.call('HGET', at.traffic, 'seq') or 0) or 0
+  local marks = {}
+  for mark in string.gmatch(days, '%S+') do marks[#marks + 1] = mark end
+  marks[#marks + 1] = string.format('%d:%d', today, last)
+  redis.call('HSET', at.traffic, 'days', table.concat(marks, ' ', math.max(1, #marks - DAYS + 1)))
+end
+
+-- The last episode that was taken in more than so many days ago, 0 if there is none: seqs are given in their order.
+local function last_before(at, days)
+  local stored, from = redis.call('HGET', at.traffic, 'days'), math.floor(now_ms() / DAY) - days
+  if not stored then return 0 end
+  for day, last in string.gmatch(stored, '(%d+):(%d+)') do
+    if tonumber(day) >= from then return tonumber(last) end
+  end
+  return tonumber(redis.call('HGET', at.traffic, 'seq') or 0)
+end
+
 local function holder(at, seq)
   local fence, deliveries = string.match(redis.call('HGET', at.holders, seq) or '', '^(%d+)|(%d+)$')
   return tonumber(fence or 0), tonumber(deliveries or 0)
@@ -82,6 +108,28 @@ local function let_go_of_dead(at, most, kept)
   for i, seq in ipairs(seqs) do
     if #seqs - i >= most or letter_of(at, seq).at <= now_ms() - kept then take_out(at, seq) end
   end
+end
+
+-- Forget episodes that have waited for more days than that, and count them. A claimed one is being learned from.
+local function let_go_of_late(at, days)
+  local last, gone = last_before(at, days), 0
+  if last == 0 then return end
+  for _, seq in ipairs(redis.call('ZRANGE', at.waiting, 0, -1)) do
+    if tonumber(seq) <= last then
+      take_out(at, seq)
+      gone = gone + 1
+    end
+  end
+  if gone > 0 then redis.call('HINCRBY', at.traffic, 'expired', gone) end
+end
+
+-- Take an episode out of the archive; tell whether it was there.
+local function let_go_of_archived(at, seq)
+  local size = redis.call('HSTRLEN', at.archive, seq)
+  redis.call('ZREM', at.archived, seq)
+  if redis.call('HDEL', at.archive, seq) == 0 then return false end
+  redis.call('HINCRBY', at.traffic, 'archive_bytes', -size)
+  return true
 end
 
 -- Make a dead letter of an episode; it keeps its body. The oldest make room for it.

@@ -1,17 +1,10 @@
--- Take episodes out of the archive.
+-- Take episodes out of the archive. Begins with episodes.lua.
 -- KEYS: archive, archived, traffic
 -- ARGV: seqs
 -- Returns how many there were
-local archive, archived, traffic = unpack(KEYS)
-local gone = 0
+local at, gone = {archive = KEYS[1], archived = KEYS[2], traffic = KEYS[3]}, 0
 
 for _, seq in ipairs(ARGV) do
-  local size = redis.call('HSTRLEN', archive, seq)
-  if size > 0 then
-    redis.call('HDEL', archive, seq)
-    redis.call('ZREM', archived, seq)
-    redis.call('HINCRBY', traffic, 'archive_bytes', -size)
-    gone = gone + 1
-  end
+  if let_go_of_archived(at, seq) then gone = gone + 1 end
 end
 return gone

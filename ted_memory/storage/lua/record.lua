@@ -42,6 +42,7 @@ for i, item in ipairs(request.items) do
     local told = redis.call('HEXISTS', run, 'told') == 1
     if told then early[#early + 1] = i end
     if outcome == 'recorded' then
+      begin_day(at)
       queued = redis.call('HINCRBY', at.traffic, 'seq', 1)
       redis.call('HSET', at.episodes, queued, size .. '|' .. item.body)
       keep_images(item, queued)
