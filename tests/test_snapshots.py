@@ -200,6 +200,7 @@ async def test_after_some_failures_nobody_waits_and_the_first_answer_closes_the_
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "PROBE_EVERY", 0.0)
+    monkeypatch.setattr(snapshots, "GIVE_UP", 0.1)
     cache = over(store, patience=0.01)
     store.delay = 60.0
     for _ in range(snapshots.BREAK_AFTER):

@@ -1,6 +1,8 @@
 """Evidence and archive where they are kept: they outlive a restart, are bounded, and damage stops nobody."""
 
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ted_memory.errors import CorruptData
 from ted_memory.experience.evidence import VOICES
 from ted_memory.models import Add, Merge, Remove, Rewrite, SetState
 from ted_memory.protocols import Shown
+from ted_memory.storage import in_memory_evidence, scripts
 from ted_memory.storage.clients import Clients
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.storage.in_memory_evidence import LONGEST_LIST
@@ -110,9 +113,22 @@ async def test_however_many_principals_speak_its_fields_are_bounded(queue: Queue
     assert await client.hlen(keys.evidence) <= VOICES + 4
 
 
+@contextlib.contextmanager
+def lists_are_a_tenth() -> Iterator[None]:
+    """Bound the lists of a lesson's episodes at a tenth, in the script and in the process."""
+    bound, tenth = (f"local LONGEST_LIST = {number}" for number in (LONGEST_LIST, LONGEST_LIST // 10))
+    short = scripts._REPLAYED.replace(bound, tenth)
+    assert short != scripts._REPLAYED
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(scripts, "_REPLAYED", short)
+        patched.setitem(scripts._DIGESTS, short, hashlib.sha1(short.encode()).hexdigest())
+        patched.setattr(in_memory_evidence, "LONGEST_LIST", LONGEST_LIST // 10)
+        yield
+
+
 @pytest.mark.parametrize("backend_url", ["valkey", "in-memory"], indirect=True)
 async def test_of_what_it_was_replayed_on_the_latest_is_known(queue: Queue, backend_url: str | None) -> None:
-    far, many = 10**14, 600  # each takes 16 characters
+    far, many = 10**14, 60  # each takes 16 characters
     if isinstance(queue.store, InMemoryStore):
         queue.store.episodes._queue(queue.namespace).seq = far
     else:
@@ -121,11 +137,12 @@ async def test_of_what_it_was_replayed_on_the_latest_is_known(queue: Queue, back
     lesson = await queue.lesson(state="proposed")
     seqs = await archive(queue, *(f"r{i}" for i in range(many)), max_archived=1000)
     since = await version(queue)
-    for seq in seqs:
-        assert await replay(queue, lesson, seq, 1, 0.9, since=since) == "counted"
-    kept = LONGEST_LIST // 16
-    assert (await known(queue, lesson)).done == frozenset(seqs[-kept:])
-    assert await replay(queue, lesson, seqs[-kept], 1, 0.9, since=since) == "repeated"
+    kept = LONGEST_LIST // 10 // 16
+    with lists_are_a_tenth():
+        for seq in seqs:
+            assert await replay(queue, lesson, seq, 1, 0.9, since=since) == "counted"
+        assert (await known(queue, lesson)).done == frozenset(seqs[-kept:])
+        assert await replay(queue, lesson, seqs[-kept], 1, 0.9, since=since) == "repeated"
 
 
 @one_server
