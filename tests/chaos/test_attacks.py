@@ -32,7 +32,7 @@ from tests.conftest import Server
 
 HELPFUL = size(2, 12)
 LIFT, BASE = 0.4, 0.4
-HONEST = size(60, 100)  # archived episodes of each topic, each of another user
+HONEST = size(40, 100)  # archived episodes of each topic, each of another user
 LIES = 8  # archived episodes of each liar for each attack
 ROUNDS = 400  # requests of each topic at most
 ROOM: dict[str, Any] = {

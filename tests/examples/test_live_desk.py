@@ -20,13 +20,13 @@ def _follows(messages: list[BaseMessage]) -> str:
 
 async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     memory = in_memory(profile="small")
-    desk = Desk(MUSEUM, requests=400, speaks_up=1.0)
+    desk = Desk(MUSEUM, requests=300, speaks_up=1.0)
     told: list[str] = []
     student = ScriptedChatModel(script=_follows)
     figures = await serve(desk, memory, student=student, teacher=make_teacher(MUSEUM), told=told.append)
     await memory.aclose()
-    assert (figures["requests"], figures["graded"]) == (400, 400)
-    assert len(figures["windows"]) == len(told) == 400 // WINDOW
+    assert (figures["requests"], figures["graded"]) == (300, 300)
+    assert len(figures["windows"]) == len(told) == 300 // WINDOW
     assert figures["windows"][0] < 0.3
     assert figures["funnel"]["active"] == len(figures["lessons"]) > 0
     assert max(figures["windows"][-3:]) > figures["windows"][0] + 0.2, figures

@@ -282,13 +282,13 @@ async def test_the_days_calls_hold_though_no_answer_comes(
     async with open_memory(valkey.url, namespace=namespace, replay_calls=8) as memory:
         await archive(memory, "apples")
         await propose(memory, "apples", says="guess")
-        for _ in range(8):
+        for _ in range(4):
             model = RunnableLambda(no_answer)
             learner = Learner(memory, student=model, teacher=says_nothing())
             work, before = asyncio.create_task(learner.run(until_empty=True)), asked
             if how != "broken":
                 with contextlib.suppress(TimeoutError):
-                    await wait_until(lambda before=before: asked > before, timeout=1)
+                    await wait_until(lambda before=before: asked > before, timeout=0.5)
                 work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             await asyncio.sleep(0.3)  # its lease ends
