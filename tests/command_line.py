@@ -13,6 +13,13 @@ import tempfile
 from pathlib import Path
 
 SECONDS = 120.0
+INTERRUPTIBLE = [
+    sys.executable,
+    "-c",
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('ted_memory', run_name='__main__', alter_sys=True)",
+]
+"""The command that hears Ctrl-C, as in a terminal: what a shell starts in the background ignores SIGINT."""
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [

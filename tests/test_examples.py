@@ -1,6 +1,7 @@
 """The examples run as they stand, and are short."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,9 @@ def test_an_example_can_be_run_again_and_says_what_it_should(path: Path, tmp_pat
         assert done.returncode == 0, done.stderr
         assert SAYS[path.stem] in done.stdout
         assert done.stderr == ""
+    if path.stem == "04_learn_from_traffic":
+        first, *_, last = [int(share) for share in re.findall(r"(\d+)% right", done.stdout)]
+        assert last >= first + 30, "its users' corrections taught it"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

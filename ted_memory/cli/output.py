@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.distill.scoring import OnProgress
     from ted_memory.distill.scoring import Progress as Step
     from ted_memory.evaluation import Evaluation
+    from ted_memory.experience.lift import Utility
     from ted_memory.llm.spend import Prices, Spend
     from ted_memory.models import Experience, LogEntry, Presentation
 
@@ -205,9 +206,10 @@ def print_presentation(shown: Presentation, carried: Presentation | None) -> Non
     out.print(f"shown: {selected}, {'with' if shown.examples else 'without'} examples, {place} ({reason})")
 
 
-def print_experience(experience: Experience) -> None:
-    """Print one experience on one line."""
-    out.print(f"[cyan]{experience.id}[/]  {experience.state:<8}  {escape(_lesson(experience))}")
+def print_experience(experience: Experience, lift: Utility | None = None) -> None:
+    """Print one experience on one line, with its lift and the 90 % bounds if they are known."""
+    known = f"  [dim]lift {lift.mean:+.2f} ({lift.low:+.2f} to {lift.high:+.2f})[/]" if lift else ""
+    out.print(f"[cyan]{experience.id}[/]  {experience.state:<8}  {escape(_lesson(experience))}{known}")
 
 
 def _lesson(experience: Experience) -> str:

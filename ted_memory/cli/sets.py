@@ -2,12 +2,14 @@
 
 import asyncio
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from ted_memory.cli import options, output
 from ted_memory.errors import StoreError
+from ted_memory.experience.lift import estimate, observed
 
 
 def show(
@@ -16,22 +18,24 @@ def show(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Show the experiences of a set."""
+    """Show the experiences of a set, with what each adds to the score (lift, 90 % bounds) where it was measured."""
 
     async def run() -> None:
         async with options.memory_of(url, namespace, home) as memory:
-            snapshot = await memory.load()
+            snapshot, usage = await memory.load(), await memory.usage()
+            lifts = {id: estimate(counted) for id, counted in usage.items() if observed(counted)}
             carried, shown = snapshot.presentation, memory.presentation(snapshot)
             if json:
                 experiences = [e.model_dump(mode="json") for e in snapshot]
                 head = {"namespace": memory.namespace, "epoch": snapshot.epoch, "version": snapshot.version}
                 how = {"presentation": carried.model_dump() if carried else None, "shown": shown.model_dump()}
-                output.print_json({**head, **how, "experiences": experiences})
+                measured = {id: asdict(lift) for id, lift in lifts.items()}
+                output.print_json({**head, **how, "experiences": experiences, "lifts": measured})
                 return
             output.out.print(f"namespace {memory.namespace!r}, version {snapshot.version}, {len(snapshot)} experiences")
             output.print_presentation(shown, carried)
             for experience in snapshot:
-                output.print_experience(experience)
+                output.print_experience(experience, lifts.get(experience.id))
 
     asyncio.run(run())
 

@@ -66,7 +66,7 @@ def is_replayed(e: Experience) -> bool:
 
 def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
     """Return what a lesson from traffic waits for, in words."""
-    trial, total = e.trial or Trial(), evidence.total
+    trial = e.trial or Trial()
     if e.state == "active":
         return f"nothing: it is active (wealth against it {evidence.turned(loudest(settings)):.3g} of {TURNED:g})"
     if trial.ended:
@@ -75,11 +75,16 @@ def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
         return "a person's approval: its trial is passed"
     if e.state == "trial":
         return _outcomes_wanted(trial, evidence, loudest(settings))
-    if not principals(e):
-        return "a person's approval"
-    wealth = evidence.helps(loudest(settings))
-    without = "" if not loudest(settings) else f" without the {loudest(settings)} loudest principals"
-    return f"replays on others' graded episodes: wealth {wealth:.3g} of {ENOUGH:g}{without} after {total.pairs:g} pairs"
+    return _replays_wanted(evidence, settings) if principals(e) else "a person's approval"
+
+
+def _replays_wanted(evidence: Evidence, settings: Settings) -> str:
+    if settings.trust == "operator" or not settings.replay_calls:
+        return "a person's approval: nothing is replayed here (replay_calls=0, or trust=operator)"
+    k, pairs = loudest(settings), evidence.total.pairs
+    without = f" without the {k} loudest principals" if k else ""
+    wealth = f"wealth {evidence.helps(k):.3g} of {ENOUGH:g}{without}"
+    return f"replays on others' graded episodes: {wealth} after {pairs:g} pairs"
 
 
 def _outcomes_wanted(trial: Trial, evidence: Evidence, k: int) -> str:

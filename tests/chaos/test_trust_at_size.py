@@ -99,7 +99,7 @@ LIFTS: dict[tuple[float, float], tuple[float, float, float]] = {
     (0.5, -0.2): (0.0, 0, 0),
     (0.5, -0.1): (0.0, 0, 0),
     (0.5, 0.1): (0.2, 400, 450),
-    (0.5, 0.2): (0.9, 140, 210),
+    (0.5, 0.2): (0.9, 120, 200),
     (0.5, 0.4): (0.98, 40, 60),
     (0.2, 0.6): (0.98, 25, 40),
     (0.8, 0.2): (0.95, 80, 130),
@@ -263,7 +263,7 @@ TRAFFIC = {
 # The most requests until the tenth good lesson is active, in the median of twenty rounds. Wished for were 12,000 and
 # 50,000 with the quick rule, 30,000 and 120,000 with the strict one; measured are 13,228, 64,712, 23,463 and 93,178.
 AIMS = {("quick", "20 % graded"): 16_000, ("quick", "5 % graded"): 75_000}
-AIMS |= {("strict", "20 % graded"): 36_000, ("strict", "5 % graded"): 140_000}
+AIMS |= {("strict", "20 % graded"): 30_000, ("strict", "5 % graded"): 120_000}
 
 
 def test_headers_of_thirty_candidates() -> None:

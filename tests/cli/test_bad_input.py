@@ -11,7 +11,7 @@ import pytest
 
 from ted_memory.testing import Reply
 from tests.cli.helpdesk import serve_in_thread
-from tests.command_line import run_cli
+from tests.command_line import INTERRUPTIBLE, run_cli
 from tests.conftest import Server
 
 NOBODY = "http://127.0.0.1:9/v1"  # the discard port: nothing listens there
@@ -144,7 +144,7 @@ def test_an_interrupted_run_says_how_it_goes_on(data: Path, tmp_path: Path, valk
 
     with serve_in_thread(slow) as url:
         command = distill(url, data, tmp_path, "--url", valkey.url, "-n", "stopped")
-        running = subprocess.Popen([sys.executable, "-m", "ted_memory", *command], cwd=tmp_path, stderr=subprocess.PIPE)
+        running = subprocess.Popen([*INTERRUPTIBLE, *command], cwd=tmp_path, stderr=subprocess.PIPE)
         assert began.wait(60)
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ted_memory import Add, open_memory
-from ted_memory.models import Presentation
+from ted_memory.experience.lift import estimate
+from ted_memory.models import Presentation, Usage
 from tests.command_line import run_cli
 from tests.conftest import Server
 
@@ -164,3 +165,20 @@ async def test_show_says_how_the_set_is_shown_to_agents(valkey: Server, namespac
     assert "at the end of the system message (by the settings where they differ from the set's own)" in stated
     told = json.loads(run_cli(*options, "--json", cwd=tmp_path, TED_MEMORY_PLACEMENT="system").stdout)
     assert (told["shown"]["placement"], told["presentation"]["placement"]) == ("system", "user")
+
+
+async def test_what_a_lesson_adds_is_shown_where_it_was_measured(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        commit = await memory.commit([Add(text="One."), Add(text="Two.")], author="me")
+        one, two = (applied.id for applied in commit.applied)
+        counted = Usage(n_with=100, successes_with=90, n_without=100, successes_without=50)
+        await memory.credit({one: counted}, token="t")
+        lift = estimate(counted)
+    told = json.loads(run(valkey, namespace, tmp_path, "show", "--json"))
+    assert told["lifts"] == {one: {"mean": lift.mean, "low": lift.low, "high": lift.high}}
+    lines = run(valkey, namespace, tmp_path, "show").splitlines()
+    [shown_one] = [line for line in lines if one in line]
+    assert f"lift {lift.mean:+.2f} ({lift.low:+.2f} to {lift.high:+.2f})" in shown_one
+    assert not any("lift" in line for line in lines if two in line)

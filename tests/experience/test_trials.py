@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -356,3 +357,11 @@ def test_who_proposes_together_with_a_loud_one_is_as_loud() -> None:
     flood = [proposed(f"l{i}", by=("loud",)) for i in range(1, 6)]
     shared, quiet = proposed("l6", by=("loud", "anna")), proposed("l7", by=("anna",))
     assert [e.id for e in excess_first([*flood, shared, quiet])][:2] == ["l6", "l5"]
+
+
+@pytest.mark.parametrize("settings", [{"replay_calls": 0}, {"trust": "operator"}])
+def test_where_nothing_is_replayed_a_lesson_says_that_it_waits_for_a_person(settings: dict[str, Any]) -> None:
+    lesson, nothing = proposed("l1"), Tally(1).evidence
+    assert waits_for(lesson, nothing, make_settings()).startswith("replays on others' graded episodes")
+    said = waits_for(lesson, nothing, make_settings(**settings))
+    assert said.startswith("a person's approval: nothing is replayed here")

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from ted_memory.episodes import Episode
 from ted_memory.models import Message
 from ted_memory.testing import Reply, wait_until
 from tests.cli.helpdesk import COLOURS, answer, model_options, serve_in_thread
-from tests.command_line import run_cli
+from tests.command_line import INTERRUPTIBLE, run_cli
 from tests.conftest import Server
 
 QUICK = ["--trust", "operator", "--rollouts", "1"]
@@ -53,7 +52,7 @@ def run(where: list[str], tmp_path: Path, *args: str, **env: str) -> str:
 @contextlib.contextmanager
 def learning(where: list[str], url: str) -> "Iterator[subprocess.Popen[str]]":
     """Run ``ted-memory learn`` until it is told to stop."""
-    command = [sys.executable, "-m", "ted_memory", "learn", *model_options(url), *QUICK, *where, "--json"]
+    command = [*INTERRUPTIBLE, "learn", *model_options(url), *QUICK, *where, "--json"]
     env = {**os.environ, "TED_MEMORY_VERIFY_CALLS": "0"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     try:
