@@ -254,7 +254,8 @@ class TedMemory(Curated):
         ``presentation`` (how the set is best shown, see `presentation`) are kept with the set when an edit takes
         effect, until others take their place; without edits one of them that differs makes a version by itself.
         A rollback restores neither. ``settle`` takes an episode out of the queue in the same step.
-        ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days.
+        ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days;
+        where it settles an episode for an hour, and later it is ``Fenced``.
 
         Raises:
             InvalidInput: the token or author cannot be used.

@@ -40,6 +40,8 @@ from ted_memory.storage.sealing import Seal
 from ted_memory.storage.vectors import RedisVectors
 
 TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
+# ... and that of a commit that settles an episode, of which there are as many as runs: later its fence refuses a repeat
+SETTLED_TTL = 3600 * 1000
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
 CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
 
@@ -84,13 +86,14 @@ class RedisStore:
         await self.prove(namespace)
         await self._list(namespace)
         day = await self.episodes.clock.today(namespace) if request.settle else ""
+        ttl = SETTLED_TTL if request.settle else TOKEN_TTL
 
         async def once(client: Client) -> tuple[int, str, bool]:
-            repeated, answer = await scripts.commit(client, keys, request.token, encoded, ttl=TOKEN_TTL, day=day)
-            applied = keys.applied(request.token)
-            kept = self._durable == "none" or await durability.confirm(
-                client, applied, TOKEN_TTL, self._durable, within
+            repeated, answer = await scripts.commit(
+                client, keys, request.token, encoded, ttl=ttl, ends=_ends(namespace), day=day
             )
+            applied = keys.applied(request.token)
+            kept = self._durable == "none" or await durability.confirm(client, applied, ttl, self._durable, within)
             return repeated, answer, kept
 
         repeated, answer, kept = await self._patiently(once)
@@ -128,7 +131,9 @@ class RedisStore:
     async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0) -> bool:
         additions = json.dumps(codec.encode_usages(usage))
         took_effect = await self._patiently(
-            lambda client: scripts.credit(client, Keys(namespace), token, additions, kept=kept, ttl=TOKEN_TTL)
+            lambda client: scripts.credit(
+                client, Keys(namespace), token, additions, kept=kept, ttl=TOKEN_TTL, ends=_ends(namespace)
+            )
         )
         return bool(took_effect)
 
@@ -263,6 +268,11 @@ class RedisStore:
                 f"no answer from the memory at {where} ({_reason(error)}). Is the server running and the URL right? "
                 "A commit with the same token may safely be sent again"
             ) from error
+
+
+def _ends(namespace: str) -> int:
+    """Return the milliseconds after which a set goes: a staging set of which no run has anything more to say."""
+    return PROGRESS_TTL * 1000 if "~" in namespace else 0
 
 
 def _texts(reply: Any) -> Awaitable[Texts]:

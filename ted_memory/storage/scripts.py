@@ -68,16 +68,18 @@ PLAIN_TRIES = 5
 _WITHOUT_SCRIPTS: weakref.WeakKeyDictionary[Client, set[str]] = weakref.WeakKeyDictionary()
 
 
-async def commit(client: Client, keys: Keys, token: str, request: str, *, ttl: int, day: str = "") -> tuple[int, str]:
+async def commit(
+    client: Client, keys: Keys, token: str, request: str, *, ttl: int, ends: int = 0, day: str = ""
+) -> tuple[int, str]:
     """Apply a commit; return whether its token was used before (0 or 1), and the answer as JSON.
 
-    `day` is for a request that settles an episode.
+    `ends`: milliseconds after which a staging set goes; `day` is for a request that settles an episode.
     """
     names = [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.purged, keys.applied(token)]
     names += [keys.uncommitted, keys.evidence, keys.usage_before]
     if day:
         names += [*keys.of_traffic[:5], keys.spend(day), keys.archive, keys.archived]
-    reply = await _run(client, _COMMIT, names, [request, ttl])
+    reply = await _run(client, _COMMIT, names, [request, ttl, ends])
     if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], str):
         raise NotOurs(f"a commit was answered with {str(reply)[:40]!r}")
     return reply[0], reply[1]
@@ -124,11 +126,12 @@ def _flat(fields: Mapping[str, str]) -> list[str]:
     return [part for pair in fields.items() for part in pair]
 
 
-async def credit(client: Client, keys: Keys, token: str, additions: str, *, kept: float, ttl: int) -> int:
+async def credit(
+    client: Client, keys: Keys, token: str, additions: str, *, kept: float, ttl: int, ends: int = 0
+) -> int:
     """Add to usage; return 1 when it took effect, 0 when the token was used before."""
-    took_effect: int = await _run(
-        client, _CREDIT, [keys.uncommitted, keys.experiences, keys.usage, keys.credited(token)], [ttl, additions, kept]
-    )
+    names = [keys.uncommitted, keys.experiences, keys.usage, keys.credited(token)]
+    took_effect: int = await _run(client, _CREDIT, names, [ttl, additions, kept, ends])
     return took_effect
 
 

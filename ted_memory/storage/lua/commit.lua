@@ -2,12 +2,13 @@
 -- episodes.lua and evidence.lua.
 -- KEYS: meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence, usage_before, traffic, episodes,
 --       waiting, claimed, holders, spend, archive, archived (the last eight where an episode is settled by it)
--- ARGV: request (JSON, see codec.encode_request), ttl (milliseconds that the answer is kept)
+-- ARGV: request (JSON, see codec.encode_request), ttl (milliseconds that the answer is kept), ends (milliseconds after
+--       which a staging set ends that nothing more is written to; 0: the set stays)
 -- Returns {repeated (0 or 1), answer (JSON: epoch, version, items of {edit, id, reason})}
 local meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence, usage_before = unpack(KEYS, 1, 10)
 local traffic, episodes, waiting, claimed, holders, spend, archive, archived = unpack(KEYS, 11)
 local STUDENTS = 8 -- before the present one, whose usage is kept
-local request, ttl = cjson.decode(ARGV[1]), ARGV[2]
+local request, ttl, ends = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
 
 local before = redis.call('GET', applied)
 if before then
@@ -256,6 +257,12 @@ if settle and not undone then
   redis.call('HSET', at.traffic, 'settled_at', now_ms())
   for _, pair in ipairs(settle.counters) do redis.call('HINCRBY', spend, pair[1], pair[2]) end
   redis.call('PEXPIRE', spend, settle.ttl)
+end
+
+if ends ~= '0' then
+  for _, name in ipairs({meta, experiences, usage, ranking, log, uncommitted, usage_before}) do
+    redis.call('PEXPIRE', name, ends)
+  end
 end
 
 local answer = cjson.encode({epoch = epoch, version = version, items = items})
