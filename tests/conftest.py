@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -54,14 +54,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 class Server:
     """A real server of our own on a free port, without persistence unless `options` say so."""
 
-    def __init__(self, binary: str, folder: Path, *options: str) -> None:
+    def __init__(self, binary: str, folder: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
         command += options
         self._log = (folder / "log").open("wb")
-        self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=env)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         with redis.Redis(port=self.port) as client:
             deadline = time.monotonic() + 10

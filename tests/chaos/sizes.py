@@ -8,6 +8,12 @@ T = TypeVar("T")
 FULL = os.environ.get("TED_MEMORY_CHAOS") == "full"
 """Only then is anything with a unit of time asserted."""
 
+SOAK_SECONDS = int(os.environ.get("TED_MEMORY_SOAK_SECONDS", "300"))
+"""Of traffic in the soak at full size."""
+
+VERSIONS_SECONDS = int(os.environ.get("TED_MEMORY_VERSIONS_SECONDS", "3600"))
+"""Of traffic of two versions side by side at full size."""
+
 FIGURES: list[str] = []
 
 
