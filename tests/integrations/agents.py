@@ -1,5 +1,6 @@
 """Agents whose model follows a script, calls tools and streams."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,7 +43,8 @@ class Scripted(ScriptedChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         said = self._says(messages)
         calls: list[Any] = [
-            {"name": c["name"], "args": "{}", "id": c["id"], "index": i} for i, c in enumerate(said.tool_calls)
+            {"name": c["name"], "args": json.dumps(c["args"]), "id": c["id"], "index": i}
+            for i, c in enumerate(said.tool_calls)
         ]
         parts = [AIMessageChunk(content=f"{word} ", tool_call_chunks=[]) for word in str(said.content).split()]
         for part in [*parts, AIMessageChunk(content="", tool_call_chunks=calls)] if calls or not parts else parts:

@@ -3,7 +3,6 @@
 import copy
 import logging
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import dynamic_prompt
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.tracers.base import BaseTracer
-from langchain_core.tracers.schemas import Run
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from pydantic import BaseModel
@@ -28,6 +25,7 @@ from ted_memory.integrations.runnable import inject
 from ted_memory.integrations.under_way import MOST, Key, UnderWay
 from ted_memory.testing import in_memory
 from tests.integrations.agents import Scripted, agent, asks, calls_once, look_up, put_on_trial, teach
+from tests.integrations.findings import Traces, ours
 from tests.spy_log import recorded, spied
 
 MODES: list[Any] = ["values", "updates", "debug", "messages", "custom", "tasks", "checkpoints"]
@@ -36,20 +34,6 @@ MODES: list[Any] = ["values", "updates", "debug", "messages", "custom", "tasks",
 @pytest.fixture
 def memory() -> TedMemory:
     return in_memory(withhold_share=0.0)
-
-
-def ours(given: Any) -> Iterator[str]:
-    """Name all objects of this package in a nest of values."""
-    if type(given).__module__.startswith("ted_memory"):
-        yield type(given).__name__
-    elif isinstance(given, dict):
-        for pair in given.items():
-            yield from ours(pair)
-    elif isinstance(given, list | tuple | set):
-        for one in given:
-            yield from ours(one)
-    elif isinstance(given, BaseMessage):
-        yield from ours(vars(given))
 
 
 # --- state and streams
@@ -62,7 +46,7 @@ async def test_no_stream_shows_an_object_of_ours(memory: TedMemory, mode: Any) -
     config: Any = {"configurable": {"thread_id": "t1"}}
     chunks = [chunk async for chunk in runs.astream(asks(), config, stream_mode=mode)]
     assert chunks or mode == "custom"
-    assert [*ours(chunks)] == []
+    assert ours(chunks) == []
     pickle.dumps(chunks)
 
 
@@ -71,8 +55,8 @@ async def test_events_and_traces_show_no_object_of_ours(memory: TedMemory) -> No
     runs, _ = agent(memory, calls_once("look_up"))
     tracer = Traces()
     events = [event async for event in runs.astream_events(asks(), {"callbacks": [tracer]}, version="v2")]
-    assert [*ours([event["data"] for event in events])] == []
-    assert [*ours([(run.inputs, run.outputs, run.extra) for run in tracer.runs])] == []
+    assert ours([event["data"] for event in events]) == []
+    assert ours([(run.inputs, run.outputs, run.extra) for run in tracer.runs]) == []
 
 
 async def test_a_run_that_is_over_leaves_nothing_in_its_answer_or_checkpoint(memory: TedMemory) -> None:
@@ -81,20 +65,6 @@ async def test_a_run_that_is_over_leaves_nothing_in_its_answer_or_checkpoint(mem
     out = await runs.ainvoke(asks(), config)
     assert set(out) == {"messages"}
     assert set((await runs.aget_state(config)).values) == {"messages"}
-
-
-class Traces(BaseTracer):
-    """Keeps the runs that it is told of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.runs: list[Run] = []
-
-    def _persist_run(self, run: Run) -> None:
-        """Nothing is sent anywhere."""
-
-    def _on_run_create(self, run: Run) -> None:
-        self.runs.append(run)
 
 
 # --- copies
@@ -353,4 +323,4 @@ async def test_tools_of_an_agent_are_sent_no_object_of_ours(memory: TedMemory) -
     tasks = [c async for c in runs.astream(asks(), config, stream_mode="tasks")]
     sent = [c["input"] for c in tasks if c["name"] == "tools" and "input" in c]
     assert sent
-    assert [*ours(sent)] == []
+    assert ours(sent) == []

@@ -20,7 +20,7 @@ from ted_memory.integrations.run_ids import find_run_id
 from ted_memory.integrations.under_way import Key, UnderWay, under_way
 from ted_memory.testing import in_memory
 from tests.integrations.agents import Scripted, agent, asks, call, calls_once, teach
-from tests.integrations.test_doors import Traces
+from tests.integrations.findings import Traces
 from tests.spy_log import recorded
 
 
