@@ -122,6 +122,7 @@ async def test_over_a_client_of_ones_own_a_copy_shares_it_and_a_pickle_says_what
 
 
 async def test_embeddings_of_a_copy_hold_no_vectors() -> None:
+    pytest.importorskip("numpy", reason="of the extra embeddings")
     from ted_memory.retrieval.embeddings import EmbeddingRetriever
     from tests.retrieval.worlds import TopicEmbeddings
 

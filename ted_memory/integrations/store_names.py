@@ -1,0 +1,101 @@
+"""What namespaces and keys of a LangGraph store are called as experience sets and experiences, and back."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter, ValidationError
+
+from ted_memory.errors import InvalidInput
+from ted_memory.fields import Id
+from ted_memory.models import Experience
+
+NAMESPACE_LIMIT = 128  # characters, see `fields.NAMESPACE`
+KEY_LIMIT = 1000  # characters
+KEY = "langgraph_key"
+"""The name in an experience's metadata under which a key stands that cannot be its id."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]")
+_MARK = "0::"  # an escape is ":" and two digits, so nothing encodes to this
+_ID: TypeAdapter[str] = TypeAdapter(Id)
+_HASHED = re.compile(r"key:[0-9a-f]{40}")
+
+
+def to_namespace(labels: Sequence[str]) -> str:
+    """Return the namespace of the experience set that a tuple of labels stands for.
+
+    Labels are joined by ".". ASCII letters and digits, "_" and "-" stand for themselves; any other byte of a label's
+    UTF-8 is ":" and two hex digits. "0::" comes first where the rest would not begin with a letter or digit.
+
+    Raises:
+        InvalidInput: there is no label, one is empty, not a string or not UTF-8, or the result is too long.
+    """
+    if not labels:
+        raise InvalidInput("the namespace has no label; give at least one, such as ('lessons',); nothing was written")
+    name = ".".join(_encoded(label) for label in labels)
+    if not name[0].isalnum():
+        name = _MARK + name
+    if len(name) > NAMESPACE_LIMIT:
+        raise InvalidInput(
+            f"namespace {tuple(labels)!r:.80} takes {len(name)} characters, {NAMESPACE_LIMIT} are allowed; nothing was "
+            "written. Use shorter labels: any byte but ASCII letters, digits, '_' and '-' takes three"
+        )
+    return name
+
+
+def to_labels(namespace: str) -> tuple[str, ...] | None:
+    """Return the labels that `to_namespace` makes this namespace of; None when there are none."""
+    try:
+        labels = tuple(_decoded(part) for part in namespace.removeprefix(_MARK).split("."))
+        return labels if to_namespace(labels) == namespace else None
+    except ValueError:
+        return None
+
+
+def _encoded(label: str) -> str:
+    if not isinstance(label, str) or not label:
+        raise InvalidInput(f"namespace label {label!r:.80} is not a non-empty string; nothing was written")
+    try:
+        return "".join(c if _PLAIN.fullmatch(c) else "".join(f":{byte:02X}" for byte in c.encode()) for c in label)
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            f"namespace label {label!r:.80} has a lone surrogate (half of a character); nothing was written. "
+            "Repair it where it comes from"
+        ) from None
+
+
+def _decoded(part: str) -> str:
+    head, *escaped = part.split(":")
+    return (head.encode() + b"".join(bytes.fromhex(e[:2]) + e[2:].encode() for e in escaped)).decode()
+
+
+def to_id(key: str) -> str:
+    """Return the id of the experience that a key stands for: itself, or a hash where it has blanks or is too long.
+
+    Raises:
+        InvalidInput: it is not a string, not UTF-8, or longer than 1,000 characters.
+    """
+    if not isinstance(key, str):
+        raise InvalidInput(f"key {key!r:.80} is no string but {type(key).__name__}; nothing was written")
+    if len(key) > KEY_LIMIT:
+        raise InvalidInput(f"key {key!r:.80} has {len(key)} characters, {KEY_LIMIT} are allowed; nothing was written")
+    try:
+        written = key.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            f"key {key!r:.80} has a lone surrogate (half of a character); nothing was written. Repair it where it "
+            "comes from"
+        ) from None
+    try:
+        if not _HASHED.fullmatch(key):  # a key that looks like a hash has one, too: no two keys share an id
+            return _ID.validate_python(key)
+    except ValidationError:
+        pass
+    return f"key:{hashlib.sha256(written).hexdigest()[:40]}"
+
+
+def to_key(experience: Experience) -> str:
+    """Return the key of which `to_id` made an experience's id."""
+    if _HASHED.fullmatch(experience.id):
+        return str(experience.metadata.get(KEY, experience.id))
+    return experience.id

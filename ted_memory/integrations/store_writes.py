@@ -1,0 +1,67 @@
+"""Writes to one namespace that come at once go together: one commit, not a race of many."""
+
+import asyncio
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from ted_memory.models import Experience, ExperienceSet
+
+Wanted = Mapping[str, Experience | None]
+"""By id what is to stand there, None for nothing."""
+Commits = Callable[[str, dict[str, Experience | None], ExperienceSet | None], Awaitable[dict[str, str]]]
+"""Writes to a namespace, on a set that was read or, without one, on the set as it is now; tells what was refused."""
+
+
+@dataclass
+class _Group:
+    """Writes that wait for the commit before theirs."""
+
+    wanted: dict[str, Experience | None] = field(default_factory=dict)
+    base: ExperienceSet | None = None
+
+
+@dataclass
+class _Loop:
+    """The writes of one event loop, by namespace."""
+
+    groups: dict[str, tuple[_Group, asyncio.Task[dict[str, str]]]] = field(default_factory=dict)
+    running: dict[str, asyncio.Task[dict[str, str]]] = field(default_factory=dict)
+
+
+class Writes:
+    """Has one commit of a namespace under way at a time; what is put meanwhile goes in the next one, the last wins.
+
+    A caller that is cancelled leaves the others' writes alone, and its own may still be written.
+    """
+
+    def __init__(self, commit: Commits) -> None:
+        self._commit = commit
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
+
+    async def write(self, name: str, wanted: Wanted, base: ExperienceSet) -> dict[str, str]:
+        """Write; return why which ids were refused."""
+        loop = self._loops.setdefault(asyncio.get_running_loop(), _Loop())
+        if name not in loop.groups:
+            group, before = _Group(base=base), loop.running.get(name)
+            task = asyncio.ensure_future(self._run(name, group, loop, before))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # its callers may be gone
+            loop.groups[name] = group, task
+        group, task = loop.groups[name]
+        group.wanted.update(wanted)
+        refused = await asyncio.shield(task)
+        return {id: reason for id, reason in refused.items() if id in wanted}
+
+    async def _run(
+        self, name: str, group: _Group, loop: _Loop, before: asyncio.Task[dict[str, str]] | None
+    ) -> dict[str, str]:
+        if before is not None:
+            await asyncio.wait([before])
+            group.base = None  # it has changed since
+        _, task = loop.groups.pop(name)
+        loop.running[name] = task
+        try:
+            return await self._commit(name, group.wanted, group.base)
+        finally:
+            if loop.running.get(name) is task:
+                del loop.running[name]
