@@ -93,6 +93,17 @@ async def test_no_word_of_a_forgotten_person_is_left_anywhere(memory: TedMemory)
     assert (claim.episode.run_id, claim.feedback) == ("figs-bert-0", ())
 
 
+async def test_no_run_of_a_forgotten_person_is_named_any_more(memory: TedMemory) -> None:
+    """Its id leads to them elsewhere, in a trace."""
+    await complain(memory, [annas("traced-7f3a")])
+    quoting = teacher(lambda _: critique(*EDITS))
+    await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
+    [lesson] = await memory.load()
+    assert lesson.sources == ("run:traced-7f3a", f"principal:{ANNA}"), "the control"
+    await memory.forget("principal", ANNA)
+    assert "traced-7f3a" not in await everything_stored(memory)
+
+
 @pytest.mark.parametrize("kind", ["run", "thread"])
 async def test_a_run_or_a_conversation_is_forgotten_with_what_was_learned_from_it(memory: TedMemory, kind: Any) -> None:
     runs = [episode("apples", i, principal="anna", thread_id=f"t{i}") for i in range(2)]

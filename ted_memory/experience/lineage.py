@@ -30,8 +30,11 @@ def is_blank(experience: Experience) -> bool:
 
 
 def blank(experience: Experience, forbidden: Collection[str]) -> Experience:
-    """Return an experience as the log keeps it when one of its sources was purged: its place, and nothing it said."""
-    sources = tuple(BLANK if one in forbidden else one for one in experience.sources)
+    """Return an experience as the log keeps it when one of its sources was purged: its place, and nothing it said.
+
+    No run either: elsewhere, in a trace, its id leads to whoever is to be forgotten.
+    """
+    sources = tuple(BLANK if one in forbidden or one.startswith("run:") else one for one in experience.sources)
     return experience.model_copy(update={**_SAYS_NOTHING, "metadata": {}, "sources": sources})
 
 
