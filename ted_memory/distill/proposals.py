@@ -80,6 +80,19 @@ def check_edits(edits: Sequence[ProposedEdit], known: Sequence[str], *, may_add:
             raise BadOutput(f"{edit.op} takes one id")
 
 
+def as_additions(edits: Sequence[ProposedEdit], known: Sequence[str]) -> list[ProposedEdit]:
+    """Return edits in which a rewrite of a lesson that was never shown is an addition.
+
+    Small models copy the id that stands in their prompt's example; a capable one has mistyped, and is told so instead.
+    """
+    return [
+        edit.model_copy(update={"op": "add", "ids": []})
+        if edit.op == "rewrite" and not {*edit.ids} & {*known}
+        else edit
+        for edit in edits
+    ]
+
+
 def about_the_same(experience: Experience, when: str) -> bool:
     """Tell whether a lesson applies to something that this condition names too."""
     return match([experience.when or experience.text], when)[0] > 0

@@ -17,8 +17,10 @@ __all__ = ["common_words", "distinctive", "make_selector", "match", "stems", "wa
 def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Selector:
     """Return the rule for a selection: ``all``, ``budget`` or ``relevant``.
 
-    ``relevant`` shows the `top_k` best by the ranking, then those that apply always, best utility first, as far as the
-    budget goes: they never take a place of the former. Without a question it is ``budget``.
+    ``relevant`` shows those that apply always, best utility first, and then the `top_k` best by the ranking. The latter
+    take the budget first, and stand last in the block: small students follow best what they read last
+    (docs/decisions/006-general-lessons-first.md).
+    Without a question it is ``budget``.
     """
 
     def select(
@@ -29,7 +31,10 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
         if selection == "budget" or ranking.ids is None:
             return _fit(rank(experiences, usage), token_budget)
         among = experiences if isinstance(experiences, Lessons) else Lessons(experiences)
-        return _fit([*ranking.best(among, top_k), *rank(among.always, usage)], token_budget)
+        best = ranking.best(among, top_k)
+        chosen = _fit([*best, *rank(among.always, usage)], token_budget)
+        specific = {e.id for e in best}
+        return (*(e for e in chosen if e.id not in specific), *(e for e in chosen if e.id in specific))
 
     return select
 

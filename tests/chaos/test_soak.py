@@ -243,7 +243,7 @@ WITHOUT = {  # what is kept too long: the script, its text, what takes its place
     "applied": ("_COMMIT", "redis.call('SET', applied, answer, 'PX', ttl)", "redis.call('SET', applied, answer)"),
     "credited": ("_CREDIT", "'NX', 'PX', ttl)", "'NX')"),
     "spend": ("_COMMIT", "redis.call('PEXPIRE', spend, settle.ttl)", ""),
-    "dead": ("_CLAIM", "  let_go_of_dead(at, max_dead, dead_kept)\nend\nreply", "end\nreply"),
+    "dead": ("_CLAIM", "  let_go_of_dead(at, max_dead, dead_kept)\n", ""),
     "~meta": ("_COMMIT", "if ends ~= '0' then", "if false then"),
     "~progress": ("_KEEP", "redis.call('EXPIRE', name, ARGV[3])", "1"),
 }

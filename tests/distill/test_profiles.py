@@ -1,5 +1,7 @@
 """Profiles: what is shipped, what a user may change of it, and what is told when that cannot work."""
 
+import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,18 @@ from ted_memory.distill.profiles import DEFAULT, PLACEHOLDERS, PROFILES, SMALL, 
 from ted_memory.errors import SettingsError
 from ted_memory.settings import LONGEST_INSTRUCTIONS, make_settings
 from ted_memory.testing import in_memory
-from tests.distill.scripts import critique, prompt_of, right_lesson, role, samples, student, teacher
+from tests.distill.scripts import (
+    CODES,
+    critique,
+    one_pass,
+    prompt_of,
+    right_lesson,
+    role,
+    sample,
+    samples,
+    student,
+    teacher,
+)
 
 CRITIC = "You judge.\n---\n" + " ".join("{" + name + "}" for name in PLACEHOLDERS["critic"])
 
@@ -127,6 +140,43 @@ async def test_the_prompts_examples_never_become_lessons(name: str) -> None:
     report = await distill(samples(), student=student(), teacher=teacher(_parrots_its_prompt), memory=memory)
     said = " ".join(f"{e.when} {e.text}" for e in await memory.load())
     assert not [word for word in EXAMPLES_OF_OURS[name] if word in said], report.rejected
+
+
+@pytest.mark.parametrize("name", list(PROFILES))
+async def test_a_small_critic_that_rewrites_the_lesson_of_its_example_adds_one(name: str) -> None:
+    """The 0.5B to 1.5B copy its id; a capable one has mistyped, and is asked again."""
+
+    def rewrites(messages: list[BaseMessage]) -> str:
+        answer = json.loads(right_lesson([messages[0], messages[1]]))
+        answer["edits"][0] |= {"op": "rewrite", "ids": ["k3x9ap"]}
+        return json.dumps(answer)
+
+    memory = in_memory(trust="operator", profile=name)
+    report = await distill(samples(2), student=student(), teacher=teacher(rewrites), memory=memory)
+    learned = {e.text for e in await memory.load()}
+    assert learned == ({f"say {CODES[thing]}" for thing in ("apples", "bananas")} if name == "small" else set())
+    assert (report.set_aside > 0) == (name == "default")
+
+
+def _derives(slip: int, answer: str) -> str:
+    """A derivation of some 9,000 characters that goes wrong at one step."""
+    steps = [
+        f"Step {i}: the sum of rows {i} and {i + 1} is {7 * i + (i >= slip)}, as the table says." for i in range(150)
+    ]
+    return "\n".join([*steps, f"Answer: {answer}"])
+
+
+async def test_a_capable_critic_reads_attempts_whole_best_first_and_where_they_part() -> None:
+    memory = in_memory(trust="operator", profile="default", temperature=1.0)
+    answers = itertools.cycle([_derives(90, "no idea"), _derives(999, CODES["apples"])])
+    teaching = teacher(lambda _: critique())
+    await one_pass(memory, sample("apples"), student=student(lambda _: next(answers)), teacher=teaching)
+    [asked] = [str(m[1].content) for m in teaching.asked if role(m) == "critic"]
+    right, wrong = asked.index(_derives(999, CODES["apples"])), asked.index(_derives(90, "no idea"))
+    assert right < wrong, "each of them whole, the best one first"
+    parting = asked[asked.index("agree in their first 90 steps") : right]
+    assert "rows 90 and 91 is 630" in parting
+    assert "rows 90 and 91 is 631" in parting
 
 
 async def test_a_critic_may_see_several_failed_samples_at_once(namespace: str) -> None:

@@ -13,6 +13,7 @@ from ted_memory.distill.nodes.verify import describe, tells_an_answer
 from ted_memory.distill.proposals import (
     Critique,
     ProposedEdit,
+    as_additions,
     check_edits,
     in_its_own_words,
     to_edits,
@@ -59,8 +60,11 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
     shown = _shown(state, kit)
     ids = [e.id for e in shown]
 
+    def read(answer: Critique) -> list[ProposedEdit]:
+        return as_additions(answer.edits, ids) if kit.profile.conditions == "key_words" else answer.edits
+
     def check(answer: Critique) -> None:
-        check_edits(answer.edits, ids, may_add=True)
+        check_edits(read(answer), ids, may_add=True)
 
     result = await kit.critic.ask(_messages(state, shown, kit), Critique, check)
     update: Json = {"spend": dump_spend(result.spend), "round": state["round"] + 1, "proposal": []}
@@ -68,7 +72,7 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
         note = f"no usable critique: {result.problem}; it wrote: {result.raw[:200]!r}"
         return {**update, "status": "set_aside", "note": note}
     task, common = read_sample(state).text, state.get("common", ())
-    proposed = result.value.edits
+    proposed = read(result.value)
     if kit.examples == "none":
         proposed = [edit.model_copy(update={"example": ""}) for edit in proposed]
     if kit.profile.conditions == "key_words":
