@@ -1,0 +1,57 @@
+"""How the machine is played: with low thresholds and its own clocks, whole or with a mechanism switched off."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from ted_memory.storage import scripts
+from tests.attacks.operating import Machine
+from tests.attacks.places import Dice, Later, Place, today
+
+
+def lower_the_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have decisions fall after few words, and clocks and ids as the machine says; how it is counted stays as it is."""
+    module = "ted_memory.experience.trials"
+    for name, value in (("ENOUGH", 1.4), ("TURNED", 1.6), ("MOST_PAIRS", 14), ("MOST_OUTCOMES", 14)):
+        monkeypatch.setattr(f"{module}.{name}", value)
+    monkeypatch.setattr(f"{module}.RULES", {"strict": (0.0, 1.4), "quick": (-0.1, 1.6)})
+    monkeypatch.setattr("ted_memory.learner.trials.datetime", Later)
+    monkeypatch.setattr("secrets.token_hex", Dice.token_hex)
+    monkeypatch.setattr("secrets.choice", Dice.choice)
+    monkeypatch.setattr("ted_memory.storage.clock.ServerClock.today", today)
+
+
+def play(make: Callable[[], Place], examples: int, steps: int, *, derandomize: bool = True) -> Counter[str]:
+    """Play so many examples; return what happened in them. The first failure ends it, as it was found."""
+
+    class Played(Machine):
+        pass
+
+    Played.make, Played.done = staticmethod(make), Counter()
+    run_state_machine_as_test(
+        Played,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=derandomize,
+            deadline=None,
+            database=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate,),
+        ),
+    )
+    return Played.done
+
+
+def switch_off(monkeypatch: pytest.MonkeyPatch, script: str, line: str, instead: str) -> None:
+    """Take a line out of a script."""
+    source = getattr(scripts, script)
+    assert source.count(line) == 1, "the line that is switched off is there"
+    broken = source.replace(line, instead)
+    monkeypatch.setattr(scripts, script, broken)
+    monkeypatch.setitem(scripts._DIGESTS, broken, hashlib.sha1(broken.encode()).hexdigest())
