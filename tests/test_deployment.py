@@ -1,58 +1,24 @@
 """What users deploy: the graph under `langgraph dev`, which refuses anything that blocks its loop, and the Redis."""
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
-from langgraph_sdk import get_client
 
-from ted_memory import Add, open_memory
+from ted_memory import Add, TedMemory, open_memory
 from tests.cli.helpdesk import serve_in_thread
 from tests.conftest import SERVERS, Server
-
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def deployed(tmp_path: Path) -> Iterator[str]:
-    """Serve langgraph.json with its memory in an embedded server of this test's own; yields the URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    quiet = {"LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1", "TED_MEMORY_HOME": str(tmp_path / "home")}
-    # a copy: the command leaves a folder of its own where it runs
-    shutil.copy(ROOT / "langgraph.json", tmp_path)
-    shutil.copytree(ROOT / "graphs", tmp_path / "graphs")
-    (tmp_path / "pyproject.toml").touch()
-    command = [str(Path(sys.executable).parent / "langgraph"), "dev"]
-    options = ["--no-browser", "--no-reload", "--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, *options], cwd=tmp_path, env={**os.environ, **quiet}, stdout=log, stderr=log
-        )
-        yield f"http://127.0.0.1:{port}"
-        process.terminate()
-        process.wait(20)
+from tests.dev_server import ROOT, lay_out, served
 
 
-async def test_a_deployed_graph_learns_a_sample(deployed: str, tmp_path: Path) -> None:
-    client = get_client(url=deployed)
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                assistants = await client.assistants.search()
-                break
-            except httpx.TransportError:  # it is still starting
-                await asyncio.sleep(0.2)
+@pytest.mark.timeout(300)
+async def test_a_deployed_graph_learns_a_sample(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    async with served(tmp_path) as client:
+        assistants = await client.assistants.search()
         assert [a["graph_id"] for a in assistants] == ["distillation"]
         with serve_in_thread() as url:
             models = {"student": "student", "student_base_url": url, "teacher": "teacher", "teacher_base_url": url}
@@ -70,16 +36,106 @@ async def test_a_deployed_graph_learns_a_sample(deployed: str, tmp_path: Path) -
                 config={"configurable": {**models, "namespace": "deployed", "trust": "operator"}},
             )
         form = await client.assistants.get_schemas(assistants[0]["assistant_id"])
-        assert "sample" in form["input_schema"]["properties"], "Studio makes its form of it"  # type: ignore[index]
+        assert "sample" in form["input_schema"]["properties"], "Studio makes its form of it"
         refused: Any = await client.runs.wait(
             None, "distillation", input={"messages": [{"role": "user", "content": "Hi"}]}, raise_error=False
         )
         assert "learns from one sample" in refused["__error__"]["message"]
-        await client.aclose()
     assert isinstance(out, dict)
     assert out["status"] == "learned"
     async with open_memory(home=str(tmp_path / "home"), namespace="deployed") as memory:
         assert [e.text for e in await memory.load()] == ["say red"]
+
+
+AN_AGENT = """
+from langchain_core.messages import ToolMessage
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from tests.integrations.agents import Scripted, calls_once, look_up
+from ted_memory import open_memory
+from ted_memory.integrations.middleware import TedMemoryMiddleware
+
+def says(messages):
+    if "Look it up" in messages[-1].text or isinstance(messages[-1], ToolMessage):
+        return calls_once("look_up")(messages)
+    return "lessons: %d" % messages[0].text.count("Be brief.")
+
+memory = open_memory(namespace="deployed", withhold_share=0.0)
+middleware = [TedMemoryMiddleware(memory, learn=True), HumanInTheLoopMiddleware(interrupt_on={"look_up": True})]
+agent = create_agent(Scripted(script=says), [look_up], system_prompt="You are kind.", middleware=middleware)
+"""
+MODES = ["values", "updates", "messages-tuple", "debug", "tasks", "custom", "checkpoints"]
+
+
+def a_deployed_agent(folder: Path) -> None:
+    lay_out(folder)
+    (folder / "graphs" / "agent.py").write_text(AN_AGENT)
+    (folder / "langgraph.json").write_text(
+        json.dumps({"dependencies": ["."], "graphs": {"agent": "./graphs/agent.py:agent"}})
+    )
+
+
+async def turn(client: Any, thread: str, text: str = "", **more: Any) -> list[Any]:
+    """Return all that a client of the server is sent."""
+    asked = {"input": {"messages": [{"role": "user", "content": text}]}} if text else {}
+    return [part async for part in client.runs.stream(thread, "agent", stream_mode=MODES, **asked, **more)]
+
+
+@pytest.mark.timeout(600)
+async def test_an_agent_that_records_goes_on_after_its_server_was_restarted(tmp_path: Path) -> None:
+    a_deployed_agent(tmp_path)
+    async with open_memory(home=str(tmp_path / "home"), namespace="deployed") as memory:
+        [lesson] = (await memory.commit([Add(text="Be brief.")], author="me")).applied
+        async with served(tmp_path, PYTHONPATH=str(ROOT)) as client:
+            talk, waiting = [(await client.threads.create())["thread_id"] for _ in range(2)]
+            shown = await turn(client, talk, "Hello")
+            shown += await turn(client, waiting, "Look it up")
+            state = await client.threads.get_state(waiting)
+            assert state["next"], "the control: it waits for a person"
+            await until(memory, 1)
+        async with served(tmp_path, PYTHONPATH=str(ROOT)) as client:
+            before = await client.threads.get_state(talk)
+            assert said(before) == ["Hello", "lessons: 1"]
+            shown += await turn(client, talk, "And now?")
+            shown += await turn(client, waiting, command={"resume": {"decisions": [{"type": "approve"}]}})
+            states = [await client.threads.get_state(thread) for thread in (talk, waiting)]
+            assert said(states[0])[-2:] == ["And now?", "lessons: 1"]
+            assert said(states[1])[-1] == "done"
+            histories = [await client.threads.get_history(thread) for thread in (talk, waiting)]
+            await until(memory, 3)
+        claims = await memory.store.episodes.claim("deployed", "me", lease=60, count=10, max_deliveries=3, alone=False)
+        told = {
+            (c.episode.question, c.episode.answer.strip(), c.episode.seen, c.episode.thread_id) for c in claims.claims
+        }
+    assert {("Hello", "lessons: 1", (lesson.id,), talk), ("And now?", "lessons: 1", (lesson.id,), talk)} <= told
+    assert ("Look it up", "done", (lesson.id,), waiting) in told
+    kept = {name for state in [*states, *histories[0], *histories[1]] for name in state["values"]}
+    assert "messages" in kept
+    assert [name for name in kept if name.startswith("ted_memory")] == []
+    assert "Be brief." not in str([shown, states, histories]), "the block is in no stream and no state"
+    assert ours_in_pickles(tmp_path) == []
+
+
+def said(state: Any) -> list[str]:
+    """Return what a thread holds; a model that streams ends its words with a blank."""
+    return [message["content"].strip() for message in state["values"]["messages"]]
+
+
+async def until(memory: TedMemory, recorded: int) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            traffic = await memory.store.episodes.traffic("deployed")
+            if traffic.counts.get("recorded", 0) >= recorded:
+                return
+            await asyncio.sleep(0.1)
+
+
+def ours_in_pickles(folder: Path) -> list[str]:
+    """Return what the server has written down of modules of ours."""
+    kept = [path for path in (folder / ".langgraph_api").rglob("*") if path.is_file()]
+    assert kept, "the control: it writes something"
+    assert any(b"And now?" in path.read_bytes() for path in kept), "the control: it writes down conversations"
+    return [path.name for path in kept if b"ted_memory." in path.read_bytes()]
 
 
 async def test_the_redis_of_docker_compose_keeps_what_it_is_told(tmp_path: Path) -> None:
