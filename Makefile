@@ -3,12 +3,14 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo test coverage chaos bench results lint format clean
+.PHONY: help install demo test lowest weight coverage chaos bench results lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
 	@echo "make demo     learn, keep, inject and measure, with real models on this machine"
 	@echo "make test     format, lint, types, layers and all tests"
+	@echo "make lowest   the integrations' tests on the lowest versions that pyproject.toml declares"
+	@echo "make weight   how many packages and megabytes an installation brings"
 	@echo "make coverage the tests once more, with the lines that they reach (takes twice as long)"
 	@echo "make chaos    the fault tests at full size, with figures (needs time)"
 	@echo "make bench    measure speed"
@@ -46,6 +48,24 @@ lint: .venv/developed
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
+LOWEST := .venv-lowest
+UV := $(LOWEST)/tools/bin/uv
+
+lowest:
+	@$(PYTHON) -m venv --clear $(LOWEST)/tools
+	@$(LOWEST)/tools/bin/python -m pip --disable-pip-version-check install --quiet uv
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(LOWEST)/env
+	@$(UV) pip install --quiet --python $(LOWEST)/env --resolution lowest-direct --editable '.[langchain]'
+	@$(UV) pip freeze --exclude-editable --python $(LOWEST)/env > $(LOWEST)/versions.txt
+	@$(UV) pip install --quiet --python $(LOWEST)/env --constraint $(LOWEST)/versions.txt \
+		'hypothesis>=6.120' 'packaging' 'pytest>=8.3' 'pytest-asyncio>=1.0' 'pytest-timeout>=2.3'
+	TED_MEMORY_CHAOS=full $(LOWEST)/env/bin/python -m pytest -p no:anyio --timeout 600 \
+		tests/integrations tests/fundamentals tests/test_base_install.py $(ARGS)
+	@$(LOWEST)/env/bin/python -m tests.bounds > tests/lowest.txt
+
+weight: .venv/installed
+	@$(BIN)/python -m bench.weight
+
 coverage: .venv/developed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 
@@ -63,4 +83,4 @@ format: .venv/developed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-lowest
