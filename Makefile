@@ -14,7 +14,7 @@ help:
 	@echo "make coverage the tests once more, with the lines that they reach (takes twice as long)"
 	@echo "make chaos    the fault tests at full size, with figures (needs time)"
 	@echo "make bench    measure speed"
-	@echo "make results  measure the method with real models, into docs/results (two hours)"
+	@echo "make results  measure the method with real models, into docs/results (stops after two hours, goes on when run again)"
 	@echo "make lint     only the first four of these"
 	@echo "make format   format the code"
 	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"

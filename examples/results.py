@@ -1,4 +1,6 @@
-"""Measure the method with real models on this machine, unattended: ``make results`` (two hours on two cores).
+"""Measure the method with real models on this machine, unattended: ``make results``.
+
+It stops after two hours and goes on when it is run again; on two cores all of it takes the better part of a day.
 
 Every experiment learns from the training samples of one family of tasks and is measured on its held-out ones, beside
 what else could be done with the same samples and models (`examples.experiments`). Its figures go to
@@ -106,7 +108,7 @@ EXPERIMENTS = (
     compaction("none"),
     Experiment("traffic", "museum", "traffic"),
 )
-"""Most telling first: what the time does not suffice for is the end of the list. The limits keep all near two hours."""
+"""Most telling first: what the time does not suffice for is the end of the list. The limits keep each short."""
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ted_memory.distill.profiles import DEFAULT
+from ted_memory.distill.profiles import DEFAULT, SMALL
 from ted_memory.distill.run.gate import SET_RULE
 from ted_memory.experience.betting import PairedTest, Rule, sign
 
@@ -36,6 +36,21 @@ def test_a_lesson_of_no_effect_passes_three_asks_in_one_of_twenty_at_most(base: 
 @pytest.mark.parametrize("base", [0.0, 0.2, 0.4, 0.6])
 def test_a_lift_of_three_tenths_is_found_nine_times_in_ten(base: float) -> None:
     assert share(lambda luck: run(DEFAULT.verification, luck, base, 0.3).verdict == "helps") >= 0.9
+
+
+@pytest.mark.parametrize("base", [0.2, 0.4, 0.6, 0.8])
+def test_the_small_profile_lets_more_through(base: float) -> None:
+    """Its calls are few. Three in twenty, as docs/method.md says: the gate has to find them out."""
+    rule = SMALL.verification
+    got = share(lambda luck: any(run(rule, luck, base, 0.0).verdict == "helps" for _ in range(ASKS)))
+    assert got <= 0.15 + 0.025
+
+
+@pytest.mark.parametrize(
+    ("base", "lift", "least", "most"), [(0.2, 0.3, 0.25, 0.4), (0.2, 0.7, 0.85, 1), (0.1, 0.8, 0.9, 1)]
+)
+def test_the_small_profile_finds_large_lifts_only(base: float, lift: float, least: float, most: float) -> None:
+    assert least <= share(lambda luck: run(SMALL.verification, luck, base, lift).verdict == "helps") <= most
 
 
 def test_a_student_that_is_right_four_times_in_five_can_still_be_shown_to_gain() -> None:
