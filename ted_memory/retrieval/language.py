@@ -1,6 +1,7 @@
 """Words of a text as they are compared: in lower case, without stop words, by their stems, in the text's language."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,8 +78,10 @@ _HAN = (
 )
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")  # kana, Han, Hangul
-_WORD = re.compile(r"\w+(?:-\w+)*")
-_LETTERED = re.compile(r"\w+")
+# vowel signs and points belong to words, and are no \w: combining ones, Hebrew's, Arabic's, those of India's scripts
+_IN_WORDS = "[\\w\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff]+"
+_WORD = re.compile(rf"{_IN_WORDS}(?:-{_IN_WORDS})*")
+_LETTERED = re.compile(_IN_WORDS)
 LOOKED_AT = 1000  # characters of a text that tell its language
 LETTER = 2  # words that a letter counts for
 _SCRIPTS = (
@@ -233,7 +236,7 @@ def _words(text: str, stopped: frozenset[str]) -> tuple[list[str], list[str]]:
     """Return the words of a text, and the parts of its hyphenated words."""
     lowered = text.lower()
     if not lowered.isascii():
-        lowered = _UNSPACED.sub(_pairs, lowered)
+        lowered = _UNSPACED.sub(_pairs, unicodedata.normalize("NFC", lowered))  # one spelling of each letter
     found = _WORD.findall(lowered)
     parts: list[str] = []
     if "-" in lowered:
@@ -271,7 +274,7 @@ def _stop_words(language: str) -> frozenset[str]:
 
     listed = {"no": "nb"}.get(language, language)
     words = (word.lower() for word in get_stop_words(listed))
-    return frozenset(part for word in words for part in (word, *re.findall(r"\w+", word)))
+    return frozenset(part for word in words for part in (word, *_LETTERED.findall(word)))
 
 
 @cache

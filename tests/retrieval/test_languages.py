@@ -127,3 +127,18 @@ def test_a_hyphenated_word_is_found_by_its_parts_and_best_by_itself() -> None:
     assert [e.id for e in WordRetriever().rank_now(both, "My e-bike!")] == ["e-bike", "bike"]
     assert [e.id for e in WordRetriever().rank_now(both, "My bike!")] == ["bike", "e-bike"]
     assert [e.id for e in WordRetriever().rank_now(tuple(reversed(both)), "My bike!")] == ["bike", "e-bike"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant", "other"),
+    [
+        ("यह रूसी है", "रूसी भाषा में उत्तर दें", "मुझे पैसा चाहिए"),  # Hindi
+        ("பணம் திரும்ப", "பணம் கேட்டால் ரசீது", "வணக்கம் சொல்"),  # Tamil
+        ("שָׁלוֹם", "אמור שָׁלוֹם", "כסף"),  # Hebrew with points
+        ("Zu\u0308rich", "Fahrplan nach Zürich", "Fahrplan nach Bern"),  # a letter and its mark apart
+    ],
+)
+def test_words_keep_their_vowel_signs(asked: str, meant: str, other: str) -> None:
+    lessons = [Experience(id="other", text=other), Experience(id="meant", text=meant)]
+    scores = WordRetriever().scores_now(lessons, asked)
+    assert scores[1] > scores[0]
