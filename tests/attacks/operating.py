@@ -10,7 +10,8 @@ from ted_memory.errors import CommitRefused
 from ted_memory.learner.trials import look
 from ted_memory.models import Add, Edit, Merge, Rewrite, SetState
 from tests.attacks.audit import audit, check
-from tests.attacks.machine import PEOPLE, Attacked, everybody, people, places
+from tests.attacks.learning import Learning
+from tests.attacks.machine import PEOPLE, everybody, people, places
 from tests.attacks.places import Clock, Dice
 
 OPERATOR = ("approve", "add", "remove", "send back", "send back", "rewrite", "merge", "roll back", "decide", "decide")
@@ -18,7 +19,7 @@ STATES: dict[str, Any] = {"approve": "active", "send back": "proposed", "remove"
 KINDS: Any = st.sampled_from(["principal", "principal", "run", "thread"])
 
 
-class Machine(Attacked):
+class Machine(Learning):
     """All that may happen to one namespace, and what holds after each step."""
 
     # --- decisions
@@ -39,7 +40,7 @@ class Machine(Attacked):
             self._run(self._replay(self._lesson(0) or "", 1.0, 9))
             self._run(self._decide())
         if stage == "active":
-            self._run(self._crowd([*PEOPLE[:-1]] * 2, self._lesson(0, "trial"), for_it=True))
+            self._run(self._crowd([*PEOPLE[:-1]], self._lesson(0, "trial"), for_it=True))
             self._run(self._decide())
 
     async def _decide(self) -> None:

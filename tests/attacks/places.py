@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     "max_archived": 7,
     "max_archive_bytes": 2_000,
     "max_proposed": 3,
-    "rate_limit": 9,
+    "rate_limit": 12,
     "history": 8,
     "withhold_share": 0.5,
     "run_days": 10.0,
