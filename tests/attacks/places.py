@@ -183,7 +183,7 @@ class InProcess(Place):
         queue, seconds = self.store.episodes._queue(NAMESPACE), days * DAY
         for times in (queue.waiting, queue.claimed, queue.learners):
             times.update({key: at - seconds for key, at in times.items()})
-        queue.dead_looked_at -= seconds
+        queue.looked_at -= seconds
         queue.dead = {n: d.model_copy(update={"at": d.at - timedelta(days=days)}) for n, d in queue.dead.items()}
 
 
@@ -269,8 +269,8 @@ class OnServer(Place):
                 for seq, letter in values[name].items():
                     told = json.loads(letter)
                     pipeline.hset(name, seq, json.dumps({**told, "at": told["at"] - passed}))
-            elif kind == "traffic" and "dead_looked_at" in values[name]:
-                pipeline.hincrby(name, "dead_looked_at", -passed)
+            elif kind == "traffic" and "looked_at" in values[name]:
+                pipeline.hincrby(name, "looked_at", -passed)
         pipeline.execute()
 
 
