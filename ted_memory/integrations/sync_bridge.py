@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ class _Bridge:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._recorded: weakref.WeakSet[Flushes] = weakref.WeakSet()
         self._is_registered = False
+        self._at_exit: ThreadPoolExecutor | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         loop = self._running_loop()
@@ -49,11 +51,16 @@ class _Bridge:
             self._recorded.add(memory)
             if not self._is_registered:
                 self._is_registered = True
+                # its thread starts now, for sending needs one: Python 3.12 starts none any more when a program ends
+                self._at_exit = ThreadPoolExecutor(1, "ted-memory-at-exit")
+                self._at_exit.submit(int)
                 # before the pools of threads, which sending needs, are closed; atexit comes after that
                 getattr(threading, "_register_atexit", atexit.register)(self._flush)
 
     def _flush(self) -> None:
         async def all_of_them() -> None:
+            if self._at_exit is not None:
+                asyncio.get_running_loop().set_default_executor(self._at_exit)
             await asyncio.gather(*(memory.flush() for memory in list(self._recorded)), return_exceptions=True)
 
         loop = self._running_loop()

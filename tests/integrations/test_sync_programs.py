@@ -13,7 +13,7 @@ from ted_memory.models import Add
 from tests.conftest import Server
 
 PROGRAM = """
-import sys
+import sys, threading
 from langchain.agents import create_agent
 from ted_memory import Episode, open_memory_sync
 from ted_memory.integrations import sync_bridge
@@ -23,6 +23,14 @@ from ted_memory.testing import ScriptedChatModel
 _, url, namespace, how = sys.argv
 if how == "control":
     sync_bridge._Bridge._flush = lambda self: None
+if how == "no new threads":  # as Python 3.12 does
+    flush = sync_bridge._Bridge._flush
+    def refuse(self):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+    def flush_without_threads(self):
+        threading.Thread.start = refuse
+        flush(self)
+    sync_bridge._Bridge._flush = flush_without_threads
 memory = open_memory_sync(url, namespace=namespace)
 if how == "by hand":
     memory.record(Episode(run_id="r"))
@@ -33,7 +41,7 @@ else:
 """
 
 
-@pytest.mark.parametrize(("how", "recorded"), [("an agent", 1), ("by hand", 1), ("control", 0)])
+@pytest.mark.parametrize(("how", "recorded"), [("an agent", 1), ("by hand", 1), ("no new threads", 1), ("control", 0)])
 def test_a_program_that_closes_nothing_loses_nothing(valkey: Server, namespace: str, how: str, recorded: int) -> None:
     command = [sys.executable, "-c", PROGRAM, valkey.url, namespace, how]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
