@@ -1,6 +1,6 @@
 """What a set does, in plain Python: the rules as the README and the protocols state them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ted_memory import models as m
 from ted_memory.experience.rendering import FRAME_TOKENS
@@ -122,8 +122,8 @@ class Model:
                 self.revs.pop(id)
 
     def rollback(self, version: int) -> None:
-        """Make the newest version one that is as an older one was."""
-        target = self.versions[version]
+        """Make the newest version one that is as an older one was; nothing goes on trial by it."""
+        target = {id: self._comes_back(id, item) for id, item in self.versions[version].items()}
         for id in [id for id in self.items if self.items[id] != target.get(id)]:
             if id not in target or (self.items[id].text, self.items[id].when) != (target[id].text, target[id].when):
                 self.usage.pop(id, None)
@@ -131,6 +131,11 @@ class Model:
             self.versions.append(dict(target))
         revs = {id: self.revs[id] if self.items.get(id) == item else self.version for id, item in target.items()}
         self.items, self.revs = dict(target), revs
+
+    def _comes_back(self, id: str, item: Item) -> Item:
+        now = self.items.get(id)
+        goes_on = now is not None and (now.text, now.when, now.state) == (item.text, item.when, "trial")
+        return item if item.state != "trial" or goes_on else replace(item, state="proposed")
 
 
 def view(experiences: ExperienceSet | list[m.Experience]) -> Items:
