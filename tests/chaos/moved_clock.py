@@ -37,9 +37,15 @@ TELLS = {  # where scripts ask for the time -> the same so many seconds later
 
 
 class MovedClock(Protocol):
-    """Is `seconds` ahead of the machine's. Memories that were opened before may remember what they were told."""
+    """Is `seconds` ahead of the machine's. Memories that were opened before may remember what they were told.
+
+    ``ahead``: by how much scripts must tell a later time than the server does.
+    """
 
     seconds: int
+
+    @property
+    def ahead(self) -> int: ...
 
     async def move(self, seconds: int) -> None: ...
 
@@ -52,6 +58,10 @@ class AsIf:
         self._told = {name: source for name, source in vars(scripts).items() if name.isupper() and _asks(source)}
         assert self._told
         self.seconds = 0
+
+    @property
+    def ahead(self) -> int:
+        return self.seconds
 
     async def move(self, seconds: int) -> None:
         self.seconds += seconds
@@ -70,7 +80,7 @@ class Faked:
     def __init__(self, server: Server, file: Path) -> None:
         self._server = server
         self._file = file
-        self.seconds = 0
+        self.seconds = self.ahead = 0
 
     async def move(self, seconds: int) -> None:
         async with Redis.from_url(self._server.url) as client:

@@ -1,7 +1,8 @@
 """Traffic of every kind that leaves keys behind, who learns from it, and what a server's keys weigh.
 
-``python -m tests.chaos.soak WHO URL NAMESPACE SECONDS`` learns on a clock that is so many seconds ahead, until it is
-told to stop; then it prints what it did. WHO is `real`, a learner with scripted models, or `two`, two stand-ins.
+``python -m tests.chaos.soak WHO URL NAMESPACE SECONDS AHEAD`` learns on a clock that is so many seconds ahead, and its
+scripts so many ahead of the server's, until it is told to stop; then it prints what it did. WHO is `real`, a learner
+with scripted models, or `two`, two stand-ins.
 """
 
 import asyncio
@@ -237,9 +238,9 @@ async def learn_as_two(memory: TedMemory, stopped: asyncio.Event) -> Counter[str
     return both[0].counts + both[1].counts
 
 
-async def main(who: str, url: str, namespace: str, seconds: int) -> None:
+async def main(who: str, url: str, namespace: str, seconds: int, ahead: int) -> None:
     told = {name: source for name, source in vars(scripts).items() if name.isupper() and isinstance(source, str)}
-    moved_clock.have_scripts_tell(told, seconds)
+    moved_clock.have_scripts_tell(told, ahead)
     moved_clock.have_learners_look(seconds)
     async with open_memory(url, namespace=namespace, **SETTINGS) as memory:
         stopped, began = asyncio.Event(), time.monotonic()
@@ -292,4 +293,4 @@ async def _sizes(client: "Redis", names: Sequence[str]) -> list[int]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4], int(sys.argv[4])))
+    asyncio.run(main(*sys.argv[1:4], *map(int, sys.argv[4:])))

@@ -115,7 +115,13 @@ async def learners(soak: Soak) -> AsyncIterator[None]:
     command = [sys.executable, "-m", "tests.chaos.soak"]
     started = {
         who: await asyncio.create_subprocess_exec(
-            *command, who, *given, str(soak.clock.seconds), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+            *command,
+            who,
+            *given,
+            str(soak.clock.seconds),
+            str(soak.clock.ahead),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
         )
         for who in ("real", "two")
     }

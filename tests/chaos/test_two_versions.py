@@ -38,7 +38,7 @@ OLDER = "8496c4dce7a23369ef991b10fb5cc30ad8a3ed58"
 """Stores in today's format. Before it images were under `blob:`, dead letters counted with what waits, and agents ran
 scripts: all rows of the table in docs/upgrades.md."""
 PATIENCE = 600.0  # seconds; a machine with too much to do is no failure
-SENT = 30  # runs of each agent, at least
+SENT = 36  # runs of each agent, at least
 WITHIN = REFRESH + 1.0  # seconds in which an agent knows a version, in 99 of 100 looks
 FIELD = next(iter(version_process.NEWER))
 

@@ -37,8 +37,8 @@ SETTINGS: dict[str, Any] = {
 }
 LOOKS_AT = "say code-"  # what lessons from traffic begin with
 # one run in so many ...
-POISON, PICTURES, TELLS, CORRECTS = 23, 17, 3, 6
-BEHIND, BEHIND_OTHERS = 4, 21  # no run is spoken of by both
+POISON, PICTURES, TELLS, CORRECTS, EARLY = 23, 17, 3, 6, 9
+BEHIND, BEHIND_OTHERS, AHEAD = 4, 21, 3  # no run is spoken of by both
 PEOPLE = 20
 
 
@@ -167,7 +167,7 @@ async def _say_something(job: Job, memory: TedMemory, number: int) -> None:
     if number % TELLS == 0 and number > BEHIND:
         about = job.name, number - BEHIND
     elif number % TELLS == 1 and number > BEHIND_OTHERS and job.beside:
-        about = job.beside, number - BEHIND_OTHERS
+        about = job.beside, number + AHEAD if number % EARLY == 1 else number - BEHIND_OTHERS
     if about is None:
         return
     run_id = run_of(*about)
