@@ -1,8 +1,8 @@
 """Training-Free GRPO (Cai et al. 2025, arXiv 2510.08191), as far as it costs tokens: which calls, with what in them.
 
-A minimal one of our own, to compare costs with, and to learn with: `examples.results` gives it the real models. Its
-prompts are shorter than theirs, every output is as short as ours would be: both favour it here. It is published with
-three passes over the samples, ours with one; count both ways.
+A minimal one of our own, to compare costs with, and to learn with: `examples.results` gives it the real models and the
+three passes over the samples that it is published with. Its prompts are shorter than theirs, every output is as short
+as ours would be: both favour it in cost.
 
 - Each batch of 32 samples sees the experiences from before it; each sample gets five attempts with all of them.
 - A group whose attempts all have the same score is left out: nothing sets its attempts apart.

@@ -1,8 +1,8 @@
 """The experiments of `examples.results`: ways to learn from one family's samples, and what they are measured beside.
 
 Every method learns from the same training samples with the same models, and is measured on the same held-out samples.
-What a rival learned is shown twice: as it was published (all of it, in the system message), and as ours is (the same
-selection and place, so about as many tokens).
+What a rival learned is shown twice: as it was published (all of it, in the system message), and as ours is (as many
+lessons, the ones nearest to the task, in the same place).
 """
 
 import shutil
@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from langchain_core.language_models import BaseChatModel
 
-from bench.grpo import Grpo, render_experiences
+from bench.grpo import PASSES, Grpo, render_experiences
 from examples.demo import SETTINGS
 from examples.families import FAMILIES, Family, Split
 from examples.families.arms import ROOM, Arm, Shows, examples, shown
@@ -29,6 +29,8 @@ from ted_memory.episodes import Exposure
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import model_name, with_temperature
 from ted_memory.llm.spend import Spend
+from ted_memory.presenting import exposure_of
+from ted_memory.retrieval.selection import match
 from ted_memory.testing import in_memory
 
 ROLLOUT_TEMPERATURE = 0.7
@@ -157,7 +159,7 @@ async def _beside(family: Family, split: Split, measurement: Measurement) -> Fig
 
 async def _grpo(family: Family, split: Split, measurement: Measurement, teacher: BaseChatModel) -> Figures:
     student = with_temperature(measurement.student, ROLLOUT_TEMPERATURE)
-    learner = Grpo(student, teacher, family.score, at_once=1)
+    learner = Grpo(student, teacher, family.score, passes=PASSES, at_once=1)
     return await _rival("grpo", learner, split, measurement, lambda: learner.experiences, render_experiences)
 
 
@@ -189,11 +191,10 @@ async def _rival(
     seconds = time.monotonic() - began
     learned = list(lessons())
     whole = render(learned)
-    ours = await _as_ours([Add(text=text) for text in learned])
     arms = [
         Arm("none"),
         Arm(f"{name}, as published", _always(whole)),
-        Arm(f"{name}, shown as ours", shown(ours)),
+        Arm(f"{name}, shown as ours", await _nearest(measurement.family, learned)),
     ]
     counts = {arm.name: len(learned) for arm in arms[1:]}
     spend = learner.spend.model_dump(mode="json")
@@ -221,6 +222,23 @@ async def _as_ours(lessons: Sequence[Add]) -> TedMemory:
     if lessons:
         await memory.commit(lessons, author="results")
     return memory
+
+
+async def _nearest(family: Family, texts: Sequence[str]) -> Shows:
+    """Return a way that shows as many of these lessons as ours shows, in our place.
+
+    They have no conditions, so they are found by their own words.
+    """
+    memory = await _as_ours([Add(text=text) for text in texts])
+    known = (await memory.load()).active
+    words = [lesson.text for lesson in known]
+
+    async def shows(sample: Sample) -> Exposure:
+        scores = match(words, family.gist(sample.text))
+        nearest = sorted(range(len(known)), key=lambda i: (-scores[i], i))[: memory.settings.top_k]
+        return exposure_of([known[i] for i in nearest], memory.settings.placement)
+
+    return shows
 
 
 def _always(text: str) -> Shows:

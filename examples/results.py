@@ -70,7 +70,7 @@ def family(
     program: bool = True,
     profile: str = "small",
 ) -> list[Experiment]:
-    """Return a family's experiments: what needs no learning, the method with both teachers, rivals, more runs.
+    """Return a family's experiments: what needs no learning, the method with both teachers, rivals, more runs of both.
 
     All of them have the same training samples, ``limit`` at most. ``profile``: `small` for the two models here,
     `default` where the student is a program that follows whatever it reads.
@@ -84,7 +84,11 @@ def family(
     if program:
         made.append(one("program", teacher="program"))
     made += [one(rival, rival) for rival in rivals]
-    return [*made, *(one(f"ted-{i}") for i in range(2, runs + 1))]
+    for i in range(2, runs + 1):
+        made.append(one(f"ted-{i}"))
+        if program:
+            made.append(one(f"program-{i}", teacher="program"))
+    return made
 
 
 EXPERIMENTS = (
@@ -98,12 +102,13 @@ EXPERIMENTS = (
     *family("intents"),
     *family("methods", limit=12, profile="default"),
     Experiment("policies-beside", "policies", "beside"),
-    *family("townhall", program=False),
+    *family("townhall"),
     *family("dates", limit=12, program=False),
     ablation("whole-method"),
     ablation("no-verification", verify_calls=0),
     ablation("no-gate", validation=0.0),
     ablation("one-rollout", rollouts=1),
+    ablation("default-profile", profile="default"),
     compaction("utility"),
     compaction("none"),
     Experiment("traffic", "museum", "traffic"),

@@ -32,8 +32,9 @@ READING = """\
 - **Retrieved examples** learn nothing: the training samples nearest to the task, with their answers, in the user turn
   or as earlier turns of the conversation. Where they are as good as lessons, lessons are not worth their making, unless
   it is for their tokens.
-- **Rivals** are small ones of our own, with the same models. *As published* shows all that they learned, in the system
-  message; *shown as ours* the few that our selection finds, in our place.
+- **Rivals** are small ones of our own, with the same models and shorter prompts than the originals'. GRPO makes its
+  three passes with five attempts a sample, ACE one pass. *As published* shows all that they learned, in the system
+  message; *shown as ours* as many as ours shows, the nearest ones by their words, in our place.
 - **One run each**, but where it says otherwise: differences smaller than the intervals say nothing.
 """
 
@@ -60,6 +61,7 @@ def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
     parts = [INTRODUCTION]
     if by_family:
         parts += ["## All families side by side\n", _summary(by_family), _without_gain(by_family)]
+        parts += ["## What was aimed at, and what was reached\n", aims(by_family)]
     for name, of_family in by_family.items():
         parts += [
             f"## {name}\n\n{_about(of_family[0])}\n",
@@ -85,9 +87,10 @@ def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
     return "\n".join(part for part in parts if part)
 
 
+BY_HAND = "right lessons by hand"
 SUMMARY = (
     "none",
-    "right lessons by hand",
+    BY_HAND,
     "1 retrieved, user",
     "1 retrieved, turns",
     "3 retrieved, turns",
@@ -140,6 +143,62 @@ def _without_gain(by_family: dict[str, list[Figures]]) -> str:
     return "\n".join(["With the real teacher nothing was gained for sure (the interval holds zero) on:\n", *lines, ""])
 
 
+REAL, RIGHT = 0.5, 0.9  # of the lift of right lessons by hand: what each teacher is to reach
+AS_GOOD, BETTER = 3, 2  # families on which lessons are to be at least as good as retrieved examples, and better
+
+
+def aims(by_family: dict[str, list[Figures]]) -> str:
+    """Return, for each family in which right lessons help, whether both teachers reached what was aimed at.
+
+    A share is that of the worst run in the lift of right lessons by hand.
+    """
+    lines = [
+        f"| family | lift by hand | real teacher, aim {REAL:.2f} of it | right teacher, aim {RIGHT:.2f} of it "
+        "| best retrieved examples | real teacher |",
+        "|---" * 6 + "|",
+    ]
+    as_good, better, without = 0, 0, list[str]()
+    for name, runs in by_family.items():
+        by_hand = [run["arms"][BY_HAND]["difference"] for run in runs if BY_HAND in run["arms"]]
+        if not by_hand or by_hand[0]["low"] <= 0:
+            without += [name] if by_hand else []
+            continue
+        lift = by_hand[0]["mean"]
+        cells = [f"{lift:+.3f}"]
+        for teacher, aim in (("real", REAL), ("program", RIGHT)):
+            reached = [run["arms"]["ted"]["difference"]["mean"] / lift for run in _taught(runs, teacher)]
+            cells.append(_met(reached, aim))
+        means = _means(runs)
+        retrieved = [value for arm, value in means.items() if " retrieved, " in arm]
+        if retrieved and "ted" in means:
+            as_good += means["ted"] >= max(retrieved)
+            better += means["ted"] > max(retrieved)
+        cells.append(f"{max(retrieved):.3f}" if retrieved else "")
+        cells.append(f"{means['ted']:.3f}" if "ted" in means else "not run")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    told = (
+        f"\nWith the real teacher lessons are at least as good as the best retrieved examples, whatever the tokens of "
+        f"these, on {as_good} families, and better on {better}; aimed at were {AS_GOOD} and {BETTER}."
+    )
+    if without:
+        told += f"\nRight lessons by hand do not help for sure on {', '.join(without)}: nothing was aimed at there."
+    return "\n".join(lines) + "\n" + told + "\n"
+
+
+def _taught(runs: Sequence[Figures], teacher: str) -> list[Figures]:
+    """Return the runs of our method with the family's program as the teacher, or with a model."""
+    ours = [run for run in runs if run["method"] == "ted"]
+    return [run for run in ours if (run["teacher"] == "program") == (teacher == "program")]
+
+
+def _met(reached: Sequence[float], aim: float) -> str:
+    if not reached:
+        return "not run"
+    worst = min(reached)
+    of = f", worst of {len(reached)}" if len(reached) > 1 else ""
+    return f"{worst:.2f}{of}: {'reached' if worst >= aim else 'missed'}"
+
+
 def _about(run: Figures) -> str:
     about = run["about"][0].upper() + run["about"][1:]
     return (
@@ -185,18 +244,20 @@ def _cells(figures: Figures) -> str:
 
 def _repeated(runs: Sequence[Figures]) -> str:
     """Return how far several runs of the same experiment lie apart."""
-    real = [run["arms"]["ted"]["accuracy"] for run in runs if run["method"] == "ted" and run["teacher"] != "program"]
-    if len(real) < 2:
-        return ""
-    listed = ", ".join(f"{value:.3f}" for value in real)
-    return f"{len(real)} runs with the real teacher: {listed}; mean {fmean(real):.3f}.\n"
+    lines = []
+    for teacher, called in (("real", "the real"), ("program", "the right")):
+        reached = [run["arms"]["ted"]["accuracy"] for run in _taught(runs, teacher)]
+        if len(reached) > 1:
+            listed = ", ".join(f"{value:.3f}" for value in reached)
+            lines.append(f"{len(reached)} runs with {called} teacher: {listed}; mean {fmean(reached):.3f}.\n")
+    return "\n".join(lines)
 
 
 def _learning(runs: Sequence[Figures]) -> str:
     """Return what learning cost, and what became of the samples."""
     lines = [
-        "| run | samples | set aside | gate | teacher calls | student calls | tokens | minutes |",
-        "|---" * 8 + "|",
+        "| run | samples | set aside | joined / refused | gate | teacher calls | student calls | tokens | minutes |",
+        "|---" * 9 + "|",
     ]
     for run in runs:
         learning = run["learning"]
@@ -208,6 +269,7 @@ def _learning(runs: Sequence[Figures]) -> str:
             run["name"],
             str(run["training_samples"]),
             str(learning["set_aside"]) if "set_aside" in learning else f"{learning['lost']} answers unusable",
+            _joins(learning),
             _gate(learning),
             str(spend["teacher"]["calls"]),
             str(spend["student"]["calls"]),
@@ -216,6 +278,14 @@ def _learning(runs: Sequence[Figures]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+
+def _joins(learning: Figures) -> str:
+    """Return how many changes that make the set smaller were proved to lose nothing, and how many were not."""
+    if "joined" not in learning:
+        return ""
+    proved = sum(joined["kept"] for joined in learning["joined"])
+    return f"{proved} / {len(learning['joined']) - proved}"
 
 
 def _gate(learning: Figures) -> str:

@@ -3,17 +3,19 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
 from bench import grpo
-from examples import results
+from examples import experiments, results
 from examples.experiments import Experiment, run
 from examples.families import FAMILIES, Family
+from examples.families.arms import Arm
 from examples.families.teacher import make_teacher
-from examples.results_report import report
+from examples.results_report import aims, report
 from examples.rivals import ace
 from examples.rivals.replies import read_json
 from ted_memory import Sample
@@ -88,6 +90,35 @@ async def test_every_method_learns_and_is_measured(method: str) -> None:
     json.dumps(figures)
 
 
+async def test_what_a_rival_learned_is_also_shown_as_ours_is_the_nearest_lesson_alone() -> None:
+    class Kept(experiments.Measurement):
+        async def arm(self, arm: Arm) -> Any:
+            shown[arm.name] = [str(message.text) for message in (await arm.prompt(self.samples[0]))[0]]
+            return await super().arm(arm)
+
+    shown: dict[str, list[str]] = {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(experiments, "Measurement", Kept)
+        figures = await run(Experiment("one", "museum", "ace", limit=12), Scripted())
+    lessons = figures["lessons"]
+    assert len(lessons) > 2
+
+    def told(arm: str) -> list[str]:
+        return [lesson for lesson in lessons if f"- {lesson}" in "\n".join(shown[arm])]
+
+    assert told("ace, as published") == lessons
+    assert len(told("ace, shown as ours")) == 1
+    assert shown["ace, shown as ours"][-1].endswith("</experiences>"), "in the user's turn, as ours"
+
+
+async def test_grpo_makes_the_passes_that_it_is_published_with() -> None:
+    once = grpo.Grpo(always("office B"), always("nothing"), MUSEUM.score)
+    samples = list(MUSEUM.read()[0][:2])
+    await once.run(samples)
+    figures = await run(Experiment("one", "museum", "grpo", limit=2), Scripted())
+    assert figures["learning"]["spend"]["student"]["calls"] == once.spend.student.calls * grpo.PASSES
+
+
 async def test_right_lessons_by_hand_are_measured_beside_retrieved_examples() -> None:
     figures = await run(Experiment("one", "museum", "beside"), Scripted())
     retrieved = {f"{k} retrieved, {place}" for k in (1, 3) for place in ("user", "turns")}
@@ -141,7 +172,34 @@ async def test_the_report_shows_all_arms_and_what_gained_nothing() -> None:
     assert "right lessons by hand" in text
     assert "- museum: +0.000" in text
     better = {**nothing, "arms": {"none": flat, "ted": beside["arms"]["right lessons by hand"]}}
-    assert "these gained: museum." in report({"museum-beside": beside, "museum-ted": better}, {})
+    joined = [{"edit": "a | b => c", "kept": kept, "reason": "-"} for kept in (True, True, False)]
+    better["learning"] = {**learned["learning"], "joined": joined}
+    text = report({"museum-beside": beside, "museum-ted": better}, {})
+    assert "these gained: museum." in text
+    assert f"{learned['learning']['lost']} answers unusable | 2 / 1 |" in text
+
+
+def _run(teacher: str, *arms: tuple[str, float, float], **given: Any) -> dict[str, Any]:
+    """Return figures of a run: arms with accuracy and lift."""
+    made = {
+        name: {"accuracy": accuracy, "difference": {"mean": lift, "low": lift - 0.1, "high": lift + 0.1}}
+        for name, accuracy, lift in arms
+    }
+    return {"method": "ted" if teacher != "none" else "beside", "teacher": teacher, "arms": made, **given}
+
+
+BESIDE = _run("none", ("none", 0.1, 0.0), ("right lessons by hand", 0.9, 0.8), ("1 retrieved, user", 0.7, 0.6))
+
+
+def test_the_report_says_which_aims_were_reached_and_which_were_missed() -> None:
+    runs = [_run("1.5b", ("ted", 0.6, 0.5)), _run("1.5b", ("ted", 0.3, 0.2)), _run("program", ("ted", 0.86, 0.76))]
+    text = aims({"desk": [BESIDE, *runs], "other": [BESIDE]})
+    assert "| desk | +0.800 | 0.25, worst of 2: missed | 0.95: reached | 0.700 | 0.450 |" in text
+    assert "| other | +0.800 | not run | not run | 0.700 | not run |" in text
+    assert "on 0 families, and better on 0" in text
+    assert "on 1 families, and better on 1" in aims({"desk": [BESIDE, _run("1.5b", ("ted", 0.8, 0.7))]})
+    hurts = _run("none", ("none", 0.5, 0.0), ("right lessons by hand", 0.3, -0.2))
+    assert "do not help for sure on policies: nothing was aimed at" in aims({"policies": [hurts]})
 
 
 def always(answer: str) -> ScriptedChatModel:
