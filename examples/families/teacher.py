@@ -69,10 +69,13 @@ class ProgramTeacher(BaseChatModel):
         return json.dumps(answer)
 
     def _find(self, text: str) -> Sample | None:
-        """Return the sample whose task stands in a prompt; the longest, where one task contains another."""
+        """Return the sample whose task stands first in a prompt; the longest, where one task begins like another.
+
+        Known lessons come after it, and may have another sample's whole task as their example.
+        """
         plain = _plain(text)
         found = [key for key in self._keys if key in plain]
-        return self._keys[max(found, key=len)] if found else None
+        return self._keys[min(found, key=lambda key: (plain.index(key), -len(key)))] if found else None
 
     def _missing(self, sample: Sample, shown: str, again: int) -> list[Rule]:
         """Return the rules to propose: those that no known lesson states; asked again, one of them after the other."""
@@ -94,7 +97,7 @@ def _edit(rule: Rule, sample: Sample, again: int, prompt: str) -> dict[str, Any]
     when = rule.when
     if again and rule.kind:
         own = [word for word in re.findall(r"[\w-]+", sample.text.rpartition("\n\n")[2]) if stems(word)]
-        when = ", ".join([rule.when, *dict.fromkeys(own[1 : OWN_WORDS + 1])])
+        when = ", ".join(dict.fromkeys([rule.when, *own[1 : OWN_WORDS + 1]]))
     edit: dict[str, Any] = {"op": "add", "ids": [], "when": when, "text": rule.text}
     if rule.example:  # not every critic may write one
         if _mentions(prompt, "example"):

@@ -49,6 +49,9 @@ class Kit(StudentKit):
     samples: Mapping[str, Sample] = field(default_factory=dict)
     """By source, such as ``dataset:name#id``: what lessons came from, for verifying what becomes of them."""
 
+    lossy: set[str] = field(default_factory=set)
+    """Joins and other changes to a set that this process tested and refused, in words: luck gets no second try."""
+
     keep_evidence: KeepEvidence | None = None
     """Called with what a verification found, before anything is committed because of it."""
 

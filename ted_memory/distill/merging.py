@@ -65,10 +65,14 @@ def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int)
 
 
 async def replay(edits: Sequence[Edit], snapshot: ExperienceSet, kit: Kit) -> Replayed:
-    """Put merges, rewrites and removals of a compaction to the proof; each one by itself."""
+    """Put merges, rewrites and removals of a compaction to the proof; each one by itself.
+
+    What this process has refused before is left out: asked often enough, luck would let it through.
+    """
     comparison = Comparison(kit, kit.memory.presentation(snapshot).placement)
-    found = await together(*(_replay(edit, snapshot, kit, comparison) for edit in edits))
-    kept = tuple(edit for edit, joined in zip(edits, found, strict=True) if joined["kept"])
+    fresh = [edit for edit in edits if _described(edit, snapshot) not in kit.lossy]
+    found = await together(*(_replay(edit, snapshot, kit, comparison) for edit in fresh))
+    kept = tuple(edit for edit, joined in zip(fresh, found, strict=True) if joined["kept"])
     return Replayed(kept, tuple(found), comparison.spend)
 
 
@@ -90,8 +94,7 @@ def ids_of(experiences: Sequence[Experience]) -> tuple[str, ...]:
 
 
 async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Comparison) -> Joined:
-    old = [snapshot.by_id[id] for id in sorted(touched_by([edit])) if id in snapshot.by_id]
-    what = _described(edit, old)
+    old, what = _changed(edit, snapshot), _described(edit, snapshot)
     after = changed_set([edit], snapshot, max_text=kit.settings.max_text)
     if after == snapshot.experiences:
         return Joined(edit=what, kept=False, reason="it cannot be kept: too long, or it touches what has changed")
@@ -118,12 +121,18 @@ async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Com
         return Joined(edit=what, kept=False, reason=f"it could not be replayed: {one_line(error)}")
     # the test asks for a loss: shown to be less than what matters is what a merge needs
     kept = test.verdict == "useless"
+    if not kept:
+        kit.lossy.add(what)
     verdict = "nothing is lost" if kept else "something is lost, or it was not shown that nothing is"
-    return Joined(edit=what, kept=kept, reason=f"{verdict}: mean change {-test.mean:+.2f} in {len(pairs)} pairs")
+    return Joined(edit=what, kept=kept, reason=f"{verdict}: mean change {0.0 - test.mean:+.2f} in {len(pairs)} pairs")
 
 
-def _described(edit: Edit, old: Sequence[Experience]) -> str:
-    was = " | ".join(render_line(e.text, e.when, e.example, e.task) for e in old)
+def _changed(edit: Edit, snapshot: ExperienceSet) -> list[Experience]:
+    return [snapshot.by_id[id] for id in sorted(touched_by([edit])) if id in snapshot.by_id]
+
+
+def _described(edit: Edit, snapshot: ExperienceSet) -> str:
+    was = " | ".join(render_line(e.text, e.when, e.example, e.task) for e in _changed(edit, snapshot))
     if isinstance(edit, Remove):
         return f"remove: {was}"
     if not isinstance(edit, Merge | Rewrite):

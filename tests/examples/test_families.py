@@ -139,6 +139,16 @@ def test_the_teacher_does_not_repeat_what_is_known() -> None:
     assert [edit.text for edit in critique.edits] == [rule.text for rule in others]
 
 
+def test_the_teacher_takes_no_known_lessons_example_for_the_task() -> None:
+    """A lesson may carry another sample's whole task, also a longer one."""
+    lines = FAMILIES["loglines"]
+    teacher, train = make_teacher(lines), sorted(lines.read().train, key=lambda sample: len(sample.text))
+    shortest, longest = train[0], next(s for s in reversed(train) if s.category != train[0].category)
+    known = f"a1 When something: do it. Example: {longest.text} => {longest.reference}"
+    critique = Critique.model_validate_json(str(teacher.invoke(critic_prompt(shortest, known)).text))
+    assert [edit.when for edit in critique.edits] == ["", "", shortest.category]
+
+
 def test_the_teacher_asked_again_proposes_one_rule_in_the_words_of_the_task() -> None:
     teacher, sample = make_teacher(MUSEUM), MUSEUM.read().train[0]
     prompt = critic_prompt(sample)

@@ -57,6 +57,25 @@ def test_a_student_that_is_right_four_times_in_five_can_still_be_shown_to_gain()
     assert share(lambda luck: run(DEFAULT.verification, luck, 0.8, 0.2).verdict == "helps") >= 0.88
 
 
+@pytest.mark.parametrize("after", [0.05, 0.25, 0.5, 0.75])
+def test_a_merge_that_loses_a_quarter_gets_through_in_one_of_ten_at_most(after: float) -> None:
+    """A merge passes when a loss is shown to be small; `after` is how often the student is right with it."""
+    got = share(lambda luck: run(DEFAULT.loss, luck, after, 0.25).verdict == "useless")
+    assert got <= 0.1 + 0.02
+
+
+@pytest.mark.parametrize("after", [0.1, 0.3, 0.6])
+def test_a_merge_that_loses_two_fifths_gets_through_the_small_profile_in_one_of_ten_at_most(after: float) -> None:
+    assert share(lambda luck: run(SMALL.loss, luck, after, 0.4).verdict == "useless") <= 0.1 + 0.02
+
+
+@pytest.mark.parametrize(("rule", "least"), [(DEFAULT.loss, 0.7), (SMALL.loss, 0.6)])
+@pytest.mark.parametrize("base", [0.3, 0.5, 0.8])
+def test_most_merges_that_lose_nothing_pass(rule: Rule, least: float, base: float) -> None:
+    assert share(lambda luck: run(rule, luck, base, 0.0).verdict == "useless") >= least
+    assert run(rule, random.Random(1), 1.0, 0.0).verdict == "useless", "a student that is always right shows it at once"
+
+
 def test_strong_lessons_take_few_pairs_and_useless_ones_are_given_up() -> None:
     luck = random.Random(1)
     strong = sorted(len(run(DEFAULT.verification, luck, 0.1, 0.8).differences) for _ in range(200))
