@@ -27,7 +27,8 @@ from examples.results_report import write
 from ted_memory.cli import output
 from ted_memory.wiring import make_chat_model
 
-RESULTS = Path(__file__).parent.parent / "docs" / "results"
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results"
 FEW = 24  # training samples of an ablation
 CRITIQUE_TOKENS = 320  # room for a lesson with an example
 SLOTS = 4  # prompts that a server keeps warm
@@ -162,7 +163,7 @@ def main(
     if todo:
         with local_models() as models:
             left = run_all(todo, models, folder, hours=hours)
-    write(RESULTS, [experiment.name for experiment in EXPERIMENTS])
+    write(RESULTS, [experiment.name for experiment in EXPERIMENTS], ROOT / "README.md")
     output.out.print(f"the report is {RESULTS / 'README.md'}", markup=False)
     if left:
         names = ", ".join(experiment.name for experiment in left)

@@ -4,9 +4,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-Figures = dict[str, Any]
+from examples.results_summary import (
+    BY_HAND,
+    Figures,
+    aims,
+    families,
+    grouped,
+    label,
+    means_of,
+    side_by_side,
+    taught,
+)
 
 INTRODUCTION = """\
 # What it reached with real models
@@ -39,13 +48,24 @@ READING = """\
 """
 
 
-def write(folder: Path, names: Sequence[str]) -> None:
-    """Write ``README.md`` from the runs that are there, in this order; then those with code as it was before."""
+BEGIN, END = "<!-- made by make results -->", "<!-- end of what make results made -->"
+
+
+def write(folder: Path, names: Sequence[str], first_page: Path | None = None) -> None:
+    """Write ``README.md`` from the runs that are there, in this order; then those with code as it was before.
+
+    ``first_page``: a page that has the table of `side_by_side` between two marks.
+    """
     found = _read(folder / "runs")
     runs = {name: found[name] for name in names if name in found}
     earlier = _read(folder / "earlier")
     if runs or earlier:
         (folder / "README.md").write_text(report(runs, earlier), encoding="utf-8")
+    if runs and first_page is not None:
+        before, _, rest = first_page.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        table = side_by_side(grouped(runs))
+        first_page.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
 
 
 def _read(folder: Path) -> dict[str, Figures]:
@@ -54,10 +74,8 @@ def _read(folder: Path) -> dict[str, Figures]:
 
 def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
     """Return the report as Markdown."""
-    families = {name: r for name, r in runs.items() if not name.startswith(("ablation-", "compaction-", "traffic"))}
-    by_family: dict[str, list[Figures]] = {}
-    for run in families.values():
-        by_family.setdefault(run["family"], []).append(run)
+    of_families = families(runs)
+    by_family = grouped(runs)
     parts = [INTRODUCTION]
     if by_family:
         parts += ["## All families side by side\n", _summary(by_family), _without_gain(by_family)]
@@ -80,14 +98,13 @@ def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
         parts += [title, _arms(some), _learning(some)] if some else []
     parts += [_traffic(runs["traffic"])] if "traffic" in runs else []
     parts += [READING]
-    if written := [_lessons(run) for run in families.values() if run["teacher"] not in {"none", "program"}]:
+    if written := [_lessons(run) for run in of_families.values() if run["teacher"] not in {"none", "program"}]:
         parts += ["## The lessons\n", *written]
     if earlier:
         parts += ["## Earlier runs, with code as it was before\n", _earlier(earlier)]
     return "\n".join(part for part in parts if part)
 
 
-BY_HAND = "right lessons by hand"
 SUMMARY = (
     "none",
     BY_HAND,
@@ -104,23 +121,10 @@ def _summary(by_family: dict[str, list[Figures]]) -> str:
     columns = (*SUMMARY, *RIVALS)
     lines = [f"| family | student | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
     for name, runs in by_family.items():
-        means = _means(runs)
+        means = means_of(runs)
         cells = [f"{means[column]:.2f}" if column in means else "" for column in columns]
         lines.append(f"| {name} | {_student(runs[0])} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _means(runs: Sequence[Figures]) -> dict[str, float]:
-    """Return each arm's accuracy, over all runs that have it."""
-    found: dict[str, list[float]] = {}
-    for run in runs:
-        for arm, figures in run["arms"].items():
-            found.setdefault(_label(run, arm), []).append(figures["accuracy"])
-    return {arm: fmean(values) for arm, values in found.items()}
-
-
-def _label(run: Figures, arm: str) -> str:
-    return "ted, right teacher" if arm == "ted" and run["teacher"] == "program" else arm
 
 
 def _without_gain(by_family: dict[str, list[Figures]]) -> str:
@@ -141,62 +145,6 @@ def _without_gain(by_family: dict[str, list[Figures]]) -> str:
     if not lines:
         return f"With the real teacher these gained: {', '.join(gained) or 'none was measured'}.\n"
     return "\n".join(["With the real teacher nothing was gained for sure (the interval holds zero) on:\n", *lines, ""])
-
-
-REAL, RIGHT = 0.5, 0.9  # of the lift of right lessons by hand: what each teacher is to reach
-AS_GOOD, BETTER = 3, 2  # families on which lessons are to be at least as good as retrieved examples, and better
-
-
-def aims(by_family: dict[str, list[Figures]]) -> str:
-    """Return, for each family in which right lessons help, whether both teachers reached what was aimed at.
-
-    A share is that of the worst run in the lift of right lessons by hand.
-    """
-    lines = [
-        f"| family | lift by hand | real teacher, aim {REAL:.2f} of it | right teacher, aim {RIGHT:.2f} of it "
-        "| best retrieved examples | real teacher |",
-        "|---" * 6 + "|",
-    ]
-    as_good, better, without = 0, 0, list[str]()
-    for name, runs in by_family.items():
-        by_hand = [run["arms"][BY_HAND]["difference"] for run in runs if BY_HAND in run["arms"]]
-        if not by_hand or by_hand[0]["low"] <= 0:
-            without += [name] if by_hand else []
-            continue
-        lift = by_hand[0]["mean"]
-        cells = [f"{lift:+.3f}"]
-        for teacher, aim in (("real", REAL), ("program", RIGHT)):
-            reached = [run["arms"]["ted"]["difference"]["mean"] / lift for run in _taught(runs, teacher)]
-            cells.append(_met(reached, aim))
-        means = _means(runs)
-        retrieved = [value for arm, value in means.items() if " retrieved, " in arm]
-        if retrieved and "ted" in means:
-            as_good += means["ted"] >= max(retrieved)
-            better += means["ted"] > max(retrieved)
-        cells.append(f"{max(retrieved):.3f}" if retrieved else "")
-        cells.append(f"{means['ted']:.3f}" if "ted" in means else "not run")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    told = (
-        f"\nWith the real teacher lessons are at least as good as the best retrieved examples, whatever the tokens of "
-        f"these, on {as_good} families, and better on {better}; aimed at were {AS_GOOD} and {BETTER}."
-    )
-    if without:
-        told += f"\nRight lessons by hand do not help for sure on {', '.join(without)}: nothing was aimed at there."
-    return "\n".join(lines) + "\n" + told + "\n"
-
-
-def _taught(runs: Sequence[Figures], teacher: str) -> list[Figures]:
-    """Return the runs of our method with the family's program as the teacher, or with a model."""
-    ours = [run for run in runs if run["method"] == "ted"]
-    return [run for run in ours if (run["teacher"] == "program") == (teacher == "program")]
-
-
-def _met(reached: Sequence[float], aim: float) -> str:
-    if not reached:
-        return "not run"
-    worst = min(reached)
-    of = f", worst of {len(reached)}" if len(reached) > 1 else ""
-    return f"{worst:.2f}{of}: {'reached' if worst >= aim else 'missed'}"
 
 
 def _about(run: Figures) -> str:
@@ -220,7 +168,7 @@ def _arms(runs: Sequence[Figures]) -> str:
         for arm, figures in run["arms"].items():
             if arm == "none" and run["method"] != "beside" and len(runs) > 1 and _has_beside(runs):
                 continue
-            lines.append(f"| {run['name']} | {teacher} | {_label(run, arm)} | {_cells(figures)} |")
+            lines.append(f"| {run['name']} | {teacher} | {label(run, arm)} | {_cells(figures)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -246,7 +194,7 @@ def _repeated(runs: Sequence[Figures]) -> str:
     """Return how far several runs of the same experiment lie apart."""
     lines = []
     for teacher, called in (("real", "the real"), ("program", "the right")):
-        reached = [run["arms"]["ted"]["accuracy"] for run in _taught(runs, teacher)]
+        reached = [run["arms"]["ted"]["accuracy"] for run in taught(runs, teacher)]
         if len(reached) > 1:
             listed = ", ".join(f"{value:.3f}" for value in reached)
             lines.append(f"{len(reached)} runs with {called} teacher: {listed}; mean {fmean(reached):.3f}.\n")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from examples.experiments import Experiment, run
 from examples.families import FAMILIES, Family
 from examples.families.arms import Arm
 from examples.families.teacher import make_teacher
-from examples.results_report import aims, report
+from examples.results_report import END, report, write
+from examples.results_summary import aims, side_by_side
 from examples.rivals import ace
 from examples.rivals.replies import read_json
 from ted_memory import Sample
@@ -200,6 +202,33 @@ def test_the_report_says_which_aims_were_reached_and_which_were_missed() -> None
     assert "on 1 families, and better on 1" in aims({"desk": [BESIDE, _run("1.5b", ("ted", 0.8, 0.7))]})
     hurts = _run("none", ("none", 0.5, 0.0), ("right lessons by hand", 0.3, -0.2))
     assert "do not help for sure on policies: nothing was aimed at" in aims({"policies": [hurts]})
+
+
+def test_the_pages_say_what_the_runs_say(tmp_path: Path) -> None:
+    """Whoever runs an experiment again, or writes a figure by hand, makes the pages anew."""
+    shutil.copytree(results.RESULTS, tmp_path / "results")
+    shutil.copy(results.ROOT / "README.md", tmp_path)
+    write(tmp_path / "results", [e.name for e in results.EXPERIMENTS], tmp_path / "README.md")
+    for page, ours in (("README.md", results.ROOT), ("results/README.md", results.RESULTS.parent)):
+        assert (tmp_path / page).read_text(encoding="utf-8") == (ours / page).read_text(encoding="utf-8"), page
+
+
+def test_the_first_page_has_accuracy_and_tokens_of_what_was_learned_and_of_its_rivals(tmp_path: Path) -> None:
+    page = tmp_path / "first.md"
+    page.write_text(f"# Ours\n<!-- made by make results -->\nold\n{END}\nThe rest.\n", encoding="utf-8")
+    (tmp_path / "runs").mkdir()
+    for name, given in (("museum-beside", BESIDE), ("museum-ted", _run("1.5b", ("ted", 0.8, 0.7)))):
+        figures = {**given, "family": "museum", "about": "-", "student": "0.5b", "training_samples": 2, "held_out": 3}
+        for arm in figures["arms"].values():
+            arm |= {"tokens": 48, "lessons": 2}
+        named = {**figures, "name": name, "learning": None, "control": False, "lessons": []}
+        (tmp_path / "runs" / f"{name}.json").write_text(json.dumps(named), encoding="utf-8")
+    write(tmp_path, ["museum-beside", "museum-ted"], page)
+    said = page.read_text(encoding="utf-8")
+    assert "| 0.100 | **0.800** (48 tokens) | 0.900 (48 tokens) | 0.700 (48 tokens) |  |" in said
+    assert "old" not in said
+    assert said.endswith(f"{END}\nThe rest.\n")
+    assert side_by_side({}).count("\n") == 2
 
 
 def always(answer: str) -> ScriptedChatModel:
