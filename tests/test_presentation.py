@@ -172,6 +172,54 @@ def _twice() -> type:
 _Twice = _twice()
 
 
+# --- how it is found out
+
+
+def _reads_only(place: str, phase: dict[str, str]) -> ScriptedChatModel:
+    """A student that follows lessons where they stand here alone; while it learns, wherever they stand."""
+
+    def answer(messages: list[BaseMessage]) -> str:
+        if phase["now"] == "distil" or place in _where(messages):
+            return follows(messages)
+        return "no idea"
+
+    return student(answer)
+
+
+@pytest.mark.parametrize("place", ["human", "system"])
+async def test_the_way_that_this_student_follows_best_goes_live_with_the_set(place: str) -> None:
+    phase = {"now": "distil"}
+    memory = in_memory(trust="operator", concurrency=1)
+    report = await distill(
+        samples(4, 6),
+        student=_reads_only(place, phase),
+        teacher=teacher(),
+        memory=memory,
+        on_progress=lambda step: phase.update(now=step.phase),
+    )
+    assert report.promoted
+    assert {one.presentation.placement: one.score > 0 for one in report.shown} == {
+        "user": place == "human",
+        "system": place == "system",
+    }
+    assert memory.presentation(await memory.load()).placement == {"human": "user", "system": "system"}[place]
+    asked = await memory.present("What is the code of apples?")
+    assert asked.placement == {"human": "user", "system": "system"}[place]
+
+
+async def test_control_a_set_that_is_not_measured_is_shown_where_this_student_does_not_look() -> None:
+    phase = {"now": "distil"}
+    memory = in_memory(trust="operator", concurrency=1, measure_presentation=False)
+    report = await distill(
+        samples(4, 6),
+        student=_reads_only("human", phase),
+        teacher=teacher(),
+        memory=memory,
+        on_progress=lambda step: phase.update(now=step.phase),
+    )
+    assert not report.promoted
+
+
 # --- where students are shown it
 
 

@@ -69,9 +69,10 @@ async def test_no_leak_goes_live_and_the_right_lesson_beside_it_does(kind: Kind,
     assert live == [kind.lesson], report.rejected
 
 
+@pytest.mark.parametrize("profile", ["default", "small"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-async def test_of_a_critic_that_only_leaks_nothing_goes_live(kind: Kind) -> None:
-    memory = in_memory(trust="operator")
+async def test_of_a_critic_that_only_leaks_nothing_goes_live(kind: Kind, profile: str) -> None:
+    memory = in_memory(trust="operator", profile=profile, examples=False)
     teaching = _critic(kind, WORDINGS[0], right_too=False)
     await distill(kind.samples(), student=_believes_lessons(kind), teacher=teaching, memory=memory, grader=_exact)
     assert (await memory.load()).active == ()
