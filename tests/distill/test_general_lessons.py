@@ -77,6 +77,18 @@ async def test_a_student_that_follows_no_rule_is_given_an_example(namespace: str
     assert "\n  Example: " in await memory.render()
 
 
+@pytest.mark.parametrize(("when", "taught"), [("", False), ("asked about apples", True)])
+async def test_what_is_shown_with_every_task_carries_no_sample_as_its_example(
+    namespace: str, when: str, taught: bool
+) -> None:
+    """A small student would copy what the example says of its own task; with a condition it may have one."""
+    memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
+    await one_pass(
+        memory, APPLES, student=student(_imitates), teacher=teacher(lambda _: critique(add("be exact", when)))
+    )
+    assert bool([e for e in (await memory.load()).active if e.example and not e.task]) is taught
+
+
 @pytest.mark.parametrize("settings", [{"examples": False}, {"trust": "evidence"}, {"profile": "default"}])
 async def test_nobodys_words_become_an_example_where_that_is_not_wanted(
     namespace: str, settings: dict[str, Any]

@@ -155,9 +155,14 @@ def _helped(finding: Finding) -> bool:
 
 
 async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
-    """Test a lesson that did not help once more, with its own sample as an example: some students follow no rule."""
+    """Test a lesson that did not help once more, with its own sample as an example: some students follow no rule.
+
+    Not one that is shown with every task: small students copy what such an example says of its own task alone.
+    """
     edit = finding.edits[0]
     if _helped(finding) or not finding.evidence or len(finding.edits) > 1 or not isinstance(edit, Add) or edit.example:
+        return finding
+    if edit.everywhere or not edit.when:
         return finding
     example = own_example(verifier.sample, verifier.state["reference"])
     if len(example) > verifier.kit.settings.max_text:
