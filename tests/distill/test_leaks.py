@@ -78,6 +78,18 @@ async def test_of_a_critic_that_only_leaks_nothing_goes_live(kind: Kind, profile
     assert (await memory.load()).active == ()
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+async def test_a_right_lesson_whose_example_is_the_task_itself_goes_live_without_it(kind: Kind) -> None:
+    def copies_its_task(messages: list[BaseMessage]) -> str:
+        question, answer = next((q, a) for q, a in kind.questions if q in str(messages[1].text))
+        return critique(add(kind.lesson, "") | {"example": f"{question} => {answer}"})
+
+    memory = in_memory(trust="operator")
+    expert = teacher(copies_its_task, solves=lambda messages: _answer_to(kind, messages))
+    await distill(kind.samples(), student=_believes_lessons(kind), teacher=expert, memory=memory, grader=_exact)
+    assert [(e.text, e.example) for e in (await memory.load()).active] == [(kind.lesson, "")]
+
+
 async def test_where_nothing_is_verified_a_leak_is_refused_all_the_same() -> None:
     memory, kind = in_memory(trust="operator", verify_calls=0, validation=0), KINDS[0]
     teaching = _critic(kind, WORDINGS[0], right_too=True)

@@ -78,6 +78,7 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
     if kit.profile.conditions == "key_words":
         proposed = [in_its_own_words(edit, shown, task, common) for edit in proposed]
     edits = _trusted(proposed, shown, state, kit, additions_only=result.repaired)
+    edits = [_without_a_telling_example(edit, state, kit) for edit in edits]
     if again := _refused_before(edits, state):
         return {**update, "status": "set_aside", "note": f"asked again, the critic said the same: {again}"}
     if not kit.verifies:  # else verification refuses them, and tells the critic
@@ -115,6 +116,14 @@ def _trusted(
         additions_only=additions_only,
         index_terms=state.get("index_terms", ""),
     )
+
+
+def _without_a_telling_example(edit: Edit, state: DistillState, kit: Kit) -> Edit:
+    """Return a lesson without its example, where that alone tells the answer of its task: the rule may be right."""
+    if not getattr(edit, "example", "") or not tells_an_answer(edit, state, kit):
+        return edit
+    bare = edit.model_copy(update={"example": ""})
+    return edit if tells_an_answer(bare, state, kit) else bare
 
 
 def _refused_before(edits: Sequence[Edit], state: DistillState) -> str:

@@ -204,7 +204,8 @@ def tells_an_answer(edit: Edit, state: DistillState, kit: Kit) -> str:
     if kit.evidence or state.get("settle"):
         return ""
     sample = read_sample(state)
-    if isinstance(edit, Add) and _is_the_sample_itself(edit, sample, state["reference"]):  # that is known: others judge
+    # the profile's own examples are known to tell it: others judge
+    if kit.examples == "own" and isinstance(edit, Add) and _is_the_sample_itself(edit, sample, state["reference"]):
         edit = edit.model_copy(update={"example": "", "task": ""})
     said, labels = describe(edit), known_labels(state)
     answers = (state["reference"], *(companion["reference"] for companion in state.get("companions", ())))
