@@ -66,6 +66,7 @@ def family(
     name: str,
     *,
     runs: int = 1,
+    right_runs: int = 1,
     limit: int | None = None,
     rivals: Sequence[Rival] = (),
     program: bool = True,
@@ -85,18 +86,15 @@ def family(
     if program:
         made.append(one("program", teacher="program"))
     made += [one(rival, rival) for rival in rivals]
-    for i in range(2, runs + 1):
-        made.append(one(f"ted-{i}"))
-        if program:
-            made.append(one(f"program-{i}", teacher="program"))
-    return made
+    made += [one(f"ted-{i}") for i in range(2, runs + 1)]
+    return made + [one(f"program-{i}", teacher="program") for i in range(2, right_runs + 1)]
 
 
 EXPERIMENTS = (
-    *family("museum", runs=5, rivals=("grpo", "ace")),
+    *family("museum", runs=5, right_runs=5, rivals=("grpo", "ace")),
     *family("replies", limit=18, rivals=("grpo", "ace")),
     *family("helpdesk"),
-    *family("loglines", limit=18, rivals=("ace",)),
+    *family("loglines", runs=2, limit=18, rivals=("ace",)),
     *family("machines", rivals=("ace",)),
     *family("tools", limit=12, profile="default"),
     *family("bfcl", limit=15, profile="default"),
