@@ -5,6 +5,7 @@ expanded with for search (Nogueira et al., "Document Expansion by Query Predicti
 questions need not be predicted: they are there.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
@@ -16,6 +17,9 @@ from ted_memory.retrieval.bm25 import LONGEST_QUESTION, WordRetriever
 from ted_memory.retrieval.language import AUTO, languages_of, stemmed
 
 MOST = 24  # words of one sample
+ALIKE = 0.5  # share of what an answer has of its own that other samples with a word must have, in the mean
+COMMON = 0.5  # of the answers: what so many have sets none apart
+_WORD = re.compile(r"\w+")
 
 
 def terms_of(samples: Sequence[Sample], labels: Collection[str], *, language: str = AUTO) -> Mapping[str, str]:
@@ -40,6 +44,43 @@ def terms_of(samples: Sequence[Sample], labels: Collection[str], *, language: st
             telling.sort(key=lambda stem: met[stem].total(), reverse=True)
             terms[sample.id] = " ".join(own[stem] for stem in telling[:MOST])
     return terms
+
+
+def kindred_words(samples: Sequence[Sample], *, language: str = AUTO) -> Mapping[str, tuple[str, ...]]:
+    """Return by sample id those of its words that go with answers like its own, in the order of the text.
+
+    An answer in parts (a code, a place, a closing line) has some that its own task does not say. A word goes with them
+    where the other samples that have the word share at least half of these parts, in the mean: "seeds" does, the day of
+    the month and the clerk's name do not. Samples whose answers have no such part are left out, and so are numbers and
+    whatever holds somebody's words.
+    """
+    ours = [sample for sample in samples if not sample.sources]
+    words, parts = _words_of(ours, language), _parts_of(ours)
+    having: dict[str, list[str]] = defaultdict(list)
+    for sample in ours:
+        for stem in words[sample.id]:
+            having[stem].append(sample.id)
+
+    def alike(stem: str, id: str) -> float:
+        others = [parts[other] for other in having[stem] if other != id]
+        shared = [len(parts[id] & other) / len(parts[id]) for other in others]
+        return sum(shared) / len(shared) if shared else 0.0
+
+    return {
+        sample.id: tuple(
+            word for stem, word in words[sample.id].items() if not word.isdigit() and alike(stem, sample.id) >= ALIKE
+        )
+        for sample in ours
+        if parts[sample.id]
+    }
+
+
+def _parts_of(samples: Sequence[Sample]) -> Mapping[str, set[str]]:
+    """Return by sample id the words of its answer that neither its task has nor most answers have."""
+    said = {s.id: set(_WORD.findall(plain(s.reference or ""))) for s in samples}
+    counts = Counter(word for words in said.values() for word in words)
+    common = {word for word, count in counts.items() if count > COMMON * len(samples)}
+    return {s.id: said[s.id] - common - set(_WORD.findall(plain(question(sample_messages(s))))) for s in samples}
 
 
 def _words_of(samples: Sequence[Sample], language: str) -> Mapping[str, Mapping[str, str]]:

@@ -32,11 +32,11 @@ async def place(edit: Edit, sample: Sample, state: DistillState, kit: Kit) -> tu
     if not new:
         return edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters"
     if kit.profile.conditions == "key_words" and new[0].when and _fits_every_task(new[0], sample, common):
-        hint = _hint(sample, common)
+        hint = _hint(sample, common, state)
         return edit, f"'when' fits every task. Use words that set this task apart in 'when'{hint}"
     seen = await chosen(kit, sample, snapshot, changed)
     if not {e.id for e in new} & {e.id for e in seen}:
-        return edit, _not_found(seen, snapshot, sample, common)
+        return edit, _not_found(seen, snapshot, sample, state)
     return edit, ""
 
 
@@ -51,22 +51,28 @@ def _fits_every_task(lesson: Experience, sample: Sample, common: Collection[str]
     return bool(met) and not met - {*common}
 
 
-def telling_words(sample: Sample, taken: Collection[str]) -> list[str]:
-    """Return words of a task that set it apart from others: none whose stem is taken."""
+def telling_words(sample: Sample, taken: Collection[str], state: DistillState) -> list[str]:
+    """Return words of a task that set it apart from others: none whose stem is taken.
+
+    Where some of them are known to go with answers like its own: these alone.
+    """
     words = re.findall(r"\w[\w-]+", sample.text)
-    return list(dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken)))[:WORDS]
+    for some in (state.get("kindred", ()), words):
+        if free := list(dict.fromkeys(word for word in some if stems(word) and stems(word).isdisjoint(taken))):
+            return free[:WORDS]
+    return []
 
 
-def _hint(sample: Sample, taken: Collection[str]) -> str:
-    words = telling_words(sample, taken)
+def _hint(sample: Sample, taken: Collection[str], state: DistillState) -> str:
+    words = telling_words(sample, taken, state)
     return f", such as: {', '.join(words)}" if words else ""
 
 
-def _not_found(seen: Sequence[Experience], snapshot: ExperienceSet, sample: Sample, common: Collection[str]) -> str:
+def _not_found(seen: Sequence[Experience], snapshot: ExperienceSet, sample: Sample, state: DistillState) -> str:
     """Say which lesson stood in the way, and which words of the task would lead to another one."""
     problem = "it was not found for this very task"
-    taken = {*common}
+    taken = {*state.get("common", ())}
     for e in sorted((e for e in seen if e.id in snapshot.by_id), key=lambda e: e.id):
         problem += f"; {e.id} was found instead: {render_line(e.text, e.when)!r}"
         taken |= stems(e.when)
-    return f"{problem}. Use other words of the task in 'when'{_hint(sample, taken)}"
+    return f"{problem}. Use other words of the task in 'when'{_hint(sample, taken, state)}"

@@ -70,9 +70,10 @@ class DistillState(TypedDict, total=False):
     In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``sources``, ``peers`` (other samples
     to test a lesson on, each ``{"sample", "score"}``, the score None when unknown), ``common`` (stems of the words
     that stand in every sample), ``labels`` (answers that recur, in plain form and as written: lessons may name them),
-    ``index_terms`` (words by which its lessons are found besides their condition) and ``companions`` (other samples of
-    a batch, which the critic sees too). From a learner also ``recorded`` (what the live agent did, as an attempt) and
-    ``settle`` (the claim that the commit settles, and what is kept of its episode).
+    ``index_terms`` (words by which its lessons are found besides their condition), ``kindred`` (those of its words that
+    go with answers like its own) and ``companions`` (other samples of a batch, which the critic sees too). From a
+    learner also ``recorded`` (what the live agent did, as an attempt) and ``settle`` (the claim that the commit
+    settles, and what is kept of its episode).
     Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in
     it: it may go otherwise another time), ``note``, ``commits``, ``spend``.
     """
@@ -84,6 +85,7 @@ class DistillState(TypedDict, total=False):
     common: list[str]
     labels: dict[str, str]
     index_terms: str
+    kindred: list[str]
     companions: list[Companion]
     recorded: list[Json]
     settle: Json

@@ -1,5 +1,6 @@
 """A lesson is found by words of the tasks that it came from, too, where no task with another answer has them."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Sample, TedMemory
 from ted_memory.distill import distill
-from ted_memory.distill.index_terms import lesson_for, terms_of
+from ted_memory.distill.index_terms import kindred_words, lesson_for, terms_of
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.run import job
 from ted_memory.distill.run.material import Material
@@ -186,3 +187,64 @@ async def test_without_examples_no_word_of_a_sample_is_kept() -> None:
     kept = [e.index_terms for e in await (await _learned(LETTERS, 6)).load()]
     assert all(kept), "the control"
     assert [e.index_terms for e in await (await _learned(LETTERS, 6, examples=False)).load()] == [""] * len(kept)
+
+
+# Answers in parts: which words go with answers like a sample's own.
+
+GOODS = {"seeds": ("JO", "S5"), "paper": ("VU", "S9"), "candles": ("WI", "S3")}
+PLACES, DAYS = ("Turin", "Lund", "Riga"), ("Monday", "Friday", "Sunday", "Tuesday")
+
+
+def _line(i: int) -> Sample:
+    goods = list(GOODS)[i % 3]
+    code, shelf = GOODS[goods]
+    place, day = PLACES[i // 3 % 3], DAYS[i // 3 % 4]
+    asked = f"Write the line. {10 + i} packs of {goods} from {place} came in on {day}."
+    return Sample(id=f"d{i}", input=asked, reference=f"{code} | {10 + i} | {place} | {shelf} //ok")
+
+
+def test_words_go_with_answers_that_share_what_their_tasks_do_not_say() -> None:
+    kindred = kindred_words([_line(i) for i in range(9)])
+    assert {id: kindred[id] for id in ("d0", "d1", "d2")} == {"d0": ("seeds",), "d1": ("paper",), "d2": ("candles",)}
+    assert len(kindred) == 9
+
+
+def test_samples_whose_answers_say_nothing_of_their_own_have_none() -> None:
+    listed = [
+        Sample(id=str(i), input=f"Which one: team A, team B? Case {i}, {'fire' if i % 2 else 'rain'}.", reference=team)
+        for i, team in enumerate(("team A", "team B") * 3)
+    ]
+    assert kindred_words(listed) == {}, "each task lists all answers: there is nothing that it does not say"
+
+
+def test_nobodys_words_tell_what_goes_together() -> None:
+    people = [_line(i).model_copy(update={"sources": ("principal:anna",)}) for i in range(9)]
+    assert kindred_words(people) == {}
+
+
+def _imitates(messages: list[BaseMessage]) -> str:
+    """Write the line of an earlier turn anew, with its code and shelf; without one say something else."""
+    turns = [str(m.text) for m in messages if m.type == "ai"]
+    if not turns:
+        return "Some goods came in."
+    found = re.findall(r"(\d+) packs of \w+ from (\w+) came", prompt_of(messages))
+    code, *_, shelf = turns[-1].removesuffix(" //ok").split(" | ")
+    return f"{code} | {' | '.join(found[-1])} | {shelf} //ok"
+
+
+async def _conditions_of_solved_tasks() -> set[str]:
+    memory = in_memory(trust="operator", profile="small", concurrency=1)
+    silent = teacher(lambda _: critique(add("write a line", "line")))
+    await distill([_line(i) for i in range(18)], student=student(_imitates), teacher=silent, memory=memory)
+    return {e.when for e in (await memory.load()).active if e.task}
+
+
+async def test_a_solved_task_is_found_by_the_words_that_go_with_its_answer() -> None:
+    assert await _conditions_of_solved_tasks() == set(GOODS)
+
+
+async def test_control_by_all_words_of_its_own_none_is_shown_to_help(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(job, "kindred_words", lambda *_, **__: {})
+    assert await _conditions_of_solved_tasks() == set()

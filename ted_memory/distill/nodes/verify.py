@@ -136,7 +136,10 @@ async def _as_an_earlier_turn(findings: list[Finding], verifier: "_Verifier") ->
 
 
 def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Add]:
-    """Return the sample with its answer as a lesson: under the critic's condition, and under words of its own."""
+    """Return the sample with its answer as a lesson: under words of its own and under the critic's condition.
+
+    Its own come first where they are known to go with answers like its own.
+    """
     sample, state, kit = verifier.sample, verifier.state, verifier.kit
     prompt, task, answer = kit.profile.prompts.get("example"), task_of(sample), state["reference"].strip()
     if prompt is None or len(sample_messages(sample)) > 1 or image_blocks(sample) or not (task and answer):
@@ -144,7 +147,8 @@ def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Ad
     tested = (edit for finding in findings if finding.evidence for edit in finding.edits)
     conditions = [edit.when for edit in tested if isinstance(edit, Add) and edit.when]
     taken = stems(answer) | frozenset(state.get("common", ()))
-    conditions.append(", ".join(telling_words(sample, taken)))
+    own = ", ".join(telling_words(sample, taken, state))
+    conditions = [own, *conditions] if state.get("kindred") else [*conditions, own]
     about = {"text": prompt.fill({}), "example": answer, "task": task, "state": kit.new_state}
     sources = tuple(state.get("sources", ()))
     return [Add(**about, when=when, sources=sources) for when in dict.fromkeys(conditions) if when]

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.runnables import Runnable
 
 from ted_memory.distill.graph import Graph, compile_graph
-from ted_memory.distill.index_terms import lesson_for, terms_of
+from ted_memory.distill.index_terms import kindred_words, lesson_for, terms_of
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.merging import joinable, replay, said_twice
@@ -57,6 +57,7 @@ class Job:
         self.common: list[str] = []
         self.labels: dict[str, str] = {}
         self.index_terms: Mapping[str, str] = {}
+        self.kindred: Mapping[str, Sequence[str]] = {}
         self.shown: tuple[Shown, ...] = ()
         self.carried: tuple[Carried, ...] = ()
         self.on_progress: OnProgress = lambda _: None
@@ -177,7 +178,9 @@ class Job:
         self.common = sorted(common_words([s.text for s in train]))
         self.labels = recurring_answers(train, of_users=any(s.sources for s in train))
         keeps_words = self.kit.settings.examples  # without examples nothing that stands in a sample is kept
-        self.index_terms = terms_of(train, self.labels, language=self.kit.settings.language) if keeps_words else {}
+        language = self.kit.settings.language
+        self.index_terms = terms_of(train, self.labels, language=language) if keeps_words else {}
+        self.kindred = kindred_words(train, language=language) if keeps_words else {}
         self.tell(len(train))
         calls.budget, calls.reserved = budget, at_the_gate
         try:
@@ -244,6 +247,7 @@ class Job:
             "common": self.common,
             "labels": self.labels,
             "index_terms": self.index_terms.get(sample.id, ""),
+            "kindred": list(self.kindred.get(sample.id, ())),
             "companions": self._companions(sample),
         }
         try:
