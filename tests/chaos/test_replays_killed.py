@@ -26,7 +26,7 @@ from tests.conftest import Server, assert_only_known_keys
 from tests.learner.worlds import PEOPLE, archived, fill_archive, propose, replayed, shown
 
 THINGS = ("apples", "bananas", "cherries")
-EPISODES = size(60, 1000)  # of each thing
+EPISODES, FEW = size(60, 1000), 12  # of each thing
 CRASHES = size(1, 20)  # at each point
 KILLS = size(2, 60)
 FREEZES = size(1, 20)
@@ -47,9 +47,9 @@ def open_(url: str, namespace: str) -> TedMemory:
     return open_memory(url, namespace=namespace, **SETTINGS, **given)
 
 
-async def fill(memory: TedMemory) -> dict[str, str]:
-    """Put episodes into the archive and a lesson on each thing into the set; return their ids by thing."""
-    speakers = [PEOPLE[i % len(PEOPLE)] for i in range(EPISODES)]
+async def fill(memory: TedMemory, episodes: int = EPISODES) -> dict[str, str]:
+    """Put so many episodes of each thing into the archive, and a lesson on each into the set; return ids by thing."""
+    speakers = [PEOPLE[i % len(PEOPLE)] for i in range(episodes)]
     for thing in THINGS:
         await fill_archive(memory, speakers, thing)
     return dict(zip(THINGS, await propose(memory, *THINGS), strict=True))
@@ -169,7 +169,7 @@ async def test_answers_of_a_learner_that_froze_come_too_late(server: Server, nam
         folder.mkdir()
         job, watch = a_job(server.url, name, folder), Watch(folder / "journal")
         async with open_(server.url, name) as memory:
-            ids = await fill(memory)
+            ids = await fill(memory, FEW)
             await freeze(job, memory, watch)
             await check(memory, ids, watch)
             assert watch.count("learner", "repeated") > 0
@@ -182,7 +182,7 @@ async def test_control_without_the_list_of_what_was_met_a_frozen_learners_pairs_
 ) -> None:
     job, watch = a_job(server.url, namespace, tmp_path, without="once"), Watch(tmp_path / "journal")
     async with open_(server.url, namespace) as memory:
-        ids = await fill(memory)
+        ids = await fill(memory, FEW)
         await freeze(job, memory, watch)
         with pytest.raises(AssertionError, match="sums of"):
             await check(memory, ids, watch)
