@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ted_memory.cli import options, output
-from ted_memory.errors import InvalidInput, ModelRefused
+from ted_memory.errors import InvalidInput, ModelRefused, StoreError
 from ted_memory.memory import TedMemory
 from ted_memory.wiring import make_chat_model
 
@@ -100,13 +100,24 @@ async def _learn(memory: TedMemory, learner: Learner, *, until_empty: bool, as_j
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
+        way = await _way_so_far(memory) if as_json else None
     if as_json:
         done = {"outcomes": dict(report.outcomes), "replayed": report.replayed, "steps": report.steps}
-        output.print_json({**done, "last_error": report.last_error})
+        output.print_json({**done, "last_error": report.last_error, "funnel": way})
     else:
         output.out.print(_progress(learner))
     if until_empty and report.refused:
         raise ModelRefused(f"{report.refused} The episodes wait; call again to go on")
+
+
+async def _way_so_far(memory: TedMemory) -> dict[str, Any] | None:
+    """Return how far this namespace has come; None where the store is away at the end: what was done is told anyway."""
+    from ted_memory.learner import funnel
+
+    try:
+        return (await funnel(memory)).model_dump(mode="json")
+    except StoreError:
+        return None
 
 
 async def _tell(learner: Learner) -> None:

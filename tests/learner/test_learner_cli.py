@@ -146,6 +146,9 @@ async def test_replays_bring_a_lesson_on_trial_before_the_command_ends(
         assert ": trial: replays show it: lift +1.00 in " in step, "what came of it is done before it ends"
         status = json.loads(run(where, tmp_path, "status", "--json"))
         assert status["experiences"] == {"active": 0, "trial": 1, "proposed": 0}
+        way = report["funnel"]
+        assert (way["learned_from"], way["taught"] > 0, way["archived"], way["trial"]) == (14, True, 14, 1)
+        assert way["pairs"] == report["replayed"] > 0
         assert [one["for"][:13] for one in status["waiting_for"]] == ["live outcomes"]
         assert status["traffic"]["today"]["replay_calls"] >= 9 * 4
 
