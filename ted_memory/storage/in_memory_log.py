@@ -102,14 +102,15 @@ class InMemoryEpisodeLog:
     ) -> Verdict:
         queue = self._queue(namespace)
         run = queue.runs[run_id]
-        if feedback is not None:
+        is_new = feedback is not None and feedback != next(reversed(run.told), None)  # else its reply was lost
+        if feedback is not None and is_new:
             queue.rate[f"o:{feedback.principal}"] += 1
             if queue.rate[f"o:{feedback.principal}"] > rules.rate_limit:
                 return "limited"
         said = feedback or Feedback(run_id=run_id, principal=rules.speaker or ANONYMOUS, reviewer=rules.reviewer)
         if not said.is_heard(run.principal):
             return "foreign"
-        if feedback is not None:
+        if feedback is not None and is_new:
             run.told = [*run.told, feedback][-FEEDBACKS:]
         if run.seq is None:
             return "unknown"

@@ -320,6 +320,13 @@ OFF: Off = {
         begins.test_of_any_number_of_words_on_a_run_the_latest_twenty_are_kept_in_order,
         20,
     ),
+    "a word that is sent once more": (
+        "_FEEDBACK",
+        "feedback ~= '' and redis.call('HGET', run, slot(told)) ~= feedback",
+        "feedback ~= ''",
+        outcomes.test_what_is_sent_once_more_since_its_reply_was_lost_stands_and_counts_once,
+        True,
+    ),
     "the share of feedback": (
         "_FEEDBACK",
         "if said > rate_limit then return 'limited' end",

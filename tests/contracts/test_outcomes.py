@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from ted_memory.episodes import Feedback
 from ted_memory.models import Add, Remove, SetState, Usage
 from tests.contracts.queue import BEGUN, LONG, Queue, an_episode
@@ -217,3 +219,19 @@ async def test_the_share_of_feedback_is_another_one_than_that_of_episodes(queue:
     assert await queue.say("r0", 1.0, principal="p", rate_limit=1) == "credited"
     assert await queue.say("r1", 1.0, principal="p", rate_limit=1) == "limited"
     assert (await queue.record(an_episode("r3", principal="p"), rate_limit=4)).recorded == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_is_sent_once_more_since_its_reply_was_lost_stands_and_counts_once(
+    queue: Queue, known: bool
+) -> None:
+    if known:
+        await queue.record(an_episode("r", principal="anna"))
+    said = {"comment": "wrong", "principal": "anna", "rate_limit": 2}
+    first, *again = [await queue.say("r", 0.0, **said) for _ in range(4)]
+    assert (first, set(again)) == (("credited", {"repeated"}) if known else ("unknown", {"unknown"}))
+    assert await queue.say("r", 0.0, **said | {"comment": "really"}) != "limited", "another word is another word"
+    assert await queue.say("r", 0.0, **said | {"comment": "at last"}) == "limited"
+    await queue.record(an_episode("r", principal="anna"))
+    [told] = await queue.log.told(queue.namespace, ["r"])
+    assert [one.comment for one in told] == ["wrong", "really"]

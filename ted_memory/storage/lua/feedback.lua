@@ -13,7 +13,11 @@ local kept, anonymous, early_ttl, reviewer = tonumber(ARGV[8]), ARGV[9], ARGV[10
 local COIN, UNCOUNTED = 0.5, '='
 local RULES = {strict = 0, quick = -0.1} -- the live lift that a trial refutes: experience.trials
 
-if feedback ~= '' then
+-- sent once more since the reply was lost: it has its time in it, so nobody says the same twice by chance
+local function slot(number) return 'f' .. number % 20 end -- the latest twenty are kept
+local told = tonumber(redis.call('HGET', run, 'told') or 0)
+local is_new = feedback ~= '' and redis.call('HGET', run, slot(told)) ~= feedback
+if is_new then
   local said = redis.call('HINCRBY', rate, 'o:' .. speaker, 1)
   redis.call('PEXPIRE', rate, rate_ttl)
   if said > rate_limit then return 'limited' end
@@ -22,10 +26,8 @@ local owner = redis.call('HGET', run, 'principal') or anonymous
 local is_named = speaker ~= '' and speaker ~= anonymous
 -- else anybody who gets hold of a run's id could shape lessons in its principal's name
 if is_named and owner ~= anonymous and speaker ~= owner and not reviewer then return 'foreign' end
-if feedback ~= '' then
-  -- the latest twenty are kept
-  local place = redis.call('HINCRBY', run, 'told', 1) % 20
-  redis.call('HSET', run, 'f' .. place, feedback)
+if is_new then
+  redis.call('HSET', run, 'told', told + 1, slot(told + 1), feedback)
   redis.call('PEXPIRE', run, redis.call('HEXISTS', run, 'seq') == 1 and ttl or early_ttl)
 end
 local seq = redis.call('HGET', run, 'seq')
