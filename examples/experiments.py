@@ -6,10 +6,12 @@ lessons, the ones nearest to the task, in the same place).
 """
 
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from langchain_core.language_models import BaseChatModel
@@ -63,6 +65,15 @@ class Experiment:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+def code_version() -> str:
+    """Return the commit that is measured; "" where this is no checkout."""
+    git = shutil.which("git")
+    told = git and subprocess.run(
+        [git, "rev-parse", "--short=7", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip() if told else ""
+
+
 class Learner(Protocol):
     """A rival while it learns."""
 
@@ -82,6 +93,7 @@ async def run(experiment: Experiment, models: Models) -> Figures:
     measurement = Measurement(family, student, split.held_out)
     head = {
         "name": experiment.name,
+        "code": code_version(),
         "family": family.name,
         "about": family.about,
         "control": family.control,

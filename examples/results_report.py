@@ -30,7 +30,8 @@ them.
 Each run learns from training samples into an empty memory and is then measured on other samples of the same family, at
 temperature 0, beside no memory on the same samples. The interval is a 95 % bootstrap interval of the paired difference.
 *Tokens* are those of the block in the prompt, on average. *Per lesson* is the difference divided by the lessons in the
-set. Attempts while learning are random: another run of the same experiment ends elsewhere.
+set. Attempts while learning are random: another run of the same experiment ends elsewhere. *Code* is the commit that
+was measured, as far as it was written down: runs of several commits stand side by side here.
 """
 
 READING = """\
@@ -204,8 +205,9 @@ def _repeated(runs: Sequence[Figures]) -> str:
 def _learning(runs: Sequence[Figures]) -> str:
     """Return what learning cost, and what became of the samples."""
     lines = [
-        "| run | samples | set aside | joined / refused | gate | teacher calls | student calls | tokens | minutes |",
-        "|---" * 9 + "|",
+        "| run | code | samples | set aside | joined / refused | gate | teacher calls | student calls | tokens "
+        "| minutes |",
+        "|---" * 10 + "|",
     ]
     for run in runs:
         learning = run["learning"]
@@ -215,6 +217,7 @@ def _learning(runs: Sequence[Figures]) -> str:
         tokens = sum(role["tokens_in"] + role["tokens_out"] for role in spend.values())
         cells = [
             run["name"],
+            run.get("code", "earlier"),
             str(run["training_samples"]),
             str(learning["set_aside"]) if "set_aside" in learning else f"{learning['lost']} answers unusable",
             _joins(learning),

@@ -90,7 +90,7 @@ def aims(by_family: dict[str, list[Figures]]) -> str:
         "| best retrieved examples | real teacher |",
         "|---" * 6 + "|",
     ]
-    as_good, better, without = 0, 0, list[str]()
+    compared, better, worse, without = 0, list[str](), list[str](), list[str]()
     for name, runs in by_family.items():
         by_hand = [run["arms"][BY_HAND]["difference"] for run in runs if BY_HAND in run["arms"]]
         if not by_hand or by_hand[0]["low"] <= 0:
@@ -104,14 +104,16 @@ def aims(by_family: dict[str, list[Figures]]) -> str:
         means = means_of(runs)
         retrieved = [value for arm, value in means.items() if " retrieved, " in arm]
         if retrieved and "ted" in means:
-            as_good += means["ted"] >= max(retrieved)
-            better += means["ted"] > max(retrieved)
+            compared += 1
+            better += [name] if means["ted"] > max(retrieved) else []
+            worse += [name] if means["ted"] < max(retrieved) else []
         cells.append(f"{max(retrieved):.3f}" if retrieved else "")
         cells.append(f"{means['ted']:.3f}" if "ted" in means else "not run")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     told = (
         f"\nWith the real teacher lessons are at least as good as the best retrieved examples, whatever the tokens of "
-        f"these, on {as_good} families, and better on {better}; aimed at were {AS_GOOD} and {BETTER}."
+        f"these, on {compared - len(worse)} of {compared} families, and better on {len(better)}; aimed at were "
+        f"{AS_GOOD} and {BETTER}. Worse: {', '.join(worse) or 'none'}. Most differences lie within their intervals."
     )
     if without:
         told += f"\nRight lessons by hand do not help for sure on {', '.join(without)}: nothing was aimed at there."

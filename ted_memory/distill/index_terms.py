@@ -5,10 +5,10 @@ expanded with for search (Nogueira et al., "Document Expansion by Query Predicti
 questions need not be predicted: they are there.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from ted_memory.distill.leaks import is_computed
 from ted_memory.distill.merging import label_in
 from ted_memory.grading.answers import plain
 from ted_memory.llm.messages import question, sample_messages
@@ -18,8 +18,8 @@ from ted_memory.retrieval.language import AUTO, languages_of, stemmed
 
 MOST = 24  # words of one sample
 ALIKE = 0.5  # share of what an answer has of its own that other samples with a word must have, in the mean
+OTHERS = 2  # samples that a word must have, besides
 COMMON = 0.5  # of the answers: what so many have sets none apart
-_WORD = re.compile(r"\w+")
 
 
 def terms_of(samples: Sequence[Sample], labels: Collection[str], *, language: str = AUTO) -> Mapping[str, str]:
@@ -50,37 +50,46 @@ def kindred_words(samples: Sequence[Sample], *, language: str = AUTO) -> Mapping
     """Return by sample id those of its words that go with answers like its own, in the order of the text.
 
     An answer in parts (a code, a place, a closing line) has some that its own task does not say. A word goes with them
-    where the other samples that have the word share at least half of these parts, in the mean: "seeds" does, the day of
-    the month and the clerk's name do not. Samples whose answers have no such part are left out, and so are numbers and
+    where at least two other samples have it, and these share at least half of the parts, in the mean: "seeds" does, the
+    day of the month does not. Samples whose answers have no such part are left out, and so are numbers, dates, and
     whatever holds somebody's words.
     """
-    ours = [sample for sample in samples if not sample.sources]
-    words, parts = _words_of(ours, language), _parts_of(ours)
-    having: dict[str, list[str]] = defaultdict(list)
+    ours = [s for s in samples if not s.sources and not is_computed(plain(s.reference or ""))]
+    words, parts = _words_of(ours, language), _parts_of(ours, language)
+    having: dict[str, Counter[str]] = defaultdict(Counter)  # of each stem: how many samples with it have each part
+    carriers: Counter[str] = Counter(stem for sample in ours for stem in words[sample.id])
     for sample in ours:
         for stem in words[sample.id]:
-            having[stem].append(sample.id)
+            having[stem].update(parts[sample.id])
 
-    def alike(stem: str, id: str) -> float:
-        others = [parts[other] for other in having[stem] if other != id]
-        shared = [len(parts[id] & other) / len(parts[id]) for other in others]
-        return sum(shared) / len(shared) if shared else 0.0
+    def is_alike(stem: str, id: str) -> bool:
+        others = carriers[stem] - 1
+        shared = sum(having[stem][part] - 1 for part in parts[id])
+        return others >= OTHERS and shared >= ALIKE * len(parts[id]) * others
 
     return {
         sample.id: tuple(
-            word for stem, word in words[sample.id].items() if not word.isdigit() and alike(stem, sample.id) >= ALIKE
+            word for stem, word in words[sample.id].items() if not word.isdigit() and is_alike(stem, sample.id)
         )
         for sample in ours
         if parts[sample.id]
     }
 
 
-def _parts_of(samples: Sequence[Sample]) -> Mapping[str, set[str]]:
-    """Return by sample id the words of its answer that neither its task has nor most answers have."""
-    said = {s.id: set(_WORD.findall(plain(s.reference or ""))) for s in samples}
-    counts = Counter(word for words in said.values() for word in words)
-    common = {word for word, count in counts.items() if count > COMMON * len(samples)}
-    return {s.id: said[s.id] - common - set(_WORD.findall(plain(question(sample_messages(s))))) for s in samples}
+def _parts_of(samples: Sequence[Sample], language: str) -> Mapping[str, set[str]]:
+    """Return by sample id the stems of its answer that neither its task has nor most answers have."""
+    said = _stems_of([plain(s.reference or "") for s in samples], language)
+    asked = _stems_of([s.text for s in samples], language)
+    counts = Counter(stem for stems in said for stem in stems)
+    common = {stem for stem, count in counts.items() if count > COMMON * len(samples)}
+    return {s.id: ours - common - its for s, ours, its in zip(samples, said, asked, strict=True)}
+
+
+def _stems_of(texts: Sequence[str], language: str) -> list[set[str]]:
+    """Return the stems of each text."""
+    texts = [text[:LONGEST_QUESTION] for text in texts]
+    spoken = languages_of(texts) if language == AUTO else [language] * len(texts)
+    return [{stem for _, stem in stemmed(text, one)} for text, one in zip(texts, spoken, strict=True)]
 
 
 def _words_of(samples: Sequence[Sample], language: str) -> Mapping[str, Mapping[str, str]]:

@@ -50,7 +50,7 @@ class Kit(StudentKit):
     """By source, such as ``dataset:name#id``: what lessons came from, for verifying what becomes of them."""
 
     lossy: set[str] = field(default_factory=set)
-    """Joins and other changes to a set that this process tested and refused, in words: luck gets no second try."""
+    """Joins and other changes to a set that this process tested and refused, with the prompts that it asked for."""
 
     keep_evidence: KeepEvidence | None = None
     """Called with what a verification found, before anything is committed because of it."""

@@ -42,7 +42,7 @@ def recurring_answers(samples: Sequence[Sample], *, of_users: bool = False) -> d
     often = math.inf if of_users else max(FEW, OFTEN * counts.total())
 
     def is_label(answer: str, count: int) -> bool:
-        if _is_computed(answer):
+        if is_computed(answer):
             return few and count >= FEW
         return (shared and count > 1) or count >= often or is_listed(answer, texts)
 
@@ -51,7 +51,7 @@ def recurring_answers(samples: Sequence[Sample], *, of_users: bool = False) -> d
 
 def is_listed(answer: str, texts: Sequence[str]) -> bool:
     """Tell whether at least half of these tasks name an answer; both in plain form. Numbers are never listed."""
-    if len(texts) < 2 or not answer or _is_computed(answer):
+    if len(texts) < 2 or not answer or is_computed(answer):
         return False
     return sum(stands_in(answer, text) for text in texts) >= LISTED * len(texts)
 
@@ -88,7 +88,8 @@ def leaks(text: str, sample: Sample, reference: str, labels: Collection[str]) ->
     return _is_copy(wanted, said)
 
 
-def _is_computed(answer: str) -> bool:
+def is_computed(answer: str) -> bool:
+    """Tell whether an answer, in plain form, is a number or a date: two tasks may come to the same by chance."""
     return bool(NUMBER.fullmatch(answer) or _DATE.fullmatch(answer))
 
 

@@ -17,7 +17,7 @@ from ted_memory.distill.scoring import chosen, together
 from ted_memory.distill.state import Joined
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.lift import rank
-from ted_memory.experience.rendering import render_line
+from ted_memory.experience.rendering import render_block, render_line
 from ted_memory.grading.answers import plain, stands_in
 from ted_memory.llm.calls import is_final, one_line
 from ted_memory.llm.spend import Spend
@@ -67,13 +67,13 @@ def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int)
 async def replay(edits: Sequence[Edit], snapshot: ExperienceSet, kit: Kit) -> Replayed:
     """Put merges, rewrites and removals of a compaction to the proof; each one by itself.
 
-    What this process has refused before is left out: asked often enough, luck would let it through.
+    What this process has refused before, with the same prompts, is left out: asked often enough, luck would let it
+    through.
     """
     comparison = Comparison(kit, kit.memory.presentation(snapshot).placement)
-    fresh = [edit for edit in edits if _described(edit, snapshot) not in kit.lossy]
-    found = await together(*(_replay(edit, snapshot, kit, comparison) for edit in fresh))
-    kept = tuple(edit for edit, joined in zip(fresh, found, strict=True) if joined["kept"])
-    return Replayed(kept, tuple(found), comparison.spend)
+    found = await together(*(_replay(edit, snapshot, kit, comparison) for edit in edits))
+    kept = tuple(edit for edit, joined in zip(edits, found, strict=True) if joined is not None and joined["kept"])
+    return Replayed(kept, tuple(joined for joined in found if joined is not None), comparison.spend)
 
 
 def touched_by(edits: Sequence[Edit]) -> set[str]:
@@ -93,7 +93,7 @@ def ids_of(experiences: Sequence[Experience]) -> tuple[str, ...]:
     return tuple(e.id for e in experiences)
 
 
-async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Comparison) -> Joined:
+async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Comparison) -> Joined | None:
     old, what = _changed(edit, snapshot), _described(edit, snapshot)
     after = changed_set([edit], snapshot, max_text=kit.settings.max_text)
     if after == snapshot.experiences:
@@ -112,6 +112,9 @@ async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Com
     judges = [judge for judge in judges if judge.differs]
     if not judges:
         return Joined(edit=what, kept=True, reason="it changes no prompt of the samples that its lessons came from")
+    asked = what + "".join(repr((j.sample.id, render_block(j.before), render_block(j.after))) for j in judges)
+    if asked in kit.lossy:
+        return None
     test = PairedTest(kit.profile.loss)
     try:
         pairs = await comparison.test_loss(test, judges)
@@ -122,7 +125,7 @@ async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Com
     # the test asks for a loss: shown to be less than what matters is what a merge needs
     kept = test.verdict == "useless"
     if not kept:
-        kit.lossy.add(what)
+        kit.lossy.add(asked)
     verdict = "nothing is lost" if kept else "something is lost, or it was not shown that nothing is"
     return Joined(edit=what, kept=kept, reason=f"{verdict}: mean change {0.0 - test.mean:+.2f} in {len(pairs)} pairs")
 

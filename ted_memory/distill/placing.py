@@ -51,20 +51,22 @@ def _fits_every_task(lesson: Experience, sample: Sample, common: Collection[str]
     return bool(met) and not met - {*common}
 
 
-def telling_words(sample: Sample, taken: Collection[str], state: DistillState) -> list[str]:
-    """Return words of a task that set it apart from others: none whose stem is taken.
+def telling_words(sample: Sample, taken: Collection[str]) -> list[str]:
+    """Return words of a task that set it apart from others: none whose stem is taken."""
+    return _free(re.findall(r"\w[\w-]+", sample.text), taken)
 
-    Where some of them are known to go with answers like its own: these alone.
-    """
-    words = re.findall(r"\w[\w-]+", sample.text)
-    for some in (state.get("kindred", ()), words):
-        if free := list(dict.fromkeys(word for word in some if stems(word) and stems(word).isdisjoint(taken))):
-            return free[:WORDS]
-    return []
+
+def kindred_words(state: DistillState, taken: Collection[str]) -> list[str]:
+    """Return words of a task that go with answers like its own, as far as that is known: none whose stem is taken."""
+    return _free(state.get("kindred", ()), taken)
+
+
+def _free(words: Sequence[str], taken: Collection[str]) -> list[str]:
+    return list(dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken)))[:WORDS]
 
 
 def _hint(sample: Sample, taken: Collection[str], state: DistillState) -> str:
-    words = telling_words(sample, taken, state)
+    words = kindred_words(state, taken) or telling_words(sample, taken)
     return f", such as: {', '.join(words)}" if words else ""
 
 

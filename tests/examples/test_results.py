@@ -198,8 +198,9 @@ def test_the_report_says_which_aims_were_reached_and_which_were_missed() -> None
     text = aims({"desk": [BESIDE, *runs], "other": [BESIDE]})
     assert "| desk | +0.800 | 0.25, worst of 2: missed | 0.95: reached | 0.700 | 0.450 |" in text
     assert "| other | +0.800 | not run | not run | 0.700 | not run |" in text
-    assert "on 0 families, and better on 0" in text
-    assert "on 1 families, and better on 1" in aims({"desk": [BESIDE, _run("1.5b", ("ted", 0.8, 0.7))]})
+    assert "on 0 of 1 families, and better on 0; aimed at were 3 and 2. Worse: desk." in text
+    good = aims({"desk": [BESIDE, _run("1.5b", ("ted", 0.8, 0.7))]})
+    assert "on 1 of 1 families, and better on 1; aimed at were 3 and 2. Worse: none." in good
     hurts = _run("none", ("none", 0.5, 0.0), ("right lessons by hand", 0.3, -0.2))
     assert "do not help for sure on policies: nothing was aimed at" in aims({"policies": [hurts]})
 

@@ -36,7 +36,7 @@ from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.llm.fences import fence, fenced, on_one_line
 from ted_memory.llm.messages import image_blocks
-from ted_memory.models import Edit, Experience, Trajectory, Usage
+from ted_memory.models import Edit, Experience, Rewrite, Trajectory, Usage
 
 MOST_LABELS = 40  # answers that tasks share, of which a critic is told
 
@@ -75,6 +75,8 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
     proposed = read(result.value)
     if kit.examples == "none":
         proposed = [edit.model_copy(update={"example": ""}) for edit in proposed]
+    elif kit.examples == "own":  # small students copy what an example that all tasks are shown says of its own
+        proposed = [edit if edit.when else edit.model_copy(update={"example": ""}) for edit in proposed]
     if kit.profile.conditions == "key_words":
         proposed = [in_its_own_words(edit, shown, task, common) for edit in proposed]
     edits = _trusted(proposed, shown, state, kit, additions_only=result.repaired)
@@ -122,7 +124,7 @@ def _without_a_telling_example(edit: Edit, state: DistillState, kit: Kit) -> Edi
     """Return a lesson without its example, where that alone tells the answer of its task: the rule may be right."""
     if not getattr(edit, "example", "") or not tells_an_answer(edit, state, kit):
         return edit
-    bare = edit.model_copy(update={"example": ""})
+    bare = edit.model_copy(update={"example": None if isinstance(edit, Rewrite) else ""})  # None: the old one stays
     return edit if tells_an_answer(bare, state, kit) else bare
 
 

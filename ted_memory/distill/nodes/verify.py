@@ -22,7 +22,7 @@ from ted_memory.distill.comparison import Comparison, Judge, Pair, means
 from ted_memory.distill.judges import Judges, changed_set, choose_judges, known_labels
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import leaks
-from ted_memory.distill.placing import place, telling_words
+from ted_memory.distill.placing import kindred_words, place, telling_words
 from ted_memory.distill.scoring import together
 from ted_memory.distill.state import (
     DistillState,
@@ -129,7 +129,7 @@ async def _as_an_earlier_turn(findings: list[Finding], verifier: "_Verifier") ->
     if verifier.state["round"] > 1 or any(_helped(finding) for finding in findings):
         return None
     for lesson in _solved_tasks(findings, verifier):
-        shown = await verifier.test([lesson], level=SECOND_CHANCE)
+        shown = await verifier.test([lesson], level=SECOND_CHANCE, is_ours=True)
         if shown.evidence:  # else its condition leads nobody to it
             return None if shown.problem else shown
     return None
@@ -146,9 +146,11 @@ def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Ad
         return []
     tested = (edit for finding in findings if finding.evidence for edit in finding.edits)
     conditions = [edit.when for edit in tested if isinstance(edit, Add) and edit.when]
-    taken = stems(answer) | frozenset(state.get("common", ()))
-    own = ", ".join(telling_words(sample, taken, state))
-    conditions = [own, *conditions] if state.get("kindred") else [*conditions, own]
+    common = frozenset(state.get("common", ()))
+    if kindred := kindred_words(state, common):
+        conditions.insert(0, ", ".join(kindred))
+    else:
+        conditions.append(", ".join(telling_words(sample, stems(answer) | common)))
     about = {"text": prompt.fill({}), "example": answer, "task": task, "state": kit.new_state}
     sources = tuple(state.get("sources", ()))
     return [Add(**about, when=when, sources=sources) for when in dict.fromkeys(conditions) if when]
@@ -171,7 +173,7 @@ async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
     example = own_example(verifier.sample, verifier.state["reference"])
     if len(example) > verifier.kit.settings.max_text:
         return finding
-    shown = await verifier.test([edit.model_copy(update={"example": example})])
+    shown = await verifier.test([edit.model_copy(update={"example": example})], is_ours=True)
     return shown if not shown.problem else finding
 
 
@@ -200,16 +202,16 @@ async def _without_what_was_said(findings: list[Finding], verifier: "_Verifier")
     return left, "; ".join(said)
 
 
-def tells_an_answer(edit: Edit, state: DistillState, kit: Kit) -> str:
+def tells_an_answer(edit: Edit, state: DistillState, kit: Kit, *, is_ours: bool = False) -> str:
     """Return the answer of a sample that the critic saw, where an edit tells one and it is no label; else "".
 
-    In traffic nobody knows yet which answers recur; there others' episodes show what a lesson is worth.
+    ``is_ours``: the sample itself is known to be its example, and others judge it. In traffic nobody knows yet which
+    answers recur; there others' episodes show what a lesson is worth.
     """
     if kit.evidence or state.get("settle"):
         return ""
     sample = read_sample(state)
-    # the profile's own examples are known to tell it: others judge
-    if kit.examples == "own" and isinstance(edit, Add) and _is_the_sample_itself(edit, sample, state["reference"]):
+    if is_ours and isinstance(edit, Add):
         edit = edit.model_copy(update={"example": "", "task": ""})
     said, labels = describe(edit), known_labels(state)
     answers = (state["reference"], *(companion["reference"] for companion in state.get("companions", ())))
@@ -219,12 +221,6 @@ def tells_an_answer(edit: Edit, state: DistillState, kit: Kit) -> str:
 def own_example(sample: Sample, reference: str) -> str:
     """Return a sample as the example of a lesson that came from it."""
     return f"{sample.text.strip()} => {reference.strip()}"
-
-
-def _is_the_sample_itself(edit: Add, sample: Sample, reference: str) -> bool:
-    if edit.task:
-        return (edit.task, edit.example) == (task_of(sample), reference.strip())
-    return edit.example == own_example(sample, reference)
 
 
 class _Verifier:
@@ -244,10 +240,13 @@ class _Verifier:
         """Return the finding for an edit that is not worth a test."""
         return Finding((edit,), problem)
 
-    async def test(self, edits: Sequence[Edit], *, level: float = 1.0) -> Finding:
-        """Return what the student's answers say about these edits, all of them in place, at so much of the level."""
+    async def test(self, edits: Sequence[Edit], *, level: float = 1.0, is_ours: bool = False) -> Finding:
+        """Return what the student's answers say about these edits, all of them in place, at so much of the level.
+
+        ``is_ours``: we, not the critic, made the sample their example.
+        """
         for edit in edits:
-            if answer := tells_an_answer(edit, self.state, self.kit):
+            if answer := tells_an_answer(edit, self.state, self.kit, is_ours=is_ours):
                 return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=answer[:80]))
         judges = await choose_judges(edits, self.state, self.snapshot, self.kit)
         if not judges.witnesses and not judges.own:

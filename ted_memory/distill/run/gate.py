@@ -50,16 +50,19 @@ class Judging:
     _asked: int = 0
     _lost: int = 0
 
-    async def test(self, test: PairedTest, judges: Sequence[Judge], name: str) -> list[Pair]:
-        """Add pairs to a test until it is over; judges take turns in a random order that every start repeats."""
+    async def test(self, test: PairedTest, judges: Sequence[Judge], name: str, turns: int | None = None) -> list[Pair]:
+        """Add pairs to a test until it is over; judges take turns in a random order that every start repeats.
+
+        ``turns``: pairs of one judge at most; None: as many as the test may have.
+        """
         comparison = Comparison(self.kit, self.kit.memory.presentation(self.material.staged).placement)
         order = [*judges]
         random.Random(name).shuffle(order)
-        turns = ((judge, number) for number in range(test.rule.pairs) for judge in order)
+        in_turn = ((judge, number) for number in range(turns or test.rule.pairs) for judge in order)
         pairs = list[Pair]()
         while not test.is_over and self.pairs_left != 0:
             most = min(AHEAD, test.rule.pairs - len(pairs), self.pairs_left or AHEAD)
-            asked = list(islice((turn for turn in turns if turn[0].sample.id not in self.left_out), most))
+            asked = list(islice((turn for turn in in_turn if turn[0].sample.id not in self.left_out), most))
             if not asked:
                 break
             got = await together(*(self._pair(comparison, judge, number, name) for judge, number in asked))
@@ -114,7 +117,7 @@ async def validate(samples: Sequence[Sample], judging: Judging) -> tuple[Gate, t
     found = [await _of_the_set(sample, judging) for sample in samples]
     judges = [judge for judge in found if judge is not None and judge.differs]
     test = PairedTest(SET_RULE)
-    pairs = await judging.test(test, judges, "set")
+    pairs = await judging.test(test, judges, "set", _turns(material))
     before, after = means(pairs)
     hurts = _shown_to_hurt(pairs)
     new = material.new
@@ -181,6 +184,15 @@ async def _judge(
     return Judge(sample, reference, seen_before, await chosen(kit, sample, snapshot, after))
 
 
+def _turns(material: Material) -> int | None:
+    """Return how often each sample may judge a set: once where it has new solved tasks, else as often as it takes.
+
+    A solved task is shown to few samples, which had a say in where it applies. What they say again and again is no more
+    than they know, so their number must show it.
+    """
+    return 1 if any(e.task for e in material.new) else None
+
+
 def _shown_to_hurt(pairs: Sequence[Pair]) -> bool:
     test = PairedTest(SET_RULE)
     for pair in pairs:
@@ -198,6 +210,8 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     verified = bool(found and found["verified"])
     if set_helps and not of_users and (verified or not judging.kit.verifies):
         return LessonVerdict(lesson=said, kept=True, reason="the set helps, and nothing spoke against the lesson")
+    if lesson.task and not set_helps:
+        return LessonVerdict(lesson=said, kept=False, reason=_NO_RULE)
     judges = await of_a_lesson(lesson, samples, judging, own_too=verified)
     wealth = found["wealth"] if found and verified else 1.0
     needed = max(material.tests, len(material.new), 1) / SET_RULE.level
@@ -215,6 +229,9 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
 
 
 _NOT_SHOWN = "not shown to help by itself"
+_NO_RULE = (
+    "a solved task is shown to few tasks: by itself it cannot tell luck from help, and the set was not shown to help"
+)
 
 
 async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool) -> list[Judge]:
@@ -272,7 +289,9 @@ async def _once_more(
         for sample in samples
     ]
     test = PairedTest(SET_RULE)
-    await judging.test(test, [judge for judge in judges if judge is not None and judge.differs], "left")
+    await judging.test(
+        test, [judge for judge in judges if judge is not None and judge.differs], "left", _turns(material)
+    )
     if test.verdict == "helps":
         return live, verdicts
     refused = [v.model_copy(update={"kept": False, "reason": f"{v.reason}; but together they hurt"}) for v in verdicts]

@@ -180,7 +180,8 @@ class Job:
         keeps_words = self.kit.settings.examples  # without examples nothing that stands in a sample is kept
         language = self.kit.settings.language
         self.index_terms = terms_of(train, self.labels, language=language) if keeps_words else {}
-        self.kindred = kindred_words(train, language=language) if keeps_words else {}
+        by_words = keeps_words and self.kit.profile.conditions == "key_words"
+        self.kindred = kindred_words(train, language=language) if by_words else {}
         self.tell(len(train))
         calls.budget, calls.reserved = budget, at_the_gate
         try:
