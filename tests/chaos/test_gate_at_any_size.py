@@ -15,8 +15,9 @@ from langchain_core.messages import BaseMessage
 from ted_memory import Sample
 from ted_memory.distill import distill
 from ted_memory.distill.report import Report
+from ted_memory.distill.run import gate
 from ted_memory.testing import Script, in_memory
-from tests.chaos.sizes import report, size
+from tests.chaos.sizes import FULL, report, size
 from tests.distill.scripts import add, critique, prompt_of, student, teacher
 
 FOLLOWS = 0.9  # of the answers with a right lesson in the prompt are right
@@ -114,3 +115,51 @@ async def test_useless_lessons_go_live_in_one_run_of_twenty_at_most() -> None:
 
 async def test_control_without_tests_and_gate_useless_lessons_go_live() -> None:
     assert (await one(5, 0.1, 0, useless, validation=0.0, verify_calls=0)).promoted
+
+
+# Where nothing can be learned: what the gate lets through of tasks whose answers have nothing to do with their words.
+
+SYLLABLES = [a + b + "x" for a in ("ba", "ko", "mi", "tu", "re", "so") for b in ("la", "ne", "di", "vu", "po")]
+ANSWERS = ("JO", "VU", "WI")
+
+
+async def _without_reason(seed: int) -> Report:
+    """Run over tasks of random words and random answers, with a student that repeats the answer of an earlier turn."""
+    world, luck = random.Random(seed), random.Random(seed + 999)
+    given = [
+        Sample(
+            id=f"s{i}",
+            input=f"Write the line. Parcel: {' '.join(world.sample(SYLLABLES, 6))}.",
+            reference=world.choice(ANSWERS),
+        )
+        for i in range(24)
+    ]
+
+    def repeats(messages: list[BaseMessage]) -> str:
+        turns = [str(m.text) for m in messages if m.type == "ai"]
+        return turns[-1] if turns else luck.choice(ANSWERS)
+
+    memory = in_memory(trust="operator", profile="small", concurrency=1)
+    expert = teacher(lambda _: critique(add("write a line", "line")), solves=lambda _: "JO")
+    return await distill(given, student=student(repeats), teacher=expert, memory=memory)
+
+
+WORLDS = size(12, 60)
+
+
+async def test_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
+    runs = [await _without_reason(seed) for seed in range(WORLDS)]
+    live = sum(run.promoted for run in runs)
+    report(f"gate, nothing to learn: {live} of {len(runs)} runs let solved tasks go live")
+    assert live <= 0.05 * len(runs) + 2 * (0.05 * len(runs)) ** 0.5
+    assert all(run.gate.pairs == run.gate.samples for run in runs if run.gate), "each sample judged once"
+
+
+async def test_control_else_few_samples_judge_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_turns", lambda _: None)
+    runs = [await _without_reason(seed) for seed in range(WORLDS)]
+    live = sum(run.promoted for run in runs)
+    report(f"gate, nothing to learn, few samples judge again and again: {live} of {len(runs)} runs")
+    assert any(run.gate.pairs > run.gate.samples for run in runs if run.gate)
+    if FULL:
+        assert live > 0.1 * len(runs)

@@ -178,8 +178,11 @@ async def test_the_prompts_examples_never_go_live(name: str, parrot: str) -> Non
 
 
 async def test_control_what_a_critic_copies_goes_live_where_nothing_is_tested() -> None:
+    """With `small` not even then: conditions in other words than the task's are refused before any test."""
+    untested = {"verify_calls": 0, "validation": 0.0}
     for parrot in PARROTS.values():
-        assert _copied(await _learned_from_a_parrot("default", parrot, verify_calls=0, validation=0.0), "default")
+        assert _copied(await _learned_from_a_parrot("default", parrot, **untested), "default")
+        assert not _copied(await _learned_from_a_parrot("small", parrot, **untested), "small")
 
 
 @pytest.mark.parametrize("name", list(PROFILES))

@@ -1,6 +1,5 @@
 """Profile `small`: where a student follows no rule, a sample with its answer may become an earlier turn."""
 
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +10,9 @@ from ted_memory import Add, Sample, TedMemory
 from ted_memory.distill import distill
 from ted_memory.distill.merging import joinable, said_twice
 from ted_memory.distill.profiles import PROFILES
-from ted_memory.distill.run import gate
 from ted_memory.evaluation import evaluate
 from ted_memory.models import Caps, Experience, ExperienceSet
 from ted_memory.testing import in_memory
-from tests.chaos.sizes import size
 from tests.distill.scripts import add, critique, one_pass, student, teacher
 
 PLACES = ("Lund", "Riga", "Graz")  # what tasks share, so that one is found for another
@@ -232,43 +229,3 @@ def test_a_solved_task_that_was_learned_twice_keeps_its_answer() -> None:
     snapshot = ExperienceSet("n", "e", 1, Caps(max_experiences=9, token_budget=900), tuple(same))
     [merge] = said_twice(snapshot.active)
     assert (merge.task, merge.example) == ("boxes came.", "box | 1")
-
-
-# Where nothing can be learned: what the gate lets through of tasks whose answers have nothing to do with their words.
-
-SYLLABLES = [a + b + "x" for a in ("ba", "ko", "mi", "tu", "re", "so") for b in ("la", "ne", "di", "vu", "po")]
-ANSWERS = ("JO", "VU", "WI")
-
-
-async def _promoted_without_reason(seed: int) -> bool:
-    """Run over tasks of random words and random answers, with a student that repeats the answer of an earlier turn."""
-    world, luck = random.Random(seed), random.Random(seed + 999)
-    given = [
-        Sample(
-            id=f"s{i}",
-            input=f"Write the line. Parcel: {' '.join(world.sample(SYLLABLES, 6))}.",
-            reference=world.choice(ANSWERS),
-        )
-        for i in range(24)
-    ]
-
-    def repeats(messages: list[BaseMessage]) -> str:
-        turns = [str(m.text) for m in messages if m.type == "ai"]
-        return turns[-1] if turns else luck.choice(ANSWERS)
-
-    memory = in_memory(trust="operator", profile="small", concurrency=1)
-    expert = teacher(lambda _: critique(add("write a line", "line")), solves=lambda _: "JO")
-    return (await distill(given, student=student(repeats), teacher=expert, memory=memory)).promoted
-
-
-PROMISING = size((5, 9, 25, 39), range(40))  # where the gate let something through before each sample judged once
-
-
-async def test_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
-    live = [await _promoted_without_reason(seed) for seed in PROMISING]
-    assert sum(live) <= 0.05 * len(live), live
-
-
-async def test_control_where_few_samples_judge_again_and_again_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "_turns", lambda _: None)
-    assert any([await _promoted_without_reason(seed) for seed in PROMISING])
