@@ -42,12 +42,15 @@ READING = """\
 - **Retrieved examples** learn nothing: the training samples nearest to the task, with their answers, in the user turn
   or as earlier turns of the conversation. Where they are as good as lessons, lessons are not worth their making, unless
   it is for their tokens.
-- **Rivals** are small ones of our own, with the same models and shorter prompts than the originals'. GRPO makes its
-  three passes with five attempts a sample, ACE one pass. *As published* shows all that they learned, in the system
-  message; *shown as ours* as many as ours shows, the nearest ones by their words, in our place.
 - **One run each**, but where it says otherwise: differences smaller than the intervals say nothing.
 """
 
+
+READING_RIVALS = """\
+- **Rivals** are small ones of our own, with the same models and shorter prompts than the originals'. GRPO makes its
+  three passes with five attempts a sample, ACE one pass. *As published* shows all that they learned, in the system
+  message; *shown as ours* as many as ours shows, the nearest ones by their words, in our place.
+"""
 
 BEGIN, END = "<!-- made by make results -->", "<!-- end of what make results made -->"
 
@@ -98,7 +101,8 @@ def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
         some = [run for name, run in runs.items() if name.startswith(prefix)]
         parts += [title, _arms(some), _learning(some)] if some else []
     parts += [_traffic(runs["traffic"])] if "traffic" in runs else []
-    parts += [READING]
+    has_rivals = any(run["method"] in {"grpo", "ace"} for run in runs.values())
+    parts += [READING + READING_RIVALS if has_rivals else READING]
     if written := [_lessons(run) for run in of_families.values() if run["teacher"] not in {"none", "program"}]:
         parts += ["## The lessons\n", *written]
     if earlier:
