@@ -89,6 +89,17 @@ async def test_what_is_shown_with_every_task_carries_no_sample_as_its_example(
     assert bool([e for e in (await memory.load()).active if e.example and not e.task]) is taught
 
 
+@pytest.mark.parametrize(("when", "kept"), [("", False), ("asked about apples", True)])
+async def test_nor_does_it_where_the_critic_made_it_up(namespace: str, when: str, kept: bool) -> None:
+    def writes(_: list[BaseMessage]) -> str:
+        return critique(add("say c000", when) | {"example": "code of a pear? => c777"})
+
+    memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
+    obedient = student(lambda messages: "c000" if "say c000" in prompt_of(messages) else "no idea")
+    await one_pass(memory, APPLES, student=obedient, teacher=teacher(writes))
+    assert [bool(e.example) for e in (await memory.load()).active] == [kept]
+
+
 @pytest.mark.parametrize("settings", [{"examples": False}, {"trust": "evidence"}, {"profile": "default"}])
 async def test_nobodys_words_become_an_example_where_that_is_not_wanted(
     namespace: str, settings: dict[str, Any]

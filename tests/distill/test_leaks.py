@@ -1,10 +1,12 @@
 """A lesson that tells the answer of its own sample never goes live; the right lesson beside it does."""
 
+import re
 from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage
 
+from ted_memory import Add
 from ted_memory.distill import distill
 from ted_memory.distill import judges as judges_module
 from ted_memory.distill.leaks import leaks, recurring_answers
@@ -12,7 +14,7 @@ from ted_memory.distill.nodes import verify
 from ted_memory.models import Sample
 from ted_memory.testing import in_memory
 from tests.distill.leak_questions import KINDS, WORDINGS, Kind
-from tests.distill.scripts import add, critique, prompt_of, student, teacher
+from tests.distill.scripts import add, critique, one_pass, prompt_of, student, teacher
 
 CLOSE = "bitte schließen Sie das Fenster, bevor Sie gehen"
 
@@ -88,6 +90,23 @@ async def test_a_right_lesson_whose_example_is_the_task_itself_goes_live_without
     expert = teacher(copies_its_task, solves=lambda messages: _answer_to(kind, messages))
     await distill(kind.samples(), student=_believes_lessons(kind), teacher=expert, memory=memory, grader=_exact)
     assert [(e.text, e.example) for e in (await memory.load()).active] == [(kind.lesson, "")]
+
+
+async def test_a_telling_example_leaves_a_rewritten_lesson_the_one_that_it_had() -> None:
+    kind = KINDS[0]
+    given = kind.samples()[0]
+    question, answer = kind.questions[0]
+
+    def rewrites(messages: list[BaseMessage]) -> str:
+        [id] = re.findall(r"^(\S+) \(lift", str(messages[1].text), re.M)
+        edit = {"op": "rewrite", "ids": [id], "when": "", "text": kind.lesson, "example": f"{question} => {answer}"}
+        return critique(edit)
+
+    memory = in_memory(trust="operator", inclusion=1.0)
+    await memory.commit([Add(text="Take care.", example="2 + 2 => 4")], author="me")
+    expert = teacher(rewrites, solves=lambda messages: _answer_to(kind, messages))
+    await one_pass(memory, given, student=_believes_lessons(kind), teacher=expert, grader=_exact)
+    assert [(e.text, e.example) for e in (await memory.load()).active] == [(kind.lesson, "2 + 2 => 4")]
 
 
 async def test_where_nothing_is_verified_a_leak_is_refused_all_the_same() -> None:

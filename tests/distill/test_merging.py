@@ -170,6 +170,17 @@ async def test_what_was_refused_is_not_tried_until_luck_lets_it_through(monkeypa
     assert all(found.told for found in await once_more()), "the control: it would be asked again"
 
 
+async def test_what_was_refused_is_tried_again_once_the_prompts_have_changed() -> None:
+    """Another lesson that says the same makes up for what would have been lost."""
+    memory, kit = await three_rules()
+    first = await memory.load()
+    edit = needed(tuple(e.id for e in first))
+    assert (await replay([edit], first, kit)).edits == ()
+    assert (await replay([edit], first, kit)).told == ()
+    await memory.commit([Add(text="look out for what is empty", when="reading a list")], author="me")
+    assert (await replay([edit], await memory.load(), kit)).edits == (edit,)
+
+
 async def test_what_the_provider_lost_may_be_tried_again() -> None:
     def away(_: list[BaseMessage]) -> str:
         raise ValueError("no such model")
