@@ -123,18 +123,15 @@ def test_prompt_files_that_cannot_be_used_are_told_in_one_line(
 
 EXAMPLES_OF_OURS = {  # words of the prompts' own examples that no lesson may ever say
     "default": ("recipe", "oven", "number of people"),
-    "small": ("k3x9ap", "Vienna", "grandmother", "1C", "rolls"),
+    "small": ("k3x9ap", "Vienna", "grandmother", "1C", "rolls", "bread"),
 }
 
 
 def _parrots_its_prompt(messages: list[BaseMessage]) -> str:
     """A critic that copies the example in its prompt, as small models do."""
     fixed = str(messages[0].content)
-    begin = fixed.rindex('{"op"') if '{"op"' in fixed else fixed.rindex('{"reason"')
-    copied = fixed[begin : fixed.rindex("}") + 1]
-    if not copied.startswith('{"reason"'):
-        copied = '{"reason": "as shown", "edits": [' + copied.replace("\n", " ") + "]}"
-    return copied
+    copied, _ = json.JSONDecoder().raw_decode(fixed, fixed.rindex('{"reason"' if '{"reason"' in fixed else '{"op"'))
+    return json.dumps(copied if "edits" in copied else {"reason": "as shown", "edits": [copied]})
 
 
 def _parrots_a_part(part: str) -> Script:
@@ -177,12 +174,10 @@ async def test_the_prompts_examples_never_go_live(name: str, parrot: str) -> Non
         assert not _copied(said, name), said
 
 
-async def test_control_what_a_critic_copies_goes_live_where_nothing_is_tested() -> None:
-    """With `small` not even then: conditions in other words than the task's are refused before any test."""
-    untested = {"verify_calls": 0, "validation": 0.0}
-    for parrot in PARROTS.values():
-        assert _copied(await _learned_from_a_parrot("default", parrot, **untested), "default")
-        assert not _copied(await _learned_from_a_parrot("small", parrot, **untested), "small")
+@pytest.mark.parametrize("parrot", list(PARROTS))
+@pytest.mark.parametrize("name", list(PROFILES))
+async def test_control_what_a_critic_copies_goes_live_where_nothing_is_tested(name: str, parrot: str) -> None:
+    assert _copied(await _learned_from_a_parrot(name, PARROTS[parrot], verify_calls=0, validation=0.0), name)
 
 
 @pytest.mark.parametrize("name", list(PROFILES))
