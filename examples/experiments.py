@@ -19,7 +19,7 @@ from langchain_core.language_models import BaseChatModel
 from bench.grpo import PASSES, Grpo, render_experiences
 from examples.demo import SETTINGS
 from examples.families import FAMILIES, Family, Split
-from examples.families.arms import ROOM, Arm, Shows, examples, shown
+from examples.families.arms import ROOM, Arm, Shows, examples, nearest, shown
 from examples.families.measure import Figures, Measurement, add_differences
 from examples.families.teacher import make_teacher
 from examples.live_desk import Desk, serve
@@ -32,7 +32,6 @@ from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import model_name, with_temperature
 from ted_memory.llm.spend import Spend
 from ted_memory.presenting import exposure_of
-from ted_memory.retrieval.selection import match
 from ted_memory.testing import in_memory
 
 ROLLOUT_TEMPERATURE = 0.7
@@ -246,9 +245,8 @@ async def _nearest(family: Family, texts: Sequence[str]) -> Shows:
     words = [lesson.text for lesson in known]
 
     async def shows(sample: Sample) -> Exposure:
-        scores = match(words, family.gist(sample.text))
-        nearest = sorted(range(len(known)), key=lambda i: (-scores[i], i))[: memory.settings.top_k]
-        return exposure_of([known[i] for i in nearest], memory.settings.placement)
+        chosen = nearest(words, family, sample, memory.settings.top_k)
+        return exposure_of([known[i] for i in chosen], memory.settings.placement)
 
     return shows
 

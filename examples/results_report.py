@@ -66,8 +66,10 @@ def write(folder: Path, names: Sequence[str], first_page: Path | None = None) ->
     if runs or earlier:
         (folder / "README.md").write_text(report(runs, earlier), encoding="utf-8")
     if runs and first_page is not None:
-        before, _, rest = first_page.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
+        page = first_page.read_text(encoding="utf-8")
+        if not 0 <= page.find(BEGIN) < page.find(END):
+            raise ValueError(f"{first_page} has no place for the table: a line {BEGIN!r}, and later one {END!r}")
+        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
         table = side_by_side(grouped(runs))
         first_page.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
 

@@ -113,7 +113,7 @@ def aims(by_family: dict[str, list[Figures]]) -> str:
     told = (
         f"\nWith the real teacher lessons are at least as good as the best retrieved examples, whatever the tokens of "
         f"these, on {compared - len(worse)} of {compared} families, and better on {len(better)}; aimed at were "
-        f"{AS_GOOD} and {BETTER}. Worse: {', '.join(worse) or 'none'}. Most differences lie within their intervals."
+        f"{AS_GOOD} and {BETTER}. Worse: {', '.join(worse) or 'none'}. Means are compared."
     )
     if without:
         told += f"\nRight lessons by hand do not help for sure on {', '.join(without)}: nothing was aimed at there."

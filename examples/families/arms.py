@@ -52,18 +52,22 @@ def examples(family: Family, train: Sequence[Sample], k: int) -> list[Arm]:
     """
     gists = [family.gist(sample.text) for sample in train]
 
-    def nearest(sample: Sample) -> list[int]:
-        scores = match(gists, family.gist(sample.text))
-        return sorted(range(len(gists)), key=lambda i: (-scores[i], i))[:k]
-
     async def block(sample: Sample) -> Exposure:
-        text = render_examples([(gists[i], train[i].reference or "") for i in nearest(sample)])
+        text = render_examples([(gists[i], train[i].reference or "") for i in nearest(gists, family, sample, k)])
         return Exposure(block=text, placement="user")
 
     async def turns(sample: Sample) -> Exposure:
-        return Exposure(turns=tuple((train[i].text, train[i].reference or "") for i in reversed(nearest(sample))))
+        return Exposure(
+            turns=tuple((train[i].text, train[i].reference or "") for i in reversed(nearest(gists, family, sample, k)))
+        )
 
     return [Arm(f"{k} retrieved, user", block), Arm(f"{k} retrieved, turns", turns)]
+
+
+def nearest(texts: Sequence[str], family: Family, sample: Sample, k: int) -> list[int]:
+    """Return which k of these texts are nearest to a task by its words, the nearest first."""
+    scores = match(texts, family.gist(sample.text))
+    return sorted(range(len(texts)), key=lambda i: (-scores[i], i))[:k]
 
 
 def render_examples(pairs: Sequence[tuple[str, str]]) -> str:

@@ -35,9 +35,15 @@ class Judge:
     after: tuple[Experience, ...]
 
     @property
+    def prompts(self) -> tuple[Prompt, Prompt]:
+        """What the student sees without the change and with it."""
+        return _prompt(self.before), _prompt(self.after)
+
+    @property
     def differs(self) -> bool:
         """Whether the change shows in this sample's prompt at all."""
-        return _prompt(self.before) != _prompt(self.after)
+        without, with_it = self.prompts
+        return without != with_it
 
 
 @dataclass(frozen=True)

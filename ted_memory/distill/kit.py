@@ -49,7 +49,7 @@ class Kit(StudentKit):
     samples: Mapping[str, Sample] = field(default_factory=dict)
     """By source, such as ``dataset:name#id``: what lessons came from, for verifying what becomes of them."""
 
-    lossy: set[str] = field(default_factory=set)
+    lossy: set[object] = field(default_factory=set)
     """Joins and other changes to a set that this process tested and refused, with the prompts that it asked for."""
 
     keep_evidence: KeepEvidence | None = None

@@ -17,7 +17,7 @@ from ted_memory.distill.scoring import chosen, together
 from ted_memory.distill.state import Joined
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.lift import rank
-from ted_memory.experience.rendering import render_block, render_line
+from ted_memory.experience.rendering import render_line
 from ted_memory.grading.answers import plain, stands_in
 from ted_memory.llm.calls import is_final, one_line
 from ted_memory.llm.spend import Spend
@@ -112,7 +112,7 @@ async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Com
     judges = [judge for judge in judges if judge.differs]
     if not judges:
         return Joined(edit=what, kept=True, reason="it changes no prompt of the samples that its lessons came from")
-    asked = what + "".join(repr((j.sample.id, render_block(j.before), render_block(j.after))) for j in judges)
+    asked = (what, tuple((judge.sample.id, judge.prompts) for judge in judges))
     if asked in kit.lossy:
         return None
     test = PairedTest(kit.profile.loss)

@@ -56,7 +56,7 @@ def telling_words(sample: Sample, taken: Collection[str]) -> list[str]:
     return _free(re.findall(r"\w[\w-]+", sample.text), taken)
 
 
-def kindred_words(state: DistillState, taken: Collection[str]) -> list[str]:
+def free_kindred_words(state: DistillState, taken: Collection[str]) -> list[str]:
     """Return words of a task that go with answers like its own, as far as that is known: none whose stem is taken."""
     return _free(state.get("kindred", ()), taken)
 
@@ -66,7 +66,7 @@ def _free(words: Sequence[str], taken: Collection[str]) -> list[str]:
 
 
 def _hint(sample: Sample, taken: Collection[str], state: DistillState) -> str:
-    words = kindred_words(state, taken) or telling_words(sample, taken)
+    words = free_kindred_words(state, taken) or telling_words(sample, taken)
     return f", such as: {', '.join(words)}" if words else ""
 
 

@@ -102,16 +102,16 @@ class InMemoryEpisodeLog:
     ) -> Verdict:
         queue = self._queue(namespace)
         run = queue.runs[run_id]
-        is_new = feedback is not None and feedback != next(reversed(run.told), None)  # else its reply was lost
-        if feedback is not None and is_new:
-            queue.rate[f"o:{feedback.principal}"] += 1
-            if queue.rate[f"o:{feedback.principal}"] > rules.rate_limit:
+        fresh = None if feedback == next(reversed(run.told), None) else feedback  # else its reply was lost
+        if fresh is not None:
+            queue.rate[f"o:{fresh.principal}"] += 1
+            if queue.rate[f"o:{fresh.principal}"] > rules.rate_limit:
                 return "limited"
         said = feedback or Feedback(run_id=run_id, principal=rules.speaker or ANONYMOUS, reviewer=rules.reviewer)
         if not said.is_heard(run.principal):
             return "foreign"
-        if feedback is not None and is_new:
-            run.told = [*run.told, feedback][-FEEDBACKS:]
+        if fresh is not None:
+            run.told = [*run.told, fresh][-FEEDBACKS:]
         if run.seq is None:
             return "unknown"
         if feedback is not None and run.seq in queue.waiting:

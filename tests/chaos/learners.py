@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -87,8 +87,8 @@ async def until_dead(process: ForkServerProcess) -> int:
 
 
 @contextlib.contextmanager
-def started(job: Job) -> Iterator[ForkServerProcess]:
-    """Start a learner, and leave none behind."""
+def started(job: Job, start: Callable[[Job], ForkServerProcess] = start) -> Iterator[ForkServerProcess]:
+    """Start a learner, of whichever kind, and leave none behind."""
     process = start(job)
     try:
         yield process

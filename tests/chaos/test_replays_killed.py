@@ -1,7 +1,6 @@
 """Learners that are killed, crash or freeze while they replay, and a server that goes: no pair counts twice."""
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -17,7 +16,7 @@ from ted_memory import TedMemory, open_memory
 from ted_memory.learner import beside
 from ted_memory.testing import ScriptedChatModel, wait_until
 from tests.chaos.learner_process import CRASHED, Job
-from tests.chaos.learners import PATIENCE, Watch, until_dead
+from tests.chaos.learners import PATIENCE, Watch, started, until_dead
 from tests.chaos.replay_process import POINTS, answers, look_at_no_trials, start, wanted
 from tests.chaos.sizes import report, size
 from tests.chaos.test_killed_servers import MortalServer
@@ -92,25 +91,13 @@ async def finish(memory: TedMemory) -> None:
     await replayed(memory, ScriptedChatModel(script=answers()))
 
 
-@contextlib.contextmanager
-def started(job: Job) -> Iterator[ForkServerProcess]:
-    process = start(job)
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ValueError):
-            process.kill()
-            process.join()
-            process.close()
-
-
 def a_job(url: str, namespace: str, folder: Path, **fields: Any) -> Job:
     return replace(Job(url, namespace, str(folder), "learner", LEASE, at_once=4, pause=0.005), **fields)
 
 
 async def crash(job: Job, memory: TedMemory, ids: dict[str, str]) -> bool:
     """Let a learner replay until it ends where it is to end; tell whether it came so far."""
-    with started(job) as dying:
+    with started(job, start) as dying:
         await wait_until(lambda: is_over(dying, memory, ids), timeout=PATIENCE, what=f"a crash, {job.point}")
         dying.kill()
         return await until_dead(dying) == CRASHED
@@ -118,7 +105,7 @@ async def crash(job: Job, memory: TedMemory, ids: dict[str, str]) -> bool:
 
 async def kill_two(job: Job, number: int, watch: Watch, luck: random.Random) -> None:
     """Let two learners begin, of whom one replays, and kill both."""
-    with started(job) as one, started(replace(job, name=f"beside-{number}")) as other:
+    with started(job, start) as one, started(replace(job, name=f"beside-{number}"), start) as other:
         await wait_until(lambda: are_up(watch, number), timeout=PATIENCE, what="two learners")
         await asyncio.sleep(luck.random() * 0.3)
         for process in (one, other):
@@ -153,7 +140,7 @@ async def test_learners_that_are_killed_or_crash_while_they_replay_count_each_pa
 
 async def freeze(job: Job, memory: TedMemory, watch: Watch) -> None:
     """Freeze a learner that has its answers, let another one count the same pairs, and thaw it."""
-    with started(replace(job, point="answered", freezes=True)) as frozen:
+    with started(replace(job, point="answered", freezes=True), start) as frozen:
         await wait_until(lambda: watch.count(job.name, "frozen") > 0, timeout=PATIENCE, what="frost")
         await finish(memory)
         os.kill(frozen.pid or 0, signal.SIGCONT)
@@ -197,7 +184,7 @@ async def test_a_server_that_is_killed_while_two_learners_replay_loses_and_doubl
     try:
         async with open_(server.url, namespace) as memory:
             ids = await fill(memory)
-            with started(jobs[0]) as one, started(jobs[1]) as two:
+            with started(jobs[0], start) as one, started(jobs[1], start) as two:
                 counted = lambda: sum(watch.count(job.name, "counted") for job in jobs)  # noqa: E731
                 for number in range(RESTARTS):
                     so_far = counted()

@@ -61,7 +61,8 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
     ids = [e.id for e in shown]
 
     def read(answer: Critique) -> list[ProposedEdit]:
-        return as_additions(answer.edits, ids) if kit.profile.conditions == "key_words" else answer.edits
+        edits = as_additions(answer.edits, ids) if kit.profile.conditions == "key_words" else answer.edits
+        return [_with_its_own_example(edit, kit) for edit in edits]
 
     def check(answer: Critique) -> None:
         check_edits(read(answer), ids, may_add=True)
@@ -73,10 +74,6 @@ async def critique(state: DistillState, *, kit: Kit) -> Json:
         return {**update, "status": "set_aside", "note": note}
     task, common = read_sample(state).text, state.get("common", ())
     proposed = read(result.value)
-    if kit.examples == "none":
-        proposed = [edit.model_copy(update={"example": ""}) for edit in proposed]
-    elif kit.examples == "own":  # small students copy what an example that all tasks are shown says of its own
-        proposed = [edit if edit.when else edit.model_copy(update={"example": ""}) for edit in proposed]
     if kit.profile.conditions == "key_words":
         proposed = [in_its_own_words(edit, shown, task, common) for edit in proposed]
     edits = _trusted(proposed, shown, state, kit, additions_only=result.repaired)
@@ -118,6 +115,12 @@ def _trusted(
         additions_only=additions_only,
         index_terms=state.get("index_terms", ""),
     )
+
+
+def _with_its_own_example(edit: ProposedEdit, kit: Kit) -> ProposedEdit:
+    """Return an edit without its example where none is wanted: small students copy one that all tasks are shown."""
+    wanted = kit.examples == "written" or (kit.examples == "own" and edit.when)
+    return edit if wanted else edit.model_copy(update={"example": ""})
 
 
 def _without_a_telling_example(edit: Edit, state: DistillState, kit: Kit) -> Edit:

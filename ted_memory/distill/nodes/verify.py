@@ -22,7 +22,7 @@ from ted_memory.distill.comparison import Comparison, Judge, Pair, means
 from ted_memory.distill.judges import Judges, changed_set, choose_judges, known_labels
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import leaks
-from ted_memory.distill.placing import kindred_words, place, telling_words
+from ted_memory.distill.placing import free_kindred_words, place, telling_words
 from ted_memory.distill.scoring import together
 from ted_memory.distill.state import (
     DistillState,
@@ -147,7 +147,7 @@ def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Ad
     tested = (edit for finding in findings if finding.evidence for edit in finding.edits)
     conditions = [edit.when for edit in tested if isinstance(edit, Add) and edit.when]
     common = frozenset(state.get("common", ()))
-    if kindred := kindred_words(state, common):
+    if kindred := free_kindred_words(state, common):
         conditions.insert(0, ", ".join(kindred))
     else:
         conditions.append(", ".join(telling_words(sample, stems(answer) | common)))

@@ -210,8 +210,8 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     verified = bool(found and found["verified"])
     if set_helps and not of_users and (verified or not judging.kit.verifies):
         return LessonVerdict(lesson=said, kept=True, reason="the set helps, and nothing spoke against the lesson")
-    if lesson.task and not set_helps:
-        return LessonVerdict(lesson=said, kept=False, reason=_NO_RULE)
+    if lesson.task:
+        return LessonVerdict(lesson=said, kept=False, reason=_NEVER_ALONE)
     judges = await of_a_lesson(lesson, samples, judging, own_too=verified)
     wealth = found["wealth"] if found and verified else 1.0
     needed = max(material.tests, len(material.new), 1) / SET_RULE.level
@@ -229,9 +229,7 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
 
 
 _NOT_SHOWN = "not shown to help by itself"
-_NO_RULE = (
-    "a solved task is shown to few tasks: by itself it cannot tell luck from help, and the set was not shown to help"
-)
+_NEVER_ALONE = "a solved task is shown to few tasks, who cannot tell luck from help: it needs a set that helps"
 
 
 async def of_a_lesson(lesson: Experience, samples: Sequence[Sample], judging: Judging, *, own_too: bool) -> list[Judge]:
