@@ -118,6 +118,13 @@ def test_a_verdict_stays_whatever_comes_after_it() -> None:
     assert len(test.differences) == count
 
 
+def test_a_set_that_each_sample_judges_once_needs_six_that_are_better_off() -> None:
+    test = PairedTest(SET_RULE)
+    while test.verdict == "open":
+        test.add(1.0)
+    assert len(test.differences) == 6, "as docs/method.md says of sets with solved tasks"
+
+
 # The gate: every sample judges what others taught, and takes its turn again where there are few.
 
 
