@@ -85,10 +85,10 @@ def learn(
         rollouts="none" if attempts == "none" else "model",
         budget=options.budget_of(max_calls, max_tokens, max_cost, prices),
     )
-    asyncio.run(_learn(memory, learner, until_empty=until_empty, as_json=json))
+    asyncio.run(_learn(memory, learner, until_empty=until_empty, as_json=json, every=every))
 
 
-async def _learn(memory: TedMemory, learner: Learner, *, until_empty: bool, as_json: bool) -> None:
+async def _learn(memory: TedMemory, learner: Learner, *, until_empty: bool, as_json: bool, every: bool) -> None:
     async with memory:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -100,7 +100,7 @@ async def _learn(memory: TedMemory, learner: Learner, *, until_empty: bool, as_j
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
-        way = await _way_so_far(memory) if as_json else None
+        way = await _way_so_far(memory) if as_json and not every else None
     if as_json:
         done = {"outcomes": dict(report.outcomes), "replayed": report.replayed, "steps": report.steps}
         output.print_json({**done, "last_error": report.last_error, "funnel": way})
@@ -111,7 +111,7 @@ async def _learn(memory: TedMemory, learner: Learner, *, until_empty: bool, as_j
 
 
 async def _way_so_far(memory: TedMemory) -> dict[str, Any] | None:
-    """Return how far this namespace has come; None where the store is away at the end: what was done is told anyway."""
+    """Return how far one namespace has come; None where the store is away at the end: what was done is told anyway."""
     from ted_memory.learner import funnel
 
     try:

@@ -189,3 +189,11 @@ async def test_a_budget_of_a_day_is_kept_and_told(valkey: Server, namespace: str
         report = json.loads(run(where, tmp_path, *learn, TED_MEMORY_VERIFY_CALLS="0"))
         assert await places(memory) == (0, 0, 0), "the control: it is the budget that held it up"
         assert report["last_error"] == ""
+
+
+async def test_a_learner_of_all_namespaces_tells_of_no_single_one(
+    own_server: Server, models: str, tmp_path: Path
+) -> None:
+    of_all = [*model_options(models), "--until-empty", "--json", "--all-namespaces"]
+    said = json.loads(run(["--url", own_server.url], tmp_path, "learn", *of_all))
+    assert (said["funnel"], said["outcomes"]) == (None, {})
