@@ -53,20 +53,16 @@ def _fits_every_task(lesson: Experience, sample: Sample, common: Collection[str]
 
 def telling_words(sample: Sample, taken: Collection[str]) -> list[str]:
     """Return words of a task that set it apart from others: none whose stem is taken."""
-    return _free(re.findall(r"\w[\w-]+", sample.text), taken)
+    return free_words(re.findall(r"\w[\w-]+", sample.text), taken)
 
 
-def free_kindred_words(state: DistillState, taken: Collection[str]) -> list[str]:
-    """Return words of a task that go with answers like its own, as far as that is known: none whose stem is taken."""
-    return _free(state.get("kindred", ()), taken)
-
-
-def _free(words: Sequence[str], taken: Collection[str]) -> list[str]:
+def free_words(words: Sequence[str], taken: Collection[str]) -> list[str]:
+    """Return the first of these words, each once: none whose stem is taken."""
     return list(dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken)))[:WORDS]
 
 
 def _hint(sample: Sample, taken: Collection[str], state: DistillState) -> str:
-    words = free_kindred_words(state, taken) or telling_words(sample, taken)
+    words = free_words(state.get("kindred", ()), taken) or telling_words(sample, taken)
     return f", such as: {', '.join(words)}" if words else ""
 
 

@@ -22,8 +22,9 @@ from ted_memory.distill.comparison import Comparison, Judge, Pair, means
 from ted_memory.distill.judges import Judges, changed_set, choose_judges, known_labels
 from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import leaks
-from ted_memory.distill.placing import free_kindred_words, place, telling_words
+from ted_memory.distill.placing import place
 from ted_memory.distill.scoring import together
+from ted_memory.distill.solved_tasks import conditions_of, solved_task
 from ted_memory.distill.state import (
     DistillState,
     Evidence,
@@ -39,9 +40,7 @@ from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.llm.fences import fence
-from ted_memory.llm.messages import image_blocks, sample_messages, task_of
 from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, SetState
-from ted_memory.retrieval.selection import stems
 
 SECOND_CHANCE = 0.25  # of the rule's level, for what is tried where the critic's lessons did not help
 
@@ -136,24 +135,14 @@ async def _as_an_earlier_turn(findings: list[Finding], verifier: "_Verifier") ->
 
 
 def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Add]:
-    """Return the sample with its answer as a lesson: under words of its own and under the critic's condition.
-
-    Its own come first where they are known to go with answers like its own.
-    """
+    """Return the sample with its answer as a lesson: under words of its own and under the critic's condition."""
     sample, state, kit = verifier.sample, verifier.state, verifier.kit
-    prompt, task, answer = kit.profile.prompts.get("example"), task_of(sample), state["reference"].strip()
-    if prompt is None or len(sample_messages(sample)) > 1 or image_blocks(sample) or not (task and answer):
-        return []
     tested = (edit for finding in findings if finding.evidence for edit in finding.edits)
-    conditions = [edit.when for edit in tested if isinstance(edit, Add) and edit.when]
-    common = frozenset(state.get("common", ()))
-    if kindred := free_kindred_words(state, common):
-        conditions.insert(0, ", ".join(kindred))
-    else:
-        conditions.append(", ".join(telling_words(sample, stems(answer) | common)))
-    about = {"text": prompt.fill({}), "example": answer, "task": task, "state": kit.new_state}
-    sources = tuple(state.get("sources", ()))
-    return [Add(**about, when=when, sources=sources) for when in dict.fromkeys(conditions) if when]
+    theirs = [edit.when for edit in tested if isinstance(edit, Add)]
+    words = {"common": state.get("common", ()), "kindred": state.get("kindred", ())}
+    conditions = conditions_of(sample, state["reference"], theirs, **words)
+    made = (solved_task(sample, state["reference"], when, kit, state.get("sources", ())) for when in conditions)
+    return [lesson for lesson in made if lesson is not None]
 
 
 def _helped(finding: Finding) -> bool:

@@ -234,7 +234,7 @@ class Job:
                 continue
             terms = f"{lesson.index_terms} {self.index_terms[sample.id]}"
             # each sample by itself: it judges the set as it is without its own words
-            edit = Rewrite(id=lesson.id, text=lesson.text, index_terms=terms, sources=tuple(self._sources(sample)))
+            edit = Rewrite(id=lesson.id, text=lesson.text, index_terms=terms, sources=tuple(self.sources(sample)))
             token = f"{self.id}:index:{digest(sample.id)[:16]}"
             await self.staging.commit([edit], author="distill", why="words of its samples", token=token)
         await self.records.save(INDEXED, {})
@@ -243,7 +243,7 @@ class Job:
         state = {
             "sample": sample.model_dump(mode="json"),
             "run": f"{self.id}:{digest(sample.id)[:16]}",  # names tokens, which are short; ids need not be
-            "sources": self._sources(sample),
+            "sources": self.sources(sample),
             "peers": self._peers(sample, train),
             "common": self.common,
             "labels": self.labels,
@@ -273,7 +273,7 @@ class Job:
             **self._as_companion(sample, out),
         }
 
-    def _sources(self, sample: Sample) -> list[str]:
+    def sources(self, sample: Sample) -> list[str]:
         """Return what a lesson from a sample names as its sources: where it stands, and whose words it holds."""
         return [source_of(self.name, sample), *sample.sources]
 
@@ -283,7 +283,7 @@ class Job:
         if self.kit.settings.critique_batch < 2 or (mean_score(attempts) or 0.0) >= 1:
             return {}
         companion = Companion(
-            sources=self._sources(sample),
+            sources=self.sources(sample),
             task=sample.text,
             reference=out.get("reference", ""),
             solution=out.get("solution", ""),

@@ -7,6 +7,8 @@ from dataclasses import replace
 from ted_memory.distill.nodes import teacher
 from ted_memory.distill.report import Gate, Point, Shown
 from ted_memory.distill.run import gate
+from ted_memory.distill.run.beside import most_answers as most_with_tasks
+from ted_memory.distill.run.beside import solved_tasks, with_solved_tasks
 from ted_memory.distill.run.carrying import verify_again
 from ted_memory.distill.run.gate import Judging
 from ted_memory.distill.run.job import Job, source_of
@@ -18,7 +20,7 @@ from ted_memory.experience.edits import difference
 from ted_memory.grading import answers
 from ted_memory.llm.calls import is_final, is_transient
 from ted_memory.llm.spend import Budget
-from ted_memory.models import ExperienceSet, Presentation, Sample
+from ted_memory.models import Experience, ExperienceSet, Presentation, Sample
 
 CHOSEN_STAGE, CHOSEN_WAY = "chosen-stage", "chosen-way"  # records of what was chosen, so that it is chosen once
 
@@ -28,26 +30,29 @@ async def validate(
 ) -> tuple[Gate | None, ExperienceSet]:
     """Return the gate's verdict, None when there is none, and the set with what goes live."""
     staged = await job.staging.load()
-    nothing_new = not difference(job.base.active, staged.active)
-    if not job.kit.settings.validation or (nothing_new and not job.meets_another_student):
+    is_changed = bool(difference(job.base.active, staged.active))
+    tasks = solved_tasks(job, train, staged)
+    if not job.kit.settings.validation or not (is_changed or tasks or job.meets_another_student):
         return None, staged
     judges = [*held_out, *train]
     stages = await _stages(job, judges, held_out, staged)
     pairs = job.gate_pairs(len(judges), budget) if budget else None
     judging = Judging(stages[-1], job.kit, job.records, job.on_progress, pairs_left=pairs)
     judging.material, curve = await _chosen_stage(job, judges, stages, judging)
-    if nothing_new:
-        job.carried = await verify_again(judges, judging)
-        return None, staged
     if job.kit.settings.measure_presentation and judging.material.new:
         way, job.shown = await _chosen_presentation(job, judges, judging)
-        staged_so = replace(judging.material.staged, presentation=way)
-        judging.material = replace(judging.material, staged=staged_so)
-    verdict, live = await gate.validate(judges, judging)
+        judging.material = judging.material.shown_as(way)
+    lessons = judging.material
+    judging.material = await _with_solved_tasks(job, judges, tasks, judging)
+    verdict, chosen = None, staged
+    if is_changed or judging.material.beside:
+        verdict, live = await gate.validate(judges, judging)
+        verdict = verdict.model_copy(update={"curve": curve})
+        passed = judging.material if any(e.id in judging.material.beside for e in live) else lessons
+        chosen = replace(passed.staged, experiences=live)
     if job.meets_another_student:
         job.carried = await verify_again(judges, judging)
-    chosen = replace(judging.material.staged, experiences=live)
-    return verdict.model_copy(update={"curve": curve}), chosen
+    return verdict, chosen
 
 
 async def _stages(
@@ -94,6 +99,18 @@ async def _chosen_presentation(
         await job.records.save(CHOSEN_WAY, {"way": way.model_dump(), "shown": measured})
     chosen = job.records[CHOSEN_WAY]
     return Presentation(**chosen["way"]), tuple(Shown(**one) for one in chosen["shown"])
+
+
+async def _with_solved_tasks(
+    job: Job, judges: Sequence[Sample], tasks: Sequence[Experience], judging: Judging
+) -> Material:
+    """Return what goes through the gate: the lessons, or with these solved tasks beside them."""
+    if not tasks or not _has_room(job, judging, most_with_tasks(len(judges))):
+        return judging.material
+    try:
+        return await with_solved_tasks(judges, judging, tasks)
+    except BudgetExceeded:
+        return judging.material
 
 
 def _has_room(job: Job, judging: Judging, answers: int) -> bool:

@@ -13,11 +13,14 @@ from dataclasses import replace
 
 from ted_memory.distill.report import Shown
 from ted_memory.distill.run.gate import Judging
+from ted_memory.distill.run.material import Material
 from ted_memory.distill.scoring import Progress, patiently
 from ted_memory.llm.calls import is_final, is_transient, one_line
-from ted_memory.models import Presentation, Sample
+from ted_memory.memory import TedMemory
+from ted_memory.models import ExperienceSet, Presentation, Sample
 
 FIRST = 6  # samples that each way is tried on in the first round
+MOST_SAMPLES = 4 * FIRST  # that a way is tried on at most, after three rounds
 WAYS = (
     Presentation(selection="all", placement="system"),
     Presentation(selection="all", placement="user"),
@@ -29,23 +32,21 @@ WAYS = (
 
 def most_answers(samples: int) -> int:
     """Return how many answers it takes at most to find out."""
-    return (len(WAYS) + 2) * min(samples, 4 * FIRST)
+    return (len(WAYS) + 2) * min(samples, MOST_SAMPLES)
 
 
 async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tuple[Presentation, tuple[Shown, ...]]:
     """Return the best way to show the set, and what was measured; of ways as good, the one that is set already."""
     memory, staged = judging.kit.memory, judging.material.staged
     set_now = memory.presentation(staged)
-    # what was stated for this memory stays as it is in all of them
-    ways = list(dict.fromkeys(memory.presentation(replace(staged, presentation=way)) for way in (set_now, *WAYS)))
-    asked = [sample for sample in samples if judging.material.reference_of.get(sample.id)]
-    random.Random("showing").shuffle(asked)
+    ways = list(dict.fromkeys(shown_as(memory, staged, way) for way in (set_now, *WAYS)))
+    asked = in_order(samples, judging.material)
     scores: dict[Presentation, list[float]] = defaultdict(list)
     done, count = 0, min(FIRST, len(asked))
     while len(ways) > 1 and count:
         for way in ways:
             scores[way] += await _scores(asked[done:count], way, judging)
-        ways.sort(key=lambda way: -_mean(scores[way]))  # stable: what is set now stands first
+        ways.sort(key=lambda way: -mean(scores[way]))  # stable: what is set now stands first
         if count == len(asked):
             break
         ways = ways[: (len(ways) + 1) // 2]
@@ -53,21 +54,40 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
     bare = memory.presentation(replace(staged, presentation=ways[0].model_copy(update={"examples": False})))
     if bare != ways[0] and any(e.example for e in staged.active):
         scores[bare] += await _scores(asked[:count], bare, judging)
-        ways = [bare] if _mean(scores[bare]) > _mean(scores[ways[0]]) else ways
+        ways = [bare] if mean(scores[bare]) > mean(scores[ways[0]]) else ways
     if not _is_better(scores[ways[0]], scores[set_now]):
         ways = [set_now]
-    measured = (Shown(presentation=way, answers=len(got), score=_mean(got)) for way, got in scores.items() if got)
+    measured = (Shown(presentation=way, answers=len(got), score=mean(got)) for way, got in scores.items() if got)
     return ways[0], tuple(measured)
 
 
+def in_order(samples: Sequence[Sample], material: Material) -> list[Sample]:
+    """Return the samples that can be graded, in the order in which they are asked: each start repeats it."""
+    asked = [sample for sample in samples if material.reference_of.get(sample.id)]
+    random.Random("showing").shuffle(asked)
+    return asked
+
+
+def shown_as(memory: TedMemory, snapshot: ExperienceSet, way: Presentation) -> Presentation:
+    """Return a way to show a set, but for what was stated for this memory: that stays as it is."""
+    return memory.presentation(replace(snapshot, presentation=way))
+
+
 async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging) -> list[float]:
-    """Return the student's scores on these samples, each with a set that it did not teach, shown in this way."""
-    material = judging.material
+    found = await scores_of(samples, way, judging, judging.material)
+    return [found[sample.id] for sample in samples if sample.id in found]
+
+
+async def scores_of(
+    samples: Sequence[Sample], way: Presentation, judging: Judging, material: Material
+) -> dict[str, float]:
+    """Return by sample the student's score, each with a set that it did not teach, shown in this way."""
     snapshot = replace(material.staged, presentation=way)
     found: dict[str, float] = {}
 
     async def one(sample: Sample) -> str:
-        key = f"shown:{way.selection}:{way.top_k}:{way.placement}:{way.examples}:{sample.id}"
+        beside = ":beside" if material.beside else ""
+        key = f"shown{beside}:{way.selection}:{way.top_k}:{way.placement}:{way.examples}:{sample.id}"
         if key not in judging.records:
             try:
                 score = await judging.score(sample, snapshot, material.without(sample))
@@ -81,14 +101,15 @@ async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging
         return ""
 
     await patiently(one, samples, judging.kit.settings.concurrency)
-    return [found[sample.id] for sample in samples if sample.id in found]
+    return found
 
 
 def _is_better(scores: Sequence[float], than: Sequence[float]) -> bool:
     """Tell whether scores are better by more than about one standard error of the difference, on the same samples."""
     count = min(len(scores), len(than))
-    return bool(count) and _mean(scores[:count]) - _mean(than[:count]) > (0.5 / count) ** 0.5
+    return bool(count) and mean(scores[:count]) - mean(than[:count]) > (0.5 / count) ** 0.5
 
 
-def _mean(scores: Sequence[float]) -> float:
+def mean(scores: Sequence[float]) -> float:
+    """Return the mean score, 0 without any."""
     return sum(scores) / len(scores) if scores else 0.0

@@ -1,0 +1,37 @@
+"""A sample with its answer as a lesson, shown as an earlier turn: some students follow no rule, and do as they did.
+
+Only samples that an operator chose to learn from become one, never what users wrote (docs/decisions/003 and 008).
+"""
+
+from collections.abc import Collection, Sequence
+
+from ted_memory.distill.kit import Kit
+from ted_memory.distill.placing import free_words, telling_words
+from ted_memory.llm.messages import image_blocks, sample_messages, task_of
+from ted_memory.models import Add, Sample
+from ted_memory.retrieval.selection import stems
+
+
+def solved_task(sample: Sample, reference: str, when: str, kit: Kit, sources: Sequence[str]) -> Add | None:
+    """Return a sample as a solved task that is found by ``when``; None where it cannot be one.
+
+    It needs a prompt ``example`` in the profile, a condition, an answer, and a task that is one message of text.
+    """
+    prompt, task, answer = kit.profile.prompts.get("example"), task_of(sample), reference.strip()
+    if prompt is None or len(sample_messages(sample)) > 1 or image_blocks(sample) or not (when and task and answer):
+        return None
+    return Add(text=prompt.fill({}), when=when, example=answer, task=task, state=kit.new_state, sources=tuple(sources))
+
+
+def conditions_of(
+    sample: Sample, reference: str, others: Sequence[str], *, common: Collection[str], kindred: Sequence[str]
+) -> list[str]:
+    """Return the conditions that a solved task may be found by, the best first: words of its own, and ``others``.
+
+    Its own come first where they are ``kindred``, known to go with answers like its own; else they come last.
+    """
+    if words := free_words(kindred, common):
+        found = [", ".join(words), *others]
+    else:
+        found = [*others, ", ".join(telling_words(sample, stems(reference) | {*common}))]
+    return [when for when in dict.fromkeys(found) if when]
