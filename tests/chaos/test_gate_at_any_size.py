@@ -123,21 +123,26 @@ SYLLABLES = [a + b + "x" for a in ("ba", "ko", "mi", "tu", "re", "so") for b in 
 ANSWERS = ("JO", "VU", "WI")
 
 
-async def _without_reason(seed: int) -> Report:
-    """Run over tasks of random words and random answers, with a student that repeats the answer of an earlier turn."""
+async def _without_reason(seed: int, *, numbered: bool = False) -> Report:
+    """Run over tasks of random words and random answers, with a student that repeats the answer of an earlier turn.
+
+    ``numbered``: each task has a number that its answer repeats, so that every answer is its sample's own.
+    """
     world, luck = random.Random(seed), random.Random(seed + 999)
     given = [
         Sample(
             id=f"s{i}",
-            input=f"Write the line. Parcel: {' '.join(world.sample(SYLLABLES, 6))}.",
-            reference=world.choice(ANSWERS),
+            input=f"Write the line. Parcel{f' {i + 100}' * numbered}: {' '.join(world.sample(SYLLABLES, 6))}.",
+            reference=world.choice(ANSWERS) + f" {i + 100}" * numbered,
         )
         for i in range(24)
     ]
 
     def repeats(messages: list[BaseMessage]) -> str:
         turns = [str(m.text) for m in messages if m.type == "ai"]
-        return turns[-1] if turns else luck.choice(ANSWERS)
+        said = turns[-1].split()[0] if turns else luck.choice(ANSWERS)
+        number = str(messages[-1].text).split("Parcel")[-1].split(":")[0]
+        return said + number * numbered
 
     memory = in_memory(trust="operator", profile="small", concurrency=1)
     expert = teacher(lambda _: critique(add("write a line", "line")), solves=lambda _: "JO")
@@ -153,6 +158,14 @@ async def test_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
     report(f"gate, nothing to learn: {live} of {len(runs)} runs let solved tasks go live")
     assert live <= 0.05 * len(runs) + 2 * (0.05 * len(runs)) ** 0.5
     assert all(run.gate.pairs == run.gate.samples for run in runs if run.gate), "each sample judged once"
+
+
+async def test_several_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
+    """Beside the lessons they are chosen by one test and judged by another, on fresh answers."""
+    runs = [await _without_reason(seed, numbered=True) for seed in range(WORLDS)]
+    live = sum(run.promoted for run in runs)
+    report(f"gate, nothing to learn, answers of their own: {live} of {len(runs)} runs let solved tasks go live")
+    assert live <= 0.05 * len(runs) + 2 * (0.05 * len(runs)) ** 0.5
 
 
 async def test_control_else_few_samples_judge_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
