@@ -70,11 +70,15 @@ class Gate(Frozen):
 
 
 class Shown(Frozen):
-    """One way to show the set, and the student's mean score with it on so many samples."""
+    """One way to show the set, and the student's mean score with it on so many samples.
+
+    ``solved_tasks``: so many training samples stood beside the lessons as solved tasks.
+    """
 
     presentation: Presentation
     answers: int
     score: float
+    solved_tasks: int = 0
 
 
 class Carried(Frozen):

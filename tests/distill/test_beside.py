@@ -56,6 +56,7 @@ async def test_three_together_go_live_where_one_says_nothing() -> None:
     assert report.gate is not None
     assert report.gate.passed
     assert {e.task for e in now.active} == {s.text for s in GIVEN}
+    assert {way.solved_tasks for way in report.shown if way.score == 1.0} == {len(GIVEN)}
     assert memory.presentation(now).top_k == beside.TURNS
     assert len((await memory.present("12 sacks from Riga came in.")).turns) == beside.TURNS
     result = await evaluate(GIVEN, student=student(_needs_three), memory=memory)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ted_memory.distill.leaks import has_open_answer
+from ted_memory.distill.report import Shown
 from ted_memory.distill.run.gate import Judging
 from ted_memory.distill.run.job import Job
 from ted_memory.distill.run.material import Material
@@ -69,21 +70,29 @@ def _fitting(tasks: Sequence[Experience], staged: ExperienceSet) -> list[Experie
     return fitting
 
 
-async def with_solved_tasks(samples: Sequence[Sample], judging: Judging, tasks: Sequence[Experience]) -> Material:
-    """Return the material with solved tasks beside the lessons if they are shown to do better; else as it is."""
+async def with_solved_tasks(
+    samples: Sequence[Sample], judging: Judging, tasks: Sequence[Experience]
+) -> tuple[Material, tuple[Shown, ...]]:
+    """Return the material with solved tasks beside the lessons if they are shown to do better, else as it is.
+
+    Also what was measured of the ways to show both.
+    """
     material, memory = judging.material, judging.kit.memory
     asked = in_order(samples, material)[:MOST_SAMPLES]
     lessons = await scores_of(asked, memory.presentation(material.staged), judging, material)
-    if mean([*lessons.values()]) >= GOOD_ENOUGH:
-        return material
+    best, most = material, mean([*lessons.values()])
+    if most >= GOOD_ENOUGH:
+        return material, ()
     both = replace(material.staged, experiences=(*material.staged.experiences, *tasks))
     extended = replace(material, staged=both, beside=frozenset(e.id for e in tasks))
-    best, most = material, mean([*lessons.values()])
+    measured = []
     for way in dict.fromkeys(shown_as(memory, both, way) for way in WAYS):
         scores = await scores_of(asked, way, judging, extended)
         test = PairedTest(RULE)
         for id in scores.keys() & lessons.keys():
             test.add(sign(scores[id] - lessons[id]))
-        if test.verdict == "helps" and mean([*scores.values()]) > most:
-            most, best = mean([*scores.values()]), extended.shown_as(way)
-    return best
+        score = mean([*scores.values()])
+        measured.append(Shown(presentation=way, answers=len(scores), score=score, solved_tasks=len(tasks)))
+        if test.verdict == "helps" and score > most:
+            best, most = extended.shown_as(way), score
+    return best, tuple(measured)

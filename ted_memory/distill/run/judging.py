@@ -108,9 +108,11 @@ async def _with_solved_tasks(
     if not tasks or not _has_room(job, judging, most_with_tasks(len(judges))):
         return judging.material
     try:
-        return await with_solved_tasks(judges, judging, tasks)
+        material, shown = await with_solved_tasks(judges, judging, tasks)
     except BudgetExceeded:
         return judging.material
+    job.shown = (*job.shown, *shown)
+    return material
 
 
 def _has_room(job: Job, judging: Judging, answers: int) -> bool:
