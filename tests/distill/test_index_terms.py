@@ -233,7 +233,8 @@ def _imitates(messages: list[BaseMessage]) -> str:
 
 
 async def _conditions_of_solved_tasks() -> set[str]:
-    memory = in_memory(trust="operator", profile="small", concurrency=1)
+    """Return those of tasks that help one by one; all together they would be tried with the ways to show the set."""
+    memory = in_memory(trust="operator", profile="small", concurrency=1, measure_presentation=False)
     silent = teacher(lambda _: critique(add("write a line", "line")))
     await distill([_line(i) for i in range(18)], student=student(_imitates), teacher=silent, memory=memory)
     return {e.when for e in (await memory.load()).active if e.task}
