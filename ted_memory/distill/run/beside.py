@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ted_memory.distill.leaks import has_open_answer
+from ted_memory.distill.placing import telling_words
 from ted_memory.distill.report import Shown
 from ted_memory.distill.run.gate import Judging
 from ted_memory.distill.run.job import Job
 from ted_memory.distill.run.material import Material
 from ted_memory.distill.run.showing import MOST_SAMPLES, in_order, mean, scores_of, shown_as
-from ted_memory.distill.solved_tasks import conditions_of, solved_task
+from ted_memory.distill.solved_tasks import solved_task
 from ted_memory.experience.betting import PairedTest, Rule, sign
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Add, Experience, ExperienceSet, Presentation, Sample
+from ted_memory.retrieval.selection import stems
 
 TURNS = 3  # solved tasks that are shown with a question
 WAYS = (
@@ -48,10 +50,10 @@ def solved_tasks(job: Job, train: Sequence[Sample], staged: ExperienceSet) -> li
         reference = sample.reference or ""
         if sample.sources or not has_open_answer(reference, job.labels):
             continue
-        words = {"common": job.common, "kindred": job.kindred.get(sample.id, ())}
-        for when in conditions_of(sample, reference, (), **words)[:1]:
-            edit = solved_task(sample, reference, when, job.kit, job.sources(sample))
-            edits += [edit] if edit is not None and edit.task not in known else []
+        # no kindred words: these are chosen with the answers of all judges in view
+        when = ", ".join(telling_words(sample, stems(reference) | {*job.common}))
+        edit = solved_task(sample, reference, when, job.kit, job.sources(sample))
+        edits += [edit] if edit is not None and edit.task not in known else []
     had = staged.by_id
     made = [e for e in preview(edits, staged, max_text=job.kit.settings.max_text) if e.id not in had]
     fitting = _fitting(made, staged)
