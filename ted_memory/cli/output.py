@@ -131,10 +131,14 @@ def print_report(report: Report, prices: Prices | None = None) -> None:
 def _print_gate(report: Report) -> None:
     gate = report.gate
     if gate is None:
-        out.print("validation: none; what was learned is live" if report.promoted else "nothing changed")
+        tried = report.solved_tasks is not None
+        out.print(
+            "validation: none; what was learned is live" if report.promoted and not tried else "no lesson came of it"
+        )
+        _print_solved_tasks(report)
         return
     kept = sum(lesson.kept for lesson in gate.lessons)
-    verdict = "promoted" if report.promoted else "not promoted; agents keep the set that they had"
+    verdict = "promoted" if gate.passed and report.promoted else "not promoted; agents keep the lessons that they had"
     out.print(
         f"gate: {gate.before:.2f} before, {gate.after:.2f} after, in {gate.pairs} pairs of answers to {gate.samples} "
         f"samples (the set {VERDICTS[gate.verdict]}); {kept} of {len(gate.lessons)} lessons passed: {verdict}"
@@ -143,10 +147,20 @@ def _print_gate(report: Report) -> None:
         out.print("what was refused is kept as proposed lessons, which no agent is shown (ted-memory show, approve)")
     if report.shown:
         out.print(f"{len(report.shown)} ways to show the set were compared; it carries the best one (ted-memory show)")
+    _print_solved_tasks(report)
     for lesson in report.carried:
         out.print(f"  learned by another student, {lesson.verdict}: {lesson.lesson}", markup=False)
     for failure in gate.failures[:REASONS_SHOWN]:
         out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
+
+
+def _print_solved_tasks(report: Report) -> None:
+    tried = report.solved_tasks
+    if tried is None:
+        return
+    scores = f": {tried.before:.2f} without, {tried.after:.2f} with them, in {tried.pairs} pairs of answers"
+    verdict = "they are live as earlier turns" if tried.kept else "left out"
+    out.print(f"{tried.offered} samples as solved tasks beside the lessons{scores * bool(tried.pairs)}: {verdict}")
 
 
 def print_spend(spend: Spend) -> None:

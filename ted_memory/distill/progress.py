@@ -25,8 +25,8 @@ class Records:
     """What a run has done so far, by key.
 
     ``run``, ``sample:<id>``, ``evidence:<pass>:<round>``, ``tidied``, ``indexed``, ``gate:<test>:<id>:<number>``,
-    ``stage:<set>:<id>``, ``shown:<way>:<id>``, ``chosen-stage``, ``chosen-way``, ``reference:<id>``,
-    and ``spent``: what all calls have cost.
+    ``stage:<set>:<id>``, ``shown:<way>:<id>``, ``turns:<phase>:<set>:<id>``, ``chosen-stage``, ``chosen-way``,
+    ``reference:<id>``, and ``spent``: what all calls have cost.
     """
 
     def __init__(self, staging: TedMemory, calls: Calls, records: Mapping[str, Record]) -> None:

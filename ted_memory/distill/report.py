@@ -70,15 +70,26 @@ class Gate(Frozen):
 
 
 class Shown(Frozen):
-    """One way to show the set, and the student's mean score with it on so many samples.
-
-    ``solved_tasks``: so many training samples stood beside the lessons as solved tasks.
-    """
+    """One way to show the set, and the student's mean score with it on so many samples."""
 
     presentation: Presentation
     answers: int
     score: float
-    solved_tasks: int = 0
+
+
+class SolvedTasks(Frozen):
+    """Training samples that were tried as solved tasks beside what had passed the gate.
+
+    ``before`` and ``after``: mean scores on fresh answers, in so many ``pairs``; none where no way to show them looked
+    better at first. ``kept``: they are live.
+    """
+
+    offered: int
+    pairs: int = 0
+    before: float = 0.0
+    after: float = 0.0
+    wealth: float = 1.0
+    kept: bool = False
 
 
 class Carried(Frozen):
@@ -110,7 +121,8 @@ class Report(Frozen):
     attempt every time: if answers are long, the setting ``temperature`` is too low, or a cache is at work. ``joined``
     are the merges, rewrites and removals of compactions, ``shown`` the ways to show the set that were compared; the
     best one goes live with it. ``carried``: what became of lessons that a student of another name had learned.
-    ``stopped`` says why samples were left out.
+    ``solved_tasks``: of training samples beside the lessons, where that was tried. ``stopped`` says why samples were
+    left out.
     """
 
     namespace: str
@@ -131,4 +143,5 @@ class Report(Frozen):
     joined: tuple[JoinedLessons, ...] = ()
     shown: tuple[Shown, ...] = ()
     carried: tuple[Carried, ...] = ()
+    solved_tasks: SolvedTasks | None = None
     stopped: str = ""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ted_memory.distill.kit import StudentKit
 from ted_memory.episodes import Exposure
 from ted_memory.errors import ModelError
-from ted_memory.experience.rendering import strip_block, tidy_turn
+from ted_memory.experience.rendering import strip_block
 from ted_memory.llm.messages import answer_of, question, sample_messages, show_lessons, task_of, text_of, tool_calls
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Experience, ExperienceSet, Sample
@@ -64,8 +64,13 @@ async def chosen(
 
 def without_its_own(experiences: Sequence[Experience], sample: Sample) -> list[Experience]:
     """Return these without the sample itself as a solved task: who is shown the answer says nothing of any lesson."""
-    task = tidy_turn(task_of(sample))
-    return [e for e in experiences if not e.task or e.task != task]
+    task = plain_task(task_of(sample))
+    return [e for e in experiences if not e.task or plain_task(e.task) != task]
+
+
+def plain_task(task: str) -> str:
+    """Return what is the same for tasks that differ in blanks and capitals alone."""
+    return " ".join(task.split()).casefold()
 
 
 async def answer_with(

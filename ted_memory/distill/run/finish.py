@@ -18,7 +18,7 @@ async def finish(
     job: Job, train: Sequence[Sample], gate: Gate | None, chosen: ExperienceSet, *, stopped: str, began: float
 ) -> Report:
     """Promote what was chosen if the gate lets it through, and forget the staging."""
-    edits = difference(job.base.active, chosen.active) if gate is None or gate.passed else []
+    edits = difference(job.base.active, chosen.active)
     back = _taken_back(job, edits)
     conflicts: tuple[str, ...] = ()
     promoted = bool(edits)
@@ -105,6 +105,7 @@ def _report(
         joined=tuple(_joined(job, train)),
         shown=job.shown,
         carried=job.carried,
+        solved_tasks=job.solved_tasks,
     )
 
 

@@ -205,8 +205,6 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     material = judging.material
     said = render_line(lesson.text, lesson.when, lesson.example, lesson.task)
     of_users = bool(principals(lesson))
-    if lesson.id in material.beside:
-        return LessonVerdict(lesson=said, kept=set_helps, reason=_BESIDE if set_helps else _NEVER_ALONE)
     # verification asks the sample that a lesson came from: no user is a witness of his own words
     found = None if of_users else material.evidence_of(lesson)
     verified = bool(found and found["verified"])
@@ -216,7 +214,7 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
         return LessonVerdict(lesson=said, kept=False, reason=_NEVER_ALONE)
     judges = await of_a_lesson(lesson, samples, judging, own_too=verified)
     wealth = found["wealth"] if found and verified else 1.0
-    needed = max(material.tests, len(material.new) - len(material.beside), 1) / SET_RULE.level
+    needed = max(material.tests, len(material.new), 1) / SET_RULE.level
     test = PairedTest(replace(SET_RULE, level=min(wealth / needed, 1.0), pairs=LESSON_PAIRS))
     pairs = await judging.test(test, judges, f"lesson:{said}")
     total = wealth * test.wealth
@@ -230,7 +228,6 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     )
 
 
-_BESIDE = "the set helps, and does better with solved tasks beside the lessons"
 _NOT_SHOWN = "not shown to help by itself"
 _NEVER_ALONE = "a solved task is shown to few tasks, who cannot tell luck from help: it needs a set that helps"
 

@@ -16,7 +16,7 @@ from ted_memory.distill.merging import joinable, replay, said_twice
 from ted_memory.distill.nodes.critic import attempts_text
 from ted_memory.distill.profiles import Profile
 from ted_memory.distill.progress import Records
-from ted_memory.distill.report import Carried, Shown
+from ted_memory.distill.report import Carried, Shown, SolvedTasks
 from ted_memory.distill.room import Room
 from ted_memory.distill.run.gate import SET_RULE
 from ted_memory.distill.scoring import OnProgress, Progress, patiently
@@ -60,6 +60,7 @@ class Job:
         self.kindred: Mapping[str, Sequence[str]] = {}
         self.shown: tuple[Shown, ...] = ()
         self.carried: tuple[Carried, ...] = ()
+        self.solved_tasks: SolvedTasks | None = None
         self.on_progress: OnProgress = lambda _: None
 
     @classmethod

@@ -7,9 +7,8 @@ from dataclasses import replace
 from ted_memory.distill.nodes import teacher
 from ted_memory.distill.report import Gate, Point, Shown
 from ted_memory.distill.run import gate
-from ted_memory.distill.run.beside import most_answers as most_with_tasks
-from ted_memory.distill.run.beside import solved_tasks, with_solved_tasks
 from ted_memory.distill.run.carrying import verify_again
+from ted_memory.distill.run.earlier_turns import candidates, with_turns
 from ted_memory.distill.run.gate import Judging
 from ted_memory.distill.run.job import Job, source_of
 from ted_memory.distill.run.material import Material
@@ -20,7 +19,7 @@ from ted_memory.experience.edits import difference
 from ted_memory.grading import answers
 from ted_memory.llm.calls import is_final, is_transient
 from ted_memory.llm.spend import Budget
-from ted_memory.models import Experience, ExperienceSet, Presentation, Sample
+from ted_memory.models import ExperienceSet, Presentation, Sample
 
 CHOSEN_STAGE, CHOSEN_WAY = "chosen-stage", "chosen-way"  # records of what was chosen, so that it is chosen once
 
@@ -31,28 +30,40 @@ async def validate(
     """Return the gate's verdict, None when there is none, and the set with what goes live."""
     staged = await job.staging.load()
     is_changed = bool(difference(job.base.active, staged.active))
-    tasks = solved_tasks(job, train, staged)
-    if not job.kit.settings.validation or not (is_changed or tasks or job.meets_another_student):
+    if not job.kit.settings.validation:
         return None, staged
+    now = await job.memory.load()
     judges = [*held_out, *train]
+    if not (is_changed or job.meets_another_student or candidates(job, train, now, staged)):
+        return None, staged
     stages = await _stages(job, judges, held_out, staged)
     pairs = job.gate_pairs(len(judges), budget) if budget else None
     judging = Judging(stages[-1], job.kit, job.records, job.on_progress, pairs_left=pairs)
+    verdict, passed = None, staged
+    if is_changed:
+        verdict, passed = await _at_the_gate(job, judges, stages, judging)
+    if job.meets_another_student:
+        job.carried = await verify_again(judges, judging)
+    if tasks := candidates(job, train, now, passed):
+        judging.material = replace(judging.material, staged=passed)
+        passed, job.solved_tasks = await with_turns(judges, judging, tasks)
+    return verdict, passed
+
+
+async def _at_the_gate(
+    job: Job, judges: Sequence[Sample], stages: Sequence[Material], judging: Judging
+) -> tuple[Gate, ExperienceSet]:
+    """Return what the gate says of the best stage, in its best way to be shown, and the set with what passed."""
     judging.material, curve = await _chosen_stage(job, judges, stages, judging)
     if job.kit.settings.measure_presentation and judging.material.new:
         way, job.shown = await _chosen_presentation(job, judges, judging)
-        judging.material = judging.material.shown_as(way)
-    lessons = judging.material
-    judging.material = await _with_solved_tasks(job, judges, tasks, judging)
-    verdict, chosen = None, staged
-    if is_changed or judging.material.beside:
-        verdict, live = await gate.validate(judges, judging)
-        verdict = verdict.model_copy(update={"curve": curve})
-        passed = judging.material if any(e.id in judging.material.beside for e in live) else lessons
-        chosen = replace(passed.staged, experiences=live)
-    if job.meets_another_student:
-        job.carried = await verify_again(judges, judging)
-    return verdict, chosen
+        staged_so = replace(judging.material.staged, presentation=way)
+        judging.material = replace(judging.material, staged=staged_so)
+    verdict, live = await gate.validate(judges, judging)
+    passed = replace(judging.material.staged, experiences=live)
+    if not verdict.passed:
+        passed = replace(passed, presentation=job.base.presentation)
+    return verdict.model_copy(update={"curve": curve}), passed
 
 
 async def _stages(
@@ -70,9 +81,11 @@ async def _chosen_stage(
     job: Job, judges: Sequence[Sample], stages: Sequence[Material], judging: Judging
 ) -> tuple[Material, tuple[Point, ...]]:
     """Return the stage that goes through the gate, and the learning curve: a run that is taken up keeps its choice."""
-    if len(stages) == 1 or not _has_room(job, judging, (1 + len(stages)) * len(judges)):
+    if len(stages) == 1:
         return stages[-1], ()
     if CHOSEN_STAGE not in job.records:
+        if not _has_room(job, judging, (1 + len(stages)) * len(judges)):
+            return stages[-1], ()
         try:
             stage, curve = await gate.choose_stage(judges, stages, judging)
         except BudgetExceeded:  # its limit in tokens or money could only be estimated
@@ -88,9 +101,9 @@ async def _chosen_presentation(
     job: Job, judges: Sequence[Sample], judging: Judging
 ) -> tuple[Presentation | None, tuple[Shown, ...]]:
     """Return how the set is shown, and what was measured; as it is now where the budget has no room to find out."""
-    if not _has_room(job, judging, most_answers(len(judges))):
-        return judging.material.staged.presentation, ()
     if CHOSEN_WAY not in job.records:
+        if not _has_room(job, judging, most_answers(len(judges))):
+            return judging.material.staged.presentation, ()
         try:
             way, shown = await choose_presentation(judges, judging)
         except BudgetExceeded:
@@ -99,20 +112,6 @@ async def _chosen_presentation(
         await job.records.save(CHOSEN_WAY, {"way": way.model_dump(), "shown": measured})
     chosen = job.records[CHOSEN_WAY]
     return Presentation(**chosen["way"]), tuple(Shown(**one) for one in chosen["shown"])
-
-
-async def _with_solved_tasks(
-    job: Job, judges: Sequence[Sample], tasks: Sequence[Experience], judging: Judging
-) -> Material:
-    """Return what goes through the gate: the lessons, or with these solved tasks beside them."""
-    if not tasks or not _has_room(job, judging, most_with_tasks(len(judges))):
-        return judging.material
-    try:
-        material, shown = await with_solved_tasks(judges, judging, tasks)
-    except BudgetExceeded:
-        return judging.material
-    job.shown = (*job.shown, *shown)
-    return material
 
 
 def _has_room(job: Job, judging: Judging, answers: int) -> bool:

@@ -1,14 +1,14 @@
 """What the gate judges: the set before a run and after it, what came from whom, and what verification had found."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ted_memory.distill.state import Evidence
 from ted_memory.experience.edits import preview
 from ted_memory.experience.lineage import comes_from, purging
 from ted_memory.experience.rendering import render_line
-from ted_memory.models import Experience, ExperienceSet, LogEntry, Presentation, Sample
+from ted_memory.models import Experience, ExperienceSet, LogEntry, Sample
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class Material:
         sources_of: what lessons that a sample must not judge name as a source: the sample, unless it was held out, and
             the principals whose words it holds.
         reference_of: the right answer of a sample, as far as known.
-        beside: ids of solved tasks that stand beside what the run has learned, and go live all together or not at all.
     """
 
     base: ExperienceSet
@@ -38,17 +37,12 @@ class Material:
     common: Collection[str]
     sources_of: Callable[[Sample], frozenset[str]]
     reference_of: Mapping[str, str]
-    beside: frozenset[str] = frozenset()
     _without: dict[frozenset[str], tuple[Experience, ...]] = field(default_factory=dict, init=False)
 
     @property
     def new(self) -> list[Experience]:
         """The lessons that the run has learned."""
         return new_lessons(self.base.active, self.staged.active)
-
-    def shown_as(self, presentation: Presentation | None) -> "Material":
-        """Return the material with the staged set shown in another way."""
-        return replace(self, staged=replace(self.staged, presentation=presentation))
 
     def ancestors(self, lesson: Experience) -> frozenset[str]:
         """Return the ids of what a lesson was made from, through merges of merges, and its own."""

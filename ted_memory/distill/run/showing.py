@@ -39,7 +39,8 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
     """Return the best way to show the set, and what was measured; of ways as good, the one that is set already."""
     memory, staged = judging.kit.memory, judging.material.staged
     set_now = memory.presentation(staged)
-    ways = list(dict.fromkeys(shown_as(memory, staged, way) for way in (set_now, *WAYS)))
+    tried = (way for way in WAYS if way.selection != "all" or not any(e.task for e in staged.active))
+    ways = list(dict.fromkeys(shown_as(memory, staged, way) for way in (set_now, *tried)))
     asked = in_order(samples, judging.material)
     scores: dict[Presentation, list[float]] = defaultdict(list)
     done, count = 0, min(FIRST, len(asked))
@@ -74,23 +75,24 @@ def shown_as(memory: TedMemory, snapshot: ExperienceSet, way: Presentation) -> P
 
 
 async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging) -> list[float]:
-    found = await scores_of(samples, way, judging, judging.material)
+    material = replace(judging.material, staged=replace(judging.material.staged, presentation=way))
+    name = f"shown:{way.selection}:{way.top_k}:{way.placement}:{way.examples}"
+    found = await scores_of(samples, material, judging, name)
     return [found[sample.id] for sample in samples if sample.id in found]
 
 
-async def scores_of(
-    samples: Sequence[Sample], way: Presentation, judging: Judging, material: Material
-) -> dict[str, float]:
-    """Return by sample the student's score, each with a set that it did not teach, shown in this way."""
-    snapshot = replace(material.staged, presentation=way)
+async def scores_of(samples: Sequence[Sample], material: Material, judging: Judging, name: str) -> dict[str, float]:
+    """Return by sample the student's score with the staged set, as it is shown, without what the sample taught.
+
+    ``name``: what the scores are kept under in the run's records.
+    """
     found: dict[str, float] = {}
 
     async def one(sample: Sample) -> str:
-        beside = ":beside" if material.beside else ""
-        key = f"shown{beside}:{way.selection}:{way.top_k}:{way.placement}:{way.examples}:{sample.id}"
+        key = f"{name}:{sample.id}"
         if key not in judging.records:
             try:
-                score = await judging.score(sample, snapshot, material.without(sample))
+                score = await judging.score(sample, material.staged, material.without(sample))
             except Exception as error:
                 if is_final(error):
                     raise

@@ -1,0 +1,147 @@
+"""The end of the gate: whether training samples as solved tasks do better than what has passed by then.
+
+One earlier turn may show nothing where three show all (docs/decisions/008-solved-tasks-in-threes.md), so they are
+tested together here, not one by one as in verification. They cost many tokens, so they must be shown to do better than
+the set that agents would get without them, in its own way to be shown.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ted_memory.distill.leaks import has_open_answer
+from ted_memory.distill.nodes.compactor import ROOM
+from ted_memory.distill.placing import telling_words
+from ted_memory.distill.report import SolvedTasks
+from ted_memory.distill.run.gate import SET_RULE, Judging
+from ted_memory.distill.run.job import Job, digest
+from ted_memory.distill.run.material import Material
+from ted_memory.distill.run.showing import MOST_SAMPLES, in_order, mean, scores_of, shown_as
+from ted_memory.distill.scoring import plain_task
+from ted_memory.distill.solved_tasks import solved_task
+from ted_memory.errors import BudgetExceeded
+from ted_memory.experience.betting import PairedTest, sign
+from ted_memory.experience.edits import preview
+from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.models import Add, Experience, ExperienceSet, Presentation, Sample
+from ted_memory.retrieval.selection import stems
+
+TURNS = 3  # solved tasks that are shown with a question
+WAYS = (
+    Presentation(selection="relevant", top_k=TURNS, placement="system"),
+    Presentation(selection="relevant", top_k=TURNS, placement="user"),
+)
+GOOD_ENOUGH = 0.95  # mean score of what passed from which on nothing better is sought
+
+
+def are_wanted(job: Job) -> bool:
+    """Tell whether a run may show its samples to others, and may measure how."""
+    return job.kit.examples == "own" and job.kit.settings.measure_presentation
+
+
+def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: ExperienceSet) -> list[Experience]:
+    """Return training samples as solved tasks: at least as many as make `TURNS`, as many as the set has room for.
+
+    Those that the run had to set aside come first. None whose answer is a label: the lesson that names it says as much
+    in fewer words. None that ``now``, the set before the run, has in whatever state.
+
+    Args:
+        job: the run.
+        train: its samples.
+        now: what the memory holds at this moment.
+        kept: what of the run has passed the gate.
+    """
+    if not are_wanted(job):
+        return []
+    shuffled = random.Random("solved").sample(list(train), len(train))
+    edits: list[Add] = []
+    for sample in sorted(shuffled, key=lambda s: job.records.samples.get(s.id, {}).get("status") != "set_aside"):
+        reference = sample.reference or ""
+        if sample.sources or not has_open_answer(reference, job.labels):
+            continue
+        # no kindred words: these are chosen with the answers of all judges in view
+        when = ", ".join(telling_words(sample, stems(reference) | {*job.common}))
+        edit = solved_task(sample, reference, when, job.kit, job.sources(sample))
+        if edit is not None:
+            edits.append(edit)
+    had = {plain_task(e.task) for e in (*now, *kept)}
+    edits = [edit for edit in _once(edits) if plain_task(edit.task) not in had]
+    made = [e for e in preview(edits, kept, max_text=job.kit.settings.max_text) if e.id not in kept.by_id]
+    fitting = _fitting(made, kept)
+    return fitting if fitting and len(fitting) + sum(bool(e.task) for e in kept.active) >= TURNS else []
+
+
+def _once(edits: Sequence[Add]) -> list[Add]:
+    """Return each task once; none that samples answer in different ways."""
+    same: dict[str, list[Add]] = {}
+    for edit in edits:
+        same.setdefault(plain_task(edit.task), []).append(edit)
+    return [group[0] for group in same.values() if len({edit.example for edit in group}) == 1]
+
+
+def _fitting(tasks: Sequence[Experience], kept: ExperienceSet) -> list[Experience]:
+    """Return the first of these that the set has room for, with some left for lessons to come."""
+    room = int(kept.caps.max_experiences * ROOM) - len(kept.active)
+    tokens = int(kept.caps.token_budget * ROOM) - FRAME_TOKENS - sum(e.tokens for e in kept.active)
+    fitting: list[Experience] = []
+    for task in tasks:
+        if len(fitting) < room and task.tokens <= tokens:
+            fitting.append(task)
+            tokens -= task.tokens
+    return fitting
+
+
+async def with_turns(
+    samples: Sequence[Sample], judging: Judging, tasks: Sequence[Experience]
+) -> tuple[ExperienceSet, SolvedTasks]:
+    """Return the set that has passed, with these solved tasks if it does better so, and what was measured.
+
+    The way to show them is chosen by some answers; fresh ones decide. Each sample answers once on either side, without
+    what it taught.
+    """
+    alone = judging.material
+    asked = in_order(samples, alone)
+    both = replace(alone.staged, experiences=(*alone.staged.experiences, *tasks))
+    found = SolvedTasks(offered=len(tasks))
+    try:
+        few = asked[:MOST_SAMPLES]
+        before = mean([*(await _scores(few, alone, judging, "choose")).values()])
+        if before >= GOOD_ENOUGH:
+            return alone.staged, found
+        best, most = alone, before
+        for way in _ways(judging, both):
+            shown = replace(alone, staged=replace(both, presentation=way))
+            score = mean([*(await _scores(few, shown, judging, "choose")).values()])
+            best, most = (shown, score) if score > most else (best, most)
+        if best is alone:
+            return alone.staged, found
+        judges = asked[: SET_RULE.pairs]
+        without, with_them = [await _scores(judges, side, judging, "judge") for side in (alone, best)]
+    except BudgetExceeded:
+        return alone.staged, found
+    test = PairedTest(SET_RULE)
+    pairs = [(without[s.id], with_them[s.id]) for s in judges if s.id in without and s.id in with_them]
+    for one, other in pairs:
+        test.add(sign(other - one))
+    kept = test.verdict == "helps"
+    found = SolvedTasks(
+        offered=len(tasks),
+        pairs=len(pairs),
+        before=mean([one for one, _ in pairs]),
+        after=mean([other for _, other in pairs]),
+        wealth=round(test.wealth, 3),
+        kept=kept,
+    )
+    return (best if kept else alone).staged, found
+
+
+def _ways(judging: Judging, both: ExperienceSet) -> list[Presentation]:
+    """Return the ways to show solved tasks that what was stated for this memory allows: some of them, not all."""
+    ways = dict.fromkeys(shown_as(judging.kit.memory, both, way) for way in WAYS)
+    return [way for way in ways if way.selection == "relevant" and way.top_k >= TURNS and way.examples]
+
+
+async def _scores(samples: Sequence[Sample], side: Material, judging: Judging, phase: str) -> dict[str, float]:
+    lessons = sorted(repr(e.lesson) for e in side.staged.active)  # not their ids, which each start draws anew
+    name = digest(*lessons, repr(judging.kit.memory.presentation(side.staged)))[:16]
+    return await scores_of(samples, side, judging, f"turns:{phase}:{name}")
