@@ -5,6 +5,7 @@ What a rival learned is shown twice: as it was published (all of it, in the syst
 lessons, the ones nearest to the task, in the same place).
 """
 
+import math
 import shutil
 import subprocess
 import tempfile
@@ -83,8 +84,8 @@ class Learner(Protocol):
         """Learn from the samples."""
 
 
-async def run(experiment: Experiment, models: Models) -> Figures:
-    """Learn and measure; return the figures."""
+async def run(experiment: Experiment, models: Models, *, hours: float = math.inf) -> Figures:
+    """Learn and measure; return the figures. A desk's traffic ends after so many hours."""
     family = FAMILIES[experiment.family]
     train, held_out = family.read()
     split = Split(train[: experiment.limit], held_out)
@@ -107,7 +108,7 @@ async def run(experiment: Experiment, models: Models) -> Figures:
     teacher = make_teacher(family) if experiment.teacher == "program" else models.teacher(family)
     head["teacher"] = "program" if experiment.teacher == "program" else model_name(teacher)
     if experiment.method == "traffic":
-        return head | {"settings": {"profile": "small"}} | await _traffic(experiment, family, student, teacher)
+        return head | {"settings": {"profile": "small"}} | await _traffic(Desk(family, hours=hours), student, teacher)
     if experiment.method == "ted":
         return head | await _ted(experiment, family, split, measurement, teacher)
     return head | await RIVALS[experiment.method](family, split, measurement, teacher)
@@ -143,13 +144,12 @@ async def _ted(
         shutil.rmtree(home, ignore_errors=True)
 
 
-async def _traffic(experiment: Experiment, family: Family, student: BaseChatModel, teacher: BaseChatModel) -> Figures:
+async def _traffic(desk: Desk, student: BaseChatModel, teacher: BaseChatModel) -> Figures:
     """Serve a desk's traffic from an empty memory with the defaults."""
     home = tempfile.mkdtemp(prefix="ted-results-")
     try:
-        async with open_memory(home=home, namespace=experiment.name, profile="small") as memory:
-            told = output.out.print
-            return await serve(Desk(family), memory, student=student, teacher=teacher, told=told)
+        async with open_memory(home=home, namespace="traffic", profile="small") as memory:
+            return await serve(desk, memory, student=student, teacher=teacher, told=output.out.print)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -5,6 +5,7 @@ it was wrong, what would have been.
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -34,13 +35,17 @@ PATIENCE = 60.0  # seconds that the next request waits for the learner at most
 
 @dataclass(frozen=True)
 class Desk:
-    """What comes in: the family's samples in a random order, from so many principals, so many requests."""
+    """What comes in: the family's samples in a random order, from so many principals, so many requests.
+
+    None comes in after so many ``hours``.
+    """
 
     family: Family
     requests: int = REQUESTS
     principals: int = PRINCIPALS
     speaks_up: float = SPEAKS_UP
     seed: int = 1
+    hours: float = math.inf
 
     def questions(self) -> list[Sample]:
         """Return what is asked: all samples, and once these are through, all of them again in another order."""
@@ -69,6 +74,8 @@ async def serve(
     learning = asyncio.create_task(learner.run())
     try:
         for sample in desk.questions():
+            if time.monotonic() - began >= desk.hours * 3600:
+                break
             user = f"user-{luck.randrange(desk.principals)}"
             run_id, answer = await _ask(agent, sample, user)
             scores.append(desk.family.score(sample, answer))
@@ -111,7 +118,7 @@ async def _figures(memory: TedMemory, learner: Learner, scores: list[float], *, 
     lessons = (await memory.load()).active
     return {
         "requests": len(scores),
-        "windows": [round(fmean(scores[i : i + WINDOW]), 3) for i in range(0, len(scores), WINDOW)],
+        "windows": [round(fmean(scores[i - WINDOW : i]), 3) for i in range(WINDOW, len(scores) + 1, WINDOW)],
         "seconds": round(seconds),
         "funnel": (await funnel(memory)).model_dump(mode="json"),
         "episodes": dict(learner.report.outcomes),

@@ -125,7 +125,7 @@ def local_models() -> Iterator[LocalModels]:
 def run_all(todo: Sequence[Experiment], models: Models, folder: Path, *, hours: float) -> list[Experiment]:
     """Run experiments and keep the figures of each; return those that the time did not suffice for.
 
-    None begins after so many hours; one that has begun ends.
+    None begins after so many hours; one that has begun ends, but for a desk's traffic, which has the time that is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + hours * 3600
@@ -135,7 +135,7 @@ def run_all(todo: Sequence[Experiment], models: Models, folder: Path, *, hours: 
             if time.monotonic() >= until:
                 return list(todo[i:])
             output.out.print(f"[bold]{experiment.name}[/] ({i + 1} of {len(todo)})")
-            figures = runner.run(run(experiment, models))
+            figures = runner.run(run(experiment, models, hours=(until - time.monotonic()) / 3600))
             text = json.dumps(figures, indent=1, ensure_ascii=False)
             (folder / f"{experiment.name}.json").write_text(text + "\n", encoding="utf-8")
             for arm, measured in figures.get("arms", {}).items():

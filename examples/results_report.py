@@ -257,6 +257,7 @@ def _traffic(run: Figures) -> str:
     """Return how an agent in service got better."""
     way, windows, minutes = run["funnel"], run["windows"], run["seconds"] / 60
     size = run["window"]
+    gained = f"{windows[-1] - windows[0]:+.2f}" if windows else "not enough of them to tell"
     lines = [
         f"## Learning from traffic: {run['family']}\n",
         f"{run['requests']} requests, of which {run['graded']} were graded by their users, in {minutes:.0f} minutes. "
@@ -265,7 +266,7 @@ def _traffic(run: Figures) -> str:
         f"Episodes learned from: {way['learned_from']} ({way['taught']} taught something), waiting at the end: "
         f"{way['waiting']}; pairs replayed: {way['pairs']} for the lessons that are there, {way['replay_calls']} "
         f"student calls; lessons on trial: {way['trial']}, active: {way['active']}.\n",
-        f"From the first {size} requests to the last: {windows[-1] - windows[0]:+.2f}; wished for was +0.30 within "
+        f"From the first {size} requests to the last {size}: {gained}; wished for was +0.30 within "
         "1,000. The desk has few questions, and each of them comes again and again.\n",
         "| requests | accuracy |",
         "|---|---|",

@@ -34,6 +34,16 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     assert figures["funnel"]["learning"]["student"]["calls"] > figures["funnel"]["replay_calls"] > 0
 
 
+async def test_traffic_that_has_no_more_time_tells_what_came_until_then() -> None:
+    memory = in_memory(profile="small")
+    student = ScriptedChatModel(script=_follows)
+    desk = Desk(MUSEUM, requests=1_000_000, hours=1 / 3600)
+    figures = await serve(desk, memory, student=student, teacher=make_teacher(MUSEUM))
+    await memory.aclose()
+    assert 0 < figures["requests"] < 1_000_000
+    assert len(figures["windows"]) == figures["requests"] // WINDOW
+
+
 def test_every_sample_is_asked_before_one_is_asked_again() -> None:
     split = MUSEUM.read()
     everything = {s.id for s in (*split.train, *split.held_out)}
