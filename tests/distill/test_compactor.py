@@ -107,6 +107,16 @@ async def test_at_most_a_quarter_goes_on_a_models_word() -> None:
     ]
 
 
+async def test_a_quarter_is_one_of_the_lessons_whatever_solved_tasks_stand_beside_them() -> None:
+    memory = in_memory(namespace="beside")
+    lessons = [Add(text=f"say {i}", when=f"asked about thing {i}") for i in range(8)]
+    tasks = [Add(text="So.", when=f"thing {i}", task=f"What is thing {i}?", example=f"{i}") for i in range(40)]
+    await memory.commit([*lessons, *tasks], author="me")
+    snapshot = await memory.load()
+    ids = [e.id for e in snapshot if not e.task]
+    assert trusted([Remove(id=id) for id in ids], snapshot, words_kept=True) == [Remove(id=id) for id in ids[:2]]
+
+
 async def test_lessons_about_different_things_are_not_merged(scratch: TedMemory) -> None:
     whens = ("refunds are asked for", "a refund is late", "the screen is black", "it rains", "it snows", "a cat mews")
     await scratch.commit([Add(text=f"say {i}", when=w) for i, w in enumerate(whens)], author="me")

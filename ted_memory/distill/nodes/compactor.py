@@ -117,7 +117,8 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet, *, words_kept: bool)
 
     ``words_kept``: a merge must keep its parents' own words, and join only what belongs together.
     """
-    allowed, kept, touched = int(len(snapshot.active) * REMOVABLE), list[Edit](), set[str]()
+    lessons = [e for e in snapshot.active if not e.task]
+    allowed, kept, touched = int(len(lessons) * REMOVABLE), list[Edit](), set[str]()
     for edit in edits:
         ids = touched_by([edit])
         loss = len(ids) - 1 if isinstance(edit, Merge) else int(isinstance(edit, Remove))
