@@ -140,8 +140,8 @@ class EmbeddingRetriever(KeepsVectors):
         if asked.shape[1] != lessons.shape[1]:
             raise _other_model(self._name, asked.shape[1], self._name, lessons.shape[1])
         closest = (lessons @ asked.T).max(axis=1)
-        order = np.argsort(-closest, kind="stable")
-        return [experiences[i] for i in order.tolist() if closest[i] > least]
+        order = np.argsort(-closest, kind="stable")[: int((closest > least).sum())]
+        return [experiences[i] for i in order.tolist()]
 
     async def _questions(self, pieces: list[str]) -> "Matrix":
         if len(pieces) == 1:

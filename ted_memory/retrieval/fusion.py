@@ -9,12 +9,14 @@ from ted_memory.protocols import VectorStore
 from ted_memory.retrieval.protocol import KeepsVectors, Retriever
 
 FLATNESS = 60  # the usual constant: how little the first place counts more than the second
+DEPTH = 200  # places of each retriever that are added up; prompts hold far fewer, and large sets have thousands
 
 
 class FusedRetriever(KeepsVectors):
     """Adds up ``1 / (60 + place)`` over the retrievers' answers; scores of different scales are never compared.
 
     An experience applies where one of them says so. Of two that come out equal the first retriever's better one wins.
+    What stands deeper than 200 in all of them comes last, in the order of the first one that has it.
     """
 
     def __init__(self, *retrievers: Retriever) -> None:
@@ -25,13 +27,12 @@ class FusedRetriever(KeepsVectors):
         """Return those that one of the retrievers finds, best first; an error of any of them is raised."""
         answers = await asyncio.gather(*(r.rank(experiences, question) for r in self._retrievers))
         scores: dict[str, float] = {}
-        found: dict[str, Experience] = {}
         for answer in answers:
-            ids = [experience.id for experience in answer]
-            found.update(zip(ids, answer, strict=True))
-            for place, id in enumerate(ids, start=FLATNESS + 1):
-                scores[id] = scores.get(id, 0.0) + 1 / place
-        return [found[id] for id in sorted(scores, key=scores.__getitem__, reverse=True)]
+            for place, experience in enumerate(answer[:DEPTH], start=FLATNESS + 1):
+                scores[experience.id] = scores.get(experience.id, 0.0) + 1 / place
+        found = {experience.id: experience for answer in answers for experience in answer}
+        best = [found.pop(id) for id in sorted(scores, key=scores.__getitem__, reverse=True)]
+        return [*best, *found.values()]
 
     def for_set(self, vectors: VectorStore) -> Self:
         """Return the same for one set."""

@@ -1,6 +1,7 @@
 """Embeddings beside the words: what they find, where their vectors are kept, and what happens when they are away."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -8,6 +9,7 @@ from ted_memory import Add, Rewrite, TedMemory, open_memory
 from ted_memory.errors import SettingsError
 from ted_memory.models import Experience
 from ted_memory.retrieval import EmbeddingRetriever, FusedRetriever, WordRetriever
+from ted_memory.retrieval.fusion import DEPTH
 from ted_memory.retrieval.ranker import BREAK_AFTER, Ranker
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.storage.keys import Keys
@@ -78,6 +80,26 @@ async def test_fused_what_both_find_comes_before_what_one_finds() -> None:
     assert ids(await retriever.rank(LESSONS, "My parcel is gone")) == ["parcel", "bike"]
     assert ids(await retriever.rank(LESSONS, "The stolen bike is late")) == ["bike", "parcel"]
     assert await retriever.rank(LESSONS, "zebra") == []
+
+
+class InOrder:
+    """Finds all lessons, in their order or backwards."""
+
+    def __init__(self, *, step: int) -> None:
+        self.step = step
+
+    async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
+        return list(experiences)[:: self.step]
+
+
+async def test_of_a_large_set_everything_that_applies_is_found_and_nothing_twice() -> None:
+    """Places are added up to a depth; a lesson on trial is met wherever it stands."""
+    many = [Experience(id=f"e{i}", text="-", when=f"topic {i}") for i in range(3 * DEPTH)]
+    found = ids(await FusedRetriever(InOrder(step=1), InOrder(step=-1)).rank(many, "topic"))
+    assert sorted(found) == sorted(ids(many))
+    assert set(found[: 2 * DEPTH]) == {*ids(many[:DEPTH]), *ids(many[-DEPTH:])}
+    assert found[:2] == ["e0", f"e{3 * DEPTH - 1}"]
+    assert found[2 * DEPTH :] == ids(many[DEPTH : 2 * DEPTH])
 
 
 # --- in a memory
