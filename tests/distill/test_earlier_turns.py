@@ -142,17 +142,17 @@ async def test_nothing_that_users_wrote_stands_there() -> None:
     assert not [e for e in await memory.load() if e.task]
 
 
-async def test_none_stand_there_for_labels() -> None:
-    """A lesson that names the label says as much in fewer words."""
+async def test_labels_are_shown_so_where_the_lesson_that_names_one_does_less() -> None:
+    """A small student that is told "answer shelf 1" may write anything; what it wrote three times it writes again."""
     memory = in_memory(**SETTINGS)
-    labelled = [s.model_copy(update={"reference": f"shelf {i % 2}"}) for i, s in enumerate(GIVEN)]
+    labelled = [s.model_copy(update={"reference": f"shelf {i % 3}"}) for i, s in enumerate(GIVEN)]
 
-    def knows(messages: list[BaseMessage]) -> str:
-        number = int(str(messages[-1].text).split()[0])
-        return f"shelf {(number - 3) % 2}" if _turns(messages) >= 3 else "no idea"
+    def repeats(messages: list[BaseMessage]) -> str:
+        turns = Counter(str(m.text) for m in messages if isinstance(m, AIMessage))
+        return max(turns, key=lambda text: turns[text]) if turns.total() >= 3 else "no idea"
 
-    await _run(knows, memory, samples=labelled)
-    assert not [e for e in await memory.load() if e.task]
+    await _run(repeats, memory, samples=labelled)
+    assert {e.task for e in await memory.load()} == {s.text for s in GIVEN}
 
 
 async def test_they_leave_room_in_the_set_for_lessons_to_come() -> None:

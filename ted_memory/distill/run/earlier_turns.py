@@ -9,7 +9,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ted_memory.distill.leaks import has_open_answer
 from ted_memory.distill.nodes.compactor import ROOM
 from ted_memory.distill.placing import telling_words
 from ted_memory.distill.report import SolvedTasks
@@ -42,8 +41,7 @@ def are_wanted(job: Job) -> bool:
 def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: ExperienceSet) -> list[Experience]:
     """Return training samples as solved tasks: at least as many as make `TURNS`, as many as the set has room for.
 
-    Those that the run had to set aside come first. None whose answer is a label: the lesson that names it says as much
-    in fewer words. None that ``now``, the set before the run, has in whatever state.
+    Those that the run had to set aside come first. None that ``now``, the set before the run, has in whatever state.
 
     Args:
         job: the run.
@@ -56,9 +54,9 @@ def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: Expe
     shuffled = random.Random("solved").sample(list(train), len(train))
     edits: list[Add] = []
     for sample in sorted(shuffled, key=lambda s: job.records.samples.get(s.id, {}).get("status") != "set_aside"):
-        reference = sample.reference or ""
-        if sample.sources or not has_open_answer(reference, job.labels):
+        if sample.sources:
             continue
+        reference = sample.reference or ""
         # no kindred words: these are chosen with the answers of all judges in view
         when = ", ".join(telling_words(sample, stems(reference) | {*job.common}))
         edit = solved_task(sample, reference, when, job.kit, job.sources(sample))
