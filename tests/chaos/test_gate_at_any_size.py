@@ -161,7 +161,7 @@ async def test_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
 
 
 async def test_several_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
-    """Beside the lessons they are chosen by one test and judged by another, on fresh answers."""
+    """Beside what has passed they are chosen by some answers and judged by fresh ones."""
     runs = [await _without_reason(seed, numbered=True) for seed in range(WORLDS)]
     live = sum(run.promoted for run in runs)
     report(f"gate, nothing to learn, answers of their own: {live} of {len(runs)} runs let solved tasks go live")

@@ -96,13 +96,13 @@ async def test_they_do_not_stand_beside_lessons_that_do_as_well() -> None:
 
 
 async def test_what_was_learned_goes_live_beside_them() -> None:
-    """A student that is right on half of the tasks with the lesson alone, and on all with both."""
+    """A student that is right on a third of the tasks with the lesson alone, and on all with both."""
 
     def script(messages: list[BaseMessage]) -> str:
         told = any("write thing | number" in str(m.text) for m in messages)
         line = _line(messages)
-        is_even = int(line.split()[-1]) % 2 == 0
-        return line if (told and is_even) or _turns(messages) >= 3 else "Some goods came in."
+        is_third = int(line.split()[-1]) % 3 == 0
+        return line if (told and is_third) or _turns(messages) >= 3 else "Some goods came in."
 
     memory = in_memory(**SETTINGS)
     await memory.commit([Add(text="write thing | number", everywhere=True)], author="me")

@@ -30,6 +30,9 @@ WAYS = (
     Presentation(selection="relevant", top_k=TURNS, placement="system"),
     Presentation(selection="relevant", top_k=TURNS, placement="user"),
 )
+RULE = replace(SET_RULE, level=0.025)
+"""Half of the set's level: it is a second chance of a run in which there is nothing to learn."""
+
 GOOD_ENOUGH = 0.95  # mean score of what passed from which on nothing better is sought
 
 
@@ -113,11 +116,11 @@ async def with_turns(
             best, most = (shown, score) if score > most else (best, most)
         if best is alone:
             return alone.staged, found
-        judges = asked[: SET_RULE.pairs]
+        judges = asked[: RULE.pairs]
         without, with_them = [await _scores(judges, side, judging, "judge") for side in (alone, best)]
     except BudgetExceeded:
         return alone.staged, found
-    test = PairedTest(SET_RULE)
+    test = PairedTest(RULE)
     pairs = [(without[s.id], with_them[s.id]) for s in judges if s.id in without and s.id in with_them]
     for one, other in pairs:
         test.add(sign(other - one))
