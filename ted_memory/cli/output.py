@@ -158,9 +158,10 @@ def _print_solved_tasks(report: Report) -> None:
     tried = report.solved_tasks
     if tried is None:
         return
-    scores = f": {tried.before:.2f} without, {tried.after:.2f} with them, in {tried.pairs} pairs of answers"
-    verdict = "they are live as earlier turns" if tried.kept else "left out"
-    out.print(f"{tried.offered} samples as solved tasks beside the lessons{scores * bool(tried.pairs)}: {verdict}")
+    scores = f"{tried.before:.2f} without, {tried.after:.2f} with them, in {tried.pairs} pairs of answers; "
+    verdict = "live, as earlier turns" if tried.kept else "left out"
+    measured = f"{scores * bool(tried.pairs)}{tried.reason}"
+    out.print(f"{tried.offered} samples as solved tasks beside the lessons: {measured}: {verdict}")
 
 
 def print_spend(spend: Spend) -> None:

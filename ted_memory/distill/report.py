@@ -80,8 +80,8 @@ class Shown(Frozen):
 class SolvedTasks(Frozen):
     """Training samples that were tried as solved tasks beside what had passed the gate.
 
-    ``before`` and ``after``: mean scores on fresh answers, in so many ``pairs``; none where no way to show them looked
-    better at first. ``kept``: they are live.
+    ``before`` and ``after``: mean scores on fresh answers, in so many ``pairs``; none where it did not come to that.
+    ``kept``: they are live. ``reason``: why, or why not.
     """
 
     offered: int
@@ -90,6 +90,7 @@ class SolvedTasks(Frozen):
     after: float = 0.0
     wealth: float = 1.0
     kept: bool = False
+    reason: str = ""
 
 
 class Carried(Frozen):

@@ -172,6 +172,8 @@ async def test_they_leave_room_in_the_set_for_lessons_to_come() -> None:
 async def test_a_budget_without_room_for_them_leaves_them_out() -> None:
     memory = in_memory(**SETTINGS)
     report = await _run(_needs_three, memory, budget=Budget(calls=90))
+    assert report.solved_tasks is not None
+    assert report.solved_tasks.reason == "the budget had no room to find out"
     assert report.spend.student.calls + report.spend.teacher.calls <= 90
     assert not [e for e in await memory.load() if e.task]
 

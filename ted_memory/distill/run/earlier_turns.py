@@ -100,26 +100,24 @@ async def with_turns(
     The way to show them is chosen by some answers; fresh ones decide. Each sample answers once on either side, without
     what it taught.
     """
-    alone = judging.material
+    alone, best = judging.material, judging.material
     asked = in_order(samples, alone)
     both = replace(alone.staged, experiences=(*alone.staged.experiences, *tasks))
+    few, judges = asked[:MOST_SAMPLES], asked[: RULE.pairs]
     found = SolvedTasks(offered=len(tasks))
     try:
-        few = asked[:MOST_SAMPLES]
-        before = mean([*(await _scores(few, alone, judging, "choose")).values()])
-        if before >= GOOD_ENOUGH:
-            return alone.staged, found
-        best, most = alone, before
+        most = mean([*(await _scores(few, alone, judging, "choose")).values()])
+        if most >= GOOD_ENOUGH:
+            return alone.staged, found.model_copy(update={"reason": "what passed is right on nearly all tasks"})
         for way in _ways(judging, both):
             shown = replace(alone, staged=replace(both, presentation=way))
             score = mean([*(await _scores(few, shown, judging, "choose")).values()])
             best, most = (shown, score) if score > most else (best, most)
         if best is alone:
-            return alone.staged, found
-        judges = asked[: RULE.pairs]
+            return alone.staged, found.model_copy(update={"reason": "they looked no better in any way to show them"})
         without, with_them = [await _scores(judges, side, judging, "judge") for side in (alone, best)]
     except BudgetExceeded:
-        return alone.staged, found
+        return alone.staged, found.model_copy(update={"reason": "the budget had no room to find out"})
     test = PairedTest(RULE)
     pairs = [(without[s.id], with_them[s.id]) for s in judges if s.id in without and s.id in with_them]
     for one, other in pairs:
@@ -132,6 +130,7 @@ async def with_turns(
         after=mean([other for _, other in pairs]),
         wealth=round(test.wealth, 3),
         kept=kept,
+        reason="the set does better with them" if kept else "not shown to do better with them",
     )
     return (best if kept else alone).staged, found
 
