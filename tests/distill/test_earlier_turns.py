@@ -8,6 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 
 from ted_memory import Add, Sample, TedMemory
+from ted_memory.cli import output
 from ted_memory.distill import distill
 from ted_memory.distill.report import Report
 from ted_memory.distill.run import earlier_turns
@@ -64,6 +65,15 @@ async def test_three_together_go_live_where_one_says_nothing() -> None:
     assert len((await memory.present("12 sacks from Riga came in.")).turns) == earlier_turns.TURNS
     result = await evaluate(GIVEN, student=student(_needs_three), memory=memory)
     assert (result.without.accuracy, result.with_.accuracy) == (0.0, 1.0)
+
+
+async def test_the_command_line_tells_what_became_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_report(await _run(_needs_three, in_memory(**SETTINGS)))
+    live = capsys.readouterr().out
+    assert "12 samples as solved tasks beside the lessons: 0.00 without, 1.00 with them, in 12 pairs of answers" in live
+    assert "the set does better with them: live, as earlier turns" in live
+    output.print_report(await _run(lambda _: "Some goods came in.", in_memory(**SETTINGS)))
+    assert "they looked no better in any way to show them: left out" in capsys.readouterr().out
 
 
 async def test_no_sample_is_shown_its_own_answer_on_the_way() -> None:
