@@ -285,6 +285,21 @@ async def test_a_later_run_never_shows_all_of_them_at_once() -> None:
     assert most == earlier_turns.TURNS
 
 
+@pytest.mark.parametrize(("tasks", "all_too"), [(earlier_turns.TURNS, True), (earlier_turns.TURNS + 1, False)])
+async def test_a_set_is_tried_as_a_whole_unless_that_were_more_turns_than_are_shown(tasks: int, all_too: bool) -> None:
+    memory = in_memory(**SETTINGS)
+    known = [Add(text="So.", when=f"thing {i}", task=f"What is thing {i}?", example=f"{i}") for i in range(tasks)]
+    await memory.commit(known, author="me")
+
+    def follows(messages: list[BaseMessage]) -> str:
+        return _line(messages) if _told(messages) else "Some goods came in."
+
+    expert = teacher(lambda m: critique(add("write thing | number", _word(m))), solves=_line)
+    report = await distill(GIVEN, student=student(follows), teacher=expert, memory=memory)
+    assert report.shown
+    assert any(way.presentation.selection == "all" for way in report.shown) == all_too
+
+
 async def test_a_task_stands_there_once_however_it_is_written() -> None:
     twins = [s.model_copy(update={"id": f"twin-{s.id}", "input": f" {s.text.upper()}\n"}) for s in GIVEN[:6]]
     memory = in_memory(**SETTINGS)
@@ -356,7 +371,7 @@ async def test_a_run_that_is_taken_up_ends_as_if_it_had_not_stopped(done: int) -
 
 
 async def test_students_that_take_nothing_from_them_are_seldom_shown_any() -> None:
-    """Base rate 0.3, twenty runs; both the choice and the gate would have to be lucky."""
+    """Base rate 0.3, twenty runs: both the choice and the fresh answers would have to be lucky."""
     live = 0
     for seed in range(20):
         luck = random.Random(seed)

@@ -15,7 +15,7 @@ from ted_memory.distill.report import SolvedTasks
 from ted_memory.distill.run.gate import SET_RULE, Judging
 from ted_memory.distill.run.job import Job, digest
 from ted_memory.distill.run.material import Material
-from ted_memory.distill.run.showing import MOST_SAMPLES, in_order, mean, scores_of, shown_as
+from ted_memory.distill.run.showing import MOST_SAMPLES, TURNS, in_order, mean, scores_of, shown_as
 from ted_memory.distill.scoring import plain_task
 from ted_memory.distill.solved_tasks import solved_task
 from ted_memory.errors import BudgetExceeded
@@ -25,7 +25,6 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Add, Experience, ExperienceSet, Presentation, Sample
 from ted_memory.retrieval.selection import stems
 
-TURNS = 3  # solved tasks that are shown with a question
 WAYS = (
     Presentation(selection="relevant", top_k=TURNS, placement="system"),
     Presentation(selection="relevant", top_k=TURNS, placement="user"),
@@ -36,23 +35,18 @@ RULE = replace(SET_RULE, level=0.025)
 GOOD_ENOUGH = 0.95  # mean score of what passed from which on nothing better is sought
 
 
-def are_wanted(job: Job) -> bool:
-    """Tell whether a run may show its samples to others, and may measure how."""
-    return job.kit.examples == "own" and job.kit.settings.measure_presentation
-
-
 def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: ExperienceSet) -> list[Experience]:
     """Return training samples as solved tasks: at least as many as make `TURNS`, as many as the set has room for.
 
-    Those that the run had to set aside come first. None that ``now``, the set before the run, has in whatever state.
+    Those that the run had to set aside come first.
 
     Args:
         job: the run.
         train: its samples.
-        now: what the memory holds at this moment.
+        now: what the memory holds at this moment; none of its tasks is returned, in whatever state it is there.
         kept: what of the run has passed the gate.
     """
-    if not are_wanted(job):
+    if job.kit.examples != "own" or not job.kit.settings.measure_presentation:
         return []
     shuffled = random.Random("solved").sample(list(train), len(train))
     edits: list[Add] = []
@@ -100,39 +94,53 @@ async def with_turns(
     The way to show them is chosen by some answers; fresh ones decide. Each sample answers once on either side, without
     what it taught.
     """
-    alone, best = judging.material, judging.material
-    asked = in_order(samples, alone)
-    both = replace(alone.staged, experiences=(*alone.staged.experiences, *tasks))
-    few, judges = asked[:MOST_SAMPLES], asked[: RULE.pairs]
-    found = SolvedTasks(offered=len(tasks))
+    passed = judging.material
+    both = replace(passed.staged, experiences=(*passed.staged.experiences, *tasks))
+    beside, found = replace(passed, staged=both), SolvedTasks(offered=len(tasks))
     try:
-        most = mean([*(await _scores(few, alone, judging, "choose")).values()])
-        if most >= GOOD_ENOUGH:
-            return alone.staged, found.model_copy(update={"reason": "what passed is right on nearly all tasks"})
-        for way in _ways(judging, both):
-            shown = replace(alone, staged=replace(both, presentation=way))
-            score = mean([*(await _scores(few, shown, judging, "choose")).values()])
-            best, most = (shown, score) if score > most else (best, most)
-        if best is alone:
-            return alone.staged, found.model_copy(update={"reason": "they looked no better in any way to show them"})
-        without, with_them = [await _scores(judges, side, judging, "judge") for side in (alone, best)]
+        way, reason = await _best_way(in_order(samples, passed), judging, passed, beside)
+        if way is None:
+            return passed.staged, found.model_copy(update={"reason": reason})
+        judges = in_order(samples, passed)[: RULE.pairs]
+        way_now = judging.kit.memory.presentation(passed.staged)
+        without = await _scores(judges, way_now, judging, passed, "judge")
+        with_them = await _scores(judges, way, judging, beside, "judge")
     except BudgetExceeded:
-        return alone.staged, found.model_copy(update={"reason": "the budget had no room to find out"})
-    test = PairedTest(RULE)
+        return passed.staged, found.model_copy(update={"reason": "the budget had no room to find out"})
     pairs = [(without[s.id], with_them[s.id]) for s in judges if s.id in without and s.id in with_them]
-    for one, other in pairs:
-        test.add(sign(other - one))
+    found = _tested(pairs, len(tasks))
+    return (replace(both, presentation=way) if found.kept else passed.staged), found
+
+
+async def _best_way(
+    asked: Sequence[Sample], judging: Judging, passed: Material, beside: Material
+) -> tuple[Presentation | None, str]:
+    """Return the way to show solved tasks that looks best, None where none looks better than what passed, and why."""
+    few, best = asked[:MOST_SAMPLES], None
+    way_now = judging.kit.memory.presentation(passed.staged)
+    most = mean([*(await _scores(few, way_now, judging, passed, "choose")).values()])
+    if most >= GOOD_ENOUGH:
+        return None, "what passed is right on nearly all tasks"
+    for way in _ways(judging, beside.staged):
+        score = mean([*(await _scores(few, way, judging, beside, "choose")).values()])
+        best, most = (way, score) if score > most else (best, most)
+    return best, "they looked no better in any way to show them"
+
+
+def _tested(pairs: Sequence[tuple[float, float]], offered: int) -> SolvedTasks:
+    test = PairedTest(RULE)
+    for without, with_them in pairs:
+        test.add(sign(with_them - without))
     kept = test.verdict == "helps"
-    found = SolvedTasks(
-        offered=len(tasks),
+    return SolvedTasks(
+        offered=offered,
         pairs=len(pairs),
-        before=mean([one for one, _ in pairs]),
-        after=mean([other for _, other in pairs]),
+        before=mean([without for without, _ in pairs]),
+        after=mean([with_them for _, with_them in pairs]),
         wealth=round(test.wealth, 3),
         kept=kept,
         reason="the set does better with them" if kept else "not shown to do better with them",
     )
-    return (best if kept else alone).staged, found
 
 
 def _ways(judging: Judging, both: ExperienceSet) -> list[Presentation]:
@@ -141,7 +149,9 @@ def _ways(judging: Judging, both: ExperienceSet) -> list[Presentation]:
     return [way for way in ways if way.selection == "relevant" and way.top_k >= TURNS and way.examples]
 
 
-async def _scores(samples: Sequence[Sample], side: Material, judging: Judging, phase: str) -> dict[str, float]:
+async def _scores(
+    samples: Sequence[Sample], way: Presentation, judging: Judging, side: Material, phase: str
+) -> dict[str, float]:
     lessons = sorted(repr(e.lesson) for e in side.staged.active)  # not their ids, which each start draws anew
-    name = digest(*lessons, repr(judging.kit.memory.presentation(side.staged)))[:16]
-    return await scores_of(samples, side, judging, f"turns:{phase}:{name}")
+    name = digest(*lessons, repr(way))[:16]
+    return await scores_of(samples, way, judging, side, f"turns:{phase}:{name}")

@@ -21,6 +21,7 @@ from ted_memory.models import ExperienceSet, Presentation, Sample
 
 FIRST = 6  # samples that each way is tried on in the first round
 MOST_SAMPLES = 4 * FIRST  # that a way is tried on at most, after three rounds
+TURNS = 3  # solved tasks in one prompt
 WAYS = (
     Presentation(selection="all", placement="system"),
     Presentation(selection="all", placement="user"),
@@ -39,8 +40,7 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
     """Return the best way to show the set, and what was measured; of ways as good, the one that is set already."""
     memory, staged = judging.kit.memory, judging.material.staged
     set_now = memory.presentation(staged)
-    tried = (way for way in WAYS if way.selection != "all" or not any(e.task for e in staged.active))
-    ways = list(dict.fromkeys(shown_as(memory, staged, way) for way in (set_now, *tried)))
+    ways = _ways(memory, staged)
     asked = in_order(samples, judging.material)
     scores: dict[Presentation, list[float]] = defaultdict(list)
     done, count = 0, min(FIRST, len(asked))
@@ -62,6 +62,17 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
     return ways[0], tuple(measured)
 
 
+def _ways(memory: TedMemory, staged: ExperienceSet) -> list[Presentation]:
+    """Return the ways to compare, each once, the one that is set now first; never more turns in a prompt than `TURNS`.
+
+    What was stated for this memory stays as it is in all of them.
+    """
+    all_too = sum(bool(e.task) for e in staged.active) <= TURNS
+    tried = (way for way in WAYS if way.selection == "relevant" or all_too)
+    set_now = memory.presentation(staged)
+    return list(dict.fromkeys([set_now, *(shown_as(memory, staged, way) for way in tried)]))
+
+
 def in_order(samples: Sequence[Sample], material: Material) -> list[Sample]:
     """Return the samples that can be graded, in the order in which they are asked: each start repeats it."""
     asked = [sample for sample in samples if material.reference_of.get(sample.id)]
@@ -75,24 +86,26 @@ def shown_as(memory: TedMemory, snapshot: ExperienceSet, way: Presentation) -> P
 
 
 async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging) -> list[float]:
-    material = replace(judging.material, staged=replace(judging.material.staged, presentation=way))
     name = f"shown:{way.selection}:{way.top_k}:{way.placement}:{way.examples}"
-    found = await scores_of(samples, material, judging, name)
+    found = await scores_of(samples, way, judging, judging.material, name)
     return [found[sample.id] for sample in samples if sample.id in found]
 
 
-async def scores_of(samples: Sequence[Sample], material: Material, judging: Judging, name: str) -> dict[str, float]:
-    """Return by sample the student's score with the staged set, as it is shown, without what the sample taught.
+async def scores_of(
+    samples: Sequence[Sample], way: Presentation, judging: Judging, material: Material, name: str
+) -> dict[str, float]:
+    """Return by sample the student's score with the staged set, shown in this way, without what the sample taught.
 
     ``name``: what the scores are kept under in the run's records.
     """
+    snapshot = replace(material.staged, presentation=way)
     found: dict[str, float] = {}
 
     async def one(sample: Sample) -> str:
         key = f"{name}:{sample.id}"
         if key not in judging.records:
             try:
-                score = await judging.score(sample, material.staged, material.without(sample))
+                score = await judging.score(sample, snapshot, material.without(sample))
             except Exception as error:
                 if is_final(error):
                     raise
