@@ -93,7 +93,8 @@ async def serve(
         learner.stop()
         await learning
     came = await _figures(memory, learner, scores, seconds=time.monotonic() - began)
-    return {"graded": graded, "waited_in_vain": in_vain, "window": WINDOW} | came
+    ended = {"cut_short": len(scores) < desk.requests}
+    return {"graded": graded, "waited_in_vain": in_vain, "window": WINDOW} | ended | came
 
 
 async def _leave_time(memory: TedMemory, graded: int) -> bool:

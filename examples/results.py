@@ -144,15 +144,22 @@ def run_all(todo: Sequence[Experiment], models: Models, folder: Path, *, hours: 
 
 
 def to_do(only: Sequence[str], folder: Path, *, again: bool) -> list[Experiment]:
-    """Return the experiments whose names begin so (none given: all) and that have no figures yet, or all of them."""
+    """Return the experiments whose names begin so (none given: all) and that have no figures yet, or all of them.
+
+    Traffic for which the time did not suffice is among them: another run may have more.
+    """
     wanted = [e for e in EXPERIMENTS if not only or any(e.name.startswith(prefix) for prefix in only)]
-    return [e for e in wanted if again or not (folder / f"{e.name}.json").exists()]
+    return [e for e in wanted if again or not _is_done(folder / f"{e.name}.json")]
+
+
+def _is_done(figures: Path) -> bool:
+    return figures.exists() and not json.loads(figures.read_text(encoding="utf-8")).get("cut_short", False)
 
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Experiments whose names begin so; may be repeated.")] = None,
     again: Annotated[bool, typer.Option(help="Also those that have a result.")] = False,
-    hours: Annotated[float, typer.Option(help="No experiment begins after so many hours.")] = HOURS,
+    hours: Annotated[float, typer.Option(help="None begins after so many hours; traffic ends with them.")] = HOURS,
 ) -> None:
     """Run what has no result yet, then write the report."""
     folder = RESULTS / "runs"

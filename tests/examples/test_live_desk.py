@@ -25,7 +25,7 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     student = ScriptedChatModel(script=_follows)
     figures = await serve(desk, memory, student=student, teacher=make_teacher(MUSEUM), told=told.append)
     await memory.aclose()
-    assert (figures["requests"], figures["graded"]) == (300, 300)
+    assert (figures["requests"], figures["graded"], figures["cut_short"]) == (300, 300, False)
     assert len(figures["windows"]) == len(told) == 300 // WINDOW
     assert figures["windows"][0] < 0.3
     assert figures["funnel"]["active"] == len(figures["lessons"]) > 0
@@ -41,6 +41,7 @@ async def test_traffic_that_has_no_more_time_tells_what_came_until_then() -> Non
     figures = await serve(desk, memory, student=student, teacher=make_teacher(MUSEUM))
     await memory.aclose()
     assert 0 < figures["requests"] < 1_000_000
+    assert figures["cut_short"]
     assert len(figures["windows"]) == figures["requests"] // WINDOW
 
 

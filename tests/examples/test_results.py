@@ -151,6 +151,33 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert [e.name for e in results.to_do(["fi"], tmp_path, again=True)] == ["first"]
 
 
+@pytest.mark.parametrize(("ended", "left"), [({"cut_short": True}, ["first"]), ({"cut_short": False}, []), ({}, [])])
+def test_traffic_that_the_time_did_not_suffice_for_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: dict[str, bool], left: list[str]
+) -> None:
+    monkeypatch.setattr(results, "EXPERIMENTS", TWO[:1])
+    (tmp_path / "first.json").write_text(json.dumps(ended), encoding="utf-8")
+    assert [e.name for e in results.to_do([], tmp_path, again=False)] == left
+
+
+def test_what_the_first_page_tells_of_solved_tasks_is_what_the_runs_learned() -> None:
+    words = {7: "seven", 17: "seventeen"}
+    runs = _kept("loglines-ted", "loglines-ted-2", "replies-ted", "machines-ted")
+    tasks = {name: sum("Earlier turn:" in lesson for lesson in run["lessons"]) for name, run in runs.items()}
+    lines, replies = words[tasks["loglines-ted"]], words[tasks["replies-ted"]]
+    aside, of = (runs["machines-ted"]["learning"][key] for key in ("set_aside", "samples"))
+    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert tasks["loglines-ted"] == tasks["loglines-ted-2"]
+    assert f"The lines are learned as {lines} solved tasks" in page
+    assert f"the replies as {replies}, of which three are shown" in page
+    assert f"{aside} of {of} samples end without a lesson" in page
+
+
+def _kept(*names: str) -> dict[str, Any]:
+    folder = results.RESULTS / "runs"
+    return {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names}
+
+
 def test_nothing_begins_when_the_time_is_over(tmp_path: Path) -> None:
     assert results.run_all(TWO, Scripted(), tmp_path, hours=0) == list(TWO)
     assert list(tmp_path.iterdir()) == []
