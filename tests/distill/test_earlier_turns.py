@@ -266,7 +266,8 @@ async def test_they_are_not_tried_where_another_way_to_show_a_set_was_stated(sta
     memory = in_memory(**SETTINGS, **stated)
     report = await _run(_needs_three, memory)
     assert not [*await memory.load()]
-    assert report.solved_tasks is None or not report.solved_tasks.pairs
+    assert report.solved_tasks is not None
+    assert report.solved_tasks.reason == "what was stated for this memory leaves no way to show them"
 
 
 async def test_a_later_run_never_shows_all_of_them_at_once() -> None:

@@ -116,12 +116,14 @@ async def _best_way(
     asked: Sequence[Sample], judging: Judging, passed: Material, beside: Material
 ) -> tuple[Presentation | None, str]:
     """Return the way to show solved tasks that looks best, None where none looks better than what passed, and why."""
+    if not (ways := _ways(judging, beside.staged)):
+        return None, "what was stated for this memory leaves no way to show them"
     few, best = asked[:MOST_SAMPLES], None
     way_now = judging.kit.memory.presentation(passed.staged)
     most = mean([*(await _scores(few, way_now, judging, passed, "choose")).values()])
     if most >= GOOD_ENOUGH:
         return None, "what passed is right on nearly all tasks"
-    for way in _ways(judging, beside.staged):
+    for way in ways:
         score = mean([*(await _scores(few, way, judging, beside, "choose")).values()])
         best, most = (way, score) if score > most else (best, most)
     return best, "they looked no better in any way to show them"
