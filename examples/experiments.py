@@ -33,6 +33,7 @@ from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import model_name, with_temperature
 from ted_memory.llm.spend import Spend
 from ted_memory.presenting import exposure_of
+from ted_memory.settings import make_settings
 from ted_memory.testing import in_memory
 
 ROLLOUT_TEMPERATURE = 0.7
@@ -148,8 +149,12 @@ async def _traffic(desk: Desk, student: BaseChatModel, teacher: BaseChatModel) -
     """Serve a desk's traffic from an empty memory with the defaults."""
     home = tempfile.mkdtemp(prefix="ted-results-")
     try:
-        async with open_memory(home=home, namespace="traffic", profile="small") as memory:
-            return await serve(desk, memory, student=student, teacher=teacher, told=output.out.print)
+        a_day = make_settings(profile="small").replay_calls
+        of_days = desk.replay_calls(a_day)  # the traffic of days comes in hours
+        async with open_memory(home=home, namespace="traffic", profile="small", replay_calls=of_days) as memory:
+            return {"replay_calls_a_day": a_day} | await serve(
+                desk, memory, student=student, teacher=teacher, told=output.out.print
+            )
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

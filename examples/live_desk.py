@@ -31,6 +31,7 @@ REQUESTS = 1000
 WINDOW = 50  # requests of which the report tells the accuracy
 BACKLOG = 4  # graded episodes that may wait for the learner: real requests come more slowly than two cores learn
 PATIENCE = 60.0  # seconds that the next request waits for the learner at most
+REQUESTS_A_DAY = 100  # a small desk: what a day may spend on replays is counted by these days, not by the clock's
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Desk:
             asked += luck.sample([*split.train, *split.held_out], len(split.train) + len(split.held_out))
         return asked[: self.requests]
 
+    def replay_calls(self, a_day: int) -> int:
+        """Return what replays may take in all, where a day of traffic may take so much: the traffic is hurried up."""
+        return a_day * math.ceil(self.requests / REQUESTS_A_DAY)
+
 
 async def serve(
     desk: Desk,
@@ -71,6 +76,7 @@ async def serve(
     agent = create_agent(student, [], middleware=[TedMemoryMiddleware(memory, learn=True)])
     learner = Learner(memory, student=student, teacher=teacher, grader=desk.family.grader)
     luck, scores, graded, in_vain, began = random.Random(desk.seed), list[float](), 0, 0, time.monotonic()
+    cpu_before = time.process_time()
     learning = asyncio.create_task(learner.run())
     try:
         for sample in desk.questions():
@@ -85,15 +91,14 @@ async def serve(
                 await memory.give_feedback(run_id, score=scores[-1], correction=correction, principal=user)
                 in_vain += not await _leave_time(memory, graded)
             if len(scores) % WINDOW == 0:
-                active = len((await memory.load()).active)
-                told(
-                    f"after {len(scores)} requests: {fmean(scores[-WINDOW:]):.2f} of the last {WINDOW}, {active} active"
-                )
+                now = await memory.load()
+                states = f"{len(now.proposed)} proposed, {len(now.trial)} on trial, {len(now.active)} active"
+                told(f"after {len(scores)} requests: {fmean(scores[-WINDOW:]):.2f} of the last {WINDOW}, {states}")
     finally:
         learner.stop()
         await learning
     came = await _figures(memory, learner, scores, seconds=time.monotonic() - began)
-    ended = {"cut_short": len(scores) < desk.requests}
+    ended = {"cut_short": len(scores) < desk.requests, "cpu_seconds": round(time.process_time() - cpu_before)}
     return {"graded": graded, "waited_in_vain": in_vain, "window": WINDOW} | ended | came
 
 
