@@ -19,7 +19,7 @@ async def test_a_deployed_graph_learns_a_sample(tmp_path: Path) -> None:
     lay_out(tmp_path)
     async with served(tmp_path) as client:
         assistants = await client.assistants.search()
-        assert [a["graph_id"] for a in assistants] == ["distillation"]
+        distillation = next(a for a in assistants if a["graph_id"] == "distillation")
         with serve_in_thread() as url:
             models = {"student": "student", "student_base_url": url, "teacher": "teacher", "teacher_base_url": url}
             out = await client.runs.wait(
@@ -35,7 +35,7 @@ async def test_a_deployed_graph_learns_a_sample(tmp_path: Path) -> None:
                 },
                 config={"configurable": {**models, "namespace": "deployed", "trust": "operator"}},
             )
-        form = await client.assistants.get_schemas(assistants[0]["assistant_id"])
+        form = await client.assistants.get_schemas(distillation["assistant_id"])
         assert "sample" in form["input_schema"]["properties"], "Studio makes its form of it"
         refused: Any = await client.runs.wait(
             None, "distillation", input={"messages": [{"role": "user", "content": "Hi"}]}, raise_error=False
@@ -45,6 +45,33 @@ async def test_a_deployed_graph_learns_a_sample(tmp_path: Path) -> None:
     assert out["status"] == "learned"
     async with open_memory(home=str(tmp_path / "home"), namespace="deployed") as memory:
         assert [e.text for e in await memory.load()] == ["say red"]
+
+
+@pytest.mark.timeout(300)
+async def test_the_deployed_agent_is_shown_the_lessons_and_recorded_and_can_be_drawn_without_a_key(
+    tmp_path: Path,
+) -> None:
+    lay_out(tmp_path)
+    async with open_memory(home=str(tmp_path / "home"), namespace="deployed") as memory:
+        [lesson] = (await memory.commit([Add(text="say red", when="asked about apples")], author="me")).applied
+        async with served(tmp_path, OPENAI_API_KEY="") as client:
+            assistants = {a["graph_id"]: a["assistant_id"] for a in await client.assistants.search()}
+            assert assistants.keys() == {"agent", "distillation"}
+            form = await client.assistants.get_schemas(assistants["agent"])
+            assert "messages" in form["input_schema"]["properties"], "Studio's chat needs it"
+            drawn = await client.assistants.get_graph(assistants["agent"])
+            assert "model" in {node["id"] for node in drawn["nodes"]}
+            asked = {"messages": [{"role": "user", "content": "What is the colour of apples?"}]}
+            refused: Any = await client.runs.wait(None, "agent", input=asked, raise_error=False)
+            assert "OPENAI_API_KEY" in refused["__error__"]["message"]
+            with serve_in_thread() as url:
+                model = {"model": "student", "model_base_url": url, "namespace": "deployed"}
+                out: Any = await client.runs.wait(None, "agent", input=asked, config={"configurable": model})
+            assert out["messages"][-1]["content"] == "red"
+            await until(memory, 1)
+        claims = await memory.store.episodes.claim("deployed", "me", lease=60, count=10, max_deliveries=3, alone=False)
+    [episode] = [c.episode for c in claims.claims]
+    assert (episode.seen, episode.answer) == ((lesson.id,), "red")
 
 
 AN_AGENT = """
