@@ -233,10 +233,7 @@ class Recorder:
         """Credit what had been said of runs before they came."""
         for run_id in list(self._owed):
             [told] = await self._log.told(self._namespace, [run_id])
-            if graded := [f for f in told if f.score is not None]:
-                said = {"speaker": graded[-1].principal, "reviewer": graded[-1].reviewer}
-                rules = self._rules().model_copy(update=said)
-                await self._log.feedback(self._namespace, run_id, None, graded[-1].score, rules)
+            await self.credit_told(run_id, told)
             self._owed.discard(run_id)
 
     def _pack(self, waiting: Sequence[tuple[str, Ended]]) -> _Parcel:
@@ -312,6 +309,13 @@ class Recorder:
     async def credit(self, run_id: str, score: float | None, *, first: bool = False) -> Verdict:
         """Count a score for what a run had seen, as its principal's word; with ``first`` only if it is the first."""
         return await self._log.feedback(self._namespace, run_id, None, score, self._rules(first=first))
+
+    async def credit_told(self, run_id: str, told: Sequence[Feedback], *, first: bool = False) -> None:
+        """Count the latest score that was told of a run, as the word of who said it; ``first`` as for `credit`."""
+        if graded := [f for f in told if f.score is not None]:
+            said = {"speaker": graded[-1].principal, "reviewer": graded[-1].reviewer}
+            rules = self._rules(first=first).model_copy(update=said)
+            await self._log.feedback(self._namespace, run_id, None, graded[-1].score, rules)
 
     def _rules(self, *, first: bool = False) -> CreditRules:
         s = self._settings

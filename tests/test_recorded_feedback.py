@@ -9,10 +9,13 @@ from ted_memory import Add, TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.errors import StoreUnavailable
 from ted_memory.integrations.live_run import is_sampled
-from ted_memory.models import SetState, Trial
+from ted_memory.learner import Learner
+from ted_memory.models import Message, SetState, Trial
 from ted_memory.storage.episode_log import RedisEpisodeLog
+from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory, wait_until
 from tests.conftest import Server
+from tests.learner.worlds import says_nothing
 from tests.spy_log import spied, taken_in
 
 
@@ -238,3 +241,31 @@ def test_the_share_of_runs_that_is_recorded_is_the_one_asked_for_and_each_is_alw
     assert taken == [id for id in ids if is_sampled(memory, id)]
     assert not any(is_sampled(none, id) for id in ids)
     assert all(is_sampled(every, id) for id in ids)
+
+
+async def test_a_learner_counts_what_was_said_before_a_run_whose_recorder_ended_too_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = InMemoryStore()
+    dying, memory = in_memory(store=store), in_memory(store=store)
+
+    async def ends_here() -> None: ...
+
+    monkeypatch.setattr(dying.recorder, "_pay", ends_here)
+    id = await seen(memory)
+    for i in range(4):
+        if i < 3:
+            await dying.give_feedback(f"r-{i}", score=1.0, principal="anna")
+        await dying.record(_asked(f"r-{i}", id, principal="anna"))
+    await dying.flush()
+    assert await outcomes(memory, id) == (0, 0), "the control: nothing is counted yet"
+    await memory.give_feedback("r-2", score=0.0, principal="anna")
+    await memory.give_feedback("r-3", score=1.0, principal="anna")
+    await Learner(memory, teacher=says_nothing(), rollouts="none").run(until_empty=True)
+    assert await outcomes(memory, id) == (4, 3), "each once, and the later word stands"
+    await dying.aclose()
+    await memory.aclose()
+
+
+def _asked(run_id: str, id: str, **fields: Any) -> Episode:
+    return Episode(run_id=run_id, input=(Message(role="user", content="How?"),), seen=(id,), **fields)
