@@ -13,9 +13,11 @@ from examples.results_summary import (
     grouped,
     label,
     means_of,
+    plain,
     side_by_side,
     taught,
 )
+from examples.results_traffic import about_traffic
 
 INTRODUCTION = """\
 # What it reached with real models
@@ -102,7 +104,7 @@ def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
     ):
         some = [run for name, run in runs.items() if name.startswith(prefix)]
         parts += [title, _arms(some), _learning(some)] if some else []
-    parts += [_traffic(runs["traffic"])] if "traffic" in runs else []
+    parts += [about_traffic(runs["traffic"])] if "traffic" in runs else []
     has_rivals = any(run["method"] in {"grpo", "ace"} for run in runs.values())
     parts += [READING + READING_RIVALS if has_rivals else READING]
     if written := [_lessons(run) for run in of_families.values() if run["teacher"] not in {"none", "program"}]:
@@ -253,31 +255,6 @@ def _gate(learning: Figures) -> str:
     return f"{gate['before']:.2f} to {gate['after']:.2f}, {verdict}"
 
 
-def _traffic(run: Figures) -> str:
-    """Return how an agent in service got better."""
-    way, windows, minutes = run["funnel"], run["windows"], run["seconds"] / 60
-    size = run["window"]
-    gained = f"{windows[-1] - windows[0]:+.2f}" if windows else "not enough of them to tell"
-    lines = [
-        f"## Learning from traffic: {run['family']}\n",
-        f"{run['requests']} requests, of which {run['graded']} were graded by their users, in {minutes:.0f} minutes. "
-        "Nothing but the profile is set; one learner beside the agent. Requests wait for it: no more than a few graded "
-        f"episodes wait at a time ({run['waited_in_vain']} times for a minute in vain). "
-        f"Episodes learned from: {way['learned_from']} ({way['taught']} taught something), waiting at the end: "
-        f"{way['waiting']}; pairs replayed: {way['pairs']} for the lessons that are there, {way['replay_calls']} "
-        f"student calls; lessons on trial: {way['trial']}, active: {way['active']}.\n",
-        f"From the first {size} requests to the last {size}: {gained}; wished for was +0.30 within "
-        "1,000. The desk has few questions, and each of them comes again and again.\n",
-        "| requests | accuracy |",
-        "|---|---|",
-        *(f"| {i * size + 1} to {(i + 1) * size} | {accuracy:.2f} |" for i, accuracy in enumerate(windows)),
-        "",
-        *(f"- {_plain(lesson)}" for lesson in run["lessons"]),
-        "",
-    ]
-    return "\n".join(lines)
-
-
 def _earlier(runs: dict[str, Figures]) -> str:
     lines = [
         "| run | teacher | trained on | without | with | difference | 95 % interval | lessons | gate |",
@@ -303,10 +280,6 @@ def _earlier(runs: dict[str, Figures]) -> str:
 
 def _lessons(run: Figures) -> str:
     reasons = (run["learning"] or {}).get("reasons", [])[:5]
-    asides = [f"- set aside, {a['sample']}: {_plain(a['reason'])}" for a in reasons]
-    lessons = [f"- {_plain(lesson)}" for lesson in run["lessons"]]
+    asides = [f"- set aside, {a['sample']}: {plain(a['reason'])}" for a in reasons]
+    lessons = [f"- {plain(lesson)}" for lesson in run["lessons"]]
     return "\n".join([f"### {run['name']}\n", *(lessons or ["- none"]), "", *asides, ""])
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split())[:300].replace("<", "\\<").replace("|", "\\|")

@@ -132,3 +132,8 @@ def _met(reached: Sequence[float], aim: float) -> str:
     worst = min(reached)
     of = f", worst of {len(reached)}" if len(reached) > 1 else ""
     return f"{worst:.2f}{of}: {'reached' if worst >= aim else 'missed'}"
+
+
+def plain(text: str) -> str:
+    """Return a lesson on one line of Markdown, its first three hundred characters."""
+    return " ".join(text.split())[:300].replace("<", "\\<").replace("|", "\\|")

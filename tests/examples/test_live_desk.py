@@ -1,12 +1,14 @@
 """The desk of `make results` learns from its own traffic, with the defaults; here with models that follow a script."""
 
 import re
+from statistics import fmean
 
 from langchain_core.messages import BaseMessage
 
 from examples.families import FAMILIES
 from examples.families.teacher import make_teacher
-from examples.live_desk import WINDOW, Desk, serve
+from examples.live_desk import REQUESTS_A_DAY, WINDOW, Desk, serve
+from examples.results_traffic import about_traffic
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 MUSEUM = FAMILIES["museum"]
@@ -20,18 +22,26 @@ def _follows(messages: list[BaseMessage]) -> str:
 
 async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     memory = in_memory(profile="small")
-    desk = Desk(MUSEUM, requests=300, speaks_up=1.0)
+    desk = Desk(MUSEUM, requests=400, speaks_up=1.0)
     told: list[str] = []
     student = ScriptedChatModel(script=_follows)
     figures = await serve(desk, memory, student=student, teacher=make_teacher(MUSEUM), told=told.append)
     await memory.aclose()
-    assert (figures["requests"], figures["graded"], figures["cut_short"]) == (300, 300, False)
-    assert len(figures["windows"]) == len(told) == 300 // WINDOW
+    assert (figures["requests"], figures["graded"], figures["cut_short"]) == (400, 400, False)
+    assert len(figures["windows"]) == len(told) == 400 // WINDOW
     assert figures["windows"][0] < 0.3
     assert figures["funnel"]["active"] == len(figures["lessons"]) > 0
     assert max(figures["windows"][-3:]) > figures["windows"][0] + 0.2, figures
     assert figures["funnel"]["pairs"] > 0
-    assert figures["funnel"]["learning"]["student"]["calls"] > figures["funnel"]["replay_calls"] > 0
+    learning, replays = figures["funnel"]["learning"], figures["funnel"]["replay_calls"]
+    assert learning["student"]["calls"] > replays > 0
+    text = about_traffic(figures | {"family": "museum", "replay_calls_a_day": 2000})
+    first, last = (fmean(figures["windows"][part]) for part in (slice(4), slice(-4, None)))
+    assert f"From the first 200 requests to the last 200: {first:.2f} to {last:.2f}, {last - first:+.2f}." in text
+    assert f"{learning['student']['calls'] + replays:,} calls of the student ({replays:,} of them for replays)" in text
+    assert text.count("\n| ") == 1 + len(figures["windows"])
+    short = about_traffic(figures | {"family": "museum", "replay_calls_a_day": 2000, "windows": [0.1, 0.9]})
+    assert "too few requests" in short
 
 
 async def test_traffic_that_has_no_more_time_tells_what_came_until_then() -> None:
@@ -51,3 +61,9 @@ def test_every_sample_is_asked_before_one_is_asked_again() -> None:
     asked = [s.id for s in Desk(MUSEUM, requests=2 * len(everything)).questions()]
     assert {*asked[: len(everything)]} == {*asked[len(everything) :]} == everything
     assert asked[: len(everything)] != asked[len(everything) :]
+
+
+def test_replays_may_take_what_the_days_of_the_traffic_allow() -> None:
+    assert Desk(MUSEUM, requests=REQUESTS_A_DAY).replay_calls(2000) == 2000
+    assert Desk(MUSEUM, requests=10 * REQUESTS_A_DAY).replay_calls(2000) == 20_000
+    assert Desk(MUSEUM, requests=1).replay_calls(2000) == 2000

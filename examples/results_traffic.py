@@ -1,0 +1,71 @@
+"""The part of the report that tells how an agent in service got better from its traffic, and what that took."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from examples.live_desk import PRINCIPALS, REQUESTS_A_DAY, WINDOW
+from examples.results_summary import Figures, plain
+
+ENDS = 4  # windows at the beginning and at the end that are compared: one alone is a matter of luck
+WISHED_FOR = 0.3
+
+
+def about_traffic(run: Figures) -> str:
+    """Return the section on a run of `examples.live_desk.serve`."""
+    rows = (f"| {i * WINDOW + 1} to {(i + 1) * WINDOW} | {score:.2f} |" for i, score in enumerate(run["windows"]))
+    lines = [
+        f"## Learning from traffic: {run['family']}\n",
+        f"{_what_came(run)}\n",
+        f"{_what_was_learned(run)}\n",
+        f"{_what_it_took(run)}\n",
+        f"{_gain(run['windows'])} Wished for was {WISHED_FOR:+.2f} within 1,000 requests. The desk has few questions, "
+        "and each of them comes again and again.\n",
+        "| requests | accuracy |",
+        "|---|---|",
+        *rows,
+        "",
+        *(f"- {plain(lesson)}" for lesson in run["lessons"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _what_came(run: Figures) -> str:
+    in_all, a_day = run["funnel"]["replay_calls_a_day"], run["replay_calls_a_day"]
+    return (
+        f"{run['requests']:,} requests of {PRINCIPALS} users, of which {run['graded']} were graded, in "
+        f"{run['seconds'] / 60:.0f} minutes. Nothing but the profile is set; one learner beside the agent. "
+        f"{REQUESTS_A_DAY} requests count as a day, so that replays may take {in_all:,} student calls in all "
+        f"({a_day:,} a day). Requests wait for the learner: no more than a few graded episodes wait at a time "
+        f"({run['waited_in_vain']} times for a minute in vain)."
+    )
+
+
+def _what_was_learned(run: Figures) -> str:
+    way = run["funnel"]
+    return (
+        f"Episodes learned from: {way['learned_from']} ({way['taught']} taught something), waiting at the end: "
+        f"{way['waiting']}. Pairs replayed: {way['pairs']} for the lessons that are there. Lessons proposed: "
+        f"{way['proposed']}, on trial: {way['trial']}, active: {way['active']}."
+    )
+
+
+def _what_it_took(run: Figures) -> str:
+    way = run["funnel"]
+    student, teacher = (
+        sum(way[work][who]["calls"] for work in ("learning", "replays")) for who in ("student", "teacher")
+    )
+    share = run["cpu_seconds"] / max(run["seconds"], 1)
+    return (
+        f"It took {student:,} calls of the student ({way['replay_calls']:,} of them for replays) and {teacher:,} of "
+        "the teacher besides the agent's own, which kept both cores busy. Agent and learner themselves took "
+        f"{share:.0%} of one core."
+    )
+
+
+def _gain(windows: Sequence[float]) -> str:
+    if len(windows) < 2 * ENDS:
+        return "There were too few requests to tell whether it got better."
+    first, last = fmean(windows[:ENDS]), fmean(windows[-ENDS:])
+    told = f"From the first {ENDS * WINDOW} requests to the last {ENDS * WINDOW}"
+    return f"{told}: {first:.2f} to {last:.2f}, {last - first:+.2f}."
