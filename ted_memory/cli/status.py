@@ -99,16 +99,25 @@ def _print_funnel(way: Funnel, traffic: Traffic, prices: Prices | None) -> None:
         ("recorded", way.recorded, "episodes", lost),
         ("learned from", way.learned_from, "episodes", [f"{calls} calls today", paid.get("learning", "")]),
         ("archived", way.archived, "episodes", ["graded, for replays"]),
-        ("proposed", way.proposed, "lessons", [f"{way.taught} episodes led to a proposal"]),
+        (
+            "proposed",
+            way.proposed,
+            "lessons",
+            [f"{way.taught} episodes led to a proposal", _today("retired", way.retired)],
+        ),
         ("replayed", way.pairs, "pairs", [quota, paid.get("replays", "")]),
-        ("on trial", way.trial, "lessons", [f"{way.outcomes} live outcomes"]),
+        ("on trial", way.trial, "lessons", [f"{way.outcomes} live outcomes", _today("begun", way.trials_begun)]),
         ("for a person", way.for_a_person, "lessons", by_hand),
-        ("active", way.active, "lessons", [f"{way.comparisons} comparisons since"]),
+        ("active", way.active, "lessons", [f"{way.comparisons} comparisons since", _today("new", way.activated)]),
     ]
     output.out.print("from traffic to lessons:")
     for name, number, unit, more in stages:
         told = "; ".join(part for part in more if part)
         output.out.print(f"  {name:<13}{number:>7} {unit:<9}{told}".rstrip(), markup=False)
+
+
+def _today(what: str, count: int) -> str:
+    return f"{count} {what} today" if count else ""
 
 
 def _costs(way: Funnel, prices: Prices | None) -> dict[str, float] | None:

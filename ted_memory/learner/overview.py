@@ -27,6 +27,8 @@ class Funnel(Frozen):
         trial: lessons on trial, with so many live ``outcomes``.
         for_a_person: lessons that wait for a person's word.
         active: lessons from traffic that every agent sees, watched in so many ``comparisons``.
+        trials_begun: lessons that went on trial today, after their replays; ``activated``: those that passed one;
+            ``retired``: those that replays or a trial spoke against.
         learning: what learning from episodes has cost today.
         replays: what replays have cost today.
     """
@@ -47,6 +49,9 @@ class Funnel(Frozen):
     for_a_person: int = 0
     active: int = 0
     comparisons: int = 0
+    trials_begun: int = 0
+    activated: int = 0
+    retired: int = 0
     learning: Spend = Spend()
     replays: Spend = Spend()
 
@@ -98,6 +103,9 @@ async def funnel(memory: TedMemory) -> Funnel:
         for_a_person=len(passed) + len(snapshot.proposed) - len(replayed),
         active=len(active),
         comparisons=total("watched"),
+        trials_begun=int(today.get("trials_begun", 0)),
+        activated=int(today.get("activated", 0)),
+        retired=int(today.get("retired", 0)),
         learning=learning,
         replays=replays,
     )

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -16,6 +17,8 @@ from ted_memory.protocols import KnownEvidence
 
 LEASE, SECONDS = "trials", 1.5  # one learner at a time looks, as long as it does; correctness does not depend on it
 AUTHOR = "trials"
+COUNTED = {"trial": "trials_begun", "active": "activated", "retired": "retired"}
+"""What a step is counted as, among the day's counters."""
 
 _LOG = logging.getLogger("ted_memory")
 
@@ -39,10 +42,14 @@ async def look(memory: TedMemory, holder: str, known: KnownEvidence | None = Non
         snapshot = await memory.load()
     known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in snapshot], known)
     evidence = {id: shown.evidence for id, shown in known.items()}
+    taken = Counter[str]()
     for step in next_steps(snapshot, evidence, memory.settings, datetime.now(UTC)):
         if await _take(step, snapshot, evidence, memory):
             done.append(f"{step.edit.id}: {step.edit.state}: {step.why}")
+            taken.update([COUNTED[step.edit.state]] if step.edit.state in COUNTED else [])
             _LOG.info("lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why)
+    if taken:
+        await memory.store.episodes.count(memory.namespace, taken)
     return done, known
 
 

@@ -83,6 +83,7 @@ async def test_status_tells_the_way_from_episodes_to_a_lesson_on_trial(
     way = status["funnel"]
     assert (way["learned_from"], way["taught"], way["archived"]) == (USERS, 1, USERS)
     assert (way["proposed"], way["trial"], way["active"]) == (0, 1, 0)
+    assert (before["trials_begun"], way["trials_begun"], way["activated"], way["retired"]) == (0, 1, 0, 0)
     assert way["pairs"] == USERS - 1
     assert way["replay_calls"] >= 4 * way["pairs"]
     assert way["learning"]["student"]["calls"] > 0
@@ -103,6 +104,7 @@ async def test_status_tells_the_way_from_episodes_to_a_lesson_on_trial(
     assert stages["replayed"][:2] == [str(USERS - 1), "pairs"]
     assert stages["replayed"][-1] == "USD"
     assert stages["on trial"][:2] == ["1", "lessons"]
+    assert stages["on trial"][-3:] == ["1", "begun", "today"]
     assert "USD" not in told(["status", *at], tmp_path)
     assert as_json(["status", *at], tmp_path)["cost_today"] is None
 

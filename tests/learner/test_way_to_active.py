@@ -13,7 +13,7 @@ from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Exposure
 from ted_memory.experience import trials
 from ted_memory.experience.trials import ENOUGH, Step, loudest
-from ted_memory.learner import Learner, standings
+from ted_memory.learner import Learner, funnel, standings
 from ted_memory.models import Experience, SetState, Trial
 from tests.conftest import Server
 from tests.distill.scripts import CODES, prompt_of, right_lesson, student, teacher, thing_in
@@ -97,6 +97,8 @@ async def test_a_right_lesson_becomes_active_and_is_seen_after_replays_only(memo
     await check_replayed_first(memory, told)
     assert [re.sub(r"^\w+: |: .*", "", step) for step in steps] == ["trial", "active"]
     assert "replays show it: lift +1.00" in steps[0]
+    way = await funnel(memory)
+    assert (way.trials_begun, way.activated, way.retired) == (1, 1, 0)
     assert {bool(one.seen) for one in told[first:]} == {True, False}, "a coin decides who sees it on trial"
     assert RIGHT in await memory.render("What is the code of apples?")
     [found] = [e for e in await memory.load() if e.text == RIGHT]
@@ -135,7 +137,7 @@ async def test_a_useless_lesson_is_retired_and_no_user_ever_sees_it(memory: TedM
             seen = await memory.expose("What is the code of apples?", unit=f"{start}-{i}", principal=f"q{i}")
             blocks.append(seen.block)
     retired = [step for step in steps if "retired" in step]
-    assert len(retired) == 1
+    assert len(retired) == (await funnel(memory)).retired == 1
     assert re.search(r"retired: of no use: lift \+0\.00 in \d+ pairs", retired[0]), retired
     assert await state(memory, f"say {FALSE}") == ""
     assert not any(FALSE in block for block in blocks)
