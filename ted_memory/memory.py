@@ -185,9 +185,16 @@ class TedMemory(Curated):
         snapshot, s = await self.snapshot(), self.settings
         ranking = await self.rank(snapshot.candidates, question, patience=s.read_timeout)
         choose = self.selector(snapshot)
-        who = self.recorder.stored(principal)
-        exposure = expose(snapshot, choose, ranking, unit=unit, principal=who, withhold_share=s.withhold_share)
+        who, share = self._who(principal), s.withhold_share
+        exposure = expose(snapshot, choose, ranking, unit=unit, principal=who, withhold_share=share)
         return exposure.model_copy(update={"placement": self.presentation(snapshot).placement})
+
+    def _who(self, principal: str) -> str:
+        """Return what stands for a principal in the store; nobody where the user's hook fails: then no run is kept."""
+        try:
+            return self.recorder.stored(principal)
+        except Exception:  # noqa: BLE001 - an agent's call does not fail for it; the recorder tells of it
+            return ANONYMOUS
 
     @property
     def recorder(self) -> Recorder:

@@ -1,48 +1,54 @@
-"""A run of a plain client, such as OpenAI's or Anthropic's own: shown what agents are shown, and recorded like theirs.
+"""A run of a plain client, such as OpenAI's own: shown what agents are shown, and recorded like theirs.
 
 .. code-block:: python
 
     async with PlainRun(memory, "I want my money back", principal="anna") as run:
-        answer = await client.chat.completions.create(model="gpt-5-nano", messages=run.messages)
-        run.answer(answer.choices[0].message.content)
+        got = await client.chat.completions.create(model="gpt-5-nano", messages=run.messages)
+        run.answer(got.choices[0].message.content)
     await memory.give_feedback(run.run_id, score=1.0, principal="anna")
 """
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from langchain_core.messages import (
-    AIMessage,
-    BaseMessage,
-    HumanMessage,
-    convert_to_messages,
-    convert_to_openai_messages,
-)
-from pydantic import TypeAdapter, ValidationError
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ted_memory.episodes import ANONYMOUS, Exposure, RunId
 from ted_memory.errors import InvalidInput
 from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.live_run import LiveRun, is_sampled
-from ted_memory.llm.messages import question, show_lessons
+from ted_memory.llm.messages import question
 from ted_memory.memory import TedMemory
+from ted_memory.retrieval.selection import warm
+from ted_memory.settings import Placement
 
 _RUN_ID: TypeAdapter[str] = TypeAdapter(RunId)
+_LOG = logging.getLogger("ted_memory")
+_RECORDED: Mapping[str, type[BaseMessage]] = {
+    "system": SystemMessage,
+    "developer": SystemMessage,
+    "user": HumanMessage,
+    "assistant": AIMessage,
+}
+"""What a role is recorded as. What tools returned belongs to `PlainRun.answer`."""
 
 
 class PlainRun:
-    """One request to a model by a client that LangChain knows nothing of: use it ``with`` or ``async with``.
+    """One request to a model by a client that LangChain knows nothing of: use it ``with`` or ``async with``, once.
 
-    Entering chooses what the request is shown, which never raises and waits `read_timeout` at most. Leaving hands the
-    run in, to be learned from (setting ``sample_rate``): with its answer, or with the error that ended it. What the
-    model was shown cannot be seen from here, so use `messages`, or all of `shown`.
+    Entering chooses what the request is shown; it never raises for want of a store. Leaving hands the run in, to be
+    learned from (setting ``sample_rate``): with its answer, or with the error that ended it. What the model was really
+    shown cannot be seen from here, so send `messages`, or all that is `shown`.
 
     Args:
         memory: of which lessons are shown, and to which the run is handed in.
-        asked: the user's question, or the messages as OpenAI's clients take them (``{"role": ..., "content": ...}``).
-        principal: who asks; whose word an outcome is.
+        asked: the user's question, or the messages as OpenAI's clients take them, ``{"role": ..., "content": ...}``, or
+            what these returned. Give your own list each time: what `messages` adds is no part of the conversation.
+        principal: who asks; whose word an outcome is. None: nobody is known.
         thread_id: the conversation, if it has one: all of its runs see the same lessons on trial.
         run_id: a name for the run that is used once; by default one is made.
         tags: words to find the run by.
@@ -54,10 +60,10 @@ class PlainRun:
     def __init__(
         self,
         memory: TedMemory,
-        asked: str | Sequence[Mapping[str, Any]],
+        asked: str | Sequence[Mapping[str, Any] | BaseModel],
         *,
-        principal: str = ANONYMOUS,
-        thread_id: str = "",
+        principal: str | None = None,
+        thread_id: str | None = None,
         run_id: str | None = None,
         tags: Sequence[str] = (),
     ) -> None:
@@ -66,17 +72,14 @@ class PlainRun:
         self.shown = Exposure()
         """What it is shown: ``block``, ``placement`` and ``turns``."""
         self._memory = memory
-        self._given = [HumanMessage(content=asked)] if isinstance(asked, str) else _read(asked)
-        self._live = LiveRun(
-            memory,
-            self.run_id,
-            thread_id=thread_id,
-            principal=principal,
-            input=self._given,
-            tags=tuple(tags),
-        )
-        self._is_recorded = is_sampled(memory, self.run_id)
-        self._said: list[BaseMessage] = []
+        self._given = [{"role": "user", "content": asked}] if isinstance(asked, str) else list(asked)
+        self._input = _to_record(self._given, self.run_id)
+        self._thread_id, self._principal = str(thread_id or ""), str(principal or ANONYMOUS)
+        self._tags = _each_as_text(tags)
+        self._live: LiveRun | None = None
+        self._has_begun = self._has_ended = False
+        self._answer, self._model, self._tools = "", "", tuple[str, ...]()
+        warm()
 
     @property
     def block(self) -> str:
@@ -84,32 +87,45 @@ class PlainRun:
         return self.shown.block
 
     @property
-    def messages(self) -> list[dict[str, Any]]:
-        """The messages as OpenAI's clients take them, lessons and solved tasks in their places.
+    def messages(self) -> list[Any]:
+        """The messages as they were given, with the block and solved tasks in their places.
 
-        Anthropic's takes the system message apart: give it those of ``role`` "system" as ``system``.
+        Clients that take the system message apart, as Anthropic's does, are given `block` there, and ``shown.turns``
+        before the first message of the user.
         """
-        made = convert_to_openai_messages(show_lessons(self._given, self.shown))
-        return made if isinstance(made, list) else [made]
+        return _with_turns(_with_block(self._given, self.shown.block, self.shown.placement), self.shown.turns)
 
-    def answer(self, text: str, *, model: str = "", tools: Sequence[str] = ()) -> None:
+    def answer(self, text: str | None, *, model: str | None = None, tools: Sequence[str] = ()) -> None:
         """Say what the model answered; the last word counts.
 
         Args:
-            text: the whole answer; of a stream, what has come when it ends.
+            text: the whole answer; of a stream, what has come when it ends. None, as where a model only calls tools or
+                refuses, is no answer.
             model: its name.
             tools: calls of tools on the way to it, each with its result, a line each.
+
+        Raises:
+            TypeError: the answer is no text.
+            RuntimeError: the run has ended, and is handed in.
         """
-        self._said = [AIMessage(content=text)]
-        self._live.model, self._live.tools = model, tuple(tools)
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"an answer is text; this is of type {type(text).__name__}")
+        if self._has_ended:
+            raise RuntimeError("the run has ended: call answer() within `with`")
+        self._answer, self._model, self._tools = text or "", str(model or ""), _each_as_text(tools)
 
     async def __aenter__(self) -> Self:
-        asked, live = question(self._given), self._live
-        if not self._is_recorded:
+        if self._has_begun:
+            raise RuntimeError("a PlainRun is one run: make another one")
+        self._has_begun = True
+        asked = question(self._input)
+        if not is_sampled(self._memory, self.run_id):
             self.shown = await self._memory.present(asked)
             return self
+        live = LiveRun(self._memory, self.run_id, self._thread_id, self._principal, self._input, tags=self._tags)
         unit = live.thread_id or live.run_id
         self.shown = live.exposure = await self._memory.expose(asked, unit=unit, principal=live.principal)
+        self._live = live
         live.begun()
         return self
 
@@ -127,13 +143,19 @@ class PlainRun:
         self._leave(error)
 
     def _leave(self, error: BaseException | None) -> None:
-        if not self._is_recorded:
+        self._has_ended = True
+        if (live := self._live) is None:
             return
-        if error is None:
-            self._live.finish(self._said)
-        else:
-            self._live.output = self._said
-            self._live.fail(error, final=True)
+        said = [AIMessage(content=self._answer, id=f"{self.run_id}-answer")] if self._answer else []
+        live.model, live.tools = self._model, self._tools
+        try:
+            if error is None:
+                live.finish(said)
+            else:
+                live.output = said
+                live.fail(error, final=True)
+        except Exception:  # noqa: BLE001 - an error that cannot be printed is no reason for another one
+            _LOG.warning("the run %s could not be recorded", self.run_id, exc_info=True)
 
 
 def _checked(run_id: str) -> str:
@@ -143,14 +165,81 @@ def _checked(run_id: str) -> str:
         raise InvalidInput(f"run_id={run_id!r} cannot be used: {error.errors()[0]['msg']}") from None
 
 
-def _read(asked: Sequence[Mapping[str, Any]]) -> list[BaseMessage]:
-    try:
-        messages = convert_to_messages([dict(message) for message in asked])
-    except (TypeError, ValueError, KeyError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InvalidInput(
-            f'these are no messages such as {{"role": "user", "content": "..."}}: {reason}; nothing was recorded'
-        ) from error
-    if not messages:
+def _each_as_text(given: Sequence[Any]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(map(str, given))
+
+
+def _fields(message: Any) -> Mapping[str, Any]:
+    """Return a message's fields, of a mapping or of what a client returned."""
+    if isinstance(message, Mapping):
+        return message
+    return message.model_dump() if isinstance(message, BaseModel) else {}
+
+
+def _to_record(given: Sequence[Any], run_id: str) -> list[BaseMessage]:
+    """Return the messages as they are recorded, each with an id, so that no answer is taken for one of them."""
+    if not given:
         raise InvalidInput("there are no messages; give the question, or the messages with it")
-    return messages
+    made = []
+    for i, message in enumerate(given):
+        fields = _fields(message)
+        if not isinstance(fields.get("role"), str):
+            raise InvalidInput(
+                f'message {i + 1} is none such as {{"role": "user", "content": "..."}}: {str(message)[:100]!r}; '
+                "nothing was recorded"
+            )
+        if kind := _RECORDED.get(fields["role"]):
+            made.append(kind(content=_content(fields.get("content")), id=f"{run_id}-{i}"))
+    return made
+
+
+def _content(content: Any) -> str | list[str | dict[str, Any]]:
+    """Return content as it is recorded; text of whichever block is text."""
+    if isinstance(content, str) or content is None:
+        return content or ""
+    if not isinstance(content, Sequence):
+        raise InvalidInput(f"a message's content is text or a list of blocks; this is of type {type(content).__name__}")
+    blocks = [block if isinstance(block, str) else dict(_fields(block)) for block in content]
+    return [
+        {"type": "text", "text": block["text"]} if isinstance(block, dict) and _is_text(block) else block
+        for block in blocks
+    ]
+
+
+def _is_text(block: Mapping[str, Any]) -> bool:
+    return isinstance(block.get("text"), str)
+
+
+def _with_block(given: Sequence[Any], block: str, placement: Placement) -> list[Any]:
+    """Return the messages with the block at the end of the system message, or of the last one of the user."""
+    roles = [_fields(message)["role"] for message in given]
+    users = [i for i, role in enumerate(roles) if role == "user"]
+    systems = [i for i, role in enumerate(roles) if role in {"system", "developer"}]
+    if not block:
+        return list(given)
+    if placement == "user" and users:
+        place = users[-1]
+    elif systems:
+        place = systems[0]
+    else:
+        return [{"role": "system", "content": block}, *given]
+    return [*given[:place], _ending_with(block, _fields(given[place])), *given[place + 1 :]]
+
+
+def _ending_with(block: str, message: Mapping[str, Any]) -> dict[str, Any]:
+    content = message.get("content")
+    if isinstance(content, str) or not content:
+        return {**message, "content": f"{content}\n\n{block}" if content else block}
+    kinds = [part["type"] for part in map(_fields, content) if _is_text(part)]
+    return {**message, "content": [*content, {"type": kinds[-1] if kinds else "text", "text": block}]}
+
+
+def _with_turns(messages: Sequence[Any], turns: Sequence[tuple[str, str]]) -> list[Any]:
+    """Return the messages with solved tasks and their answers before the first one of the user."""
+    first = next((i for i, message in enumerate(messages) if _fields(message)["role"] == "user"), len(messages))
+    made = [
+        {"role": role, "content": text}
+        for turn in turns
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
+    return [*messages[:first], *made, *messages[first:]]
