@@ -2,72 +2,93 @@
 
 ``distillation`` learns from one sample: ``{"sample": {"id": "1", "input": "...", "reference": "..."}}``. Its lessons
 go where the setting ``trust`` says, by default to the proposals. ``agent`` is an agent without tools that is shown the
-lessons of a memory and records its runs; give it tools of yours. Models and memory come from the assistant's
-``configurable``.
+lessons of the same memory and records its runs, for a learner beside it (``ted-memory learn``); give it tools of yours.
+
+Models and memory come from the server's environment: ``TED_MEMORY_MODEL`` (of the agent), ``TED_MEMORY_STUDENT`` and
+``TED_MEMORY_TEACHER`` (``provider:model``, or a model's name with ``..._BASE_URL``), and the settings of the memory
+(``TED_MEMORY_URL``, ``TED_MEMORY_NAMESPACE``, ...). Nothing of it is a client's to say: whoever may begin a run could
+have the server send its key to an address of his own, read another tenant's lessons, or teach all users.
 """
 
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from langchain.agents import create_agent
+from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatResult
+from starlette.applications import Starlette
 
 from ted_memory import TedMemory
 from ted_memory.distill import build_distillation_graph
 from ted_memory.distill.graph import Graph
 from ted_memory.errors import InvalidInput, TedMemoryError
 from ted_memory.integrations.middleware import TedMemoryMiddleware
+from ted_memory.integrations.sync_bridge import flush_recorded
 from ted_memory.wiring import make_chat_model, open_memory
 
 DEFAULT_MODEL = "openai:gpt-5-mini"
-ROLES = ("student", "teacher")
 
 
-def make_distillation(config: RunnableConfig) -> Graph:
-    """Return the distillation graph for one assistant.
+class Refusing(BaseChatModel):
+    """What stands for a model that cannot be made: the server makes the graphs to draw them, too, without any key.
 
-    ``configurable`` may hold ``student`` and ``teacher`` (``provider:model``, or a model's name with
-    ``student_base_url`` and ``teacher_base_url``), ``url`` and ``namespace`` of the memory, and ``trust``.
+    Its errors are ValueErrors, the only ones whose message the server passes on to a client.
     """
-    given = _configurable(config)
-    memory = open_memory(given.get("url"), namespace=given.get("namespace"), trust=given.get("trust"))
-    student, teacher = (_model(given, role) for role in ROLES)
-    return build_distillation_graph(student=student, teacher=teacher, memory=memory)
+
+    told: str
+
+    @property
+    def _llm_type(self) -> str:
+        return "refusing"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],  # noqa: ARG002
+        stop: list[str] | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> ChatResult:
+        raise InvalidInput(self.told)
+
+    def bind_tools(self, *_: Any, **__: Any) -> "Refusing":
+        """Refuse with tools, too."""
+        return self
 
 
-def make_agent(config: RunnableConfig) -> Any:
-    """Return an agent for one assistant; a learner beside it (``ted-memory learn``) learns from its runs.
-
-    ``configurable`` may hold ``model`` (``provider:model``, or a model's name with ``model_base_url``), ``url`` and
-    ``namespace`` of the memory. Who asks is whom the server has authenticated.
-    """
-    given = _configurable(config)
-    memory = _shared_memory(given.get("url"), given.get("namespace"))
-    model = cast("BaseChatModel", _model(given, "model"))  # or what refuses in its place
-    return create_agent(model, tools=[], middleware=[TedMemoryMiddleware(memory, learn=True)])
+def make_distillation() -> Graph:
+    """Return the distillation graph."""
+    return build_distillation_graph(student=_model("STUDENT"), teacher=_model("TEACHER"), memory=_memory())
 
 
-def _configurable(config: RunnableConfig) -> dict[str, Any]:
-    return config.get("configurable") or {}
+def make_agent() -> Any:
+    """Return the agent. Who asks is whom the server has authenticated."""
+    return create_agent(_model("MODEL"), tools=[], middleware=[TedMemoryMiddleware(_memory(), learn=True)])
 
 
-@cache  # the server makes the graph anew for each run, and what was recorded is sent after it
-def _shared_memory(url: str | None, namespace: str | None) -> TedMemory:
-    return open_memory(url, namespace=namespace)
+@contextlib.asynccontextmanager
+async def _lifespan(_: Starlette) -> AsyncIterator[None]:
+    yield
+    await asyncio.to_thread(flush_recorded)  # the signal that ends the server leaves it no other moment
 
 
-def _model(given: dict[str, Any], role: str) -> Runnable[Any, Any]:
-    """Return a model; one that cannot be made says so when it is asked.
+app = Starlette(lifespan=_lifespan)
+"""Named as ``http.app`` in langgraph.json: what was recorded last is sent before the server ends."""
 
-    The server makes the graph also to draw it and to make a form of its input, before anybody has named a model.
-    """
+
+@cache  # the server makes the graphs anew for each run, and what was recorded is sent after it
+def _memory() -> TedMemory:
+    return open_memory()
+
+
+def _model(role: str) -> BaseChatModel:
+    name = f"TED_MEMORY_{role}"
     try:
-        return make_chat_model(given.get(role, DEFAULT_MODEL), base_url=given.get(f"{role}_base_url"))
+        return make_chat_model(os.environ.get(name, DEFAULT_MODEL), base_url=os.environ.get(f"{name}_BASE_URL"))
     except TedMemoryError as error:
-        told = error
-
-    async def refuse(_: Any) -> Any:
-        raise InvalidInput(str(told)) from told  # a ValueError, whose message the server passes on to its client
-
-    return RunnableLambda(refuse)
+        return Refusing(told=f"{error} (in {name})")

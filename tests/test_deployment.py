@@ -13,65 +13,66 @@ from tests.cli.helpdesk import serve_in_thread
 from tests.conftest import SERVERS, Server
 from tests.dev_server import ROOT, lay_out, served
 
+ASKED = {"messages": [{"role": "user", "content": "What is the colour of apples?"}]}
+SAMPLE = {"id": "1", "input": "What is the colour of apples?", "reference": "red", "choices": ["red", "blue"]}
+
+
+def models_at(url: str) -> dict[str, str]:
+    """Return what a server's environment says of its models."""
+    names = {"MODEL": "student", "STUDENT": "student", "TEACHER": "teacher"}
+    return {
+        **{f"TED_MEMORY_{role}": name for role, name in names.items()},
+        **{f"TED_MEMORY_{role}_BASE_URL": url for role in names},
+    }
+
 
 @pytest.mark.timeout(300)
 async def test_a_deployed_graph_learns_a_sample(tmp_path: Path) -> None:
     lay_out(tmp_path)
-    async with served(tmp_path) as client:
-        assistants = await client.assistants.search()
-        distillation = next(a for a in assistants if a["graph_id"] == "distillation")
-        with serve_in_thread() as url:
-            models = {"student": "student", "student_base_url": url, "teacher": "teacher", "teacher_base_url": url}
-            out = await client.runs.wait(
-                None,
-                "distillation",
-                input={
-                    "sample": {
-                        "id": "1",
-                        "input": "What is the colour of apples?",
-                        "reference": "red",
-                        "choices": ["red", "blue"],
-                    }
-                },
-                config={"configurable": {**models, "namespace": "deployed", "trust": "operator"}},
-            )
-        form = await client.assistants.get_schemas(distillation["assistant_id"])
-        assert "sample" in form["input_schema"]["properties"], "Studio makes its form of it"
-        refused: Any = await client.runs.wait(
-            None, "distillation", input={"messages": [{"role": "user", "content": "Hi"}]}, raise_error=False
-        )
-        assert "learns from one sample" in refused["__error__"]["message"]
+    with serve_in_thread() as url:
+        of_server = {**models_at(url), "TED_MEMORY_NAMESPACE": "deployed", "TED_MEMORY_TRUST": "operator"}
+        async with served(tmp_path, **of_server) as client:
+            assistants = {a["graph_id"]: a["assistant_id"] for a in await client.assistants.search()}
+            out = await client.runs.wait(None, "distillation", input={"sample": SAMPLE})
+            form = await client.assistants.get_schemas(assistants["distillation"])
+            assert "sample" in form["input_schema"]["properties"], "Studio makes its form of it"
+            refused: Any = await client.runs.wait(None, "distillation", input=ASKED, raise_error=False)
+            assert "learns from one sample" in refused["__error__"]["message"]
+            learned = await client.runs.wait(None, "agent", input=ASKED)
     assert isinstance(out, dict)
     assert out["status"] == "learned"
+    assert learned["messages"][-1]["content"] == "red", "the agent has the lesson at once"
     async with open_memory(home=str(tmp_path / "home"), namespace="deployed") as memory:
-        assert [e.text for e in await memory.load()] == ["say red"]
-
-
-@pytest.mark.timeout(300)
-async def test_the_deployed_agent_is_shown_the_lessons_and_recorded_and_can_be_drawn_without_a_key(
-    tmp_path: Path,
-) -> None:
-    lay_out(tmp_path)
-    async with open_memory(home=str(tmp_path / "home"), namespace="deployed") as memory:
-        [lesson] = (await memory.commit([Add(text="say red", when="asked about apples")], author="me")).applied
-        async with served(tmp_path, OPENAI_API_KEY="") as client:
-            assistants = {a["graph_id"]: a["assistant_id"] for a in await client.assistants.search()}
-            assert assistants.keys() == {"agent", "distillation"}
-            form = await client.assistants.get_schemas(assistants["agent"])
-            assert "messages" in form["input_schema"]["properties"], "Studio's chat needs it"
-            drawn = await client.assistants.get_graph(assistants["agent"])
-            assert "model" in {node["id"] for node in drawn["nodes"]}
-            asked = {"messages": [{"role": "user", "content": "What is the colour of apples?"}]}
-            refused: Any = await client.runs.wait(None, "agent", input=asked, raise_error=False)
-            assert "OPENAI_API_KEY" in refused["__error__"]["message"]
-            with serve_in_thread() as url:
-                model = {"model": "student", "model_base_url": url, "namespace": "deployed"}
-                out: Any = await client.runs.wait(None, "agent", input=asked, config={"configurable": model})
-            assert out["messages"][-1]["content"] == "red"
-            await until(memory, 1)
+        [lesson] = await memory.load()
+        assert lesson.text == "say red"
+        await until(memory, 1)
         claims = await memory.store.episodes.claim("deployed", "me", lease=60, count=10, max_deliveries=3, alone=False)
     [episode] = [c.episode for c in claims.claims]
     assert (episode.seen, episode.answer) == ((lesson.id,), "red")
+
+
+@pytest.mark.timeout(300)
+async def test_without_a_key_graphs_are_drawn_and_say_so_and_no_client_may_name_models_or_memory(
+    tmp_path: Path,
+) -> None:
+    lay_out(tmp_path)
+    with serve_in_thread() as url:
+        named = {"model": "student", "model_base_url": url, "student": "student", "student_base_url": url}
+        named |= {"teacher": "teacher", "teacher_base_url": url, "namespace": "another", "trust": "operator"}
+        async with served(tmp_path, OPENAI_API_KEY="", TED_MEMORY_NAMESPACE="deployed") as client:
+            for assistant in await client.assistants.search():
+                form = await client.assistants.get_schemas(assistant["assistant_id"])
+                drawn = await client.assistants.get_graph(assistant["assistant_id"])
+                wanted = {"agent": ("messages", "model"), "distillation": ("sample", "critic")}
+                field, node = wanted.pop(assistant["graph_id"])
+                assert field in form["input_schema"]["properties"]
+                assert node in {one["id"] for one in drawn["nodes"]}
+            for config in ({}, {"configurable": named}):
+                refused: Any = await client.runs.wait(None, "agent", input=ASKED, config=config, raise_error=False)
+                assert "OPENAI_API_KEY" in refused["__error__"]["message"]
+                assert "TED_MEMORY_MODEL" in refused["__error__"]["message"]
+    async with open_memory(home=str(tmp_path / "home")) as memory:
+        assert "another" not in await memory.namespaces()
 
 
 AN_AGENT = """

@@ -84,9 +84,9 @@ class LiveRun:
             asyncio.get_running_loop()
         except RuntimeError:  # a synchronous program: the bridge's loop sends it
             sync_bridge.soon(lambda: call(self.run_id, *given))
-            sync_bridge.flush_at_exit(self.memory)
         else:
             call(self.run_id, *given)
+        sync_bridge.flush_at_exit(self.memory)
 
     def _size(self) -> int:
         """Return about how many bytes its messages hold. The same message may stand in input and output."""

@@ -46,7 +46,10 @@ class _Bridge:
         self._running_loop().call_soon_threadsafe(call)
 
     def flush_at_exit(self, memory: Flushes) -> None:
-        """Have what a memory has recorded on this loop sent when the program ends, whoever forgets to close it."""
+        """Have what a memory has recorded sent on this loop when the program ends, whoever forgets to close it."""
+        if memory in self._recorded:
+            return
+        self._running_loop()  # its thread, too
         with self._lock:
             self._recorded.add(memory)
             if not self._is_registered:
@@ -55,9 +58,9 @@ class _Bridge:
                 self._at_exit = ThreadPoolExecutor(1, "ted-memory-at-exit")
                 self._at_exit.submit(int)
                 # before the pools of threads, which sending needs, are closed; atexit comes after that
-                getattr(threading, "_register_atexit", atexit.register)(self._flush)
+                getattr(threading, "_register_atexit", atexit.register)(self.flush_recorded)
 
-    def _flush(self) -> None:
+    def flush_recorded(self) -> None:
         async def all_of_them() -> None:
             if self._at_exit is not None:
                 asyncio.get_running_loop().set_default_executor(self._at_exit)
@@ -93,5 +96,13 @@ def soon(call: Callable[[], None]) -> None:
 
 
 def flush_at_exit(memory: Flushes) -> None:
-    """Have what a memory has recorded on the bridge's loop sent when the program ends."""
+    """Have what a memory has recorded sent when the program ends, on whichever loop it was recorded."""
     _BRIDGE.flush_at_exit(memory)
+
+
+def flush_recorded() -> None:
+    """Send what all memories of this process have recorded; blocks for 3 seconds at most.
+
+    It is done when a program ends. A server that a signal ends never comes to that: call this when it shuts down.
+    """
+    _BRIDGE.flush_recorded()

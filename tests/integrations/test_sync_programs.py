@@ -13,7 +13,7 @@ from ted_memory.models import Add
 from tests.conftest import Server
 
 PROGRAM = """
-import sys, threading
+import asyncio, sys, threading
 from langchain.agents import create_agent
 from ted_memory import Episode, open_memory_sync
 from ted_memory.integrations import sync_bridge
@@ -21,27 +21,42 @@ from ted_memory.integrations.middleware import TedMemoryMiddleware
 from ted_memory.testing import ScriptedChatModel
 
 _, url, namespace, how = sys.argv
-if how == "control":
-    sync_bridge._Bridge._flush = lambda self: None
-if how == "no new threads":  # as Python 3.12 does
-    flush = sync_bridge._Bridge._flush
+if how.endswith("control"):
+    sync_bridge._Bridge.flush_recorded = lambda self: None
+if how.endswith("no new threads"):  # as Python 3.12 does
+    flush = sync_bridge._Bridge.flush_recorded
     def refuse(self):
         raise RuntimeError("can't create new thread at interpreter shutdown")
     def flush_without_threads(self):
         threading.Thread.start = refuse
         flush(self)
-    sync_bridge._Bridge._flush = flush_without_threads
+    sync_bridge._Bridge.flush_recorded = flush_without_threads
 memory = open_memory_sync(url, namespace=namespace)
 if how == "by hand":
     memory.record(Episode(run_id="r"))
 else:
     middleware = TedMemoryMiddleware(memory.memory, learn=True)
     agent = create_agent(ScriptedChatModel(script=lambda _: "done"), [], middleware=[middleware])
-    agent.invoke({"messages": [("user", "Hello")]})
+    asked = {"messages": [("user", "Hello")]}
+    if how.startswith("a loop"):
+        asyncio.run(agent.ainvoke(asked))
+    else:
+        agent.invoke(asked)
 """
 
 
-@pytest.mark.parametrize(("how", "recorded"), [("an agent", 1), ("by hand", 1), ("no new threads", 1), ("control", 0)])
+@pytest.mark.parametrize(
+    ("how", "recorded"),
+    [
+        ("an agent", 1),
+        ("by hand", 1),
+        ("no new threads", 1),
+        ("control", 0),
+        ("a loop that is closed", 1),
+        ("a loop that is closed, no new threads", 1),
+        ("a loop that is closed, control", 0),
+    ],
+)
 def test_a_program_that_closes_nothing_loses_nothing(valkey: Server, namespace: str, how: str, recorded: int) -> None:
     command = [sys.executable, "-c", PROGRAM, valkey.url, namespace, how]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
