@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from examples.live_desk import PRINCIPALS, REQUESTS_A_DAY, WINDOW
+from examples.live_desk import PRINCIPALS, REQUESTS_A_DAY
 from examples.results_summary import Figures, plain
 
 ENDS = 4  # windows at the beginning and at the end that are compared: one alone is a matter of luck
@@ -12,14 +12,15 @@ WISHED_FOR = 0.3
 
 def about_traffic(run: Figures) -> str:
     """Return the section on a run of `examples.live_desk.serve`."""
-    rows = (f"| {i * WINDOW + 1} to {(i + 1) * WINDOW} | {score:.2f} |" for i, score in enumerate(run["windows"]))
+    size = run["window"]
+    rows = (f"| {i * size + 1} to {(i + 1) * size} | {score:.2f} |" for i, score in enumerate(run["windows"]))
     lines = [
         f"## Learning from traffic: {run['family']}\n",
         f"{_what_came(run)}\n",
         f"{_what_was_learned(run)}\n",
         f"{_what_it_took(run)}\n",
-        f"{_gain(run['windows'])} Wished for was {WISHED_FOR:+.2f} within 1,000 requests. The desk has few questions, "
-        "and each of them comes again and again.\n",
+        f"{_gain(run['windows'], size)} Wished for was {WISHED_FOR:+.2f} within 1,000 requests. The desk has few "
+        "questions, and each of them comes again and again.\n",
         "| requests | accuracy |",
         "|---|---|",
         *rows,
@@ -55,17 +56,18 @@ def _what_it_took(run: Figures) -> str:
     student, teacher = (
         sum(way[work][who]["calls"] for work in ("learning", "replays")) for who in ("student", "teacher")
     )
+    replays = way["replays"]["student"]["calls"]
     share = run["cpu_seconds"] / max(run["seconds"], 1)
     return (
-        f"It took {student:,} calls of the student ({way['replay_calls']:,} of them for replays) and {teacher:,} of "
-        "the teacher besides the agent's own, which kept both cores busy. Agent and learner themselves took "
+        f"It took {student:,} calls of the student ({replays:,} of them for replays) and {teacher:,} of "
+        "the teacher besides the agent's own. Agent and learner themselves took "
         f"{share:.0%} of one core."
     )
 
 
-def _gain(windows: Sequence[float]) -> str:
+def _gain(windows: Sequence[float], size: int) -> str:
     if len(windows) < 2 * ENDS:
         return "There were too few requests to tell whether it got better."
     first, last = fmean(windows[:ENDS]), fmean(windows[-ENDS:])
-    told = f"From the first {ENDS * WINDOW} requests to the last {ENDS * WINDOW}"
+    told = f"From the first {ENDS} windows of {size} requests to the last {ENDS}"
     return f"{told}: {first:.2f} to {last:.2f}, {last - first:+.2f}."

@@ -310,11 +310,14 @@ class Recorder:
         """Count a score for what a run had seen, as its principal's word; with ``first`` only if it is the first."""
         return await self._log.feedback(self._namespace, run_id, None, score, self._rules(first=first))
 
-    async def credit_told(self, run_id: str, told: Sequence[Feedback], *, first: bool = False) -> None:
-        """Count the latest score that was told of a run, as the word of who said it; ``first`` as for `credit`."""
+    async def credit_told(self, run_id: str, told: Sequence[Feedback]) -> None:
+        """Count the latest score that was told of a run before it came, as the word of who said it.
+
+        Only where nothing is counted yet: what was said since then has been counted at once.
+        """
         if graded := [f for f in told if f.score is not None]:
             said = {"speaker": graded[-1].principal, "reviewer": graded[-1].reviewer}
-            rules = self._rules(first=first).model_copy(update=said)
+            rules = self._rules(first=True).model_copy(update=said)
             await self._log.feedback(self._namespace, run_id, None, graded[-1].score, rules)
 
     def _rules(self, *, first: bool = False) -> CreditRules:

@@ -286,7 +286,7 @@ class Learner:
             await memory.commit([], author="learner", settle=settled)
             return "nothing"
         # a recorder that ended after it had sent the run has not counted what was said before that
-        await memory.recorder.credit_told(episode.run_id, claim.feedback, first=True)
+        await memory.recorder.credit_told(episode.run_id, claim.feedback)
         log = memory.store.episodes
         images = await log.images(memory.namespace, episode.images) if episode.images else {}
         sample = to_sample(claim, images, with_tools=self._rollouts == "model")

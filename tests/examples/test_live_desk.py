@@ -37,8 +37,12 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     assert learning["student"]["calls"] > replays > 0
     text = about_traffic(figures | {"family": "museum", "replay_calls_a_day": 2000})
     first, last = (fmean(figures["windows"][part]) for part in (slice(4), slice(-4, None)))
-    assert f"From the first 200 requests to the last 200: {first:.2f} to {last:.2f}, {last - first:+.2f}." in text
-    assert f"{learning['student']['calls'] + replays:,} calls of the student ({replays:,} of them for replays)" in text
+    assert (
+        f"From the first 4 windows of 50 requests to the last 4: {first:.2f} to {last:.2f}, {last - first:+.2f}."
+        in text
+    )
+    made = figures["funnel"]["replays"]["student"]["calls"]
+    assert f"{learning['student']['calls'] + made:,} calls of the student ({made:,} of them for replays)" in text
     assert text.count("\n| ") == 1 + len(figures["windows"])
     short = about_traffic(figures | {"family": "museum", "replay_calls_a_day": 2000, "windows": [0.1, 0.9]})
     assert "too few requests" in short
