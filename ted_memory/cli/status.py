@@ -99,25 +99,30 @@ def _print_funnel(way: Funnel, traffic: Traffic, prices: Prices | None) -> None:
         ("recorded", way.recorded, "episodes", lost),
         ("learned from", way.learned_from, "episodes", [f"{calls} calls today", paid.get("learning", "")]),
         ("archived", way.archived, "episodes", ["graded, for replays"]),
-        (
-            "proposed",
-            way.proposed,
-            "lessons",
-            [f"{way.taught} episodes led to a proposal", _today("retired", way.retired)],
-        ),
+        ("proposed", way.proposed, "lessons", [f"{way.taught} episodes led to a proposal"]),
         ("replayed", way.pairs, "pairs", [quota, paid.get("replays", "")]),
-        ("on trial", way.trial, "lessons", [f"{way.outcomes} live outcomes", _today("begun", way.trials_begun)]),
+        ("on trial", way.trial, "lessons", [f"{way.outcomes} live outcomes"]),
         ("for a person", way.for_a_person, "lessons", by_hand),
-        ("active", way.active, "lessons", [f"{way.comparisons} comparisons since", _today("new", way.activated)]),
+        ("active", way.active, "lessons", [f"{way.comparisons} comparisons since"]),
     ]
     output.out.print("from traffic to lessons:")
     for name, number, unit, more in stages:
         told = "; ".join(part for part in more if part)
         output.out.print(f"  {name:<13}{number:>7} {unit:<9}{told}".rstrip(), markup=False)
+    _print_moved(way)
 
 
-def _today(what: str, count: int) -> str:
-    return f"{count} {what} today" if count else ""
+def _print_moved(way: Funnel) -> None:
+    """Print what learners did with lessons today."""
+    moved = {
+        "put on trial": way.trials_begun,
+        "activated": way.activated,
+        "retired": way.retired,
+        "demoted": way.demoted,
+    }
+    if any(moved.values()):
+        told = ", ".join(f"{number} {what}" for what, number in moved.items() if number)
+        output.out.print(f"lessons today: {told}", markup=False)
 
 
 def _costs(way: Funnel, prices: Prices | None) -> dict[str, float] | None:

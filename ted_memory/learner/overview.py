@@ -27,8 +27,9 @@ class Funnel(Frozen):
         trial: lessons on trial, with so many live ``outcomes``.
         for_a_person: lessons that wait for a person's word.
         active: lessons from traffic that every agent sees, watched in so many ``comparisons``.
-        trials_begun: lessons that went on trial today, after their replays; ``activated``: those that passed one;
-            ``retired``: those that replays or a trial spoke against.
+        trials_begun: lessons that learners put on trial today, ``activated``: that passed one, ``retired``: that were
+            of no use, did harm or had to make room, ``demoted``: active ones that had come to hurt. What people
+            approve or reject is not among them.
         learning: what learning from episodes has cost today.
         replays: what replays have cost today.
     """
@@ -52,6 +53,7 @@ class Funnel(Frozen):
     trials_begun: int = 0
     activated: int = 0
     retired: int = 0
+    demoted: int = 0
     learning: Spend = Spend()
     replays: Spend = Spend()
 
@@ -106,6 +108,7 @@ async def funnel(memory: TedMemory) -> Funnel:
         trials_begun=int(today.get("trials_begun", 0)),
         activated=int(today.get("activated", 0)),
         retired=int(today.get("retired", 0)),
+        demoted=int(today.get("demoted", 0)),
         learning=learning,
         replays=replays,
     )

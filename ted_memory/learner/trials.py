@@ -1,5 +1,7 @@
 """What is due in a set: lessons that go on trial, trials that end, active lessons that have come to hurt."""
 
+import contextlib
+import hashlib
 import logging
 import secrets
 from collections import Counter
@@ -7,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from ted_memory.episodes import Standing
-from ted_memory.errors import InvalidInput
+from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
+from ted_memory.experience.joining import behind, contained, joined_proposals, phrases
 from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, room_for, waits_for
 from ted_memory.memory import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
@@ -17,18 +20,25 @@ from ted_memory.protocols import KnownEvidence
 
 LEASE, SECONDS = "trials", 1.5  # one learner at a time looks, as long as it does; correctness does not depend on it
 AUTHOR = "trials"
-COUNTED = {"trial": "trials_begun", "active": "activated", "retired": "retired"}
-"""What a step is counted as, among the day's counters."""
+COUNTED = {
+    ("proposed", "trial"): "trials_begun",
+    ("trial", "active"): "activated",
+    ("active", "proposed"): "demoted",
+}
+"""Among the day's counters: what a lesson was and has become. What is retired counts whatever it was."""
 
 _LOG = logging.getLogger("ted_memory")
 
 
-async def look(memory: TedMemory, holder: str, known: KnownEvidence | None = None) -> tuple[list[str], KnownEvidence]:
+async def look(
+    memory: TedMemory, holder: str, known: KnownEvidence | None = None, joined: set[str] | None = None
+) -> tuple[list[str], KnownEvidence]:
     """Take every step that is due in one set; return what was done, in words, and what is known of its lessons.
 
     Nothing is done while another learner looks. ``known`` is what the last look returned: only changes are read.
+    ``joined`` are the tokens of proposals that were joined, to which it adds: they are not asked for again.
     """
-    known = known or {}
+    known, joined = known or {}, set() if joined is None else joined
     if memory.settings.trust == "operator":
         return [], known
     if not await memory.store.hold(memory.namespace, LEASE, holder, SECONDS):
@@ -37,20 +47,35 @@ async def look(memory: TedMemory, holder: str, known: KnownEvidence | None = Non
     if not len(snapshot):
         return [], known
     done = []
-    if repeated := _repeated(snapshot.proposed):
-        await memory.commit(repeated, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
+    if gone := [*_repeated(snapshot.proposed), *contained(snapshot)]:
+        await memory.commit(gone, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
+        snapshot = await memory.load()
+    if await _join(snapshot, memory, joined):
         snapshot = await memory.load()
     known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in snapshot], known)
     evidence = {id: shown.evidence for id, shown in known.items()}
-    taken = Counter[str]()
     for step in next_steps(snapshot, evidence, memory.settings, datetime.now(UTC)):
-        if await _take(step, snapshot, evidence, memory):
+        if taken := await _take(step, snapshot, evidence, memory):
             done.append(f"{step.edit.id}: {step.edit.state}: {step.why}")
-            taken.update([COUNTED[step.edit.state]] if step.edit.state in COUNTED else [])
+            await _count(taken, snapshot, memory)
             _LOG.info("lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why)
-    if taken:
-        await memory.store.episodes.count(memory.namespace, taken)
     return done, known
+
+
+async def _join(snapshot: ExperienceSet, memory: TedMemory, joined: set[str]) -> bool:
+    """Propose what proposals of the same text are about together; tell whether there was any.
+
+    The token keeps one that replays have refuted from being proposed again at the next look, by any learner.
+    """
+    added = False
+    for add in joined_proposals(snapshot, max_text=memory.settings.max_text):
+        said = "\n".join([add.text.casefold(), *sorted(phrases(add.when))])
+        token = f"joined-{hashlib.sha256(said.encode()).hexdigest()[:32]}"
+        if token not in joined:
+            joined.add(token)
+            commit = await memory.commit([add], author=AUTHOR, why="they say the same", base=snapshot, token=token)
+            added |= bool(commit.applied)
+    return added
 
 
 def _repeated(proposed: Sequence[Experience]) -> list[Edit]:
@@ -74,25 +99,38 @@ async def let_go(memory: TedMemory, holder: str) -> None:
         await memory.store.hold(memory.namespace, LEASE, holder, 0)
 
 
-async def _take(step: Step, snapshot: ExperienceSet, evidence: Mapping[str, Evidence], memory: TedMemory) -> bool:
-    """Commit one step by itself."""
-    edits: list[Edit] = [step.edit]
+async def _take(
+    step: Step, snapshot: ExperienceSet, evidence: Mapping[str, Evidence], memory: TedMemory
+) -> list[SetState]:
+    """Commit one step by itself; return the edits that took effect, with those that make room for it."""
+    edits: list[SetState] = [step.edit]
     if step.edit.state == "active":
         going = room_for(snapshot.by_id[step.edit.id], snapshot, evidence, memory.settings)
         if going is None:
-            return False
+            return []
         edits = [*going, step.edit]
     commit = await memory.commit(
         edits, author=AUTHOR, why=step.why, base=snapshot, atomic=True, token=secrets.token_hex(16)
     )
-    return bool(commit.applied)  # a conflict: the next look sees how it stands then
+    return edits if commit.applied else []  # a conflict: the next look sees how it stands then
+
+
+async def _count(taken: Sequence[SetState], snapshot: ExperienceSet, memory: TedMemory) -> None:
+    """Count what has moved, for the funnel. Nothing is decided by it: where the store is away it stays uncounted."""
+    moved = Counter[str]()
+    for edit in taken:
+        if name := "retired" if edit.state == "retired" else COUNTED.get((snapshot.by_id[edit.id].state, edit.state)):
+            moved[name] += 1
+    if moved:
+        with contextlib.suppress(StoreError):
+            await memory.store.episodes.count(memory.namespace, moved)
 
 
 async def standings(memory: TedMemory, limit: int = 20) -> list[Standing]:
     """Return the lessons that are not active yet, on trial first: where each one stands, and what it waits for."""
     snapshot = await memory.load()
     waiting = [*snapshot.trial, *snapshot.proposed][:limit]
-    return await _standing(memory, waiting)
+    return await _standing(memory, snapshot, waiting)
 
 
 async def explain(memory: TedMemory, id: str) -> Standing:
@@ -102,13 +140,15 @@ async def explain(memory: TedMemory, id: str) -> Standing:
         InvalidInput: there is no such lesson.
         StoreError: the store cannot be reached.
     """
-    lesson = (await memory.load()).by_id.get(id)
+    snapshot = await memory.load()
+    lesson = snapshot.by_id.get(id)
     if lesson is None:
         raise InvalidInput(f"there is no experience {id!r} in {memory.namespace!r}; `ted-memory show` lists them")
-    return (await _standing(memory, [lesson]))[0]
+    return (await _standing(memory, snapshot, [lesson]))[0]
 
 
-async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[Standing]:
+async def _standing(memory: TedMemory, snapshot: ExperienceSet, lessons: Sequence[Experience]) -> list[Standing]:
+    tried = behind(snapshot)
     known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in lessons])
     k = loudest(memory.settings)
 
@@ -116,7 +156,9 @@ async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[St
         evidence = known[e.id].evidence if e.id in known else Evidence()
         return Standing(
             experience=e,
-            waits_for=waits_for(e, evidence, memory.settings),
+            waits_for=f"the trial of {tried[e.id]}, which tells to do the same"
+            if e.id in tried
+            else waits_for(e, evidence, memory.settings),
             pairs=int(evidence.total.pairs),
             outcomes=int(evidence.total.outcomes),
             principals=len(evidence.voices),
