@@ -16,7 +16,6 @@ from ted_memory.distill.kit import Kit
 from ted_memory.distill.scoring import chosen, together
 from ted_memory.distill.state import Joined
 from ted_memory.experience.betting import PairedTest
-from ted_memory.experience.joining import strung
 from ted_memory.experience.lift import rank
 from ted_memory.experience.rendering import render_line
 from ted_memory.grading.answers import plain, stands_in
@@ -59,7 +58,7 @@ def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int)
             alike[_what_to_do(e.text, labels)].append(e)
     merges = []
     for same in alike.values():
-        when = strung([e.when for e in same])
+        when = _strung([e.when for e in same])
         if len(same) > 1 and len(when) + len(same[0].text) <= max_text:
             merges.append(Merge(ids=ids_of(same), text=same[0].text, when=when, **_example(same)))
     return merges
@@ -158,6 +157,14 @@ def label_in(text: str, labels: Collection[str]) -> str:
 def _what_to_do(text: str, labels: Collection[str]) -> str:
     """Return what two texts have in common that say to do the same: the label that they name, else their words."""
     return label_in(text, labels) or " ".join(re.findall(r"\w+", plain(text)))
+
+
+def _strung(conditions: Sequence[str]) -> str:
+    """Return one condition that holds where any of these does; each phrase once."""
+    semantic = any(";" in when for when in conditions) or not all("," in when or " " not in when for when in conditions)
+    phrases = [part.strip() for when in conditions for part in (when.split(";") if semantic else when.split(","))]
+    unique = {phrase.casefold(): phrase for phrase in reversed(phrases) if phrase}
+    return ("; " if semantic else ", ").join(reversed(unique.values()))
 
 
 def _example(experiences: Sequence[Experience]) -> dict[str, str]:

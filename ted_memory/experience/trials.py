@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.concerns import concern
 from ted_memory.experience.evidence import Evidence, live_bet
-from ted_memory.experience.joining import behind, is_open, phrases, says
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial
 from ted_memory.settings import Settings, TrialRule
@@ -53,25 +52,16 @@ def next_steps(
 
     steps = [step for e in snapshot.active if (step := _watched(e, of(e), settings))]
     steps += [step for e in snapshot.trial if (step := _tried(e, of(e), settings, now))]
-    tried = behind(snapshot)
-    waiting = [(e, None if e.id in tried else _replayed(e, of(e), settings, now)) for e in snapshot.proposed]
-    steps += _one_trial_of_each([(e, step) for e, step in waiting if step])
+    waiting = [(e, _replayed(e, of(e), settings, now)) for e in snapshot.proposed]
+    steps += [step for _, step in waiting if step]
     return steps + _excess([e for e, step in waiting if step is None], settings)
-
-
-def _one_trial_of_each(due: Sequence[tuple[Experience, Step]]) -> list[Step]:
-    """Return these steps, but of lessons that tell to do the same only the one goes on trial that is about the most."""
-    broadest = dict[str, Experience]()
-    for e, step in due:
-        known = broadest.get(says(e))
-        if step.edit.state == "trial" and (known is None or len(phrases(e.when)) > len(phrases(known.when))):
-            broadest[says(e)] = e
-    return [step for e, step in due if step.edit.state != "trial" or broadest[says(e)] is e]
 
 
 def is_replayed(e: Experience) -> bool:
     """Tell whether replays of recorded episodes are to show what a lesson is worth."""
-    return is_open(e) or (e.state == "active" and bool(principals(e)))
+    if e.state == "active":
+        return bool(principals(e))
+    return e.state == "proposed" and bool(principals(e)) and not (e.trial and e.trial.ended)
 
 
 def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:

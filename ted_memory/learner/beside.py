@@ -46,7 +46,7 @@ class Beside:
             for name in await self.spaces.names():
                 with self.spaces.by_itself(name):
                     space = self.spaces.of(name)
-                    steps, space.known = await look(space.memory, self.holder, space.known, space.joined)
+                    steps, space.known = await look(space.memory, self.holder, space.known)
                     self.report.steps = [*self.report.steps, *steps][-STEPS:]
         except StoreUnavailable as error:
             self.note(error)

@@ -22,7 +22,6 @@ from ted_memory.distill.scoring import chosen, together
 from ted_memory.episodes import Archived, Feedback, word_of
 from ted_memory.errors import CorruptData, ModelError, StoreError
 from ted_memory.experience.assignment import principals
-from ted_memory.experience.joining import behind
 from ted_memory.experience.trials import is_replayed, loudest
 from ted_memory.learner.reach import Reach
 from ted_memory.llm.calls import METER, Meter, is_final, is_transient, one_line
@@ -175,8 +174,7 @@ class Replayer:
         memory = self.kit.memory
         from_traffic = [e for e in (*snapshot.active, *snapshot.proposed) if principals(e)]
         self._known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in from_traffic], self._known)
-        tried = behind(snapshot)
-        return [e for e in from_traffic if is_replayed(e) and e.id not in tried]
+        return [e for e in from_traffic if is_replayed(e)]
 
     def _shown(self, lesson: Experience) -> Shown:
         return self._known.get(lesson.id, Shown())

@@ -25,15 +25,13 @@ SETTLED = ("learned", "nothing", "set_aside")
 class Space:
     """What a learner keeps of one namespace.
 
-    ``known``: the evidence that was read for its trials. ``joined``: tokens of proposals that were made of several.
-    ``unpaid``: what was spent and could not be counted yet.
+    ``known``: the evidence that was read for its trials. ``unpaid``: what was spent and could not be counted yet.
     """
 
     memory: TedMemory
     graph: Graph
     replayer: Replayer
     known: KnownEvidence = field(default_factory=dict)
-    joined: set[str] = field(default_factory=set)
     unpaid: Counter[str] = field(default_factory=Counter)
     recent: deque[tuple[Sample, float | None]] = field(default_factory=lambda: deque(maxlen=RECENT))
 

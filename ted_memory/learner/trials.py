@@ -1,7 +1,6 @@
 """What is due in a set: lessons that go on trial, trials that end, active lessons that have come to hurt."""
 
 import contextlib
-import hashlib
 import logging
 import secrets
 from collections import Counter
@@ -12,7 +11,6 @@ from ted_memory.episodes import Standing
 from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
-from ted_memory.experience.joining import behind, contained, joined_proposals, phrases
 from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, room_for, waits_for
 from ted_memory.memory import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
@@ -30,15 +28,12 @@ COUNTED = {
 _LOG = logging.getLogger("ted_memory")
 
 
-async def look(
-    memory: TedMemory, holder: str, known: KnownEvidence | None = None, joined: set[str] | None = None
-) -> tuple[list[str], KnownEvidence]:
+async def look(memory: TedMemory, holder: str, known: KnownEvidence | None = None) -> tuple[list[str], KnownEvidence]:
     """Take every step that is due in one set; return what was done, in words, and what is known of its lessons.
 
     Nothing is done while another learner looks. ``known`` is what the last look returned: only changes are read.
-    ``joined`` are the tokens of proposals that were joined, to which it adds: they are not asked for again.
     """
-    known, joined = known or {}, set() if joined is None else joined
+    known = known or {}
     if memory.settings.trust == "operator":
         return [], known
     if not await memory.store.hold(memory.namespace, LEASE, holder, SECONDS):
@@ -47,10 +42,8 @@ async def look(
     if not len(snapshot):
         return [], known
     done = []
-    if gone := [*_repeated(snapshot.proposed), *contained(snapshot)]:
-        await memory.commit(gone, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
-        snapshot = await memory.load()
-    if await _join(snapshot, memory, joined):
+    if repeated := _repeated(snapshot.proposed):
+        await memory.commit(repeated, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
         snapshot = await memory.load()
     known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in snapshot], known)
     evidence = {id: shown.evidence for id, shown in known.items()}
@@ -60,22 +53,6 @@ async def look(
             await _count(taken, snapshot, memory)
             _LOG.info("lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why)
     return done, known
-
-
-async def _join(snapshot: ExperienceSet, memory: TedMemory, joined: set[str]) -> bool:
-    """Propose what proposals of the same text are about together; tell whether there was any.
-
-    The token keeps one that replays have refuted from being proposed again at the next look, by any learner.
-    """
-    added = False
-    for add in joined_proposals(snapshot, max_text=memory.settings.max_text):
-        said = "\n".join([add.text.casefold(), *sorted(phrases(add.when))])
-        token = f"joined-{hashlib.sha256(said.encode()).hexdigest()[:32]}"
-        if token not in joined:
-            joined.add(token)
-            commit = await memory.commit([add], author=AUTHOR, why="they say the same", base=snapshot, token=token)
-            added |= bool(commit.applied)
-    return added
 
 
 def _repeated(proposed: Sequence[Experience]) -> list[Edit]:
@@ -130,7 +107,7 @@ async def standings(memory: TedMemory, limit: int = 20) -> list[Standing]:
     """Return the lessons that are not active yet, on trial first: where each one stands, and what it waits for."""
     snapshot = await memory.load()
     waiting = [*snapshot.trial, *snapshot.proposed][:limit]
-    return await _standing(memory, snapshot, waiting)
+    return await _standing(memory, waiting)
 
 
 async def explain(memory: TedMemory, id: str) -> Standing:
@@ -140,15 +117,13 @@ async def explain(memory: TedMemory, id: str) -> Standing:
         InvalidInput: there is no such lesson.
         StoreError: the store cannot be reached.
     """
-    snapshot = await memory.load()
-    lesson = snapshot.by_id.get(id)
+    lesson = (await memory.load()).by_id.get(id)
     if lesson is None:
         raise InvalidInput(f"there is no experience {id!r} in {memory.namespace!r}; `ted-memory show` lists them")
-    return (await _standing(memory, snapshot, [lesson]))[0]
+    return (await _standing(memory, [lesson]))[0]
 
 
-async def _standing(memory: TedMemory, snapshot: ExperienceSet, lessons: Sequence[Experience]) -> list[Standing]:
-    tried = behind(snapshot)
+async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[Standing]:
     known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in lessons])
     k = loudest(memory.settings)
 
@@ -156,9 +131,7 @@ async def _standing(memory: TedMemory, snapshot: ExperienceSet, lessons: Sequenc
         evidence = known[e.id].evidence if e.id in known else Evidence()
         return Standing(
             experience=e,
-            waits_for=f"the trial of {tried[e.id]}, which tells to do the same"
-            if e.id in tried
-            else waits_for(e, evidence, memory.settings),
+            waits_for=waits_for(e, evidence, memory.settings),
             pairs=int(evidence.total.pairs),
             outcomes=int(evidence.total.outcomes),
             principals=len(evidence.voices),
