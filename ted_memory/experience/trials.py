@@ -7,6 +7,7 @@ helps. Then half of the conversations that it applies to see it. All tests are v
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,8 +54,36 @@ def next_steps(
     steps = [step for e in snapshot.active if (step := _watched(e, of(e), settings))]
     steps += [step for e in snapshot.trial if (step := _tried(e, of(e), settings, now))]
     waiting = [(e, _replayed(e, of(e), settings, now)) for e in snapshot.proposed]
-    steps += [step for _, step in waiting if step]
+    steps += _one_trial_at_a_time([(e, step) for e, step in waiting if step], snapshot.trial)
     return steps + _excess([e for e, step in waiting if step is None], settings)
+
+
+def _one_trial_at_a_time(due: Sequence[tuple[Experience, Step]], trial: Sequence[Experience]) -> list[Step]:
+    """Return these steps, but those of lessons in whose way one is that is on trial, or goes there before them.
+
+    Two that tell to do the same in the same situation, each shown by a coin of its own, would each hide half of what
+    the other one is worth: where one is withheld, the other is seen half of the time.
+    """
+    under_way = [e for e in trial if e.trial and not e.trial.passed]
+    steps = []
+    for e, step in due:
+        if step.edit.state == "trial":
+            if any(_tell_the_same(e, other) for other in under_way):
+                continue
+            under_way.append(e)
+        steps.append(step)
+    return steps
+
+
+def _tell_the_same(one: Experience, other: Experience) -> bool:
+    """Tell whether two lessons have the same text, and conditions that share a word."""
+    if one.text.casefold().split() != other.text.casefold().split():
+        return False
+    return one.applies_always or other.applies_always or bool(_words(one.when) & _words(other.when))
+
+
+def _words(when: str) -> set[str]:
+    return set(re.findall(r"\w+", when.casefold()))
 
 
 def is_replayed(e: Experience) -> bool:
@@ -62,6 +91,11 @@ def is_replayed(e: Experience) -> bool:
     if e.state == "active":
         return bool(principals(e))
     return e.state == "proposed" and bool(principals(e)) and not (e.trial and e.trial.ended)
+
+
+def wants_pairs(e: Experience, evidence: Evidence, settings: Settings) -> bool:
+    """Tell whether more replays can say something new of a lesson: not where they have shown that it helps."""
+    return is_replayed(e) and (e.state == "active" or evidence.helps(loudest(settings)) < ENOUGH)
 
 
 def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
@@ -83,6 +117,10 @@ def _replays_wanted(evidence: Evidence, settings: Settings) -> str:
         return "a person's approval: nothing is replayed here (replay_calls=0, or trust=operator)"
     k, pairs = loudest(settings), evidence.total.pairs
     without = f" without the {k} loudest principals" if k else ""
+    if evidence.helps(k) >= ENOUGH:
+        return (
+            "a learner's next look; while another one is on trial that tells the same there, for the end of that trial"
+        )
     wealth = f"wealth {evidence.helps(k):.3g} of {ENOUGH:g}{without}"
     return f"replays on others' graded episodes: {wealth} after {pairs:g} pairs"
 

@@ -22,7 +22,7 @@ from ted_memory.distill.scoring import chosen, together
 from ted_memory.episodes import Archived, Feedback, word_of
 from ted_memory.errors import CorruptData, ModelError, StoreError
 from ted_memory.experience.assignment import principals
-from ted_memory.experience.trials import is_replayed, loudest
+from ted_memory.experience.trials import loudest, wants_pairs
 from ted_memory.learner.reach import Reach
 from ted_memory.llm.calls import METER, Meter, is_final, is_transient, one_line
 from ted_memory.models import Experience, ExperienceSet, Sample
@@ -170,11 +170,11 @@ class Replayer:
     # --- what is due
 
     async def _waiting(self, snapshot: ExperienceSet) -> list[Experience]:
-        """Return the lessons that replays are to say something of."""
+        """Return the lessons that replays are to say something of; not those of which they have said enough."""
         memory = self.kit.memory
         from_traffic = [e for e in (*snapshot.active, *snapshot.proposed) if principals(e)]
         self._known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in from_traffic], self._known)
-        return [e for e in from_traffic if is_replayed(e)]
+        return [e for e in from_traffic if wants_pairs(e, self._shown(e).evidence, memory.settings)]
 
     def _shown(self, lesson: Experience) -> Shown:
         return self._known.get(lesson.id, Shown())
