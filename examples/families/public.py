@@ -11,7 +11,7 @@ from examples.bbh import SEED, read_examples, read_task
 from examples.families.family import Family, Rule, Split, last_paragraph
 from ted_memory import Sample
 
-PER_INTENT, PER_MACHINE = (4, 6), (3, 4)  # training and held-out samples
+PER_INTENT, PER_MACHINE = (4, 6), (4, 4)  # training and held-out samples
 CODES: dict[str, tuple[str, str]] = {
     "add_to_playlist": ("skill 4", "add a song or an artist to a playlist"),
     "book_restaurant": ("skill 9", "book a table in a restaurant, a reservation for people"),
