@@ -42,9 +42,12 @@ def start(job: Job) -> ForkServerProcess:
 
 
 def right_in(text: str, *, with_it: bool) -> bool:
-    """Tell whether the student answers this question rightly, with the lesson about its thing and without it."""
+    """Tell whether the student answers this question rightly, with the lesson about its thing and without it.
+
+    The lessons do harm: what replays have shown to help is replayed no further.
+    """
     number = int(re.findall(r"\((\d+)\)", text)[-1])
-    return number % 3 != 0 if with_it else number % 5 == 0
+    return number % 5 == 0 if with_it else number % 3 != 0
 
 
 def answers(journal: Journal | None = None) -> Script:
