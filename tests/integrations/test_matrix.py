@@ -1,6 +1,6 @@
 """Every kind of agent, streamed in every way, recorded and not: nothing of ours is seen, and lessons are in place.
 
-With ``deepagents`` installed its agents are among the kinds; the development extras leave it out, for its weight.
+Agents of ``deepagents`` are among the kinds where it is installed: `make test` has it, `make lowest` has not.
 """
 
 import asyncio
