@@ -161,15 +161,15 @@ def test_traffic_that_the_time_did_not_suffice_for_runs_again(
 
 
 def test_what_the_first_page_tells_of_solved_tasks_is_what_the_runs_learned() -> None:
-    words = {7: "seven", 17: "seventeen"}
+    words = {7: "seven", 17: "seventeen", 32: "32"}
     runs = _kept("loglines-ted", "loglines-ted-2", "replies-ted", "machines-ted")
     tasks = {name: sum("Earlier turn:" in lesson for lesson in run["lessons"]) for name, run in runs.items()}
-    lines, replies = words[tasks["loglines-ted"]], words[tasks["replies-ted"]]
+    lines, replies, machines = (words[tasks[name]] for name in ("loglines-ted", "replies-ted", "machines-ted"))
     aside, of = (runs["machines-ted"]["learning"][key] for key in ("set_aside", "samples"))
     page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
     assert tasks["loglines-ted"] == tasks["loglines-ted-2"]
     assert f"The lines are learned as {lines} solved tasks" in page
-    assert f"the replies as {replies}, of which three are shown" in page
+    assert f"the replies as {replies}, the machines as {machines}, of which three are shown" in page
     assert f"{aside} of {of} samples end without a lesson" in page
 
 
