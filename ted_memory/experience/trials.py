@@ -54,7 +54,9 @@ def next_steps(
     steps = [step for e in snapshot.active if (step := _watched(e, of(e), settings))]
     steps += [step for e in snapshot.trial if (step := _tried(e, of(e), settings, now))]
     waiting = [(e, _replayed(e, of(e), settings, now)) for e in snapshot.proposed]
-    steps += _one_trial_at_a_time([(e, step) for e, step in waiting if step], snapshot.trial)
+    over = {step.edit.id for step in steps}  # passed, perhaps without room in the set: they are in nobody's way
+    going_on = [e for e in snapshot.trial if e.id not in over]
+    steps += _one_trial_at_a_time([(e, step) for e, step in waiting if step], going_on)
     return steps + _excess([e for e, step in waiting if step is None], settings)
 
 

@@ -9,7 +9,7 @@ from ted_memory.experience.trials import ENOUGH, RULES, Step, loudest, next_step
 from ted_memory.models import Experience
 from ted_memory.settings import make_settings
 from tests.experience.lessons import NOW, a_set, on_trial, proposed
-from tests.experience.tally import BET, Tally, pairs
+from tests.experience.tally import BET, Tally, outcomes, pairs
 
 SETTINGS = make_settings()
 ENOUGH_PAIRS = pairs(60, 1.0, 0.0)
@@ -54,6 +54,16 @@ def test_a_trial_that_only_waits_for_a_person_is_in_nobodys_way() -> None:
     settings = make_settings(trust="review")
     steps = next_steps(a_set(ONE, passed), {"l1": ENOUGH_PAIRS}, settings, NOW)
     assert [(step.edit.id, step.edit.state) for step in steps] == [("l1", "trial")]
+
+
+def test_a_trial_that_is_passed_and_finds_no_room_is_in_nobodys_way() -> None:
+    """It stays on trial, and is due again at each look."""
+    tried = on_trial("l3", text=TEXT, when="reading")
+    known = {"l1": ENOUGH_PAIRS, "l3": outcomes(60, lift=1.0)}
+    steps = next_steps(a_set(ONE, tried), known, SETTINGS, NOW)
+    assert [(step.edit.id, step.edit.state) for step in steps] == [("l3", "active"), ("l1", "trial")]
+    known["l3"] = outcomes(2, lift=1.0)
+    assert next_steps(a_set(ONE, tried), known, SETTINGS, NOW) == [], "the control: it goes on"
 
 
 def test_what_replays_have_shown_enough_of_is_not_paid_for_again_while_it_waits() -> None:
