@@ -46,8 +46,10 @@ class Beside:
             for name in await self.spaces.names():
                 with self.spaces.by_itself(name):
                     space = self.spaces.of(name)
-                    steps, space.known = await look(space.memory, self.holder, space.known)
-                    self.report.steps = [*self.report.steps, *steps][-STEPS:]
+                    try:
+                        _, space.known = await look(space.memory, self.holder, space.known, self.report.steps)
+                    finally:
+                        del self.report.steps[:-STEPS]
         except StoreUnavailable as error:
             self.note(error)
 

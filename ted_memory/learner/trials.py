@@ -28,20 +28,22 @@ COUNTED = {
 _LOG = logging.getLogger("ted_memory")
 
 
-async def look(memory: TedMemory, holder: str, known: KnownEvidence | None = None) -> tuple[list[str], KnownEvidence]:
+async def look(
+    memory: TedMemory, holder: str, known: KnownEvidence | None = None, done: list[str] | None = None
+) -> tuple[list[str], KnownEvidence]:
     """Take every step that is due in one set; return what was done, in words, and what is known of its lessons.
 
     Nothing is done while another learner looks. ``known`` is what the last look returned: only changes are read.
+    ``done`` is told of each step as it is taken: who is interrupted keeps what was done until then.
     """
-    known = known or {}
+    known, done = known or {}, [] if done is None else done
     if memory.settings.trust == "operator":
-        return [], known
+        return done, known
     if not await memory.store.hold(memory.namespace, LEASE, holder, SECONDS):
-        return [], known
+        return done, known
     snapshot = await memory.load()
     if not len(snapshot):
-        return [], known
-    done = []
+        return done, known
     if repeated := _repeated(snapshot.proposed):
         await memory.commit(repeated, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
         snapshot = await memory.load()
@@ -50,8 +52,8 @@ async def look(memory: TedMemory, holder: str, known: KnownEvidence | None = Non
     for step in next_steps(snapshot, evidence, memory.settings, datetime.now(UTC)):
         if taken := await _take(step, snapshot, evidence, memory):
             done.append(f"{step.edit.id}: {step.edit.state}: {step.why}")
-            await _count(taken, snapshot, memory)
             _LOG.info("lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why)
+            await _count(taken, snapshot, memory)
     return done, known
 
 

@@ -72,8 +72,8 @@ def wanted(thing: str, met: Sequence[Archived]) -> tuple[int, int, int]:
 def look_at_no_trials() -> None:
     """Keep what is replayed proposed, whatever its wealth: the sums of all episodes are what is looked at."""
 
-    async def nothing(_memory: Any, _holder: str, known: Any = None) -> tuple[list[Step], Any]:
-        return [], known or {}
+    async def nothing(_memory: Any, _holder: str, known: Any, done: list[Step]) -> tuple[list[Step], Any]:
+        return done, known or {}
 
     beside.look = nothing  # type: ignore[assignment]
 

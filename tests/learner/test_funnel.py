@@ -1,5 +1,6 @@
 """What moved today is counted as what it was: put on trial, activated, retired, demoted."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,4 +80,25 @@ async def test_where_it_cannot_be_counted_the_steps_are_told_all_the_same(monkey
     done, _ = await look(memory, "one")
     assert len(done) == 2
     assert await moved(memory) == (0, 0, 0, 0)
+    await memory.aclose()
+
+
+async def test_a_step_is_in_the_report_though_the_learner_ends_while_it_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory, counting = in_memory(), asyncio.Event()
+    [id] = await held(memory, "proposed")
+    these_are_due(monkeypatch, (id, "trial", ON_TRIAL))
+
+    async def hangs(*_: Any) -> None:
+        counting.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(memory.store.episodes, "count", hangs)
+    steps: list[str] = []
+    looking = asyncio.create_task(look(memory, "one", None, steps))
+    await asyncio.wait_for(counting.wait(), 5)
+    looking.cancel()
+    await asyncio.wait({looking})
+    assert steps == [f"{id}: trial: it is due"]
     await memory.aclose()
