@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ted_memory.cli import options, output
-from ted_memory.experience.trials import ENOUGH, LONGEST_TRIAL, RULES, TURNED, loudest
+from ted_memory.experience.trials import ENOUGH, LONGEST_TRIAL, RULES, TURNED, WORTH_A_TRIAL, loudest
 from ted_memory.memory import TedMemory
 from ted_memory.models import Trial
 
@@ -161,7 +161,7 @@ async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
     going, k = pace(one), loudest(memory.settings)
     if as_json:
         told = one.model_dump(mode="json", exclude={"experience"})
-        needed = dict.fromkeys(("helps", "useless", "harms"), ENOUGH)
+        needed = {"helps": _pairs_needed(one), "useless": ENOUGH, "harms": ENOUGH}
         needed |= {"live": _rule(one)[1], "turned": TURNED}
         output.print_json(
             {
@@ -179,13 +179,18 @@ async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
         output.out.print(f"  {line}", markup=False)
 
 
+def _pairs_needed(one: Standing) -> float:
+    """Return the wealth of its pairs with which the lesson goes further."""
+    return WORTH_A_TRIAL if one.experience.state == "proposed" else ENOUGH
+
+
 def _explained(one: Standing, going: Pace, k: int) -> list[str]:
     """Return the evidence on one lesson, a stage a line."""
     lines = [f"waits for {one.waits_for}{_more(one)}"]
     if one.pairs:
         lines.append(
             f"replays: lift {one.lift:+.2f} in {one.pairs} pairs of answers; wealth {one.helps:.3g} of "
-            f"{ENOUGH:g} that it helps, {one.useless:.3g} of {ENOUGH:g} that it is of no use"
+            f"{_pairs_needed(one):g} that it helps, {one.useless:.3g} of {ENOUGH:g} that it is of no use"
         )
     if one.outcomes:
         rule, needed = _rule(one)

@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-BETS = (0.2, 0.5, 0.8)  # shares of the largest bet; the wealth is the mean over them
+BETS = (0.3, 0.6, 0.9)  # shares of the largest bet; the wealth is the mean over them
 WORTH = 0.1  # the lift that is worth finding; what is shown to be less is of no use
 LOWEST_GUESS, HIGHEST_GUESS = 0.2, 0.8
 VOICES = 128  # principals of one lesson are told apart up to so many: what is kept of them is bounded
@@ -107,7 +107,7 @@ class Evidence:
     voices: tuple[Sums, ...] = ()
 
     def helps(self, loudest: int) -> float:
-        """Return the wealth of its pairs without the `loudest` voices: 20 is enough to be tried on users."""
+        """Return the wealth of its pairs without the `loudest` voices: 10 is enough to be tried on users."""
         return _mean_exp(_left(self.total.helps, [v.helps for v in self.voices], loudest))
 
     def useless(self, loudest: int) -> float:

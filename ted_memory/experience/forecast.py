@@ -40,7 +40,7 @@ from ted_memory.experience.evidence import (
     live_bet,
     live_steps,
 )
-from ted_memory.experience.trials import ENOUGH, LONGEST_TRIAL, MOST_OUTCOMES, MOST_PAIRS, RULES
+from ted_memory.experience.trials import LONGEST_TRIAL, MOST_OUTCOMES, MOST_PAIRS, RULES, WORTH_A_TRIAL
 from ted_memory.settings import TrialRule
 
 ANSWERS = 2  # of each side of a pair: `learner.replay`
@@ -256,7 +256,7 @@ def _replays(base: float, lift: float, others: tuple[int, int]) -> Walk:
         seen = add_pair(Sums(), max(difference, 0), max(-difference, 0))
         possible.append((seen.helps, chance))
     bets = [Steps.of((steps[i], chance) for steps, chance in possible) for i in range(len(BETS))]
-    return Walk(bets, ENOUGH, *others)
+    return Walk(bets, WORTH_A_TRIAL, *others)
 
 
 def _live(base: float, lift: float, rule: TrialRule, others: tuple[int, int]) -> Walk:

@@ -2,8 +2,9 @@
 
 ``proposed`` (replays) ``-> trial`` (a coin for each conversation) ``-> active`` (watched), or ``retired``. A lesson is
 first replayed on recorded episodes of others: no user sees one of which these pairs of answers have not shown that it
-helps. Then half of the conversations that it applies to see it. All tests are valid however often one looks (see
-`experience.evidence`), so each step is taken as soon as it is due; all of them leave out the loudest principals.
+helps. Then half of the conversations that it applies to see it. Replays go on meanwhile: they have to show more before
+all see it than before some do. All tests are valid however often one looks (see `experience.evidence`), so each step is
+taken as soon as it is due; all of them leave out the loudest principals.
 """
 
 import math
@@ -20,7 +21,8 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial
 from ted_memory.settings import Settings, TrialRule
 
-ENOUGH = 20.0  # wealth by which something is shown: at most one in twenty without it ever reaches that
+WORTH_A_TRIAL = 10.0  # wealth of its pairs with which a lesson goes on trial: one in ten without a lift, at most
+ENOUGH = 20.0  # wealth by which something is shown for good: that a lesson helps, is of no use, does harm
 RULES: Mapping[TrialRule, tuple[float, float]] = {"strict": (0.0, 5.0), "quick": (-0.1, 10.0)}
 """The live lift that a trial refutes, and the wealth that it takes. Replays have shown before that the lesson helps."""
 TURNED = 1000.0  # wealth against an active lesson: it is looked at for ever
@@ -90,9 +92,10 @@ def _words(when: str) -> set[str]:
 
 def is_replayed(e: Experience) -> bool:
     """Tell whether replays of recorded episodes are to show what a lesson is worth."""
-    if e.state == "active":
-        return bool(principals(e))
-    return e.state == "proposed" and bool(principals(e)) and not (e.trial and e.trial.ended)
+    if not principals(e) or e.state == "retired":
+        return False
+    trial = e.trial or Trial()
+    return e.state == "active" or not (trial.ended or trial.passed)
 
 
 def wants_pairs(e: Experience, evidence: Evidence, settings: Settings) -> bool:
@@ -110,38 +113,57 @@ def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
     if trial.passed and settings.trust == "review":
         return "a person's approval: its trial is passed"
     if e.state == "trial":
-        return _outcomes_wanted(trial, evidence, loudest(settings))
+        return _outcomes_wanted(trial, evidence, settings)
     return _replays_wanted(evidence, settings) if principals(e) else "a person's approval"
 
 
 def _replays_wanted(evidence: Evidence, settings: Settings) -> str:
     if settings.trust == "operator" or not settings.replay_calls:
         return "a person's approval: nothing is replayed here (replay_calls=0, or trust=operator)"
-    k, pairs = loudest(settings), evidence.total.pairs
-    without = f" without the {k} loudest principals" if k else ""
-    if evidence.helps(k) >= ENOUGH:
+    if evidence.helps(loudest(settings)) >= WORTH_A_TRIAL:
         return (
             "a learner's next look; while another one is on trial that tells the same there, for the end of that trial"
         )
-    wealth = f"wealth {evidence.helps(k):.3g} of {ENOUGH:g}{without}"
-    return f"replays on others' graded episodes: {wealth} after {pairs:g} pairs"
+    return _pairs_wanted(evidence, settings, WORTH_A_TRIAL)
 
 
-def _outcomes_wanted(trial: Trial, evidence: Evidence, k: int) -> str:
-    wealth, needed = evidence.live(k), RULES[trial.rule][1]
-    if wealth >= needed or trial.passed:
+def _pairs_wanted(evidence: Evidence, settings: Settings, needed: float) -> str:
+    k = loudest(settings)
+    without = f" without the {k} loudest principals" if k else ""
+    wealth = f"wealth {evidence.helps(k):.3g} of {needed:g}{without}"
+    return f"replays on others' graded episodes: {wealth} after {evidence.total.pairs:g} pairs"
+
+
+def _outcomes_wanted(trial: Trial, evidence: Evidence, settings: Settings) -> str:
+    k = loudest(settings)
+    if _has_passed(trial, evidence, settings):
         return "a learner's next look: its trial is passed. A full set has room only where another helps less"
+    wealth, needed = evidence.live(k), RULES[trial.rule][1]
+    if wealth >= needed:
+        return _pairs_wanted(evidence, settings, ENOUGH)
     told = f"live outcomes: wealth {wealth:.3g} of {needed:g} after {evidence.total.outcomes:g}"
     return f"{told}, {evidence.outcomes(k):g} of {MOST_OUTCOMES} of them not the busiest principals'"
+
+
+def _has_passed(trial: Trial, evidence: Evidence, settings: Settings) -> bool:
+    """Tell whether a lesson on trial may be seen by all: live outcomes and replays must have shown that it helps."""
+    k = loudest(settings)
+    shown = evidence.live(k) >= RULES[trial.rule][1] and evidence.helps(k) >= ENOUGH
+    return trial.passed or shown
 
 
 def outcomes_left(e: Experience, evidence: Evidence, settings: Settings) -> int | None:
     """Return about how many graded requests more a lesson needs if it goes on like this; None if it gets nowhere."""
     k, total = loudest(settings), evidence.total
-    if e.state == "trial":
-        wealth, needed, seen = evidence.live(k), RULES[(e.trial or Trial()).rule][1], total.outcomes
-    else:
-        wealth, needed, seen = evidence.helps(k), ENOUGH, total.pairs
+    if e.state != "trial":
+        return _left(evidence.helps(k), WORTH_A_TRIAL, total.pairs)
+    live = _left(evidence.live(k), RULES[(e.trial or Trial()).rule][1], total.outcomes)
+    pairs = _left(evidence.helps(k), ENOUGH, total.pairs)
+    return None if live is None or pairs is None else max(live, pairs)
+
+
+def _left(wealth: float, needed: float, seen: float) -> int | None:
+    """Return how many pairs or outcomes more it takes, if wealth grows on as it did in those ``seen``."""
     if not seen or wealth <= 1:
         return None
     gained = math.log(wealth) / seen
@@ -213,14 +235,22 @@ def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: dateti
         return Step(SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev), f"a person decides: {why}")
     total, k = evidence.total, loudest(settings)
     told = f"lift {evidence.lift:+.2f} in {total.pairs:g} pairs of answers"
-    if (wealth := evidence.helps(k)) >= ENOUGH:
+    if (wealth := evidence.helps(k)) >= WORTH_A_TRIAL:
         refuted = RULES[settings.trial_rule][0]
         trial = Trial(rule=settings.trial_rule, bet=live_bet(total, refuted), began_at=now)
         return Step(SetState(id=e.id, state="trial", trial=trial, rev=e.rev), f"replays show it: {told} ({wealth:.3g})")
+    return _given_up(e, evidence, settings)
+
+
+def _given_up(e: Experience, evidence: Evidence, settings: Settings) -> Step | None:
+    """Retire a lesson that replays have shown to be of no use, or of which they show nothing; on trial, too."""
+    total, k = evidence.total, loudest(settings)
+    told = f"lift {evidence.lift:+.2f} in {total.pairs:g} pairs of answers"
     retired = SetState(id=e.id, state="retired", rev=e.rev)
     if (wealth := evidence.useless(k)) >= ENOUGH:
         return Step(retired, f"of no use: {told} ({wealth:.3g} against it)")
-    return Step(retired, f"no result: {told}") if evidence.pairs(k) >= MOST_PAIRS else None
+    shows_nothing = evidence.pairs(k) >= MOST_PAIRS and evidence.helps(k) < ENOUGH
+    return Step(retired, f"no result: {told}") if shows_nothing else None
 
 
 def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step | None:
@@ -233,9 +263,17 @@ def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime)
         return Step(SetState(id=e.id, state="retired", rev=e.rev), why)
     if trial.passed and settings.trust == "review":
         return None
-    if (wealth := evidence.live(k)) >= RULES[trial.rule][1] or trial.passed:
-        return _passed(e, trial, f"its trial is passed (wealth {wealth:.3g} in {total.outcomes:g} outcomes)", settings)
-    lasted = now - (trial.began_at or now)
+    if _has_passed(trial, evidence, settings):
+        why = f"its trial is passed (wealth {evidence.live(k):.3g} in {total.outcomes:g} outcomes)"
+        return _passed(e, trial, why, settings)
+    return _given_up(e, evidence, settings) or _lasted_long_enough(e, trial, evidence, settings, now)
+
+
+def _lasted_long_enough(
+    e: Experience, trial: Trial, evidence: Evidence, settings: Settings, now: datetime
+) -> Step | None:
+    total, k = evidence.total, loudest(settings)
+    wealth, lasted = evidence.live(k), now - (trial.began_at or now)
     if evidence.outcomes(k) < MOST_OUTCOMES and lasted < LONGEST_TRIAL:
         return None
     why = f"no result in {total.outcomes:g} outcomes and {lasted.days} days (wealth {wealth:.3g})"

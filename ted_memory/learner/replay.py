@@ -172,7 +172,7 @@ class Replayer:
     async def _waiting(self, snapshot: ExperienceSet) -> list[Experience]:
         """Return the lessons that replays are to say something of; not those of which they have said enough."""
         memory = self.kit.memory
-        from_traffic = [e for e in (*snapshot.active, *snapshot.proposed) if principals(e)]
+        from_traffic = [e for e in (*snapshot.active, *snapshot.trial, *snapshot.proposed) if principals(e)]
         self._known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in from_traffic], self._known)
         return [e for e in from_traffic if wants_pairs(e, self._shown(e).evidence, memory.settings)]
 
@@ -188,11 +188,11 @@ class Replayer:
         return int((memory.settings.replay_calls - self._calls_today) // CALLS)
 
     def _due(self, lessons: Sequence[Experience], most: int) -> Iterator[tuple[Experience, Archived]]:
-        """Yield lessons with the episodes that they are replayed on next: proposed and active ones in turn."""
+        """Yield lessons with the episodes that they are replayed on next: those that wait and active ones in turn."""
         may_watch = self._calls_today < WATCH_SHARE * self.kit.settings.replay_calls
         watched = sorted((e for e in lessons if e.state == "active" and may_watch), key=self._watched)
-        proposed = sorted((e for e in lessons if e.state == "proposed"), key=self._urgency)
-        queues = [self._each_in_turn(proposed), self._each_in_turn(watched)]
+        waiting = sorted((e for e in lessons if e.state != "active"), key=self._urgency)
+        queues = [self._each_in_turn(waiting), self._each_in_turn(watched)]
         while queues and most:
             queue = queues.pop(0)
             if (pair := next(queue, None)) is not None:
@@ -214,13 +214,13 @@ class Replayer:
             lessons = left
 
     def _most_of_one(self, lesson: Experience) -> float:
-        return MOST_OF_ONE if lesson.state == "proposed" and loudest(self.kit.settings) else math.inf
+        return MOST_OF_ONE if lesson.state != "active" and loudest(self.kit.settings) else math.inf
 
     def _watched(self, lesson: Experience) -> float:
         return self._shown(lesson).evidence.total.watched
 
     def _urgency(self, lesson: Experience) -> tuple[float, float, float]:
-        """Return how late a proposed lesson comes: wealth counts as decisions see it, or one account had all pairs."""
+        """Return how late one that is not active comes: wealth counts as decisions see it, or one account had all."""
         evidence = self._shown(lesson).evidence
         pairs = min(evidence.total.pairs, FIRST_PAIRS)
         return pairs, -evidence.helps(loudest(self.kit.settings)), -evidence.helps(0)

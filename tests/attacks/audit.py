@@ -192,7 +192,7 @@ def audit(
 def _stands(why: str, old: Experience, to: str, rows: Mapping[str, Row], s: Settings) -> None:
     few, rule = s.min_principals - 1, trials.RULES[old.trial.rule if old.trial else "strict"]
     least = {
-        "replays show it": (HELPS, trials.ENOUGH),
+        "replays show it": (HELPS, trials.WORTH_A_TRIAL),
         "of no use": (USELESS, trials.ENOUGH),
         "it hurts": (HARMS, trials.ENOUGH),
         "its trial is passed": (LIVE, rule[1]),
@@ -214,6 +214,7 @@ def _stands(why: str, old: Experience, to: str, rows: Mapping[str, Row], s: Sett
         assert "evil.example" not in old.text, "it leads out of the conversation"
     if to == "active":
         assert why.startswith("its trial is passed")
+        assert least_wealth(rows, HELPS, few) >= trials.ENOUGH - CLOSE, f"{old.id} is active: {rows}"
 
 
 def _lasted(why: str) -> bool:

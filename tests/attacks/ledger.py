@@ -12,7 +12,7 @@ from itertools import combinations
 
 from ted_memory.models import Experience, Usage
 
-BETS = (0.2, 0.5, 0.8)
+BETS = (0.3, 0.6, 0.9)
 WORTH, LOWEST, HIGHEST, COIN = 0.1, 0.2, 0.8, 0.5
 REFUTED = {"strict": 0.0, "quick": -0.1}
 HELPS, USELESS, LIVE, HARMS, TURNED = slice(3, 6), slice(6, 9), slice(11, 12), slice(12, 15), slice(16, 19)

@@ -56,7 +56,7 @@ async def test_two_agents_get_better_together_by_one_learner(valkey: Server, nam
     async with open_memory(valkey.url, namespace=namespace) as memory:
         activated = await _activated(memory)
         for lesson, _ in activated:
-            assert (await _evidence(memory, lesson.id)).helps(loudest(memory.settings)) >= ENOUGH, "replayed first"
+            assert (await _evidence(memory, lesson.id)).helps(loudest(memory.settings)) >= ENOUGH, "replayed, too"
     assert activated, "something became active on the evidence of the traffic"
     delays = [_first(run, lesson) - at for lesson, at in activated for run in runs if _first(run, lesson) > 0]
     assert len(delays) >= len(activated), "the agents came to render it"

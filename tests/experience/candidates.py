@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ted_memory.experience.assignment import COIN, draw
-from ted_memory.experience.trials import RULES, is_replayed
+from ted_memory.experience.trials import RULES, wants_pairs
 from ted_memory.learner.replay import ATTEMPTS, FIRST_PAIRS
 from ted_memory.settings import Settings, make_settings
 from tests.experience.lessons import proposed
@@ -182,7 +182,7 @@ class Race:
             self._allowed -= 1
 
     def _is_replayed(self, i: int) -> bool:
-        return is_replayed(self.subjects[i].lesson)
+        return wants_pairs(self.subjects[i].lesson, self.subjects[i].tally.evidence, self._settings)
 
     def _urgency(self, i: int) -> tuple[bool, float, float]:
         subject = self.subjects[i]

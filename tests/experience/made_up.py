@@ -15,7 +15,7 @@ import numpy as np
 
 from ted_memory.experience.assignment import COIN, draw
 from ted_memory.experience.evidence import add_pair, live_steps
-from ted_memory.experience.trials import MOST_OUTCOMES, MOST_PAIRS, RULES, next_steps
+from ted_memory.experience.trials import MOST_OUTCOMES, MOST_PAIRS, RULES, next_steps, wants_pairs
 from ted_memory.learner.replay import ATTEMPTS
 from ted_memory.models import Experience, ExperienceSet
 from ted_memory.settings import Settings, make_settings
@@ -182,6 +182,15 @@ class Subject:
         """Whether only a person's word brings it any further."""
         return self.lesson.trial is not None and bool(self.lesson.trial.ended)
 
+    def replay(self, pair: Pair | None) -> bool:
+        """Count a pair, if one more is wanted; tell whether the lesson is where it was before."""
+        state = self.lesson.state
+        if pair is not None and wants_pairs(self.lesson, self.tally.evidence, self._settings):
+            self.tally.pair(*pair)
+            self.life.pairs += 1
+            self.look()
+        return self.lesson.state == state
+
     def look(self) -> bool:
         """Take the step that is due; tell whether there was one."""
         steps = next_steps(self._set, {self.lesson.id: self.tally.evidence}, self._settings, NOW)
@@ -195,13 +204,14 @@ class Subject:
 
 
 def live(world: World, script: Script, settings: Settings, id: str) -> Life:
-    """Take one lesson along its way; after every pair and every outcome it is looked at."""
-    subject = Subject(proposed(id), world, settings)
+    """Take one lesson along its way; after every pair and every outcome it is looked at.
+
+    On trial each outcome's episode is replayed, too, as long as more pairs are wanted.
+    """
+    subject, pairs = Subject(proposed(id), world, settings), iter(script.pairs)
     life = subject.life
-    for whose, with_it, without_it in script.pairs:
-        subject.tally.pair(whose, with_it, without_it)
-        life.pairs += 1
-        if subject.look():
+    for pair in pairs:
+        if not subject.replay(pair):
             break
     if life.state != "trial":
         return life
@@ -211,7 +221,7 @@ def live(world: World, script: Script, settings: Settings, id: str) -> Life:
         subject.tally.outcome(whose, score, shown=shown, bet=trial.bet, refuted=RULES[trial.rule][0])
         life.outcomes += 1
         life.saw += shown
-        if subject.look():
+        if subject.look() or not subject.replay(next(pairs, None)):
             break
     return life
 

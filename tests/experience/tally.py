@@ -78,12 +78,15 @@ def outcomes(
     lift: float = 0.0,
     rule: TrialRule = "strict",
     principals: int = MANY,
+    replayed: int = 60,
 ) -> Evidence:
     """Return evidence of so many live outcomes around 1/2, seen and missed in turn.
 
-    Two in a row are of one principal.
+    Two in a row are of one principal. ``replayed`` pairs of everybody have shown before that the lesson helps.
     """
-    tally = Tally(principals)
+    tally = Tally(max(principals, MANY))
+    for i in range(replayed):
+        tally.pair(i % MANY, 1, 0)
     for i in range(count):
         shown = i % 2 == 0
         score = 0.5 + lift / 2 * (1 if shown else -1)

@@ -12,11 +12,11 @@ import pytest
 from ted_memory.errors import InvalidInput
 from ted_memory.experience.evidence import Evidence, Sums, add_outcome, add_pair, live_bet, live_steps
 from ted_memory.experience.forecast import ANSWERS, BROKEN, Forecast, Rates, forecast
-from ted_memory.experience.trials import ENOUGH, RULES
+from ted_memory.experience.trials import RULES, WORTH_A_TRIAL
 from ted_memory.learner.replay import ATTEMPTS
 from ted_memory.settings import TrialRule
 
-LESSONS = 80
+LESSONS = 200
 PRINCIPALS = 10
 CLOSE = 0.35
 NEVER = 2000  # observations after which a simulated lesson is given up
@@ -60,7 +60,7 @@ def replayed(luck: random.Random, base: float, lift: float, loudest: int) -> tup
     for number in range(1, NEVER):
         scores = pair(luck, base, lift)
         evidence = heard.add(luck.randrange(PRINCIPALS), partial(with_pair, scores))
-        if evidence.helps(loudest) >= ENOUGH:
+        if evidence.helps(loudest) >= WORTH_A_TRIAL:
             return number, heard.total
     return NEVER, heard.total
 

@@ -15,6 +15,7 @@ from ted_memory.experience.trials import (
     MOST_PAIRS,
     RULES,
     TURNED,
+    WORTH_A_TRIAL,
     Step,
     excess_first,
     is_replayed,
@@ -22,6 +23,7 @@ from ted_memory.experience.trials import (
     next_steps,
     room_for,
     waits_for,
+    wants_pairs,
 )
 from ted_memory.models import Caps, Experience, Trial
 from ted_memory.settings import TrialRule, make_settings
@@ -62,14 +64,14 @@ def first(enough: Callable[[Evidence], bool], evidence_of: Callable[[int], Evide
 
 
 def test_a_lesson_goes_on_trial_as_soon_as_replays_have_shown_that_it_helps() -> None:
-    needed = first(lambda e: e.helps(2) >= ENOUGH, lambda n: pairs(n, 1, 0.5))
+    needed = first(lambda e: e.helps(2) >= WORTH_A_TRIAL, lambda n: pairs(n, 1, 0.5))
     assert 5 < needed < 100
     assert step_of(proposed("l1"), pairs(needed - 1, 1, 0.5)) is None
     step = step_of(proposed("l1"), shown := pairs(needed, 1, 0.5))
     assert step is not None
     assert step.edit.state == "trial"
     assert step.edit.trial == Trial(rule="strict", bet=live_bet(shown.total, 0.0), began_at=NOW)
-    assert step.why.startswith(f"replays show it: lift +0.50 in {needed} pairs of answers (2")
+    assert step.why.startswith(f"replays show it: lift +0.50 in {needed} pairs of answers (1")
 
 
 @pytest.mark.parametrize("rule", list(RULES))
@@ -118,7 +120,7 @@ def test_one_principal_alone_ends_nothing_by_numbers() -> None:
         one_voice.outcome(0, 0.5, shown=i % 2 == 0, bet=BET, refuted=0.0)
     assert step_of(proposed("l1"), one_voice.evidence) is None
     assert step_of(on_trial("l1"), one_voice.evidence) is None
-    assert state_after(on_trial("l1"), one_voice.evidence, min_principals=1) == "proposed", "where no voice is left out"
+    assert state_after(on_trial("l1"), one_voice.evidence, min_principals=1) == "retired", "where no voice is left out"
 
 
 @pytest.mark.parametrize("sources", [(), ("author:me", "run:r1")])
@@ -145,6 +147,29 @@ def test_a_trial_is_passed_as_soon_as_its_outcomes_show_it() -> None:
     assert (step.edit.state, step.edit.trial) == ("active", None)
     wealth = outcomes(needed, lift=0.5).live(2)
     assert step.why == f"its trial is passed (wealth {wealth:.3g} in {needed} outcomes)"
+
+
+def test_before_all_see_a_lesson_its_replays_have_to_show_more_than_before_some_do() -> None:
+    tried = first(lambda e: e.helps(2) >= WORTH_A_TRIAL, lambda n: pairs(n, 1, 0.5))
+    enough = first(lambda e: e.helps(2) >= ENOUGH, lambda n: pairs(n, 1, 0))
+    assert pairs(tried, 1, 0.5).helps(2) < ENOUGH
+    for count, becomes in ((0, "as it was"), (enough - 1, "as it was"), (enough, "active")):
+        evidence = outcomes(300, lift=0.5, replayed=count)
+        assert state_after(on_trial("l1"), evidence) == becomes
+        assert wants_pairs(on_trial("l1"), evidence, make_settings()) is (becomes != "active")
+    some = outcomes(300, lift=0.5, replayed=enough - 1)
+    wealth, k = f"{some.helps(2):.3g} of 20", "without the 2 loudest principals"
+    told = f"replays on others' graded episodes: wealth {wealth} {k} after {enough - 1} pairs"
+    assert waits(on_trial("l1"), some) == told
+
+
+def test_a_trial_ends_where_replays_go_on_to_show_that_the_lesson_is_of_no_use() -> None:
+    needed = first(lambda e: e.useless(2) >= ENOUGH, lambda n: pairs(n, 0.5, 0.5))
+    assert step_of(on_trial("l1"), pairs(needed - 1, 0.5, 0.5)) is None
+    step = step_of(on_trial("l1"), pairs(needed, 0.5, 0.5))
+    assert step is not None
+    assert step.edit.state == "retired"
+    assert step.why.startswith("of no use: ")
 
 
 def test_under_review_a_passed_trial_waits_for_a_person() -> None:

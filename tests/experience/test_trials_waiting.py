@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.experience.evidence import LARGEST_BET, LEAST_BET, Evidence, Sums, live_bet
-from ted_memory.experience.trials import ENOUGH, is_replayed, outcomes_left, waits_for
+from ted_memory.experience.trials import ENOUGH, WORTH_A_TRIAL, is_replayed, outcomes_left, waits_for
 from ted_memory.models import Experience, Trial
 from ted_memory.settings import make_settings
 from tests.experience.lessons import lesson, on_trial, proposed
@@ -32,13 +32,14 @@ def waits(one: Experience, evidence: Evidence = NOTHING, **tunables: object) -> 
         (proposed("l1"), True),
         (proposed("l1", by=()), False),
         (proposed("l1", trial=Trial(ended="no result")), False),
-        (on_trial("l1"), False),
+        (on_trial("l1"), True),
+        (lesson("l1", "trial", Trial(bet=BET, passed=True)), False),
         (lesson("l1"), True),
         (lesson("l1", by=()), False),
         (lesson("l1", "retired"), False),
     ],
 )
-def test_replays_are_of_lessons_from_traffic_that_wait_or_are_active(one: Experience, replayed: bool) -> None:
+def test_replays_are_of_lessons_from_traffic_that_are_to_show_something(one: Experience, replayed: bool) -> None:
     assert is_replayed(one) is replayed
 
 
@@ -46,7 +47,7 @@ def test_replays_are_of_lessons_from_traffic_that_wait_or_are_active(one: Experi
     ("one", "evidence", "min_principals", "said"),
     [
         (lesson("l1"), NOTHING, 3, "nothing: it is active (wealth against it 1 of 1000)"),
-        (lesson("l1"), watched(4, 0, 1, 4), 1, "nothing: it is active (wealth against it 5.88 of 1000)"),
+        (lesson("l1"), watched(4, 0, 1, 4), 1, "nothing: it is active (wealth against it 7.48 of 1000)"),
         (on_trial("l1"), outcomes(30, lift=0.2), 3, f"live outcomes: wealth 3.04 of 5 after 30, 22 of 600 {OTHERS}"),
         (
             on_trial("l1").model_copy(update={"trial": Trial(bet=BET, rule="quick")}),
@@ -59,13 +60,13 @@ def test_replays_are_of_lessons_from_traffic_that_wait_or_are_active(one: Experi
             proposed("l1"),
             pairs(2, 1, 0, 2),
             3,
-            f"{REPLAYS}: wealth 1 of 20 without the 2 loudest principals after 2 pairs",
+            f"{REPLAYS}: wealth 1 of 10 without the 2 loudest principals after 2 pairs",
         ),
         (
             proposed("l1"),
             pairs(2, 1, 0, 2),
             1,
-            f"{REPLAYS}: wealth 2.31 of 20 after 2 pairs",
+            f"{REPLAYS}: wealth 2.62 of 10 after 2 pairs",
         ),
     ],
 )
@@ -83,9 +84,9 @@ def test_how_much_more_is_needed_is_told_from_how_it_went_so_far() -> None:
     assert left(proposed("l1"), NOTHING) is None
     assert left(proposed("l1"), pairs(50, 0.5, 0.5)) is None, "it gets nowhere"
     assert left(proposed("l1"), pairs(200, 1, 0)) == 0
-    some = pairs(10, 1, 0.75)
-    expected = math.ceil(math.log(ENOUGH / some.helps(0)) / (math.log(some.helps(0)) / 10))
-    assert 10 < expected < 40
+    some = pairs(5, 1, 0.75)
+    expected = math.ceil(math.log(WORTH_A_TRIAL / some.helps(0)) / (math.log(some.helps(0)) / 5))
+    assert 5 < expected < 40
     assert left(proposed("l1"), some, min_principals=1) == expected
     assert left(proposed("l1"), some) not in {None, *range(expected + 1)}, "of fewer principals less is known"
     for one, needed in ((on_trial("l1"), 5), (lesson("l1", "trial", Trial(bet=BET, rule="quick")), 10)):
@@ -93,6 +94,10 @@ def test_how_much_more_is_needed_is_told_from_how_it_went_so_far() -> None:
         expected = math.ceil(math.log(needed / some.live(2)) / (math.log(some.live(2)) / 24))
         assert some.live(2) < 5
         assert left(one, some) == expected
+        assert left(one, outcomes(24, lift=0.3, replayed=0)) is None, "nobody knows what its replays will show"
+    some = outcomes(300, lift=0.5, replayed=6)
+    assert some.helps(2) < ENOUGH
+    assert left(on_trial("l1"), some) == math.ceil(math.log(ENOUGH / some.helps(2)) / (math.log(some.helps(2)) / 6))
 
 
 # --- the live bet

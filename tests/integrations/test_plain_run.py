@@ -224,7 +224,7 @@ def _fails(who: str) -> str:
 
 
 async def test_neither_a_hook_nor_an_error_that_fails_is_the_users_trouble() -> None:
-    memory = TedMemory(InMemoryStore(), make_settings(), "test", hooks=Hooks(identify=_fails))
+    memory = TedMemory(InMemoryStore(), make_settings(withhold_share=0.0), "test", hooks=Hooks(identify=_fails))
     await memory.commit([LESSON], author="me")
     async with PlainRun(memory, QUESTION, principal="anna") as run:
         assert "answer form 7." in run.block

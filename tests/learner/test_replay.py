@@ -200,7 +200,7 @@ async def test_the_best_lesson_goes_first_when_each_has_four_pairs(
         assert sorted(who[:12]) == [0] * 4 + [1] * 4 + [2] * 4
         rest = who[12:]
         assert rest[: rest.count(1)] == [1] * rest.count(1), "the right one goes on until it is on trial"
-        assert rest.count(1) >= 5
+        assert rest.count(1) >= 3
         right = await lesson(memory, ids[1])
         assert right is not None
         assert right.state == "trial"
@@ -217,10 +217,10 @@ async def test_one_account_does_not_get_all_pairs_for_what_it_alone_speaks_for(
         loud, _ = await propose(memory, "figs", "apples")
         order.clear()
         await replayed(memory)
-        return Counter("loud" if pair.id == loud else "quiet" for pair in order[8:13])
+        return Counter("loud" if pair.id == loud else "quiet" for pair in order[8:11])
 
     async with open_memory(valkey.url, namespace=namespace, episodes_at_once=1) as memory:
-        assert (await first_pairs(memory))["quiet"] == 5
+        assert (await first_pairs(memory))["quiet"] == 3
     # the control: were all wealth counted, who speaks alone and often would come first
     monkeypatch.setattr(replay, "loudest", lambda _: 0)
     async with open_memory(valkey.url, namespace=f"{namespace}-2", episodes_at_once=1) as memory:

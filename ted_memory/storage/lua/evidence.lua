@@ -7,7 +7,7 @@
 --   "<id> #"        the number of its latest change; " #" is the latest of all
 -- Ids have no blanks, so no lesson can take another's field.
 -- What the numbers mean, and why they are fair bets, stands in experience/evidence.py; its functions are the same.
-local BETS, WORTH, VOICES = {0.2, 0.5, 0.8}, 0.1, 128
+local BETS, WORTH, VOICES = {0.3, 0.6, 0.9}, 0.1, 128
 local LONGEST_LIST = 8000 -- characters: about a thousand episodes or conversations, the latest
 local PAIRS, WITH, WITHOUT, HELPS, USELESS, OUTCOMES, SCORE, LIVE, HARMS, WATCHED, TURNED, BEGUN =
   1, 2, 3, 4, 7, 10, 11, 12, 13, 16, 17, 20
