@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import ted_memory
+from bench import house
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("ted_memory", "graphs", "examples", "bench", "tests")
@@ -144,3 +145,24 @@ def test_the_package_tells_its_version() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", ted_memory.__version__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ted_memory.nothing  # noqa: B018
+
+
+def test_the_measure_of_the_house_counts_what_it_says() -> None:
+    text = '''
+"""No code."""
+
+def public(x, /, way=None):
+    """Neither is this."""
+    if x and way:  # nor this
+        return [y for y in x if y]
+    return sum(1 for a in {b for b in x}) if way.get("z") else 0
+
+_private = 1
+shown: int = 2
+'''
+    found = house.Measure()
+    found.add(text, "there.py")
+    assert found.paths == {"there.py:4 public": 1 + 2 + 2 + 1 + 2}
+    assert (found.comprehensions, found.nested, found.unsure, found.public_names) == (3, 1, 1, 2)
+    assert (found.code_lines, found.file_lines, found.long_lines) == (6, [11], 0)
+    assert found.with_many_paths == []

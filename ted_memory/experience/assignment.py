@@ -7,7 +7,7 @@ salted with the set's epoch, which no client knows: who chooses the id of a conv
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ted_memory.episodes import ANONYMOUS, Exposure
 from ted_memory.experience.ranking import Ranking
@@ -65,38 +65,48 @@ def expose(
         principal: who asks; lessons that come from it are not tried on it.
         withhold_share: share of the units that miss one active lesson.
     """
+    usage, epoch = snapshot.usage, snapshot.epoch
+    on_trial, applies = _trials_that_apply(snapshot, ranking, principal)
+    eligible = choose([*snapshot.active, *on_trial], usage, ranking)
+    tried = {e.id for e in eligible if e.state == "trial"}
+    watched = _watched(eligible, applies, principal, draw(epoch, unit, "which"))
+    missing = {id for id in tried if draw(epoch, unit, id) >= COIN}
+    if watched and draw(epoch, unit, "withhold") < withhold_share:
+        missing.add(watched)
+    # trials that had no place stay out: if they took that of a missing one, more than half would see them
+    candidates = [*snapshot.active, *(e for e in on_trial if e.id in tried)]
+    shown = [e for e in candidates if e.id not in missing]
+    seen = choose(shown, usage, ranking) if missing or tried else eligible
+    seen = sorted(seen, key=lambda e: e.state == "trial")
 
     def has_place(e: Experience) -> bool:
-        return any(chosen.id == e.id for chosen in choose([*shown, e], snapshot.usage, ranking))
+        return any(chosen.id == e.id for chosen in choose([*shown, e], usage, ranking))
 
-    on_trial = [e for e in snapshot.trial if _is_tried(e) and not is_from(e, principal)]
-    applies = ranking.applying([*snapshot.active, *on_trial])
-    on_trial = _in_size(snapshot, [e for e in on_trial if e.id in applies])
-    eligible = choose([*snapshot.active, *on_trial], snapshot.usage, ranking)
-    tried = {e.id for e in eligible if e.state == "trial"}
-    missing = {id for id in tried if draw(snapshot.epoch, unit, id) >= COIN}
-    watchable = [e for e in eligible if e.state == "active" and e.id in applies and not is_from(e, principal)]
-    watched = watchable[int(draw(snapshot.epoch, unit, "which") * len(watchable))].id if watchable else None
-    if watched and draw(snapshot.epoch, unit, "withhold") < withhold_share:
-        missing.add(watched)
-    counting = {watched, *tried}
-    on_trial = [e for e in on_trial if e.id in tried]  # in a missing one's place more than half would see it
-    shown = [e for e in (*snapshot.active, *on_trial) if e.id not in missing]
-    if missing or on_trial:
-        chosen = choose(shown, snapshot.usage, ranking)
-        seen = [*(e for e in chosen if e.state == "active"), *(e for e in chosen if e.state == "trial")]
-    else:
-        seen = list(eligible)
     return Exposure(
         block=render_block(seen),
         turns=earlier_turns(seen),
         seen=tuple(e.id for e in seen),
         withheld=tuple(e.id for e in eligible if e.id in missing and has_place(e)),
-        counted=tuple(e.id for e in seen if e.id in counting),
-        epoch=snapshot.epoch,
+        counted=tuple(e.id for e in seen if e.id in {watched, *tried}),
+        epoch=epoch,
         version=snapshot.version,
         withhold_share=withhold_share,
     )
+
+
+def _trials_that_apply(
+    snapshot: ExperienceSet, ranking: Ranking, principal: str
+) -> tuple[list[Experience], Collection[str]]:
+    """Return the lessons on trial that this request may be shown, and the ids of all lessons that apply to it."""
+    others = [e for e in snapshot.trial if _is_tried(e) and not is_from(e, principal)]
+    applies = ranking.applying([*snapshot.active, *others])
+    return _in_size(snapshot, [e for e in others if e.id in applies]), applies
+
+
+def _watched(eligible: Sequence[Experience], applies: Collection[str], principal: str, drawn: float) -> str | None:
+    """Return the active lesson that is watched on this request: the one at ``drawn`` (in [0, 1)) of what applies."""
+    watchable = [e for e in eligible if e.state == "active" and e.id in applies and not is_from(e, principal)]
+    return watchable[int(drawn * len(watchable))].id if watchable else None
 
 
 def _is_tried(experience: Experience) -> bool:

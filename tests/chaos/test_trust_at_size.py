@@ -177,7 +177,7 @@ def test_more_liars_than_are_left_out_have_their_way(name: str) -> None:
 
 
 def test_headers_of_stress() -> None:
-    header("strict, base 0.5", "left out", "lift 0: active", "lift +0.2: active", "pairs", "live")
+    header("strict, base 0.5", "left out", "lift 0: on trial", "active", "lift +0.2: active", "pairs", "live")
 
 
 @pytest.mark.parametrize("few", list(FEW))
@@ -188,6 +188,7 @@ def test_under_stress_little_changes(name: str, few: str) -> None:
     row(
         name,
         few,
+        f"{sum(life.passed_replays for life in neutral) / LESSONS:.1%}",
         f"{share(neutral):.2%}",
         f"{share(good):.2f}",
         of_active(good, lambda life: life.pairs),
