@@ -76,11 +76,11 @@ def expose(
     # trials that had no place stay out: if they took that of a missing one, more than half would see them
     candidates = [*snapshot.active, *(e for e in on_trial if e.id in tried)]
     shown = [e for e in candidates if e.id not in missing]
-    seen = choose(shown, usage, ranking) if missing or tried else eligible
-    seen = sorted(seen, key=lambda e: e.state == "trial")
+    chosen = choose(shown, usage, ranking) if missing or tried else eligible
+    seen = sorted(chosen, key=lambda e: e.state == "trial")
 
     def has_place(e: Experience) -> bool:
-        return any(chosen.id == e.id for chosen in choose([*shown, e], usage, ranking))
+        return any(other.id == e.id for other in choose([*shown, e], usage, ranking))
 
     return Exposure(
         block=render_block(seen),
