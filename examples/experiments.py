@@ -32,7 +32,7 @@ from ted_memory.episodes import Exposure
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import model_name, with_temperature
 from ted_memory.llm.spend import Spend
-from ted_memory.presenting import exposure_of
+from ted_memory.memory.presentation import exposure_of
 from ted_memory.settings import make_settings
 from ted_memory.testing import in_memory
 

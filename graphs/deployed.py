@@ -29,7 +29,7 @@ from ted_memory.distill import build_distillation_graph
 from ted_memory.distill.graph import Graph
 from ted_memory.errors import InvalidInput, TedMemoryError
 from ted_memory.integrations.middleware import TedMemoryMiddleware
-from ted_memory.integrations.sync_bridge import flush_recorded
+from ted_memory.memory.sync_bridge import flush_recorded
 from ted_memory.wiring import make_chat_model, open_memory
 
 DEFAULT_MODEL = "openai:gpt-5-mini"

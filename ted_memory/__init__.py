@@ -4,7 +4,7 @@ from typing import Any
 
 from ted_memory.episodes import Episode, Feedback
 from ted_memory.errors import TedMemoryError
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Add, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
 from ted_memory.wiring import open_memory, open_memory_sync
 

@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
 
 from ted_memory.fields import check_namespace
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.retrieval.protocol import Retriever
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore

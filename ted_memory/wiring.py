@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from ted_memory.capture.recorder import Hooks
 from ted_memory.episodes import Retention
 from ted_memory.errors import MissingExtra, ModelError, SettingsError
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.fields import check_namespace
-from ted_memory.integrations.sync_memory import SyncTedMemory
-from ted_memory.memory import TedMemory
-from ted_memory.recording import Hooks
+from ted_memory.memory.client import TedMemory
+from ted_memory.memory.sync import SyncTedMemory
 from ted_memory.retrieval.protocol import Retriever
 from ted_memory.settings import Durability, Settings, make_settings
 

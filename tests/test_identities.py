@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from ted_memory import Add, TedMemory, open_memory
+from ted_memory.capture.recorder import Hooks
 from ted_memory.episodes import ANONYMOUS, Episode
 from ted_memory.errors import InvalidInput
-from ted_memory.recording import Hooks
 from ted_memory.redaction import keyed_hash
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore

@@ -306,7 +306,7 @@ async def test_an_agent_goes_on_with_the_last_block_when_the_server_is_gone(
     block = await memory.render()
     assert "Kept." in block
     assert memory.health().failed_reads == 0
-    monkeypatch.setattr("ted_memory.snapshots.IDLE", 0.0)  # from now on every call waits for a look at the store
+    monkeypatch.setattr("ted_memory.memory.cache.IDLE", 0.0)  # from now on every call waits for a look at the store
     own_server.stop()
     began = time.monotonic()
     assert [await memory.render() for _ in range(3)] == [block] * 3
@@ -328,7 +328,7 @@ async def test_an_agent_waits_no_longer_than_it_may_for_a_server_that_hangs(
     block = await memory.render()
     stale = memory.health().stale_reads
     assert "Kept." in block
-    monkeypatch.setattr("ted_memory.snapshots.IDLE", 0.0)  # from now on every call waits for a look at the store
+    monkeypatch.setattr("ted_memory.memory.cache.IDLE", 0.0)  # from now on every call waits for a look at the store
     own_server.process.send_signal(signal.SIGSTOP)
     began = time.monotonic()
     assert await memory.render() == block

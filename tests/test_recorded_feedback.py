@@ -66,7 +66,7 @@ async def test_without_sending_the_run_first_its_feedback_would_find_nothing(mon
 
     async def nothing(self: Any, run_id: str) -> None: ...
 
-    monkeypatch.setattr("ted_memory.recording.Recorder._send_first", nothing)
+    monkeypatch.setattr("ted_memory.capture.recorder.Recorder._send_first", nothing)
     memory, _ = spied()
     await memory.record(Episode(run_id="r"))
     assert await memory.give_feedback("r", score=1.0) == "unknown"
@@ -123,7 +123,7 @@ async def test_only_a_comment_that_came_before_credits_nothing() -> None:
 async def test_feedback_that_came_before_is_credited_whatever_happens_on_the_way(
     trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ted_memory.recording.EVERY", 0.01)
+    monkeypatch.setattr("ted_memory.capture.recorder.EVERY", 0.01)
     memory, log = spied()
     id = await seen(memory)
     await memory.give_feedback("r", score=1.0)

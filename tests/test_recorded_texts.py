@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ted_memory import Add, TedMemory
+from ted_memory.capture.recorder import Hooks
+from ted_memory.capture.texts import fit, size_of
 from ted_memory.episodes import Episode
 from ted_memory.errors import InvalidInput
 from ted_memory.experience.rendering import OPENING
 from ted_memory.models import Message
-from ted_memory.recorded_texts import fit, size_of
-from ted_memory.recording import Hooks
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory
@@ -247,7 +247,7 @@ async def test_an_episode_never_holds_our_own_block(place: str, shape: str) -> N
 
 async def test_a_block_that_is_not_taken_out_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the test above sees a block where there is one."""
-    monkeypatch.setattr("ted_memory.recording.without_block", str)
+    monkeypatch.setattr("ted_memory.capture.recorder.without_block", str)
     for place in PLACES:
         assert "Turn it off" in await _with_block(place, "as it is")
 

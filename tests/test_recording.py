@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ted_memory import TedMemory, open_memory
+from ted_memory.capture.recorder import BATCH, BATCH_BYTES
 from ted_memory.episodes import Episode
 from ted_memory.errors import StoreUnavailable
-from ted_memory.recording import BATCH, BATCH_BYTES
 from ted_memory.testing import wait_until
 from tests.chaos.test_killed_servers import MortalServer
 from tests.conftest import Server
@@ -39,8 +39,8 @@ def adds_up(memory: TedMemory, handed_in: int) -> bool:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No long pauses."""
-    monkeypatch.setattr("ted_memory.recording.EVERY", 0.01)
-    monkeypatch.setattr("ted_memory.recording.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("ted_memory.capture.recorder.EVERY", 0.01)
+    monkeypatch.setattr("ted_memory.capture.recorder.LONGEST_PAUSE", 0.05)
     monkeypatch.setattr("ted_memory.storage.clients.COMMIT_RETRIES", 0)
 
 
@@ -375,7 +375,7 @@ def _record_in_child(memory: TedMemory, results: Any) -> None:
 async def test_a_forked_child_sends_its_own_runs_and_leaves_the_parents_to_the_parent(
     valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ted_memory.recording.EVERY", 0.5)
+    monkeypatch.setattr("ted_memory.capture.recorder.EVERY", 0.5)
     memory = open_memory(valkey.url, namespace=namespace)
     await record(memory, ["warm"])
     await memory.flush()

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ted_memory import snapshots
 from ted_memory.errors import StoreUnavailable
+from ted_memory.memory import cache as snapshots
+from ted_memory.memory.cache import Snapshots
 from ted_memory.models import Caps, ExperienceSet
-from ted_memory.snapshots import Snapshots
 from ted_memory.testing import wait_until
 
 CAPS = Caps(max_experiences=50, token_budget=2000)

@@ -10,7 +10,7 @@ from examples.families.family import Family
 from ted_memory import Add, Sample, TedMemory
 from ted_memory.episodes import Exposure
 from ted_memory.llm.messages import question, sample_messages, show_lessons
-from ted_memory.presenting import tokens_of
+from ted_memory.memory.presentation import tokens_of
 from ted_memory.retrieval.selection import match
 from ted_memory.testing import in_memory
 

@@ -8,7 +8,7 @@ import typer
 from ted_memory.cli import options, output
 from ted_memory.errors import StoreError
 from ted_memory.findings import Finding
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 
 EXTRAS = {
     "langchain": "langchain",

@@ -11,7 +11,7 @@ import typer
 
 from ted_memory.cli import options, output
 from ted_memory.errors import InvalidInput
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 from ted_memory.wiring import make_chat_model
 

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from ted_memory.errors import InvalidInput, SettingsError
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.settings import Settings, make_settings
 from ted_memory.wiring import make_chat_model, open_memory
 

@@ -10,7 +10,7 @@ import typer
 
 from ted_memory.cli import options, output
 from ted_memory.experience.trials import ENOUGH, LONGEST_TRIAL, RULES, TURNED, WORTH_A_TRIAL, loudest
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Trial
 
 if TYPE_CHECKING:  # what brings LangChain is imported where it is needed

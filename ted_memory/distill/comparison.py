@@ -13,8 +13,8 @@ from ted_memory.experience.rendering import earlier_turns, render_block
 from ted_memory.grading import graders
 from ted_memory.llm.calls import is_final, is_transient
 from ted_memory.llm.spend import Spend
+from ted_memory.memory.presentation import exposure_of
 from ted_memory.models import Experience, Sample
-from ted_memory.presenting import exposure_of
 from ted_memory.settings import Placement
 
 Prompt = tuple[str, tuple[tuple[str, str], ...]]

@@ -26,7 +26,7 @@ from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import bind_grader
 from ted_memory.llm.calls import Calls, with_temperature
 from ted_memory.llm.structured import StructuredModel
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 
 Graph = CompiledStateGraph[DistillState, Any, DistillState, DistillState]
 

@@ -11,7 +11,7 @@ from ted_memory.distill.state import Evidence
 from ted_memory.grading.graders import Grader
 from ted_memory.llm.calls import Calls
 from ted_memory.llm.structured import StructuredModel
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 from ted_memory.settings import Settings
 

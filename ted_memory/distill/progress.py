@@ -7,7 +7,7 @@ from typing import Any
 from ted_memory.distill.state import Evidence
 from ted_memory.llm.calls import Calls, hash_images
 from ted_memory.llm.spend import Spend
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 
 Record = Mapping[str, Any]
 

@@ -11,8 +11,8 @@ from ted_memory.errors import ModelError
 from ted_memory.experience.rendering import strip_block
 from ted_memory.llm.messages import answer_of, question, sample_messages, show_lessons, task_of, text_of, tool_calls
 from ted_memory.llm.spend import Spend
+from ted_memory.memory.presentation import exposure_of
 from ted_memory.models import Experience, ExperienceSet, Sample
-from ted_memory.presenting import exposure_of
 
 
 @dataclass(frozen=True)

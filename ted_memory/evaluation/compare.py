@@ -18,7 +18,7 @@ from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import bind_grader
 from ted_memory.llm.calls import Calls
 from ted_memory.llm.spend import Prices
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Sample
 
 RESAMPLES = 10_000

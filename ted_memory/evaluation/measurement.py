@@ -12,8 +12,8 @@ from ted_memory.evaluation.results import CurvePoint, Failure
 from ted_memory.grading import graders
 from ted_memory.llm.calls import is_final, one_line
 from ted_memory.llm.messages import task_of
+from ted_memory.memory.presentation import exposure_of, tokens_of
 from ted_memory.models import Experience, ExperienceSet, Sample
-from ted_memory.presenting import exposure_of, tokens_of
 
 Side = tuple[Experience, ...]
 """The active experiences that a student answers with."""

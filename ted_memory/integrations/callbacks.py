@@ -15,13 +15,13 @@ from langchain_core.prompt_values import PromptValue
 from langgraph.config import get_config
 from langgraph.types import Command
 
+from ted_memory.capture.recorder import ABANDONED
+from ted_memory.capture.texts import without_block
 from ted_memory.episodes import ANONYMOUS
 from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, thread_of, up_to_the_question
 from ted_memory.integrations.run_ids import told_of
 from ted_memory.llm.messages import LONGEST_RESULT
-from ted_memory.memory import TedMemory
-from ted_memory.recorded_texts import without_block
-from ted_memory.recording import ABANDONED
+from ted_memory.memory.client import TedMemory
 from ted_memory.retrieval.selection import warm
 
 ASKED = ("messages", "input", "question", "query")

@@ -11,13 +11,13 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
+from ted_memory.capture.recorder import ABANDONED, SETTLED
+from ted_memory.capture.texts import storable
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure
 from ted_memory.experience.assignment import draw
-from ted_memory.integrations import sync_bridge
 from ted_memory.llm.messages import record_messages, size_of_content, tool_calls
-from ted_memory.memory import TedMemory
-from ted_memory.recorded_texts import storable
-from ted_memory.recording import ABANDONED, SETTLED
+from ted_memory.memory import sync_bridge
+from ted_memory.memory.client import TedMemory
 
 WHO = ("principal", "user_id")
 """Where a run's context or ``configurable`` may say who is behind it, best first."""

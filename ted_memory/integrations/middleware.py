@@ -7,14 +7,14 @@ from typing import Annotated, Any, NotRequired
 
 from ted_memory.episodes import Exposure
 from ted_memory.errors import MissingExtra
-from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, thread_of, up_to_the_question
 from ted_memory.integrations.prompt_watch import PromptWatches
 from ted_memory.integrations.run_ids import mark, run_id_of
 from ted_memory.integrations.under_way import Key, under_way
 from ted_memory.llm.calls import model_name
 from ted_memory.llm.messages import add_turns, append_block, question, show_lessons
-from ted_memory.memory import TedMemory
+from ted_memory.memory import sync_bridge
+from ted_memory.memory.client import TedMemory
 from ted_memory.retrieval.selection import warm
 
 try:

@@ -19,10 +19,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ted_memory.episodes import ANONYMOUS, Exposure, RunId
 from ted_memory.errors import InvalidInput
-from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.live_run import LiveRun, is_sampled
 from ted_memory.llm.messages import question
-from ted_memory.memory import TedMemory
+from ted_memory.memory import sync_bridge
+from ted_memory.memory.client import TedMemory
 from ted_memory.retrieval.selection import warm
 from ted_memory.settings import Placement
 

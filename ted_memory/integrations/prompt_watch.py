@@ -14,7 +14,7 @@ from langgraph.config import get_config
 from ted_memory.episodes import Exposure
 from ted_memory.integrations.live_run import LiveRun
 from ted_memory.integrations.run_ids import METADATA, tell_tracers
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 
 _LOG = logging.getLogger("ted_memory")
 

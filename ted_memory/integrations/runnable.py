@@ -10,10 +10,10 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from ted_memory.episodes import Exposure
-from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.callbacks import ASKED, TedMemoryCallbackHandler
 from ted_memory.llm.messages import question, show_lessons
-from ted_memory.memory import TedMemory
+from ted_memory.memory import sync_bridge
+from ted_memory.memory.client import TedMemory
 
 
 def inject(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]:

@@ -12,11 +12,12 @@ from langgraph.store.base import BaseStore, GetOp, Item, ListNamespacesOp, Op, P
 
 from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.experience.edits import plan
-from ted_memory.integrations import store_search, sync_bridge
+from ted_memory.integrations import store_search
 from ted_memory.integrations.store_names import KEY, to_id, to_key, to_labels, to_namespace
 from ted_memory.integrations.store_values import TextOf, Values, short
 from ted_memory.integrations.store_writes import Writes
-from ted_memory.memory import TedMemory
+from ted_memory.memory import sync_bridge
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Caps, Edit, Experience, ExperienceSet, Remove, Restore
 
 AUTHOR = "store"

@@ -10,14 +10,14 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.prebuilt import ToolRuntime
 
+from ted_memory.capture.texts import storable
 from ted_memory.episodes import Verdict
 from ted_memory.errors import TedMemoryError
-from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.live_run import principal_of
 from ted_memory.integrations.run_ids import STATE, find_run_id
 from ted_memory.integrations.under_way import under_way
-from ted_memory.memory import TedMemory
-from ted_memory.recorded_texts import storable
+from ted_memory.memory import sync_bridge
+from ted_memory.memory.client import TedMemory
 
 LEAST = 0.25  # seconds; less would be too little for a server that is there
 LATER = "Thank you, it will be noted."

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ted_memory.episodes import Exposure
 from ted_memory.integrations.live_run import LiveRun
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 
 MOST = 10_000
 """Runs of one memory whose block is remembered: those that were heard of last."""

@@ -2,7 +2,7 @@
 
 from ted_memory.episodes import Archived
 from ted_memory.errors import InvalidInput
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 
 

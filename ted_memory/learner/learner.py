@@ -31,7 +31,7 @@ from ted_memory.learner.trials import let_go
 from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
 from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 from ted_memory.protocols import Settle
 from ted_memory.retrieval.selection import common_words

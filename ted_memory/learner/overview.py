@@ -7,7 +7,7 @@ from ted_memory.episodes import Standing
 from ted_memory.experience.assignment import principals
 from ted_memory.fields import Frozen
 from ted_memory.llm.spend import RoleSpend, Spend, counted_spend
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.protocols import Shown
 
 DAY = 86_400.0  # seconds

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ted_memory.episodes import Archived
 from ted_memory.experience.assignment import is_from
 from ted_memory.llm.messages import question, sample_messages
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Experience
 from ted_memory.protocols import KnownEvidence, Shown
 

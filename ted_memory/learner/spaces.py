@@ -13,7 +13,7 @@ from ted_memory.fields import NAMESPACE
 from ted_memory.learner.replay import Replayer
 from ted_memory.llm.calls import one_line
 from ted_memory.llm.spend import Budget, Spend, counted_spend
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 from ted_memory.protocols import KnownEvidence
 

@@ -12,7 +12,7 @@ from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
 from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, room_for, waits_for
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
 from ted_memory.protocols import KnownEvidence
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from ted_memory.capture.texts import storable, without_block
 from ted_memory.episodes import Exposure
 from ted_memory.models import Message, Sample
-from ted_memory.recorded_texts import storable, without_block
 from ted_memory.settings import Placement
 
 _EXAMPLE: dict[str, Any] = {"ted_memory": {"example": True}}  # no provider is sent it

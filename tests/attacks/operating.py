@@ -5,9 +5,9 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from ted_memory import exchange
 from ted_memory.errors import CommitRefused
 from ted_memory.learner.trials import look
+from ted_memory.memory import exchange
 from ted_memory.models import Add, Edit, Merge, Rewrite, SetState
 from tests.attacks.audit import audit, check
 from tests.attacks.learning import Learning

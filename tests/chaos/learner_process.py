@@ -27,11 +27,11 @@ from coverage import Coverage
 from langchain_core.messages import BaseMessage
 
 from ted_memory import TedMemory, open_memory
+from ted_memory.capture.recorder import Recorder
 from ted_memory.distill.nodes import critic, recall, student
 from ted_memory.episodes import Claim, Episode
 from ted_memory.learner import Learner
 from ted_memory.models import Message
-from ted_memory.recording import Recorder
 from ted_memory.storage import scripts
 from ted_memory.storage.redis_store import RedisStore
 from ted_memory.testing import Script, ScriptedChatModel, asked_for_edits

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from ted_memory import TedMemory, open_memory, snapshots
+from ted_memory import TedMemory, open_memory
 from ted_memory.errors import StoreError
 from ted_memory.experience.rendering import render_block
 from ted_memory.integrations.runnable import inject
+from ted_memory.memory import cache as snapshots
 from ted_memory.models import Add, Commit
 from ted_memory.testing import ScriptedChatModel, wait_until
 from tests.chaos.broken_servers import WAYS, BreakableServer, breakable

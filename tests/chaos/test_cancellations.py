@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from redis.asyncio import ConnectionPool, Redis
 
-from ted_memory import TedMemory, open_memory, snapshots
+from ted_memory import TedMemory, open_memory
 from ted_memory.errors import StoreUnavailable
+from ted_memory.memory import cache as snapshots
 from ted_memory.models import Add, Commit, ExperienceSet, LogEntry, Remove, Usage
 from ted_memory.storage.clients import AT_ONCE
 from ted_memory.testing import wait_until

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from ted_memory import TedMemory, open_memory
-from ted_memory import memory as face
 from ted_memory.episodes import Archived, Claim, Episode
 from ted_memory.errors import InvalidInput, TedMemoryError
 from ted_memory.experience.rendering import tidy_text
 from ted_memory.fields import NAMESPACE
+from ted_memory.memory.client import client as face
 from ted_memory.models import Add, Message, Remove, Rewrite, Sample, Usage
 from ted_memory.protocols import Pair, Settle, VectorHead
 from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys

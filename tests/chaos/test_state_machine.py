@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from ted_memory import TedMemory, committing, open_memory
+from ted_memory import TedMemory, open_memory
 from ted_memory import models as m
 from ted_memory.experience.rendering import FRAME_TOKENS
+from ted_memory.memory import commits as committing
 from ted_memory.models import Add, Commit, Edit, ExperienceSet, Merge, Remove, Rewrite, SetState
 from ted_memory.testing import in_memory
 from tests.chaos.plain_model import BUDGET, MAX_ACTIVE, Model, view

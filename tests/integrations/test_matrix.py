@@ -11,9 +11,9 @@ from langchain.agents import create_agent
 from langgraph.config import get_stream_writer
 
 from ted_memory import TedMemory
-from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.middleware import TedMemoryMiddleware, TedMemoryState
 from ted_memory.integrations.run_ids import find_run_id
+from ted_memory.memory import sync_bridge
 from ted_memory.testing import in_memory
 from tests.chaos.sizes import size
 from tests.integrations.agents import Scripted, agent, look_up, teach

@@ -9,11 +9,11 @@ import pytest
 from openai.types.chat import ChatCompletionMessage
 
 from ted_memory import Add, TedMemory
+from ted_memory.capture.recorder import Hooks
 from ted_memory.episodes import ANONYMOUS
 from ted_memory.errors import InvalidInput
 from ted_memory.integrations.plain_run import PlainRun
 from ted_memory.models import Presentation
-from ted_memory.recording import Hooks
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import ScriptedServer, in_memory

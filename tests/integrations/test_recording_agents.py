@@ -13,10 +13,10 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langgraph.checkpoint.memory import InMemorySaver
 
 from ted_memory import TedMemory, open_memory
+from ted_memory.capture.recorder import Hooks
 from ted_memory.episodes import Episode
 from ted_memory.integrations.live_run import _warn_of_clients
 from ted_memory.learner.samples import to_sample
-from ted_memory.recording import Hooks
 from ted_memory.settings import make_settings
 from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory, wait_until
@@ -328,7 +328,7 @@ def _asking(text: str) -> str:
 
 
 async def _tokens_beside_such_a_hook(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    monkeypatch.setattr("ted_memory.recording.EVERY", 0.01)
+    monkeypatch.setattr("ted_memory.capture.recorder.EVERY", 0.01)
     memory = TedMemory(InMemoryStore(), make_settings(namespace="test"), "test", hooks=Hooks(_asking))
     runs, _ = agent(memory, calls_once("look_up", "one two three"))
     tokens, left = set(), 3
@@ -348,7 +348,7 @@ async def test_what_happens_beside_a_run_stays_out_of_its_stream(monkeypatch: py
 
 async def test_in_the_runs_own_context_it_would_get_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the test above."""
-    monkeypatch.setattr("ted_memory.recording.contextvars", SimpleNamespace(Context=contextvars.copy_context))
+    monkeypatch.setattr("ted_memory.capture.recorder.contextvars", SimpleNamespace(Context=contextvars.copy_context))
     assert "foreign" in await _tokens_beside_such_a_hook(monkeypatch)
 
 

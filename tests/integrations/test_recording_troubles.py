@@ -186,7 +186,7 @@ async def test_a_run_that_is_tried_again_and_succeeds_is_one_episode_without_the
 async def test_an_error_that_is_sent_at_once_would_stay(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the test above: what comes first is what counts."""
     monkeypatch.setattr("ted_memory.integrations.live_run.SETTLED", 0.0)
-    monkeypatch.setattr("ted_memory.recording.EVERY", 0.001)
+    monkeypatch.setattr("ted_memory.capture.recorder.EVERY", 0.001)
     await agent(memory, fails(1), around=[Again()])[0].ainvoke(asks())
     assert (await the_only_one(memory)).error == "Boom: the model broke"
 
@@ -242,7 +242,7 @@ async def test_a_failure_is_not_lost_on_a_store_that_comes_back_later_and_neithe
 ) -> None:
     """It waits in the buffer already when the run goes on: the good end takes its place."""
     monkeypatch.setattr("ted_memory.integrations.live_run.SETTLED", 0.0)
-    monkeypatch.setattr("ted_memory.recording.EVERY", 0.001)
+    monkeypatch.setattr("ted_memory.capture.recorder.EVERY", 0.001)
     memory, log = spied()
     log.away = 10**6
     await agent(memory, fails(1), around=[Again()])[0].ainvoke(asks())

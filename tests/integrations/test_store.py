@@ -15,9 +15,9 @@ from langgraph.store.memory import InMemoryStore
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.fields import NAMESPACE
-from ted_memory.integrations import sync_bridge
 from ted_memory.integrations.store import TedMemoryStore
 from ted_memory.integrations.store_names import to_labels, to_namespace
+from ted_memory.memory import sync_bridge
 from ted_memory.models import Commit, Experience, Restore, Usage
 from ted_memory.testing import in_memory
 from tests.conftest import Server

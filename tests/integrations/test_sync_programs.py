@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ted_memory import TedMemory, open_memory, open_memory_sync
-from ted_memory.integrations.sync_memory import SyncTedMemory
+from ted_memory.memory.sync import SyncTedMemory
 from ted_memory.models import Add
 from tests.conftest import Server
 

@@ -7,9 +7,9 @@ from ted_memory.distill.scoring import without_its_own
 from ted_memory.distill.state import Attempt, DistillState, Json, dump_set, read_sample
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
 from ted_memory.llm.messages import question, sample_messages
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
+from ted_memory.memory.presentation import exposure_of
 from ted_memory.models import ExperienceSet, Sample
-from ted_memory.presenting import exposure_of
 
 
 async def recall(state: DistillState, *, kit: Kit) -> Json:

@@ -27,7 +27,7 @@ from ted_memory.grading.judge import Judge, bind_grader
 from ted_memory.llm.calls import METER, Calls, Meter, is_final, is_transient, model_name, one_line, with_temperature
 from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Restore, Rewrite, Sample
 from ted_memory.retrieval.selection import common_words, match
 

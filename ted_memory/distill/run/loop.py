@@ -15,7 +15,7 @@ from ted_memory.distill.scoring import OnProgress
 from ted_memory.errors import InvalidInput, ModelError
 from ted_memory.grading.graders import Grader
 from ted_memory.llm.spend import Budget
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 
 LARGE = 200  # samples from which on some are held out: with fewer, each one judges what it did not teach

@@ -16,7 +16,7 @@ from ted_memory.distill.run.gate import Judging
 from ted_memory.distill.run.material import Material
 from ted_memory.distill.scoring import Progress, patiently
 from ted_memory.llm.calls import is_final, is_transient, one_line
-from ted_memory.memory import TedMemory
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Presentation, Sample
 
 FIRST = 6  # samples that each way is tried on in the first round

@@ -5,11 +5,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from ted_memory.episodes import Episode
-from ted_memory.integrations import sync_bridge
-from ted_memory.memory import TedMemory
+from ted_memory.memory import sync_bridge
+from ted_memory.memory.cache import Health
+from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Presentation
 from ted_memory.settings import Settings
-from ted_memory.snapshots import Health
 
 P = ParamSpec("P")
 T = TypeVar("T")

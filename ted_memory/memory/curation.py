@@ -6,16 +6,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-from ted_memory import exchange
-from ted_memory.committing import Commits, checked
+from ted_memory.capture.recorder import Recorder
 from ted_memory.episodes import ANONYMOUS, Subject
 from ted_memory.errors import InvalidInput
-from ted_memory.exchange import ImportReport
-from ted_memory.forgetting import ForgetReport, forget
-from ted_memory.history import History
+from ted_memory.memory import exchange
+from ted_memory.memory.commits import Commits, checked
+from ted_memory.memory.exchange import ImportReport
+from ted_memory.memory.forgetting import ForgetReport, forget
+from ted_memory.memory.history import History
 from ted_memory.models import Commit, Difference, ExperienceSet, LogEntry, PurgeReport, Usage
 from ted_memory.protocols import ExperienceStore
-from ted_memory.recording import Recorder
 from ted_memory.retrieval.ranker import Ranker
 
 
@@ -121,7 +121,7 @@ class Curated(ABC):
         await self.store.vectors(self.namespace).drop()
 
     async def export(self) -> str:
-        """Return the set as JSON Lines that any installation can import (see `ted_memory.exchange`)."""
+        """Return the set as JSON Lines that any installation can import (see `ted_memory.memory.exchange`)."""
         return exchange.dump(replace(await self.load(), usage=await self.usage()))
 
     async def import_set(

@@ -5,14 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
-from ted_memory.committing import Commits, checked_token, checked_usage
-from ted_memory.curating import Curated
+from ted_memory.capture.recorder import Hooks, Recorder
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
 from ted_memory.experience.assignment import Selector, expose
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
 from ted_memory.experience.rendering import render_block
 from ted_memory.fields import check_namespace
-from ted_memory.history import History
+from ted_memory.memory.cache import Health, Snapshots
+from ted_memory.memory.commits import Commits, checked_token, checked_usage
+from ted_memory.memory.curation import Curated
+from ted_memory.memory.history import History
+from ted_memory.memory.presentation import exposure_of, presentation_of, selector_of
 from ted_memory.models import (
     Add,
     Caps,
@@ -23,13 +26,10 @@ from ted_memory.models import (
     Presentation,
     Usage,
 )
-from ted_memory.presenting import exposure_of, presentation_of, selector_of
 from ted_memory.protocols import ExperienceStore, Settle
-from ted_memory.recording import Hooks, Recorder
 from ted_memory.retrieval.protocol import Retriever
 from ted_memory.retrieval.ranker import Ranker
 from ted_memory.settings import Settings
-from ted_memory.snapshots import Health, Snapshots
 
 
 class TedMemory(Curated):

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from ted_memory.capture.texts import cut, fit, size_of, storable, with_texts, without_block
 from ted_memory.episodes import ANONYMOUS, Episode, Feedback, Verdict
 from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.protocols import CreditRules, EpisodeLog, RecordLimits
-from ted_memory.recorded_texts import cut, fit, size_of, storable, with_texts, without_block
 from ted_memory.redaction import redact as default_redact
 from ted_memory.settings import Settings
 
