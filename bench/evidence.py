@@ -22,7 +22,7 @@ from ted_memory.experience.evidence import voice_of
 from ted_memory.learner import Learner
 from ted_memory.models import Message, Sample, SetState, Trial, Usage
 from ted_memory.protocols import Pair, Settle, VectorHead
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.keys import Keys
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 RUNS = 20_000  # of which the growth is measured

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from ted_memory.storage.embedded import find_server
+from ted_memory.storage.embedded.server import find_server
 from ted_memory.testing import wait_until
 
 ROUNDS = 2000

@@ -17,8 +17,9 @@ from examples.local_models import STUDENT, TEACHER, FetchError, LocalModel, Serv
 from examples.rulebook import RulebookTeacher, read_handbook
 from ted_memory import TedMemory, TedMemoryError, open_memory
 from ted_memory.cli import output
+from ted_memory.datasets import read_samples
 from ted_memory.distill import distill
-from ted_memory.evaluation import evaluate, read_samples
+from ted_memory.evaluation import evaluate
 from ted_memory.wiring import make_chat_model
 
 DATA = Path(__file__).parent / "data" / "helpdesk"

@@ -15,11 +15,12 @@ from langchain_core.language_models import BaseChatModel
 
 from ted_memory import TedMemory, TedMemoryError, open_memory
 from ted_memory.cli import output
+from ted_memory.datasets import read_samples
+from ted_memory.datasets.mappings import MAPPINGS, find_mapping
+from ted_memory.datasets.rows import read_rows
 from ted_memory.distill import Report, distill
 from ted_memory.errors import DatasetError, InvalidInput, SettingsError
-from ted_memory.evaluation import Evaluation, evaluate, read_samples, write_report
-from ted_memory.evaluation.mappings import MAPPINGS, find_mapping
-from ted_memory.evaluation.rows import read_rows
+from ted_memory.evaluation import Evaluation, evaluate, write_report
 from ted_memory.grading.graders import Grader, find_grader, mathematics, multiple_choice
 from ted_memory.models import Sample
 from ted_memory.wiring import make_chat_model

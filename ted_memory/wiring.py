@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # half a second, which a program that only reads its memory n
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
 
-    from ted_memory.storage.sealing import Cipher
+    from ted_memory.storage.redis.sealing import Cipher
 
 EMBEDDED_WAIT = 5.0  # seconds; starting the embedded server takes longer than an agent would wait for a real one
 SMALLEST_LESSON = 10  # tokens
@@ -47,8 +47,8 @@ def open_memory(
     addresses and card numbers (`ted_memory.redaction`). It runs in a thread.
     ``identify`` makes of a principal, or a conversation's id, what is stored in its place: one spelling of each, or a
     keyed hash (`ted_memory.redaction.keyed_hash`). All that record, give feedback or forget need the same one.
-    ``cipher`` encrypts episodes, feedback, the archive, images and what runs have done (`ted_memory.storage.sealing`;
-    the protocol of LangGraph's encrypting serializers). Lessons, which every agent is shown, are not encrypted.
+    ``cipher`` encrypts episodes, feedback, the archive, images and what runs have done: the protocol of LangGraph's
+    encrypting serializers (`ted_memory.storage.redis.sealing`). Lessons, which every agent is shown, are not encrypted.
     ``retriever`` finds the lessons that fit a question in its own way; ``embeddings``, any of LangChain's, are asked
     beside the words. By default words decide, or words and local embeddings (setting ``retrieval``).
     ``settings`` are those of `ted_memory.settings.Settings`, by name; they win over the environment.
@@ -102,15 +102,15 @@ def open_memory_sync(
 
 
 def acl_commands(namespace: str, roles: Sequence[str] = (), *, durability: Durability = "none") -> dict[str, str]:
-    """Return ``ACL SETUSER`` commands for one namespace, by role (default: all of `ted_memory.storage.acl`).
+    """Return ``ACL SETUSER`` commands for one namespace, by role (default: all of `ted_memory.storage.redis.acl`).
 
     With ``durability="fsync"`` they allow WAITAOF, which Redis 7.0 does not know and refuses to name. Each has a fresh
-    random password. What a role may do stands in `ted_memory.storage.acl`.
+    random password. What a role may do stands in `ted_memory.storage.redis.acl`.
 
     Raises:
         InvalidInput: the namespace has a character that is not allowed, or there is no such role.
     """
-    from ted_memory.storage import acl
+    from ted_memory.storage.redis import acl
 
     return {role: acl.set_user(cast("acl.Role", role), namespace, durability=durability) for role in roles or acl.ROLES}
 
@@ -140,10 +140,10 @@ def _retriever(settings: Settings, retriever: Retriever | None, embeddings: "Emb
 def _open(
     settings: Settings, client: Any, hooks: Hooks, cipher: "Cipher | None", retriever: Retriever | None
 ) -> TedMemory:
-    from ted_memory.storage.addresses import from_client
-    from ted_memory.storage.clients import Clients
-    from ted_memory.storage.redis_store import RedisStore
-    from ted_memory.storage.sealing import Seal
+    from ted_memory.storage.redis.addresses import from_client
+    from ted_memory.storage.redis.clients import Clients
+    from ted_memory.storage.redis.sealing import Seal
+    from ted_memory.storage.redis.store import RedisStore
 
     kept = Retention(
         run_days=settings.run_days,
@@ -159,7 +159,7 @@ def _open(
         store = RedisStore(clients, settings.durability, kept, Seal(cipher))
         return TedMemory(store, settings, settings.namespace, retriever=retriever, hooks=hooks)
     try:
-        from ted_memory.storage.embedded import EmbeddedServer
+        from ted_memory.storage.embedded.server import EmbeddedServer
     except ImportError:  # no fcntl: Windows
         raise SettingsError(
             "the embedded server needs Linux or macOS; give the URL of a Redis or Valkey server, "

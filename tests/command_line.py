@@ -30,7 +30,7 @@ _FORKS.set_forkserver_preload(
         "ted_memory.distill",
         "ted_memory.evaluation",
         "ted_memory.learner",
-        "ted_memory.storage.addresses",
+        "ted_memory.storage.redis.addresses",
         "ted_memory.wiring",
         "typer",
     ]

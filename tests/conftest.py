@@ -18,7 +18,7 @@ import redis.asyncio
 from tenacity import wait_fixed
 
 from ted_memory import TedMemory, open_memory
-from ted_memory.storage.embedded import find_server
+from ted_memory.storage.embedded.server import find_server
 from ted_memory.testing import in_memory
 
 

@@ -8,9 +8,9 @@ from ted_memory import TedMemory
 from ted_memory.episodes import Episode, Feedback, Recorded
 from ted_memory.errors import StoreUnavailable
 from ted_memory.protocols import RecordLimits
-from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
 from ted_memory.testing import in_memory
+from ted_memory.testing.oracle.log import InMemoryEpisodeLog
+from ted_memory.testing.oracle.store import InMemoryStore
 
 
 class SpyLog(InMemoryEpisodeLog):

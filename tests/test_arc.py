@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage
 from PIL import Image
 
 from examples import arc
-from ted_memory.evaluation import read_samples
+from ted_memory.datasets import read_samples
 from ted_memory.grading.graders import exact, grade
 from ted_memory.llm.messages import sample_messages
 from ted_memory.testing import ScriptedChatModel

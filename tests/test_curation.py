@@ -10,8 +10,8 @@ import pytest
 from ted_memory import Add, Merge, Remove, Rewrite, TedMemory, open_memory
 from ted_memory.errors import CommitRefused, HistoryTrimmed, InvalidInput
 from ted_memory.models import Experience, Presentation, Restore, SetState, Usage
-from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
 
 EVE, BOB = "principal:eve", "principal:bob"

@@ -11,7 +11,7 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from examples.rulebook import RulebookTeacher, read_handbook
-from ted_memory.evaluation import read_samples
+from ted_memory.datasets import read_samples
 from ted_memory.testing import Reply
 from tests.cli.helpdesk import serve_in_thread
 

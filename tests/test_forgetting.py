@@ -15,7 +15,7 @@ from ted_memory.episodes import Episode, Subject
 from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.learner import Learner
 from ted_memory.models import Merge, Message
-from ted_memory.storage import erasing
+from ted_memory.storage.redis import erasing
 from ted_memory.testing import in_memory, wait_until
 from tests.distill.scripts import CODES, critique, student, teacher
 from tests.learner.worlds import complain, episode

@@ -61,7 +61,7 @@ def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
 
 def test_the_sources_are_found() -> None:
     assert {source.relative_to(ROOT).parts[0] for source in sources()} == set(FOLDERS)
-    assert "ted_memory.storage.embedded" in modules()
+    assert "ted_memory.storage.embedded.server" in modules()
 
 
 def test_no_file_is_longer_than_a_person_reads() -> None:
@@ -104,7 +104,7 @@ def test_every_prompt_and_script_is_shipped_beside_the_code_that_reads_it() -> N
 
     for folder in (path for path in (package / "distill" / "profiles").iterdir() if any(path.glob("*.md"))):
         assert {path.stem for path in folder.glob("*.md")} | {"labels", "example"} == set(PLACEHOLDERS), folder.name
-    for script in (package / "storage" / "lua").glob("*.lua"):
+    for script in (package / "storage" / "redis" / "lua").glob("*.lua"):
         assert script.read_text(encoding="utf-8").startswith("-- "), f"{script.name} has no head"
 
 

@@ -10,7 +10,7 @@ from ted_memory.episodes import ANONYMOUS, Episode
 from ted_memory.errors import InvalidInput
 from ted_memory.redaction import keyed_hash
 from ted_memory.settings import make_settings
-from ted_memory.storage.in_memory import InMemoryStore
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
 from tests.integrations.agents import agent, asks
 from tests.spy_log import recorded

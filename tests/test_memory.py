@@ -10,8 +10,8 @@ from ted_memory.errors import CommitRefused, HistoryTrimmed, InvalidInput, Store
 from ted_memory.models import Commit, Edit, Restore, SetState, Usage
 from ted_memory.protocols import CommitRequest
 from ted_memory.settings import Selection
-from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory, wait_until
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
 
 AT_MOST = 2.0
@@ -349,7 +349,7 @@ async def test_an_agent_waits_no_longer_than_it_may_for_a_server_that_hangs(
 
 
 async def test_whoever_asks_for_more_than_a_block_is_told(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ted_memory.storage.clients.COMMIT_RETRIES", 0)
+    monkeypatch.setattr("ted_memory.storage.redis.clients.COMMIT_RETRIES", 0)
     memory = open_memory(own_server.url)
     own_server.stop()
     for call in (memory.load(), memory.log(), memory.rollback(0), memory.usage(), add(memory, "One.")):

@@ -14,8 +14,9 @@ from langchain_core.language_models import BaseChatModel
 from examples.demo import DATA, SETTINGS, Choice, models
 from examples.local_models import FetchError
 from ted_memory import Add, TedMemory, open_memory
+from ted_memory.datasets import read_samples
 from ted_memory.distill import distill
-from ted_memory.evaluation import evaluate, read_samples
+from ted_memory.evaluation import evaluate
 from ted_memory.llm.calls import model_name
 from ted_memory.testing import ScriptedChatModel
 

@@ -15,8 +15,8 @@ from ted_memory.integrations.middleware import TedMemoryMiddleware
 from ted_memory.integrations.runnable import inject
 from ted_memory.models import Presentation
 from ted_memory.settings import Settings
-from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import ScriptedChatModel, in_memory
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
 from tests.distill.scripts import CODES, follows, one_pass, prompt_of, sample, samples, student, teacher
 

@@ -11,9 +11,9 @@ from ted_memory.errors import StoreUnavailable
 from ted_memory.integrations.live_run import is_sampled
 from ted_memory.learner import Learner
 from ted_memory.models import Message, SetState, Trial
-from ted_memory.storage.episode_log import RedisEpisodeLog
-from ted_memory.storage.in_memory import InMemoryStore
+from ted_memory.storage.redis.queue import RedisEpisodeLog
 from ted_memory.testing import in_memory, wait_until
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
 from tests.learner.worlds import says_nothing
 from tests.spy_log import spied, taken_in

@@ -16,8 +16,8 @@ from ted_memory.errors import InvalidInput
 from ted_memory.experience.rendering import OPENING
 from ted_memory.models import Message
 from ted_memory.settings import make_settings
-from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.spy_log import recorded, spied, taken_in
 
 KEY = "sk-" + "a1B2" * 12

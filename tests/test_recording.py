@@ -41,7 +41,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No long pauses."""
     monkeypatch.setattr("ted_memory.capture.recorder.EVERY", 0.01)
     monkeypatch.setattr("ted_memory.capture.recorder.LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr("ted_memory.storage.clients.COMMIT_RETRIES", 0)
+    monkeypatch.setattr("ted_memory.storage.redis.clients.COMMIT_RETRIES", 0)
 
 
 # --- batches

@@ -11,8 +11,8 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from ted_memory import Add
-from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import Reply, ScriptedChatModel, ScriptedServer, in_memory, wait_until
+from ted_memory.testing.oracle.store import InMemoryStore
 
 
 async def test_two_memories_over_one_store_play_two_processes() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from examples.families.family import Family, Rule, Split, last_paragraph
 from examples.rulebook import read_handbook
-from ted_memory.evaluation import read_samples
+from ted_memory.datasets import read_samples
 
 DATA = Path(__file__).parent.parent / "data"
 

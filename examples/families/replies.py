@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from examples.families.desks import DATA
 from examples.families.family import Family, Rule, Split, last_paragraph
 from ted_memory import Sample
-from ted_memory.evaluation import read_samples
+from ted_memory.datasets import read_samples
 
 OPENING, CLOSING = "Ahoy from Brindle!", "Keep it rolling!"
 ASKS = "Write our shop's reply to this message in one short sentence."

@@ -97,7 +97,7 @@ def _reader(
     if from_traffic == (file is not None):
         raise InvalidInput("give one data set: a FILE, or --from-traffic")
     if file is not None:
-        from ted_memory.evaluation import read_samples
+        from ted_memory.datasets import read_samples
 
         if up_to is not None:
             raise InvalidInput("--up-to is for --from-traffic")

@@ -50,7 +50,7 @@ def evaluate(
     With --examples, also with the nearest solved samples in place of the experiences, at about as many tokens.
     With --report, the figures are also written to a folder as Markdown, JSON and plots.
     """
-    from ted_memory.evaluation import read_samples
+    from ted_memory.datasets import read_samples
 
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     solved = read_samples(examples, mapping=mapping, split=examples_split) if examples else None

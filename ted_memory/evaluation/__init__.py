@@ -1,8 +1,7 @@
 """Is the student better with the experiences than without? Measured in pairs."""
 
 from ted_memory.evaluation.compare import evaluate
-from ted_memory.evaluation.datasets import read_samples
 from ted_memory.evaluation.report import write_report
 from ted_memory.evaluation.results import Evaluation, TrainingComparison, beside_training
 
-__all__ = ["Evaluation", "TrainingComparison", "beside_training", "evaluate", "read_samples", "write_report"]
+__all__ = ["Evaluation", "TrainingComparison", "beside_training", "evaluate", "write_report"]

@@ -1,1 +1,1 @@
-"""The only place that imports redis."""
+"""Where sets and episodes are kept: `redis` speaks to servers, `embedded` runs one beside the program."""

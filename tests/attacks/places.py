@@ -14,9 +14,9 @@ import redis
 from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Retention
 from ted_memory.settings import Settings
-from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.keys import Keys
 from ted_memory.testing import in_memory
+from ted_memory.testing.oracle.store import InMemoryStore
 
 DAY = 24 * 3600
 BEGIN = datetime(2099, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from ted_memory.storage import scripts
+from ted_memory.storage.redis import scripts
 from tests.attacks.operating import Machine
 from tests.attacks.places import Dice, Later, Place, today
 
@@ -24,7 +24,7 @@ def lower_the_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ted_memory.learner.trials.datetime", Later)
     monkeypatch.setattr("secrets.token_hex", Dice.token_hex)
     monkeypatch.setattr("secrets.choice", Dice.choice)
-    monkeypatch.setattr("ted_memory.storage.clock.ServerClock.today", today)
+    monkeypatch.setattr("ted_memory.storage.redis.clock.ServerClock.today", today)
 
 
 def play(make: Callable[[], Place], examples: int, steps: int, *, derandomize: bool = True) -> Counter[str]:

@@ -76,7 +76,7 @@ FUNCTIONS: Functions = {
     "replays before users": ("ted_memory.experience.evidence.Evidence.helps", lambda *_: 99.0),
     "what a log keeps of the forgotten": ("ted_memory.experience.lineage.blank", lambda experience, _: experience),
     "records of runs that are forgotten": ("ted_memory.episodes.Subject.owns_record", lambda *_: False),
-    "evidence on another text": ("ted_memory.storage.in_memory_evidence.InMemoryEvidence.forget", lambda *_: None),
+    "evidence on another text": ("ted_memory.testing.oracle.evidence.InMemoryEvidence.forget", lambda *_: None),
 }
 """In a process's own memory, found soon."""
 

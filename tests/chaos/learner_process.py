@@ -32,8 +32,8 @@ from ted_memory.distill.nodes import critic, recall, student
 from ted_memory.episodes import Claim, Episode
 from ted_memory.learner import Learner
 from ted_memory.models import Message
-from ted_memory.storage import scripts
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis import scripts
+from ted_memory.storage.redis.store import RedisStore
 from ted_memory.testing import Script, ScriptedChatModel, asked_for_edits
 from tests.chaos.writer_process import SETTINGS
 

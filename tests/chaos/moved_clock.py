@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ted_memory.learner import trials
-from ted_memory.storage import scripts
+from ted_memory.storage.redis import scripts
 from ted_memory.testing import wait_until
 from tests.chaos.learner_process import known_to_scripts
 from tests.conftest import SERVERS, Server

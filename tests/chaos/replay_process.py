@@ -19,7 +19,7 @@ from ted_memory.episodes import Archived
 from ted_memory.experience.trials import Step
 from ted_memory.learner import Learner, beside, replay
 from ted_memory.learner.replay import Replayer
-from ted_memory.storage import scripts
+from ted_memory.storage.redis import scripts
 from ted_memory.testing import Script, ScriptedChatModel
 from tests.chaos.learner_process import _PROCESSES, Job, Journal, known_to_scripts
 from tests.chaos.writer_process import SETTINGS

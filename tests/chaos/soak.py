@@ -28,7 +28,7 @@ from ted_memory.learner.samples import sources_of, to_archive
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Message, Usage
 from ted_memory.protocols import Settle, VectorHead
-from ted_memory.storage import scripts
+from ted_memory.storage.redis import scripts
 from ted_memory.testing import ScriptedChatModel, asked_for_edits
 from tests.chaos import moved_clock
 

@@ -18,7 +18,7 @@ from ted_memory import TedMemory, open_memory
 from ted_memory.errors import StoreUnavailable
 from ted_memory.memory import cache as snapshots
 from ted_memory.models import Add, Commit, ExperienceSet, LogEntry, Remove, Usage
-from ted_memory.storage.clients import AT_ONCE
+from ted_memory.storage.redis.clients import AT_ONCE
 from ted_memory.testing import wait_until
 from tests.chaos.sizes import FULL, report, size
 from tests.conftest import Server, assert_only_known_keys

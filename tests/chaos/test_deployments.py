@@ -17,7 +17,7 @@ import redis.asyncio
 from ted_memory import TedMemory, open_memory
 from ted_memory.errors import NotDurable, StoreError, StoreUnavailable
 from ted_memory.models import Add, Commit, Rewrite, Usage
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.keys import Keys
 from tests.chaos.sizes import FULL, report, size
 from tests.chaos.topologies import HOST, SERVICE, ClusterSetup, SentinelSetup, Setup, SingleSetup, TlsSetup, wait_until
 from tests.conftest import SERVERS

@@ -18,10 +18,10 @@ from ted_memory.episodes import Archived, Claim, Episode
 from ted_memory.errors import InvalidInput, TedMemoryError
 from ted_memory.experience.rendering import tidy_text
 from ted_memory.fields import NAMESPACE
-from ted_memory.memory.client import client as face
+from ted_memory.memory import client as face
 from ted_memory.models import Add, Message, Remove, Rewrite, Sample, Usage
 from ted_memory.protocols import Pair, Settle, VectorHead
-from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
+from ted_memory.storage.redis.keys import NAMESPACES, WITH_TRAFFIC, Keys
 from tests.chaos.sizes import report, size
 from tests.conftest import Server, assert_only_known_keys
 

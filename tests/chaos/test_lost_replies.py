@@ -8,8 +8,8 @@ import pytest
 
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.models import Usage
-from ted_memory.storage import clients
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis import clients
+from ted_memory.storage.redis.keys import Keys
 from tests.chaos.checks import check_acknowledged, check_history, check_texts, whole_log
 from tests.chaos.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.chaos.sizes import FULL, report, size

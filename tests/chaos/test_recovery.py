@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from ted_memory import Add, Rewrite, TedMemory, open_memory, open_memory_sync
-from ted_memory.storage import codec
+from ted_memory.storage.redis import codec
 from ted_memory.testing import wait_until
 from tests.chaos.sizes import FULL, report, size
 from tests.chaos.topologies import Node

@@ -15,9 +15,9 @@ import pytest
 from redis.asyncio import Redis
 
 from ted_memory import Add, open_memory
-from ted_memory.storage import scripts
-from ted_memory.storage.keys import Keys
-from ted_memory.storage.vectors import SPARE
+from ted_memory.storage.redis import scripts
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.vectors import SPARE
 from ted_memory.testing import wait_until
 from tests.chaos.learner_process import known_to_scripts
 from tests.chaos.moved_clock import DAY, AsIf, MovedClock, faked_server, restored

@@ -13,8 +13,8 @@ from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.learner import Learner
 from ted_memory.models import Message
-from ted_memory.storage import scripts
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis import scripts
+from ted_memory.storage.redis.keys import Keys
 from ted_memory.testing import ScriptedChatModel, asked_for_edits
 from tests.chaos.learner_process import known_to_scripts
 from tests.chaos.sizes import FULL, report, size

@@ -18,7 +18,7 @@ from ted_memory.learner.trials import look
 from ted_memory.models import Message
 from ted_memory.protocols import KnownEvidence, Pair
 from ted_memory.settings import make_settings
-from ted_memory.storage import scripts as lua
+from ted_memory.storage.redis import scripts as lua
 from tests.chaos.sizes import report, size
 from tests.conftest import Server
 from tests.experience.made_up import PAIRS, Life, Script, World, arrivals, live, scripts, share

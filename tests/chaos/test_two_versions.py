@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.models import LogEntry
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.keys import Keys
 from ted_memory.testing import wait_until
 from tests.chaos import version_process
 from tests.chaos.checks import check_acknowledged, check_history, whole_log

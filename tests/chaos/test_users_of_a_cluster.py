@@ -4,7 +4,7 @@ import pytest
 
 from ted_memory import Add, open_memory
 from ted_memory.errors import StoreUnavailable
-from ted_memory.storage import acl
+from ted_memory.storage.redis import acl
 from tests.chaos.topologies import ClusterSetup
 from tests.conftest import SERVERS
 

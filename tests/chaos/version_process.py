@@ -23,7 +23,7 @@ from ted_memory.episodes import Archived, Claim, Feedback
 from ted_memory.errors import StoreUnavailable
 from ted_memory.learner import Learner
 from ted_memory.models import Experience, Message, Remove, Rewrite, SetState
-from ted_memory.storage import codec
+from ted_memory.storage.redis import codec
 from ted_memory.testing import ScriptedChatModel, asked_for_edits
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from ted_memory import Episode, open_memory
-from ted_memory.storage import acl, examining
+from ted_memory.storage.redis import acl, examining
 from tests.command_line import run_cli
 from tests.conftest import Server
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from ted_memory.protocols import ExperienceStore
-from ted_memory.storage.clients import Clients
-from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis.clients import Clients
+from ted_memory.storage.redis.store import RedisStore
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import SERVERS, Server, assert_only_known_keys
 from tests.contracts.queue import Queue, emptied
 from tests.contracts.writer import Writer

@@ -3,8 +3,8 @@
 import pytest
 
 from ted_memory.episodes import Retention
-from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.testing.oracle.log import InMemoryEpisodeLog
 from tests.contracts.evidence import archive, archived_runs
 from tests.contracts.queue import Queue, on_a_server, runs
 from tests.contracts.test_dead_letters import keep

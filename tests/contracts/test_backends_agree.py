@@ -25,9 +25,9 @@ from ted_memory.models import (
     Usage,
 )
 from ted_memory.protocols import ExperienceStore
-from ted_memory.storage.clients import Clients
-from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis.clients import Clients
+from ted_memory.storage.redis.store import RedisStore
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
 from tests.contracts.writer import Writer, active_tokens
 

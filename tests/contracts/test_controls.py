@@ -11,10 +11,12 @@ from redis.asyncio import Redis
 from ted_memory.errors import Fenced
 from ted_memory.experience.evidence import add_outcome
 from ted_memory.protocols import ExperienceStore
-from ted_memory.storage import in_memory_evidence, in_memory_log, scripts
-from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.in_memory_evidence import InMemoryEvidence
-from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
+from ted_memory.storage.redis import scripts
+from ted_memory.testing.oracle import evidence as in_memory_evidence
+from ted_memory.testing.oracle import log as in_memory_log
+from ted_memory.testing.oracle.evidence import InMemoryEvidence
+from ted_memory.testing.oracle.log import InMemoryEpisodeLog
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.contracts import evidence_mechanisms, mechanisms
 from tests.contracts import test_archive as kept
 from tests.contracts import test_episode_log as begins

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from ted_memory.episodes import Retention
-from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
-from ted_memory.storage.keys import Keys
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.store import RedisStore
+from ted_memory.testing.oracle.log import InMemoryEpisodeLog
 from tests.contracts.queue import Queue, an_episode, on_a_server
 
 

@@ -7,10 +7,10 @@ import pytest
 from redis.asyncio import Redis
 
 from ted_memory.models import Add
-from ted_memory.storage.clients import Clients
-from ted_memory.storage.clock import ServerClock
-from ted_memory.storage.keys import Keys
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis.clients import Clients
+from ted_memory.storage.redis.clock import ServerClock
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.store import RedisStore
 from tests.contracts.queue import LONG, Queue, an_episode, runs
 
 pytestmark = pytest.mark.parametrize("backend_url", ["valkey"], indirect=True)

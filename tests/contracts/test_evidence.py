@@ -7,8 +7,8 @@ import pytest
 from ted_memory.experience.evidence import Evidence, Sums, add_outcome, add_pair, live_steps, pair_against, watch
 from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, SetState, Trial
 from ted_memory.protocols import Shown
-from ted_memory.storage.clients import Clients
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis.clients import Clients
+from ted_memory.storage.redis.store import RedisStore
 from tests.contracts.evidence import BET, archive, known, on_trial, replay, same, version
 from tests.contracts.queue import Queue, an_episode
 

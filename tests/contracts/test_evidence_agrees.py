@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ted_memory.experience.evidence import Evidence, Sums
 from ted_memory.models import Add, Edit, Remove, Rewrite, SetState, Trial
 from ted_memory.protocols import ExperienceStore, Shown
-from ted_memory.storage.clients import Clients
-from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis.clients import Clients
+from ted_memory.storage.redis.store import RedisStore
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import SERVERS
 from tests.contracts.evidence import archive, archived_runs, replay
 from tests.contracts.queue import Queue, an_episode, emptied

@@ -12,12 +12,13 @@ from ted_memory.errors import CorruptData
 from ted_memory.experience.evidence import VOICES
 from ted_memory.models import Add, Merge, Remove, Rewrite, SetState
 from ted_memory.protocols import Shown
-from ted_memory.storage import in_memory_evidence, scripts
-from ted_memory.storage.clients import Clients
-from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.in_memory_evidence import LONGEST_LIST
-from ted_memory.storage.keys import Keys
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis import scripts
+from ted_memory.storage.redis.clients import Clients
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.store import RedisStore
+from ted_memory.testing.oracle import evidence as in_memory_evidence
+from ted_memory.testing.oracle.evidence import LONGEST_LIST
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import SERVERS, Server
 from tests.contracts.evidence import archive, archived_runs, known, on_trial, replay, version
 from tests.contracts.queue import Queue, an_episode

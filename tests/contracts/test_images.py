@@ -2,7 +2,7 @@
 
 import hashlib
 
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.keys import Keys
 from tests.contracts.queue import Queue, an_episode, on_a_server
 
 

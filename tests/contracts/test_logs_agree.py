@@ -13,9 +13,9 @@ from ted_memory.episodes import Claim, Episode, Traffic
 from ted_memory.errors import Fenced
 from ted_memory.models import Add, Edit, ExperienceSet, Remove, Rewrite, SetState, Usage
 from ted_memory.protocols import ExperienceStore
-from ted_memory.storage.clients import Clients
-from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis.clients import Clients
+from ted_memory.storage.redis.store import RedisStore
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.contracts.queue import LONG, Queue, an_episode, emptied
 from tests.contracts.writer import Writer
 

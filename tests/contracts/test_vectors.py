@@ -1,7 +1,7 @@
 """What every backend promises about the vectors that a set keeps for its embeddings."""
 
 from ted_memory.protocols import ExperienceStore, VectorHead
-from ted_memory.storage.vectors import AT_ONCE, SPARE
+from ted_memory.storage.redis.vectors import AT_ONCE, SPARE
 from tests.contracts.writer import Writer
 
 OURS = VectorHead(model="small", dimension=2)

@@ -7,8 +7,8 @@ from ted_memory import Add, TedMemory
 from ted_memory.errors import Fenced
 from ted_memory.models import Usage
 from ted_memory.protocols import Settle
-from ted_memory.storage.keys import Keys
-from ted_memory.storage.redis_store import PROGRESS_TTL, SETTLED_TTL, TOKEN_TTL
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.store import PROGRESS_TTL, SETTLED_TTL, TOKEN_TTL
 from tests.conftest import Server
 from tests.learner.worlds import episode
 

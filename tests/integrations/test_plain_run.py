@@ -15,8 +15,8 @@ from ted_memory.errors import InvalidInput
 from ted_memory.integrations.plain_run import PlainRun
 from ted_memory.models import Presentation
 from ted_memory.settings import make_settings
-from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import ScriptedServer, in_memory
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.integrations.agents import put_on_trial
 from tests.spy_log import recorded
 

@@ -18,8 +18,8 @@ from ted_memory.episodes import Episode
 from ted_memory.integrations.live_run import _warn_of_clients
 from ted_memory.learner.samples import to_sample
 from ted_memory.settings import make_settings
-from ted_memory.storage.in_memory import InMemoryStore
 from ted_memory.testing import in_memory, wait_until
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.integrations.agents import Scripted, agent, asks, calls_once, put_on_trial, teach
 from tests.spy_log import recorded, spied, taken_in
 

@@ -6,8 +6,8 @@ import pytest
 
 from ted_memory.experience.evidence import add_outcome
 from ted_memory.experience.trials import RULES
-from ted_memory.storage import in_memory_evidence
-from ted_memory.storage.in_memory import InMemoryStore
+from ted_memory.testing.oracle import evidence as in_memory_evidence
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.contracts.evidence import known, on_trial, version
 from tests.contracts.queue import Queue, an_episode
 from tests.contracts.writer import Writer

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ted_memory import Add, open_memory
 from ted_memory.learner import Learner
 from ted_memory.models import Restore, Usage
-from ted_memory.storage.keys import WITH_TRAFFIC, Keys
+from ted_memory.storage.redis.keys import WITH_TRAFFIC, Keys
 from ted_memory.testing import in_memory
 from tests.conftest import Server
 from tests.distill.scripts import student, teacher

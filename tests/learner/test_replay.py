@@ -16,7 +16,7 @@ from ted_memory.learner import Learner, reach, replay
 from ted_memory.llm.messages import TOOL_RESULTS
 from ted_memory.models import SetState, Trial
 from ted_memory.protocols import Pair, PairVerdict
-from ted_memory.storage.episode_log import RedisEpisodeLog
+from ted_memory.storage.redis.queue import RedisEpisodeLog
 from ted_memory.testing import wait_until
 from tests.conftest import Server
 from tests.distill.scripts import CODES, follows, prompt_of, student, teacher, thing_in

@@ -16,8 +16,8 @@ from ted_memory.grading.judge import Judge
 from ted_memory.learner import Learner, replay
 from ted_memory.learner.replay import Replayer
 from ted_memory.protocols import Pair, PairVerdict
-from ted_memory.storage.episode_log import RedisEpisodeLog
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.queue import RedisEpisodeLog
 from ted_memory.testing import ScriptedChatModel, wait_until
 from tests.conftest import Server
 from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, student

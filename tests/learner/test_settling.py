@@ -13,8 +13,8 @@ from ted_memory.episodes import Traffic
 from ted_memory.errors import NotDurable, StoreError, StoreUnavailable
 from ted_memory.learner import Learner, learner
 from ted_memory.models import Commit
-from ted_memory.storage.keys import Keys
-from ted_memory.storage.redis_store import RedisStore
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.store import RedisStore
 from ted_memory.testing import wait_until
 from tests.conftest import Server
 from tests.distill.scripts import calls_of, student, teacher

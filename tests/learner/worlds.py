@@ -13,7 +13,7 @@ from ted_memory.experience.evidence import Sums
 from ted_memory.learner import Learner
 from ted_memory.models import Experience, Message, Sample
 from ted_memory.protocols import Settle, Shown
-from ted_memory.storage.clock import ServerClock
+from ted_memory.storage.redis.clock import ServerClock
 from ted_memory.testing import ScriptedChatModel
 from tests.distill.scripts import CODES, critique, student, teacher
 

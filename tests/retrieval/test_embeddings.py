@@ -11,9 +11,9 @@ from ted_memory.models import Experience
 from ted_memory.retrieval import EmbeddingRetriever, FusedRetriever, WordRetriever
 from ted_memory.retrieval.fusion import DEPTH
 from ted_memory.retrieval.ranker import BREAK_AFTER, Ranker
-from ted_memory.storage.in_memory import InMemoryStore
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.keys import Keys
 from ted_memory.testing import in_memory
+from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
 from tests.retrieval.worlds import TopicEmbeddings
 

@@ -16,9 +16,9 @@ from ted_memory.episodes import Archived, Episode
 from ted_memory.errors import InvalidInput, StoreError, StoreUnavailable
 from ted_memory.models import Sample, SetState, Usage
 from ted_memory.protocols import Pair, Settle, VectorHead
-from ted_memory.storage import acl
-from ted_memory.storage.keys import NAMESPACES, Keys
-from ted_memory.storage.vectors import SPARE
+from ted_memory.storage.redis import acl
+from ted_memory.storage.redis.keys import NAMESPACES, Keys
+from ted_memory.storage.redis.vectors import SPARE
 from ted_memory.wiring import acl_commands
 from tests.conftest import SERVERS, Server
 

@@ -11,7 +11,7 @@ from redis.asyncio.cluster import ClusterNode
 
 from ted_memory import Add, open_memory
 from ted_memory.errors import SettingsError
-from ted_memory.storage.addresses import from_client, from_url
+from ted_memory.storage.redis.addresses import from_client, from_url
 from tests.conftest import Server
 
 

@@ -11,7 +11,7 @@ import redis
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.errors import CorruptData, NotDurable, SettingsError, StoreError, StoreUnavailable
 from ted_memory.models import Usage
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.keys import Keys
 from tests.chaos.fault_proxy import fault_proxy
 from tests.conftest import SERVERS, Server
 
@@ -61,7 +61,7 @@ def one_line(error: BaseException) -> str:
     ],
 )
 async def test_a_password_never_stands_in_a_message(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ted_memory.storage.clients.COMMIT_RETRIES", 0)
+    monkeypatch.setattr("ted_memory.storage.redis.clients.COMMIT_RETRIES", 0)
     with pytest.raises((SettingsError, StoreUnavailable)) as caught:
         async with open_memory(url):
             pass
@@ -69,7 +69,7 @@ async def test_a_password_never_stands_in_a_message(url: str, monkeypatch: pytes
 
 
 async def test_a_message_names_the_server_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ted_memory.storage.clients.COMMIT_RETRIES", 0)
+    monkeypatch.setattr("ted_memory.storage.redis.clients.COMMIT_RETRIES", 0)
     with pytest.raises(StoreUnavailable) as caught:
         async with open_memory("redis://user:s3cr3t@127.0.0.1:1/0"):
             pass

@@ -9,8 +9,8 @@ import pytest
 from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.protocols import RecordLimits
-from ted_memory.storage import clock, scripts
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis import clock, scripts
+from ted_memory.storage.redis.keys import Keys
 from tests.conftest import Server
 
 LIMITS = RecordLimits(max_episodes=100, max_bytes=10**6, rate_limit=1)

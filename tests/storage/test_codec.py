@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ted_memory.errors import CorruptData
 from ted_memory.models import Experience, Presentation, Usage
-from ted_memory.storage import codec
+from ted_memory.storage.redis import codec
 
 _texts = st.text(st.characters(codec="utf-8"), max_size=40)
 _experiences = st.builds(

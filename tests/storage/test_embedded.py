@@ -15,8 +15,8 @@ import redis
 
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.errors import StoreUnavailable
-from ted_memory.storage import embedded
-from ted_memory.storage.embedded import EmbeddedServer
+from ted_memory.storage.embedded import server as embedded
+from ted_memory.storage.embedded.server import EmbeddedServer
 from ted_memory.testing import wait_until
 from tests.storage import user_process
 

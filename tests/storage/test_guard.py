@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ted_memory.storage import guard
+from ted_memory.storage.embedded import supervisor as guard
 
 
 @pytest.fixture

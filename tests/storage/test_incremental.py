@@ -4,8 +4,8 @@ import redis.asyncio
 
 from ted_memory import Add, Remove, Rewrite, open_memory
 from ted_memory.models import Usage
-from ted_memory.storage import scripts
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis import scripts
+from ted_memory.storage.redis.keys import Keys
 from tests.conftest import Server
 
 MANY = 300

@@ -13,8 +13,8 @@ from redis.exceptions import NoScriptError
 
 from ted_memory.errors import InvalidInput
 from ted_memory.fields import NAMESPACE, check_namespace
-from ted_memory.storage import scripts
-from ted_memory.storage.keys import NAMESPACES, Keys
+from ted_memory.storage.redis import scripts
+from ted_memory.storage.redis.keys import NAMESPACES, Keys
 
 LUA = Path(scripts.__file__).parent / "lua"
 

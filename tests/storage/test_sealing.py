@@ -12,7 +12,7 @@ from ted_memory.episodes import Episode
 from ted_memory.errors import CorruptData
 from ted_memory.learner import Learner
 from ted_memory.models import Message
-from ted_memory.storage.sealing import Seal
+from ted_memory.storage.redis.sealing import Seal
 from tests.conftest import Server
 from tests.distill.scripts import student, teacher
 from tests.learner.worlds import complain, episode

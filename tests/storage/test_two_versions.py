@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from ted_memory import Add, Episode, Experience, Feedback, open_memory
 from ted_memory.learner import Learner
-from ted_memory.storage import codec
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis import codec
+from ted_memory.storage.redis.keys import Keys
 from tests.conftest import Server
 from tests.distill.scripts import student, teacher
 from tests.learner.worlds import complain, episode

@@ -26,9 +26,9 @@ from ted_memory.models import (
     Usage,
 )
 from ted_memory.protocols import ABSENT, Change, CommitRequest, VectorHead, VectorStore
-from ted_memory.storage.in_memory_evidence import InMemoryEvidence
-from ted_memory.storage.in_memory_log import InMemoryEpisodeLog
-from ted_memory.storage.vectors import InMemoryVectors
+from ted_memory.testing.oracle.evidence import InMemoryEvidence
+from ted_memory.testing.oracle.log import InMemoryEpisodeLog
+from ted_memory.testing.oracle.vectors import InMemoryVectors
 
 STUDENTS = 8  # before the present one, whose usage is kept
 

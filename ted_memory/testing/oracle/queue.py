@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ted_memory.episodes import Archived, DeadLetter, Episode, Feedback
-from ted_memory.storage.in_memory_evidence import Counted, InMemoryEvidence
+from ted_memory.testing.oracle.evidence import Counted, InMemoryEvidence
 
 DAY = 24 * 3600.0  # seconds
 

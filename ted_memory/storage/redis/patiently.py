@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from ted_memory.storage.addresses import Client
+from ted_memory.storage.redis.addresses import Client
 
 T = TypeVar("T")
 

@@ -1,83 +1,12 @@
-"""For users' tests and ours: a memory without a server, chat models that follow a script, a scripted HTTP server."""
+"""An HTTP server that answers as a provider of models does, by a script."""
 
 import asyncio
 import contextlib
 import json
 import re
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import Field
-
-from ted_memory.fields import check_namespace
-from ted_memory.memory.client import TedMemory
-from ted_memory.retrieval.protocol import Retriever
-from ted_memory.settings import make_settings
-from ted_memory.storage.in_memory import InMemoryStore
-
-Script = Callable[[list[BaseMessage]], str]
-"""From the messages of a call to the text of the answer."""
-
-
-def in_memory(
-    *,
-    namespace: str = "test",
-    store: InMemoryStore | None = None,
-    retriever: Retriever | None = None,
-    **settings: Any,
-) -> TedMemory:
-    """Return a memory that ends with the process. Share a `store` to play several processes."""
-    made = make_settings(namespace=namespace, **settings)
-    return TedMemory(store or InMemoryStore(), made, check_namespace(namespace), retriever=retriever)
-
-
-class ScriptedChatModel(BaseChatModel):
-    """A chat model that answers what a function says, and keeps what it was asked.
-
-    ``script`` may raise. Structured output is not supported, as with many small models: the caller must ask in words.
-    ``delay``: seconds that an asynchronous call takes.
-    """
-
-    script: Script
-    name_told: str = "scripted"
-    delay: float = 0.0
-    asked: list[list[BaseMessage]] = Field(default_factory=list)
-    """The messages of every call so far."""
-
-    @property
-    def _llm_type(self) -> str:
-        return "scripted"
-
-    @property
-    def model_name(self) -> str:
-        """What reports call it."""
-        return self.name_told
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
-    ) -> ChatResult:
-        self.asked.append(messages)
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=self.script(messages)))])
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
-        **kwargs: Any,
-    ) -> ChatResult:
-        await asyncio.sleep(self.delay)
-        return self._generate(messages, stop, None, **kwargs)
 
 
 @dataclass
@@ -301,26 +230,3 @@ def _response(reply: Reply, request: Mapping[str, Any]) -> dict[str, Any]:
             "output_tokens_details": {"reasoning_tokens": 0},
         },
     }
-
-
-async def wait_until(
-    condition: Callable[[], bool | Awaitable[bool]], *, timeout: float = 10.0, what: str = "the condition"
-) -> None:
-    """Return as soon as a condition holds; look every 10 ms.
-
-    Raises:
-        TimeoutError: it did not hold within `timeout` seconds.
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        held = condition()
-        if held if isinstance(held, bool) else await held:
-            return
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come about within {timeout} s")
-        await asyncio.sleep(0.01)
-
-
-def asked_for_edits(messages: Sequence[BaseMessage]) -> bool:
-    """Tell whether a call is the critic's, and not the teacher solving: its prompt names the JSON keys."""
-    return '"edits"' in str(messages[0].content)

@@ -12,7 +12,7 @@ from redis.exceptions import AskError, ClusterDownError, NoPermissionError, Read
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ted_memory.settings import Durability
-from ted_memory.storage.addresses import Client
+from ted_memory.storage.redis.addresses import Client
 
 # answers that say something about where we are or who we are, not about what the server can do
 _ELSEWHERE = (AskError, ClusterDownError, ReadOnlyError, NoPermissionError)

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from ted_memory.datasets import read_samples
+from ted_memory.datasets.mappings import MAPPINGS
 from ted_memory.errors import DatasetError, SettingsError
-from ted_memory.evaluation import read_samples
-from ted_memory.evaluation.mappings import MAPPINGS
 from ted_memory.grading.graders import auto, grade
 from ted_memory.llm.messages import sample_messages
 from ted_memory.models import Sample

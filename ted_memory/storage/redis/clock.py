@@ -3,9 +3,9 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from ted_memory.storage import scripts
-from ted_memory.storage.keys import Keys
-from ted_memory.storage.patiently import Patiently
+from ted_memory.storage.redis import scripts
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.patiently import Patiently
 
 ASKED_EVERY = 600.0  # seconds; between, this process's steady clock tells what has passed
 

@@ -11,11 +11,11 @@ from redis.exceptions import ResponseError
 
 from ted_memory.episodes import ANONYMOUS, Erased, Subject
 from ted_memory.errors import CorruptData, StoreError
-from ted_memory.storage import codec, scripts
-from ted_memory.storage.addresses import Client
-from ted_memory.storage.keys import Keys
-from ted_memory.storage.patiently import Patiently, hashes
-from ted_memory.storage.sealing import Seal
+from ted_memory.storage.redis import codec, scripts
+from ted_memory.storage.redis.addresses import Client
+from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.patiently import Patiently, hashes
+from ted_memory.storage.redis.sealing import Seal
 
 REWRITE_TRIES = 600
 REWRITE_WAIT = 0.05  # seconds

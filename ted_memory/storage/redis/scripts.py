@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from redis.exceptions import NoPermissionError, NoScriptError
 
-from ted_memory.storage.addresses import Client
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.addresses import Client
+from ted_memory.storage.redis.keys import Keys
 
 
 class NotOurs(Exception):  # noqa: N818

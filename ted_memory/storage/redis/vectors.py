@@ -1,4 +1,4 @@
-"""The vectors of one set's lessons, in one hash: on Redis and Valkey, and in a process's own memory."""
+"""The vectors of one set's lessons, in one hash."""
 
 import base64
 import binascii
@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from ted_memory.errors import CorruptData
 from ted_memory.protocols import VectorHead
-from ted_memory.storage.addresses import Client
-from ted_memory.storage.keys import Keys
+from ted_memory.storage.redis.addresses import Client
+from ted_memory.storage.redis.keys import Keys
 
 HEAD = "model"  # the field that is no vector; names of vectors are hexadecimal
 AT_ONCE = 500  # vectors that one command carries
@@ -70,32 +70,6 @@ class RedisVectors:
 
     async def _ask(self, command: str, *args: str) -> Any:
         return await self._patiently(lambda client: client.execute_command(command, self._key, *args))
-
-
-class InMemoryVectors:
-    """A `VectorStore` that ends with the process. ``held``: the heads and vectors of all namespaces."""
-
-    def __init__(self, held: dict[str, tuple[VectorHead, dict[str, bytes]]], namespace: str) -> None:
-        self._held = held
-        self._namespace = namespace
-
-    async def head(self) -> VectorHead | None:
-        return self._held[self._namespace][0] if self._namespace in self._held else None
-
-    async def load(self, names: Sequence[str]) -> Mapping[str, bytes]:
-        vectors = self._held[self._namespace][1] if self._namespace in self._held else {}
-        return {name: vectors[name] for name in names if name in vectors}
-
-    async def save(self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]) -> VectorHead:
-        kept, held = self._held.setdefault(self._namespace, (head, {}))
-        if kept == head:
-            held.update(vectors)
-            for name in outdated(held, keep):
-                del held[name]
-        return kept
-
-    async def drop(self) -> None:
-        self._held.pop(self._namespace, None)
 
 
 def _decode_head(raw: str) -> VectorHead:

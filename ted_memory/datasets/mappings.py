@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Any
 
+from ted_memory.datasets.rows import Row
 from ted_memory.errors import SettingsError
-from ted_memory.evaluation.rows import Row
 from ted_memory.llm.messages import choice_labels
 
 Mapping = Callable[[Row], dict[str, Any]]

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ted_memory.errors import StoreUnavailable
-from ted_memory.storage import guard
+from ted_memory.storage.embedded import supervisor as guard
 
 READY_TIMEOUT = 15.0  # seconds; a large append-only file takes a while to load
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is about 107

@@ -35,7 +35,7 @@ from ted_memory.models import (
     Usage,
 )
 from ted_memory.protocols import Change, CommitRequest, Shown
-from ted_memory.storage.sealing import Seal
+from ted_memory.storage.redis.sealing import Seal
 
 FORMAT = 4
 """Raised when an older package would misunderstand what is stored. A field more is no reason: it is left out."""

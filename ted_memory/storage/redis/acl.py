@@ -21,7 +21,7 @@ from typing import Literal, get_args
 from ted_memory.errors import InvalidInput
 from ted_memory.fields import check_namespace
 from ted_memory.settings import Durability
-from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
+from ted_memory.storage.redis.keys import NAMESPACES, WITH_TRAFFIC, Keys
 
 Role = Literal["agent", "recorder", "learner", "reviewer", "admin"]
 ROLES: Sequence[Role] = get_args(Role)

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ted_memory.datasets.mappings import Mapping, find_mapping
+from ted_memory.datasets.rows import Place, Row, read_rows
 from ted_memory.errors import DatasetError
-from ted_memory.evaluation.mappings import Mapping, find_mapping
-from ted_memory.evaluation.rows import Place, Row, read_rows
 from ted_memory.models import Sample
 
 _KINDS = ("image/png", "image/jpeg", "image/gif", "image/webp")

@@ -32,8 +32,8 @@ from ted_memory.protocols import (
     RecordLimits,
     Settle,
 )
-from ted_memory.storage.in_memory_evidence import Counted, InMemoryEvidence, Outcome
-from ted_memory.storage.in_memory_queue import Queue, Run
+from ted_memory.testing.oracle.evidence import Counted, InMemoryEvidence, Outcome
+from ted_memory.testing.oracle.queue import Queue, Run
 
 FEEDBACKS = 20  # on one run are kept, the latest
 HOUR = 3600.0  # seconds between looks at what is too old

@@ -7,9 +7,9 @@ from typing import Any, Literal, cast
 from redis.exceptions import NoPermissionError, ResponseError
 
 from ted_memory.findings import Finding
-from ted_memory.storage import durability
-from ted_memory.storage.addresses import Client
-from ted_memory.storage.clients import Clients
+from ted_memory.storage.redis import durability
+from ted_memory.storage.redis.addresses import Client
+from ted_memory.storage.redis.clients import Clients
 
 SLOW = 0.025  # seconds of a round trip: half of what an agent waits
 CLOCKS_APART = 60.0  # seconds

@@ -30,14 +30,14 @@ from ted_memory.findings import Finding
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest, VectorStore
 from ted_memory.settings import Durability
-from ted_memory.storage import codec, durability, erasing, scripts
-from ted_memory.storage.addresses import Client
-from ted_memory.storage.clients import Clients, cancellable
-from ted_memory.storage.episode_log import RedisEpisodeLog
-from ted_memory.storage.examining import examine
-from ted_memory.storage.keys import NAMESPACES, WITH_TRAFFIC, Keys
-from ted_memory.storage.sealing import Seal
-from ted_memory.storage.vectors import RedisVectors
+from ted_memory.storage.redis import codec, durability, erasing, scripts
+from ted_memory.storage.redis.addresses import Client
+from ted_memory.storage.redis.clients import Clients, cancellable
+from ted_memory.storage.redis.examining import examine
+from ted_memory.storage.redis.keys import NAMESPACES, WITH_TRAFFIC, Keys
+from ted_memory.storage.redis.queue import RedisEpisodeLog
+from ted_memory.storage.redis.sealing import Seal
+from ted_memory.storage.redis.vectors import RedisVectors
 
 TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
 # ... and that of a commit that settles an episode, of which there are as many as runs: later its fence refuses a repeat

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ted_memory.datasets import read_samples
 from ted_memory.errors import DatasetError
-from ted_memory.evaluation import read_samples
 
 PNG = b"\x89PNG\r\n\x1a\n0000"
 PNG_TEXT = base64.b64encode(PNG).decode()

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from ted_memory.datasets import read_samples
 from ted_memory.errors import DatasetError, MissingExtra
-from ted_memory.evaluation import read_samples
 from ted_memory.grading.graders import auto, grade
 from ted_memory.llm.messages import sample_messages
 from ted_memory.models import Sample
@@ -115,7 +115,7 @@ def test_reading_a_saved_data_set_writes_nothing(tmp_path: Path) -> None:
     before = _files(tmp_path)
     code = (
         "import socket, sys\n"
-        "from ted_memory.evaluation import read_samples\n"
+        "from ted_memory.datasets import read_samples\n"
         "assert not {'datasets', 'pyarrow', 'pandas', 'PIL'} & set(sys.modules)\n"
         "def refuse(*_): raise AssertionError('a connection is made')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"

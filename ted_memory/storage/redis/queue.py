@@ -24,12 +24,12 @@ from ted_memory.episodes import (
 )
 from ted_memory.errors import CorruptData
 from ted_memory.protocols import TOLD_FIRST, CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits
-from ted_memory.storage import codec, erasing, scripts
-from ted_memory.storage.addresses import Client
-from ted_memory.storage.clock import ServerClock
-from ted_memory.storage.keys import WITH_TRAFFIC, Keys
-from ted_memory.storage.patiently import Patiently, hashes
-from ted_memory.storage.sealing import Seal
+from ted_memory.storage.redis import codec, erasing, scripts
+from ted_memory.storage.redis.addresses import Client
+from ted_memory.storage.redis.clock import ServerClock
+from ted_memory.storage.redis.keys import WITH_TRAFFIC, Keys
+from ted_memory.storage.redis.patiently import Patiently, hashes
+from ted_memory.storage.redis.sealing import Seal
 
 DAY = 24 * 3600 * 1000  # milliseconds
 RATE_TTL = 2 * DAY

@@ -26,8 +26,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ted_memory.errors import StoreUnavailable
-from ted_memory.storage.addresses import CONNECT_TIMEOUT, Address, Client, Close, from_url
-from ted_memory.storage.embedded import EmbeddedServer
+from ted_memory.storage.embedded.server import EmbeddedServer
+from ted_memory.storage.redis.addresses import CONNECT_TIMEOUT, Address, Client, Close, from_url
 
 LOOK_TIMEOUT = 2.0  # seconds for one command of a look at the store: a link may be slower than an agent is patient
 COMMIT_TIMEOUT = 2.5  # seconds for one try of a command that writes
