@@ -62,7 +62,7 @@ class Filled:
         for i, id in enumerate(ids):
             usage = {id: Usage(n_with=5, successes_with=3.5, n_without=1, successes_without=0.25, helped=1)}
             await memory.credit(usage, token=f"token-{i:012}")
-            await memory.store.forbid(name, f"principal:{i}")
+            await memory.store.tombstone(name, f"principal:{i}")
             await memory.store.save_progress(name, f"sample-{i}", {"attempts": [{"text": LESSON, "score": 1.0}] * 4})
         self.uncommitted = await self.size(Keys(name).uncommitted, MANY)
         await memory.commit([Add(text="The last one.")], author="bench", models={"student": "gpt-5-nano"})
@@ -98,7 +98,7 @@ class Filled:
             found = await log.claim(keys.namespace, "learner", lease=999, count=1, max_deliveries=1, alone=False)
             if i % 2:
                 [claim] = found.claims
-                await log.hand_back(keys.namespace, claim, counts=True, reason="no", delay=0, max_deliveries=1)
+                await log.return_claim(keys.namespace, claim, counts=True, reason="no", delay=0, max_deliveries=1)
         for i in range(MANY):
             await memory.give_feedback(f"waits-{i:032}", score=1.0, comment="Thank you.", principal=f"p{i}")
         await log.count(keys.namespace, {f"{role}_{n}": 9999 for role in ("student", "teacher") for n in "abcd"})

@@ -10,7 +10,7 @@
     │   ├── StoreUnavailable the server cannot be reached, or refuses; nothing is known to have been written
     │   ├── CorruptData      what is stored is not what this version writes
     │   ├── HistoryTrimmed   the version asked for is no longer (or not yet) in the log
-    │   ├── Fenced           a learner came too late: another one works on its episode
+    │   ├── ClaimLost           a learner came too late: another one works on its episode
     │   ├── CommitRefused    edits could not be applied; the message says what was kept
     │   └── NotDurable       a commit was written, but not as durably as asked for; `commit` is its answer
     ├── BudgetExceeded       the next model call would cost more than the budget leaves
@@ -56,7 +56,7 @@ class HistoryTrimmed(StoreError):  # noqa: N818
     """The version asked for is outside the kept history."""
 
 
-class Fenced(StoreError):  # noqa: N818
+class ClaimLost(StoreError):  # noqa: N818
     """The claim on an episode is lost to another learner; nothing was written."""
 
 

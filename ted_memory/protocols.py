@@ -148,7 +148,7 @@ class ExperienceStore(Progress, Protocol):
         ...
 
     @property
-    def episodes(self) -> "EpisodeLog":
+    def episodes(self) -> "EpisodeQueue":
         """The traffic that waits to be learned from."""
         ...
 
@@ -183,11 +183,11 @@ class ExperienceStore(Progress, Protocol):
         """Return the entries of these versions that are still kept, in the order asked for."""
         ...
 
-    async def forbid(self, namespace: str, source: str) -> None:
+    async def tombstone(self, namespace: str, source: str) -> None:
         """Refuse from now on, as ``purged``, every experience that carries this source."""
         ...
 
-    async def forbidden(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
+    async def tombstoned(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
         """Return those of the sources that are refused."""
         ...
 
@@ -292,7 +292,7 @@ KnownEvidence = Mapping[str, Shown]
 """By lesson."""
 
 
-class EpisodeLog(Protocol):
+class EpisodeQueue(Protocol):
     """Episodes that wait, who works on them, and what is said of their runs. Raises StoreError and its children only.
 
     An episode is taken in once for its run. One learner at a time holds it, for a lease; who held it before can no
@@ -346,14 +346,16 @@ class EpisodeLog(Protocol):
         """
         ...
 
-    async def beat(self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float) -> frozenset[int]:
+    async def extend_lease(
+        self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float
+    ) -> frozenset[int]:
         """Hold claims for another lease; return the seqs of those that are lost to another learner.
 
         One that is gone was settled by its holder, who may be about to hear of it.
         """
         ...
 
-    async def hand_back(
+    async def return_claim(
         self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
     ) -> Literal["released", "failed", "dead", "fenced"]:
         """Let go of a claim. Where it ``counts``, the last of `max_deliveries` makes a dead letter of the episode."""

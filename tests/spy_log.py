@@ -9,11 +9,11 @@ from ted_memory.episodes import Episode, Feedback, Recorded
 from ted_memory.errors import StoreUnavailable
 from ted_memory.protocols import RecordLimits
 from ted_memory.testing import in_memory
-from ted_memory.testing.oracle.log import InMemoryEpisodeLog
+from ted_memory.testing.oracle.episodes import InMemoryEpisodeQueue
 from ted_memory.testing.oracle.store import InMemoryStore
 
 
-class SpyLog(InMemoryEpisodeLog):
+class SpyLog(InMemoryEpisodeQueue):
     """``away``: calls that find nobody; ``lost``: calls whose answer is lost; both count down."""
 
     def __init__(self, store: InMemoryStore) -> None:

@@ -273,7 +273,7 @@ async def test_two_purges_at_once_and_one_that_died_on_its_way_come_to_an_end(ei
     [evil] = await add(either, "Evil.", source=EVE)
     [bad] = await add(either, "Bad.", source="principal:mal")
     await either.commit([Merge(ids=(one, evil, bad), text="All.")], author="me")
-    await either.store.forbid(either.namespace, EVE)  # and then it died
+    await either.store.tombstone(either.namespace, EVE)  # and then it died
     await asyncio.gather(either.purge("principal:mal"), either.for_namespace(either.namespace).purge(BOB + "by"))
     assert await texts(either) == ["One."]
     await either.purge(EVE)

@@ -56,7 +56,7 @@ async def annas_traffic(memory: TedMemory) -> None:
     await memory.flush()
     log = memory.store.episodes
     [dead, *_] = (await log.claim("desk", "x", lease=0.01, count=1, max_deliveries=1, alone=False)).claims
-    await log.hand_back("desk", dead, counts=True, reason=f"{WORD} is no code", delay=0, max_deliveries=1)
+    await log.return_claim("desk", dead, counts=True, reason=f"{WORD} is no code", delay=0, max_deliveries=1)
     await memory.give_feedback(runs[3].run_id, score=0.0, correction=f"c111, says {WORD}", principal=ANNA)
     await memory.record(episode("figs", principal="bert"))
     await memory.flush()

@@ -11,7 +11,7 @@ from ted_memory.errors import StoreUnavailable
 from ted_memory.integrations.live_run import is_sampled
 from ted_memory.learner import Learner
 from ted_memory.models import Message, SetState, Trial
-from ted_memory.storage.redis.queue import RedisEpisodeLog
+from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.testing import in_memory, wait_until
 from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
@@ -152,13 +152,13 @@ async def test_a_lost_answer_of_a_real_server_loses_no_feedback(
     async with open_memory(valkey.url, namespace=namespace) as memory:
         id = await seen(memory)
         await memory.give_feedback("r", score=1.0)
-        real = RedisEpisodeLog.record
+        real = RedisEpisodeQueue.record
 
         async def twice(self: Any, *args: Any) -> Any:
             await real(self, *args)
             return await real(self, *args)
 
-        monkeypatch.setattr(RedisEpisodeLog, "record", twice)
+        monkeypatch.setattr(RedisEpisodeQueue, "record", twice)
         await memory.record(Episode(run_id="r", seen=(id,)))
         await memory.flush()
         assert await outcomes(memory, id) == (1, 1)

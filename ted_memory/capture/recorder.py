@@ -14,7 +14,7 @@ from itertools import islice
 from ted_memory.capture.texts import cut, fit, size_of, storable, with_texts, without_block
 from ted_memory.episodes import ANONYMOUS, Episode, Feedback, Verdict
 from ted_memory.errors import InvalidInput, StoreError
-from ted_memory.protocols import CreditRules, EpisodeLog, RecordLimits
+from ted_memory.protocols import CreditRules, EpisodeQueue, RecordLimits
 from ted_memory.redaction import redact as default_redact
 from ted_memory.settings import Settings
 
@@ -62,7 +62,7 @@ class Recorder:
     lost whatever ends a try; what is sent twice is taken in once.
     """
 
-    def __init__(self, log: EpisodeLog, settings: Settings, namespace: str, hooks: Hooks) -> None:
+    def __init__(self, log: EpisodeQueue, settings: Settings, namespace: str, hooks: Hooks) -> None:
         self._log = log
         self._settings = settings
         self._namespace = namespace

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ted_memory.distill.kit import StudentKit
-from ted_memory.distill.scoring import answer, together
+from ted_memory.distill.context import AnswerContext
+from ted_memory.distill.scoring import answer, gather_all
 from ted_memory.experience.betting import PairedTest, sign
 from ted_memory.experience.rendering import earlier_turns, render_block
 from ted_memory.grading import graders
@@ -68,7 +68,7 @@ class Comparison:
     `spend` is what all pairs cost so far.
     """
 
-    kit: StudentKit
+    context: AnswerContext
     placement: Placement
     spend: Spend = field(default_factory=Spend)
     _lost: int = 0
@@ -78,7 +78,7 @@ class Comparison:
 
     async def pair(self, judge: Judge, number: int) -> Pair:
         """Return the `number`-th pair of this judge, counted from 0."""
-        before, (after, text) = await together(self._without(judge, number), self._score(judge, judge.after))
+        before, (after, text) = await gather_all(self._without(judge, number), self._score(judge, judge.after))
         self._answered += 1
         return Pair(judge, before[0], after, text)
 
@@ -93,7 +93,7 @@ class Comparison:
         while turns and not test.is_over:
             count = min(AHEAD, len(turns), test.rule.pairs - len(test.differences))
             asked = [turns.popleft() for _ in range(count)]
-            got = await together(*(self._pair_or_none(judge, number) for judge, number in asked))
+            got = await gather_all(*(self._pair_or_none(judge, number) for judge, number in asked))
             for (judge, number), pair in zip(asked, got, strict=True):
                 if pair is None:
                     turns.append((judge, number))
@@ -110,7 +110,7 @@ class Comparison:
         pairs = list[Pair]()
         turns = ((judge, number) for number in range(test.rule.pairs) for judge in judges)
         while not test.is_over and (asked := list(islice(turns, min(AHEAD, test.rule.pairs - len(pairs))))):
-            for pair in await together(*(self._pair_or_none(judge, number) for judge, number in asked)):
+            for pair in await gather_all(*(self._pair_or_none(judge, number) for judge, number in asked)):
                 if pair is not None:
                     test.add(sign(pair.before - pair.after))
                     pairs.append(pair)
@@ -145,9 +145,9 @@ class Comparison:
         return known[number]
 
     async def _score(self, judge: Judge, shown: Sequence[Experience]) -> tuple[float, str]:
-        given = await answer(self.kit, judge.sample, exposure_of(shown, self.placement))
+        given = await answer(self.context, judge.sample, exposure_of(shown, self.placement))
         self.spend = self.spend + given.spend
-        score, _ = await graders.grade(self.kit.grader, judge.sample, given.text, judge.reference)
+        score, _ = await graders.grade(self.context.grader, judge.sample, given.text, judge.reference)
         return score, given.text
 
 

@@ -18,7 +18,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 
-from ted_memory.distill.kit import Kit
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.nodes import commit, compactor, critic, grade, recall, student, teacher, verify
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import DistillState
@@ -60,7 +60,7 @@ def build_distillation_graph(
         SettingsError: there is no grader of this name, or a prompt of the user's cannot be used.
     """
     calls = calls or Calls(memory.settings.concurrency)
-    kit = Kit(
+    context = DistillContext(
         student=with_temperature(student, memory.settings.temperature),
         teacher=teacher,
         critic=StructuredModel(teacher, calls),
@@ -70,25 +70,25 @@ def build_distillation_graph(
         author=author,
         profile=profile or profile_of(memory.settings),
     )
-    return compile_graph(kit)
+    return compile_graph(context)
 
 
-def compile_graph(kit: Kit) -> Graph:
+def compile_graph(context: DistillContext) -> Graph:
     """Return the graph of a run over a data set."""
-    return _wire(kit).compile(name="distillation")
+    return _wire(context).compile(name="distillation")
 
 
-def build_live_graph(kit: Kit) -> Graph:
+def build_live_graph(context: DistillContext) -> Graph:
     """Return the graph of a learner: its commits settle the episode that the state's ``settle`` names."""
-    return _wire(kit, live=True).compile(name="live_distillation")
+    return _wire(context, live=True).compile(name="live_distillation")
 
 
-def _wire(kit: Kit, *, live: bool = False) -> StateGraph[DistillState, Any, DistillState, DistillState]:
+def _wire(context: DistillContext, *, live: bool = False) -> StateGraph[DistillState, Any, DistillState, DistillState]:
     builder = StateGraph(DistillState)
 
     def add(name: str, node: Any, failed: Any = None) -> None:
         # no retry policy: `Calls` asks models again by itself, so that what was paid for in a node is not paid twice
-        bound = partial(node, kit=kit)
+        bound = partial(node, context=context)
         builder.add_node(name, partial(_handled, name=name, node=bound, failed=failed) if failed else bound)
 
     add("recall", recall.recall)
@@ -104,21 +104,21 @@ def _wire(kit: Kit, *, live: bool = False) -> StateGraph[DistillState, Any, Dist
     else:
         add("commit", commit.commit)
         add("credit", commit.credit)
-        add("compactor", compactor.compact, partial(compactor.compact_failed, kit=kit))
+        add("compactor", compactor.compact, partial(compactor.compact_failed, context=context))
 
     builder.add_edge(START, "recall")
     builder.add_conditional_edges("recall", _fan_out, ["student", "teacher"])
     builder.add_edge("student", "grade")
     builder.add_edge("teacher", "grade")
     builder.add_conditional_edges("grade", _after_grade, ["critic", "credit"])
-    builder.add_conditional_edges("critic", partial(_after_critic, kit=kit), ["verify", "commit", "credit"])
-    builder.add_conditional_edges("verify", partial(_after_verify, kit=kit), ["critic", "commit"])
+    builder.add_conditional_edges("critic", partial(_after_critic, context=context), ["verify", "commit", "credit"])
+    builder.add_conditional_edges("verify", partial(_after_verify, context=context), ["critic", "commit"])
     if live:
         builder.add_edge("commit", END)
         builder.add_edge("credit", END)
         return builder
     builder.add_conditional_edges("commit", _after_commit, ["credit", END])
-    builder.add_conditional_edges("credit", partial(_after_credit, kit=kit), ["compactor", END])
+    builder.add_conditional_edges("credit", partial(_after_credit, context=context), ["compactor", END])
     builder.add_edge("compactor", "commit")
     return builder
 
@@ -146,14 +146,14 @@ def _after_grade(state: DistillState) -> str:
     return "critic" if critic.worth_a_critique(state) else "credit"
 
 
-def _after_critic(state: DistillState, *, kit: Kit) -> str:
+def _after_critic(state: DistillState, *, context: DistillContext) -> str:
     if not state["proposal"]:
         return "credit"
-    return "verify" if kit.verifies else "commit"
+    return "verify" if context.verifies else "commit"
 
 
-def _after_verify(state: DistillState, *, kit: Kit) -> str:
-    asked_enough = state["round"] > kit.revisions or state["status"] == "set_aside"
+def _after_verify(state: DistillState, *, context: DistillContext) -> str:
+    asked_enough = state["round"] > context.revisions or state["status"] == "set_aside"
     nothing_failed = not state["feedback"][-1]["told"]  # what was left out is said already: there is nothing to revise
     return "commit" if state["accepted"] or nothing_failed or asked_enough else "critic"
 
@@ -162,5 +162,5 @@ def _after_commit(state: DistillState) -> str:
     return END if state["compacting"] else "credit"
 
 
-def _after_credit(state: DistillState, *, kit: Kit) -> str:
-    return "compactor" if commit.compaction_due(state, kit=kit) else END
+def _after_credit(state: DistillState, *, context: DistillContext) -> str:
+    return "compactor" if commit.compaction_due(state, context=context) else END

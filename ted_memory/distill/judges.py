@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ted_memory.distill.comparison import Judge
-from ted_memory.distill.kit import Kit
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.leaks import has_open_answer, is_listed
 from ted_memory.distill.scoring import chosen
 from ted_memory.distill.state import DistillState, read_sample
@@ -38,17 +38,19 @@ def known_labels(state: DistillState) -> frozenset[str]:
     return labels | {reference} if is_listed(reference, neighbours) else labels
 
 
-async def choose_judges(edits: Sequence[Edit], state: DistillState, snapshot: ExperienceSet, kit: Kit) -> Judges:
+async def choose_judges(
+    edits: Sequence[Edit], state: DistillState, snapshot: ExperienceSet, context: DistillContext
+) -> Judges:
     """Return who judges these edits, all of them in place."""
     sample, reference = read_sample(state), state["reference"]
-    after = changed_set(edits, snapshot, max_text=kit.settings.max_text)
+    after = changed_set(edits, snapshot, max_text=context.settings.max_text)
     new = [e for e in after if e not in snapshot.experiences]
 
     common = frozenset(state.get("common", ()))
 
     async def judge(other: Sample, right: str) -> Judge:
-        before = await chosen(kit, other, snapshot, snapshot.experiences)
-        return Judge(other, right, before, await chosen(kit, other, snapshot, after))
+        before = await chosen(context, other, snapshot, snapshot.experiences)
+        return Judge(other, right, before, await chosen(context, other, snapshot, after))
 
     own = tuple(j for j in [await judge(sample, reference)] if j.differs)
     others = [
@@ -60,9 +62,9 @@ async def choose_judges(edits: Sequence[Edit], state: DistillState, snapshot: Ex
     guards = tuple(_guards([other for other, _ in others], reference))
     is_solved = any(e.task for e in new)
     if not is_solved and not has_open_answer(reference, known_labels(state)):
-        return Judges(own, guards[: kit.profile.peers], own, may_stay_unverified=False)
+        return Judges(own, guards[: context.profile.peers], own, may_stay_unverified=False)
     witnesses = _witnesses(others, "" if is_solved else reference)
-    guards = tuple(g for g in guards if g not in witnesses)[: kit.profile.peers]
+    guards = tuple(g for g in guards if g not in witnesses)[: context.profile.peers]
     if is_solved:  # it says what is right for its own sample
         return Judges(witnesses, guards, (), may_stay_unverified=False)
     return Judges(witnesses, guards, own, may_stay_unverified=bool(own))

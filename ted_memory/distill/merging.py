@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ted_memory.distill.comparison import Comparison, Judge
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.judges import changed_set
-from ted_memory.distill.kit import Kit
-from ted_memory.distill.scoring import chosen, together
+from ted_memory.distill.scoring import chosen, gather_all
 from ted_memory.distill.state import Joined
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.lift import rank
@@ -64,14 +64,14 @@ def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int)
     return merges
 
 
-async def replay(edits: Sequence[Edit], snapshot: ExperienceSet, kit: Kit) -> Replayed:
+async def replay(edits: Sequence[Edit], snapshot: ExperienceSet, context: DistillContext) -> Replayed:
     """Put merges, rewrites and removals of a compaction to the proof; each one by itself.
 
     What this process has refused before, with the same prompts, is left out: asked often enough, luck would let it
     through.
     """
-    comparison = Comparison(kit, kit.memory.presentation(snapshot).placement)
-    found = await together(*(_replay(edit, snapshot, kit, comparison) for edit in edits))
+    comparison = Comparison(context, context.memory.presentation(snapshot).placement)
+    found = await gather_all(*(_replay(edit, snapshot, context, comparison) for edit in edits))
     kept = tuple(edit for edit, joined in zip(edits, found, strict=True) if joined is not None and joined["kept"])
     return Replayed(kept, tuple(joined for joined in found if joined is not None), comparison.spend)
 
@@ -93,19 +93,21 @@ def ids_of(experiences: Sequence[Experience]) -> tuple[str, ...]:
     return tuple(e.id for e in experiences)
 
 
-async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Comparison) -> Joined | None:
+async def _replay(
+    edit: Edit, snapshot: ExperienceSet, context: DistillContext, comparison: Comparison
+) -> Joined | None:
     old, what = _changed(edit, snapshot), _described(edit, snapshot)
-    after = changed_set([edit], snapshot, max_text=kit.settings.max_text)
+    after = changed_set([edit], snapshot, max_text=context.settings.max_text)
     if after == snapshot.experiences:
         return Joined(edit=what, kept=False, reason="it cannot be kept: too long, or it touches what has changed")
     judges = [
         Judge(
             sample,
             sample.reference or "",
-            await chosen(kit, sample, snapshot, snapshot.experiences),
-            await chosen(kit, sample, snapshot, after),
+            await chosen(context, sample, snapshot, snapshot.experiences),
+            await chosen(context, sample, snapshot, after),
         )
-        for sample in origins(old, kit.samples)
+        for sample in origins(old, context.samples)
     ]
     if not judges:
         return Joined(edit=what, kept=False, reason="no sample of its lessons is at hand to prove it on")
@@ -113,9 +115,9 @@ async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Com
     if not judges:
         return Joined(edit=what, kept=True, reason="it changes no prompt of the samples that its lessons came from")
     asked = (what, tuple((judge.sample.id, judge.prompts) for judge in judges))
-    if asked in kit.lossy:
+    if asked in context.lossy:
         return None
-    test = PairedTest(kit.profile.loss)
+    test = PairedTest(context.profile.loss)
     try:
         pairs = await comparison.test_loss(test, judges)
     except Exception as error:
@@ -125,7 +127,7 @@ async def _replay(edit: Edit, snapshot: ExperienceSet, kit: Kit, comparison: Com
     # the test asks for a loss: shown to be less than what matters is what a merge needs
     kept = test.verdict == "useless"
     if not kept:
-        kit.lossy.add(asked)
+        context.lossy.add(asked)
     verdict = "nothing is lost" if kept else "something is lost, or it was not shown that nothing is"
     return Joined(edit=what, kept=kept, reason=f"{verdict}: mean change {0.0 - test.mean:+.2f} in {len(pairs)} pairs")
 

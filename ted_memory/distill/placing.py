@@ -7,8 +7,8 @@ a matter for readers: one that no retrieval finds is shown everywhere.
 import re
 from collections.abc import Collection, Sequence
 
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.judges import changed_set
-from ted_memory.distill.kit import Kit
 from ted_memory.distill.scoring import chosen
 from ted_memory.distill.state import DistillState, read_set
 from ted_memory.experience.rendering import render_line
@@ -18,23 +18,23 @@ from ted_memory.retrieval.selection import match, stems
 WORDS = 12  # of the task, that the critic is pointed to
 
 
-async def place(edit: Edit, sample: Sample, state: DistillState, kit: Kit) -> tuple[Edit, str]:
+async def place(edit: Edit, sample: Sample, state: DistillState, context: DistillContext) -> tuple[Edit, str]:
     """Return the edit as it can be found, and what speaks against it before any attempt ("" for nothing)."""
     if isinstance(edit, Remove):
         return edit, ""
-    snapshot, limit = read_set(state), kit.settings.max_text
+    snapshot, limit = read_set(state), context.settings.max_text
     common = frozenset(state.get("common", ()))
-    if kit.profile.conditions == "as_written" and isinstance(edit, Add | Rewrite | Merge) and edit.when:
+    if context.profile.conditions == "as_written" and isinstance(edit, Add | Rewrite | Merge) and edit.when:
         found_by = f"{edit.when} {getattr(edit, 'index_terms', None) or ''}"
         edit = edit.model_copy(update={"everywhere": not is_found_by(found_by, sample.text, common)})
     changed = changed_set([edit], snapshot, max_text=limit)
     new = [e for e in changed if e not in snapshot.experiences]
     if not new:
         return edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters"
-    if kit.profile.conditions == "key_words" and new[0].when and _fits_every_task(new[0], sample, common):
+    if context.profile.conditions == "key_words" and new[0].when and _fits_every_task(new[0], sample, common):
         hint = _hint(sample, common, state)
         return edit, f"'when' fits every task. Use words that set this task apart in 'when'{hint}"
-    seen = await chosen(kit, sample, snapshot, changed)
+    seen = await chosen(context, sample, snapshot, changed)
     if not {e.id for e in new} & {e.id for e in seen}:
         return edit, _not_found(seen, snapshot, sample, state)
     return edit, ""

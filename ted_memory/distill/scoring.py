@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ted_memory.distill.kit import StudentKit
+from ted_memory.distill.context import AnswerContext
 from ted_memory.episodes import Exposure
 from ted_memory.errors import ModelError
 from ted_memory.experience.rendering import strip_block
@@ -42,10 +42,10 @@ class Answer:
     tools: tuple[str, ...] = ()
 
 
-async def answer(kit: StudentKit, sample: Sample, exposure: Exposure) -> Answer:
+async def answer(context: AnswerContext, sample: Sample, exposure: Exposure) -> Answer:
     """Return the student's answer to a sample with what it is shown; our own block is cut out of it."""
     messages = show_lessons(sample_messages(sample), exposure)
-    output, spend = await kit.calls.raw("student", kit.student, messages)
+    output, spend = await context.calls.raw("student", context.student, messages)
     tools = tuple(_clean(call) for call in tool_calls(output))
     return Answer(_clean(text_of(answer_of(output))), exposure.seen, spend, tools)
 
@@ -55,11 +55,11 @@ def _clean(text: str) -> str:
 
 
 async def chosen(
-    kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
+    context: AnswerContext, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
 ) -> tuple[Experience, ...]:
     """Return which of these experiences a student would see, chosen as in production but for its own solved task."""
     active = without_its_own([e for e in experiences if e.state == "active"], sample)
-    return await kit.memory.show(snapshot, question(sample_messages(sample)), experiences=active)
+    return await context.memory.show(snapshot, question(sample_messages(sample)), experiences=active)
 
 
 def without_its_own(experiences: Sequence[Experience], sample: Sample) -> list[Experience]:
@@ -74,15 +74,15 @@ def plain_task(task: str) -> str:
 
 
 async def answer_with(
-    kit: StudentKit, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
+    context: AnswerContext, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
 ) -> Answer:
     """Let the student answer with these experiences."""
-    shown = await chosen(kit, sample, snapshot, experiences)
-    placement = kit.memory.presentation(snapshot).placement
-    return await answer(kit, sample, exposure_of(shown, placement))
+    shown = await chosen(context, sample, snapshot, experiences)
+    placement = context.memory.presentation(snapshot).placement
+    return await answer(context, sample, exposure_of(shown, placement))
 
 
-async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+async def gather_all(*work: Coroutine[Any, Any, T]) -> list[T]:
     """Return what each of these gives; when one fails the others are stopped, and its error is raised."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -92,7 +92,7 @@ async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def patiently(work: Callable[[Any], Awaitable[str]], tasks: Sequence[Any], workers: int) -> None:
+async def with_retries(work: Callable[[Any], Awaitable[str]], tasks: Sequence[Any], workers: int) -> None:
     """Work through the tasks, and again through those that were lost to the provider, as long as that helps.
 
     `work` returns why a task was lost, "" when it was not. A few that go on being lost are left as they are: each may
@@ -111,7 +111,7 @@ async def patiently(work: Callable[[Any], Awaitable[str]], tasks: Sequence[Any],
 
     while todo:
         lost.clear()
-        await side_by_side(one, list(enumerate(todo)), workers)
+        await map_bounded(one, list(enumerate(todo)), workers)
         if len(lost) == len(todo):
             break
         todo = [todo[number] for number in sorted(lost)]
@@ -120,7 +120,7 @@ async def patiently(work: Callable[[Any], Awaitable[str]], tasks: Sequence[Any],
         raise ModelError(f"the provider did not answer for {len(todo)} samples, also when asked again ({reason}).")
 
 
-async def side_by_side(work: Callable[[Any], Awaitable[None]], tasks: Sequence[Any], workers: int) -> None:
+async def map_bounded(work: Callable[[Any], Awaitable[None]], tasks: Sequence[Any], workers: int) -> None:
     """Work through the tasks in order, so many at a time; the first error stops all and is raised."""
     waiting = iter(tasks)
 

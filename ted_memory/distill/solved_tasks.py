@@ -5,22 +5,26 @@ Only samples that an operator chose to learn from become one, never what users w
 
 from collections.abc import Collection, Sequence
 
-from ted_memory.distill.kit import Kit
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.placing import free_words, telling_words
 from ted_memory.llm.messages import image_blocks, sample_messages, task_of
 from ted_memory.models import Add, Sample
 from ted_memory.retrieval.selection import stems
 
 
-def solved_task(sample: Sample, reference: str, when: str, kit: Kit, sources: Sequence[str]) -> Add | None:
+def solved_task(
+    sample: Sample, reference: str, when: str, context: DistillContext, sources: Sequence[str]
+) -> Add | None:
     """Return a sample as a solved task that is found by ``when``; None where it cannot be one.
 
     It needs a prompt ``example`` in the profile, a condition, an answer, and a task that is one message of text.
     """
-    prompt, task, answer = kit.profile.prompts.get("example"), task_of(sample), reference.strip()
+    prompt, task, answer = context.profile.prompts.get("example"), task_of(sample), reference.strip()
     if prompt is None or len(sample_messages(sample)) > 1 or image_blocks(sample) or not (when and task and answer):
         return None
-    return Add(text=prompt.fill({}), when=when, example=answer, task=task, state=kit.new_state, sources=tuple(sources))
+    return Add(
+        text=prompt.fill({}), when=when, example=answer, task=task, state=context.new_state, sources=tuple(sources)
+    )
 
 
 def conditions_of(

@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_core.runnables import Runnable
 
-from ted_memory.distill.kit import StudentKit
+from ted_memory.distill.context import AnswerContext
 from ted_memory.distill.scoring import OnProgress
 from ted_memory.errors import HistoryTrimmed, InvalidInput, ModelError
 from ted_memory.evaluation.examples import SolvedSamples
@@ -72,10 +72,10 @@ async def evaluate(
         raise InvalidInput("no sample has a reference, so there is nothing to measure against")
     solved = None if examples is None else SolvedSamples.of(examples)
     calls = Calls(memory.settings.concurrency)
-    kit = StudentKit(student, memory, bind_grader(grader, calls), calls)
+    context = AnswerContext(student, memory, bind_grader(grader, calls), calls)
     snapshot = await memory.load()
     older = await _checkpoints(memory, snapshot, checkpoints)
-    measured = Measurement(kit, snapshot, older, solved, repeats=repeats, on_progress=on_progress)
+    measured = Measurement(context, snapshot, older, solved, repeats=repeats, on_progress=on_progress)
     try:
         await measured.run(graded)
     except ModelError as error:
@@ -86,14 +86,14 @@ async def evaluate(
 
 
 def _evaluation(graded: Sequence[Sample], measured: Measurement, prices: Prices | None) -> Evaluation:
-    spend = measured.kit.calls.spent  # what answered in vain was paid for, too
+    spend = measured.context.calls.spent  # what answered in vain was paid for, too
     snapshot, pairs = measured.snapshot, measured.pairs(WITHOUT, WITH)
     without, with_ = _arm(measured, WITHOUT), _arm(measured, WITH)
     difference, active = bootstrap([b - a for a, b in pairs]), len(snapshot.active)
     return Evaluation(
         namespace=snapshot.namespace,
         version=snapshot.version,
-        presentation=measured.kit.memory.presentation(snapshot),
+        presentation=measured.context.memory.presentation(snapshot),
         samples=len(pairs),
         without=without,
         with_=with_,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ted_memory.distill.kit import StudentKit
-from ted_memory.distill.scoring import OnProgress, Progress, answer, chosen, side_by_side
+from ted_memory.distill.context import AnswerContext
+from ted_memory.distill.scoring import OnProgress, Progress, answer, chosen, map_bounded
 from ted_memory.episodes import Exposure
 from ted_memory.evaluation.examples import SolvedSamples, render_examples
 from ted_memory.evaluation.results import CurvePoint, Failure
@@ -42,7 +42,7 @@ class Measurement:
 
     def __init__(
         self,
-        kit: StudentKit,
+        context: AnswerContext,
         snapshot: ExperienceSet,
         older: Sequence[tuple[int, Side]],
         solved: SolvedSamples | None,
@@ -50,7 +50,7 @@ class Measurement:
         repeats: int,
         on_progress: OnProgress,
     ) -> None:
-        self.kit = kit
+        self.context = context
         self.snapshot = snapshot
         self.sides: list[Side] = [(), snapshot.active]
         self.older = [(version, self._side(active)) for version, active in older]
@@ -62,7 +62,7 @@ class Measurement:
         """From a sample's index to what each side made of it."""
         self.failures: list[Failure] = []
         self._lesson_tokens = 0.0
-        way = kit.memory.presentation(snapshot)
+        way = context.memory.presentation(snapshot)
         self._placement = way.placement
         self._as_turns = way.examples and any(e.task for e in snapshot.active)
         """Whether solved samples are shown as the lessons' solved tasks are: the form makes no difference then."""
@@ -109,7 +109,7 @@ class Measurement:
             self.on_progress(Progress("measure", done, len(samples)))
 
         self.on_progress(Progress("measure", 0, len(samples)))
-        await side_by_side(one, list(enumerate(samples)), self.kit.settings.concurrency)
+        await map_bounded(one, list(enumerate(samples)), self.context.settings.concurrency)
 
     async def _sides_of(self, index: int, sample: Sample) -> list[Answered]:
         blocks = [await self._lessons(sample, side) for side in self.sides]
@@ -129,7 +129,7 @@ class Measurement:
         ]
 
     async def _lessons(self, sample: Sample, side: Side) -> Exposure:
-        return exposure_of(await chosen(self.kit, sample, self.snapshot, side), self._placement)
+        return exposure_of(await chosen(self.context, sample, self.snapshot, side), self._placement)
 
     def _examples(self, sample: Sample, solved: SolvedSamples) -> Exposure:
         chosen_ones = solved.examples_for(sample, self._lesson_tokens)
@@ -141,10 +141,10 @@ class Measurement:
 
     async def _ask(self, sample: Sample, shown: Exposure) -> tuple[float, int]:
         """Return the score of one answer, and the tokens that went into it."""
-        given = await answer(self.kit, sample, shown)
+        given = await answer(self.context, sample, shown)
         # a student that repeats what it was shown is graded on the rest, as with our own block
         said = given.text.replace(shown.block, "").strip() if shown.block else given.text
-        score, _ = await graders.grade(self.kit.grader, sample, said, sample.reference or "")
+        score, _ = await graders.grade(self.context.grader, sample, said, sample.reference or "")
         return score, given.spend.student.tokens_in
 
 

@@ -12,14 +12,22 @@ from typing import Any, Literal
 
 from langchain_core.runnables import Runnable
 
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.graph import build_live_graph
-from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.nodes.commit import LOST
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import read_graded
 from ted_memory.episodes import Claim
-from ted_memory.errors import Fenced, InvalidInput, ModelError, ModelRefused, NotDurable, StoreError, StoreUnavailable
+from ted_memory.errors import (
+    ClaimLost,
+    InvalidInput,
+    ModelError,
+    ModelRefused,
+    NotDurable,
+    StoreError,
+    StoreUnavailable,
+)
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import Judge, bind_grader
 from ted_memory.learner.beside import Beside
@@ -27,7 +35,7 @@ from ted_memory.learner.replay import Replayer
 from ted_memory.learner.report import LearnerReport
 from ted_memory.learner.samples import sources_of, to_archive, to_attempt, to_sample
 from ted_memory.learner.spaces import Space, Spaces
-from ted_memory.learner.trials import let_go
+from ted_memory.learner.trials import release_lease
 from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
 from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
@@ -144,8 +152,8 @@ class Learner:
             await asyncio.gather(*beside, *self._work, return_exceptions=True)
             for space in self._spaces.made():
                 with contextlib.suppress(StoreError):
-                    await let_go(space.memory, self.id)
-                    await space.replayer.let_go()
+                    await release_lease(space.memory, self.id)
+                    await space.replayer.release_lease()
         return self.report
 
     async def _prove(self) -> None:
@@ -232,7 +240,7 @@ class Learner:
 
     def _make_space(self, memory: TedMemory) -> Space:
         student, teacher = self._models
-        kit = Kit(
+        context = DistillContext(
             student=with_temperature(student, memory.settings.temperature),
             memory=memory,
             grader=bind_grader(self._grader, self._calls),
@@ -245,8 +253,8 @@ class Learner:
             judged=isinstance(self._grader, Judge),
         )
         # only the model by itself answers again without doing anything twice in the world
-        replayer = Replayer(kit, self.id, is_off=self._rollouts != "model")
-        return Space(memory, build_live_graph(kit), replayer)
+        replayer = Replayer(context, self.id, is_off=self._rollouts != "model")
+        return Space(memory, build_live_graph(context), replayer)
 
     # --- one episode
 
@@ -259,7 +267,7 @@ class Learner:
         except NotDurable as error:  # it is settled, and what it cost is counted
             self._note(error)
             outcome = "settled"
-        except Fenced:
+        except ClaimLost:
             await space.count(meter.spent, "fenced")
             outcome = "fenced"
         except StoreUnavailable as error:  # its claim ends by itself, should the store stay away
@@ -341,7 +349,7 @@ class Learner:
             return "released"
 
     async def _hand_back(self, space: Space, claim: Claim, *, counts: bool, reason: str, delay: float) -> str:
-        state = await space.memory.store.episodes.hand_back(
+        state = await space.memory.store.episodes.return_claim(
             space.memory.namespace,
             claim,
             counts=counts,
@@ -364,7 +372,9 @@ class Learner:
                 mine = {claim.seq: task for task, (of, claim) in self._work.items() if of is space}
                 claims = [claim for of, claim in self._work.values() if of is space]
                 try:
-                    lost = await space.memory.store.episodes.beat(space.memory.namespace, self.id, claims, lease=lease)
+                    lost = await space.memory.store.episodes.extend_lease(
+                        space.memory.namespace, self.id, claims, lease=lease
+                    )
                 except StoreError as error:
                     self._note(error)
                     continue

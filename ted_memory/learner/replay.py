@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ted_memory.distill.comparison import Comparison, Judge
-from ted_memory.distill.kit import Kit
-from ted_memory.distill.scoring import chosen, together
+from ted_memory.distill.context import DistillContext
+from ted_memory.distill.scoring import chosen, gather_all
 from ted_memory.episodes import Archived, Feedback, word_of
 from ted_memory.errors import CorruptData, ModelError, StoreError
 from ted_memory.experience.assignment import principals
@@ -56,7 +56,7 @@ class Round:
 class Replayer:
     """Replays one namespace's lessons, for one learner; not at all where it ``is_off``. ``counted``: its pairs."""
 
-    kit: Kit
+    context: DistillContext
     holder: str
     is_off: bool = False
     reach: Reach = field(default_factory=Reach)
@@ -79,7 +79,7 @@ class Replayer:
             StoreError: the store cannot be reached; answers that were paid for are counted later.
             ModelError: a model cannot be used at all.
         """
-        settings = self.kit.settings
+        settings = self.context.settings
         if self.is_off or settings.trust == "operator" or not settings.replay_calls:
             return Round()
         if not await self._is_holder():
@@ -96,7 +96,7 @@ class Replayer:
             await self._leave_it_to_others()
         return done
 
-    async def let_go(self) -> None:
+    async def release_lease(self) -> None:
         """Let another learner replay. Raises StoreError."""
         self._forget()
         await self._pay()
@@ -111,7 +111,7 @@ class Replayer:
     async def _leave_it_to_others(self) -> None:
         """Let go while the models do not answer: another learner may have a provider that does."""
         with contextlib.suppress(StoreError):
-            await self.let_go()
+            await self.release_lease()
 
     async def _is_holder(self) -> bool:
         """Tell whether this learner is the one that replays; asked again when the lease has run for a while."""
@@ -121,7 +121,7 @@ class Replayer:
         return self._held_at > float("-inf")
 
     async def _hold(self, seconds: float) -> bool:
-        memory = self.kit.memory
+        memory = self.context.memory
         return await memory.store.hold(memory.namespace, LEASE, self.holder, seconds)
 
     @contextlib.asynccontextmanager
@@ -142,7 +142,7 @@ class Replayer:
             await asyncio.gather(holding, return_exceptions=True)
 
     async def _replay_some(self, most: int) -> Round:
-        memory = self.kit.memory
+        memory = self.context.memory
         await self._send_all()
         snapshot = await memory.load()
         self._drop_what_is_gone(snapshot)
@@ -171,7 +171,7 @@ class Replayer:
 
     async def _waiting(self, snapshot: ExperienceSet) -> list[Experience]:
         """Return the lessons that replays are to say something of; not those of which they have said enough."""
-        memory = self.kit.memory
+        memory = self.context.memory
         from_traffic = [e for e in (*snapshot.active, *snapshot.trial, *snapshot.proposed) if principals(e)]
         self._known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in from_traffic], self._known)
         return [e for e in from_traffic if wants_pairs(e, self._shown(e).evidence, memory.settings)]
@@ -180,7 +180,7 @@ class Replayer:
         return self._known.get(lesson.id, Shown())
 
     async def _pairs_left_today(self) -> int:
-        memory, now = self.kit.memory, time.monotonic()
+        memory, now = self.context.memory, time.monotonic()
         if now - self._counted_at > COUNT_AGAIN:
             today = (await memory.store.episodes.traffic(memory.namespace)).today
             self._calls_today = today.get("replay_calls", 0.0) + self._owed["replay_calls"]
@@ -189,7 +189,7 @@ class Replayer:
 
     def _due(self, lessons: Sequence[Experience], most: int) -> Iterator[tuple[Experience, Archived]]:
         """Yield lessons with the episodes that they are replayed on next: those that wait and active ones in turn."""
-        may_watch = self._calls_today < WATCH_SHARE * self.kit.settings.replay_calls
+        may_watch = self._calls_today < WATCH_SHARE * self.context.settings.replay_calls
         watched = sorted((e for e in lessons if e.state == "active" and may_watch), key=self._watched)
         waiting = sorted((e for e in lessons if e.state != "active"), key=self._urgency)
         queues = [self._each_in_turn(waiting), self._each_in_turn(watched)]
@@ -214,7 +214,7 @@ class Replayer:
             lessons = left
 
     def _most_of_one(self, lesson: Experience) -> float:
-        return MOST_OF_ONE if lesson.state != "active" and loudest(self.kit.settings) else math.inf
+        return MOST_OF_ONE if lesson.state != "active" and loudest(self.context.settings) else math.inf
 
     def _watched(self, lesson: Experience) -> float:
         return self._shown(lesson).evidence.total.watched
@@ -223,7 +223,7 @@ class Replayer:
         """Return how late one that is not active comes: wealth counts as decisions see it, or one account had all."""
         evidence = self._shown(lesson).evidence
         pairs = min(evidence.total.pairs, FIRST_PAIRS)
-        return pairs, -evidence.helps(loudest(self.kit.settings)), -evidence.helps(0)
+        return pairs, -evidence.helps(loudest(self.context.settings)), -evidence.helps(0)
 
     # --- pairs
 
@@ -285,7 +285,7 @@ class Replayer:
 
     async def _send(self, pair: Pair) -> Verdict:
         """Have a pair counted; until that is done it is kept."""
-        memory = self.kit.memory
+        memory = self.context.memory
         verdict = await memory.store.episodes.replayed(memory.namespace, pair)
         self._unsent.pop((pair.id, pair.seq), None)
         self.counted += verdict == "counted"
@@ -306,7 +306,7 @@ class Replayer:
 
     async def _without_stale(self, found: Sequence[tuple[Experience, Archived]]) -> list[tuple[Experience, Archived]]:
         """Leave out episodes on which another word was given since they were archived: no measure any more."""
-        memory, episodes = self.kit.memory, {archived.run_id: archived for _, archived in found}
+        memory, episodes = self.context.memory, {archived.run_id: archived for _, archived in found}
         told = await self._told(list(episodes))
         stale = [
             archived.seq
@@ -320,7 +320,7 @@ class Replayer:
 
     async def _told(self, runs: Sequence[str]) -> list[tuple[Feedback, ...] | None]:
         """Return what was said of each of these runs; None where it cannot be read, which keeps no other one back."""
-        log, name = self.kit.memory.store.episodes, self.kit.memory.namespace
+        log, name = self.context.memory.store.episodes, self.context.memory.namespace
         try:
             return [*await log.told(name, runs)]
         except CorruptData:
@@ -336,14 +336,14 @@ class Replayer:
         return Judge(
             sample,
             sample.reference or "",
-            before=await chosen(self.kit, sample, snapshot, others),
-            after=await chosen(self.kit, sample, snapshot, with_it),
+            before=await chosen(self.context, sample, snapshot, others),
+            after=await chosen(self.context, sample, snapshot, with_it),
         )
 
     async def _answers(self, judge: Judge, snapshot: ExperienceSet) -> tuple[float, float]:
         """Return the mean scores with the lesson and without it."""
         comparison = self._comparison_of(snapshot)
-        pairs = await together(*(comparison.pair(judge, number) for number in range(ATTEMPTS)))
+        pairs = await gather_all(*(comparison.pair(judge, number) for number in range(ATTEMPTS)))
         return sum(p.after for p in pairs) / ATTEMPTS, sum(p.before for p in pairs) / ATTEMPTS
 
     def _comparison_of(self, snapshot: ExperienceSet) -> Comparison:
@@ -352,10 +352,10 @@ class Replayer:
         A lesson meets an episode once, so no test of one lesson sees an answer twice. Tests of different lessons are no
         longer independent: a lucky answer without them counts against all.
         """
-        placement, now = self.kit.memory.presentation(snapshot).placement, time.monotonic()
+        placement, now = self.context.memory.presentation(snapshot).placement, time.monotonic()
         held = self._comparison
         if held is None or held.placement != placement or now - self._compared_since > SHARED_FOR:
-            held, self._compared_since = Comparison(self.kit, placement), now
+            held, self._compared_since = Comparison(self.context, placement), now
             self._comparison = held
         return held
 
@@ -367,7 +367,7 @@ class Replayer:
         Raises StoreError: nothing was asked.
         """
         if pairs:
-            memory = self.kit.memory
+            memory = self.context.memory
             await memory.store.episodes.count(memory.namespace, {"replay_calls": pairs * CALLS})
             self._calls_today += pairs * CALLS
 
@@ -384,7 +384,7 @@ class Replayer:
 
     async def _pay(self) -> None:
         """Add what was spent to the day's counters. Raises StoreError: it is added another time then."""
-        memory = self.kit.memory
+        memory = self.context.memory
         owed = {name: count for name, count in self._owed.items() if count}
         self._owed.clear()
         if not owed:

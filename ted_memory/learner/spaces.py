@@ -38,7 +38,7 @@ class Space:
     async def forget_purged(self, sources: Collection[str]) -> bool:
         """Tell whether one of these sources was purged; let go of samples that come from one that was."""
         held = {source for sample, _ in self.recent for source in sample.sources}
-        purged = await self.memory.store.forbidden(self.memory.namespace, {*sources, *held})
+        purged = await self.memory.store.tombstoned(self.memory.namespace, {*sources, *held})
         if purged & held:
             kept = [one for one in self.recent if purged.isdisjoint(one[0].sources)]
             self.recent.clear()

@@ -72,7 +72,7 @@ def _repeated(proposed: Sequence[Experience]) -> list[Edit]:
     return edits
 
 
-async def let_go(memory: TedMemory, holder: str) -> None:
+async def release_lease(memory: TedMemory, holder: str) -> None:
     """Let another learner look."""
     if memory.settings.trust != "operator":
         await memory.store.hold(memory.namespace, LEASE, holder, 0)

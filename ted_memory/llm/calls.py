@@ -94,7 +94,7 @@ class Calls:
         """Do the same for a model whose output is not a message, such as ``{"raw": ...}``."""
         budget = self.budget  # of now: a call that still waits when the budget is lifted is not free of it
         try:
-            return await self._patiently(role, model, messages, budget)
+            return await self._with_retries(role, model, messages, budget)
         except Exception as error:
             if (refusal := refusal_of(error)) is not None:
                 told = explain(refusal, _in_one_line(message_of(error)), role, model, model_name(model))
@@ -127,7 +127,7 @@ class Calls:
         if limit := budget.passed_by(spent + likely):
             raise BudgetExceeded(f"the budget of {limit} is used up; what was learned so far is kept")
 
-    async def _patiently(
+    async def _with_retries(
         self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage], budget: Budget | None
     ) -> tuple[Any, Spend]:
         def worth_another(error: BaseException) -> bool:

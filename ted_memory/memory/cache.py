@@ -89,7 +89,7 @@ class Snapshots:
         """The snapshot, or None before the first successful read."""
         return None if self._read_at is None else self._snapshot
 
-    def keep(self, snapshot: ExperienceSet, *, began: float | None = None) -> None:
+    def offer(self, snapshot: ExperienceSet, *, began: float | None = None) -> None:
         """Take a set that was read, by a read that began then (by `time.monotonic`; default: just now).
 
         An older version is a read that was overtaken when it began before what is held was there, and else a store
@@ -125,15 +125,15 @@ class Snapshots:
             new.version,
         )
 
-    def warm(self) -> None:
+    def preload(self) -> None:
         """Look at the store beside whatever comes next: the fast connection is there when an agent needs it."""
         self._refreshing()
 
-    def need(self, version: int) -> None:
+    def require_version(self, version: int) -> None:
         """Make the next caller wait for this version, as after an idle time: it was just committed here."""
         self._needed = max(self._needed, version)
 
-    async def hot(self) -> ExperienceSet:
+    async def get(self) -> ExperienceSet:
         """Return what there is; wait for the store `patience` seconds at most, and only after an idle time."""
         self._reads += 1
         if self._older_than(self._refresh):
@@ -206,7 +206,7 @@ class Snapshots:
         began = time.monotonic()
         try:
             async with asyncio.timeout(max(self._patience, GIVE_UP)):  # a look that hangs must end, too
-                self.keep(await self._read(self.held), began=began)
+                self.offer(await self._read(self.held), began=began)
         except Exception as error:  # noqa: BLE001 - fail open: whatever it is, the agent goes on with what there is
             self._fail(" ".join(str(error).split()) or type(error).__name__)
 

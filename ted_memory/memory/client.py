@@ -63,7 +63,7 @@ class TedMemory(Curated):
         self._snapshots = Snapshots(
             self._read_fast, self._empty, refresh=settings.refresh, patience=first_wait or settings.read_timeout
         )
-        self._commits = Commits(store, settings, namespace, self.load, self._snapshots.need)
+        self._commits = Commits(store, settings, namespace, self.load, self._snapshots.require_version)
 
     def __reduce__(self) -> tuple[Any, ...]:  # copied or pickled it comes back unconnected, with an empty buffer
         return self._another(), (self.store, self.settings, self.namespace)
@@ -75,7 +75,7 @@ class TedMemory(Curated):
         snapshot = await self.load()  # a wrong URL is told now, not at the first agent call
         await self._ranker.check()
         await self._ranker.preload(snapshot.candidates)
-        self._snapshots.warm()
+        self._snapshots.preload()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -111,7 +111,7 @@ class TedMemory(Curated):
         began = time.monotonic()
         stored = await self.store.read(self.namespace, self._snapshots.held)
         snapshot = self._empty if stored is None else stored
-        self._snapshots.keep(snapshot, began=began)
+        self._snapshots.offer(snapshot, began=began)
         return snapshot
 
     async def _read_fast(self, known: ExperienceSet | None) -> ExperienceSet:
@@ -120,7 +120,7 @@ class TedMemory(Curated):
 
     async def snapshot(self) -> ExperienceSet:
         """Return the set for an agent's call: cached, at most `read_timeout` late, never an error."""
-        return await self._snapshots.hot()
+        return await self._snapshots.get()
 
     def presentation(self, snapshot: ExperienceSet) -> Presentation:
         """Return how this memory shows a set.
@@ -262,13 +262,13 @@ class TedMemory(Curated):
         effect, until others take their place; without edits one of them that differs makes a version by itself.
         A rollback restores neither. ``settle`` takes an episode out of the queue in the same step.
         ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days;
-        where it settles an episode for an hour, and later it is ``Fenced``.
+        where it settles an episode for an hour, and later it is ``ClaimLost``.
 
         Raises:
             InvalidInput: the token or author cannot be used.
             StoreError: the store cannot be reached or read.
             SettingsError: the set keeps vectors of other embeddings than this memory's; nothing was written.
-            Fenced: another learner holds the episode that was to be settled; nothing was written.
+            ClaimLost: another learner holds the episode that was to be settled; nothing was written.
             NotDurable: it took effect, but not as durably as asked for (setting ``durability``).
         """
         edits, given = tuple(edits), base is not None

@@ -110,7 +110,7 @@ class Curated(ABC):
 
     async def _purge(self, sources: Sequence[str], author: str = "forget") -> PurgeReport:
         for source in sources:  # first: nothing of it may come in while we look
-            await self.store.forbid(self.namespace, source)
+            await self.store.tombstone(self.namespace, source)
         report = await self._history.purge(sources, self.load, partial(self._commits.take_out, author=author))
         await self.forget_vectors()
         return report

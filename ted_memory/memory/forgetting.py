@@ -36,7 +36,7 @@ async def forget(store: ExperienceStore, namespace: str, subject: Subject, purge
     else:
         sources = [f"{subject.kind}:{subject.name}"]
     for source in sources:  # first: nothing of it may be learned meanwhile, and who is interrupted finds what is left
-        await store.forbid(namespace, source)
+        await store.tombstone(namespace, source)
     erased = await log.erase(namespace, subject)
     lessons = await purge(sources)
     drafts = await store.drop_runs(namespace, sources, sorted(runs))

@@ -72,7 +72,7 @@ class History:
             now = await load()
             log = await self._down_from(now, now.version)
             # not only these sources: another purge may be under way, or have died on its way
-            forbidden = {*purged} | await self.store.forbidden(self.namespace, _sources(now, log))
+            forbidden = {*purged} | await self.store.tombstoned(self.namespace, _sources(now, log))
             edits, lost = lineage.purging(now.experiences, log, forbidden)
             if not edits:
                 break
@@ -108,7 +108,7 @@ class History:
         log = self.store.episodes
         archive = await log.archived(self.namespace)
         known = {known for one in archive for known in one.sources}
-        forbidden = {*purged} | await self.store.forbidden(self.namespace, known)
+        forbidden = {*purged} | await self.store.tombstoned(self.namespace, known)
         return await log.forget_archived(self.namespace, [one.seq for one in archive if one.sources & forbidden])
 
     async def _down_from(self, now: ExperienceSet, version: int) -> tuple[LogEntry, ...]:

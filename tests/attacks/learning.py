@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from ted_memory.episodes import Archived, Claim
-from ted_memory.errors import Fenced
+from ted_memory.errors import ClaimLost
 from ted_memory.learner.samples import sources_of, to_archive
 from ted_memory.models import Add, Commit, Edit
 from ted_memory.protocols import Pair, Settle
@@ -55,7 +55,7 @@ class Learning(Attacked):
         elif how in {"fail", "release"}:
             await self._give_back(claim, counts=how == "fail")
         elif how == "freeze":
-            await self.log.beat(self.memory.namespace, "frozen", [claim], lease=0.001)
+            await self.log.extend_lease(self.memory.namespace, "frozen", [claim], lease=0.001)
             await asyncio.sleep(0.002)  # by the server's clock, which nobody can wait for
             self._count("frozen")
 
@@ -100,7 +100,7 @@ class Learning(Attacked):
         holds = self.model.fences.get(claim.seq) == claim.fence
         try:
             commit: Commit = await self.memory.commit(edits, author="learner", why=said if edits else "", settle=settle)
-        except Fenced:
+        except ClaimLost:
             assert not holds, "it holds this episode"
             self._count("fenced")
             return
@@ -120,7 +120,7 @@ class Learning(Attacked):
     async def _give_back(self, claim: Claim, counts: bool) -> None:
         holds = self.model.fences.get(claim.seq) == claim.fence
         reason = f"nothing came of {claim.episode.question[:20]}"
-        told = await self.log.hand_back(
+        told = await self.log.return_claim(
             self.memory.namespace, claim, counts=counts, reason=reason, delay=0.0, max_deliveries=self.deliveries
         )
         assert (told == "fenced") == (not holds)

@@ -176,7 +176,7 @@ class StandIn:
     async def _one(self, claim: Claim) -> None:
         memory, s, number = self.memory, self.memory.settings, number_of(claim.episode.run_id)
         if number % DIES == 0:
-            told = await memory.store.episodes.hand_back(
+            told = await memory.store.episodes.return_claim(
                 memory.namespace, claim, counts=True, reason="no answer", delay=0, max_deliveries=1
             )
             self.counts[told] += 1

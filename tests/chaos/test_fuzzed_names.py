@@ -151,7 +151,7 @@ class Fuzz:
             ("credit", lambda: memory.credit({ids[-1]: Usage(n_with=1), **with_usage}, token=name())),
             ("save progress", lambda: store.save_progress(own, name(), {name(): name()})),
             ("load progress", lambda: store.load_progress(own)),
-            ("forbid", lambda: store.forbid(own, name())),
+            ("tombstone", lambda: store.tombstone(own, name())),
             ("record", lambda: self._record(memory, ids[-1])),
             ("record", lambda: self._record(memory, ids[-1])),
             ("rate", lambda: self._rate(memory)),
@@ -194,8 +194,8 @@ class Fuzz:
         log, me = memory.store.episodes, self.name()
         limits = {"lease": 9, "count": 1, "max_deliveries": 1}
         for claim in (await log.claim(memory.namespace, me, alone=False, **limits)).claims:
-            await log.beat(memory.namespace, me, [claim], lease=9)
-            await log.hand_back(memory.namespace, claim, counts=True, reason=self.name(), delay=0, max_deliveries=1)
+            await log.extend_lease(memory.namespace, me, [claim], lease=9)
+            await log.return_claim(memory.namespace, claim, counts=True, reason=self.name(), delay=0, max_deliveries=1)
 
     async def _claim(self, memory: TedMemory) -> None:
         log = memory.store.episodes
@@ -258,7 +258,7 @@ async def _traffic(memory: TedMemory, seen: str) -> None:
     await memory.give_feedback("r0", score=1.0, principal="somebody")
     log, limits = memory.store.episodes, {"lease": 999, "count": 1, "max_deliveries": 1}
     [claim] = (await log.claim(NEIGHBOUR, "me", alone=False, **limits)).claims
-    await log.hand_back(NEIGHBOUR, claim, counts=True, reason="no", delay=0, max_deliveries=1)
+    await log.return_claim(NEIGHBOUR, claim, counts=True, reason="no", delay=0, max_deliveries=1)
     [claim] = (await log.claim(NEIGHBOUR, "me", alone=False, **limits)).claims
     kept = Archived(seq=claim.seq, run_id="r1", sample=Sample(id="r1", input="What?"))
     bounds = {"max_archived": 9, "max_archive_bytes": 9999}
@@ -277,7 +277,7 @@ async def fuzz(server: Server) -> AsyncIterator[Fuzz]:
         again: dict[str, Any] = {"models": {"student": "present"}, "usage": {one.id: Usage(n_with=2)}}
         await neighbour.commit([Rewrite(id=two.id, text="Second.")], author="neighbour", token="t2", **again)
         await neighbour.store.save_progress(NEIGHBOUR, "a", {"n": 1})
-        await neighbour.store.forbid(NEIGHBOUR, "someone")
+        await neighbour.store.tombstone(NEIGHBOUR, "someone")
         head = VectorHead(model="words", dimension=1)
         await neighbour.store.vectors(NEIGHBOUR).save(head, {"a": b"\x00\x00"}, keep=["a"])
         await _traffic(neighbour, one.id)

@@ -227,10 +227,10 @@ async def test_a_learner_that_does_not_pause_or_blames_its_episodes_is_found_out
     valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control."""
-    hand_back = Learner._hand_back
+    return_claim = Learner._hand_back
 
     async def blamed(self: Learner, space: Any, claim: Claim, **how: Any) -> str:
-        return await hand_back(self, space, claim, **{**how, "counts": True})
+        return await return_claim(self, space, claim, **{**how, "counts": True})
 
     async with outages(valkey, namespace, monkeypatch) as outage:
         await outage.settled(4)

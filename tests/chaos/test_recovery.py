@@ -138,7 +138,7 @@ async def older_data(
                 await memory.load()
                 return memory
             agent = memory.for_namespace("n")
-            agent._snapshots.keep(before)
+            agent._snapshots.offer(before)
             await until(agent, resets(agent), "older data were restored")
             return agent
 

@@ -97,7 +97,7 @@ def has_picture(run_id: str) -> bool:
     return int(run_id.rpartition("-")[2]) % PICTURES == 0
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> tuple[T, int]:
+async def with_retries(call: Callable[[], Awaitable[T]]) -> tuple[T, int]:
     """Make a call until it is answered; return the answer, and how often it was made.
 
     A machine with too much to do may outlast the memory's own patience.
@@ -121,7 +121,7 @@ async def be_an_agent(job: Job, memory: TedMemory) -> None:
         await _one_run(job, memory, number)
         await _say_something(job, memory, number)
         await asyncio.sleep(job.pause)
-    await patiently(memory.flush)
+    await with_retries(memory.flush)
     job.note("quiet")
     while not job.is_there("end"):
         await _look(job, memory, "afterwards")
@@ -174,7 +174,7 @@ async def _say_something(job: Job, memory: TedMemory, number: int) -> None:
     for score in (0.75, 0.25) if number % CORRECTS == 0 else (0.5,):  # never 1: from what was right nothing is learned
         fix = f"code-{run_id}" if score < 0.75 else ""
         said = {"score": score, "principal": who(about[1]), "comment": "Wrong.", "correction": fix}
-        verdict, tries = await patiently(partial(memory.give_feedback, run_id, **said))
+        verdict, tries = await with_retries(partial(memory.give_feedback, run_id, **said))
         job.note("said", run=run_id, score=score, verdict=verdict, tries=tries)
 
 
@@ -215,11 +215,11 @@ async def be_an_operator(job: Job, memory: TedMemory) -> None:
     number = 0
     while not job.is_there("quiet"):
         number += 1
-        now, _ = await patiently(memory.load)
+        now, _ = await with_retries(memory.load)
         token = run_of(f"{job.name}-operator", number)
         edits = _edits(job, number, now)
         job.note("begun", token=token)
-        done, _ = await patiently(partial(memory.commit, edits, author=job.name, token=token, base=now))
+        done, _ = await with_retries(partial(memory.commit, edits, author=job.name, token=token, base=now))
         job.note("committed", token=token, version=done.version, applied=len(done.applied))
         await asyncio.sleep(2 * job.pause)
     job.note("put down")

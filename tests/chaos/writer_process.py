@@ -154,7 +154,7 @@ class Writer:
     async def run(self) -> None:
         job = self.job
         async with contextlib.aclosing(open_memory(job.url, namespace=job.namespace, **SETTINGS)) as memory:
-            await patiently(memory.load)
+            await with_retries(memory.load)
             job.ready.touch()
             while not job.go.exists():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -164,7 +164,7 @@ class Writer:
             first = len(self.ledger.done)
             for number in range(first, job.commits):
                 if (number - first) % job.looks == 0:
-                    self._base = await patiently(memory.load)
+                    self._base = await with_retries(memory.load)
                 self._busy.clear()
                 token = self.ledger.pending
                 if token is None:
@@ -176,7 +176,9 @@ class Writer:
                     self.begin(token, edit)
                 edit = self.ledger.about[token]
                 began = time.perf_counter()
-                commit = await patiently(partial(memory.commit, [edit], author=job.name, token=token, base=self._base))
+                commit = await with_retries(
+                    partial(memory.commit, [edit], author=job.name, token=token, base=self._base)
+                )
                 if number == job.dies_after:
                     os.kill(os.getpid(), signal.SIGKILL)
                 self.answered(token, commit, time.perf_counter() - began)
@@ -184,7 +186,7 @@ class Writer:
     async def _several_at_once(self, memory: TedMemory) -> None:
         for number in range(0, self.job.commits, self.job.in_flight):
             if number % self.job.looks == 0:
-                self._base = await patiently(memory.load)
+                self._base = await with_retries(memory.load)
             self._busy.clear()
             numbers = range(number, min(number + self.job.in_flight, self.job.commits))
             await asyncio.gather(*(self._one(memory, f"{self.job.name}-{n}", self.edit(n)) for n in numbers))
@@ -192,7 +194,7 @@ class Writer:
     async def _one(self, memory: TedMemory, token: str, edit: Edit) -> None:
         self.begin(token, edit)
         began = time.perf_counter()
-        commit = await patiently(partial(memory.commit, [edit], author=self.job.name, token=token, base=self._base))
+        commit = await with_retries(partial(memory.commit, [edit], author=self.job.name, token=token, base=self._base))
         self.answered(token, commit, time.perf_counter() - began)
 
     def answered(self, token: str, commit: Commit, seconds: float) -> None:
@@ -208,7 +210,7 @@ class Writer:
         self.ledger.take(line)
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+async def with_retries(call: Callable[[], Awaitable[T]]) -> T:
     """Make a call until it is answered: a machine with too much to do may outlast the memory's own patience."""
     while True:
         try:

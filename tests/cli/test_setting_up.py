@@ -52,7 +52,7 @@ async def test_the_doctor_finds_what_would_lose_data_and_who_waits(own_server: S
         await memory.flush()
         log = memory.store.episodes
         [claim] = (await log.claim("desk", "x", lease=9, count=1, max_deliveries=1, alone=False)).claims
-        await log.hand_back("desk", claim, counts=True, reason="no", delay=0, max_deliveries=1)
+        await log.return_claim("desk", claim, counts=True, reason="no", delay=0, max_deliveries=1)
     told = findings(own_server.url, tmp_path, "--namespace", "desk", code=1)
     assert told["memory"][0] == "problem"
     assert "set noeviction" in told["memory"][1]

@@ -113,31 +113,31 @@ OFF: Off = {
     ),
     # beat and hand back
     "the fence of a heartbeat": (
-        "_BEAT",
+        "_EXTEND_LEASE",
         "holder(at, ARGV[i]) == tonumber(ARGV[i + 1])",
         "true",
         ends.test_a_heartbeat_tells_what_was_lost_and_takes_nothing_back,
     ),
     "the key of all learners": (
-        "_BEAT",
+        "_EXTEND_LEASE",
         "redis.call('PEXPIRE', learners, last - now)",
         "redis.call('PEXPIRE', learners, lease)",
         ends.test_a_learner_counts_for_one_lease_after_it_was_last_heard_of,
     ),
     "the fence of what is handed back": (
-        "_HAND_BACK",
+        "_RETURN_CLAIM",
         "if fence ~= tonumber(ARGV[2]) then return 'fenced' end",
         "",
         ends.test_who_comes_too_late_hands_nothing_back,
     ),
     "a release does not count": (
-        "_HAND_BACK",
+        "_RETURN_CLAIM",
         "if how == 'release' then deliveries = deliveries - 1 end",
         "",
         ends.test_what_is_released_does_not_count_as_begun,
     ),
     "a delay": (
-        "_HAND_BACK",
+        "_RETURN_CLAIM",
         "now_ms() + tonumber(ARGV[5])",
         "now_ms()",
         lambda queue: ends.test_what_is_handed_back_can_be_left_alone_for_a_while(queue, True),
@@ -201,7 +201,7 @@ OFF: Off = {
         dead.test_one_that_is_put_back_takes_its_place_again,
     ),
     "the bound on dead letters": (
-        "_HAND_BACK",
+        "_RETURN_CLAIM",
         "  let_go_of_dead(at, most, kept)\nend",
         "end",
         dead.test_the_oldest_dead_letters_make_room_for_later_ones,
@@ -289,7 +289,7 @@ OFF: Off = {
         order.test_what_somebody_spoke_about_is_begun_first_and_in_that_order,
     ),
     "the place of what is given back": (
-        "_HAND_BACK",
+        "_RETURN_CLAIM",
         "redis.call('HEXISTS', KEYS[7], 'told') == 1",
         "false",
         order.test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back,

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
 from ted_memory.models import Add, Commit, Edit, Message, Usage
-from ted_memory.protocols import CreditRules, EpisodeLog, ExperienceStore, RecordLimits, Settle
+from ted_memory.protocols import CreditRules, EpisodeQueue, ExperienceStore, RecordLimits, Settle
 from ted_memory.testing import wait_until
 from tests.conftest import SERVERS
 from tests.contracts.writer import Writer
@@ -63,7 +63,7 @@ class Queue:
         return self.writer.namespace
 
     @property
-    def log(self) -> EpisodeLog:
+    def log(self) -> EpisodeQueue:
         return self.store.episodes
 
     def beside(self) -> "Queue":
@@ -129,9 +129,9 @@ class Queue:
         await wait_until(ended, what="the end of a lease")
         return claims.claims
 
-    async def hand_back(self, claim: Claim, *, counts: bool = True, **options: Any) -> str:
+    async def return_claim(self, claim: Claim, *, counts: bool = True, **options: Any) -> str:
         given = {"reason": "", "delay": 0.0, "max_deliveries": 3, **options}
-        return await self.log.hand_back(self.namespace, claim, counts=counts, **given)
+        return await self.log.return_claim(self.namespace, claim, counts=counts, **given)
 
     async def kill(self, *run_ids: str) -> list[int]:
         """Record these runs and make dead letters of them; return their seqs."""
@@ -140,7 +140,7 @@ class Queue:
             await self.record(run_id)
             claim = await self.claim_one()
             assert claim.episode.run_id == run_id
-            assert await self.hand_back(claim, reason=f"{run_id} broke", max_deliveries=1) == "dead"
+            assert await self.return_claim(claim, reason=f"{run_id} broke", max_deliveries=1) == "dead"
             seqs.append(claim.seq)
         return seqs
 
@@ -158,8 +158,8 @@ class Queue:
         )
         return await self.writer.commit(*edits, settle=told, **options)
 
-    async def beat(self, *claims: Claim, learner: str = "anna", lease: float = LONG) -> frozenset[int]:
-        return await self.log.beat(self.namespace, learner, claims, lease=lease)
+    async def extend_lease(self, *claims: Claim, learner: str = "anna", lease: float = LONG) -> frozenset[int]:
+        return await self.log.extend_lease(self.namespace, learner, claims, lease=lease)
 
     async def traffic(self) -> Traffic:
         return await self.log.traffic(self.namespace)

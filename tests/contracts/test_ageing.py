@@ -4,7 +4,7 @@ import pytest
 
 from ted_memory.episodes import Retention
 from ted_memory.storage.redis.keys import Keys
-from ted_memory.testing.oracle.log import InMemoryEpisodeLog
+from ted_memory.testing.oracle.episodes import InMemoryEpisodeQueue
 from tests.contracts.evidence import archive, archived_runs
 from tests.contracts.queue import Queue, on_a_server, runs
 from tests.contracts.test_dead_letters import keep
@@ -14,7 +14,7 @@ KEPT = Retention(episode_days=3, archive_days=5)
 
 async def pass_days(queue: Queue, days: int) -> None:
     """Make all that was recorded so many days older, and let the next claim look for what is too old."""
-    if isinstance(queue.log, InMemoryEpisodeLog):
+    if isinstance(queue.log, InMemoryEpisodeQueue):
         held = queue.log._queue(queue.namespace)
         held.days = {day - days: last for day, last in held.days.items()}
         held.looked_at = 0.0
@@ -68,7 +68,7 @@ async def test_a_claimed_one_is_learned_from_all_the_same(queue: Queue) -> None:
     claim = await kept.claim_one()
     await pass_days(kept, 9)
     await look(kept)
-    assert await kept.hand_back(claim) == "failed"
+    assert await kept.return_claim(claim) == "failed"
     assert (await kept.traffic()).claimed == 1
 
 

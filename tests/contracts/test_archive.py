@@ -3,7 +3,7 @@
 import pytest
 
 from ted_memory import TedMemory
-from ted_memory.errors import Fenced
+from ted_memory.errors import ClaimLost
 from ted_memory.models import Add, Remove
 from ted_memory.protocols import Shown
 from ted_memory.settings import Settings
@@ -75,7 +75,7 @@ async def test_what_is_refused_as_a_whole_settles_and_archives_nothing(queue: Qu
 
 
 async def test_who_comes_too_late_archives_nothing(queue: Queue) -> None:
-    with pytest.raises(Fenced):
+    with pytest.raises(ClaimLost):
         await settle_and_archive(queue, "a", Add(text="New."), fence=10**6)
     assert await archived_runs(queue) == []
     assert await queue.writer.texts() == []
@@ -148,7 +148,7 @@ async def test_what_settles_after_its_source_was_purged_is_not_archived(queue: Q
 async def test_a_purge_that_was_interrupted_is_brought_to_an_end_by_another_one(queue: Queue) -> None:
     await archive(queue, "a", principal="eve")
     await archive(queue, "b", principal="mal")
-    await queue.store.forbid(queue.namespace, "principal:mal")
+    await queue.store.tombstone(queue.namespace, "principal:mal")
     assert (await memory_of(queue).purge("principal:eve")).archived == 2
     assert await archived_runs(queue) == []
 

@@ -1,4 +1,4 @@
-"""What every `EpisodeLog` promises of an episode that is begun: until when it is held, and how it leaves."""
+"""What every `EpisodeQueue` promises of an episode that is begun: until when it is held, and how it leaves."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ted_memory.episodes import Claim, Traffic
-from ted_memory.errors import Fenced
+from ted_memory.errors import ClaimLost
 from ted_memory.models import Add, Caps, Remove, Rewrite, Usage
 from ted_memory.testing import wait_until
 from tests.contracts.queue import LONG, Queue, an_episode, runs
@@ -21,7 +21,7 @@ SEEN = Usage(n_with=1, successes_with=0.5, weight=0.25, helped=1)
 async def test_a_heartbeat_holds_a_claim_past_its_lease(queue: Queue) -> None:
     await queue.record("a", "b")
     held, left = await queue.freeze(2)
-    assert await queue.beat(held) == frozenset()
+    assert await queue.extend_lease(held) == frozenset()
     assert runs(await queue.claim(10, alone=True)) == [left.episode.run_id]
     assert await queue.suspects() == 0
 
@@ -32,14 +32,14 @@ async def test_a_heartbeat_ends_too(queue: Queue) -> None:
 
     await queue.record("a")
     claim = await queue.claim_one()
-    await queue.beat(claim, lease=0.001)
+    await queue.extend_lease(claim, lease=0.001)
     await wait_until(lost, what="the end of a heartbeat's lease")
 
 
 async def test_a_claim_whose_lease_has_ended_is_held_until_another_learner_takes_it_over(queue: Queue) -> None:
     await queue.record("a")
     [claim] = await queue.freeze()
-    assert await queue.beat(claim) == frozenset(), "nobody else has begun it"
+    assert await queue.extend_lease(claim) == frozenset(), "nobody else has begun it"
     assert (await queue.settle(claim)).repeated is False
     assert await queue.places() == (0, 0, 0)
 
@@ -47,18 +47,18 @@ async def test_a_claim_whose_lease_has_ended_is_held_until_another_learner_takes
 async def test_a_heartbeat_tells_what_was_lost_and_takes_nothing_back(queue: Queue) -> None:
     await queue.record("taken", "failed", "mine")
     taken, failed, mine = await queue.freeze(3)
-    await queue.hand_back(failed)
+    await queue.return_claim(failed)
     [new] = [c for c in (await queue.claim(10, alone=True)).claims if c.seq == taken.seq]
-    assert await queue.beat(taken, failed, mine, learner="frozen") == {taken.seq, failed.seq, mine.seq}
-    assert await queue.beat(new, learner="other") == frozenset()
-    assert await queue.hand_back(taken) == "fenced"
+    assert await queue.extend_lease(taken, failed, mine, learner="frozen") == {taken.seq, failed.seq, mine.seq}
+    assert await queue.extend_lease(new, learner="other") == frozenset()
+    assert await queue.return_claim(taken) == "fenced"
 
 
 async def test_a_heartbeat_takes_what_is_settled_for_no_loss(queue: Queue) -> None:
     await queue.record("a", "b")
     a, b = (await queue.claim(2)).claims
     await queue.settle(a)
-    assert await queue.beat(a, b) == frozenset(), "its holder may be about to hear of it"
+    assert await queue.extend_lease(a, b) == frozenset(), "its holder may be about to hear of it"
     assert await queue.places() == (0, 1, 0), "and it does not come back"
 
 
@@ -67,10 +67,10 @@ async def test_a_learner_counts_for_one_lease_after_it_was_last_heard_of(queue: 
         return (await queue.traffic()).learners < 2
 
     await queue.claim(learner="short", lease=LONG)
-    await queue.beat(learner="long")
+    await queue.extend_lease(learner="long")
     await queue.claim(learner="long")
     assert (await queue.traffic()).learners == 2
-    await queue.beat(learner="short", lease=0.05)
+    await queue.extend_lease(learner="short", lease=0.05)
     await wait_until(gone, what="a learner that is gone")
     assert (await queue.traffic()).learners == 1, "the other one has its own lease"
 
@@ -93,7 +93,7 @@ async def test_an_episode_leaves_with_the_lessons_that_it_taught(queue: Queue) -
     assert traffic.today == spent
     assert traffic.last_settled is not None
     assert abs(datetime.now(UTC) - traffic.last_settled) < timedelta(minutes=1)
-    assert await queue.hand_back(claim) == "fenced"
+    assert await queue.return_claim(claim) == "fenced"
 
 
 @pytest.mark.parametrize("outcome", ["learned", "nothing", "set_aside"])
@@ -136,11 +136,11 @@ async def test_who_comes_too_late_writes_nothing(queue: Queue, taken: str) -> No
     if taken in {"by another", "handed back"}:
         new = await queue.claim_one(alone=True)
         if taken == "handed back":
-            await queue.hand_back(new)
+            await queue.return_claim(new)
     if taken == "settled":
         await queue.settle(late, outcome="nothing")
     if taken in {"dead", "dropped", "begun anew"}:
-        await queue.hand_back(late, max_deliveries=1)
+        await queue.return_claim(late, max_deliveries=1)
     if taken == "dropped":
         await queue.log.drop_dead(queue.namespace, [late.seq])
     if taken == "begun anew":
@@ -148,7 +148,7 @@ async def test_who_comes_too_late_writes_nothing(queue: Queue, taken: str) -> No
         assert (await queue.claim_one()).seq == late.seq
     before = await queue.everything()
     for atomic in (False, True):
-        with pytest.raises(Fenced, match="nothing was written"):
+        with pytest.raises(ClaimLost, match="nothing was written"):
             await queue.settle(
                 late, Add(text="Late."), usage={lesson: SEEN}, counters={"n": 1}, token="late", atomic=atomic
             )
@@ -176,7 +176,7 @@ async def test_of_two_that_settle_at_once_one_does(queue: Queue) -> None:
         *(queue.settle(claim, Add(text=f"Lesson {claim.seq}.")) for claim in (*claims, *claims)),
         return_exceptions=True,
     )
-    assert sum(isinstance(one, Fenced) for one in done) == 10
+    assert sum(isinstance(one, ClaimLost) for one in done) == 10
     assert sorted(await queue.writer.texts()) == sorted(f"Lesson {claim.seq}." for claim in claims)
     assert (await queue.traffic()).counts["learned"] == 10
 
@@ -231,24 +231,24 @@ async def test_what_is_released_does_not_count_as_begun(queue: Queue) -> None:
     for _ in range(5):
         claim = await queue.claim_one()
         assert claim.deliveries == 1
-        assert await queue.hand_back(claim, counts=False, reason="told to stop", max_deliveries=1) == "released"
+        assert await queue.return_claim(claim, counts=False, reason="told to stop", max_deliveries=1) == "released"
     assert await queue.places() == (1, 0, 0)
     traffic = await queue.traffic()
     assert (traffic.counts["retried"], traffic.counts["dead"]) == (0, 0)
     assert traffic.last_error == "told to stop"
-    assert await queue.hand_back(claim, counts=False) == "fenced"
+    assert await queue.return_claim(claim, counts=False) == "fenced"
 
 
 async def test_what_fails_again_and_again_becomes_a_dead_letter(queue: Queue) -> None:
     await queue.record("a")
     claim = await queue.claim_one()
-    assert await queue.hand_back(claim, reason="first", max_deliveries=3) == "failed"
+    assert await queue.return_claim(claim, reason="first", max_deliveries=3) == "failed"
     claim = await queue.claim_one(alone=True)
-    assert await queue.hand_back(claim, counts=False, reason="", max_deliveries=3) == "released"
+    assert await queue.return_claim(claim, counts=False, reason="", max_deliveries=3) == "released"
     for deliveries, became in ((2, "failed"), (3, "dead")):
         claim = await queue.claim_one(alone=True)
         assert claim.deliveries == deliveries
-        assert await queue.hand_back(claim, reason=f"no {deliveries}", max_deliveries=3) == became
+        assert await queue.return_claim(claim, reason=f"no {deliveries}", max_deliveries=3) == became
     [letter] = await queue.dead_letters()
     assert (letter.seq, letter.run_id, letter.reason, letter.deliveries) == (claim.seq, "a", "no 3", 3)
     traffic = await queue.traffic()
@@ -262,19 +262,19 @@ async def test_who_comes_too_late_hands_nothing_back(queue: Queue) -> None:
     new = await queue.claim_one(alone=True)
     before = await queue.everything()
     for counts in (True, False):
-        assert await queue.hand_back(late, counts=counts, reason="late", max_deliveries=1) == "fenced"
+        assert await queue.return_claim(late, counts=counts, reason="late", max_deliveries=1) == "fenced"
     assert await queue.everything() == before
-    assert await queue.beat(new) == frozenset()
+    assert await queue.extend_lease(new) == frozenset()
     await queue.settle(new)
-    assert await queue.hand_back(new) == "fenced"
+    assert await queue.return_claim(new) == "fenced"
 
 
 @pytest.mark.parametrize("counts", [True, False])
 async def test_what_is_handed_back_can_be_left_alone_for_a_while(queue: Queue, counts: bool) -> None:
     await queue.record("later", "soon")
     later, soon = (await queue.claim(2)).claims
-    await queue.hand_back(later, counts=counts, delay=LONG)
-    await queue.hand_back(soon, counts=counts, delay=0.1)
+    await queue.return_claim(later, counts=counts, delay=LONG)
+    await queue.return_claim(soon, counts=counts, delay=0.1)
 
     begun: list[str] = []
 
@@ -310,7 +310,7 @@ async def test_a_dead_letter_that_is_put_back_begins_anew(queue: Queue) -> None:
     claim = await queue.claim_one()
     assert (claim.seq, claim.deliveries, claim.episode) == (a, 1, an_episode("a"))
     assert await queue.log.retry_dead(queue.namespace, [a]) == 0
-    assert await queue.hand_back(claim, reason="again", max_deliveries=1) == "dead"
+    assert await queue.return_claim(claim, reason="again", max_deliveries=1) == "dead"
     assert [letter.reason for letter in await queue.dead_letters()] == ["b broke", "again"]
     assert await queue.log.retry_dead(queue.namespace, [a, b]) == 2
     assert sorted(runs(await queue.claim(10))) == ["a", "b"]
@@ -362,9 +362,9 @@ async def test_who_held_a_claim_when_its_namespace_was_dropped_settles_nothing_o
     await queue.store.drop(queue.namespace)
     await queue.record("new")
     claim = await queue.claim_one()
-    with pytest.raises(Fenced):
+    with pytest.raises(ClaimLost):
         await queue.settle(late, outcome="nothing")
-    assert await queue.hand_back(late) == "fenced"
+    assert await queue.return_claim(late) == "fenced"
     assert not (await queue.settle(claim, token=_token(claim), outcome="nothing")).repeated
     assert await queue.places() == (0, 0, 0)
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from ted_memory.errors import Fenced
+from ted_memory.errors import ClaimLost
 from ted_memory.experience.evidence import add_outcome
 from ted_memory.protocols import ExperienceStore
 from ted_memory.storage.redis import scripts
+from ted_memory.testing.oracle import episodes as in_memory_log
 from ted_memory.testing.oracle import evidence as in_memory_evidence
-from ted_memory.testing.oracle import log as in_memory_log
+from ted_memory.testing.oracle.episodes import InMemoryEpisodeQueue
 from ted_memory.testing.oracle.evidence import InMemoryEvidence
-from ted_memory.testing.oracle.log import InMemoryEpisodeLog
 from ted_memory.testing.oracle.store import InMemoryStore
 from tests.contracts import evidence_mechanisms, mechanisms
 from tests.contracts import test_archive as kept
@@ -26,7 +26,7 @@ from tests.contracts.queue import Queue, emptied
 from tests.contracts.switches import CLIENT, URL, Handed, Test
 from tests.contracts.writer import Writer
 
-FOUND = (AssertionError, pytest.fail.Exception, Fenced, ValueError)  # ValueError: a claim more or less than expected
+FOUND = (AssertionError, pytest.fail.Exception, ClaimLost, ValueError)  # ValueError: a claim more or less than expected
 OFF = {**mechanisms.OFF, **evidence_mechanisms.OFF}
 
 
@@ -54,17 +54,17 @@ def test_no_mechanism_stands_in_both_lists() -> None:
 
 
 def _without_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(InMemoryEpisodeLog, "check", lambda *_: None)
+    monkeypatch.setattr(InMemoryEpisodeQueue, "check", lambda *_: None)
 
 
 def _without_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = InMemoryEpisodeLog._take_in
+    real = InMemoryEpisodeQueue._take_in
 
-    def take_in(log: InMemoryEpisodeLog, queue: Any, episode: Any, *more: Any) -> str:
+    def take_in(log: InMemoryEpisodeQueue, queue: Any, episode: Any, *more: Any) -> str:
         queue.runs[episode.run_id].seq = None
         return real(log, queue, episode, *more)
 
-    monkeypatch.setattr(InMemoryEpisodeLog, "_take_in", take_in)
+    monkeypatch.setattr(InMemoryEpisodeQueue, "_take_in", take_in)
 
 
 def _without_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def _without_taking_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(InMemoryEpisodeLog, "_is_open", staticmethod(lambda *_: True))
+    monkeypatch.setattr(InMemoryEpisodeQueue, "_is_open", staticmethod(lambda *_: True))
 
 
 def _without_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,12 +97,12 @@ def _without_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = InMemoryEpisodeLog._keep
+    real = InMemoryEpisodeQueue._keep
 
     def keep(queue: Any, archived: Any, settle: Any, purged: Any) -> None:
         real(queue, archived, settle.model_copy(update={"max_archived": 999, "max_archive_bytes": 10**9}), purged)
 
-    monkeypatch.setattr(InMemoryEpisodeLog, "_keep", staticmethod(keep))
+    monkeypatch.setattr(InMemoryEpisodeQueue, "_keep", staticmethod(keep))
 
 
 @pytest.mark.parametrize(

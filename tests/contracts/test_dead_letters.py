@@ -8,13 +8,13 @@ import pytest
 from ted_memory.episodes import Retention
 from ted_memory.storage.redis.keys import Keys
 from ted_memory.storage.redis.store import RedisStore
-from ted_memory.testing.oracle.log import InMemoryEpisodeLog
+from ted_memory.testing.oracle.episodes import InMemoryEpisodeQueue
 from tests.contracts.queue import Queue, an_episode, on_a_server
 
 
 def keep(queue: Queue, kept: Retention) -> Queue:
     """Return the queue of a store that keeps so much."""
-    if isinstance(queue.log, InMemoryEpisodeLog):
+    if isinstance(queue.log, InMemoryEpisodeQueue):
         queue.log._kept = kept
         return queue
     assert isinstance(queue.store, RedisStore)
@@ -59,10 +59,10 @@ async def test_dead_letters_age(queue: Queue, days: float) -> None:
 async def test_one_that_was_buried_late_ages_before_older_ones_that_were_not(queue: Queue) -> None:
     await queue.record("a", "b")
     late, early = (await queue.claim(2)).claims
-    await queue.hand_back(early, max_deliveries=1)
+    await queue.return_claim(early, max_deliveries=1)
     await asyncio.sleep(0.05)
     short = keep(queue, Retention(dead_days=0.03 / 86400))
-    await short.hand_back(late, max_deliveries=1)
+    await short.return_claim(late, max_deliveries=1)
     assert [letter.run_id for letter in await short.dead_letters()] == ["a"]
 
 
@@ -91,9 +91,9 @@ async def test_a_damaged_letter_stops_nobody_and_is_the_first_to_go(queue: Queue
     await queue.record("b", "c")
     first, second = (await queue.claim(2)).claims
     assert await client.hlen(keys.dead) == 0
-    assert await queue.hand_back(first, max_deliveries=1) == "dead"
+    assert await queue.return_claim(first, max_deliveries=1) == "dead"
     await client.hset(keys.dead, first.seq, raw)
-    assert await queue.hand_back(second, max_deliveries=1) == "dead"
+    assert await queue.return_claim(second, max_deliveries=1) == "dead"
     assert [letter.run_id for letter in await queue.dead_letters()] == ["c"]
 
 
@@ -101,7 +101,7 @@ async def test_where_nothing_fails_any_more_they_age_too(queue: Queue) -> None:
     """Whoever claims looks at them once an hour."""
     await queue.kill("a")
     later = keep(queue, Retention(dead_days=0.0))
-    if isinstance(queue.log, InMemoryEpisodeLog):
+    if isinstance(queue.log, InMemoryEpisodeQueue):
         queue.log._queue(queue.namespace).looked_at = 0.0
     else:
         client = queue.store._clients.get().commit  # type: ignore[attr-defined]

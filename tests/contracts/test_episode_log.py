@@ -1,4 +1,4 @@
-"""What every `EpisodeLog` promises of episodes that come in and wait, and of those that are begun."""
+"""What every `EpisodeQueue` promises of episodes that come in and wait, and of those that are begun."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ async def test_namespaces_do_not_share_runs_or_caps_or_claims(queue: Queue) -> N
     claim = await queue.claim_one()
     assert await queue.places() == (0, 1, 0)
     assert await beside.places() == (1, 0, 0)
-    assert await beside.hand_back(claim) == "fenced"
+    assert await beside.return_claim(claim) == "fenced"
 
 
 async def test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted(queue: Queue) -> None:
@@ -103,7 +103,7 @@ async def test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes
         await queue.settle(claim, outcome=outcome)
     full = (await queue.traffic()).bytes
     for claim in taken[3:]:
-        await queue.hand_back(claim, max_deliveries=1)
+        await queue.return_claim(claim, max_deliveries=1)
     assert (await queue.traffic()).bytes == full, "dead letters keep theirs"
     await queue.log.drop_dead(queue.namespace, [taken[3].seq, taken[4].seq])
     assert 0 < (await queue.traffic()).bytes < full
@@ -269,9 +269,9 @@ async def test_a_fence_is_higher_than_all_before_it(queue: Queue) -> None:
     fences = [claim.fence for claim in await queue.freeze(1)]
     fences += [claim.fence for claim in await queue.freeze(1, alone=True)]
     claim = await queue.claim_one(alone=True)
-    await queue.hand_back(claim, counts=False)
+    await queue.return_claim(claim, counts=False)
     again = await queue.claim_one(alone=True)
-    await queue.hand_back(again, max_deliveries=1)
+    await queue.return_claim(again, max_deliveries=1)
     await queue.log.retry_dead(queue.namespace, [again.seq])
     rest = (await queue.claim(2)).claims
     await queue.settle(rest[0])
@@ -286,8 +286,8 @@ async def test_what_ended_without_an_answer_is_begun_only_by_one_that_takes_it_a
     await queue.record("frozen", "failed", "held", "released", "waits")
     [frozen] = await queue.freeze()
     failed, _held, released = (await queue.claim(3)).claims
-    await queue.hand_back(failed)
-    await queue.hand_back(released, counts=False)
+    await queue.return_claim(failed)
+    await queue.return_claim(released, counts=False)
     beside_others = await queue.claim(10)
     assert sorted(runs(beside_others)) == ["released", "waits"], "of those none was begun and lost"
     assert beside_others.suspects == 2
@@ -352,6 +352,6 @@ async def test_feedback_that_comes_later_is_in_the_next_claim(queue: Queue) -> N
     await queue.say("a", 0.0, correction="34")
     await queue.say("a", comment="that is all")
     assert (claim.score, claim.correction) == (1.0, "12")
-    await queue.hand_back(claim)
+    await queue.return_claim(claim)
     again = await queue.claim_one(alone=True)
     assert (again.score, again.correction, len(again.feedback)) == (0.0, "34", 3)

@@ -40,13 +40,13 @@ async def test_all_that_is_left_of_settled_episodes_is_counters(queue: Queue, cl
         await queue.say(f"r{i}", 1.0)
     a, b, c, d, e = await queue.freeze(5)
     await queue.settle(a, Add(text="New."))
-    await queue.hand_back(b, max_deliveries=1)
+    await queue.return_claim(b, max_deliveries=1)
     await queue.log.drop_dead(queue.namespace, [b.seq])
     for claim in (c, d):
-        await queue.hand_back(claim, counts=claim is c)
+        await queue.return_claim(claim, counts=claim is c)
     for claim in (await queue.claim(alone=True), await queue.claim(alone=True), await queue.claim()):
         await queue.settle(claim.claims[0], outcome="nothing")
-    assert await queue.hand_back(e) == "fenced"
+    assert await queue.return_claim(e) == "fenced"
     keys = Keys(queue.namespace)
     assert [key for key in keys.of_traffic if await client.exists(key)] == [keys.traffic]
     assert await client.hget(keys.traffic, "bytes") == "0"
@@ -121,8 +121,8 @@ async def test_fences_go_on_where_the_counter_is_ahead_of_the_clock(queue: Queue
     a, b = (await queue.claim(2)).claims
     assert (a.fence, b.fence) == (far + 1, far + 2)
     await queue.settle(a)
-    assert await queue.beat(b) == frozenset()
-    assert await queue.hand_back(b) == "failed"
+    assert await queue.extend_lease(b) == frozenset()
+    assert await queue.return_claim(b) == "failed"
 
 
 async def test_a_run_that_was_told_something_is_not_kept_for_ever(queue: Queue, client: "Redis") -> None:

@@ -1,9 +1,9 @@
-"""What every `EpisodeLog` forgets of a principal, a run or a conversation, and what it leaves."""
+"""What every `EpisodeQueue` forgets of a principal, a run or a conversation, and what it leaves."""
 
 import pytest
 
 from ted_memory.episodes import Erased, Subject
-from ted_memory.errors import Fenced
+from ted_memory.errors import ClaimLost
 from tests.contracts.queue import Queue, an_episode
 
 ANNA = Subject(kind="principal", name="anna")
@@ -55,9 +55,9 @@ async def test_who_holds_a_forgotten_episode_comes_too_late(queue: Queue) -> Non
     await queue.record(an_episode("r", principal="anna"))
     claim = await queue.claim_one()
     await queue.log.erase(queue.namespace, ANNA)
-    with pytest.raises(Fenced):
+    with pytest.raises(ClaimLost):
         await queue.settle(claim)
-    assert await queue.hand_back(claim) == "fenced"
+    assert await queue.return_claim(claim) == "fenced"
     assert await left(queue) == []
 
 
@@ -66,7 +66,7 @@ async def test_dead_letters_images_and_bytes_go_and_the_last_error_with_them(que
     for who in ("anna", "bert"):
         await queue.record(an_episode(who, principal=who, images=tuple(shared)), images=shared)
     for claim in (await queue.claim(2)).claims:
-        await queue.hand_back(claim, reason=f"{claim.episode.principal} wrote nonsense", max_deliveries=1)
+        await queue.return_claim(claim, reason=f"{claim.episode.principal} wrote nonsense", max_deliveries=1)
     await queue.log.erase(queue.namespace, ANNA)
     assert [letter.run_id for letter in await queue.dead_letters()] == ["bert"]
     assert await queue.log.images(queue.namespace, list(shared)) == shared, "somebody else's episode holds it"
@@ -86,7 +86,7 @@ async def test_a_forgotten_principals_daily_counts_begin_anew(queue: Queue) -> N
 async def test_the_last_error_goes_also_where_nothing_waits_any_more(queue: Queue) -> None:
     await queue.record(an_episode("a", principal="anna"))
     claim = await queue.claim_one()
-    await queue.hand_back(claim, reason="anna wrote nonsense")
+    await queue.return_claim(claim, reason="anna wrote nonsense")
     await queue.settle(await queue.claim_one(alone=True))
     assert (await queue.traffic()).last_error
     await queue.log.erase(queue.namespace, ANNA)

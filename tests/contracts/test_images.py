@@ -53,7 +53,7 @@ async def test_an_image_goes_with_the_last_episode_that_holds_it(queue: Queue) -
     first, second, third = (await queue.claim(3)).claims
     await queue.settle(first)
     assert await kept() == {shared, alone}
-    await queue.hand_back(second, max_deliveries=1)
+    await queue.return_claim(second, max_deliveries=1)
     assert await kept() == {shared, alone}, "a dead letter keeps its images"
     await queue.log.drop_dead(queue.namespace, [second.seq])
     assert await kept() == {shared}

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from ted_memory.episodes import Claim, Episode, Traffic
-from ted_memory.errors import Fenced
+from ted_memory.errors import ClaimLost
 from ted_memory.models import Add, Edit, ExperienceSet, Remove, Rewrite, SetState, Usage
 from ted_memory.protocols import ExperienceStore
 from ted_memory.storage.redis.clients import Clients
@@ -78,7 +78,7 @@ _edits = st.lists(
     max_size=2,
 )
 _hand_back = st.tuples(
-    st.just("hand_back"),
+    st.just("return_claim"),
     _places,
     st.sampled_from([True, True, False]),
     st.sampled_from(["", "broken"]),
@@ -94,7 +94,7 @@ _steps = st.one_of(
     st.tuples(st.just("count"), _runs, _scores, _rules),
     _claim,
     _claim,
-    st.tuples(st.just("beat"), st.lists(_places, max_size=3), _principals, _leases),
+    st.tuples(st.just("extend_lease"), st.lists(_places, max_size=3), _principals, _leases),
     _hand_back,
     _hand_back,
     st.tuples(st.just("settle"), _places, _edits, _settled),
@@ -154,17 +154,17 @@ class Player:
     def known(self, place: int) -> Claim:
         return self.claims[-1 - place % len(self.claims)]
 
-    async def beat(self, places: list[int], learner: str, lease: float) -> Any:
-        return await self.queue.beat(*map(self.known, places), learner=learner, lease=lease)
+    async def extend_lease(self, places: list[int], learner: str, lease: float) -> Any:
+        return await self.queue.extend_lease(*map(self.known, places), learner=learner, lease=lease)
 
-    async def hand_back(self, place: int, counts: bool, reason: str, most: int) -> Any:
-        return await self.queue.hand_back(self.known(place), counts=counts, reason=reason, max_deliveries=most)
+    async def return_claim(self, place: int, counts: bool, reason: str, most: int) -> Any:
+        return await self.queue.return_claim(self.known(place), counts=counts, reason=reason, max_deliveries=most)
 
     async def settle(self, place: int, edits: list[Edit], options: Mapping[str, Any]) -> Any:
         token = options["token"] or f"own{next(self.tokens)}"
         try:
             commit = await self.queue.settle(self.known(place), *edits, **{**options, "token": token})
-        except Fenced:
+        except ClaimLost:
             return "fenced"
         return commit.model_copy(update={"epoch": ""})
 

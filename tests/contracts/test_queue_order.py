@@ -30,7 +30,7 @@ async def test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back(q
     await queue.record("a", "b")
     if when == "held":
         await queue.say("told", 0.0)
-    await queue.hand_back(claim, counts=False, delay=LONG)
+    await queue.return_claim(claim, counts=False, delay=LONG)
     assert runs(await queue.claim(10)) == ["told", "a", "b"]
 
 

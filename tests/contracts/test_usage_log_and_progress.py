@@ -230,7 +230,7 @@ async def test_a_dropped_namespace_is_forgotten_and_no_other(writer: Writer) -> 
 
 
 async def test_a_source_that_is_forbidden_never_comes_in_again(writer: Writer) -> None:
-    await writer.store.forbid(writer.namespace, "principal:eve")
+    await writer.store.tombstone(writer.namespace, "principal:eve")
     commit = await writer.commit(
         Add(text="Evil.", sources=("principal:bob", "principal:eve")), Add(text="Good.", sources=("principal:bob",))
     )

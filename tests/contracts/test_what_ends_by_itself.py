@@ -4,7 +4,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ted_memory import Add, TedMemory
-from ted_memory.errors import Fenced
+from ted_memory.errors import ClaimLost
 from ted_memory.models import Usage
 from ted_memory.protocols import Settle
 from ted_memory.storage.redis.keys import Keys
@@ -58,6 +58,6 @@ async def test_the_answer_of_a_settlement_is_kept_for_an_hour_and_a_later_repeat
         assert 0 < await client.pttl(Keys(name).applied("settle-1")) <= SETTLED_TTL
         assert SETTLED_TTL < await client.pttl(Keys(name).applied("plain-1")) <= TOKEN_TTL
         await client.delete(Keys(name).applied("settle-1"))
-    with pytest.raises(Fenced):
+    with pytest.raises(ClaimLost):
         await memory.commit(edits, author="x", token="settle-1", settle=settle)
     assert sorted(e.text for e in await memory.load()) == ["One.", "Two."]

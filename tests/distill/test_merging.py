@@ -8,7 +8,7 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, Merge, Remove, Rewrite, Sample, TedMemory
 from ted_memory.distill import merging
-from ted_memory.distill.kit import Kit
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.merging import Replayed, replay
 from ted_memory.experience.betting import Verdict
 from ted_memory.grading.judge import bind_grader
@@ -54,7 +54,7 @@ class Lucky:
         return "done with care" if self.turn % self.every == 0 else careful(messages)
 
 
-async def three_rules(answering: Callable[[list[BaseMessage]], str] = careful) -> tuple[TedMemory, Kit]:
+async def three_rules(answering: Callable[[list[BaseMessage]], str] = careful) -> tuple[TedMemory, DistillContext]:
     """Return a set of three lessons with the samples that they came from, and what it takes to replay on these."""
     memory = in_memory(trust="operator", selection="all")
     await memory.commit(
@@ -65,7 +65,7 @@ async def three_rules(answering: Callable[[list[BaseMessage]], str] = careful) -
         author="me",
     )
     model, calls = teacher(), Calls(4)
-    kit = Kit(
+    context = DistillContext(
         student=student(answering),
         teacher=model,
         critic=StructuredModel(model, calls),
@@ -75,14 +75,14 @@ async def three_rules(answering: Callable[[list[BaseMessage]], str] = careful) -
         author="me",
         samples={f"dataset:care#{sample.id}": sample for sample in ASKED},
     )
-    return memory, kit
+    return memory, context
 
 
 async def replayed(edit_of: Callable[[tuple[str, ...]], Edit], *, times: int = 1, **given: Any) -> list[Replayed]:
-    memory, kit = await three_rules(**given)
+    memory, context = await three_rules(**given)
     snapshot = await memory.load()
     edit = edit_of(tuple(e.id for e in snapshot))
-    return [await replay([edit], snapshot, kit) for _ in range(times)]
+    return [await replay([edit], snapshot, context) for _ in range(times)]
 
 
 def paraphrase(ids: tuple[str, ...]) -> Edit:
@@ -140,10 +140,10 @@ async def test_control_without_the_replays_verdict_each_of_them_passes(
 
 
 async def test_a_merge_of_lessons_without_samples_at_hand_is_refused() -> None:
-    memory, kit = await three_rules()
+    memory, context = await three_rules()
     snapshot = await memory.load()
-    kit = Kit(**(vars(kit) | {"samples": {}}))
-    found = await replay([paraphrase(tuple(e.id for e in snapshot))], snapshot, kit)
+    context = DistillContext(**(vars(context) | {"samples": {}}))
+    found = await replay([paraphrase(tuple(e.id for e in snapshot))], snapshot, context)
     assert found.edits == ()
     assert "no sample of its lessons is at hand" in found.told[0]["reason"]
 
@@ -162,9 +162,9 @@ async def test_what_was_refused_is_not_tried_until_luck_lets_it_through(monkeypa
 
     real = three_rules
 
-    async def forgetful(**given: Any) -> tuple[TedMemory, Kit]:
-        memory, kit = await real(**given)
-        return memory, Kit(**(vars(kit) | {"lossy": Forgetful()}))
+    async def forgetful(**given: Any) -> tuple[TedMemory, DistillContext]:
+        memory, context = await real(**given)
+        return memory, DistillContext(**(vars(context) | {"lossy": Forgetful()}))
 
     monkeypatch.setitem(globals(), "three_rules", forgetful)
     assert all(found.told for found in await once_more()), "the control: it would be asked again"
@@ -172,23 +172,23 @@ async def test_what_was_refused_is_not_tried_until_luck_lets_it_through(monkeypa
 
 async def test_what_was_refused_is_tried_again_once_the_prompts_have_changed() -> None:
     """Another lesson that says the same makes up for what would have been lost."""
-    memory, kit = await three_rules()
+    memory, context = await three_rules()
     first = await memory.load()
     edit = needed(tuple(e.id for e in first))
-    assert (await replay([edit], first, kit)).edits == ()
-    assert (await replay([edit], first, kit)).told == ()
+    assert (await replay([edit], first, context)).edits == ()
+    assert (await replay([edit], first, context)).told == ()
     await memory.commit([Add(text="look out for what is empty", when="reading a list")], author="me")
-    assert (await replay([edit], await memory.load(), kit)).edits == (edit,)
+    assert (await replay([edit], await memory.load(), context)).edits == (edit,)
 
 
 async def test_what_the_provider_lost_may_be_tried_again() -> None:
     def away(_: list[BaseMessage]) -> str:
         raise ValueError("no such model")
 
-    memory, kit = await three_rules()
+    memory, context = await three_rules()
     snapshot = await memory.load()
     ids = tuple(e.id for e in snapshot)
-    broken = Kit(**(vars(kit) | {"student": ScriptedChatModel(script=away)}))
+    broken = DistillContext(**(vars(context) | {"student": ScriptedChatModel(script=away)}))
     found = await replay([paraphrase(ids)], snapshot, broken)
     assert found.edits == ()
     assert "could not be replayed" in found.told[0]["reason"]

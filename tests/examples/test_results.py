@@ -17,7 +17,7 @@ from examples.families import FAMILIES, Family
 from examples.families.arms import Arm
 from examples.families.teacher import make_teacher
 from examples.results_report import END, report, write
-from examples.results_summary import aims, side_by_side
+from examples.results_summary import aims, map_bounded
 from examples.rivals import ace
 from examples.rivals.replies import read_json
 from ted_memory import Sample
@@ -256,7 +256,7 @@ def test_the_first_page_has_accuracy_and_tokens_of_what_was_learned_and_of_its_r
     assert "| 0.100 | **0.800** (48 tokens) | 0.900 (48 tokens) | 0.700 (48 tokens) |  |" in said
     assert "old" not in said
     assert said.endswith(f"{END}\nThe rest.\n")
-    assert side_by_side({}).count("\n") == 2
+    assert map_bounded({}).count("\n") == 2
 
 
 def always(answer: str) -> ScriptedChatModel:

@@ -357,7 +357,7 @@ async def test_a_learner_stops_work_that_another_one_has_taken_over(
         [(_, claim)] = learner._work.values()
         log = memory.store.episodes
         while True:
-            await log.beat(memory.namespace, learner.id, [claim], lease=0.001)
+            await log.extend_lease(memory.namespace, learner.id, [claim], lease=0.001)
             await asyncio.sleep(0.002)
             found = await log.claim(memory.namespace, "other", lease=60, count=1, max_deliveries=9, alone=True)
             if found.claims:

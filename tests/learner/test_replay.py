@@ -16,7 +16,7 @@ from ted_memory.learner import Learner, reach, replay
 from ted_memory.llm.messages import TOOL_RESULTS
 from ted_memory.models import SetState, Trial
 from ted_memory.protocols import Pair, PairVerdict
-from ted_memory.storage.redis.queue import RedisEpisodeLog
+from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.testing import wait_until
 from tests.conftest import Server
 from tests.distill.scripts import CODES, follows, prompt_of, student, teacher, thing_in
@@ -43,15 +43,15 @@ from tests.learner.worlds import (
 def order(monkeypatch: pytest.MonkeyPatch) -> list[Pair]:
     """The pairs that are counted, as they come."""
     pairs: list[Pair] = []
-    real = RedisEpisodeLog.replayed
+    real = RedisEpisodeQueue.replayed
 
-    async def noted(self: RedisEpisodeLog, namespace: str, pair: Pair) -> PairVerdict:
+    async def noted(self: RedisEpisodeQueue, namespace: str, pair: Pair) -> PairVerdict:
         verdict = await real(self, namespace, pair)
         if verdict == "counted":
             pairs.append(pair)
         return verdict
 
-    monkeypatch.setattr(RedisEpisodeLog, "replayed", noted)
+    monkeypatch.setattr(RedisEpisodeQueue, "replayed", noted)
     return pairs
 
 

@@ -17,7 +17,7 @@ from ted_memory.learner import Learner, replay
 from ted_memory.learner.replay import Replayer
 from ted_memory.protocols import Pair, PairVerdict
 from ted_memory.storage.redis.keys import Keys
-from ted_memory.storage.redis.queue import RedisEpisodeLog
+from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.testing import ScriptedChatModel, wait_until
 from tests.conftest import Server
 from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, student
@@ -110,7 +110,7 @@ async def test_another_learner_takes_over_when_one_is_gone_and_not_before(
     async with at_work(memory, second):
         await asyncio.sleep(1.2)  # three leases
         assert second.asked == [], "a slow model is no reason to ask for the same pairs"
-        monkeypatch.setattr(Replayer, "let_go", lambda _: asyncio.sleep(0))  # as when it is killed
+        monkeypatch.setattr(Replayer, "release_lease", lambda _: asyncio.sleep(0))  # as when it is killed
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await until_pairs(memory, id, len(PEOPLE))
@@ -167,9 +167,9 @@ async def test_a_learner_whose_provider_is_away_leaves_the_replays_to_another(me
 async def test_answers_that_were_paid_for_are_counted_when_the_store_is_back(
     memory: TedMemory, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    real, lost = RedisEpisodeLog.replayed, Counter[int]()
+    real, lost = RedisEpisodeQueue.replayed, Counter[int]()
 
-    async def broken(self: RedisEpisodeLog, namespace: str, pair: Pair) -> PairVerdict:
+    async def broken(self: RedisEpisodeQueue, namespace: str, pair: Pair) -> PairVerdict:
         lost[pair.seq] += 1
         if lost[pair.seq] > 2:
             return await real(self, namespace, pair)
@@ -181,7 +181,7 @@ async def test_answers_that_were_paid_for_are_counted_when_the_store_is_back(
     [id] = await propose(memory, "apples", says=GUESS)
     model = slow(0)
     with monkeypatch.context() as patch:
-        patch.setattr(RedisEpisodeLog, "replayed", broken)
+        patch.setattr(RedisEpisodeQueue, "replayed", broken)
         async with at_work(memory, model) as learner:
             await until_pairs(memory, id, len(PEOPLE))
             assert "the reply is lost" in learner.report.last_error
@@ -193,15 +193,15 @@ async def test_answers_that_are_not_kept_would_be_paid_for_again(
     memory: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control."""
-    real, lost = RedisEpisodeLog.replayed, Counter[int]()
+    real, lost = RedisEpisodeQueue.replayed, Counter[int]()
 
-    async def broken(self: RedisEpisodeLog, namespace: str, pair: Pair) -> PairVerdict:
+    async def broken(self: RedisEpisodeQueue, namespace: str, pair: Pair) -> PairVerdict:
         lost[pair.seq] += 1
         if lost[pair.seq] > 1:
             return await real(self, namespace, pair)
         raise StoreUnavailable("the reply is lost")
 
-    monkeypatch.setattr(RedisEpisodeLog, "replayed", broken)
+    monkeypatch.setattr(RedisEpisodeQueue, "replayed", broken)
     monkeypatch.setattr(Replayer, "_send_all", Replayer._pay)
     await archive(memory, "apples")
     [id] = await propose(memory, "apples", says=GUESS)
@@ -215,15 +215,15 @@ async def test_answers_that_are_not_kept_would_be_paid_for_again(
 async def test_what_was_spent_is_counted_when_the_store_is_back(
     memory: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, told = RedisEpisodeLog.count, list[str]()
+    real, told = RedisEpisodeQueue.count, list[str]()
 
-    async def broken(self: RedisEpisodeLog, namespace: str, counters: Any) -> None:
+    async def broken(self: RedisEpisodeQueue, namespace: str, counters: Any) -> None:
         told.append(" ".join(counters))
         if len(told) <= 2:
             raise StoreUnavailable("away")
         await real(self, namespace, counters)
 
-    monkeypatch.setattr(RedisEpisodeLog, "count", broken)
+    monkeypatch.setattr(RedisEpisodeQueue, "count", broken)
     await archive(memory, "apples")
     [id] = await propose(memory, "apples", says=GUESS)
     async with at_work(memory, slow(0)):
@@ -323,15 +323,15 @@ async def test_a_stopped_learner_does_not_wait_for_replays_at_its_end(memory: Te
 async def test_an_episode_that_is_gone_is_asked_for_once_and_not_again_and_again(
     memory: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone, real = list[int](), RedisEpisodeLog.archived
+    gone, real = list[int](), RedisEpisodeQueue.archived
 
-    async def late(self: RedisEpisodeLog, namespace: str, after: int = 0) -> Any:
+    async def late(self: RedisEpisodeQueue, namespace: str, after: int = 0) -> Any:
         """Read the archive just before half of it is taken out."""
         found = await real(self, namespace, after)
         await self.forget_archived(namespace, gone)
         return found
 
-    monkeypatch.setattr(RedisEpisodeLog, "archived", late)
+    monkeypatch.setattr(RedisEpisodeQueue, "archived", late)
 
     async def asked(says: str, answers: int) -> int:
         """Let a learner replay a lesson until there were so many answers; return how many there are then."""

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from ted_memory import TedMemory
 from ted_memory.distill import Budget, Prices, Report, distill
-from ted_memory.distill.scoring import side_by_side
+from ted_memory.distill.scoring import map_bounded
 from ted_memory.errors import BudgetExceeded, ModelError
 from ted_memory.llm import calls as calls_module
 from ted_memory.llm.calls import Calls, is_hopeless, one_line, retry_after
@@ -194,7 +194,7 @@ async def test_without_both_the_same_provider_costs_samples(
     scratch: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls_module, "ATTEMPTS", 1)
-    monkeypatch.setattr("ted_memory.distill.run.job.patiently", side_by_side)
+    monkeypatch.setattr("ted_memory.distill.run.job.with_retries", map_bounded)
     report, _ = await _run_with_a_busy_provider(scratch)
     assert report.set_aside > 0
 

@@ -104,8 +104,8 @@ async def test_a_recorder_hands_in_what_it_did_and_a_learner_learns_from_it(fill
         assert (await log.evidence(NS, [lesson.id]))[lesson.id].evidence.total.watched == 1
         [claim] = (await log.claim(NS, "me", lease=9, count=1, max_deliveries=3, alone=False)).claims
         assert await log.images(NS, claim.episode.images) == data
-        assert await log.beat(NS, "me", [claim], lease=9) == frozenset()
-        assert await memory.store.forbidden(NS, ["principal:eve", "run:r"]) == frozenset()
+        assert await log.extend_lease(NS, "me", [claim], lease=9) == frozenset()
+        assert await memory.store.tombstoned(NS, ["principal:eve", "run:r"]) == frozenset()
         settle = Settle(seq=claim.seq, fence=claim.fence, outcome="learned", counters={"learned": 1})
         await memory.commit([Add(text="New.")], author="learner", settle=settle)
         assert (await log.traffic(NS)).counts["learned"] == 1

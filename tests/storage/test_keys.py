@@ -132,8 +132,8 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "count": lambda client: scripts.count(client, K.spend("d"), {"calls": 1}, ttl=1),
     "forget_archived": lambda client: scripts.forget_archived(client, K, [1, 2]),
     "claim": lambda client: scripts.claim(client, K, ["me", 1, 1, 1, 0, 1, 1, 1, 1]),
-    "beat": lambda client: scripts.beat(client, K, ["me", 1, 1, 1]),
-    "hand_back": lambda client: scripts.hand_back(client, K, "r", [1, 1, "fail", "", 0, 1, 1, 1]),
+    "extend_lease": lambda client: scripts.extend_lease(client, K, ["me", 1, 1, 1]),
+    "return_claim": lambda client: scripts.return_claim(client, K, "r", [1, 1, "fail", "", 0, 1, 1, 1]),
     "erase": lambda client: scripts.erase(client, K, ["1"]),
     "now": lambda client: scripts.now(client, K),
     "dead": lambda client: scripts.dead(client, K, "retry", [1]),
@@ -148,8 +148,8 @@ async def call(script: str) -> Recorder:
 
 
 SHARED = {"usage", "episodes", "evidence"}  # other scripts begin with them
-FIXED = ["commit", "credit", "read", "blank", "keep", "lease", "feedback", "replayed", "claim", "hand_back"]
-OPEN = ["record", "beat", "dead", "erase", "count", "known", "forget_archived"]  # take any number of things
+FIXED = ["commit", "credit", "read", "blank", "keep", "lease", "feedback", "replayed", "claim", "return_claim"]
+OPEN = ["record", "extend_lease", "dead", "erase", "count", "known", "forget_archived"]  # take any number of things
 ALONE = ["now"]  # take nothing
 
 

@@ -66,7 +66,7 @@ async def test_nothing_that_somebody_wrote_can_be_read_in_the_server(memory: Ted
         assert claim.episode.input[0].text.endswith(f"{WORD}.")
         assert claim.correction == f"c000, {WORD}"
         assert await memory.store.episodes.images(memory.namespace, claim.episode.images) == picture
-        await memory.store.episodes.hand_back(
+        await memory.store.episodes.return_claim(
             memory.namespace, claim, counts=True, reason="no", delay=0, max_deliveries=1
         )
     [dead] = await memory.store.episodes.dead_letters(memory.namespace, 9)

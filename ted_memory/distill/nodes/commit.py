@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ted_memory.distill.kit import Kit
-from ted_memory.distill.nodes.compactor import let_go, make_room
+from ted_memory.distill.context import DistillContext
+from ted_memory.distill.nodes.compactor import make_room, release_lease
 from ted_memory.distill.nodes.verify import describe
 from ted_memory.distill.state import (
     DistillState,
@@ -30,25 +30,25 @@ PASSING = {"conflict", "aborted"}  # reasons that may be gone when the edit is w
 SETTLE_TRIES = 4  # of an episode's edits; the last one leaves out what still conflicts
 
 
-async def commit(state: DistillState, *, kit: Kit) -> Json:
+async def commit(state: DistillState, *, context: DistillContext) -> Json:
     """Write the accepted edits as one version. What a cap refuses waits for the compactor, once."""
-    edits, compacting = await _unknown(read_edits(state["accepted"]), kit), state["compacting"]
-    update = await _commit(edits, state, kit=kit) if edits else {"accepted": [], **_set_aside(state)}
+    edits, compacting = await _unknown(read_edits(state["accepted"]), context), state["compacting"]
+    update = await _commit(edits, state, context=context) if edits else {"accepted": [], **_set_aside(state)}
     if compacting:
-        await let_go(state, kit=kit)
+        await release_lease(state, context=context)
     return update
 
 
-async def _commit(edits: Sequence[Edit], state: DistillState, *, kit: Kit) -> Json:
+async def _commit(edits: Sequence[Edit], state: DistillState, *, context: DistillContext) -> Json:
     compacting = state["compacting"]
-    done = await kit.memory.commit(
+    done = await context.memory.commit(
         edits,
-        author=kit.author,
+        author=context.author,
         why="compaction" if compacting else _why(edits, state),
         token=_token(state, "compact" if compacting else "commit"),
         base=None if compacting else read_set(state),  # edits of an older version conflict one by one
     )
-    may_compact = not compacting and kit.settings.compaction != "none"
+    may_compact = not compacting and context.settings.compaction != "none"
     pressed = [r.edit for r in done.rejected if may_compact and r.reason == PRESSED]
     update: Json = {
         "accepted": [],
@@ -68,15 +68,15 @@ def _why(edits: Sequence[Edit], state: DistillState) -> str:
     return str(state.get("reason", ""))
 
 
-async def credit(state: DistillState, *, kit: Kit) -> Json:
+async def credit(state: DistillState, *, context: DistillContext) -> Json:
     """Count what this group of attempts says about the experiences it saw."""
     usage = group_usage(read_graded(state))
     usage = add_citations(usage, state.get("helped", []), state.get("hurt", []))
-    await kit.memory.credit(usage, token=_token(state, "credit") or secrets.token_hex(16))
+    await context.memory.credit(usage, token=_token(state, "credit") or secrets.token_hex(16))
     return {}
 
 
-async def settle(state: DistillState, *, kit: Kit) -> Json:
+async def settle(state: DistillState, *, context: DistillContext) -> Json:
     """Write all that came of an episode and take it out of the queue, in one step.
 
     After a crash nothing is done twice: lessons, what the attempts say of others, and the episode's end stand together.
@@ -87,18 +87,18 @@ async def settle(state: DistillState, *, kit: Kit) -> Json:
     if state["lost"] and status == "set_aside":
         return {**told, "status": LOST}  # nothing is known of it: it stays in the queue
     usage = add_citations(group_usage(read_graded(state)), state.get("helped", []), state.get("hurt", []))
-    archive = _archived(state, kit)
+    archive = _archived(state, context)
     claim, spent = state["settle"], Spend.model_validate(state.get("spend") or {})
     refused: list[Json] = []
     for tried in range(SETTLE_TRIES):
-        base = await kit.memory.load()
-        edits = _brought_up_to_date(proposed, base, kit)
+        base = await context.memory.load()
+        edits = _brought_up_to_date(proposed, base, context)
         if refused and not edits:
             told, status = _all_refused(refused), "set_aside"
         last = tried == SETTLE_TRIES - 1
-        done = await kit.memory.commit(
+        done = await context.memory.commit(
             edits,
-            author=kit.author,
+            author=context.author,
             why=_why(edits, state),
             token=_token(state, f"settle:{claim['fence']}:{tried}"),
             base=base,
@@ -110,8 +110,8 @@ async def settle(state: DistillState, *, kit: Kit) -> Json:
                 outcome=status,
                 counters=counters(spent, status),
                 archive=archive,
-                max_archived=kit.settings.max_archived,
-                max_archive_bytes=kit.settings.max_archive_bytes,
+                max_archived=context.settings.max_archived,
+                max_archive_bytes=context.settings.max_archive_bytes,
             ),
         )
         for_good = [r for r in done.rejected if last or r.reason not in PASSING]
@@ -122,13 +122,13 @@ async def settle(state: DistillState, *, kit: Kit) -> Json:
     return {"accepted": [], "commits": [_summary(done)], "refused": refused, **told, "status": status}
 
 
-def _archived(state: DistillState, kit: Kit) -> Archived | None:
+def _archived(state: DistillState, context: DistillContext) -> Archived | None:
     """Return what is kept of the episode for replays: what has something to be measured against."""
     if not state["settle"].get("archive"):
         return None
     archived = Archived.model_validate(state["settle"]["archive"])
     sample = archived.sample
-    if not sample.reference and kit.judged and state.get("reference"):
+    if not sample.reference and context.judged and state.get("reference"):
         sample = sample.model_copy(update={"reference": state["reference"]})
     return archived.model_copy(update={"sample": sample}) if sample.reference else None
 
@@ -137,12 +137,12 @@ def _all_refused(refused: Sequence[Json]) -> Json:
     return {"note": f"{refused[-1]['edit']!r}: {refused[-1]['reason']}"}
 
 
-def _brought_up_to_date(proposed: Sequence[Edit], now: ExperienceSet, kit: Kit) -> list[Edit]:
+def _brought_up_to_date(proposed: Sequence[Edit], now: ExperienceSet, context: DistillContext) -> list[Edit]:
     """Return edits as they are worth something now: without what others have added meanwhile."""
     known = {(e.when, e.text, e.task) for e in now}
     edits: list[Edit] = [edit for edit in proposed if not isinstance(edit, Add) or _said(edit) not in known]
-    if kit.new_state == "active":
-        return [*make_room([], edits, now, kit.settings), *edits]
+    if context.new_state == "active":
+        return [*make_room([], edits, now, context.settings), *edits]
     return edits
 
 
@@ -154,21 +154,21 @@ def counters(spent: Spend, outcome: str) -> dict[str, int]:
     return counted
 
 
-def compaction_due(state: DistillState, *, kit: Kit) -> bool:
+def compaction_due(state: DistillState, *, context: DistillContext) -> bool:
     """Tell whether this pass must compact: a cap presses, or its commit made one of every n-th versions.
 
     Versions have no gaps, so exactly one of all concurrent passes meets each multiple.
     """
-    if kit.settings.compaction == "none":
+    if context.settings.compaction == "none":
         return False
     if state["pending"]:
         return True
-    return any(c["applied"] and c["version"] % kit.settings.compact_every == 0 for c in state.get("commits", []))
+    return any(c["applied"] and c["version"] % context.settings.compact_every == 0 for c in state.get("commits", []))
 
 
-async def _unknown(edits: list[Edit], kit: Kit) -> list[Edit]:
+async def _unknown(edits: list[Edit], context: DistillContext) -> list[Edit]:
     """Leave out additions that another pass has made meanwhile, word for word."""
-    known = {(e.when, e.text, e.task) for e in await kit.memory.load()} if edits else set()
+    known = {(e.when, e.text, e.task) for e in await context.memory.load()} if edits else set()
     return [e for e in edits if not (isinstance(e, Add) and _said(e) in known)]
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
-from ted_memory.distill.kit import Kit
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.merging import Replayed, joinable, replay, touched_by
 from ted_memory.distill.nodes.critic import experiences_text
 from ted_memory.distill.proposals import Compaction, about_the_same, check_edits, to_edits
@@ -29,22 +29,24 @@ REMOVABLE = 0.25  # share of the set that one compaction may remove or merge awa
 ROOM = 0.9  # share of a cap that is left filled when room must be made, so that not every commit presses on it
 
 
-async def compact(state: DistillState, *, kit: Kit) -> Json:
+async def compact(state: DistillState, *, context: DistillContext) -> Json:
     """Propose edits that make the set smaller; then make room for what waits, model or no model.
 
     While another process asks its model, this one asks none: a lease saves the money of proposals that would conflict.
     """
-    snapshot, holder = await kit.memory.load(), state.get("run") or secrets.token_hex(8)
+    snapshot, holder = await context.memory.load(), state.get("run") or secrets.token_hex(8)
     edits, note, spend, joined = list[Edit](), "", Json(), list[Joined]()
-    if await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, LEASE_SECONDS):
+    if await context.memory.store.hold(context.memory.namespace, LEASE, holder, LEASE_SECONDS):
         try:
-            edits, note, spend, joined = await _proposed(snapshot, state.get("labels", {}), kit)
+            edits, note, spend, joined = await _proposed(snapshot, state.get("labels", {}), context)
         except Exception:
-            await kit.memory.store.hold(kit.memory.namespace, LEASE, holder, 0)  # what follows does not know the holder
+            await context.memory.store.hold(
+                context.memory.namespace, LEASE, holder, 0
+            )  # what follows does not know the holder
             raise
     waiting = read_edits(state["pending"])
     edits = [edit for edit in edits if touched_by([edit]).isdisjoint(touched_by(waiting))]
-    edits += make_room(edits, waiting, snapshot, kit.settings)
+    edits += make_room(edits, waiting, snapshot, context.settings)
     return {
         "accepted": dump_edits([*edits, *waiting]),
         "pending": [],
@@ -56,42 +58,42 @@ async def compact(state: DistillState, *, kit: Kit) -> Json:
     }
 
 
-async def compact_failed(state: DistillState, error: NodeError, *, kit: Kit) -> Command[str]:
+async def compact_failed(state: DistillState, error: NodeError, *, context: DistillContext) -> Command[str]:
     """Hold the caps without the model."""
     if is_final(error.error) and not isinstance(error.error, BudgetExceeded):  # to make room costs nothing
         raise error.error
-    snapshot, waiting = await kit.memory.load(), read_edits(state["pending"])
-    edits = make_room([], waiting, snapshot, kit.settings)
+    snapshot, waiting = await context.memory.load(), read_edits(state["pending"])
+    edits = make_room([], waiting, snapshot, context.settings)
     note = f"the compactor failed: {one_line(error.error)}"
     update = {"accepted": dump_edits([*edits, *waiting]), "pending": [], "compacting": True, "note": note}
     return Command(update=update, goto="commit")
 
 
-async def let_go(state: DistillState, *, kit: Kit) -> None:
+async def release_lease(state: DistillState, *, context: DistillContext) -> None:
     """Let others compact: this compaction is committed."""
     if state.get("holder"):
-        await kit.memory.store.hold(kit.memory.namespace, LEASE, state["holder"], 0)
+        await context.memory.store.hold(context.memory.namespace, LEASE, state["holder"], 0)
 
 
 async def _proposed(
-    snapshot: ExperienceSet, labels: Collection[str], kit: Kit
+    snapshot: ExperienceSet, labels: Collection[str], context: DistillContext
 ) -> tuple[list[Edit], str, Json, list[Joined]]:
     """Return what makes the set smaller and was proved to lose nothing: joins by rule, then the model's edits."""
     if len(snapshot.active) < 2:
         return [], "", {}, []
-    alike = await replay(joinable(snapshot, labels, max_text=kit.settings.max_text), snapshot, kit)
-    asked, note, spend = await _asked(snapshot, kit)
+    alike = await replay(joinable(snapshot, labels, max_text=context.settings.max_text), snapshot, context)
+    asked, note, spend = await _asked(snapshot, context)
     taken = touched_by(alike.edits)
     rest = [edit for edit in asked if touched_by([edit]).isdisjoint(taken)]
-    if kit.samples:
-        held = await replay(rest, snapshot, kit)
+    if context.samples:
+        held = await replay(rest, snapshot, context)
     else:  # nothing to prove them on: only what keeps the words of the old ones
         held = Replayed(tuple(edit for edit in rest if _keeps_what_is_known(edit, snapshot)), (), Spend())
     joined = [*alike.told, *held.told]
     return [*alike.edits, *held.edits], note, dump_spend(spend + alike.spend + held.spend), joined
 
 
-async def _asked(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str, Spend]:
+async def _asked(snapshot: ExperienceSet, context: DistillContext) -> tuple[list[Edit], str, Spend]:
     """Return the model's edits, within what one compaction may take away."""
     lessons = [e for e in snapshot.active if not e.task]  # solved tasks are cases: there is nothing to put together
     if len(lessons) < 2:
@@ -99,16 +101,16 @@ async def _asked(snapshot: ExperienceSet, kit: Kit) -> tuple[list[Edit], str, Sp
     ids = [e.id for e in lessons]
     budget = f"{snapshot.caps.max_experiences} lessons, {snapshot.caps.token_budget} tokens"
     known = experiences_text(lessons, snapshot.usage)
-    messages = kit.profile.prompts["compactor"].messages(experiences=known, budget=budget)
+    messages = context.profile.prompts["compactor"].messages(experiences=known, budget=budget)
 
     def check(answer: Compaction) -> None:
         check_edits(answer.edits, ids, may_add=False)
 
-    result = await kit.critic.ask(messages, Compaction, check)
+    result = await context.critic.ask(messages, Compaction, check)
     if result.value is None:
         return [], f"no usable compaction: {result.problem}", result.spend
     edits = to_edits(result.value.edits, lessons, state="active", sources=(), additions_only=result.repaired)
-    words_kept = kit.profile.merges == "verbatim"
+    words_kept = context.profile.merges == "verbatim"
     return trusted(edits, snapshot, words_kept=words_kept), "", result.spend
 
 

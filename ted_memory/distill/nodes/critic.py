@@ -8,7 +8,7 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill.attempts import describe_attempts, whole_attempts
-from ted_memory.distill.kit import Kit
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.nodes.verify import describe, tells_an_answer
 from ted_memory.distill.proposals import (
     Critique,
@@ -55,38 +55,38 @@ def worth_a_critique(state: Mapping[str, Any]) -> bool:
     return mean is not None and mean < 1.0
 
 
-async def critique(state: DistillState, *, kit: Kit) -> Json:
+async def critique(state: DistillState, *, context: DistillContext) -> Json:
     """Ask for edits, and for which experiences helped or hurt."""
-    shown = _shown(state, kit)
+    shown = _shown(state, context)
     ids = [e.id for e in shown]
 
     def read(answer: Critique) -> list[ProposedEdit]:
-        edits = as_additions(answer.edits, ids) if kit.profile.conditions == "key_words" else answer.edits
-        return [_with_its_own_example(edit, kit) for edit in edits]
+        edits = as_additions(answer.edits, ids) if context.profile.conditions == "key_words" else answer.edits
+        return [_with_its_own_example(edit, context) for edit in edits]
 
     def check(answer: Critique) -> None:
         check_edits(read(answer), ids, may_add=True)
 
-    result = await kit.critic.ask(_messages(state, shown, kit), Critique, check)
+    result = await context.critic.ask(_messages(state, shown, context), Critique, check)
     update: Json = {"spend": dump_spend(result.spend), "round": state["round"] + 1, "proposal": []}
     if result.value is None:
         note = f"no usable critique: {result.problem}; it wrote: {result.raw[:200]!r}"
         return {**update, "status": "set_aside", "note": note}
     task, common = read_sample(state).text, state.get("common", ())
     proposed = read(result.value)
-    if kit.profile.conditions == "key_words":
+    if context.profile.conditions == "key_words":
         proposed = [in_its_own_words(edit, shown, task, common) for edit in proposed]
-    edits = _trusted(proposed, shown, state, kit, additions_only=result.repaired)
-    edits = [_without_a_telling_example(edit, state, kit) for edit in edits]
+    edits = _trusted(proposed, shown, state, context, additions_only=result.repaired)
+    edits = [_without_a_telling_example(edit, state, context) for edit in edits]
     if again := _refused_before(edits, state):
         return {**update, "status": "set_aside", "note": f"asked again, the critic said the same: {again}"}
-    if not kit.verifies:  # else verification refuses them, and tells the critic
-        edits = [edit for edit in edits if not tells_an_answer(edit, state, kit)]
+    if not context.verifies:  # else verification refuses them, and tells the critic
+        edits = [edit for edit in edits if not tells_an_answer(edit, state, context)]
     proposal = dump_edits(edits)
     return {
         **update,
         "proposal": proposal,
-        "accepted": [] if kit.verifies else proposal,
+        "accepted": [] if context.verifies else proposal,
         "reason": result.value.reason,
         "helped": [id for id in result.value.helped if id in ids],
         "hurt": [id for id in result.value.hurt if id in ids],
@@ -99,36 +99,36 @@ def _trusted(
     proposed: Sequence[ProposedEdit],
     shown: Sequence[Experience],
     state: DistillState,
-    kit: Kit,
+    context: DistillContext,
     *,
     additions_only: bool,
 ) -> list[Edit]:
     """Return the edits as far as this memory trusts its critic."""
     sources = (*state.get("sources", ()), *(s for c in state.get("companions", ()) for s in c["sources"]))
-    if kit.evidence:
+    if context.evidence:
         return to_proposals(proposed, shown, sources=sources)
     return to_edits(
         proposed,
         shown,
-        state=kit.new_state,
+        state=context.new_state,
         sources=sources,
         additions_only=additions_only,
         index_terms=state.get("index_terms", ""),
     )
 
 
-def _with_its_own_example(edit: ProposedEdit, kit: Kit) -> ProposedEdit:
+def _with_its_own_example(edit: ProposedEdit, context: DistillContext) -> ProposedEdit:
     """Return an edit without its example where none is wanted: small students copy one that all tasks are shown."""
-    wanted = kit.examples == "written" or (kit.examples == "own" and edit.when)
+    wanted = context.examples == "written" or (context.examples == "own" and edit.when)
     return edit if wanted else edit.model_copy(update={"example": ""})
 
 
-def _without_a_telling_example(edit: Edit, state: DistillState, kit: Kit) -> Edit:
+def _without_a_telling_example(edit: Edit, state: DistillState, context: DistillContext) -> Edit:
     """Return a lesson without its example, where that alone tells the answer of its task: the rule may be right."""
-    if not getattr(edit, "example", "") or not tells_an_answer(edit, state, kit):
+    if not getattr(edit, "example", "") or not tells_an_answer(edit, state, context):
         return edit
     bare = edit.model_copy(update={"example": None if isinstance(edit, Rewrite) else ""})  # None: the old one stays
-    return edit if tells_an_answer(bare, state, kit) else bare
+    return edit if tells_an_answer(bare, state, context) else bare
 
 
 def _refused_before(edits: Sequence[Edit], state: DistillState) -> str:
@@ -150,39 +150,39 @@ def critique_failed(_state: DistillState, error: NodeError) -> Command[str]:
     return Command(update=update, goto="credit")
 
 
-def _shown(state: DistillState, kit: Kit) -> list[Experience]:
+def _shown(state: DistillState, context: DistillContext) -> list[Experience]:
     """Return the experiences that the attempts could have seen, and an operator's own that wait.
 
     What waits of other people's traffic has shown nothing yet: whoever wrote it would write into everybody's prompts.
     """
     snapshot = read_set(state)
     ids = dict.fromkeys(id for t in read_graded(state) for id in (*t.eligible, *t.seen))
-    if not kit.evidence:
+    if not context.evidence:
         ids.update(dict.fromkeys(e.id for e in (*snapshot.trial, *snapshot.proposed)))
     return [snapshot.by_id[id] for id in ids if id in snapshot.by_id]
 
 
-def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> list[BaseMessage]:
+def _messages(state: DistillState, shown: Sequence[Experience], context: DistillContext) -> list[BaseMessage]:
     sample, of_users = read_sample(state), holds_words_of_users(state)
     known = experiences_text(shown, read_set(state).usage)
-    if (prompt := kit.profile.prompts.get("labels")) and (labels := state.get("labels")):
+    if (prompt := context.profile.prompts.get("labels")) and (labels := state.get("labels")):
         known += "\n" + prompt.fill({"labels": ", ".join(map(on_one_line, [*labels.values()][:MOST_LABELS]))})
     material = {
         "task": sample.text,
         "reference": state["reference"],
         "solution": state.get("solution") or "(none)",
-        "attempts": attempts_text(read_graded(state), kit),
+        "attempts": attempts_text(read_graded(state), context),
     }
     companions = "\n\n".join(map(_companion_text, state.get("companions", ())))
     about_marks = ""
     if of_users:
         about_marks, material = fenced(material)
         companions = fence(companions) if companions else ""
-    messages = kit.profile.prompts["critic"].messages(**material, experiences=known)
+    messages = context.profile.prompts["critic"].messages(**material, experiences=known)
     if about_marks:
         messages[1] = HumanMessage(content=f"{about_marks}\n\n{messages[1].text}")
     if companions:
-        messages.insert(1, HumanMessage(content=kit.profile.prompts["batch"].fill({"tasks": companions})))
+        messages.insert(1, HumanMessage(content=context.profile.prompts["batch"].fill({"tasks": companions})))
     if pictures := image_blocks(sample):
         messages[-1] = HumanMessage(content=[{"type": "text", "text": messages[-1].text}, *pictures])
     for turn in state["feedback"]:
@@ -190,10 +190,10 @@ def _messages(state: DistillState, shown: Sequence[Experience], kit: Kit) -> lis
     return messages
 
 
-def attempts_text(attempts: Sequence[Trajectory], kit: Kit) -> str:
+def attempts_text(attempts: Sequence[Trajectory], context: DistillContext) -> str:
     """Return attempts as the profile's critic sees them."""
-    if kit.profile.attempts == "whole":
-        return whole_attempts(attempts, kit.profile.attempt_tokens)
+    if context.profile.attempts == "whole":
+        return whole_attempts(attempts, context.profile.attempt_tokens)
     return describe_attempts(attempts)
 
 

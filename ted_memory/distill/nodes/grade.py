@@ -1,21 +1,21 @@
 """Grade: score the attempts against the reference."""
 
-from ted_memory.distill.kit import Kit
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.state import DistillState, Json, mean_score, read_sample
 from ted_memory.grading import answers, graders
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.models import Sample, Trajectory
 
 
-async def grade_all(state: DistillState, *, kit: Kit) -> Json:
+async def grade_all(state: DistillState, *, context: DistillContext) -> Json:
     """Score the attempts against the reference; without one, the teacher's answer is the reference."""
     sample = read_sample(state)
     reference = sample.reference or answers.final_answer(state.get("solution", ""))
     attempts = [Trajectory.model_validate(t) for t in (*state["trajectories"], *state.get("recorded", []))]
-    graded = [await _graded(kit, sample, attempt, reference) for attempt in attempts]
+    graded = [await _graded(context, sample, attempt, reference) for attempt in attempts]
     # a field of their own: the reducer of `trajectories` adds up
     update: Json = {"reference": reference, "graded": [t.model_dump() for t in graded]}
-    if await _is_wrong(kit, sample, state.get("solution", "")):
+    if await _is_wrong(context, sample, state.get("solution", "")):
         update["solution"] = ""  # a critic that is shown a wrong solution teaches it
     if mean_score(graded) is None:
         problem = next((t.error for t in graded if t.error), "there is nothing to grade against")
@@ -24,19 +24,19 @@ async def grade_all(state: DistillState, *, kit: Kit) -> Json:
     return update
 
 
-async def _is_wrong(kit: Kit, sample: Sample, solution: str) -> bool:
+async def _is_wrong(context: DistillContext, sample: Sample, solution: str) -> bool:
     """Tell whether the teacher's own solution contradicts the reference; a worked one that came along does not."""
     if not solution or not sample.reference or sample.solution:
         return False
-    attempt = await _graded(kit, sample, Trajectory(text=solution), sample.reference)
+    attempt = await _graded(context, sample, Trajectory(text=solution), sample.reference)
     return attempt.score == 0
 
 
-async def _graded(kit: Kit, sample: Sample, trajectory: Trajectory, reference: str) -> Trajectory:
+async def _graded(context: DistillContext, sample: Sample, trajectory: Trajectory, reference: str) -> Trajectory:
     if trajectory.error or trajectory.score is not None or not reference:
         return trajectory
     try:
-        score, comment = await graders.grade(kit.grader, sample, trajectory.text, reference)
+        score, comment = await graders.grade(context.grader, sample, trajectory.text, reference)
     except Exception as error:  # a user's grader may raise anything; it is a recorded failure
         if is_final(error):
             raise

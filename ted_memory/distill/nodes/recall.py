@@ -2,7 +2,7 @@
 
 import random
 
-from ted_memory.distill.kit import Kit
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.scoring import without_its_own
 from ted_memory.distill.state import Attempt, DistillState, Json, dump_set, read_sample
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
@@ -12,16 +12,16 @@ from ted_memory.memory.presentation import exposure_of
 from ted_memory.models import ExperienceSet, Sample
 
 
-async def recall(state: DistillState, *, kit: Kit) -> Json:
+async def recall(state: DistillState, *, context: DistillContext) -> Json:
     """Load the set once and deal out the attempts; the whole pass speaks of this version."""
-    snapshot = await kit.memory.load()
+    snapshot = await context.memory.load()
     sample = read_sample(state)
-    ranking = await _ranking(state, snapshot, kit.memory)
+    ranking = await _ranking(state, snapshot, context.memory)
     fresh = dict.fromkeys(("trajectories", "refused", "joined", "commits", "spend"))  # None: begin anew
     return {
         **fresh,
         "snapshot": dump_set(snapshot),
-        "attempts": deal(sample, snapshot, kit.memory, ranking, run=state.get("run", "")) if kit.fresh else [],
+        "attempts": deal(sample, snapshot, context.memory, ranking, run=state.get("run", "")) if context.fresh else [],
         "round": 0,
         "feedback": [],
         "accepted": [],

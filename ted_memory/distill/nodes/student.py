@@ -4,16 +4,16 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill import scoring
-from ted_memory.distill.kit import Kit
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.state import Attempt, Json, dump_spend, read_sample
 from ted_memory.episodes import Exposure
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.models import Trajectory
 
 
-async def attempt(state: Attempt, *, kit: Kit) -> Json:
+async def attempt(state: Attempt, *, context: DistillContext) -> Json:
     """Let the student try once."""
-    given = await scoring.answer(kit, read_sample(state), Exposure.model_validate(state["exposure"]))
+    given = await scoring.answer(context, read_sample(state), Exposure.model_validate(state["exposure"]))
     trajectory = Trajectory(text=given.text, tools=given.tools, seen=given.shown, eligible=tuple(state["eligible"]))
     return {"trajectories": [trajectory.model_dump()], "spend": dump_spend(given.spend)}
 

@@ -19,11 +19,11 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill.comparison import Comparison, Judge, Pair, means
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.judges import Judges, changed_set, choose_judges, known_labels
-from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import leaks
 from ted_memory.distill.placing import place
-from ted_memory.distill.scoring import together
+from ted_memory.distill.scoring import gather_all
 from ted_memory.distill.solved_tasks import conditions_of, solved_task
 from ted_memory.distill.state import (
     DistillState,
@@ -54,14 +54,14 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
 
 
-async def verify(state: DistillState, *, kit: Kit) -> Json:
+async def verify(state: DistillState, *, context: DistillContext) -> Json:
     """Test each proposed edit by itself, then those that failed together; tell the critic about what failed."""
-    verifier = _Verifier(state, kit)
+    verifier = _Verifier(state, context)
     findings, repeated = await _without_what_was_said(await _found(state, verifier), verifier)
     failed = [finding for finding in findings if finding.problem]
-    if kit.keep_evidence is not None:
-        await kit.keep_evidence(f"{state.get('run', '')}:{state['round']}", verifier.found)
-    revise = kit.profile.prompts["revision"]
+    if context.keep_evidence is not None:
+        await context.keep_evidence(f"{state.get('run', '')}:{state['round']}", verifier.found)
+    revise = context.profile.prompts["revision"]
     outcome = fence if holds_words_of_users(state) else str  # it tells what the student answered
     told = "\n\n".join(revise.fill({"lesson": _described(f), "outcome": outcome(f.problem)}) for f in failed)
     return {
@@ -75,12 +75,12 @@ async def verify(state: DistillState, *, kit: Kit) -> Json:
 
 async def _found(state: DistillState, verifier: "_Verifier") -> list[Finding]:
     """Return what the tests say of the proposed edits."""
-    sample, kit = verifier.sample, verifier.kit
-    placed = [await place(edit, sample, state, kit) for edit in read_edits(state["proposal"])]
+    sample, context = verifier.sample, verifier.context
+    placed = [await place(edit, sample, state, context) for edit in read_edits(state["proposal"])]
     findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
-    findings += await together(*(verifier.test([edit]) for edit, problem in placed if not problem))
+    findings += await gather_all(*(verifier.test([edit]) for edit, problem in placed if not problem))
     findings = await _together_too(findings, verifier)
-    if kit.examples == "own" and not holds_words_of_users(state):  # what users wrote is no example for everybody
+    if context.examples == "own" and not holds_words_of_users(state):  # what users wrote is no example for everybody
         if solved := await _as_an_earlier_turn(findings, verifier):
             return [*findings, solved]
         findings = [await _with_an_example(finding, verifier) for finding in findings]
@@ -136,12 +136,12 @@ async def _as_an_earlier_turn(findings: list[Finding], verifier: "_Verifier") ->
 
 def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Add]:
     """Return the sample with its answer as a lesson: under words of its own and under the critic's condition."""
-    sample, state, kit = verifier.sample, verifier.state, verifier.kit
+    sample, state, context = verifier.sample, verifier.state, verifier.context
     tested = (edit for finding in findings if finding.evidence for edit in finding.edits)
     theirs = [edit.when for edit in tested if isinstance(edit, Add)]
     words = {"common": state.get("common", ()), "kindred": state.get("kindred", ())}
     conditions = conditions_of(sample, state["reference"], theirs, **words)
-    made = (solved_task(sample, state["reference"], when, kit, state.get("sources", ())) for when in conditions)
+    made = (solved_task(sample, state["reference"], when, context, state.get("sources", ())) for when in conditions)
     return [lesson for lesson in made if lesson is not None]
 
 
@@ -160,7 +160,7 @@ async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
     if edit.everywhere or not edit.when:
         return finding
     example = own_example(verifier.sample, verifier.state["reference"])
-    if len(example) > verifier.kit.settings.max_text:
+    if len(example) > verifier.context.settings.max_text:
         return finding
     shown = await verifier.test([edit.model_copy(update={"example": example})], is_ours=True)
     return shown if not shown.problem else finding
@@ -172,9 +172,9 @@ async def _without_what_was_said(findings: list[Finding], verifier: "_Verifier")
     That it says the same is verified: of those that wait, the one most like the new lesson must help where the new one
     came from. The episode is then evidence on it like any other.
     """
-    kit, snapshot = verifier.kit, verifier.snapshot
+    context, snapshot = verifier.context, verifier.snapshot
     waiting = [e for e in (*snapshot.trial, *snapshot.proposed) if not (e.trial and e.trial.ended)]
-    if not kit.evidence or not waiting:
+    if not context.evidence or not waiting:
         return findings, ""
     left, said = list[Finding](), list[str]()
     for finding in findings:
@@ -182,7 +182,7 @@ async def _without_what_was_said(findings: list[Finding], verifier: "_Verifier")
         if finding.problem or more or not isinstance(edit, Add):
             left.append(finding)
             continue
-        ranking = await kit.memory.rank(waiting, f"{edit.when} {edit.text}")
+        ranking = await context.memory.rank(waiting, f"{edit.when} {edit.text}")
         alike = ranking.best(waiting, 1)
         if alike and not (await verifier.test([SetState(id=alike[0].id, state="active")])).problem:
             said.append(f"{alike[0].id} says the same as {describe(edit)!r}, and waits for evidence")
@@ -191,13 +191,13 @@ async def _without_what_was_said(findings: list[Finding], verifier: "_Verifier")
     return left, "; ".join(said)
 
 
-def tells_an_answer(edit: Edit, state: DistillState, kit: Kit, *, is_ours: bool = False) -> str:
+def tells_an_answer(edit: Edit, state: DistillState, context: DistillContext, *, is_ours: bool = False) -> str:
     """Return the answer of a sample that the critic saw, where an edit tells one and it is no label; else "".
 
     ``is_ours``: the sample itself is known to be its example, and others judge it. In traffic nobody knows yet which
     answers recur; there others' episodes show what a lesson is worth.
     """
-    if kit.evidence or state.get("settle"):
+    if context.evidence or state.get("settle"):
         return ""
     sample = read_sample(state)
     if is_ours and isinstance(edit, Add):
@@ -215,14 +215,14 @@ def own_example(sample: Sample, reference: str) -> str:
 class _Verifier:
     """Tests the edits of one critique on the samples that may judge them."""
 
-    def __init__(self, state: DistillState, kit: Kit) -> None:
+    def __init__(self, state: DistillState, context: DistillContext) -> None:
         self.state = state
-        self.kit = kit
+        self.context = context
         self.sample = read_sample(state)
         self.snapshot = read_set(state)
         self.found: list[Evidence] = []
         """What all tests said, those that did not pass among them: their number counts."""
-        self.comparison = Comparison(kit, kit.memory.presentation(self.snapshot).placement)
+        self.comparison = Comparison(context, context.memory.presentation(self.snapshot).placement)
 
     @staticmethod
     def refused(edit: Edit, problem: str) -> Finding:
@@ -235,12 +235,12 @@ class _Verifier:
         ``is_ours``: we, not the critic, made the sample their example.
         """
         for edit in edits:
-            if answer := tells_an_answer(edit, self.state, self.kit, is_ours=is_ours):
+            if answer := tells_an_answer(edit, self.state, self.context, is_ours=is_ours):
                 return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=answer[:80]))
-        judges = await choose_judges(edits, self.state, self.snapshot, self.kit)
+        judges = await choose_judges(edits, self.state, self.snapshot, self.context)
         if not judges.witnesses and not judges.own:
             return Finding(tuple(edits), "it changes nothing that the student sees for this task")
-        rule = self.kit.profile.verification
+        rule = self.context.profile.verification
         test = PairedTest(replace(rule, level=level * rule.level))
         pairs = await self.comparison.test(test, judges.witnesses)
         verified = bool(judges.witnesses) and test.verdict == "helps"
@@ -253,7 +253,7 @@ class _Verifier:
 
     async def _on_its_own_sample(self, edits: Sequence[Edit], judges: Judges) -> Finding:
         """Ask only that the edit helps where it came from: nothing else can tell, and the gate will have to."""
-        test = PairedTest(self.kit.profile.verification)
+        test = PairedTest(self.context.profile.verification)
         pairs = await self.comparison.test(test, judges.own)
         nothing = PairedTest(test.rule)
         evidence = tuple(self._evidence(edit, nothing, verified=False, shared=False) for edit in edits)
@@ -268,7 +268,7 @@ class _Verifier:
         """Return what is wrong with the edits on other samples, "" for nothing."""
         if not guards:
             return ""
-        test = PairedTest(self.kit.profile.loss)
+        test = PairedTest(self.context.profile.loss)
         try:
             pairs = await self.comparison.test_loss(test, guards)
         except Exception as error:
@@ -285,7 +285,7 @@ class _Verifier:
 
         What several edits showed together is not the wealth of each one.
         """
-        after = changed_set([edit], self.snapshot, max_text=self.kit.settings.max_text)
+        after = changed_set([edit], self.snapshot, max_text=self.context.settings.max_text)
         new = [e for e in after if e not in self.snapshot.experiences]
         said = render_line(new[0].text, new[0].when, new[0].example, new[0].task) if new else describe(edit)
         wealth = 1.0 if shared else test.wealth

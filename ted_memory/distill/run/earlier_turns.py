@@ -46,7 +46,7 @@ def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: Expe
         now: what the memory holds at this moment; none of its tasks is returned, in whatever state it is there.
         kept: what of the run has passed the gate.
     """
-    if job.kit.examples != "own" or not job.kit.settings.measure_presentation:
+    if job.context.examples != "own" or not job.context.settings.measure_presentation:
         return []
     shuffled = random.Random("solved").sample(list(train), len(train))
     edits: list[Add] = []
@@ -56,12 +56,12 @@ def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: Expe
         reference = sample.reference or ""
         # no kindred words: these are chosen with the answers of all judges in view
         when = ", ".join(telling_words(sample, stems(reference) | {*job.common}))
-        edit = solved_task(sample, reference, when, job.kit, job.sources(sample))
+        edit = solved_task(sample, reference, when, job.context, job.sources(sample))
         if edit is not None:
             edits.append(edit)
     had = {plain_task(e.task) for e in (*now, *kept)}
     edits = [edit for edit in _once(edits) if plain_task(edit.task) not in had]
-    made = [e for e in preview(edits, kept, max_text=job.kit.settings.max_text) if e.id not in kept.by_id]
+    made = [e for e in preview(edits, kept, max_text=job.context.settings.max_text) if e.id not in kept.by_id]
     fitting = _fitting(made, kept)
     return fitting if fitting and len(fitting) + sum(bool(e.task) for e in kept.active) >= TURNS else []
 
@@ -102,7 +102,7 @@ async def with_turns(
         if way is None:
             return passed.staged, found.model_copy(update={"reason": reason})
         judges = in_order(samples, passed)[: RULE.pairs]
-        way_now = judging.kit.memory.presentation(passed.staged)
+        way_now = judging.context.memory.presentation(passed.staged)
         without = await _scores(judges, way_now, judging, passed, "judge")
         with_them = await _scores(judges, way, judging, beside, "judge")
     except BudgetExceeded:
@@ -119,7 +119,7 @@ async def _best_way(
     if not (ways := _ways(judging, beside.staged)):
         return None, "what was stated for this memory leaves no way to show them"
     few, best = asked[:MOST_SAMPLES], None
-    way_now = judging.kit.memory.presentation(passed.staged)
+    way_now = judging.context.memory.presentation(passed.staged)
     most = mean([*(await _scores(few, way_now, judging, passed, "choose")).values()])
     if most >= GOOD_ENOUGH:
         return None, "what passed is right on nearly all tasks"
@@ -147,7 +147,7 @@ def _tested(pairs: Sequence[tuple[float, float]], offered: int) -> SolvedTasks:
 
 def _ways(judging: Judging, both: ExperienceSet) -> list[Presentation]:
     """Return the ways to show solved tasks that what was stated for this memory allows: some of them, not all."""
-    ways = dict.fromkeys(shown_as(judging.kit.memory, both, way) for way in WAYS)
+    ways = dict.fromkeys(shown_as(judging.context.memory, both, way) for way in WAYS)
     return [way for way in ways if way.selection == "relevant" and way.top_k >= TURNS and way.examples]
 
 

@@ -30,7 +30,7 @@ async def finish(
             token=f"{job.id}:promote",
             base=job.base,
             usage=await job.staging.usage(),
-            models={"student": model_name(job.kit.student), "teacher": model_name(job.kit.teacher)},
+            models={"student": model_name(job.context.student), "teacher": model_name(job.context.teacher)},
             presentation=chosen.presentation if edits else None,
         )
         conflicts = tuple(f"{r.edit.op}: {r.reason}" for r in promotion.rejected)
@@ -94,7 +94,7 @@ def _report(
         learned=sum(record["status"] == "learned" for record in records.values()),
         set_aside=len(without),
         experiences=SetSize(active=len(now.active), tokens=tokens + FRAME_TOKENS if tokens else 0),
-        spend=job.kit.calls.spent,
+        spend=job.context.calls.spent,
         seconds=round(time.monotonic() - began, 3),
         promoted=promoted,
         gate=gate,

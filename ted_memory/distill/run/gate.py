@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from ted_memory.distill.comparison import AHEAD, MOST_LOST, STEADY, Comparison, Judge, Pair, means
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.judges import fits
-from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import has_open_answer
 from ted_memory.distill.progress import Records
 from ted_memory.distill.report import Gate, LessonVerdict, Point, SetAside
 from ted_memory.distill.run.material import Material
-from ted_memory.distill.scoring import OnProgress, Progress, answer_with, chosen, patiently, together
+from ted_memory.distill.scoring import OnProgress, Progress, answer_with, chosen, gather_all, with_retries
 from ted_memory.errors import BudgetExceeded, ModelError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.betting import PairedTest, Rule, sign
@@ -42,7 +42,7 @@ class Judging:
     """One gate under way. `pairs_left` bounds what it may still ask for; None is no bound."""
 
     material: Material
-    kit: Kit
+    context: DistillContext
     records: Records
     on_progress: OnProgress
     pairs_left: int | None = None
@@ -55,7 +55,7 @@ class Judging:
 
         ``turns``: pairs of one judge at most; None: as many as the test may have.
         """
-        comparison = Comparison(self.kit, self.kit.memory.presentation(self.material.staged).placement)
+        comparison = Comparison(self.context, self.context.memory.presentation(self.material.staged).placement)
         order = [*judges]
         random.Random(name).shuffle(order)
         in_turn = ((judge, number) for number in range(turns or test.rule.pairs) for judge in order)
@@ -65,7 +65,7 @@ class Judging:
             asked = list(islice((turn for turn in in_turn if turn[0].sample.id not in self.left_out), most))
             if not asked:
                 break
-            got = await together(*(self._pair(comparison, judge, number, name) for judge, number in asked))
+            got = await gather_all(*(self._pair(comparison, judge, number, name) for judge, number in asked))
             for pair in got:
                 if pair is not None:
                     test.add(sign(pair.after - pair.before))
@@ -74,8 +74,8 @@ class Judging:
 
     async def score(self, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]) -> float:
         """Return the student's score on a sample with these experiences, shown as the snapshot says."""
-        given = await answer_with(self.kit, sample, snapshot, experiences)
-        score, _ = await graders.grade(self.kit.grader, sample, given.text, self.material.reference_of[sample.id])
+        given = await answer_with(self.context, sample, snapshot, experiences)
+        score, _ = await graders.grade(self.context.grader, sample, given.text, self.material.reference_of[sample.id])
         return score
 
     async def _pair(self, comparison: Comparison, judge: Judge, number: int, name: str) -> Pair | None:
@@ -179,9 +179,9 @@ async def _judge(
     reference = judging.material.reference_of.get(sample.id, "")
     if not reference:
         return None
-    kit, snapshot = judging.kit, judging.material.staged
-    seen_before = await chosen(kit, sample, snapshot, before)
-    return Judge(sample, reference, seen_before, await chosen(kit, sample, snapshot, after))
+    context, snapshot = judging.context, judging.material.staged
+    seen_before = await chosen(context, sample, snapshot, before)
+    return Judge(sample, reference, seen_before, await chosen(context, sample, snapshot, after))
 
 
 def _turns(material: Material) -> int | None:
@@ -208,7 +208,7 @@ async def _judged(lesson: Experience, samples: Sequence[Sample], judging: Judgin
     # verification asks the sample that a lesson came from: no user is a witness of his own words
     found = None if of_users else material.evidence_of(lesson)
     verified = bool(found and found["verified"])
-    if set_helps and not of_users and (verified or not judging.kit.verifies):
+    if set_helps and not of_users and (verified or not judging.context.verifies):
         return LessonVerdict(lesson=said, kept=True, reason="the set helps, and nothing spoke against the lesson")
     if lesson.task:
         return LessonVerdict(lesson=said, kept=False, reason=_NEVER_ALONE)
@@ -324,8 +324,8 @@ async def choose_stage(
             scores[stage.staged.version].append(score)
         return ""
 
-    await patiently(
-        one, [s for s in samples if judging.material.reference_of.get(s.id)], judging.kit.settings.concurrency
+    await with_retries(
+        one, [s for s in samples if judging.material.reference_of.get(s.id)], judging.context.settings.concurrency
     )
     if not before:
         return stages[-1], ()

@@ -8,18 +8,18 @@ from typing import Any
 
 from langchain_core.runnables import Runnable
 
+from ted_memory.distill.admission import Admission
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.graph import Graph, compile_graph
 from ted_memory.distill.index_terms import kindred_words, lesson_for, terms_of
-from ted_memory.distill.kit import Kit
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.merging import joinable, replay, said_twice
 from ted_memory.distill.nodes.critic import attempts_text
 from ted_memory.distill.profiles import Profile
 from ted_memory.distill.progress import Records
 from ted_memory.distill.report import Carried, Shown, SolvedTasks
-from ted_memory.distill.room import Room
 from ted_memory.distill.run.gate import SET_RULE
-from ted_memory.distill.scoring import OnProgress, Progress, patiently
+from ted_memory.distill.scoring import OnProgress, Progress, with_retries
 from ted_memory.distill.state import Companion, Evidence, Joined, dump_set, mean_score, read_graded, read_set
 from ted_memory.errors import BudgetExceeded
 from ted_memory.grading.graders import Grader
@@ -42,10 +42,10 @@ INDEXED = "indexed"  # the record that lessons have the words of their samples
 class Job:
     """One run: its staging set, and the record that lets it be taken up again."""
 
-    def __init__(self, memory: TedMemory, staging: TedMemory, kit: Kit, graph: Graph, name: str) -> None:
+    def __init__(self, memory: TedMemory, staging: TedMemory, context: DistillContext, graph: Graph, name: str) -> None:
         self.memory = memory
         self.staging = staging
-        self.kit = kit
+        self.context = context
         self.graph = graph
         self.name = name
         self.id = ""
@@ -89,7 +89,7 @@ class Job:
         async def keep_evidence(step: str, found: Sequence[Evidence]) -> None:
             await run.records.save_evidence(step, found)
 
-        kit = Kit(
+        context = DistillContext(
             student=with_temperature(student, settings.temperature),
             memory=staging,
             grader=bind_grader(grader, calls),
@@ -101,13 +101,13 @@ class Job:
             samples=by_source,
             keep_evidence=keep_evidence,
         )
-        run = cls(memory, staging, kit, compile_graph(kit), name)
+        run = cls(memory, staging, context, compile_graph(context), name)
         run.judged = isinstance(grader, Judge)
         await run._take_up(now)
         return run
 
     async def _take_up(self, now: ExperienceSet) -> None:
-        self.records = await Records.load(self.staging, self.kit.calls)
+        self.records = await Records.load(self.staging, self.context.calls)
         if "run" not in self.records:
             await self.records.save("run", {"id": secrets.token_hex(8), "snapshot": dump_set(now)})
         self.id = str(self.records["run"]["id"])
@@ -127,11 +127,11 @@ class Job:
     def meets_another_student(self) -> bool:
         """Whether the set was learned with a student of another name."""
         before = self.base.models.get("student", "")
-        return bool(self.base.active and before) and before != model_name(self.kit.student)
+        return bool(self.base.active and before) and before != model_name(self.context.student)
 
     def gate_calls(self, train: Sequence[Sample], held_out: Sequence[Sample], budget: Budget | None) -> Counter[str]:
         """Return the calls that are set aside for the gate where there is a budget: a third of it at most."""
-        settings = self.kit.settings
+        settings = self.context.settings
         if not settings.validation:
             return Counter()
         judges = len(train) + len(held_out)
@@ -147,14 +147,14 @@ class Job:
 
     def _sample_calls(self) -> Counter[str]:
         """Return the calls that a sample probably takes, with the verification of one edit."""
-        pairs = min(self.kit.profile.verification.pairs, LIKELY_PAIRS)
-        answers = self.kit.settings.rollouts + 2 * pairs
+        pairs = min(self.context.profile.verification.pairs, LIKELY_PAIRS)
+        answers = self.context.settings.rollouts + 2 * pairs
         return Counter(student=answers, teacher=2 + answers * self.judged)
 
     async def learn(self, train: Sequence[Sample], budget: Budget | None, *, at_the_gate: Counter[str]) -> str:
         """Distil every sample that is not done yet, side by side; return why it stopped before the end, or ""."""
-        stopped, calls = "", self.kit.calls
-        room = Room(calls, self._sample_calls())
+        stopped, calls = "", self.context.calls
+        admission = Admission(calls, self._sample_calls())
 
         async def one(sample: Sample) -> str:
             nonlocal stopped
@@ -163,12 +163,12 @@ class Job:
             meter = Meter()
             METER.set(meter)
             try:
-                async with room.for_one():
+                async with admission.for_one():
                     record = await self._pass(sample, train)
             except BudgetExceeded as error:
                 stopped = str(error)
                 return ""
-            room.saw(meter.spent)
+            admission.saw(meter.spent)
             if record["status"] == "failed":
                 self.records.failed[sample.id] = record
             else:
@@ -178,16 +178,16 @@ class Job:
 
         self.common = sorted(common_words([s.text for s in train]))
         self.labels = recurring_answers(train, of_users=any(s.sources for s in train))
-        keeps_words = self.kit.settings.examples  # without examples nothing that stands in a sample is kept
-        language = self.kit.settings.language
+        keeps_words = self.context.settings.examples  # without examples nothing that stands in a sample is kept
+        language = self.context.settings.language
         self.index_terms = terms_of(train, self.labels, language=language) if keeps_words else {}
-        by_words = keeps_words and self.kit.profile.conditions == "key_words"
+        by_words = keeps_words and self.context.profile.conditions == "key_words"
         self.kindred = kindred_words(train, language=language) if by_words else {}
         self.tell(len(train))
         calls.budget, calls.reserved = budget, at_the_gate
         try:
             todo = [sample for sample in train if sample.id not in self.records.samples]
-            await patiently(one, todo, self.kit.settings.concurrency)
+            await with_retries(one, todo, self.context.settings.concurrency)
             await self._tidy()
             await self._index(train)
         except BudgetExceeded as error:
@@ -205,13 +205,13 @@ class Job:
             why="said twice",
             token=f"{self.id}:said-twice",
         )
-        if self.kit.settings.compaction == "none" or not self.kit.verifies or TIDIED in self.records:
+        if self.context.settings.compaction == "none" or not self.context.verifies or TIDIED in self.records:
             return
         joined = list[Joined]()
         for _ in range(TIDYINGS):
             now = await self.staging.load()
-            edits = joinable(now, self.labels, max_text=self.kit.settings.max_text)
-            done = await replay(edits, now, self.kit)
+            edits = joinable(now, self.labels, max_text=self.context.settings.max_text)
+            done = await replay(edits, now, self.context)
             joined += done.told
             if not done.edits:
                 break
@@ -281,14 +281,14 @@ class Job:
     def _as_companion(self, sample: Sample, out: Mapping[str, Any]) -> dict[str, Companion]:
         """Return what later critics are shown of a sample that the student failed on, where they see several."""
         attempts = read_graded(out)
-        if self.kit.settings.critique_batch < 2 or (mean_score(attempts) or 0.0) >= 1:
+        if self.context.settings.critique_batch < 2 or (mean_score(attempts) or 0.0) >= 1:
             return {}
         companion = Companion(
             sources=self.sources(sample),
             task=sample.text,
             reference=out.get("reference", ""),
             solution=out.get("solution", ""),
-            attempts=attempts_text(attempts, self.kit),
+            attempts=attempts_text(attempts, self.context),
         )
         return {"companion": companion}
 
@@ -299,7 +299,7 @@ class Job:
             return []
         scores = match([companion["task"] for companion in failed], sample.text)
         ranked = sorted(range(len(failed)), key=lambda i: -scores[i])
-        return [failed[i] for i in ranked[: self.kit.settings.critique_batch - 1] if scores[i] > 0]
+        return [failed[i] for i in ranked[: self.context.settings.critique_batch - 1] if scores[i] > 0]
 
     def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[dict[str, Any]]:
         """Return other samples to test a lesson on: the most alike, and some with another answer."""

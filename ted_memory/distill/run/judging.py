@@ -30,7 +30,7 @@ async def validate(
     """Return the gate's verdict, None when there is none, and the set with what goes live."""
     staged = await job.staging.load()
     is_changed = bool(difference(job.base.active, staged.active))
-    if not job.kit.settings.validation:
+    if not job.context.settings.validation:
         return None, staged
     now = await job.memory.load()
     judges = [*held_out, *train]
@@ -38,7 +38,7 @@ async def validate(
         return None, staged
     stages = await _stages(job, judges, held_out, staged)
     pairs = job.gate_pairs(len(judges), budget) if budget else None
-    judging = Judging(stages[-1], job.kit, job.records, job.on_progress, pairs_left=pairs)
+    judging = Judging(stages[-1], job.context, job.records, job.on_progress, pairs_left=pairs)
     verdict, passed = None, staged
     if is_changed:
         verdict, passed = await _at_the_gate(job, judges, stages, judging)
@@ -55,7 +55,7 @@ async def _at_the_gate(
 ) -> tuple[Gate, ExperienceSet]:
     """Return what the gate says of the best stage, in its best way to be shown, and the set with what passed."""
     judging.material, curve = await _chosen_stage(job, judges, stages, judging)
-    if job.kit.settings.measure_presentation and judging.material.new:
+    if job.context.settings.measure_presentation and judging.material.new:
         way, job.shown = await _chosen_presentation(job, judges, judging)
         staged_so = replace(judging.material.staged, presentation=way)
         judging.material = replace(judging.material, staged=staged_so)
@@ -72,7 +72,7 @@ async def _stages(
     """Return what the gate may choose from: the set at a few moments of the run, the last one at its end."""
     references = {sample.id: await _reference(job, sample) for sample in judges}
     steps = staged.version - job.began_at
-    count = min(job.kit.settings.checkpoints, max(steps, 1))
+    count = min(job.context.settings.checkpoints, max(steps, 1))
     versions = [staged.version - i * steps // count for i in range(count)]
     return [await _material(job, version, staged, held_out, references) for version in reversed(versions)]
 
@@ -118,7 +118,7 @@ def _has_room(job: Job, judging: Judging, answers: int) -> bool:
     """Tell whether the budget has room for so many answers and for all pairs of the gate."""
     wanted = answers + 2 * (judging.pairs_left or 0)
     try:
-        job.kit.calls.check_room(Counter(student=wanted, teacher=wanted * job.judged))
+        job.context.calls.check_room(Counter(student=wanted, teacher=wanted * job.judged))
     except BudgetExceeded:
         return False
     return True
@@ -158,7 +158,7 @@ async def _reference(job: Job, sample: Sample) -> str:
     key = f"reference:{sample.id}"
     if key not in job.records:
         try:
-            solved = await teacher.solve(DistillState(sample=sample.model_dump(mode="json")), kit=job.kit)
+            solved = await teacher.solve(DistillState(sample=sample.model_dump(mode="json")), context=job.context)
         except Exception as error:
             if isinstance(error, BudgetExceeded):
                 return ""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ted_memory.distill.report import Shown
 from ted_memory.distill.run.gate import Judging
 from ted_memory.distill.run.material import Material
-from ted_memory.distill.scoring import Progress, patiently
+from ted_memory.distill.scoring import Progress, with_retries
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Presentation, Sample
@@ -38,7 +38,7 @@ def most_answers(samples: int) -> int:
 
 async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tuple[Presentation, tuple[Shown, ...]]:
     """Return the best way to show the set, and what was measured; of ways as good, the one that is set already."""
-    memory, staged = judging.kit.memory, judging.material.staged
+    memory, staged = judging.context.memory, judging.material.staged
     set_now = memory.presentation(staged)
     ways = _ways(memory, staged)
     asked = in_order(samples, judging.material)
@@ -115,7 +115,7 @@ async def scores_of(
         judging.on_progress(Progress("show", len(found), len(samples)))
         return ""
 
-    await patiently(one, samples, judging.kit.settings.concurrency)
+    await with_retries(one, samples, judging.context.settings.concurrency)
     return found
 
 

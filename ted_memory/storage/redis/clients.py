@@ -69,7 +69,7 @@ class LoopClients:
     syncs: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server was found to be able to wait for its disk."""
 
-    async def patiently(self, call: Callable[[Client], Awaitable[T]]) -> T:
+    async def with_retries(self, call: Callable[[Client], Awaitable[T]]) -> T:
         """Make a call that may be repeated without harm until it succeeds or the patience ends."""
         backoff = EqualJitterBackoff(base=0.05, cap=0.5)
         retry: Retry = Retry(backoff, self.retries, supported_errors=_PASSING)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from ted_memory.storage.redis import scripts
 from ted_memory.storage.redis.keys import Keys
-from ted_memory.storage.redis.patiently import Patiently
+from ted_memory.storage.redis.retries import WithRetries
 
 ASKED_EVERY = 600.0  # seconds; between, this process's steady clock tells what has passed
 
@@ -13,15 +13,15 @@ ASKED_EVERY = 600.0  # seconds; between, this process's steady clock tells what 
 class ServerClock:
     """Tells the time of a server."""
 
-    def __init__(self, patiently: Patiently) -> None:
-        self._patiently = patiently
+    def __init__(self, with_retries: WithRetries) -> None:
+        self._with_retries = with_retries
         self._told: tuple[datetime, float] | None = None
         """What the server said, and when, by `time.monotonic`."""
 
     async def now(self, namespace: str) -> datetime:
         """Return the time (UTC); the server is asked now and then, by a script on this namespace."""
         if self._told is None or time.monotonic() - self._told[1] > ASKED_EVERY:
-            seconds = await self._patiently(lambda client: scripts.now(client, Keys(namespace)))
+            seconds = await self._with_retries(lambda client: scripts.now(client, Keys(namespace)))
             self._told = datetime.fromtimestamp(seconds, UTC), time.monotonic()
         then, at = self._told
         return then + timedelta(seconds=time.monotonic() - at)

@@ -14,7 +14,7 @@ from ted_memory.errors import CorruptData, StoreError
 from ted_memory.storage.redis import codec, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.keys import Keys
-from ted_memory.storage.redis.patiently import Patiently, hashes
+from ted_memory.storage.redis.retries import WithRetries, hashes
 from ted_memory.storage.redis.sealing import Seal
 
 REWRITE_TRIES = 600
@@ -22,41 +22,41 @@ REWRITE_WAIT = 0.05  # seconds
 PAGE = 200  # keys, or episodes, that are looked at in one round trip
 
 
-async def erase(patiently: Patiently, seal: Seal, keys: Keys, subject: Subject) -> Erased:
+async def erase(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject) -> Erased:
     """Forget a subject's episodes, run records, feedback and counts."""
-    episodes = await _episodes(patiently, seal, keys, subject)
-    await patiently(lambda client: scripts.erase(client, keys, list(episodes)))
+    episodes = await _episodes(with_retries, seal, keys, subject)
+    await with_retries(lambda client: scripts.erase(client, keys, list(episodes)))
     runs, words = set(episodes.values()), 0
-    async for name, record in _records(patiently, keys):
+    async for name, record in _records(with_retries, keys):
         if _owns(subject, keys, name, record):
             runs.add(_run_of(keys, name))
             words += sum(_is_feedback(field) for field in record)
-            await patiently(partial(_delete, [name]))
+            await with_retries(partial(_delete, [name]))
         elif said := [field for field in record if _is_said_by(subject, seal, field, record[field])]:
             words += len(said)
-            await patiently(partial(_delete_fields, name, said))
+            await with_retries(partial(_delete_fields, name, said))
     if subject.kind == "principal":
-        async for names in _names(patiently, keys.rate("*")):
+        async for names in _names(with_retries, keys.rate("*")):
             for name in names:
-                await patiently(partial(_delete_fields, name, [f"e:{subject.name}", f"o:{subject.name}"]))
+                await with_retries(partial(_delete_fields, name, [f"e:{subject.name}", f"o:{subject.name}"]))
     return Erased(episodes=len(episodes), runs=tuple(sorted(runs)), words=words)
 
 
-async def runs_of(patiently: Patiently, seal: Seal, keys: Keys, subject: Subject) -> frozenset[str]:
+async def runs_of(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject) -> frozenset[str]:
     """Return the ids of a subject's runs that wait or are known still."""
     if subject.kind == "run":
         return frozenset({subject.name})
-    waiting = (await _episodes(patiently, seal, keys, subject)).values()
+    waiting = (await _episodes(with_retries, seal, keys, subject)).values()
     known = [
-        _run_of(keys, name) async for name, record in _records(patiently, keys) if _owns(subject, keys, name, record)
+        _run_of(keys, name) async for name, record in _records(with_retries, keys) if _owns(subject, keys, name, record)
     ]
     return frozenset((*waiting, *known))
 
 
-async def _records(patiently: Patiently, keys: Keys) -> AsyncIterator[tuple[str, dict[str, str]]]:
+async def _records(with_retries: WithRetries, keys: Keys) -> AsyncIterator[tuple[str, dict[str, str]]]:
     """Give the records of all runs, with their keys."""
-    async for names in _names(patiently, keys.run("*")):
-        for name, record in zip(names, await patiently(partial(hashes, names)), strict=True):
+    async for names in _names(with_retries, keys.run("*")):
+        for name, record in zip(names, await with_retries(partial(hashes, names)), strict=True):
             yield name, record
 
 
@@ -68,26 +68,26 @@ def _owns(subject: Subject, keys: Keys, name: str, record: Mapping[str, str]) ->
     return subject.owns_record(_run_of(keys, name), record.get("principal", ""), record.get("unit", ""))
 
 
-async def drop_all(patiently: Patiently, keys: Keys) -> None:
+async def drop_all(with_retries: WithRetries, keys: Keys) -> None:
     """Delete every key of a namespace."""
-    async for names in _names(patiently, keys.any_key):
-        await patiently(partial(_delete, names))
+    async for names in _names(with_retries, keys.any_key):
+        await with_retries(partial(_delete, names))
 
 
 async def staging_with(
-    patiently: Patiently, seal: Seal, namespace: str, named: Collection[str], runs: Collection[str]
+    with_retries: WithRetries, seal: Seal, namespace: str, named: Collection[str], runs: Collection[str]
 ) -> set[str]:
     """Return the staging sets of a namespace in which one of these is named, or that worked on one of these runs."""
     # whole strings of JSON, with letters beyond ASCII as they are, and without
     written = {json.dumps(name, ensure_ascii=ascii_only) for name in named for ascii_only in (False, True)}
     fields = {f"sample:{run}" for run in runs}
     found = set()
-    async for names in _names(patiently, Keys(f"{namespace}~*").any_key):
+    async for names in _names(with_retries, Keys(f"{namespace}~*").any_key):
         for name in names:
             staging, _, kind = name.removeprefix("ted:{").partition("}:")
             if staging in found or kind not in {"progress", "experiences", "log"}:
                 continue
-            [texts] = await patiently(partial(hashes, [name]))
+            [texts] = await with_retries(partial(hashes, [name]))
             told = _opened(seal, list(texts.values()))
             if fields & texts.keys() or any(one in text for text in told for one in written):
                 found.add(staging)
@@ -119,11 +119,11 @@ async def rewrite_log(client: Client) -> None:
     )
 
 
-async def _episodes(patiently: Patiently, seal: Seal, keys: Keys, subject: Subject) -> dict[str, str]:
+async def _episodes(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject) -> dict[str, str]:
     """Return the subject's episodes, by seq their run's id."""
     found, cursor = {}, 0
     while True:
-        cursor, page = await patiently(partial(_page, keys.episodes, cursor))
+        cursor, page = await with_retries(partial(_page, keys.episodes, cursor))
         for seq, stored in page.items():
             # what is no episode has no owner: whoever claims it makes a dead letter of it
             with contextlib.suppress(CorruptData):
@@ -134,9 +134,9 @@ async def _episodes(patiently: Patiently, seal: Seal, keys: Keys, subject: Subje
             return found
 
 
-async def _names(patiently: Patiently, pattern: str) -> AsyncIterator[list[str]]:
+async def _names(with_retries: WithRetries, pattern: str) -> AsyncIterator[list[str]]:
     """Give the names of all keys that match, by the page."""
-    found = await patiently(partial(_scanned, pattern))
+    found = await with_retries(partial(_scanned, pattern))
     for first in range(0, len(found), PAGE):
         yield found[first : first + PAGE]
 

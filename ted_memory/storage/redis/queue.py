@@ -28,7 +28,7 @@ from ted_memory.storage.redis import codec, erasing, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.clock import ServerClock
 from ted_memory.storage.redis.keys import WITH_TRAFFIC, Keys
-from ted_memory.storage.redis.patiently import Patiently, hashes
+from ted_memory.storage.redis.retries import WithRetries, hashes
 from ted_memory.storage.redis.sealing import Seal
 
 DAY = 24 * 3600 * 1000  # milliseconds
@@ -39,17 +39,17 @@ SECOND = 1000
 T = TypeVar("T")
 
 
-class RedisEpisodeLog:
-    """An `EpisodeLog`. Its scripts stand in ``lua/``, each with what it promises in its head."""
+class RedisEpisodeQueue:
+    """An `EpisodeQueue`. Its scripts stand in ``lua/``, each with what it promises in its head."""
 
-    def __init__(self, patiently: Patiently, kept: Retention | None = None, seal: Seal | None = None) -> None:
-        self._patiently = patiently
+    def __init__(self, with_retries: WithRetries, kept: Retention | None = None, seal: Seal | None = None) -> None:
+        self._with_retries = with_retries
         kept = kept or Retention()
         self._seal = seal or Seal()
         self._run_ttl, self._early_ttl = int(kept.run_days * DAY), int(kept.early_days * DAY)
         self._of_dead = (kept.max_dead, int(kept.dead_days * DAY))
         self._days = (kept.episode_days, kept.archive_days)
-        self.clock = ServerClock(patiently)
+        self.clock = ServerClock(with_retries)
         self._listed: set[str] = set()
 
     def forget(self, namespace: str) -> None:
@@ -79,7 +79,7 @@ class RedisEpisodeLog:
             ensure_ascii=False,
         )
         today = await self.clock.today(namespace)
-        reply = await self._patiently(lambda client: scripts.record(client, keys, today, runs, encoded, request))
+        reply = await self._with_retries(lambda client: scripts.record(client, keys, today, runs, encoded, request))
         if reply[5]:  # the namespace may have been dropped since, by another process, and its name with it
             await self._list(namespace)
         counts = dict(zip(("recorded", "repeated", "dropped", "limited"), reply[:4], strict=True))
@@ -101,7 +101,7 @@ class RedisEpisodeLog:
         }
 
     async def _list(self, namespace: str) -> None:
-        await self._patiently(lambda client: client.sadd(WITH_TRAFFIC, namespace))
+        await self._with_retries(lambda client: client.sadd(WITH_TRAFFIC, namespace))
         self._listed.add(namespace)
 
     async def feedback(
@@ -121,17 +121,19 @@ class RedisEpisodeLog:
             int(rules.reviewer if feedback is None else feedback.reviewer),
         ]
         today = await self.clock.today(namespace)
-        verdict = await self._patiently(lambda client: scripts.feedback(client, Keys(namespace), today, run_id, args))
+        verdict = await self._with_retries(
+            lambda client: scripts.feedback(client, Keys(namespace), today, run_id, args)
+        )
         return cast(Verdict, verdict)
 
     async def archived(self, namespace: str, after: int = 0) -> tuple[Archived, ...]:
         keys = Keys(namespace)
-        seqs = await self._patiently(
+        seqs = await self._with_retries(
             lambda client: cast(Awaitable[list[str]], client.zrangebyscore(keys.archived, f"({after}", "+inf"))
         )
         if not seqs:
             return ()
-        stored = await self._patiently(
+        stored = await self._with_retries(
             lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.archive, seqs))
         )
         found = []
@@ -143,7 +145,7 @@ class RedisEpisodeLog:
     async def forget_archived(self, namespace: str, seqs: Sequence[int]) -> int:
         if not seqs:
             return 0
-        return await self._patiently(lambda client: scripts.forget_archived(client, Keys(namespace), seqs))
+        return await self._with_retries(lambda client: scripts.forget_archived(client, Keys(namespace), seqs))
 
     async def replayed(self, namespace: str, pair: Pair) -> PairVerdict:
         args = [
@@ -155,14 +157,16 @@ class RedisEpisodeLog:
             repr(pair.score_without),
             pair.floor,
         ]
-        return cast(PairVerdict, await self._patiently(lambda client: scripts.replayed(client, Keys(namespace), args)))
+        return cast(
+            PairVerdict, await self._with_retries(lambda client: scripts.replayed(client, Keys(namespace), args))
+        )
 
     async def evidence(self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None) -> KnownEvidence:
         if not ids:
             return {}
         known, keys = known or {}, Keys(namespace)
         held = [(id, known[id].change if id in known else 0) for id in ids]
-        reply = await self._patiently(lambda client: scripts.known(client, keys, held))
+        reply = await self._with_retries(lambda client: scripts.known(client, keys, held))
         found = {}
         for id, (change, *numbers) in zip(ids, reply, strict=True):
             if numbers:
@@ -173,7 +177,7 @@ class RedisEpisodeLog:
 
     async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
         names = [Keys(namespace).run(run_id) for run_id in run_ids]
-        stored = await self._patiently(lambda client: hashes(names, client))
+        stored = await self._with_retries(lambda client: hashes(names, client))
         return tuple(_feedback_in(run_id, fields, self._seal) for run_id, fields in zip(run_ids, stored, strict=True))
 
     async def claim(
@@ -181,7 +185,7 @@ class RedisEpisodeLog:
     ) -> Claims:
         args = [learner, _ms(lease), count, max_deliveries, int(alone), *self._of_dead, *self._days]
         while True:
-            suspects, *found = await self._patiently(lambda client: scripts.claim(client, Keys(namespace), args))
+            suspects, *found = await self._with_retries(lambda client: scripts.claim(client, Keys(namespace), args))
             claims = [await self._claim(namespace, *fields) for fields in found]
             if any(claims) or not found:  # what cannot be read has become a dead letter: others may wait behind it
                 return Claims(claims=tuple(claim for claim in claims if claim is not None), suspects=suspects)
@@ -196,11 +200,13 @@ class RedisEpisodeLog:
             return None
         return Claim(seq=seq, fence=fence, deliveries=deliveries, episode=episode, feedback=told)
 
-    async def beat(self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float) -> frozenset[int]:
+    async def extend_lease(
+        self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float
+    ) -> frozenset[int]:
         args = [learner, _ms(lease), *(number for claim in claims for number in (claim.seq, claim.fence))]
-        return frozenset(await self._patiently(lambda client: scripts.beat(client, Keys(namespace), args)))
+        return frozenset(await self._with_retries(lambda client: scripts.extend_lease(client, Keys(namespace), args)))
 
-    async def hand_back(
+    async def return_claim(
         self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
     ) -> Literal["released", "failed", "dead", "fenced"]:
         how, reason = "fail" if counts else "release", reason.encode("utf-8", "replace").decode()
@@ -212,16 +218,16 @@ class RedisEpisodeLog:
 
     async def _give_back(self, keys: Keys, run_id: str, args: Sequence[Any]) -> str:
         args = [*args, *self._of_dead]
-        return await self._patiently(lambda client: scripts.hand_back(client, keys, run_id, args))
+        return await self._with_retries(lambda client: scripts.return_claim(client, keys, run_id, args))
 
     async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
         name = Keys(namespace).spend(await self.clock.today(namespace))
-        await self._patiently(lambda client: scripts.count(client, name, counters, ttl=codec.SPEND_TTL))
+        await self._with_retries(lambda client: scripts.count(client, name, counters, ttl=codec.SPEND_TTL))
 
     async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
         keys, found = Keys(namespace), dict[str, bytes]()
         for digest in digests:
-            raw = await self._patiently(partial(_field, keys.image(digest), "data"))
+            raw = await self._with_retries(partial(_field, keys.image(digest), "data"))
             if raw is not None:
                 found[digest] = self._seal.open_data(raw)
         return found
@@ -232,7 +238,7 @@ class RedisEpisodeLog:
         newest = sorted(stored, key=int, reverse=True)[:limit]
         if not newest:
             return ()
-        bodies = await self._patiently(
+        bodies = await self._with_retries(
             lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.episodes, newest))
         )
         return tuple(
@@ -241,16 +247,16 @@ class RedisEpisodeLog:
         )
 
     async def retry_dead(self, namespace: str, seqs: Sequence[int]) -> int:
-        return await self._patiently(lambda client: scripts.dead(client, Keys(namespace), "retry", seqs))
+        return await self._with_retries(lambda client: scripts.dead(client, Keys(namespace), "retry", seqs))
 
     async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
-        return await self._patiently(lambda client: scripts.dead(client, Keys(namespace), "drop", seqs))
+        return await self._with_retries(lambda client: scripts.dead(client, Keys(namespace), "drop", seqs))
 
     async def runs_of(self, namespace: str, subject: Subject) -> frozenset[str]:
-        return await erasing.runs_of(self._patiently, self._seal, Keys(namespace), subject)
+        return await erasing.runs_of(self._with_retries, self._seal, Keys(namespace), subject)
 
     async def erase(self, namespace: str, subject: Subject) -> Erased:
-        return await erasing.erase(self._patiently, self._seal, Keys(namespace), subject)
+        return await erasing.erase(self._with_retries, self._seal, Keys(namespace), subject)
 
     async def traffic(self, namespace: str) -> Traffic:
         keys, hours = Keys(namespace), (timedelta(0), timedelta(hours=1))
@@ -259,7 +265,7 @@ class RedisEpisodeLog:
         head, spent, before = [await self._hash(name) for name in (keys.traffic, *map(keys.spend, days))]
         hourly = [f"hour:{await self.clock.now(namespace) - ago:%H}" for ago in hours]
         waiting, claimed, dead, archived, learners = [
-            await self._patiently(lambda client, ask=ask: ask(client))  # type: ignore[misc]
+            await self._with_retries(lambda client, ask=ask: ask(client))  # type: ignore[misc]
             for ask in (
                 lambda client: client.zcard(keys.waiting),
                 lambda client: client.zcard(keys.claimed),
@@ -293,14 +299,14 @@ class RedisEpisodeLog:
         seqs: list[str] = []
         spoken_about = _now() - TOLD_FIRST * SECOND / 2
         for name, least in ((keys.waiting, "-inf"), (keys.waiting, spoken_about), (keys.claimed, "-inf")):
-            seqs += await self._patiently(
+            seqs += await self._with_retries(
                 lambda client, name=name, least=least: cast(  # type: ignore[misc]
                     Awaitable[list[str]], client.zrangebyscore(name, least, "+inf", start=0, num=1)
                 )
             )
         if not seqs:
             return None
-        bodies = await self._patiently(
+        bodies = await self._with_retries(
             lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.episodes, seqs))
         )
         began = []
@@ -310,11 +316,11 @@ class RedisEpisodeLog:
         return max(0.0, (datetime.now(UTC) - min(began)).total_seconds()) if began else None
 
     async def namespaces(self) -> tuple[str, ...]:
-        names = await self._patiently(lambda client: cast(Awaitable[set[str]], client.smembers(WITH_TRAFFIC)))
+        names = await self._with_retries(lambda client: cast(Awaitable[set[str]], client.smembers(WITH_TRAFFIC)))
         return tuple(sorted(names))
 
     async def _hash(self, name: str) -> dict[str, str]:
-        return await self._patiently(lambda client: cast(Awaitable[dict[str, str]], client.hgetall(name)))
+        return await self._with_retries(lambda client: cast(Awaitable[dict[str, str]], client.hgetall(name)))
 
 
 def _field(name: str, field: str, client: Client) -> Awaitable[str | None]:

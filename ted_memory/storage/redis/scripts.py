@@ -39,15 +39,15 @@ _FORGET_ARCHIVED = _source("episodes", "forget_archived")
 _COUNT = _source("count")
 _NOW = _source("now")
 _CLAIM = _source("episodes", "claim")
-_BEAT = _source("episodes", "beat")
-_HAND_BACK = _source("episodes", "hand_back")
+_EXTEND_LEASE = _source("episodes", "extend_lease")
+_RETURN_CLAIM = _source("episodes", "return_claim")
 _DEAD = _source("episodes", "dead")
 _ERASE = _source("episodes", "erase")
 _DIGESTS = {
     source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     for source in (
         *(_COMMIT, _CREDIT, _READ, _BLANK, _KEEP, _LEASE),
-        *(_RECORD, _FEEDBACK, _CLAIM, _BEAT, _HAND_BACK, _DEAD, _ERASE, _COUNT, _NOW),
+        *(_RECORD, _FEEDBACK, _CLAIM, _EXTEND_LEASE, _RETURN_CLAIM, _DEAD, _ERASE, _COUNT, _NOW),
         *(_REPLAYED, _KNOWN, _FORGET_ARCHIVED),
     )
 }
@@ -198,15 +198,15 @@ async def claim(client: Client, keys: Keys, args: Sequence[Any]) -> list[Any]:
     return claims
 
 
-async def beat(client: Client, keys: Keys, args: Sequence[Any]) -> list[int]:
+async def extend_lease(client: Client, keys: Keys, args: Sequence[Any]) -> list[int]:
     """Hold claims for longer; return the seqs of those that are lost."""
-    lost: list[int] = await _run(client, _BEAT, [keys.claimed, keys.holders, keys.learners], list(args))
+    lost: list[int] = await _run(client, _EXTEND_LEASE, [keys.claimed, keys.holders, keys.learners], list(args))
     return lost
 
 
-async def hand_back(client: Client, keys: Keys, run_id: str, args: Sequence[Any]) -> str:
+async def return_claim(client: Client, keys: Keys, run_id: str, args: Sequence[Any]) -> str:
     """Let go of a claim without a result; return what became of it."""
-    return str(await _run(client, _HAND_BACK, [*keys.of_traffic, keys.run(run_id)], list(args)))
+    return str(await _run(client, _RETURN_CLAIM, [*keys.of_traffic, keys.run(run_id)], list(args)))
 
 
 async def count(client: Client, key: str, counters: Mapping[str, int], *, ttl: int) -> None:

@@ -18,8 +18,8 @@ from redis.exceptions import (
 
 from ted_memory.episodes import Retention
 from ted_memory.errors import (
+    ClaimLost,
     CorruptData,
-    Fenced,
     InvalidInput,
     NotDurable,
     StoreError,
@@ -35,7 +35,7 @@ from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.clients import Clients, cancellable
 from ted_memory.storage.redis.examining import examine
 from ted_memory.storage.redis.keys import NAMESPACES, WITH_TRAFFIC, Keys
-from ted_memory.storage.redis.queue import RedisEpisodeLog
+from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.storage.redis.sealing import Seal
 from ted_memory.storage.redis.vectors import RedisVectors
 
@@ -62,10 +62,10 @@ class RedisStore:
         self._durable = durable
         self._seal = seal or Seal()
         self._listed: set[str] = set()
-        self.episodes = RedisEpisodeLog(self._patiently, kept, self._seal)
+        self.episodes = RedisEpisodeQueue(self._with_retries, kept, self._seal)
 
     async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
-        return await self._patiently(lambda client: self._read(client, namespace, known))
+        return await self._with_retries(lambda client: self._read(client, namespace, known))
 
     async def read_fast(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
         with self._translated():
@@ -77,7 +77,7 @@ class RedisStore:
         return codec.decode_set(namespace, known, reply)
 
     def vectors(self, namespace: str) -> VectorStore:
-        return RedisVectors(self._patiently, namespace)
+        return RedisVectors(self._with_retries, namespace)
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
         within = int(self._clients.get().durable_within * 1000)
@@ -96,7 +96,7 @@ class RedisStore:
             kept = self._durable == "none" or await durability.confirm(client, applied, ttl, self._durable, within)
             return repeated, answer, kept
 
-        repeated, answer, kept = await self._patiently(once)
+        repeated, answer, kept = await self._with_retries(once)
         commit = codec.decode_answer(answer, [c.edit for c in request.changes], told, repeated=bool(repeated))
         if commit.version == 1:
             await self._list(namespace, again=True)  # the data may have been lost since, and the list with them
@@ -113,14 +113,14 @@ class RedisStore:
     async def _list(self, namespace: str, *, again: bool = False) -> None:
         # before the first commit: a set that nobody finds would be worse than a name without a set
         if "~" not in namespace and (again or namespace not in self._listed):
-            await self._patiently(lambda client: client.sadd(NAMESPACES, namespace))
+            await self._with_retries(lambda client: client.sadd(NAMESPACES, namespace))
             self._listed.add(namespace)
 
     async def prove(self, namespace: str) -> None:
         clients, key = self._clients.get(), Keys(namespace).meta
         if self._durable != "fsync" or clients.syncs.is_set():  # WAIT is everywhere
             return
-        reason = await self._patiently(lambda client: durability.lacks_fsync(client, key))
+        reason = await self._with_retries(lambda client: durability.lacks_fsync(client, key))
         if reason:
             raise StoreError(
                 f"the server at {self._clients.where} cannot give durability=fsync ({reason}); nothing was written. "
@@ -130,7 +130,7 @@ class RedisStore:
 
     async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0) -> bool:
         additions = json.dumps(codec.encode_usages(usage))
-        took_effect = await self._patiently(
+        took_effect = await self._with_retries(
             lambda client: scripts.credit(
                 client, Keys(namespace), token, additions, kept=kept, ttl=TOKEN_TTL, ends=_ends(namespace)
             )
@@ -138,7 +138,7 @@ class RedisStore:
         return bool(took_effect)
 
     async def usage(self, namespace: str) -> Mapping[str, Usage]:
-        stored = await self._patiently(lambda client: _texts(client.hgetall(Keys(namespace).usage)))
+        stored = await self._with_retries(lambda client: _texts(client.hgetall(Keys(namespace).usage)))
         return codec.decode_usages(stored.items())
 
     async def log(self, namespace: str, versions: Sequence[int]) -> tuple[LogEntry, ...]:
@@ -153,17 +153,17 @@ class RedisStore:
         def ask(client: Client) -> Awaitable[list[str | None]]:
             return cast(Awaitable[list[str | None]], client.hmget(Keys(namespace).log, names))
 
-        return await self._patiently(ask)
+        return await self._with_retries(ask)
 
-    async def forbid(self, namespace: str, source: str) -> None:
-        await self._patiently(lambda client: client.sadd(Keys(namespace).purged, codec.digest(source)))
+    async def tombstone(self, namespace: str, source: str) -> None:
+        await self._with_retries(lambda client: client.sadd(Keys(namespace).purged, codec.digest(source)))
 
-    async def forbidden(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
+    async def tombstoned(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
         asked = list(sources)
         if not asked:
             return frozenset()
         digests = [codec.digest(source) for source in asked]
-        found = await self._patiently(
+        found = await self._with_retries(
             lambda client: cast(Awaitable[list[int]], client.smismember(Keys(namespace).purged, digests))
         )
         return frozenset(source for source, is_in in zip(asked, found, strict=True) if is_in)
@@ -180,34 +180,34 @@ class RedisStore:
         if raw is None or entry is None or (blanked := change(entry)) == entry:
             return True
         new = codec.encode_log_entry(blanked, raw)
-        return bool(await self._patiently(lambda client: scripts.blank(client, keys, version, old=raw, new=new)))
+        return bool(await self._with_retries(lambda client: scripts.blank(client, keys, version, old=raw, new=new)))
 
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
-        stored = await self._patiently(lambda client: _texts(client.hgetall(Keys(namespace).progress)))
+        stored = await self._with_retries(lambda client: _texts(client.hgetall(Keys(namespace).progress)))
         return {key: codec.decode_record(key, self._seal.open(record)) for key, record in stored.items()}
 
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         encoded = self._seal.close(json.dumps(record))
-        await self._patiently(lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL))
+        await self._with_retries(lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL))
 
     async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
         key, ttl = Keys(namespace).lease(name), int(seconds * 1000)
-        return bool(await self._patiently(lambda client: scripts.hold(client, key, holder, ttl=ttl)))
+        return bool(await self._with_retries(lambda client: scripts.hold(client, key, holder, ttl=ttl)))
 
     async def namespaces(self) -> tuple[str, ...]:
-        names = await self._patiently(lambda client: cast(Awaitable[set[str]], client.smembers(NAMESPACES)))
+        names = await self._with_retries(lambda client: cast(Awaitable[set[str]], client.smembers(NAMESPACES)))
         return tuple(sorted(names))
 
     async def drop(self, namespace: str) -> None:
         keys = Keys(namespace)
         if "~" in namespace:  # a run has nothing else, and its learner may not look for keys
             names = [*keys.permanent, keys.progress]
-            await self._patiently(lambda client: client.delete(*names))
+            await self._with_retries(lambda client: client.delete(*names))
         else:
             for every in (keys, Keys(f"{namespace}~*")):  # what its runs of distill are at, too
-                await erasing.drop_all(self._patiently, every)
-            await self._patiently(lambda client: client.srem(NAMESPACES, namespace))
-            await self._patiently(lambda client: client.srem(WITH_TRAFFIC, namespace))
+                await erasing.drop_all(self._with_retries, every)
+            await self._with_retries(lambda client: client.srem(NAMESPACES, namespace))
+            await self._with_retries(lambda client: client.srem(WITH_TRAFFIC, namespace))
             self.episodes.forget(namespace)
         self._listed.discard(namespace)
 
@@ -216,7 +216,7 @@ class RedisStore:
             return await examine(self._clients, Keys(namespace).meta)
 
     async def drop_runs(self, namespace: str, sources: Collection[str], runs: Collection[str]) -> int:
-        found = await erasing.staging_with(self._patiently, self._seal, namespace, (*sources, *runs), runs)
+        found = await erasing.staging_with(self._with_retries, self._seal, namespace, (*sources, *runs), runs)
         for staging in found:
             await self.drop(staging)
         return len(found)
@@ -224,15 +224,15 @@ class RedisStore:
     async def compact(self) -> bool:
         if self._clients.server is None:
             return False
-        await self._patiently(erasing.rewrite_log)
+        await self._with_retries(erasing.rewrite_log)
         return True
 
     async def aclose(self) -> None:
         await self._clients.aclose()
 
-    async def _patiently(self, call: Callable[[Client], Awaitable[T]]) -> T:
+    async def _with_retries(self, call: Callable[[Client], Awaitable[T]]) -> T:
         with self._translated():
-            return await self._clients.get().patiently(call)
+            return await self._clients.get().with_retries(call)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -261,7 +261,7 @@ class RedisStore:
             if str(error).startswith("TEDFORMAT"):
                 raise codec.newer_format(where, str(error).split()[-1]) from None
             if str(error).startswith("TEDFENCED"):
-                raise Fenced("another learner has taken over this episode; nothing was written") from None
+                raise ClaimLost("another learner has taken over this episode; nothing was written") from None
             raise StoreError(f"the server at {where} answered: {error}; nothing was written") from error
         except (RedisError, RedisClusterException, OSError) as error:
             raise StoreUnavailable(

@@ -17,7 +17,7 @@ HEAD = "model"  # the field that is no vector; names of vectors are hexadecimal
 AT_ONCE = 500  # vectors that one command carries
 SPARE = 64  # vectors of lessons that are gone, beyond which they are looked for
 
-Patiently = Callable[[Callable[[Client], Awaitable[Any]]], Awaitable[Any]]
+WithRetries = Callable[[Callable[[Client], Awaitable[Any]]], Awaitable[Any]]
 
 
 def outdated(names: Collection[str], keep: Collection[str]) -> list[str]:
@@ -28,8 +28,8 @@ def outdated(names: Collection[str], keep: Collection[str]) -> list[str]:
 class RedisVectors:
     """A `VectorStore`."""
 
-    def __init__(self, patiently: Patiently, namespace: str) -> None:
-        self._patiently = patiently
+    def __init__(self, with_retries: WithRetries, namespace: str) -> None:
+        self._with_retries = with_retries
         self._key = Keys(namespace).vectors
 
     async def head(self) -> VectorHead | None:
@@ -69,7 +69,7 @@ class RedisVectors:
         await self._ask("DEL")
 
     async def _ask(self, command: str, *args: str) -> Any:
-        return await self._patiently(lambda client: client.execute_command(command, self._key, *args))
+        return await self._with_retries(lambda client: client.execute_command(command, self._key, *args))
 
 
 def _decode_head(raw: str) -> VectorHead:

@@ -26,8 +26,8 @@ from ted_memory.models import (
     Usage,
 )
 from ted_memory.protocols import ABSENT, Change, CommitRequest, VectorHead, VectorStore
+from ted_memory.testing.oracle.episodes import InMemoryEpisodeQueue
 from ted_memory.testing.oracle.evidence import InMemoryEvidence
-from ted_memory.testing.oracle.log import InMemoryEpisodeLog
 from ted_memory.testing.oracle.vectors import InMemoryVectors
 
 STUDENTS = 8  # before the present one, whose usage is kept
@@ -84,7 +84,7 @@ class InMemoryStore:
     def __init__(self, kept: Retention | None = None) -> None:
         self._spaces: dict[str, _Space] = {}
         self._vectors: dict[str, tuple[VectorHead, dict[str, bytes]]] = {}
-        self.episodes = InMemoryEpisodeLog(self._held, self._count, kept)
+        self.episodes = InMemoryEpisodeQueue(self._held, self._count, kept)
 
     def _held(self, namespace: str) -> Mapping[str, Experience]:
         return self._spaces[namespace].experiences if namespace in self._spaces else {}
@@ -157,10 +157,10 @@ class InMemoryStore:
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         self._spaces.setdefault(namespace, _Space()).progress[key] = dict(record)
 
-    async def forbid(self, namespace: str, source: str) -> None:
+    async def tombstone(self, namespace: str, source: str) -> None:
         self._spaces.setdefault(namespace, _Space()).purged.add(source)
 
-    async def forbidden(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
+    async def tombstoned(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
         purged = self._spaces[namespace].purged if namespace in self._spaces else set[str]()
         return frozenset(sources) & purged
 

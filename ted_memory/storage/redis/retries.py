@@ -8,7 +8,7 @@ from ted_memory.storage.redis.addresses import Client
 T = TypeVar("T")
 
 
-class Patiently(Protocol):
+class WithRetries(Protocol):
     """How a call is made: again where that may help, with its errors translated."""
 
     async def __call__(self, call: Callable[[Client], Awaitable[T]]) -> T:

@@ -21,7 +21,7 @@ from ted_memory.episodes import (
     Traffic,
     Verdict,
 )
-from ted_memory.errors import Fenced
+from ted_memory.errors import ClaimLost
 from ted_memory.models import Experience, Usage
 from ted_memory.protocols import (
     TOLD_FIRST,
@@ -42,8 +42,8 @@ Held = Callable[[str], Mapping[str, Experience]]
 Credit = Callable[[str, Mapping[str, Usage], float], None]
 
 
-class InMemoryEpisodeLog:
-    """An `EpisodeLog` beside an in-memory store, which tells what is held and counts what is credited."""
+class InMemoryEpisodeQueue:
+    """An `EpisodeQueue` beside an in-memory store, which tells what is held and counts what is credited."""
 
     def __init__(self, held: Held, credit: Credit, kept: Retention | None = None) -> None:
         self._kept = kept or Retention()
@@ -205,7 +205,9 @@ class InMemoryEpisodeLog:
         suspects = sum(due <= now for due in queue.claimed.values())
         return Claims(claims=tuple(claims), suspects=suspects)
 
-    async def beat(self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float) -> frozenset[int]:
+    async def extend_lease(
+        self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float
+    ) -> frozenset[int]:
         queue, now = self._queue(namespace), time.time()
         queue.learners[learner] = now + lease
         lost = set()
@@ -216,7 +218,7 @@ class InMemoryEpisodeLog:
                 lost.add(claim.seq)
         return frozenset(lost)
 
-    async def hand_back(
+    async def return_claim(
         self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
     ) -> Literal["released", "failed", "dead", "fenced"]:
         queue = self._queue(namespace)
@@ -266,7 +268,7 @@ class InMemoryEpisodeLog:
     def check(self, namespace: str, settle: Settle) -> None:
         """Make sure that a commit may settle this episode."""
         if self._queue(namespace).holders.get(settle.seq, (0, 0))[0] != settle.fence:
-            raise Fenced("another learner has taken over this episode; nothing was written")
+            raise ClaimLost("another learner has taken over this episode; nothing was written")
 
     def settle(self, namespace: str, settle: Settle, purged: Set[str]) -> None:
         """Take an episode out, as a part of its commit; what comes from a purged source is not archived."""

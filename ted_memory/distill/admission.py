@@ -12,7 +12,7 @@ from ted_memory.llm.spend import Spend
 ENOUGH = 4  # samples whose costs say more than an estimate
 
 
-class Room:
+class Admission:
     """Lets a sample begin while the budget has room for all that are under way, each at `each` calls.
 
     A sample that was paid for half is paid for in vain. So one that finds no room waits until others have ended, which

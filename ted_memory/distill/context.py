@@ -20,7 +20,7 @@ KeepEvidence = Callable[[str, Sequence[Evidence]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class StudentKit:
+class AnswerContext:
     """What it takes to let a student answer and to score it."""
 
     student: Runnable[Any, Any]
@@ -35,7 +35,7 @@ class StudentKit:
 
 
 @dataclass(frozen=True)
-class Kit(StudentKit):
+class DistillContext(AnswerContext):
     """Models, memory and rules of one graph."""
 
     teacher: Runnable[Any, Any]
