@@ -299,6 +299,9 @@ class Archived(Frozen):
     unit: str = ""
     """What stands for its conversation (`Episode.unit`)."""
 
+    version: int = 0
+    """Of the set that its agent saw: a lesson that went on trial later had no part in it."""
+
     @property
     def sources(self) -> frozenset[str]:
         """What it came from, by the names that a purge takes."""
@@ -309,7 +312,8 @@ class Standing(Frozen):
     """Where one lesson from traffic stands, in numbers and words.
 
     ``helps``, ``useless`` are the wealths of its replayed pairs, ``live`` and ``harms`` those of its live outcomes, all
-    without the loudest principals; ``turned`` speaks against it since it is active. ``lift`` is that of the pairs.
+    without the loudest principals; ``turned`` speaks against it since it is active. ``needed`` has the wealth by which
+    each of them changes something, ``lift`` is that of the pairs.
     ``waits_for`` says what is missing, ``left`` about how many graded requests more at this rate (None: unknown).
     """
 
@@ -324,4 +328,5 @@ class Standing(Frozen):
     live: float = 1.0
     harms: float = 1.0
     turned: float = 1.0
+    needed: Mapping[str, float] = {}
     left: int | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ted_memory.cli import options, output
-from ted_memory.experience.trials import ENOUGH, LONGEST_TRIAL, RULES, TURNED, WORTH_A_TRIAL, loudest
+from ted_memory.experience.trials import LONGEST_TRIAL, loudest
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Trial
 
@@ -161,14 +161,11 @@ async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
     going, k = pace(one), loudest(memory.settings)
     if as_json:
         told = one.model_dump(mode="json", exclude={"experience"})
-        needed = {"helps": _pairs_needed(one), "useless": ENOUGH, "harms": ENOUGH}
-        needed |= {"live": _rule(one)[1], "turned": TURNED}
         output.print_json(
             {
                 "namespace": memory.namespace,
                 "experience": one.experience.model_dump(mode="json"),
                 **told,
-                "needed": needed,
                 "without_the_loudest": k,
                 **going.model_dump(),
             }
@@ -179,24 +176,19 @@ async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
         output.out.print(f"  {line}", markup=False)
 
 
-def _pairs_needed(one: Standing) -> float:
-    """Return the wealth of its pairs with which the lesson goes further."""
-    return WORTH_A_TRIAL if one.experience.state == "proposed" else ENOUGH
-
-
 def _explained(one: Standing, going: Pace, k: int) -> list[str]:
     """Return the evidence on one lesson, a stage a line."""
     lines = [f"waits for {one.waits_for}{_more(one)}"]
     if one.pairs:
         lines.append(
             f"replays: lift {one.lift:+.2f} in {one.pairs} pairs of answers; wealth {one.helps:.3g} of "
-            f"{_pairs_needed(one):g} that it helps, {one.useless:.3g} of {ENOUGH:g} that it is of no use"
+            f"{one.needed['helps']:g} that it helps, {one.useless:.3g} of {one.needed['useless']:g} that it is useless"
         )
     if one.outcomes:
-        rule, needed = _rule(one)
+        rule = (one.experience.trial or Trial()).rule
         lines.append(
-            f"live ({rule}): {one.outcomes} outcomes; wealth {one.live:.3g} of {needed:g} that it helps, "
-            f"{one.harms:.3g} of {ENOUGH:g} that it hurts"
+            f"live ({rule}): {one.outcomes} outcomes; wealth {one.live:.3g} of {one.needed['live']:.3g} that it helps, "
+            f"{one.harms:.3g} of {one.needed['harms']:g} that it hurts"
         )
     if one.experience.state == "trial":
         lines += _of_the_trial(one, going)
@@ -217,11 +209,6 @@ def _of_the_trial(one: Standing, going: Pace) -> list[str]:
     if going.days is not None and not trial.passed:
         lines.append(f"at this rate about {_days(going.days)} more")
     return lines
-
-
-def _rule(one: Standing) -> tuple[str, float]:
-    rule = (one.experience.trial or Trial()).rule
-    return rule, RULES[rule][1]
 
 
 def _more(one: Standing) -> str:

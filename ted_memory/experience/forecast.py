@@ -40,7 +40,16 @@ from ted_memory.experience.evidence import (
     live_bet,
     live_steps,
 )
-from ted_memory.experience.trials import LONGEST_TRIAL, MOST_OUTCOMES, MOST_PAIRS, RULES, WORTH_A_TRIAL
+from ted_memory.experience.trials import (
+    ENOUGH,
+    ENOUGH_OF_A_LARGE_LIFT,
+    LARGE_LIFT,
+    LONGEST_TRIAL,
+    MOST_OUTCOMES,
+    MOST_PAIRS,
+    RULES,
+    live_needed,
+)
 from ted_memory.settings import TrialRule
 
 ANSWERS = 2  # of each side of a pair: `learner.replay`
@@ -256,12 +265,20 @@ def _replays(base: float, lift: float, others: tuple[int, int]) -> Walk:
         seen = add_pair(Sums(), max(difference, 0), max(-difference, 0))
         possible.append((seen.helps, chance))
     bets = [Steps.of((steps[i], chance) for steps, chance in possible) for i in range(len(BETS))]
-    return Walk(bets, WORTH_A_TRIAL, *others)
+    return Walk(bets, _shown_by_pairs(lift), *others)
+
+
+def _shown_by_pairs(lift: float) -> float:
+    """Return the wealth of its pairs with which a lesson of this lift goes on trial."""
+    return ENOUGH_OF_A_LARGE_LIFT if lift >= LARGE_LIFT else ENOUGH
 
 
 def _live(base: float, lift: float, rule: TrialRule, others: tuple[int, int]) -> Walk:
-    """Return how the evidence of its live outcomes grows, with the bet that its replays lead to."""
-    refuted, wealth = RULES[rule]
+    """Return how the evidence of its live outcomes grows, with the bet that its replays lead to.
+
+    Nothing is left to replay when the trial begins. Where something is, its outcomes have to show less.
+    """
+    refuted, wealth = RULES[rule][0], live_needed(rule, _shown_by_pairs(lift))
     bet = live_bet(Sums(pairs=1, score_with=base + lift, score_without=base), refuted)
     guess = min(max(base + lift * COIN, LOWEST_GUESS), HIGHEST_GUESS)
     steps = []

@@ -2,9 +2,9 @@
 
 ``proposed`` (replays) ``-> trial`` (a coin for each conversation) ``-> active`` (watched), or ``retired``. A lesson is
 first replayed on recorded episodes of others: no user sees one of which these pairs of answers have not shown that it
-helps. Then half of the conversations that it applies to see it. Replays go on meanwhile: they have to show more before
-all see it than before some do. All tests are valid however often one looks (see `experience.evidence`), so each step is
-taken as soon as it is due; all of them leave out the loudest principals.
+helps. Then half of the conversations that it applies to see it. The less its replays have shown, the more its outcomes
+have to. All tests are valid however often one looks (see `experience.evidence`), so each step is taken as soon as it is
+due; all of them leave out the loudest principals.
 """
 
 import math
@@ -21,14 +21,18 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial
 from ted_memory.settings import Settings, TrialRule
 
-WORTH_A_TRIAL = 10.0  # wealth of its pairs with which a lesson goes on trial: one in ten without a lift, at most
-ENOUGH = 20.0  # wealth by which something is shown for good: that a lesson helps, is of no use, does harm
+ENOUGH = 20.0  # wealth by which something is shown: at most one in twenty without it ever reaches that
+LARGE_LIFT = 0.4  # of a lesson's pairs: with less wealth some users may see it sooner, and its outcomes show more
+ENOUGH_OF_A_LARGE_LIFT = (
+    10.0  # of a smaller one the outcomes that are missing take longer than the pairs that are saved
+)
 RULES: Mapping[TrialRule, tuple[float, float]] = {"strict": (0.0, 5.0), "quick": (-0.1, 10.0)}
-"""The live lift that a trial refutes, and the wealth that it takes. Replays have shown before that the lesson helps."""
+"""The live lift that a trial refutes, and the wealth that it takes where replays have shown enough: `live_needed`."""
 TURNED = 1000.0  # wealth against an active lesson: it is looked at for ever
-MOST_PAIRS = 400  # of a proposed lesson, without the busiest principals: none alone ends anything by numbers
+MOST_PAIRS = 400  # before a trial, without the busiest principals: none alone ends anything by numbers
 MOST_OUTCOMES = 600  # of one trial, counted in the same way
 LONGEST_TRIAL = timedelta(days=30)
+LEAST_WEALTH = 1e-6  # of pairs, that outcomes can make up for
 NOTHING = Evidence()
 
 
@@ -103,6 +107,11 @@ def wants_pairs(e: Experience, evidence: Evidence, settings: Settings) -> bool:
     return is_replayed(e) and (e.state == "active" or evidence.helps(loudest(settings)) < ENOUGH)
 
 
+def pairs_needed(evidence: Evidence, k: int) -> float:
+    """Return the wealth of its pairs that puts a lesson on trial, where the `k` loudest are left out."""
+    return ENOUGH_OF_A_LARGE_LIFT if evidence.lift_of_most(k) >= LARGE_LIFT else ENOUGH
+
+
 def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
     """Return what a lesson from traffic waits for, in words."""
     trial = e.trial or Trial()
@@ -120,46 +129,53 @@ def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
 def _replays_wanted(evidence: Evidence, settings: Settings) -> str:
     if settings.trust == "operator" or not settings.replay_calls:
         return "a person's approval: nothing is replayed here (replay_calls=0, or trust=operator)"
-    if evidence.helps(loudest(settings)) >= WORTH_A_TRIAL:
+    k, pairs = loudest(settings), evidence.total.pairs
+    without, needed = f" without the {k} loudest principals" if k else "", pairs_needed(evidence, k)
+    if evidence.helps(k) >= needed:
         return (
             "a learner's next look; while another one is on trial that tells the same there, for the end of that trial"
         )
-    return _pairs_wanted(evidence, settings, WORTH_A_TRIAL)
-
-
-def _pairs_wanted(evidence: Evidence, settings: Settings, needed: float) -> str:
-    k = loudest(settings)
-    without = f" without the {k} loudest principals" if k else ""
     wealth = f"wealth {evidence.helps(k):.3g} of {needed:g}{without}"
-    return f"replays on others' graded episodes: {wealth} after {evidence.total.pairs:g} pairs"
+    return f"replays on others' graded episodes: {wealth} after {pairs:g} pairs"
 
 
 def _outcomes_wanted(trial: Trial, evidence: Evidence, settings: Settings) -> str:
     k = loudest(settings)
-    if _has_passed(trial, evidence, settings):
+    wealth, needed = evidence.live(k), live_needed(trial.rule, evidence.helps(k))
+    if wealth >= needed or trial.passed:
         return "a learner's next look: its trial is passed. A full set has room only where another helps less"
-    wealth, needed = evidence.live(k), RULES[trial.rule][1]
-    if wealth >= needed:
-        return _pairs_wanted(evidence, settings, ENOUGH)
-    told = f"live outcomes: wealth {wealth:.3g} of {needed:g} after {evidence.total.outcomes:g}"
+    told = f"live outcomes: wealth {wealth:.3g} of {needed:.3g} after {evidence.total.outcomes:g}"
     return f"{told}, {evidence.outcomes(k):g} of {MOST_OUTCOMES} of them not the busiest principals'"
 
 
-def _has_passed(trial: Trial, evidence: Evidence, settings: Settings) -> bool:
-    """Tell whether a lesson on trial may be seen by all: live outcomes and replays must have shown that it helps."""
+def wealths_needed(e: Experience, evidence: Evidence, settings: Settings) -> Mapping[str, float]:
+    """Return the wealth by which each kind of evidence changes something, by the names of `episodes.Standing`."""
     k = loudest(settings)
-    shown = evidence.live(k) >= RULES[trial.rule][1] and evidence.helps(k) >= ENOUGH
-    return trial.passed or shown
+    return {
+        "helps": pairs_needed(evidence, k) if e.state == "proposed" else ENOUGH,
+        "useless": ENOUGH,
+        "live": live_needed((e.trial or Trial()).rule, evidence.helps(k)),
+        "harms": ENOUGH,
+        "turned": TURNED,
+    }
+
+
+def live_needed(rule: TrialRule, helps: float) -> float:
+    """Return the wealth that live outcomes need to end a trial well; ``helps`` is the wealth of the pairs.
+
+    Pairs and outcomes are of different questions, so their wealths multiply. The product has to reach what it would
+    with pairs that have shown enough: a lesson without effect is as seldom active, whenever its trial begins. More
+    pairs than enough do not make up for outcomes, since whoever fools the grader fools all pairs.
+    """
+    return RULES[rule][1] * ENOUGH / min(max(helps, LEAST_WEALTH), ENOUGH)
 
 
 def outcomes_left(e: Experience, evidence: Evidence, settings: Settings) -> int | None:
     """Return about how many graded requests more a lesson needs if it goes on like this; None if it gets nowhere."""
     k, total = loudest(settings), evidence.total
     if e.state != "trial":
-        return _left(evidence.helps(k), WORTH_A_TRIAL, total.pairs)
-    live = _left(evidence.live(k), RULES[(e.trial or Trial()).rule][1], total.outcomes)
-    pairs = _left(evidence.helps(k), ENOUGH, total.pairs)
-    return None if live is None or pairs is None else max(live, pairs)
+        return _left(evidence.helps(k), pairs_needed(evidence, k), total.pairs)
+    return _left(evidence.live(k), live_needed((e.trial or Trial()).rule, evidence.helps(k)), total.outcomes)
 
 
 def _left(wealth: float, needed: float, seen: float) -> int | None:
@@ -235,22 +251,22 @@ def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: dateti
         return Step(SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev), f"a person decides: {why}")
     total, k = evidence.total, loudest(settings)
     told = f"lift {evidence.lift:+.2f} in {total.pairs:g} pairs of answers"
-    if (wealth := evidence.helps(k)) >= WORTH_A_TRIAL:
+    if (wealth := evidence.helps(k)) >= pairs_needed(evidence, k):
         refuted = RULES[settings.trial_rule][0]
         trial = Trial(rule=settings.trial_rule, bet=live_bet(total, refuted), began_at=now)
         return Step(SetState(id=e.id, state="trial", trial=trial, rev=e.rev), f"replays show it: {told} ({wealth:.3g})")
-    return _given_up(e, evidence, settings)
-
-
-def _given_up(e: Experience, evidence: Evidence, settings: Settings) -> Step | None:
-    """Retire a lesson that replays have shown to be of no use, or of which they show nothing; on trial, too."""
-    total, k = evidence.total, loudest(settings)
-    told = f"lift {evidence.lift:+.2f} in {total.pairs:g} pairs of answers"
+    if step := _of_no_use(e, evidence, k):
+        return step
     retired = SetState(id=e.id, state="retired", rev=e.rev)
-    if (wealth := evidence.useless(k)) >= ENOUGH:
-        return Step(retired, f"of no use: {told} ({wealth:.3g} against it)")
-    shows_nothing = evidence.pairs(k) >= MOST_PAIRS and evidence.helps(k) < ENOUGH
-    return Step(retired, f"no result: {told}") if shows_nothing else None
+    return Step(retired, f"no result: {told}") if evidence.pairs(k) >= MOST_PAIRS else None
+
+
+def _of_no_use(e: Experience, evidence: Evidence, k: int) -> Step | None:
+    """Retire a lesson that replays have shown to be of no use: on trial, too."""
+    if (wealth := evidence.useless(k)) < ENOUGH:
+        return None
+    why = f"of no use: lift {evidence.lift:+.2f} in {evidence.total.pairs:g} pairs of answers ({wealth:.3g} against it)"
+    return Step(SetState(id=e.id, state="retired", rev=e.rev), why)
 
 
 def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step | None:
@@ -263,10 +279,10 @@ def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime)
         return Step(SetState(id=e.id, state="retired", rev=e.rev), why)
     if trial.passed and settings.trust == "review":
         return None
-    if _has_passed(trial, evidence, settings):
+    if trial.passed or evidence.live(k) >= live_needed(trial.rule, evidence.helps(k)):
         why = f"its trial is passed (wealth {evidence.live(k):.3g} in {total.outcomes:g} outcomes)"
         return _passed(e, trial, why, settings)
-    return _given_up(e, evidence, settings) or _lasted_long_enough(e, trial, evidence, settings, now)
+    return _of_no_use(e, evidence, k) or _lasted_long_enough(e, trial, evidence, settings, now)
 
 
 def _lasted_long_enough(

@@ -137,8 +137,8 @@ class Reach:
         return any(reach.wants_more for reach in self._reaches.values())
 
     async def _offer(self, archived: Archived, wanting: Sequence[_Reach], memory: TedMemory) -> None:
-        """Offer an episode to those lessons that apply to it and do not come from it."""
-        others = [reach for reach in wanting if not _is_its_own(reach.lesson, archived)]
+        """Offer an episode to those lessons that apply to it, have had no part in it, and do not come from it."""
+        others = [reach for reach in wanting if _is_evidence(archived, reach.lesson)]
         if not others:
             return
         asked = tuple(reach.lesson for reach in others)
@@ -203,6 +203,11 @@ class Reach:
             reach.withdraw(gone)
 
 
-def _is_its_own(lesson: Experience, archived: Archived) -> bool:
-    """Tell whether a lesson comes from this run, from its principal, or from whoever corrected it."""
-    return is_from(lesson, archived.principal, archived.run_id) or is_from(lesson, archived.speaker)
+def _is_evidence(archived: Archived, lesson: Experience) -> bool:
+    """Tell whether an episode may be held against a lesson: not if it comes from this run, or from who spoke there.
+
+    Nor if it was on trial there: its live outcome is counted, and the same question would be counted twice.
+    """
+    if lesson.state == "trial" and archived.version >= lesson.rev:
+        return False
+    return not (is_from(lesson, archived.principal, archived.run_id) or is_from(lesson, archived.speaker))

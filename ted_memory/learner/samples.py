@@ -54,6 +54,7 @@ def to_archive(claim: Claim, *, judged: bool) -> dict[str, Any] | None:
         principal=episode.principal,
         speaker=_speaker(claim),
         unit=episode.unit,
+        version=episode.version,
         sample=to_sample(claim, {}, with_tools=True),
         word=word_of(claim.feedback),
     )

@@ -11,7 +11,7 @@ from ted_memory.episodes import Standing
 from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
-from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, room_for, waits_for
+from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, room_for, waits_for, wealths_needed
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
 from ted_memory.protocols import KnownEvidence
@@ -143,6 +143,7 @@ async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[St
             live=evidence.live(k),
             harms=evidence.harms(k),
             turned=evidence.turned(k),
+            needed=wealths_needed(e, evidence, memory.settings),
             left=outcomes_left(e, evidence, memory.settings),
         )
 

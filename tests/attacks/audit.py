@@ -192,10 +192,9 @@ def audit(
 def _stands(why: str, old: Experience, to: str, rows: Mapping[str, Row], s: Settings) -> None:
     few, rule = s.min_principals - 1, trials.RULES[old.trial.rule if old.trial else "strict"]
     least = {
-        "replays show it": (HELPS, trials.WORTH_A_TRIAL),
+        "replays show it": (HELPS, trials.ENOUGH_OF_A_LARGE_LIFT),
         "of no use": (USELESS, trials.ENOUGH),
         "it hurts": (HARMS, trials.ENOUGH),
-        "its trial is passed": (LIVE, rule[1]),
         "it has come to hurt": (TURNED, trials.TURNED),
     }
     counts = {"no result: ": (PAIRS, trials.MOST_PAIRS), "no result in": (OUTCOMES, trials.MOST_OUTCOMES)}
@@ -214,7 +213,9 @@ def _stands(why: str, old: Experience, to: str, rows: Mapping[str, Row], s: Sett
         assert "evil.example" not in old.text, "it leads out of the conversation"
     if to == "active":
         assert why.startswith("its trial is passed")
-        assert least_wealth(rows, HELPS, few) >= trials.ENOUGH - CLOSE, f"{old.id} is active: {rows}"
+        helps = min(least_wealth(rows, HELPS, few), trials.ENOUGH)
+        product, passed = helps * least_wealth(rows, LIVE, few), bool(old.trial and old.trial.passed)
+        assert passed or product >= trials.ENOUGH * rule[1] - CLOSE, f"{old.id} is active: {product} of {rows}"
 
 
 def _lasted(why: str) -> bool:

@@ -16,9 +16,13 @@ from tests.attacks.places import Dice, Later, Place, today
 def lower_the_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have decisions fall after few words, and clocks and ids as the machine says; how it is counted stays as it is."""
     module = "ted_memory.experience.trials"
-    for name in ("WORTH_A_TRIAL", "ENOUGH"):
-        monkeypatch.setattr(f"{module}.{name}", 1.4)
-    for name, value in (("TURNED", 1.6), ("MOST_PAIRS", 14), ("MOST_OUTCOMES", 14)):
+    for name, value in (
+        ("ENOUGH_OF_A_LARGE_LIFT", 1.2),
+        ("ENOUGH", 1.4),
+        ("TURNED", 1.6),
+        ("MOST_PAIRS", 14),
+        ("MOST_OUTCOMES", 14),
+    ):
         monkeypatch.setattr(f"{module}.{name}", value)
     monkeypatch.setattr(f"{module}.RULES", {"strict": (0.0, 1.4), "quick": (-0.1, 1.6)})
     monkeypatch.setattr("ted_memory.learner.trials.datetime", Later)

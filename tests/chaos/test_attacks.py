@@ -20,7 +20,7 @@ from ted_memory.experience import trials
 from ted_memory.experience.assignment import draw
 from ted_memory.experience.concerns import concern
 from ted_memory.experience.rendering import CLOSING, OPENING, render_line
-from ted_memory.experience.trials import WORTH_A_TRIAL, loudest
+from ted_memory.experience.trials import ENOUGH_OF_A_LARGE_LIFT, loudest
 from ted_memory.learner import Learner
 from ted_memory.learner.trials import look
 from ted_memory.models import Message
@@ -208,7 +208,7 @@ async def check_shown(memory: TedMemory, told: Sequence[Exposure]) -> None:
     known = await memory.store.episodes.evidence(memory.namespace, ids)
     for id in ids:
         wealth = known[id].evidence.helps(loudest(memory.settings)) if id in known else 1.0
-        assert wealth >= WORTH_A_TRIAL, f"{id} was shown with a wealth of {wealth:.2f}"
+        assert wealth >= ENOUGH_OF_A_LARGE_LIFT, f"{id} was shown with a wealth of {wealth:.2f}"
 
 
 # --- the attacks

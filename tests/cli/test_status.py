@@ -100,7 +100,7 @@ async def test_status_tells_the_way_from_episodes_to_a_lesson_on_trial(
     [one] = status["waiting_for"]
     assert (one["state"], one["pairs"], one["outcomes"]) == ("trial", USERS - 1, 0)
     assert one["helps"] >= 10
-    assert one["for"].startswith("live outcomes: wealth 1 of 5")
+    assert one["for"].startswith("live outcomes: wealth 1 of 7.7 after 0, "), "its few pairs have shown less than 20"
 
     words = told(["status", *at, "--prices", "1,1,1,1"], tmp_path)
     assert "from traffic to lessons:" in words
@@ -169,7 +169,7 @@ async def test_explain_tells_what_lessons_wait_for_that_are_not_on_trial(
         trial = Trial(ended="no result in 600 outcomes")
         await memory.commit([SetState(id=ended, state="proposed", trial=trial)], author="test")
     for id, words in {
-        proposed: "waits for replays on others' graded episodes: wealth 1 of 10",
+        proposed: "waits for replays on others' graded episodes: wealth 1 of 20",
         by_hand: "waits for a person's approval",
         active: "waits for nothing: it is active",
         ended: "waits for a person's word: no result in 600 outcomes",

@@ -163,7 +163,8 @@ class Race:
     def _archive(self, question: Question) -> None:
         self._archived += 1
         for i in question.effects:
-            if self._sources[i] != question.whose:
+            is_tried = self.subjects[i].lesson.state == "trial"  # its outcome is counted, and no pair besides
+            if self._sources[i] != question.whose and not is_tried:
                 self._due[i].append((self._archived, question))
 
     def _replay(self, allowed: float) -> None:

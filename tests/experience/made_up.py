@@ -9,6 +9,7 @@ the questions, breaks another, and leaves the rest as they were. At lift 0 it he
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from statistics import median
 
 import numpy as np
@@ -25,6 +26,7 @@ from tests.experience.tally import AddPair, TakeSteps, Tally
 PAIRS, OUTCOMES = 3 * MOST_PAIRS // 2, 3 * MOST_OUTCOMES // 2  # those of the busiest do not count towards an end
 Array = np.ndarray
 Chance = np.random.Generator
+FASTER = 4  # pairs for each outcome: one request in so many is graded, and replays wait for nobody
 BATCH = 250  # lessons whose questions are drawn at once
 EPOCH = "made-up"
 Pair = tuple[int, float, float]  # whose question it is, score with the lesson, score without it
@@ -182,10 +184,10 @@ class Subject:
         """Whether only a person's word brings it any further."""
         return self.lesson.trial is not None and bool(self.lesson.trial.ended)
 
-    def replay(self, pair: Pair | None) -> bool:
+    def replay(self, pair: Pair) -> bool:
         """Count a pair, if one more is wanted; tell whether the lesson is where it was before."""
         state = self.lesson.state
-        if pair is not None and wants_pairs(self.lesson, self.tally.evidence, self._settings):
+        if wants_pairs(self.lesson, self.tally.evidence, self._settings):
             self.tally.pair(*pair)
             self.life.pairs += 1
             self.look()
@@ -206,7 +208,7 @@ class Subject:
 def live(world: World, script: Script, settings: Settings, id: str) -> Life:
     """Take one lesson along its way; after every pair and every outcome it is looked at.
 
-    On trial each outcome's episode is replayed, too, as long as more pairs are wanted.
+    On trial the archive is replayed further, `FASTER` times as fast as outcomes come, as long as more pairs are wanted.
     """
     subject, pairs = Subject(proposed(id), world, settings), iter(script.pairs)
     life = subject.life
@@ -221,7 +223,7 @@ def live(world: World, script: Script, settings: Settings, id: str) -> Life:
         subject.tally.outcome(whose, score, shown=shown, bet=trial.bet, refuted=RULES[trial.rule][0])
         life.outcomes += 1
         life.saw += shown
-        if subject.look() or not subject.replay(next(pairs, None)):
+        if subject.look() or not all(subject.replay(pair) for pair in islice(pairs, FASTER)):
             break
     return life
 

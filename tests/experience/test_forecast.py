@@ -12,7 +12,7 @@ import pytest
 from ted_memory.errors import InvalidInput
 from ted_memory.experience.evidence import Evidence, Sums, add_outcome, add_pair, live_bet, live_steps
 from ted_memory.experience.forecast import ANSWERS, BROKEN, Forecast, Rates, forecast
-from ted_memory.experience.trials import RULES, WORTH_A_TRIAL
+from ted_memory.experience.trials import RULES, live_needed, pairs_needed
 from ted_memory.learner.replay import ATTEMPTS
 from ted_memory.settings import TrialRule
 
@@ -54,21 +54,24 @@ def mean_score(luck: random.Random, chance: float) -> float:
     return sum(luck.random() < chance for _ in range(ANSWERS)) / ANSWERS
 
 
-def replayed(luck: random.Random, base: float, lift: float, loudest: int) -> tuple[int, Sums]:
-    """Return the pairs until a lesson goes on trial, and what is known of it then."""
+def replayed(luck: random.Random, base: float, lift: float, loudest: int) -> tuple[int, Sums, float]:
+    """Return the pairs until a lesson goes on trial, and what is known of it then, with its wealth."""
     heard = Heard()
     for number in range(1, NEVER):
         scores = pair(luck, base, lift)
         evidence = heard.add(luck.randrange(PRINCIPALS), partial(with_pair, scores))
-        if evidence.helps(loudest) >= WORTH_A_TRIAL:
-            return number, heard.total
-    return NEVER, heard.total
+        if (wealth := evidence.helps(loudest)) >= pairs_needed(evidence, loudest):
+            return number, heard.total, wealth
+    return NEVER, heard.total, 1.0
 
 
-def tried(luck: random.Random, base: float, lift: float, loudest: int, rule: TrialRule, known: Sums) -> int:
-    """Return the live outcomes until a trial is passed."""
-    refuted, needed = RULES[rule]
-    bet, heard = live_bet(known, refuted), Heard()
+def tried(
+    luck: random.Random, base: float, lift: float, loudest: int, rule: TrialRule, known: tuple[Sums, float]
+) -> int:
+    """Return the live outcomes until a trial is passed, with nothing left to replay."""
+    sums, wealth = known
+    refuted, needed = RULES[rule][0], live_needed(rule, wealth)
+    bet, heard = live_bet(sums, refuted), Heard()
 
     for number in range(1, NEVER):
         shown = luck.random() < 0.5
@@ -86,8 +89,8 @@ def simulated(base: float, lift: float, loudest: int, rule: TrialRule = "strict"
     """Return the medians of pairs and live outcomes."""
     luck = random.Random(11)
     lives = [replayed(luck, base, lift, loudest) for _ in range(LESSONS)]
-    outcomes = [tried(luck, base, lift, loudest, rule, known) for _, known in lives]
-    return median(number for number, _ in lives), median(outcomes)
+    outcomes = [tried(luck, base, lift, loudest, rule, (sums, wealth)) for _, sums, wealth in lives]
+    return median(number for number, _, _ in lives), median(outcomes)
 
 
 def is_close(told: int | None, seen: float) -> bool:

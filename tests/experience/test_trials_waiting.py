@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.experience.evidence import LARGEST_BET, LEAST_BET, Evidence, Sums, live_bet
-from ted_memory.experience.trials import ENOUGH, WORTH_A_TRIAL, is_replayed, outcomes_left, waits_for
+from ted_memory.experience.trials import ENOUGH, is_replayed, outcomes_left, waits_for
 from ted_memory.models import Experience, Trial
 from ted_memory.settings import make_settings
 from tests.experience.lessons import lesson, on_trial, proposed
@@ -53,14 +53,14 @@ def test_replays_are_of_lessons_from_traffic_that_are_to_show_something(one: Exp
             on_trial("l1").model_copy(update={"trial": Trial(bet=BET, rule="quick")}),
             NOTHING,
             3,
-            f"live outcomes: wealth 1 of 10 after 0, 0 of 600 {OTHERS}",
+            f"live outcomes: wealth 1 of 200 after 0, 0 of 600 {OTHERS}",
         ),
         (on_trial("l1"), outcomes(200, lift=0.9), 3, ROOM),
         (
             proposed("l1"),
             pairs(2, 1, 0, 2),
             3,
-            f"{REPLAYS}: wealth 1 of 10 without the 2 loudest principals after 2 pairs",
+            f"{REPLAYS}: wealth 1 of 20 without the 2 loudest principals after 2 pairs",
         ),
         (
             proposed("l1"),
@@ -84,8 +84,9 @@ def test_how_much_more_is_needed_is_told_from_how_it_went_so_far() -> None:
     assert left(proposed("l1"), NOTHING) is None
     assert left(proposed("l1"), pairs(50, 0.5, 0.5)) is None, "it gets nowhere"
     assert left(proposed("l1"), pairs(200, 1, 0)) == 0
+    assert left(proposed("l1"), pairs(5, 1, 0), min_principals=1) == 0, "of a large lift less is needed"
     some = pairs(5, 1, 0.75)
-    expected = math.ceil(math.log(WORTH_A_TRIAL / some.helps(0)) / (math.log(some.helps(0)) / 5))
+    expected = math.ceil(math.log(ENOUGH / some.helps(0)) / (math.log(some.helps(0)) / 5))
     assert 5 < expected < 40
     assert left(proposed("l1"), some, min_principals=1) == expected
     assert left(proposed("l1"), some) not in {None, *range(expected + 1)}, "of fewer principals less is known"
@@ -94,10 +95,9 @@ def test_how_much_more_is_needed_is_told_from_how_it_went_so_far() -> None:
         expected = math.ceil(math.log(needed / some.live(2)) / (math.log(some.live(2)) / 24))
         assert some.live(2) < 5
         assert left(one, some) == expected
-        assert left(one, outcomes(24, lift=0.3, replayed=0)) is None, "nobody knows what its replays will show"
-    some = outcomes(300, lift=0.5, replayed=6)
-    assert some.helps(2) < ENOUGH
-    assert left(on_trial("l1"), some) == math.ceil(math.log(ENOUGH / some.helps(2)) / (math.log(some.helps(2)) / 6))
+        early = outcomes(24, lift=0.3, replayed=7)
+        assert 10 < early.helps(2) < ENOUGH
+        assert (more := left(one, early)) is not None and more > expected, "its replays have shown less"
 
 
 # --- the live bet

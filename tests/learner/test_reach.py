@@ -12,7 +12,7 @@ from ted_memory import TedMemory
 from ted_memory.experience.ranking import Ranking
 from ted_memory.learner import reach as reach_module
 from ted_memory.learner.reach import LOOKUPS, WINDOW, Reach
-from ted_memory.models import Experience
+from ted_memory.models import Experience, SetState, Trial
 from ted_memory.protocols import Shown
 from ted_memory.testing import in_memory
 from tests.learner.worlds import fill_archive, propose
@@ -64,6 +64,24 @@ async def all_of(memory: TedMemory, reach: Reach, id: str) -> list[int]:
     while (found := reach.next_for(lesson, set(taken))) is not None:
         taken.append(found.seq)
     return taken
+
+
+async def test_what_a_lesson_on_trial_had_a_part_in_is_no_pair_besides(memory: TedMemory) -> None:
+    """Its outcome there is counted: a question that is counted twice is no new evidence."""
+    before = await fill_archive(memory, people(3))
+    [id] = await propose(memory, "apples")
+    at = (await memory.load()).version
+    before += await fill_archive(memory, people(3), version=at)
+    commit = await memory.commit([SetState(id=id, state="trial", trial=Trial(bet=0.4))], author="test")
+    since = await fill_archive(memory, people(3), version=commit.version)
+    lesson = (await memory.load()).by_id[id]
+    for state, found in (("trial", before), ("active", since), ("proposed", [*before, *since])):
+        reach = Reach()
+        await reach.refresh(memory)
+        known = {id: Shown(floor=max(before))} if state == "active" else {}
+        reach.follow([lesson.model_copy(update={"state": state})], known)
+        await reach.look(memory)
+        assert sorted(await all_of(memory, reach, id)) == sorted(found), state
 
 
 # --- how many are looked at

@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Exposure
 from ted_memory.experience import trials
-from ted_memory.experience.trials import WORTH_A_TRIAL, Step, loudest
+from ted_memory.experience.trials import ENOUGH_OF_A_LARGE_LIFT, Step, loudest
 from ted_memory.learner import Learner, funnel, standings
 from ted_memory.models import Experience, SetState, Trial
 from tests.conftest import Server
@@ -90,7 +90,7 @@ def check_replayed_first(wealths: Mapping[str, float]) -> None:
     """Nobody saw a lesson before replays on others' episodes had shown what it is worth."""
     assert wealths, "the control: users did see lessons"
     for id, helps in wealths.items():
-        assert helps >= WORTH_A_TRIAL, f"{id} was shown with a wealth of {helps:.2f}"
+        assert helps >= ENOUGH_OF_A_LARGE_LIFT, f"{id} was shown with a wealth of {helps:.2f}"
 
 
 async def test_a_right_lesson_becomes_active_and_is_seen_after_replays_only(memory: TedMemory) -> None:

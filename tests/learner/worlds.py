@@ -59,8 +59,10 @@ async def archive(memory: TedMemory, thing: str, principals: Sequence[str] = PEO
     await settle(memory)
 
 
-async def fill_archive(memory: TedMemory, speakers: Sequence[str], thing: str = "apples") -> list[int]:
-    """Put episodes of these speakers into the archive, without a learner; return their seqs."""
+async def fill_archive(
+    memory: TedMemory, speakers: Sequence[str], thing: str = "apples", *, version: int = 0
+) -> list[int]:
+    """Put episodes of these speakers, whose agent saw this version, into the archive; return their seqs."""
     log, seqs = memory.store.episodes, list[int]()
     for speaker in speakers:
         one = episode(thing, len(seqs), principal=speaker, run_id=secrets.token_hex(8))
@@ -68,7 +70,8 @@ async def fill_archive(memory: TedMemory, speakers: Sequence[str], thing: str = 
         await memory.flush()
         [claim] = (await log.claim(memory.namespace, "x", lease=60, count=1, max_deliveries=3, alone=False)).claims
         sample = Sample(id=one.run_id, input=f"{one.question} ({len(seqs)})", reference=CODES[thing])
-        kept = Archived(seq=claim.seq, run_id=one.run_id, principal=speaker, speaker=speaker, sample=sample)
+        names = {"run_id": one.run_id, "principal": speaker, "speaker": speaker}
+        kept = Archived(seq=claim.seq, sample=sample, version=version, **names)
         settle = Settle(seq=claim.seq, fence=claim.fence, outcome="nothing", archive=kept, **ROOM)
         await memory.commit([], author="x", settle=settle)
         seqs.append(claim.seq)
