@@ -3,9 +3,12 @@
 import ast
 import fnmatch
 import importlib
+import os
 import pkgutil
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +115,33 @@ def test_only_the_settings_read_the_environment() -> None:
     package = Path(ted_memory.__file__).parent
     reads = re.compile(r"\bos\.(environ|getenv)|from os import .*(environ|getenv)")
     assert [path.name for path in package.rglob("*.py") if reads.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_contracts_hold_for_a_file_when_it_is_born(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "ted_memory", tmp_path / "ted_memory", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    born = {
+        "capture/born.py": ("import redis", "Only storage speaks Redis"),
+        "memory/born.py": ("from langchain_core.messages import AIMessage", "The core does not know LangChain"),
+        "distill/born.py": ("import numpy", "Only embeddings need numpy"),
+        "cli/born.py": ("from ted_memory.storage.redis import keys", "Only wiring and testing name a concrete store"),
+        "born.py": ("", "An import only points down"),
+        "experience/born.py": ("from ted_memory.memory import client", "An import only points down"),
+    }
+    for name, (line, _) in born.items():
+        (tmp_path / "ted_memory" / name).write_text(f"{line}\n")
+    told = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 1, told.stderr
+    broken = {name for _, name in born.values() if f"{name} BROKEN" in told.stdout}
+    assert broken == {name for _, name in born.values()}, told.stdout
+    assert "In memory an import only points down BROKEN" in told.stdout, "each file of it has its place"
 
 
 def test_nothing_is_left_to_be_done_later() -> None:

@@ -1,4 +1,4 @@
-"""What every `EpisodeQueue` promises of what is said of a run: it is kept, and counts once for what the run had seen."""
+"""What every `EpisodeQueue` promises of what is said of a run: it is kept, and counts once for what that had seen."""
 
 import asyncio
 
