@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 import ted_memory
-from bench import house
+from bench import house, walks
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("ted_memory", "graphs", "examples", "bench", "tests")
-FILE_LIMIT = 400
 FUNCTION_LIMIT = 60
 TEXT = {".py", ".md", ".lua", ".toml", ".json", ".jsonl", ".yml", ".yaml", ".ini", ".cfg", ""}
 
@@ -65,11 +64,6 @@ def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
 def test_the_sources_are_found() -> None:
     assert {source.relative_to(ROOT).parts[0] for source in sources()} == set(FOLDERS)
     assert "ted_memory.storage.embedded.server" in modules()
-
-
-def test_no_file_is_longer_than_a_person_reads() -> None:
-    lengths = {source.relative_to(ROOT): len(source.read_text(encoding="utf-8").splitlines()) for source in sources()}
-    assert {str(path): length for path, length in lengths.items() if length > FILE_LIMIT} == {}
 
 
 def test_no_function_is_longer_than_a_page() -> None:
@@ -196,3 +190,13 @@ shown: int = 2
     assert (found.comprehensions, found.nested, found.unsure, found.public_names) == (3, 1, 1, 2)
     assert (found.code_lines, found.file_lines, found.long_lines) == (6, [11], 0)
     assert found.with_many_paths == []
+
+
+async def test_a_way_is_told_by_the_files_that_it_goes_back_to() -> None:
+    walk = walks.Walk(dict.fromkeys([("a.py", "f"), ("a.py", "g"), ("b.py", "f"), ("a.py", "h"), ("c.py", "f")]))
+    assert walk.files == ["a.py", "b.py", "a.py", "c.py"]
+    assert walk.row() == ("5", "3", "3", "1")
+    forgotten = await walks.walked("forget")
+    assert forgotten.steps
+    assert {"memory/curation.py", "memory/forgetting.py", "memory/history.py"} <= {*forgotten.files}
+    assert not any(name.startswith(walks.BESIDE) for name in forgotten.files)
