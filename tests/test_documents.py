@@ -1,4 +1,4 @@
-"""What the documents say of files is so: paths and links lead somewhere, decision records are numbered without a gap."""
+"""What the documents say of files is so: paths and links lead somewhere, records are numbered without a gap."""
 
 import re
 from collections.abc import Iterator
