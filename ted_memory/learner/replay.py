@@ -1,9 +1,9 @@
-"""Replays: the student answers recorded questions again, with a lesson and without it, before any user sees the lesson.
+"""Replays: the student answers recorded questions again, with a lesson and without it; no user is part of it.
 
 Nothing is done twice in the world: the student's model answers over the recorded messages and tool results. Each lesson
-meets each archived episode once, and none that it came from. What is next: an active lesson that has new episodes to be
-watched on, in turn with the proposed one that looks best so far. When a lesson's turn comes changes nothing of its
-test, which may be looked at at any time (`ted_memory.experience.evidence`).
+meets each archived episode once, and none that it came from, or had a part in while on trial. What is next: an active
+lesson that has new episodes to be watched on, in turn with the one not active yet that looks best so far. When its turn
+comes changes nothing of a lesson's test, which may be looked at at any time (`ted_memory.experience.evidence`).
 """
 
 import asyncio
@@ -32,8 +32,8 @@ ATTEMPTS = 2  # answers of each side of a pair
 CALLS = 2 * ATTEMPTS  # of the student, for one pair, at most
 FIRST_PAIRS = 4  # of every lesson, before the best one goes on
 LEASE, SECONDS = "replays", 15.0  # one learner at a time replays a namespace: two would ask for the same pairs
-MOST_OF_ONE = 100  # pairs of one speaker before a trial, where the loudest are left out: more cost, and decide nothing
-WATCH_SHARE = 0.5  # of the day's calls; then only proposed lessons are replayed: watching alone would use up all
+MOST_OF_ONE = 100  # pairs of one speaker until it is active, where the loudest are left out: more decide nothing
+WATCH_SHARE = 0.5  # of the day's calls, for active lessons: watching alone would use up all
 SHARED_FOR = 300.0  # seconds for which lessons share an episode's answers without them: a model may change meanwhile
 COUNT_AGAIN = 5.0  # seconds after which the calls of the day are read anew
 
