@@ -2,8 +2,8 @@
 
 Nothing is done twice in the world: the student's model answers over the recorded messages and tool results. Each lesson
 meets each archived episode once, and none that it came from, or had a part in while on trial. What is next: an active
-lesson that has new episodes to be watched on, in turn with the one not active yet that looks best so far. When a lesson's
-turn comes changes nothing of its test, which may be looked at at any time (`ted_memory.experience.evidence`).
+lesson that has new episodes to be watched on, in turn with the one not active yet that looks best so far. When its turn
+comes changes nothing of a lesson's test, which may be looked at at any time (`ted_memory.experience.evidence`).
 """
 
 import asyncio
