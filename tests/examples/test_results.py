@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from examples.experiments import Experiment, run
 from examples.families import FAMILIES, Family
 from examples.families.arms import Arm
 from examples.families.teacher import make_teacher
+from examples.live_desk import PRINCIPALS
 from examples.results_report import END, report, write
 from examples.results_summary import aims, map_bounded
+from examples.results_traffic import ENDS
 from examples.rivals import ace
 from examples.rivals.replies import read_json
 from ted_memory import Sample
@@ -171,6 +174,15 @@ def test_what_the_first_page_tells_of_solved_tasks_is_what_the_runs_learned() ->
     assert f"The lines are learned as {lines} solved tasks" in page
     assert f"the replies as {replies}, the machines as {machines}, of which three are shown" in page
     assert f"{aside} of {of} samples end without a lesson" in page
+
+
+def test_what_the_first_page_tells_of_traffic_is_what_the_run_measured() -> None:
+    run = _kept("traffic")["traffic"]
+    first, last = fmean(run["windows"][:ENDS]), fmean(run["windows"][-ENDS:])
+    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = f"went from {first:.2f} to {last:.2f} in {run['requests']:,} requests, {run['graded']} of them graded"
+    assert f"{told} by {PRINCIPALS} users" in page
+    assert run["settings"] == {"profile": "small"}, "all else are defaults"
 
 
 def _kept(*names: str) -> dict[str, Any]:
