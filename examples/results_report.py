@@ -12,9 +12,9 @@ from examples.results_summary import (
     families,
     grouped,
     label,
-    map_bounded,
     means_of,
     plain,
+    side_by_side,
     taught,
 )
 from examples.results_traffic import about_traffic
@@ -60,7 +60,7 @@ BEGIN, END = "<!-- made by make results -->", "<!-- end of what make results mad
 def write(folder: Path, names: Sequence[str], first_page: Path | None = None) -> None:
     """Write ``README.md`` from the runs that are there, in this order; then those with code as it was before.
 
-    ``first_page``: a page that has the table of `map_bounded` between two marks.
+    ``first_page``: a page that has the table of `side_by_side` between two marks.
     """
     found = _read(folder / "runs")
     runs = {name: found[name] for name in names if name in found}
@@ -72,7 +72,7 @@ def write(folder: Path, names: Sequence[str], first_page: Path | None = None) ->
         if not 0 <= page.find(BEGIN) < page.find(END):
             raise ValueError(f"{first_page} has no place for the table: a line {BEGIN!r}, and later one {END!r}")
         before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        table = map_bounded(grouped(runs))
+        table = side_by_side(grouped(runs))
         first_page.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
 
 

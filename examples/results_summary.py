@@ -31,7 +31,7 @@ def grouped(runs: dict[str, Figures]) -> dict[str, list[Figures]]:
     return by_family
 
 
-def map_bounded(by_family: dict[str, list[Figures]]) -> str:
+def side_by_side(by_family: dict[str, list[Figures]]) -> str:
     """Return a short table for people who have not seen the project: accuracy, and tokens in the prompt."""
     columns = ("without", "learned", "by hand", "retrieved examples", "learned from a teacher that is always right")
     lines = [f"| task, held out | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]

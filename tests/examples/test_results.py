@@ -19,7 +19,7 @@ from examples.families.arms import Arm
 from examples.families.teacher import make_teacher
 from examples.live_desk import PRINCIPALS
 from examples.results_report import END, report, write
-from examples.results_summary import aims, map_bounded
+from examples.results_summary import aims, side_by_side
 from examples.results_traffic import ENDS
 from examples.rivals import ace
 from examples.rivals.replies import read_json
@@ -268,7 +268,7 @@ def test_the_first_page_has_accuracy_and_tokens_of_what_was_learned_and_of_its_r
     assert "| 0.100 | **0.800** (48 tokens) | 0.900 (48 tokens) | 0.700 (48 tokens) |  |" in said
     assert "old" not in said
     assert said.endswith(f"{END}\nThe rest.\n")
-    assert map_bounded({}).count("\n") == 2
+    assert side_by_side({}).count("\n") == 2
 
 
 def always(answer: str) -> ScriptedChatModel:
