@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -82,15 +82,19 @@ def _teaches(messages: list[BaseMessage]) -> str:
     return json.dumps({"reason": "It did not know.", "edits": [edit]})
 
 
-def _models() -> Mapping[str, ScriptedChatModel]:
-    return {"student": ScriptedChatModel(script=_answers), "teacher": ScriptedChatModel(script=_teaches)}
+def _student() -> ScriptedChatModel:
+    return ScriptedChatModel(script=_answers)
+
+
+def _teacher() -> ScriptedChatModel:
+    return ScriptedChatModel(script=_teaches)
 
 
 async def _request() -> Callable[[], Awaitable[Any]]:
     """An agent's first request, recorded."""
     memory = in_memory()
     await memory.commit([Add(text=f"answer {RIGHT}", when="a move")], author="bench")
-    agent = create_agent(_models()["student"], [], middleware=[TedMemoryMiddleware(memory, learn=True)])
+    agent = create_agent(_student(), [], middleware=[TedMemoryMiddleware(memory, learn=True)])
 
     async def walk() -> None:
         await agent.ainvoke({"messages": [HumanMessage(QUESTION)]})
@@ -102,7 +106,7 @@ async def _request() -> Callable[[], Awaitable[Any]]:
 async def _sample() -> Callable[[], Awaitable[Any]]:
     """One sample through the graph."""
     memory = in_memory(trust="operator", rollouts=1)
-    graph = build_distillation_graph(memory=memory, grader="exact", **_models())
+    graph = build_distillation_graph(student=_student(), teacher=_teacher(), memory=memory, grader="exact")
     sample = Sample(id="s1", input=QUESTION, reference=RIGHT)
 
     async def walk() -> None:
@@ -114,7 +118,7 @@ async def _sample() -> Callable[[], Awaitable[Any]]:
 async def _episode() -> Callable[[], Awaitable[Any]]:
     """One corrected episode through a learner."""
     memory = await _with_an_episode()
-    learner = Learner(memory, grader="exact", **_models())
+    learner = Learner(memory, student=_student(), teacher=_teacher(), grader="exact")
 
     async def walk() -> None:
         await learner.run(until_empty=True)
@@ -125,7 +129,7 @@ async def _episode() -> Callable[[], Awaitable[Any]]:
 async def _forget() -> Callable[[], Awaitable[Any]]:
     """A person who is forgotten."""
     memory = await _with_an_episode()
-    await Learner(memory, grader="exact", **_models()).run(until_empty=True)
+    await Learner(memory, student=_student(), teacher=_teacher(), grader="exact").run(until_empty=True)
 
     async def walk() -> None:
         await memory.forget("principal", "anna")
@@ -135,7 +139,7 @@ async def _forget() -> Callable[[], Awaitable[Any]]:
 
 async def _with_an_episode() -> TedMemory:
     memory = in_memory(rollouts=1)
-    agent = create_agent(_models()["student"], [], middleware=[TedMemoryMiddleware(memory, learn=True)])
+    agent = create_agent(_student(), [], middleware=[TedMemoryMiddleware(memory, learn=True)])
     answer = await agent.ainvoke({"messages": [HumanMessage(QUESTION)]}, config={"configurable": {"user_id": "anna"}})
     run_id = answer["messages"][-1].response_metadata["ted_memory"]["run_id"]
     await memory.give_feedback(run_id, score=0.0, correction=RIGHT)

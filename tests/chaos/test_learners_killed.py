@@ -130,7 +130,7 @@ async def feed(memory: TedMemory, seed: str, first: int, cemetery: Cemetery) -> 
     return first
 
 
-async def map_bounded(work: Callable[[], Awaitable[None]]) -> None:
+async def side_by_side(work: Callable[[], Awaitable[None]]) -> None:
     async with asyncio.TaskGroup() as slots:
         for _ in range(LEARNERS):
             slots.create_task(work())
@@ -147,11 +147,11 @@ async def test_learners_that_are_killed_at_any_moment_lose_nothing_and_double_no
         async with gardened(memory):
             feeding = asyncio.create_task(feed(memory, seed, EPISODES[trust], cemetery))
             try:
-                await map_bounded(cemetery.live_and_die)
+                await side_by_side(cemetery.live_and_die)
             finally:
                 cemetery.closed = True
                 count = await feeding
-            await map_bounded(lambda: cemetery.live_on(memory))
+            await side_by_side(lambda: cemetery.live_on(memory))
         await check_learned(memory, seed, [f"run-{i}" for i in range(count)])
         credited = (await memory.usage())[seed].n_with
     deaths = cemetery.all_deaths()

@@ -297,7 +297,7 @@ def say(world: World, log: Sequence[LogEntry], waits: Sequence[float], grown: in
     )
 
 
-async def map_bounded(server: Server, namespace: str, folder: Path, versions: Sequence[tuple[str, Path]]) -> None:
+async def side_by_side(server: Server, namespace: str, folder: Path, versions: Sequence[tuple[str, Path]]) -> None:
     """Have these versions live on one server, and check what came of it."""
     seconds = size(0, VERSIONS_SECONDS)
     async with (
@@ -316,7 +316,7 @@ async def test_older_present_and_newer_processes_share_one_server(
 ) -> None:
     beside = size((), (("present", ROOT),))  # to what is stored the newer one is the present one, and more
     older = older_tree(tmp_path / "older")
-    await map_bounded(server, namespace, tmp_path, [("older", older), *beside, ("newer", ROOT)])
+    await side_by_side(server, namespace, tmp_path, [("older", older), *beside, ("newer", ROOT)])
 
 
 async def test_a_version_that_refuses_unknown_fields_is_found_out(
@@ -324,6 +324,6 @@ async def test_a_version_that_refuses_unknown_fields_is_found_out(
 ) -> None:
     """The control."""
     with pytest.raises(AssertionError, match=r"ended with an error: \{'strict"):
-        await map_bounded(server, namespace, tmp_path, [("strict", ROOT), ("newer", ROOT)])
+        await side_by_side(server, namespace, tmp_path, [("strict", ROOT), ("newer", ROOT)])
     died = tmp_path / size("strict.errors", "strict-operator.errors")
     assert "Was it written by a newer ted-memory" in died.read_text(encoding="utf-8")
