@@ -207,7 +207,7 @@ def watch(journal: Journal) -> None:
         (recall, "recall", around(recall.recall, after="recalled")),
         (student, "attempt", around(student.attempt, after="attempted")),
         (critic, "critique", around(critic.critique, after="criticised")),
-        (scripts, "extend_lease", around(scripts.beat, after="beating", when=has_claims)),
+        (scripts, "extend_lease", around(scripts.extend_lease, after="beating", when=has_claims)),
         (scripts, "return_claim", around(scripts.return_claim, after="handing back")),
     ):
         setattr(where, name, hook)
