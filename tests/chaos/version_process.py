@@ -23,8 +23,12 @@ from ted_memory.episodes import Archived, Claim, Feedback
 from ted_memory.errors import StoreUnavailable
 from ted_memory.learner import Learner
 from ted_memory.models import Experience, Message, Remove, Rewrite, SetState
-from ted_memory.storage.redis import codec
 from ted_memory.testing import ScriptedChatModel, asked_for_edits
+
+try:
+    from ted_memory.storage.redis import codec
+except ModuleNotFoundError:  # where an older version has it
+    from ted_memory.storage import codec  # type: ignore[attr-defined, no-redef]
 
 T = TypeVar("T")
 NEWER = {"of_a_newer_package": {"a": [1, 2]}}
