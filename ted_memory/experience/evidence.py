@@ -107,7 +107,7 @@ class Evidence:
     voices: tuple[Sums, ...] = ()
 
     def helps(self, loudest: int) -> float:
-        """Return the wealth of its pairs without the `loudest` voices: 10 is enough to be tried on users."""
+        """Return the wealth of its pairs without the `loudest` voices: `trials.pairs_needed` puts it on trial."""
         return _mean_exp(_left(self.total.helps, [v.helps for v in self.voices], loudest))
 
     def useless(self, loudest: int) -> float:
