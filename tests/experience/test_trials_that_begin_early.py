@@ -45,7 +45,7 @@ def test_the_less_its_replays_have_shown_the_more_its_outcomes_have_to() -> None
         assert wants_pairs(on_trial("l1"), told, make_settings()) is (factor > 1)
     assert pairs(60, 1, 0).helps(2) > 100 * ENOUGH, "but no wealth of pairs makes up for outcomes"
     assert live_needed("strict", 1e9) == RULES["strict"][1]
-    assert live_needed("quick", 0.0) > 1e6, "none is needed where pairs speak against it: no outcomes are enough"
+    assert live_needed("quick", 0.0) > 1e6, "where pairs speak against it, hardly any outcomes are enough"
 
 
 def test_a_trial_ends_where_replays_go_on_to_show_that_the_lesson_is_of_no_use() -> None:
