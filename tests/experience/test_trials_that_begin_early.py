@@ -1,5 +1,8 @@
 """Where a lesson helps much, some users see it before its replays have shown all; its outcomes show the rest."""
 
+from itertools import permutations
+
+from ted_memory.experience.evidence import Evidence, Sums, add_pair
 from ted_memory.experience.trials import (
     ENOUGH,
     ENOUGH_OF_A_LARGE_LIFT,
@@ -28,6 +31,13 @@ def test_of_a_small_lift_replays_have_to_show_more_before_some_users_see_it() ->
     assert lied.evidence.lift > LARGE_LIFT
     assert pairs_needed(lied.evidence, 2) == ENOUGH, "no two principals make a lift large"
     assert pairs_needed(lied.evidence, 0) == ENOUGH_OF_A_LARGE_LIFT, "the control"
+
+
+def test_the_order_in_which_voices_are_kept_decides_nothing() -> None:
+    """Three say the same with more and fewer pairs: one of them is left out at each end."""
+    voices = [add_pair(Sums(), 0.5, 0), add_pair(add_pair(Sums(), 0.5, 0), 0, 0), add_pair(Sums(), 1, 0.5)]
+    lifts = {Evidence(voices=tuple(some)).lift_of_most(1) for some in permutations(voices)}
+    assert len(lifts) == 1
 
 
 def test_the_less_its_replays_have_shown_the_more_its_outcomes_have_to() -> None:
