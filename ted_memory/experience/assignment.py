@@ -7,7 +7,7 @@ salted with the set's epoch, which no client knows: who chooses the id of a conv
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ted_memory.episodes import ANONYMOUS, Exposure
 from ted_memory.experience.ranking import Ranking
@@ -65,30 +65,26 @@ def expose(
         principal: who asks; lessons that come from it are not tried on it.
         withhold_share: share of the units that miss one active lesson.
     """
-    usage, epoch = snapshot.usage, snapshot.epoch
+
+    def chosen(among: Sequence[Experience]) -> tuple[Experience, ...]:
+        return choose(among, snapshot.usage, ranking)
+
     on_trial, applies = _trials_that_apply(snapshot, ranking, principal)
-    eligible = choose([*snapshot.active, *on_trial], usage, ranking)
+    eligible = chosen([*snapshot.active, *on_trial])
     tried = {e.id for e in eligible if e.state == "trial"}
-    watched = _watched(eligible, applies, principal, draw(epoch, unit, "which"))
-    missing = {id for id in tried if draw(epoch, unit, id) >= COIN}
-    if watched and draw(epoch, unit, "withhold") < withhold_share:
-        missing.add(watched)
+    watched = _watched(eligible, applies, principal, draw(snapshot.epoch, unit, "which"))
+    missing = _missing(snapshot.epoch, unit, tried, watched, withhold_share)
     # trials that had no place stay out: if they took that of a missing one, more than half would see them
     candidates = [*snapshot.active, *(e for e in on_trial if e.id in tried)]
     shown = [e for e in candidates if e.id not in missing]
-    chosen = choose(shown, usage, ranking) if missing or tried else eligible
-    seen = sorted(chosen, key=lambda e: e.state == "trial")
-
-    def has_place(e: Experience) -> bool:
-        return any(other.id == e.id for other in choose([*shown, e], usage, ranking))
-
+    seen = sorted(chosen(shown) if missing or tried else eligible, key=lambda e: e.state == "trial")
     return Exposure(
         block=render_block(seen),
         turns=earlier_turns(seen),
-        seen=tuple(e.id for e in seen),
-        withheld=tuple(e.id for e in eligible if e.id in missing and has_place(e)),
-        counted=tuple(e.id for e in seen if e.id in {watched, *tried}),
-        epoch=epoch,
+        seen=_ids(seen),
+        withheld=_ids(e for e in eligible if e.id in missing and e.id in _ids(chosen([*shown, e]))),
+        counted=_ids(e for e in seen if e.id in {watched, *tried}),
+        epoch=snapshot.epoch,
         version=snapshot.version,
         withhold_share=withhold_share,
     )
@@ -107,6 +103,18 @@ def _watched(eligible: Sequence[Experience], applies: Collection[str], principal
     """Return the active lesson that is watched on this request: the one at ``drawn`` (in [0, 1)) of what applies."""
     watchable = [e for e in eligible if e.state == "active" and e.id in applies and not is_from(e, principal)]
     return watchable[int(drawn * len(watchable))].id if watchable else None
+
+
+def _missing(epoch: str, unit: str, tried: Collection[str], watched: str | None, withhold_share: float) -> set[str]:
+    """Return the ids that this conversation does not see: by a coin each of those on trial, seldom the watched one."""
+    missing = {id for id in tried if draw(epoch, unit, id) >= COIN}
+    if watched and draw(epoch, unit, "withhold") < withhold_share:
+        missing.add(watched)
+    return missing
+
+
+def _ids(experiences: Iterable[Experience]) -> tuple[str, ...]:
+    return tuple(e.id for e in experiences)
 
 
 def _is_tried(experience: Experience) -> bool:

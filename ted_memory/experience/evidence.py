@@ -107,7 +107,7 @@ class Evidence:
     voices: tuple[Sums, ...] = ()
 
     def helps(self, loudest: int) -> float:
-        """Return the wealth of its pairs without the `loudest` voices: 10 is enough to be tried on users."""
+        """Return the wealth of its pairs without the `loudest` voices: `trials.pairs_needed` puts it on trial."""
         return _mean_exp(_left(self.total.helps, [v.helps for v in self.voices], loudest))
 
     def useless(self, loudest: int) -> float:
@@ -140,7 +140,8 @@ class Evidence:
 
     def lift_of_most(self, loudest: int) -> float:
         """Return the mean difference of its pairs without those voices that say most for it, and most against it."""
-        said = sorted(((v.score_with - v.score_without, v.pairs) for v in self.voices if v.pairs), key=lambda v: v[0])
+        # by pairs, too: of voices that say the same, the order in which they are kept must not decide
+        said = sorted((v.score_with - v.score_without, v.pairs) for v in self.voices if v.pairs)
         left = said[loudest : max(len(said) - loudest, 0)]
         pairs = sum(pairs for _, pairs in left)
         return sum(difference for difference, _ in left) / pairs if pairs else 0.0

@@ -22,10 +22,8 @@ from ted_memory.models import Experience, ExperienceSet, SetState, Trial
 from ted_memory.settings import Settings, TrialRule
 
 ENOUGH = 20.0  # wealth by which something is shown: at most one in twenty without it ever reaches that
-LARGE_LIFT = 0.4  # of a lesson's pairs: with less wealth some users may see it sooner, and its outcomes show more
-ENOUGH_OF_A_LARGE_LIFT = (
-    10.0  # of a smaller one the outcomes that are missing take longer than the pairs that are saved
-)
+ENOUGH_OF_A_LARGE_LIFT = 10.0  # of pairs: then some users see a lesson sooner, and its outcomes have to show more
+LARGE_LIFT = 0.4  # of a smaller one the outcomes that are missing take longer than the pairs that are saved
 RULES: Mapping[TrialRule, tuple[float, float]] = {"strict": (0.0, 5.0), "quick": (-0.1, 10.0)}
 """The live lift that a trial refutes, and the wealth that it takes where replays have shown enough: `live_needed`."""
 TURNED = 1000.0  # wealth against an active lesson: it is looked at for ever

@@ -210,4 +210,9 @@ def _is_evidence(archived: Archived, lesson: Experience) -> bool:
     """
     if lesson.state == "trial" and archived.version >= lesson.rev:
         return False
-    return not (is_from(lesson, archived.principal, archived.run_id) or is_from(lesson, archived.speaker))
+    return not _is_its_own(lesson, archived)
+
+
+def _is_its_own(lesson: Experience, archived: Archived) -> bool:
+    """Tell whether a lesson comes from this run, from its principal, or from whoever corrected it."""
+    return is_from(lesson, archived.principal, archived.run_id) or is_from(lesson, archived.speaker)

@@ -37,16 +37,12 @@ async def look(
     ``done`` is told of each step as it is taken: who is interrupted keeps what was done until then.
     """
     known, done = known or {}, [] if done is None else done
-    if memory.settings.trust == "operator":
+    is_off = memory.settings.trust == "operator"
+    if is_off or not await memory.store.hold(memory.namespace, LEASE, holder, SECONDS):
         return done, known
-    if not await memory.store.hold(memory.namespace, LEASE, holder, SECONDS):
-        return done, known
-    snapshot = await memory.load()
+    snapshot = await _without_repetitions(memory)
     if not len(snapshot):
         return done, known
-    if repeated := _repeated(snapshot.proposed):
-        await memory.commit(repeated, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
-        snapshot = await memory.load()
     known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in snapshot], known)
     evidence = {id: shown.evidence for id, shown in known.items()}
     for step in next_steps(snapshot, evidence, memory.settings, datetime.now(UTC)):
@@ -55,6 +51,15 @@ async def look(
             _LOG.info("lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why)
             await _count(taken, snapshot, memory)
     return done, known
+
+
+async def _without_repetitions(memory: TedMemory) -> ExperienceSet:
+    """Return the set, after what was proposed twice has become one."""
+    snapshot = await memory.load()
+    if not (repeated := _repeated(snapshot.proposed)):
+        return snapshot
+    await memory.commit(repeated, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
+    return await memory.load()
 
 
 def _repeated(proposed: Sequence[Experience]) -> list[Edit]:

@@ -13,7 +13,7 @@ import pytest
 from ted_memory import Add, Merge, TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.experience.evidence import Evidence
-from ted_memory.experience.trials import ENOUGH, TURNED, loudest
+from ted_memory.experience.trials import ENOUGH_OF_A_LARGE_LIFT, TURNED, live_needed, loudest
 from ted_memory.models import Experience, Message
 from ted_memory.testing import wait_until
 from tests.chaos.live_world import DOCKS, learner
@@ -56,7 +56,9 @@ async def test_two_agents_get_better_together_by_one_learner(valkey: Server, nam
     async with open_memory(valkey.url, namespace=namespace) as memory:
         activated = await _activated(memory)
         for lesson, _ in activated:
-            assert (await _evidence(memory, lesson.id)).helps(loudest(memory.settings)) >= ENOUGH, "replayed, too"
+            evidence, k = await _evidence(memory, lesson.id), loudest(memory.settings)
+            assert evidence.helps(k) >= ENOUGH_OF_A_LARGE_LIFT, "replayed first"
+            assert evidence.live(k) >= live_needed(memory.settings.trial_rule, evidence.helps(k))
     assert activated, "something became active on the evidence of the traffic"
     delays = [_first(run, lesson) - at for lesson, at in activated for run in runs if _first(run, lesson) > 0]
     assert len(delays) >= len(activated), "the agents came to render it"

@@ -6,7 +6,7 @@ of a real server, and every step is committed to a real set.
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -14,14 +14,15 @@ import pytest
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.experience.evidence import voice_of
+from ted_memory.experience.trials import wants_pairs
 from ted_memory.learner.trials import look
 from ted_memory.models import Message
-from ted_memory.protocols import KnownEvidence, Pair
+from ted_memory.protocols import KnownEvidence, Pair, Shown
 from ted_memory.settings import make_settings
 from ted_memory.storage.redis import scripts as lua
 from tests.chaos.sizes import report, size
 from tests.conftest import Server
-from tests.experience.made_up import PAIRS, Life, Script, World, arrivals, live, scripts, share
+from tests.experience.made_up import FASTER, PAIRS, Life, Script, World, arrivals, live, scripts, share
 from tests.learner.worlds import PEOPLE, fill_archive
 
 LESSONS = size(2, 100)  # of each lift
@@ -52,20 +53,37 @@ class Desk:
         self.life = Life()
 
     async def live(self, world: World, script: Script, name: str) -> Life:
-        """Take one lesson along its way; after every pair and every outcome it is looked at."""
+        """Take one lesson along its way, as `made_up.live` does; after every pair and every outcome it is looked at."""
         add = Add(text=f"Do {name}.", state="proposed", sources=("principal:anna", "principal:bert"))
         self.lesson = (await self.memory.commit([add], author="learner")).applied[0].id
         self.life = Life()
-        for (whose, with_it, without), seq in zip(script.pairs, self.episodes, strict=False):
-            await self._pair(seq, self.users[whose], with_it, without)
-            if await self._look():
-                break
+        pairs = zip(script.pairs, self.episodes, strict=False)
+        while self.life.state == "proposed" and await self._replay(pairs):
+            pass
         if self.life.state == "trial":
             for whose, score, shown in arrivals(world, script, name):
                 await self._outcome(self.users[whose], score, shown=shown)
-                if await self._look():
+                if await self._look() or not await self._replay_some(pairs):
                     break
         return self.life
+
+    async def _replay_some(self, pairs: Iterator[tuple[tuple[int, float, float], int]]) -> bool:
+        """Replay the archive further, as much as there is time for between two outcomes."""
+        for _ in range(FASTER):
+            if not await self._replay(pairs):
+                return False
+        return True
+
+    async def _replay(self, pairs: Iterator[tuple[tuple[int, float, float], int]]) -> bool:
+        """Count a pair, if there is one and it is wanted; tell whether the lesson is where it was before."""
+        lesson = (await self.memory.load()).by_id.get(self.lesson)
+        shown = await self.memory.store.episodes.evidence(self.memory.namespace, [self.lesson])
+        evidence = shown.get(self.lesson, Shown()).evidence
+        if lesson is None or not wants_pairs(lesson, evidence, self.memory.settings):
+            return lesson is not None and lesson.state == "trial"
+        (whose, with_it, without), seq = next(pairs)
+        await self._pair(seq, self.users[whose], with_it, without)
+        return not await self._look()
 
     async def _pair(self, seq: int, speaker: str, with_it: float, without: float) -> None:
         version = (await self.memory.load()).version

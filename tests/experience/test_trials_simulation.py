@@ -242,7 +242,7 @@ def test_an_active_lesson_that_goes_on_helping_is_not_demoted() -> None:
     ids=["quick, K=1", "strict, K=2"],
 )
 def test_of_thirty_candidates_the_good_ones_become_active(rule: str, few: dict[str, int], most: int) -> None:
-    courses = races(Traffic(), 2, 60_000, trial_rule=rule, **few)
+    courses = races(Traffic(), 3, 60_000, trial_rule=rule, **few)
     assert nth_good(courses, 10)[0] <= most
     assert nth_good(courses, 1)[0] <= most / 2
     assert sum(course.wrong for course in courses) == 0
