@@ -357,7 +357,7 @@ async def test_without_the_list_of_forbidden_sources_it_would_come_back(monkeypa
 
     async def nothing(*_: object) -> None: ...
 
-    monkeypatch.setattr(InMemoryStore, "forbid", nothing)
+    monkeypatch.setattr(InMemoryStore, "tombstone", nothing)
     memory = in_memory()
     await add(memory, "Evil.", source=EVE)
     copy = await memory.export()

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from ted_memory.distill.scoring import side_by_side
+from ted_memory.distill.scoring import map_bounded
 
 
 async def test_a_worker_that_lost_its_cancellation_begins_nothing_new() -> None:
@@ -20,5 +20,5 @@ async def test_a_worker_that_lost_its_cancellation_begins_nothing_new() -> None:
             await asyncio.sleep(0.01)
 
     with pytest.raises(RuntimeError, match="cannot be used"):
-        await side_by_side(work, list(range(50)), 2)
+        await map_bounded(work, list(range(50)), 2)
     assert begun == [0, 1]

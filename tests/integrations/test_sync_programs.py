@@ -16,7 +16,7 @@ PROGRAM = """
 import asyncio, sys, threading
 from langchain.agents import create_agent
 from ted_memory import Episode, open_memory_sync
-from ted_memory.integrations import sync_bridge
+from ted_memory.memory import sync_bridge
 from ted_memory.integrations.middleware import TedMemoryMiddleware
 from ted_memory.testing import ScriptedChatModel
 

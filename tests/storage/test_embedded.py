@@ -28,7 +28,7 @@ async def home(tmp_path: Path) -> AsyncIterator[Path]:
     """A fresh folder. Whatever a test does, no server of it may be left."""
     folder = tmp_path / "home"
     yield folder
-    await wait_until(lambda: not processes(folder), what="the end of the server and its guard")
+    await wait_until(lambda: not processes(folder), what="the end of the server and its supervisor")
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ def acknowledged(user: User) -> int:
 
 
 def processes(home: Path) -> dict[int, str]:
-    """Return what serves a folder: pid -> "server" or "guard"."""
+    """Return what serves a folder: pid -> "server" or "supervisor"."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
             command = (entry / "cmdline").read_bytes().decode(errors="replace")
             if EmbeddedServer(home).socket_path in command:
-                found[int(entry.name)] = "guard" if "guard.py" in command else "server"
+                found[int(entry.name)] = "supervisor" if "supervisor.py" in command else "server"
     return found
 
 
@@ -93,7 +93,7 @@ async def test_processes_that_race_for_a_fresh_folder_share_one_server(home: Pat
     for i in range(4):
         start_user(home, f"Lesson {i}.", users)
     assert sorted(acknowledged(user) for user in users) == [1, 2, 3, 4]
-    assert sorted(processes(home).values()) == ["guard", "server"]
+    assert sorted(processes(home).values()) == ["supervisor", "server"]
     async with open_shared(home) as memory:
         assert await texts(memory) == {f"Lesson {i}." for i in range(4)}
 
@@ -122,7 +122,7 @@ async def test_the_server_stays_as_long_as_anybody_uses_it(home: Path, users: li
     acknowledged(first), acknowledged(second)
     server = pid_of("server", home)
     first.communicate()
-    with pytest.raises(TimeoutError):  # several times the guard's period
+    with pytest.raises(TimeoutError):  # several times the supervisor's period
         await wait_until(lambda: not processes(home), timeout=1.0)
     assert pid_of("server", home) == server
     second.communicate()
@@ -141,20 +141,20 @@ async def test_a_client_killed_after_an_acknowledged_commit_loses_nothing_and_le
         assert await texts(memory) == {"Acknowledged."}
 
 
-async def test_a_killed_guard_takes_its_server_along_and_the_next_one_finds_the_data(
+async def test_a_killed_supervisor_takes_its_server_along_and_the_next_one_finds_the_data(
     home: Path, users: list[User]
 ) -> None:
     user = start_user(home, "Kept.", users)
     acknowledged(user)
-    os.kill(pid_of("guard", home), signal.SIGKILL)
+    os.kill(pid_of("supervisor", home), signal.SIGKILL)
     await wait_until(lambda: not processes(home), what="the end of the server")
     async with open_shared(home) as memory:
         assert await texts(memory) == {"Kept."}
-        assert sorted(processes(home).values()) == ["guard", "server"]
+        assert sorted(processes(home).values()) == ["supervisor", "server"]
 
 
-async def test_a_server_without_a_guard_is_replaced(home: Path) -> None:
-    # as if its guard had been killed where the kernel can't tell it: somebody else started it
+async def test_a_server_without_a_supervisor_is_replaced(home: Path) -> None:
+    # as if its supervisor had been killed where the kernel can't tell it: somebody else started it
     server = EmbeddedServer(home)
     (home / "data").mkdir(parents=True)
     command = [embedded.find_server(), "--port", "0", "--unixsocket", server.socket_path, "--dir", str(home / "data")]
@@ -163,7 +163,7 @@ async def test_a_server_without_a_guard_is_replaced(home: Path) -> None:
         async with open_shared(home) as memory:
             await memory.commit([Add(text="Kept.")], author="me")
             assert stray.wait(5) == 0
-            assert sorted(processes(home).values()) == ["guard", "server"]
+            assert sorted(processes(home).values()) == ["supervisor", "server"]
             assert await texts(memory) == {"Kept."}
 
 

@@ -1,8 +1,8 @@
 """A real server for those who have none: started on demand, shared by all processes that open its folder.
 
 Three lock files in the folder: ``start.lock`` is held while someone looks for the server or starts it, ``users.lock``
-(shared) as long as a process has the folder open, ``guard.lock`` by the guard that stops the server when the last one
-has gone. It listens on a unix socket only, which nobody but the owner can open.
+(shared) as long as a process has the folder open, ``guard.lock`` by the supervisor, which stops the server when the
+last process has gone. The server listens on a unix socket only, which nobody but the owner can open.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ted_memory.errors import StoreUnavailable
-from ted_memory.storage.embedded import supervisor as guard
+from ted_memory.storage.embedded import supervisor
 
 READY_TIMEOUT = 15.0  # seconds; a large append-only file takes a while to load
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is about 107
@@ -60,7 +60,7 @@ class EmbeddedServer:
             self._prepare()
             with self._starting():
                 self._become_user(released)
-                if not self._runs_guarded():
+                if not self._is_supervised():
                     self._start()
         except OSError as error:
             raise StoreUnavailable(
@@ -86,7 +86,7 @@ class EmbeddedServer:
 
     @contextlib.contextmanager
     def _starting(self) -> Iterator[None]:
-        descriptor = guard.lock_file(self.home / "start.lock")
+        descriptor = supervisor.lock_file(self.home / "start.lock")
         try:
             self._lock(descriptor, fcntl.LOCK_EX)
             yield
@@ -96,7 +96,7 @@ class EmbeddedServer:
     def _become_user(self, released: int) -> None:
         if self._users is not None:
             return
-        descriptor = guard.lock_file(self.home / "users.lock")
+        descriptor = supervisor.lock_file(self.home / "users.lock")
         self._lock(descriptor, fcntl.LOCK_SH)
         with self._mutex:
             if self._released == released:
@@ -107,8 +107,8 @@ class EmbeddedServer:
         raise StoreUnavailable(f"the memory in {self.home} was closed while it was being opened")
 
     def _lock(self, descriptor: int, operation: int) -> None:
-        deadline = time.monotonic() + guard.STOP_TIMEOUT + READY_TIMEOUT
-        while not guard.try_lock(descriptor, operation):
+        deadline = time.monotonic() + supervisor.STOP_TIMEOUT + READY_TIMEOUT
+        while not supervisor.try_lock(descriptor, operation):
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
                     f"another process has been starting or stopping the embedded server in {self.home} for too long; "
@@ -116,20 +116,20 @@ class EmbeddedServer:
                 )
             time.sleep(POLL)
 
-    def _runs_guarded(self) -> bool:
+    def _is_supervised(self) -> bool:
         answer = self._ask("PING")
         if not answer:
             return False
-        descriptor = guard.lock_file(self.home / "guard.lock")
+        descriptor = supervisor.lock_file(self.home / "guard.lock")
         try:
-            guarded = not guard.try_lock(descriptor, fcntl.LOCK_EX)
+            supervised = not supervisor.try_lock(descriptor, fcntl.LOCK_EX)
         finally:
             os.close(descriptor)
-        if guarded:
+        if supervised:
             self._wait_until_ready()
-        else:  # its guard was killed: nobody would ever stop it
+        else:  # its supervisor was killed: nobody would ever stop it
             self._ask("SHUTDOWN")
-        return guarded
+        return supervised
 
     def _start(self) -> None:
         command = [
@@ -139,8 +139,8 @@ class EmbeddedServer:
             *("--appendonly", "yes", "--appendfsync", "everysec"),
         ]
         # -I -S: nothing of the user's environment or site-packages; starts in some 10 ms
-        # the guard detaches itself and returns
-        subprocess.run([sys.executable, "-I", "-S", guard.__file__, str(self.home), *command], check=False)
+        # the supervisor detaches itself and returns
+        subprocess.run([sys.executable, "-I", "-S", supervisor.__file__, str(self.home), *command], check=False)
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:

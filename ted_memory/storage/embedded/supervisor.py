@@ -1,8 +1,8 @@
 """Run one embedded server for as long as anybody uses its folder. Executed as a script, standard library only.
 
 Every process that has the folder open holds a shared lock on ``users.lock``; the kernel lets go of it when the process
-ends, however it ends. The guard tries for the exclusive lock. When it gets it, under ``start.lock`` so that nobody can
-arrive meanwhile, it stops the server and goes. Usage: guard.py FOLDER SERVER-COMMAND...
+ends, however it ends. The supervisor tries for the exclusive lock. When it gets it, it stops the server and goes; it
+holds ``start.lock`` meanwhile, so that nobody can arrive. Usage: supervisor.py FOLDER SERVER-COMMAND...
 """
 
 import ctypes
@@ -32,7 +32,7 @@ def try_lock(descriptor: int, operation: int) -> bool:
 
 
 def die_with_parent() -> None:
-    """On Linux, end the server when the guard is killed: a server without a guard would stay for ever."""
+    """On Linux, end the server when the supervisor is killed: a server without a supervisor would stay for ever."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
@@ -71,10 +71,10 @@ def watch(folder: Path, server: "subprocess.Popen[bytes]") -> None:
         time.sleep(PERIOD)
 
 
-def succeed(guard: int) -> bool:
-    """Take the guard's lock; a guard whose server has died needs a moment to notice and go."""
+def succeed(lock: int) -> bool:
+    """Take the supervisor's lock; one whose server has died needs a moment to notice and go."""
     deadline = time.monotonic() + 5 * PERIOD
-    while not try_lock(guard, fcntl.LOCK_EX):
+    while not try_lock(lock, fcntl.LOCK_EX):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)

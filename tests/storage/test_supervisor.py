@@ -1,4 +1,4 @@
-"""The guard's two narrow moments, which a race between real processes shows too rarely."""
+"""The supervisor's two narrow moments, which a race between real processes shows too rarely."""
 
 import asyncio
 import fcntl
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ted_memory.storage.embedded import supervisor as guard
+from ted_memory.storage.embedded import supervisor
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def locks() -> Iterator[list[int]]:
 
 def take(path: Path, operation: int, locks: list[int]) -> int:
     """Take a lock as another process would: descriptors of their own exclude each other."""
-    descriptor = guard.lock_file(path)
+    descriptor = supervisor.lock_file(path)
     locks.append(descriptor)
-    assert guard.try_lock(descriptor, operation)
+    assert supervisor.try_lock(descriptor, operation)
     return descriptor
 
 
@@ -48,10 +48,10 @@ class Server:
 
 
 def watch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Let a guard look three times; return whether it stopped its server."""
-    monkeypatch.setattr(guard, "PERIOD", 0.0)
+    """Let a supervisor look three times; return whether it stopped its server."""
+    monkeypatch.setattr(supervisor, "PERIOD", 0.0)
     server: Any = Server(looks=3)
-    guard.watch(folder, server)
+    supervisor.watch(folder, server)
     return server.stopped
 
 
@@ -73,40 +73,40 @@ def test_a_server_is_not_stopped_while_somebody_is_arriving(
     assert not watch(tmp_path, monkeypatch)
 
 
-def test_a_user_who_arrives_between_the_guards_two_looks_keeps_the_server(
+def test_a_user_who_arrives_between_the_supervisors_two_looks_keeps_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: list[int]
 ) -> None:
-    take_lock = guard.try_lock
+    take_lock = supervisor.try_lock
     taken: list[int] = []
 
     def arrive_before_the_start_lock(descriptor: int, operation: int) -> bool:
         taken.append(descriptor)
         if len(taken) == 2:  # after `users` was free, before `start` is asked for
-            user = guard.lock_file(tmp_path / "users.lock")
+            user = supervisor.lock_file(tmp_path / "users.lock")
             locks.append(user)
             assert take_lock(user, fcntl.LOCK_SH)
         return take_lock(descriptor, operation)
 
-    monkeypatch.setattr(guard, "try_lock", arrive_before_the_start_lock)
+    monkeypatch.setattr(supervisor, "try_lock", arrive_before_the_start_lock)
     assert not watch(tmp_path, monkeypatch)
     assert len(taken) > 2
 
 
-async def test_a_new_guard_waits_for_the_one_whose_server_has_died(tmp_path: Path, locks: list[int]) -> None:
+async def test_a_new_supervisor_waits_for_the_one_whose_server_has_died(tmp_path: Path, locks: list[int]) -> None:
     old = take(tmp_path / "guard.lock", fcntl.LOCK_EX, locks)
-    new = guard.lock_file(tmp_path / "guard.lock")
+    new = supervisor.lock_file(tmp_path / "guard.lock")
     locks.append(new)
-    succeeding = asyncio.create_task(asyncio.to_thread(guard.succeed, new))
-    await asyncio.sleep(guard.PERIOD)
+    succeeding = asyncio.create_task(asyncio.to_thread(supervisor.succeed, new))
+    await asyncio.sleep(supervisor.PERIOD)
     fcntl.flock(old, fcntl.LOCK_UN)
     assert await succeeding
 
 
-def test_a_new_guard_gives_up_when_another_one_stays(
+def test_a_new_supervisor_gives_up_when_another_one_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: list[int]
 ) -> None:
-    monkeypatch.setattr(guard, "PERIOD", 0.01)
+    monkeypatch.setattr(supervisor, "PERIOD", 0.01)
     take(tmp_path / "guard.lock", fcntl.LOCK_EX, locks)
-    new = guard.lock_file(tmp_path / "guard.lock")
+    new = supervisor.lock_file(tmp_path / "guard.lock")
     locks.append(new)
-    assert not guard.succeed(new)
+    assert not supervisor.succeed(new)
