@@ -278,13 +278,15 @@ class Shown:
     Attributes:
         change: the number of its latest change.
         evidence: what pairs and outcomes have shown.
-        done: the episodes that it was replayed on.
+        done: the latest episodes that it was replayed on.
+        done_to: this one and all before it count as done: the list of those that were is bounded.
         floor: an active one is watched on episodes after this one; None: it was not watched yet.
     """
 
     change: int = 0
     evidence: Evidence = field(default_factory=Evidence)
     done: frozenset[int] = frozenset()
+    done_to: int = 0
     floor: int | None = None
 
 

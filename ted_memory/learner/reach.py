@@ -58,6 +58,14 @@ class _Reach:
                 del self.left[speaker]
         self._count()
 
+    def rise(self, floor: int) -> None:
+        """Leave out this episode and all before it."""
+        if floor <= self.floor:
+            return
+        self.floor = floor
+        self.unseen = [seq for seq in self.unseen if seq > floor]
+        self.withdraw([seq for seqs in self.left.values() for seq in seqs if seq <= floor])
+
     def _count(self) -> None:
         self.found = sum(min(len(seqs), OF_ONE_SPEAKER) for seqs in self.left.values())
 
@@ -89,12 +97,15 @@ class Reach:
         log, now = memory.store.episodes, time.monotonic()
         if now - self._loaded_at > RELOAD:
             whole = {archived.seq: archived for archived in await log.archived(memory.namespace)}
+            self._latest = max(whole, default=0)
             self._take_out(self.archive.keys() - whole.keys())
             self._take_in([archived for seq, archived in whole.items() if seq not in self.archive])
             self._loaded_at = now
             self._later.clear()
         else:
-            self._take_in(await log.archived(memory.namespace, self._latest))
+            new = await log.archived(memory.namespace, self._latest)
+            self._latest = max((archived.seq for archived in new), default=self._latest)
+            self._take_in(new)
         too_many = len(self.archive) - memory.settings.max_archived
         self._take_out(sorted(self.archive)[: max(too_many, 0)])
 
@@ -111,14 +122,15 @@ class Reach:
             if reach.shown.change != shown.change:
                 reach.shown = shown
                 reach.withdraw(shown.done)
+                reach.rise(shown.done_to)
                 reach.heard = Counter(self.archive[seq].speaker for seq in shown.done if seq in self.archive)
 
     def _begin(self, lesson: Experience, shown: Shown) -> _Reach:
         """Return the reach of a lesson; an active one is watched on what has come since it became active."""
-        floor = 0
+        floor = shown.done_to
         if lesson.state == "active":
             chosen_on = max(shown.done, default=max(self.archive, default=1) - 1)
-            floor = chosen_on if shown.floor is None else shown.floor
+            floor = max(floor, chosen_on if shown.floor is None else shown.floor)
         return _Reach(lesson, floor, [seq for seq in sorted(self.archive) if seq > floor])
 
     async def look(self, memory: TedMemory) -> bool:
@@ -188,7 +200,6 @@ class Reach:
         self._take_out([seq])
 
     def _take_in(self, new: Sequence[Archived]) -> None:
-        self._latest = max((archived.seq for archived in new), default=self._latest)
         new = [archived for archived in new if archived.seq not in self._broken]
         self.archive.update({archived.seq: archived for archived in new})
         for reach in self._reaches.values():

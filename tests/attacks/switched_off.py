@@ -64,7 +64,7 @@ SELDOM: Lines = {
     "the last error of the forgotten": ("_ERASE", "redis.call('HDEL', at.traffic, 'last_error')", ""),
     "the last delivery": ("_CLAIM", "alone and deliveries >= max_deliveries", "false"),
     "the bound on dead letters": ("_RETURN_CLAIM", "  let_go_of_dead(at, most, kept)\nend", "end"),
-    "a pair counts once": ("_REPLAYED", "if is_listed(evidence, id .. ' done', seq) then return 'repeated' end", ""),
+    "a pair counts once": ("_REPLAYED", "if is_done(evidence, id, seq) then return 'repeated' end", ""),
     "a say in one's own runs alone": ("_FEEDBACK", "speaker ~= owner and not reviewer", "false"),
     "forgotten episodes": ("_ERASE", "  take_out(at, seq)\nend", "end"),
 }

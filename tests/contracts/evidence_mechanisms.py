@@ -10,13 +10,13 @@ OFF: Off = {
     # pairs
     "a pair counts once": (
         "_REPLAYED",
-        "if is_listed(evidence, id .. ' done', seq) then return 'repeated' end",
+        "if is_done(evidence, id, seq) then return 'repeated' end",
         "",
         shown.test_a_pair_counts_once_for_a_lesson_and_an_episode,
     ),
     "a pair counts once for two learners": (
         "_REPLAYED",
-        "if is_listed(evidence, id .. ' done', seq) then return 'repeated' end",
+        "if is_done(evidence, id, seq) then return 'repeated' end",
         "",
         shown.test_two_learners_that_count_the_same_pair_at_once_count_it_once,
         URL,
@@ -41,15 +41,22 @@ OFF: Off = {
     ),
     "the latest of what it was replayed on": (
         "_REPLAYED",
-        "list = string.sub(list, (string.find(list, ',', #list - LONGEST_LIST, true)))",
+        "list = string.sub(list, 1, at) .. string.sub(list, to + 1)",
         "list = ','",
+        there.test_of_what_it_was_replayed_on_the_latest_is_known,
+        URL,
+    ),
+    "what the list has no room for stays done": (
+        "_REPLAYED",
+        "redis.call('HSET', evidence, id .. ' done to', string.format('%d', oldest))",
+        "",
         there.test_of_what_it_was_replayed_on_the_latest_is_known,
         URL,
     ),
     "a bound of what it was replayed on": (
         "_REPLAYED",
-        "#list > LONGEST_LIST",
-        "false",
+        "while #list > LONGEST_LIST do",
+        "while false do",
         there.test_of_what_it_was_replayed_on_the_latest_is_known,
         URL,
     ),

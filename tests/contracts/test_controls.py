@@ -77,7 +77,7 @@ def _without_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_what_was_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_memory_evidence, "_latest", lambda _: [])
+    monkeypatch.setattr(in_memory_evidence.InMemoryEvidence, "_add_to_done", lambda *_: None)
 
 
 def _without_voices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from ted_memory.errors import CorruptData
 from ted_memory.experience.evidence import VOICES
-from ted_memory.models import Add, Merge, Remove, Rewrite, SetState
+from ted_memory.models import Add, Merge, Remove, Rewrite, SetState, State
 from ted_memory.protocols import Shown
 from ted_memory.storage.redis import scripts
 from ted_memory.storage.redis.clients import Clients
@@ -138,12 +138,33 @@ async def test_of_what_it_was_replayed_on_the_latest_is_known(queue: Queue, back
     lesson = await queue.lesson(state="proposed")
     seqs = await archive(queue, *(f"r{i}" for i in range(many)), max_archived=1000)
     since = await version(queue)
-    kept = LONGEST_LIST // 10 // 16
+    kept = (LONGEST_LIST // 10 - 1) // 16
     with lists_are_a_tenth():
         for seq in seqs:
             assert await replay(queue, lesson, seq, 1, 0.9, since=since) == "counted"
         assert (await known(queue, lesson)).done == frozenset(seqs[-kept:])
-        assert await replay(queue, lesson, seqs[-kept], 1, 0.9, since=since) == "repeated"
+        assert (await known(queue, lesson)).done_to == seqs[-kept - 1]
+        for seq in seqs:  # those that the list has no room for, too
+            assert await replay(queue, lesson, seq, 1, 0.9, since=since) == "repeated"
+
+
+@pytest.mark.parametrize("backend_url", ["valkey", "in-memory"], indirect=True)
+@pytest.mark.parametrize("state", ["proposed", "active"])
+async def test_in_whatever_order_an_archive_is_replayed_no_pair_counts_twice(queue: Queue, state: State) -> None:
+    """Learners replay the newest first; one that takes over begins again with what is not listed."""
+    lesson = await queue.lesson(state=state)
+    seqs = await archive(queue, *(f"r{i}" for i in range(400)), max_archived=1000)
+    since = await version(queue)
+    with lists_are_a_tenth():
+        first = [await replay(queue, lesson, seq, 1, 0.9, since=since) for seq in reversed(seqs)]
+        shown = await known(queue, lesson)
+        again = [await replay(queue, lesson, seq, 1, 0.9, since=since) for seq in reversed(seqs)]
+    counted = first.count("counted")
+    assert len(shown.done) == counted - 1 < len(seqs) / 2, "older ones count as done"
+    assert shown.done_to == max(set(seqs) - shown.done)
+    assert set(again) == {"repeated"}
+    total = (await known(queue, lesson)).evidence.total
+    assert counted == (total.watched if state == "active" else total.pairs)
 
 
 @one_server

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from ted_memory import TedMemory
+from ted_memory.episodes import Archived
 from ted_memory.experience.ranking import Ranking
 from ted_memory.learner import reach as reach_module
 from ted_memory.learner.reach import LOOKUPS, WINDOW, Reach
-from ted_memory.models import Experience, SetState, Trial
+from ted_memory.models import Experience, SetState, State, Trial
 from ted_memory.protocols import Shown
 from ted_memory.testing import in_memory
 from tests.learner.worlds import fill_archive, propose
@@ -196,6 +197,48 @@ async def test_the_newest_of_a_speaker_comes_first(memory: TedMemory) -> None:
     known = {id: Shown(change=1, done=frozenset([seqs[4], seqs[2]]))}
     await begun(memory, reach, known)
     assert await all_of(memory, reach, id) == [seqs[i] for i in (3, 1, 0)]
+
+
+@pytest.mark.parametrize("state", ["proposed", "active"])
+async def test_what_counts_as_done_is_not_replayed(memory: TedMemory, state: State) -> None:
+    """The list of what a lesson was replayed on is bounded; what it has no room for stays done."""
+    seqs = await fill_archive(memory, people(6))
+    [id] = await propose(memory, "apples")
+    lesson = (await memory.load()).by_id[id].model_copy(update={"state": state})
+    told = Shown(change=1, done=frozenset(seqs[4:5]), done_to=seqs[1], floor=seqs[0])
+    fresh, following = Reach(), Reach()
+    for reach, first in ((fresh, told), (following, Shown(floor=seqs[0]))):
+        await reach.refresh(memory)
+        reach.follow([lesson], {id: first})
+        await reach.look(memory)
+        reach.follow([lesson], {id: told})
+        assert sorted(await all_of(memory, reach, id)) == [seqs[2], seqs[3], seqs[5]]
+
+
+async def test_a_reload_that_finds_an_older_episode_reads_none_twice(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [id] = await propose(memory, "apples")
+    seqs = await fill_archive(memory, people(4))
+    log, reach = memory.store.episodes, Reach()
+    real, hidden = type(log).archived, {seqs[0]}
+
+    async def archived(self: object, namespace: str, after: int = 0) -> tuple[Archived, ...]:
+        return tuple(one for one in await real(log, namespace, after) if one.seq not in hidden)
+
+    monkeypatch.setattr(type(log), "archived", archived)
+    await begun(memory, reach)
+    hidden.clear()  # settled late
+    reach.reload()
+    await begun(memory, reach)
+    lesson = (await memory.load()).by_id[id]
+    while await reach.look(memory):
+        pass
+    reach.skip(lesson, seqs[3])
+    await begun(memory, reach)
+    while await reach.look(memory):
+        pass
+    assert sorted(await all_of(memory, reach, id)) == seqs[:3]
 
 
 async def test_a_lesson_with_nothing_left_does_not_block_the_others(memory: TedMemory, looked: Looked) -> None:

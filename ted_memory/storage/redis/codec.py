@@ -97,8 +97,8 @@ def decode_archived(raw: str) -> Archived:
         return Archived.model_validate_json(raw, extra="ignore")
 
 
-def decode_shown(change: str, done: str, floor: str, total: str, *voices: str) -> Shown:
-    """Return what is known of a lesson: its latest change, the episodes that it was replayed on, since when, sums.
+def decode_shown(change: str, done: str, done_to: str, floor: str, total: str, *voices: str) -> Shown:
+    """Return what is known of a lesson from the fields of its evidence, as `known.lua` reads them.
 
     Raises:
         CorruptData: it cannot be read.
@@ -106,7 +106,8 @@ def decode_shown(change: str, done: str, floor: str, total: str, *voices: str) -
     with _reading("the evidence on an experience"):
         sums = [Sums.of([float(number) for number in raw.split("|")]) if raw else Sums() for raw in (total, *voices)]
         seqs = frozenset(int(seq) for seq in done.split(",") if seq)
-        return Shown(int(change), Evidence(sums[0], tuple(sums[1:])), seqs, int(floor) if floor else None)
+        evidence = Evidence(sums[0], tuple(sums[1:]))
+        return Shown(int(change), evidence, seqs, int(done_to or 0), int(floor) if floor else None)
 
 
 def encode_usages(usages: Mapping[str, Usage]) -> list[tuple[str, list[float]]]:

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from ted_memory.experience.assignment import COIN
 from ted_memory.experience.evidence import (
@@ -27,9 +26,6 @@ from ted_memory.models import Experience, Trial
 from ted_memory.protocols import Pair, PairVerdict, Shown
 
 LONGEST_LIST = 8000  # characters of the lists of episodes and of conversations that a lesson has
-
-
-T = TypeVar("T", int, str)
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,7 @@ class InMemoryEvidence:
     totals: dict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
     voices: dict[str, dict[int, Sums]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Sums)))
     done: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    done_to: dict[str, int] = field(default_factory=dict)
     floors: dict[str, int] = field(default_factory=dict)
     units: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -75,11 +72,12 @@ class InMemoryEvidence:
             return None
         voices = tuple(self.voices[id].values())
         floor = self.floors.get(id)
-        return Shown(self.change[id], Evidence(self.totals[id], voices), frozenset(self.done[id]), floor)
+        evidence = Evidence(self.totals[id], voices)
+        return Shown(self.change[id], evidence, frozenset(self.done[id]), self.done_to.get(id, 0), floor)
 
     def forget(self, id: str) -> None:
         """Forget all on a lesson: its text is another one, or it is gone."""
-        for place in (self.change, self.totals, self.voices, self.done, self.floors, self.units):
+        for place in (self.change, self.totals, self.voices, self.done, self.done_to, self.floors, self.units):
             place.pop(id, None)
 
     def activated(self, id: str) -> None:
@@ -101,9 +99,9 @@ class InMemoryEvidence:
         """Count a pair of answers; ``is_there``: whether its episode is still in the archive."""
         if lesson is None or lesson.rev > pair.since or not is_there:
             return "changed"
-        if pair.seq in self.done[lesson.id]:
+        if pair.seq in self.done[lesson.id] or pair.seq <= self.done_to.get(lesson.id, 0):
             return "repeated"
-        self.done[lesson.id] = _latest([*self.done[lesson.id], pair.seq])
+        self._add_to_done(lesson.id, pair.seq)
         scores = (pair.score_with, pair.score_without)
         if lesson.state == "active":
             self.floors.setdefault(lesson.id, pair.floor)
@@ -114,6 +112,12 @@ class InMemoryEvidence:
             self.totals[lesson.id] = add_pair(self.totals[lesson.id], *scores)
             self._changed(lesson.id)
         return "counted"
+
+    def _add_to_done(self, id: str, seq: int) -> None:
+        self.done[id].append(seq)
+        while _length(self.done[id]) > LONGEST_LIST:
+            self.done_to[id] = min(self.done[id])
+            self.done[id].remove(self.done_to[id])
 
     def outcome(self, lesson: Experience, outcome: Outcome, known: Counted | None) -> Counted:
         """Count a live outcome, or a corrected one in the place of what it was ``known`` as."""
@@ -179,12 +183,13 @@ class InMemoryEvidence:
         self.change[id] = self.changes
 
 
-def _latest(listed: list[T]) -> list[T]:
-    """Return the latest of these episodes or conversations: as many as the script keeps."""
-    size, kept = 0, list[T]()
-    for one in reversed(listed):
-        size += len(f"{one},")
-        if size > LONGEST_LIST:
-            break
-        kept.append(one)
-    return kept[::-1]
+def _latest(units: list[str]) -> list[str]:
+    """Return the latest of these conversations: as many as the script keeps."""
+    while _length(units) > LONGEST_LIST:
+        units = units[1:]
+    return units
+
+
+def _length(listed: Sequence[object]) -> int:
+    """Return the characters of a list as the script keeps it."""
+    return len(",") + sum(len(f"{one},") for one in listed)

@@ -2,6 +2,7 @@
 --   "<id>"          the sums of a lesson, in all: 22 numbers joined by "|", in the order of experience.evidence.Sums
 --   "<id> <voice>"  the same of one voice: principals are told apart up to 128
 --   "<id> done"     the archived episodes that it was replayed on, as ",1,2,"
+--   "<id> done to"  this episode and all before it count as replayed on: the list is bounded
 --   "<id> from"     since it is active: it is watched on later episodes than this one
 --   "<id> units"    the conversations of which an outcome was counted, as ",0a1b2c3d,"
 --   "<id> #"        the number of its latest change; " #" is the latest of all
@@ -67,6 +68,25 @@ local function add_to_list(evidence, field, value)
   redis.call('HSET', evidence, field, list)
 end
 
+-- Tell whether an episode was replayed with a lesson, or counts as if: the list of those that were is bounded, and the
+-- oldest that was left out of it stands for all before.
+local function is_done(evidence, id, seq)
+  return tonumber(seq) <= tonumber(redis.call('HGET', evidence, id .. ' done to') or 0)
+    or is_listed(evidence, id .. ' done', seq)
+end
+
+local function add_to_done(evidence, id, seq)
+  local list = (redis.call('HGET', evidence, id .. ' done') or ',') .. seq .. ','
+  while #list > LONGEST_LIST do
+    local oldest = math.huge
+    for one in string.gmatch(list, '%d+') do oldest = math.min(oldest, tonumber(one)) end
+    local at, to = string.find(list, string.format(',%d,', oldest), 1, true)
+    list = string.sub(list, 1, at) .. string.sub(list, to + 1)
+    redis.call('HSET', evidence, id .. ' done to', string.format('%d', oldest))
+  end
+  redis.call('HSET', evidence, id .. ' done', list)
+end
+
 -- Add steps to a voice on an active lesson: what it said before `all` was begun anew is over.
 local function hear(evidence, id, principal, steps, all, count)
   local field = voice_of(id, principal)
@@ -110,7 +130,7 @@ end
 -- Forget all evidence on a lesson: its text is another one, or it is gone.
 local function forget_evidence(evidence, id)
   if redis.call('HDEL', evidence, id .. ' #') == 0 then return end
-  redis.call('HDEL', evidence, id .. ' done', id .. ' from', id .. ' units', unpack(fields_of(id)))
+  redis.call('HDEL', evidence, id .. ' done', id .. ' done to', id .. ' from', id .. ' units', unpack(fields_of(id)))
 end
 
 -- Nothing speaks against a lesson that becomes active.

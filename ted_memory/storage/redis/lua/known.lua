@@ -2,7 +2,7 @@
 -- KEYS: evidence
 -- ARGV: id and change of each lesson (the number of the change that the caller knows; 0 for none)
 -- Returns JSON: for each of them [change] where that is the one that the caller knows or 0 where nothing is known, else
---         [change, done, from, total, voice, ...]; numbers are strings. One string, as in read.lua
+--         [change, done, done to, from, total, voice, ...]; numbers are strings. One string, as in read.lua
 local evidence = KEYS[1]
 
 local reply = {}
@@ -11,9 +11,10 @@ for i = 1, #ARGV, 2 do
   local change = redis.call('HGET', evidence, id .. ' #') or '0'
   local found = {change}
   if change ~= '0' and change ~= held then
-    local stored = redis.call('HMGET', evidence, id .. ' done', id .. ' from', unpack(fields_of(id)))
-    found[2], found[3], found[4] = stored[1] or '', stored[2] or '', stored[3] or ''
-    for place = 4, VOICES + 3 do
+    local lists = {id .. ' done', id .. ' done to', id .. ' from'}
+    local stored = redis.call('HMGET', evidence, lists[1], lists[2], lists[3], unpack(fields_of(id)))
+    for place = 1, 4 do found[place + 1] = stored[place] or '' end
+    for place = 5, VOICES + 4 do
       if stored[place] then found[#found + 1] = stored[place] end
     end
   end

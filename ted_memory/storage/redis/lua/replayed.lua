@@ -10,8 +10,8 @@ local with, without = tonumber(ARGV[5]), tonumber(ARGV[6])
 
 local rev, state = string.match(redis.call('HGET', experiences, id) or '', '^(%d+)|%d+|(%a+)|')
 if not rev or tonumber(rev) > since or redis.call('HEXISTS', archive, seq) == 0 then return 'changed' end
-if is_listed(evidence, id .. ' done', seq) then return 'repeated' end
-add_to_list(evidence, id .. ' done', seq)
+if is_done(evidence, id, seq) then return 'repeated' end
+add_to_done(evidence, id, seq)
 
 local difference = with - without
 if state == 'active' then
