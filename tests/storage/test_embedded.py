@@ -93,7 +93,7 @@ async def test_processes_that_race_for_a_fresh_folder_share_one_server(home: Pat
     for i in range(4):
         start_user(home, f"Lesson {i}.", users)
     assert sorted(acknowledged(user) for user in users) == [1, 2, 3, 4]
-    assert sorted(processes(home).values()) == ["supervisor", "server"]
+    assert sorted(processes(home).values()) == ["server", "supervisor"]
     async with open_shared(home) as memory:
         assert await texts(memory) == {f"Lesson {i}." for i in range(4)}
 
@@ -150,7 +150,7 @@ async def test_a_killed_supervisor_takes_its_server_along_and_the_next_one_finds
     await wait_until(lambda: not processes(home), what="the end of the server")
     async with open_shared(home) as memory:
         assert await texts(memory) == {"Kept."}
-        assert sorted(processes(home).values()) == ["supervisor", "server"]
+        assert sorted(processes(home).values()) == ["server", "supervisor"]
 
 
 async def test_a_server_without_a_supervisor_is_replaced(home: Path) -> None:
@@ -163,7 +163,7 @@ async def test_a_server_without_a_supervisor_is_replaced(home: Path) -> None:
         async with open_shared(home) as memory:
             await memory.commit([Add(text="Kept.")], author="me")
             assert stray.wait(5) == 0
-            assert sorted(processes(home).values()) == ["supervisor", "server"]
+            assert sorted(processes(home).values()) == ["server", "supervisor"]
             assert await texts(memory) == {"Kept."}
 
 
