@@ -21,8 +21,9 @@ class Trial(Frozen):
     """Where a lesson from traffic stands on its way to the agents (see `experience.trials`).
 
     ``bet`` is the share of the largest bet that its live test stakes (0: it has not begun), ``rule`` what that test
-    asks for, ``began_at`` when it began, by the learner's clock. ``passed``: the evidence is there, and a person's
-    approval is not yet (trust ``review``). ``ended``: why it waits for a person, "" where it does not.
+    asks for, ``began_at`` when it began, by the learner's clock. ``passed``: the evidence is there. An active lesson
+    has it where it became active by that, and not by a person; one on trial where a person's approval is wanted
+    besides (trust ``review``). ``ended``: why it waits for a person, "" where it does not.
     """
 
     rule: TrialRule = "strict"

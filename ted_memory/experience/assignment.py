@@ -8,6 +8,7 @@ salted with the set's epoch, which no client knows: who chooses the id of a conv
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from ted_memory.episodes import ANONYMOUS, Exposure
 from ted_memory.experience.ranking import Ranking
@@ -121,10 +122,16 @@ def _is_tried(experience: Experience) -> bool:
     return experience.trial is not None and experience.trial.bet > 0
 
 
+def _began_at(experience: Experience) -> datetime:
+    """Return when a trial began; one of which that is not known comes first."""
+    began_at = experience.trial.began_at if experience.trial else None
+    return began_at or datetime.min.replace(tzinfo=UTC)
+
+
 def _in_size(snapshot: ExperienceSet, on_trial: Sequence[Experience]) -> list[Experience]:
     """Return the trials that began first, as far as a share of the block goes; the others wait for their turn."""
     room, admitted = TRIAL_SHARE * snapshot.caps.token_budget, list[Experience]()
-    for experience in on_trial:
+    for experience in sorted(on_trial, key=_began_at):
         room -= experience.tokens
         if room < 0:
             break

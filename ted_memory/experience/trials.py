@@ -203,7 +203,8 @@ def room_for(
 ) -> list[SetState] | None:
     """Return what makes room for a lesson that has passed its trial: active ones go that helped less in replays.
 
-    None where there is no room. Lessons that a person put there stay, and no few principals choose who goes.
+    None where there is no room. Only those go that became active by a trial of their own, so lessons that a person
+    wrote or approved stay; and no few principals choose who goes.
     """
 
     def worth(e: Experience) -> float:
@@ -211,7 +212,8 @@ def room_for(
 
     caps, count = snapshot.caps, len(snapshot.active) + 1
     tokens = FRAME_TOKENS + sum(e.tokens for e in snapshot.active) + lesson.tokens
-    worse = [e for e in snapshot.active if principals(e) and worth(e) < worth(lesson)]
+    by_trial = [e for e in snapshot.active if e.trial and e.trial.passed]
+    worse = [e for e in by_trial if worth(e) < worth(lesson)]
     going = []
     for e in sorted(worse, key=worth):
         if count <= caps.max_experiences and tokens <= caps.token_budget:
@@ -219,6 +221,15 @@ def room_for(
         going.append(SetState(id=e.id, state="retired", rev=e.rev))
         count, tokens = count - 1, tokens - e.tokens
     return going if count <= caps.max_experiences and tokens <= caps.token_budget else None
+
+
+def without_room(lesson: Experience, now: datetime) -> Step | None:
+    """Return the end of a trial that is passed, where the set has had no room for its lesson for too long."""
+    began_at = lesson.trial.began_at if lesson.trial else None
+    if now - (began_at or now) < LONGEST_TRIAL:
+        return None
+    why = "its trial is passed, and the set has no room for it: raise the caps, or retire another lesson"
+    return Step(SetState(id=lesson.id, state="proposed", trial=Trial(ended=why), rev=lesson.rev), why)
 
 
 def _excess(waiting: Sequence[Experience], settings: Settings) -> list[Step]:
@@ -298,7 +309,8 @@ def _passed(e: Experience, trial: Trial, why: str, settings: Settings) -> Step:
     if settings.trust == "review":
         passed = trial.model_copy(update={"passed": True})
         return Step(SetState(id=e.id, state="trial", trial=passed, rev=e.rev), why)
-    return Step(SetState(id=e.id, state="active", rev=e.rev), why)
+    passed = Trial(rule=trial.rule, passed=True)  # with it `room_for` knows that no person put it there
+    return Step(SetState(id=e.id, state="active", trial=passed, rev=e.rev), why)
 
 
 def _begun(e: Experience) -> Step:

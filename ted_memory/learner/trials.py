@@ -5,16 +5,27 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ted_memory.episodes import Standing
 from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
-from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, room_for, waits_for, wealths_needed
+from ted_memory.experience.trials import (
+    Step,
+    loudest,
+    next_steps,
+    outcomes_left,
+    room_for,
+    waits_for,
+    wealths_needed,
+    without_room,
+)
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
 from ted_memory.protocols import KnownEvidence
+from ted_memory.settings import Settings
 
 LEASE, SECONDS = "trials", 1.5  # one learner at a time looks, as long as it does; correctness does not depend on it
 AUTHOR = "trials"
@@ -45,8 +56,10 @@ async def look(
         return done, known
     known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in snapshot], known)
     evidence = {id: shown.evidence for id, shown in known.items()}
-    for step in next_steps(snapshot, evidence, memory.settings, datetime.now(UTC)):
-        if taken := await _take(step, snapshot, evidence, memory):
+    now = datetime.now(UTC)
+    for due in next_steps(snapshot, evidence, memory.settings, now):
+        step, going = _with_room(due, snapshot, evidence, memory.settings, now)
+        if step and (taken := await _take(step, going, snapshot, memory)):
             done.append(f"{step.edit.id}: {step.edit.state}: {step.why}")
             _LOG.info("lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why)
             await _count(taken, snapshot, memory)
@@ -83,16 +96,25 @@ async def release_lease(memory: TedMemory, holder: str) -> None:
         await memory.store.hold(memory.namespace, LEASE, holder, 0)
 
 
-async def _take(
-    step: Step, snapshot: ExperienceSet, evidence: Mapping[str, Evidence], memory: TedMemory
-) -> list[SetState]:
-    """Commit one step by itself; return the edits that took effect, with those that make room for it."""
-    edits: list[SetState] = [step.edit]
-    if step.edit.state == "active":
-        going = room_for(snapshot.by_id[step.edit.id], snapshot, evidence, memory.settings)
-        if going is None:
-            return []
-        edits = [*going, step.edit]
+def _with_room(
+    due: Step, snapshot: ExperienceSet, evidence: Mapping[str, Evidence], settings: Settings, now: datetime
+) -> tuple[Step | None, list[SetState]]:
+    """Return a step that the set has room for, and what goes for it; None where it has to wait for room."""
+    if due.edit.state != "active":
+        return due, []
+    lesson = snapshot.by_id[due.edit.id]
+    going = room_for(lesson, snapshot, evidence, settings)
+    if going is None:
+        return without_room(lesson, now), []
+    if not going:
+        return due, []
+    ids = ", ".join(edit.id for edit in going)
+    return replace(due, why=f"{due.why}; {ids} made room, of which replays had shown less"), going
+
+
+async def _take(step: Step, going: Sequence[SetState], snapshot: ExperienceSet, memory: TedMemory) -> list[SetState]:
+    """Commit one step with what goes for it; return the edits that took effect."""
+    edits = [*going, step.edit]
     commit = await memory.commit(
         edits, author=AUTHOR, why=step.why, base=snapshot, atomic=True, token=secrets.token_hex(16)
     )

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections import Counter
+from datetime import timedelta
 from functools import cache
 
 import numpy as np
@@ -17,7 +18,7 @@ from ted_memory.experience.rendering import FRAME_TOKENS, render_block
 from ted_memory.models import Experience, Trial
 from ted_memory.retrieval.selection import make_selector
 from tests.experience.asking import applying, ranked
-from tests.experience.lessons import TOKEN_BUDGET, a_set, lesson, on_trial, proposed
+from tests.experience.lessons import NOW, TOKEN_BUDGET, a_set, lesson, on_trial, proposed
 
 Array = np.ndarray
 UNITS = 6000
@@ -227,6 +228,15 @@ def test_lessons_on_trial_take_a_share_of_the_block_and_the_others_wait() -> Non
     queue = [*long_trials(2, room // 2 + 1), on_trial("l3")]
     ones = [shown(*queue, unit=str(i)) for i in range(100)]
     assert {id for one in ones for id in (*one.seen, *one.withheld)} == {"l1"}, "a short one does not pass by"
+
+
+def test_a_trial_that_begins_takes_no_room_from_one_under_way() -> None:
+    room = int(TRIAL_SHARE * TOKEN_BUDGET)
+    older_lesson, under_way = long_trials(2, room // 2 + 1)
+    began = {"began_at": NOW - timedelta(days=9)}
+    under_way = under_way.model_copy(update={"trial": Trial(bet=0.4, **began)})
+    ones = [shown(older_lesson, under_way, unit=str(i)) for i in range(100)]
+    assert {id for one in ones for id in (*one.seen, *one.withheld)} == {"l2"}
 
 
 def test_a_lesson_on_trial_that_is_about_something_else_takes_no_room() -> None:

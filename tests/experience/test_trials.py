@@ -23,6 +23,7 @@ from ted_memory.experience.trials import (
     next_steps,
     room_for,
     waits_for,
+    without_room,
 )
 from ted_memory.models import Caps, Experience, Trial
 from ted_memory.settings import TrialRule, make_settings
@@ -30,6 +31,7 @@ from tests.experience.lessons import NOW, a_set, lesson, on_trial, proposed
 from tests.experience.tally import BET, MANY, Tally, outcomes, pairs, watched
 
 NOTHING = Evidence()
+BY_TRIAL = Trial(passed=True)  # what an active lesson has that became so by evidence
 
 
 def due(
@@ -144,7 +146,7 @@ def test_a_trial_is_passed_as_soon_as_its_outcomes_show_it() -> None:
     assert step_of(on_trial("l1"), outcomes(needed - 1, lift=0.5)) is None
     step = step_of(on_trial("l1"), outcomes(needed, lift=0.5))
     assert step is not None
-    assert (step.edit.state, step.edit.trial) == ("active", None)
+    assert (step.edit.state, step.edit.trial) == ("active", BY_TRIAL)
     wealth = outcomes(needed, lift=0.5).live(2)
     assert step.why == f"its trial is passed (wealth {wealth:.3g} in {needed} outcomes)"
 
@@ -164,7 +166,7 @@ def test_under_review_a_passed_trial_waits_for_a_person() -> None:
 
 
 def test_a_passed_lesson_gets_the_room_of_those_that_helped_least() -> None:
-    tried, cheap, dear = on_trial("new"), lesson("cheap"), lesson("dear")
+    tried, cheap, dear = on_trial("new"), lesson("cheap", trial=BY_TRIAL), lesson("dear", trial=BY_TRIAL)
     known = {"new": pairs(30, 0.8, 0.5), "cheap": pairs(30, 0.6, 0.5), "dear": pairs(30, 1.0, 0.5)}
 
     def going(*active: Experience, most: int = 2, **tunables: object) -> list[str] | None:
@@ -176,12 +178,21 @@ def test_a_passed_lesson_gets_the_room_of_those_that_helped_least() -> None:
     assert going(dear, cheap) == ["cheap"]
     assert going(dear) == []
     assert going(dear, most=1) is None, "it helps more than the new one"
-    assert going(cheap.model_copy(update={"sources": ()}), dear) is None, "what a person put there stays"
+    assert going(cheap.model_copy(update={"trial": None}), dear) is None, "what a person wrote or approved stays"
     assert going(dear, cheap, most=1) is None, "two would have to go"
 
 
+def test_a_passed_trial_that_finds_no_room_ends_by_time() -> None:
+    tried = on_trial("new")
+    assert without_room(tried, NOW + LONGEST_TRIAL / 2) is None
+    step = without_room(tried, NOW + LONGEST_TRIAL)
+    assert step is not None
+    assert (step.edit.state, step.edit.trial) == ("proposed", Trial(ended=step.why))
+    assert step.why == "its trial is passed, and the set has no room for it: raise the caps, or retire another lesson"
+
+
 def test_no_two_principals_choose_who_makes_room() -> None:
-    tried, victim = on_trial("new"), lesson("victim")
+    tried, victim = on_trial("new"), lesson("victim", trial=BY_TRIAL)
     lied = Tally(MANY)
     for i in range(60):
         lied.pair(i % MANY, *((0, 1) if i % MANY < 2 else (1, 0.5)))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from ted_memory.errors import StoreUnavailable
 from ted_memory.experience.trials import Step
 from ted_memory.learner import funnel, trials
 from ted_memory.learner.trials import look
-from ted_memory.models import SetState, State, Trial
+from ted_memory.models import Experience, SetState, State, Trial
 from ted_memory.testing import in_memory
 
 ON_TRIAL = Trial(bet=0.4)
@@ -65,6 +66,40 @@ async def test_what_makes_room_is_retired(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(trials, "room_for", lambda *_: [SetState(id=old, state="retired")])
     await look(memory, "one")
     assert await moved(memory) == (0, 1, 1, 0)
+    await memory.aclose()
+
+
+async def test_the_log_tells_who_made_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = in_memory(max_experiences=1)
+    old, better = await held(memory, "active", "trial")
+    these_are_due(monkeypatch, (better, "active", None))
+    monkeypatch.setattr(trials, "room_for", lambda *_: [SetState(id=old, state="retired")])
+    done, _ = await look(memory, "one")
+    [entry] = await memory.log(limit=1)
+    assert entry.why == f"it is due; {old} made room, of which replays had shown less"
+    assert done == [f"{better}: active: {entry.why}"]
+    await memory.aclose()
+
+
+async def test_a_lesson_that_a_person_approved_makes_no_room_and_the_trial_ends_by_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = in_memory(max_experiences=1)
+    approved, better = await held(memory, "active", "trial")
+    began = Trial(bet=0.4, began_at=datetime.now(UTC))
+    await memory.commit([SetState(id=better, state="trial", trial=began)], author="test")
+    these_are_due(monkeypatch, (better, "active", None))
+    assert (await look(memory, "one"))[0] == []
+    now = datetime.now(UTC)
+    longest = trials.without_room
+
+    def later(lesson: Experience, _: datetime) -> Step | None:
+        return longest(lesson, now + timedelta(days=40))
+
+    monkeypatch.setattr(trials, "without_room", later)
+    [told], _ = await look(memory, "one")
+    assert told.startswith(f"{better}: proposed: its trial is passed, and the set has no room for it")
+    assert [e.id for e in (await memory.load()).active] == [approved]
     await memory.aclose()
 
 
