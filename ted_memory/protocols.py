@@ -259,7 +259,7 @@ class Pair(Frozen):
     """Mean scores of answers to the archived episode ``seq``, with a lesson and without it.
 
     ``since`` is the version that the lesson was read at, ``speaker`` whose word the episode's reference rests on. An
-    active lesson is watched on episodes after ``floor``.
+    active lesson is watched on episodes after ``floor``. ``on_tools``: both answers rest on recorded results of tools.
     """
 
     id: Id
@@ -269,6 +269,7 @@ class Pair(Frozen):
     score_with: float = Field(ge=0, le=1)
     score_without: float = Field(ge=0, le=1)
     floor: int = 0
+    on_tools: bool = False
 
 
 @dataclass(frozen=True)

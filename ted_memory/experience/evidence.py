@@ -30,7 +30,7 @@ LEAST_BET, LARGEST_BET = 0.05, 0.9
 
 Bets = tuple[float, float, float]
 NONE: Bets = (0.0, 0.0, 0.0)
-NUMBERS = 22  # of which sums consist
+NUMBERS = 23  # of which sums consist
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Sums:
         turned: against "its lift is at least 0" since it is active; begun anew whenever nothing speaks for
             it (e-CUSUM).
         begun: how often it was begun anew.
+        silent: pairs that rest on recorded results of tools and were scored alike. They are not among the others: no
+            replay can show what a lesson changes before a tool is called, so they speak neither for it nor against it.
     """
 
     pairs: float = 0.0
@@ -64,6 +66,7 @@ class Sums:
     watched: float = 0.0
     turned: Bets = NONE
     begun: Bets = NONE
+    silent: float = 0.0
 
     @property
     def numbers(self) -> list[float]:
@@ -91,6 +94,7 @@ class Sums:
             watched=n[15],
             turned=_bets(n, 16),
             begun=_bets(n, 19),
+            silent=n[22],
         )
 
     @property
@@ -133,6 +137,10 @@ class Evidence:
     def pairs(self, loudest: int) -> float:
         """Return how many pairs there are without those of the busiest voices."""
         return _without_busiest(self.total.pairs, [v.pairs for v in self.voices], loudest)
+
+    def silent(self, loudest: int) -> float:
+        """Return how many pairs on recorded results of tools say nothing, without those of the busiest voices."""
+        return _without_busiest(self.total.silent, [v.silent for v in self.voices], loudest)
 
     def outcomes(self, loudest: int) -> float:
         """Return how many live outcomes there are on trial without those of the busiest voices."""
@@ -185,6 +193,11 @@ def add_pair(sums: Sums, with_it: float, without_it: float) -> Sums:
         helps=_add(sums.helps, [math.log(1 + bet * difference) for bet in BETS]),
         useless=_add(sums.useless, [math.log(1 - bet * (difference - WORTH) / (1 - WORTH)) for bet in BETS]),
     )
+
+
+def add_silent(sums: Sums) -> Sums:
+    """Return sums with one more pair on recorded results of tools that was scored alike."""
+    return replace(sums, silent=sums.silent + 1)
 
 
 def add_outcome(sums: Sums, score: float, steps: "LiveSteps") -> Sums:

@@ -28,6 +28,7 @@ RULES: Mapping[TrialRule, tuple[float, float]] = {"strict": (0.0, 5.0), "quick":
 """The live lift that a trial refutes, and the wealth that it takes where replays have shown enough: `live_needed`."""
 TURNED = 1000.0  # wealth against an active lesson: it is looked at for ever
 MOST_PAIRS = 400  # before a trial, without the busiest principals: none alone ends anything by numbers
+MOST_SILENT = 40  # pairs on recorded results of tools that say nothing, counted in the same way
 MOST_OUTCOMES = 600  # of one trial, counted in the same way
 LONGEST_TRIAL = timedelta(days=30)
 LEAST_WEALTH = 1e-6  # of pairs, that outcomes can make up for
@@ -264,10 +265,21 @@ def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: dateti
         refuted = RULES[settings.trial_rule][0]
         trial = Trial(rule=settings.trial_rule, bet=live_bet(total, refuted), began_at=now)
         return Step(SetState(id=e.id, state="trial", trial=trial, rev=e.rev), f"replays show it: {told} ({wealth:.3g})")
-    if step := _of_no_use(e, evidence, k):
+    if step := _of_no_use(e, evidence, k) or _cannot_be_replayed(e, evidence, k):
         return step
     retired = SetState(id=e.id, state="retired", rev=e.rev)
     return Step(retired, f"no result: {told}") if evidence.pairs(k) >= MOST_PAIRS else None
+
+
+def _cannot_be_replayed(e: Experience, evidence: Evidence, k: int) -> Step | None:
+    """Leave a lesson to a person of which replays say nothing: it may be about what is done before tools answer."""
+    if evidence.silent(k) < MOST_SILENT or evidence.silent(k) <= evidence.pairs(k):
+        return None
+    why = (
+        f"replays cannot show what it does: {evidence.total.silent:g} answers rest on recorded results of tools and "
+        "were scored alike with it and without it"
+    )
+    return Step(SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev), why)
 
 
 def _of_no_use(e: Experience, evidence: Evidence, k: int) -> Step | None:

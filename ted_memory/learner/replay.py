@@ -25,6 +25,7 @@ from ted_memory.experience.assignment import principals
 from ted_memory.experience.trials import loudest, wants_pairs
 from ted_memory.learner.reach import Reach
 from ted_memory.llm.calls import METER, Meter, is_final, is_transient, one_line
+from ted_memory.llm.messages import rests_on_tools, sample_messages
 from ted_memory.models import Experience, ExperienceSet, Sample
 from ted_memory.protocols import KnownEvidence, Pair, Shown
 
@@ -276,6 +277,7 @@ class Replayer:
             score_with=score_with,
             score_without=score_without,
             floor=self.reach.floor_of(lesson) if lesson.state == "active" else 0,
+            on_tools=rests_on_tools(sample_messages(archived.sample)),
         )
         self._unsent[pair.id, pair.seq] = pair
         verdict = await self._send(pair)

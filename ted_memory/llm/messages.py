@@ -137,6 +137,11 @@ def question(messages: Sequence[BaseMessage]) -> str:
     return next((turn for turn in turns if not turn.startswith(TOOL_RESULTS)), "")
 
 
+def rests_on_tools(messages: Sequence[BaseMessage]) -> bool:
+    """Tell whether the recorded results of tools stand among these."""
+    return any(isinstance(m, HumanMessage) and text_of(m).startswith(TOOL_RESULTS) for m in messages)
+
+
 def text_of(message: BaseMessage) -> str:
     """Return the text of a message, without other content blocks and without a model's thoughts.
 

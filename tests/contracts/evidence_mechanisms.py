@@ -14,6 +14,12 @@ OFF: Off = {
         "",
         shown.test_a_pair_counts_once_for_a_lesson_and_an_episode,
     ),
+    "what recorded tool results tell": (
+        "_REPLAYED",
+        "elseif ARGV[8] == '1' and difference == 0 then",
+        "elseif false then",
+        shown.test_pairs_on_recorded_tool_results_that_were_scored_alike_speak_neither_for_it_nor_against,
+    ),
     "a pair counts once for two learners": (
         "_REPLAYED",
         "if is_done(evidence, id, seq) then return 'repeated' end",
@@ -23,8 +29,8 @@ OFF: Off = {
     ),
     "a pair of its own voice": (
         "_REPLAYED",
-        "each_voice_and_all(evidence, id, principal, function",
-        "each_voice_and_all(evidence, id, 'somebody', function",
+        "each_voice_and_all(evidence, id, principal, function(sums)\n",
+        "each_voice_and_all(evidence, id, 'somebody', function(sums)\n",
         shown.test_each_principal_speaks_for_himself_and_the_loudest_can_be_left_out,
     ),
     "a pair of the text that was read": (

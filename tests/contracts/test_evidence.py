@@ -4,7 +4,16 @@ import asyncio
 
 import pytest
 
-from ted_memory.experience.evidence import Evidence, Sums, add_outcome, add_pair, live_steps, pair_against, watch
+from ted_memory.experience.evidence import (
+    Evidence,
+    Sums,
+    add_outcome,
+    add_pair,
+    add_silent,
+    live_steps,
+    pair_against,
+    watch,
+)
 from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, SetState, Trial
 from ted_memory.protocols import Shown
 from ted_memory.storage.redis.clients import Clients
@@ -25,6 +34,24 @@ async def test_a_pair_counts_once_for_a_lesson_and_an_episode(queue: Queue) -> N
     assert same(shown.evidence.total, add_pair(Sums(), 1, 0.5))
     assert shown.done == {seq}
     assert same((await known(queue, other)).evidence.total, add_pair(Sums(), 0, 0.5))
+
+
+async def test_pairs_on_recorded_tool_results_that_were_scored_alike_speak_neither_for_it_nor_against(
+    queue: Queue,
+) -> None:
+    lesson = await queue.lesson(state="proposed")
+    seqs = await archive(queue, *"abc")
+    alike, unlike, plain = (0.5, 0.5, True), (1, 0.5, True), (0.5, 0.5, False)
+    for seq, (with_it, without, on_tools) in zip(seqs, (alike, unlike, plain), strict=True):
+        assert await replay(queue, lesson, seq, with_it, without, on_tools=on_tools) == "counted"
+    shown = await known(queue, lesson)
+    assert same(shown.evidence.total, add_pair(add_pair(add_silent(Sums()), 1, 0.5), 0.5, 0.5))
+    assert shown.done == set(seqs)
+    active = await queue.lesson()
+    [seq] = await archive(queue, "d")
+    assert await replay(queue, active, seq, 0.5, 0.5, on_tools=True) == "counted"
+    total = (await known(queue, active)).evidence.total
+    assert (total.silent, total.watched) == (0, 1), "an active one is watched: there it counts that nothing got worse"
 
 
 async def test_two_learners_that_count_the_same_pair_at_once_count_it_once(

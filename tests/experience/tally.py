@@ -9,6 +9,7 @@ from ted_memory.experience.evidence import (
     Sums,
     add_outcome,
     add_pair,
+    add_silent,
     hear,
     live_steps,
     pair_against,
@@ -49,6 +50,10 @@ class Tally:
         """Count a pair of replayed answers to a question of this principal."""
         self.total = self._count_pair(self.total, with_it, without_it)
         self.voices[who] = self._count_pair(self.voices[who], with_it, without_it)
+
+    def silent(self, who: int) -> None:
+        """Count a pair on recorded results of tools that was scored alike."""
+        self.total, self.voices[who] = add_silent(self.total), add_silent(self.voices[who])
 
     def outcome(self, who: int, score: float, *, shown: bool, bet: float, refuted: float) -> None:
         """Count an outcome of a live request of this principal."""

@@ -14,6 +14,7 @@ from ted_memory.experience.trials import (
     LONGEST_TRIAL,
     MOST_OUTCOMES,
     MOST_PAIRS,
+    MOST_SILENT,
     RULES,
     TURNED,
     Step,
@@ -163,6 +164,35 @@ def test_under_review_a_passed_trial_waits_for_a_person() -> None:
     assert state_after(passed, outcomes(300, lift=-0.5), trust="review") == "retired", "harm still ends it"
     assert waits(passed, evidence, trust="review") == "a person's approval: its trial is passed"
     assert state_after(passed, evidence, trust="evidence") == "active", "nobody need be asked any more"
+
+
+def silent(count: int, principals: int = MANY) -> Tally:
+    """Return what so many pairs on recorded results of tools tell, which were scored alike."""
+    tally = Tally(principals)
+    for i in range(count):
+        tally.silent(i % principals)
+    return tally
+
+
+def test_a_lesson_of_which_replays_say_nothing_waits_for_a_person() -> None:
+    needed = first(lambda e: e.silent(2) >= MOST_SILENT, lambda n: silent(n).evidence)
+    assert step_of(proposed("l1"), silent(needed - 1).evidence) is None
+    step = step_of(proposed("l1"), silent(needed).evidence)
+    assert step is not None
+    assert (step.edit.state, step.edit.trial) == ("proposed", Trial(ended=step.why))
+    assert step.why.startswith(f"replays cannot show what it does: {needed} answers rest on recorded results of tools")
+    assert state_after(proposed("l1"), pairs(needed, 0.5, 0.5)) == "retired", "the control: other pairs do say that"
+    assert state_after(proposed("l1"), silent(10 * needed, principals=2).evidence) == "as it was", (
+        "no two bring it about"
+    )
+
+
+def test_pairs_on_tools_that_say_nothing_leave_the_others_their_say() -> None:
+    tally = silent(60)
+    assert waits(proposed("l1"), tally.evidence) == waits(proposed("l1"))
+    for i in range(80):
+        tally.pair(i % MANY, *((1, 0) if i % 2 else (0.5, 0.5)))
+    assert state_after(proposed("l1"), tally.evidence) == "trial"
 
 
 def test_a_passed_lesson_gets_the_room_of_those_that_helped_least() -> None:

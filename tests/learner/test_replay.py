@@ -129,7 +129,10 @@ async def test_the_recorded_tool_results_stand_in_the_prompt_and_nothing_is_call
     await replayed(memory, model)
     assert len(model.asked) == 8
     assert all(f"{TOOL_RESULTS}\n- {used}" in prompt_of(prompt) for prompt in model.asked)
-    assert (await sums(memory, id)).pairs == 2
+    shown = await sums(memory, id)
+    assert (shown.pairs, shown.silent) == (0, 2), (
+        "both were wrong: of what it is for before a tool is called they tell nothing"
+    )
 
     # an agent, which would use its tools, is not asked
     [other] = await propose(memory, "apples", says="ask somebody else")
@@ -144,11 +147,11 @@ async def test_lessons_are_looked_for_by_the_question_and_not_by_what_tools_said
     await archive(memory, "apples", PEOPLE[:2], tools=("look_up(apples) -> see figs",))
     figs, apples = await propose(memory, "figs", "apples")
     await replayed(memory, knows_nothing)
-    assert [(await sums(memory, id)).pairs for id in (figs, apples)] == [0, 2]
+    assert [(await sums(memory, id)).silent for id in (figs, apples)] == [0, 2]
     # the control: the last turn as it stands is what tools said
     monkeypatch.setattr(reach, "question", lambda messages: str(messages[-1].text))
     await replayed(memory, knows_nothing)
-    assert [(await sums(memory, id)).pairs for id in (figs, apples)] == [2, 2]
+    assert [(await sums(memory, id)).silent for id in (figs, apples)] == [2, 2]
 
 
 @pytest.mark.parametrize("top_k", [1, 2])

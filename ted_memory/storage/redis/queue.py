@@ -156,6 +156,7 @@ class RedisEpisodeQueue:
             repr(pair.score_with),
             repr(pair.score_without),
             pair.floor,
+            int(pair.on_tools),
         ]
         return cast(
             PairVerdict, await self._with_retries(lambda client: scripts.replayed(client, Keys(namespace), args))

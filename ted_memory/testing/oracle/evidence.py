@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ted_memory.experience.assignment import COIN
 from ted_memory.experience.evidence import (
@@ -11,6 +12,7 @@ from ted_memory.experience.evidence import (
     Sums,
     add_outcome,
     add_pair,
+    add_silent,
     correct_outcome,
     correct_watched,
     hear,
@@ -106,11 +108,12 @@ class InMemoryEvidence:
         if lesson.state == "active":
             self.floors.setdefault(lesson.id, pair.floor)
             self._watch(lesson.id, pair.speaker, pair_against(*scores))
-        else:
-            voices, voice = self.voices[lesson.id], voice_of(pair.speaker)
-            voices[voice] = add_pair(voices[voice], *scores)
-            self.totals[lesson.id] = add_pair(self.totals[lesson.id], *scores)
-            self._changed(lesson.id)
+            return "counted"
+        says_nothing = pair.on_tools and pair.score_with == pair.score_without
+        add = add_silent if says_nothing else partial(add_pair, with_it=scores[0], without_it=scores[1])
+        voices, voice = self.voices[lesson.id], voice_of(pair.speaker)
+        voices[voice], self.totals[lesson.id] = add(voices[voice]), add(self.totals[lesson.id])
+        self._changed(lesson.id)
         return "counted"
 
     def _add_to_done(self, id: str, seq: int) -> None:

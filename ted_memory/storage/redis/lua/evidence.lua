@@ -1,5 +1,5 @@
 -- Shared by the scripts on evidence, which begin with episodes.lua and this. `evidence` is one hash:
---   "<id>"          the sums of a lesson, in all: 22 numbers joined by "|", in the order of experience.evidence.Sums
+--   "<id>"          the sums of a lesson, in all: 23 numbers joined by "|", in the order of experience.evidence.Sums
 --   "<id> <voice>"  the same of one voice: principals are told apart up to 128
 --   "<id> done"     the archived episodes that it was replayed on, as ",1,2,"
 --   "<id> done to"  this episode and all before it count as replayed on: the list is bounded
@@ -10,9 +10,9 @@
 -- What the numbers mean, and why they are fair bets, stands in experience/evidence.py; its functions are the same.
 local BETS, WORTH, VOICES = {0.3, 0.6, 0.9}, 0.1, 128
 local LONGEST_LIST = 8000 -- characters: about a thousand episodes or conversations, the latest
-local PAIRS, WITH, WITHOUT, HELPS, USELESS, OUTCOMES, SCORE, LIVE, HARMS, WATCHED, TURNED, BEGUN =
-  1, 2, 3, 4, 7, 10, 11, 12, 13, 16, 17, 20
-local NUMBERS = 22
+local PAIRS, WITH, WITHOUT, HELPS, USELESS, OUTCOMES, SCORE, LIVE, HARMS, WATCHED, TURNED, BEGUN, SILENT =
+  1, 2, 3, 4, 7, 10, 11, 12, 13, 16, 17, 20, 23
+local NUMBERS = 23
 
 local function sums_of(evidence, field)
   local sums = {}

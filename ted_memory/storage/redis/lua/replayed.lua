@@ -2,7 +2,8 @@
 -- Begins with episodes.lua and evidence.lua.
 -- KEYS: evidence, experiences, archive
 -- ARGV: id, since (version that the lesson was read at), seq (of the archived episode), principal (whose word it rests
---       on), with, without (mean scores), from (an active lesson is watched on later episodes)
+--       on), with, without (mean scores), from (an active lesson is watched on later episodes), rests (1: the answers
+--       rest on recorded results of tools)
 -- Returns "counted"; "repeated": it was counted before; "changed": the lesson has changed or gone since, or the episode
 local evidence, experiences, archive = unpack(KEYS)
 local id, since, seq, principal = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -19,6 +20,8 @@ if state == 'active' then
   for i, bet in ipairs(BETS) do steps[i] = math.log(1 - bet * difference) end
   redis.call('HSETNX', evidence, id .. ' from', ARGV[7])
   watch(evidence, id, principal, steps)
+elseif ARGV[8] == '1' and difference == 0 then
+  each_voice_and_all(evidence, id, principal, function(sums) sums[SILENT] = sums[SILENT] + 1 end)
 else
   each_voice_and_all(evidence, id, principal, function(sums)
     sums[PAIRS], sums[WITH], sums[WITHOUT] = sums[PAIRS] + 1, sums[WITH] + with, sums[WITHOUT] + without
