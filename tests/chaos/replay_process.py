@@ -16,6 +16,7 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import open_memory
 from ted_memory.episodes import Archived
+from ted_memory.experience.evidence import Sums, add_pair
 from ted_memory.experience.trials import Step
 from ted_memory.learner import Learner, beside, replay
 from ted_memory.learner.replay import Replayer
@@ -32,7 +33,7 @@ POINTS = {
     "counted": "a pair was counted, and the reply was not read",
     "paid": "what a round has cost is booked",
 }
-ONCE = "if is_listed(evidence, id .. ' done', seq) then return 'repeated' end"
+ONCE = "if is_done(evidence, id, seq) then return 'repeated' end"
 
 
 def start(job: Job) -> ForkServerProcess:
@@ -61,12 +62,13 @@ def answers(journal: Journal | None = None) -> Script:
     return answer
 
 
-def wanted(thing: str, met: Sequence[Archived]) -> tuple[int, int, int]:
-    """Return the pairs of a lesson about a thing, and its scores with it and without it, from what it has met."""
-    texts = [archived.sample.text for archived in met]
-    with_it = [right_in(text, with_it=thing_in(text) == thing) for text in texts]
-    without = [right_in(text, with_it=False) for text in texts]
-    return len(texts), sum(with_it), sum(without)
+def wanted(thing: str, met: Sequence[Archived]) -> Sums:
+    """Return what a lesson about a thing has to show for what it has met, every pair counted once."""
+    sums = Sums()
+    for archived in met:
+        text = archived.sample.text
+        sums = add_pair(sums, right_in(text, with_it=thing_in(text) == thing), right_in(text, with_it=False))
+    return sums
 
 
 def look_at_no_trials() -> None:

@@ -64,10 +64,11 @@ async def check(memory: TedMemory, ids: dict[str, str], watch: Watch) -> int:
     pairs = 0
     for thing, id in ids.items():
         known = await shown(memory, id)
-        total = known.evidence.total
+        total, voices = known.evidence.total, known.evidence.voices
         seen = [by_seq[seq] for seq in known.done]
-        assert (total.pairs, total.score_with, total.score_without) == wanted(thing, seen), f"sums of {thing}"
-        assert sum(voice.pairs for voice in known.evidence.voices) == total.pairs
+        assert total.numbers == pytest.approx(wanted(thing, seen).numbers), f"sums of {thing}"
+        of_voices = [sum(numbers) for numbers in zip(*(voice.numbers for voice in voices), strict=True)]
+        assert of_voices == pytest.approx(total.numbers), "what is said in all is what each has said"
         assert {one.seq for one in by_seq.values() if f"code of {thing}?" in one.sample.text} <= known.done
         pairs += len(seen)
     today = (await memory.store.episodes.traffic(memory.namespace)).today
