@@ -20,7 +20,8 @@ async def test_a_trial_of_the_first_rules_begins_anew_with_replays(valkey: Serve
         [id] = await propose(memory, "apples")
         await memory.commit([SetState(id=id, state="trial", trial=Trial(bet=0.4))], author="test")
         assert await _has_a_part(memory, id), "the control"
-        await _store_as_then(valkey.url, namespace, id)
+    await _store_as_then(valkey.url, namespace, id)
+    async with open_memory(valkey.url, namespace=namespace) as memory:
         found = (await memory.load()).by_id[id]
         assert (found.state, found.trial) == ("trial", Trial()), "what no rule reads any more is left out"
 
@@ -37,7 +38,7 @@ async def test_a_trial_of_the_first_rules_begins_anew_with_replays(valkey: Serve
 
 
 async def _has_a_part(memory: TedMemory, id: str) -> bool:
-    shown = await memory.expose("What is the code of apples?", unit="u", principal="zoe")
+    shown = await memory.expose("What is the code of apples?", unit="u", principal="carl")
     return id in {*shown.seen, *shown.withheld}
 
 
