@@ -6,6 +6,8 @@ import pytest
 from langchain_core.messages import BaseMessage
 
 from ted_memory import TedMemory
+from ted_memory.distill.nodes import verify
+from ted_memory.distill.nodes.verify import MOST_ALIKE
 from ted_memory.learner import Learner
 from tests.distill.scripts import CODES, add, critique, prompt_of, student, teacher, thing_in
 from tests.learner.worlds import complain, episode, propose
@@ -51,6 +53,17 @@ async def test_one_that_does_not_do_its_work_is_no_reason_to_leave_a_lesson_out(
     assert await texts_after(memory, "apples") == [said["says"], "give the code c000 and nothing else"]
 
 
+@pytest.mark.parametrize(("most", "lessons"), [(MOST_ALIKE, 3), (1, 4)], ids=["", "control"])
+async def test_one_less_alike_that_does_its_work_is_enough(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch, most: int, lessons: int
+) -> None:
+    monkeypatch.setattr(verify, "MOST_ALIKE", most)
+    for code in ("c998", "c997"):
+        await propose(memory, "apples", says=OTHER_WORDS.format(code=code))
+    await propose(memory, "apples")
+    assert len(await texts_after(memory, "apples")) == lessons
+
+
 async def test_a_lesson_about_something_else_is_kept(memory: TedMemory) -> None:
     await propose(memory, "figs")
     assert len(await texts_after(memory, "apples")) == 2
@@ -62,6 +75,6 @@ async def test_without_verification_both_would_stand_there(memory: TedMemory, mo
     async def all_of_them(findings: Any, _: Any) -> tuple[Any, str]:
         return findings, ""
 
-    monkeypatch.setattr("ted_memory.distill.nodes.verify._without_what_was_said", all_of_them)
+    monkeypatch.setattr(verify, "_without_what_was_said", all_of_them)
     await propose(memory, "apples")
     assert len(await texts_after(memory, "apples")) == 2

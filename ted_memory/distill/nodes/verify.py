@@ -40,8 +40,9 @@ from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.llm.fences import fence
-from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, SetState
+from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite, Sample, SetState
 
+MOST_ALIKE = 3  # lessons that wait, of which one may do the work of a new one
 SECOND_CHANCE = 0.25  # of the rule's level, for what is tried where the critic's lessons did not help
 
 
@@ -169,8 +170,8 @@ async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
 async def _without_what_was_said(findings: list[Finding], verifier: "_Verifier") -> tuple[list[Finding], str]:
     """Leave out lessons from traffic that one which waits for evidence says in other words; return a note on them.
 
-    That it says the same is verified: of those that wait, the one most like the new lesson must help where the new one
-    came from. The episode is then evidence on it like any other.
+    That it says the same is verified: of those that wait, one of the three most like the new lesson must help where the
+    new one came from. The episode is then evidence on it like any other.
     """
     context, snapshot = verifier.context, verifier.snapshot
     waiting = [e for e in (*snapshot.trial, *snapshot.proposed) if not (e.trial and e.trial.ended)]
@@ -183,12 +184,24 @@ async def _without_what_was_said(findings: list[Finding], verifier: "_Verifier")
             left.append(finding)
             continue
         ranking = await context.memory.rank(waiting, f"{edit.when} {edit.text}")
-        alike = ranking.best(waiting, 1)
-        if alike and not (await verifier.test([SetState(id=alike[0].id, state="active")])).problem:
-            said.append(f"{alike[0].id} says the same as {describe(edit)!r}, and waits for evidence")
+        if known := await _that_does_its_work(ranking.best(waiting, MOST_ALIKE), verifier):
+            said.append(f"{known} says the same as {describe(edit)!r}, and waits for evidence")
         else:
             left.append(finding)
     return left, "; ".join(said)
+
+
+async def _that_does_its_work(alike: Sequence[Experience], verifier: "_Verifier") -> str:
+    """Return the id of the first of these lessons that helps where the sample came from; "" where none does.
+
+    One that is not shown there is not asked for. Those after the first have to show more: to test one after the other
+    until luck lets one through would be no test.
+    """
+    for rank, lesson in enumerate(alike):
+        level = SECOND_CHANCE if rank else 1.0
+        if not (await verifier.test([SetState(id=lesson.id, state="active")], level=level)).problem:
+            return lesson.id
+    return ""
 
 
 def tells_an_answer(edit: Edit, state: DistillState, context: DistillContext, *, is_ours: bool = False) -> str:
