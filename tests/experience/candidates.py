@@ -12,7 +12,7 @@ import numpy as np
 
 from ted_memory.experience.assignment import COIN, draw
 from ted_memory.experience.trials import RULES, wants_pairs
-from ted_memory.learner.replay import ATTEMPTS, FIRST_PAIRS
+from ted_memory.learner.replay import ATTEMPTS, turn
 from ted_memory.settings import Settings, make_settings
 from tests.experience.lessons import proposed
 from tests.experience.made_up import Chance, Subject, World, shares
@@ -178,17 +178,16 @@ class Race:
             waiting = [i for i in there if self._is_replayed(i)]
             if not waiting:
                 break
-            best = min(waiting, key=self._urgency)
+            best = min(waiting, key=self._turn)
             self._pair(best, self._due[best].pop()[1])
             self._allowed -= 1
 
     def _is_replayed(self, i: int) -> bool:
         return wants_pairs(self.subjects[i].lesson, self.subjects[i].tally.evidence, self._settings)
 
-    def _urgency(self, i: int) -> tuple[bool, float, float]:
+    def _turn(self, i: int) -> tuple[bool, tuple[float, float, float]]:
         subject = self.subjects[i]
-        evidence = subject.tally.evidence
-        return subject.lesson.state == "active", min(evidence.total.pairs, FIRST_PAIRS), -evidence.helps(0)
+        return subject.lesson.state == "active", turn(subject.tally.evidence, self._settings)
 
     def _pair(self, i: int, question: Question) -> None:
         others, subject = [j for j in self._active(question) if j != i], self.subjects[i]

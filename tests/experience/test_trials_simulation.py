@@ -238,7 +238,7 @@ def test_an_active_lesson_that_goes_on_helping_is_not_demoted() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "few", "most"),
-    [("quick", K1, 16_000), ("strict", K2, 40_000)],
+    [("quick", K1, 20_000), ("strict", K2, 40_000)],
     ids=["quick, K=1", "strict, K=2"],
 )
 def test_of_thirty_candidates_the_good_ones_become_active(rule: str, few: dict[str, int], most: int) -> None:
