@@ -2,7 +2,8 @@
 
 All settings are the defaults. A lesson is first replayed on recorded questions of other users, with it and without it;
 what helped there is shown to half of the conversations, by a coin, until their outcomes show it, too. Whatever the two
-loudest users say is left out of each decision. The models follow a script, so that this runs anywhere in seconds.
+loudest users say is left out of each decision. The models follow a script, so that this runs anywhere in seconds; the
+same with real models is `python -m examples.results --only traffic`, which takes about a hundred minutes.
 """
 
 import asyncio
