@@ -5,7 +5,6 @@ With the blocking methods, for programs without an event loop. The command line 
 
 from ted_memory import Merge, open_memory_sync
 from ted_memory.integrations.store import TedMemoryStore
-from ted_memory.models import SetState
 
 with open_memory_sync(namespace="support") as memory:
     memory.rollback(0)  # so that this example may be run again
@@ -17,7 +16,7 @@ with open_memory_sync(namespace="support") as memory:
     print("found:", [item.key for item in store.search(("support",), query="the order number")])
     assert memory.render() == ""
 
-    memory.commit([SetState(id=id, state="active") for id in ("refund", "angry")], author="anna")
+    memory.approve("refund", "angry", author="anna")
     before = memory.load().version
     print(memory.render())
 

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -127,6 +127,68 @@ class Settings(BaseSettings):
     def _read_none(cls, value: Any) -> Any:
         """Take the word: an argument that is None counts as not given, and the environment has only words."""
         return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+class SettingNames(TypedDict, total=False):
+    """The settings that `open_memory` takes by name, for type checkers; None counts as not given.
+
+    What each of them says and what it may be stands in `Settings`, which checks it.
+    """
+
+    max_experiences: int | None
+    token_budget: int | None
+    max_text: int | None
+    history: int | None
+    rollouts: int | None
+    inclusion: float | None
+    temperature: float | None
+    profile: str | None
+    instructions: str | None
+    prompts: str | None
+    verify_calls: int | None
+    critique_batch: int | None
+    max_revisions: int | None
+    concurrency: int | None
+    compact_every: int | None
+    compaction: Compaction | None
+    usage_kept: float | None
+    checkpoints: int | None
+    measure_presentation: bool | None
+    validation: float | None
+    selection: Selection | None
+    top_k: int | None
+    retrieval: Retrieval | None
+    language: str | None
+    placement: Placement | None
+    examples: bool | None
+    read_timeout: float | None
+    refresh: float | None
+    durability: Durability | None
+    trust: Trust | None
+    sample_rate: float | None
+    feedback_wait: float | None
+    episode_size: int | None
+    image_size: int | None
+    buffer: int | None
+    buffer_bytes: int | None
+    max_episodes: int | None
+    max_episode_bytes: int | None
+    run_days: float | None
+    max_dead: int | None
+    dead_days: float | None
+    episode_days: int | None
+    archive_days: int | None
+    rate_limit: int | None
+    min_principals: int | None
+    trial_rule: TrialRule | None
+    withhold_share: float | None
+    max_proposed: int | None
+    max_archived: int | None
+    max_archive_bytes: int | None
+    replay_calls: int | None
+    lease: float | None
+    max_deliveries: int | None
+    episodes_at_once: int | None
 
 
 def make_settings(**overrides: Any) -> Settings:

@@ -1,7 +1,7 @@
 """The only place that names concrete classes."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from ted_memory.capture.recorder import Hooks
 from ted_memory.episodes import Retention
@@ -11,7 +11,7 @@ from ted_memory.fields import check_namespace
 from ted_memory.memory.client import TedMemory
 from ted_memory.memory.sync import SyncTedMemory
 from ted_memory.retrieval.protocol import Retriever
-from ted_memory.settings import Durability, Settings, make_settings
+from ted_memory.settings import Durability, SettingNames, Settings, make_settings
 
 if TYPE_CHECKING:  # half a second, which a program that only reads its memory need not spend
     from langchain_core.embeddings import Embeddings
@@ -34,7 +34,7 @@ def open_memory(
     cipher: "Cipher | None" = None,
     retriever: Retriever | None = None,
     embeddings: "Embeddings | None" = None,
-    **settings: Any,
+    **settings: Unpack[SettingNames],
 ) -> TedMemory:
     """Return the memory of one experience set. No I/O here: it connects at first use, for each event loop.
 
@@ -83,7 +83,7 @@ def open_memory_sync(
     cipher: "Cipher | None" = None,
     retriever: Retriever | None = None,
     embeddings: "Embeddings | None" = None,
-    **settings: Any,
+    **settings: Unpack[SettingNames],
 ) -> SyncTedMemory:
     """Return the same as `open_memory`, with blocking methods; a context manager, and ``close()`` ends it."""
     memory = open_memory(

@@ -8,21 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from ted_memory.cli import options, output
-from ted_memory.errors import CommitRefused, InvalidInput
-from ted_memory.models import Add, Commit, Edit, PurgeReport, Rewrite, SetState
+from ted_memory.errors import InvalidInput
+from ted_memory.memory.client import TedMemory
+from ted_memory.memory.commits import REASONS, refuse_unless_whole
+from ted_memory.models import Add, Commit, Edit, PurgeReport, Rewrite
 from ted_memory.wiring import acl_commands
 
 Ids = Annotated[list[str], typer.Argument(help="Ids, as `ted-memory show` prints them.", metavar="ID...")]
 Author = Annotated[str, typer.Option("--author", help="Who does this; stands in the log.")]
-_REASONS = {
-    "unknown": "there is no such id (see `ted-memory show`)",
-    "cap": "the set is full; remove something, or raise max_experiences or token_budget",
-    "unchanged": "it is so already",
-    "conflict": "somebody changed it at this moment; look at it again",
-    "too long": "the lesson is longer than max_text",
-    "empty": "the lesson is empty",
-    "purged": "one of its sources was purged",
-}
 
 
 def diff(
@@ -100,8 +93,12 @@ def approve(
     json: options.Json = False,
 ) -> None:
     """Make lessons active: every agent sees them from now on."""
-    edits = [SetState(id=id, state="active") for id in ids]
-    asyncio.run(_change(edits, namespace, url, home, author=author, json=json))
+
+    async def run() -> None:
+        async with options.memory_of(url, namespace, home) as memory:
+            _print_changed(memory, await memory.approve(*ids, author=author), json=json)
+
+    asyncio.run(run())
 
 
 def reject(
@@ -116,12 +113,16 @@ def reject(
 
     They leave the set; the log keeps them, and a rollback may bring them back.
     """
-    edits = [SetState(id=id, state="retired") for id in ids]
-    asyncio.run(_change(edits, namespace, url, home, author=author, json=json))
+
+    async def run() -> None:
+        async with options.memory_of(url, namespace, home) as memory:
+            _print_changed(memory, await memory.reject(*ids, author=author), json=json)
+
+    asyncio.run(run())
 
 
 async def _change(
-    edits: list[SetState] | list[Rewrite] | list[Add],
+    edits: list[Rewrite] | list[Add],
     namespace: str | None,
     url: str | None,
     home: str | None,
@@ -131,19 +132,15 @@ async def _change(
 ) -> None:
     async with options.memory_of(url, namespace, home) as memory:
         commit = await memory.commit(list[Edit](edits), author=author, why="by hand", atomic=True)
-        _refuse(commit)
-        if json:
-            ids = [applied.id for applied in commit.applied]
-            output.print_json({"namespace": memory.namespace, "version": commit.version, "changed": ids})
-        else:
-            output.out.print(f"namespace {memory.namespace!r} is at version {commit.version}")
+        _print_changed(memory, refuse_unless_whole(commit), json=json)
 
 
-def _refuse(commit: Commit) -> None:
-    told = [(r.edit, r.reason) for r in commit.rejected if r.reason != "aborted"]
-    if told:
-        said = "; ".join(f"{getattr(edit, 'id', '')}: {_REASONS.get(reason, reason)}" for edit, reason in told)
-        raise CommitRefused(f"nothing was changed: {said}")
+def _print_changed(memory: TedMemory, commit: Commit, *, json: bool) -> None:
+    if json:
+        ids = [applied.id for applied in commit.applied]
+        output.print_json({"namespace": memory.namespace, "version": commit.version, "changed": ids})
+    else:
+        output.out.print(f"namespace {memory.namespace!r} is at version {commit.version}")
 
 
 def purge(
@@ -289,7 +286,7 @@ def import_(
                 f"{len(report.conflicts)} say something else here and were left out, {len(report.refused)} refused"
             )
             for id, reason in report.refused:
-                output.out.print(f"  {id}: {_REASONS.get(reason, reason)}", markup=False)
+                output.out.print(f"  {id}: {REASONS.get(reason, reason)}", markup=False)
 
     asyncio.run(run())
 

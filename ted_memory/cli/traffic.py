@@ -23,6 +23,7 @@ PERIOD = 5.0  # seconds between lines of a learner at work
 Seqs = Annotated[list[int] | None, typer.Argument(help="Numbers of dead letters, as `dead list` shows them.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
+EVERY_ONE = 1_000_000  # more dead letters than are ever kept
 dead = typer.Typer(help="Episodes that could not be learned from.", no_args_is_help=True)
 
 
@@ -184,7 +185,7 @@ def dead_list(
 
     async def read() -> tuple[DeadLetter, ...]:
         async with options.memory_of(url, namespace, home) as memory:
-            return await memory.store.episodes.dead_letters(memory.namespace, limit)
+            return await memory.dead_letters(limit)
 
     letters = asyncio.run(read())
     if json:
@@ -236,11 +237,10 @@ async def _deal_with(
     if bool(seqs) == every:
         raise InvalidInput("give numbers of dead letters, or --all")
     async with options.memory_of(url, namespace, home) as memory:
-        log = memory.store.episodes
         if every:
-            seqs = [letter.seq for letter in await log.dead_letters(memory.namespace, 1_000_000)]
-        call: Any = log.retry_dead if retry else log.drop_dead
-        found = await call(memory.namespace, seqs or []) if seqs else 0
+            seqs = [letter.seq for letter in await memory.dead_letters(EVERY_ONE)]
+        call = memory.retry_dead_letters if retry else memory.drop_dead_letters
+        found = await call(seqs) if seqs else 0
     if as_json:
         output.print_json({"retried" if retry else "dropped": found})
     else:

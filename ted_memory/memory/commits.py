@@ -15,6 +15,16 @@ from ted_memory.settings import Settings
 
 TOKEN_LIMIT = 200
 ROLLBACK_TRIES = 5
+REASONS = {
+    "unknown": "there is no such id (see `ted-memory show`)",
+    "cap": "the set is full; remove something, or raise max_experiences or token_budget",
+    "unchanged": "it is so already",
+    "conflict": "somebody changed it at this moment; look at it again",
+    "too long": "the lesson is longer than max_text",
+    "empty": "the lesson is empty",
+    "purged": "one of its sources was purged",
+}
+"""Why an edit was refused, for a person (see `models.Rejected`)."""
 
 
 class Commits:
@@ -127,6 +137,15 @@ class Commits:
         # what was longer than today's limit may come back: it is not this source's fault
         longest = max(map(_length_of, edits))
         return await self.send(edits, now, author=author, why="purge", atomic=True, max_text=longest)
+
+
+def refuse_unless_whole(commit: Commit) -> Commit:
+    """Return a commit that took effect as a whole, or raise CommitRefused with what stood against it."""
+    refused = [(r.edit, r.reason) for r in commit.rejected if r.reason != "aborted"]
+    if refused:
+        told = "; ".join(f"{getattr(edit, 'id', '')}: {REASONS.get(reason, reason)}" for edit, reason in refused)
+        raise CommitRefused(f"nothing was changed: {told}")
+    return commit
 
 
 def _length_of(edit: Edit) -> int:

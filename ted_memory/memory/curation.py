@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any, Literal
 
 from ted_memory.capture.recorder import Recorder
-from ted_memory.episodes import ANONYMOUS, Subject
+from ted_memory.episodes import ANONYMOUS, DeadLetter, Subject, Traffic
 from ted_memory.errors import InvalidInput
 from ted_memory.memory import exchange
-from ted_memory.memory.commits import Commits, checked
+from ted_memory.memory.commits import Commits, checked, refuse_unless_whole
 from ted_memory.memory.exchange import ImportReport
 from ted_memory.memory.forgetting import ForgetReport, forget
 from ted_memory.memory.history import History
-from ted_memory.models import Commit, Difference, ExperienceSet, LogEntry, PurgeReport, Usage
+from ted_memory.models import Commit, Difference, ExperienceSet, LogEntry, PurgeReport, SetState, State, Usage
 from ted_memory.protocols import ExperienceStore
 from ted_memory.retrieval.ranker import Ranker
 
@@ -66,6 +66,42 @@ class Curated(ABC):
             HistoryTrimmed: the log no longer reaches back that far, or a version is yet to come.
         """
         return await self._history.diff(await self.load(), old, new)
+
+    async def approve(self, *ids: str, author: str) -> Commit:
+        """Make lessons active: every agent sees them from now on. All or nothing.
+
+        Raises:
+            CommitRefused: one of them is not there, is active already, or has no room; nothing was changed.
+        """
+        return await self._set_state(ids, "active", author)
+
+    async def reject(self, *ids: str, author: str) -> Commit:
+        """Retire lessons: they leave the set, and the log keeps them, so that a rollback may bring them back.
+
+        Raises:
+            CommitRefused: one of them is not there; nothing was changed.
+        """
+        return await self._set_state(ids, "retired", author)
+
+    async def _set_state(self, ids: Sequence[str], state: State, author: str) -> Commit:
+        edits = [SetState(id=id, state=state) for id in ids]
+        return refuse_unless_whole(await self.commit(edits, author=author, why="by hand", atomic=True))
+
+    async def traffic(self) -> Traffic:
+        """Return what waits to be learned from, and what became of the rest. Raises StoreError."""
+        return await self.store.episodes.traffic(self.namespace)
+
+    async def dead_letters(self, limit: int = 20) -> tuple[DeadLetter, ...]:
+        """Return the newest episodes that could not be learned from, with the reason. Raises StoreError."""
+        return await self.store.episodes.dead_letters(self.namespace, limit)
+
+    async def retry_dead_letters(self, seqs: Sequence[int]) -> int:
+        """Put dead letters back into the queue; return how many of these there were. Raises StoreError."""
+        return await self.store.episodes.retry_dead(self.namespace, seqs)
+
+    async def drop_dead_letters(self, seqs: Sequence[int]) -> int:
+        """Forget dead letters for good; return how many of these there were. Raises StoreError."""
+        return await self.store.episodes.drop_dead(self.namespace, seqs)
 
     async def rollback(self, version: int, *, author: str = "rollback") -> Commit:
         """Make a new version that restores an older one, and leave the history as it is.
