@@ -12,13 +12,14 @@ from ted_memory.cli import options, output
 from ted_memory.cli.funnel import costs, print_funnel
 from ted_memory.cli.metrics import exposition
 from ted_memory.errors import InvalidInput
+from ted_memory.experience.lineage import is_blank
 from ted_memory.experience.trials import LONGEST_TRIAL, loudest
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Trial
 
 if TYPE_CHECKING:  # what brings LangChain is imported where it is needed
     from ted_memory.episodes import Standing, Traffic
-    from ted_memory.learner import Pace
+    from ted_memory.learner import Departure, Pace
     from ted_memory.llm.spend import Prices
 
 
@@ -115,15 +116,22 @@ def explain(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Explain where one lesson stands and why: its evidence, what it waits for, about how long that takes."""
+    """Explain where one lesson stands and why: its evidence, what it waits for, about how long that takes.
+
+    Of one that is no longer in the set: when it left, by whom, and why.
+    """
     asyncio.run(_explain(options.memory_of(url, namespace, home), id, as_json=json))
 
 
 async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
-    from ted_memory.learner.overview import pace
+    from ted_memory.learner.overview import departure, pace
     from ted_memory.learner.trials import explain as standing_of
 
     async with memory:
+        known = id in (await memory.load()).by_id
+        if not known and (gone := await departure(memory, id)):
+            _tell_departure(memory.namespace, gone, as_json=as_json)
+            return
         one = await standing_of(memory, id)
     going, k = pace(one), loudest(memory.settings)
     if as_json:
@@ -143,6 +151,20 @@ async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
         output.out.print(f"  {line}", markup=False)
 
 
+def _tell_departure(namespace: str, gone: Departure, *, as_json: bool) -> None:
+    """Print when, by whom and why a lesson was taken out of the set."""
+    if as_json:
+        output.print_json({"namespace": namespace, **gone.model_dump(mode="json")})
+        return
+    output.print_experience(gone.experience.model_copy(update={"state": "retired"}))
+    done = f"merged into {', '.join(gone.into)}" if gone.into else "taken out of the set"
+    by = f"by {gone.author} at {gone.at:%Y-%m-%d %H:%M}Z (version {gone.version})"
+    output.out.print(f"  {done} {by}: {gone.why or 'no reason is kept'}", markup=False)
+    if not is_blank(gone.experience):
+        sources = ", ".join(gone.experience.sources) or "nobody who is named"
+        output.out.print(f"  came from: {sources}", markup=False)
+
+
 def _explained(one: Standing, going: Pace, k: int) -> list[str]:
     """Return the evidence on one lesson, a stage a line."""
     lines = [f"waits for {one.waits_for}{_more(one)}"]
@@ -159,6 +181,10 @@ def _explained(one: Standing, going: Pace, k: int) -> list[str]:
         )
     if one.experience.state == "trial":
         lines += _of_the_trial(one, going)
+    elif going.a_day is not None:
+        lines.append(f"so far {going.a_day:.3g} pairs a day since {one.experience.created_at:%Y-%m-%d}")
+        if going.days:
+            lines.append(f"at this rate about {_days(going.days)} more, if it goes on helping as much")
     if one.principals:
         left_out = f"; wealths are without the {k} loudest" if k else ""
         lines.append(f"principals heard: {one.principals}{left_out}")

@@ -11,6 +11,7 @@ from ted_memory.episodes import Standing
 from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
+from ted_memory.experience.forecast import pairs_left
 from ted_memory.experience.trials import Step, loudest, next_steps, outcomes_left, room_for, waits_for, wealths_needed
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
@@ -136,6 +137,9 @@ async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[St
 
     def one(e: Experience) -> Standing:
         evidence = known[e.id].evidence if e.id in known else Evidence()
+        needed, left = wealths_needed(e, evidence, memory.settings), outcomes_left(e, evidence, memory.settings)
+        if e.state == "proposed":
+            left = pairs_left(evidence.total, evidence.helps(k), needed["helps"])
         return Standing(
             experience=e,
             waits_for=waits_for(e, evidence, memory.settings),
@@ -148,8 +152,8 @@ async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[St
             live=evidence.live(k),
             harms=evidence.harms(k),
             turned=evidence.turned(k),
-            needed=wealths_needed(e, evidence, memory.settings),
-            left=outcomes_left(e, evidence, memory.settings),
+            needed=needed,
+            left=left,
         )
 
     return [one(e) for e in lessons]
