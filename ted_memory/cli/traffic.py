@@ -88,12 +88,11 @@ def learn(
         rollouts="none" if attempts == "none" else "model",
         budget=options.budget_of(max_calls, max_tokens, max_cost, prices),
     )
-    paid = options.prices_of(prices)
-    asyncio.run(_learn(memory, learner, until_empty=until_empty, as_json=json, every=every, prices=paid))
+    asyncio.run(_learn(memory, learner, options.prices_of(prices), until_empty=until_empty, as_json=json, every=every))
 
 
 async def _learn(
-    memory: TedMemory, learner: Learner, *, until_empty: bool, as_json: bool, every: bool, prices: Prices | None
+    memory: TedMemory, learner: Learner, prices: Prices | None, *, until_empty: bool, as_json: bool, every: bool
 ) -> None:
     async with memory:
         loop = asyncio.get_running_loop()
