@@ -109,7 +109,7 @@ async def run(experiment: Experiment, models: Models, *, hours: float = math.inf
     teacher = make_teacher(family) if experiment.teacher == "program" else models.teacher(family)
     head["teacher"] = "program" if experiment.teacher == "program" else model_name(teacher)
     if experiment.method == "traffic":
-        return head | {"settings": {"profile": "small"}} | await _traffic(Desk(family, hours=hours), student, teacher)
+        return head | await _traffic(Desk(family, hours=hours), student, teacher)
     if experiment.method == "ted":
         return head | await _ted(experiment, family, split, measurement, teacher)
     return head | await RIVALS[experiment.method](family, split, measurement, teacher)
@@ -146,15 +146,15 @@ async def _ted(
 
 
 async def _traffic(desk: Desk, student: BaseChatModel, teacher: BaseChatModel) -> Figures:
-    """Serve a desk's traffic from an empty memory with the defaults."""
+    """Serve a desk's traffic from an empty memory with the profile's defaults, but for the calls of its days."""
     home = tempfile.mkdtemp(prefix="ted-results-")
     try:
         a_day = make_settings(profile="small").replay_calls
         of_days = desk.replay_calls(a_day)  # the traffic of days comes in hours
-        async with open_memory(home=home, namespace="traffic", profile="small", replay_calls=of_days) as memory:
-            return {"replay_calls_a_day": a_day} | await serve(
-                desk, memory, student=student, teacher=teacher, told=output.out.print
-            )
+        settings: dict[str, Any] = {"profile": "small", "replay_calls": of_days}
+        async with open_memory(home=home, namespace="traffic", **settings) as memory:
+            came = await serve(desk, memory, student=student, teacher=teacher, told=output.out.print)
+            return {"settings": settings, "replay_calls_a_day": a_day} | came
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

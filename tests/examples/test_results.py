@@ -182,7 +182,18 @@ def test_what_the_first_page_tells_of_traffic_is_what_the_run_measured() -> None
     page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
     told = f"went from {first:.2f} to {last:.2f} in {run['requests']:,} requests, {run['graded']} of them graded"
     assert f"{told} by {PRINCIPALS} users" in page
-    assert run["settings"] == {"profile": "small"}, "all else are defaults"
+    calls, used = run["settings"]["replay_calls"], run["funnel"]["replays"]["student"]["calls"]
+    assert f"their profile, and `replay_calls` at {calls:,}" in page
+    assert f"({used:,} were used;" in page
+    assert f", at commit {run['code']})" in page
+    assert run["funnel"]["replay_calls_a_day"] == calls
+    assert run["settings"].keys() == {"profile", "replay_calls"}, "all else are defaults"
+
+
+async def test_a_run_of_traffic_says_what_was_set() -> None:
+    figures = await run(Experiment("traffic", "museum", "traffic"), Scripted(), hours=1e-4)
+    assert figures["settings"] == {"profile": "small", "replay_calls": figures["funnel"]["replay_calls_a_day"]}
+    assert figures["settings"]["replay_calls"] > figures["replay_calls_a_day"]
 
 
 def _kept(*names: str) -> dict[str, Any]:
