@@ -7,17 +7,16 @@ lessons, the ones nearest to the task, in the same place).
 
 import math
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from langchain_core.language_models import BaseChatModel
 
 from bench.grpo import PASSES, Grpo, render_experiences
+from examples.code_version import code_version
 from examples.demo import SETTINGS
 from examples.families import FAMILIES, Family, Split
 from examples.families.arms import ROOM, Arm, Shows, examples, nearest, shown
@@ -64,15 +63,6 @@ class Experiment:
     teacher: Literal["real", "program"] = "real"
     limit: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-
-
-def code_version() -> str:
-    """Return the commit that is measured; "" where this is no checkout."""
-    git = shutil.which("git")
-    told = git and subprocess.run(
-        [git, "rev-parse", "--short=7", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return told.stdout.strip() if told else ""
 
 
 class Learner(Protocol):
