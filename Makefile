@@ -3,13 +3,14 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo test lowest weight coverage chaos bench results house walks lint format clean
+.PHONY: help install demo test lowest pythons weight coverage chaos bench results house walks lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
 	@echo "make demo     learn, keep, inject and measure, with real models on this machine"
 	@echo "make test     format, lint, types, layers and all tests"
 	@echo "make lowest   the integrations' tests on the lowest versions that pyproject.toml declares"
+	@echo "make pythons  the tests of the fundamentals on each Python that pyproject.toml names"
 	@echo "make weight   how many packages and megabytes an installation brings"
 	@echo "make coverage the tests once more, with the lines that they reach (takes twice as long)"
 	@echo "make chaos    the fault tests at full size, with figures (needs time)"
@@ -64,6 +65,21 @@ lowest:
 	TED_MEMORY_CHAOS=full $(LOWEST)/env/bin/python -m pytest -p no:anyio --timeout 600 \
 		tests/integrations tests/fundamentals tests/test_base_install.py $(ARGS)
 	@$(LOWEST)/env/bin/python -m tests.bounds > tests/lowest.txt
+
+PYTHONS := python3.11 python3.12 python3.13
+
+pythons:
+	@$(PYTHON) -m venv --clear $(LOWEST)/tools
+	@$(LOWEST)/tools/bin/python -m pip --disable-pip-version-check install --quiet uv
+	@: > $(LOWEST)/pythons.txt
+	@set -e; for python in $(PYTHONS); do \
+		$(UV) venv --quiet --clear --python $$python $(LOWEST)/any; \
+		$(UV) pip install --quiet --python $(LOWEST)/any --editable '.[langchain]' \
+			'hypothesis>=6.120' 'packaging' 'pytest>=8.3' 'pytest-asyncio>=1.0' 'pytest-timeout>=2.3'; \
+		$(LOWEST)/any/bin/python -m pytest -p no:anyio tests/fundamentals tests/test_base_install.py $(ARGS); \
+		$(LOWEST)/any/bin/python -m tests.bounds --python >> $(LOWEST)/pythons.txt; \
+	done
+	@mv $(LOWEST)/pythons.txt tests/pythons.txt
 
 weight: .venv/installed
 	@$(BIN)/python -m bench.weight

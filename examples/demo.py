@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from langchain_core.language_models import BaseChatModel
 
+from examples.code_version import code_version
 from examples.local_models import STUDENT, TEACHER, FetchError, LocalModel, ServeError, fetch, serve
 from examples.rulebook import RulebookTeacher, read_handbook
 from ted_memory import TedMemory, TedMemoryError, open_memory
@@ -72,8 +74,8 @@ def _named(choice: Choice) -> BaseChatModel:
     return make_chat_model(str(choice.name), base_url=choice.base_url)
 
 
-async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: BaseChatModel) -> None:
-    """Distil the training tickets, then measure on held-out ones."""
+async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: BaseChatModel) -> dict[str, Any]:
+    """Distil the training tickets, then measure on held-out ones; return the figures."""
     train, held_out = read_samples(DATA / "train.jsonl"), read_samples(DATA / "heldout.jsonl")
     async with memory:
         known = len((await memory.load()).active)
@@ -92,7 +94,17 @@ async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: 
             output.print_experience(experience)
         output.out.print(f"\n[bold]Measuring[/] on {len(held_out)} other tickets, without and with them ...")
         with output.progress() as on_progress:
-            output.print_evaluation(await evaluate(held_out, student=student, memory=memory, on_progress=on_progress))
+            measured = await evaluate(held_out, student=student, memory=memory, on_progress=on_progress)
+            output.print_evaluation(measured)
+    return {
+        "code": code_version(),
+        "known_before": known,
+        "held_out": measured.samples,
+        "lessons": measured.active,
+        "without": round(measured.without.accuracy, 3),
+        "with": round(measured.with_.accuracy, 3),
+        "difference": {name: round(getattr(measured.difference, name), 3) for name in ("mean", "low", "high")},
+    }
 
 
 def _what_next(home: str, namespace: str) -> None:
@@ -119,6 +131,7 @@ def main(
     teacher_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the teacher.")] = None,
     namespace: Annotated[str, typer.Option(help="Experience set.")] = NAMESPACE,
     home: Annotated[str, typer.Option(help="Folder of the embedded server.")] = HOME,
+    out: Annotated[Path | None, typer.Option(help="File for the figures, as docs/results/runs/demo has them.")] = None,
 ) -> None:
     """Learn from a made-up help desk's tickets with real models on this machine, and measure the difference."""
     for role, name, url in (("student", student, student_base_url), ("teacher", teacher, teacher_base_url)):
@@ -132,7 +145,10 @@ def main(
                     "The teacher is a rule book: it looks tickets up in the handbook. It shows the ceiling, "
                     "not what a model would teach."
                 )
-            asyncio.run(learn_and_measure(memory, learner, master))
+            figures = asyncio.run(learn_and_measure(memory, learner, master))
+        if out is not None:
+            named = {"student": student or STUDENT.name, "teacher": teacher or TEACHER.name}
+            out.write_text(json.dumps(named | figures, indent=1) + "\n", encoding="utf-8")
         _what_next(home, namespace)
     except (TedMemoryError, FetchError, ServeError) as error:
         output.err.print(f"demo: {' '.join(str(error).split())}", markup=False)

@@ -7,17 +7,16 @@ lessons, the ones nearest to the task, in the same place).
 
 import math
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from langchain_core.language_models import BaseChatModel
 
 from bench.grpo import PASSES, Grpo, render_experiences
+from examples.code_version import code_version
 from examples.demo import SETTINGS
 from examples.families import FAMILIES, Family, Split
 from examples.families.arms import ROOM, Arm, Shows, examples, nearest, shown
@@ -66,15 +65,6 @@ class Experiment:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def code_version() -> str:
-    """Return the commit that is measured; "" where this is no checkout."""
-    git = shutil.which("git")
-    told = git and subprocess.run(
-        [git, "rev-parse", "--short=7", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return told.stdout.strip() if told else ""
-
-
 class Learner(Protocol):
     """A rival while it learns."""
 
@@ -109,7 +99,7 @@ async def run(experiment: Experiment, models: Models, *, hours: float = math.inf
     teacher = make_teacher(family) if experiment.teacher == "program" else models.teacher(family)
     head["teacher"] = "program" if experiment.teacher == "program" else model_name(teacher)
     if experiment.method == "traffic":
-        return head | {"settings": {"profile": "small"}} | await _traffic(Desk(family, hours=hours), student, teacher)
+        return head | await _traffic(Desk(family, hours=hours), student, teacher)
     if experiment.method == "ted":
         return head | await _ted(experiment, family, split, measurement, teacher)
     return head | await RIVALS[experiment.method](family, split, measurement, teacher)
@@ -146,15 +136,15 @@ async def _ted(
 
 
 async def _traffic(desk: Desk, student: BaseChatModel, teacher: BaseChatModel) -> Figures:
-    """Serve a desk's traffic from an empty memory with the defaults."""
+    """Serve a desk's traffic from an empty memory with the profile's defaults, but for the calls of its days."""
     home = tempfile.mkdtemp(prefix="ted-results-")
     try:
         a_day = make_settings(profile="small").replay_calls
         of_days = desk.replay_calls(a_day)  # the traffic of days comes in hours
-        async with open_memory(home=home, namespace="traffic", profile="small", replay_calls=of_days) as memory:
-            return {"replay_calls_a_day": a_day} | await serve(
-                desk, memory, student=student, teacher=teacher, told=output.out.print
-            )
+        settings: dict[str, Any] = {"profile": "small", "replay_calls": of_days}
+        async with open_memory(home=home, namespace="traffic", **settings) as memory:
+            came = await serve(desk, memory, student=student, teacher=teacher, told=output.out.print)
+            return {"settings": settings, "replay_calls_a_day": a_day} | came
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -1,7 +1,7 @@
 """A desk's traffic: an agent in service, users of whom some say what was wrong, and a learner beside it.
 
-All settings are the defaults of the models' profile. A user who speaks up says whether the answer was right, and where
-it was wrong, what would have been.
+All settings are the defaults of the models' profile, but for the calls that replays may take (`Desk.replay_calls`). A
+user who speaks up says whether the answer was right, and where it was wrong, what would have been.
 """
 
 import asyncio

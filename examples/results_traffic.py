@@ -35,10 +35,12 @@ def _what_came(run: Figures) -> str:
     in_all, a_day = run["funnel"]["replay_calls_a_day"], run["replay_calls_a_day"]
     return (
         f"{run['requests']:,} requests of {PRINCIPALS} users, of which {run['graded']} were graded, in "
-        f"{run['seconds'] / 60:.0f} minutes. Nothing but the profile is set; one learner beside the agent. "
-        f"{REQUESTS_A_DAY} requests count as a day, so that replays may take {in_all:,} student calls in all "
-        f"({a_day:,} a day). Requests wait for the learner: no more than a few graded episodes wait at a time "
-        f"({run['waited_in_vain']} times for a minute in vain)."
+        f"{run['seconds'] / 60:.0f} minutes, with the code of commit {run['code']}; one learner beside the agent. Two "
+        f"settings are not the defaults: the profile, and `replay_calls`. {REQUESTS_A_DAY} requests count as a day, so "
+        f"that replays may take {in_all:,} student calls in all (the default is {a_day:,} a day). Requests wait for "
+        "the learner: no more than a few graded episodes wait at a time "
+        f"({run['waited_in_vain']} times for a minute in vain). `python -m examples.results --only traffic "
+        "--again` makes this run alone; it is the last of `make results`, whose two hours may not come to it."
     )
 
 
@@ -61,7 +63,7 @@ def _what_it_took(run: Figures) -> str:
     return (
         f"It took {student:,} calls of the student ({replays:,} of them for replays) and {teacher:,} of "
         "the teacher besides the agent's own. Agent and learner themselves took "
-        f"{share:.0%} of one core."
+        f"{share:.0%} of one core; the server of the models, a process of its own, is not in that."
     )
 
 

@@ -1,5 +1,6 @@
 """The demo with other models in place of the local ones, as its options promise: real commands, a scripted server."""
 
+import json
 import re
 import subprocess
 import sys
@@ -45,8 +46,14 @@ def demo(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
 def test_the_demo_learns_and_measures_with_other_models(models: str, tmp_path: Path, teacher: str) -> None:
     other = ["--teacher", "teacher", "--teacher-base-url", models]
     chosen = ["--teacher", "rulebook"] if teacher == "rulebook" else other
-    done = demo(tmp_path, "--student", "student", "--student-base-url", models, *chosen)
+    out = tmp_path / "figures.json"
+    done = demo(tmp_path, "--student", "student", "--student-base-url", models, *chosen, "--out", str(out))
     assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    kept = ROOT / "docs" / "results" / "runs" / "demo" / "1.json"
+    assert figures.keys() >= json.loads(kept.read_text(encoding="utf-8")).keys() - {"transcribed"}
+    assert figures["known_before"] == 0
+    assert f"{figures['difference']['mean']:+.3f}" in done.stdout
     assert ("The teacher is a rule book" in done.stdout) == (teacher == "rulebook")
     found = re.search(r"difference: ([+-][\d.]+) \(95 % interval ([+-][\d.]+) to", done.stdout)
     assert found, done.stdout

@@ -96,3 +96,25 @@ def test_a_keyed_hash_needs_its_key_and_tells_nothing_without() -> None:
     assert len({keyed_hash(KEY)(f"user-{i}") for i in range(1000)}) == 1000
     with pytest.raises(ValueError, match="at least 16"):
         keyed_hash("short")
+
+
+async def test_all_without_an_identity_share_one_days_allowance_and_take_nobody_elses() -> None:
+    settings = make_settings(namespace="test", rate_limit=2, withhold_share=0.0)
+    asked: list[str] = []
+
+    def identify(who: str) -> str:
+        asked.append(who)
+        return who
+
+    memory = TedMemory(InMemoryStore(), settings, "test", hooks=Hooks(identify=identify))
+    for i in range(4):
+        await memory.record(Episode(run_id=f"a{i}", thread_id=f"thread-{i}"))
+    for i, name in enumerate(("anna", "bert", "carl")):
+        await memory.record(Episode(run_id=f"n{i}", principal=name))
+    await memory.flush()
+    traffic = await memory.store.episodes.traffic("test")
+    assert (traffic.counts["recorded"], traffic.counts["limited"]) == (5, 2)
+    taken = [episode.principal for episode in await recorded(memory)]
+    assert sorted(taken) == ["anna", ANONYMOUS, ANONYMOUS, "bert", "carl"]
+    assert ANONYMOUS not in asked, "the hook is asked for names alone"
+    await memory.aclose()

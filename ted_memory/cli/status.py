@@ -9,29 +9,46 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ted_memory.cli import options, output
+from ted_memory.cli.funnel import costs, print_funnel
+from ted_memory.cli.metrics import exposition
+from ted_memory.errors import InvalidInput
+from ted_memory.experience.lineage import is_blank
 from ted_memory.experience.trials import LONGEST_TRIAL, loudest
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Trial
 
 if TYPE_CHECKING:  # what brings LangChain is imported where it is needed
     from ted_memory.episodes import Standing, Traffic
-    from ted_memory.learner import Funnel, Pace
-    from ted_memory.llm.spend import Prices, Spend
+    from ted_memory.learner import Departure, Pace
+    from ted_memory.llm.spend import Prices
 
 
 def status(
+    *,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
     prices: options.Prices = None,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Print it in Prometheus' text format.")] = False,
     json: options.Json = False,
 ) -> None:
     """Show how far learning from traffic has come, from episodes to lessons, and what each lesson waits for.
 
     With --prices also what today has cost.
     """
-    price_list = options.prices_of(prices)
-    asyncio.run(_status(options.memory_of(url, namespace, home), price_list, as_json=json))
+    if metrics and json:
+        raise InvalidInput("--metrics and --json are two formats: ask for one")
+    price_list, memory = options.prices_of(prices), options.memory_of(url, namespace, home)
+    asyncio.run(_metrics(memory, price_list) if metrics else _status(memory, price_list, as_json=json))
+
+
+async def _metrics(memory: TedMemory, prices: Prices | None) -> None:
+    from ted_memory.learner.overview import funnel
+
+    async with memory:
+        now, traffic = await memory.load(), await memory.store.episodes.traffic(memory.namespace)
+        way = await funnel(memory)
+    typer.echo(exposition(now, traffic, way, prices), nl=False)
 
 
 async def _status(memory: TedMemory, prices: Prices | None, *, as_json: bool) -> None:
@@ -51,7 +68,7 @@ async def _status(memory: TedMemory, prices: Prices | None, *, as_json: bool) ->
                 "last_commit": last.at.isoformat() if last else None,
                 "traffic": traffic.model_dump(mode="json"),
                 "funnel": way.model_dump(mode="json"),
-                "cost_today": _costs(way, prices),
+                "cost_today": costs(way, prices),
                 "waiting_for": [_brief(one) for one in waiting],
             }
         )
@@ -62,7 +79,7 @@ async def _status(memory: TedMemory, prices: Prices | None, *, as_json: bool) ->
         + (f"; last commit {_ago(last.at)} ago" if last else "")
     )
     _print_traffic(traffic)
-    _print_funnel(way, traffic, prices)
+    print_funnel(way, traffic.counts, prices)
     for one in waiting:
         output.print_experience(one.experience)
         output.out.print(f"        waits for {one.waits_for}{_more(one)}", markup=False)
@@ -87,55 +104,6 @@ def _print_traffic(traffic: Traffic) -> None:
         output.out.print(f"last error: {traffic.last_error}", markup=False)
 
 
-def _print_funnel(way: Funnel, traffic: Traffic, prices: Prices | None) -> None:
-    """Print one line for each stage."""
-    lost = [f"{traffic.counts[name]} {name}" for name in ("dropped", "limited", "expired") if traffic.counts.get(name)]
-    calls = way.learning.student.calls + way.learning.teacher.calls
-    quota = f"{way.replay_calls} of {way.replay_calls_a_day} calls today"
-    by_hand = ["ted-memory approve, reject"] if way.for_a_person else []
-    costs = _costs(way, prices)
-    paid = {name: f"{cost:.4f} {prices.currency}" for name, cost in costs.items()} if costs and prices else {}
-    stages = [
-        ("recorded", way.recorded, "episodes", lost),
-        ("learned from", way.learned_from, "episodes", [f"{calls} calls today", paid.get("learning", "")]),
-        ("archived", way.archived, "episodes", ["graded, for replays"]),
-        ("proposed", way.proposed, "lessons", [f"{way.taught} episodes led to a proposal"]),
-        ("replayed", way.pairs, "pairs", [quota, paid.get("replays", "")]),
-        ("on trial", way.trial, "lessons", [f"{way.outcomes} live outcomes"]),
-        ("for a person", way.for_a_person, "lessons", by_hand),
-        ("active", way.active, "lessons", [f"{way.comparisons} comparisons since"]),
-    ]
-    output.out.print("from traffic to lessons:")
-    for name, number, unit, more in stages:
-        told = "; ".join(part for part in more if part)
-        output.out.print(f"  {name:<13}{number:>7} {unit:<9}{told}".rstrip(), markup=False)
-    _print_moved(way)
-
-
-def _print_moved(way: Funnel) -> None:
-    """Print what learners did with lessons today."""
-    moved = {
-        "put on trial": way.trials_begun,
-        "activated": way.activated,
-        "retired": way.retired,
-        "demoted": way.demoted,
-    }
-    if any(moved.values()):
-        told = ", ".join(f"{number} {what}" for what, number in moved.items() if number)
-        output.out.print(f"lessons today: {told}", markup=False)
-
-
-def _costs(way: Funnel, prices: Prices | None) -> dict[str, float] | None:
-    """Return what today has cost, None where nobody told the prices."""
-    if prices is None:
-        return None
-
-    def cost(spend: Spend) -> float:
-        return round(prices.cost(spend), 6)
-
-    return {"learning": cost(way.learning), "replays": cost(way.replays)}
-
-
 def _brief(one: Standing) -> dict[str, Any]:
     numbers = one.model_dump(mode="json", exclude={"experience", "waits_for"})
     return {"id": one.experience.id, "state": one.experience.state, "for": one.waits_for, **numbers}
@@ -148,15 +116,22 @@ def explain(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Explain where one lesson stands and why: its evidence, what it waits for, about how long that takes."""
+    """Explain where one lesson stands and why: its evidence, what it waits for, about how long that takes.
+
+    Of one that is no longer in the set: when it left, by whom, and why.
+    """
     asyncio.run(_explain(options.memory_of(url, namespace, home), id, as_json=json))
 
 
 async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
-    from ted_memory.learner.overview import pace
+    from ted_memory.learner.overview import departure, pace
     from ted_memory.learner.trials import explain as standing_of
 
     async with memory:
+        known = id in (await memory.load()).by_id
+        if not known and (gone := await departure(memory, id)):
+            _tell_departure(memory.namespace, gone, as_json=as_json)
+            return
         one = await standing_of(memory, id)
     going, k = pace(one), loudest(memory.settings)
     if as_json:
@@ -176,6 +151,20 @@ async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
         output.out.print(f"  {line}", markup=False)
 
 
+def _tell_departure(namespace: str, gone: Departure, *, as_json: bool) -> None:
+    """Print when, by whom and why a lesson was taken out of the set."""
+    if as_json:
+        output.print_json({"namespace": namespace, **gone.model_dump(mode="json")})
+        return
+    output.print_experience(gone.experience.model_copy(update={"state": "retired"}))
+    done = f"merged into {', '.join(gone.into)}" if gone.into else "taken out of the set"
+    by = f"by {gone.author} at {gone.at:%Y-%m-%d %H:%M}Z (version {gone.version})"
+    output.out.print(f"  {done} {by}: {gone.why or 'no reason is kept'}", markup=False)
+    if not is_blank(gone.experience):
+        sources = ", ".join(gone.experience.sources) or "nobody who is named"
+        output.out.print(f"  came from: {sources}", markup=False)
+
+
 def _explained(one: Standing, going: Pace, k: int) -> list[str]:
     """Return the evidence on one lesson, a stage a line."""
     lines = [f"waits for {one.waits_for}{_more(one)}"]
@@ -192,6 +181,10 @@ def _explained(one: Standing, going: Pace, k: int) -> list[str]:
         )
     if one.experience.state == "trial":
         lines += _of_the_trial(one, going)
+    elif going.a_day is not None:
+        lines.append(f"so far {going.a_day:.3g} pairs a day since {one.experience.created_at:%Y-%m-%d}")
+        if going.days:
+            lines.append(f"at this rate about {_days(going.days)} more, if it goes on helping as much")
     if one.principals:
         left_out = f"; wealths are without the {k} loudest" if k else ""
         lines.append(f"principals heard: {one.principals}{left_out}")

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ted_memory.cli import options, output
+from ted_memory.cli.funnel import in_one_line, print_funnel
 from ted_memory.errors import InvalidInput, ModelRefused, StoreError
+from ted_memory.fields import NAMESPACE
 from ted_memory.memory.client import TedMemory
 from ted_memory.wiring import make_chat_model
 
 if TYPE_CHECKING:
     from ted_memory.episodes import DeadLetter
-    from ted_memory.learner import Learner
+    from ted_memory.learner import Funnel, Learner, LearnerReport
+    from ted_memory.llm.spend import Prices
 
 PERIOD = 5.0  # seconds between lines of a learner at work
 
@@ -86,60 +89,95 @@ def learn(
         rollouts="none" if attempts == "none" else "model",
         budget=options.budget_of(max_calls, max_tokens, max_cost, prices),
     )
-    asyncio.run(_learn(memory, learner, until_empty=until_empty, as_json=json, every=every))
+    asyncio.run(_learn(memory, learner, options.prices_of(prices), until_empty=until_empty, as_json=json, every=every))
 
 
-async def _learn(memory: TedMemory, learner: Learner, *, until_empty: bool, as_json: bool, every: bool) -> None:
+async def _learn(
+    memory: TedMemory, learner: Learner, prices: Prices | None, *, until_empty: bool, as_json: bool, every: bool
+) -> None:
     async with memory:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(name, learner.stop)
-        telling = asyncio.create_task(_tell(learner))
+        teller = _Teller(learner.report)
+        telling = asyncio.create_task(teller.tell_always())
         try:
             report = await learner.run(until_empty=until_empty)
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
-        way = await _way_so_far(memory) if as_json and not every else None
-    if as_json:
-        done = {"outcomes": dict(report.outcomes), "replayed": report.replayed, "steps": report.steps}
-        output.print_json({**done, "last_error": report.last_error, "funnel": way})
-    else:
-        output.out.print(_progress(learner))
+        teller.tell_steps()
+        if as_json:
+            way = None if every else await _way_of(memory)
+            done = {"outcomes": dict(report.outcomes), "replayed": report.replayed, "steps": report.steps}
+            funnel = way.model_dump(mode="json") if way else None
+            output.print_json({**done, "last_error": report.last_error, "funnel": funnel})
+        else:
+            output.out.print(_progress(report), markup=False)
+            await (_print_ways(memory, prices) if every else _print_way(memory, prices))
     if until_empty and report.refused:
         raise ModelRefused(f"{report.refused} The episodes wait; call again to go on")
 
 
-async def _way_so_far(memory: TedMemory) -> dict[str, Any] | None:
+async def _way_of(memory: TedMemory) -> Funnel | None:
     """Return how far one namespace has come; None where the store is away at the end: what was done is told anyway."""
     from ted_memory.learner import funnel
 
     try:
-        return (await funnel(memory)).model_dump(mode="json")
+        return await funnel(memory)
     except StoreError:
         return None
 
 
-async def _tell(learner: Learner) -> None:
-    output.err.print("learning; stop with Ctrl-C", markup=False)
-    told, steps = "", 0
-    while True:
-        await asyncio.sleep(PERIOD)
-        for step in learner.report.steps[steps:]:
+async def _print_way(memory: TedMemory, prices: Prices | None) -> None:
+    if way := await _way_of(memory):
+        with contextlib.suppress(StoreError):
+            traffic = await memory.store.episodes.traffic(memory.namespace)
+            print_funnel(way, traffic.counts, prices)
+
+
+async def _print_ways(memory: TedMemory, prices: Prices | None) -> None:
+    """Print a line for each namespace that has traffic."""
+    names: tuple[str, ...] = ()
+    with contextlib.suppress(StoreError):
+        names = await memory.store.episodes.namespaces()
+    for name in filter(NAMESPACE.fullmatch, names):  # the learner has told of the others
+        if way := await _way_of(memory.for_namespace(name)):
+            output.out.print(in_one_line(name, way, prices), markup=False)
+
+
+class _Teller:
+    """Tells what a learner does, on standard error."""
+
+    def __init__(self, report: LearnerReport) -> None:
+        self._report = report
+        self._steps = 0
+        self._line = ""
+
+    async def tell_always(self) -> None:
+        """Print what is new, now and then."""
+        output.err.print("learning; stop with Ctrl-C", markup=False)
+        while True:
+            await asyncio.sleep(PERIOD)
+            self.tell_steps()
+            if (line := _progress(self._report)) != self._line:
+                output.err.print(line, markup=False)
+                self._line = line
+
+    def tell_steps(self) -> None:
+        """Print the steps that were taken since the last time."""
+        steps, self._steps = self._report.steps_since(self._steps)
+        for step in steps:
             output.err.print(step, markup=False)
-        steps = len(learner.report.steps)
-        if (line := _progress(learner)) != told:
-            output.err.print(line, markup=False)
-            told = line
 
 
-def _progress(learner: Learner) -> str:
-    counts = learner.report.outcomes
+def _progress(report: LearnerReport) -> str:
+    counts = report.outcomes
     done = ", ".join(f"{name.replace('_', ' ')} {counts[name]}" for name in sorted(counts)) or "nothing yet"
-    replayed = f"; {learner.report.replayed} pairs replayed" if learner.report.replayed else ""
-    error = f"; last error: {learner.report.last_error}" if learner.report.last_error else ""
-    return f"{learner.report.settled} episodes: {done}{replayed}{error}"
+    replayed = f"; {report.replayed} pairs replayed" if report.replayed else ""
+    error = f"; last error: {report.last_error}" if report.last_error else ""
+    return f"{report.settled} episodes: {done}{replayed}{error}"
 
 
 def feedback(

@@ -55,6 +55,7 @@ from ted_memory.settings import TrialRule
 ANSWERS = 2  # of each side of a pair: `learner.replay`
 BROKEN = 0.05  # share of the questions that a lesson spoils
 LATE = 0.583  # of a step's deviation, by which a walk in steps passes a barrier late
+LEAST_BASE = 0.02  # and highest below 1, of what few pairs have shown: nothing is never right, nor always
 ROUNDING = 1e-9
 LONGEST = 10**7  # observations after which nothing is forecast
 
@@ -173,6 +174,21 @@ def forecast(
     return Forecast(replays.median(), live.median(), chance, rates)
 
 
+def pairs_left(seen: Sums, wealth: float, needed: float) -> int | None:
+    """Return by how many pairs more half of the lessons go on trial that have helped as much so far; None: unknown.
+
+    ``seen`` are the sums of a lesson's pairs, ``wealth`` is theirs without the loudest principals, ``needed`` puts it
+    on trial. The walk goes on from where it is, by the lift that is seen; without one nothing is known.
+    """
+    lift = (seen.score_with - seen.score_without) / seen.pairs if seen.pairs else 0.0
+    if lift <= 0 or wealth <= 0:
+        return None
+    if wealth >= needed:
+        return 0
+    base = min(max(seen.score_without / seen.pairs, LEAST_BASE), 1 - LEAST_BASE)
+    return Walk(_bets_on_pairs(base, min(lift, 1 - base)), needed / wealth, 0, 1).median()
+
+
 @dataclass(frozen=True)
 class Steps:
     """What one bet gains with an observation: mean, deviation and maximum of the log of its factor."""
@@ -260,12 +276,16 @@ def _passed(number: int, bet: Steps, barrier: float) -> float:
 
 def _replays(base: float, lift: float, others: tuple[int, int]) -> Walk:
     """Return how the evidence of a lesson's pairs grows."""
+    return Walk(_bets_on_pairs(base, lift), _shown_by_pairs(lift), *others)
+
+
+def _bets_on_pairs(base: float, lift: float) -> list[Steps]:
+    """Return what each bet gains with a pair."""
     possible = []
     for difference, chance in _differences(base, lift):
         seen = add_pair(Sums(), max(difference, 0), max(-difference, 0))
         possible.append((seen.helps, chance))
-    bets = [Steps.of((steps[i], chance) for steps, chance in possible) for i in range(len(BETS))]
-    return Walk(bets, _shown_by_pairs(lift), *others)
+    return [Steps.of((steps[i], chance) for steps, chance in possible) for i in range(len(BETS))]
 
 
 def _shown_by_pairs(lift: float) -> float:

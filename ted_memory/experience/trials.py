@@ -170,15 +170,14 @@ def live_needed(rule: TrialRule, helps: float) -> float:
 
 
 def outcomes_left(e: Experience, evidence: Evidence, settings: Settings) -> int | None:
-    """Return about how many graded requests more a lesson needs if it goes on like this; None if it gets nowhere."""
-    k, total = loudest(settings), evidence.total
-    if e.state != "trial":
-        return _left(evidence.helps(k), pairs_needed(evidence, k), total.pairs)
-    return _left(evidence.live(k), live_needed((e.trial or Trial()).rule, evidence.helps(k)), total.outcomes)
+    """Return about how many graded requests more a trial needs if it goes on like this; None if it gets nowhere."""
+    k = loudest(settings)
+    needed = live_needed((e.trial or Trial()).rule, evidence.helps(k))
+    return _left(evidence.live(k), needed, evidence.total.outcomes)
 
 
 def _left(wealth: float, needed: float, seen: float) -> int | None:
-    """Return how many pairs or outcomes more it takes, if wealth grows on as it did in those ``seen``."""
+    """Return how many outcomes more it takes, if wealth grows on as it did in those ``seen``."""
     if not seen or wealth <= 1:
         return None
     gained = math.log(wealth) / seen

@@ -12,7 +12,6 @@ from ted_memory.learner.spaces import Space, Spaces
 from ted_memory.learner.trials import look
 
 TICK = 0.5  # seconds between looks at trials, and between rounds of replays that had nothing to do
-STEPS = 1000  # that a report keeps
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds in which nothing is replayed while the student does not answer
 
 
@@ -49,7 +48,7 @@ class Beside:
                     try:
                         _, space.known = await look(space.memory, self.holder, space.known, self.report.steps)
                     finally:
-                        del self.report.steps[:-STEPS]
+                        self.report.keep_latest()
         except StoreUnavailable as error:
             self.note(error)
 

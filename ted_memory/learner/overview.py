@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 
 from ted_memory.episodes import Standing
 from ted_memory.experience.assignment import principals
+from ted_memory.experience.trials import is_replayed
 from ted_memory.fields import Frozen
 from ted_memory.llm.spend import RoleSpend, Spend, counted_spend
 from ted_memory.memory.client import TedMemory
+from ted_memory.models import Experience
 from ted_memory.protocols import Shown
 
 DAY = 86_400.0  # seconds
@@ -59,13 +61,32 @@ class Funnel(Frozen):
 
 
 class Pace(Frozen):
-    """How fast a trial goes on: outcomes a day so far, and days until it is passed at that rate.
+    """How fast the evidence on a lesson grows: pairs or outcomes a day so far, and days until it needs no more.
 
-    None where that is not known.
+    Pairs of a proposed lesson since it was proposed, outcomes of one on trial since that began. None where that is not
+    known.
     """
 
     a_day: float | None = None
     days: float | None = None
+
+
+class Departure(Frozen):
+    """How a lesson has left the set, as the log keeps it.
+
+    Attributes:
+        experience: the lesson as it was; without words where it was purged.
+        version: of the set without it, made ``at`` this time by ``author``.
+        why: in the author's words; "" where nobody gave a reason.
+        into: the lessons that it was merged into.
+    """
+
+    experience: Experience
+    version: int
+    at: datetime
+    author: str
+    why: str = ""
+    into: tuple[str, ...] = ()
 
 
 async def funnel(memory: TedMemory) -> Funnel:
@@ -115,14 +136,34 @@ async def funnel(memory: TedMemory) -> Funnel:
 
 
 def pace(standing: Standing, now: datetime | None = None) -> Pace:
-    """Return how fast a lesson's trial goes on; nothing where it is not on trial, or has no outcome yet."""
+    """Return how fast the evidence on a lesson grows; nothing where none is waited for, or there is none yet."""
     e = standing.experience
-    began_at = e.trial.began_at if e.trial is not None and e.state == "trial" else None
-    if began_at is None or not standing.outcomes:
+    since, seen = None, standing.pairs
+    if e.state == "trial" and e.trial is not None:
+        since, seen = e.trial.began_at, standing.outcomes
+    elif e.state == "proposed" and is_replayed(e):
+        since = e.created_at
+    if since is None or not seen:
         return Pace()
-    seconds = ((now or datetime.now(UTC)) - began_at).total_seconds()
-    a_day = standing.outcomes / max(seconds, 1.0) * DAY  # clocks may differ
+    seconds = ((now or datetime.now(UTC)) - since).total_seconds()
+    a_day = seen / max(seconds, 1.0) * DAY  # clocks may differ
     return Pace(a_day=a_day, days=None if standing.left is None else standing.left / a_day)
+
+
+async def departure(memory: TedMemory, id: str) -> Departure | None:
+    """Return how a lesson has left the set, the latest time; None where the log does not know.
+
+    Raises:
+        StoreError: the store cannot be reached.
+    """
+    for entry in await memory.log((await memory.load()).version):
+        for change in entry.changes:
+            gone = {e.id: e for e in change.before}
+            left = tuple(e.id for e in change.after if e.state != "retired")
+            if id in gone and id not in left:
+                told = {"version": entry.version, "at": entry.at, "author": entry.author, "why": entry.why}
+                return Departure(experience=gone[id], into=left, **told)
+    return None
 
 
 def _apart(spent: Spend, calls: float, tokens: float) -> tuple[Spend, Spend]:

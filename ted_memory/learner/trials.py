@@ -12,6 +12,7 @@ from ted_memory.episodes import Standing
 from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
+from ted_memory.experience.forecast import pairs_left
 from ted_memory.experience.trials import (
     Step,
     loudest,
@@ -196,6 +197,11 @@ async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[St
 
     def one(e: Experience) -> Standing:
         evidence = known[e.id].evidence if e.id in known else Evidence()
+        needed, left = wealths_needed(e, evidence, memory.settings), None
+        if e.state == "proposed":
+            left = pairs_left(evidence.total, evidence.helps(k), needed["helps"])
+        if e.state == "trial":
+            left = outcomes_left(e, evidence, memory.settings)
         return Standing(
             experience=e,
             waits_for=waits_for(e, evidence, memory.settings),
@@ -208,8 +214,8 @@ async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[St
             live=evidence.live(k),
             harms=evidence.harms(k),
             turned=evidence.turned(k),
-            needed=wealths_needed(e, evidence, memory.settings),
-            left=outcomes_left(e, evidence, memory.settings),
+            needed=needed,
+            left=left,
         )
 
     return [one(e) for e in lessons]

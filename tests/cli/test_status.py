@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ted_memory import TedMemory, open_memory
 from ted_memory.episodes import Episode
 from ted_memory.experience.evidence import voice_of
-from ted_memory.models import Add, Message, SetState, Trial
+from ted_memory.models import Add, Merge, Message, Remove, Restore, SetState, Trial
 from ted_memory.protocols import Pair
 from tests.cli.helpdesk import COLOURS, model_options
 from tests.command_line import run_cli
@@ -179,6 +181,81 @@ async def test_explain_tells_what_lessons_wait_for_that_are_not_on_trial(
         assert "on trial since" not in said
     way = as_json(["status", *at], tmp_path)["funnel"]
     assert (way["proposed"], way["for_a_person"], way["active"]) == (1, 2, 1)
+
+
+async def replayed(memory: TedMemory, id: str, scores: list[tuple[int, int]], *, users: int = 8) -> None:
+    """Count pairs for a proposed lesson, each on another question, with these scores: with it, without it."""
+    seqs = await fill_archive(memory, [f"user-{i % users}" for i in range(len(scores))])
+    for i, (seq, (right, before)) in enumerate(zip(seqs, scores, strict=True)):
+        pair = Pair(id=id, since=99, seq=seq, speaker=f"user-{i % users}", score_with=right, score_without=before)
+        assert await memory.store.episodes.replayed(memory.namespace, pair) == "counted"
+
+
+@pytest.mark.parametrize("helps", [True, False])
+async def test_explain_tells_how_fast_pairs_come_and_how_many_more_where_a_lift_is_seen(
+    valkey: Server, namespace: str, tmp_path: Path, *, helps: bool
+) -> None:
+    at = where(valkey, namespace)
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        id = await lesson(memory)
+        days_ago = datetime.now(UTC) - timedelta(days=3)
+        old = (await memory.load()).by_id[id].model_copy(update={"created_at": days_ago})
+        await memory.commit([Remove(id=id)], author="test")
+        await memory.commit([Restore(experience=old)], author="test")
+        await replayed(memory, id, [(1, 0), (1, 1), (0, 0)] * 2 if helps else [(0, 1), (1, 1), (0, 0)] * 2)
+    one = as_json(["explain", id, *at], tmp_path)
+    words = told(["explain", id, *at], tmp_path)
+    assert (one["pairs"], round(one["a_day"], 1)) == (6, 2.0)
+    assert f"so far 2 pairs a day since {days_ago:%Y-%m-%d}" in words
+    if helps:
+        assert one["left"] > 5
+        assert abs(one["days"] - one["left"] / one["a_day"]) < 1e-9
+        assert f"; about {one['left']} pairs more" in words
+        assert "at this rate about " in words
+    else:
+        assert (one["left"], one["days"]) == (None, None)
+        assert "more" not in words
+
+
+async def test_explain_of_a_lesson_that_is_gone_tells_when_by_whom_and_why(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
+    at = where(valkey, namespace)
+    why = "of no use: lift -0.20 in 40 pairs"
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        useless, unwanted, half, other = [await lesson(memory, text=f"say {n}") for n in ("a", "b", "c", "d")]
+        gone = await memory.commit([SetState(id=useless, state="retired")], author="trials", why=why)
+        await memory.commit([Remove(id=unwanted)], author="anna")
+        both = Merge(ids=(half, other), text="say c, then d", sources=("principal:anna",))
+        merged = (await memory.commit([both], author="distill")).applied[0].id
+        at_last = (await memory.log(1))[0].at
+        kept = as_json(["explain", useless, *at], tmp_path)
+        words = {id: told(["explain", id, *at], tmp_path) for id in (useless, unwanted, half)}
+    assert (kept["author"], kept["why"], kept["version"]) == ("trials", why, gone.version)
+    assert kept["experience"]["text"] == "say a"
+    assert f"taken out of the set by trials at {at_last:%Y-%m-%d}" in words[useless]
+    assert f"(version {gone.version}): {why}\n" in words[useless]
+    assert "came from: principal:anna" in words[useless]
+    assert "taken out of the set by anna at " in words[unwanted]
+    assert ": no reason is kept\n" in words[unwanted]
+    assert f"merged into {merged} by distill at " in words[half]
+
+
+async def test_a_lesson_that_came_back_is_explained_as_it_is_and_one_that_was_purged_without_words(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
+    at = where(valkey, namespace)
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        back, secret = await lesson(memory), await lesson(memory, text="call Zoe", sources=("principal:zoe",))
+        before = (await memory.load()).version
+        await memory.commit([Remove(id=back)], author="anna", why="by mistake")
+        await memory.rollback(before)
+        await memory.purge("principal:zoe")
+        assert "waits for replays" in told(["explain", back, *at], tmp_path)
+        words = told(["explain", secret, *at], tmp_path)
+    assert words.startswith(secret)
+    assert "taken out of the set by " in words
+    assert "oe" not in words
 
 
 def test_explaining_what_is_not_there_is_one_line(valkey: Server, namespace: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The desk of `make results` learns from its own traffic, with the defaults; here with models that follow a script."""
+"""The desk of `make results` learns from its own traffic, with a profile's defaults; here with scripted models."""
 
 import re
 from statistics import fmean
@@ -12,6 +12,7 @@ from examples.results_traffic import about_traffic
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 MUSEUM = FAMILIES["museum"]
+RUN = {"family": "museum", "code": "abc1234", "replay_calls_a_day": 2000}
 
 
 def _follows(messages: list[BaseMessage]) -> str:
@@ -35,7 +36,7 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     assert figures["funnel"]["pairs"] > 0
     learning, replays = figures["funnel"]["learning"], figures["funnel"]["replay_calls"]
     assert learning["student"]["calls"] > replays > 0
-    text = about_traffic(figures | {"family": "museum", "replay_calls_a_day": 2000})
+    text = about_traffic(figures | RUN)
     first, last = (fmean(figures["windows"][part]) for part in (slice(4), slice(-4, None)))
     assert (
         f"From the first 4 windows of 50 requests to the last 4: {first:.2f} to {last:.2f}, {last - first:+.2f}."
@@ -44,7 +45,10 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     made = figures["funnel"]["replays"]["student"]["calls"]
     assert f"{learning['student']['calls'] + made:,} calls of the student ({made:,} of them for replays)" in text
     assert text.count("\n| ") == 1 + len(figures["windows"])
-    short = about_traffic(figures | {"family": "museum", "replay_calls_a_day": 2000, "windows": [0.1, 0.9]})
+    assert "with the code of commit abc1234" in text
+    assert "the profile, and `replay_calls`." in text
+    assert "the server of the models" in text
+    short = about_traffic(figures | RUN | {"windows": [0.1, 0.9]})
     assert "too few requests" in short
 
 

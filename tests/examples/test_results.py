@@ -182,7 +182,62 @@ def test_what_the_first_page_tells_of_traffic_is_what_the_run_measured() -> None
     page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
     told = f"went from {first:.2f} to {last:.2f} in {run['requests']:,} requests, {run['graded']} of them graded"
     assert f"{told} by {PRINCIPALS} users" in page
-    assert run["settings"] == {"profile": "small"}, "all else are defaults"
+    calls, used = run["settings"]["replay_calls"], run["funnel"]["replays"]["student"]["calls"]
+    assert f"their profile, and `replay_calls` at {calls:,}" in page
+    assert f"({used:,} were used;" in page
+    assert f", at commit {run['code']})" in page
+    assert run["funnel"]["replay_calls_a_day"] == calls
+    assert run["settings"].keys() == {"profile", "replay_calls"}, "all else are defaults"
+
+
+WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
+
+
+def _demos(folder: Path) -> list[dict[str, Any]]:
+    files = sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in files]
+
+
+def _listed(parts: list[str]) -> str:
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def told_of_demos(folder: Path) -> list[str]:
+    """Return what the first page is to tell of the demo's last runs, and of the one with the rule book."""
+    runs = _demos(folder)
+    [without] = {run["without"] for run in runs}
+    found = dict.fromkeys(tuple(run["difference"][n] for n in ("mean", "low", "high")) for run in runs)
+    (mean, low, high), *others = found
+    told = [f"difference {mean:.3f}, 95 % interval {low:.3f} to {high:.3f}"]
+    told += [f"and {mean:.3f}, {low:.3f} to {high:.3f}" for mean, low, high in others]
+    lessons = _listed([WORDS[run["lessons"]] for run in runs])
+    rulebook = json.loads((folder / "rulebook.json").read_text(encoding="utf-8"))
+    shown = _listed([f"{run['with']:.3f}" for run in runs])
+    return [
+        f"in our last {WORDS[len(runs)]} runs **{without:.3f} without them, {shown} with them**",
+        f"({', '.join(told)}; from {lessons} lessons)",
+        f"(`make demo ARGS='--teacher rulebook'`) {rulebook['with']:.3f}.",
+    ]
+
+
+def test_what_the_first_page_tells_of_the_demo_is_what_its_runs_measured() -> None:
+    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert [told for told in told_of_demos(results.RESULTS / "runs" / "demo") if told not in page] == []
+
+
+def test_another_run_of_the_demo_would_change_the_page(tmp_path: Path) -> None:
+    """The control."""
+    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    folder = shutil.copytree(results.RESULTS / "runs" / "demo", tmp_path / "demo")
+    newest = folder / "3.json"
+    newest.write_text(newest.read_text(encoding="utf-8").replace("0.812", "0.833"), encoding="utf-8")
+    assert told_of_demos(folder)[0] not in page
+
+
+async def test_a_run_of_traffic_says_what_was_set() -> None:
+    figures = await run(Experiment("traffic", "museum", "traffic"), Scripted(), hours=1e-4)
+    assert figures["settings"] == {"profile": "small", "replay_calls": figures["funnel"]["replay_calls_a_day"]}
+    assert figures["settings"]["replay_calls"] > figures["replay_calls_a_day"]
 
 
 def _kept(*names: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from ted_memory.errors import InvalidInput
 from ted_memory.experience.evidence import Evidence, Sums, add_outcome, add_pair, live_bet, live_steps
-from ted_memory.experience.forecast import ANSWERS, BROKEN, Forecast, Rates, forecast
+from ted_memory.experience.forecast import ANSWERS, BROKEN, Forecast, Rates, forecast, pairs_left
 from ted_memory.experience.trials import RULES, live_needed, pairs_needed
 from ted_memory.learner.replay import ATTEMPTS
 from ted_memory.settings import TrialRule
@@ -191,3 +191,46 @@ def test_what_cannot_be_is_refused(rates: dict[str, Any], lesson: dict[str, Any]
     usual = {"requests_a_day": 100, "graded": 0.1, "applies": 0.1}
     with pytest.raises(InvalidInput, match=words):
         forecast(Rates(**{**usual, **rates}), **{"lift": 0.2, **lesson})
+
+
+LOUDEST = 2
+
+
+@cache
+def ratios(base: float, lift: float, after: int, *, from_anew: bool = False) -> list[float]:
+    """Return, of lessons that are not on trial after so many pairs, how many more were told by how many it took."""
+    luck, found = random.Random(5), []
+    for _ in range(LESSONS):
+        heard, told = Heard(), None
+        for number in range(1, NEVER):
+            scores = pair(luck, base, lift)
+            evidence = heard.add(luck.randrange(PRINCIPALS), partial(with_pair, scores))
+            wealth, needed = evidence.helps(LOUDEST), pairs_needed(evidence, LOUDEST)
+            if wealth >= needed:
+                found += [told / (number - after)] if told else []
+                break
+            if number == after:
+                told = pairs_left(heard.total, 1.0 if from_anew else wealth, needed)
+    return found
+
+
+@pytest.mark.parametrize(("base", "lift", "after"), [(0.5, 0.4, 8), (0.5, 0.4, 16), (0.5, 0.2, 30), (0.2, 0.6, 6)])
+def test_of_lessons_under_way_it_is_told_about_how_many_pairs_more(base: float, lift: float, after: int) -> None:
+    found = ratios(base, lift, after)
+    assert len(found) > LESSONS / 3
+    assert 0.5 < median(found) < 2, median(found)
+
+
+def test_a_lesson_under_way_is_not_sent_back_to_the_beginning() -> None:
+    """The control: told from the beginning, it would be too many."""
+    assert median(ratios(0.5, 0.2, 60, from_anew=True)) > 1.25 * median(ratios(0.5, 0.2, 60))
+
+
+def test_without_a_lift_nothing_is_told_of_pairs_to_come() -> None:
+    assert pairs_left(Sums(), 1.0, 20.0) is None
+    for scores in ((0.5, 0.5), (0.0, 1.0)):
+        assert pairs_left(add_pair(Sums(), *scores), 1.0, 20.0) is None
+    always = add_pair(Sums(), 1.0, 0.0)
+    assert pairs_left(always, 0.0, 20.0) is None, "what the loudest leave is too little for a number"
+    assert pairs_left(always, 20.0, 20.0) == 0
+    assert 0 < (pairs_left(always, 10.0, 20.0) or 0) < (pairs_left(always, 1.0, 20.0) or 0)

@@ -197,3 +197,40 @@ async def test_a_learner_of_all_namespaces_tells_of_no_single_one(
     of_all = [*model_options(models), "--until-empty", "--json", "--all-namespaces"]
     said = json.loads(run(["--url", own_server.url], tmp_path, "learn", *of_all))
     assert (said["funnel"], said["outcomes"]) == (None, {})
+
+
+async def test_a_learner_ends_with_the_way_so_far_and_its_cost(
+    valkey: Server, namespace: str, models: str, tmp_path: Path
+) -> None:
+    where = ["-n", namespace, "--url", valkey.url]
+    learn = ["learn", *model_options(models), *QUICK, "--until-empty"]
+    async with open_memory(valkey.url, namespace=namespace) as memory:
+        await record(memory, "one", "two")
+        said = run(where, tmp_path, *learn, "--prices", "100,100,100,100")
+        status = run(where, tmp_path, "status", "--prices", "100,100,100,100")
+        free = run(where, tmp_path, *learn)
+    first, *way = said.splitlines()
+    assert first.startswith("2 episodes: learned 2")
+    assert way == status.splitlines()[-len(way) :], "stage by stage, as status tells it"
+    assert way[0] == "from traffic to lessons:"
+    assert sum("USD" in line for line in way) == 2
+    assert "from traffic to lessons:" in free
+    assert "USD" not in free
+
+
+async def test_a_learner_of_all_namespaces_ends_with_a_line_for_each(
+    own_server: Server, models: str, tmp_path: Path
+) -> None:
+    at, learn = ["--url", own_server.url], ["learn", *model_options(models), *QUICK, "--until-empty"]
+    async with open_memory(own_server.url, namespace="one") as memory:
+        await record(memory, "a", "b")
+        other = memory.for_namespace("two")
+        await record(other, "c")
+        said = run(at, tmp_path, *learn, "--all-namespaces", "--prices", "100,100,100,100")
+    first, *lines = said.splitlines()
+    assert first.startswith("3 episodes: learned 3")
+    assert [line.split(";")[0] for line in lines] == [
+        "one: 2 recorded, 2 learned from",
+        "two: 1 recorded, 1 learned from",
+    ]
+    assert all(line.endswith(" USD today") and " 0.0000 USD" not in line for line in lines)
