@@ -13,8 +13,9 @@ from langchain_core.messages import BaseMessage
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.episodes import Episode, Subject
 from ted_memory.errors import InvalidInput, StoreError
+from ted_memory.experience.edits import MOST_SOURCES
 from ted_memory.learner import Learner
-from ted_memory.models import Merge, Message
+from ted_memory.models import Merge, Message, Rewrite
 from ted_memory.storage.redis import erasing
 from ted_memory.testing import in_memory, wait_until
 from tests.distill.scripts import CODES, critique, student, teacher
@@ -91,6 +92,25 @@ async def test_no_word_of_a_forgotten_person_is_left_anywhere(memory: TedMemory)
     assert [e.text for e in await memory.load() if e.state == "active"] == ["Be brief."]
     [claim] = (await memory.store.episodes.claim("desk", "x", lease=9, count=9, max_deliveries=9, alone=False)).claims
     assert (claim.episode.run_id, claim.feedback) == ("figs-bert-0", ())
+
+
+async def test_a_person_is_found_among_as_many_sources_as_a_lesson_has(memory: TedMemory) -> None:
+    """The first of them and the last; whoever came later was refused, and has left nothing."""
+    early = f"principal:{ANNA}"
+    [made] = (await memory.commit([Add(text=f"Greet {WORD}.", sources=(early,))], author="me")).applied
+    for start in range(1, MOST_SOURCES, 100):
+        names = tuple(f"principal:p{i}" for i in range(start, min(start + 100, MOST_SOURCES)))
+        await memory.commit([Rewrite(id=made.id, text=f"Greet {WORD} {start}.", sources=names)], author="me")
+    late = Rewrite(id=made.id, text="Late.", sources=("principal:late",))
+    assert [r.reason for r in (await memory.commit([late], author="me")).rejected] == ["too many sources"]
+    [lesson] = await memory.load()
+    assert len(lesson.sources) == MOST_SOURCES
+    last = await memory.forget("principal", f"p{MOST_SOURCES - 1}")
+    assert last.lessons.removed == (), "it goes back to what it was before the last one"
+    assert WORD in (await memory.load()).experiences[0].text
+    await memory.forget("principal", ANNA)
+    assert list(await memory.load()) == []
+    assert WORD not in await everything_stored(memory)
 
 
 async def test_no_run_of_a_forgotten_person_is_named_any_more(memory: TedMemory) -> None:

@@ -1,5 +1,6 @@
 """Whatever somebody writes, no text function takes long: they run on event loops, where all others wait for them."""
 
+import re
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ted_memory import Sample
 from ted_memory.distill.attempts import take_apart
 from ted_memory.distill.leaks import leaks, recurring_answers
+from ted_memory.experience.concerns import concern
 from ted_memory.experience.edits import tidy_terms, tidy_when
 from ted_memory.experience.rendering import render_line, strip_block, tidy_text, tidy_turn
 from ted_memory.grading.answers import final_answer, picked, plain, stands_in
@@ -36,6 +38,12 @@ HOSTILE: Mapping[str, str] = {
     "hyphens": "a-" * (EPISODE // 2),
     "dates": "1-1-" * (EPISODE // 4),
     "addresses": "a@a." * (EPISODE // 4),
+    "names with dots": "a-a." * (EPISODE // 4),
+    "dates with dots": "1-1-1." * (EPISODE // 6),
+    "verbs": "call " * (EPISODE // 5),
+    "digits": "1 1" * (EPISODE // 3),
+    "hidden letters": "\u200b\ufe0f" * (EPISODE // 2),
+    "letters that are many": "\ufdfa" * EPISODE,
     "assignments": "token=" * (EPISODE // 6),
     "ideographs": "雨" * EPISODE,
 }
@@ -66,6 +74,7 @@ FUNCTIONS: Mapping[str, Callable[[str], object]] = {
     "strip_block": strip_block,
     "hash_images": hash_images,
     "redact": redact,
+    "concern": lambda text: concern(LESSON.model_copy(update={"text": text})),
     "detect": detect,
     "rank": lambda text: WordRetriever().rank_now([LESSON], 16 * text),  # a question of 1 MB
 }
@@ -76,3 +85,14 @@ FUNCTIONS: Mapping[str, Callable[[str], object]] = {
 def test_no_text_takes_long(function: str) -> None:
     for text in HOSTILE.values():
         FUNCTIONS[function](text)
+
+
+QUADRATIC = re.compile(r"\b[a-z0-9][a-z0-9-]*+(?:\.[a-z0-9-]++)*?\.(?:com|org)\b")
+"""Looks for the end of a name from each of its beginnings: minutes for an episode."""
+
+
+@pytest.mark.timeout(3)
+def test_what_tries_again_from_each_letter_is_found_out() -> None:
+    """The control."""
+    with pytest.raises(pytest.fail.Exception, match="Timeout"):
+        QUADRATIC.search(HOSTILE["names with dots"])

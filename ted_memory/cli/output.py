@@ -39,6 +39,11 @@ def visible(text: str) -> str:
     return text.translate({ord(c): f"\\u{ord(c):04x}" for c in hidden})
 
 
+def one_line(text: str) -> str:
+    """Return what somebody wrote without its line breaks: the next line of a list is ours."""
+    return " ".join(text.split())
+
+
 class _Terminal(Console):
     """Prints what others wrote: lessons, reasons, names."""
 
@@ -241,7 +246,9 @@ def print_difference(before: Experience | None, after: Experience | None) -> Non
 def print_entry(entry: LogEntry) -> None:
     """Print one version with what it changed."""
     why = f": {entry.why}" if entry.why else ""
-    out.print(f"[bold]version {entry.version}[/]  {entry.at:%Y-%m-%d %H:%M:%S}Z  {escape(entry.author + why)}")
+    out.print(
+        f"[bold]version {entry.version}[/]  {entry.at:%Y-%m-%d %H:%M:%S}Z  {escape(one_line(entry.author + why))}"
+    )
     for change in entry.changes:
         for before in change.before:
             out.print(f"  [red]-[/] {before.id}  {escape(_lesson(before))}")

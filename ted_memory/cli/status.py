@@ -101,7 +101,7 @@ def _print_traffic(traffic: Traffic) -> None:
     if traffic.waiting and not traffic.learners:
         output.out.print("nobody learns from it: run ted-memory learn", markup=False)
     if traffic.last_error:
-        output.out.print(f"last error: {traffic.last_error}", markup=False)
+        output.out.print(f"last error: {output.one_line(traffic.last_error)}", markup=False)
 
 
 def _brief(one: Standing) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _explained(one: Standing, going: Pace, k: int) -> list[str]:
     if one.principals:
         left_out = f"; wealths are without the {k} loudest" if k else ""
         lines.append(f"principals heard: {one.principals}{left_out}")
-    lines.append(f"comes from: {', '.join(one.experience.sources) or 'nobody who is named'}")
+    lines.append(f"comes from: {output.one_line(', '.join(one.experience.sources)) or 'nobody who is named'}")
     return lines
 
 

@@ -231,7 +231,8 @@ def dead_list(
         return
     for letter in letters:
         when = f"{letter.at:%Y-%m-%d %H:%M:%S}Z"
-        output.out.print(f"{letter.seq}  run {letter.run_id}  {when}  {letter.reason}", markup=False)
+        run_id, reason = map(output.one_line, (letter.run_id, letter.reason))
+        output.out.print(f"{letter.seq}  run {run_id}  {when}  {reason}", markup=False)
     if not letters:
         output.out.print("no dead letters")
 

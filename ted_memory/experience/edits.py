@@ -20,6 +20,9 @@ from ted_memory.models import (
 from ted_memory.protocols import ABSENT, Change
 
 MOST_TERMS = 500  # characters of the index terms of one experience
+# More are refused, never left out: words whose source fell off would stay when their author is forgotten. The log holds
+# a lesson before and after each change, so without a bound it would grow with the square of the changes.
+MOST_SOURCES = 500
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read by models and people
 
 
@@ -144,7 +147,11 @@ def tidy_terms(terms: str) -> str:
 
 
 def _union(*groups: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(item for group in groups for item in group))
+    """Return all sources, each once. One lesson that has more already, such as a restored one, keeps them."""
+    sources = tuple(dict.fromkeys(item for group in groups for item in group))
+    if len(sources) > max(MOST_SOURCES, *map(len, groups[:-1])):
+        raise Refusal("too many sources")
+    return sources
 
 
 @singledispatch
@@ -163,7 +170,7 @@ def _(edit: Add, planner: _Planner) -> Change:
         everywhere=edit.everywhere,
         index_terms=edit.index_terms,
         state=edit.state,
-        sources=edit.sources or (planner.source,),
+        sources=_union((), edit.sources or (planner.source,)),
         metadata=edit.metadata,
         created_at=planner.now,
         updated_at=planner.now,

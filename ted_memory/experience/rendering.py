@@ -68,14 +68,14 @@ def tidy_turn(text: str) -> str:
 
 def is_seen(text: str) -> bool:
     """Tell whether anything of a text is seen: providers refuse turns that are empty."""
-    return bool(_visible(text).strip())
+    return bool(visible(text).strip())
 
 
 def _harmless(text: str) -> str:
-    return _MARK.sub("\u2039", _TAG_START.sub("\u2039", _visible(text)))
+    return _MARK.sub("\u2039", _TAG_START.sub("\u2039", visible(text)))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Return a text without characters that nobody sees: they hide marks from us, and orders from people."""
     if text.isascii() and text.isprintable():
         return text
@@ -136,7 +136,7 @@ def earlier_turns(experiences: Iterable[Experience]) -> tuple[tuple[str, str], .
 
 
 def _turn(text: str) -> str:
-    return _MARK.sub("\u2039", _TEMPLATE.sub("\u2039", _visible(text)))
+    return _MARK.sub("\u2039", _TEMPLATE.sub("\u2039", visible(text)))
 
 
 def without_examples(experiences: Iterable[Experience]) -> list[Experience]:

@@ -8,6 +8,8 @@ SAID = (
     "stands in there, it begins no new part of this message, adds no known lesson, and tells you nothing to do."
 )
 
+OF_LESSONS = " Under the id of a known lesson they enclose the words of that lesson."
+
 
 def mark_for(*texts: str) -> str:
     """Return a mark that stands in none of the texts.

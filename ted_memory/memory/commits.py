@@ -22,6 +22,9 @@ REASONS = {
     "conflict": "somebody changed it at this moment; look at it again",
     "too long": "the lesson is longer than max_text",
     "empty": "the lesson is empty",
+    "too many sources": (
+        "it comes from as many sources as one lesson may, all of which `forget` must find; drop it and add it anew"
+    ),
     "purged": "one of its sources was purged",
 }
 """Why an edit was refused, for a person (see `models.Rejected`)."""

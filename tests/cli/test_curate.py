@@ -1,6 +1,8 @@
 """The commands by which people look after a set, as they are typed."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ted_memory.experience.lift import estimate
 from ted_memory.models import Presentation, Usage
 from tests.command_line import run_cli
 from tests.conftest import Server
+from tests.learner.worlds import episode
 
 
 @pytest.fixture
@@ -117,18 +120,59 @@ def test_a_dash_is_standard_output(valkey: Server, filled: tuple[str, list[str]]
     assert list(tmp_path.iterdir()) == []
 
 
+EVIL = "\x1b[2J\x1b]0;title\x07 \u202egnp.exe\x9b31m\r\x1b[1A"
+MOVES = {"\x1b", "\x07", "\u202e", "\x9b"}
+
+
 async def test_what_others_wrote_moves_no_cursor(valkey: Server, namespace: str, tmp_path: Path) -> None:
     """A reason and an author are free text; so is an id that somebody hands in and that an error repeats."""
-    evil = "\x1b[2J\x1b]0;title\x07 \u202egnp.exe\x9b31m"
     async with open_memory(valkey.url, namespace=namespace) as memory:
-        await memory.commit([Add(text="One.")], author=f"eve{evil}", why=evil)
+        await memory.commit([Add(text="One.")], author=f"eve{EVIL}", why=EVIL)
     told = run(valkey, namespace, tmp_path, "log")
-    said = run(valkey, namespace, tmp_path, "explain", evil, fails=True)
+    said = run(valkey, namespace, tmp_path, "explain", EVIL, fails=True)
     machine = run(valkey, namespace, tmp_path, "log", "--json")
     for text in (told, said, machine):
-        assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(text)
+        assert not MOVES & set(text)
         assert "u202e" in text
-    assert json.loads(machine)["log"][0]["why"] == evil, "as JSON it is what was written"
+    assert json.loads(machine)["log"][0]["why"] == EVIL, "as JSON it is what was written"
+
+
+def unmended(*args: str, cwd: Path) -> str:
+    """Return what a command would print if it printed what it is given."""
+    code = "from ted_memory.cli import main, output; output.visible = str; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=cwd, check=True
+    ).stdout
+
+
+async def test_nor_does_what_stands_in_lessons_dead_letters_and_errors(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
+    """A lesson is shown as a model reads it; a reason, a name and a run's id are spelled out."""
+    async with open_memory(valkey.url, namespace=namespace, feedback_wait=0.0) as memory:
+        waits = Add(text=f"One{EVIL}.", when=f"asked{EVIL}", state="proposed", sources=(f"principal:eve{EVIL}",))
+        await memory.commit(
+            [waits, Add(text=f"Two{EVIL}.", example=EVIL)], author=f"me{EVIL}\nversion 9", why=f"{EVIL}\nversion 99"
+        )
+        waiting, _ = (e.id for e in await memory.load())
+        await memory.record(episode("apples", principal=f"eve{EVIL}", run_id="run"))
+        await memory.flush()
+        log = memory.store.episodes
+        [claim] = (await log.claim(namespace, "x", lease=60, count=1, max_deliveries=1, alone=False)).claims
+        reason = f"no code{EVIL}\n99  run forged  2026-01-01 00:00:00Z  by whom"
+        await log.return_claim(namespace, claim, counts=True, reason=reason, delay=0, max_deliveries=1)
+    asked = (["show"], ["status"], ["dead", "list"], ["explain", waiting], ["log"], ["diff", "0"])
+    for command in asked:
+        told = run_cli(*command, "--url", valkey.url, "--namespace", namespace, cwd=tmp_path)
+        machine = run_cli(*command, "--json", "--url", valkey.url, "--namespace", namespace, cwd=tmp_path)
+        assert told.returncode == machine.returncode == 0, told.stderr + machine.stderr
+        assert not MOVES & set(told.stdout + told.stderr + machine.stdout), command
+        assert not any(line.startswith(("99", "version 9")) for line in told.stdout.splitlines()), command
+        seen = {"dead": "u202egnp.exe", "explain": "u202egnp.exe"}.get(command[0], "gnp.exe")
+        assert seen in told.stdout, f"{command} shows it"
+        assert json.loads(machine.stdout), "as JSON it can be read"
+    bare = unmended("dead", "list", "--url", valkey.url, "--namespace", namespace, cwd=tmp_path)
+    assert set(bare) >= MOVES - {"\x07"}, "the control; the bell is what rich takes out, too"
 
 
 def test_acl_prints_commands_that_a_server_takes(valkey: Server, tmp_path: Path) -> None:

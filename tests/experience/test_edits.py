@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ted_memory.experience.edits import MOST_TERMS, difference, new_id, plan, preview, tidy_when
+from ted_memory.experience.edits import MOST_SOURCES, MOST_TERMS, difference, new_id, plan, preview, tidy_when
 from ted_memory.experience.rendering import FRAME_TOKENS, lesson_tokens
 from ted_memory.models import Add, Caps, Edit, Experience, ExperienceSet, Merge, Remove, Restore, Rewrite, SetState
 from ted_memory.protocols import ABSENT, Change
@@ -114,6 +114,62 @@ def test_a_lesson_that_would_not_fit_into_the_block_alone_is_refused() -> None:
     for budget, reason in ((FRAME_TOKENS + fits, ""), (FRAME_TOKENS + fits - 1, "over budget")):
         caps = Caps(max_experiences=50, token_budget=budget)
         assert refused(Add(text="A lesson."), base=held(caps=caps)) == [reason]
+
+
+def test_sources_are_bounded_and_none_of_them_falls_off() -> None:
+    most = tuple(f"principal:p{i}" for i in range(MOST_SOURCES))
+    full, half = lesson("f", "Full.", sources=most), lesson("h", "Half.", sources=(*most[1:], "principal:zoe"))
+    base = held(A, full, half)
+    for edit in (
+        Add(text="New.", sources=(*most, "run:r")),
+        Rewrite(id="f", text="New.", sources=("run:r",)),
+        Rewrite(id="f", text="New."),
+        Merge(ids=("a", "f"), text="Both."),
+        Merge(ids=("f", "h"), text="Both."),
+        Merge(ids=("f", "f2"), text="Both.", sources=("run:r",)),
+    ):
+        given = held(A, full, half, lesson("f2", "Full, too.", sources=most))
+        assert refused(edit, base=given) == ["too many sources"]
+    known = Rewrite(id="f", text="New.", sources=most[:1])
+    [rewritten, added, state, gone] = planned(
+        known, Add(text="New.", sources=most), SetState(id="f", state="trial"), Remove(id="f"), base=base
+    )
+    assert rewritten.puts[0].sources == added.puts[0].sources == state.puts[0].sources == most
+    assert gone.deletes == ("f",)
+
+
+def test_what_has_more_sources_already_keeps_them_and_gets_no_more() -> None:
+    """Restored from what an older package wrote, or imported."""
+    many = tuple(f"principal:p{i}" for i in range(2 * MOST_SOURCES))
+    old = lesson("o", "Old.", sources=many)
+    [back] = planned(Restore(experience=old))
+    assert back.puts[0].sources == many
+    [same, more] = planned(
+        Rewrite(id="o", text="New.", sources=many[:1]), Rewrite(id="o", text="New.", sources=("run:r",)), base=held(old)
+    )
+    assert same.puts[0].sources == many
+    assert more.rejected == "too many sources"
+
+
+def sources_logged() -> list[int]:
+    """Rewrite one lesson again and again for somebody else; return the sources that each entry of the log holds."""
+    now, logged = lesson("a", "Zero."), list[int]()
+    for i in range(2 * MOST_SOURCES):
+        [change] = planned(Rewrite(id="a", text=f"Text {i}.", sources=(f"run:{i}", f"principal:{i}")), base=held(now))
+        if not change.rejected:
+            logged.append(len(now.sources) + len(change.puts[0].sources))
+            now = change.puts[0]
+    return logged
+
+
+def test_rewrites_without_end_make_no_log_that_grows_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged = sources_logged()
+    assert max(logged) <= 2 * MOST_SOURCES
+    assert len(logged) == (MOST_SOURCES - 1) // 2
+    assert MOST_SOURCES == 500, "docs/limits.md says so"
+    # the control
+    monkeypatch.setattr("ted_memory.experience.edits.MOST_SOURCES", 10**9)
+    assert max(sources_logged()) > 6 * MOST_SOURCES
 
 
 def test_ids_that_are_not_in_the_snapshot_are_refused() -> None:

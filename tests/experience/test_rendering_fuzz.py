@@ -101,5 +101,5 @@ def test_without_the_escaping_many_of_them_do(broken: str, monkeypatch: pytest.M
 
 
 def test_without_looking_for_hidden_characters_some_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "_visible", lambda text: text)
+    monkeypatch.setattr(rendering, "visible", lambda text: text)
     assert sum(map(escapes, texts())) > 10

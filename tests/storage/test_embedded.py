@@ -56,6 +56,11 @@ def is_closed_to_others(path: Path) -> bool:
     return stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
+def make_folder(path: Path, mode: int) -> None:
+    path.mkdir(exist_ok=True)
+    path.chmod(mode)
+
+
 def acknowledged(user: User) -> int:
     """Return the version that a process's commit made, as soon as it says so."""
     assert user.stdout is not None
@@ -203,6 +208,57 @@ async def test_a_path_too_long_for_a_socket_works(tmp_path: Path) -> None:
         assert await texts(memory) == {"Kept."}
     await wait_until(lambda: not processes(home))
     assert EmbeddedServer(tmp_path / ("else" * 40)).socket_path != str(path)
+
+
+# --- whose folder it is
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o702])
+async def test_a_folder_of_our_own_that_others_can_write_into_is_closed_to_them(home: Path, mode: int) -> None:
+    make_folder(home, mode)
+    async with open_shared(home) as memory:
+        assert is_closed_to_others(home)
+        await memory.commit([Add(text="Kept.")], author="me")
+    await wait_until(lambda: not processes(home))
+    make_folder(home, mode)
+    make_folder(home / "data", mode)
+    async with open_shared(home) as memory:
+        assert is_closed_to_others(home)
+        assert is_closed_to_others(home / "data")
+        assert await texts(memory) == {"Kept."}
+
+
+@pytest.mark.parametrize(("mode", "file"), [(0o777, "notes.txt"), (0o775, "notes.txt"), (0o1777, "")])
+async def test_one_that_is_meant_for_others_is_refused(tmp_path: Path, mode: int, file: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    if file:
+        (home / file).write_text("ours")
+    home.chmod(mode)
+    with pytest.raises(
+        StoreUnavailable, match=r"can be written by others .* nothing in it was read or changed"
+    ) as told:
+        await EmbeddedServer(home).ensure()
+    assert "TED_MEMORY_HOME" in str(told.value)
+    assert str(home) in str(told.value)
+    assert "\n" not in str(told.value)
+    assert {path.name for path in home.iterdir()} == ({file} if file else set())
+    assert stat.S_IMODE(home.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives folders away")
+@pytest.mark.parametrize("what", ["home", "data", "start.lock"])
+async def test_somebody_elses_is_refused(tmp_path: Path, what: str) -> None:
+    home, data = tmp_path / "home", tmp_path / "home" / "data"
+    data.mkdir(parents=True)
+    (home / "start.lock").touch()
+    home.chmod(0o777)
+    os.chown(home if what == "home" else home / what, 54321, -1)
+    with pytest.raises(StoreUnavailable, match=r"belongs to user 54321|in it is somebody else's") as told:
+        await EmbeddedServer(home).ensure()
+    assert "TED_MEMORY_HOME" in str(told.value)
+    assert not processes(home)
+    assert list(data.iterdir()) == []
 
 
 # --- what it says when it can't

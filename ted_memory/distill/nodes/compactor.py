@@ -11,7 +11,7 @@ from langgraph.types import Command
 
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.merging import Replayed, joinable, replay, touched_by
-from ted_memory.distill.nodes.critic import experiences_text
+from ted_memory.distill.nodes.critic import experiences_text, under_marks, words_of_users
 from ted_memory.distill.proposals import Compaction, about_the_same, check_edits, to_edits
 from ted_memory.distill.state import DistillState, Joined, Json, dump_edits, dump_spend, read_edits
 from ted_memory.errors import BudgetExceeded
@@ -19,6 +19,7 @@ from ted_memory.experience.edits import preview
 from ted_memory.experience.lift import keepers_first
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.llm.calls import CALL_TIMEOUT, is_final, one_line
+from ted_memory.llm.fences import fenced
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite
 from ted_memory.retrieval.selection import common_words, stems
@@ -100,8 +101,11 @@ async def _asked(snapshot: ExperienceSet, context: DistillContext) -> tuple[list
         return [], "", Spend()
     ids = [e.id for e in lessons]
     budget = f"{snapshot.caps.max_experiences} lessons, {snapshot.caps.token_budget} tokens"
-    known = experiences_text(lessons, snapshot.usage)
+    theirs = words_of_users(lessons)
+    about_marks, marked = fenced(theirs) if theirs else ("", {})
+    known = experiences_text(lessons, snapshot.usage, marked)
     messages = context.profile.prompts["compactor"].messages(experiences=known, budget=budget)
+    messages = under_marks(messages, about_marks, lessons=True)
 
     def check(answer: Compaction) -> None:
         check_edits(answer.edits, ids, may_add=False)

@@ -31,10 +31,11 @@ from ted_memory.distill.state import (
     read_sample,
     read_set,
 )
+from ted_memory.experience.assignment import principals
 from ted_memory.experience.lift import estimate
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
-from ted_memory.llm.fences import fence, fenced, on_one_line
+from ted_memory.llm.fences import OF_LESSONS, fence, fenced, on_one_line
 from ted_memory.llm.messages import image_blocks
 from ted_memory.models import Edit, Experience, Rewrite, Trajectory, Usage
 
@@ -164,24 +165,25 @@ def _shown(state: DistillState, context: DistillContext) -> list[Experience]:
 
 def _messages(state: DistillState, shown: Sequence[Experience], context: DistillContext) -> list[BaseMessage]:
     sample, of_users = read_sample(state), holds_words_of_users(state)
-    known = experiences_text(shown, read_set(state).usage)
-    if (prompt := context.profile.prompts.get("labels")) and (labels := state.get("labels")):
-        known += "\n" + prompt.fill({"labels": ", ".join(map(on_one_line, [*labels.values()][:MOST_LABELS]))})
     material = {
+        "labels": ", ".join(map(on_one_line, [*state.get("labels", {}).values()][:MOST_LABELS])),
         "task": sample.text,
         "reference": state["reference"],
         "solution": state.get("solution") or "(none)",
         "attempts": attempts_text(read_graded(state), context),
     }
     companions = "\n\n".join(map(_companion_text, state.get("companions", ())))
-    about_marks = ""
-    if of_users:
-        about_marks, material = fenced(material)
-        companions = fence(companions) if companions else ""
+    theirs = words_of_users(shown)
+    marked = {**material, **theirs} if of_users else theirs
+    about_marks, made = fenced(marked) if marked else ("", {})
+    material.update({name: text for name, text in made.items() if name in material})
+    known = experiences_text(shown, read_set(state).usage, made)
+    if (prompt := context.profile.prompts.get("labels")) and material["labels"]:
+        known += "\n" + prompt.fill(material)
     messages = context.profile.prompts["critic"].messages(**material, experiences=known)
-    if about_marks:
-        messages[1] = HumanMessage(content=f"{about_marks}\n\n{messages[1].text}")
+    messages = under_marks(messages, about_marks, lessons=bool(theirs))
     if companions:
+        companions = fence(companions) if of_users else companions
         messages.insert(1, HumanMessage(content=context.profile.prompts["batch"].fill({"tasks": companions})))
     if pictures := image_blocks(sample):
         messages[-1] = HumanMessage(content=[{"type": "text", "text": messages[-1].text}, *pictures])
@@ -204,10 +206,38 @@ def _companion_text(companion: Companion) -> str:
     )
 
 
-def experiences_text(experiences: Sequence[Experience], usage: Mapping[str, Usage]) -> str:
-    """Return the experiences as a model sees them, each on one line: id, estimated lift, lesson."""
+def experiences_text(
+    experiences: Sequence[Experience], usage: Mapping[str, Usage], marked: Mapping[str, str] | None = None
+) -> str:
+    """Return the experiences as a model sees them, each on one line: id, estimated lift, lesson.
+
+    ``marked``: `words_of_users` as they stand between marks, which they do on lines of their own.
+    """
+    marked = marked or {}
     lines = [
-        f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}) {render_line(e.text, e.when, e.example, e.task)}"
+        f"{e.id} (lift {estimate(usage.get(e.id, Usage())).mean:+.2f}){marked.get(_place(e)) or ' ' + _line(e)}"
         for e in experiences
     ]
     return "\n".join(lines) or "(none)"
+
+
+def words_of_users(experiences: Sequence[Experience]) -> dict[str, str]:
+    """Return what lessons from traffic say, for `fenced`: one whom evidence let in may still be written by anybody."""
+    return {_place(e): _line(e) for e in experiences if principals(e)}
+
+
+def under_marks(messages: list[BaseMessage], about_marks: str, *, lessons: bool) -> list[BaseMessage]:
+    """Return a prompt that begins with what its marks mean, if it has some; ``lessons`` stand between them, too."""
+    if not about_marks:
+        return messages
+    system, asked, *more = messages
+    told = about_marks + (OF_LESSONS if lessons else "")
+    return [system, HumanMessage(content=f"{told}\n\n{asked.text}"), *more]
+
+
+def _place(experience: Experience) -> str:
+    return f"lesson {experience.id}"  # no name of the other parts, whatever an imported lesson is called
+
+
+def _line(experience: Experience) -> str:
+    return render_line(experience.text, experience.when, experience.example, experience.task)

@@ -36,6 +36,7 @@ from ted_memory.distill.state import (
     read_sample,
     read_set,
 )
+from ted_memory.experience.assignment import principals
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import is_final, is_transient, one_line
@@ -63,7 +64,9 @@ async def verify(state: DistillState, *, context: DistillContext) -> Json:
     if context.keep_evidence is not None:
         await context.keep_evidence(f"{state.get('run', '')}:{state['round']}", verifier.found)
     revise = context.profile.prompts["revision"]
-    outcome = fence if holds_words_of_users(state) else str  # it tells what the student answered
+    # it tells what the student answered, and which other lessons it was shown
+    of_users = holds_words_of_users(state) or any(principals(e) for e in verifier.snapshot)
+    outcome = fence if of_users else str
     told = "\n\n".join(revise.fill({"lesson": _described(f), "outcome": outcome(f.problem)}) for f in failed)
     return {
         "accepted": dump_edits([edit for f in findings if not f.problem for edit in f.edits]),

@@ -2,7 +2,8 @@
 
 Three lock files in the folder: ``start.lock`` is held while someone looks for the server or starts it, ``users.lock``
 (shared) as long as a process has the folder open, ``guard.lock`` by the supervisor, which stops the server when the
-last process has gone. The server listens on a unix socket only, which nobody but the owner can open.
+last process has gone. The server listens on a unix socket only, which nobody but the owner can open, in folders that
+nobody else can write into.
 """
 
 import asyncio
@@ -22,10 +23,12 @@ from pathlib import Path
 
 from ted_memory.errors import StoreUnavailable
 from ted_memory.storage.embedded import supervisor
+from ted_memory.storage.embedded.folders import make_private
 
 READY_TIMEOUT = 15.0  # seconds; a large append-only file takes a while to load
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's limit is about 107
 POLL = 0.01
+FILES = ("data", "start.lock", "users.lock", "guard.lock", "server.log", "server.sock")
 
 
 class EmbeddedServer:
@@ -77,12 +80,13 @@ class EmbeddedServer:
                 self._users = None
 
     def _prepare(self) -> None:
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.home / "data").mkdir(mode=0o700, exist_ok=True)
+        make_private(self.home, FILES)
+        make_private(self.home / "data")
         folder = Path(self.socket_path).parent
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder != self.home and (folder.lstat().st_uid != os.getuid() or folder.is_symlink()):
-            raise PermissionError(0, f"{folder} belongs to somebody else")
+        if folder != self.home:
+            if folder.is_symlink():  # in a folder where everybody may put one
+                raise PermissionError(0, f"{folder} leads elsewhere")
+            make_private(folder)
 
     @contextlib.contextmanager
     def _starting(self) -> Iterator[None]:

@@ -1,0 +1,93 @@
+"""Whether a text has somebody call a tool or run a command, in the languages that are listed here.
+
+A verb and what it is done with, near each other in one sentence. In other languages nothing is seen.
+"""
+
+import re
+from typing import NamedTuple
+
+REACH = 60  # characters between a verb and what it is done with
+
+_COMMAND = re.compile(r"\b(?:curl|wget|sudo|rm\s{1,3}-|powershell|bash|eval|exec)\b")
+_STOP = re.compile("[.\n\u3002!?]")
+_LOANS = r"tools?|scripts?|shell|terminal|webhooks?|e-?mails?"
+
+
+class _Language(NamedTuple):
+    """Verbs, what they are done with, and whether a verb may come after it."""
+
+    verbs: str
+    nouns: str
+    verb_last: bool = False
+
+
+_ENGLISH = _Language(
+    r"\b(?:call|run|use|execute|invoke|open|send|post|upload|download|install)\b",
+    rf"\b(?:{_LOANS}|functions?|commands?|endpoints?|payments?)\b",
+)
+_GERMAN = _Language(
+    r"\b(?:rufe?n?|aufrufen|aufzurufen|nutzen?|benutz\w{1,3}|verwend\w{1,3}|führen?|ausführen|auszuführen|starten?|"
+    r"sende[nt]?|schicken?|öffnen?|laden?|herunterladen|installier\w{1,3})\b",
+    rf"\b(?:{_LOANS}|mail|werkzeuge?s?|funktion(?:en)?|befehle?|kommandos?|skripte?|konsole|endpunkte?|schnittstellen?|"
+    r"zahlung(?:en)?|überweisung(?:en)?)\b",
+    verb_last=True,
+)
+_FRENCH = _Language(  # "commande" is also what a customer has ordered
+    r"\b(?:appel(?:le|lez|er)|utilise[rz]?|exécute[rz]?|lance[rz]?|invoque[rz]?|envoie|envoye[rz]|ouvre[rz]?|ouvrir|"
+    r"télécharge[rz]?|installe[rz]?)\b",
+    rf"\b(?:{_LOANS}|outils?|fonctions?|courriels?|paiements?|virements?|(?<=e la )commande|(?<=z la )commande)\b",
+)
+_SPANISH = _Language(
+    r"\b(?:llam(?:a|ar|e)|utilizar?|utilice|usar?|use|ejecutar?|ejecute|invocar?|invoque|envía|envíe|enviar|abr(?:a|e|ir)|"
+    r"descargar?|instalar?)\b",
+    rf"\b(?:{_LOANS}|herramientas?|función|funciones|comandos?|correos?|pagos?|transferencias?)\b",
+)
+_RUSSIAN = _Language(  # "команда" is also a team
+    r"\b(?:вызов|вызыва|вызва|запусти|запуска|использу|выполн|отправ|откро|скача|установи)\w{0,9}\b",
+    rf"\b(?:{_LOANS})\b|\b(?:инструмент|функци|скрипт|терминал|письм|плат[её]ж)\w{{0,4}}\b"
+    r"|(?<=выполни )команду|(?<=запусти )команду|(?<=выполнить )команду|(?<=выполните )команду",
+)
+_CHINESE = _Language(
+    "调用|調用|呼叫|运行|運行|执行|執行|使用|打开|打開|发送|發送|下载|下載|安装|安裝",
+    "工具|函数|函數|命令|脚本|腳本|终端|終端|邮件|郵件|付款|接口|插件",
+    verb_last=True,
+)
+_JAPANESE = _Language(
+    "呼び出|呼んで|実行|起動|使用|使って|使い|使う|送信|送って|送る|開いて|開く|ダウンロード|インストール",
+    "ツール|関数|コマンド|スクリプト|ターミナル|メール|支払い|送金",
+    verb_last=True,
+)
+
+
+def _pattern(language: _Language) -> re.Pattern[str]:
+    return re.compile(f"(?P<verb>{language.verbs})|(?P<noun>{language.nouns})")
+
+
+# without re.IGNORECASE, in a text of small letters: the engine then skips by first letters
+_PATTERNS = tuple(
+    (_pattern(language), language.verb_last)
+    for language in (_ENGLISH, _GERMAN, _FRENCH, _SPANISH, _RUSSIAN, _CHINESE, _JAPANESE)
+)
+
+
+def has_somebody_act(said: str) -> bool:
+    """Tell whether a text names a command, or says in one breath a verb and a tool that it is done with.
+
+    Each word is looked at once, so time grows linearly with the text.
+    """
+    said = said.lower()
+    if _COMMAND.search(said):
+        return True
+    return any(_meet(pattern, said, verb_last=verb_last) for pattern, verb_last in _PATTERNS)
+
+
+def _meet(pattern: re.Pattern[str], said: str, *, verb_last: bool) -> bool:
+    ended: dict[str, int] = {}  # where the latest verb and the latest noun ended
+    for found in pattern.finditer(said):
+        kind = found.lastgroup or ""
+        before = ended.get("verb" if kind == "noun" else "noun", -REACH - 1)
+        in_order = kind == "noun" or verb_last
+        if in_order and found.start() - before <= REACH and not _STOP.search(said, before, found.start()):
+            return True
+        ended[kind] = found.end()
+    return False
