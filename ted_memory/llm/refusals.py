@@ -31,7 +31,9 @@ _NAMED = re.compile(
     rf"[`'\"](?:\w+\.)*(?P<quoted>{_NAMES})[`'\"]"  # `temperature`, 'generation_config.temperature'
     rf"|(?:^|[\s.*])(?P<plain>{_NAMES})(?::|=| value of\b)"  # temperature: range: 0..1
 )
-_TOO_LONG = re.compile(r"context[ _](?:length|window)", re.IGNORECASE)  # then the text is at fault, not the parameter
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|window|limit)|prompt is too long|input tokens exceed|input token count", re.IGNORECASE
+)
 _BAD_KEYS = ("API_KEY_INVALID", "API key not valid")  # Google's, with status 400
 _NO_MODEL = "model_not_found"
 _NO_MONEY = "insufficient_quota"  # OpenAI's, with status 429: waiting does not help
@@ -88,6 +90,11 @@ def refusal_of(error: BaseException) -> Refusal | None:
     return Refusal("parameter", parameter) if parameter else None
 
 
+def is_too_long(error: BaseException) -> bool:
+    """Tell whether a text is longer than the model takes: then the text is at fault, and nothing that goes with it."""
+    return _TOO_LONG.search(str(error)) is not None
+
+
 def explain(refusal: Refusal, said: str, role: str, model: Runnable[Any, Any], name: str) -> str:
     """Return one line: what is refused, which setting to change, what the provider said.
 
@@ -118,7 +125,7 @@ def _parameter(error: BaseException, status: int | None, text: str) -> str:
         # some clients refuse by themselves what they know that the provider would
         by_client = isinstance(error, ValueError) and "not supported" in text
         return _named_in(text) if by_client else ""
-    if status not in _BAD_REQUEST or _TOO_LONG.search(text):
+    if status not in _BAD_REQUEST or is_too_long(error):
         return ""
     told = _field(error, "param")
     if told is None and (found := _LOCATION.search(text)):
