@@ -67,7 +67,9 @@ FUNCTIONS: Mapping[str, Callable[[str], object]] = {
     "hash_images": hash_images,
     "redact": redact,
     "detect": detect,
-    "rank": lambda text: WordRetriever().rank_now([LESSON], 16 * text),  # a question of 1 MB
+    "rank": lambda text: WordRetriever().rank_now(
+        [LESSON], text
+    ),  # how much of it: tests/retrieval/test_long_questions.py
 }
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ted_memory.models import Experience
 from ted_memory.retrieval.derived import Derived
 from ted_memory.retrieval.language import AUTO, Terms, analyse, check_language, detect, languages_of, settled
+from ted_memory.retrieval.questions import looked_at
 
 K1, B = 1.5, 0.75  # how fast a repeated word stops to count; how much a long text is held back
-LONGEST_QUESTION = 4000  # characters that are looked at on an agent's path
 
 
 Posting = tuple["array[int]", "array[float]"]  # flat: many small objects would keep the garbage collector busy
@@ -45,8 +45,9 @@ class Index:
         They are stemmed as the texts are: in the languages that occur there, whatever the question looks like.
         """
         terms: dict[str, float] = {}
+        asked = looked_at(question)
         for language in self.languages:
-            for term, count in analyse(question, language).counts.items():
+            for term, count in analyse(asked, language).counts.items():
                 terms[term] = max(terms.get(term, 0.0), min(count, 1.0))
         return terms
 
@@ -120,10 +121,9 @@ class WordRetriever:
         return tuple([ids[number] for number in ranked])
 
     def _ranked(self, experiences: Sequence[Experience], question: str) -> list[int]:
-        asked = question[:LONGEST_QUESTION]
-        if not experiences or not asked.strip():
+        if not experiences or not question.strip():
             return []
-        return self._index(experiences, asked).ranked(asked)
+        return self._index(experiences, question).ranked(question)
 
     def scores_now(self, experiences: Sequence[Experience], question: str) -> list[float]:
         """Return the score of each of them; 0 where no word is shared."""

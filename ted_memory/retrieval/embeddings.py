@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from ted_memory.errors import MissingExtra, SettingsError
 from ted_memory.models import Experience
 from ted_memory.protocols import VectorHead, VectorStore
-from ted_memory.retrieval.bm25 import LONGEST_QUESTION
 from ted_memory.retrieval.derived import Derived
 from ted_memory.retrieval.protocol import KeepsVectors
+from ted_memory.retrieval.questions import looked_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float32]
 
-PIECES = 16  # of a question at most, the last ones: a form stands before what it asks about
+PIECES = 16  # of a question at most, half of them its first ones and half its last
 LEAST = 0.25  # similarity from which a lesson applies, where a set is too small to tell
 TELLING = 8  # lessons that show how alike unrelated ones are
 SAMPLE = 256  # of them that are compared with each other at most
@@ -131,7 +131,7 @@ class EmbeddingRetriever(KeepsVectors):
 
     async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
         """Return those that are close enough to the question, best first."""
-        pieces = _pieces(question[:LONGEST_QUESTION])
+        pieces = _pieces(looked_at(question))
         if not experiences or not pieces:
             return []
         np = _numpy()
@@ -225,8 +225,10 @@ def _documents(experiences: Sequence[Experience]) -> list[str]:
 
 
 def _pieces(question: str) -> list[str]:
-    pieces = (piece.strip() for piece in _PIECE.split(question))
-    return list(dict.fromkeys(p for p in pieces if re.search(r"\w\w|[\u3040-\u9fff]", p)))[-PIECES:]
+    split = (piece.strip() for piece in _PIECE.split(question))
+    pieces = list(dict.fromkeys(p for p in split if re.search(r"\w\w|[\u3040-\u9fff]", p)))
+    half = PIECES // 2
+    return pieces if len(pieces) <= PIECES else [*pieces[:half], *pieces[-half:]]
 
 
 def _digest(model: str, text: str) -> str:
