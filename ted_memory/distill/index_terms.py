@@ -101,9 +101,11 @@ def _words_of(samples: Sequence[Sample], language: str) -> Mapping[str, Mapping[
     return {s.id: {stem: word for word, stem in own} for s, own in zip(samples, stems, strict=True)}
 
 
-def lesson_for(sample: Sample, lessons: Sequence[Experience], labels: Collection[str]) -> Experience | None:
+def lesson_for(
+    sample: Sample, lessons: Sequence[Experience], labels: Collection[str], *, language: str = AUTO
+) -> Experience | None:
     """Return the lesson that tells the answer of a sample, if any: of several the one that is found first for it."""
     answer = plain(sample.reference or "")
     telling = [e for e in lessons if not e.applies_always and answer and label_in(e.text, labels) == answer]
-    found = WordRetriever().rank_now(telling, question(sample_messages(sample)))
+    found = WordRetriever(language).rank_now(telling, question(sample_messages(sample)))
     return next(iter([*found, *telling]), None)
