@@ -76,7 +76,9 @@ FUNCTIONS: Mapping[str, Callable[[str], object]] = {
     "redact": redact,
     "concern": lambda text: concern(LESSON.model_copy(update={"text": text})),
     "detect": detect,
-    "rank": lambda text: WordRetriever().rank_now([LESSON], 16 * text),  # a question of 1 MB
+    "rank": lambda text: WordRetriever().rank_now(
+        [LESSON], text
+    ),  # how much of it: tests/retrieval/test_long_questions.py
 }
 
 

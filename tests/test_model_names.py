@@ -1,4 +1,4 @@
-"""Every model that the documentation names works with the settings as they are shipped."""
+"""Every model that the documentation, the examples and the graphs name works with the settings as they are shipped."""
 
 import json
 import re
@@ -37,9 +37,11 @@ def named_in(text: str) -> list[str]:
     return sorted(set(NAMED.findall(text)))
 
 
-DOCUMENTED = named_in(
-    "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
+PAGES = (
+    *(ROOT / "README.md", *(ROOT / "docs").rglob("*.md")),
+    *(path for folder in ("examples", "graphs") for kind in ("*.py", "*.md") for path in (ROOT / folder).rglob(kind)),
 )
+DOCUMENTED = named_in("\n".join(path.read_text(encoding="utf-8") for path in PAGES))
 TEMPERATE = re.compile(r"openai:(gpt-4|gpt-5\S*chat)")  # those that take a temperature
 
 
@@ -68,6 +70,8 @@ async def learn_with(name: str, **settings: Any) -> int:
 
 def test_names_are_found_where_they_stand() -> None:
     assert "openai:gpt-5-nano" in DOCUMENTED
+    of_code = named_in("\n".join(path.read_text(encoding="utf-8") for path in PAGES if path.suffix == ".py"))
+    assert {"openai:gpt-5-mini", "openai:gpt-5-nano"} <= set(of_code), "in examples and graphs, too"
     text = 'use "openai:o3-mini", `anthropic:claude-sonnet-4-5`. principal:anna, dataset:x, ollama:qwen3.'
     assert named_in(text) == ["anthropic:claude-sonnet-4-5", "ollama:qwen3", "openai:o3-mini"]
 

@@ -21,7 +21,10 @@ _HEADING = re.compile(
     r"^\W*(?:premises?|given|facts|steps?|reasoning|solution|conclusion|(?:final )?answer)\W*$", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+(?=\S)|(?<=[\u3002\uff01\uff1f])")
-_LEADS = {"", "so", "the", "thus", "hence", "therefore", "my"}  # words before "answer is" that say nothing
+_LEADS = {  # words before "answer is" that say nothing
+    *("", "so", "the", "thus", "hence", "therefore", "my"),
+    *("also", "die", "donc", "la", "a", "het"),
+}
 _THOUGHTS = re.compile(r"</?think>")
 
 

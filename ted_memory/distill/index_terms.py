@@ -13,8 +13,9 @@ from ted_memory.distill.merging import label_in
 from ted_memory.grading.answers import plain
 from ted_memory.llm.messages import question, sample_messages
 from ted_memory.models import Experience, Sample
-from ted_memory.retrieval.bm25 import LONGEST_QUESTION, WordRetriever
+from ted_memory.retrieval.bm25 import WordRetriever
 from ted_memory.retrieval.language import AUTO, languages_of, stemmed
+from ted_memory.retrieval.questions import looked_at
 
 MOST = 24  # words of one sample
 ALIKE = 0.5  # share of what an answer has of its own that other samples with a word must have, in the mean
@@ -87,22 +88,24 @@ def _parts_of(samples: Sequence[Sample], language: str) -> Mapping[str, set[str]
 
 def _stems_of(texts: Sequence[str], language: str) -> list[set[str]]:
     """Return the stems of each text."""
-    texts = [text[:LONGEST_QUESTION] for text in texts]
+    texts = [looked_at(text) for text in texts]
     spoken = languages_of(texts) if language == AUTO else [language] * len(texts)
     return [{stem for _, stem in stemmed(text, one)} for text, one in zip(texts, spoken, strict=True)]
 
 
 def _words_of(samples: Sequence[Sample], language: str) -> Mapping[str, Mapping[str, str]]:
     """Return by sample id what it asks, each word by its stem, in the order of the text."""
-    asked = [question(sample_messages(s))[:LONGEST_QUESTION] for s in samples]
+    asked = [looked_at(question(sample_messages(s))) for s in samples]
     spoken = languages_of(asked) if language == AUTO else [language] * len(asked)
     stems = [stemmed(text, one) for text, one in zip(asked, spoken, strict=True)]
     return {s.id: {stem: word for word, stem in own} for s, own in zip(samples, stems, strict=True)}
 
 
-def lesson_for(sample: Sample, lessons: Sequence[Experience], labels: Collection[str]) -> Experience | None:
+def lesson_for(
+    sample: Sample, lessons: Sequence[Experience], labels: Collection[str], *, language: str = AUTO
+) -> Experience | None:
     """Return the lesson that tells the answer of a sample, if any: of several the one that is found first for it."""
     answer = plain(sample.reference or "")
     telling = [e for e in lessons if not e.applies_always and answer and label_in(e.text, labels) == answer]
-    found = WordRetriever().rank_now(telling, question(sample_messages(sample)))
+    found = WordRetriever(language).rank_now(telling, question(sample_messages(sample)))
     return next(iter([*found, *telling]), None)

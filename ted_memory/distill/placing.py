@@ -13,7 +13,9 @@ from ted_memory.distill.scoring import chosen
 from ted_memory.distill.state import DistillState, read_set
 from ted_memory.experience.rendering import render_line
 from ted_memory.models import Add, Edit, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
-from ted_memory.retrieval.selection import match, stems
+from ted_memory.retrieval.language import AUTO
+from ted_memory.retrieval.questions import looked_at
+from ted_memory.retrieval.selection import spoken_in, stems
 
 WORDS = 12  # of the task, that the critic is pointed to
 
@@ -23,54 +25,64 @@ async def place(edit: Edit, sample: Sample, state: DistillState, context: Distil
     if isinstance(edit, Remove):
         return edit, ""
     snapshot, limit = read_set(state), context.settings.max_text
-    common = frozenset(state.get("common", ()))
+    common, language = frozenset(state.get("common", ())), context.settings.language
     if context.profile.conditions == "as_written" and isinstance(edit, Add | Rewrite | Merge) and edit.when:
         found_by = f"{edit.when} {getattr(edit, 'index_terms', None) or ''}"
-        edit = edit.model_copy(update={"everywhere": not is_found_by(found_by, sample.text, common)})
+        edit = edit.model_copy(update={"everywhere": not is_found_by(found_by, sample.text, common, language=language)})
     changed = changed_set([edit], snapshot, max_text=limit)
     new = [e for e in changed if e not in snapshot.experiences]
     if not new:
         return edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters"
-    if context.profile.conditions == "key_words" and new[0].when and _fits_every_task(new[0], sample, common):
-        hint = _hint(sample, common, state)
+    if context.profile.conditions == "key_words" and new[0].when and _fits_every_task(new[0], sample, common, language):
+        hint = _hint(sample, common, state, language)
         return edit, f"'when' fits every task. Use words that set this task apart in 'when'{hint}"
     seen = await chosen(context, sample, snapshot, changed)
     if not {e.id for e in new} & {e.id for e in seen}:
-        return edit, _not_found(seen, snapshot, sample, state)
+        return edit, _not_found(seen, snapshot, sample, state, language)
     return edit, ""
 
 
-def is_found_by(when: str, task: str, common: Collection[str]) -> bool:
+def is_found_by(when: str, task: str, common: Collection[str], *, language: str = AUTO) -> bool:
     """Tell whether a condition leads to a task and away from others: it shares words that not every task has."""
-    shared = stems(when) & stems(task)
-    return bool(shared - {*common}) and match([when], task)[0] > 0
+    return bool(_shared(when, task, language) - {*common})
 
 
-def _fits_every_task(lesson: Experience, sample: Sample, common: Collection[str]) -> bool:
-    met = stems(lesson.when) & stems(sample.text)
+def _shared(when: str, task: str, language: str) -> frozenset[str]:
+    """Return the stems that a condition and a task have in common, read as retrieval does."""
+    spoken = spoken_in(when, task, language)
+    return stems(when, language=spoken) & stems(looked_at(task), language=spoken)
+
+
+def _fits_every_task(lesson: Experience, sample: Sample, common: Collection[str], language: str) -> bool:
+    met = _shared(lesson.when, sample.text, language)
     return bool(met) and not met - {*common}
 
 
-def telling_words(sample: Sample, taken: Collection[str]) -> list[str]:
+def telling_words(sample: Sample, taken: Collection[str], *, language: str = AUTO) -> list[str]:
     """Return words of a task that set it apart from others: none whose stem is taken."""
-    return free_words(re.findall(r"\w[\w-]+", sample.text), taken)
+    return free_words(re.findall(r"\w[\w-]+", sample.text), sample, taken, language=language)
 
 
-def free_words(words: Sequence[str], taken: Collection[str]) -> list[str]:
-    """Return the first of these words, each once: none whose stem is taken."""
-    return list(dict.fromkeys(word for word in words if stems(word) and stems(word).isdisjoint(taken)))[:WORDS]
+def free_words(words: Sequence[str], sample: Sample, taken: Collection[str], *, language: str = AUTO) -> list[str]:
+    """Return the first of these words of a sample's, each once: none whose stem is taken."""
+    spoken = spoken_in(sample.text, "", language)  # a word alone shows no language
+    stemmed = {word: stems(word, language=spoken) for word in words}
+    return [word for word, its in stemmed.items() if its and its.isdisjoint(taken)][:WORDS]
 
 
-def _hint(sample: Sample, taken: Collection[str], state: DistillState) -> str:
-    words = free_words(state.get("kindred", ()), taken) or telling_words(sample, taken)
+def _hint(sample: Sample, taken: Collection[str], state: DistillState, language: str) -> str:
+    words = free_words(state.get("kindred", ()), sample, taken, language=language)
+    words = words or telling_words(sample, taken, language=language)
     return f", such as: {', '.join(words)}" if words else ""
 
 
-def _not_found(seen: Sequence[Experience], snapshot: ExperienceSet, sample: Sample, state: DistillState) -> str:
+def _not_found(
+    seen: Sequence[Experience], snapshot: ExperienceSet, sample: Sample, state: DistillState, language: str
+) -> str:
     """Say which lesson stood in the way, and which words of the task would lead to another one."""
     problem = "it was not found for this very task"
     taken = {*state.get("common", ())}
     for e in sorted((e for e in seen if e.id in snapshot.by_id), key=lambda e: e.id):
         problem += f"; {e.id} was found instead: {render_line(e.text, e.when)!r}"
-        taken |= stems(e.when)
-    return f"{problem}. Use other words of the task in 'when'{_hint(sample, taken, state)}"
+        taken |= stems(e.when, language=spoken_in(e.when, sample.text, language))
+    return f"{problem}. Use other words of the task in 'when'{_hint(sample, taken, state, language)}"

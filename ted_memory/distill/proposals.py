@@ -9,7 +9,8 @@ from ted_memory.experience.edits import tidy_when
 from ted_memory.llm.calls import hash_images
 from ted_memory.llm.structured import BadOutput
 from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite
-from ted_memory.retrieval.selection import distinctive, match, stems
+from ted_memory.retrieval.language import AUTO
+from ted_memory.retrieval.selection import distinctive, match, spoken_in, stems
 
 MOST_EDITS = 3  # of one critique; more is not distilled
 MOST_COMPACTION_EDITS = 12
@@ -93,13 +94,13 @@ def as_additions(edits: Sequence[ProposedEdit], known: Sequence[str]) -> list[Pr
     ]
 
 
-def about_the_same(experience: Experience, when: str) -> bool:
+def about_the_same(experience: Experience, when: str, *, language: str = AUTO) -> bool:
     """Tell whether a lesson applies to something that this condition names too."""
-    return match([experience.when or experience.text], when)[0] > 0
+    return match([experience.when or experience.text], when, language=language)[0] > 0
 
 
 def in_its_own_words(
-    proposed: ProposedEdit, shown: Sequence[Experience], task: str, common: Collection[str]
+    proposed: ProposedEdit, shown: Sequence[Experience], task: str, common: Collection[str], *, language: str = AUTO
 ) -> ProposedEdit:
     """Return a critic's edit with a condition that is about this task.
 
@@ -108,14 +109,16 @@ def in_its_own_words(
     would be lost.
     """
     when = tidy_when(proposed.when)
-    copied = stems(" ".join(e.when for e in shown)) - stems(task)
-    own = distinctive(when, task, common=common, foreign=copied)
+    theirs = " ".join(e.when for e in shown)
+    spoken = spoken_in(theirs, task, language)
+    copied = stems(theirs, language=spoken) - stems(task, language=spoken)
+    own = distinctive(when, task, common=common, foreign=copied, language=language)
     if proposed.adds:
         return proposed.model_copy(update={"when": own})
     old = next((e for e in shown if [e.id] == proposed.ids), None)
-    if proposed.op == "rewrite" and old and own and not about_the_same(old, own):
+    if proposed.op == "rewrite" and old and own and not about_the_same(old, own, language=language):
         return proposed.model_copy(update={"op": "add", "ids": [], "when": own})
-    return proposed.model_copy(update={"when": distinctive(when, task, common=common)})
+    return proposed.model_copy(update={"when": distinctive(when, task, common=common, language=language)})
 
 
 def to_edits(

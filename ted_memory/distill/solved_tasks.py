@@ -9,7 +9,8 @@ from ted_memory.distill.context import DistillContext
 from ted_memory.distill.placing import free_words, telling_words
 from ted_memory.llm.messages import image_blocks, sample_messages, task_of
 from ted_memory.models import Add, Sample
-from ted_memory.retrieval.selection import stems
+from ted_memory.retrieval.language import AUTO
+from ted_memory.retrieval.selection import spoken_in, stems
 
 
 def solved_task(
@@ -28,14 +29,21 @@ def solved_task(
 
 
 def conditions_of(
-    sample: Sample, reference: str, others: Sequence[str], *, common: Collection[str], kindred: Sequence[str]
+    sample: Sample,
+    reference: str,
+    others: Sequence[str],
+    *,
+    common: Collection[str],
+    kindred: Sequence[str],
+    language: str = AUTO,
 ) -> list[str]:
     """Return the conditions that a solved task may be found by, the best first: words of its own, and ``others``.
 
     Its own come first where they are ``kindred``, known to go with answers like its own; else they come last.
     """
-    if words := free_words(kindred, common):
+    if words := free_words(kindred, sample, common, language=language):
         found = [", ".join(words), *others]
     else:
-        found = [*others, ", ".join(telling_words(sample, stems(reference) | {*common}))]
+        told = stems(reference, language=spoken_in(reference, sample.text, language))
+        found = [*others, ", ".join(telling_words(sample, told | {*common}, language=language))]
     return [when for when in dict.fromkeys(found) if when]

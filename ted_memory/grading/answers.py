@@ -4,24 +4,52 @@ import re
 import unicodedata
 from fractions import Fraction
 
+# what is called the answer -> the word that may stand for a colon behind it
+_SPACED = {
+    r"final answer|answer": r"is",
+    r"antwort": r"ist|lautet",
+    r"r[ée]ponse(?: finale| correcte)?": r"est",
+    r"respuesta(?: final| correcta)?": r"es",
+    r"resposta(?: final| correta)?": r"é",
+    r"risposta(?: finale| corretta)?": r"è",
+    r"antwoord": r"is",
+    r"svaret": r"är|er",
+    r"odpowiedź": r"to|brzmi",
+    r"odpověď": r"je|zní",
+    r"vastaus": r"on",
+    r"răspunsul|răspuns": r"este",
+    r"jawabannya|jawaban": r"adalah",
+    r"ответ|відповідь": r"это|це|—",
+    r"الجواب|الإجابة": r"هو|هي",
+}
+_WITHOUT_A_VERB = ("cevap", "válasz", "svar", "απάντηση", "उत्तर")
+_UNSPACED = {r"答案": r"是|为|為", r"答え": r"は", r"정답|답": r"은"}
 # possessive (*+): with blanks in plenty, trying again with one less would take for ever
-ANSWER_MARK = re.compile(r"(?:final answer|answer)\s*+(?:is|:)\s*+:?+\s*+(?=\S)", re.IGNORECASE)
+_COLON = r"[:\uff1a]"
+_NAMED = [
+    *(rf"(?:{noun})\s*+(?:{_COLON}|(?:{verb})(?!\w))" for noun, verb in _SPACED.items()),
+    *(rf"(?:{noun})\s*+{_COLON}" for noun in _WITHOUT_A_VERB),
+    *(rf"(?:{noun})\s*+(?:{_COLON}|{verb})" for noun, verb in _UNSPACED.items()),
+]
+ANSWER_MARK = re.compile(rf"(?:{'|'.join(_NAMED)})\s*+{_COLON}?+\s*+(?=\S)", re.IGNORECASE)
+_VERB_AT_THE_END = re.compile(r"(?:です|(?<=\d)だ|である|となります|になります|입니다|이다)[。.!\uff01]?$")
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*+\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?(?:\s*+/\s*+\d++)?")
 LONG = 1000  # characters; a longer needle is no word among others
+_CLOSING = " .,;:!?\"'`*。।«»„“”「」"
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:)]?")
 
 
 def final_answer(text: str) -> str:
     r"""Return what an attempt concludes: ``\boxed{}``, else what follows the last "Answer:", else all of it.
 
-    Thoughts, up to ``</think>``, are none of it.
+    "The answer is", and both in other languages, are marks as well. Thoughts, up to ``</think>``, are none of it.
     """
     said = text.rpartition("</think>")[2]
     text = said if said.strip() else text
     if boxed := _last_boxed(text):
         return boxed
     if marks := list(ANSWER_MARK.finditer(text)):
-        return text[marks[-1].end() :].splitlines()[0].strip("*` ")
+        return _VERB_AT_THE_END.sub("", text[marks[-1].end() :].splitlines()[0].strip("*` ")).strip("*` ")
     return text.strip()
 
 
@@ -41,7 +69,7 @@ def _last_boxed(text: str) -> str:
 def plain(text: str) -> str:
     """Return a text for comparison: case, spaces, width and closing punctuation aside."""
     text = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(text.split()).strip(" .,;:!?\"'`*")
+    return " ".join(text.split()).strip(_CLOSING)
 
 
 def stands_in(needle: str, text: str) -> bool:

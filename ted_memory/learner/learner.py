@@ -325,7 +325,7 @@ class Learner:
             "peers": [
                 {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
             ],
-            "common": sorted(common_words([s.text for s in recent])),
+            "common": sorted(common_words([s.text for s in recent], language=self.memory.settings.language)),
             "labels": recurring_answers(recent, of_users=True),
         }
 

@@ -23,7 +23,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from ted_memory.errors import BudgetExceeded, ModelError, ModelRefused, StoreError
 from ted_memory.llm.messages import answer_of
-from ted_memory.llm.refusals import explain, message_of, refusal_of, status_of
+from ted_memory.llm.refusals import explain, is_of_model, message_of, refusal_of, status_of
 from ted_memory.llm.spend import Budget, Spend
 
 CALL_TIMEOUT = 300.0  # seconds that one call may take before it is given up and made again
@@ -96,6 +96,8 @@ class Calls:
         try:
             return await self._with_retries(role, model, messages, budget)
         except Exception as error:
+            if not is_of_model(error, model):
+                raise
             if (refusal := refusal_of(error)) is not None:
                 told = explain(refusal, _in_one_line(message_of(error)), role, model, model_name(model))
                 raise ModelRefused(told) from error

@@ -31,10 +31,16 @@ _NAMED = re.compile(
     rf"[`'\"](?:\w+\.)*(?P<quoted>{_NAMES})[`'\"]"  # `temperature`, 'generation_config.temperature'
     rf"|(?:^|[\s.*])(?P<plain>{_NAMES})(?::|=| value of\b)"  # temperature: range: 0..1
 )
-_TOO_LONG = re.compile(r"context[ _](?:length|window)", re.IGNORECASE)  # then the text is at fault, not the parameter
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|window|limit)|prompt is too long|input tokens exceed|input token count", re.IGNORECASE
+)
 _BAD_KEYS = ("API_KEY_INVALID", "API key not valid")  # Google's, with status 400
 _NO_MODEL = "model_not_found"
 _NO_MONEY = "insufficient_quota"  # OpenAI's, with status 429: waiting does not help
+_CLIENTS = re.compile(  # packages that speak to models and to nothing else, which an agent's tools might do
+    r"(?:openai|anthropic|google\.genai|groq|mistralai|cohere|together|fireworks|ollama|cerebras|xai_sdk"
+    r"|langchain_(?!core\b|community\b|mcp_adapters\b)\w+)(?:\.|$)"
+)
 
 
 class Refusal(NamedTuple):
@@ -57,8 +63,22 @@ def status_of(error: BaseException | None) -> int | None:
     return None
 
 
+def is_of_model(error: BaseException, model: Runnable[Any, Any]) -> bool:
+    """Tell whether an error comes from a model's client: whatever a chat model raises does.
+
+    What is called may also be an agent, whose tools speak HTTP, too: a page that is missing is no model that is. Of
+    what an agent raises, only errors of the providers' own packages count, also behind the one that was raised.
+    """
+    while isinstance(model, RunnableBinding):
+        model = model.bound
+    if isinstance(model, BaseChatModel):
+        return True
+    kinds = {kind for e in (error, error.__cause__) for kind in type(e).__mro__}
+    return any(_CLIENTS.match(kind.__module__) for kind in kinds)
+
+
 def refusal_of(error: BaseException) -> Refusal | None:
-    """Return what is refused, None when another call may fare better."""
+    """Return what is refused, None when another call may fare better. For errors of a model (`is_of_model`)."""
     status, code, text = status_of(error), _field(error, "code"), str(error)
     if status == 401 or any(mark in text for mark in _BAD_KEYS):
         return Refusal("key")
@@ -68,6 +88,11 @@ def refusal_of(error: BaseException) -> Refusal | None:
         return Refusal("account")
     parameter = _parameter(error, status, text)
     return Refusal("parameter", parameter) if parameter else None
+
+
+def is_too_long(error: BaseException) -> bool:
+    """Tell whether a text is longer than the model takes: then the text is at fault, and nothing that goes with it."""
+    return _TOO_LONG.search(str(error)) is not None
 
 
 def explain(refusal: Refusal, said: str, role: str, model: Runnable[Any, Any], name: str) -> str:
@@ -100,7 +125,7 @@ def _parameter(error: BaseException, status: int | None, text: str) -> str:
         # some clients refuse by themselves what they know that the provider would
         by_client = isinstance(error, ValueError) and "not supported" in text
         return _named_in(text) if by_client else ""
-    if status not in _BAD_REQUEST or _TOO_LONG.search(text):
+    if status not in _BAD_REQUEST or is_too_long(error):
         return ""
     told = _field(error, "param")
     if told is None and (found := _LOCATION.search(text)):

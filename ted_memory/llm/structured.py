@@ -19,7 +19,9 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ValidationError
 
+from ted_memory.errors import ModelError
 from ted_memory.llm.calls import Calls, one_line
+from ted_memory.llm.refusals import is_too_long, status_of
 from ted_memory.llm.spend import Spend
 
 LONGEST = 32_000  # characters; no critique needs more
@@ -94,21 +96,25 @@ class StructuredModel:
         return Structured(None, raw, spend, problem=problem)
 
     async def _call(self, messages: Sequence[BaseMessage], shape: type[BaseModel]) -> tuple[BaseMessage, Spend]:
-        """Call with the first method that this model takes."""
+        """Call with the first method that this model takes.
+
+        Those before it are left out from then on. Where none worked the question may be at fault, and all stay.
+        """
+        methods = list(self._methods)
         while True:
-            method = self._methods[0]
+            method = methods.pop(0)
             try:
                 runnable = _bound(self.model, shape, method)
                 output, spend = await self.calls.raw(self.role, runnable, messages)
-                message = output["raw"] if isinstance(output, dict) and "raw" in output else output
-                return (message if isinstance(message, BaseMessage) else AIMessage(content=str(message))), spend
             except Exception as error:
                 if (cut_off := _cut_off(error)) is not None:
                     return cut_off, self.calls.count(Spend.of(self.role, messages, cut_off))
-                if len(self._methods) == 1 or not _unsupported(error):
+                if not methods or not _unsupported(error):
                     raise
-                if self._methods[0] == method:  # another task may have moved on already
-                    self._methods.pop(0)
+                continue
+            self._methods = [method, *methods]
+            message = output["raw"] if isinstance(output, dict) and "raw" in output else output
+            return (message if isinstance(message, BaseMessage) else AIMessage(content=str(message))), spend
 
 
 def _bound(model: Runnable[Any, Any], shape: type[BaseModel], method: Method) -> Runnable[Any, Any]:
@@ -124,7 +130,11 @@ def _bound(model: Runnable[Any, Any], shape: type[BaseModel], method: Method) ->
 
 def _unsupported(error: Exception) -> bool:
     """Tell whether the way of asking is at fault, and not the question."""
-    return isinstance(error, NotImplementedError) or getattr(error, "status_code", None) in {400, 405, 415, 422, 501}
+    if isinstance(error, NotImplementedError):
+        return True
+    if isinstance(error, ModelError) or is_too_long(error):
+        return False
+    return status_of(error) in {400, 405, 415, 422, 501}
 
 
 def _cut_off(error: Exception) -> BaseMessage | None:

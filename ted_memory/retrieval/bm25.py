@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ted_memory.models import Experience
 from ted_memory.retrieval.derived import Derived
 from ted_memory.retrieval.language import AUTO, Terms, analyse, check_language, detect, languages_of, settled
+from ted_memory.retrieval.protocol import Numbered
+from ted_memory.retrieval.questions import looked_at
 
 K1, B = 1.5, 0.75  # how fast a repeated word stops to count; how much a long text is held back
-LONGEST_QUESTION = 4000  # characters that are looked at on an agent's path
 
 
 Posting = tuple["array[int]", "array[float]"]  # flat: many small objects would keep the garbage collector busy
@@ -45,8 +46,9 @@ class Index:
         They are stemmed as the texts are: in the languages that occur there, whatever the question looks like.
         """
         terms: dict[str, float] = {}
+        asked = looked_at(question)
         for language in self.languages:
-            for term, count in analyse(question, language).counts.items():
+            for term, count in analyse(asked, language).counts.items():
                 terms[term] = max(terms.get(term, 0.0), min(count, 1.0))
         return terms
 
@@ -80,7 +82,7 @@ def index_of(documents: Sequence[str], *, language: str = AUTO, otherwise: str =
     return Index([analyse(d, one) for d, one in zip(documents, languages, strict=True)], languages)
 
 
-class WordRetriever:
+class WordRetriever(Numbered):
     """Ranks experiences by the words that their condition shares with a question.
 
     What is matched is ``when``, which says where a lesson applies, with the ``index_terms``; the text of a lesson
@@ -99,31 +101,20 @@ class WordRetriever:
         self._terms: Derived[tuple[str, str, Terms]] = Derived()
         self._indexes: Derived[tuple[list[str], str, Index]] = Derived()
         self._last: tuple[Sequence[Experience], str, Index] | None = None
-        self._ids: tuple[Sequence[Experience], list[str]] | None = None
 
-    async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
-        """Return those that share a word with the question, best first. Nothing is waited for."""
-        return self.rank_now(experiences, question)
+    async def order(self, experiences: Sequence[Experience], question: str) -> list[int]:
+        """Return the places of those that share a word with the question, best first. Nothing is waited for."""
+        return self.order_now(experiences, question)
 
     def rank_now(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
-        """Do the same without an event loop."""
-        return [experiences[number] for number in self._ranked(experiences, question)]
+        """Return those that share a word with the question, best first, without an event loop."""
+        return [experiences[number] for number in self.order_now(experiences, question)]
 
-    def ids_now(self, experiences: Sequence[Experience], question: str) -> tuple[str, ...]:
-        """Return the ids of what `rank_now` returns, without a look at each of the lessons: there may be thousands."""
-        ranked = self._ranked(experiences, question)
-        if not ranked:
-            return ()
-        if self._ids is None or self._ids[0] is not experiences or isinstance(experiences, list):
-            self._ids = experiences, [e.id for e in experiences]
-        ids = self._ids[1]
-        return tuple([ids[number] for number in ranked])
-
-    def _ranked(self, experiences: Sequence[Experience], question: str) -> list[int]:
-        asked = question[:LONGEST_QUESTION]
-        if not experiences or not asked.strip():
+    def order_now(self, experiences: Sequence[Experience], question: str) -> list[int]:
+        """Return their places."""
+        if not experiences or not question.strip():
             return []
-        return self._index(experiences, asked).ranked(asked)
+        return self._index(experiences, question).ranked(question)
 
     def scores_now(self, experiences: Sequence[Experience], question: str) -> list[float]:
         """Return the score of each of them; 0 where no word is shared."""

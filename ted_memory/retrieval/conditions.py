@@ -12,6 +12,14 @@ NEARLY_ALL = 0.9  # share of the texts that a common word stands in
 FEWEST = 5  # texts that show their common form; what fewer have in common may be what they are about
 
 
+def spoken_in(when: str, task: str, language: str = AUTO) -> str:
+    """Return the language that retrieval reads a condition in, where it stands beside a task.
+
+    That is the set's ``language``, or with "auto" its own, or where it shows none the task's.
+    """
+    return languages_of([when], detect(task))[0] if language == AUTO else language
+
+
 def stems(text: str, *, language: str = AUTO) -> frozenset[str]:
     """Return the stems of a text's words; stop words and single letters have none."""
     spoken = detect(text) or DEFAULT if language == AUTO else language

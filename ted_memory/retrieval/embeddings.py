@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from ted_memory.errors import MissingExtra, SettingsError
 from ted_memory.models import Experience
 from ted_memory.protocols import VectorHead, VectorStore
-from ted_memory.retrieval.bm25 import LONGEST_QUESTION
 from ted_memory.retrieval.derived import Derived
-from ted_memory.retrieval.protocol import KeepsVectors
+from ted_memory.retrieval.protocol import KeepsVectors, Numbered
+from ted_memory.retrieval.questions import looked_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float32]
 
-PIECES = 16  # of a question at most, the last ones: a form stands before what it asks about
+PIECES = 16  # of a question at most, half of them its first ones and half its last
 LEAST = 0.25  # similarity from which a lesson applies, where a set is too small to tell
 TELLING = 8  # lessons that show how alike unrelated ones are
 SAMPLE = 256  # of them that are compared with each other at most
 NUMBER = 4  # bytes
+ALONE = 2**18  # multiplications of one product of matrices; above it BLAS starts threads
 BATCH = 256  # texts that a model is sent at a time
 
 _PIECE = re.compile(r"\n+|(?<=[.?!:;。？！；])\s*")
@@ -49,7 +50,7 @@ class Embedder(Protocol):
         ...
 
 
-class EmbeddingRetriever(KeepsVectors):
+class EmbeddingRetriever(Numbered, KeepsVectors):
     """Ranks experiences by the similarity of their condition to the question.
 
     Each lesson is embedded once, when it is committed, and its vector kept with the set; a question on every call.
@@ -129,19 +130,20 @@ class EmbeddingRetriever(KeepsVectors):
             self._compare(await self._vectors.save(head, new, keep=named.keys()), head)
             self._stored.update(new)
 
-    async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
-        """Return those that are close enough to the question, best first."""
-        pieces = _pieces(question[:LONGEST_QUESTION])
+    async def order(self, experiences: Sequence[Experience], question: str) -> list[int]:
+        """Return the places of those that are close enough to the question, best first."""
+        pieces = _pieces(looked_at(question))
         if not experiences or not pieces:
             return []
         np = _numpy()
         lessons, least = await self._matrix(experiences)
         asked = await self._questions(pieces)
-        if asked.shape[1] != lessons.shape[1]:
-            raise _other_model(self._name, asked.shape[1], self._name, lessons.shape[1])
-        closest = (lessons @ asked.T).max(axis=1)
-        order = np.argsort(-closest, kind="stable")[: int((closest > least).sum())]
-        return [experiences[i] for i in order.tolist()]
+        if asked.shape[1] != lessons.shape[0]:
+            raise _other_model(self._name, asked.shape[1], self._name, lessons.shape[0])
+        closest = _closest(lessons, asked)
+        near = np.flatnonzero(closest > least)
+        order: list[int] = near[np.argsort(-closest[near], kind="stable")].tolist()
+        return order
 
     async def _questions(self, pieces: list[str]) -> "Matrix":
         if len(pieces) == 1:
@@ -149,7 +151,7 @@ class EmbeddingRetriever(KeepsVectors):
         return _unit(await self._embeddings.aembed_documents(pieces))
 
     async def _matrix(self, experiences: Sequence[Experience]) -> "tuple[Matrix, float]":
-        """Return the lessons' vectors and what is close enough; they live as long as the first of the lessons."""
+        """Return the lessons' vectors (columns) and what is close enough; they live as long as the first lesson."""
         if self._last is not None and self._last[0] is experiences:
             return self._last[1:]
         documents = _documents(experiences)
@@ -157,8 +159,9 @@ class EmbeddingRetriever(KeepsVectors):
         if held is None or held[0] != documents:
             names = [_digest(self._name, text) for text in documents]
             await self._fill(dict(zip(names, documents, strict=True)))
-            lessons = _unit([_decoded(self._held[name]) for name in names])
-            least = _least(lessons) if self._least is None else self._least
+            unit = _unit([_decoded(self._held[name]) for name in names])
+            least = _least(unit) if self._least is None else self._least
+            lessons = _numpy().ascontiguousarray(unit.T)
             held = self._matrices.put(experiences[0], (documents, lessons, least))
         if isinstance(experiences, tuple):  # a list may be another one when it comes again
             self._last = experiences, *held[1:]
@@ -225,8 +228,10 @@ def _documents(experiences: Sequence[Experience]) -> list[str]:
 
 
 def _pieces(question: str) -> list[str]:
-    pieces = (piece.strip() for piece in _PIECE.split(question))
-    return list(dict.fromkeys(p for p in pieces if re.search(r"\w\w|[\u3040-\u9fff]", p)))[-PIECES:]
+    split = (piece.strip() for piece in _PIECE.split(question))
+    pieces = list(dict.fromkeys(p for p in split if re.search(r"\w\w|[\u3040-\u9fff]", p)))
+    half = PIECES // 2
+    return pieces if len(pieces) <= PIECES else [*pieces[:half], *pieces[-half:]]
 
 
 def _digest(model: str, text: str) -> str:
@@ -240,6 +245,18 @@ def _least(lessons: "Matrix") -> float:
     some = lessons[:SAMPLE]
     alike = (some @ some.T)[np.triu_indices(len(some), 1)]
     return float(alike.mean() + alike.std())
+
+
+def _closest(lessons: "Matrix", asked: "Matrix") -> "Matrix":
+    """Return for each lesson, a column, the similarity of the closest piece, a row.
+
+    In parts that one thread multiplies: on a machine with other work, waiting for more of them takes ten times longer.
+    """
+    np = _numpy()
+    width = max(ALONE // asked.size, 1)
+    parts = [(asked @ lessons[:, i : i + width]).max(axis=0) for i in range(0, lessons.shape[1], width)]
+    closest: Matrix = np.concatenate(parts)
+    return closest
 
 
 def _encoded(vector: Sequence[float]) -> bytes:

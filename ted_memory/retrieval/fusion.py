@@ -1,18 +1,19 @@
 """Several retrievers as one, by reciprocal ranks: what any of them finds, what more of them find higher up."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from typing import Self
 
 from ted_memory.models import Experience
 from ted_memory.protocols import VectorStore
-from ted_memory.retrieval.protocol import KeepsVectors, Retriever
+from ted_memory.retrieval.protocol import KeepsVectors, Numbered, Retriever, order_by
 
 FLATNESS = 60  # the usual constant: how little the first place counts more than the second
 DEPTH = 200  # places of each retriever that are added up; prompts hold far fewer, and large sets have thousands
 
 
-class FusedRetriever(KeepsVectors):
+class FusedRetriever(Numbered, KeepsVectors):
     """Adds up ``1 / (60 + place)`` over the retrievers' answers; scores of different scales are never compared.
 
     An experience applies where one of them says so. Of two that come out equal the first retriever's better one wins.
@@ -23,16 +24,15 @@ class FusedRetriever(KeepsVectors):
         self._retrievers = retrievers
         self._keepers = [r for r in retrievers if isinstance(r, KeepsVectors)]
 
-    async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
-        """Return those that one of the retrievers finds, best first; an error of any of them is raised."""
-        answers = await asyncio.gather(*(r.rank(experiences, question) for r in self._retrievers))
-        scores: dict[str, float] = {}
+    async def order(self, experiences: Sequence[Experience], question: str) -> list[int]:
+        """Return the places of those that one of the retrievers finds, best first; an error of any is raised."""
+        answers = await asyncio.gather(*(order_by(r, experiences, question) for r in self._retrievers))
+        scores: dict[int, float] = {}
         for answer in answers:
-            for place, experience in enumerate(answer[:DEPTH], start=FLATNESS + 1):
-                scores[experience.id] = scores.get(experience.id, 0.0) + 1 / place
-        found = {experience.id: experience for answer in answers for experience in answer}
-        best = [found.pop(id) for id in sorted(scores, key=scores.__getitem__, reverse=True)]
-        return [*best, *found.values()]
+            for place, number in enumerate(answer[:DEPTH], start=FLATNESS + 1):
+                scores[number] = scores.get(number, 0.0) + 1 / place
+        best = sorted(scores, key=scores.__getitem__, reverse=True)
+        return list(dict.fromkeys(itertools.chain(best, *answers)))
 
     def for_set(self, vectors: VectorStore) -> Self:
         """Return the same for one set."""

@@ -84,20 +84,29 @@ _WORD = re.compile(rf"{_IN_WORDS}(?:-{_IN_WORDS})*")
 _LETTERED = re.compile(_IN_WORDS)
 LOOKED_AT = 1000  # characters of a text that tell its language
 LETTER = 2  # words that a letter counts for
-_SCRIPTS = (
-    ("ja", re.compile(r"[\u3040-\u30ff]")),
-    ("zh", re.compile(r"[\u3400-\u9fff]")),
-    ("ko", re.compile(r"[\uac00-\ud7af]")),
-    ("sr", re.compile(r"[ђјљњћџЂЈЉЊЋЏ]")),
-    ("ru", re.compile(r"[\u0400-\u04ff]")),
-    ("el", re.compile(r"[\u0370-\u03ff]")),
-    ("hy", re.compile(r"[\u0530-\u058f]")),
-    ("yi", re.compile(r"[\u0590-\u05ff]")),
-    ("fa", re.compile(r"[پچژگ]")),
-    ("ar", re.compile(r"[\u0600-\u06ff]")),
-    ("hi", re.compile(r"[\u0900-\u097f]")),
-    ("ta", re.compile(r"[\u0b80-\u0bff]")),
-)
+# language -> a word in its script. Of most scripts a single letter is none: it may be one of a formula
+_WORDS_OF = {
+    "zh": re.compile(r"[\u3040-\u30ff\u3400-\u9fff]{1,2}"),  # or Japanese
+    "ko": re.compile(r"[\uac00-\ud7af]{1,2}"),
+    "ru": re.compile(r"[\u0400-\u04ff]{2,}"),
+    "el": re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]{2,}"),
+    "hy": re.compile(r"[\u0530-\u058f]{2,}"),
+    "yi": re.compile(r"[\u0590-\u05ff]{2,}"),
+    "ar": re.compile(r"[\u0600-\u06ff]{2,}"),
+    "hi": re.compile(r"[\u0900-\u097f]{2,}"),
+    "ta": re.compile(r"[\u0b80-\u0bff]{2,}"),
+}
+_LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]{2,}")
+# language by its script -> who has letters of his own there, these, the least share of all letters that they must have
+_WITHIN = {
+    "zh": ("ja", re.compile(r"[\u3040-\u30ff]"), 0.1),
+    "ru": ("sr", re.compile(r"[ђјљњћџЂЈЉЊЋЏ]"), 0.02),
+    "ar": ("fa", re.compile(r"[پچژگکی]"), 0.02),
+}
+QUOTED = 0.5
+"""Share of a text's words below which those in another script are quoted, where the Latin ones show a language."""
+MENTIONED = 0.2
+"""The same where they show none: names of products do not."""
 # letters that set a language apart where a text has no small words
 _LETTERS = {
     "ß": ("de",),
@@ -156,13 +165,36 @@ def check_language(language: str) -> str:
 def detect(text: str) -> str:
     """Return the language of a text by its script, small words and letters; "" where these show none.
 
+    Words in another script decide where they are not just quoted or mentioned, and letters of formulas are no words.
     A language other than English needs two signs, and more than English has: most lessons are short, and words are lent
     most often to English and from it. A letter counts for two.
     """
+    latin = _in_latin(text)
     if not text.isascii():
-        for language, script in _SCRIPTS:
-            if script.search(text):
-                return language
+        language, share = _by_script(text[:LOOKED_AT])
+        if share >= (QUOTED if latin else MENTIONED):
+            return language
+    return latin
+
+
+def _by_script(text: str) -> tuple[str, float]:
+    """Return the language that the script of most words belongs to, Latin aside, and the share of its words."""
+    words = {language: word.findall(text) for language, word in _WORDS_OF.items()}
+    language = max(words, key=lambda language: len(words[language]))
+    count = len(words[language])
+    if not count:
+        return "", 0.0
+    share = count / (count + len(_LATIN_WORD.findall(text)))
+    if language in _WITHIN:
+        other, own, least = _WITHIN[language]
+        letters = "".join(words[language])
+        if len(own.findall(letters)) >= least * len(letters):
+            return other, share
+    return language, share
+
+
+def _in_latin(text: str) -> str:
+    """Return the language of a text in Latin letters, "" where these show none."""
     signs = _signs(text)
     hits = _hits(signs)
     english = hits.pop(DEFAULT, 0)
@@ -174,9 +206,11 @@ def detect(text: str) -> str:
 def _signs(text: str) -> list[tuple[str, ...]]:
     """Return the languages of each small word and telling letter of a text."""
     lowered, known = text[:LOOKED_AT].lower(), _small_words()
-    signs = [known[word] for word in set(_LETTERED.findall(lowered)) if word in known]
+    words = set(_LETTERED.findall(lowered))
+    signs = [known[word] for word in words if word in known]
     if not lowered.isascii():
-        signs += [_LETTERS[letter] for letter in set(lowered) if letter in _LETTERS] * LETTER
+        letters = {letter for word in words if len(word) > 1 for letter in word}  # "5 Å" is not Norwegian
+        signs += [_LETTERS[letter] for letter in letters if letter in _LETTERS] * LETTER
     return signs
 
 

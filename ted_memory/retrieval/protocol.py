@@ -24,6 +24,27 @@ class Retriever(Protocol):
         ...
 
 
+class Numbered(abc.ABC):
+    """A retriever that answers by numbers: a set may have thousands of lessons, and each look at one takes its time."""
+
+    @abc.abstractmethod
+    async def order(self, experiences: Sequence[Experience], question: str) -> Sequence[int]:
+        """Return the places among the experiences of those that apply, best first."""
+
+    async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
+        """Return those that apply to the question, best first."""
+        return [experiences[number] for number in await self.order(experiences, question)]
+
+
+async def order_by(retriever: Retriever, experiences: Sequence[Experience], question: str) -> Sequence[int]:
+    """Return the places among the experiences of those that a retriever finds, best first and each once."""
+    if isinstance(retriever, Numbered) and type(retriever).rank is Numbered.rank:  # a user's class may rank otherwise
+        return await retriever.order(experiences, question)
+    found = [e.id for e in await retriever.rank(experiences, question)]
+    places = {e.id: number for number, e in enumerate(experiences)}
+    return [places[id] for id in dict.fromkeys(found) if id in places]
+
+
 class KeepsVectors(abc.ABC):
     """A retriever that works out something from each lesson once, and keeps it with the set."""
 

@@ -12,7 +12,7 @@ from ted_memory.models import Commit, Experience, ExperienceSet
 from ted_memory.protocols import VectorStore
 from ted_memory.retrieval.bm25 import WordRetriever
 from ted_memory.retrieval.language import AUTO
-from ted_memory.retrieval.protocol import KeepsVectors, Retriever
+from ted_memory.retrieval.protocol import KeepsVectors, Retriever, order_by
 
 BREAK_AFTER = 3  # failures in a row; then nobody waits for the retriever until it answers again
 PREPARE = 10.0  # seconds that an embedding model has for the lessons, away from any agent's path
@@ -38,7 +38,7 @@ class Ranker:
         self._keeper: KeepsVectors | None = None
         if isinstance(retriever, KeepsVectors) and vectors is not None:
             self._retriever = self._keeper = retriever.for_set(vectors)
-        self._last: tuple[Sequence[Experience], tuple[Experience, ...]] | None = None
+        self._last: tuple[Sequence[Experience], tuple[Experience, ...], list[str]] | None = None
         self.fallbacks = 0
         self._failed_in_a_row = 0
         self._failed_at = 0.0
@@ -50,38 +50,38 @@ class Ranker:
         """
         if not question.strip():
             return NO_QUESTION
-        conditional = self._among(experiences)
+        conditional, ids = self._among(experiences)
         if not conditional:
             return Ranking(())
         if isinstance(self._retriever, WordRetriever):  # waits for nothing
-            return Ranking(self._retriever.ids_now(conditional, question))
-        found = await self._asked(conditional, question, patience)
-        return Ranking(tuple(dict.fromkeys([e.id for e in found])))  # others may return one twice
+            numbers: Sequence[int] = self._retriever.order_now(conditional, question)
+        else:
+            numbers = await self._asked(conditional, question, patience)
+        return Ranking(tuple(map(ids.__getitem__, numbers)))
 
-    def _among(self, experiences: Sequence[Experience]) -> Sequence[Experience]:
-        """Return those that have a condition; for the same set the same tuple, by which retrievers know it again."""
+    def _among(self, experiences: Sequence[Experience]) -> tuple[tuple[Experience, ...], list[str]]:
+        """Return those that have a condition, and their ids; for the same set the same: retrievers know it by that."""
         if self._last is not None and self._last[0] is experiences:
-            return self._last[1]
+            return self._last[1:]
         conditional = tuple(_conditional(experiences))
+        ids = [e.id for e in conditional]
         if isinstance(experiences, tuple):
-            self._last = experiences, conditional
-        return conditional
+            self._last = experiences, conditional, ids
+        return conditional, ids
 
-    async def _asked(
-        self, experiences: Sequence[Experience], question: str, patience: float | None
-    ) -> Sequence[Experience]:
+    async def _asked(self, experiences: Sequence[Experience], question: str, patience: float | None) -> Sequence[int]:
         resting = self._failed_in_a_row >= BREAK_AFTER and time.monotonic() - self._failed_at < PROBE_EVERY
         if patience is None or not resting:
             try:
                 async with asyncio.timeout(patience):
-                    found = await self._retriever.rank(experiences, question)
+                    found = await order_by(self._retriever, experiences, question)
             except Exception as error:  # noqa: BLE001 - fail open: whatever it is, the agent has its question answered
                 self._failed(error, patience)
             else:
                 self._failed_in_a_row = 0
                 return found
         self.fallbacks += 1
-        return self._words.rank_now(experiences, question)
+        return self._words.order_now(experiences, question)
 
     def _failed(self, error: Exception, patience: float | None) -> None:
         self._failed_in_a_row += 1

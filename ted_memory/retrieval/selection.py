@@ -8,10 +8,10 @@ from ted_memory.experience.ranking import Ranking
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, Lessons, Usage
 from ted_memory.retrieval.bm25 import match
-from ted_memory.retrieval.conditions import common_words, distinctive, stems
+from ted_memory.retrieval.conditions import common_words, distinctive, spoken_in, stems
 from ted_memory.settings import Selection
 
-__all__ = ["common_words", "distinctive", "make_selector", "match", "stems", "warm"]
+__all__ = ["common_words", "distinctive", "make_selector", "match", "spoken_in", "stems", "warm"]
 
 
 def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Selector:

@@ -33,6 +33,8 @@ from tests.distill.scripts import one_pass, prompt_of, right_lesson, role, sampl
         ("Take 3. Add 4!\nIs that it?\nAnswer: 7", ("Take 3.", "Add 4!", "Is that it?")),
         ("<think>Take 3. Add 4.</think>\nAnswer: 7", ("Take 3.", "Add 4.")),
         ("Take 3.\nAdd 4.\n\\boxed{7}", ("Take 3.", "Add 4.")),
+        ("Nimm 3.\nDazu 4.\nAlso die Antwort ist 7", ("Nimm 3.", "Dazu 4.")),
+        ("3を取る。4を足す。\n答えは7です", ("3を取る。", "4を足す。")),
         ("3を取る。4を足す。\nAnswer: 7", ("3を取る。", "4を足す。")),
     ],
 )

@@ -1,19 +1,28 @@
 """What providers refuse whatever they are asked, in their own words, over the real client where there is one."""
 
 import re
+import urllib.error
+from email.message import Message
 from typing import Any
 
+import httpx
+import openai
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
 from ted_memory.errors import ModelError, ModelRefused
+from ted_memory.llm import calls as calls_module
 from ted_memory.llm.calls import Calls, is_final, is_transient, with_temperature
-from ted_memory.llm.refusals import Refusal, refusal_of
+from ted_memory.llm.refusals import Refusal, is_of_model, refusal_of
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.testing import Provider, Reply, ScriptedServer
 from ted_memory.wiring import make_chat_model
+from tests.integrations.agents import Scripted, calls_once
 
 ASKED = [HumanMessage("Are you there?")]
 TO_NONE = "set temperature to none (TED_MEMORY_TEMPERATURE=none, --temperature none)"
@@ -270,3 +279,81 @@ async def test_a_key_that_may_not_use_a_model_is_told_as_before() -> None:
         with pytest.raises(ModelError, match="allowed to use this model") as caught:
             await Calls(1).invoke("student", client, ASKED)
     assert not isinstance(caught.value, ModelRefused), "some providers answer so to a text that they do not allow"
+
+
+# An agent as the student: its tools speak HTTP, too.
+
+
+TO_STATE = RunnableLambda(lambda messages: {"messages": messages})
+
+
+def of_a_tool(status: int) -> Exception:
+    return urllib.error.HTTPError("http://a.page", status, "said by a page", Message(), None)
+
+
+def agent_with(tool_fails: Exception) -> Runnable[Any, Any]:
+    """Return an agent that looks something up, which fails."""
+
+    @tool
+    def look_up() -> str:
+        """Look something up."""
+        raise tool_fails
+
+    model = Scripted(script=calls_once("look_up"))
+    return TO_STATE | create_agent(model, [look_up])
+
+
+TOOLS_FAIL = [*(of_a_tool(status) for status in (401, 402, 403, 404)), ConnectionError("no such host"), KeyError("x")]
+
+
+@pytest.mark.parametrize("error", TOOLS_FAIL, ids=repr)
+async def test_what_a_tool_of_an_agent_meets_ends_no_run(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        await Calls(1).invoke("student", agent_with(error), ASKED)
+    assert not is_final(caught.value)
+
+
+async def test_without_the_rule_a_missing_page_would_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls_module, "is_of_model", lambda *_: True)
+    with pytest.raises(ModelRefused, match="said by a page"):
+        await Calls(1).invoke("student", agent_with(of_a_tool(404)), ASKED)
+
+
+async def test_an_agents_model_is_refused_as_any_other() -> None:
+    server, _ = served(Provider(models=("gpt-5",), key="right"))
+    async with server.serve():
+        for key, name, said in (("wrong", "gpt-5", "Incorrect API key"), ("right", "gpt-6", "does not exist")):
+            model = ChatOpenAI(model=name, base_url=server.base_url, api_key=SecretStr(key))
+            with pytest.raises(ModelRefused, match=said):
+                await Calls(1).invoke("student", TO_STATE | create_agent(model, []), ASKED)
+
+
+def raised_by(module: str) -> Exception:
+    """Return an error of a package that need not be here."""
+    return type("NotFoundError", (Exception,), {"__module__": module, "status_code": 404})("not found")
+
+
+PAGE = httpx.Response(404, request=httpx.Request("GET", "http://a.page"))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_theirs"),
+    [
+        (openai.NotFoundError("no such model", response=PAGE, body=None), True),
+        (openai.APIConnectionError(request=PAGE.request), True),
+        *((raised_by(m), True) for m in ("anthropic", "google.genai.errors", "langchain_google_genai.chat_models")),
+        *((raised_by(m), True) for m in ("groq", "mistralai.models.sdkerror", "langchain_openai.chat_models.base")),
+        *((raised_by(m), False) for m in ("google.api_core.exceptions", "langchain_core.tools.base", "openai_of_ours")),
+        *((raised_by(m), False) for m in ("langchain_community.tools", "starlette.exceptions", "aiohttp")),
+        (httpx.HTTPStatusError("no such page", request=PAGE.request, response=PAGE), False),
+        (ProviderError(404, "a search engine's"), False),
+    ],
+    ids=lambda given: f"{type(given).__module__}.{type(given).__name__}",
+)
+def test_a_models_clients_are_known_by_their_packages(error: Exception, is_theirs: bool) -> None:
+    assert is_of_model(error, RunnableLambda(str)) is is_theirs
+    chat_model = ChatOpenAI(model="gpt-5", api_key=SecretStr("k"))
+    assert is_of_model(error, chat_model.bind(stop=["x"])), "all that a chat model raises is its own"
+    behind = RuntimeError("what a wrapper raises")
+    behind.__cause__ = error
+    assert is_of_model(behind, RunnableLambda(str)) is is_theirs

@@ -78,6 +78,64 @@ def test_a_text_without_signs_shows_no_language(text: str) -> None:
     assert detect(text) == ""
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "the angle \u03b8 of a triangle is asked for"),
+        ("en", "angles of triangles in \u03c0 units"),
+        ("en", "the resistance is in k\u03a9, the time in \u00b5s or \u03bcs"),
+        ("en", "a wavelength of 5 \u00c5 or 5 \u212b"),
+        ("en", "\u0394t and \u0394x of a car that brakes"),
+        ("de", "Aufgabe mit dem Winkel \u03b1 und dem Winkel \u03b2"),
+        ("", "\u03c0 r\u00b2"),
+        ("", "\u2211 \u03b1\u1d62 x\u1d62 = \u03bb"),
+        ("", "5 \u00c5"),
+        ("", "\u042f"),
+        ("el", "Ποιο είναι το εμβαδόν με ακτίνα r και γωνία \u03b8;"),
+    ],
+)
+def test_letters_of_formulas_are_no_language(language: str, text: str) -> None:
+    assert detect(text) == language
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "What does the word «Здравствуйте» mean?"),
+        ("en", "How do I spell the name 東京 in kana?"),
+        ("en", "What does שלום mean, and how is it said?"),
+        ("en", "Is τέλος the same as an end?"),
+        ("en", "How do you say thank you: شكرا or something else?"),
+        ("en", "Is नमस्ते how they say hello in the north?"),
+        ("en", "How are 한국 and the others called there?"),
+        ("de", "Was heißt «спасибо» auf Deutsch und wie spricht man das?"),
+        ("zh", "我的 iPhone 15 Pro Max 坏了"),
+        ("zh", "请问 Microsoft Windows Server 2022 Datacenter 多少钱?"),
+        ("zh", "The North Face 的外套可以退货吗?"),
+        ("zh", "请问日语里面的「の」这个字是什么意思,应该怎么用?"),
+        ("ja", "iPhone 15 Pro Max の修理"),
+        ("ja", "請求書の間違い"),
+        ("ko", "Galaxy S24 Ultra 화면이 깨졌어요"),
+        ("ru", "Как установить Microsoft Windows Server 2022 Datacenter Edition?"),
+        ("ru", "Что такое сербская буква «ђ», и как она читается в словах на севере и на юге страны?"),
+        ("sr", "Где је мој пакет?"),
+        ("ar", "أين هاتفي iPhone 15 Pro Max"),
+        ("fa", "گوشی iPhone من کجاست"),
+    ],
+)
+def test_a_word_that_is_quoted_or_a_name_does_not_change_the_language(language: str, text: str) -> None:
+    assert detect(text) == language
+
+
+def test_a_lesson_with_a_formula_is_found_by_english_word_forms() -> None:
+    lessons = (
+        Experience(id="angle", text="-", when="the angle \u03b8 of a triangle is asked for"),
+        Experience(id="bike", text="-", when="a bike was stolen"),
+    )
+    assert [e.id for e in WordRetriever().rank_now(lessons, "find the angles of two triangles")] == ["angle"]
+    assert WordRetriever().rank_now(lessons, "What is the price of a ticket for the tram?") == []
+
+
 def test_key_words_are_read_in_the_language_of_the_question_or_of_the_set() -> None:
     terse = (Experience(id="k", text="-", when="Passwörter"), Experience(id="l", text="-", when="Lieferung"))
     assert [e.id for e in WordRetriever().rank_now(terse, "Wo bleiben die Lieferungen?")] == ["l"]

@@ -76,7 +76,8 @@ async def critique(state: DistillState, *, context: DistillContext) -> Json:
     task, common = read_sample(state).text, state.get("common", ())
     proposed = read(result.value)
     if context.profile.conditions == "key_words":
-        proposed = [in_its_own_words(edit, shown, task, common) for edit in proposed]
+        language = context.settings.language
+        proposed = [in_its_own_words(edit, shown, task, common, language=language) for edit in proposed]
     edits = _trusted(proposed, shown, state, context, additions_only=result.repaired)
     edits = [_without_a_telling_example(edit, state, context) for edit in edits]
     if again := _refused_before(edits, state):

@@ -144,7 +144,8 @@ def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Ad
     tested = (edit for finding in findings if finding.evidence for edit in finding.edits)
     theirs = [edit.when for edit in tested if isinstance(edit, Add)]
     words = {"common": state.get("common", ()), "kindred": state.get("kindred", ())}
-    conditions = conditions_of(sample, state["reference"], theirs, **words)
+    language = context.settings.language
+    conditions = conditions_of(sample, state["reference"], theirs, **words, language=language)
     made = (solved_task(sample, state["reference"], when, context, state.get("sources", ())) for when in conditions)
     return [lesson for lesson in made if lesson is not None]
 

@@ -23,7 +23,7 @@ from ted_memory.experience.betting import PairedTest, sign
 from ted_memory.experience.edits import preview
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Add, Experience, ExperienceSet, Presentation, Sample
-from ted_memory.retrieval.selection import stems
+from ted_memory.retrieval.selection import spoken_in, stems
 
 WAYS = (
     Presentation(selection="relevant", top_k=TURNS, placement="system"),
@@ -50,12 +50,14 @@ def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: Expe
         return []
     shuffled = random.Random("solved").sample(list(train), len(train))
     edits: list[Add] = []
+    language = job.context.settings.language
     for sample in sorted(shuffled, key=lambda s: job.records.samples.get(s.id, {}).get("status") != "set_aside"):
         if sample.sources:
             continue
         reference = sample.reference or ""
         # no kindred words: these are chosen with the answers of all judges in view
-        when = ", ".join(telling_words(sample, stems(reference) | {*job.common}))
+        told = stems(reference, language=spoken_in(reference, sample.text, language))
+        when = ", ".join(telling_words(sample, told | {*job.common}, language=language))
         edit = solved_task(sample, reference, when, job.context, job.sources(sample))
         if edit is not None:
             edits.append(edit)

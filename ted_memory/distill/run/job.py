@@ -176,10 +176,10 @@ class Job:
             self.tell(len(train))
             return str(record["note"]) if record["lost"] else ""
 
-        self.common = sorted(common_words([s.text for s in train]))
+        language = self.context.settings.language
+        self.common = sorted(common_words([s.text for s in train], language=language))
         self.labels = recurring_answers(train, of_users=any(s.sources for s in train))
         keeps_words = self.context.settings.examples  # without examples nothing that stands in a sample is kept
-        language = self.context.settings.language
         self.index_terms = terms_of(train, self.labels, language=language) if keeps_words else {}
         by_words = keeps_words and self.context.profile.conditions == "key_words"
         self.kindred = kindred_words(train, language=language) if by_words else {}
@@ -227,10 +227,11 @@ class Job:
         """Let the lessons be found by words of those samples, too, that they tell the answer of."""
         if INDEXED in self.records:
             return
-        known = self.base.by_id
+        known, language = self.base.by_id, self.context.settings.language
         for sample in train:
             learned = [e for e in (await self.staging.load()).active if e.id not in known]
-            lesson = lesson_for(sample, learned, self.labels) if self.index_terms.get(sample.id) else None
+            has_words = bool(self.index_terms.get(sample.id))
+            lesson = lesson_for(sample, learned, self.labels, language=language) if has_words else None
             if lesson is None or source_of(self.name, sample) in lesson.sources:
                 continue
             terms = f"{lesson.index_terms} {self.index_terms[sample.id]}"
