@@ -26,6 +26,7 @@ from ted_memory.errors import (
     ModelRefused,
     NotDurable,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
 )
 from ted_memory.grading.graders import Grader
@@ -128,6 +129,10 @@ class Learner:
 
         ``grace``: seconds for which a stop waits for what is under way (default: the lease). What is not done by then
         is given back, and does not count as a failure.
+
+        Raises:
+            StoreRefused: the server refuses what a learner does; found out before anything is paid for.
+            StoreError: the server cannot give what the settings ask for. One that is away is waited for.
         """
         self.report.refused = ""
         await self._prove()
@@ -159,7 +164,7 @@ class Learner:
     async def _prove(self) -> None:
         """See that what is learned can be kept, before anything is paid for. A store that is away is waited for."""
         try:
-            await self.memory.store.prove(self.memory.namespace)
+            await self._spaces.names()
         except StoreUnavailable as error:
             self._note(error)
 
@@ -169,6 +174,8 @@ class Learner:
         while not (self._stopping.is_set() or (until_empty and self.report.refused and not self._work)):
             try:
                 found = await self._claim_some()
+            except StoreRefused:  # waiting would not help
+                raise
             except StoreError as error:
                 self._note(error)
                 await self._rest(POLL * BEATS)
@@ -333,6 +340,8 @@ class Learner:
         if refused := isinstance(error, ModelRefused):
             self.report.refused = str(error)
         self._note(ModelRefused(f"paused, and no episode is lost: {error}") if refused else error)
+        if isinstance(error, StoreRefused):
+            self._spaces.doubt(space.memory.namespace)
         away = isinstance(error, _Lost | ModelError) or is_transient(error)
         # while others get their answers, it is this episode's own trouble
         counts = not away or (not refused and self._last_success > began)

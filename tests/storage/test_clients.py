@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from ted_memory import Add, TedMemory, open_memory
-from ted_memory.errors import CorruptData, NotDurable, SettingsError, StoreError, StoreUnavailable
+from ted_memory.errors import CorruptData, NotDurable, SettingsError, StoreError, StoreRefused, StoreUnavailable
 from ted_memory.models import Usage
 from ted_memory.storage.redis.keys import Keys
 from tests.chaos.fault_proxy import fault_proxy
@@ -92,7 +92,7 @@ def test_an_option_that_cannot_work_is_refused_when_the_url_is_given(query: str)
 
 @pytest.mark.parametrize("login", ["", ":wrong@", "nobody:wrong@"])
 async def test_a_wrong_password_is_told_in_one_line(locked: Server, login: str) -> None:
-    with pytest.raises(StoreUnavailable) as caught:
+    with pytest.raises(StoreRefused) as caught:
         async with open_memory(f"redis://{login}127.0.0.1:{locked.port}/0"):
             pass
     message = one_line(caught.value)
@@ -180,7 +180,7 @@ async def test_a_wrong_password_is_not_tried_again_and_again(locked: Server) -> 
 
     before = denied()
     memory = open_memory(f"redis://:wrong@127.0.0.1:{locked.port}/0")
-    with pytest.raises(StoreUnavailable, match="refuses us"):
+    with pytest.raises(StoreRefused, match="refuses us"):
         await memory.load()
     await memory.aclose()
     assert denied() - before == 1
