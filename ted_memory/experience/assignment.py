@@ -8,6 +8,7 @@ salted with the set's epoch, which no client knows: who chooses the id of a conv
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from ted_memory.episodes import ANONYMOUS, Exposure
 from ted_memory.experience.ranking import Ranking
@@ -19,6 +20,7 @@ Selector = Callable[[Sequence[Experience], Mapping[str, Usage], Ranking], tuple[
 
 COIN = 0.5  # chance that a request is shown a lesson on trial
 TRIAL_SHARE = 0.5  # of the token budget, for lessons on trial beside the active ones
+LONGEST_SHOWN = timedelta(days=31)  # a learner ends a trial a day before, by its own clock; or it is gone
 
 
 def draw(*parts: str) -> float:
@@ -49,6 +51,7 @@ def expose(
     unit: str,
     principal: str,
     withhold_share: float,
+    now: datetime,
 ) -> Exposure:
     """Return what one request is shown: the active lessons but perhaps one, and those on trial that fall to it.
 
@@ -64,12 +67,13 @@ def expose(
         unit: conversation or run; the same one is always assigned in the same way.
         principal: who asks; lessons that come from it are not tried on it.
         withhold_share: share of the units that miss one active lesson.
+        now: by the caller's clock; a trial that no learner ended in time is neither shown nor counted.
     """
 
     def chosen(among: Sequence[Experience]) -> tuple[Experience, ...]:
         return choose(among, snapshot.usage, ranking)
 
-    on_trial, applies = _trials_that_apply(snapshot, ranking, principal)
+    on_trial, applies = _trials_that_apply(snapshot, ranking, principal, now)
     eligible = chosen([*snapshot.active, *on_trial])
     tried = {e.id for e in eligible if e.state == "trial"}
     watched = _watched(eligible, applies, principal, draw(snapshot.epoch, unit, "which"))
@@ -91,10 +95,10 @@ def expose(
 
 
 def _trials_that_apply(
-    snapshot: ExperienceSet, ranking: Ranking, principal: str
+    snapshot: ExperienceSet, ranking: Ranking, principal: str, now: datetime
 ) -> tuple[list[Experience], Collection[str]]:
     """Return the lessons on trial that this request may be shown, and the ids of all lessons that apply to it."""
-    others = [e for e in snapshot.trial if _is_tried(e) and not is_from(e, principal)]
+    others = [e for e in snapshot.trial if _is_tried(e, now) and not is_from(e, principal)]
     applies = ranking.applying([*snapshot.active, *others])
     return _in_size(snapshot, [e for e in others if e.id in applies]), applies
 
@@ -117,8 +121,13 @@ def _ids(experiences: Iterable[Experience]) -> tuple[str, ...]:
     return tuple(e.id for e in experiences)
 
 
-def _is_tried(experience: Experience) -> bool:
-    return experience.trial is not None and experience.trial.bet > 0
+def _is_tried(experience: Experience, now: datetime) -> bool:
+    """Tell whether its trial has begun, and not so long ago that it should have ended: learners may be away."""
+    trial = experience.trial
+    if trial is None or not trial.bet:
+        return False
+    began = trial.began_at or now
+    return now - (began if began.tzinfo else began.replace(tzinfo=UTC)) <= LONGEST_SHOWN
 
 
 def _in_size(snapshot: ExperienceSet, on_trial: Sequence[Experience]) -> list[Experience]:
