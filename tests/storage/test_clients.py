@@ -270,18 +270,33 @@ async def test_over_a_slow_link_lessons_and_updates_arrive(valkey: Server, names
         between.round_trip = round_trip
         await near.commit([Add(text="One.")], author="me")
         far = open_memory(between.url, namespace=namespace)  # read_timeout: 50 ms
-        assert await far.render() == "", "the first call goes on without"
-        await _until_rendered(far, "One.")
-        await near.commit([Add(text="Two.")], author="me")
-        await _until_rendered(far, "Two.")
-        assert far.health().breaker == "closed"
-        await far.commit([Add(text="Three.")], author="me")
-        assert [e.text for e in await near.load()] == ["One.", "Two.", "Three."]
-        await far.aclose()
+        try:
+            assert await far.render() == "", "the first call goes on without"
+            await _until_rendered(far, "One.")
+            await near.commit([Add(text="Two.")], author="me")
+            await _until_rendered(far, "Two.")
+            assert far.health().breaker == "closed"
+            await far.commit([Add(text="Three.")], author="me")
+            assert [e.text for e in await near.load()] == ["One.", "Two.", "Three."]
+        finally:
+            await far.aclose()
+
+
+async def test_were_a_look_given_up_when_an_agent_is_nothing_would_ever_arrive(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: a refresh has 50 ms, as its caller has."""
+    monkeypatch.setattr("ted_memory.storage.redis.clients.LOOK_TIMEOUT", 0.0)
+    monkeypatch.setattr("tests.storage.test_clients.LOOKS", 60)
+    with pytest.raises(pytest.fail.Exception, match=r"One\. has not arrived"):
+        await test_over_a_slow_link_lessons_and_updates_arrive(valkey, namespace, 0.2)
+
+
+LOOKS = 300
 
 
 async def _until_rendered(memory: TedMemory, text: str) -> None:
-    for _ in range(300):
+    for _ in range(LOOKS):
         if text in await memory.render():
             return
         await asyncio.sleep(0.05)
