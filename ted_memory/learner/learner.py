@@ -14,7 +14,6 @@ from langchain_core.runnables import Runnable
 
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.graph import build_live_graph
-from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.nodes.commit import LOST
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import read_graded
@@ -34,16 +33,14 @@ from ted_memory.grading.judge import Judge, bind_grader
 from ted_memory.learner.beside import Beside
 from ted_memory.learner.replay import Replayer
 from ted_memory.learner.report import LearnerReport
-from ted_memory.learner.samples import sources_of, to_archive, to_attempt, to_sample
+from ted_memory.learner.samples import sources_of, to_sample, to_state
 from ted_memory.learner.spaces import Space, Spaces
 from ted_memory.learner.trials import release_lease
 from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
 from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory.client import TedMemory
-from ted_memory.models import Sample
 from ted_memory.protocols import Settle
-from ted_memory.retrieval.selection import common_words
 
 Rollouts = Literal["model", "agent", "none"]
 
@@ -51,7 +48,6 @@ POLL = 0.25  # seconds between looks at a queue that was empty
 BEATS = 4  # heartbeats in one lease
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds in which nothing is claimed while the models' provider is down
 RETRY_AFTER = 1.0  # seconds before an episode that failed is begun again
-PEERS = 6  # recent samples that a lesson is tried on
 
 _LOG = logging.getLogger("ted_memory")
 
@@ -305,7 +301,8 @@ class Learner:
         log = memory.store.episodes
         images = await log.images(memory.namespace, episode.images) if episode.images else {}
         sample = to_sample(claim, images, with_tools=self._rollouts == "model")
-        out = await space.graph.ainvoke(self._state(space, claim, sample))  # type: ignore[call-overload]
+        state = to_state(claim, sample, space.recent, judged=isinstance(self._grader, Judge))
+        out = await space.graph.ainvoke(state)  # type: ignore[call-overload]
         if out["status"] == LOST:
             raise _Lost(out["note"])
         graded = read_graded(out)
@@ -318,23 +315,6 @@ class Learner:
             known = {"reference": out["reference"], "sources": sources_of(claim)}
             space.recent.append((sample.model_copy(update=known), mean))
         return str(out["status"])
-
-    def _state(self, space: Space, claim: Claim, sample: Sample) -> dict[str, Any]:
-        """Return what the graph begins with."""
-        recent = [s for s, _ in space.recent]
-        archive = to_archive(claim, judged=isinstance(self._grader, Judge))
-        return {
-            "sample": sample.model_dump(mode="json"),
-            "run": f"episode:{claim.seq}",
-            "sources": [*sources_of(claim)],
-            "recorded": [to_attempt(claim).model_dump()],
-            "settle": {"seq": claim.seq, "fence": claim.fence, "archive": archive},
-            "peers": [
-                {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
-            ],
-            "common": sorted(common_words([s.text for s in recent])),
-            "labels": recurring_answers(recent, of_users=True),
-        }
 
     async def _failed(self, space: Space, claim: Claim, error: Exception, began: float) -> str:
         if refused := isinstance(error, ModelRefused):
