@@ -7,7 +7,8 @@
     ├── InvalidInput         an edit, sample, token or namespace that breaks a rule (also a ValueError)
     │   └── DatasetError     a line of a data set; names file, line and field
     ├── StoreError
-    │   ├── StoreUnavailable the server cannot be reached, or refuses; nothing is known to have been written
+    │   ├── StoreUnavailable the server cannot be reached; nothing is known to have been written
+    │   ├── StoreRefused     the server refuses user, password or a command; its rights must change
     │   ├── CorruptData      what is stored is not what this version writes
     │   ├── HistoryTrimmed   the version asked for is no longer (or not yet) in the log
     │   ├── ClaimLost           a learner came too late: another one works on its episode
@@ -45,7 +46,11 @@ class StoreError(TedMemoryError):
 
 
 class StoreUnavailable(StoreError):  # noqa: N818
-    """The server cannot be reached or refuses to work."""
+    """The server cannot be reached: it is worth another try later."""
+
+
+class StoreRefused(StoreError):  # noqa: N818
+    """The server is there and refuses the user, the password or a command: nothing but other rights helps."""
 
 
 class CorruptData(StoreError):  # noqa: N818

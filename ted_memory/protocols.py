@@ -156,8 +156,13 @@ class ExperienceStore(Progress, Protocol):
         """Return where the set's vectors are kept; no I/O."""
         ...
 
-    async def prove(self, namespace: str) -> None:
-        """Make sure that the server can give what the settings ask for. Raises StoreError, which says what it lacks."""
+    async def prove(self, namespace: str, *, to_learn: bool = False) -> None:
+        """Make sure that the server can give what the settings ask for; ``to_learn``: and lets a learner do its work.
+
+        Raises:
+            StoreError: it cannot; says what it lacks.
+            StoreRefused: its user lacks a right.
+        """
         ...
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:

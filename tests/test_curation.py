@@ -241,13 +241,15 @@ def _members(client: Any) -> Any:
     return lambda key: client.zrange(key, 0, -1)
 
 
-async def everything_stored(memory: TedMemory) -> str:
-    """Return all keys and values of the namespace, as they are in the server."""
+async def everything_stored(memory: TedMemory, match: str = "") -> str:
+    """Return all keys and values of the namespace, or of other keys, as they are in the server."""
     client = memory.store._clients.get().commit
     told = []
-    async for key in client.scan_iter(match=f"ted:{{{memory.namespace}}}:*"):
+    async for key in client.scan_iter(match=match or f"ted:{{{memory.namespace}}}:*"):
         read = {"string": client.get, "hash": client.hgetall, "set": client.smembers, "zset": _members(client)}
-        told.append(f"{key} {await read[await client.type(key)](key)}")
+        kind = await client.type(key)
+        if kind != "none":  # else it has ended meanwhile
+            told.append(f"{key} {await read[kind](key)}")
     return "\n".join(told)
 
 

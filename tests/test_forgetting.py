@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import hashlib
+import itertools
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatResult
+from pydantic import Field
 
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.episodes import Episode, Subject
@@ -16,9 +20,10 @@ from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.experience.edits import MOST_SOURCES
 from ted_memory.learner import Learner
 from ted_memory.models import Merge, Message, Rewrite
-from ted_memory.storage.redis import erasing
-from ted_memory.testing import in_memory, wait_until
-from tests.distill.scripts import CODES, critique, student, teacher
+from ted_memory.storage.redis import erasing, scripts
+from ted_memory.storage.redis.store import RedisStore
+from ted_memory.testing import ScriptedChatModel, in_memory, wait_until
+from tests.distill.scripts import CODES, critique, prompt_of, role, student, teacher, thing_in
 from tests.learner.worlds import complain, episode
 from tests.test_curation import everything_stored
 
@@ -225,6 +230,132 @@ async def test_learners_that_are_running_send_no_model_what_was_forgotten(memory
     assert asked, "it went on learning from the others"
     assert WORD not in str(asked)
     assert f"I am {WORD}" not in await everything_stored(memory)
+
+
+class Held(ScriptedChatModel):
+    """Answers what holds Anna's word only while the gate is open; ``waiting`` tells how many calls stand before it."""
+
+    gate: Any
+    waiting: list[int] = Field(default_factory=lambda: [0])
+
+    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **more: Any) -> ChatResult:
+        if WORD in prompt_of(messages):
+            self.waiting[0] += 1
+            await self.gate.wait()
+            self.waiting[0] -= 1
+        return await super()._agenerate(messages, *args, **more)
+
+
+def quotes_anna(messages: list[BaseMessage]) -> str:
+    """Teach what Anna says in her words, and of others nothing."""
+    if role(messages) != "critic":
+        return CODES[thing_in(prompt_of(messages))]
+    return critique(*EDITS) if WORD in prompt_of(messages) else critique()
+
+
+@contextlib.asynccontextmanager
+async def traffic_of_others(memory: TedMemory) -> AsyncIterator[None]:
+    """Have others ask and complain for as long as this lasts."""
+
+    async def goes_on() -> None:
+        for i in itertools.count():
+            await complain(memory, [episode("figs", i, principal=f"user-{i % 7}")])
+            await asyncio.sleep(0.02)
+
+    going = asyncio.create_task(goes_on())
+    try:
+        yield
+    finally:
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def learners_at_work(memory: TedMemory, model: ScriptedChatModel) -> AsyncIterator[list[Learner]]:
+    """Have two learners run for as long as this lasts, episodes and replays."""
+    learners = [Learner(memory, student=student(), teacher=model) for _ in range(2)]
+    running = [asyncio.create_task(learner.run()) for learner in learners]
+    try:
+        yield learners
+    finally:
+        for learner in learners:
+            learner.stop()
+        await asyncio.gather(*running)
+
+
+async def forget_while_learners_run(memory: TedMemory) -> tuple[str, str]:
+    """Forget Anna while two learners learn and others ask; return all keys and files as they are some time later."""
+    model = Held(script=quotes_anna, name_told="teacher", gate=asyncio.Event())
+    model.gate.set()
+    await complain(memory, [annas(f"early-{i}") for i in range(3)])
+    async with traffic_of_others(memory), learners_at_work(memory, model) as learners:
+
+        def count(*outcomes: str) -> int:
+            return sum(learner.report.outcomes[outcome] for learner in learners for outcome in outcomes)
+
+        await wait_until(lambda: count("learned") >= 1, timeout=60, what="a lesson of Anna's")
+        model.gate.clear()
+        await complain(memory, [annas(f"late-{i}") for i in range(3)])
+        await wait_until(lambda: model.waiting[0] > 0, timeout=60, what="work on what Anna said")
+        before = await everything_stored(memory, "*")
+        for place in (":episodes", ":run:", ":archive ", ":experiences", ":log"):
+            assert any(place in line and WORD in line for line in before.splitlines()), f"the control: {place}"
+        assert WORD in files(memory), "the control"
+        await memory.forget("principal", ANNA)
+        model.gate.set()
+        then = count("nothing")
+        await wait_until(lambda: model.waiting[0] == 0 and count("nothing") > then + 10, timeout=60, what="more work")
+        assert count("fenced") >= 1, "what learners were at came too late"
+        assert not count("failed", "dead")
+        during = await everything_stored(memory, "*"), files(memory)
+    after = await everything_stored(memory, "*"), files(memory)
+    return during[0] + after[0], during[1] + after[1]
+
+
+@pytest.fixture
+async def busy(tmp_path: Path) -> AsyncIterator[TedMemory]:
+    options: dict[str, Any] = {"rollouts": 1, "verify_calls": 0, "rate_limit": 10_000}
+    async with open_memory(home=str(tmp_path / "busy"), namespace="desk", feedback_wait=0.0, **options) as opened:
+        yield opened
+
+
+async def test_with_learners_running_neither_keys_nor_files_hold_a_word_of_the_forgotten(busy: TedMemory) -> None:
+    keys, written = await forget_while_learners_run(busy)
+    for word in (WORD, "early-0", "late-0", "c111"):
+        assert word not in keys
+        assert word not in written
+
+
+async def test_were_the_file_not_rewritten_it_would_hold_them(busy: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control."""
+
+    async def compact(_: RedisStore) -> bool:
+        return True
+
+    monkeypatch.setattr(RedisStore, "compact", compact)
+    keys, written = await forget_while_learners_run(busy)
+    assert WORD not in keys
+    assert WORD in written
+
+
+async def test_might_learners_end_what_they_are_at_both_would_hold_them(
+    busy: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: neither a fence nor a tombstone keeps out what comes late."""
+    line = "if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end"
+    assert scripts._COMMIT.count(line) == 1
+    broken = scripts._COMMIT.replace(line, "")
+    monkeypatch.setattr(scripts, "_COMMIT", broken)
+    monkeypatch.setitem(scripts._DIGESTS, broken, hashlib.sha1(broken.encode()).hexdigest())
+
+    async def tombstone(*_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(RedisStore, "tombstone", tombstone)
+    with pytest.raises(AssertionError, match="came too late"):
+        await forget_while_learners_run(busy)
+    assert WORD in await everything_stored(busy, "*")
+    assert WORD in files(busy)
 
 
 async def test_an_export_from_before_brings_nothing_of_it_back(memory: TedMemory) -> None:

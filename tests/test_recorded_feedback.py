@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ted_memory import Add, TedMemory, open_memory
-from ted_memory.episodes import Episode
+from ted_memory.episodes import Episode, Feedback
 from ted_memory.errors import StoreUnavailable
 from ted_memory.integrations.live_run import is_sampled
 from ted_memory.learner import Learner
@@ -184,6 +184,31 @@ async def test_feedback_is_refused_while_the_store_is_away_and_its_run_is_kept()
     log.away = 0
     assert await memory.give_feedback("r", score=1.0) == "credited"
     await memory.aclose()
+
+
+async def test_a_later_word_is_not_replaced_by_one_that_waits() -> None:
+    memory, log = spied()
+    id = await seen(memory)
+    await memory.record(Episode(run_id="r", seen=(id,)))
+    log.away = 10**6
+    first = memory.recorder.keep_feedback(Feedback(run_id="r", score=0.0))
+    await memory.recorder.send_said()
+    assert (first.verdict, first.trouble) == (None, None)
+    log.away = 0
+    assert await memory.give_feedback("r", score=1.0) == "corrected"
+    await memory.flush()
+    assert first.verdict == "credited"
+    assert await outcomes(memory, id) == (1, 1)
+    await memory.aclose()
+
+
+async def test_feedback_that_waits_is_lost_at_the_end_with_a_warning_alone(caplog: pytest.LogCaptureFixture) -> None:
+    memory, log = spied()
+    await memory.record(Episode(run_id="r"))
+    log.away = 10**6
+    memory.recorder.keep_feedback(Feedback(run_id="r", score=0.0))
+    await memory.aclose()
+    assert "1 recorded runs and 1 words of feedback of 'test' are lost: nobody is there" in caplog.text
 
 
 async def test_many_at_once_send_what_is_in_the_buffer_once() -> None:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from ted_memory.capture.said import Said
 from ted_memory.capture.texts import cut, fit, size_of, storable, with_texts, without_block
 from ted_memory.episodes import ANONYMOUS, Episode, Feedback, Verdict
-from ted_memory.errors import InvalidInput, StoreError
+from ted_memory.errors import InvalidInput, StoreError, StoreUnavailable
 from ted_memory.protocols import CreditRules, EpisodeQueue, RecordLimits
 from ted_memory.redaction import redact as default_redact
 from ted_memory.settings import Settings
@@ -80,6 +81,7 @@ class Recorder:
         self._held: dict[str, tuple[float, Make]] = {}
         self._beyond: dict[str, float] = {}  # begun when no more could be held: if they do not end, they are dropped
         self._owed: set[str] = set()  # runs for which feedback had come before
+        self._said: list[Said] = []  # oldest first
         self._lock = threading.Lock()
         self._task: asyncio.Task[None] | None = None
         self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
@@ -113,8 +115,8 @@ class Recorder:
         self._send_soon()
 
     def _is_full(self, more: int) -> bool:
-        full = sum(self._sizes.values()) + more > self._settings.buffer_bytes
-        return full or len(self._buffer) >= self._settings.buffer
+        size = sum(self._sizes.values()) + sum(said.size for said in self._said)
+        return size + more > self._settings.buffer_bytes or len(self._buffer) + len(self._said) >= self._settings.buffer
 
     def hold(self, run_id: str, make: Make, seconds: float = ABANDONED) -> None:
         """Take in a run that may go on: it counts when nothing more was said of it for so long."""
@@ -151,14 +153,14 @@ class Recorder:
 
     def _has_work(self) -> bool:
         with self._lock:
-            if self.buffered or self._owed:
+            if self.buffered or self._owed or self._said:
                 return True
             if self._task is asyncio.current_task():
                 self._task = None  # what is put in now begins another one
             return False
 
     async def flush(self, *, all: bool = False) -> None:
-        """Send what has ended; with ``all`` also runs that are under way, as abandoned.
+        """Send what has ended, and what was said; with ``all`` also runs that are under way, as abandoned.
 
         Raises:
             StoreError: the store cannot be reached; what was not sent is kept.
@@ -171,12 +173,13 @@ class Recorder:
         if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
             task.cancel()
             await asyncio.wait({task})
-        if self.buffered or self._owed:
+        if self.buffered or self._owed or self._said:
             try:
                 await self.flush(all=True)
             except StoreError as error:
                 self.dropped += self.buffered
-                _LOG.warning("%d recorded runs of %r are lost: %s", self.buffered, self._namespace, error)
+                words = f" and {len(self._said)} words of feedback" if self._said else ""
+                _LOG.warning("%d recorded runs%s of %r are lost: %s", self.buffered, words, self._namespace, error)
                 self._begin_anew()
 
     def _my_turn(self) -> asyncio.Lock:
@@ -191,6 +194,7 @@ class Recorder:
             while waiting := self._waiting(until):
                 await self._send_some(waiting)
             await self._pay()
+            await self._send_said()
 
     def _waiting(self, until: float) -> list[tuple[str, Ended]]:
         """Return the oldest runs that have ended, those too of which nothing was heard until then."""
@@ -277,7 +281,55 @@ class Recorder:
         return who if who in {"", ANONYMOUS} else self._identify(who)
 
     async def give_feedback(self, feedback: Feedback) -> Verdict:
-        """Send feedback; its run goes first, if that is still in the buffer."""
+        """Send feedback; its run goes first, if that is still in the buffer, and what was said of it before."""
+        told = self._clean(feedback)
+        await self._send_first(told.run_id)
+        return await self._give(told)
+
+    def keep_feedback(self, feedback: Feedback) -> Said:
+        """Take in feedback, to be sent as runs are (see `send_said`). Within an event loop.
+
+        Raises:
+            InvalidInput: a hook failed on it.
+            StoreUnavailable: there is no place for it, since the store takes nothing.
+        """
+        said = Said(self._clean(feedback))
+        with self._lock:
+            if self._is_full(said.size):
+                raise StoreUnavailable("the buffer is full, since the store takes nothing; this was not kept")
+            self._said.append(said)
+        self._send_soon()
+        return said
+
+    async def send_said(self) -> None:
+        """Send what was said now, and not with the next batch. What a store that is away does not take stays."""
+        try:
+            async with self._my_turn():
+                await self._send_said()
+        except Exception as error:  # noqa: BLE001 - whatever it is, what was not sent is kept
+            self.last_error = _one_line(error)
+
+    async def _send_said(self) -> None:
+        while self._said:
+            said = self._said[0]
+            await self._send_run(said.feedback.run_id)
+            try:
+                said.verdict = await self._give(said.feedback)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - it would be refused again, and others wait behind it
+                said.trouble = error
+                self.last_error = _one_line(error)
+                _LOG.warning("feedback could not be noted: %s", self.last_error)
+            with self._lock:
+                if said in self._said:
+                    self._said.remove(said)
+
+    async def _give(self, told: Feedback) -> Verdict:
+        return await self._log.feedback(self._namespace, told.run_id, told, told.score, self._rules())
+
+    def _clean(self, feedback: Feedback) -> Feedback:
+        """Return feedback as it may leave the process. Raises InvalidInput."""
         most = self._settings.episode_size // 4
 
         def clean(text: str) -> str:
@@ -288,22 +340,29 @@ class Recorder:
             said["principal"] = self.stored(feedback.principal)
         except Exception as error:
             raise InvalidInput(f"a hook failed on feedback ({_one_line(error)}); nothing was counted") from error
-        await self._send_first(feedback.run_id)
-        told = feedback.model_copy(update=said)
-        return await self._log.feedback(self._namespace, told.run_id, told, told.score, self._rules())
+        return feedback.model_copy(update=said)
 
     async def _send_first(self, run_id: str) -> None:
-        """Send one run that has ended. Others that failed may still be tried again."""
+        """Send one run that has ended, and what waits of what was said."""
+        was_said = any(said.feedback.run_id == run_id for said in self._said)
+        if was_said or self._ended(run_id) is not None:
+            async with self._my_turn():
+                await self._send_run(run_id)
+                if was_said:  # a later word takes the place of an earlier one
+                    await self._send_said()
+
+    def _ended(self, run_id: str) -> Ended | None:
+        """Return a run of the buffer that has ended. Others that failed may still be tried again."""
         with self._lock:
             held = self._held.get(run_id)
             if held is not None and held[0] <= time.monotonic() + SETTLED:
                 self._buffer.setdefault(run_id, (self._held.pop(run_id)[1], False))
-            if run_id not in self._buffer:
-                return
-        async with self._my_turn():
-            ended = self._buffer.get(run_id)
-            if ended is not None:
-                await self._send_some([(run_id, ended)])
+            return self._buffer.get(run_id)
+
+    async def _send_run(self, run_id: str) -> None:
+        ended = self._ended(run_id)
+        if ended is not None:
+            await self._send_some([(run_id, ended)])
             await self._pay()
 
     async def credit(self, run_id: str, score: float | None, *, first: bool = False) -> Verdict:

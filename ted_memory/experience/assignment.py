@@ -8,7 +8,7 @@ salted with the set's epoch, which no client knows: who chooses the id of a conv
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ted_memory.episodes import ANONYMOUS, Exposure
 from ted_memory.experience.ranking import Ranking
@@ -20,6 +20,7 @@ Selector = Callable[[Sequence[Experience], Mapping[str, Usage], Ranking], tuple[
 
 COIN = 0.5  # chance that a request is shown a lesson on trial
 TRIAL_SHARE = 0.5  # of the token budget, for lessons on trial beside the active ones
+LONGEST_SHOWN = timedelta(days=31)  # a learner ends a trial a day before, by its own clock; or it is gone
 
 
 def draw(*parts: str) -> float:
@@ -50,6 +51,7 @@ def expose(
     unit: str,
     principal: str,
     withhold_share: float,
+    now: datetime,
 ) -> Exposure:
     """Return what one request is shown: the active lessons but perhaps one, and those on trial that fall to it.
 
@@ -65,12 +67,13 @@ def expose(
         unit: conversation or run; the same one is always assigned in the same way.
         principal: who asks; lessons that come from it are not tried on it.
         withhold_share: share of the units that miss one active lesson.
+        now: by the caller's clock; a trial that no learner ended in time is neither shown nor counted.
     """
 
     def chosen(among: Sequence[Experience]) -> tuple[Experience, ...]:
         return choose(among, snapshot.usage, ranking)
 
-    on_trial, applies = _trials_that_apply(snapshot, ranking, principal)
+    on_trial, applies = _trials_that_apply(snapshot, ranking, principal, now)
     eligible = chosen([*snapshot.active, *on_trial])
     tried = {e.id for e in eligible if e.state == "trial"}
     watched = _watched(eligible, applies, principal, draw(snapshot.epoch, unit, "which"))
@@ -92,10 +95,10 @@ def expose(
 
 
 def _trials_that_apply(
-    snapshot: ExperienceSet, ranking: Ranking, principal: str
+    snapshot: ExperienceSet, ranking: Ranking, principal: str, now: datetime
 ) -> tuple[list[Experience], Collection[str]]:
     """Return the lessons on trial that this request may be shown, and the ids of all lessons that apply to it."""
-    others = [e for e in snapshot.trial if _is_tried(e) and not is_from(e, principal)]
+    others = [e for e in snapshot.trial if _is_tried(e, now) and not is_from(e, principal)]
     applies = ranking.applying([*snapshot.active, *others])
     return _in_size(snapshot, [e for e in others if e.id in applies]), applies
 
@@ -118,14 +121,18 @@ def _ids(experiences: Iterable[Experience]) -> tuple[str, ...]:
     return tuple(e.id for e in experiences)
 
 
-def _is_tried(experience: Experience) -> bool:
-    return experience.trial is not None and experience.trial.bet > 0
+def _is_tried(experience: Experience, now: datetime) -> bool:
+    """Tell whether its trial has begun, and not so long ago that it should have ended: learners may be away."""
+    if experience.trial is None or not experience.trial.bet:
+        return False
+    return experience.trial.began_at is None or now - _began_at(experience) <= LONGEST_SHOWN
 
 
 def _began_at(experience: Experience) -> datetime:
-    """Return when a trial began; one of which that is not known comes first."""
+    """Return when a trial began, in UTC where no zone is stated; one of which that is not known comes first."""
     began_at = experience.trial.began_at if experience.trial else None
-    return began_at or datetime.min.replace(tzinfo=UTC)
+    began_at = began_at or datetime.min
+    return began_at if began_at.tzinfo else began_at.replace(tzinfo=UTC)
 
 
 def _in_size(snapshot: ExperienceSet, on_trial: Sequence[Experience]) -> list[Experience]:

@@ -2,16 +2,16 @@
 
 import asyncio
 import contextvars
-import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.prebuilt import ToolRuntime
 
+from ted_memory.capture.said import Said
 from ted_memory.capture.texts import storable
-from ted_memory.episodes import Verdict
+from ted_memory.episodes import Feedback
 from ted_memory.errors import TedMemoryError
 from ted_memory.integrations.live_run import principal_of
 from ted_memory.integrations.run_ids import STATE, find_run_id
@@ -20,7 +20,7 @@ from ted_memory.memory import sync_bridge
 from ted_memory.memory.client import TedMemory
 
 LEAST = 0.25  # seconds; less would be too little for a server that is there
-LATER = "Thank you, it will be noted."
+LATER = "Thank you, it will be passed on."
 NOTHING = "There is no earlier answer of this conversation that feedback could belong to."
 TOLD = {
     "credited": "Thank you, it was noted.",
@@ -32,34 +32,39 @@ TOLD = {
     "limited": "This user has given all the feedback that counts today.",
 }
 
-_SENDING: set["asyncio.Task[str]"] = set()
-_LOG = logging.getLogger("ted_memory")
+_SENDING: set["asyncio.Task[None]"] = set()
 
 
 def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> BaseTool:
     """Return a tool for agents with `TedMemoryMiddleware(memory, learn=True)`: feedback on their latest earlier answer.
 
     It counts under the principal of the run that calls it, with that one's limits: a model can be talked into praise.
-    A slow store is waited for a quarter of a second; the feedback then goes on being sent as long as the loop lives.
+    A store is waited for `read_timeout`, a quarter of a second at least. Feedback that it has not taken by then goes as
+    recorded runs do: it waits while the store is away, and `flush`, `aclose` and the program's end send it.
     """
 
     async def arate(score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = "") -> str:
         run_id = _rated(runtime.state["messages"])
         if run_id is None:
             return NOTHING
-        giving = memory.give_feedback(
-            run_id,
-            score=min(max(score, 0.0), 1.0),
-            comment=storable(comment),
-            correction=storable(correction),
-            principal=_principal(memory, runtime),
-        )
-        sending = asyncio.create_task(_send(giving), context=contextvars.Context())
+        try:
+            feedback = Feedback.checked(
+                run_id=run_id,
+                score=min(max(score, 0.0), 1.0),
+                comment=storable(comment),
+                correction=storable(correction),
+                principal=_principal(memory, runtime),
+            )
+            said = memory.recorder.keep_feedback(feedback)
+        except TedMemoryError as error:  # no reason for the agent to stop
+            return _refused(error)
+        sync_bridge.flush_at_exit(memory)
+        sending = asyncio.create_task(memory.recorder.send_said(), context=contextvars.Context())
         _SENDING.add(sending)  # a loop holds its tasks weakly
         sending.add_done_callback(_SENDING.discard)
         # an agent waits for the store no longer here than elsewhere; the store is asked for seconds beside it
         await asyncio.wait({sending}, timeout=max(memory.settings.read_timeout, LEAST))
-        return sending.result() if sending.done() else LATER
+        return _told(said)
 
     def rate(  # noqa: D417 - the runtime is not the model's to give
         score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = ""
@@ -78,13 +83,15 @@ def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> Bas
     return made
 
 
-async def _send(giving: Awaitable[Verdict]) -> str:
-    """Return what the model is told of the feedback."""
-    try:
-        return TOLD[await giving]
-    except TedMemoryError as error:  # no reason for the agent to stop
-        _LOG.warning("feedback could not be noted: %s", error)
-        return f"It could not be noted: {error}"
+def _told(said: Said) -> str:
+    """Return what the model is told of feedback."""
+    if said.trouble is not None:
+        return _refused(said.trouble)
+    return LATER if said.verdict is None else TOLD[said.verdict]
+
+
+def _refused(error: Exception) -> str:
+    return f"It could not be noted: {error}"
 
 
 def _rated(messages: Sequence[BaseMessage]) -> str | None:

@@ -14,7 +14,6 @@ from langchain_core.runnables import Runnable
 
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.graph import build_live_graph
-from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.nodes.commit import LOST
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import read_graded
@@ -26,6 +25,7 @@ from ted_memory.errors import (
     ModelRefused,
     NotDurable,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
 )
 from ted_memory.grading.graders import Grader
@@ -33,16 +33,14 @@ from ted_memory.grading.judge import Judge, bind_grader
 from ted_memory.learner.beside import Beside
 from ted_memory.learner.replay import Replayer
 from ted_memory.learner.report import LearnerReport
-from ted_memory.learner.samples import sources_of, to_archive, to_attempt, to_sample
+from ted_memory.learner.samples import sources_of, to_sample, to_state
 from ted_memory.learner.spaces import Space, Spaces
 from ted_memory.learner.trials import release_lease
 from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
 from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory.client import TedMemory
-from ted_memory.models import Sample
 from ted_memory.protocols import Settle
-from ted_memory.retrieval.selection import common_words
 
 Rollouts = Literal["model", "agent", "none"]
 
@@ -50,7 +48,6 @@ POLL = 0.25  # seconds between looks at a queue that was empty
 BEATS = 4  # heartbeats in one lease
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds in which nothing is claimed while the models' provider is down
 RETRY_AFTER = 1.0  # seconds before an episode that failed is begun again
-PEERS = 6  # recent samples that a lesson is tried on
 
 _LOG = logging.getLogger("ted_memory")
 
@@ -128,6 +125,10 @@ class Learner:
 
         ``grace``: seconds for which a stop waits for what is under way (default: the lease). What is not done by then
         is given back, and does not count as a failure.
+
+        Raises:
+            StoreRefused: the server refuses what a learner does; found out before anything is paid for.
+            StoreError: the server cannot give what the settings ask for. One that is away is waited for.
         """
         self.report.refused = ""
         await self._prove()
@@ -159,7 +160,7 @@ class Learner:
     async def _prove(self) -> None:
         """See that what is learned can be kept, before anything is paid for. A store that is away is waited for."""
         try:
-            await self.memory.store.prove(self.memory.namespace)
+            await self._spaces.names()
         except StoreUnavailable as error:
             self._note(error)
 
@@ -169,6 +170,8 @@ class Learner:
         while not (self._stopping.is_set() or (until_empty and self.report.refused and not self._work)):
             try:
                 found = await self._claim_some()
+            except StoreRefused:  # waiting would not help
+                raise
             except StoreError as error:
                 self._note(error)
                 await self._rest(POLL * BEATS)
@@ -298,7 +301,9 @@ class Learner:
         log = memory.store.episodes
         images = await log.images(memory.namespace, episode.images) if episode.images else {}
         sample = to_sample(claim, images, with_tools=self._rollouts == "model")
-        out = await space.graph.ainvoke(self._state(space, claim, sample))  # type: ignore[call-overload]
+        judged, language = isinstance(self._grader, Judge), self.memory.settings.language
+        state = to_state(claim, sample, space.recent, judged=judged, language=language)
+        out = await space.graph.ainvoke(state)  # type: ignore[call-overload]
         if out["status"] == LOST:
             raise _Lost(out["note"])
         graded = read_graded(out)
@@ -312,27 +317,12 @@ class Learner:
             space.recent.append((sample.model_copy(update=known), mean))
         return str(out["status"])
 
-    def _state(self, space: Space, claim: Claim, sample: Sample) -> dict[str, Any]:
-        """Return what the graph begins with."""
-        recent = [s for s, _ in space.recent]
-        archive = to_archive(claim, judged=isinstance(self._grader, Judge))
-        return {
-            "sample": sample.model_dump(mode="json"),
-            "run": f"episode:{claim.seq}",
-            "sources": [*sources_of(claim)],
-            "recorded": [to_attempt(claim).model_dump()],
-            "settle": {"seq": claim.seq, "fence": claim.fence, "archive": archive},
-            "peers": [
-                {"sample": s.model_dump(mode="json"), "score": score} for s, score in list(space.recent)[-PEERS:]
-            ],
-            "common": sorted(common_words([s.text for s in recent], language=self.memory.settings.language)),
-            "labels": recurring_answers(recent, of_users=True),
-        }
-
     async def _failed(self, space: Space, claim: Claim, error: Exception, began: float) -> str:
         if refused := isinstance(error, ModelRefused):
             self.report.refused = str(error)
         self._note(ModelRefused(f"paused, and no episode is lost: {error}") if refused else error)
+        if isinstance(error, StoreRefused):
+            self._spaces.doubt(space.memory.namespace)
         away = isinstance(error, _Lost | ModelError) or is_transient(error)
         # while others get their answers, it is this episode's own trouble
         counts = not away or (not refused and self._last_success > began)

@@ -1,11 +1,15 @@
 """From an episode to what the distillation graph works on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ted_memory.distill.leaks import recurring_answers
 from ted_memory.episodes import ANONYMOUS, Archived, Claim, Episode, word_of
 from ted_memory.llm.messages import TOOL_RESULTS, restore_images
 from ted_memory.models import Message, Sample, Trajectory
+from ted_memory.retrieval.selection import common_words
+
+PEERS = 6  # recent samples that a lesson is tried on
 
 
 def to_sample(claim: Claim, images: Mapping[str, bytes], *, with_tools: bool) -> Sample:
@@ -87,3 +91,24 @@ def to_attempt(claim: Claim) -> Trajectory:
 
 def _error(episode: Episode) -> str:
     return episode.error or ("" if episode.answer else "it gave no answer")
+
+
+def to_state(
+    claim: Claim, sample: Sample, recent: Iterable[tuple[Sample, float | None]], *, judged: bool, language: str
+) -> dict[str, Any]:
+    """Return what the graph begins with: the task, its live run, and recent ones with the scores that they had.
+
+    ``language`` is the set's, by which words are told apart.
+    """
+    latest = list(recent)
+    samples = [one for one, _ in latest]
+    return {
+        "sample": sample.model_dump(mode="json"),
+        "run": f"episode:{claim.seq}",
+        "sources": [*sources_of(claim)],
+        "recorded": [to_attempt(claim).model_dump()],
+        "settle": {"seq": claim.seq, "fence": claim.fence, "archive": to_archive(claim, judged=judged)},
+        "peers": [{"sample": one.model_dump(mode="json"), "score": score} for one, score in latest[-PEERS:]],
+        "common": sorted(common_words([one.text for one in samples], language=language)),
+        "labels": recurring_answers(samples, of_users=True),
+    }

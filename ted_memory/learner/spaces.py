@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ted_memory.distill.graph import Graph
 from ted_memory.distill.nodes.commit import counters
-from ted_memory.errors import BudgetExceeded, CorruptData, StoreError, StoreUnavailable
+from ted_memory.errors import BudgetExceeded, CorruptData, StoreError, StoreRefused, StoreUnavailable
 from ted_memory.fields import NAMESPACE
 from ted_memory.learner.replay import Replayer
 from ted_memory.llm.calls import one_line
@@ -17,6 +17,7 @@ from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 from ted_memory.protocols import KnownEvidence
 
+ASK_AGAIN = 5.0  # seconds after which a server that refused a namespace is asked again
 RECENT = 64  # samples of a namespace that a lesson may be tried on
 SETTLED = ("learned", "nothing", "set_aside")
 
@@ -84,10 +85,19 @@ class Spaces:
         self._note = note
         self._spaces: dict[str, Space] = {}
         self._over_budget: dict[str, float] = {}
+        self._proved: set[str] = set()
+        self._refused: dict[str, tuple[float, StoreRefused]] = {}
 
     async def names(self) -> Sequence[str]:
-        """Return the names as they are now. Raises StoreError."""
+        """Return the names as they are now: of namespaces whose server was seen to let a learner do its work.
+
+        Raises:
+            StoreRefused: it does not, for one that was named, or for none of those that were found.
+            StoreError: it cannot give what the settings ask for, or cannot be reached.
+        """
         if self._names is not None:
+            for name in self._names:
+                await self._prove(name)
             return self._names
         found = await self._memory.store.episodes.namespaces()
         for name in found:
@@ -95,7 +105,35 @@ class Spaces:
                 self._note(
                     CorruptData(f"{name[:40]!r} is listed as a namespace with traffic and is none; it is left out")
                 )
-        return [name for name in found if NAMESPACE.fullmatch(name)]
+        named = [name for name in found if NAMESPACE.fullmatch(name)]
+        refusals = [await self._refusal(name) for name in named]
+        if refusals and None not in refusals and refusals[0]:
+            raise refusals[0]
+        return [name for name, refusal in zip(named, refusals, strict=True) if refusal is None]
+
+    async def _prove(self, name: str) -> None:
+        """See once that what is learned can be kept, before anything is paid for."""
+        if name not in self._proved:
+            await self._memory.store.prove(name, to_learn=True)
+            self._proved.add(name)
+
+    async def _refusal(self, name: str) -> StoreRefused | None:
+        """Return why nothing may be learned in a namespace that was found."""
+        until, refusal = self._refused.get(name, (0.0, None))
+        if refusal is None or time.monotonic() >= until:
+            try:
+                await self._prove(name)
+                self._refused.pop(name, None)
+                return None
+            except StoreRefused as error:
+                self._note(StoreRefused(f"nothing is learned in namespace {name!r}: {error}"))
+                self._refused[name] = time.monotonic() + ASK_AGAIN, error
+                return error
+        return refusal
+
+    def doubt(self, name: str) -> None:
+        """Have it proved again: the server has refused something since."""
+        self._proved.discard(name)
 
     def of(self, name: str) -> Space:
         """Return the space of a namespace."""
@@ -111,6 +149,9 @@ class Spaces:
             yield
         except StoreUnavailable:
             raise
+        except StoreRefused as error:
+            self.doubt(name)
+            self._note(error)
         except Exception as error:  # noqa: BLE001 - whatever is stored there
             self._note(CorruptData(f"nothing is done for namespace {name!r} now: {one_line(error)}"))
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self
 
@@ -186,7 +187,9 @@ class TedMemory(Curated):
         ranking = await self.rank(snapshot.candidates, question, patience=s.read_timeout)
         choose = self.selector(snapshot)
         who, share = self._who(principal), s.withhold_share
-        exposure = expose(snapshot, choose, ranking, unit=unit, principal=who, withhold_share=share)
+        exposure = expose(
+            snapshot, choose, ranking, unit=unit, principal=who, withhold_share=share, now=datetime.now(UTC)
+        )
         return exposure.model_copy(update={"placement": self.presentation(snapshot).placement})
 
     def _who(self, principal: str) -> str:

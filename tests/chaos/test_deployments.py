@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 
 from ted_memory import TedMemory, open_memory
-from ted_memory.errors import NotDurable, StoreError, StoreUnavailable
+from ted_memory.errors import NotDurable, StoreError, StoreRefused, StoreUnavailable
 from ted_memory.models import Add, Commit, Rewrite, Usage
 from ted_memory.storage.redis.keys import Keys
 from tests.chaos.sizes import FULL, report, size
@@ -150,7 +150,7 @@ async def test_a_client_that_the_user_has_is_used_and_left_alone(
 
 async def test_a_wrong_password_is_told_at_once(shape_of: Callable[[str], Any], namespace: str) -> None:
     url = shape_of("password").url.replace("secret", "wrong")
-    with pytest.raises(StoreUnavailable, match="password"):
+    with pytest.raises(StoreRefused, match="password"):
         await open_memory(url, namespace=namespace).load()
 
 

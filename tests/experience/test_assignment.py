@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 import numpy as np
@@ -12,9 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.episodes import ANONYMOUS, Exposure
-from ted_memory.experience.assignment import COIN, TRIAL_SHARE, Selector, draw, expose, is_from, principals
+from ted_memory.experience import assignment
+from ted_memory.experience.assignment import (
+    COIN,
+    LONGEST_SHOWN,
+    TRIAL_SHARE,
+    Selector,
+    draw,
+    expose,
+    is_from,
+    principals,
+)
 from ted_memory.experience.ranking import Ranking
 from ted_memory.experience.rendering import FRAME_TOKENS, render_block
+from ted_memory.experience.trials import LONGEST_TRIAL
 from ted_memory.models import Experience, Trial
 from ted_memory.retrieval.selection import make_selector
 from tests.experience.asking import applying, ranked
@@ -36,10 +47,11 @@ def shown(
     asked: str = "",
     epoch: str = "epoch",
     ranking: Ranking | None = None,
+    now: datetime = NOW,
 ) -> Exposure:
     held = a_set(*lessons, epoch=epoch)
     ranking = ranking or ranked(held.candidates, asked)
-    return expose(held, choose, ranking, unit=unit, principal=by, withhold_share=withhold)
+    return expose(held, choose, ranking, unit=unit, principal=by, withhold_share=withhold, now=now)
 
 
 def near(share: float, expected: float, count: int = UNITS) -> bool:
@@ -142,6 +154,30 @@ def test_a_lesson_that_waits_and_one_whose_trial_has_not_begun_are_shown_to_nobo
     assert set(begun) == {0, 1}, "the control: one that has begun is seen by some"
 
 
+@pytest.mark.parametrize("passed", [False, True])
+@pytest.mark.parametrize("is_naive", [False, True])
+def test_a_trial_that_no_learner_has_ended_in_time_is_neither_shown_nor_counted(passed: bool, is_naive: bool) -> None:
+    began = NOW.replace(tzinfo=None) if is_naive else NOW
+    late = lesson("l1", "trial", Trial(bet=0.4, began_at=began, passed=passed))
+
+    def given(now: datetime) -> list[Exposure]:
+        return [shown(late, lesson("l2"), unit=str(i), now=now) for i in range(50)]
+
+    for now in (NOW - timedelta(days=400), NOW, NOW + LONGEST_SHOWN):
+        assert {one.seen for one in given(now)} == {("l2",), ("l2", "l1")}
+        assert any("l1" in one.counted for one in given(now))
+    for one in given(NOW + LONGEST_SHOWN + timedelta(seconds=1)):
+        assert (one.seen, one.withheld, "l1" in one.counted) == (("l2",), (), False)
+    assert LONGEST_SHOWN > LONGEST_TRIAL, "what a learner ends in time counts to its end"
+
+
+def test_were_time_no_end_a_trial_would_be_shown_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control."""
+    monkeypatch.setattr(assignment, "LONGEST_SHOWN", timedelta.max)
+    with pytest.raises(AssertionError):
+        test_a_trial_that_no_learner_has_ended_in_time_is_neither_shown_nor_counted(False, False)
+
+
 # --- active lessons
 
 
@@ -235,8 +271,10 @@ def test_a_trial_that_begins_takes_no_room_from_one_under_way() -> None:
     older_lesson, under_way = long_trials(2, room // 2 + 1)
     began = {"began_at": NOW - timedelta(days=9)}
     under_way = under_way.model_copy(update={"trial": Trial(bet=0.4, **began)})
-    ones = [shown(older_lesson, under_way, unit=str(i)) for i in range(100)]
-    assert {id for one in ones for id in (*one.seen, *one.withheld)} == {"l2"}
+    zoneless = Trial(bet=0.4, began_at=NOW.replace(tzinfo=None))
+    for lesson_ in (older_lesson, older_lesson.model_copy(update={"trial": zoneless})):
+        ones = [shown(lesson_, under_way, unit=str(i)) for i in range(100)]
+        assert {id for one in ones for id in (*one.seen, *one.withheld)} == {"l2"}
 
 
 def test_a_lesson_on_trial_that_is_about_something_else_takes_no_room() -> None:

@@ -15,7 +15,7 @@ from ted_memory.experience.evidence import BETS, LiveSteps, Sums, add_pair, live
 from ted_memory.retrieval.selection import make_selector
 from tests.experience.asking import ranked
 from tests.experience.candidates import CALLS_OF_A_PAIR, LIFTS, Traffic, nth_good, races
-from tests.experience.lessons import a_set, on_trial
+from tests.experience.lessons import NOW, a_set, on_trial
 from tests.experience.made_up import (
     EPOCH,
     PAIRS,
@@ -93,7 +93,8 @@ def test_the_coin_of_the_simulation_is_the_one_that_agents_are_assigned_by() -> 
     sides = Counter[bool]()
     for i in range(200):
         unit = f"unit-{i}"
-        given = expose(held, choose, ranked(held.trial, ""), unit=unit, principal="carl", withhold_share=0.0)
+        ranking = ranked(held.trial, "")
+        given = expose(held, choose, ranking, unit=unit, principal="carl", withhold_share=0.0, now=NOW)
         assert (one.id in given.seen) == (draw(EPOCH, unit, one.id) < COIN) != (one.id in given.withheld)
         sides[one.id in given.seen] += 1
     assert min(sides.values()) > 70

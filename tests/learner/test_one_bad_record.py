@@ -1,5 +1,9 @@
 """A record that nobody can read stops neither its namespace nor others: it is a dead letter, or a fault with a name."""
 
+import contextlib
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -7,9 +11,14 @@ import redis
 from pydantic import ValidationError
 
 from ted_memory import Add, open_memory
+from ted_memory.episodes import Claim
+from ted_memory.errors import CorruptData, InvalidInput
 from ted_memory.learner import Learner
+from ted_memory.learner.spaces import Spaces
 from ted_memory.models import Restore, Usage
+from ted_memory.storage.redis import codec, scripts
 from ted_memory.storage.redis.keys import WITH_TRAFFIC, Keys
+from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.testing import in_memory
 from tests.conftest import Server
 from tests.distill.scripts import student, teacher
@@ -99,8 +108,10 @@ async def test_a_counter_that_is_no_number_hides_no_set(valkey: Server, namespac
         with redis.Redis.from_url(valkey.url) as client:
             client.hset(Keys(namespace).ranking, id, stored)
         other = open_memory(valkey.url, namespace=namespace, selection="budget", read_timeout=5.0)
-        assert "One." in await other.render()
-        await other.aclose()
+        try:
+            assert "One." in await other.render()
+        finally:
+            await other.aclose()
 
 
 @pytest.mark.parametrize("where", ["in memory", "on a server"])
@@ -113,3 +124,74 @@ async def test_a_lesson_at_the_last_place_hides_no_set(valkey: Server, namespace
         await memory.commit([Add(text="Three."), Add(text="Four.")], author="me")
         assert {e.text for e in await memory.load()} == {"One.", "Three.", "Four."}
         assert len(await memory.load()) == 4
+
+
+# --- controls: each mechanism is switched off, and a test above must find it out
+
+
+def _without_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def claim(self: RedisEpisodeQueue, _: str, seq: int, fence: int, deliveries: int, raw: str) -> Claim:
+        return Claim(seq=seq, fence=fence, deliveries=deliveries, episode=codec.decode_episode(self._seal.open(raw)))
+
+    monkeypatch.setattr(RedisEpisodeQueue, "_claim", claim)
+
+
+def _without_turns_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Spaces, "by_itself", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("ted_memory.learner.spaces.NAMESPACE", re.compile(".*"))
+
+
+def _without_bounds_on_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "math.max(-MOST_USAGE, math.min(MOST_USAGE, value))"
+    assert scripts._CREDIT.count(line) == 1
+    broken = scripts._CREDIT.replace(line, "value")
+    monkeypatch.setattr(scripts, "_CREDIT", broken)
+    monkeypatch.setitem(scripts._DIGESTS, broken, hashlib.sha1(broken.encode()).hexdigest())
+    _without_bounds_when_read(monkeypatch)
+
+
+def _without_bounds_when_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_bounded", lambda _, number: number)
+
+
+FOUND = (AssertionError, CorruptData, InvalidInput)
+
+
+async def test_without_dead_letters_a_record_that_nobody_can_read_stops_its_namespace(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_dead_letters(monkeypatch)
+    with pytest.raises(FOUND):
+        await test_an_episode_that_cannot_be_read_becomes_a_dead_letter(valkey, namespace, "no episode")
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_a_namespace_that_cannot_be_read_keeps_no_other_from_its_turn,
+        test_steps_are_taken_in_a_namespace_after_a_broken_one,
+    ],
+)
+async def test_without_turns_of_their_own_a_broken_namespace_stops_the_others(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch, test: Callable[[Server], Awaitable[None]]
+) -> None:
+    _without_turns_of_their_own(monkeypatch)
+    with pytest.raises(FOUND):
+        await test(own_server)
+
+
+async def test_without_bounds_counters_leave_them(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_bounds_on_the_server(monkeypatch)
+    with pytest.raises(FOUND):
+        await test_counters_stay_within_their_bounds(valkey, namespace, "on a server")
+
+
+@pytest.mark.parametrize("stored", ["inf|-inf", "nan|nan|nan", "-5|1e308"])
+async def test_without_bounds_when_read_a_counter_hides_its_set(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch, stored: str
+) -> None:
+    _without_bounds_when_read(monkeypatch)
+    with pytest.raises(FOUND):
+        await test_a_counter_that_is_no_number_hides_no_set(valkey, namespace, stored)

@@ -14,6 +14,7 @@ from ted_memory.errors import NotDurable, StoreError, StoreUnavailable
 from ted_memory.learner import Learner, learner
 from ted_memory.models import Commit
 from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.storage.redis.store import RedisStore
 from ted_memory.testing import wait_until
 from tests.conftest import Server
@@ -65,6 +66,25 @@ async def test_an_episode_that_cannot_be_settled_becomes_a_dead_letter(valkey: S
         assert "WRONGTYPE" in letter.reason
 
 
+async def test_were_each_failure_free_it_would_be_paid_for_without_end(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: nothing that fails counts as a delivery."""
+    asked, real = teacher(), RedisEpisodeQueue.return_claim
+
+    async def return_claim(self: RedisEpisodeQueue, *args: Any, **given: Any) -> Any:
+        return await real(self, *args, **{**given, "counts": False})
+
+    monkeypatch.setattr(RedisEpisodeQueue, "return_claim", return_claim)
+    async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
+        await complain(memory, [episode("apples")])
+        with redis.Redis.from_url(valkey.url) as client:
+            client.set(Keys(namespace).log, "not a list")
+        async with at_work(Learner(memory, student=student(), teacher=asked)):
+            await wait_until(lambda: calls_of(asked, "critic") > 6, timeout=30, what="twice as many deliveries")
+        assert (await _traffic(memory)).dead == 0
+
+
 async def test_a_learner_whose_settlements_fail_pauses(
     monkeypatch: pytest.MonkeyPatch, valkey: Server, namespace: str
 ) -> None:
@@ -81,17 +101,44 @@ async def test_a_learner_whose_settlements_fail_pauses(
         assert calls_of(asked, "critic") == 1
 
 
+async def test_without_a_pause_others_would_be_paid_for_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, valkey: Server, namespace: str
+) -> None:
+    """The control."""
+    monkeypatch.setattr(Learner, "_must_pause", lambda _: False)
+    with pytest.raises(AssertionError):
+        await test_a_learner_whose_settlements_fail_pauses(monkeypatch, valkey, namespace)
+
+
+async def test_without_the_proof_it_would_be_paid_for(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the test below."""
+
+    async def prove(*_: Any, **__: Any) -> None:
+        pass
+
+    asked = teacher()
+    monkeypatch.setattr("tests.learner.test_settling.teacher", lambda: asked)
+    monkeypatch.setattr(RedisStore, "prove", prove)
+    with pytest.raises(BaseException, match="DID NOT RAISE"):
+        await test_what_the_settings_ask_for_is_proved_before_anything_is_paid_for(valkey, namespace)
+    assert asked.asked
+
+
 async def test_what_the_settings_ask_for_is_proved_before_anything_is_paid_for(valkey: Server, namespace: str) -> None:
     """This server writes no append-only file: no disk will ever confirm a commit."""
     asked, answering = teacher(), student()
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await complain(memory, [episode("apples")])
     careful = TedMemory(RedisStore(memory.store._clients, durable="fsync"), memory.settings, namespace)
-    with pytest.raises(StoreError, match="cannot give durability=fsync"):
-        await Learner(careful, student=answering, teacher=asked).run(until_empty=True)
-    assert asked.asked == answering.asked == []
-    assert (await _traffic(careful)).waiting == 1
-    await careful.aclose()
+    try:
+        with pytest.raises(StoreError, match="cannot give durability=fsync"):
+            await Learner(careful, student=answering, teacher=asked).run(until_empty=True)
+        assert asked.asked == answering.asked == []
+        assert (await _traffic(careful)).waiting == 1
+    finally:
+        await careful.aclose()
 
 
 async def test_a_store_that_goes_away_is_free_and_what_was_spent_is_counted_later(

@@ -13,7 +13,7 @@ import redis
 
 from ted_memory import Add, Remove, Rewrite, TedMemory, open_memory
 from ted_memory.episodes import Archived, Episode
-from ted_memory.errors import InvalidInput, StoreError, StoreUnavailable
+from ted_memory.errors import InvalidInput, StoreError, StoreRefused
 from ted_memory.models import Sample, SetState, Usage
 from ted_memory.protocols import Pair, Settle, VectorHead
 from ted_memory.storage.redis import acl
@@ -211,7 +211,7 @@ async def test_who_writes_keeps_vectors_and_an_agent_only_reads_them(filled: Ser
 
 
 async def refused(call) -> None:
-    with pytest.raises(StoreUnavailable, match="refuses us"):
+    with pytest.raises(StoreRefused, match="refuses us"):
         await call
 
 

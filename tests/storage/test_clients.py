@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from ted_memory import Add, TedMemory, open_memory
-from ted_memory.errors import CorruptData, NotDurable, SettingsError, StoreError, StoreUnavailable
+from ted_memory.errors import CorruptData, NotDurable, SettingsError, StoreError, StoreRefused, StoreUnavailable
 from ted_memory.models import Usage
 from ted_memory.storage.redis.keys import Keys
 from tests.chaos.fault_proxy import fault_proxy
@@ -92,7 +92,7 @@ def test_an_option_that_cannot_work_is_refused_when_the_url_is_given(query: str)
 
 @pytest.mark.parametrize("login", ["", ":wrong@", "nobody:wrong@"])
 async def test_a_wrong_password_is_told_in_one_line(locked: Server, login: str) -> None:
-    with pytest.raises(StoreUnavailable) as caught:
+    with pytest.raises(StoreRefused) as caught:
         async with open_memory(f"redis://{login}127.0.0.1:{locked.port}/0"):
             pass
     message = one_line(caught.value)
@@ -180,7 +180,7 @@ async def test_a_wrong_password_is_not_tried_again_and_again(locked: Server) -> 
 
     before = denied()
     memory = open_memory(f"redis://:wrong@127.0.0.1:{locked.port}/0")
-    with pytest.raises(StoreUnavailable, match="refuses us"):
+    with pytest.raises(StoreRefused, match="refuses us"):
         await memory.load()
     await memory.aclose()
     assert denied() - before == 1
@@ -270,18 +270,33 @@ async def test_over_a_slow_link_lessons_and_updates_arrive(valkey: Server, names
         between.round_trip = round_trip
         await near.commit([Add(text="One.")], author="me")
         far = open_memory(between.url, namespace=namespace)  # read_timeout: 50 ms
-        assert await far.render() == "", "the first call goes on without"
-        await _until_rendered(far, "One.")
-        await near.commit([Add(text="Two.")], author="me")
-        await _until_rendered(far, "Two.")
-        assert far.health().breaker == "closed"
-        await far.commit([Add(text="Three.")], author="me")
-        assert [e.text for e in await near.load()] == ["One.", "Two.", "Three."]
-        await far.aclose()
+        try:
+            assert await far.render() == "", "the first call goes on without"
+            await _until_rendered(far, "One.")
+            await near.commit([Add(text="Two.")], author="me")
+            await _until_rendered(far, "Two.")
+            assert far.health().breaker == "closed"
+            await far.commit([Add(text="Three.")], author="me")
+            assert [e.text for e in await near.load()] == ["One.", "Two.", "Three."]
+        finally:
+            await far.aclose()
+
+
+async def test_were_a_look_given_up_when_an_agent_is_nothing_would_ever_arrive(
+    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: a refresh has 50 ms, as its caller has."""
+    monkeypatch.setattr("ted_memory.storage.redis.clients.LOOK_TIMEOUT", 0.0)
+    monkeypatch.setattr("tests.storage.test_clients.LOOKS", 60)
+    with pytest.raises(pytest.fail.Exception, match=r"One\. has not arrived"):
+        await test_over_a_slow_link_lessons_and_updates_arrive(valkey, namespace, 0.2)
+
+
+LOOKS = 300
 
 
 async def _until_rendered(memory: TedMemory, text: str) -> None:
-    for _ in range(300):
+    for _ in range(LOOKS):
         if text in await memory.render():
             return
         await asyncio.sleep(0.05)

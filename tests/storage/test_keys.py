@@ -136,6 +136,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "return_claim": lambda client: scripts.return_claim(client, K, "r", [1, 1, "fail", "", 0, 1, 1, 1]),
     "erase": lambda client: scripts.erase(client, K, ["1"]),
     "now": lambda client: scripts.now(client, K),
+    "lacking": lambda client: scripts.lacking(client, K, [("TIME",)]),
     "dead": lambda client: scripts.dead(client, K, "retry", [1]),
     "blank": lambda client: scripts.blank(client, K, 1, old="old", new="new"),
 }
@@ -150,7 +151,7 @@ async def call(script: str) -> Recorder:
 SHARED = {"usage", "episodes", "evidence"}  # other scripts begin with them
 FIXED = ["commit", "credit", "read", "blank", "keep", "lease", "feedback", "replayed", "claim", "return_claim"]
 OPEN = ["record", "extend_lease", "dead", "erase", "count", "known", "forget_archived"]  # take any number of things
-ALONE = ["now"]  # take nothing
+ALONE = ["now", "lacking"]  # take no key, but one to know the node by
 
 
 @pytest.mark.parametrize("script", [*FIXED, *OPEN, *ALONE])
@@ -158,7 +159,7 @@ async def test_a_script_is_handed_the_keys_that_its_header_names(script: str) ->
     called = await call(script)
     names = [key.partition("}:")[2].partition(":")[0] for key in called.keys]
     assert names == named(script, "KEYS")
-    assert len(called.keys) == unpacked(script, "KEYS") + {"record": 2, "now": 1}.get(script, 0)
+    assert len(called.keys) == unpacked(script, "KEYS") + {"record": 2}.get(script, script in ALONE)
     assert (LUA / f"{script}.lua").read_text() in called.source
 
 

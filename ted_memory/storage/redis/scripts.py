@@ -43,12 +43,13 @@ _EXTEND_LEASE = _source("episodes", "extend_lease")
 _RETURN_CLAIM = _source("episodes", "return_claim")
 _DEAD = _source("episodes", "dead")
 _ERASE = _source("episodes", "erase")
+_LACKING = _source("lacking")
 _DIGESTS = {
     source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     for source in (
         *(_COMMIT, _CREDIT, _READ, _BLANK, _KEEP, _LEASE),
         *(_RECORD, _FEEDBACK, _CLAIM, _EXTEND_LEASE, _RETURN_CLAIM, _DEAD, _ERASE, _COUNT, _NOW),
-        *(_REPLAYED, _KNOWN, _FORGET_ARCHIVED),
+        *(_REPLAYED, _KNOWN, _FORGET_ARCHIVED, _LACKING),
     )
 }
 
@@ -223,6 +224,12 @@ async def dead(client: Client, keys: Keys, how: str, seqs: Sequence[int]) -> int
 async def erase(client: Client, keys: Keys, seqs: Sequence[str]) -> None:
     """Forget episodes, whoever holds them."""
     await _run(client, _ERASE, list(keys.of_traffic), list(seqs))
+
+
+async def lacking(client: Client, keys: Keys, calls: Sequence[Sequence[str]]) -> list[int]:
+    """Return the places, from 1, of those commands that the user may not use."""
+    places: list[int] = await _run(client, _LACKING, [keys.meta], [json.dumps(calls)])
+    return places
 
 
 def _listed(reply: Any) -> list[Any]:

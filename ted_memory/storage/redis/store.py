@@ -23,6 +23,7 @@ from ted_memory.errors import (
     InvalidInput,
     NotDurable,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
     TedMemoryError,
 )
@@ -30,7 +31,7 @@ from ted_memory.findings import Finding
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest, VectorStore
 from ted_memory.settings import Durability
-from ted_memory.storage.redis import codec, durability, erasing, scripts
+from ted_memory.storage.redis import codec, durability, erasing, rights, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.clients import Clients, cancellable
 from ted_memory.storage.redis.examining import examine
@@ -43,7 +44,11 @@ TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
 # ... and that of a commit that settles an episode, of which there are as many as runs: later its fence refuses a repeat
 SETTLED_TTL = 3600 * 1000
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
+LACKS_TOLD = 3  # commands that a user may not use, of those that an error names
 CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
+
+_RIGHTS = "Give the user the rights of its role: `ted-memory acl` prints them"
+_REFUSED_IN_SCRIPT = ("ACL failure in script", "The user executing the script")  # Redis 7.2, Valkey; Redis 7.0
 
 Texts = Mapping[str, str]  # what a client with decode_responses gives; redis-py's types do not say so
 T = TypeVar("T")
@@ -83,7 +88,7 @@ class RedisStore:
         within = int(self._clients.get().durable_within * 1000)
         keys, told = Keys(namespace), codec.encode_told(request)
         encoded = codec.encode_request(request, told, secrets.token_hex(8), self._seal)
-        await self.prove(namespace)
+        await self._prove_durability(namespace)
         await self._list(namespace)
         day = await self.episodes.clock.today(namespace) if request.settle else ""
         ttl = SETTLED_TTL if request.settle else TOKEN_TTL
@@ -116,7 +121,18 @@ class RedisStore:
             await self._with_retries(lambda client: client.sadd(NAMESPACES, namespace))
             self._listed.add(namespace)
 
-    async def prove(self, namespace: str) -> None:
+    async def prove(self, namespace: str, *, to_learn: bool = False) -> None:
+        await self._prove_durability(namespace)
+        if not to_learn:
+            return
+        lacks = await self._with_retries(lambda client: rights.lacking(client, namespace, self._durable))
+        if lacks:
+            raise StoreRefused(
+                f"the server at {self._clients.where} refuses its user {len(lacks)} of the commands that a learner of "
+                f"{namespace!r} needs ({', '.join(lacks[:LACKS_TOLD])}); nothing was asked or written. {_RIGHTS}"
+            )
+
+    async def _prove_durability(self, namespace: str) -> None:
         clients, key = self._clients.get(), Keys(namespace).meta
         if self._durable != "fsync" or clients.syncs.is_set():  # WAIT is everywhere
             return
@@ -240,10 +256,12 @@ class RedisStore:
         where = self._clients.where
         try:
             yield
-        except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
-            raise StoreUnavailable(
+        except (AuthenticationError, AuthorizationError) as error:
+            raise StoreRefused(
                 f"the server at {where} refuses us ({error}); nothing was written. Check user and password in the URL"
             ) from error
+        except NoPermissionError as error:
+            raise StoreRefused(f"the server at {where} refuses us ({error}); nothing was written. {_RIGHTS}") from error
         except OutOfMemoryError as error:
             raise StoreError(
                 f"the server at {where} is out of memory (its maxmemory is reached); nothing was written. "
@@ -258,16 +276,26 @@ class RedisStore:
                 f"what answers at {where} does not speak as Redis does ({_reason(error)}). Is it a Redis server?"
             ) from error
         except ResponseError as error:
-            if str(error).startswith("TEDFORMAT"):
-                raise codec.newer_format(where, str(error).split()[-1]) from None
-            if str(error).startswith("TEDFENCED"):
-                raise ClaimLost("another learner has taken over this episode; nothing was written") from None
-            raise StoreError(f"the server at {where} answered: {error}; nothing was written") from error
+            raise _answered(error, where) from error
         except (RedisError, RedisClusterException, OSError) as error:
             raise StoreUnavailable(
                 f"no answer from the memory at {where} ({_reason(error)}). Is the server running and the URL right? "
                 "A commit with the same token may safely be sent again"
             ) from error
+
+
+def _answered(error: ResponseError, where: str) -> StoreError:
+    """Return what an error stands for that the server answered a command with."""
+    said = str(error)
+    if said.startswith("TEDFORMAT"):
+        return codec.newer_format(where, said.rsplit(maxsplit=1)[-1])
+    if said.startswith("TEDFENCED"):
+        return ClaimLost("another learner has taken over this episode; nothing was written")
+    if any(words in said for words in _REFUSED_IN_SCRIPT):
+        return StoreRefused(
+            f"the server at {where} refuses us within a script ({_reason(error)}); a part of it may be done. {_RIGHTS}"
+        )
+    return StoreError(f"the server at {where} answered: {error}; nothing was written")
 
 
 def _ends(namespace: str) -> int:

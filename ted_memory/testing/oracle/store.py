@@ -117,7 +117,7 @@ class InMemoryStore:
     def vectors(self, namespace: str) -> VectorStore:
         return InMemoryVectors(self._vectors, namespace)
 
-    async def prove(self, namespace: str) -> None:
+    async def prove(self, namespace: str, *, to_learn: bool = False) -> None:
         pass  # nothing is asked of it
 
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
