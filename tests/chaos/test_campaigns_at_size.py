@@ -28,7 +28,7 @@ MOST_HURT = 0.01  # of the trials of lessons that help
 FOR_NOTHING = {  # lift, share of the requests that are theirs -> least active, and least that see it, in the control
     (0.0, 0.1): (0.05, 0.005),
     (0.0, 0.3): (0.5, 0.02),
-    (-0.1, 0.1): (0, 0),  # as many who are honest speak against it, as loud
+    (-0.1, 0.1): (0, 0),  # whom one of the two leaves alone, the others outdo
     (-0.1, 0.3): (0.2, 0.01),
     (-0.2, 0.1): (0, 0),
     (-0.2, 0.3): (0, 0),
@@ -48,7 +48,7 @@ def test_two_sybils_bring_hardly_any_lesson_of_no_use_about(lift: float, lies: f
     """Of a thousand no more than one in a hundred is active; who saw one is another matter.
 
     Aimed at was that one in a thousand of the honest requests sees such a lesson. That holds where it does harm.
-    Of neutral ones two to three in a thousand see one, since each trial takes hundreds of outcomes: missed.
+    Of neutral ones one to four in a thousand see one, since each trial takes hundreds of outcomes: missed.
     """
     small = 150 if (lift, lies) == (0.0, 0.3) else 40
     found, control = campaigns(lift, lies, size(small, 1000), "K=2"), campaigns(lift, lies, size(20, 200), "K=1")

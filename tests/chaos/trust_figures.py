@@ -166,6 +166,6 @@ SLOWER = {  # what takes more than 15 % above that, and why
 }
 
 PRICE = {  # lift -> pairs and live outcomes until it is active, by min_principals
-    0.2: {1: 80, 2: 180, 3: 260},
-    0.4: {1: 28, 2: 45, 3: 70},
+    0.2: {1: 109, 2: 186, 3: 279.5},
+    0.4: {1: 34, 2: 55, 3: 75},
 }

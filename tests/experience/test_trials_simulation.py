@@ -13,13 +13,15 @@ import pytest
 from ted_memory.experience.assignment import COIN, draw, expose
 from ted_memory.experience.evidence import BETS, LiveSteps, Sums, add_pair, live_steps
 from ted_memory.retrieval.selection import make_selector
+from ted_memory.settings import make_settings
 from tests.experience.asking import ranked
 from tests.experience.candidates import CALLS_OF_A_PAIR, LIFTS, Traffic, nth_good, races
-from tests.experience.lessons import a_set, on_trial
+from tests.experience.lessons import a_set, on_trial, proposed
 from tests.experience.made_up import (
     EPOCH,
     OUTCOMES,
     PAIRS,
+    Subject,
     World,
     demotions,
     exposure,
@@ -98,6 +100,14 @@ def test_liars_lie_against_a_lesson_and_where_they_are_told_to_of_live_outcomes_
     assert {told[1:] for told in late.outcomes if told[0] < 2} == {(0.0, 1.0)}
     [watched] = watched_pairs(np.random.default_rng(1), World(liars=2, lies=0.3, lies_against=True), 50, 1)
     assert {told[1:] for told in watched if told[0] < 2} == {(0.0, 1.0)}
+
+
+def test_what_its_source_asks_says_nothing_of_a_lesson() -> None:
+    subject = Subject(proposed("l1"), World(has_source=True), make_settings())
+    subject.replay((0, 1.0, 0.0))
+    assert subject.life.pairs == 0
+    subject.replay((1, 1.0, 0.0))
+    assert subject.life.pairs == 1
 
 
 def test_of_a_campaigns_traffic_the_honest_part_is_told_apart() -> None:
