@@ -45,6 +45,9 @@ class World:
         principals: who send requests, equally many; liars come on top.
         liars: how many. They call right what they get with the lesson, and wrong what they get without it.
         lies: share of the requests that are the liars'.
+        lies_against: liars do the opposite: they call wrong what they get with the lesson.
+        lies_late: liars tell the truth in replays, and lie of live outcomes alone.
+        has_source: the lesson comes from the first honest principal, so his own requests say nothing of it.
         parts: of which the mean is the score of an answer.
         late: outcomes come late, and good ones sooner.
         paired: False is a negative control: answers without the lesson are those to earlier questions, and
@@ -59,6 +62,9 @@ class World:
     principals: int = 10
     liars: int = 0
     lies: float = 0.0
+    lies_against: bool = False
+    lies_late: bool = False
+    has_source: bool = False
     parts: int = 1
     late: bool = False
     paired: bool = True
@@ -68,12 +74,23 @@ class World:
 
 @dataclass
 class Life:
-    """What became of one lesson: the state it ended in, what it took, and why each step was taken."""
+    """What became of one lesson: the state it ended in, what it took, and why each step was taken.
+
+    Attributes:
+        saw: outcomes of requests that saw it on trial, liars' too.
+        requests: graded requests that it applied to until it was decided on, also those that say nothing of it.
+        honest: graded requests of honest principals that it applied to. Before its trial these are the replayed
+            ones, on trial its outcomes. Once it is active they are all that its script still has.
+        honest_saw: those of them that saw it; once it is active each does.
+    """
 
     state: str = "proposed"
     pairs: int = 0
     outcomes: int = 0
     saw: int = 0
+    requests: int = field(default=0, compare=False)  # of its traffic, not of what was decided
+    honest: int = field(default=0, compare=False)
+    honest_saw: int = field(default=0, compare=False)
     whys: list[str] = field(default_factory=list)
 
     @property
@@ -110,6 +127,12 @@ def answers(chance: Chance, rights: Array, attempts: int) -> Array:
     return chance.binomial(attempts, rights) / attempts
 
 
+def told_by_liars(world: World, whose: Array, with_it: Array, without_it: Array) -> tuple[Array, Array]:
+    """Return the scores with a lesson and without it as their principals tell them."""
+    lying, with_lies = whose < world.liars, 0.0 if world.lies_against else 1.0
+    return np.where(lying, with_lies, with_it), np.where(lying, 1.0 - with_lies, without_it)
+
+
 def principals(chance: Chance, world: World, shape: tuple[int, int]) -> Array:
     """Return whose each question is: liars have the first numbers."""
     honest = chance.integers(world.liars, world.liars + world.principals, shape)
@@ -130,16 +153,14 @@ class Script:
 def scripts(chance: Chance, world: World, lessons: int) -> list[Script]:
     """Draw what so many lessons will meet."""
     sides = []
-    for lift, count, attempts in (
-        (world.lift, PAIRS, ATTEMPTS * world.parts),
-        (world.lift if world.live_lift is None else world.live_lift, OUTCOMES, world.parts),
+    for lift, count, attempts, lying in (
+        (world.lift, PAIRS, ATTEMPTS * world.parts, not world.lies_late),
+        (world.lift if world.live_lift is None else world.live_lift, OUTCOMES, world.parts, True),
     ):
         without, with_it = questions(chance, world, lift, count, lessons)
         whose = principals(chance, world, without.shape)
-        lying = whose < world.liars
-        good = np.where(lying, 1.0, answers(chance, with_it, attempts))
-        bad = np.where(lying, 0.0, answers(chance, without, attempts))
-        sides.append((whose, good, bad))
+        good, bad = answers(chance, with_it, attempts), answers(chance, without, attempts)
+        sides.append((whose, *(told_by_liars(world, whose, good, bad) if lying else (good, bad))))
     pairs, outcomes = sides
     if not world.paired:
         earlier = np.arange(PAIRS) // 2
@@ -176,6 +197,7 @@ class Subject:
         self.life = Life(lesson.state)
         everybody = world.liars + world.principals
         self.tally = Tally(everybody, count_pair=world.count_pair, steps_of=world.steps_of)
+        self.source = world.liars if world.has_source else None
         self._settings = settings
         self._set: ExperienceSet = a_set(lesson)
 
@@ -187,7 +209,7 @@ class Subject:
     def replay(self, pair: Pair) -> bool:
         """Count a pair, if one more is wanted; tell whether the lesson is where it was before."""
         state = self.lesson.state
-        if wants_pairs(self.lesson, self.tally.evidence, self._settings):
+        if pair[0] != self.source and wants_pairs(self.lesson, self.tally.evidence, self._settings):
             self.tally.pair(*pair)
             self.life.pairs += 1
             self.look()
@@ -213,18 +235,29 @@ def live(world: World, script: Script, settings: Settings, id: str) -> Life:
     subject, pairs = Subject(proposed(id), world, settings), iter(script.pairs)
     life = subject.life
     for pair in pairs:
+        life.requests += 1
+        life.honest += pair[0] >= world.liars
         if not subject.replay(pair):
             break
     if life.state != "trial":
         return life
     trial = subject.lesson.trial
     assert trial is not None
-    for whose, score, shown in arrivals(world, script, id):
+    outcomes = iter(arrivals(world, script, id))
+    for whose, score, shown in outcomes:
+        life.requests += 1
+        if whose == subject.source:
+            continue
         subject.tally.outcome(whose, score, shown=shown, bet=trial.bet, refuted=RULES[trial.rule][0])
         life.outcomes += 1
         life.saw += shown
+        life.honest += whose >= world.liars
+        life.honest_saw += shown and whose >= world.liars
         if subject.look() or not all(subject.replay(pair) for pair in islice(pairs, FASTER)):
             break
+    if life.state == "active":
+        still = sum(whose >= world.liars for whose, _, _ in outcomes)
+        life.honest, life.honest_saw = life.honest + still, life.honest_saw + still
     return life
 
 
@@ -257,11 +290,9 @@ def pairs_until_demoted(
 def watched_pairs(chance: Chance, world: World, count: int, lessons: int) -> list[list[Pair]]:
     """Draw pairs that lessons of this lift are watched on."""
     without, with_it = questions(chance, world, world.lift, count, lessons)
-    sides = (
-        principals(chance, world, without.shape),
-        answers(chance, with_it, ATTEMPTS),
-        answers(chance, without, ATTEMPTS),
-    )
+    whose = principals(chance, world, without.shape)
+    good, bad = answers(chance, with_it, ATTEMPTS), answers(chance, without, ATTEMPTS)
+    sides = (whose, *told_by_liars(world, whose, good, bad))
     return [list(zip(*(side[i].tolist() for side in sides), strict=True)) for i in range(lessons)]
 
 
@@ -291,6 +322,17 @@ def share(lived: Sequence[Life], state: str = "active") -> float:
 def middle(numbers: Sequence[float]) -> float:
     """Return the median; NaN of nothing."""
     return median(numbers) if numbers else float("nan")
+
+
+def exposure(lived: Sequence[Life], applies: float) -> float:
+    """Return the share of the honest requests that saw the lesson while somebody campaigned for it.
+
+    A lesson applies to ``applies`` of the requests. Some of these are graded, whatever share that is: each graded
+    one stands for as many that nobody graded, and these see it as often. So the share of those that are graded
+    cancels out: at 20 % each outcome stands for five requests that it applies to, of 50 to 100 that pass.
+    The archive is empty when the campaign begins; of a full one no request would pass while it is replayed.
+    """
+    return applies * sum(life.honest_saw for life in lived) / sum(life.honest for life in lived)
 
 
 def taken(lived: Sequence[Life], what: Callable[[Life], float]) -> float:

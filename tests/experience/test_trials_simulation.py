@@ -13,20 +13,25 @@ import pytest
 from ted_memory.experience.assignment import COIN, draw, expose
 from ted_memory.experience.evidence import BETS, LiveSteps, Sums, add_pair, live_steps
 from ted_memory.retrieval.selection import make_selector
+from ted_memory.settings import make_settings
 from tests.experience.asking import ranked
 from tests.experience.candidates import CALLS_OF_A_PAIR, LIFTS, Traffic, nth_good, races
-from tests.experience.lessons import NOW, a_set, on_trial
+from tests.experience.lessons import NOW, a_set, on_trial, proposed
 from tests.experience.made_up import (
     EPOCH,
+    OUTCOMES,
     PAIRS,
+    Subject,
     World,
     demotions,
+    exposure,
     lives,
     middle,
     questions,
     scripts,
     share,
     taken,
+    watched_pairs,
 )
 
 K1, K2 = {"min_principals": 2}, {"min_principals": 3}  # one and two loudest principals are left out
@@ -85,6 +90,35 @@ def test_the_base_rate_drifts_and_liars_lie() -> None:
     lies = [pair for pair in told if pair[0] < 2]
     assert abs(len(lies) / (10 * PAIRS) - 0.3) < 0.03
     assert all(pair[1:] == (1.0, 0.0) for pair in lies)
+
+
+def test_liars_lie_against_a_lesson_and_where_they_are_told_to_of_live_outcomes_alone() -> None:
+    [script] = scripts(np.random.default_rng(1), World(liars=2, lies=0.3, lies_against=True), 1)
+    assert {told[1:] for told in (*script.pairs, *script.outcomes) if told[0] < 2} == {(0.0, 1.0)}
+    [late] = scripts(np.random.default_rng(1), World(liars=2, lies=0.3, lies_against=True, lies_late=True), 1)
+    assert len({told[1:] for told in late.pairs if told[0] < 2}) > 2
+    assert {told[1:] for told in late.outcomes if told[0] < 2} == {(0.0, 1.0)}
+    [watched] = watched_pairs(np.random.default_rng(1), World(liars=2, lies=0.3, lies_against=True), 50, 1)
+    assert {told[1:] for told in watched if told[0] < 2} == {(0.0, 1.0)}
+
+
+def test_what_its_source_asks_says_nothing_of_a_lesson() -> None:
+    subject = Subject(proposed("l1"), World(has_source=True), make_settings())
+    subject.replay((0, 1.0, 0.0))
+    assert subject.life.pairs == 0
+    subject.replay((1, 1.0, 0.0))
+    assert subject.life.pairs == 1
+
+
+def test_of_a_campaigns_traffic_the_honest_part_is_told_apart() -> None:
+    [fooled] = lives(replace(FOOLED, liars=2, lies=0.3), 1, **K2)
+    assert fooled.state == "proposed", "its trial had no result"
+    assert 0 < fooled.honest_saw < 0.8 * fooled.saw
+    assert fooled.honest < 0.8 * (fooled.pairs + fooled.outcomes)
+    assert exposure([fooled], 0.1) == 0.1 * fooled.honest_saw / fooled.honest
+    [active] = lives(World(lift=0.4), 1, **K2)
+    assert active.honest >= OUTCOMES, "it is shown further"
+    assert active.honest_saw > active.honest / 2
 
 
 def test_the_coin_of_the_simulation_is_the_one_that_agents_are_assigned_by() -> None:
@@ -206,6 +240,12 @@ def test_two_liars_are_withstood_by_leaving_out_two_and_not_by_leaving_out_one()
 
 def test_one_liar_does_not_keep_a_lesson_that_helps_from_becoming_active() -> None:
     assert share(lives(replace(ONE_LIAR, lift=0.4), 30, **K2)) >= 0.9
+
+
+def test_one_liar_cannot_have_a_lesson_that_helps_demoted_and_where_nobody_is_left_out_he_can() -> None:
+    against = World(lift=0.2, liars=1, lies=0.3, lies_against=True)
+    assert demotions(against, 200, 10, **K2) == [None] * 10
+    assert demotions(against, 200, 10, min_principals=1).count(None) <= 3, "the control"
 
 
 @pytest.mark.parametrize(("few", "most"), [(K1, 220), (K2, 250)])
