@@ -10,7 +10,7 @@ from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill.context import DistillContext
-from ted_memory.distill.merging import Replayed, joinable, replay, touched_by
+from ted_memory.distill.merging import joinable, replay, touched_by
 from ted_memory.distill.nodes.critic import experiences_text
 from ted_memory.distill.proposals import Compaction, about_the_same, check_edits, to_edits
 from ted_memory.distill.state import DistillState, Joined, Json, dump_edits, dump_spend, read_edits
@@ -35,17 +35,18 @@ async def compact(state: DistillState, *, context: DistillContext) -> Json:
     While another process asks its model, this one asks none: a lease saves the money of proposals that would conflict.
     """
     snapshot, holder = await context.memory.load(), state.get("run") or secrets.token_hex(8)
+    waiting = read_edits(state["pending"])
     edits, note, spend, joined = list[Edit](), "", Json(), list[Joined]()
     if await context.memory.store.hold(context.memory.namespace, LEASE, holder, LEASE_SECONDS):
         try:
-            edits, note, spend, joined = await _proposed(snapshot, state.get("labels", {}), context)
+            edits, note, spend, joined = await _proposed(
+                snapshot, state.get("labels", {}), touched_by(waiting), context
+            )
         except Exception:
             await context.memory.store.hold(
                 context.memory.namespace, LEASE, holder, 0
             )  # what follows does not know the holder
             raise
-    waiting = read_edits(state["pending"])
-    edits = [edit for edit in edits if touched_by([edit]).isdisjoint(touched_by(waiting))]
     edits += make_room(edits, waiting, snapshot, context.settings)
     return {
         "accepted": dump_edits([*edits, *waiting]),
@@ -76,21 +77,25 @@ async def release_lease(state: DistillState, *, context: DistillContext) -> None
 
 
 async def _proposed(
-    snapshot: ExperienceSet, labels: Collection[str], context: DistillContext
+    snapshot: ExperienceSet, labels: Collection[str], taken: Collection[str], context: DistillContext
 ) -> tuple[list[Edit], str, Json, list[Joined]]:
-    """Return what makes the set smaller and was proved to lose nothing: joins by rule, then the model's edits."""
+    """Return what makes the set smaller and was proved to lose nothing: joins by rule, then the model's edits.
+
+    None of them touches a lesson that is ``taken``, by an edit that waits.
+    """
     if len(snapshot.active) < 2:
         return [], "", {}, []
-    alike = await replay(joinable(snapshot, labels, max_text=context.settings.max_text), snapshot, context)
+    joins = [
+        edit
+        for edit in joinable(snapshot, labels, max_text=context.settings.max_text)
+        if touched_by([edit]).isdisjoint(taken)
+    ]
     asked, note, spend = await _asked(snapshot, context)
-    taken = touched_by(alike.edits)
-    rest = [edit for edit in asked if touched_by([edit]).isdisjoint(taken)]
-    if context.samples:
-        held = await replay(rest, snapshot, context)
-    else:  # nothing to prove them on: only what keeps the words of the old ones
-        held = Replayed(tuple(edit for edit in rest if _keeps_what_is_known(edit, snapshot)), (), Spend())
-    joined = [*alike.told, *held.told]
-    return [*alike.edits, *held.edits], note, dump_spend(spend + alike.spend + held.spend), joined
+    asked = [edit for edit in asked if touched_by([edit]).isdisjoint(taken)]
+    if not context.samples:  # nothing to prove them on: only what keeps the words of the old ones
+        return [edit for edit in asked if _keeps_what_is_known(edit, snapshot)], note, dump_spend(spend), []
+    held = await replay([*joins, *asked], snapshot, context)
+    return [*held.edits], note, dump_spend(spend + held.spend), [*held.told]
 
 
 async def _asked(snapshot: ExperienceSet, context: DistillContext) -> tuple[list[Edit], str, Spend]:
