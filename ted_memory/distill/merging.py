@@ -7,13 +7,15 @@ What is kept together is proved together: of two lessons that say the same each 
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from ted_memory.distill.comparison import Comparison, Judge
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.judges import changed_set
+from ted_memory.distill.proposals import about_the_same
 from ted_memory.distill.scoring import chosen, gather_all
 from ted_memory.distill.state import Joined
 from ted_memory.experience.betting import PairedTest
@@ -23,6 +25,7 @@ from ted_memory.grading.answers import plain, stands_in
 from ted_memory.llm.calls import is_final, one_line
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
+from ted_memory.retrieval.selection import common_words, stems
 
 JUDGES = 8  # samples that one merge is replayed on, at most
 
@@ -82,12 +85,16 @@ def touched_by(edits: Sequence[Edit]) -> set[str]:
     return {id for edit in edits for id in getattr(edit, "ids", (getattr(edit, "id", ""),)) if id}
 
 
+def at_hand(experience: Experience, samples: Mapping[str, Sample]) -> list[Sample]:
+    """Return the samples that an experience came from, as far as they are at hand and can be graded."""
+    return [samples[source] for source in experience.sources if source in samples and samples[source].reference]
+
+
 def origins(
     experiences: Sequence[Experience], samples: Mapping[str, Sample], instead: Mapping[str, Sequence[Sample]]
 ) -> list[Sample]:
     """Return samples that these experiences came from, some of each; ``instead``, by id, where none is at hand."""
-    came_from = ((e.id, [samples[s] for s in e.sources if s in samples and samples[s].reference]) for e in experiences)
-    each = [found or instead.get(id, ()) for id, found in came_from]
+    each = [at_hand(e, samples) or instead.get(e.id, ()) for e in experiences]
     turns = [group[i] for i in range(JUDGES) for group in each if i < len(group)]
     return list({sample.id: sample for sample in turns}.values())[:JUDGES]
 
@@ -214,6 +221,42 @@ def _described(edit: Edit, snapshot: ExperienceSet) -> str:
     if not isinstance(edit, Merge | Rewrite):
         return f"{was} => "
     return f"{was} => {render_line(edit.text, edit.when or '', edit.example or '', edit.task or '')}"
+
+
+def keeps_what_is_known(edit: Edit, snapshot: ExperienceSet) -> bool:
+    """Tell whether an edit keeps the old ones' own words, and joins only what belongs together."""
+    if isinstance(edit, Merge):
+        parents = [snapshot.by_id[id] for id in edit.ids]
+        known = snapshot.active
+        return coherent(parents, known) and all(keeps(parent.text, edit.text, known) for parent in parents)
+    if isinstance(edit, Rewrite) and edit.when:
+        return about_the_same(snapshot.by_id[edit.id], edit.when)
+    return True
+
+
+def keeps(text: str, merged: str, others: Sequence[Experience]) -> bool:
+    """Tell whether a merged text still holds at least half of the words that set one of its parents' apart.
+
+    Lessons for the same kind of task may say opposite things; one of them would be lost.
+    """
+    counts = Counter(word for e in others for word in _words(e.text))
+    own = {word for word in _words(text) if counts[word] <= len(others) / 2}
+    return len(own & _words(merged)) >= len(own) / 2
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
+
+
+def coherent(experiences: Sequence[Experience], among: Sequence[Experience]) -> bool:
+    """Tell whether every two of them apply to something alike: a merge of unrelated lessons says nothing.
+
+    What nearly all lessons of the set name, such as "a customer asks", does not make two of them alike, unless they
+    name nothing else.
+    """
+    common = common_words([e.when or e.text for e in among])
+    named = [stems(e.when or e.text) for e in experiences]
+    return all(a & b - common or a == b for a, b in combinations(named, 2))
 
 
 def label_in(text: str, labels: Collection[str]) -> str:
