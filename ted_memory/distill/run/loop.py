@@ -55,7 +55,8 @@ async def distill(
             set aside; what was learned until then goes through the gate, and the report says so. A limit in calls
             holds exactly; one in tokens or money is estimated from the calls before, and may be passed by a little.
         profile: how these models are taught (`ted_memory.distill.profiles`); default: the one that the settings name.
-        instructions, prompts: as for `Profile.adapted`, in place of what the settings say; or added to ``profile``.
+        instructions: as for `Profile.adapted`, in place of what the settings say; or added to ``profile``.
+        prompts: likewise.
         on_progress: called after each sample.
 
     Raises:
