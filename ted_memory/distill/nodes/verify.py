@@ -47,7 +47,7 @@ from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.llm.fences import fence
 from ted_memory.models import Add, Edit, Merge, Remove, Rewrite, Sample, SetState
 
-SECOND_CHANCE = 0.25  # of the rule's level, for what is tried where the critic's lessons did not help
+SECOND_CHANCE = 0.25  # of the rule's level, for what is tried where the critic's lessons did not help by themselves
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ async def _together_too(findings: list[Finding], verifier: "_Verifier") -> list[
     failed = [f for f in findings if f.problem and any(not e["verified"] for e in f.evidence)]
     if len(failed) < 2:
         return findings
-    joint = await verifier.test([edit for f in failed for edit in f.edits])
+    joint = await verifier.test([edit for f in failed for edit in f.edits], level=SECOND_CHANCE)
     if joint.problem:
         return findings
     return [f for f in findings if f not in failed] + [joint]
@@ -171,7 +171,8 @@ async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
     example = own_example(verifier.sample, verifier.state["reference"])
     if len(example) > verifier.context.settings.max_text:
         return finding
-    shown = await verifier.test([edit.model_copy(update={"example": example})], is_ours=True)
+    with_it = edit.model_copy(update={"example": example})
+    shown = await verifier.test([with_it], level=SECOND_CHANCE, is_ours=True)
     return shown if not shown.problem else finding
 
 
