@@ -7,9 +7,10 @@ first step of a list is what it takes as given.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ted_memory.distill.state import mean_score
 from ted_memory.grading.answers import ANSWER_MARK, final_answer
 from ted_memory.models import Trajectory
 
@@ -97,29 +98,50 @@ def describe_attempts(trajectories: Sequence[Trajectory]) -> str:
     """Return the attempts as lines, the same ones once: a critique costs by the token."""
     counted: Counter[tuple[str, str]] = Counter()
     for t in trajectories:
-        verdict = "no answer" if t.score is None else f"score {t.score:g}"
         comment = f" ({_shortened(t.comment, 200)})" if t.comment else ""
-        counted[(verdict + comment, _shown(t) if t.text or t.tools else t.error)] += 1
+        counted[(_verdict(t) + comment, _shown(t) if t.text or t.tools else t.error)] += 1
     return "\n".join(f"- {n} x {verdict}: {text}" for (verdict, text), n in counted.items())
 
 
 def whole_attempts(trajectories: Sequence[Trajectory], tokens: int) -> str:
     """Return the attempts whole, best first, with the step at which the best and the worst one part.
 
-    The same text stands there once. What does not fit into `tokens` (of 4 bytes) is left out in the middle of the
-    longest ones, and said so.
+    What has no score stands last, and is neither. The same text stands there once, with all that was said of it. What
+    does not fit into `tokens` (of 4 bytes) is left out in the middle of the longest ones, and said so.
     """
-    groups: dict[str, list[Trajectory]] = defaultdict(list)
-    for t in sorted(trajectories, key=lambda t: -1.0 if t.score is None else -t.score):
-        groups[_whole(t)].append(t)
-    texts = _fitted(list(groups), tokens * 4)
-    parts = [_parting(groups)] if len(groups) > 1 else []
-    for number, (text, group) in enumerate(zip(texts, groups.values(), strict=True), 1):
-        verdict = "no answer" if group[0].score is None else f"score {group[0].score:g}"
-        comment = f", graded: {_shortened(group[0].comment, 400)}" if group[0].comment else ""
-        times = f", {len(group)} times the same" if len(group) > 1 else ""
-        parts.append(f"## Attempt {number} ({verdict}{times}{comment})\n{text}")
+    by_text: dict[str, list[Trajectory]] = defaultdict(list)
+    for t in sorted(trajectories, key=lambda t: _best_first([t])):
+        by_text[_whole(t)].append(t)
+    groups = sorted(by_text.values(), key=_best_first)
+    texts = _fitted([_whole(same[0]) for same in groups], tokens * 4)
+    parts = [_parting([same[0] for same in groups if same[0].score is not None])]
+    for number, (text, group) in enumerate(zip(texts, groups, strict=True), 1):
+        parts.append(f"## Attempt {number} ({_verdicts(group)})\n{text}")
     return "\n\n".join(part for part in parts if part)
+
+
+def _best_first(same: Sequence[Trajectory]) -> tuple[bool, float]:
+    """Return what attempts with the same text are sorted by: their mean score; last stands what nobody scored."""
+    mean = mean_score(same)
+    return mean is None, -(mean or 0.0)
+
+
+def _verdict(trajectory: Trajectory) -> str:
+    if trajectory.score is not None:
+        return f"score {trajectory.score:g}"
+    return "not graded" if trajectory.text else "no answer"
+
+
+def _verdicts(same: Sequence[Trajectory]) -> str:
+    """Return what was said of attempts with the same text: a grader may judge one text in two ways."""
+    told = [(_verdict(t), f", graded: {_shortened(t.comment, 400)}" if t.comment else "") for t in same]
+    counted = Counter(told)
+    if len(counted) > 1:
+        each = "; ".join(f"{n} x {verdict}{comment}" for (verdict, comment), n in counted.items())
+        return f"{len(same)} times the same: {each}"
+    [(verdict, comment)] = counted
+    times = f", {len(same)} times the same" if len(same) > 1 else ""
+    return f"{verdict}{times}{comment}"
 
 
 def _whole(trajectory: Trajectory) -> str:
@@ -144,10 +166,11 @@ def _without_middle(text: str, most: int) -> str:
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
 
 
-def _parting(groups: Mapping[str, Sequence[Trajectory]]) -> str:
-    """Say at which step the best attempt and the worst one part, "" when they do so from the start or never."""
-    shown = [group[0] for group in groups.values()]
-    best, worst = (list(take_apart(t.text, t.tools).steps) for t in (shown[0], shown[-1]))
+def _parting(scored: Sequence[Trajectory]) -> str:
+    """Say at which step the first and the last of these part, "" when they do so from the start or never."""
+    if len(scored) < 2:
+        return ""
+    best, worst = (list(take_apart(t.text, t.tools).steps) for t in (scored[0], scored[-1]))
     same = 0
     while same < min(len(best), len(worst)) and best[same].casefold() == worst[same].casefold():
         same += 1

@@ -34,7 +34,7 @@ class Judges:
 def known_labels(state: DistillState) -> frozenset[str]:
     """Return the answers that lessons may name, in plain form; this task's own is one where its neighbours list it."""
     labels, reference = frozenset(state.get("labels", {})), plain(state["reference"])
-    neighbours = [plain(peer.text) for peer, _ in _peers(state)]
+    neighbours = [plain(peer.text) for peer, _ in peers(state)]
     return labels | {reference} if is_listed(reference, neighbours) else labels
 
 
@@ -55,7 +55,7 @@ async def choose_judges(
     own = tuple(j for j in [await judge(sample, reference)] if j.differs)
     others = [
         (await judge(peer, peer.reference), score)
-        for peer, score in _peers(state)
+        for peer, score in peers(state)
         if peer.id != sample.id and peer.reference and _is_meant(new, peer, sample, common)
     ]
     others = [(other, score) for other, score in others if other.differs]
@@ -83,7 +83,8 @@ def changed_set(edits: Sequence[Edit], snapshot: ExperienceSet, *, max_text: int
     return tuple(e if known.get(e.id) == e else e.model_copy(update={"state": "active"}) for e in after)
 
 
-def _peers(state: DistillState) -> list[tuple[Sample, float | None]]:
+def peers(state: DistillState) -> list[tuple[Sample, float | None]]:
+    """Return the other samples of a pass, each with the student's score on it where that is known."""
     return [(Sample.model_validate(p["sample"]), p["score"]) for p in state.get("peers", [])]
 
 

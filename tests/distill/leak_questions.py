@@ -40,7 +40,7 @@ NUMBERS = Kind(
         (f"What is {a} times {b}, as a decimal number with two digits?", f"{a * b:.2f}")
         for a, b in ((1.5, 7), (2.25, 9), (13.1, 3), (0.75, 11), (4.2, 6.5), (8.8, 1.25), (3.3, 3.3), (120.5, 4))
     ),
-    "Write down the running total after each step before you answer.",
+    "Multiply as if there were no decimal points, put the point back, and write two digits after it.",
 )
 DATES = Kind(
     "dates",
@@ -52,7 +52,7 @@ DATES = Kind(
             *(("2020-02-22", "2020-02-29"), ("2019-11-29", "2019-12-06")),
         )
     ),
-    "Write down the running total after each step before you answer.",
+    "Count the days that are left in the month first, and go on with the rest of them in the next one.",
 )
 NAMES = Kind(
     "names",
@@ -63,7 +63,7 @@ NAMES = Kind(
             *(("Mia", "Noah", "Olga"), ("Paul", "Quinn", "Rosa"), ("Sven", "Tara", "Ugo"), ("Vera", "Will", "Xenia")),
         )
     ),
-    "Write down the running total after each step before you answer.",
+    "Put everybody into one row from the first sentence to the last, and read off who stands in front.",
 )
 CODE = Kind(
     "code",
@@ -75,7 +75,7 @@ CODE = Kind(
             *(("the sorted form", "sorted(xs)"), ("the sum of squares", "sum(x * x for x in xs)")),
         )
     ),
-    "Write down the running total after each step before you answer.",
+    "Write an index, a slice or a call of a built-in function on the list itself, and no loop.",
 )
 TRANSLATIONS = Kind(
     "translations",
@@ -94,7 +94,7 @@ TRANSLATIONS = Kind(
             ),
         )
     ),
-    "Write down the running total after each step before you answer.",
+    "Keep the tone and the punctuation of the sentence, and write every noun with a capital letter.",
 )
 
 KINDS = (SUMS, NUMBERS, DATES, NAMES, CODE, TRANSLATIONS)

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.runnables import RunnableLambda
 
 from ted_memory import TedMemory
-from ted_memory.distill.attempts import LONGEST, MOST_STEPS, Attempt, describe_attempts, take_apart
+from ted_memory.distill.attempts import LONGEST, MOST_STEPS, Attempt, describe_attempts, take_apart, whole_attempts
 from ted_memory.llm.messages import LONGEST_RESULT, tool_calls
 from ted_memory.models import Experience, Trajectory
 from ted_memory.retrieval.bm25 import WordRetriever
@@ -127,6 +127,58 @@ def test_a_long_attempt_without_parts_keeps_its_end_too() -> None:
     assert len(told) < LONGEST + 100
     assert "FIRST" in told
     assert told.endswith("CONCLUSION")
+
+
+# --- whole
+
+
+def headings(*given: Trajectory) -> list[str]:
+    return [line for line in whole_attempts(given, 1000).splitlines() if line.startswith("## ")]
+
+
+def test_whole_attempts_stand_best_first_and_those_without_a_score_last() -> None:
+    given = (attempt("", None, error="too slow"), attempt("8"), attempt("7", 1.0), attempt("6", 0.5))
+    assert headings(*given) == [
+        "## Attempt 1 (score 1)",
+        "## Attempt 2 (score 0.5)",
+        "## Attempt 3 (score 0)",
+        "## Attempt 4 (no answer)",
+    ]
+    assert whole_attempts(given, 1000).endswith("(no answer: too slow)")
+
+
+def test_an_answer_that_no_grader_scored_is_an_answer() -> None:
+    given = attempt("7", None, error="the grader failed: away")
+    assert headings(given) == ["## Attempt 1 (not graded)"]
+    assert describe_attempts([given]) == "- 1 x not graded: 7"
+
+
+def test_the_same_text_under_several_verdicts_stands_once_with_all_of_them() -> None:
+    given = (
+        attempt("7", comment="too short"),
+        attempt("8", 0.4),
+        attempt("7", 1.0, comment="right"),
+        attempt("7", comment="too short"),
+        attempt("7", None, error="the grader failed: away"),
+    )
+    first, second = headings(*given)
+    assert first == "## Attempt 1 (score 0.4)", "what is right one time in three is no better"
+    said = "1 x score 1, graded: right; 2 x score 0, graded: too short; 1 x not graded"
+    assert second == f"## Attempt 2 (4 times the same: {said})"
+    assert whole_attempts(given, 1000).count("7") == 1
+    assert headings(attempt("7"), attempt("7")) == ["## Attempt 1 (score 0, 2 times the same)"]
+
+
+def test_where_attempts_part_is_told_of_the_best_and_the_worst_that_have_a_score() -> None:
+    shared = "1. Read it.\n2. "
+    right, wrong = attempt(f"{shared}Add.\nAnswer: 7", 1.0), attempt(f"{shared}Guess.\nAnswer: 9")
+    cut_off = attempt(f"{shared}Doubt.", None, error="too slow")
+    told = whole_attempts([cut_off, wrong, right], 1000)
+    assert told.startswith(
+        "The best and the worst attempt agree in their first 1 steps. Then the best one goes on: Add."
+    )
+    assert "and the worst one: Guess." in told
+    assert "agree" not in whole_attempts([cut_off, right], 1000), "one that has a score is not the best and the worst"
 
 
 _PIECES = st.one_of(

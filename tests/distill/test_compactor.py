@@ -11,7 +11,8 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, Merge, Remove, Rewrite, TedMemory, open_memory
 from ted_memory.distill import distill
-from ted_memory.distill.nodes.compactor import coherent, keeps, make_room, trusted
+from ted_memory.distill.merging import coherent, keeps
+from ted_memory.distill.nodes.compactor import make_room, trusted
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, Usage
 from ted_memory.settings import make_settings

@@ -55,7 +55,8 @@ async def test_a_general_lesson_goes_live_however_its_condition_is_worded(
     assert report.promoted, report.rejected
     [lesson] = (await memory.load()).active
     assert lesson.text == text
-    assert "\n  1. Handle" in await memory.render("Write a Python function `other`.") or not when
+    shown = await memory.render("Write a Python function `other`.")
+    assert f"\n- When {when}:\n  1. Handle" in shown if when else "\n- 1. Handle" in shown
 
 
 # A lesson may carry its own sample as an example, where a student follows no rule.

@@ -56,6 +56,13 @@ def test_there_are_fifty_questions() -> None:
     assert sum(len(kind.questions) for kind in KINDS) == 50
 
 
+def test_each_kind_has_a_right_lesson_of_its_own_that_tells_none_of_its_answers() -> None:
+    assert len({kind.lesson for kind in KINDS}) == len(KINDS)
+    for kind in KINDS:
+        for given in kind.samples():
+            assert not leaks(kind.lesson, given, given.reference or "", frozenset())
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("wording", WORDINGS)
 async def test_no_leak_goes_live_and_the_right_lesson_beside_it_does(kind: Kind, wording: str) -> None:
@@ -116,12 +123,16 @@ async def test_where_nothing_is_verified_a_leak_is_refused_all_the_same() -> Non
     assert [e.text for e in (await memory.load()).active] == [kind.lesson]
 
 
-async def test_without_looking_for_leaks_and_judging_by_others_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("wording", WORDINGS)
+async def test_without_looking_for_leaks_and_judging_by_others_they_do(
+    kind: Kind, wording: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control: these scripts do leak."""
     monkeypatch.setattr(verify, "leaks", lambda *_: False)
     monkeypatch.setattr(judges_module, "has_open_answer", lambda *_: False)
-    memory, kind = in_memory(trust="operator", validation=0), KINDS[0]
-    teaching = _critic(kind, WORDINGS[0], right_too=False)
+    memory = in_memory(trust="operator", validation=0)
+    teaching = _critic(kind, wording, right_too=False)
     await distill(kind.samples(), student=_believes_lessons(kind), teacher=teaching, memory=memory, grader=_exact)
     assert (await memory.load()).active
 

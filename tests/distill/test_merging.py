@@ -1,10 +1,10 @@
 """A set is made smaller only where a replay shows that nothing is lost, on the samples that the lessons came from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 
 from ted_memory import Add, Merge, Remove, Rewrite, Sample, TedMemory
 from ted_memory.distill import merging
@@ -25,7 +25,7 @@ RULES = {
 }
 SAYS = {  # which lesson makes the student do right, however it is worded
     "dividing numbers": ("divisor is zero", "divide by zero"),
-    "computing a ratio": ("divisor is zero", "divide by zero"),
+    "computing a ratio": ("divisor is zero", "divide by zero", "ratio of nothing"),
     "reading a list": ("empty",),
 }
 ASKED = [
@@ -54,9 +54,11 @@ class Lucky:
         return "done with care" if self.turn % self.every == 0 else careful(messages)
 
 
-async def three_rules(answering: Callable[[list[BaseMessage]], str] = careful) -> tuple[TedMemory, DistillContext]:
+async def three_rules(
+    answering: Callable[[list[BaseMessage]], str] = careful, **settings: Any
+) -> tuple[TedMemory, DistillContext]:
     """Return a set of three lessons with the samples that they came from, and what it takes to replay on these."""
-    memory = in_memory(trust="operator", selection="all")
+    memory = in_memory(**{"trust": "operator", "selection": "all", **settings})
     await memory.commit(
         [
             Add(text=text, when=situation, sources=tuple(f"dataset:care#{situation}-{i}" for i in range(3)))
@@ -193,3 +195,84 @@ async def test_what_the_provider_lost_may_be_tried_again() -> None:
     assert found.edits == ()
     assert "could not be replayed" in found.told[0]["reason"]
     assert broken.lossy == set()
+
+
+# --- what is kept together is proved together
+
+
+def both_of_a_pair(ids: tuple[str, ...]) -> list[Edit]:
+    """Take out two lessons that say the same: each one may go while the other one stays."""
+    return [Remove(id=ids[0]), Remove(id=ids[1])]
+
+
+def one_of_a_pair_and_what_the_other_said(ids: tuple[str, ...]) -> list[Edit]:
+    """Take out one of two lessons that say the same, and let the other one say less: for its own samples enough."""
+    return [Remove(id=ids[0]), Rewrite(id=ids[1], text="there is no ratio of nothing")]
+
+
+PAIRS = [both_of_a_pair, one_of_a_pair_and_what_the_other_said]
+
+
+async def committed(edits_of: Callable[[tuple[str, ...]], list[Edit]]) -> tuple[Replayed, dict[str, bool]]:
+    """Commit what a replay lets through; return it, and in which situations the student still does right."""
+    memory, context = await three_rules()
+    snapshot = await memory.load()
+    found = await replay(edits_of(tuple(e.id for e in snapshot)), snapshot, context)
+    await memory.commit(list(found.edits), author="me")
+    block = await memory.render()
+    return found, {s: careful([HumanMessage(f"{block}\n\nA task about {s}")]) == "done with care" for s in RULES}
+
+
+@pytest.mark.parametrize("edits_of", PAIRS)
+async def test_of_two_lessons_that_say_the_same_what_they_say_stays(
+    edits_of: Callable[[tuple[str, ...]], list[Edit]],
+) -> None:
+    found, does_right = await committed(edits_of)
+    assert all(does_right.values()), does_right
+    assert len(found.edits) == 1
+    assert [joined["kept"] for joined in found.told].count(False) == 1
+
+
+@pytest.mark.parametrize("edits_of", PAIRS)
+async def test_control_if_each_edit_is_proved_alone_it_is_lost(
+    edits_of: Callable[[tuple[str, ...]], list[Edit]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_company = merging.Proof._of
+
+    async def alone(self: merging.Proof, edit: Edit, _: Sequence[Edit]) -> Any:
+        return await in_company(self, edit, [edit])
+
+    monkeypatch.setattr(merging.Proof, "_of", alone)
+    found, does_right = await committed(edits_of)
+    assert len(found.edits) == 2
+    assert not all(does_right.values())
+
+
+@pytest.mark.parametrize(("selection", "share"), [("relevant", 1.0), ("all", 1.5)])
+async def test_edits_that_change_no_prompt_of_each_other_cost_what_they_cost_alone(
+    selection: str, share: float
+) -> None:
+    """Where all lessons are shown, the answers with an edit are asked for twice, those without it once."""
+
+    def clearer(ids: tuple[str, ...], of: Sequence[int]) -> list[Edit]:
+        return [Rewrite(id=ids[i], text=f"{list(RULES.values())[i]}, please") for i in of]
+
+    async def calls(of: Sequence[int]) -> int:
+        memory, context = await three_rules(selection=selection, top_k=1)
+        snapshot = await memory.load()
+        found = await replay(clearer(tuple(e.id for e in snapshot), of), snapshot, context)
+        assert len(found.edits) == len(of)
+        return found.spend.student.calls
+
+    alone = await calls([0]) + await calls([2])
+    assert alone <= await calls([0, 2]) <= share * alone
+
+
+async def test_two_edits_of_one_lesson_are_not_both_kept() -> None:
+    memory, context = await three_rules()
+    snapshot = await memory.load()
+    first, second, _ = (e.id for e in snapshot)
+    merge = paraphrase((first, second))
+    found = await replay([merge, Remove(id=second)], snapshot, context)
+    assert found.edits == (merge,)
+    assert found.told[1]["reason"] == "it touches what another edit changes"

@@ -234,3 +234,30 @@ async def test_what_a_batch_taught_is_not_judged_by_any_of_it(namespace: str) ->
     await distill(samples(1, 3), student=student(), teacher=teaching, memory=memory)
     [lesson] = await memory.load()
     assert set(lesson.sources) == {f"dataset:samples#apples-{i}" for i in range(3)}
+
+
+@pytest.mark.parametrize("with_profile", [False, True])
+async def test_a_run_takes_instructions_and_prompts_of_its_own(namespace: str, with_profile: bool) -> None:
+    """They take the place of what the settings say; with a profile they are added to it."""
+    memory = in_memory(namespace=namespace, instructions="We sell boats.")
+    seen = teacher(lambda _: critique())
+    await distill(
+        samples(1, 1),
+        student=student(lambda _: "no idea"),
+        teacher=seen,
+        memory=memory,
+        profile=SMALL if with_profile else None,
+        instructions="We sell bicycles.",
+        prompts={"critic": CRITIC},
+    )
+    told = "\n\n".join(prompt_of(messages) for messages in seen.asked)
+    assert told.count("We sell bicycles.") == len(seen.asked)
+    assert "We sell boats." not in told
+    assert CRITIC.partition("\n")[0] in told
+    assert (PROFILES["small"].prompts["teacher"].variable in told) is with_profile
+
+
+async def test_without_them_a_run_goes_by_the_settings(namespace: str) -> None:
+    memory, seen = in_memory(namespace=namespace, instructions="We sell boats."), teacher(lambda _: critique())
+    await distill(samples(1, 1), student=student(lambda _: "no idea"), teacher=seen, memory=memory)
+    assert all("We sell boats." in prompt_of(messages) for messages in seen.asked)

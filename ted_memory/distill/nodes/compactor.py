@@ -1,18 +1,15 @@
 """The compactor: makes the set smaller and better, and holds the caps whatever the model says."""
 
-import re
 import secrets
-from collections import Counter
 from collections.abc import Collection, Sequence
-from itertools import combinations
 
 from langgraph.errors import NodeError
 from langgraph.types import Command
 
 from ted_memory.distill.context import DistillContext
-from ted_memory.distill.merging import Replayed, joinable, replay, touched_by
+from ted_memory.distill.merging import joinable, keeps_what_is_known, replay, touched_by
 from ted_memory.distill.nodes.critic import experiences_text, under_marks, words_of_users
-from ted_memory.distill.proposals import Compaction, about_the_same, check_edits, to_edits
+from ted_memory.distill.proposals import Compaction, check_edits, to_edits
 from ted_memory.distill.state import DistillState, Joined, Json, dump_edits, dump_spend, read_edits
 from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import preview
@@ -21,8 +18,7 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.llm.calls import CALL_TIMEOUT, is_final, one_line
 from ted_memory.llm.fences import fenced
 from ted_memory.llm.spend import Spend
-from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite
-from ted_memory.retrieval.selection import common_words, stems
+from ted_memory.models import Edit, ExperienceSet, Merge, Remove
 from ted_memory.settings import Settings
 
 LEASE, LEASE_SECONDS = "compact", CALL_TIMEOUT  # it ends by itself should its holder die
@@ -36,17 +32,18 @@ async def compact(state: DistillState, *, context: DistillContext) -> Json:
     While another process asks its model, this one asks none: a lease saves the money of proposals that would conflict.
     """
     snapshot, holder = await context.memory.load(), state.get("run") or secrets.token_hex(8)
+    waiting = read_edits(state["pending"])
     edits, note, spend, joined = list[Edit](), "", Json(), list[Joined]()
     if await context.memory.store.hold(context.memory.namespace, LEASE, holder, LEASE_SECONDS):
         try:
-            edits, note, spend, joined = await _proposed(snapshot, state.get("labels", {}), context)
+            edits, note, spend, joined = await _proposed(
+                snapshot, state.get("labels", {}), touched_by(waiting), context
+            )
         except Exception:
             await context.memory.store.hold(
                 context.memory.namespace, LEASE, holder, 0
             )  # what follows does not know the holder
             raise
-    waiting = read_edits(state["pending"])
-    edits = [edit for edit in edits if touched_by([edit]).isdisjoint(touched_by(waiting))]
     edits += make_room(edits, waiting, snapshot, context.settings)
     return {
         "accepted": dump_edits([*edits, *waiting]),
@@ -77,21 +74,25 @@ async def release_lease(state: DistillState, *, context: DistillContext) -> None
 
 
 async def _proposed(
-    snapshot: ExperienceSet, labels: Collection[str], context: DistillContext
+    snapshot: ExperienceSet, labels: Collection[str], taken: Collection[str], context: DistillContext
 ) -> tuple[list[Edit], str, Json, list[Joined]]:
-    """Return what makes the set smaller and was proved to lose nothing: joins by rule, then the model's edits."""
+    """Return what makes the set smaller and was proved to lose nothing: joins by rule, then the model's edits.
+
+    None of them touches a lesson that is ``taken``, by an edit that waits.
+    """
     if len(snapshot.active) < 2:
         return [], "", {}, []
-    alike = await replay(joinable(snapshot, labels, max_text=context.settings.max_text), snapshot, context)
+    joins = [
+        edit
+        for edit in joinable(snapshot, labels, max_text=context.settings.max_text)
+        if touched_by([edit]).isdisjoint(taken)
+    ]
     asked, note, spend = await _asked(snapshot, context)
-    taken = touched_by(alike.edits)
-    rest = [edit for edit in asked if touched_by([edit]).isdisjoint(taken)]
-    if context.samples:
-        held = await replay(rest, snapshot, context)
-    else:  # nothing to prove them on: only what keeps the words of the old ones
-        held = Replayed(tuple(edit for edit in rest if _keeps_what_is_known(edit, snapshot)), (), Spend())
-    joined = [*alike.told, *held.told]
-    return [*alike.edits, *held.edits], note, dump_spend(spend + alike.spend + held.spend), joined
+    asked = [edit for edit in asked if touched_by([edit]).isdisjoint(taken)]
+    if not context.samples:  # nothing to prove them on: only what keeps the words of the old ones
+        return [edit for edit in asked if keeps_what_is_known(edit, snapshot)], note, dump_spend(spend), []
+    held = await replay([*joins, *asked], snapshot, context)
+    return [*held.edits], note, dump_spend(spend + held.spend), [*held.told]
 
 
 async def _asked(snapshot: ExperienceSet, context: DistillContext) -> tuple[list[Edit], str, Spend]:
@@ -128,47 +129,12 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet, *, words_kept: bool)
     for edit in edits:
         ids = touched_by([edit])
         loss = len(ids) - 1 if isinstance(edit, Merge) else int(isinstance(edit, Remove))
-        if loss > allowed or ids & touched or (words_kept and not _keeps_what_is_known(edit, snapshot)):
+        if loss > allowed or ids & touched or (words_kept and not keeps_what_is_known(edit, snapshot)):
             continue
         allowed -= loss
         touched |= ids
         kept.append(edit)
     return kept
-
-
-def _keeps_what_is_known(edit: Edit, snapshot: ExperienceSet) -> bool:
-    if isinstance(edit, Merge):
-        parents = [snapshot.by_id[id] for id in edit.ids]
-        known = snapshot.active
-        return coherent(parents, known) and all(keeps(parent.text, edit.text, known) for parent in parents)
-    if isinstance(edit, Rewrite) and edit.when:
-        return about_the_same(snapshot.by_id[edit.id], edit.when)
-    return True
-
-
-def keeps(text: str, merged: str, others: Sequence[Experience]) -> bool:
-    """Tell whether a merged text still holds at least half of the words that set one of its parents' apart.
-
-    Lessons for the same kind of task may say opposite things; one of them would be lost.
-    """
-    counts = Counter(word for e in others for word in _words(e.text))
-    own = {word for word in _words(text) if counts[word] <= len(others) / 2}
-    return len(own & _words(merged)) >= len(own) / 2
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.casefold()))
-
-
-def coherent(experiences: Sequence[Experience], among: Sequence[Experience]) -> bool:
-    """Tell whether every two of them apply to something alike: a merge of unrelated lessons says nothing.
-
-    What nearly all lessons of the set name, such as "a customer asks", does not make two of them alike, unless they
-    name nothing else.
-    """
-    common = common_words([e.when or e.text for e in among])
-    named = [stems(e.when or e.text) for e in experiences]
-    return all(a & b - common or a == b for a, b in combinations(named, 2))
 
 
 def make_room(

@@ -46,14 +46,21 @@ def worth_a_critique(state: Mapping[str, Any]) -> bool:
     """Tell whether there is something to learn: not when all attempts are right, nor when none has a score.
 
     What an attempt got wrong while a lesson was withheld from it says what that lesson is worth, which is counted, and
-    not that another one is needed. So among the attempts the best informed ones decide: those that missed the fewest
-    lessons, however large the set is.
+    not that another one is needed. So the better informed half of the attempts decides.
     """
     scored = [t for t in read_graded(state) if t.score is not None]
-    missed = [len({*t.eligible} - {*t.seen}) for t in scored]
-    informed = [t for t, count in zip(scored, missed, strict=True) if count == min(missed)]
-    mean = mean_score(informed)
+    mean = mean_score(_best_informed(scored))
     return mean is not None and mean < 1.0
+
+
+def _best_informed(scored: Sequence[Trajectory]) -> list[Trajectory]:
+    """Return the half of the attempts, rounded up, that missed the fewest lessons.
+
+    Always so many: the larger a set is, the fewer attempts share the first place, and each one less is a chance less to
+    learn. Of equals those count that stand last, where a learner's are that somebody was answered with.
+    """
+    most_missed_first = sorted(scored, key=lambda t: -len({*t.eligible} - {*t.seen}))
+    return most_missed_first[len(scored) // 2 :]
 
 
 async def critique(state: DistillState, *, context: DistillContext) -> Json:

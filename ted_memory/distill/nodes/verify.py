@@ -10,6 +10,9 @@ take). Which samples may say that it helps depends on the sample that the edit c
 
 On a few more samples that would be shown the edit the student must not get worse. What verification finds is chosen
 after the fact and never becomes usage.
+
+A merge or a removal makes the set smaller and need not help: it must lose nothing of what its lessons held, as one of a
+compactor's (`ted_memory.distill.merging`). Where no sample is at hand to prove that, it must help like any other edit.
 """
 
 from collections.abc import Sequence
@@ -20,8 +23,9 @@ from langgraph.types import Command
 
 from ted_memory.distill.comparison import Comparison, Judge, Pair, means
 from ted_memory.distill.context import DistillContext
-from ted_memory.distill.judges import Judges, changed_set, choose_judges, known_labels
-from ted_memory.distill.leaks import leaks
+from ted_memory.distill.judges import Judges, changed_set, choose_judges, fits, known_labels, peers
+from ted_memory.distill.leaks import has_open_answer, leaks
+from ted_memory.distill.merging import Proof, at_hand, changed, keeps_what_is_known
 from ted_memory.distill.placing import place
 from ted_memory.distill.scoring import gather_all
 from ted_memory.distill.solved_tasks import conditions_of, solved_task
@@ -39,12 +43,13 @@ from ted_memory.distill.state import (
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
+from ted_memory.grading.answers import plain
 from ted_memory.llm.calls import is_final, is_transient, one_line
 from ted_memory.llm.fences import fence
 from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite, Sample, SetState
 
 MOST_ALIKE = 3  # lessons that wait, of which one may do the work of a new one
-SECOND_CHANCE = 0.25  # of the rule's level, for what is tried where the critic's lessons did not help
+SECOND_CHANCE = 0.25  # of the rule's level, for what is tried where the critic's lessons did not help by themselves
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,11 @@ async def _found(state: DistillState, verifier: "_Verifier") -> list[Finding]:
     sample, context = verifier.sample, verifier.context
     placed = [await place(edit, sample, state, context) for edit in read_edits(state["proposal"])]
     findings = [verifier.refused(edit, problem) for edit, problem in placed if problem]
-    findings += await gather_all(*(verifier.test([edit]) for edit, problem in placed if not problem))
+    ready = [edit for edit, problem in placed if not problem]
+    joins = [edit for edit in ready if verifier.can_prove(edit)]
+    findings += await gather_all(*(verifier.test([edit]) for edit in ready if edit not in joins))
     findings = await _together_too(findings, verifier)
+    findings += await verifier.prove(joins, beside=[edit for f in findings if not f.problem for edit in f.edits])
     if context.examples == "own" and not holds_words_of_users(state):  # what users wrote is no example for everybody
         if solved := await _as_an_earlier_turn(findings, verifier):
             return [*findings, solved]
@@ -118,7 +126,7 @@ async def _together_too(findings: list[Finding], verifier: "_Verifier") -> list[
     failed = [f for f in findings if f.problem and any(not e["verified"] for e in f.evidence)]
     if len(failed) < 2:
         return findings
-    joint = await verifier.test([edit for f in failed for edit in f.edits])
+    joint = await verifier.test([edit for f in failed for edit in f.edits], level=SECOND_CHANCE)
     if joint.problem:
         return findings
     return [f for f in findings if f not in failed] + [joint]
@@ -151,7 +159,8 @@ def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Ad
 
 
 def _helped(finding: Finding) -> bool:
-    return not finding.problem or any(e["verified"] for e in finding.evidence)
+    """Tell whether the student gets better: a join that loses nothing has no evidence of that."""
+    return any(e["verified"] for e in finding.evidence) or bool(finding.evidence and not finding.problem)
 
 
 async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
@@ -167,7 +176,8 @@ async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
     example = own_example(verifier.sample, verifier.state["reference"])
     if len(example) > verifier.context.settings.max_text:
         return finding
-    shown = await verifier.test([edit.model_copy(update={"example": example})], is_ours=True)
+    with_it = edit.model_copy(update={"example": example})
+    shown = await verifier.test([with_it], level=SECOND_CHANCE, is_ours=True)
     return shown if not shown.problem else finding
 
 
@@ -251,12 +261,9 @@ class _Verifier:
 
         ``is_ours``: we, not the critic, made the sample their example.
         """
-        for edit in edits:
-            if answer := tells_an_answer(edit, self.state, self.context, is_ours=is_ours):
-                return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=answer[:80]))
-        judges = await choose_judges(edits, self.state, self.snapshot, self.context)
-        if not judges.witnesses and not judges.own:
-            return Finding(tuple(edits), "it changes nothing that the student sees for this task")
+        judges = await self._may_be_tested(edits, is_ours=is_ours)
+        if isinstance(judges, Finding):
+            return judges
         rule = self.context.profile.verification
         test = PairedTest(replace(rule, level=level * rule.level))
         pairs = await self.comparison.test(test, judges.witnesses)
@@ -267,6 +274,66 @@ class _Verifier:
         self.found += evidence
         problem = await self._harm(judges.guards) if verified else _did_not_help(pairs)
         return Finding(tuple(edits), problem, evidence)
+
+    def can_prove(self, edit: Edit) -> bool:
+        """Tell whether it can be shown of a merge or removal that it loses nothing: each lesson has a sample at hand.
+
+        Where merges keep their parents' words, that is one that does.
+        """
+        if not isinstance(edit, Merge | Remove):
+            return False
+        if self.context.profile.merges == "verbatim" and not keeps_what_is_known(edit, self.snapshot):
+            return False
+        lessons, instead = changed(edit, self.snapshot), self._stand_ins(edit)
+        return all(at_hand(e, self.context.samples) or instead.get(e.id) for e in lessons)
+
+    async def prove(self, joins: Sequence[Edit], *, beside: Sequence[Edit]) -> list[Finding]:
+        """Return whether merges and removals lose nothing, with these other edits in place."""
+        findings, tested = list[Finding](), list[Edit]()
+        for edit in joins:
+            judges = await self._may_be_tested([edit])
+            if isinstance(judges, Finding):
+                findings.append(judges)
+            elif harm := await self._harm(judges.guards):
+                findings.append(Finding((edit,), harm))
+            else:
+                tested.append(edit)
+        instead = {id: samples for edit in tested for id, samples in self._stand_ins(edit).items()}
+        found = await Proof(self.snapshot, self.context, self.comparison, beside, instead).of(tested)
+        for edit, joined in zip(tested, found, strict=True):
+            problem = "it was refused before" if joined is None else "" if joined["kept"] else joined["reason"]
+            findings.append(Finding((edit,), problem))
+        return findings
+
+    async def _may_be_tested(self, edits: Sequence[Edit], *, is_ours: bool = False) -> Judges | Finding:
+        """Return who judges these edits, or why there is nothing to judge."""
+        for edit in edits:
+            if answer := tells_an_answer(edit, self.state, self.context, is_ours=is_ours):
+                return Finding(tuple(edits), _TELLS_THE_ANSWER.format(answer=answer[:80]))
+        judges = await choose_judges(edits, self.state, self.snapshot, self.context)
+        if not judges.witnesses and not judges.own:
+            return Finding(tuple(edits), "it changes nothing that the student sees for this task")
+        return judges
+
+    def _stand_ins(self, edit: Edit) -> dict[str, list[Sample]]:
+        """Return by lesson which samples of this pass it is about, for a merge of it.
+
+        A removal needs those that the lesson came from: that it is of no use here says nothing of its use there. And a
+        sample with an answer of its own is no judge of what was written with a view to it.
+        """
+        if not isinstance(edit, Merge):
+            return {}
+        sample, reference = self.sample, self.state["reference"]
+        there = [peer for peer, _ in peers(self.state) if peer.reference and peer.id != sample.id]
+        if has_open_answer(reference, known_labels(self.state)):
+            there = [peer for peer in there if plain(peer.reference or "") != plain(reference)]
+        else:
+            there = [sample.model_copy(update={"reference": reference}), *there]
+        texts, common = [one.text for one in there], frozenset(self.state.get("common", ()))
+        return {
+            e.id: [one for one, is_meant in zip(there, fits(e, texts, common), strict=True) if is_meant]
+            for e in changed(edit, self.snapshot)
+        }
 
     async def _on_its_own_sample(self, edits: Sequence[Edit], judges: Judges) -> Finding:
         """Ask only that the edit helps where it came from: nothing else can tell, and the gate will have to."""

@@ -152,12 +152,24 @@ SMALL = Profile(
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (DEFAULT, SMALL)}
 
 
-def profile_of(settings: Settings) -> Profile:
+def profile_of(
+    settings: Settings,
+    *,
+    instructions: str | None = None,
+    prompts: Mapping[str, str] | str | Path | None = None,
+) -> Profile:
     """Return the profile that the settings name, with their instructions, prompts and calls.
+
+    Args:
+        settings: the memory's.
+        instructions: in place of theirs.
+        prompts: in place of theirs.
 
     Raises:
         SettingsError: there is no such profile, or a prompt of the user's cannot be used.
     """
     return PROFILES[settings.profile].adapted(
-        instructions=settings.instructions, prompts=settings.prompts, verify_calls=settings.verify_calls
+        instructions=settings.instructions if instructions is None else instructions,
+        prompts=settings.prompts if prompts is None else prompts,
+        verify_calls=settings.verify_calls,
     )

@@ -1,7 +1,8 @@
 """The data set loop: distil sample by sample in a staging set, then let agents see the result in one commit."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import Runnable
@@ -31,6 +32,8 @@ async def distill(
     name: str = "samples",
     budget: Budget | None = None,
     profile: Profile | None = None,
+    instructions: str | None = None,
+    prompts: Mapping[str, str] | str | Path | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Report:
     """Learn from a data set; return what was learned.
@@ -51,21 +54,24 @@ async def distill(
         budget: what the run may spend. A sample begins only if there is room for all of it, and the gate's calls are
             set aside; what was learned until then goes through the gate, and the report says so. A limit in calls
             holds exactly; one in tokens or money is estimated from the calls before, and may be passed by a little.
-        profile: how these models are taught (`ted_memory.distill.profiles`); default: what the settings ``profile``,
-            ``instructions`` and ``prompts`` say.
+        profile: how these models are taught (`ted_memory.distill.profiles`); default: the one that the settings name.
+        instructions: as for `Profile.adapted`, in place of what the settings say; or added to ``profile``.
+        prompts: likewise.
         on_progress: called after each sample.
 
     Raises:
         InvalidInput: no samples, or two with one id.
-        ModelError: a model cannot be used at all, or went on being unavailable; what is done is kept for the next
-            call.
+        ModelError: a model cannot be used, or went on being unavailable; what is done is kept for the next call.
         StoreError: the memory cannot be reached.
         SettingsError: a prompt of the user's cannot be used.
     """
     began = time.monotonic()
     _check(samples)
     train, held_out = split(samples, memory.settings.validation)
-    profile = profile or profile_of(memory.settings)
+    if profile is None:
+        profile = profile_of(memory.settings, instructions=instructions, prompts=prompts)
+    elif instructions or prompts:
+        profile = profile.adapted(instructions=instructions or "", prompts=prompts)
     run = await Job.open(memory, samples, models=(student, teacher), grader=grader, name=name, profile=profile)
     run.on_progress = on_progress
     try:

@@ -30,6 +30,9 @@ WAYS = (
     Presentation(selection="relevant", top_k=1, placement="user"),
 )
 
+Scores = dict[Presentation, dict[str, float]]
+"""By way and sample."""
+
 
 def most_answers(samples: int) -> int:
     """Return how many answers it takes at most to find out."""
@@ -42,24 +45,44 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
     set_now = memory.presentation(staged)
     ways = _ways(memory, staged)
     asked = in_order(samples, judging.material)
-    scores: dict[Presentation, list[float]] = defaultdict(list)
-    done, count = 0, min(FIRST, len(asked))
-    while len(ways) > 1 and count:
+    scores: Scores = defaultdict(dict)
+    done = 0
+    while len(ways) > 1 and done < len(asked):
+        begun, done = done, min(max(FIRST, 2 * done), len(asked))
         for way in ways:
-            scores[way] += await _scores(asked[done:count], way, judging)
-        ways.sort(key=lambda way: -mean(scores[way]))  # stable: what is set now stands first
-        if count == len(asked):
-            break
+            scores[way] |= await _scores(asked[begun:done], way, judging)
+        ways = _best_first(ways, scores)  # stable: what is set now stands first
         ways = ways[: (len(ways) + 1) // 2]
-        done, count = count, min(2 * count, len(asked))
     bare = memory.presentation(replace(staged, presentation=ways[0].model_copy(update={"examples": False})))
     if bare != ways[0] and any(e.example for e in staged.active):
-        scores[bare] += await _scores(asked[:count], bare, judging)
-        ways = [bare] if mean(scores[bare]) > mean(scores[ways[0]]) else ways
-    if not _is_better(scores[ways[0]], scores[set_now]):
+        ways = await _two(ways[0], bare, asked[: done or MOST_SAMPLES], scores, judging)
+    if not _is_better(ways[0], set_now, scores):
         ways = [set_now]
-    measured = (Shown(presentation=way, answers=len(got), score=mean(got)) for way, got in scores.items() if got)
+    measured = (
+        Shown(presentation=w, answers=len(got), score=mean([*got.values()])) for w, got in scores.items() if got
+    )
     return ways[0], tuple(measured)
+
+
+async def _two(
+    first: Presentation, second: Presentation, samples: Sequence[Sample], scores: Scores, judging: Judging
+) -> list[Presentation]:
+    """Return two ways, the better one first, after both were asked about all of these samples."""
+    for way in (first, second):
+        missing = [sample for sample in samples if sample.id not in scores[way]]
+        scores[way] |= await _scores(missing, way, judging)
+    return _best_first([first, second], scores)
+
+
+def _best_first(ways: Sequence[Presentation], scores: Scores) -> list[Presentation]:
+    """Return ways sorted by their mean scores on the samples that each of them got an answer for."""
+    same = _asked_of_all(ways, scores)
+    return sorted(ways, key=lambda way: -mean([scores[way][id] for id in same]))
+
+
+def _asked_of_all(ways: Sequence[Presentation], scores: Scores) -> list[str]:
+    first, *others = (scores[way] for way in ways)
+    return [id for id in first if all(id in other for other in others)]
 
 
 def _ways(memory: TedMemory, staged: ExperienceSet) -> list[Presentation]:
@@ -85,10 +108,9 @@ def shown_as(memory: TedMemory, snapshot: ExperienceSet, way: Presentation) -> P
     return memory.presentation(replace(snapshot, presentation=way))
 
 
-async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging) -> list[float]:
+async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging) -> dict[str, float]:
     name = f"shown:{way.selection}:{way.top_k}:{way.placement}:{way.examples}"
-    found = await scores_of(samples, way, judging, judging.material, name)
-    return [found[sample.id] for sample in samples if sample.id in found]
+    return await scores_of(samples, way, judging, judging.material, name)
 
 
 async def scores_of(
@@ -119,10 +141,11 @@ async def scores_of(
     return found
 
 
-def _is_better(scores: Sequence[float], than: Sequence[float]) -> bool:
-    """Tell whether scores are better by more than about one standard error of the difference, on the same samples."""
-    count = min(len(scores), len(than))
-    return bool(count) and mean(scores[:count]) - mean(than[:count]) > (0.5 / count) ** 0.5
+def _is_better(way: Presentation, than: Presentation, scores: Scores) -> bool:
+    """Tell whether a way is better by more than about one standard error of the difference, on the same samples."""
+    same = _asked_of_all([way, than], scores)
+    lead = mean([scores[way][id] for id in same]) - mean([scores[than][id] for id in same])
+    return bool(same) and lead > (0.5 / len(same)) ** 0.5
 
 
 def mean(scores: Sequence[float]) -> float:
