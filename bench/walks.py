@@ -94,7 +94,7 @@ async def _request() -> Callable[[], Awaitable[Any]]:
     """An agent's first request, recorded."""
     memory = in_memory()
     await memory.commit([Add(text=f"answer {RIGHT}", when="a move")], author="bench")
-    agent = create_agent(_student(), [], middleware=[TedMemoryMiddleware(memory, learn=True)])
+    agent = create_agent(_student(), [], middleware=[TedMemoryMiddleware(memory, record=True)])
 
     async def walk() -> None:
         await agent.ainvoke({"messages": [HumanMessage(QUESTION)]})
@@ -139,7 +139,7 @@ async def _forget() -> Callable[[], Awaitable[Any]]:
 
 async def _with_an_episode() -> TedMemory:
     memory = in_memory(rollouts=1)
-    agent = create_agent(_student(), [], middleware=[TedMemoryMiddleware(memory, learn=True)])
+    agent = create_agent(_student(), [], middleware=[TedMemoryMiddleware(memory, record=True)])
     answer = await agent.ainvoke({"messages": [HumanMessage(QUESTION)]}, config={"configurable": {"user_id": "anna"}})
     run_id = answer["messages"][-1].response_metadata["ted_memory"]["run_id"]
     await memory.give_feedback(run_id, score=0.0, correction=RIGHT)

@@ -9,7 +9,7 @@ import asyncio
 from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, open_memory
-from ted_memory.integrations.runnable import inject
+from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.testing import ScriptedChatModel
 
 
@@ -28,7 +28,7 @@ async def main() -> None:
         print("version", commit.version, "- kept before" if commit.repeated else "- kept now")
 
         model = ScriptedChatModel(script=show_prompt)  # put yours here: init_chat_model("openai:gpt-5-mini")
-        chain = inject(memory) | model
+        chain = inject_lessons(memory) | model
         answer = await chain.ainvoke("Where is my money?")
         print(answer.content)
 

@@ -39,7 +39,7 @@ async def main() -> None:
     async with open_memory(namespace="depot") as memory:
         await memory.rollback(0)  # so that this example may be run again
         model = ScriptedChatModel(script=student)
-        agent = create_agent(model, tools=[], middleware=[TedMemoryMiddleware(memory, learn=True)])
+        agent = create_agent(model, tools=[], middleware=[TedMemoryMiddleware(memory, record=True)])
         learner = Learner(memory, student=model, teacher=ScriptedChatModel(script=teacher))
         learning, right = asyncio.create_task(learner.run()), list[bool]()
         for i in range(300):

@@ -73,7 +73,7 @@ async def serve(
 
     ``windows`` are the mean scores of each `WINDOW` requests. `told` is told of each of them.
     """
-    agent = create_agent(student, [], middleware=[TedMemoryMiddleware(memory, learn=True)])
+    agent = create_agent(student, [], middleware=[TedMemoryMiddleware(memory, record=True)])
     learner = Learner(memory, student=student, teacher=teacher, grader=desk.family.grader)
     luck, scores, graded, in_vain, began = random.Random(desk.seed), list[float](), 0, 0, time.monotonic()
     cpu_before = time.process_time()

@@ -68,7 +68,7 @@ def make_distillation() -> Graph:
 
 def make_agent() -> Any:
     """Return the agent. Who asks is whom the server has authenticated."""
-    return create_agent(_model("MODEL"), tools=[], middleware=[TedMemoryMiddleware(_memory(), learn=True)])
+    return create_agent(_model("MODEL"), tools=[], middleware=[TedMemoryMiddleware(_memory(), record=True)])
 
 
 @contextlib.asynccontextmanager

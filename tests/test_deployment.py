@@ -89,7 +89,7 @@ def says(messages):
     return "lessons: %d" % messages[0].text.count("Be brief.")
 
 memory = open_memory(namespace="deployed", withhold_share=0.0)
-middleware = [TedMemoryMiddleware(memory, learn=True), HumanInTheLoopMiddleware(interrupt_on={"look_up": True})]
+middleware = [TedMemoryMiddleware(memory, record=True), HumanInTheLoopMiddleware(interrupt_on={"look_up": True})]
 agent = create_agent(Scripted(script=says), [look_up], system_prompt="You are kind.", middleware=middleware)
 """
 MODES = ["values", "updates", "messages-tuple", "debug", "tasks", "custom", "checkpoints"]

@@ -56,7 +56,7 @@ async def annas_traffic(memory: TedMemory) -> None:
     runs = [annas(f"run-{i}") for i in range(6)]
     await complain(memory, runs[:2])
     quoting = teacher(lambda _: critique(*EDITS))
-    await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
+    await Learner(memory, student=student(), teacher=quoting, replay="none").run(until_empty=True)
     for run in runs[2:]:
         await memory.record(run)
     await memory.flush()
@@ -122,7 +122,7 @@ async def test_no_run_of_a_forgotten_person_is_named_any_more(memory: TedMemory)
     """Its id leads to them elsewhere, in a trace."""
     await complain(memory, [annas("traced-7f3a")])
     quoting = teacher(lambda _: critique(*EDITS))
-    await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
+    await Learner(memory, student=student(), teacher=quoting, replay="none").run(until_empty=True)
     [lesson] = await memory.load()
     assert lesson.sources == ("run:traced-7f3a", f"principal:{ANNA}"), "the control"
     await memory.forget("principal", ANNA)
@@ -134,7 +134,7 @@ async def test_a_run_or_a_conversation_is_forgotten_with_what_was_learned_from_i
     runs = [episode("apples", i, principal="anna", thread_id=f"t{i}") for i in range(2)]
     await complain(memory, runs)
     quoting = teacher(lambda _: critique(*EDITS))
-    await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
+    await Learner(memory, student=student(), teacher=quoting, replay="none").run(until_empty=True)
     [archived, other] = await memory.store.episodes.archived("desk")
     report = await memory.forget(kind, archived.run_id if kind == "run" else "t0")
     assert (report.runs, report.lessons.archived) == (1, 1)
@@ -144,9 +144,7 @@ async def test_a_run_or_a_conversation_is_forgotten_with_what_was_learned_from_i
 
 async def test_a_conversation_is_forgotten_from_the_archive_when_its_runs_are_known_no_more(memory: TedMemory) -> None:
     await complain(memory, [annas("r")])
-    await Learner(memory, student=student(), teacher=teacher(lambda _: critique()), rollouts="none").run(
-        until_empty=True
-    )
+    await Learner(memory, student=student(), teacher=teacher(lambda _: critique()), replay="none").run(until_empty=True)
     client = memory.store._clients.get().commit  # type: ignore[attr-defined]
     await client.delete("ted:{desk}:run:r")
     report = await memory.forget("thread", f"{WORD}-thread")
@@ -159,7 +157,7 @@ async def test_who_is_interrupted_while_he_forgets_calls_it_again(
 ) -> None:
     await complain(memory, [annas("r")])
     quoting = teacher(lambda _: critique(*EDITS))
-    await Learner(memory, student=student(), teacher=quoting, rollouts="none").run(until_empty=True)
+    await Learner(memory, student=student(), teacher=quoting, replay="none").run(until_empty=True)
     real = memory._purge
 
     async def away(*_: Any) -> Any:
@@ -212,7 +210,7 @@ async def test_learners_that_are_running_send_no_model_what_was_forgotten(memory
         asked.append(messages)
         return critique(edits=[{"op": "add", "when": "figs", "text": f"say {CODES['figs']}"}])
 
-    learner = Learner(memory, student=student(), teacher=teacher(answers), rollouts="model")
+    learner = Learner(memory, student=student(), teacher=teacher(answers), replay="model")
     running = asyncio.create_task(learner.run())
     try:
         await complain(memory, [annas("early")])

@@ -12,7 +12,7 @@ from ted_memory.evaluation import evaluate
 from ted_memory.experience.rendering import FRAME_TOKENS, lesson_tokens
 from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
 from ted_memory.integrations.middleware import TedMemoryMiddleware
-from ted_memory.integrations.runnable import inject
+from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.models import Presentation
 from ted_memory.settings import Settings
 from ted_memory.testing import ScriptedChatModel, in_memory
@@ -128,10 +128,10 @@ def _where(messages: list[BaseMessage]) -> list[str]:
 async def test_inject_and_the_middleware_place_it_where_the_set_says(settings: dict[str, Any], place: str) -> None:
     memory = await _taught(BEST_ONE, withhold_share=0, **settings)
     model = _model()
-    await (inject(memory) | model).ainvoke(ASKED)
-    await (inject(memory) | model).ainvoke(ASKED, config={"callbacks": [TedMemoryCallbackHandler(memory)]})
+    await (inject_lessons(memory) | model).ainvoke(ASKED)
+    await (inject_lessons(memory) | model).ainvoke(ASKED, config={"callbacks": [TedMemoryCallbackHandler(memory)]})
     for learn in (False, True):
-        agent = create_agent(model, [], middleware=[TedMemoryMiddleware(memory, learn=learn)])
+        agent = create_agent(model, [], middleware=[TedMemoryMiddleware(memory, record=learn)])
         await agent.ainvoke({"messages": [HumanMessage(ASKED)]})
     assert [_where(messages) for messages in model.asked] == [[place]] * 4
     assert not any("Example" in prompt_of(messages) for messages in model.asked)

@@ -286,7 +286,7 @@ async def test_a_learner_counts_what_was_said_before_a_run_whose_recorder_ended_
     assert await outcomes(memory, id) == (0, 0), "the control: nothing is counted yet"
     await memory.give_feedback("r-2", score=0.0, principal="anna")
     await memory.give_feedback("r-3", score=1.0, principal="anna")
-    await Learner(memory, teacher=says_nothing(), rollouts="none").run(until_empty=True)
+    await Learner(memory, teacher=says_nothing(), replay="none").run(until_empty=True)
     assert await outcomes(memory, id) == (4, 3), "each once, and the later word stands"
     await dying.aclose()
     await memory.aclose()

@@ -11,7 +11,7 @@ from ted_memory import Add, Rewrite, TedMemory, open_memory
 from ted_memory.experience.rendering import count_tokens, render_lesson, render_line
 from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
 from ted_memory.integrations.middleware import TedMemoryMiddleware
-from ted_memory.integrations.runnable import inject
+from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.models import Merge
 from ted_memory.testing import ScriptedChatModel, in_memory
 from tests.conftest import Server
@@ -47,7 +47,7 @@ async def test_the_turns_come_after_the_system_message_and_before_the_conversati
         ("ai", "Yes?"),
         ("human", f"4 bags came.{in_user}"),
     ]
-    assert _said(await inject(memory).ainvoke(TALK)) == wanted
+    assert _said(await inject_lessons(memory).ainvoke(TALK)) == wanted
     model = ScriptedChatModel(script=lambda _: "done")
     agent = create_agent(model, [], system_prompt="You are kind.", middleware=[TedMemoryMiddleware(memory)])
     out = await agent.ainvoke({"messages": TALK[1:]})
@@ -87,14 +87,14 @@ async def test_without_examples_nothing_is_left_of_it() -> None:
 async def test_users_and_assistants_take_turns_as_before() -> None:
     memory = await _memory()
     greeted = [AIMessage("Welcome!"), HumanMessage("4 bags came.")]
-    said = _said(await inject(memory).ainvoke(greeted))
+    said = _said(await inject_lessons(memory).ainvoke(greeted))
     assert [kind for kind, _ in said] == ["system", "ai", "human", "ai", "human"]
     assert said[-1] == ("human", "4 bags came.")
 
 
 async def test_a_prompt_without_a_users_turn_does_not_end_with_an_answer_of_ours() -> None:
     memory = await _memory()
-    [only] = await inject(memory).ainvoke([SystemMessage("Tell a joke.")])
+    [only] = await inject_lessons(memory).ainvoke([SystemMessage("Tell a joke.")])
     assert only.type == "system"
 
 
@@ -146,13 +146,13 @@ async def test_what_is_recorded_of_a_run_is_without_it(way: str) -> None:
     model = ScriptedChatModel(script=lambda _: "done")
     callbacks: Any = {"callbacks": [TedMemoryCallbackHandler(memory)]}
     if way == "middleware":
-        await create_agent(model, [], middleware=[TedMemoryMiddleware(memory, learn=True)]).ainvoke(
+        await create_agent(model, [], middleware=[TedMemoryMiddleware(memory, record=True)]).ainvoke(
             {"messages": TALK[1:]}
         )
     elif way == "runnable":
-        await (inject(memory) | model).ainvoke(TALK, config=callbacks)
+        await (inject_lessons(memory) | model).ainvoke(TALK, config=callbacks)
     else:  # nobody but the model is watched: it is asked with all that was injected
-        await model.ainvoke(await inject(memory).ainvoke(TALK), config=callbacks)
+        await model.ainvoke(await inject_lessons(memory).ainvoke(TALK), config=callbacks)
     assert "box | 3" in str(model.asked[0]), "the control: the model was shown it"
     [episode] = await recorded(memory)
     assert "4 bags came." in episode.question

@@ -216,7 +216,7 @@ def written_to(
     gpu_hour_price: float | None,
 ) -> tuple[Path, dict[str, Any]] | None:
     """Return where a report goes and what else stands in it; None without one. Checked before anything is paid for."""
-    from ted_memory.evaluation import beside_training
+    from ted_memory.evaluation import compare_with_training
     from ted_memory.evaluation.plots import check_installed
 
     if folder is None:
@@ -230,7 +230,7 @@ def written_to(
             raise SettingsError(
                 "to compare with training, --learning, --prices, --gpu-hours and --gpu-hour-price are all needed"
             )
-        training = beside_training(prices.cost(learned.spend), gpu_hours, gpu_hour_price)
+        training = compare_with_training(prices.cost(learned.spend), gpu_hours, gpu_hour_price)
     return folder, {"learning": learned, "training": training, "prices": prices}
 
 

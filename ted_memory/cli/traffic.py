@@ -85,8 +85,8 @@ def learn(
         student=None if student is None else make_chat_model(student, **answering),
         teacher=make_chat_model(teacher, base_url=teacher_base_url),
         grader=options.grader_of(grader, judge, judge_base_url),
-        namespaces=None if every else (),
-        rollouts="none" if attempts == "none" else "model",
+        namespaces="all" if every else "own",
+        replay="none" if attempts == "none" else "model",
         budget=options.budget_of(max_calls, max_tokens, max_cost, prices),
     )
     asyncio.run(_learn(memory, learner, options.prices_of(prices), until_empty=until_empty, as_json=json, every=every))

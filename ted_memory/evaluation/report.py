@@ -46,7 +46,7 @@ def write_report(
         usage: from `TedMemory.usage`, by experience id.
         log: from `TedMemory.log`, newest first; as far as it reaches the size of the set is shown.
         learning: from `distill`, for what learning cost.
-        training: from `beside_training`.
+        training: from `compare_with_training`.
         prices: what tokens cost, for the cost of ``learning``.
         plots: whether to draw.
 

@@ -121,7 +121,7 @@ class TrainingComparison(Frozen):
     times_cheaper: float | None
 
 
-def beside_training(learning_cost: float, gpu_hours: float, gpu_hour_price: float) -> TrainingComparison:
+def compare_with_training(learning_cost: float, gpu_hours: float, gpu_hour_price: float) -> TrainingComparison:
     """Compare the cost of learning with that of parameter distillation: GPU hours times their price.
 
     Raises:

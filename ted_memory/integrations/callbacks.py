@@ -31,15 +31,15 @@ SAID = ("messages", "output", "answer", "result", "text")
 class TedMemoryCallbackHandler(BaseCallbackHandler):
     """Turns each root run into an episode for a `Learner`, also one that fails.
 
-    With `ted_memory.integrations.runnable.inject` in the same chain the episode tells which lessons it saw, and lessons
-    on trial take their turn. The run id is the root's: the caller's ``config["run_id"]``, else LangChain's own; a chat
-    model's answer carries it in ``response_metadata["ted_memory"]["run_id"]``. May be used by many runs at once.
-    An agent with `TedMemoryMiddleware(memory, learn=True)` is recorded by that, and needs no handler.
+    With `ted_memory.integrations.runnable.inject_lessons` in the same chain the episode tells which lessons it saw, and
+    lessons on trial take their turn. The run id is the root's: the caller's ``config["run_id"]``, else LangChain's own;
+    a chat model's answer carries it in ``response_metadata["ted_memory"]["run_id"]``. May be used by many runs at once.
+    An agent with `TedMemoryMiddleware(memory, record=True)` is recorded by that, and needs no handler.
 
     Args:
         memory: whose learner is to see the runs.
         principal: who stands behind them; default: ``principal`` (or ``user_id``) of the run's metadata, else, where
-            `inject` sees the configuration, whom LangGraph's server has authenticated, or ``principal`` of
+            `inject_lessons` sees the configuration, whom LangGraph's server has authenticated, or ``principal`` of
             ``configurable``; else ``anonymous``. The conversation is their ``thread_id``.
         principal_from_clients: behind a LangGraph server that has authenticated nobody, believe what clients say there.
     """

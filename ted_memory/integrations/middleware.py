@@ -47,7 +47,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     """Adds the memory's block to every model call of an agent; the same block throughout one run.
 
     ``create_agent(model, tools, middleware=[TedMemoryMiddleware(memory)])``; works under ``invoke`` and ``ainvoke``.
-    With ``learn=True`` each run is recorded for a `Learner`, also one that fails; it then sees lessons on trial and at
+    With ``record=True`` each run is recorded for a `Learner`, also one that fails; it then sees lessons on trial and at
     times misses an active one, which is how their worth is measured. What `TedMemory.give_feedback` takes is the run's
     id, which `ted_memory.integrations.run_ids.find_run_id` finds in answers and chunks of streams: the caller's
     ``config["run_id"]``, else that under which it is traced, else one of ours. A run that is resumed after an interrupt
@@ -58,8 +58,8 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     noticed at the model call, warned of, and such a run counts neither for them nor against them.
 
     Args:
-        memory: the set to inject.
-        learn: record the runs.
+        memory: the set whose lessons are shown.
+        record: hand each run to a `Learner`.
         principal: who stands behind them; default: whom LangGraph's server has authenticated, else ``principal`` (or
             ``user_id``) of the runtime context or of ``configurable``, else ``anonymous``.
         principal_from_clients: behind a LangGraph server that has authenticated nobody, believe the client's context
@@ -73,16 +73,16 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         self,
         memory: TedMemory,
         *,
-        learn: bool = False,
+        record: bool = False,
         principal: str | None = None,
         principal_from_clients: bool = False,
         name: str = "TedMemoryMiddleware",
     ) -> None:
         super().__init__()
         self.memory = memory
-        self.learn = learn
+        self.record = record
         self.principal_from_clients = principal_from_clients
-        if learn:
+        if record:
             warm()
         self.principal = principal
         self._name = name
@@ -114,7 +114,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         config, asked = get_config(), question(messages)
         runs, key = under_way(self.memory), self._key(run_id)
         runs.close(key)
-        if not self.learn or not is_sampled(self.memory, run_id):
+        if not self.record or not is_sampled(self.memory, run_id):
             exposure = await self.memory.present(asked)
             runs.show(key, exposure)
             return exposure, None
@@ -218,7 +218,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     def _run(self, state: Any) -> LiveRun | None:
         """Return the record of this run; of a resumed one, if it began in this process."""
-        if not self.learn or not isinstance(state, Mapping):
+        if not self.record or not isinstance(state, Mapping):
             return None
         run_id = str(state.get("ted_memory_run") or "")
         return under_way(self.memory).record(self._key(run_id))

@@ -16,8 +16,8 @@ from ted_memory.memory import sync_bridge
 from ted_memory.memory.client import TedMemory
 
 
-def inject(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]:
-    """Return a Runnable that adds the memory's block to what goes into a model: ``inject(memory) | model``.
+def inject_lessons(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]:
+    """Return a Runnable that adds the memory's block to what goes into a model: ``inject_lessons(memory) | model``.
 
     Takes text, messages, a prompt's output, or a mapping that holds one of them as ``messages``, ``input``,
     ``question`` or ``query`` (any other is a TypeError); gives messages. The block stands at the end of the system
@@ -66,8 +66,8 @@ def _messages(given: LanguageModelInput) -> list[BaseMessage]:
         if held is None:
             keys = ", ".join(map(str, mapping)) or "(none)"
             raise TypeError(
-                f"inject() was given a mapping with the keys {keys}; it takes text, messages, a prompt's output, "
-                f"or a mapping with one of {', '.join(ASKED)}"
+                f"inject_lessons() was given a mapping with the keys {keys}; it takes text, messages, a prompt's "
+                f"output, or a mapping with one of {', '.join(ASKED)}"
             )
         return _messages(held)
     return [HumanMessage(content=given)] if isinstance(given, str) else convert_to_messages(given)

@@ -36,8 +36,9 @@ _SENDING: set["asyncio.Task[None]"] = set()
 
 
 def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> BaseTool:
-    """Return a tool for agents with `TedMemoryMiddleware(memory, learn=True)`: feedback on their latest earlier answer.
+    """Return a tool by which an agent takes feedback on its latest earlier answer.
 
+    For agents with `TedMemoryMiddleware(memory, record=True)`.
     It counts under the principal of the run that calls it, with that one's limits: a model can be talked into praise.
     A store is waited for `read_timeout`, a quarter of a second at least. Feedback that it has not taken by then goes as
     recorded runs do: it waits while the store is away, and `flush`, `aclose` and the program's end send it.

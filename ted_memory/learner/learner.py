@@ -42,7 +42,7 @@ from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory.client import TedMemory
 from ted_memory.protocols import Settle
 
-Rollouts = Literal["model", "agent", "none"]
+Replay = Literal["model", "agent", "none"]
 
 POLL = 0.25  # seconds between looks at a queue that was empty
 BEATS = 4  # heartbeats in one lease
@@ -58,10 +58,10 @@ class Learner:
     Args:
         memory: the set of one namespace, and the settings for all.
         teacher: chat model; solves and criticises.
-        student: the model (or with ``rollouts="agent"`` the agent) that is to get better.
+        student: the model (or with ``replay="agent"`` the agent) that is to get better.
         grader: see `ted_memory.grading.graders`; live answers in free words want a `Judge`.
-        namespaces: default: the memory's own; None: all that have traffic.
-        rollouts: how the student attempts an episode's task again. ``model``: the model answers over the recorded tool
+        namespaces: ``own``: the memory's; ``all``: those that have traffic; or their names.
+        replay: how the student attempts an episode's task again. ``model``: the model answers over the recorded tool
             results, and nothing is done twice in the world; ``agent``: the Runnable is run anew, which you declare to
             be safe; ``none``: not at all, only the live run is learned from, and lessons are not tried.
         budget: for each namespace and day (UTC); episodes wait when it is used up. Several learners may pass it by what
@@ -70,7 +70,7 @@ class Learner:
         profile: how these models are taught (`ted_memory.distill.profiles`); default: what the settings say.
 
     Raises:
-        InvalidInput: ``rollouts`` needs a student.
+        InvalidInput: ``namespaces`` is another word, or ``replay`` needs a student.
         SettingsError: a prompt of the user's cannot be used.
     """
 
@@ -81,27 +81,27 @@ class Learner:
         teacher: Runnable[Any, Any],
         student: Runnable[Any, Any] | None = None,
         grader: str | Grader = "auto",
-        namespaces: Sequence[str] | None = (),
-        rollouts: Rollouts = "model",
+        namespaces: Literal["own", "all"] | Sequence[str] = "own",
+        replay: Replay = "model",
         budget: Budget | None = None,
         grade_live: bool = True,
         profile: Profile | None = None,
     ) -> None:
-        if student is None and rollouts != "none":
-            raise InvalidInput("a learner needs the student, to try lessons with; or rollouts='none'")
+        if student is None and replay != "none":
+            raise InvalidInput("a learner needs the student, to try lessons with; or replay='none'")
         self.memory = memory
         self.report = LearnerReport()
         self.id = secrets.token_hex(6)
         self._models = (student if student is not None else teacher, teacher)
         self._grader = grader
-        self._rollouts = rollouts
+        self._replay = replay
         self._grade_live = grade_live
         self._profile = profile or profile_of(memory.settings)
         self._calls = Calls(memory.settings.concurrency)
         self._critic = StructuredModel(teacher, self._calls)
         self._spaces = Spaces(
             memory,
-            (memory.namespace,) if namespaces == () else namespaces,
+            _names(memory, namespaces),
             self._make_space,
             budget=budget,
             note=self._note,
@@ -252,11 +252,11 @@ class Learner:
             critic=self._critic,
             author="learner",
             profile=self._profile,
-            fresh=self._rollouts != "none",
+            fresh=self._replay != "none",
             judged=isinstance(self._grader, Judge),
         )
         # only the model by itself answers again without doing anything twice in the world
-        replayer = Replayer(context, self.id, is_off=self._rollouts != "model")
+        replayer = Replayer(context, self.id, is_off=self._replay != "model")
         return Space(memory, build_live_graph(context), replayer)
 
     # --- one episode
@@ -300,7 +300,7 @@ class Learner:
         await memory.recorder.credit_told(episode.run_id, claim.feedback)
         log = memory.store.episodes
         images = await log.images(memory.namespace, episode.images) if episode.images else {}
-        sample = to_sample(claim, images, with_tools=self._rollouts == "model")
+        sample = to_sample(claim, images, with_tools=self._replay == "model")
         judged, language = isinstance(self._grader, Judge), self.memory.settings.language
         state = to_state(claim, sample, space.recent, judged=judged, language=language)
         out = await space.graph.ainvoke(state)  # type: ignore[call-overload]
@@ -395,3 +395,12 @@ def _raise_if_failed(tasks: Sequence["asyncio.Task[None]"]) -> None:
 
 class _Lost(Exception):  # noqa: N818 - says what became of an episode
     """The provider did not answer for it."""
+
+
+def _names(memory: TedMemory, namespaces: str | Sequence[str]) -> Sequence[str] | None:
+    """Return the names of these namespaces; None for all."""
+    if not isinstance(namespaces, str):
+        return namespaces
+    if namespaces not in {"own", "all"}:
+        raise InvalidInput(f"namespaces={namespaces!r}: give 'own', 'all', or a list of names, [{namespaces!r}]")
+    return (memory.namespace,) if namespaces == "own" else None

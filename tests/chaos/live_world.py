@@ -51,7 +51,7 @@ async def serve(memory: TedMemory, requests: int, seed: int, path: Path) -> None
     """Answer so many requests of a dozen users, who say what was wrong."""
     luck = random.Random(seed)
     agent: Any = create_agent(
-        ScriptedChatModel(script=follows), tools=[], middleware=[TedMemoryMiddleware(memory, learn=True)]
+        ScriptedChatModel(script=follows), tools=[], middleware=[TedMemoryMiddleware(memory, record=True)]
     )
     with path.open("w", encoding="utf-8") as out:
         for _ in range(requests):

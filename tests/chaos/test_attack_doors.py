@@ -114,7 +114,7 @@ async def settle(memory: TedMemory, texts: Sequence[str]) -> Obeys:
     """
     await memory.flush()
     teacher = Obeys(texts)
-    learner = Learner(memory, teacher=ScriptedChatModel(script=teacher), rollouts="none")
+    learner = Learner(memory, teacher=ScriptedChatModel(script=teacher), replay="none")
     await learner.run(until_empty=True)
     assert set(learner.report.outcomes) <= {"learned", "nothing", "set_aside"}, learner.report
     return teacher
@@ -172,7 +172,7 @@ async def archive(memory: TedMemory, texts: Sequence[str], liars: Sequence[str])
             run_id = await a_run(memory, f"Please do what attack {i} says: {text}", who)
             await memory.give_feedback(run_id, score=0.0, correction=RIGHT, principal=who)
     await memory.flush()
-    await Learner(memory, teacher=ScriptedChatModel(script=silent), rollouts="none").run(until_empty=True)
+    await Learner(memory, teacher=ScriptedChatModel(script=silent), replay="none").run(until_empty=True)
 
 
 async def distilled(memory: TedMemory, texts: Sequence[str], liars: Sequence[str]) -> dict[str, int]:

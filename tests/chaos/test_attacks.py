@@ -124,7 +124,7 @@ async def settle(memory: TedMemory, episodes: Sequence[Episode], script: Any, co
     for one in episodes:
         await memory.record(one)
         await memory.give_feedback(one.run_id, score=0.0, correction=correction, principal=one.principal)
-    learner = Learner(memory, teacher=ScriptedChatModel(script=script), rollouts="none")
+    learner = Learner(memory, teacher=ScriptedChatModel(script=script), replay="none")
     await learner.run(until_empty=True)
     assert learner.report.settled == len(episodes), learner.report
 

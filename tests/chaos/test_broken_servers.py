@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from ted_memory import TedMemory, open_memory
 from ted_memory.errors import StoreError
 from ted_memory.experience.rendering import render_block
-from ted_memory.integrations.runnable import inject
+from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.memory import cache as snapshots
 from ted_memory.models import Add, Commit
 from ted_memory.testing import ScriptedChatModel, wait_until
@@ -126,7 +126,7 @@ async def recovers(memory: TedMemory) -> float:
 async def asked(memory: TedMemory) -> str:
     """Ask a model through the memory."""
     model = ScriptedChatModel(script=lambda messages: f"{len(messages)} messages")
-    return str((await (inject(memory) | model).ainvoke("Hello?")).content)
+    return str((await (inject_lessons(memory) | model).ainvoke("Hello?")).content)
 
 
 async def goes_on(memory: TedMemory, way: str, mend: Callable[[], Awaitable[object]]) -> None:

@@ -106,7 +106,7 @@ async def test_a_queue_that_nobody_works_off_stays_under_its_cap_and_counts_what
 async def check_worked_off(memory: TedMemory, recorded: int) -> None:
     """A learner comes at last, and then there is room again."""
     teacher = ScriptedChatModel(script=lambda messages: "{}" if asked_for_edits(messages) else "dock 1")
-    learner = Learner(memory, teacher=teacher, rollouts="none")
+    learner = Learner(memory, teacher=teacher, replay="none")
     await learner.run(until_empty=True)
     assert learner.report.outcomes == {"nothing": recorded}, learner.report
     traffic = await memory.store.episodes.traffic(memory.namespace)

@@ -7,6 +7,7 @@ it imports the package alone, and of that what every version has.
 import asyncio
 import contextlib
 import hashlib
+import inspect
 import json
 import re
 import sys
@@ -203,7 +204,8 @@ async def be_a_learner(job: Job, memory: TedMemory) -> None:
 
     Learner._learn = learn_or_fail  # type: ignore[method-assign]
     teacher = ScriptedChatModel(script=teaches)
-    learner = Learner(memory, teacher=teacher, rollouts="none", grade_live=False)
+    name = "replay" if "replay" in inspect.signature(Learner).parameters else "rollouts"  # as an older version says
+    learner = Learner(memory, teacher=teacher, grade_live=False, **{name: "none"})
     learning = asyncio.create_task(learner.run())
     await job.until("end")
     learner.stop()

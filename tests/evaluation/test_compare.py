@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage
 from ted_memory import Add, Remove, Sample, TedMemory
 from ted_memory.distill import Judge
 from ted_memory.errors import InvalidInput
-from ted_memory.evaluation import beside_training, evaluate
+from ted_memory.evaluation import compare_with_training, evaluate
 from ted_memory.evaluation.compare import bootstrap, mcnemar
 from ted_memory.evaluation.results import Difference
 from ted_memory.experience.rendering import count_tokens
@@ -332,7 +332,7 @@ async def test_the_cost_is_told_where_prices_are(scratch: TedMemory) -> None:
 
 @pytest.mark.parametrize(("learning", "ratio"), [(4.0, 5.0), (40.0, 0.5), (20.0, 1.0), (0.0, None), (5e-324, None)])
 def test_learning_is_put_beside_training(learning: float, ratio: float | None) -> None:
-    result = beside_training(learning, 10, 2.0)
+    result = compare_with_training(learning, 10, 2.0)
     assert (result.training_cost, result.times_cheaper) == (20.0, ratio)
     assert (result.learning_cost, result.gpu_hours, result.gpu_hour_price) == (learning, 10, 2.0)
 
@@ -347,7 +347,7 @@ def test_learning_is_put_beside_training(learning: float, ratio: float | None) -
 )  # fmt: skip
 def test_hours_and_prices_that_cannot_be_are_refused(cost: float, hours: float, price: float, named: str) -> None:
     with pytest.raises(InvalidInput, match=named):
-        beside_training(cost, hours, price)
+        compare_with_training(cost, hours, price)
 
 
 def test_mcnemar_agrees_with_counting_all_outcomes() -> None:

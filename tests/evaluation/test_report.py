@@ -16,7 +16,7 @@ from ted_memory import Add, TedMemory
 from ted_memory.distill import Report
 from ted_memory.distill.report import SetSize
 from ted_memory.errors import InvalidInput, MissingExtra
-from ted_memory.evaluation import Evaluation, beside_training, evaluate, write_report
+from ted_memory.evaluation import Evaluation, compare_with_training, evaluate, write_report
 from ted_memory.evaluation.markdown import plain
 from ted_memory.evaluation.report import beside
 from ted_memory.evaluation.results import Arm, CategoryResult, Difference, Failure
@@ -90,7 +90,7 @@ async def test_all_files_are_written_and_named(scratch: TedMemory, tmp_path: Pat
 
 async def test_the_json_has_all_figures(scratch: TedMemory, tmp_path: Path) -> None:
     await teach(scratch)
-    training = beside_training(5.0, 10, 2.5)
+    training = compare_with_training(5.0, 10, 2.5)
     paths = await report_of(scratch, tmp_path, learning=LEARNING, training=training, prices=PRICES)
     fields = json.loads(paths[0].read_text(encoding="utf-8"))
     told = fields["evaluation"]
@@ -213,13 +213,13 @@ async def test_a_set_that_changed_after_it_was_measured_is_told(scratch: TedMemo
 def test_the_comparison_with_training_is_told_whichever_way_it_comes_out(
     tmp_path: Path, learning: float, outcome: str, reached: bool
 ) -> None:
-    text = "\n".join(beside(beside_training(learning, 8, 2.5), "EUR"))
+    text = "\n".join(beside(compare_with_training(learning, 8, 2.5), "EUR"))
     assert outcome in text
     assert "arXiv 2603.26778" in text
     assert "more than 5 times" in text
     assert ("does **not** bear that out" in text) is not reached
     assert "20.00 EUR" in text
-    training = beside_training(learning, 8, 2.5)
+    training = compare_with_training(learning, 8, 2.5)
     paths = write_report(tmp_path, evaluation(), snapshot=EMPTY, usage={}, log=(), training=training)
     assert outcome in paths[1].read_text()
 

@@ -80,10 +80,10 @@ def agent(
     **more: Any,
 ) -> tuple[Any, Scripted]:
     """Return an agent that learns, and its model. ``around`` and ``inside`` are other middlewares."""
-    ours_too = ("principal", "principal_from_clients", "learn", "name")
+    ours_too = ("principal", "principal_from_clients", "record", "name")
     given = {name: more.pop(name) for name in ours_too if name in more}
     model = Scripted(script=script) if script else Scripted(script=lambda messages: "done")
-    ours = TedMemoryMiddleware(memory, **{"learn": True, **given})
+    ours = TedMemoryMiddleware(memory, **{"record": True, **given})
     return create_agent(model, list(tools), middleware=[*around, ours, *inside], **more), model
 
 

@@ -46,13 +46,13 @@ class Maker:
     """Makes agents of one memory, recorded or not."""
 
     memory: TedMemory
-    learn: bool
+    record: bool
     make: Callable[..., tuple[Any, Scripted]] = agent
     """Another one plays a middleware that is not as it should be."""
 
     def __call__(self, script: Says | None = None, **more: Any) -> tuple[Any, Scripted]:
         script = script or (lambda messages: ANSWER)
-        return self.make(self.memory, script, learn=self.learn, system_prompt="You are kind.", **more)
+        return self.make(self.memory, script, record=self.record, system_prompt="You are kind.", **more)
 
 
 def plain(make: Maker) -> Case:
@@ -134,7 +134,7 @@ def deep(make: Maker) -> Case:
         return call("task", description="Look it up.", subagent_type="scout")
 
     outer, inner, saver = Scripted(script=delegates), Scripted(script=lambda messages: ANSWER), InMemorySaver()
-    ours = [TedMemoryMiddleware(make.memory, learn=make.learn) for _ in range(2)]
+    ours = [TedMemoryMiddleware(make.memory, record=make.record) for _ in range(2)]
     scout = {"name": "scout", "description": "Looks things up.", "system_prompt": "You look.", "tools": []}
     subagents = [{**scout, "model": inner, "middleware": [ours[1]]}]
     runs = deepagents.create_deep_agent(

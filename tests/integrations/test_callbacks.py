@@ -18,7 +18,7 @@ from ted_memory import TedMemory
 from ted_memory.episodes import Episode
 from ted_memory.integrations import callbacks
 from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
-from ted_memory.integrations.runnable import inject
+from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.testing import in_memory, wait_until
 from tests.integrations.agents import Scripted, agent, asks, calls_once, look_up, put_on_trial, teach
 from tests.integrations.test_recording_troubles import Boom, fails
@@ -95,7 +95,7 @@ async def test_who_is_behind_a_run_is_found_where_it_is_said(memory: TedMemory, 
     config: Any = {"callbacks": [handler]}
     if how in {"configurable", "metadata"}:
         config[how] = {"user_id": "anna", "thread_id": "t1"}
-    await (inject(memory) | says()).ainvoke("Hi", config)
+    await (inject_lessons(memory) | says()).ainvoke("Hi", config)
     episode = await the_only_one(handler)
     assert episode.principal == ("anonymous" if how == "nowhere" else "anna")
     assert episode.thread_id == ("t1" if how in {"configurable", "metadata"} else "")
@@ -110,7 +110,7 @@ async def test_a_chain_tells_what_it_saw_and_what_was_withheld(
     active = await teach(memory, "Be brief.")
     tried = await put_on_trial(memory, "On trial.")
     model = says()
-    chain = inject(memory) | model
+    chain = inject_lessons(memory) | model
     outs = [await chain.ainvoke("What is x?", {"callbacks": [handler]}) for _ in range(30)]
     episodes = await recorded(memory)
     for episode, asked, out in zip(episodes, model.asked, outs, strict=True):
@@ -129,7 +129,7 @@ async def test_one_conversation_is_assigned_alike_throughout(
     memory: TedMemory, handler: TedMemoryCallbackHandler
 ) -> None:
     await put_on_trial(memory, "On trial.")
-    chain = inject(memory) | says()
+    chain = inject_lessons(memory) | says()
     for i in range(30):
         await chain.ainvoke("Hi", {"callbacks": [handler], "configurable": {"thread_id": f"t{i % 10}"}})
     pairs = {(e.thread_id, e.seen) for e in await recorded(memory)}
@@ -142,7 +142,7 @@ async def test_a_handler_of_another_memory_does_not_meddle(memory: TedMemory) ->
     await teach(memory, "Be brief.")
     other = TedMemoryCallbackHandler(in_memory(namespace="other"))
     model = says()
-    await (inject(memory) | model).ainvoke("Hi", {"callbacks": [other]})
+    await (inject_lessons(memory) | model).ainvoke("Hi", {"callbacks": [other]})
     assert "Be brief." in str(model.asked[0])
     assert (await the_only_one(other)).seen == ()
     await memory.aclose()
@@ -213,7 +213,7 @@ async def test_a_chain_is_recorded_however_it_is_called(
     memory: TedMemory, handler: TedMemoryCallbackHandler, way: str
 ) -> None:
     ids = await teach(memory, "Be brief.")
-    await WAYS[way](inject(memory) | says(), {"callbacks": [handler]})
+    await WAYS[way](inject_lessons(memory) | says(), {"callbacks": [handler]})
     await wait_until(lambda: memory.health().recorded == 1)
     episode = await the_only_one(handler)
     assert (episode.question, episode.answer.strip(), list(episode.seen)) == ("Hi", "It is 4.", ids)
@@ -234,7 +234,7 @@ async def test_many_runs_at_once_do_not_mix(memory: TedMemory, handler: TedMemor
     def echo(messages: list[BaseMessage]) -> str:
         return f"{messages[-1].content} {'On trial.' in str(messages[0].content)}"
 
-    chain = inject(memory) | Scripted(script=echo)
+    chain = inject_lessons(memory) | Scripted(script=echo)
     questions: list[Any] = [f"Question {i}" for i in range(60)]
     if way == "abatch":
         outs = await chain.abatch(questions, {"callbacks": [handler]})
@@ -257,7 +257,9 @@ async def test_a_stream_that_is_closed_early_is_recorded_and_forgotten(
     monkeypatch.setattr(callbacks, "ABANDONED", 0.2)
     ids = await teach(memory, "Be brief.")
     prompt = ChatPromptTemplate.from_messages([("user", "{question}")])
-    for chain in [inject(memory) | says("one two three")] * 5 + [prompt | inject(memory) | says("one two three")] * 5:
+    for chain in [inject_lessons(memory) | says("one two three")] * 5 + [
+        prompt | inject_lessons(memory) | says("one two three")
+    ] * 5:
         stream = chain.astream(
             {"question": "What is x?"} if chain.first is prompt else "What is x?", {"callbacks": [handler]}
         )
@@ -275,7 +277,7 @@ async def test_a_stream_that_is_closed_early_is_recorded_and_forgotten(
 
 
 async def test_a_graph_whose_stream_nobody_reads_to_its_end_is_recorded(handler: TedMemoryCallbackHandler) -> None:
-    runs, _ = agent(in_memory(), calls_once("look_up"), learn=False)
+    runs, _ = agent(in_memory(), calls_once("look_up"), record=False)
     stream = runs.astream(asks("What is x?"), {"callbacks": [handler]})
     async for _part in stream:
         break
@@ -315,7 +317,7 @@ async def test_what_fails_is_recorded_with_its_error(memory: TedMemory, handler:
     def raises(_: Any) -> str:
         raise Boom("the function broke")
 
-    for runnable in (inject(memory) | broken, broken, RunnableLambda(raises)):
+    for runnable in (inject_lessons(memory) | broken, broken, RunnableLambda(raises)):
         with pytest.raises(Boom):
             await runnable.ainvoke("What is x?", {"callbacks": [handler]})
     chain, model, function = await recorded(memory)
@@ -331,7 +333,7 @@ async def test_a_chain_that_tries_again_and_succeeds_is_one_episode_without_the_
     memory: TedMemory, handler: TedMemoryCallbackHandler
 ) -> None:
     shaky = Scripted(script=fails(1)).with_retry(wait_exponential_jitter=False, stop_after_attempt=2)
-    await (inject(memory) | shaky).ainvoke("Hi", {"callbacks": [handler]})
+    await (inject_lessons(memory) | shaky).ainvoke("Hi", {"callbacks": [handler]})
     episode = await the_only_one(handler)
     assert (episode.error, episode.answer) == ("", "It is 4.")
 
@@ -341,7 +343,7 @@ async def test_a_chain_that_tries_again_and_succeeds_is_one_episode_without_the_
 
 async def test_an_agent_is_recorded_with_its_tools_and_only_what_is_new(handler: TedMemoryCallbackHandler) -> None:
     runs, _ = agent(
-        in_memory(), calls_once("look_up", "It is 4.", thing="x"), learn=False, checkpointer=InMemorySaver()
+        in_memory(), calls_once("look_up", "It is 4.", thing="x"), record=False, checkpointer=InMemorySaver()
     )
     config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t1"}}
     for asked in (asks("Question 0"), {"messages": [{"role": "user", "content": "Question 1"}]}, asks("Question 2")):
@@ -393,7 +395,7 @@ async def test_a_tool_that_fails_is_told_with_its_error(handler: TedMemoryCallba
 
 async def test_only_the_share_that_is_asked_for_is_recorded_and_nothing_is_kept_of_the_others() -> None:
     handler = TedMemoryCallbackHandler(in_memory(sample_rate=0.0))
-    out = await (inject(handler.memory) | says()).ainvoke("Hi", {"callbacks": [handler]})
+    out = await (inject_lessons(handler.memory) | says()).ainvoke("Hi", {"callbacks": [handler]})
     assert "ted_memory" not in out.response_metadata
     assert keeps_nothing(handler)
     assert await recorded(handler.memory) == []

@@ -21,7 +21,7 @@ from ted_memory.integrations import prompt_watch
 from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
 from ted_memory.integrations.middleware import TedMemoryMiddleware
 from ted_memory.integrations.run_ids import find_run_id
-from ted_memory.integrations.runnable import inject
+from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.integrations.under_way import MOST, Key, UnderWay
 from ted_memory.testing import in_memory
 from tests.integrations.agents import Scripted, agent, asks, calls_once, look_up, put_on_trial, teach
@@ -71,8 +71,8 @@ async def test_a_run_that_is_over_leaves_nothing_in_its_answer_or_checkpoint(mem
 
 
 def everything(memory: TedMemory) -> list[Any]:
-    middleware = TedMemoryMiddleware(memory, learn=True, principal="anna")
-    return [memory, middleware, TedMemoryCallbackHandler(memory), inject(memory)]
+    middleware = TedMemoryMiddleware(memory, record=True, principal="anna")
+    return [memory, middleware, TedMemoryCallbackHandler(memory), inject_lessons(memory)]
 
 
 @pytest.mark.parametrize("which", range(4))

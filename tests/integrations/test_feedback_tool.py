@@ -102,7 +102,7 @@ async def test_a_rating_that_is_repeated_rates_the_turn_before_it(memory: TedMem
 
 async def test_where_there_is_nothing_to_rate_the_model_is_told_so(memory: TedMemory) -> None:
     assert told(await rating(memory).ainvoke(asks("wrong"), THREAD)) == NOTHING
-    unrecorded = rating(memory, learn=False)
+    unrecorded = rating(memory, record=False)
     await unrecorded.ainvoke(asks("What is x?"), THREAD)
     assert told(await unrecorded.ainvoke(asks("wrong"), THREAD)) == NOTHING
     await memory.aclose()
@@ -113,7 +113,7 @@ async def test_a_turn_that_is_not_recorded_itself_rates_the_answer_before_it_all
     given = {"tools": [create_feedback_tool(memory)], "checkpointer": saver}
     for text in ("What is x?", "What is y?"):
         await agent(memory, rates(), **given)[0].ainvoke(asks(text), THREAD)
-    await agent(memory, rates(), learn=False, **given)[0].ainvoke(asks("wrong"), THREAD)
+    await agent(memory, rates(), record=False, **given)[0].ainvoke(asks("wrong"), THREAD)
     assert await scores(memory) == {"What is x?": None, "What is y?": 0.0}
     await memory.aclose()
 

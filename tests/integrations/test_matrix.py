@@ -171,7 +171,7 @@ def leaky(memory: TedMemory, script: Any, *, tools: Any = (look_up,), **more: An
     """Make an agent with it."""
     model = Scripted(script=script)
     given = {name: more[name] for name in ("system_prompt", "checkpointer") if name in more}
-    return create_agent(model, list(tools), middleware=[Leaky(memory, learn=more["learn"])], **given), model
+    return create_agent(model, list(tools), middleware=[Leaky(memory, record=more["record"])], **given), model
 
 
 @pytest.mark.parametrize("way", [*WAYS[1:], "events"])

@@ -268,7 +268,7 @@ async def test_without_a_conversation_each_run_is_assigned_anew(memory: TedMemor
 async def test_without_learn_nothing_is_recorded_and_nothing_on_trial_is_shown(memory: TedMemory) -> None:
     await teach(memory, "Be brief.")
     await put_on_trial(memory, "On trial.")
-    runs, model = agent(memory, learn=False)
+    runs, model = agent(memory, record=False)
     for _ in range(20):
         out = await runs.ainvoke(asks())
     assert "On trial." not in str(model.asked)
@@ -286,7 +286,7 @@ async def test_prompts_and_answers_are_the_same_with_and_without_recording(memor
     await teach(memory, "Be brief.", "Be kind.")
     told = []
     for learn in (True, False):
-        runs, model = agent(memory, calls_once("look_up", "It is 4."), learn=learn, system_prompt="You are kind.")
+        runs, model = agent(memory, calls_once("look_up", "It is 4."), record=learn, system_prompt="You are kind.")
         out = await runs.ainvoke(
             {"messages": [SystemMessage("Old."), HumanMessage("Hi"), AIMessage("Yes?"), *asks()["messages"]]}
         )
@@ -301,7 +301,7 @@ async def test_a_stream_of_tokens_holds_those_of_the_model_alone() -> None:
     for learn in (True, False):
         memory, log = spied()
         await teach(memory, "Be brief.")
-        runs, _ = agent(memory, calls_once("look_up", "one two three"), learn=learn)
+        runs, _ = agent(memory, calls_once("look_up", "one two three"), record=learn)
         stream = []
         async for message, where in runs.astream(asks(), stream_mode="messages"):
             stream.append((type(message).__name__, message.content, where["langgraph_node"]))
@@ -357,7 +357,7 @@ async def test_two_memories_in_one_agent_record_the_same_run_each_with_its_own_l
     [mine], [theirs] = await teach(memory, "Be brief."), await teach(other, "Be polite.")
     from ted_memory.integrations.middleware import TedMemoryMiddleware
 
-    second = TedMemoryMiddleware(other, learn=True, name="second")
+    second = TedMemoryMiddleware(other, record=True, name="second")
     runs, model = agent(memory, calls_once("look_up"), inside=[second])
     out = await runs.ainvoke(asks())
     [one], [two] = await recorded(memory), await recorded(other)

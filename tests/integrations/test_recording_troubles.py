@@ -368,7 +368,7 @@ async def test_an_agent_within_a_graph_is_resumed_as_itself(memory: TedMemory) -
 async def test_without_learn_an_interrupt_is_no_trouble_either(memory: TedMemory) -> None:
     await teach(memory, "Be brief.")
     runs, model = agent(
-        memory, calls_once("ask_a_person"), tools=[ask_a_person], learn=False, checkpointer=InMemorySaver()
+        memory, calls_once("ask_a_person"), tools=[ask_a_person], record=False, checkpointer=InMemorySaver()
     )
     await _interrupted(runs, THREAD)
     await runs.ainvoke(Command(resume="yes"), THREAD)

@@ -1,4 +1,4 @@
-"""``inject(memory) | model``, for any LangChain model or chain."""
+"""``inject_lessons(memory) | model``, for any LangChain model or chain."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.prompts import ChatPromptTemplate
 
 from ted_memory import Add, TedMemory, open_memory
-from ted_memory.integrations.runnable import inject
+from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.testing import ScriptedChatModel, in_memory
 from tests.conftest import Server
 
@@ -29,7 +29,7 @@ async def one_lesson(scratch: TedMemory) -> TedMemory:
 async def test_the_block_stands_at_the_end_of_the_system_message(one_lesson: TedMemory) -> None:
     block = await one_lesson.render()
     for given in INPUTS:
-        system, user = await inject(one_lesson).ainvoke(given)
+        system, user = await inject_lessons(one_lesson).ainvoke(given)
         assert isinstance(system, SystemMessage)
         assert isinstance(system.content, str)
         assert system.content in {block, f"You are kind.\n\n{block}"}
@@ -39,7 +39,7 @@ async def test_the_block_stands_at_the_end_of_the_system_message(one_lesson: Ted
 async def test_a_system_message_of_blocks_gets_one_plain_block_more(one_lesson: TedMemory) -> None:
     blocks = [{"type": "text", "text": "You are kind.", "cache_control": {"type": "ephemeral"}}]
     given = [SystemMessage(content=blocks), HumanMessage(content="Hello")]  # type: ignore[arg-type]
-    system, _ = await inject(one_lesson).ainvoke(given)
+    system, _ = await inject_lessons(one_lesson).ainvoke(given)
     assert system.content == [*blocks, {"type": "text", "text": await one_lesson.render()}]
     assert given[0].content == blocks, "what was handed in is not changed"
 
@@ -48,22 +48,22 @@ async def test_the_block_can_stand_in_the_user_turn(namespace: str) -> None:
     memory = in_memory(namespace=namespace, placement="user")
     await memory.commit([Add(text="Be brief.")], author="me")
     block = await memory.render()
-    assert [m.content for m in await inject(memory).ainvoke("Hello")] == [f"Hello\n\n{block}"]
+    assert [m.content for m in await inject_lessons(memory).ainvoke("Hello")] == [f"Hello\n\n{block}"]
     talk = [HumanMessage(content="Hi"), AIMessage(content="Yes?"), HumanMessage(content="Hello")]
-    assert [m.content for m in await inject(memory).ainvoke(talk)] == ["Hi", "Yes?", f"Hello\n\n{block}"]
+    assert [m.content for m in await inject_lessons(memory).ainvoke(talk)] == ["Hi", "Yes?", f"Hello\n\n{block}"]
 
 
 @pytest.mark.parametrize("given", INPUTS)
 async def test_an_empty_set_changes_nothing(scratch: TedMemory, given: Any) -> None:
-    said = [m.content for m in await inject(scratch).ainvoke(given)]
+    said = [m.content for m in await inject_lessons(scratch).ainvoke(given)]
     assert said in (["Hello"], ["You are kind.", "Hello"])
 
 
 async def test_lessons_are_picked_for_the_question(namespace: str) -> None:
     memory = in_memory(namespace=namespace, selection="relevant", top_k=1)
     await memory.commit([Add(text="say red", when="apples"), Add(text="say blue", when="the sky")], author="me")
-    assert "red" in str((await inject(memory).ainvoke("What colour have apples?"))[0].content)
-    assert "blue" in str((await inject(memory).ainvoke("What colour has the sky?"))[0].content)
+    assert "red" in str((await inject_lessons(memory).ainvoke("What colour have apples?"))[0].content)
+    assert "blue" in str((await inject_lessons(memory).ainvoke("What colour has the sky?"))[0].content)
 
 
 def _echo(messages: list[BaseMessage]) -> str:
@@ -71,7 +71,7 @@ def _echo(messages: list[BaseMessage]) -> str:
 
 
 async def test_every_way_to_call_a_chain_works(one_lesson: TedMemory) -> None:
-    chain = inject(one_lesson) | ScriptedChatModel(script=_echo)
+    chain = inject_lessons(one_lesson) | ScriptedChatModel(script=_echo)
     block = await one_lesson.render()
     assert (await chain.ainvoke("Hello")).content == block
     assert [m.content for m in await chain.abatch(["Hello"] * 3)] == [block] * 3
@@ -83,7 +83,7 @@ async def test_a_program_without_a_loop_can_use_it_and_so_can_one_inside_a_loop(
         await memory.commit([Add(text="Be brief.")], author="me")
         block = await memory.render()
     shared = open_memory(valkey.url, namespace=namespace, read_timeout=2.0)
-    chain = inject(shared) | ScriptedChatModel(script=_echo)
+    chain = inject_lessons(shared) | ScriptedChatModel(script=_echo)
 
     def plain() -> list[Any]:
         return [
@@ -100,7 +100,7 @@ async def test_a_program_without_a_loop_can_use_it_and_so_can_one_inside_a_loop(
 
 async def test_without_its_store_the_model_still_answers() -> None:
     nowhere = open_memory("redis://127.0.0.1:1/0", namespace="x")
-    assert [m.content for m in await inject(nowhere).ainvoke("Hello")] == ["Hello"]
+    assert [m.content for m in await inject_lessons(nowhere).ainvoke("Hello")] == ["Hello"]
     health = nowhere.health()
     assert (health.stale_reads, health.failed_reads) == (1, 1)
     assert health.last_error
@@ -111,10 +111,10 @@ async def test_without_its_store_the_model_still_answers() -> None:
 async def test_a_mapping_is_asked_for_what_it_holds(name: str) -> None:
     async with in_memory() as memory:
         given = {"remaining_steps": 3, name: [HumanMessage("Hi")] if name == "messages" else "Hi"}
-        assert [str(m.text) for m in await inject(memory).ainvoke(given)] == ["Hi"]  # type: ignore[arg-type]
+        assert [str(m.text) for m in await inject_lessons(memory).ainvoke(given)] == ["Hi"]  # type: ignore[arg-type]
 
 
 async def test_a_mapping_that_holds_no_question_is_refused() -> None:
     async with in_memory() as memory:
         with pytest.raises(TypeError, match="keys prompt, steps; it takes text, messages"):
-            await inject(memory).ainvoke({"prompt": "Hi", "steps": 3})  # type: ignore[arg-type]
+            await inject_lessons(memory).ainvoke({"prompt": "Hi", "steps": 3})  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ memory = open_memory_sync(url, namespace=namespace)
 if how == "by hand":
     memory.record(Episode(run_id="r"))
 else:
-    middleware = TedMemoryMiddleware(memory.memory, learn=True)
+    middleware = TedMemoryMiddleware(memory.memory, record=True)
     agent = create_agent(ScriptedChatModel(script=lambda _: "done"), [], middleware=[middleware])
     asked = {"messages": [("user", "Hello")]}
     if how.startswith("a loop"):

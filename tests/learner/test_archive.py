@@ -33,7 +33,7 @@ async def archive(memory: TedMemory, *runs: tuple[str, str, dict[str, Any]]) -> 
         await memory.flush()
     for one, (_, who, said) in zip(made, runs, strict=True):
         await memory.give_feedback(one.run_id, **{"principal": who, "reviewer": True, **said})
-    await Learner(memory, teacher=teacher(), rollouts="none").run(until_empty=True)
+    await Learner(memory, teacher=teacher(), replay="none").run(until_empty=True)
 
 
 async def test_an_archived_episode_is_a_sample_with_what_was_right_there(namespace: str) -> None:

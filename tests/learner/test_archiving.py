@@ -118,7 +118,7 @@ async def test_an_episode_is_kept_in_the_step_that_settles_it(
     memory: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = {"score": 0.0, "correction": RIGHT}
-    await kept(memory, episode("apples"), said, student=student(), teacher=teacher(), rollouts="model")
+    await kept(memory, episode("apples"), said, student=student(), teacher=teacher(), replay="model")
     [found] = await archived(memory)
     [lesson] = await memory.load()
     assert lesson.sources == (f"run:{found.run_id}", "principal:anna")

@@ -148,7 +148,7 @@ async def whose_turn(url: str, sizes: dict[str, int], *, turns: int) -> list[str
                 right = episode("apples", i, principal=f"user-{i}", answer=CODES["apples"])
                 await one.record(right.model_copy(update={"input": (asked,)}))
             await one.flush()
-        learner = Learner(memory, teacher=solving, rollouts="none", namespaces=list(sizes))
+        learner = Learner(memory, teacher=solving, replay="none", namespaces=list(sizes))
         async with at_work(learner):
             await wait_until(lambda: learner.report.settled >= turns, timeout=60, what="turns")
     return [re.findall(r"\(for (\S+)\)", prompt_of(messages))[0] for messages in solving.asked]
@@ -170,7 +170,7 @@ async def test_a_namespace_with_much_traffic_does_not_starve_one_with_little(
 
 async def test_a_learner_for_all_namespaces_finds_those_that_are_new(own_server: Server) -> None:
     async with open_memory(own_server.url, namespace="first", **CHEAP) as memory:
-        learner = Learner(memory, student=student(), teacher=teacher(), namespaces=None)
+        learner = Learner(memory, student=student(), teacher=teacher(), namespaces="all")
         running = asyncio.create_task(learner.run())
         for number, name in enumerate(("second", "third", "first")):
             await complain(memory.for_namespace(name), [episode("apples")])
@@ -301,7 +301,7 @@ async def test_a_learner_without_a_student_learns_from_the_live_run_alone(valkey
             Learner(memory, teacher=teacher())
         await complain(memory, [episode("apples")])
         solving = teacher()
-        report = await Learner(memory, teacher=solving, rollouts="none").run(until_empty=True)
+        report = await Learner(memory, teacher=solving, replay="none").run(until_empty=True)
         assert report.outcomes == {"learned": 1}
         assert await texts_of(memory) == [f"say {CODES['apples']}"]
         today = (await traffic_of(memory)).today

@@ -56,7 +56,7 @@ async def test_a_namespace_that_cannot_be_read_keeps_no_other_from_its_turn(own_
         with redis.Redis.from_url(own_server.url) as client:
             client.hset(Keys("a").experiences, "abc", "not a lesson")
             client.sadd(WITH_TRAFFIC, "no namespace!")
-        one = Learner(memory, student=student(), teacher=teacher(), namespaces=None)
+        one = Learner(memory, student=student(), teacher=teacher(), namespaces="all")
         report = await one.run(until_empty=True)
         assert report.outcomes["learned"] == 1
         assert len((await memory.load()).active) == 1
@@ -72,7 +72,7 @@ async def test_steps_are_taken_in_a_namespace_after_a_broken_one(own_server: Ser
         await memory.commit(twice, author="me")
         with redis.Redis.from_url(own_server.url) as client:
             client.hset(Keys("a").experiences, "abc", "not a lesson")
-        one = Learner(memory, teacher=teacher(), rollouts="none", namespaces=("a", "b"))
+        one = Learner(memory, teacher=teacher(), replay="none", namespaces=("a", "b"))
         report = await one.run(until_empty=True)
         assert len((await memory.load()).proposed) == 1
         assert "'a'" in report.last_error

@@ -102,7 +102,7 @@ async def test_no_other_role_learns_and_is_told_so(own_server: Server, role: acl
     set_user(own_server, "ns", role)
     asked, answering = teacher(), student()
     async with as_role(own_server, "ns", role) as memory:
-        one = Learner(memory, student=answering, teacher=asked, namespaces=() if named else None)
+        one = Learner(memory, student=answering, teacher=asked, namespaces="own" if named else "all")
         with pytest.raises(StoreRefused, match="refuses"):
             await run_until_empty(one)
     assert asked.asked == answering.asked == []
@@ -113,7 +113,7 @@ async def test_a_found_namespace_without_rights_is_left_out_and_others_are_learn
         await complained(own_server, name)
     set_user(own_server, "b")
     async with as_role(own_server, "b") as memory:
-        one = Learner(memory, student=student(), teacher=teacher(), namespaces=None)
+        one = Learner(memory, student=student(), teacher=teacher(), namespaces="all")
         await run_until_empty(one)
         assert one.report.outcomes == {"learned": 1}
         assert "'a'" in one.report.last_error

@@ -136,7 +136,7 @@ async def test_the_recorded_tool_results_stand_in_the_prompt_and_nothing_is_call
 
     # an agent, which would use its tools, is not asked
     [other] = await propose(memory, "apples", says="ask somebody else")
-    await Learner(memory, student=RunnableLambda(agent), teacher=says_nothing(), rollouts="agent").run(until_empty=True)
+    await Learner(memory, student=RunnableLambda(agent), teacher=says_nothing(), replay="agent").run(until_empty=True)
     assert (called, (await sums(memory, other)).pairs) == ([], 0)
 
 

@@ -222,7 +222,7 @@ async def test_a_learner_that_runs_all_the_time_does_the_same(memory: TedMemory)
 
 async def test_the_archive_of_a_learner_without_a_student_is_replayed_by_one_that_has_one(memory: TedMemory) -> None:
     await complain(memory, [episode("apples", i, principal=p) for i, p in enumerate(MANY[:12])])
-    await Learner(memory, teacher=teacher(believes), rollouts="none").run(until_empty=True)
+    await Learner(memory, teacher=teacher(believes), replay="none").run(until_empty=True)
     assert await state(memory, RIGHT) == "proposed"
     await settle(memory)
     assert (await replayed(memory, student(obeys))).report.replayed >= 7

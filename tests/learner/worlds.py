@@ -49,7 +49,7 @@ def says_nothing() -> ScriptedChatModel:
 
 async def settle(memory: TedMemory) -> None:
     """Have a learner settle what waits, without a proposal and without a replay."""
-    await Learner(memory, teacher=says_nothing(), rollouts="none").run(until_empty=True)
+    await Learner(memory, teacher=says_nothing(), replay="none").run(until_empty=True)
 
 
 async def archive(memory: TedMemory, thing: str, principals: Sequence[str] = PEOPLE, **fields: Any) -> None:
