@@ -252,10 +252,10 @@ TRAFFIC = {
     "20 %, one outcome for all lessons in a prompt": Traffic(together=True),
     "20 %, a pair of replays in ten requests": Traffic(pairs_a_request=0.1),
 }
-# The most requests until the tenth good lesson is active, in the median of twenty rounds. Wished for were 12,000 and
-# 50,000 with the quick rule, 30,000 and 120,000 with the strict one; measured are 11,852, 52,041, 26,830 and 147,430.
-AIMS = {("quick", "20 % graded"): 14_000, ("quick", "5 % graded"): 60_000}
-AIMS |= {("strict", "20 % graded"): 30_000, ("strict", "5 % graded"): 170_000}
+# The most requests until the tenth good lesson is active, in the median of sixty rounds. Wished for were 12,000 and
+# 50,000 with the quick rule, 30,000 and 120,000 with the strict one; measured are 13,930, 52,507, 26,315 and 107,674.
+AIMS = {("quick", "20 % graded"): 16_000, ("quick", "5 % graded"): 60_000}
+AIMS |= {("strict", "20 % graded"): 30_000, ("strict", "5 % graded"): 120_000}
 
 
 def test_headers_of_thirty_candidates() -> None:
@@ -266,7 +266,7 @@ def test_headers_of_thirty_candidates() -> None:
 @pytest.mark.parametrize(("rule", "few"), [("quick", "K=1"), ("strict", "K=2")])
 @pytest.mark.parametrize("name", list(TRAFFIC))
 def test_how_many_requests_it_takes_until_the_good_ones_are_active(name: str, rule: str, few: str) -> None:
-    rounds = size(1, 20)
+    rounds = size(1, 60 if (rule, name) in AIMS else 20)  # the tenth of ten is a matter of luck
     most = size(1000, 400_000)
     courses = races(TRAFFIC[name], rounds, most, seed=SEED, trial_rule=rule, **FEW[few])
     calls = np.mean([course.pairs for course in courses]) * CALLS_OF_A_PAIR
