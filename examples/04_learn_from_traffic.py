@@ -1,9 +1,8 @@
 """An agent gets better by itself: its users say what was wrong, a learner beside it finds out what helps.
 
-All settings are the defaults. A lesson is first replayed on recorded questions of other users, with it and without it;
-what helped there is shown to half of the conversations, by a coin, until their outcomes show it, too. Whatever the two
-loudest users say is left out of each decision. The models follow a script, so that this runs anywhere in seconds; the
-same with real models is `python -m examples.results --only traffic`, which takes about a hundred minutes.
+All settings are the defaults. A lesson is first replayed on others' recorded questions, with it and without it; what
+helps there is shown to half of the conversations, by a coin, until outcomes show it, too. The models follow a script, so
+that this runs in seconds. With real models: `python -m examples.results --only traffic`, a hundred minutes.
 """
 
 import asyncio

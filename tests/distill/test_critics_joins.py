@@ -21,18 +21,19 @@ Ids = Sequence[str]
 Edits = Callable[[Ids], list[dict[str, Any]]]
 
 NO_LIFT = "still scored 1.00 (without it: 1.00, "
+ATTEMPTS = 5
 LOST = "something is lost, or it was not shown that nothing is"
 
 
 class Slips:
-    """Does as another student does, but for the first answer: there is something to criticise, and nothing to gain."""
+    """Does as another student does, but for its attempts: there is something to criticise, and nothing to gain."""
 
     def __init__(self, student: Callable[[list[BaseMessage]], str] = careful) -> None:
         self.student, self.answers = student, 0
 
     def __call__(self, messages: list[BaseMessage]) -> str:
         self.answers += 1
-        return "oops" if self.answers == 1 else self.student(messages)
+        return "oops" if self.answers <= ATTEMPTS else self.student(messages)
 
 
 def remove(id: str) -> dict[str, Any]:

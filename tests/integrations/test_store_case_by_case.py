@@ -77,7 +77,7 @@ async def an_item_has_its_names_its_value_and_its_times(store: BaseStore) -> Any
     await put(store, {"k": {"data": 2}})
     item = await store.aget(NS, "k")
     assert item
-    return item.namespace, item.key, item.value, before <= item.created_at < item.updated_at
+    return item.namespace, item.key, item.value, before <= item.created_at <= item.updated_at
 
 
 async def what_is_not_there_is_none(store: BaseStore) -> Any:

@@ -24,7 +24,7 @@ async def kept(memory: TedMemory, one: Episode, *said: dict[str, Any], **learner
     await memory.flush()
     for told in said:
         await memory.give_feedback(one.run_id, **{"principal": one.principal, "reviewer": True, **told})
-    options = {"teacher": says_nothing(), "rollouts": "none", **learner}
+    options = {"teacher": says_nothing(), "replay": "none", **learner}
     await Learner(memory, **options).run(until_empty=True)
     traffic = await memory.store.episodes.traffic(memory.namespace)
     assert (traffic.waiting, traffic.claimed) == (0, 0)

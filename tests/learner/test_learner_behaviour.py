@@ -308,22 +308,22 @@ async def test_a_learner_without_a_student_learns_from_the_live_run_alone(valkey
         assert (today["student_calls"], today["teacher_calls"]) == (0, len(solving.asked)) == (0, 2)
 
 
-@pytest.mark.parametrize("rollouts", ["model", "agent"])
+@pytest.mark.parametrize("replay", ["model", "agent"])
 async def test_a_model_answers_over_the_recorded_tools_and_an_agent_uses_its_own(
-    valkey: Server, namespace: str, rollouts: Any
+    valkey: Server, namespace: str, replay: Any
 ) -> None:
     asked: list[str] = []
 
     def agent(messages: list[BaseMessage]) -> dict[str, Any]:
         asked.append(prompt_of(messages))
-        return {"messages": [*messages, AIMessage(content=follows(messages[:2]) if rollouts == "agent" else "no idea")]}
+        return {"messages": [*messages, AIMessage(content=follows(messages[:2]) if replay == "agent" else "no idea")]}
 
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await complain(memory, [episode("apples", tools=("look_up(apples) -> nothing",))])
-        learner = Learner(memory, student=RunnableLambda(agent), teacher=teacher(), rollouts=rollouts)
+        learner = Learner(memory, student=RunnableLambda(agent), teacher=teacher(), replay=replay)
         assert (await learner.run(until_empty=True)).outcomes == {"learned": 1}
     assert asked
-    assert all(("look_up(apples)" in prompt) == (rollouts == "model") for prompt in asked)
+    assert all(("look_up(apples)" in prompt) == (replay == "model") for prompt in asked)
 
 
 # --- holding on

@@ -342,17 +342,17 @@ async def test_a_budget_of_the_learner_holds_for_replays_too(memory: TedMemory) 
 # --- what is not replayed
 
 
-@pytest.mark.parametrize("rollouts", ["none", "agent", "model"])
+@pytest.mark.parametrize("replay", ["none", "agent", "model"])
 async def test_only_a_model_by_itself_replays_and_else_a_lesson_waits_for_a_person(
-    memory: TedMemory, rollouts: Any
+    memory: TedMemory, replay: Any
 ) -> None:
     await archive(memory, "apples")
     [id] = await propose(memory, "apples")
     model = student()
-    learner = await replayed(memory, model, rollouts=rollouts)
+    learner = await replayed(memory, model, replay=replay)
     found = await lesson(memory, id)
     assert found is not None
-    if rollouts == "model":  # the control
+    if replay == "model":  # the control
         assert (learner.report.replayed > 0, found.state) == (True, "trial")
         return
     assert (learner.report.replayed, model.asked, found.state) == (0, [], "proposed")

@@ -57,7 +57,7 @@ async def test_one_that_was_never_replayed_begins_with_the_newest_episode(
     assert len((await shown(memory, other)).done) == len(PEOPLE)
 
 
-@pytest.mark.parametrize("how", [{}, {"rollouts": "none"}])
+@pytest.mark.parametrize("how", [{}, {"replay": "none"}])
 async def test_one_that_turns_harmful_is_demoted_and_waits_for_a_person(memory: TedMemory, how: dict[str, Any]) -> None:
     await archive(memory, "apples", ["anna"])
     [wrong] = await propose(memory, "apples", says="say c999")

@@ -127,7 +127,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "lease": lambda client: scripts.hold(client, K.lease("l"), "me", ttl=1),
     "record": lambda client: scripts.record(client, K, "d", ["r"], {"sha": "00"}, "{}"),
     "feedback": lambda client: scripts.feedback(client, K, "d", "r", [""] * 11),
-    "replayed": lambda client: scripts.replayed(client, K, ["id", 1, 1, "me", "1", "0", 0]),
+    "replayed": lambda client: scripts.replayed(client, K, ["id", 1, 1, "me", "1", "0", 0, 0]),
     "known": lambda client: scripts.known(client, K, [("id", 1)]),
     "count": lambda client: scripts.count(client, K.spend("d"), {"calls": 1}, ttl=1),
     "forget_archived": lambda client: scripts.forget_archived(client, K, [1, 2]),
