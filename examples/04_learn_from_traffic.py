@@ -1,8 +1,8 @@
 """An agent gets better by itself: its users say what was wrong, a learner beside it finds out what helps.
 
 All settings are the defaults. A lesson is first replayed on others' recorded questions, with it and without it; what
-helps there is shown to half of the conversations, by a coin, until outcomes show it, too. The models follow a script, so
-that this runs in seconds. With real models: `python -m examples.results --only traffic`, a hundred minutes.
+helps there is shown to half of the conversations, by a coin, until outcomes show it, too. The models follow a script,
+so that this runs in seconds. With real models: `python -m examples.results --only traffic`, a hundred minutes.
 """
 
 import asyncio
