@@ -1,4 +1,4 @@
-"""A run takes no longer than its models do: wall clock and our own work, with models of 200 ms a call."""
+"""A run takes little longer than its models do: wall clock and our own work, with models of 200 ms a call."""
 
 import pytest
 
@@ -17,5 +17,6 @@ async def test_a_run_takes_hardly_longer_than_its_calls(monkeypatch: pytest.Monk
     assert run.report.samples == size(20, 100)
     assert run.report.spend.student.calls + run.report.spend.teacher.calls == run.calls
     if FULL:
-        assert run.ratio <= 1.10
+        # 1.10 before what a compaction changes was proved together: one edit waits for the other
+        assert run.ratio <= 1.30
         assert run.cpu_ms <= 10
