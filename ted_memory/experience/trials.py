@@ -27,6 +27,7 @@ LARGE_LIFT = 0.4  # of a smaller one the outcomes that are missing take longer t
 RULES: Mapping[TrialRule, tuple[float, float]] = {"strict": (0.0, 5.0), "quick": (-0.1, 10.0)}
 """The live lift that a trial refutes, and the wealth that it takes where replays have shown enough: `live_needed`."""
 TURNED = 1000.0  # wealth against an active lesson: it is looked at for ever
+FIRST_PAIRS = 4  # of every lesson, before the best one goes on
 MOST_PAIRS = 400  # before a trial, without the busiest principals: none alone ends anything by numbers
 MOST_SILENT = 40  # pairs on recorded results of tools that say nothing, counted in the same way
 MOST_OUTCOMES = 600  # of one trial, counted in the same way
@@ -106,6 +107,16 @@ def wants_pairs(e: Experience, evidence: Evidence, settings: Settings) -> bool:
     return is_replayed(e) and (e.state == "active" or evidence.helps(loudest(settings)) < ENOUGH)
 
 
+def turn(evidence: Evidence, settings: Settings) -> tuple[float, float, float]:
+    """Return how late a lesson is replayed that is not active: each has its first pairs, then the most wealth leads.
+
+    Pairs that say nothing are among the first ones, or lessons of which replays can show nothing would hold up all
+    others. Wealth counts as decisions see it, or one account had all replays.
+    """
+    first = min(evidence.total.pairs + evidence.total.silent, FIRST_PAIRS)
+    return first, -evidence.helps(loudest(settings)), -evidence.helps(0)
+
+
 def pairs_needed(evidence: Evidence, k: int) -> float:
     """Return the wealth of its pairs that puts a lesson on trial, where the `k` loudest are left out."""
     return ENOUGH_OF_A_LARGE_LIFT if evidence.lift_of_most(k) >= LARGE_LIFT else ENOUGH
@@ -135,7 +146,8 @@ def _replays_wanted(evidence: Evidence, settings: Settings) -> str:
             "a learner's next look; while another one is on trial that tells the same there, for the end of that trial"
         )
     wealth = f"wealth {evidence.helps(k):.3g} of {needed:g}{without}"
-    return f"replays on others' graded episodes: {wealth} after {pairs:g} pairs"
+    silent = f"; {evidence.total.silent:g} more on results of tools say nothing" if evidence.total.silent else ""
+    return f"replays on others' graded episodes: {wealth} after {pairs:g} pairs{silent}"
 
 
 def _outcomes_wanted(trial: Trial, evidence: Evidence, settings: Settings) -> str:

@@ -22,18 +22,15 @@ from ted_memory.distill.scoring import chosen, gather_all
 from ted_memory.episodes import Archived, Feedback, word_of
 from ted_memory.errors import CorruptData, ModelError, StoreError
 from ted_memory.experience.assignment import principals
-from ted_memory.experience.evidence import Evidence
-from ted_memory.experience.trials import loudest, wants_pairs
+from ted_memory.experience.trials import loudest, turn, wants_pairs
 from ted_memory.learner.reach import Reach
 from ted_memory.llm.calls import METER, Meter, is_final, is_transient, one_line
 from ted_memory.llm.messages import rests_on_tools, sample_messages
 from ted_memory.models import Experience, ExperienceSet, Sample
 from ted_memory.protocols import KnownEvidence, Pair, Shown
-from ted_memory.settings import Settings
 
 ATTEMPTS = 2  # answers of each side of a pair
 CALLS = 2 * ATTEMPTS  # of the student, for one pair, at most
-FIRST_PAIRS = 4  # of every lesson, before the best one goes on
 LEASE, SECONDS = "replays", 15.0  # one learner at a time replays a namespace: two would ask for the same pairs
 MOST_OF_ONE = 100  # pairs of one speaker until it is active, where the loudest are left out: more decide nothing
 WATCH_SHARE = 0.5  # of the day's calls, for active lessons: watching alone would use up all
@@ -194,7 +191,10 @@ class Replayer:
         """Yield lessons with the episodes that they are replayed on next: those that wait and active ones in turn."""
         may_watch = self._calls_today < WATCH_SHARE * self.context.settings.replay_calls
         watched = sorted((e for e in lessons if e.state == "active" and may_watch), key=self._watched)
-        waiting = sorted((e for e in lessons if e.state != "active"), key=self._turn)
+        waiting = sorted(
+            (e for e in lessons if e.state != "active"),
+            key=lambda e: turn(self._shown(e).evidence, self.context.settings),
+        )
         queues = [self._each_in_turn(waiting), self._each_in_turn(watched)]
         while queues and most:
             queue = queues.pop(0)
@@ -221,9 +221,6 @@ class Replayer:
 
     def _watched(self, lesson: Experience) -> float:
         return self._shown(lesson).evidence.total.watched
-
-    def _turn(self, lesson: Experience) -> tuple[float, float, float]:
-        return turn(self._shown(lesson).evidence, self.context.settings)
 
     # --- pairs
 
@@ -395,11 +392,3 @@ class Replayer:
         except StoreError:
             self._owed.update(owed)
             raise
-
-
-def turn(evidence: Evidence, settings: Settings) -> tuple[float, float, float]:
-    """Return how late a lesson comes that is not active: each has its first pairs, then the most wealth goes first.
-
-    Wealth counts as decisions see it, or one account had all replays.
-    """
-    return min(evidence.total.pairs, FIRST_PAIRS), -evidence.helps(loudest(settings)), -evidence.helps(0)

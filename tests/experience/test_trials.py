@@ -23,6 +23,7 @@ from ted_memory.experience.trials import (
     loudest,
     next_steps,
     room_for,
+    turn,
     waits_for,
     without_room,
 )
@@ -187,9 +188,15 @@ def test_a_lesson_of_which_replays_say_nothing_waits_for_a_person() -> None:
     )
 
 
+def test_lessons_of_which_replays_say_nothing_hold_up_no_other() -> None:
+    promising, mute = pairs(6, 1, 0.5), silent(6).evidence
+    assert turn(mute, make_settings()) > turn(promising, make_settings()), "it has had its first pairs"
+    assert turn(silent(1).evidence, make_settings()) < turn(promising, make_settings())
+
+
 def test_pairs_on_tools_that_say_nothing_leave_the_others_their_say() -> None:
     tally = silent(60)
-    assert waits(proposed("l1"), tally.evidence) == waits(proposed("l1"))
+    assert waits(proposed("l1"), tally.evidence) == f"{waits(proposed('l1'))}; 60 more on results of tools say nothing"
     for i in range(80):
         tally.pair(i % MANY, *((1, 0) if i % 2 else (0.5, 0.5)))
     assert state_after(proposed("l1"), tally.evidence) == "trial"

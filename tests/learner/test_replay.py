@@ -12,10 +12,12 @@ from langchain_core.runnables import RunnableLambda
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.distill import Budget
 from ted_memory.experience.evidence import Sums
+from ted_memory.experience.trials import turn
 from ted_memory.learner import Learner, reach, replay
 from ted_memory.llm.messages import TOOL_RESULTS
 from ted_memory.models import SetState, Trial
 from ted_memory.protocols import Pair, PairVerdict
+from ted_memory.settings import make_settings
 from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.testing import wait_until
 from tests.conftest import Server
@@ -225,6 +227,7 @@ async def test_one_account_does_not_get_all_pairs_for_what_it_alone_speaks_for(
     async with open_memory(valkey.url, namespace=namespace, episodes_at_once=1) as memory:
         assert (await first_pairs(memory))["quiet"] == 3
     # the control: were all wealth counted, who speaks alone and often would come first
+    monkeypatch.setattr(replay, "turn", lambda evidence, _: turn(evidence, make_settings(min_principals=1)))
     monkeypatch.setattr(replay, "loudest", lambda _: 0)
     async with open_memory(valkey.url, namespace=f"{namespace}-2", episodes_at_once=1) as memory:
         assert (await first_pairs(memory))["loud"] >= 1
