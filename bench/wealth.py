@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ted_memory.experience.assignment import LONGEST_TRIAL
 from ted_memory.experience.evidence import Evidence, Sums, add_outcome, live_bet, live_steps
 from ted_memory.experience.forecast import Forecast, Rates, forecast
-from ted_memory.experience.trials import ENOUGH, LONGEST_TRIAL, MOST_OUTCOMES, RULES
+from ted_memory.experience.trials import ENOUGH, MOST_OUTCOMES, RULES
 from ted_memory.settings import TrialRule
 
 if TYPE_CHECKING:

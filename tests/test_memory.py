@@ -387,3 +387,21 @@ async def test_a_staging_set_is_read_by_nobody_who_did_not_make_it(scratch: TedM
     assert await texts(scratch.staging("run-1")) == ["Not yet."]
     with pytest.raises(TedMemoryError):
         scratch.for_namespace(staging.namespace)
+
+
+async def test_a_memory_that_cannot_be_opened_lets_go_of_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python calls no ``__aexit__`` where ``__aenter__`` has failed."""
+    memory, closed = in_memory(), list[bool]()
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("it is away")
+
+    async def aclose() -> None:
+        closed.append(True)
+
+    monkeypatch.setattr(memory.store, "read", away)
+    monkeypatch.setattr(memory.store, "aclose", aclose)
+    with pytest.raises(StoreUnavailable, match="it is away"):
+        async with memory:
+            pytest.fail("it is not open")
+    assert closed == [True]

@@ -7,8 +7,9 @@ from typing import Annotated, Any, cast
 import typer
 
 from ted_memory.cli import options, output
+from ted_memory.experience.assignment import LONGEST_TRIAL
 from ted_memory.experience.forecast import Forecast, Rates, forecast
-from ted_memory.experience.trials import LONGEST_TRIAL, MOST_OUTCOMES, MOST_PAIRS
+from ted_memory.experience.trials import MOST_OUTCOMES, MOST_PAIRS
 from ted_memory.settings import TrialRule
 
 

@@ -12,8 +12,9 @@ from ted_memory.cli import options, output
 from ted_memory.cli.funnel import costs, print_funnel
 from ted_memory.cli.metrics import exposition
 from ted_memory.errors import InvalidInput
+from ted_memory.experience.assignment import LONGEST_TRIAL
 from ted_memory.experience.lineage import is_blank
-from ted_memory.experience.trials import LONGEST_TRIAL, loudest
+from ted_memory.experience.trials import loudest
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Trial
 

@@ -20,7 +20,8 @@ Selector = Callable[[Sequence[Experience], Mapping[str, Usage], Ranking], tuple[
 
 COIN = 0.5  # chance that a request is shown a lesson on trial
 TRIAL_SHARE = 0.5  # of the token budget, for lessons on trial beside the active ones
-LONGEST_SHOWN = timedelta(days=31)  # a learner ends a trial a day before, by its own clock; or it is gone
+LONGEST_TRIAL = timedelta(days=30)  # then a learner ends it
+LONGEST_SHOWN = LONGEST_TRIAL + timedelta(days=1)  # where none does; clocks differ
 
 
 def draw(*parts: str) -> float:

@@ -30,7 +30,7 @@ from itertools import product
 from statistics import NormalDist
 
 from ted_memory.errors import InvalidInput
-from ted_memory.experience.assignment import COIN
+from ted_memory.experience.assignment import COIN, LONGEST_TRIAL
 from ted_memory.experience.evidence import (
     BETS,
     HIGHEST_GUESS,
@@ -44,7 +44,6 @@ from ted_memory.experience.trials import (
     ENOUGH,
     ENOUGH_OF_A_LARGE_LIFT,
     LARGE_LIFT,
-    LONGEST_TRIAL,
     MOST_OUTCOMES,
     MOST_PAIRS,
     RULES,

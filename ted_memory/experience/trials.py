@@ -12,9 +12,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from ted_memory.experience.assignment import principals
+from ted_memory.experience.assignment import LONGEST_TRIAL, principals
 from ted_memory.experience.concerns import concern
 from ted_memory.experience.evidence import Evidence, live_bet
 from ted_memory.experience.rendering import FRAME_TOKENS
@@ -31,7 +31,6 @@ FIRST_PAIRS = 4  # of every lesson, before the best one goes on
 MOST_PAIRS = 400  # before a trial, without the busiest principals: none alone ends anything by numbers
 MOST_SILENT = 40  # pairs on recorded results of tools that say nothing, counted in the same way
 MOST_OUTCOMES = 600  # of one trial, counted in the same way
-LONGEST_TRIAL = timedelta(days=30)
 LEAST_WEALTH = 1e-6  # of pairs, that outcomes can make up for
 NOTHING = Evidence()
 

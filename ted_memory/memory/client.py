@@ -73,9 +73,13 @@ class TedMemory(Curated):
         return partial(TedMemory, first_wait=self._first_wait, hooks=self._hooks, retriever=self._retriever)
 
     async def __aenter__(self) -> Self:
-        snapshot = await self.load()  # a wrong URL is told now, not at the first agent call
-        await self._ranker.check()
-        await self._ranker.preload(snapshot.candidates)
+        try:
+            snapshot = await self.load()  # a wrong URL is told now, not at the first agent call
+            await self._ranker.check()
+            await self._ranker.preload(snapshot.candidates)
+        except BaseException:  # Python calls no __aexit__ then
+            await self.aclose()
+            raise
         self._snapshots.preload()
         return self
 

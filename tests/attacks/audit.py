@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ted_memory.experience import trials
+from ted_memory.experience.assignment import LONGEST_TRIAL
 from ted_memory.experience.evidence import Sums
 from ted_memory.models import Experience, ExperienceSet, LogEntry
 from ted_memory.protocols import Shown
@@ -220,7 +221,7 @@ def _stands(why: str, old: Experience, to: str, rows: Mapping[str, Row], s: Sett
 
 def _lasted(why: str) -> bool:
     days = re.search(r"(\d+) days", why)
-    return days is not None and int(days[1]) >= trials.LONGEST_TRIAL.days
+    return days is not None and int(days[1]) >= LONGEST_TRIAL.days
 
 
 def _floods_push_out_themselves(

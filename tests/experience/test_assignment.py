@@ -16,6 +16,7 @@ from ted_memory.experience import assignment
 from ted_memory.experience.assignment import (
     COIN,
     LONGEST_SHOWN,
+    LONGEST_TRIAL,
     TRIAL_SHARE,
     Selector,
     draw,
@@ -25,7 +26,6 @@ from ted_memory.experience.assignment import (
 )
 from ted_memory.experience.ranking import Ranking
 from ted_memory.experience.rendering import FRAME_TOKENS, render_block
-from ted_memory.experience.trials import LONGEST_TRIAL
 from ted_memory.models import Experience, Trial
 from ted_memory.retrieval.selection import make_selector
 from tests.experience.asking import applying, ranked

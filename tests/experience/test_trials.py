@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from ted_memory.experience.assignment import LONGEST_TRIAL
 from ted_memory.experience.evidence import Evidence, live_bet
 from ted_memory.experience.trials import (
     ENOUGH,
     ENOUGH_OF_A_LARGE_LIFT,
-    LONGEST_TRIAL,
     MOST_OUTCOMES,
     MOST_PAIRS,
     MOST_SILENT,
