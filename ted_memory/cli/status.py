@@ -54,7 +54,7 @@ async def _metrics(memory: TedMemory, prices: Prices | None) -> None:
 
 async def _status(memory: TedMemory, prices: Prices | None, *, as_json: bool) -> None:
     from ted_memory.learner.overview import funnel
-    from ted_memory.learner.trials import standings
+    from ted_memory.learner.standing import standings
 
     async with memory:
         now, traffic = await memory.load(), await memory.store.episodes.traffic(memory.namespace)
@@ -126,7 +126,7 @@ def explain(
 
 async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
     from ted_memory.learner.overview import departure, pace
-    from ted_memory.learner.trials import explain as standing_of
+    from ted_memory.learner.standing import explain as standing_of
 
     async with memory:
         known = id in (await memory.load()).by_id

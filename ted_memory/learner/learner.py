@@ -101,7 +101,7 @@ class Learner:
         self._critic = StructuredModel(teacher, self._calls)
         self._spaces = Spaces(
             memory,
-            _names(memory, namespaces),
+            namespaces,
             self._make_space,
             budget=budget,
             note=self._note,
@@ -395,12 +395,3 @@ def _raise_if_failed(tasks: Sequence["asyncio.Task[None]"]) -> None:
 
 class _Lost(Exception):  # noqa: N818 - says what became of an episode
     """The provider did not answer for it."""
-
-
-def _names(memory: TedMemory, namespaces: str | Sequence[str]) -> Sequence[str] | None:
-    """Return the names of these namespaces; None for all."""
-    if not isinstance(namespaces, str):
-        return namespaces
-    if namespaces not in {"own", "all"}:
-        raise InvalidInput(f"namespaces={namespaces!r}: give 'own', 'all', or a list of names, [{namespaces!r}]")
-    return (memory.namespace,) if namespaces == "own" else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ted_memory.distill.graph import Graph
 from ted_memory.distill.nodes.commit import counters
-from ted_memory.errors import BudgetExceeded, CorruptData, StoreError, StoreRefused, StoreUnavailable
+from ted_memory.errors import BudgetExceeded, CorruptData, InvalidInput, StoreError, StoreRefused, StoreUnavailable
 from ted_memory.fields import NAMESPACE
 from ted_memory.learner.replay import Replayer
 from ted_memory.llm.calls import one_line
@@ -63,7 +63,7 @@ class Spaces:
 
     Args:
         memory: of one namespace; the others use its connections.
-        names: of the namespaces; None: all that have traffic.
+        namespaces: ``own``: the memory's; ``all``: those that have traffic; or their names.
         make: makes the space of a memory.
         budget: of each namespace and day.
         note: is told when one of them is used up.
@@ -72,14 +72,14 @@ class Spaces:
     def __init__(
         self,
         memory: TedMemory,
-        names: Sequence[str] | None,
+        namespaces: str | Sequence[str],
         make: Callable[[TedMemory], Space],
         *,
         budget: Budget | None,
         note: Callable[[BaseException], None],
     ) -> None:
         self._memory = memory
-        self._names = names
+        self._names = _names(memory, namespaces)
         self._make = make
         self._budget = budget
         self._note = note
@@ -174,3 +174,12 @@ class Spaces:
             self._over_budget[name] = time.monotonic() + 5.0  # then the day may be another one
             self._note(BudgetExceeded(f"{name!r} has used up its budget of {limit} for today; its episodes wait"))
         return bool(limit)
+
+
+def _names(memory: TedMemory, namespaces: str | Sequence[str]) -> Sequence[str] | None:
+    """Return the names of these namespaces; None for all."""
+    if not isinstance(namespaces, str):
+        return namespaces
+    if namespaces not in {"own", "all"}:
+        raise InvalidInput(f"namespaces={namespaces!r}: give 'own', 'all', or a list of names, [{namespaces!r}]")
+    return (memory.namespace,) if namespaces == "own" else None

@@ -8,26 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ted_memory.episodes import Standing
-from ted_memory.errors import InvalidInput, StoreError
+from ted_memory.errors import StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
-from ted_memory.experience.forecast import pairs_left
-from ted_memory.experience.trials import (
-    Step,
-    loudest,
-    next_steps,
-    outcomes_left,
-    room_for,
-    waits_for,
-    wants_pairs,
-    wealths_needed,
-    without_room,
-)
-from ted_memory.learner.reach import Reach
+from ted_memory.experience.trials import Step, next_steps, room_for, without_room
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
-from ted_memory.protocols import KnownEvidence, Shown
+from ted_memory.protocols import KnownEvidence
 from ted_memory.settings import Settings
 
 LEASE, SECONDS = "trials", 1.5  # one learner at a time looks, as long as it does; correctness does not depend on it
@@ -133,89 +120,3 @@ async def _count(taken: Sequence[SetState], snapshot: ExperienceSet, memory: Ted
     if moved:
         with contextlib.suppress(StoreError):
             await memory.store.episodes.count(memory.namespace, moved)
-
-
-async def standings(memory: TedMemory, limit: int = 20) -> list[Standing]:
-    """Return the lessons that are not active yet, on trial first: where each one stands, and what it waits for."""
-    snapshot = await memory.load()
-    waiting = [*snapshot.trial, *snapshot.proposed][:limit]
-    return await _standing(memory, waiting)
-
-
-async def explain(memory: TedMemory, id: str) -> Standing:
-    """Return where one lesson stands, and why.
-
-    Raises:
-        InvalidInput: there is no such lesson.
-        StoreError: the store cannot be reached.
-    """
-    lesson = (await memory.load()).by_id.get(id)
-    if lesson is None:
-        raise InvalidInput(f"there is no experience {id!r} in {memory.namespace!r}; `ted-memory show` lists them")
-    [standing] = await _standing(memory, [lesson])
-    replays = await _replays_left(memory, lesson)
-    return standing.model_copy(update={"waits_for": f"{standing.waits_for}; {replays}"}) if replays else standing
-
-
-async def _replays_left(memory: TedMemory, lesson: Experience) -> str:
-    """Return in words what there is to replay a lesson on that waits for replays; "" where it waits for something else.
-
-    Reads the whole archive.
-    """
-    settings, log = memory.settings, memory.store.episodes
-    known = await log.evidence(memory.namespace, [lesson.id])
-    evidence = known.get(lesson.id, Shown()).evidence
-    is_off = settings.trust == "operator" or not settings.replay_calls
-    if lesson.state != "proposed" or is_off or not wants_pairs(lesson, evidence, settings):
-        return ""
-    traffic = await log.traffic(memory.namespace)
-    if not traffic.archived:
-        return (
-            "nothing is archived to replay it on: episodes are when they are graded and have a reference, which is "
-            "a correction, an answer that was scored 1, or with a judge the teacher's"
-        )
-    reach = Reach()
-    await reach.refresh(memory)
-    reach.follow([lesson], known)
-    while await reach.look(memory):
-        pass
-    if reach.next_for(lesson, ()) is None:
-        if evidence.total.pairs or evidence.total.silent:
-            return "it was replayed on all archived episodes that it applies to; new graded ones go on with it"
-        return f"it applies to none of the {traffic.archived} archived episodes of others"
-    if traffic.today.get("replay_calls"):
-        return "archived episodes are left for it; those lessons come first of which replays have shown more"
-    return (
-        "archived episodes are left for it, and nothing was replayed today: a learner does (`ted-memory learn`) whose "
-        "student is a model"
-    )
-
-
-async def _standing(memory: TedMemory, lessons: Sequence[Experience]) -> list[Standing]:
-    known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in lessons])
-    k = loudest(memory.settings)
-
-    def one(e: Experience) -> Standing:
-        evidence = known[e.id].evidence if e.id in known else Evidence()
-        needed, left = wealths_needed(e, evidence, memory.settings), None
-        if e.state == "proposed":
-            left = pairs_left(evidence.total, evidence.helps(k), needed["helps"])
-        if e.state == "trial":
-            left = outcomes_left(e, evidence, memory.settings)
-        return Standing(
-            experience=e,
-            waits_for=waits_for(e, evidence, memory.settings),
-            pairs=int(evidence.total.pairs),
-            outcomes=int(evidence.total.outcomes),
-            principals=len(evidence.voices),
-            lift=round(evidence.lift, 4),
-            helps=evidence.helps(k),
-            useless=evidence.useless(k),
-            live=evidence.live(k),
-            harms=evidence.harms(k),
-            turned=evidence.turned(k),
-            needed=needed,
-            left=left,
-        )
-
-    return [one(e) for e in lessons]

@@ -9,11 +9,11 @@ import redis
 from langchain_core.messages import BaseMessage
 
 from ted_memory import TedMemory, open_memory
-from ted_memory.errors import StoreRefused, StoreUnavailable
+from ted_memory.errors import InvalidInput, StoreRefused, StoreUnavailable
 from ted_memory.learner import Learner, learner
 from ted_memory.storage.redis import acl, rights, store
 from ted_memory.storage.redis.keys import Keys
-from ted_memory.testing import wait_until
+from ted_memory.testing import in_memory, wait_until
 from tests.conftest import Server
 from tests.distill.scripts import calls_of, follows, student, teacher
 from tests.learner.worlds import complain, episode
@@ -211,3 +211,12 @@ async def test_a_right_that_is_taken_away_meanwhile_ends_the_learner(valkey: Ser
     assert one.report.outcomes == {"failed": 1}
     assert calls_of(asked, "critic") == 1
     assert await counts(valkey, namespace) == (2, 1, 0), "the others wait; the one that failed may be begun again"
+
+
+def test_a_word_that_names_no_namespaces_says_how_to_name_one() -> None:
+    memory = in_memory()
+    with pytest.raises(
+        InvalidInput, match=r"namespaces='support': give 'own', 'all', or a list of names, \['support'\]"
+    ):
+        Learner(memory, teacher=teacher(), replay="none", namespaces="support")
+    Learner(memory, teacher=teacher(), replay="none", namespaces=["support"])
