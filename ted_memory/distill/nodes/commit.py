@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.nodes.compactor import make_room, release_lease
-from ted_memory.distill.nodes.verify import describe
 from ted_memory.distill.state import (
     DistillState,
     Json,
@@ -16,6 +15,7 @@ from ted_memory.distill.state import (
     read_graded,
     read_set,
 )
+from ted_memory.distill.wording import describe
 from ted_memory.episodes import Archived
 from ted_memory.experience.edits import tidy_when
 from ted_memory.experience.lift import add_citations, group_usage

@@ -9,7 +9,7 @@ from langgraph.types import Command
 
 from ted_memory.distill.attempts import describe_attempts, whole_attempts
 from ted_memory.distill.context import DistillContext
-from ted_memory.distill.nodes.verify import describe, tells_an_answer
+from ted_memory.distill.nodes.verify import tells_an_answer
 from ted_memory.distill.proposals import (
     Critique,
     ProposedEdit,
@@ -31,6 +31,7 @@ from ted_memory.distill.state import (
     read_sample,
     read_set,
 )
+from ted_memory.distill.wording import describe
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.lift import estimate
 from ted_memory.experience.rendering import render_line

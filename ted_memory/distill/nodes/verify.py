@@ -40,6 +40,7 @@ from ted_memory.distill.state import (
     read_sample,
     read_set,
 )
+from ted_memory.distill.wording import describe
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
@@ -106,15 +107,6 @@ def verification_failed(_state: DistillState, error: NodeError) -> Command[str]:
     note = f"the proposed edits could not be verified: {one_line(error.error)}"
     update = {"status": "set_aside", "lost": is_transient(error.error), "note": note, "accepted": []}
     return Command(update=update, goto="commit")
-
-
-def describe(edit: Edit) -> str:
-    """Return an edit in words."""
-    if isinstance(edit, Remove):
-        return f"{edit.op} {edit.id}"
-    text, when = getattr(edit, "text", ""), getattr(edit, "when", "") or ""
-    example, task = (getattr(edit, name, "") or "" for name in ("example", "task"))
-    return render_line(text, when, example, task)
 
 
 def _described(finding: Finding) -> str:
