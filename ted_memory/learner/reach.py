@@ -127,10 +127,10 @@ class Reach:
 
     def _begin(self, lesson: Experience, shown: Shown) -> _Reach:
         """Return the reach of a lesson; an active one is watched on what has come since it became active."""
-        floor = shown.done_to
+        floor = 0
         if lesson.state == "active":
             chosen_on = max(shown.done, default=max(self.archive, default=1) - 1)
-            floor = max(floor, chosen_on if shown.floor is None else shown.floor)
+            floor = chosen_on if shown.floor is None else shown.floor
         return _Reach(lesson, floor, [seq for seq in sorted(self.archive) if seq > floor])
 
     async def look(self, memory: TedMemory) -> bool:
