@@ -51,9 +51,11 @@ class LocalModels:
         return make_chat_model(TEACHER.name, base_url=self._teacher_url, temperature=0, max_tokens=most)
 
 
-def ablation(name: str, **settings: Any) -> Experiment:
-    """Return the help desk with few samples and one thing changed."""
-    return Experiment(f"ablation-{name}", "helpdesk", limit=FEW, settings=settings)
+def ablation(name: str, *, runs: int = 1, **settings: Any) -> list[Experiment]:
+    """Return runs on the help desk with few samples and one thing changed."""
+    first = f"ablation-{name}"
+    names = [first, *(f"{first}-{i}" for i in range(2, runs + 1))]
+    return [Experiment(each, "helpdesk", limit=FEW, settings=settings) for each in names]
 
 
 def compaction(name: Any) -> Experiment:
@@ -103,11 +105,11 @@ EXPERIMENTS = (
     Experiment("policies-beside", "policies", "beside"),
     *family("townhall"),
     *family("dates", limit=12, program=False),
-    ablation("whole-method"),
-    ablation("no-verification", verify_calls=0),
-    ablation("no-gate", validation=0.0),
-    ablation("one-rollout", rollouts=1),
-    ablation("default-profile", profile="default"),
+    *ablation("whole-method", runs=3),
+    *ablation("no-verification", runs=3, verify_calls=0),
+    *ablation("no-gate", validation=0.0),
+    *ablation("one-rollout", rollouts=1),
+    *ablation("default-profile", profile="default"),
     compaction("utility"),
     compaction("none"),
     Experiment("traffic", "museum", "traffic"),

@@ -1,6 +1,7 @@
 """The report of `examples.results`, from the figures that its runs left."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -103,7 +104,7 @@ def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
         ("compaction-", "## What goes first when a cap presses\n\nRight lessons, and room for six of them.\n"),
     ):
         some = [run for name, run in runs.items() if name.startswith(prefix)]
-        parts += [title, _arms(some), _learning(some)] if some else []
+        parts += [title, _arms(some), _repeated_ablations(some), _learning(some)] if some else []
     parts += [about_traffic(runs["traffic"])] if "traffic" in runs else []
     has_rivals = any(run["method"] in {"grpo", "ace"} for run in runs.values())
     parts += [READING + READING_RIVALS if has_rivals else READING]
@@ -207,6 +208,20 @@ def _repeated(runs: Sequence[Figures]) -> str:
         if len(reached) > 1:
             listed = ", ".join(f"{value:.3f}" for value in reached)
             lines.append(f"{len(reached)} runs with {called} teacher: {listed}; mean {fmean(reached):.3f}.\n")
+    return "\n".join(lines)
+
+
+def _repeated_ablations(runs: Sequence[Figures]) -> str:
+    """Return the mean of each ablation that was run several times: ``ablation-x``, ``ablation-x-2`` and so on."""
+    reached: dict[str, list[float]] = {}
+    for run in runs:
+        name = re.sub(r"-\d+$", "", run["name"])
+        reached.setdefault(name, []).append(run["arms"]["ted"]["accuracy"])
+    lines = [
+        f"{len(values)} runs of {name}: {', '.join(f'{value:.3f}' for value in values)}; mean {fmean(values):.3f}.\n"
+        for name, values in reached.items()
+        if len(values) > 1
+    ]
     return "\n".join(lines)
 
 

@@ -255,6 +255,7 @@ def test_all_experiments_are_about_families_that_exist_and_have_names_of_their_o
     assert len(set(names)) == len(names)
     assert {experiment.family for experiment in results.EXPERIMENTS} <= set(FAMILIES)
     assert sum(name.startswith("museum-ted") for name in names) == 5
+    assert [sum(name.startswith(f"ablation-{one}") for name in names) for one in ("whole", "no-verif")] == [3, 3]
 
 
 async def test_the_report_shows_all_arms_and_what_gained_nothing() -> None:
@@ -273,6 +274,19 @@ async def test_the_report_shows_all_arms_and_what_gained_nothing() -> None:
     text = report({"museum-beside": beside, "museum-ted": better}, {})
     assert "these gained: museum." in text
     assert f"{learned['learning']['lost']} answers unusable | 2 / 1 |" in text
+
+
+async def test_an_ablation_that_was_run_several_times_has_its_mean() -> None:
+    learned = await run(Experiment("museum-ted", "museum", "ace", limit=4), Scripted())
+
+    def ablation(name: str, accuracy: float) -> dict[str, Any]:
+        arm = {**learned["arms"]["none"], "accuracy": accuracy}
+        return {**learned, "name": name, "arms": {"none": arm, "ted": arm}}
+
+    runs = {f"ablation-x{end}": ablation(f"ablation-x{end}", a) for end, a in (("", 0.5), ("-2", 0.25), ("-3", 0.75))}
+    text = report(runs | {"ablation-y": ablation("ablation-y", 0.125)}, {})
+    assert "3 runs of ablation-x: 0.500, 0.250, 0.750; mean 0.500." in text
+    assert "runs of ablation-y" not in text
 
 
 def _run(teacher: str, *arms: tuple[str, float, float], **given: Any) -> dict[str, Any]:
