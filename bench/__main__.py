@@ -1,7 +1,8 @@
 """``make bench``: measure on a real server of our own, and print a table. Nothing is asserted here.
 
-``python -m bench retrieval`` measures what finds the lessons instead (`bench.retrieval`), ``python -m bench evidence``
-what keys take in the server, and our own work for a replayed pair (`bench.evidence`).
+``python -m bench retrieval`` measures what finds the lessons instead (`bench.retrieval`), ``python
+-m bench evidence`` what keys take in the server, and our own work for a replayed pair
+(`bench.evidence`).
 """
 
 import asyncio
@@ -32,7 +33,9 @@ Row = tuple[str, str, str]
 async def render(url: str) -> Row:
     """An agent's call with a warm snapshot of 50 lessons, against doing nothing."""
     async with open_memory(url, namespace="render", refresh=3600) as memory:
-        await memory.commit([Add(text=f"Lesson {i} says what to do.") for i in range(50)], author="bench")
+        await memory.commit(
+            [Add(text=f"Lesson {i} says what to do.") for i in range(50)], author="bench"
+        )
         await memory.render()
         ours = await times(lambda _: memory.render())
     least = await times(lambda _: asyncio.sleep(0))
@@ -47,7 +50,9 @@ async def recording(url: str) -> list[Row]:
         commit = await memory.commit([*lessons, *trials], author="bench")
         on_trial = Trial(bet=0.5)
         ids = [applied.id for applied in commit.applied[50:]]
-        await memory.commit([SetState(id=id, state="trial", trial=on_trial) for id in ids], author="bench")
+        await memory.commit(
+            [SetState(id=id, state="trial", trial=on_trial) for id in ids], author="bench"
+        )
         shown = await memory.expose("What about topic1, topic2, topic3?", unit="u")
         asked, said = [HumanMessage("What about topic1?", id="1")], [AIMessage("That.", id="2")]
 
@@ -56,10 +61,20 @@ async def recording(url: str) -> list[Row]:
             run.begun()
             run.finish(said)
 
-        rows = [("recording a run, on the agent's path", quantiles(await times(record)), "at most 50 us")]
-        taken = await times(lambda i: memory.expose("What about topic1, topic2, topic3?", unit=f"u{i}"))
+        rows = [
+            (
+                "recording a run, on the agent's path",
+                quantiles(await times(record)),
+                "at most 50 us",
+            )
+        ]
+        taken = await times(
+            lambda i: memory.expose("What about topic1, topic2, topic3?", unit=f"u{i}")
+        )
         plain = await times(lambda _: memory.render("What about topic1, topic2, topic3?"))
-        rows.append(("expose, 50 lessons and 5 on trial", quantiles(taken), f"render: {quantiles(plain)}"))
+        rows.append(
+            ("expose, 50 lessons and 5 on trial", quantiles(taken), f"render: {quantiles(plain)}")
+        )
     return rows
 
 
@@ -69,7 +84,9 @@ async def refresh(url: str, size: int) -> Row:
         open_memory(url, namespace=f"refresh-{size}", **ROOMY) as writer,
         open_memory(url, namespace=f"refresh-{size}") as reader,
     ):
-        commit = await writer.commit([Add(text=f"Lesson {i} says what to do.") for i in range(size)], author="bench")
+        commit = await writer.commit(
+            [Add(text=f"Lesson {i} says what to do.") for i in range(size)], author="bench"
+        )
         id = commit.applied[0].id
         await reader.load()
         taken, whole = [], []
@@ -77,7 +94,11 @@ async def refresh(url: str, size: int) -> Row:
             await writer.commit([Rewrite(id=id, text=f"Says {i}.")], author="bench")
             taken += await times(lambda _: reader.load(), 1)
             whole += await times(lambda _: writer.for_namespace(writer.namespace).load(), 1)
-    return f"load, 1 of {size} changed", quantiles(sorted(taken)), f"all of it: {quantiles(sorted(whole))}"
+    return (
+        f"load, 1 of {size} changed",
+        quantiles(sorted(taken)),
+        f"all of it: {quantiles(sorted(whole))}",
+    )
 
 
 async def commits(url: str, tasks: int) -> Row:
@@ -97,7 +118,11 @@ async def commits(url: str, tasks: int) -> Row:
                 await script(keys=["ted:{bench}:meta"])
 
         least = await rate(nothing, tasks)
-    return f"commits, {tasks} at once, 1 process", f"{ours:,.0f} a second", f"an empty script: {least:,.0f} a second"
+    return (
+        f"commits, {tasks} at once, 1 process",
+        f"{ours:,.0f} a second",
+        f"an empty script: {least:,.0f} a second",
+    )
 
 
 async def rate(work: Callable[[int], Awaitable[None]], tasks: int) -> float:
@@ -116,7 +141,9 @@ async def puts(url: str) -> list[Row]:
         for name, call in (("aput", put), ("aget", get)):
             mine = await times(functools.partial(call, ours), 500)
             peer = await times(functools.partial(call, theirs), 500)
-            rows.append((f"TedMemoryStore.{name}", quantiles(mine), f"InMemoryStore: {quantiles(peer)}"))
+            rows.append(
+                (f"TedMemoryStore.{name}", quantiles(mine), f"InMemoryStore: {quantiles(peer)}")
+            )
     return rows
 
 
@@ -132,9 +159,15 @@ async def get(store: TedMemoryStore | InMemoryStore, i: int) -> None:
 
 async def main() -> None:
     """Run all benchmarks."""
-    table = Table("what", "ted-memory", "beside it", title="on one server of our own, over a unix socket")
+    table = Table(
+        "what", "ted-memory", "beside it", title="on one server of our own, over a unix socket"
+    )
     async with server() as url:
-        rows = [await render(url), *await recording(url), *[await refresh(url, n) for n in (10, 100, 1000)]]
+        rows = [
+            await render(url),
+            *await recording(url),
+            *[await refresh(url, n) for n in (10, 100, 1000)],
+        ]
         rows += [await commits(url, 1), await commits(url, 16), *await puts(url)]
         rows += [*await method.throughput(url), *await method.costs()]
     for row in rows:

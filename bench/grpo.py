@@ -1,13 +1,15 @@
 """Training-Free GRPO (Cai et al. 2025, arXiv 2510.08191), as far as it costs tokens: which calls, with what in them.
 
-A minimal one of our own, to compare costs with, and to learn with: `examples.results` gives it the real models and the
-three passes over the samples that it is published with. Its prompts are shorter than theirs, every output is as short
-as ours would be: both favour it in cost.
+A minimal one of our own, to compare costs with, and to learn with: `examples.results` gives it the
+real models and the three passes over the samples that it is published with. Its prompts are shorter
+than theirs, every output is as short as ours would be: both favour it in cost.
 
-- Each batch of 32 samples sees the experiences from before it; each sample gets five attempts with all of them.
+- Each batch of 32 samples sees the experiences from before it; each sample gets five attempts with
+  all of them.
 - A group whose attempts all have the same score is left out: nothing sets its attempts apart.
-- Else five summaries (task, attempt, answer), one comparison of the summaries with up to three operations, and one
-  revision of these against the experiences; then one call for each batch that puts all operations together.
+- Else five summaries (task, attempt, answer), one comparison of the summaries with up to three
+  operations, and one revision of these against the experiences; then one call for each batch that
+  puts all operations together.
 """
 
 import asyncio
@@ -65,7 +67,9 @@ class Grpo:
             operations = [operation for some in found for operation in some]
             if operations:
                 known = f"Experiences:\n{self._listed()}\n\nOperations:\n{json.dumps(operations)}"
-                answer = await self._ask("teacher", SystemMessage(BATCH_UPDATE), HumanMessage(known))
+                answer = await self._ask(
+                    "teacher", SystemMessage(BATCH_UPDATE), HumanMessage(known)
+                )
                 self._apply(self._operations(answer) or operations)
 
     async def _sample(self, sample: Sample) -> list[Operation]:
@@ -80,7 +84,9 @@ class Grpo:
         compared = f"Task: {sample.text}\n\n{together}\n\nExperiences:\n{self._listed()}\n\nAnswer: {sample.reference}"
         operations = await self._ask("teacher", SystemMessage(ADVANTAGE), HumanMessage(compared))
         known = f"Experiences:\n{self._listed()}\n\nOperations:\n{operations}"
-        return self._operations(await self._ask("teacher", SystemMessage(UPDATE), HumanMessage(known)))
+        return self._operations(
+            await self._ask("teacher", SystemMessage(UPDATE), HumanMessage(known))
+        )
 
     async def _summary(self, sample: Sample, text: str) -> str:
         told = f"Task: {sample.text}\n\nAttempt: {text}\n\nAnswer: {sample.reference}"
@@ -90,7 +96,9 @@ class Grpo:
         """Return the operations in an answer; small models write JSON as well as they can."""
         given = read_json(text)
         rows = given if isinstance(given, list) else [given]
-        usable = [row for row in rows if isinstance(row, dict) and isinstance(row.get("experience"), str)]
+        usable = [
+            row for row in rows if isinstance(row, dict) and isinstance(row.get("experience"), str)
+        ]
         self.lost += given is None
         return usable
 

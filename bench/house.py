@@ -23,9 +23,25 @@ PACKAGE = Path(__file__).parent.parent / "ted_memory"
 LINE = 100  # characters that a line may have
 MOST_PATHS = 10
 NAMED = 12  # functions that the report names, those with the most paths
-NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case, ast.comprehension)
+BRANCHES = (
+    ast.If,
+    ast.IfExp,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.ExceptHandler,
+    ast.match_case,
+    ast.comprehension,
+)
 UNSURE = re.compile(r'\bgetattr\(|\bhasattr\(|\.get\("')  # names that no type checker sees
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -92,7 +108,11 @@ class Measure:
         many = self.with_many_paths
         worst = f", worst {many[0][1]}" if many else ""
         yield f"functions with more than {MOST_PATHS} paths", f"{len(many)}{worst}", "0"
-        yield 'getattr, hasattr, .get("...") in 1,000 lines of code', f"{self.unsure / code:.1f}", "8"
+        yield (
+            'getattr, hasattr, .get("...") in 1,000 lines of code',
+            f"{self.unsure / code:.1f}",
+            "8",
+        )
         yield "public names of modules", f"{self.public_names}", "200"
 
 
@@ -131,7 +151,11 @@ def _below(node: ast.AST) -> Iterator[ast.AST]:
 def _docstring_lines(tree: ast.Module) -> set[int]:
     lines: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return lines
 
@@ -141,7 +165,11 @@ def _module_names(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, Function | ast.ClassDef):
             yield node.name
         targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+            node.targets
+            if isinstance(node, ast.Assign)
+            else [node.target]
+            if isinstance(node, ast.AnnAssign)
+            else []
         )
         yield from (target.id for target in targets if isinstance(target, ast.Name))
 

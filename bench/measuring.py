@@ -19,7 +19,17 @@ async def server() -> AsyncIterator[str]:
     """Start a server without persistence on a socket; give its URL."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s"
-        command = [find_server(), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder]
+        command = [
+            find_server(),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(path),
+            "--save",
+            "",
+            "--dir",
+            folder,
+        ]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: ASYNC220 - before it measures
             await wait_until(path.exists)
             try:

@@ -1,7 +1,7 @@
 """What the method costs: wall clock against the least possible, our own work for a call, calls and tokens.
 
-The models follow a script, in a world of topics: each has an answer that only a lesson can teach for sure. Texts are as
-long as a small model's: tasks of 80 tokens, attempts of 250, lessons of 25.
+The models follow a script, in a world of topics: each has an answer that only a lesson can teach
+for sure. Texts are as long as a small model's: tasks of 80 tokens, attempts of 250, lessons of 25.
 """
 
 import json
@@ -81,7 +81,8 @@ class World:
         self.samples = samples
         self.by_id = {s.id: s for s in samples}
         self.luck = random.Random(1)
-        # most samples are nearly always solved or nearly never: a small model's groups look like that
+        # most samples are nearly always solved or nearly never: a small model's groups look like
+        # that
         self.skill = {s.id: self.luck.betavariate(2 * share, 2 * (1 - share)) for s in samples}
         self.student = ScriptedChatModel(script=self.attempt, name_told="student", delay=latency)
         self.teacher = ScriptedChatModel(script=self.teach, name_told="teacher", delay=latency)
@@ -106,7 +107,11 @@ class World:
             return json.dumps([{"option": "add", "experience": full_lesson(self.sample_in(told))}])
         if head in {grpo.UPDATE, grpo.BATCH_UPDATE}:
             operations = json.loads(told.partition("Operations:\n")[2])
-            new = {o["experience"]: o for o in operations if o["experience"] not in told.partition("Operations:\n")[0]}
+            new = {
+                o["experience"]: o
+                for o in operations
+                if o["experience"] not in told.partition("Operations:\n")[0]
+            }
             return json.dumps(list(new.values()))
         if head == SMALL.prompts["compactor"].fixed:
             return json.dumps({"reason": "All of it is needed.", "edits": []})
@@ -120,8 +125,15 @@ class World:
         sample = self.sample_in(task)
         known = lesson(sample) in rest.partition("Teacher's solution:")[0]
         again = " Always." * (len(messages) // 2 - 1)  # a lesson that was refused is said otherwise
-        edit = {"op": "add", "when": f"{sample.category} ledger", "text": full_lesson(sample) + again, "ids": []}
-        return json.dumps({"reason": filler(15, 1), "edits": [] if known else [edit], "helped": [], "hurt": []})
+        edit = {
+            "op": "add",
+            "when": f"{sample.category} ledger",
+            "text": full_lesson(sample) + again,
+            "ids": [],
+        }
+        return json.dumps(
+            {"reason": filler(15, 1), "edits": [] if known else [edit], "helped": [], "hurt": []}
+        )
 
 
 def lesson(sample: Sample) -> str:
@@ -159,7 +171,12 @@ async def timed(memory: TedMemory, count: int = 100) -> Timed:
     given = World(world(count), 0.2, LATENCY)
     began, cpu = time.perf_counter(), time.process_time()
     report = await distill(
-        given.samples, student=given.student, teacher=given.teacher, memory=memory, grader=right, name="bench"
+        given.samples,
+        student=given.student,
+        teacher=given.teacher,
+        memory=memory,
+        grader=right,
+        name="bench",
     )
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     return Timed(len(given.student.asked) + len(given.teacher.asked), seconds, cpu, report)
@@ -186,10 +203,20 @@ async def ours(count: int, share: float, *, tries: int) -> Counted:
     """Distil the samples without a gate, which the other method has not."""
     given = World(world(count), share)
     memory = in_memory(
-        namespace="counted", trust="operator", validation=0, profile="small", selection="all", max_revisions=tries
+        namespace="counted",
+        trust="operator",
+        validation=0,
+        profile="small",
+        selection="all",
+        max_revisions=tries,
     )
     report = await distill(
-        given.samples, student=given.student, teacher=given.teacher, memory=memory, grader=right, name="bench"
+        given.samples,
+        student=given.student,
+        teacher=given.teacher,
+        memory=memory,
+        grader=right,
+        name="bench",
     )
     critiques = calls_by_sample(given, lambda m: m[0].text == SMALL.prompts["critic"].fixed)
     teaching = {SMALL.prompts[name].fixed for name in ("critic", "compactor")}
@@ -272,10 +299,15 @@ def _told(spend: Spend) -> str:
 
 
 def _ratios(mine: Spend, other: Spend) -> tuple[str, str]:
-    student, teacher = (tokens(a) / max(tokens(b), 1) for a, b in zip(_roles(mine), _roles(other), strict=True))
+    student, teacher = (
+        tokens(a) / max(tokens(b), 1) for a, b in zip(_roles(mine), _roles(other), strict=True)
+    )
     both = sum(map(tokens, _roles(mine))) / sum(map(tokens, _roles(other)))
     calls = mine.teacher.calls / max(other.teacher.calls, 1)
-    return f"tokens {both:.2f}; student {student:.2f}, teacher {teacher:.2f}", f"teacher calls {calls:.2f}"
+    return (
+        f"tokens {both:.2f}; student {student:.2f}, teacher {teacher:.2f}",
+        f"teacher calls {calls:.2f}",
+    )
 
 
 def _roles(spend: Spend) -> tuple[RoleSpend, RoleSpend]:

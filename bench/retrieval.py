@@ -1,6 +1,7 @@
 """``python -m bench retrieval``: how often the right lesson is found on both desks, and what it takes.
 
-The lessons are the rules of the two made-up companies' handbooks, the questions their held-out tickets.
+The lessons are the rules of the two made-up companies' handbooks, the questions their held-out
+tickets.
 """
 
 import itertools
@@ -51,7 +52,9 @@ def desk(name: str) -> tuple[tuple[Experience, ...], list[tuple[str, str]], list
     folder = HANDBOOK.parent.parent / name
     rules = read_handbook(folder / "handbook.md")
     lessons = tuple(
-        Experience(id=r.name, text=f"answer {r.team}.", when=r.ticket[0].lower() + r.ticket[1:].rstrip("."))
+        Experience(
+            id=r.name, text=f"answer {r.team}.", when=r.ticket[0].lower() + r.ticket[1:].rstrip(".")
+        )
         for r in rules
     )
     held_out = [(row["input"], row["category"]) for row in rows(folder / "heldout.jsonl")]
@@ -83,9 +86,13 @@ async def hits() -> Table:
         "local embeddings": lambda _: EmbeddingRetriever(LocalEmbeddings()),
         "fused": lambda _: FusedRetriever(WordRetriever(), EmbeddingRetriever(LocalEmbeddings())),
         "(whole questions as they are)": lambda _: WholeQuestions(),
-        "(whole questions, mean of the training tickets subtracted)": lambda name: WholeQuestions(desk(name)[2]),
+        "(whole questions, mean of the training tickets subtracted)": lambda name: WholeQuestions(
+            desk(name)[2]
+        ),
     }
-    table = Table("retriever", "desk", "right lesson first", "among three", "share of the others that apply")
+    table = Table(
+        "retriever", "desk", "right lesson first", "among three", "share of the others that apply"
+    )
     for (way, make), name in itertools.product(ways.items(), DESKS):
         table.add_row(way, name, *(f"{figure:.2f}" for figure in await found(make(name), name)))
     return table
@@ -110,15 +117,22 @@ async def speed() -> Table:
     for size, (name, make) in itertools.product(SIZES, retrievers.items()):
         text = words(size)
         memory = in_memory(retriever=make(), selection="relevant", read_timeout=5.0)
-        lessons = (Experience(id=f"e{i}", text=f"Do {i}.", when=text(CONDITION), tokens=20) for i in range(size))
+        lessons = (
+            Experience(id=f"e{i}", text=f"Do {i}.", when=text(CONDITION), tokens=20)
+            for i in range(size)
+        )
         caps = Caps(max_experiences=size, token_budget=2000)
         snapshot = ExperienceSet("bench", "epoch", 1, caps, tuple(lessons))
         questions = [FORM + text(TICKET) for _ in range(QUESTIONS)]
 
-        async def rank(question: str, memory: TedMemory = memory, snapshot: ExperienceSet = snapshot) -> None:
+        async def rank(
+            question: str, memory: TedMemory = memory, snapshot: ExperienceSet = snapshot
+        ) -> None:
             await memory.rank(snapshot.candidates, question)
 
-        async def render(question: str, memory: TedMemory = memory, snapshot: ExperienceSet = snapshot) -> None:
+        async def render(
+            question: str, memory: TedMemory = memory, snapshot: ExperienceSet = snapshot
+        ) -> None:
             render_block(await memory.show(snapshot, question))
 
         for what, call in (("ranking", rank), ("choosing and rendering", render)):

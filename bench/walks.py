@@ -1,8 +1,9 @@
 """``make walks``: the way of four things through the package: its functions and files, and how often one goes back.
 
-An agent's request, a sample to its commit, an episode to its settled commit, a person who is forgotten: each is done
-once, on a store in memory and with models that follow a script, and every function of ours is noted when it first
-begins, as somebody reads who follows the way. A *return* is a step from one file to another that was seen before.
+An agent's request, a sample to its commit, an episode to its settled commit, a person who is
+forgotten: each is done once, on a store in memory and with models that follow a script, and every
+function of ours is noted when it first begins, as somebody reads who follows the way. A *return* is
+a step from one file to another that was seen before.
 
     python -m bench.walks               # the table
     python -m bench.walks --path sample # one way, file by file
@@ -31,7 +32,8 @@ from ted_memory.learner import Learner
 from ted_memory.testing import ScriptedChatModel, asked_for_edits, in_memory
 
 PACKAGE = str(Path(__file__).parent.parent / "ted_memory")
-BESIDE = ("testing", "models.py", "settings.py", "errors.py", "fields.py")  # what everything uses is no step of a way
+# what everything uses is no step of a way
+BESIDE = ("testing", "models.py", "settings.py", "errors.py", "fields.py")
 QUESTION, RIGHT = "Which form is for a move? Forms: form 1, form 7.", "form 7"
 AIMS = {"request": 20, "sample": 20, "episode": 40, "forget": 10}
 
@@ -45,7 +47,11 @@ class Walk:
     def note(self, frame: FrameType, event: str, _: Any) -> None:
         """Take a step, as a profile function: a coroutine that goes on has not begun."""
         code = frame.f_code
-        if event != "call" or not code.co_filename.startswith(PACKAGE) or frame.f_lineno != code.co_firstlineno:
+        if (
+            event != "call"
+            or not code.co_filename.startswith(PACKAGE)
+            or frame.f_lineno != code.co_firstlineno
+        ):
             return
         name = code.co_filename.removeprefix(PACKAGE + "/")
         if not name.startswith(BESIDE) and not code.co_name.startswith("<"):
@@ -72,7 +78,9 @@ class Walk:
 
 
 def _answers(messages: list[BaseMessage]) -> str:
-    return RIGHT if any(f"answer {RIGHT}" in str(message.text) for message in messages) else "form 1"
+    return (
+        RIGHT if any(f"answer {RIGHT}" in str(message.text) for message in messages) else "form 1"
+    )
 
 
 def _teaches(messages: list[BaseMessage]) -> str:
@@ -106,7 +114,9 @@ async def _request() -> Callable[[], Awaitable[Any]]:
 async def _sample() -> Callable[[], Awaitable[Any]]:
     """One sample through the graph."""
     memory = in_memory(trust="operator", rollouts=1)
-    graph = build_distillation_graph(student=_student(), teacher=_teacher(), memory=memory, grader="exact")
+    graph = build_distillation_graph(
+        student=_student(), teacher=_teacher(), memory=memory, grader="exact"
+    )
     sample = Sample(id="s1", input=QUESTION, reference=RIGHT)
 
     async def walk() -> None:
@@ -129,7 +139,9 @@ async def _episode() -> Callable[[], Awaitable[Any]]:
 async def _forget() -> Callable[[], Awaitable[Any]]:
     """A person who is forgotten."""
     memory = await _with_an_episode()
-    await Learner(memory, student=_student(), teacher=_teacher(), grader="exact").run(until_empty=True)
+    await Learner(memory, student=_student(), teacher=_teacher(), grader="exact").run(
+        until_empty=True
+    )
 
     async def walk() -> None:
         await memory.forget("principal", "anna")
@@ -140,7 +152,9 @@ async def _forget() -> Callable[[], Awaitable[Any]]:
 async def _with_an_episode() -> TedMemory:
     memory = in_memory(rollouts=1)
     agent = create_agent(_student(), [], middleware=[TedMemoryMiddleware(memory, record=True)])
-    answer = await agent.ainvoke({"messages": [HumanMessage(QUESTION)]}, config={"configurable": {"user_id": "anna"}})
+    answer = await agent.ainvoke(
+        {"messages": [HumanMessage(QUESTION)]}, config={"configurable": {"user_id": "anna"}}
+    )
     run_id = answer["messages"][-1].response_metadata["ted_memory"]["run_id"]
     await memory.give_feedback(run_id, score=0.0, correction=RIGHT)
     return memory
@@ -163,7 +177,11 @@ async def walked(name: str) -> Walk:
 def main(args: Sequence[str]) -> None:
     """Print the table, or one way."""
     parser = argparse.ArgumentParser(prog="python -m bench.walks")
-    parser.add_argument("--path", choices=[*WALKS], help="print this way, with the functions that begin in each file")
+    parser.add_argument(
+        "--path",
+        choices=[*WALKS],
+        help="print this way, with the functions that begin in each file",
+    )
     path, out = parser.parse_args(args).path, Console()
     if path:
         walk, before = asyncio.run(walked(path)), ""
@@ -173,7 +191,9 @@ def main(args: Sequence[str]) -> None:
         return
     table = Table("the way of", "functions", "files", "changes of file", "returns", "aim")
     for name, aim in AIMS.items():
-        table.add_row((WALKS[name].__doc__ or "").rstrip("."), *asyncio.run(walked(name)).row(), str(aim))
+        table.add_row(
+            (WALKS[name].__doc__ or "").rstrip("."), *asyncio.run(walked(name)).row(), str(aim)
+        )
     out.print(table)
 
 

@@ -1,7 +1,8 @@
 """``python -m bench.wealth``: draw and write what the documentation shows of evidence from traffic.
 
-The picture is a simulation with the functions that decide (`ted_memory.experience.evidence`). The tables are
-the formula of ``ted-memory plan`` (`ted_memory.experience.forecast`). Both come out the same each time.
+The picture is a simulation with the functions that decide (`ted_memory.experience.evidence`). The
+tables are the formula of ``ted-memory plan`` (`ted_memory.experience.forecast`). Both come out the
+same each time.
 """
 
 import io
@@ -54,7 +55,10 @@ def simulate(lift: float, luck: random.Random) -> Course:
         score = float(luck.random() < BASE + lift * shown)
         guess = total.guess
         steps = live_steps(score, shown=shown, chance=0.5, guess=guess, bet=bet, refuted=refuted)
-        total, voices[who] = add_outcome(total, score, steps), add_outcome(voices[who], score, steps)
+        total, voices[who] = (
+            add_outcome(total, score, steps),
+            add_outcome(voices[who], score, steps),
+        )
         evidence = Evidence(total, tuple(voices))
         course.helps.append(evidence.live(LOUDEST))
         course.harms.append(evidence.harms(LOUDEST))
@@ -97,14 +101,21 @@ def _draw(
 ) -> None:
     numbers = range(1, OUTCOMES + 1)
     for (name, lessons), color in zip(courses.items(), COLORS, strict=True):
-        at = [sorted(column) for column in zip(*(wealths(course) for course in lessons), strict=True)]
-        low, high = ([_in_sight(column[int(share * LESSONS)]) for column in at] for share in (0.1, 0.9))
+        at = [
+            sorted(column) for column in zip(*(wealths(course) for course in lessons), strict=True)
+        ]
+        low, high = (
+            [_in_sight(column[int(share * LESSONS)]) for column in at] for share in (0.1, 0.9)
+        )
         axes.fill_between(numbers, low, high, color=color, alpha=0.15, linewidth=0)
         middle = [_in_sight(statistics.median(column)) for column in at]
         axes.plot(numbers, middle, color=color, linewidth=2, label=name)
         axes.plot(numbers, [_in_sight(w) for w in wealths(lessons[0])], color=color, linewidth=0.7)
     axes.axhline(needed, color="black", linestyle="--", linewidth=0.8)
-    told = [_told(name, [wealths(course) for course in lessons], needed) for name, lessons in courses.items()]
+    told = [
+        _told(name, [wealths(course) for course in lessons], needed)
+        for name, lessons in courses.items()
+    ]
     axes.set_title(f"{decided} at {needed:g}: {', '.join(told)}", fontsize=9, loc="left")
     axes.axhline(1, color="black", linewidth=0.5)
     axes.set_yscale("log")
@@ -115,7 +126,9 @@ def _draw(
 
 def _told(name: str, lessons: Sequence[Sequence[float]], needed: float) -> str:
     """Return how many lessons came so far, and by which outcome half of all had."""
-    reached = [next((i for i, w in enumerate(wealths, 1) if w >= needed), None) for wealths in lessons]
+    reached = [
+        next((i for i, w in enumerate(wealths, 1) if w >= needed), None) for wealths in lessons
+    ]
     there = sorted(number for number in reached if number is not None)
     half = LESSONS // 2
     soon = f" ({half} of them by outcome {there[half - 1]})" if len(there) >= half else ""
@@ -138,7 +151,12 @@ def _of_lessons() -> Iterable[str]:
     for lift in (0.1, 0.15, 0.2, 0.3, 0.4):
         strict, quick = _take(lift, "strict"), _take(lift, "quick")
         cells = [f"{strict.pairs}", f"{strict.calls:,}"]
-        cells += [f"{strict.outcomes}", f"{strict.chance:.0%}", f"{quick.outcomes}", f"{quick.chance:.0%}"]
+        cells += [
+            f"{strict.outcomes}",
+            f"{strict.chance:.0%}",
+            f"{quick.outcomes}",
+            f"{quick.chance:.0%}",
+        ]
         yield f"| +{lift:g} | {' | '.join(cells)} |"
 
 

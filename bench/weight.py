@@ -25,9 +25,17 @@ def weigh(extras: str, folder: Path) -> tuple[int, float, bool]:
     target = f"{ROOT}[{extras}]" if extras else str(ROOT)
     subprocess.run([*pip, "install", "--quiet", "--no-compile", target], check=True)
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = Path(subprocess.run([str(python), "-c", asked], check=True, capture_output=True, text=True).stdout.strip())
+    site = Path(
+        subprocess.run(
+            [str(python), "-c", asked], check=True, capture_output=True, text=True
+        ).stdout.strip()
+    )
     names = {path.name.partition("-")[0].lower() for path in site.glob("*.dist-info")}
-    files = (path for path in site.rglob("*") if path.is_file() and path.relative_to(site).parts[0] not in TOOLS)
+    files = (
+        path
+        for path in site.rglob("*")
+        if path.is_file() and path.relative_to(site).parts[0] not in TOOLS
+    )
     size = sum(path.stat().st_size for path in files) / 1e6
     return len(names - TOOLS - {"ted_memory"}), size, "numpy" in names
 
@@ -35,13 +43,19 @@ def weigh(extras: str, folder: Path) -> tuple[int, float, bool]:
 def main() -> None:
     """Print a table."""
     table = Table(
-        "installation", "packages", "MB", "numpy", title=f"Python {sys.version_info[0]}.{sys.version_info[1]}"
+        "installation",
+        "packages",
+        "MB",
+        "numpy",
+        title=f"Python {sys.version_info[0]}.{sys.version_info[1]}",
     )
     for extras in EXTRAS:
         with tempfile.TemporaryDirectory() as folder:
             packages, size, has_numpy = weigh(extras, Path(folder))
         told = f"ted-memory[{extras}]" if extras else "ted-memory"
-        table.add_row(told.replace("[", "\\["), str(packages), f"{size:.0f}", "yes" if has_numpy else "no")
+        table.add_row(
+            told.replace("[", "\\["), str(packages), f"{size:.0f}", "yes" if has_numpy else "no"
+        )
     Console().print(table)
 
 

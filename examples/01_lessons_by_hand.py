@@ -1,7 +1,8 @@
 """Keep lessons in a memory, and give them to a model in one line.
 
-Run it twice: the second run finds what the first one kept. No server is needed: without a URL an embedded one keeps its
-data under ./.ted-memory (TED_MEMORY_HOME). With TED_MEMORY_URL=redis://... all machines share one memory.
+Run it twice: the second run finds what the first one kept. No server is needed: without a URL an
+embedded one keeps its data under ./.ted-memory (TED_MEMORY_HOME). With TED_MEMORY_URL=redis://...
+all machines share one memory.
 """
 
 import asyncio
@@ -27,7 +28,8 @@ async def main() -> None:
         )
         print("version", commit.version, "- kept before" if commit.repeated else "- kept now")
 
-        model = ScriptedChatModel(script=show_prompt)  # put yours here: init_chat_model("openai:gpt-5-mini")
+        # put yours here: init_chat_model("openai:gpt-5-mini")
+        model = ScriptedChatModel(script=show_prompt)
         chain = inject_lessons(memory) | model
         answer = await chain.ainvoke("Where is my money?")
         print(answer.content)

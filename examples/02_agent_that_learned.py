@@ -20,20 +20,32 @@ CAPITALS = {"Norland": "Fjordby", "Sudland": "Palmas", "Westland": "Grovetown", 
 def student(messages: list[BaseMessage]) -> str:
     """Know no capitals, but follow lessons."""
     prompt, asked = " ".join(str(m.content) for m in messages), str(messages[-1].content)
-    return next((city for land, city in CAPITALS.items() if land in asked and f"say {city}" in prompt), "I don't know")
+    return next(
+        (city for land, city in CAPITALS.items() if land in asked and f"say {city}" in prompt),
+        "I don't know",
+    )
 
 
 def teacher(messages: list[BaseMessage]) -> str:
     """Know all capitals; as critic, write the lesson in the JSON that is asked for."""
-    land, city = next((land, city) for land, city in CAPITALS.items() if f"of {land}?" in str(messages[1].content))
-    edit = {"op": "add", "ids": [], "when": f"asked for the capital of {land}", "text": f"say {city}"}
+    land, city = next(
+        (land, city) for land, city in CAPITALS.items() if f"of {land}?" in str(messages[1].content)
+    )
+    edit = {
+        "op": "add",
+        "ids": [],
+        "when": f"asked for the capital of {land}",
+        "text": f"say {city}",
+    }
     lesson = {"reason": f"It did not know {city}.", "edits": [edit], "helped": [], "hurt": []}
     return json.dumps(lesson) if asked_for_edits(messages) else city
 
 
 async def main() -> None:
     samples = [
-        Sample(id=f"{land}-{i}", input=f"{ask} the capital of {land}?", reference=city, category=land)
+        Sample(
+            id=f"{land}-{i}", input=f"{ask} the capital of {land}?", reference=city, category=land
+        )
         for land, city in CAPITALS.items()
         for i, ask in enumerate(("What is", "Please tell me:", "Do you know"))
     ]

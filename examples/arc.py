@@ -116,7 +116,9 @@ def _draw_grid(pen: ImageDraw.ImageDraw, grid: Grid, left: int, top: int) -> Non
     for y, row in enumerate(grid):
         for x, digit in enumerate(row):
             corner = (left + x * CELL, top + y * CELL)
-            pen.rectangle((*corner, corner[0] + CELL, corner[1] + CELL), fill=COLOURS[digit], outline=LINE)
+            pen.rectangle(
+                (*corner, corner[0] + CELL, corner[1] + CELL), fill=COLOURS[digit], outline=LINE
+            )
 
 
 def _draw_question(pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
@@ -128,7 +130,10 @@ def _draw_question(pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
 
 def _draw_arrow(pen: ImageDraw.ImageDraw, middle: int, top: int) -> None:
     pen.line((middle, top, middle, top + ARROW), fill=INK, width=3)
-    pen.polygon([(middle - 7, top + ARROW - 10), (middle + 7, top + ARROW - 10), (middle, top + ARROW)], fill=INK)
+    pen.polygon(
+        [(middle - 7, top + ARROW - 10), (middle + 7, top + ARROW - 10), (middle, top + ARROW)],
+        fill=INK,
+    )
 
 
 def _runs(inked: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -139,5 +144,7 @@ def _runs(inked: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 if __name__ == "__main__":
     made = puzzles(int(sys.argv[2]))
-    Path(sys.argv[1]).write_text("".join(f"{sample.model_dump_json()}\n" for sample in made), encoding="utf-8")
+    Path(sys.argv[1]).write_text(
+        "".join(f"{sample.model_dump_json()}\n" for sample in made), encoding="utf-8"
+    )
     print(f"{len(made)} samples in {sys.argv[1]}")

@@ -1,7 +1,7 @@
 """Tasks of BIG-bench Hard as samples: public data that nobody here wrote.
 
-They come out of the source package ``bigbench`` on the Python package index (358 MB, Apache 2.0), which is downloaded
-and read, never installed. The single files are kept beside the local models.
+They come out of the source package ``bigbench`` on the Python package index (358 MB, Apache 2.0),
+which is downloaded and read, never installed. The single files are kept beside the local models.
 """
 
 import json
@@ -69,9 +69,21 @@ def _sample(task: str, number: int, example: dict[str, Any]) -> Sample:
 def _fetch(folder: Path, tasks: Collection[str]) -> None:
     """Put the files of these tasks, with all their parts, into the folder: the package is downloaded only once."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        done = subprocess.run([*command, PACKAGE, "-d", scratch], capture_output=True, text=True, check=False)
-        archives = list(Path(scratch).glob("bigbench-*.tar.gz"))  # what pip then makes of it is of no interest
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--no-binary",
+            ":all:",
+        ]
+        done = subprocess.run(
+            [*command, PACKAGE, "-d", scratch], capture_output=True, text=True, check=False
+        )
+        # what pip then makes of it is of no interest
+        archives = list(Path(scratch).glob("bigbench-*.tar.gz"))
         if not archives:
             raise FetchError(f"{PACKAGE} cannot be downloaded: {done.stderr.strip()[-300:]}")
         with tarfile.open(archives[0]) as archive:

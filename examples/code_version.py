@@ -9,6 +9,10 @@ def code_version() -> str:
     """Return the commit that is measured; "" where this is no checkout."""
     git = shutil.which("git")
     told = git and subprocess.run(
-        [git, "rev-parse", "--short=7", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        [git, "rev-parse", "--short=7", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return told.stdout.strip() if told else ""

@@ -54,7 +54,11 @@ def models(student: Choice, teacher: Choice) -> Iterator[tuple[BaseChatModel, Ba
         local.append(TEACHER)
     paths = [fetch(model) for model in local]
     if local:
-        output.err.print(f"starting {' and '.join(model.name for model in local)} ...", markup=False, soft_wrap=True)
+        output.err.print(
+            f"starting {' and '.join(model.name for model in local)} ...",
+            markup=False,
+            soft_wrap=True,
+        )
     with serve(*paths, slots=SLOTS) as urls:
         served = iter(zip((model.name for model in local), urls, strict=True))
         yield (
@@ -74,27 +78,40 @@ def _named(choice: Choice) -> BaseChatModel:
     return make_chat_model(str(choice.name), base_url=choice.base_url)
 
 
-async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: BaseChatModel) -> dict[str, Any]:
+async def learn_and_measure(
+    memory: TedMemory, student: BaseChatModel, teacher: BaseChatModel
+) -> dict[str, Any]:
     """Distil the training tickets, then measure on held-out ones; return the figures."""
     train, held_out = read_samples(DATA / "train.jsonl"), read_samples(DATA / "heldout.jsonl")
     async with memory:
         known = len((await memory.load()).active)
         if known:
-            output.out.print(f"\nThe memory holds {known} experiences from before; they are built upon.")
+            output.out.print(
+                f"\nThe memory holds {known} experiences from before; they are built upon."
+            )
         output.out.print(
             f"\n[bold]Learning[/] from {len(train)} tickets, each of which judges what the others taught ..."
         )
         with output.progress() as on_progress:
             report = await distill(
-                train, student=student, teacher=teacher, memory=memory, name="helpdesk", on_progress=on_progress
+                train,
+                student=student,
+                teacher=teacher,
+                memory=memory,
+                name="helpdesk",
+                on_progress=on_progress,
             )
         output.print_report(report)
         output.out.print("\n[bold]Experiences[/]")
         for experience in await memory.load():
             output.print_experience(experience)
-        output.out.print(f"\n[bold]Measuring[/] on {len(held_out)} other tickets, without and with them ...")
+        output.out.print(
+            f"\n[bold]Measuring[/] on {len(held_out)} other tickets, without and with them ..."
+        )
         with output.progress() as on_progress:
-            measured = await evaluate(held_out, student=student, memory=memory, on_progress=on_progress)
+            measured = await evaluate(
+                held_out, student=student, memory=memory, on_progress=on_progress
+            )
             output.print_evaluation(measured)
     return {
         "code": code_version(),
@@ -103,7 +120,9 @@ async def learn_and_measure(memory: TedMemory, student: BaseChatModel, teacher: 
         "lessons": measured.active,
         "without": round(measured.without.accuracy, 3),
         "with": round(measured.with_.accuracy, 3),
-        "difference": {name: round(getattr(measured.difference, name), 3) for name in ("mean", "low", "high")},
+        "difference": {
+            name: round(getattr(measured.difference, name), 3) for name in ("mean", "low", "high")
+        },
     }
 
 
@@ -123,23 +142,40 @@ def _what_next(home: str, namespace: str) -> None:
 
 
 def main(
-    student: Annotated[str | None, typer.Option(help="provider:model, or a name with --student-base-url.")] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="provider:model, a name with --teacher-base-url, or 'rulebook'.")
+    student: Annotated[
+        str | None, typer.Option(help="provider:model, or a name with --student-base-url.")
     ] = None,
-    student_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the student.")] = None,
-    teacher_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the teacher.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="provider:model, a name with --teacher-base-url, or 'rulebook'."),
+    ] = None,
+    student_base_url: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible server of the student.")
+    ] = None,
+    teacher_base_url: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible server of the teacher.")
+    ] = None,
     namespace: Annotated[str, typer.Option(help="Experience set.")] = NAMESPACE,
     home: Annotated[str, typer.Option(help="Folder of the embedded server.")] = HOME,
-    out: Annotated[Path | None, typer.Option(help="File for the figures, as docs/results/runs/demo has them.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the figures, as docs/results/runs/demo has them.")
+    ] = None,
 ) -> None:
     """Learn from a made-up help desk's tickets with real models on this machine, and measure the difference."""
-    for role, name, url in (("student", student, student_base_url), ("teacher", teacher, teacher_base_url)):
+    for role, name, url in (
+        ("student", student, student_base_url),
+        ("teacher", teacher, teacher_base_url),
+    ):
         if url and not name:
-            raise typer.BadParameter(f"--{role}-base-url needs --{role}: the model's name on that server")
+            raise typer.BadParameter(
+                f"--{role}-base-url needs --{role}: the model's name on that server"
+            )
     try:
         memory = open_memory(home=home, namespace=namespace, **SETTINGS)
-        with models(Choice(student, student_base_url), Choice(teacher, teacher_base_url)) as (learner, master):
+        with models(Choice(student, student_base_url), Choice(teacher, teacher_base_url)) as (
+            learner,
+            master,
+        ):
             if teacher == "rulebook":
                 output.out.print(
                     "The teacher is a rule book: it looks tickets up in the handbook. It shows the ceiling, "

@@ -1,8 +1,8 @@
 """The experiments of `examples.results`: ways to learn from one family's samples, and what they are measured beside.
 
-Every method learns from the same training samples with the same models, and is measured on the same held-out samples.
-What a rival learned is shown twice: as it was published (all of it, in the system message), and as ours is (as many
-lessons, the ones nearest to the task, in the same place).
+Every method learns from the same training samples with the same models, and is measured on the same
+held-out samples. What a rival learned is shown twice: as it was published (all of it, in the system
+message), and as ours is (as many lessons, the ones nearest to the task, in the same place).
 """
 
 import math
@@ -54,7 +54,8 @@ class Models(Protocol):
 class Experiment:
     """One run: who learns what by which method, from whom, and which settings differ from the demo's.
 
-    ``limit``: training samples at most. ``teacher``: a model, or the family's program that is always right.
+    ``limit``: training samples at most. ``teacher``: a model, or the family's program that is
+    always right.
     """
 
     name: str
@@ -106,7 +107,11 @@ async def run(experiment: Experiment, models: Models, *, hours: float = math.inf
 
 
 async def _ted(
-    experiment: Experiment, family: Family, split: Split, measurement: Measurement, teacher: BaseChatModel
+    experiment: Experiment,
+    family: Family,
+    split: Split,
+    measurement: Measurement,
+    teacher: BaseChatModel,
 ) -> Figures:
     """Distil into a memory of the experiment's own, then measure with what agents would see."""
     home = tempfile.mkdtemp(prefix="ted-results-")
@@ -143,7 +148,9 @@ async def _traffic(desk: Desk, student: BaseChatModel, teacher: BaseChatModel) -
         of_days = desk.replay_calls(a_day)  # the traffic of days comes in hours
         settings: dict[str, Any] = {"profile": "small", "replay_calls": of_days}
         async with open_memory(home=home, namespace="traffic", **settings) as memory:
-            came = await serve(desk, memory, student=student, teacher=teacher, told=output.out.print)
+            came = await serve(
+                desk, memory, student=student, teacher=teacher, told=output.out.print
+            )
             return {"settings": settings, "replay_calls_a_day": a_day} | came
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -163,13 +170,19 @@ async def _beside(family: Family, split: Split, measurement: Measurement) -> Fig
     return {"learning": None, "arms": await _measured(measurement, arms, counts), "lessons": []}
 
 
-async def _grpo(family: Family, split: Split, measurement: Measurement, teacher: BaseChatModel) -> Figures:
+async def _grpo(
+    family: Family, split: Split, measurement: Measurement, teacher: BaseChatModel
+) -> Figures:
     student = with_temperature(measurement.student, ROLLOUT_TEMPERATURE)
     learner = Grpo(student, teacher, family.score, passes=PASSES, at_once=1)
-    return await _rival("grpo", learner, split, measurement, lambda: learner.experiences, render_experiences)
+    return await _rival(
+        "grpo", learner, split, measurement, lambda: learner.experiences, render_experiences
+    )
 
 
-async def _ace(family: Family, split: Split, measurement: Measurement, teacher: BaseChatModel) -> Figures:
+async def _ace(
+    family: Family, split: Split, measurement: Measurement, teacher: BaseChatModel
+) -> Figures:
     learner = Ace(measurement.student, teacher, family.score)
 
     def as_published(_: Sequence[str]) -> str:
@@ -211,7 +224,9 @@ async def _rival(
     }
 
 
-async def _measured(measurement: Measurement, arms: Sequence[Arm], lessons: dict[str, int]) -> dict[str, Figures]:
+async def _measured(
+    measurement: Measurement, arms: Sequence[Arm], lessons: dict[str, int]
+) -> dict[str, Figures]:
     """Return the figures of these arms, ``none`` among them; ``lessons`` are how many each one draws on."""
     measured = {arm.name: await measurement.arm(arm) for arm in arms}
     add_differences(measured)
@@ -222,8 +237,13 @@ async def _measured(measurement: Measurement, arms: Sequence[Arm], lessons: dict
 
 async def _as_ours(lessons: Sequence[Add]) -> TedMemory:
     """Return a memory that shows these lessons as an agent's would."""
-    ours = open_memory(namespace="shown", **SETTINGS).settings  # not connected: nothing is read or written
-    way: dict[str, Any] = {"selection": ours.selection, "top_k": ours.top_k, "placement": ours.placement}
+    # not connected: nothing is read or written
+    ours = open_memory(namespace="shown", **SETTINGS).settings
+    way: dict[str, Any] = {
+        "selection": ours.selection,
+        "top_k": ours.top_k,
+        "placement": ours.placement,
+    }
     memory = in_memory(namespace="shown", **ROOM, **way)
     if lessons:
         await memory.commit(lessons, author="results")

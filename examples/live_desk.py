@@ -1,7 +1,8 @@
 """A desk's traffic: an agent in service, users of whom some say what was wrong, and a learner beside it.
 
-All settings are the defaults of the models' profile, but for the calls that replays may take (`Desk.replay_calls`). A
-user who speaks up says whether the answer was right, and where it was wrong, what would have been.
+All settings are the defaults of the models' profile, but for the calls that replays may take
+(`Desk.replay_calls`). A user who speaks up says whether the answer was right, and where it was
+wrong, what would have been.
 """
 
 import asyncio
@@ -29,9 +30,11 @@ PRINCIPALS = 20
 SPEAKS_UP = 0.2  # share of the requests whose user says how the answer was
 REQUESTS = 1000
 WINDOW = 50  # requests of which the report tells the accuracy
-BACKLOG = 4  # graded episodes that may wait for the learner: real requests come more slowly than two cores learn
+# graded episodes that may wait for the learner: real requests come more slowly than two cores learn
+BACKLOG = 4
 PATIENCE = 60.0  # seconds that the next request waits for the learner at most
-REQUESTS_A_DAY = 100  # a small desk: what a day may spend on replays is counted by these days, not by the clock's
+# a small desk: what a day may spend on replays is counted by these days, not by the clock's
+REQUESTS_A_DAY = 100
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ class Desk:
         luck, asked = random.Random(self.seed), list[Sample]()
         split = self.family.read()
         while len(asked) < self.requests:
-            asked += luck.sample([*split.train, *split.held_out], len(split.train) + len(split.held_out))
+            asked += luck.sample(
+                [*split.train, *split.held_out], len(split.train) + len(split.held_out)
+            )
         return asked[: self.requests]
 
     def replay_calls(self, a_day: int) -> int:
@@ -75,7 +80,13 @@ async def serve(
     """
     agent = create_agent(student, [], middleware=[TedMemoryMiddleware(memory, record=True)])
     learner = Learner(memory, student=student, teacher=teacher, grader=desk.family.grader)
-    luck, scores, graded, in_vain, began = random.Random(desk.seed), list[float](), 0, 0, time.monotonic()
+    luck, scores, graded, in_vain, began = (
+        random.Random(desk.seed),
+        list[float](),
+        0,
+        0,
+        time.monotonic(),
+    )
     cpu_before = time.process_time()
     learning = asyncio.create_task(learner.run())
     try:
@@ -88,17 +99,24 @@ async def serve(
             if luck.random() < desk.speaks_up:
                 graded += 1
                 correction = "" if scores[-1] == 1 else sample.reference or ""
-                await memory.give_feedback(run_id, score=scores[-1], correction=correction, principal=user)
+                await memory.give_feedback(
+                    run_id, score=scores[-1], correction=correction, principal=user
+                )
                 in_vain += not await _leave_time(memory, graded)
             if len(scores) % WINDOW == 0:
                 now = await memory.load()
                 states = f"{len(now.proposed)} proposed, {len(now.trial)} on trial, {len(now.active)} active"
-                told(f"after {len(scores)} requests: {fmean(scores[-WINDOW:]):.2f} of the last {WINDOW}, {states}")
+                told(
+                    f"after {len(scores)} requests: {fmean(scores[-WINDOW:]):.2f} of the last {WINDOW}, {states}"
+                )
     finally:
         learner.stop()
         await learning
     came = await _figures(memory, learner, scores, seconds=time.monotonic() - began)
-    ended = {"cut_short": len(scores) < desk.requests, "cpu_seconds": round(time.process_time() - cpu_before)}
+    ended = {
+        "cut_short": len(scores) < desk.requests,
+        "cpu_seconds": round(time.process_time() - cpu_before),
+    }
     return {"graded": graded, "waited_in_vain": in_vain, "window": WINDOW} | ended | came
 
 
@@ -120,11 +138,15 @@ async def _ask(agent: Any, sample: Sample, user: str) -> tuple[str, str]:
     return said.response_metadata["ted_memory"]["run_id"], str(said.text)
 
 
-async def _figures(memory: TedMemory, learner: Learner, scores: list[float], *, seconds: float) -> Figures:
+async def _figures(
+    memory: TedMemory, learner: Learner, scores: list[float], *, seconds: float
+) -> Figures:
     lessons = (await memory.load()).active
     return {
         "requests": len(scores),
-        "windows": [round(fmean(scores[i - WINDOW : i]), 3) for i in range(WINDOW, len(scores) + 1, WINDOW)],
+        "windows": [
+            round(fmean(scores[i - WINDOW : i]), 3) for i in range(WINDOW, len(scores) + 1, WINDOW)
+        ],
         "seconds": round(seconds),
         "funnel": (await funnel(memory)).model_dump(mode="json"),
         "episodes": dict(learner.report.outcomes),

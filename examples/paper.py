@@ -64,23 +64,33 @@ def find_benchmark(path: Path, benchmark: str | None, split: str | None) -> str:
     """Return the benchmark's name: the one given, or the one whose columns these are."""
     if benchmark is not None:
         if benchmark not in PAPER:
-            raise SettingsError(f"there is no benchmark {benchmark!r}; use one of {', '.join(PAPER)}")
+            raise SettingsError(
+                f"there is no benchmark {benchmark!r}; use one of {', '.join(PAPER)}"
+            )
         return benchmark
     _, row = next(read_rows(path, split=split), (None, {}))
     mapping = find_mapping("auto", row)
     found = [name for name in PAPER if MAPPINGS[name] is mapping]
     if not found:
-        raise DatasetError(f"the columns of {path} are those of no benchmark; give --benchmark {' or '.join(PAPER)}")
+        raise DatasetError(
+            f"the columns of {path} are those of no benchmark; give --benchmark {' or '.join(PAPER)}"
+        )
     return found[0]
 
 
 def read_parts(
-    path: Path, benchmark: str, splits: tuple[str | None, str | None], *, train: int, limit: int | None, seed: int
+    path: Path,
+    benchmark: str,
+    splits: tuple[str | None, str | None],
+    *,
+    train: int,
+    limit: int | None,
+    seed: int,
 ) -> Parts:
     """Choose so many training samples by chance; the rest, or the test split, is the test set.
 
-    What has no answer is passed over. Splits may overlap, as MathVision's do: no task is measured that was learned
-    from.
+    What has no answer is passed over. Splits may overlap, as MathVision's do: no task is measured
+    that was learned from.
     """
     train_split, test_split = splits[0], splits[1] or splits[0]
     pool = [s for s in read_samples(path, mapping=benchmark, split=train_split) if s.reference]
@@ -103,9 +113,15 @@ def _task(sample: Sample) -> tuple[str, tuple[str, ...]]:
     return sample.text, sample.images
 
 
-async def letter_or_formula(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:
+async def letter_or_formula(
+    *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str
+) -> bool:
     r"""Grade as "math" does; where there are choices, ``C) 23`` and the choice's text are right too."""
-    given: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "reference_outputs": reference_outputs}
+    given: dict[str, Any] = {
+        "inputs": inputs,
+        "outputs": outputs,
+        "reference_outputs": reference_outputs,
+    }
     return (bool(inputs["choices"]) and multiple_choice(**given)) or await mathematics(**given)
 
 
@@ -131,8 +147,12 @@ async def learn_and_measure(
     student, teacher = models
     known = len((await memory.load()).active)
     if known:
-        _say(f"The memory holds {known} experiences from before; they are built upon. The paper begins without any.")
-    _say(f"learning from {len(parts.train)} samples of {benchmark}, then measuring on {len(parts.test)} others ...")
+        _say(
+            f"The memory holds {known} experiences from before; they are built upon. The paper begins without any."
+        )
+    _say(
+        f"learning from {len(parts.train)} samples of {benchmark}, then measuring on {len(parts.test)} others ..."
+    )
     with output.progress() as on_progress:
         learned = await distill(
             parts.train,
@@ -145,7 +165,12 @@ async def learn_and_measure(
         )
     with output.progress() as on_progress:
         measured = await evaluate(
-            parts.test, student=student, memory=memory, grader=grader, repeats=repeats, on_progress=on_progress
+            parts.test,
+            student=student,
+            memory=memory,
+            grader=grader,
+            repeats=repeats,
+            on_progress=on_progress,
         )
     return learned, measured
 
@@ -202,7 +227,9 @@ def tell(benchmark: str, student: str, learned: Report, measured: Evaluation) ->
     for failure in measured.failures[: output.REASONS_SHOWN]:
         output.out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
     if len(measured.failures) > output.REASONS_SHOWN:
-        output.out.print(f"  ... and {len(measured.failures) - output.REASONS_SHOWN} more (--json lists all)")
+        output.out.print(
+            f"  ... and {len(measured.failures) - output.REASONS_SHOWN} more (--json lists all)"
+        )
 
 
 def as_json(benchmark: str, student: str, learned: Report, measured: Evaluation) -> dict[str, Any]:
@@ -212,7 +239,11 @@ def as_json(benchmark: str, student: str, learned: Report, measured: Evaluation)
         "student": student,
         "learning": learned.model_dump(mode="json"),
         "evaluation": measured.to_json(),
-        "paper": {"student": PAPER_STUDENT, **PAPER[benchmark]._asdict(), "same_student": is_paper_student(student)},
+        "paper": {
+            "student": PAPER_STUDENT,
+            **PAPER[benchmark]._asdict(),
+            "same_student": is_paper_student(student),
+        },
     }
 
 
@@ -230,11 +261,17 @@ async def run(
     """Do what was asked, with models named by name and base URL."""
     train_split, test_split = asked.splits
     if test_split and not train_split:
-        raise InvalidInput("--test-split needs --train-split: the part of the data set to learn from")
+        raise InvalidInput(
+            "--test-split needs --train-split: the part of the data set to learn from"
+        )
     name = find_benchmark(asked.data, asked.benchmark, train_split)
     grader = choose_grader(asked.grader, name)
-    parts = read_parts(asked.data, name, asked.splits, train=asked.train, limit=asked.limit, seed=asked.seed)
-    memory = open_memory(where["url"], namespace=where["namespace"] or name, home=where["home"], **settings)
+    parts = read_parts(
+        asked.data, name, asked.splits, train=asked.train, limit=asked.limit, seed=asked.seed
+    )
+    memory = open_memory(
+        where["url"], namespace=where["namespace"] or name, home=where["home"], **settings
+    )
     learner, master = (make_chat_model(model, base_url=url) for model, url in (student, teacher))
     async with memory:
         learned, measured = await learn_and_measure(
@@ -250,44 +287,93 @@ async def run(
 
 def main(
     data: Annotated[
-        Path, typer.Argument(help="MathVision or VisualPuzzles: saved to disk by datasets, Parquet, CSV, JSON Lines.")
+        Path,
+        typer.Argument(
+            help="MathVision or VisualPuzzles: saved to disk by datasets, Parquet, CSV, JSON Lines."
+        ),
     ],
-    student: Annotated[str, typer.Option(help="provider:model, or a name with --student-base-url. It must see.")],
-    teacher: Annotated[str, typer.Option(help="provider:model, or a name with --teacher-base-url. It must see.")],
-    student_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the student.")] = None,
-    teacher_base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server of the teacher.")] = None,
+    student: Annotated[
+        str, typer.Option(help="provider:model, or a name with --student-base-url. It must see.")
+    ],
+    teacher: Annotated[
+        str, typer.Option(help="provider:model, or a name with --teacher-base-url. It must see.")
+    ],
+    student_base_url: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible server of the student.")
+    ] = None,
+    teacher_base_url: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible server of the teacher.")
+    ] = None,
     benchmark: Annotated[
         str | None, typer.Option(help="mathvision or visualpuzzles; without it the columns tell.")
     ] = None,
-    train_split: Annotated[str | None, typer.Option(help="Part of the data set to learn from.")] = None,
+    train_split: Annotated[
+        str | None, typer.Option(help="Part of the data set to learn from.")
+    ] = None,
     test_split: Annotated[
         str | None, typer.Option(help="Part to measure on; without it the rest of --train-split.")
     ] = None,
     train: Annotated[int, typer.Option(min=1, help="Training samples, chosen by chance.")] = 100,
-    test_limit: Annotated[int | None, typer.Option(min=1, help="Measure on so many, chosen by chance.")] = None,
+    test_limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure on so many, chosen by chance.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed chooses the same samples.")] = 0,
     rollouts: Annotated[int, typer.Option(help="Attempts a sample.")] = 5,
-    inclusion: Annotated[float, typer.Option(help="Share of the set that each attempt sees.")] = 1.0,
-    selection: Annotated[str, typer.Option(help="Experiences that are shown: all, budget, relevant.")] = "all",
+    inclusion: Annotated[
+        float, typer.Option(help="Share of the set that each attempt sees.")
+    ] = 1.0,
+    selection: Annotated[
+        str, typer.Option(help="Experiences that are shown: all, budget, relevant.")
+    ] = "all",
     validation: Annotated[
-        float, typer.Option(help="Share of the training samples for a validation gate; 0: all teach.")
+        float,
+        typer.Option(help="Share of the training samples for a validation gate; 0: all teach."),
     ] = 0.0,
     grader: Annotated[
-        str | None, typer.Option(help="How answers are scored; without it by math for MathVision, else by auto.")
+        str | None,
+        typer.Option(
+            help="How answers are scored; without it by math for MathVision, else by auto."
+        ),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Answers to each test sample on each side.")] = 1,
-    namespace: Annotated[str | None, typer.Option(help="Experience set; without it the benchmark's name.")] = None,
-    url: Annotated[str | None, typer.Option(help="Redis or Valkey server; without it an embedded one.")] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Answers to each test sample on each side.")
+    ] = 1,
+    namespace: Annotated[
+        str | None, typer.Option(help="Experience set; without it the benchmark's name.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Redis or Valkey server; without it an embedded one.")
+    ] = None,
     home: Annotated[str | None, typer.Option(help="Folder of the embedded server.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write report.md, report.json and plots to this folder.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write report.md, report.json and plots to this folder.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
     """Repeat the paper's experiment: learn from 100 samples of its benchmark, measure on the others."""
-    settings = {"rollouts": rollouts, "inclusion": inclusion, "selection": selection, "validation": validation}
-    asked = Asked(data, benchmark, (train_split, test_split), train, test_limit, seed, grader, repeats, report, json)
+    settings = {
+        "rollouts": rollouts,
+        "inclusion": inclusion,
+        "selection": selection,
+        "validation": validation,
+    }
+    asked = Asked(
+        data,
+        benchmark,
+        (train_split, test_split),
+        train,
+        test_limit,
+        seed,
+        grader,
+        repeats,
+        report,
+        json,
+    )
     where = {"url": url, "namespace": namespace, "home": home}
     try:
-        asyncio.run(run(asked, (student, student_base_url), (teacher, teacher_base_url), where, settings))
+        asyncio.run(
+            run(asked, (student, student_base_url), (teacher, teacher_base_url), where, settings)
+        )
     except TedMemoryError as error:
         _say(f"paper: {' '.join(str(error).split())}")
         raise typer.Exit(1) from None

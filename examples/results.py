@@ -1,12 +1,13 @@
 """Measure the method with real models on this machine, unattended: ``make results``.
 
-It stops after two hours and goes on when it is run again; on two cores all of it takes the better part of a day.
+It stops after two hours and goes on when it is run again; on two cores all of it takes the better
+part of a day.
 
-Every experiment learns from the training samples of one family of tasks and is measured on its held-out ones, beside
-what else could be done with the same samples and models (`examples.experiments`). Its figures go to
-``docs/results/runs`` as soon as it ends; one that is there already is not run again (``--again`` does), so a run that
-was stopped goes on where it was. The report, ``docs/results/README.md``, is written from these files by
-`examples.results_report`.
+Every experiment learns from the training samples of one family of tasks and is measured on its
+held-out ones, beside what else could be done with the same samples and models
+(`examples.experiments`). Its figures go to ``docs/results/runs`` as soon as it ends; one that is
+there already is not run again (``--again`` does), so a run that was stopped goes on where it was.
+The report, ``docs/results/README.md``, is written from these files by `examples.results_report`.
 """
 
 import asyncio
@@ -43,12 +44,16 @@ class LocalModels:
 
     def student(self, family: Family) -> BaseChatModel:
         """Return the 0.5B; it may write as much as the family's answers take."""
-        return make_chat_model(STUDENT.name, base_url=self._student_url, temperature=0, max_tokens=family.answer_tokens)
+        return make_chat_model(
+            STUDENT.name, base_url=self._student_url, temperature=0, max_tokens=family.answer_tokens
+        )
 
     def teacher(self, family: Family) -> BaseChatModel:
         """Return the 1.5B; it solves the family's tasks and writes critiques."""
         most = max(CRITIQUE_TOKENS, family.answer_tokens)
-        return make_chat_model(TEACHER.name, base_url=self._teacher_url, temperature=0, max_tokens=most)
+        return make_chat_model(
+            TEACHER.name, base_url=self._teacher_url, temperature=0, max_tokens=most
+        )
 
 
 def ablation(name: str, *, runs: int = 1, **settings: Any) -> list[Experiment]:
@@ -76,12 +81,14 @@ def family(
 ) -> list[Experiment]:
     """Return a family's experiments: what needs no learning, the method with both teachers, rivals, more runs of both.
 
-    All of them have the same training samples, ``limit`` at most. ``profile``: `small` for the two models here,
-    `default` where the student is a program that follows whatever it reads.
+    All of them have the same training samples, ``limit`` at most. ``profile``: `small` for the two
+    models here, `default` where the student is a program that follows whatever it reads.
     """
     settings = {} if profile == "small" else {"profile": profile}
 
-    def one(suffix: str, method: Method = "ted", teacher: Literal["real", "program"] = "real") -> Experiment:
+    def one(
+        suffix: str, method: Method = "ted", teacher: Literal["real", "program"] = "real"
+    ) -> Experiment:
         return Experiment(f"{name}-{suffix}", name, method, teacher, limit, settings)
 
     made = [one("beside", "beside"), one("ted")]
@@ -124,14 +131,18 @@ def local_models() -> Iterator[LocalModels]:
         yield LocalModels(student, teacher)
 
 
-def run_all(todo: Sequence[Experiment], models: Models, folder: Path, *, hours: float) -> list[Experiment]:
+def run_all(
+    todo: Sequence[Experiment], models: Models, folder: Path, *, hours: float
+) -> list[Experiment]:
     """Run experiments and keep the figures of each; return those that the time did not suffice for.
 
-    None begins after so many hours; one that has begun ends, but for a desk's traffic, which has the time that is left.
+    None begins after so many hours; one that has begun ends, but for a desk's traffic, which has
+    the time that is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + hours * 3600
-    # one event loop for all of them: LangChain keeps its connections from one call to the next, each for its loop
+    # one event loop for all of them: LangChain keeps its connections from one call to the next,
+    # each for its loop
     with asyncio.Runner() as runner:
         for i, experiment in enumerate(todo):
             if time.monotonic() >= until:
@@ -150,18 +161,26 @@ def to_do(only: Sequence[str], folder: Path, *, again: bool) -> list[Experiment]
 
     Traffic for which the time did not suffice is among them: another run may have more.
     """
-    wanted = [e for e in EXPERIMENTS if not only or any(e.name.startswith(prefix) for prefix in only)]
+    wanted = [
+        e for e in EXPERIMENTS if not only or any(e.name.startswith(prefix) for prefix in only)
+    ]
     return [e for e in wanted if again or not _is_done(folder / f"{e.name}.json")]
 
 
 def _is_done(figures: Path) -> bool:
-    return figures.exists() and not json.loads(figures.read_text(encoding="utf-8")).get("cut_short", False)
+    return figures.exists() and not json.loads(figures.read_text(encoding="utf-8")).get(
+        "cut_short", False
+    )
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option(help="Experiments whose names begin so; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Experiments whose names begin so; may be repeated.")
+    ] = None,
     again: Annotated[bool, typer.Option(help="Also those that have a result.")] = False,
-    hours: Annotated[float, typer.Option(help="None begins after so many hours; traffic ends with them.")] = HOURS,
+    hours: Annotated[
+        float, typer.Option(help="None begins after so many hours; traffic ends with them.")
+    ] = HOURS,
 ) -> None:
     """Run what has no result yet, then write the report."""
     folder = RESULTS / "runs"

@@ -71,14 +71,19 @@ def write(folder: Path, names: Sequence[str], first_page: Path | None = None) ->
     if runs and first_page is not None:
         page = first_page.read_text(encoding="utf-8")
         if not 0 <= page.find(BEGIN) < page.find(END):
-            raise ValueError(f"{first_page} has no place for the table: a line {BEGIN!r}, and later one {END!r}")
+            raise ValueError(
+                f"{first_page} has no place for the table: a line {BEGIN!r}, and later one {END!r}"
+            )
         before, after = page.partition(BEGIN)[0], page.partition(END)[2]
         table = side_by_side(grouped(runs))
         first_page.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
 
 
 def _read(folder: Path) -> dict[str, Figures]:
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
 
 
 def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
@@ -101,14 +106,19 @@ def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
             "ablation-",
             "## Ablations\n\nThe help desk with its first 24 training tickets, one thing changed at a time.\n",
         ),
-        ("compaction-", "## What goes first when a cap presses\n\nRight lessons, and room for six of them.\n"),
+        (
+            "compaction-",
+            "## What goes first when a cap presses\n\nRight lessons, and room for six of them.\n",
+        ),
     ):
         some = [run for name, run in runs.items() if name.startswith(prefix)]
         parts += [title, _arms(some), _repeated_ablations(some), _learning(some)] if some else []
     parts += [about_traffic(runs["traffic"])] if "traffic" in runs else []
     has_rivals = any(run["method"] in {"grpo", "ace"} for run in runs.values())
     parts += [READING + READING_RIVALS if has_rivals else READING]
-    if written := [_lessons(run) for run in of_families.values() if run["teacher"] not in {"none", "program"}]:
+    if written := [
+        _lessons(run) for run in of_families.values() if run["teacher"] not in {"none", "program"}
+    ]:
         parts += ["## The lessons\n", *written]
     if earlier:
         parts += ["## Earlier runs, with code as it was before\n", _earlier(earlier)]
@@ -142,7 +152,9 @@ def _without_gain(by_family: dict[str, list[Figures]]) -> str:
     lines, gained = list[str](), list[str]()
     for name, runs in by_family.items():
         real = [
-            run["arms"]["ted"]["difference"] for run in runs if run["method"] == "ted" and run["teacher"] != "program"
+            run["arms"]["ted"]["difference"]
+            for run in runs
+            if run["method"] == "ted" and run["teacher"] != "program"
         ]
         if not real:
             continue
@@ -154,14 +166,19 @@ def _without_gain(by_family: dict[str, list[Figures]]) -> str:
             lines.append(f"- {name}: {gain:+.3f}{control}")
     if not lines:
         return f"With the real teacher these gained: {', '.join(gained) or 'none was measured'}.\n"
-    return "\n".join(["With the real teacher nothing was gained for sure (the interval holds zero) on:\n", *lines, ""])
+    return "\n".join(
+        [
+            "With the real teacher nothing was gained for sure (the interval holds zero) on:\n",
+            *lines,
+            "",
+        ]
+    )
 
 
 def _about(run: Figures) -> str:
     about = run["about"][0].upper() + run["about"][1:]
-    return (
-        f"{about}. {run['training_samples']} training and {run['held_out']} held-out samples, student {_student(run)}."
-    )
+    sizes = f"{run['training_samples']} training and {run['held_out']} held-out samples"
+    return f"{about}. {sizes}, student {_student(run)}."
 
 
 def _student(run: Figures) -> str:
@@ -174,7 +191,13 @@ def _arms(runs: Sequence[Figures]) -> str:
         "|---" * 9 + "|",
     ]
     for run in runs:
-        teacher = "program" if run["teacher"] == "program" else "" if run["teacher"] == "none" else "model"
+        teacher = (
+            "program"
+            if run["teacher"] == "program"
+            else ""
+            if run["teacher"] == "none"
+            else "model"
+        )
         for arm, figures in run["arms"].items():
             if arm == "none" and run["method"] != "beside" and len(runs) > 1 and _has_beside(runs):
                 continue
@@ -207,7 +230,9 @@ def _repeated(runs: Sequence[Figures]) -> str:
         reached = [run["arms"]["ted"]["accuracy"] for run in taught(runs, teacher)]
         if len(reached) > 1:
             listed = ", ".join(f"{value:.3f}" for value in reached)
-            lines.append(f"{len(reached)} runs with {called} teacher: {listed}; mean {fmean(reached):.3f}.\n")
+            lines.append(
+                f"{len(reached)} runs with {called} teacher: {listed}; mean {fmean(reached):.3f}.\n"
+            )
     return "\n".join(lines)
 
 
@@ -242,7 +267,9 @@ def _learning(runs: Sequence[Figures]) -> str:
             run["name"],
             run.get("code", "earlier"),
             str(run["training_samples"]),
-            str(learning["set_aside"]) if "set_aside" in learning else f"{learning['lost']} answers unusable",
+            str(learning["set_aside"])
+            if "set_aside" in learning
+            else f"{learning['lost']} answers unusable",
             _joins(learning),
             _gate(learning),
             str(spend["teacher"]["calls"]),

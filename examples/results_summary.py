@@ -20,7 +20,11 @@ TASKS = {
 
 def families(runs: dict[str, Figures]) -> dict[str, Figures]:
     """Return the runs that belong to a family: no ablation, no compaction, no traffic."""
-    return {name: r for name, r in runs.items() if not name.startswith(("ablation-", "compaction-", "traffic"))}
+    return {
+        name: r
+        for name, r in runs.items()
+        if not name.startswith(("ablation-", "compaction-", "traffic"))
+    }
 
 
 def grouped(runs: dict[str, Figures]) -> dict[str, list[Figures]]:
@@ -33,7 +37,13 @@ def grouped(runs: dict[str, Figures]) -> dict[str, list[Figures]]:
 
 def side_by_side(by_family: dict[str, list[Figures]]) -> str:
     """Return a short table for people who have not seen the project: accuracy, and tokens in the prompt."""
-    columns = ("without", "learned", "by hand", "retrieved examples", "learned from a teacher that is always right")
+    columns = (
+        "without",
+        "learned",
+        "by hand",
+        "retrieved examples",
+        "learned from a teacher that is always right",
+    )
     lines = [f"| task, held out | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for name, task in TASKS.items():
         if name not in by_family:
@@ -41,7 +51,10 @@ def side_by_side(by_family: dict[str, list[Figures]]) -> str:
         arms = _accuracies(by_family[name])
         retrieved = [arm for arm in arms if " retrieved, " in arm]
         best = max(retrieved, key=lambda arm: fmean(arms[arm])) if retrieved else ""
-        cells = [_short(by_family[name], arms, arm) for arm in ("none", "ted", BY_HAND, best, "ted, right teacher")]
+        cells = [
+            _short(by_family[name], arms, arm)
+            for arm in ("none", "ted", BY_HAND, best, "ted, right teacher")
+        ]
         lines.append(f"| {task} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -77,7 +90,8 @@ def label(run: Figures, arm: str) -> str:
 
 
 REAL, RIGHT = 0.5, 0.9  # of the lift of right lessons by hand: what each teacher is to reach
-AS_GOOD, BETTER = 3, 2  # families on which lessons are to be at least as good as retrieved examples, and better
+# families on which lessons are to be at least as good as retrieved examples, and better
+AS_GOOD, BETTER = 3, 2
 
 
 def aims(by_family: dict[str, list[Figures]]) -> str:
@@ -99,7 +113,9 @@ def aims(by_family: dict[str, list[Figures]]) -> str:
         lift = by_hand[0]["mean"]
         cells = [f"{lift:+.3f}"]
         for teacher, aim in (("real", REAL), ("program", RIGHT)):
-            reached = [run["arms"]["ted"]["difference"]["mean"] / lift for run in taught(runs, teacher)]
+            reached = [
+                run["arms"]["ted"]["difference"]["mean"] / lift for run in taught(runs, teacher)
+            ]
             cells.append(_met(reached, aim))
         means = means_of(runs)
         retrieved = [value for arm, value in means.items() if " retrieved, " in arm]

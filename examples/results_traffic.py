@@ -13,7 +13,10 @@ WISHED_FOR = 0.3
 def about_traffic(run: Figures) -> str:
     """Return the section on a run of `examples.live_desk.serve`."""
     size = run["window"]
-    rows = (f"| {i * size + 1} to {(i + 1) * size} | {score:.2f} |" for i, score in enumerate(run["windows"]))
+    rows = (
+        f"| {i * size + 1} to {(i + 1) * size} | {score:.2f} |"
+        for i, score in enumerate(run["windows"])
+    )
     lines = [
         f"## Learning from traffic: {run['family']}\n",
         f"{_what_came(run)}\n",
@@ -56,7 +59,8 @@ def _what_was_learned(run: Figures) -> str:
 def _what_it_took(run: Figures) -> str:
     way = run["funnel"]
     student, teacher = (
-        sum(way[work][who]["calls"] for work in ("learning", "replays")) for who in ("student", "teacher")
+        sum(way[work][who]["calls"] for work in ("learning", "replays"))
+        for who in ("student", "teacher")
     )
     replays = way["replays"]["student"]["calls"]
     share = run["cpu_seconds"] / max(run["seconds"], 1)

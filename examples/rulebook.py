@@ -1,7 +1,8 @@
 """A teacher that is a rule book: it looks a ticket up in the made-up company's handbook, and knows nothing else.
 
-It sees only what any teacher sees, the messages, and answers in the same JSON that a real critic must give. It makes
-tests repeatable and shows the ceiling: how much the student gains from lessons that are simply right.
+It sees only what any teacher sees, the messages, and answers in the same JSON that a real critic
+must give. It makes tests repeatable and shows the ceiling: how much the student gains from lessons
+that are simply right.
 """
 
 import json
@@ -37,7 +38,9 @@ class Rule:
 def read_handbook(path: Path = HANDBOOK) -> tuple[Rule, ...]:
     """Return the rules of the handbook's table."""
     rows = [row.groupdict() for row in _ROW.finditer(path.read_text(encoding="utf-8"))]
-    return tuple(Rule(row["name"], row["ticket"], row["team"]) for row in rows if row["name"] != "rule")
+    return tuple(
+        Rule(row["name"], row["ticket"], row["team"]) for row in rows if row["name"] != "rule"
+    )
 
 
 class RulebookTeacher(BaseChatModel):
@@ -57,24 +60,35 @@ class RulebookTeacher(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=self._answer(messages)))])
+        return ChatResult(
+            generations=[ChatGeneration(message=AIMessage(content=self._answer(messages)))]
+        )
 
     def _answer(self, messages: list[BaseMessage]) -> str:
         role = str(messages[0].content)
-        if role.startswith(tuple(profile.prompts["compactor"].fixed for profile in PROFILES.values())):
-            return json.dumps({"reason": "Every rule of the handbook stands for itself.", "edits": []})
+        if role.startswith(
+            tuple(profile.prompts["compactor"].fixed for profile in PROFILES.values())
+        ):
+            return json.dumps(
+                {"reason": "Every rule of the handbook stands for itself.", "edits": []}
+            )
         for profile in PROFILES.values():
             if role.startswith(profile.prompts["critic"].fixed):
                 tries = sum(isinstance(message, AIMessage) for message in messages)
-                return self._criticise(_read_back(profile.prompts["critic"], str(messages[1].content)), tries)
+                return self._criticise(
+                    _read_back(profile.prompts["critic"], str(messages[1].content)), tries
+                )
         return self._candidates(str(messages[-1].content), self.rules)[0].team
 
     def _criticise(self, fields: Mapping[str, str], tries: int) -> str:
         rules = [rule for rule in self.rules if rule.team == fields["reference"]]
         if not rules:
-            return json.dumps({"reason": "The handbook has no such team.", "edits": [], "helped": [], "hurt": []})
+            return json.dumps(
+                {"reason": "The handbook has no such team.", "edits": [], "helped": [], "hurt": []}
+            )
         candidates = self._candidates(fields["task"], rules)
-        rule = candidates[tries % len(candidates)]  # asked again: the first one did not help, so the other one
+        # asked again: the first one did not help, so the other one
+        rule = candidates[tries % len(candidates)]
         when = rule.ticket[0].lower() + rule.ticket[1:].rstrip(".")
         edit = {"op": "add", "ids": [], "when": when, "text": f"answer {rule.team}."}
         reason = f"The attempts missed the rule '{rule.name}'."

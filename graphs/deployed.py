@@ -1,13 +1,15 @@
 """What is deployed: ``langgraph dev`` and LangGraph Platform find these graphs in langgraph.json.
 
-``distillation`` learns from one sample: ``{"sample": {"id": "1", "input": "...", "reference": "..."}}``. Its lessons
-go where the setting ``trust`` says, by default to the proposals. ``agent`` is an agent without tools that is shown the
-lessons of the same memory and records its runs, for a learner beside it (``ted-memory learn``); give it tools of yours.
+``distillation`` learns from one sample: ``{"sample": {"id": "1", "input": "...", "reference":
+"..."}}``. Its lessons go where the setting ``trust`` says, by default to the proposals. ``agent``
+is an agent without tools that is shown the lessons of the same memory and records its runs, for a
+learner beside it (``ted-memory learn``); give it tools of yours.
 
-Models and memory come from the server's environment: ``TED_MEMORY_MODEL`` (of the agent), ``TED_MEMORY_STUDENT`` and
-``TED_MEMORY_TEACHER`` (``provider:model``, or a model's name with ``..._BASE_URL``), and the settings of the memory
-(``TED_MEMORY_URL``, ``TED_MEMORY_NAMESPACE``, ...). Nothing of it is a client's to say: whoever may begin a run could
-have the server send its key to an address of his own, read another tenant's lessons, or teach all users.
+Models and memory come from the server's environment: ``TED_MEMORY_MODEL`` (of the agent),
+``TED_MEMORY_STUDENT`` and ``TED_MEMORY_TEACHER`` (``provider:model``, or a model's name with
+``..._BASE_URL``), and the settings of the memory (``TED_MEMORY_URL``, ``TED_MEMORY_NAMESPACE``,
+...). Nothing of it is a client's to say: whoever may begin a run could have the server send its key
+to an address of his own, read another tenant's lessons, or teach all users.
 """
 
 import asyncio
@@ -63,18 +65,23 @@ class Refusing(BaseChatModel):
 
 def make_distillation() -> Graph:
     """Return the distillation graph."""
-    return build_distillation_graph(student=_model("STUDENT"), teacher=_model("TEACHER"), memory=_memory())
+    return build_distillation_graph(
+        student=_model("STUDENT"), teacher=_model("TEACHER"), memory=_memory()
+    )
 
 
 def make_agent() -> Any:
     """Return the agent. Who asks is whom the server has authenticated."""
-    return create_agent(_model("MODEL"), tools=[], middleware=[TedMemoryMiddleware(_memory(), record=True)])
+    return create_agent(
+        _model("MODEL"), tools=[], middleware=[TedMemoryMiddleware(_memory(), record=True)]
+    )
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(_: Starlette) -> AsyncIterator[None]:
     yield
-    await asyncio.to_thread(flush_recorded)  # the signal that ends the server leaves it no other moment
+    # the signal that ends the server leaves it no other moment
+    await asyncio.to_thread(flush_recorded)
 
 
 app = Starlette(lifespan=_lifespan)
@@ -89,6 +96,8 @@ def _memory() -> TedMemory:
 def _model(role: str) -> BaseChatModel:
     name = f"TED_MEMORY_{role}"
     try:
-        return make_chat_model(os.environ.get(name, DEFAULT_MODEL), base_url=os.environ.get(f"{name}_BASE_URL"))
+        return make_chat_model(
+            os.environ.get(name, DEFAULT_MODEL), base_url=os.environ.get(f"{name}_BASE_URL")
+        )
     except TedMemoryError as error:
         return Refusing(told=f"{error} (in {name})")

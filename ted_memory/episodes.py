@@ -33,7 +33,11 @@ class Feedback(Frozen):
 
     def is_heard(self, principal: str) -> bool:
         """Tell whether it counts for a run of this principal: its own word, a reviewer's, or nobody's in particular."""
-        return self.reviewer or principal in {"", ANONYMOUS} or self.principal in {principal, ANONYMOUS}
+        return (
+            self.reviewer
+            or principal in {"", ANONYMOUS}
+            or self.principal in {principal, ANONYMOUS}
+        )
 
     @classmethod
     def checked(cls, **said: Any) -> "Feedback":
@@ -46,7 +50,9 @@ class Feedback(Frozen):
             return cls.model_validate(said)
         except ValidationError as error:
             problem = error.errors()[0]
-            raise InvalidInput(f"feedback, {problem['loc'][0]}: {problem['msg']}; nothing was counted") from None
+            raise InvalidInput(
+                f"feedback, {problem['loc'][0]}: {problem['msg']}; nothing was counted"
+            ) from None
 
     @classmethod
     def from_langsmith(cls, feedback: Mapping[str, Any], principal: str = ANONYMOUS) -> "Feedback":
@@ -78,12 +84,13 @@ class Feedback(Frozen):
 class Episode(Frozen):
     """One run of a live agent.
 
-    ``input`` are the messages that the run began with, ``output`` the new ones; images stand there as hashes, and
-    their bytes are kept beside it. ``tools`` are its tool calls with their results, shortened.
-    ``seen`` are the ids of the lessons in its prompt, ``withheld`` those that chance left out of it, both of the set
-    at (``epoch``, ``version``). An outcome is credited to the latter, and of the former to those that are ``counted``,
-    since they apply to this task (None: all of them); ``withhold_share`` is the chance with which an active one was
-    withheld. ``latency`` is in seconds. What it was worth comes as `Feedback`.
+    ``input`` are the messages that the run began with, ``output`` the new ones; images stand there
+    as hashes, and their bytes are kept beside it. ``tools`` are its tool calls with their results,
+    shortened. ``seen`` are the ids of the lessons in its prompt, ``withheld`` those that chance
+    left out of it, both of the set at (``epoch``, ``version``). An outcome is credited to the
+    latter, and of the former to those that are ``counted``, since they apply to this task (None:
+    all of them); ``withhold_share`` is the chance with which an active one was withheld.
+    ``latency`` is in seconds. What it was worth comes as `Feedback`.
     """
 
     run_id: RunId
@@ -136,13 +143,18 @@ class Subject(Frozen):
 
     def owns(self, episode: "Episode") -> bool:
         """Tell whether an episode is the subject's."""
-        owners = {"principal": episode.principal, "run": episode.run_id, "thread": episode.thread_id}
+        owners = {
+            "principal": episode.principal,
+            "run": episode.run_id,
+            "thread": episode.thread_id,
+        }
         return owners[self.kind] == self.name
 
     def owns_record(self, run_id: str, principal: str, unit: str) -> bool:
         """Tell the same of what is left of a run whose episode is gone.
 
-        A conversation is told there by 8 hexadecimal digits: one record in four billion may be another's.
+        A conversation is told there by 8 hexadecimal digits: one record in four billion may be
+        another's.
         """
         owners = {"principal": principal, "run": run_id, "thread": unit}
         return owners[self.kind] == (unit_of(self.name) if self.kind == "thread" else self.name)
@@ -159,10 +171,11 @@ class Erased(Frozen):
 class Retention(Frozen):
     """How long what was recorded is kept, and how much of it.
 
-    ``run_days``: for which feedback on a run may come. ``early_days``: for which feedback waits for its run, and for
-    which a run is known that was refused. Of dead letters the latest ``max_dead`` are kept, ``dead_days``. An episode
-    waits for ``episode_days`` and, once graded, is in the archive for ``archive_days``: both are whole days of the
-    server's clock since it was recorded, 365 at most.
+    ``run_days``: for which feedback on a run may come. ``early_days``: for which feedback waits for
+    its run, and for which a run is known that was refused. Of dead letters the latest ``max_dead``
+    are kept, ``dead_days``. An episode waits for ``episode_days`` and, once graded, is in the
+    archive for ``archive_days``: both are whole days of the server's clock since it was recorded,
+    365 at most.
     """
 
     run_days: float = 30.0
@@ -176,8 +189,9 @@ class Retention(Frozen):
 class Exposure(Frozen):
     """What one request is shown: the ``block`` for its prompt, and what an Episode must say of it.
 
-    ``placement`` is where the block belongs: at the end of the system message, or of the user turn. ``turns`` are
-    solved tasks, each with its answer, that stand before the question as earlier turns of the conversation.
+    ``placement`` is where the block belongs: at the end of the system message, or of the user turn.
+    ``turns`` are solved tasks, each with its answer, that stand before the question as earlier
+    turns of the conversation.
     """
 
     block: str = ""
@@ -244,7 +258,8 @@ class DeadLetter(Frozen):
 class Recorded(Frozen):
     """The answer to recorded episodes, by count.
 
-    ``repeated`` had come before, ``dropped`` met a cap, ``limited`` were beyond their principal's daily share.
+    ``repeated`` had come before, ``dropped`` met a cap, ``limited`` were beyond their principal's
+    daily share.
     """
 
     recorded: int = 0
@@ -262,10 +277,10 @@ whoever spoke is no reviewer."""
 class Traffic(Frozen):
     """What waits in one namespace, and what became of the rest.
 
-    ``oldest`` is the age in seconds of the oldest episode that waits. ``counts`` are totals since the beginning:
-    recorded, learned, nothing, set_aside, dead, dropped, limited, retried. ``today`` are those of this day (UTC),
-    with the spend of each role; ``hour`` what was settled in this hour and the one before. ``archived`` graded
-    episodes are kept for replays.
+    ``oldest`` is the age in seconds of the oldest episode that waits. ``counts`` are totals since
+    the beginning: recorded, learned, nothing, set_aside, dead, dropped, limited, retried. ``today``
+    are those of this day (UTC), with the spend of each role; ``hour`` what was settled in this hour
+    and the one before. ``archived`` graded episodes are kept for replays.
     """
 
     waiting: int = 0
@@ -285,8 +300,8 @@ class Traffic(Frozen):
 class Archived(Frozen):
     """A graded episode that is kept for replays: its task, with what was right there.
 
-    ``speaker`` is whose word the reference rests on: whoever corrected the run, else its principal. ``word`` is what
-    was said of it then, by `word_of`.
+    ``speaker`` is whose word the reference rests on: whoever corrected the run, else its principal.
+    ``word`` is what was said of it then, by `word_of`.
     """
 
     seq: int
@@ -305,16 +320,19 @@ class Archived(Frozen):
     @property
     def sources(self) -> frozenset[str]:
         """What it came from, by the names that a purge takes."""
-        return frozenset((f"run:{self.run_id}", f"principal:{self.principal}", f"principal:{self.speaker}"))
+        return frozenset(
+            (f"run:{self.run_id}", f"principal:{self.principal}", f"principal:{self.speaker}")
+        )
 
 
 class Standing(Frozen):
     """Where one lesson from traffic stands, in numbers and words.
 
-    ``helps``, ``useless`` are the wealths of its replayed pairs, ``live`` and ``harms`` those of its live outcomes, all
-    without the loudest principals; ``turned`` speaks against it since it is active. ``needed`` has the wealth by which
-    each of them changes something, ``lift`` is that of the pairs.
-    ``waits_for`` says what is missing, ``left`` about how many graded requests more at this rate (None: unknown).
+    ``helps``, ``useless`` are the wealths of its replayed pairs, ``live`` and ``harms`` those of
+    its live outcomes, all without the loudest principals; ``turned`` speaks against it since it is
+    active. ``needed`` has the wealth by which each of them changes something, ``lift`` is that of
+    the pairs. ``waits_for`` says what is missing, ``left`` about how many graded requests more at
+    this rate (None: unknown).
     """
 
     experience: Experience

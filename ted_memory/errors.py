@@ -2,24 +2,23 @@
 
 ::
 
-    TedMemoryError
-    ├── SettingsError        a setting, URL or model name that cannot work
-    ├── InvalidInput         an edit, sample, token or namespace that breaks a rule (also a ValueError)
-    │   └── DatasetError     a line of a data set; names file, line and field
-    ├── StoreError
-    │   ├── StoreUnavailable the server cannot be reached; nothing is known to have been written
-    │   ├── StoreRefused     the server refuses user, password or a command; its rights must change
-    │   ├── CorruptData      what is stored is not what this version writes
-    │   ├── HistoryTrimmed   the version asked for is no longer (or not yet) in the log
-    │   ├── ClaimLost           a learner came too late: another one works on its episode
-    │   ├── CommitRefused    edits could not be applied; the message says what was kept
-    │   └── NotDurable       a commit was written, but not as durably as asked for; `commit` is its answer
-    ├── BudgetExceeded       the next model call would cost more than the budget leaves
-    ├── ModelError           a model cannot be used at all, such as for a wrong address
-    │   └── ModelRefused     its provider refuses the key, the model's name or a parameter; settings must change
-    └── MissingExtra         an optional package is not installed (also an ImportError)
+    TedMemoryError ├── SettingsError        a setting, URL or model name that cannot work ├──
+    InvalidInput         an edit, sample, token or namespace that breaks a rule (also a ValueError)
+    │   └── DatasetError     a line of a data set; names file, line and field ├── StoreError │   ├──
+    StoreUnavailable the server cannot be reached; nothing is known to have been written │   ├──
+    StoreRefused     the server refuses user, password or a command; its rights must change │   ├──
+    CorruptData      what is stored is not what this version writes │   ├── HistoryTrimmed   the
+    version asked for is no longer (or not yet) in the log │   ├── ClaimLost           a learner
+    came too late: another one works on its episode │   ├── CommitRefused    edits could not be
+    applied; the message says what was kept │   └── NotDurable       a commit was written, but not
+    as durably as asked for; `commit` is its answer ├── BudgetExceeded       the next model call
+    would cost more than the budget leaves ├── ModelError           a model cannot be used at all,
+    such as for a wrong address │   └── ModelRefused     its provider refuses the key, the model's
+    name or a parameter; settings must change └── MissingExtra         an optional package is not
+    installed (also an ImportError)
 
-Every message says what happened, what was kept, and what to do. None derives from BaseException directly.
+Every message says what happened, what was kept, and what to do. None derives from BaseException
+directly.
 """
 
 from typing import Any
@@ -96,4 +95,6 @@ class MissingExtra(TedMemoryError, ImportError):  # noqa: N818
     """An optional package is needed and not installed."""
 
     def __init__(self, package: str, extra: str, what: str) -> None:
-        super().__init__(f'{what} needs the package {package}; install it with: pip install "ted-memory[{extra}]"')
+        super().__init__(
+            f'{what} needs the package {package}; install it with: pip install "ted-memory[{extra}]"'
+        )

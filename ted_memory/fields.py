@@ -51,7 +51,9 @@ def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"metadata must be JSON: {error}") from None
         if not same:
-            raise ValueError("metadata must be JSON: use str, int, float, bool, None, list and dict with str keys")
+            raise ValueError(
+                "metadata must be JSON: use str, int, float, bool, None, list and dict with str keys"
+            )
     return metadata
 
 

@@ -20,10 +20,11 @@ Sum = Annotated[float, Field(ge=-MOST_USAGE, le=MOST_USAGE)]
 class Trial(Frozen):
     """Where a lesson from traffic stands on its way to the agents (see `experience.trials`).
 
-    ``bet`` is the share of the largest bet that its live test stakes (0: it has not begun), ``rule`` what that test
-    asks for, ``began_at`` when it began, by the learner's clock. ``passed``: the evidence is there. An active lesson
-    has it where it became active by that, and not by a person; one on trial where a person's approval is wanted
-    besides (trust ``review``). ``ended``: why it waits for a person, "" where it does not.
+    ``bet`` is the share of the largest bet that its live test stakes (0: it has not begun),
+    ``rule`` what that test asks for, ``began_at`` when it began, by the learner's clock.
+    ``passed``: the evidence is there. An active lesson has it where it became active by that, and
+    not by a person; one on trial where a person's approval is wanted besides (trust ``review``).
+    ``ended``: why it waits for a person, "" where it does not.
     """
 
     rule: TrialRule = "strict"
@@ -36,14 +37,15 @@ class Trial(Frozen):
 class Experience(Frozen):
     """One lesson.
 
-    ``rev`` is the version of its last change and is never reused; ``order`` is its place in the set;
-    ``tokens`` is what it counts for in a prompt (see `experience.rendering.count_tokens`). ``text`` and ``example``
-    may have several lines; ``example`` is one worked example, rendered under the text. With a ``task`` it is the answer
-    to that task, and both are shown as an earlier turn of the conversation instead. ``everywhere``: it is shown and
-    measured on every request, since its ``when`` is for the reader only: no retrieval finds it by that.
-    ``index_terms`` are words, with blanks between, by which word retrieval finds it besides its ``when``; no model is
-    shown them. ``metadata`` is JSON-able and the user's own: nothing of it is rendered. ``created_at`` and
-    ``updated_at`` are by the writer's clock.
+    ``rev`` is the version of its last change and is never reused; ``order`` is its place in the
+    set; ``tokens`` is what it counts for in a prompt (see `experience.rendering.count_tokens`).
+    ``text`` and ``example`` may have several lines; ``example`` is one worked example, rendered
+    under the text. With a ``task`` it is the answer to that task, and both are shown as an earlier
+    turn of the conversation instead. ``everywhere``: it is shown and measured on every request,
+    since its ``when`` is for the reader only: no retrieval finds it by that. ``index_terms`` are
+    words, with blanks between, by which word retrieval finds it besides its ``when``; no model is
+    shown them. ``metadata`` is JSON-able and the user's own: nothing of it is rendered.
+    ``created_at`` and ``updated_at`` are by the writer's clock.
     """
 
     id: Id
@@ -80,8 +82,9 @@ class Usage(Frozen):
 
     Attempts with and without it (live trials) are counted in the first four fields. ``weight`` and
     ``weighted_difference`` add up the differences within groups of attempts at one sample (see
-    `experience.lift`); ``helped`` and ``hurt`` count the critic's citations. All are finite, and at most 1e12 either
-    way. Only sums of scores and of differences may be below 0: a correction takes away what was added before.
+    `experience.lift`); ``helped`` and ``hurt`` count the critic's citations. All are finite, and at
+    most 1e12 either way. Only sums of scores and of differences may be below 0: a correction takes
+    away what was added before.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -199,8 +202,8 @@ class Add(Frozen):
 class Rewrite(Frozen):
     """Give an experience a new text. What is None stays as it was. ``rev``: refuse if it changed since.
 
-    A new ``example`` without a ``task`` is no longer the answer to the old one, and the old ``index_terms`` do not
-    belong to a new ``when``.
+    A new ``example`` without a ``task`` is no longer the answer to the old one, and the old
+    ``index_terms`` do not belong to a new ``when``.
     """
 
     op: Literal["rewrite"] = "rewrite"
@@ -266,9 +269,9 @@ class Applied(Frozen):
 class Rejected(Frozen):
     """One edit that did not take effect.
 
-    Reasons: ``conflict`` (the experience changed meanwhile), ``unknown`` (no such id), ``cap`` (a limit of the
-    set), ``unchanged``, ``too long``, ``empty``, ``purged`` (one of its sources was purged), ``aborted`` (another edit
-    of an all-or-nothing commit failed).
+    Reasons: ``conflict`` (the experience changed meanwhile), ``unknown`` (no such id), ``cap`` (a
+    limit of the set), ``unchanged``, ``too long``, ``empty``, ``purged`` (one of its sources was
+    purged), ``aborted`` (another edit of an all-or-nothing commit failed).
     """
 
     edit: Edit
@@ -315,10 +318,10 @@ class Difference(Frozen):
 class PurgeReport(Frozen):
     """What a purge did, by experience id.
 
-    ``restored`` are what purged ones had been made from, free of the source; ``waiting`` those of them that are
-    ``proposed`` since a cap left no room. Of ``unknown`` the history no longer holds the origins, or they no longer fit
-    into the token budget at all: they are gone.
-    ``blanked`` are the versions of the log that no longer tell what came from the source, ``archived`` is how many
+    ``restored`` are what purged ones had been made from, free of the source; ``waiting`` those of
+    them that are ``proposed`` since a cap left no room. Of ``unknown`` the history no longer holds
+    the origins, or they no longer fit into the token budget at all: they are gone. ``blanked`` are
+    the versions of the log that no longer tell what came from the source, ``archived`` is how many
     episodes were taken out of the archive.
     """
 
@@ -345,16 +348,19 @@ class Message(Frozen):
         """The text of all text blocks."""
         if isinstance(self.content, str):
             return self.content
-        return "\n".join(str(block["text"]) for block in self.content if block.get("type") == "text")
+        return "\n".join(
+            str(block["text"]) for block in self.content if block.get("type") == "text"
+        )
 
 
 class Sample(Frozen):
     """One input to learn from.
 
-    ``images`` are http(s) URLs or ``data:`` URLs (`evaluation.datasets` turns paths into those); they follow the
-    text of the last user message. ``choices`` that the input does not show are listed below it. ``sources`` are
-    whose words it holds, such as ``principal:anna``: what was learned from it carries them, so that a purge
-    finds it, and nothing of it becomes an example for others.
+    ``images`` are http(s) URLs or ``data:`` URLs (`evaluation.datasets` turns paths into those);
+    they follow the text of the last user message. ``choices`` that the input does not show are
+    listed below it. ``sources`` are whose words it holds, such as ``principal:anna``: what was
+    learned from it carries them, so that a purge finds it, and nothing of it becomes an example for
+    others.
     """
 
     id: str
@@ -383,10 +389,10 @@ class Sample(Frozen):
 class Trajectory(Frozen):
     """One attempt of the student at a sample.
 
-    ``seen`` are the ids in its prompt; ``eligible`` those that would have been there had none been left out at
-    random: only these two together make a fair comparison. ``error`` says why there is no answer. ``tools`` are
-    the tool calls of an agent on the way to its text, with results, shortened. ``lost``: the provider did not answer,
-    so that nothing is known of it.
+    ``seen`` are the ids in its prompt; ``eligible`` those that would have been there had none been
+    left out at random: only these two together make a fair comparison. ``error`` says why there is
+    no answer. ``tools`` are the tool calls of an agent on the way to its text, with results,
+    shortened. ``lost``: the provider did not answer, so that nothing is known of it.
     """
 
     text: str = ""

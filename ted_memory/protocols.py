@@ -23,19 +23,30 @@ from ted_memory.episodes import (
 from ted_memory.experience.evidence import Evidence
 from ted_memory.fields import Frozen, Id
 from ted_memory.findings import Finding
-from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, LogEntry, Presentation, Usage
+from ted_memory.models import (
+    Caps,
+    Commit,
+    Edit,
+    Experience,
+    ExperienceSet,
+    LogEntry,
+    Presentation,
+    Usage,
+)
 
 ABSENT = -1
-TOLD_FIRST = 30 * 24 * 3600.0  # seconds by which an episode that somebody spoke about goes before others
+# seconds by which an episode that somebody spoke about goes before others
+TOLD_FIRST = 30 * 24 * 3600.0
 """As an expected rev: the id must not exist."""
 
 
 class Change(Frozen):
     """One edit worked out for the store: what it expects, what it writes.
 
-    ``rejected`` is set when the edit broke a rule before it reached the store; it travels along so that the answer
-    kept under the commit's token is complete. ``fresh`` ids lose their usage: it belonged to another text. Of
-    ``puts``, one with order 0 gets the next place at the end of the set.
+    ``rejected`` is set when the edit broke a rule before it reached the store; it travels along so
+    that the answer kept under the commit's token is complete. ``fresh`` ids lose their usage: it
+    belonged to another text. Of ``puts``, one with order 0 gets the next place at the end of the
+    set.
     """
 
     edit: Edit
@@ -50,9 +61,9 @@ class Change(Frozen):
 class Settle(Frozen):
     """Take an episode out of the queue in the same step as a commit, if its claim still holds.
 
-    ``counters`` are added to the day's: what learning from it cost. ``archive``: what is kept of it for replays, unless
-    one of its sources is purged, or it alone is too large; of these the newest ``max_archived``, and at most
-    ``max_archive_bytes``.
+    ``counters`` are added to the day's: what learning from it cost. ``archive``: what is kept of it
+    for replays, unless one of its sources is purged, or it alone is too large; of these the newest
+    ``max_archived``, and at most ``max_archive_bytes``.
     """
 
     seq: int
@@ -67,12 +78,12 @@ class Settle(Frozen):
 class CommitRequest(Frozen):
     """Everything that one commit says to the store. ``usage`` is added in the same step, when anything is applied.
 
-    Of ``caps`` those that are ``stated`` take the place of the set's own; the others are for a new set.
-    ``base`` is what the caller looked at: (epoch, version, stamp). Where the store's history has gone another way
-    since, what touches an experience is a conflict, whatever its rev. ``models`` is kept with the set when not empty,
-    ``presentation`` when there is one; without changes, one that differs makes a version by itself.
-    With ``settle`` usage is added also when nothing is applied; an ``atomic`` request of which an edit is refused
-    settles nothing.
+    Of ``caps`` those that are ``stated`` take the place of the set's own; the others are for a new
+    set. ``base`` is what the caller looked at: (epoch, version, stamp). Where the store's history
+    has gone another way since, what touches an experience is a conflict, whatever its rev.
+    ``models`` is kept with the set when not empty, ``presentation`` when there is one; without
+    changes, one that differs makes a version by itself. With ``settle`` usage is added also when
+    nothing is applied; an ``atomic`` request of which an edit is refused settles nothing.
     """
 
     changes: tuple[Change, ...]
@@ -121,7 +132,9 @@ class VectorStore(Protocol):
         """Return those of these vectors that are there."""
         ...
 
-    async def save(self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]) -> VectorHead:
+    async def save(
+        self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]
+    ) -> VectorHead:
         """Keep vectors, and forget all others but those in `keep`. Return the head that is kept.
 
         It is another one where another model's vectors are there: nothing is written then.
@@ -136,14 +149,18 @@ class VectorStore(Protocol):
 class ExperienceStore(Progress, Protocol):
     """Versioned experience sets. All methods raise StoreError and its children only."""
 
-    async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+    async def read(
+        self, namespace: str, known: ExperienceSet | None = None
+    ) -> ExperienceSet | None:
         """Return the set now; `known` itself when nothing is new; None when the namespace does not exist.
 
         One round trip, with data in proportion to what changed since `known`.
         """
         ...
 
-    async def read_fast(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+    async def read_fast(
+        self, namespace: str, known: ExperienceSet | None = None
+    ) -> ExperienceSet | None:
         """Do the same on the agent's path: one try, `read_timeout` seconds at most."""
         ...
 
@@ -168,12 +185,14 @@ class ExperienceStore(Progress, Protocol):
     async def commit(self, namespace: str, request: CommitRequest) -> Commit:
         """Apply the changes in one step; a token seen before answers what it answered first.
 
-        What the edits said is not kept with the answer, so that a purge need not look for it: a repeat that brings
-        other edits gets the first ones back empty.
+        What the edits said is not kept with the answer, so that a purge need not look for it: a
+        repeat that brings other edits gets the first ones back empty.
         """
         ...
 
-    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0) -> bool:
+    async def credit(
+        self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0
+    ) -> bool:
         """Add to the usage of experiences that still exist; False when the token was used before.
 
         Of what was known of each of them, only the share `kept` is left: the newest counts most.
@@ -196,14 +215,17 @@ class ExperienceStore(Progress, Protocol):
         """Return those of the sources that are refused."""
         ...
 
-    async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
+    async def blank(
+        self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]
+    ) -> None:
         """Replace these entries of the log, where `change` returns another one."""
         ...
 
     async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
         """Hold a lease, or hold it longer; False when another holder has it. 0 seconds let go of it.
 
-        It saves double work. It is no lock: it ends while its holder is still at work if that takes too long.
+        It saves double work. It is no lock: it ends while its holder is still at work if that takes
+        too long.
         """
         ...
 
@@ -215,7 +237,9 @@ class ExperienceStore(Progress, Protocol):
         """Forget a namespace and all that belongs to it."""
         ...
 
-    async def drop_runs(self, namespace: str, sources: Collection[str], runs: Collection[str]) -> int:
+    async def drop_runs(
+        self, namespace: str, sources: Collection[str], runs: Collection[str]
+    ) -> int:
         """Forget the staging sets in which one of these sources or runs is named; return how many."""
         ...
 
@@ -244,9 +268,10 @@ class RecordLimits(Frozen):
 class CreditRules(Frozen):
     """What holds when an outcome is counted.
 
-    ``kept`` is the share of an active lesson's older usage that is left. Of one principal ``rate_limit`` outcomes count
-    a day. ``first``: only where nothing was counted for the run yet. ``speaker``: whose word a score is that comes
-    without feedback ("": its run's principal's), ``reviewer`` whether that one may speak of others' runs.
+    ``kept`` is the share of an active lesson's older usage that is left. Of one principal
+    ``rate_limit`` outcomes count a day. ``first``: only where nothing was counted for the run yet.
+    ``speaker``: whose word a score is that comes without feedback ("": its run's principal's),
+    ``reviewer`` whether that one may speak of others' runs.
     """
 
     rate_limit: int
@@ -263,8 +288,9 @@ PairVerdict = Literal["counted", "repeated", "changed"]
 class Pair(Frozen):
     """Mean scores of answers to the archived episode ``seq``, with a lesson and without it.
 
-    ``since`` is the version that the lesson was read at, ``speaker`` whose word the episode's reference rests on. An
-    active lesson is watched on episodes after ``floor``. ``on_tools``: both answers rest on recorded results of tools.
+    ``since`` is the version that the lesson was read at, ``speaker`` whose word the episode's
+    reference rests on. An active lesson is watched on episodes after ``floor``. ``on_tools``: both
+    answers rest on recorded results of tools.
     """
 
     id: Id
@@ -303,24 +329,34 @@ KnownEvidence = Mapping[str, Shown]
 class EpisodeQueue(Protocol):
     """Episodes that wait, who works on them, and what is said of their runs. Raises StoreError and its children only.
 
-    An episode is taken in once for its run. One learner at a time holds it, for a lease; who held it before can no
-    longer settle it. It leaves by a commit that settles it, or as a dead letter, never in another way.
+    An episode is taken in once for its run. One learner at a time holds it, for a lease; who held
+    it before can no longer settle it. It leaves by a commit that settles it, or as a dead letter,
+    never in another way.
     """
 
     async def record(
-        self, namespace: str, episodes: Sequence[Episode], images: Mapping[str, bytes], limits: RecordLimits
+        self,
+        namespace: str,
+        episodes: Sequence[Episode],
+        images: Mapping[str, bytes],
+        limits: RecordLimits,
     ) -> tuple[Recorded, tuple[str, ...]]:
         """Take in episodes; return what became of them, and the runs for which feedback had come before."""
         ...
 
     async def feedback(
-        self, namespace: str, run_id: str, feedback: Feedback | None, score: float | None, rules: CreditRules
+        self,
+        namespace: str,
+        run_id: str,
+        feedback: Feedback | None,
+        score: float | None,
+        rules: CreditRules,
     ) -> Verdict:
         """Keep feedback with its run, wake its episode, and credit the score to what the run had seen or missed.
 
-        A later score takes the place of an earlier one. Of a run that is not known yet the feedback is kept. The score
-        is the word of whoever gave the feedback, without feedback that of the rules' speaker; of the run's principal
-        where nobody is named.
+        A later score takes the place of an earlier one. Of a run that is not known yet the feedback
+        is kept. The score is the word of whoever gave the feedback, without feedback that of the
+        rules' speaker; of the run's principal where nobody is named.
         """
         ...
 
@@ -336,21 +372,33 @@ class EpisodeQueue(Protocol):
         """Count a pair of answers, once for each lesson and episode."""
         ...
 
-    async def evidence(self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None) -> KnownEvidence:
+    async def evidence(
+        self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None
+    ) -> KnownEvidence:
         """Return what is known of these lessons; only what has changed since `known` is read."""
         ...
 
-    async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
+    async def told(
+        self, namespace: str, run_ids: Sequence[str]
+    ) -> tuple[tuple[Feedback, ...], ...]:
         """Return what was said of each of these runs, oldest first."""
         ...
 
     async def claim(
-        self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
+        self,
+        namespace: str,
+        learner: str,
+        *,
+        lease: float,
+        count: int,
+        max_deliveries: int,
+        alone: bool,
     ) -> Claims:
         """Claim episodes for `lease` seconds.
 
-        With ``alone`` only those whose claim ended without an answer: what killed a learner is not begun again beside
-        others. One that was begun `max_deliveries` times becomes a dead letter instead.
+        With ``alone`` only those whose claim ended without an answer: what killed a learner is not
+        begun again beside others. One that was begun `max_deliveries` times becomes a dead letter
+        instead.
         """
         ...
 
@@ -364,7 +412,14 @@ class EpisodeQueue(Protocol):
         ...
 
     async def return_claim(
-        self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
+        self,
+        namespace: str,
+        claim: Claim,
+        *,
+        counts: bool,
+        reason: str,
+        delay: float,
+        max_deliveries: int,
     ) -> Literal["released", "failed", "dead", "fenced"]:
         """Let go of a claim. Where it ``counts``, the last of `max_deliveries` makes a dead letter of the episode."""
         ...

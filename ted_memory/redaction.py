@@ -2,23 +2,27 @@
 
 `redact` is the default hook for recorded agent traffic. It replaces
 
-- by `[key]`: API keys and tokens of known forms (OpenAI, Anthropic, AWS, GitHub, GitLab, Slack, Google, Hugging Face,
-  Stripe, LangSmith and others), JSON web tokens, `Bearer ...`, blocks of private keys, what is assigned to names such
-  as `password`, `api_key` or `secret`, and passwords in URLs,
+- by `[key]`: API keys and tokens of known forms (OpenAI, Anthropic, AWS, GitHub, GitLab, Slack,
+  Google, Hugging Face, Stripe, LangSmith and others), JSON web tokens, `Bearer ...`, blocks of
+  private keys, what is assigned to names such as `password`, `api_key` or `secret`, and passwords
+  in URLs,
 - by `[email]`: e-mail addresses,
 - by `[card]`: payment card numbers, if they pass the Luhn check.
 
-It is a net with holes, not a guarantee. It knows forms and not meanings: "my password is ..." in a sentence, a
-passphrase of several words, a key whose form is not listed here, names, addresses, telephone numbers and bank accounts
-pass through. What must never leave needs a stricter hook, or should not be recorded.
+It is a net with holes, not a guarantee. It knows forms and not meanings: "my password is ..." in a
+sentence, a passphrase of several words, a key whose form is not listed here, names, addresses,
+telephone numbers and bank accounts pass through. What must never leave needs a stricter hook, or
+should not be recorded.
 
-Any callable `str -> str` can be the hook instead (`open_memory(..., redact=hook)`), and it can begin with this one:
+Any callable `str -> str` can be the hook instead (`open_memory(..., redact=hook)`), and it can
+begin with this one:
 
     def hook(text: str) -> str:
         return CUSTOMER_NUMBER.sub("[customer]", redact(text))
 
-Time grows linearly with the text, whatever stands in it: repetitions are possessive or bounded, and a form that may be
-long begins only where the character before it could not be part of it, so no stretch is tried from each of its letters.
+Time grows linearly with the text, whatever stands in it: repetitions are possessive or bounded, and
+a form that may be long begins only where the character before it could not be part of it, so no
+stretch is tried from each of its letters.
 """
 
 import hashlib
@@ -32,10 +36,11 @@ EMAIL = "[email]"
 CARD = "[card]"
 SHORTEST_KEY = 16  # bytes
 
-# No form below can contain one of these masks: masking joins nothing to a new form, so the second time finds nothing.
+# No form below can contain one of these masks: masking joins nothing to a new form, so the second
+# time finds nothing.
 
-# From a private key's first line to its last; of one that was cut off, as far as its lines go. A quote after the first
-# line means code that looks for keys.
+# From a private key's first line to its last; of one that was cut off, as far as its lines go. A
+# quote after the first line means code that looks for keys.
 _PRIVATE_KEY = re.compile(
     r"""
     -----BEGIN\ [A-Z0-9\ ]{0,40}?PRIVATE\ KEY(?:\ BLOCK)?----- (?! \\?["'`] )
@@ -47,7 +52,8 @@ _PRIVATE_KEY = re.compile(
     re.VERBOSE,
 )
 
-# Keys with a prefix of their own. Where only words could follow a prefix, a digit or a capital is asked for.
+# Keys with a prefix of their own. Where only words could follow a prefix, a digit or a capital is
+# asked for.
 _TOKEN = re.compile(
     r"""
     (?: (?<![A-Za-z0-9_-]) | (?<=\\[bfnrt]) | (?<=\\u[0-9A-Fa-f]{4}) )      # in JSON, "\n" ends with a letter
@@ -92,14 +98,16 @@ _NAME = r"""
       | (?:api|access|account|auth|encryption|master|private|secret|signing)[ _-]?key
       | (?:access|api|auth|bearer|bot|refresh|session)[ _-]?token )
 """
-# After the name: a closing quote or bracket, a type, one of = := => == and :, and Markdown's asterisks.
+# After the name: a closing quote or bracket, a type, one of = := => == and :, and Markdown's
+# asterisks.
 _IS = r"""
     (?: \\{0,7}["'`] )?+ \]?+ (?: [ ]is(?=:) | [ \t]*+ )
     (?: :[ ]*+(?:SecretStr|string|str)[ ]*+= | :=? | =[=>]? ) \*{0,2}+ [ \t]*+
 """
-# In quotes one word, unless it is a placeholder (of ours or another's), a word of a schema or a variable's name. What
-# opens a value closes it, with as many backslashes: in a string of JSON it has some, and quotes inside have more. A
-# quote before , : } or ] ends a string of JSON around it. Of a text that was cut off, the end closes the value.
+# In quotes one word, unless it is a placeholder (of ours or another's), a word of a schema or a
+# variable's name. What opens a value closes it, with as many backslashes: in a string of JSON it
+# has some, and quotes inside have more. A quote before , : } or ] ends a string of JSON around it.
+# Of a text that was cut off, the end closes the value.
 _QUOTED = r"""
     (?P<open> \\{0,7}["'`] )
     (?! (?: string | str | text | password | secret | hidden | null | none | true | false | required | optional
@@ -109,8 +117,9 @@ _QUOTED = r"""
     (?: (?: (?! (?<!\\)(?P=open) | \\{0,7}["'`][,:}\]] | \[(?:key|email|card)\] ) \S ){4,}+ (?= (?P=open) )
       | (?: (?! \[(?:key|email|card)\] ) [^\s"'`\\] ){4,}+ \Z )
 """
-# Without quotes a value ends where words end in code, shells and URLs. Neither "=" nor ":" is in it, so that no other
-# assignment begins inside; what follows one of these is taken once the value is known to be a secret.
+# Without quotes a value ends where words end in code, shells and URLs. Neither "=" nor ":" is in
+# it, so that no other assignment begins inside; what follows one of these is taken once the value
+# is known to be a secret.
 _CHARACTER = r"""[^\s"'`,;&<>(){}\[\]=:|\\]"""
 _BARE = rf"""
     (?! (?: \$[A-Z_][A-Z0-9_]*+                                         # a variable,
@@ -141,7 +150,8 @@ _VARIABLE = re.compile(
     re.VERBOSE,
 )
 
-# A "token" may be a word or a number: only long mixtures of letters and digits that are no identifier are secrets.
+# A "token" may be a word or a number: only long mixtures of letters and digits that are no
+# identifier are secrets.
 _NAMED_TOKEN = re.compile(
     rf"""
     (?P<head> token{_IS}(?: \\{{0,7}}["'`] )?+ )
@@ -161,8 +171,9 @@ _URL_PASSWORD = re.compile(
     re.VERBOSE,
 )
 
-# Letters are those of scripts that put spaces between words (Latin, Greek, Cyrillic): elsewhere an address would take
-# the sentence before it along. What stays: git@host:path, logo@2x.png, package@1.2.3, and x@self.weight of Python.
+# Letters are those of scripts that put spaces between words (Latin, Greek, Cyrillic): elsewhere an
+# address would take the sentence before it along. What stays: git@host:path, logo@2x.png,
+# package@1.2.3, and x@self.weight of Python.
 _LETTERS = r"A-Za-z\u00C0-\u024F\u0370-\u052F"
 _ADDRESS = rf"""
     (?! (?:git|hg|svn)@ ) [{_LETTERS}0-9][{_LETTERS}0-9._+-]*+
@@ -178,8 +189,9 @@ _EMAIL = re.compile(
     re.VERBOSE,
 )
 
-# The digits stand together, or in the groups printed on cards; after these an expiry date or a check number may follow.
-# Four-digit groups on either side make it a row of numbers, a point or a factor beside it makes it mathematics.
+# The digits stand together, or in the groups printed on cards; after these an expiry date or a
+# check number may follow. Four-digit groups on either side make it a row of numbers, a point or a
+# factor beside it makes it mathematics.
 _CARD = re.compile(
     r"""
     (?<![\w+]) (?<![0-9]\.) (?<![0-9]{4}[ -])
@@ -192,7 +204,8 @@ _CARD = re.compile(
     """,
     re.VERBOSE,
 )
-# The numbers that the large networks give out, by beginning and length; timestamps and most identifiers are none.
+# The numbers that the large networks give out, by beginning and length; timestamps and most
+# identifiers are none.
 _ISSUED = re.compile(
     r"""
     4(?:\d{12}|\d{15}|\d{18}) | (?:5[1-5]|2[2-7])\d{14} | (?:5[0678]|6\d)\d{14,17} | 35\d{14}   # Visa, Mastercard ...
@@ -256,15 +269,18 @@ def redact(text: str) -> str:
 def keyed_hash(key: str | bytes) -> Callable[[str], str]:
     """Return a hook for ``open_memory(identify=...)``: principals and conversations are stored as keyed hashes of them.
 
-    HMAC-SHA-256, its first 32 hexadecimal digits. Who has the key can tell whether somebody is among the stored ones;
-    who has not cannot, nor guess names. With another key everybody is somebody else.
+    HMAC-SHA-256, its first 32 hexadecimal digits. Who has the key can tell whether somebody is
+    among the stored ones; who has not cannot, nor guess names. With another key everybody is
+    somebody else.
 
     Raises:
         ValueError: the key has fewer than 16 bytes.
     """
     secret = key.encode() if isinstance(key, str) else key
     if len(secret) < SHORTEST_KEY:
-        raise ValueError(f"the key has {len(secret)} bytes; use at least {SHORTEST_KEY}, such as secrets.token_hex(16)")
+        raise ValueError(
+            f"the key has {len(secret)} bytes; use at least {SHORTEST_KEY}, such as secrets.token_hex(16)"
+        )
     return partial(_keyed, secret)
 
 

@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TED_MEMORY_", frozen=True, extra="forbid")
 
     url: str | None = Field(
-        None, repr=False, description="where the memory lives; none: an embedded server under `home`"
+        None,
+        repr=False,
+        description="where the memory lives; none: an embedded server under `home`",
     )
     home: str = Field(".ted-memory", description="folder of the embedded server")
     namespace: str = Field("default", description="which experience set")
@@ -52,75 +54,150 @@ class Settings(BaseSettings):
     history: int = Field(1000, ge=1, description="versions kept in the log")
 
     rollouts: int = Field(5, ge=1, description="trajectories per sample")
-    inclusion: float = Field(0.8, gt=0, le=1, description="share of the set that each trajectory may see")
-    temperature: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="of the student's attempts while learning; none: the model's own"
+    inclusion: float = Field(
+        0.8, gt=0, le=1, description="share of the set that each trajectory may see"
     )
-    profile: str = Field("default", description="which models it is for: `default` (capable ones) or `small`")
-    instructions: str = Field("", description="the owner's word on the domain, for teacher, critic and compactor")
-    prompts: str | None = Field(None, description="folder of prompt files that replace the profile's")
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="of the student's attempts while learning; none: the model's own",
+    )
+    profile: str = Field(
+        "default", description="which models it is for: `default` (capable ones) or `small`"
+    )
+    instructions: str = Field(
+        "", description="the owner's word on the domain, for teacher, critic and compactor"
+    )
+    prompts: str | None = Field(
+        None, description="folder of prompt files that replace the profile's"
+    )
     verify_calls: int | None = Field(
-        None, ge=0, description="student calls that verify one edit at most; none: as the profile says, 0: no check"
+        None,
+        ge=0,
+        description="student calls that verify one edit at most; none: as the profile says, 0: no check",
     )
     critique_batch: int = Field(
-        1, ge=1, le=10, description="failed samples that a critic sees at once, the latest one and earlier ones like it"
+        1,
+        ge=1,
+        le=10,
+        description="failed samples that a critic sees at once, the latest one and earlier ones like it",
     )
     max_revisions: int = Field(2, ge=0, description="times the critic is asked again at most")
     concurrency: int = Field(8, ge=1, description="model calls in flight")
-    compact_every: int = Field(20, ge=1, description="commits between compactions when no cap presses")
-    compaction: Compaction = Field("utility", description="what goes first when a cap presses; none: nothing does")
-    usage_kept: float = Field(1.0, gt=0, le=1, description="share of older usage that is left after each new outcome")
-    checkpoints: int = Field(1, ge=1, description="stages of a run that the gate chooses the best one of")
+    compact_every: int = Field(
+        20, ge=1, description="commits between compactions when no cap presses"
+    )
+    compaction: Compaction = Field(
+        "utility", description="what goes first when a cap presses; none: nothing does"
+    )
+    usage_kept: float = Field(
+        1.0, gt=0, le=1, description="share of older usage that is left after each new outcome"
+    )
+    checkpoints: int = Field(
+        1, ge=1, description="stages of a run that the gate chooses the best one of"
+    )
     measure_presentation: bool = Field(
-        True, description="a run compares ways to show its lessons to the student; the set carries the best one"
+        True,
+        description="a run compares ways to show its lessons to the student; the set carries the best one",
     )
     validation: float = Field(
-        0.2, ge=0, lt=1, description="held-out share of a large data set, judged beside the samples; 0: no gate"
+        0.2,
+        ge=0,
+        lt=1,
+        description="held-out share of a large data set, judged beside the samples; 0: no gate",
     )
 
     selection: Selection = Field("all", description="which active experiences are rendered")
     top_k: int = Field(3, ge=1, description="how many, for selection `relevant`")
-    retrieval: Retrieval = Field("words", description="how lessons are found: words, or these with local embeddings")
-    language: str = Field("auto", description="of lessons and questions, as an ISO code; auto: each text's own")
+    retrieval: Retrieval = Field(
+        "words", description="how lessons are found: words, or these with local embeddings"
+    )
+    language: str = Field(
+        "auto", description="of lessons and questions, as an ISO code; auto: each text's own"
+    )
     placement: Placement = Field("system", description="where the block stands")
-    examples: bool = Field(True, description="whether lessons are shown with examples, and hold words of samples")
-    read_timeout: float = Field(0.05, gt=0, description="seconds that an agent waits for the store at most")
-    refresh: float = Field(1.0, ge=0, description="seconds after which a snapshot is looked at again")
-    durability: Durability = Field("none", description="what a commit waits for: a replica, or the disk")
+    examples: bool = Field(
+        True, description="whether lessons are shown with examples, and hold words of samples"
+    )
+    read_timeout: float = Field(
+        0.05, gt=0, description="seconds that an agent waits for the store at most"
+    )
+    refresh: float = Field(
+        1.0, ge=0, description="seconds after which a snapshot is looked at again"
+    )
+    durability: Durability = Field(
+        "none", description="what a commit waits for: a replica, or the disk"
+    )
     trust: Trust = Field("evidence", description="how a lesson from traffic may become active")
 
-    sample_rate: float = Field(1.0, ge=0, le=1, description="share of an agent's runs that is recorded")
-    feedback_wait: float = Field(0.0, ge=0, description="seconds that an episode waits for feedback")
-    episode_size: int = Field(65_536, ge=1024, description="bytes of one episode at most; longer texts are cut")
+    sample_rate: float = Field(
+        1.0, ge=0, le=1, description="share of an agent's runs that is recorded"
+    )
+    feedback_wait: float = Field(
+        0.0, ge=0, description="seconds that an episode waits for feedback"
+    )
+    episode_size: int = Field(
+        65_536, ge=1024, description="bytes of one episode at most; longer texts are cut"
+    )
     image_size: int = Field(
         4_194_304, ge=0, description="bytes of one recorded image at most; larger ones are left out"
     )
-    buffer: int = Field(1000, ge=1, description="episodes that wait in a process to be sent; more are dropped")
-    buffer_bytes: int = Field(67_108_864, ge=1024, description="bytes of these episodes, about; more are dropped")
-    max_episodes: int = Field(20_000, ge=1, description="episodes that wait to be learned from; more are dropped")
-    max_episode_bytes: int = Field(67_108_864, ge=1024, description="bytes of these episodes; more are dropped")
+    buffer: int = Field(
+        1000, ge=1, description="episodes that wait in a process to be sent; more are dropped"
+    )
+    buffer_bytes: int = Field(
+        67_108_864, ge=1024, description="bytes of these episodes, about; more are dropped"
+    )
+    max_episodes: int = Field(
+        20_000, ge=1, description="episodes that wait to be learned from; more are dropped"
+    )
+    max_episode_bytes: int = Field(
+        67_108_864, ge=1024, description="bytes of these episodes; more are dropped"
+    )
     run_days: float = Field(30.0, gt=0, description="days for which feedback on a run may come")
     max_dead: int = Field(1000, ge=1, description="dead letters that are kept; the oldest go")
     dead_days: float = Field(30.0, gt=0, description="days for which a dead letter is kept")
-    episode_days: int = Field(30, ge=1, le=365, description="days for which an episode waits to be learned from")
-    archive_days: int = Field(90, ge=1, le=365, description="days for which a graded episode is kept for replays")
-    rate_limit: int = Field(1000, ge=1, description="episodes and outcomes of one principal that count, a day")
+    episode_days: int = Field(
+        30, ge=1, le=365, description="days for which an episode waits to be learned from"
+    )
+    archive_days: int = Field(
+        90, ge=1, le=365, description="days for which a graded episode is kept for replays"
+    )
+    rate_limit: int = Field(
+        1000, ge=1, description="episodes and outcomes of one principal that count, a day"
+    )
 
     min_principals: int = Field(
-        3, ge=1, description="principals without any one fewer of whom nothing is decided: the loudest are left out"
+        3,
+        ge=1,
+        description="principals without any one fewer of whom nothing is decided: the loudest are left out",
     )
     trial_rule: TrialRule = Field(
-        "strict", description="what a trial must show: that its lift is above 0, or (quick) not below -0.1"
+        "strict",
+        description="what a trial must show: that its lift is above 0, or (quick) not below -0.1",
     )
-    withhold_share: float = Field(0.02, ge=0, le=0.5, description="share of requests that miss one active lesson")
+    withhold_share: float = Field(
+        0.02, ge=0, le=0.5, description="share of requests that miss one active lesson"
+    )
     max_proposed: int = Field(200, ge=1, description="lessons that wait for evidence")
     max_archived: int = Field(2000, ge=1, description="graded episodes that are kept for replays")
-    max_archive_bytes: int = Field(8_388_608, ge=1024, description="bytes of these episodes; the oldest go")
-    replay_calls: int = Field(2000, ge=0, description="student calls a day that replays may take; 0: no replays")
+    max_archive_bytes: int = Field(
+        8_388_608, ge=1024, description="bytes of these episodes; the oldest go"
+    )
+    replay_calls: int = Field(
+        2000, ge=0, description="student calls a day that replays may take; 0: no replays"
+    )
 
-    lease: float = Field(60.0, gt=0, description="seconds after which a silent learner's episode is another's")
-    max_deliveries: int = Field(3, ge=1, description="times that an episode is begun before it is a dead letter")
-    episodes_at_once: int = Field(4, ge=1, description="episodes that one learner works on at a time")
+    lease: float = Field(
+        60.0, gt=0, description="seconds after which a silent learner's episode is another's"
+    )
+    max_deliveries: int = Field(
+        3, ge=1, description="times that an episode is begun before it is a dead letter"
+    )
+    episodes_at_once: int = Field(
+        4, ge=1, description="episodes that one learner works on at a time"
+    )
 
     @field_validator("temperature", mode="before")
     @classmethod
@@ -231,6 +308,8 @@ def _with_profile(stated: Settings) -> Settings:
         )
     defaults = PROFILES[stated.profile]
     values = {name: getattr(stated, name) for name in Settings.model_fields}
-    values |= {name: value for name, value in defaults.items() if name not in stated.model_fields_set}
+    values |= {
+        name: value for name, value in defaults.items() if name not in stated.model_fields_set
+    }
     # what the profile says counts as a default: `model_fields_set` goes on telling what was stated
     return Settings.model_construct(_fields_set=set(stated.model_fields_set), **values)

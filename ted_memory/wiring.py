@@ -19,7 +19,8 @@ if TYPE_CHECKING:  # half a second, which a program that only reads its memory n
 
     from ted_memory.storage.redis.sealing import Cipher
 
-EMBEDDED_WAIT = 5.0  # seconds; starting the embedded server takes longer than an agent would wait for a real one
+# seconds; starting the embedded server takes longer than an agent would wait for a real one
+EMBEDDED_WAIT = 5.0
 SMALLEST_LESSON = 10  # tokens
 
 
@@ -40,20 +41,22 @@ def open_memory(
 
     Without a ``url`` (or ``TED_MEMORY_URL``) an embedded server keeps the data under ``home``
     (``TED_MEMORY_HOME``, default ``./.ted-memory``); any number of processes may share that folder.
-    ``url`` is one of ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://host:port,host:port/service/db``,
-    ``redis+cluster://host:port,host:port``. A ``client`` of redis-py (asyncio or not, of a server, a Sentinel's service
-    or a cluster, ``decode_responses`` either way) takes its place: its settings are used, its connections left alone.
-    ``redact`` changes every text of a recorded run before it leaves the process; by default it masks keys, e-mail
-    addresses and card numbers (`ted_memory.redaction`). It runs in a thread.
-    ``identify`` makes of a principal, or a conversation's id, what is stored in its place: one spelling of each, or a
-    keyed hash (`ted_memory.redaction.keyed_hash`). All that record, give feedback or forget need the same one.
-    ``cipher`` encrypts episodes, feedback, the archive, images and what runs have done: the protocol of LangGraph's
-    encrypting serializers (`ted_memory.storage.redis.sealing`). Lessons, which every agent is shown, are not encrypted.
-    ``retriever`` finds the lessons that fit a question in its own way; ``embeddings``, any of LangChain's, are asked
-    beside the words. By default words decide, or words and local embeddings (setting ``retrieval``).
-    ``settings`` are those of `ted_memory.settings.Settings`, by name; they win over the environment.
-    The caps ``max_experiences`` and ``token_budget`` are stored with the set: stating one here changes it for
-    everybody at this memory's next commit.
+    ``url`` is one of ``redis://``, ``rediss://``, ``unix://``,
+    ``redis+sentinel://host:port,host:port/service/db``, ``redis+cluster://host:port,host:port``. A
+    ``client`` of redis-py (asyncio or not, of a server, a Sentinel's service or a cluster,
+    ``decode_responses`` either way) takes its place: its settings are used, its connections left
+    alone. ``redact`` changes every text of a recorded run before it leaves the process; by default
+    it masks keys, e-mail addresses and card numbers (`ted_memory.redaction`). It runs in a thread.
+    ``identify`` makes of a principal, or a conversation's id, what is stored in its place: one
+    spelling of each, or a keyed hash (`ted_memory.redaction.keyed_hash`). All that record, give
+    feedback or forget need the same one. ``cipher`` encrypts episodes, feedback, the archive,
+    images and what runs have done: the protocol of LangGraph's encrypting serializers
+    (`ted_memory.storage.redis.sealing`). Lessons, which every agent is shown, are not encrypted.
+    ``retriever`` finds the lessons that fit a question in its own way; ``embeddings``, any of
+    LangChain's, are asked beside the words. By default words decide, or words and local embeddings
+    (setting ``retrieval``). ``settings`` are those of `ted_memory.settings.Settings`, by name; they
+    win over the environment. The caps ``max_experiences`` and ``token_budget`` are stored with the
+    set: stating one here changes it for everybody at this memory's next commit.
 
     Raises:
         SettingsError: a setting is unknown or cannot work.
@@ -69,7 +72,9 @@ def open_memory(
             f"token_budget={made.token_budget} is too small for one experience: the block around it takes "
             f"{FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use {FRAME_TOKENS + SMALLEST_LESSON} or more"
         )
-    return _open(made, client, Hooks(redact, identify), cipher, _retriever(made, retriever, embeddings))
+    return _open(
+        made, client, Hooks(redact, identify), cipher, _retriever(made, retriever, embeddings)
+    )
 
 
 def open_memory_sync(
@@ -101,21 +106,29 @@ def open_memory_sync(
     return SyncTedMemory(memory)
 
 
-def acl_commands(namespace: str, roles: Sequence[str] = (), *, durability: Durability = "none") -> dict[str, str]:
+def acl_commands(
+    namespace: str, roles: Sequence[str] = (), *, durability: Durability = "none"
+) -> dict[str, str]:
     """Return ``ACL SETUSER`` commands for one namespace, by role (default: all of `ted_memory.storage.redis.acl`).
 
-    With ``durability="fsync"`` they allow WAITAOF, which Redis 7.0 does not know and refuses to name. Each has a fresh
-    random password. What a role may do stands in `ted_memory.storage.redis.acl`.
+    With ``durability="fsync"`` they allow WAITAOF, which Redis 7.0 does not know and refuses to
+    name. Each has a fresh random password. What a role may do stands in
+    `ted_memory.storage.redis.acl`.
 
     Raises:
         InvalidInput: the namespace has a character that is not allowed, or there is no such role.
     """
     from ted_memory.storage.redis import acl
 
-    return {role: acl.set_user(cast("acl.Role", role), namespace, durability=durability) for role in roles or acl.ROLES}
+    return {
+        role: acl.set_user(cast("acl.Role", role), namespace, durability=durability)
+        for role in roles or acl.ROLES
+    }
 
 
-def _retriever(settings: Settings, retriever: Retriever | None, embeddings: "Embeddings | None") -> Retriever | None:
+def _retriever(
+    settings: Settings, retriever: Retriever | None, embeddings: "Embeddings | None"
+) -> Retriever | None:
     """Return the retriever that the arguments name, None for words alone."""
     if retriever is not None and embeddings is not None:
         raise SettingsError(
@@ -138,7 +151,11 @@ def _retriever(settings: Settings, retriever: Retriever | None, embeddings: "Emb
 
 
 def _open(
-    settings: Settings, client: Any, hooks: Hooks, cipher: "Cipher | None", retriever: Retriever | None
+    settings: Settings,
+    client: Any,
+    hooks: Hooks,
+    cipher: "Cipher | None",
+    retriever: Retriever | None,
 ) -> TedMemory:
     from ted_memory.storage.redis.addresses import from_client
     from ted_memory.storage.redis.clients import Clients
@@ -167,16 +184,25 @@ def _open(
         ) from None
     clients = Clients(None, EmbeddedServer(settings.home), read_timeout=settings.read_timeout)
     store = RedisStore(clients, settings.durability, kept, Seal(cipher))
-    return TedMemory(store, settings, settings.namespace, first_wait=EMBEDDED_WAIT, retriever=retriever, hooks=hooks)
+    return TedMemory(
+        store,
+        settings,
+        settings.namespace,
+        first_wait=EMBEDDED_WAIT,
+        retriever=retriever,
+        hooks=hooks,
+    )
 
 
 def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -> "BaseChatModel":
     """Return a chat model from ``provider:model``, or from a model's name at any OpenAI-compatible server.
 
     Args:
-        name: as `langchain.chat_models.init_chat_model` takes it; with a ``base_url`` the name that the server knows.
+        name: as `langchain.chat_models.init_chat_model` takes it; with a ``base_url`` the name that
+            the server knows.
         base_url: of the server, usually ending in ``/v1``.
-        options: such as ``temperature`` and ``max_tokens``; None counts as not given, and is not sent.
+        options: such as ``temperature`` and ``max_tokens``; None counts as not given, and is not
+            sent.
 
     Raises:
         ModelError: there is no such provider, its package is missing, or its key is not set.

@@ -1,7 +1,8 @@
 """The lowest versions that the package declares: ``python -m tests.bounds`` writes which of them are installed here.
 
-``make lowest`` installs them, runs the tests of the integrations on them, and keeps the list in tests/lowest.txt.
-``make pythons`` runs some tests on each Python that is declared, and keeps their versions in tests/pythons.txt.
+``make lowest`` installs them, runs the tests of the integrations on them, and keeps the list in
+tests/lowest.txt. ``make pythons`` runs some tests on each Python that is declared, and keeps their
+versions in tests/pythons.txt.
 """
 
 import sys
@@ -22,9 +23,14 @@ EXTRAS = ("langchain",)
 def declared(pyproject: str) -> dict[str, Version]:
     """Return the lower bound of Python and of each package that the base and the integrations need."""
     project = tomllib.loads(pyproject)["project"]
-    lines = [*project["dependencies"], *(line for e in EXTRAS for line in project["optional-dependencies"][e])]
+    lines = [
+        *project["dependencies"],
+        *(line for e in EXTRAS for line in project["optional-dependencies"][e]),
+    ]
     requirements = [Requirement(f"python{project['requires-python']}"), *map(Requirement, lines)]
-    return {r.name: Version(s.version) for r in requirements for s in r.specifier if s.operator == ">="}
+    return {
+        r.name: Version(s.version) for r in requirements for s in r.specifier if s.operator == ">="
+    }
 
 
 def read(tested: str) -> dict[str, Version]:

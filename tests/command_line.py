@@ -1,7 +1,7 @@
 """The real command line in a process of its own, without importing everything anew each time.
 
-The processes are forked from a server that has the imports behind it. Single tests (`tests.cli.test_commands`) start
-the interpreter anew, as a user's shell does.
+The processes are forked from a server that has the imports behind it. Single tests
+(`tests.cli.test_commands`) start the interpreter anew, as a user's shell does.
 """
 
 import atexit
@@ -41,7 +41,9 @@ def run_cli(*args: str, cwd: Path, **env: str) -> "subprocess.CompletedProcess[s
     """Run one command, with ``env`` beside this process's environment; it may take two minutes."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        process = _FORKS.Process(target=_run, args=(args, cwd, {**os.environ, "COLUMNS": "200", **env}, out, err))
+        process = _FORKS.Process(
+            target=_run, args=(args, cwd, {**os.environ, "COLUMNS": "200", **env}, out, err)
+        )
         process.start()
         process.join(SECONDS)
         if process.exitcode is None:
@@ -58,7 +60,8 @@ def _run(args: tuple[str, ...], cwd: Path, env: dict[str, str], out: Path, err: 
     for stream, path in ((sys.stdout, out), (sys.stderr, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), stream.fileno())
     sys.argv = ["ted-memory", *args]
-    from ted_memory.cli import main  # not before: its consoles look at the environment when they are made
+    # not before: its consoles look at the environment when they are made
+    from ted_memory.cli import main
 
     try:
         main()

@@ -31,7 +31,11 @@ def _redis_8() -> str | None:
 
 
 # name -> binary, None where this machine has none
-SERVERS = {"valkey": find_server(), "redis8": _redis_8(), "redis-debian": shutil.which("redis-server")}
+SERVERS = {
+    "valkey": find_server(),
+    "redis8": _redis_8(),
+    "redis-debian": shutil.which("redis-server"),
+}
 
 
 def pytest_report_header() -> list[str]:
@@ -54,11 +58,23 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 class Server:
     """A real server of our own on a free port, without persistence unless `options` say so."""
 
-    def __init__(self, binary: str, folder: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, binary: str, folder: Path, *options: str, env: Mapping[str, str] | None = None
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
-        command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        command = [
+            binary,
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+        ]
         command += options
         self._log = (folder / "log").open("wb")
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=env)
@@ -67,7 +83,9 @@ class Server:
             deadline = time.monotonic() + 10
             while True:
                 # else somebody else's server took the port, and we would talk to that one
-                assert self.process.poll() is None, f"{binary} ended at its start, see {folder / 'log'}"
+                assert self.process.poll() is None, (
+                    f"{binary} ended at its start, see {folder / 'log'}"
+                )
                 with contextlib.suppress(redis.ConnectionError, redis.exceptions.BusyLoadingError):
                     client.ping()
                     return
@@ -81,7 +99,9 @@ class Server:
 
 
 @pytest.fixture(scope="session", params=list(SERVERS))
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """Every real server that this machine has, in turn."""
     binary = SERVERS[request.param]
     if binary is None:
@@ -119,7 +139,17 @@ def namespace() -> str:
 
 # Keys that a test may leave without a time to live: all that `storage.keys` calls permanent.
 PERMANENT = (
-    *("meta", "experiences", "usage", "usage_before", "ranking", "uncommitted", "log", "vectors", "purged"),
+    *(
+        "meta",
+        "experiences",
+        "usage",
+        "usage_before",
+        "ranking",
+        "uncommitted",
+        "log",
+        "vectors",
+        "purged",
+    ),
     *("evidence", "archive", "archived"),
     *("traffic", "episodes", "waiting", "claimed", "holders", "dead"),
 )
@@ -131,7 +161,8 @@ _LOOKED_AT: dict[str, set[str]] = {}
 async def assert_only_known_keys(url: str) -> None:
     """Fail on a key that is not on the list of `storage.keys`, or would stay for ever without being on it.
 
-    A key that an earlier test left, and that was right then, is not looked at again: servers serve hundreds of tests.
+    A key that an earlier test left, and that was right then, is not looked at again: servers serve
+    hundreds of tests.
     """
     before = _LOOKED_AT.setdefault(url, set())
     async with redis.asyncio.Redis.from_url(url, decode_responses=True) as client:

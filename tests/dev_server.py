@@ -48,7 +48,11 @@ def _start(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen[
     options = ["--host", "127.0.0.1", "--port", str(port)]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            [*command, *options], cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log
+            [*command, *options],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=log,
         )
     return process, f"http://127.0.0.1:{port}"
 

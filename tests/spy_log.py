@@ -21,10 +21,15 @@ class SpyLog(InMemoryEpisodeQueue):
         self.asked = 0
         self.batches: list[tuple[str, ...]] = []
         self.away = self.lost = 0
-        self.before = self.after = 0.0  # seconds that a call takes, before it has an effect and after it
+        # seconds that a call takes, before it has an effect and after it
+        self.before = self.after = 0.0
 
     async def record(
-        self, namespace: str, episodes: Sequence[Episode], images: Mapping[str, bytes], limits: RecordLimits
+        self,
+        namespace: str,
+        episodes: Sequence[Episode],
+        images: Mapping[str, bytes],
+        limits: RecordLimits,
     ) -> tuple[Recorded, tuple[str, ...]]:
         self.asked += 1
         await asyncio.sleep(self.before)
@@ -37,7 +42,9 @@ class SpyLog(InMemoryEpisodeQueue):
             raise StoreUnavailable("the answer is lost")
         return answer
 
-    async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
+    async def told(
+        self, namespace: str, run_ids: Sequence[str]
+    ) -> tuple[tuple[Feedback, ...], ...]:
         self._maybe_away()
         return await super().told(namespace, run_ids)
 

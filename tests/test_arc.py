@@ -74,7 +74,8 @@ def test_the_picture_shows_the_pairs_and_not_the_answer(tasks: Any) -> None:
 
 
 def test_a_question_mark_stands_where_the_answer_would(tasks: Any) -> None:
-    [sample] = arc.samples(tasks[FLIP])  # grids in and out have the same size: the lower half are those that come out
+    # grids in and out have the same size: the lower half are those that come out
+    [sample] = arc.samples(tasks[FLIP])
     picture = Image.open(io.BytesIO(_png(sample.images[0]))).convert("RGB")
     across = arc.CELL * tasks[FLIP].test[0][0].shape[1]
     lower = (picture.height + arc.ARROW) // 2 + arc.GAP
@@ -89,11 +90,16 @@ def test_a_question_mark_stands_where_the_answer_would(tasks: Any) -> None:
 async def test_a_model_that_sees_the_grid_is_right(tasks: Any) -> None:
     task = tasks[FLIP]
     right = rf"Each row is mirrored. \boxed{{{arc.rows([row[::-1] for row in task.test[0][0].tolist()])}}}"
-    assert await _score(task, lambda messages: arc.rows([row[::-1] for row in _seen(messages)])) == 1.0
+    assert (
+        await _score(task, lambda messages: arc.rows([row[::-1] for row in _seen(messages)])) == 1.0
+    )
     assert await _score(task, lambda _: right) == 1.0
     # negative controls: the rule is not applied, or applied to what is not in the picture
     assert await _score(task, lambda messages: arc.rows(_seen(messages))) == 0.0
-    assert await _score(task, lambda _: arc.rows([row[::-1] for row in task.train[0][0].tolist()])) == 0.0
+    assert (
+        await _score(task, lambda _: arc.rows([row[::-1] for row in task.train[0][0].tolist()]))
+        == 0.0
+    )
 
 
 def test_a_puzzle_with_two_tests_is_two_samples(tasks: Any) -> None:

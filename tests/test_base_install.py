@@ -54,7 +54,9 @@ def _needed(extras: tuple[str, ...]) -> set[str]:
         found.add(name)
         for line in distribution(name).requires or []:
             requirement = Requirement(line)
-            if requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in ("", *asked)):
+            if requirement.marker is None or any(
+                requirement.marker.evaluate({"extra": e}) for e in ("", *asked)
+            ):
                 todo.append((requirement.name, tuple(requirement.extras)))
     return found
 
@@ -78,7 +80,8 @@ def test_what_most_people_install_learns_and_measures(extras: tuple[str, ...]) -
         pytest.skip("the extra local is not installed")
     needed = _needed(extras)
     brings = {
-        module: {name.lower().replace("_", "-") for name in names} for module, names in packages_distributions().items()
+        module: {name.lower().replace("_", "-") for name in names}
+        for module, names in packages_distributions().items()
     }
     others = {module for module, names in brings.items() if names.isdisjoint(needed)}
     assert "pytest" in others, "the control: it would be missing"

@@ -11,7 +11,9 @@ PYPROJECT = (ROOT / "pyproject.toml").read_text()
 
 
 def test_what_is_declared_is_what_was_tested() -> None:
-    assert declared(PYPROJECT) == read(TESTED.read_text()), "run `make lowest`, and raise what does not hold"
+    assert declared(PYPROJECT) == read(TESTED.read_text()), (
+        "run `make lowest`, and raise what does not hold"
+    )
 
 
 def test_a_bound_that_nobody_tested_is_found() -> None:
@@ -23,7 +25,9 @@ def test_a_bound_that_nobody_tested_is_found() -> None:
 def test_every_package_has_a_lower_bound() -> None:
     lines = tomllib.loads(PYPROJECT)["project"]["dependencies"]
     assert {Requirement(line).name for line in lines} <= set(declared(PYPROJECT))
-    assert "redis" not in declared(PYPROJECT.replace("redis[hiredis]>=6,<9", "redis[hiredis]<9")), "the control"
+    assert "redis" not in declared(PYPROJECT.replace("redis[hiredis]>=6,<9", "redis[hiredis]<9")), (
+        "the control"
+    )
 
 
 def test_the_lowest_python_is_the_one_that_the_lowest_versions_were_tested_on() -> None:

@@ -24,8 +24,12 @@ def either(request: pytest.FixtureRequest) -> TedMemory:
     return chosen
 
 
-async def add(memory: TedMemory, *texts: str, source: str = BOB, state: str = "active") -> list[str]:
-    commit = await memory.commit([Add(text=text, sources=(source,), state=state) for text in texts], author="me")
+async def add(
+    memory: TedMemory, *texts: str, source: str = BOB, state: str = "active"
+) -> list[str]:
+    commit = await memory.commit(
+        [Add(text=text, sources=(source,), state=state) for text in texts], author="me"
+    )
     assert not commit.rejected
     return [applied.id for applied in commit.applied]
 
@@ -62,7 +66,9 @@ async def test_a_cap_that_is_lowered_holds_with_the_next_commit_and_the_worst_go
 
 async def test_diff_tells_what_changed_between_any_two_versions(either: TedMemory) -> None:
     one, two = await add(either, "One.", "Two.")
-    await either.commit([Rewrite(id=one, text="First."), Remove(id=two), Add(text="Three.")], author="me")
+    await either.commit(
+        [Rewrite(id=one, text="First."), Remove(id=two), Add(text="Three.")], author="me"
+    )
     changes = await either.diff(1, 2)
     told = [(d.before and d.before.text, d.after and d.after.text) for d in changes]
     assert told == [("One.", "First."), ("Two.", None), (None, "Three.")]
@@ -80,7 +86,10 @@ async def test_diff_tells_what_changed_between_any_two_versions(either: TedMemor
 async def exported(memory: TedMemory) -> tuple[str, list[str]]:
     ids = await add(memory, "Ünï “quoted” \U0001f600.", "Two.")
     await memory.commit(
-        [Add(text="Three.", when="asked", metadata={"a": [1]}), SetState(id=ids[1], state="proposed")],
+        [
+            Add(text="Three.", when="asked", metadata={"a": [1]}),
+            SetState(id=ids[1], state="proposed"),
+        ],
         author="me",
         usage={ids[0]: Usage(weight=2, weighted_difference=1)},
         models={"student": "small", "teacher": "big"},
@@ -97,7 +106,9 @@ async def test_another_installation_reads_what_was_exported(either: TedMemory) -
     report = await other.import_set(text)
     was, now = await either.load(), await other.load()
     assert report.added == tuple(e.id for e in was)
-    assert [e.model_copy(update={"rev": 0}) for e in now] == [e.model_copy(update={"rev": 0}) for e in was]
+    assert [e.model_copy(update={"rev": 0}) for e in now] == [
+        e.model_copy(update={"rev": 0}) for e in was
+    ]
     assert now.usage[ids[0]] == was.usage[ids[0]]
     assert now.models == was.models
     assert (
@@ -105,7 +116,9 @@ async def test_another_installation_reads_what_was_exported(either: TedMemory) -
         == was.presentation
         == Presentation(selection="relevant", top_k=2, placement="user", examples=False)
     )
-    assert (await other.export()).splitlines()[1:][0] == text.splitlines()[1:][0].replace('"rev": 2', '"rev": 1')
+    assert (await other.export()).splitlines()[1:][0] == text.splitlines()[1:][0].replace(
+        '"rev": 2', '"rev": 1'
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,9 @@ async def test_another_installation_reads_what_was_exported(either: TedMemory) -
         (lambda t: t + "\ud800", "surrogate"),
     ],
 )
-async def test_a_damaged_export_is_refused_and_nothing_is_imported(scratch: TedMemory, damage, said: str) -> None:
+async def test_a_damaged_export_is_refused_and_nothing_is_imported(
+    scratch: TedMemory, damage, said: str
+) -> None:
     text, _ = await exported(scratch)
     other = in_memory(namespace="other")
     with pytest.raises(InvalidInput, match=said):
@@ -147,9 +162,14 @@ async def test_a_set_that_is_not_empty_is_only_merged_into(either: TedMemory) ->
         await either.import_set(text)
     other = in_memory(namespace="other", max_experiences=2)
     await add(other, "Mine.")
-    await other.commit([Restore(experience=Experience(id=ids[1], text="Says something else."))], author="me")
+    await other.commit(
+        [Restore(experience=Experience(id=ids[1], text="Says something else."))], author="me"
+    )
     report = await other.import_set(text, merge=True)
-    assert (report.conflicts, [reason for _, reason in report.refused]) == ((ids[1],), ["cap", "cap"])
+    assert (report.conflicts, [reason for _, reason in report.refused]) == (
+        (ids[1],),
+        ["cap", "cap"],
+    )
     assert await texts(other) == ["Mine.", "Says something else."]
     roomy = in_memory(namespace="roomy")
     assert len((await roomy.import_set(text, merge=True)).added) == 3
@@ -168,7 +188,9 @@ async def test_what_does_not_fit_is_refused_as_a_whole(scratch: TedMemory) -> No
 # --- purge
 
 
-async def test_a_purge_takes_out_what_came_from_a_source_and_nothing_else(either: TedMemory) -> None:
+async def test_a_purge_takes_out_what_came_from_a_source_and_nothing_else(
+    either: TedMemory,
+) -> None:
     await add(either, "Good.")
     await add(either, "Evil.", source=EVE)
     report = await either.purge(EVE)
@@ -179,7 +201,9 @@ async def test_a_purge_takes_out_what_came_from_a_source_and_nothing_else(either
 
 async def test_what_a_purged_source_had_rewritten_is_again_as_it_was(either: TedMemory) -> None:
     [id] = await add(either, "Good.")
-    await either.commit([Rewrite(id=id, text="Better.", sources=("principal:anna",))], author="anna")
+    await either.commit(
+        [Rewrite(id=id, text="Better.", sources=("principal:anna",))], author="anna"
+    )
     await either.commit([Rewrite(id=id, text="Evil.", sources=(EVE,))], author="eve")
     await either.commit([Rewrite(id=id, text="Evil and more.", sources=(BOB,))], author="bob")
     report = await either.purge(EVE)
@@ -187,16 +211,22 @@ async def test_what_a_purged_source_had_rewritten_is_again_as_it_was(either: Ted
     assert report.restored == (id,)
 
 
-async def test_a_merge_goes_back_to_the_parents_that_are_free_of_the_source(either: TedMemory) -> None:
+async def test_a_merge_goes_back_to_the_parents_that_are_free_of_the_source(
+    either: TedMemory,
+) -> None:
     one, two = await add(either, "One.", "Two.")
     [evil] = await add(either, "Evil.", source=EVE)
     first = await either.commit([Merge(ids=(one, evil), text="One and evil.")], author="me")
-    second = await either.commit([Merge(ids=(first.applied[0].id, two), text="All of it.")], author="me")
+    second = await either.commit(
+        [Merge(ids=(first.applied[0].id, two), text="All of it.")], author="me"
+    )
     await either.commit([Rewrite(id=second.applied[0].id, text="All of it, shorter.")], author="me")
     for _ in range(5):
         await add(either, f"Other {_}.")
     report = await either.purge(EVE)
-    assert sorted(await texts(either)) == sorted(["One.", "Two.", *(f"Other {i}." for i in range(5))])
+    assert sorted(await texts(either)) == sorted(
+        ["One.", "Two.", *(f"Other {i}." for i in range(5))]
+    )
     assert set(report.restored) == {one, two}
     log = str(await either.log(100))
     assert "vil" not in log.replace("principal:eve", "")
@@ -246,7 +276,12 @@ async def everything_stored(memory: TedMemory, match: str = "") -> str:
     client = memory.store._clients.get().commit
     told = []
     async for key in client.scan_iter(match=match or f"ted:{{{memory.namespace}}}:*"):
-        read = {"string": client.get, "hash": client.hgetall, "set": client.smembers, "zset": _members(client)}
+        read = {
+            "string": client.get,
+            "hash": client.hgetall,
+            "set": client.smembers,
+            "zset": _members(client),
+        }
         kind = await client.type(key)
         if kind != "none":  # else it has ended meanwhile
             told.append(f"{key} {await read[kind](key)}")
@@ -254,15 +289,21 @@ async def everything_stored(memory: TedMemory, match: str = "") -> str:
 
 
 async def test_no_word_of_a_purged_source_is_left_in_the_server(memory: TedMemory) -> None:
-    narrow = TedMemory(memory.store, memory.settings.model_copy(update={"history": 3}), memory.namespace)
+    narrow = TedMemory(
+        memory.store, memory.settings.model_copy(update={"history": 3}), memory.namespace
+    )
     [one] = await add(narrow, "One.")
     [evil] = await add(narrow, "Evil.", source=EVE)
     evil_too = Rewrite(id=one, text="Evil twin.", index_terms="Evil words", sources=(EVE,))
     await narrow.commit([evil_too], author="eve", why="Evil reasons.")
-    await narrow.commit([Add(text="Fine."), Remove(id="nobody"), Add(text="", sources=(EVE,))], author="me")
+    await narrow.commit(
+        [Add(text="Fine."), Remove(id="nobody"), Add(text="", sources=(EVE,))], author="me"
+    )
     for i in range(4):
         await add(narrow, f"Other {i}.")
-    await narrow.commit([Merge(ids=(evil, one), text="Evil merger.")], author="me", why="Evil reasons.")
+    await narrow.commit(
+        [Merge(ids=(evil, one), text="Evil merger.")], author="me", why="Evil reasons."
+    )
     assert "Evil" in await everything_stored(narrow), "the control"
     await narrow.purge(EVE)
     left = await everything_stored(narrow)
@@ -270,31 +311,42 @@ async def test_no_word_of_a_purged_source_is_left_in_the_server(memory: TedMemor
     assert "Fine." in left
 
 
-async def test_two_purges_at_once_and_one_that_died_on_its_way_come_to_an_end(either: TedMemory) -> None:
+async def test_two_purges_at_once_and_one_that_died_on_its_way_come_to_an_end(
+    either: TedMemory,
+) -> None:
     [one] = await add(either, "One.")
     [evil] = await add(either, "Evil.", source=EVE)
     [bad] = await add(either, "Bad.", source="principal:mal")
     await either.commit([Merge(ids=(one, evil, bad), text="All.")], author="me")
     await either.store.tombstone(either.namespace, EVE)  # and then it died
-    await asyncio.gather(either.purge("principal:mal"), either.for_namespace(either.namespace).purge(BOB + "by"))
+    await asyncio.gather(
+        either.purge("principal:mal"), either.for_namespace(either.namespace).purge(BOB + "by")
+    )
     assert await texts(either) == ["One."]
     await either.purge(EVE)
     assert not [word for word in ("Evil", "Bad", "All.") if word in str(await either.log(100))]
 
 
-async def test_an_origin_that_is_longer_than_today_allows_comes_back_all_the_same(either: TedMemory) -> None:
+async def test_an_origin_that_is_longer_than_today_allows_comes_back_all_the_same(
+    either: TedMemory,
+) -> None:
     long = "Long " * 60
     [one] = await add(either, long)
     [evil] = await add(either, "Evil.", source=EVE)
     await either.commit([Merge(ids=(one, evil), text="Both.")], author="me")
-    strict = TedMemory(either.store, either.settings.model_copy(update={"max_text": 100}), either.namespace)
+    strict = TedMemory(
+        either.store, either.settings.model_copy(update={"max_text": 100}), either.namespace
+    )
     await strict.purge(EVE)
     assert await texts(either) == [long.strip()]
 
 
-async def test_an_id_that_was_used_before_for_something_else_is_no_origin(either: TedMemory) -> None:
+async def test_an_id_that_was_used_before_for_something_else_is_no_origin(
+    either: TedMemory,
+) -> None:
     await either.commit(
-        [Restore(experience=Experience(id="k", text="Carol's.", sources=("principal:carol",)))], author="c"
+        [Restore(experience=Experience(id="k", text="Carol's.", sources=("principal:carol",)))],
+        author="c",
     )
     await either.commit([Remove(id="k")], author="c")
     await add(either, "Something else.", source=EVE)
@@ -306,7 +358,10 @@ async def test_an_id_that_was_used_before_for_something_else_is_no_origin(either
 
 async def test_a_memory_that_states_one_cap_leaves_the_other_as_it_is() -> None:
     store = InMemoryStore()
-    first, second = in_memory(store=store, token_budget=3000), in_memory(store=store, max_experiences=2)
+    first, second = (
+        in_memory(store=store, token_budget=3000),
+        in_memory(store=store, max_experiences=2),
+    )
     await add(first, "One.")
     await add(second, "Two.")
     commit = await first.commit([Add(text="Three.")], author="me")
@@ -315,7 +370,9 @@ async def test_a_memory_that_states_one_cap_leaves_the_other_as_it_is() -> None:
     assert (caps.max_experiences, caps.token_budget) == (2, 3000)
 
 
-@pytest.mark.parametrize("fields", [{"order": -1}, {"order": 2**60}, {"rev": -1}, {"parents": ("\ud800",)}])
+@pytest.mark.parametrize(
+    "fields", [{"order": -1}, {"order": 2**60}, {"rev": -1}, {"parents": ("\ud800",)}]
+)
 def test_what_would_corrupt_a_set_is_no_experience(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         Experience(id="k", text="t", **fields)
@@ -354,7 +411,9 @@ async def test_a_history_that_was_trimmed_is_told() -> None:
     assert len(report.unknown) == 1
 
 
-async def test_without_the_list_of_forbidden_sources_it_would_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_list_of_forbidden_sources_it_would_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The control of the tests above."""
 
     async def nothing(*_: object) -> None: ...

@@ -17,14 +17,22 @@ from ted_memory.testing import Reply
 from tests.cli.helpdesk import serve_in_thread
 
 ROOT = Path(__file__).parent.parent
-TYPES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+TYPES: dict[str, type[BaseMessage]] = {
+    "system": SystemMessage,
+    "user": HumanMessage,
+    "assistant": AIMessage,
+}
 
 
 def answer(request: dict[str, Any]) -> Reply | str:
     """Play a student that follows the first lesson it is shown, and a teacher that reads the handbook."""
-    messages = [TYPES[message["role"]](content=message["content"]) for message in request["messages"]]
+    messages = [
+        TYPES[message["role"]](content=message["content"]) for message in request["messages"]
+    ]
     if request["model"] == "student":
-        lesson = re.search(r"^- When .*: answer (team .)\.$", str(messages[0].content), re.MULTILINE)
+        lesson = re.search(
+            r"^- When .*: answer (team .)\.$", str(messages[0].content), re.MULTILINE
+        )
         return lesson.group(1) if lesson else "team K"
     if request["model"] == "teacher":
         return str(RulebookTeacher(rules=read_handbook()).invoke(messages).content)
@@ -39,15 +47,21 @@ def models() -> Iterator[str]:
 
 def demo(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "examples.demo", "--home", str(tmp_path / "home"), *args]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110
+    )
 
 
 @pytest.mark.parametrize("teacher", ["over the wire", "rulebook"])
-def test_the_demo_learns_and_measures_with_other_models(models: str, tmp_path: Path, teacher: str) -> None:
+def test_the_demo_learns_and_measures_with_other_models(
+    models: str, tmp_path: Path, teacher: str
+) -> None:
     other = ["--teacher", "teacher", "--teacher-base-url", models]
     chosen = ["--teacher", "rulebook"] if teacher == "rulebook" else other
     out = tmp_path / "figures.json"
-    done = demo(tmp_path, "--student", "student", "--student-base-url", models, *chosen, "--out", str(out))
+    done = demo(
+        tmp_path, "--student", "student", "--student-base-url", models, *chosen, "--out", str(out)
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(out.read_text(encoding="utf-8"))
     kept = ROOT / "docs" / "results" / "runs" / "demo" / "1.json"
@@ -64,7 +78,9 @@ def test_the_demo_learns_and_measures_with_other_models(models: str, tmp_path: P
 
 
 def test_the_demo_tells_a_wrong_model_in_one_line(models: str, tmp_path: Path) -> None:
-    done = demo(tmp_path, "--student", "studnet", "--student-base-url", models, "--teacher", "rulebook")
+    done = demo(
+        tmp_path, "--student", "studnet", "--student-base-url", models, "--teacher", "rulebook"
+    )
     assert done.returncode == 1
     assert "studnet does not exist" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
@@ -79,7 +95,8 @@ def test_the_rule_book_sees_only_messages_and_mostly_knows() -> None:
 
 def test_training_and_held_out_tickets_are_different_and_cover_every_rule() -> None:
     train, held_out = (
-        read_samples(ROOT / "examples" / "data" / "helpdesk" / f"{n}.jsonl") for n in ("train", "heldout")
+        read_samples(ROOT / "examples" / "data" / "helpdesk" / f"{n}.jsonl")
+        for n in ("train", "heldout")
     )
     assert not {s.text for s in train} & {s.text for s in held_out}
     rules = {rule.name for rule in read_handbook()}

@@ -14,7 +14,12 @@ from tests.conftest import SERVERS, Server
 from tests.dev_server import ROOT, lay_out, served
 
 ASKED = {"messages": [{"role": "user", "content": "What is the colour of apples?"}]}
-SAMPLE = {"id": "1", "input": "What is the colour of apples?", "reference": "red", "choices": ["red", "blue"]}
+SAMPLE = {
+    "id": "1",
+    "input": "What is the colour of apples?",
+    "reference": "red",
+    "choices": ["red", "blue"],
+}
 
 
 def models_at(url: str) -> dict[str, str]:
@@ -30,13 +35,21 @@ def models_at(url: str) -> dict[str, str]:
 async def test_a_deployed_graph_learns_a_sample(tmp_path: Path) -> None:
     lay_out(tmp_path)
     with serve_in_thread() as url:
-        of_server = {**models_at(url), "TED_MEMORY_NAMESPACE": "deployed", "TED_MEMORY_TRUST": "operator"}
+        of_server = {
+            **models_at(url),
+            "TED_MEMORY_NAMESPACE": "deployed",
+            "TED_MEMORY_TRUST": "operator",
+        }
         async with served(tmp_path, **of_server) as client:
-            assistants = {a["graph_id"]: a["assistant_id"] for a in await client.assistants.search()}
+            assistants = {
+                a["graph_id"]: a["assistant_id"] for a in await client.assistants.search()
+            }
             out = await client.runs.wait(None, "distillation", input={"sample": SAMPLE})
             form = await client.assistants.get_schemas(assistants["distillation"])
             assert "sample" in form["input_schema"]["properties"], "Studio makes its form of it"
-            refused: Any = await client.runs.wait(None, "distillation", input=ASKED, raise_error=False)
+            refused: Any = await client.runs.wait(
+                None, "distillation", input=ASKED, raise_error=False
+            )
             assert "learns from one sample" in refused["__error__"]["message"]
             learned = await client.runs.wait(None, "agent", input=ASKED)
     assert isinstance(out, dict)
@@ -46,7 +59,9 @@ async def test_a_deployed_graph_learns_a_sample(tmp_path: Path) -> None:
         [lesson] = await memory.load()
         assert lesson.text == "say red"
         await until(memory, 1)
-        claims = await memory.store.episodes.claim("deployed", "me", lease=60, count=10, max_deliveries=3, alone=False)
+        claims = await memory.store.episodes.claim(
+            "deployed", "me", lease=60, count=10, max_deliveries=3, alone=False
+        )
     [episode] = [c.episode for c in claims.claims]
     assert (episode.seen, episode.answer) == ((lesson.id,), "red")
 
@@ -57,8 +72,18 @@ async def test_without_a_key_graphs_are_drawn_and_say_so_and_no_client_may_name_
 ) -> None:
     lay_out(tmp_path)
     with serve_in_thread() as url:
-        named = {"model": "student", "model_base_url": url, "student": "student", "student_base_url": url}
-        named |= {"teacher": "teacher", "teacher_base_url": url, "namespace": "another", "trust": "operator"}
+        named = {
+            "model": "student",
+            "model_base_url": url,
+            "student": "student",
+            "student_base_url": url,
+        }
+        named |= {
+            "teacher": "teacher",
+            "teacher_base_url": url,
+            "namespace": "another",
+            "trust": "operator",
+        }
         async with served(tmp_path, OPENAI_API_KEY="", TED_MEMORY_NAMESPACE="deployed") as client:
             for assistant in await client.assistants.search():
                 form = await client.assistants.get_schemas(assistant["assistant_id"])
@@ -68,7 +93,9 @@ async def test_without_a_key_graphs_are_drawn_and_say_so_and_no_client_may_name_
                 assert field in form["input_schema"]["properties"]
                 assert node in {one["id"] for one in drawn["nodes"]}
             for config in ({}, {"configurable": named}):
-                refused: Any = await client.runs.wait(None, "agent", input=ASKED, config=config, raise_error=False)
+                refused: Any = await client.runs.wait(
+                    None, "agent", input=ASKED, config=config, raise_error=False
+                )
                 assert "OPENAI_API_KEY" in refused["__error__"]["message"]
                 assert "TED_MEMORY_MODEL" in refused["__error__"]["message"]
     async with open_memory(home=str(tmp_path / "home")) as memory:
@@ -106,7 +133,10 @@ def a_deployed_agent(folder: Path) -> None:
 async def turn(client: Any, thread: str, text: str = "", **more: Any) -> list[Any]:
     """Return all that a client of the server is sent."""
     asked = {"input": {"messages": [{"role": "user", "content": text}]}} if text else {}
-    return [part async for part in client.runs.stream(thread, "agent", stream_mode=MODES, **asked, **more)]
+    return [
+        part
+        async for part in client.runs.stream(thread, "agent", stream_mode=MODES, **asked, **more)
+    ]
 
 
 @pytest.mark.timeout(600)
@@ -125,22 +155,32 @@ async def test_an_agent_that_records_goes_on_after_its_server_was_restarted(tmp_
             before = await client.threads.get_state(talk)
             assert said(before) == ["Hello", "lessons: 1"]
             shown += await turn(client, talk, "And now?")
-            shown += await turn(client, waiting, command={"resume": {"decisions": [{"type": "approve"}]}})
+            shown += await turn(
+                client, waiting, command={"resume": {"decisions": [{"type": "approve"}]}}
+            )
             states = [await client.threads.get_state(thread) for thread in (talk, waiting)]
             assert said(states[0])[-2:] == ["And now?", "lessons: 1"]
             assert said(states[1])[-1] == "done"
             histories = [await client.threads.get_history(thread) for thread in (talk, waiting)]
             await until(memory, 3)
-        claims = await memory.store.episodes.claim("deployed", "me", lease=60, count=10, max_deliveries=3, alone=False)
+        claims = await memory.store.episodes.claim(
+            "deployed", "me", lease=60, count=10, max_deliveries=3, alone=False
+        )
         told = {
-            (c.episode.question, c.episode.answer.strip(), c.episode.seen, c.episode.thread_id) for c in claims.claims
+            (c.episode.question, c.episode.answer.strip(), c.episode.seen, c.episode.thread_id)
+            for c in claims.claims
         }
-    assert {("Hello", "lessons: 1", (lesson.id,), talk), ("And now?", "lessons: 1", (lesson.id,), talk)} <= told
+    assert {
+        ("Hello", "lessons: 1", (lesson.id,), talk),
+        ("And now?", "lessons: 1", (lesson.id,), talk),
+    } <= told
     assert ("Look it up", "done", (lesson.id,), waiting) in told
     kept = {name for state in [*states, *histories[0], *histories[1]] for name in state["values"]}
     assert "messages" in kept
     assert [name for name in kept if name.startswith("ted_memory")] == []
-    assert "Be brief." not in str([shown, states, histories]), "the block is in no stream and no state"
+    assert "Be brief." not in str([shown, states, histories]), (
+        "the block is in no stream and no state"
+    )
     assert ours_in_pickles(tmp_path) == []
 
 
@@ -162,7 +202,9 @@ def ours_in_pickles(folder: Path) -> list[str]:
     """Return what the server has written down of modules of ours."""
     kept = [path for path in (folder / ".langgraph_api").rglob("*") if path.is_file()]
     assert kept, "the control: it writes something"
-    assert any(b"And now?" in path.read_bytes() for path in kept), "the control: it writes down conversations"
+    assert any(b"And now?" in path.read_bytes() for path in kept), (
+        "the control: it writes down conversations"
+    )
     return [path.name for path in kept if b"ted_memory." in path.read_bytes()]
 
 

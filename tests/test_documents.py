@@ -8,7 +8,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "AGENTS.md", "examples/README.md")),
+    *(
+        ROOT / name
+        for name in (
+            "README.md",
+            "CONTRIBUTING.md",
+            "CHANGELOG.md",
+            "AGENTS.md",
+            "examples/README.md",
+        )
+    ),
     *(path for path in (ROOT / "docs").rglob("*.md") if "results" not in path.parts),
 ]
 CODE = re.compile(r"`([\w./-]+)`")
@@ -22,7 +31,9 @@ def paths_in(text: str) -> Iterator[str]:
     """Yield what is written as a path of this project: it begins with one of its folders, or names a Python file."""
     for name in CODE.findall(text):
         first = name.split("/")[0]
-        if ("/" in name and first in TOP | FOLDERS) or (A_FILE.search(name) and first in TOP | FOLDERS):
+        if ("/" in name and first in TOP | FOLDERS) or (
+            A_FILE.search(name) and first in TOP | FOLDERS
+        ):
             yield name
 
 
@@ -35,7 +46,11 @@ def is_there(name: str, page: Path) -> bool:
 def test_paths_and_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     lost = [name for name in paths_in(text) if not is_there(name.rstrip("/"), page)]
-    links = (target for target, _ in LINK.findall(text) if "://" not in target and not target.startswith("mailto:"))
+    links = (
+        target
+        for target, _ in LINK.findall(text)
+        if "://" not in target and not target.startswith("mailto:")
+    )
     lost += [target for target in links if not (page.parent / target).exists()]
     assert lost == []
 

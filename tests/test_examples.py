@@ -18,21 +18,31 @@ SAYS = {
 }
 
 
-WARNS = {"03_look_after_a_set": "is a proposal: it is found by get and search, and no agent's prompt shows it"}
+WARNS = {
+    "03_look_after_a_set": "is a proposal: it is found by get and search, and no agent's prompt shows it"
+}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_can_be_run_again_and_says_what_it_should(path: Path, tmp_path: Path) -> None:
-    # an agent's call waits 50 ms for the memory and then goes on without: too little beside other tests on two cores
+    # an agent's call waits 50 ms for the memory and then goes on without: too little beside other
+    # tests on two cores
     patient = os.environ | {"TED_MEMORY_READ_TIMEOUT": "5"}
     # the longest one clears its set by the same call as the others do
     for _ in range(1 if path.stem == "04_learn_from_traffic" else 2):
         done = subprocess.run(
-            [sys.executable, str(path)], cwd=tmp_path, env=patient, capture_output=True, text=True, check=False
+            [sys.executable, str(path)],
+            cwd=tmp_path,
+            env=patient,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         assert SAYS[path.stem] in done.stdout
-        assert [line for line in done.stderr.splitlines() if WARNS.get(path.stem, "?") not in line] == []
+        assert [
+            line for line in done.stderr.splitlines() if WARNS.get(path.stem, "?") not in line
+        ] == []
     if path.stem == "04_learn_from_traffic":
         first, *_, last = [int(share) for share in re.findall(r"(\d+)% right", done.stdout)]
         assert last >= first + 30, "its users' corrections taught it"

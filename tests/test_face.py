@@ -33,7 +33,15 @@ def test_opening_a_memory_does_no_io() -> None:
 
 
 def test_importing_the_face_brings_no_optional_or_heavy_package() -> None:
-    heavy = ["langchain", "langchain_openai", "langgraph", "numpy", "stop_words", "wordllama", "typer"]
+    heavy = [
+        "langchain",
+        "langchain_openai",
+        "langgraph",
+        "numpy",
+        "stop_words",
+        "wordllama",
+        "typer",
+    ]
     code = f"import sys, ted_memory; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -34,7 +34,9 @@ EDITS = [{"op": "add", "when": "apples", "text": f"say c111, as {WORD} wants it"
 
 @pytest.fixture
 async def memory(tmp_path: Path) -> AsyncIterator[TedMemory]:
-    async with open_memory(home=str(tmp_path / "home"), namespace="desk", feedback_wait=0.0) as opened:
+    async with open_memory(
+        home=str(tmp_path / "home"), namespace="desk", feedback_wait=0.0
+    ) as opened:
         yield opened
 
 
@@ -48,7 +50,9 @@ def annas(run_id: str) -> Episode:
     """Return a run of Anna's."""
     asked = Message(role="user", content=f"What is the code of apples? I am {WORD}.")
     said = Message(role="assistant", content=f"no idea, {WORD}")
-    return Episode(run_id=run_id, principal=ANNA, thread_id=f"{WORD}-thread", input=(asked,), output=(said,))
+    return Episode(
+        run_id=run_id, principal=ANNA, thread_id=f"{WORD}-thread", input=(asked,), output=(said,)
+    )
 
 
 async def annas_traffic(memory: TedMemory) -> None:
@@ -61,20 +65,35 @@ async def annas_traffic(memory: TedMemory) -> None:
         await memory.record(run)
     await memory.flush()
     log = memory.store.episodes
-    [dead, *_] = (await log.claim("desk", "x", lease=0.01, count=1, max_deliveries=1, alone=False)).claims
-    await log.return_claim("desk", dead, counts=True, reason=f"{WORD} is no code", delay=0, max_deliveries=1)
-    await memory.give_feedback(runs[3].run_id, score=0.0, correction=f"c111, says {WORD}", principal=ANNA)
+    [dead, *_] = (
+        await log.claim("desk", "x", lease=0.01, count=1, max_deliveries=1, alone=False)
+    ).claims
+    await log.return_claim(
+        "desk", dead, counts=True, reason=f"{WORD} is no code", delay=0, max_deliveries=1
+    )
+    await memory.give_feedback(
+        runs[3].run_id, score=0.0, correction=f"c111, says {WORD}", principal=ANNA
+    )
     await memory.record(episode("figs", principal="bert"))
     await memory.flush()
-    await memory.give_feedback("figs-bert-0", comment=f"{WORD} knows better", principal=ANNA, reviewer=True)
+    await memory.give_feedback(
+        "figs-bert-0", comment=f"{WORD} knows better", principal=ANNA, reviewer=True
+    )
     await memory.commit(
-        [Add(text=f"Greet {WORD}.", sources=(f"principal:{ANNA}",)), Add(text="Be brief.")], author="me"
+        [Add(text=f"Greet {WORD}.", sources=(f"principal:{ANNA}",)), Add(text="Be brief.")],
+        author="me",
     )
     one, two = (await memory.load()).active
-    await memory.commit([Merge(ids=(one.id, two.id), text=f"Be brief with {WORD}.")], author="me", why=f"for {WORD}")
+    await memory.commit(
+        [Merge(ids=(one.id, two.id), text=f"Be brief with {WORD}.")], author="me", why=f"for {WORD}"
+    )
     staging = memory.staging("run-1")
-    await staging.commit([Add(text=f"Draft of {WORD}.", sources=(f"principal:{ANNA}",))], author="me")
-    await staging.store.save_progress(staging.namespace, "sample:1", {"answer": f"{WORD}'s", "of": f"principal:{ANNA}"})
+    await staging.commit(
+        [Add(text=f"Draft of {WORD}.", sources=(f"principal:{ANNA}",))], author="me"
+    )
+    await staging.store.save_progress(
+        staging.namespace, "sample:1", {"answer": f"{WORD}'s", "of": f"principal:{ANNA}"}
+    )
     other = memory.staging("run-2")
     await other.store.save_progress(other.namespace, "sample:1", {"answer": "of somebody else"})
 
@@ -83,7 +102,9 @@ async def test_no_word_of_a_forgotten_person_is_left_anywhere(memory: TedMemory)
     await annas_traffic(memory)
     before = await everything_stored(memory)
     for place in (":episodes", ":run:", ":dead", ":archive ", ":log", ":rate:"):
-        assert any(place in line and WORD in line for line in before.splitlines()), f"the control: {place}"
+        assert any(place in line and WORD in line for line in before.splitlines()), (
+            f"the control: {place}"
+        )
     assert WORD in files(memory), "the control"
     report = await memory.forget("principal", ANNA)
     assert (report.episodes, report.drafts, report.compacted) == (4, 1, True)
@@ -95,19 +116,29 @@ async def test_no_word_of_a_forgotten_person_is_left_anywhere(memory: TedMemory)
     assert drafts == ["ted:{desk~run-2}:progress"]
     assert WORD not in files(memory)
     assert [e.text for e in await memory.load() if e.state == "active"] == ["Be brief."]
-    [claim] = (await memory.store.episodes.claim("desk", "x", lease=9, count=9, max_deliveries=9, alone=False)).claims
+    [claim] = (
+        await memory.store.episodes.claim(
+            "desk", "x", lease=9, count=9, max_deliveries=9, alone=False
+        )
+    ).claims
     assert (claim.episode.run_id, claim.feedback) == ("figs-bert-0", ())
 
 
 async def test_a_person_is_found_among_as_many_sources_as_a_lesson_has(memory: TedMemory) -> None:
     """The first of them and the last; whoever came later was refused, and has left nothing."""
     early = f"principal:{ANNA}"
-    [made] = (await memory.commit([Add(text=f"Greet {WORD}.", sources=(early,))], author="me")).applied
+    [made] = (
+        await memory.commit([Add(text=f"Greet {WORD}.", sources=(early,))], author="me")
+    ).applied
     for start in range(1, MOST_SOURCES, 100):
         names = tuple(f"principal:p{i}" for i in range(start, min(start + 100, MOST_SOURCES)))
-        await memory.commit([Rewrite(id=made.id, text=f"Greet {WORD} {start}.", sources=names)], author="me")
+        await memory.commit(
+            [Rewrite(id=made.id, text=f"Greet {WORD} {start}.", sources=names)], author="me"
+        )
     late = Rewrite(id=made.id, text="Late.", sources=("principal:late",))
-    assert [r.reason for r in (await memory.commit([late], author="me")).rejected] == ["too many sources"]
+    assert [r.reason for r in (await memory.commit([late], author="me")).rejected] == [
+        "too many sources"
+    ]
     [lesson] = await memory.load()
     assert len(lesson.sources) == MOST_SOURCES
     last = await memory.forget("principal", f"p{MOST_SOURCES - 1}")
@@ -130,7 +161,9 @@ async def test_no_run_of_a_forgotten_person_is_named_any_more(memory: TedMemory)
 
 
 @pytest.mark.parametrize("kind", ["run", "thread"])
-async def test_a_run_or_a_conversation_is_forgotten_with_what_was_learned_from_it(memory: TedMemory, kind: Any) -> None:
+async def test_a_run_or_a_conversation_is_forgotten_with_what_was_learned_from_it(
+    memory: TedMemory, kind: Any
+) -> None:
     runs = [episode("apples", i, principal="anna", thread_id=f"t{i}") for i in range(2)]
     await complain(memory, runs)
     quoting = teacher(lambda _: critique(*EDITS))
@@ -142,9 +175,13 @@ async def test_a_run_or_a_conversation_is_forgotten_with_what_was_learned_from_i
     assert archived.run_id not in await everything_stored(memory)
 
 
-async def test_a_conversation_is_forgotten_from_the_archive_when_its_runs_are_known_no_more(memory: TedMemory) -> None:
+async def test_a_conversation_is_forgotten_from_the_archive_when_its_runs_are_known_no_more(
+    memory: TedMemory,
+) -> None:
     await complain(memory, [annas("r")])
-    await Learner(memory, student=student(), teacher=teacher(lambda _: critique()), replay="none").run(until_empty=True)
+    await Learner(
+        memory, student=student(), teacher=teacher(lambda _: critique()), replay="none"
+    ).run(until_empty=True)
     client = memory.store._clients.get().commit  # type: ignore[attr-defined]
     await client.delete("ted:{desk}:run:r")
     report = await memory.forget("thread", f"{WORD}-thread")
@@ -194,7 +231,11 @@ async def test_what_a_run_leaves_that_nobody_takes_up_again_ends(memory: TedMemo
     await staging.commit([Add(text="Draft.")], author="me")
     await staging.store.save_progress(staging.namespace, "k", {})
     client = memory.store._clients.get().commit  # type: ignore[attr-defined]
-    assert [key async for key in client.scan_iter(match="ted:{desk~run}:*") if await client.ttl(key) == -1] == []
+    assert [
+        key
+        async for key in client.scan_iter(match="ted:{desk~run}:*")
+        if await client.ttl(key) == -1
+    ] == []
 
 
 async def test_nobody_in_particular_cannot_be_forgotten(memory: TedMemory) -> None:
@@ -202,7 +243,9 @@ async def test_nobody_in_particular_cannot_be_forgotten(memory: TedMemory) -> No
         await memory.forget("principal", "anonymous")
 
 
-async def test_learners_that_are_running_send_no_model_what_was_forgotten(memory: TedMemory) -> None:
+async def test_learners_that_are_running_send_no_model_what_was_forgotten(
+    memory: TedMemory,
+) -> None:
     """Neither what waits, nor what they hold of it to try lessons on, nor what comes late."""
     asked: list[list[BaseMessage]] = []
 
@@ -269,7 +312,9 @@ async def traffic_of_others(memory: TedMemory) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def learners_at_work(memory: TedMemory, model: ScriptedChatModel) -> AsyncIterator[list[Learner]]:
+async def learners_at_work(
+    memory: TedMemory, model: ScriptedChatModel
+) -> AsyncIterator[list[Learner]]:
     """Have two learners run for as long as this lasts, episodes and replays."""
     learners = [Learner(memory, student=student(), teacher=model) for _ in range(2)]
     running = [asyncio.create_task(learner.run()) for learner in learners]
@@ -289,7 +334,9 @@ async def forget_while_learners_run(memory: TedMemory) -> tuple[str, str]:
     async with traffic_of_others(memory), learners_at_work(memory, model) as learners:
 
         def count(*outcomes: str) -> int:
-            return sum(learner.report.outcomes[outcome] for learner in learners for outcome in outcomes)
+            return sum(
+                learner.report.outcomes[outcome] for learner in learners for outcome in outcomes
+            )
 
         await wait_until(lambda: count("learned") >= 1, timeout=60, what="a lesson of Anna's")
         model.gate.clear()
@@ -297,12 +344,18 @@ async def forget_while_learners_run(memory: TedMemory) -> tuple[str, str]:
         await wait_until(lambda: model.waiting[0] > 0, timeout=60, what="work on what Anna said")
         before = await everything_stored(memory, "*")
         for place in (":episodes", ":run:", ":archive ", ":experiences", ":log"):
-            assert any(place in line and WORD in line for line in before.splitlines()), f"the control: {place}"
+            assert any(place in line and WORD in line for line in before.splitlines()), (
+                f"the control: {place}"
+            )
         assert WORD in files(memory), "the control"
         await memory.forget("principal", ANNA)
         model.gate.set()
         then = count("nothing")
-        await wait_until(lambda: model.waiting[0] == 0 and count("nothing") > then + 10, timeout=60, what="more work")
+        await wait_until(
+            lambda: model.waiting[0] == 0 and count("nothing") > then + 10,
+            timeout=60,
+            what="more work",
+        )
         assert count("fenced") >= 1, "what learners were at came too late"
         assert not count("failed", "dead")
         during = await everything_stored(memory, "*"), files(memory)
@@ -313,18 +366,24 @@ async def forget_while_learners_run(memory: TedMemory) -> tuple[str, str]:
 @pytest.fixture
 async def busy(tmp_path: Path) -> AsyncIterator[TedMemory]:
     options: dict[str, Any] = {"rollouts": 1, "verify_calls": 0, "rate_limit": 10_000}
-    async with open_memory(home=str(tmp_path / "busy"), namespace="desk", feedback_wait=0.0, **options) as opened:
+    async with open_memory(
+        home=str(tmp_path / "busy"), namespace="desk", feedback_wait=0.0, **options
+    ) as opened:
         yield opened
 
 
-async def test_with_learners_running_neither_keys_nor_files_hold_a_word_of_the_forgotten(busy: TedMemory) -> None:
+async def test_with_learners_running_neither_keys_nor_files_hold_a_word_of_the_forgotten(
+    busy: TedMemory,
+) -> None:
     keys, written = await forget_while_learners_run(busy)
     for word in (WORD, "early-0", "late-0", "c111"):
         assert word not in keys
         assert word not in written
 
 
-async def test_were_the_file_not_rewritten_it_would_hold_them(busy: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_were_the_file_not_rewritten_it_would_hold_them(
+    busy: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control."""
 
     async def compact(_: RedisStore) -> bool:
@@ -358,7 +417,8 @@ async def test_might_learners_end_what_they_are_at_both_would_hold_them(
 
 async def test_an_export_from_before_brings_nothing_of_it_back(memory: TedMemory) -> None:
     await memory.commit(
-        [Add(text=f"Greet {WORD}.", sources=(f"principal:{ANNA}",)), Add(text="Be brief.")], author="me"
+        [Add(text=f"Greet {WORD}.", sources=(f"principal:{ANNA}",)), Add(text="Be brief.")],
+        author="me",
     )
     exported = await memory.export()
     await memory.forget("principal", ANNA)
@@ -374,12 +434,16 @@ async def test_a_dropped_namespace_leaves_no_key(memory: TedMemory) -> None:
     assert [key async for key in client.scan_iter(match="ted:{desk}:*")] == []
 
 
-async def test_on_ones_own_server_the_report_says_whose_the_files_are(valkey: Any, namespace: str) -> None:
+async def test_on_ones_own_server_the_report_says_whose_the_files_are(
+    valkey: Any, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace) as opened:
         assert (await opened.forget("principal", "anna")).compacted is False
 
 
-async def test_a_file_that_is_not_rewritten_in_time_is_told(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_is_not_rewritten_in_time_is_told(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(erasing, "REWRITE_TRIES", 0)
     await memory.load()
     with pytest.raises(StoreError, match="call it again"):
@@ -395,5 +459,7 @@ def test_a_conversation_is_known_by_its_unit_alone() -> None:
     subject = Subject(kind="thread", name="t1")
     run = episode("apples", thread_id="t1")
     assert subject.owns_record(run.run_id, run.principal, run.unit)
-    assert not subject.owns_record(run.run_id, run.principal, episode("apples", thread_id="t2").unit)
+    assert not subject.owns_record(
+        run.run_id, run.principal, episode("apples", thread_id="t2").unit
+    )
     assert json.loads(subject.model_dump_json()) == {"kind": "thread", "name": "t1"}

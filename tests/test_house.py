@@ -37,7 +37,8 @@ def modules() -> list[str]:
     return [found.name for found in pkgutil.walk_packages(ted_memory.__path__, "ted_memory.")]
 
 
-# parsed at import: CPython 3.11's parser can fail when the garbage collector steps in after a long test run
+# parsed at import: CPython 3.11's parser can fail when the garbage collector steps in after a long
+# test run
 TREES = {source: ast.parse(source.read_text(encoding="utf-8")) for source in sources()}
 
 
@@ -49,7 +50,10 @@ def matches(pattern: re.Pattern[str]) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in found
-        if path.is_file() and path.suffix in TEXT and path.name != ".git" and not path.name.startswith(".coverage")
+        if path.is_file()
+        and path.suffix in TEXT
+        and path.name != ".git"
+        and not path.name.startswith(".coverage")
         for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
         if pattern.search(line)
     ]
@@ -80,7 +84,11 @@ def test_tests_are_functions_with_sentences_for_names() -> None:
     for source, tree in TREES.items():
         if not source.name.startswith("test_"):
             continue
-        classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name.startswith("Test")]
+        classes = [
+            node.name
+            for node in tree.body
+            if isinstance(node, ast.ClassDef) and node.name.startswith("Test")
+        ]
         assert classes == [], source.name
         names = [f.name for f in functions(tree) if f.name.startswith("test_")]
         assert len(names) == len(set(names)), f"a test of {source.name} hides another one"
@@ -99,8 +107,12 @@ def test_every_prompt_and_script_is_shipped_beside_the_code_that_reads_it() -> N
     package = Path(ted_memory.__file__).parent
     from ted_memory.distill.profiles import PLACEHOLDERS
 
-    for folder in (path for path in (package / "distill" / "profiles").iterdir() if any(path.glob("*.md"))):
-        assert {path.stem for path in folder.glob("*.md")} | {"labels", "example"} == set(PLACEHOLDERS), folder.name
+    for folder in (
+        path for path in (package / "distill" / "profiles").iterdir() if any(path.glob("*.md"))
+    ):
+        assert {path.stem for path in folder.glob("*.md")} | {"labels", "example"} == set(
+            PLACEHOLDERS
+        ), folder.name
     for script in (package / "storage" / "redis" / "lua").glob("*.lua"):
         assert script.read_text(encoding="utf-8").startswith("-- "), f"{script.name} has no head"
 
@@ -108,19 +120,34 @@ def test_every_prompt_and_script_is_shipped_beside_the_code_that_reads_it() -> N
 def test_only_the_settings_read_the_environment() -> None:
     package = Path(ted_memory.__file__).parent
     reads = re.compile(r"\bos\.(environ|getenv)|from os import .*(environ|getenv)")
-    assert [path.name for path in package.rglob("*.py") if reads.search(path.read_text(encoding="utf-8"))] == []
+    assert [
+        path.name
+        for path in package.rglob("*.py")
+        if reads.search(path.read_text(encoding="utf-8"))
+    ] == []
 
 
 def test_contracts_hold_for_a_file_when_it_is_born(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "ted_memory", tmp_path / "ted_memory", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "ted_memory", tmp_path / "ted_memory", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     born = {
         "capture/born.py": ("import redis", "Only storage speaks Redis"),
-        "memory/born.py": ("from langchain_core.messages import AIMessage", "The core does not know LangChain"),
+        "memory/born.py": (
+            "from langchain_core.messages import AIMessage",
+            "The core does not know LangChain",
+        ),
         "distill/born.py": ("import numpy", "Only embeddings need numpy"),
-        "cli/born.py": ("from ted_memory.storage.redis import keys", "Only wiring and testing name a concrete store"),
+        "cli/born.py": (
+            "from ted_memory.storage.redis import keys",
+            "Only wiring and testing name a concrete store",
+        ),
         "born.py": ("", "An import only points down"),
-        "experience/born.py": ("from ted_memory.memory import client", "An import only points down"),
+        "experience/born.py": (
+            "from ted_memory.memory import client",
+            "An import only points down",
+        ),
     }
     for name, (line, _) in born.items():
         (tmp_path / "ted_memory" / name).write_text(f"{line}\n")
@@ -135,7 +162,9 @@ def test_contracts_hold_for_a_file_when_it_is_born(tmp_path: Path) -> None:
     assert told.returncode == 1, told.stderr
     broken = {name for _, name in born.values() if f"{name} BROKEN" in told.stdout}
     assert broken == {name for _, name in born.values()}, told.stdout
-    assert "In memory an import only points down BROKEN" in told.stdout, "each file of it has its place"
+    assert "In memory an import only points down BROKEN" in told.stdout, (
+        "each file of it has its place"
+    )
 
 
 def test_nothing_is_left_to_be_done_later() -> None:
@@ -157,11 +186,17 @@ def test_a_source_archive_holds_what_tests_and_makefile_name() -> None:
     """Whoever packages it for a distribution runs the tests from there."""
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     included = build["targets"]["sdist"]["include"]
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     tracked = listed.stdout.split("\n")
     top = {f"/{name.partition('/')[0]}" for name in tracked if name and not name.startswith(".")}
     always = {"/pyproject.toml"}
-    missing = {name for name in top - always if not any(fnmatch.fnmatch(name, pattern) for pattern in included)}
+    missing = {
+        name
+        for name in top - always
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in included)
+    }
     assert missing == set()
 
 
@@ -193,7 +228,9 @@ shown: int = 2
 
 
 async def test_a_way_is_told_by_the_files_that_it_goes_back_to() -> None:
-    walk = walks.Walk(dict.fromkeys([("a.py", "f"), ("a.py", "g"), ("b.py", "f"), ("a.py", "h"), ("c.py", "f")]))
+    walk = walks.Walk(
+        dict.fromkeys([("a.py", "f"), ("a.py", "g"), ("b.py", "f"), ("a.py", "h"), ("c.py", "f")])
+    )
     assert walk.files == ["a.py", "b.py", "a.py", "c.py"]
     assert walk.row() == ("5", "3", "3", "1")
     forgotten = await walks.walked("forget")

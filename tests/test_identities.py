@@ -30,7 +30,9 @@ async def test_one_spelling_is_one_principal() -> None:
     for i, spelled in enumerate((ANNA, ANNA.upper(), ANNA.lower())):
         await memory.record(Episode(run_id=f"r{i}", principal=spelled))
     await memory.flush()
-    assert await memory.give_feedback("r0", score=1.0, principal=ANNA.upper()) == "credited", "her own run"
+    assert await memory.give_feedback("r0", score=1.0, principal=ANNA.upper()) == "credited", (
+        "her own run"
+    )
     assert {episode.principal for episode in await recorded(memory)} == {ANNA.lower()}
     await memory.aclose()
 
@@ -45,19 +47,33 @@ async def test_without_the_hook_they_would_be_three() -> None:
     await memory.aclose()
 
 
-async def test_hashed_names_are_nowhere_in_the_server_and_all_works_as_before(valkey: Server, namespace: str) -> None:
-    async with open_memory(valkey.url, namespace=namespace, identify=keyed_hash(KEY), withhold_share=0.0) as memory:
+async def test_hashed_names_are_nowhere_in_the_server_and_all_works_as_before(
+    valkey: Server, namespace: str
+) -> None:
+    async with open_memory(
+        valkey.url, namespace=namespace, identify=keyed_hash(KEY), withhold_share=0.0
+    ) as memory:
         source = f"principal:{keyed_hash(KEY)(ANNA)}"
-        await memory.commit([Add(text="Be brief.", sources=(source,)), Add(text="Be kind.")], author="me")
+        await memory.commit(
+            [Add(text="Be brief.", sources=(source,)), Add(text="Be kind.")], author="me"
+        )
         runs, _ = agent(memory, principal=ANNA)
         await runs.ainvoke(asks(), {"configurable": {"thread_id": f"{ANNA}-thread"}})
         await memory.flush()
         [claim] = (
-            await memory.store.episodes.claim(namespace, "x", lease=9, count=9, max_deliveries=9, alone=False)
+            await memory.store.episodes.claim(
+                namespace, "x", lease=9, count=9, max_deliveries=9, alone=False
+            )
         ).claims
         assert claim.episode.principal == keyed_hash(KEY)(ANNA)
-        assert await memory.give_feedback(claim.episode.run_id, score=1.0, principal=ANNA) == "credited"
-        assert await memory.give_feedback(claim.episode.run_id, score=0.0, principal="mallory") == "foreign"
+        assert (
+            await memory.give_feedback(claim.episode.run_id, score=1.0, principal=ANNA)
+            == "credited"
+        )
+        assert (
+            await memory.give_feedback(claim.episode.run_id, score=0.0, principal="mallory")
+            == "foreign"
+        )
         stored = await everything_stored(memory)
         assert "Example" not in stored
         assert keyed_hash(KEY)(ANNA) in stored, "the control"

@@ -6,7 +6,13 @@ import time
 import pytest
 
 from ted_memory import Add, Merge, Remove, Rewrite, TedMemory, open_memory
-from ted_memory.errors import CommitRefused, HistoryTrimmed, InvalidInput, StoreUnavailable, TedMemoryError
+from ted_memory.errors import (
+    CommitRefused,
+    HistoryTrimmed,
+    InvalidInput,
+    StoreUnavailable,
+    TedMemoryError,
+)
 from ted_memory.models import Commit, Edit, Restore, SetState, Usage
 from ted_memory.protocols import CommitRequest
 from ted_memory.settings import Selection
@@ -40,7 +46,9 @@ def one_line(error: BaseException) -> str:
 # --- render
 
 
-async def test_who_commits_and_renders_at_once_sees_what_was_committed(valkey: Server, namespace: str) -> None:
+async def test_who_commits_and_renders_at_once_sees_what_was_committed(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, read_timeout=PATIENT) as memory:
         for i in range(20):
             await add(memory, f"Lesson {i}.")
@@ -49,7 +57,9 @@ async def test_who_commits_and_renders_at_once_sees_what_was_committed(valkey: S
 
 
 async def test_only_active_lessons_are_rendered(scratch: TedMemory) -> None:
-    await scratch.commit([Add(text="Waits.", state="proposed"), Add(text="Is tried.", state="trial")], author="me")
+    await scratch.commit(
+        [Add(text="Waits.", state="proposed"), Add(text="Is tried.", state="trial")], author="me"
+    )
     assert await scratch.render() == ""
     await add(scratch, "Is active.")
     assert "Is active." in await scratch.render()
@@ -69,16 +79,22 @@ async def test_two_memories_render_the_same_bytes_at_the_same_version(
     valkey: Server, namespace: str, selection: Selection
 ) -> None:
     first, second = (
-        open_memory(valkey.url, namespace=namespace, selection=selection, read_timeout=PATIENT) for _ in range(2)
+        open_memory(valkey.url, namespace=namespace, selection=selection, read_timeout=PATIENT)
+        for _ in range(2)
     )
     ids = await add(first, *(f"Lesson about topic {i}." for i in range(6)))
     await first.commit(
         [Rewrite(id=ids[2], text="Rewritten about topic 2."), Remove(id=ids[4])],
         author="me",
-        usage={ids[5]: Usage(weight=9, weighted_difference=3), ids[0]: Usage(weight=9, weighted_difference=-3)},
+        usage={
+            ids[5]: Usage(weight=9, weighted_difference=3),
+            ids[0]: Usage(weight=9, weighted_difference=-3),
+        },
     )
     await first.credit({ids[1]: Usage(weight=99, weighted_difference=60)}, token="later")
-    blocks = [await memory.render("a question about topic 3 and topic 5") for memory in (first, second)]
+    blocks = [
+        await memory.render("a question about topic 3 and topic 5") for memory in (first, second)
+    ]
     # the first one came here by changes, the second one read the whole set
     assert blocks[0] == blocks[1] != ""
     await first.aclose()
@@ -110,7 +126,9 @@ async def test_no_edits_make_no_version_and_use_no_token(scratch: TedMemory) -> 
     assert (commit.version, commit.repeated) == (2, False)
 
 
-async def test_an_all_or_nothing_commit_changes_nothing_when_one_edit_is_refused(scratch: TedMemory) -> None:
+async def test_an_all_or_nothing_commit_changes_nothing_when_one_edit_is_refused(
+    scratch: TedMemory,
+) -> None:
     commit = await scratch.commit([Add(text="One."), Remove(id="nobody")], author="me", atomic=True)
     assert [rejected.reason for rejected in commit.rejected] == ["aborted", "unknown"]
     assert await texts(scratch) == []
@@ -129,7 +147,14 @@ async def test_caps_that_nobody_states_are_those_of_the_set() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("author", ""), ("token", ""), ("token", "t" * 201), ("author", "\ud800"), ("token", "\udfff"), ("why", "\ud800")],
+    [
+        ("author", ""),
+        ("token", ""),
+        ("token", "t" * 201),
+        ("author", "\ud800"),
+        ("token", "\udfff"),
+        ("why", "\ud800"),
+    ],
 )
 async def test_a_commit_whose_label_cannot_be_used_is_refused_in_one_line(
     memory: TedMemory, field: str, value: str
@@ -173,13 +198,21 @@ async def test_the_log_has_the_newest_first_and_no_more_than_asked_for(scratch: 
 async def test_going_back_restores_texts_states_and_order(memory: TedMemory) -> None:
     one, two, three = await add(memory, "One.", "Two.", "Three.")
     old = await memory.load()
-    edits: list[Edit] = [Rewrite(id=one, text="First."), SetState(id=two, state="trial"), Remove(id=three)]
+    edits: list[Edit] = [
+        Rewrite(id=one, text="First."),
+        SetState(id=two, state="trial"),
+        Remove(id=three),
+    ]
     await memory.commit(edits, author="me")
-    await memory.commit([Merge(ids=(one, (await add(memory, "Four."))[0]), text="Both.")], author="me")
+    await memory.commit(
+        [Merge(ids=(one, (await add(memory, "Four."))[0]), text="Both.")], author="me"
+    )
     commit = await memory.rollback(1, author="anna")
     back = await memory.load()
     assert (commit.version, back.version) == (5, 5)
-    assert [e.model_copy(update={"rev": 0}) for e in back] == [e.model_copy(update={"rev": 0}) for e in old]
+    assert [e.model_copy(update={"rev": 0}) for e in back] == [
+        e.model_copy(update={"rev": 0}) for e in old
+    ]
     assert all(e.rev == 5 for e in back), "a rev is never used again"
     [entry] = await memory.log(limit=1)
     assert (entry.author, entry.why) == ("anna", "back to version 1")
@@ -206,7 +239,9 @@ async def test_every_version_of_the_history_can_be_gone_back_to(scratch: TedMemo
     for i in range(6):
         ids = [e.id for e in await scratch.load()]
         edits: list[Edit] = [Add(text=f"Lesson {i}.")]
-        edits += [Rewrite(id=ids[0], text=f"Again {i}.")] if i % 2 else [Remove(id=id) for id in ids[:1]]
+        edits += (
+            [Rewrite(id=ids[0], text=f"Again {i}.")] if i % 2 else [Remove(id=id) for id in ids[:1]]
+        )
         commit = await scratch.commit(edits, author="me")
         states[commit.version] = await texts(scratch)
     for version, wanted in reversed(states.items()):
@@ -220,7 +255,9 @@ async def test_going_back_to_where_one_is_makes_no_version(scratch: TedMemory) -
     assert [entry.version for entry in await scratch.log()] == [1]
 
 
-async def test_a_version_outside_the_history_is_told_with_its_bounds(valkey: Server, namespace: str) -> None:
+async def test_a_version_outside_the_history_is_told_with_its_bounds(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, history=3) as memory:
         for i in range(6):
             await add(memory, f"Lesson {i}.")
@@ -246,7 +283,9 @@ class Busy(InMemoryStore):
         if request.expect_version is not None and self.times and not self.at_work:
             self.times -= 1
             self.at_work = True
-            await add(in_memory(store=self, namespace=namespace), f"From elsewhere, {self.times} to come.")
+            await add(
+                in_memory(store=self, namespace=namespace), f"From elsewhere, {self.times} to come."
+            )
             self.at_work = False
         return await super().commit(namespace, request)
 
@@ -306,7 +345,8 @@ async def test_an_agent_goes_on_with_the_last_block_when_the_server_is_gone(
     block = await memory.render()
     assert "Kept." in block
     assert memory.health().failed_reads == 0
-    monkeypatch.setattr("ted_memory.memory.cache.IDLE", 0.0)  # from now on every call waits for a look at the store
+    # from now on every call waits for a look at the store
+    monkeypatch.setattr("ted_memory.memory.cache.IDLE", 0.0)
     own_server.stop()
     began = time.monotonic()
     assert [await memory.render() for _ in range(3)] == [block] * 3
@@ -328,7 +368,8 @@ async def test_an_agent_waits_no_longer_than_it_may_for_a_server_that_hangs(
     block = await memory.render()
     stale = memory.health().stale_reads
     assert "Kept." in block
-    monkeypatch.setattr("ted_memory.memory.cache.IDLE", 0.0)  # from now on every call waits for a look at the store
+    # from now on every call waits for a look at the store
+    monkeypatch.setattr("ted_memory.memory.cache.IDLE", 0.0)
     own_server.process.send_signal(signal.SIGSTOP)
     began = time.monotonic()
     assert await memory.render() == block
@@ -348,11 +389,19 @@ async def test_an_agent_waits_no_longer_than_it_may_for_a_server_that_hangs(
     await fresh.aclose()
 
 
-async def test_whoever_asks_for_more_than_a_block_is_told(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whoever_asks_for_more_than_a_block_is_told(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ted_memory.storage.redis.clients.COMMIT_RETRIES", 0)
     memory = open_memory(own_server.url)
     own_server.stop()
-    for call in (memory.load(), memory.log(), memory.rollback(0), memory.usage(), add(memory, "One.")):
+    for call in (
+        memory.load(),
+        memory.log(),
+        memory.rollback(0),
+        memory.usage(),
+        add(memory, "One."),
+    ):
         with pytest.raises(StoreUnavailable) as caught:
             await call
         one_line(caught.value)
@@ -373,7 +422,12 @@ async def test_health_counts_what_agents_did(scratch: TedMemory) -> None:
     for _ in range(3):
         await scratch.render()
     health = scratch.health()
-    assert (health.reads, health.stale_reads, health.failed_reads, health.last_error) == (3, 0, 0, "")
+    assert (health.reads, health.stale_reads, health.failed_reads, health.last_error) == (
+        3,
+        0,
+        0,
+        "",
+    )
     assert health.version == 1
     assert health.age is not None
     assert 0 <= health.age < 60
@@ -389,7 +443,9 @@ async def test_a_staging_set_is_read_by_nobody_who_did_not_make_it(scratch: TedM
         scratch.for_namespace(staging.namespace)
 
 
-async def test_a_memory_that_cannot_be_opened_lets_go_of_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_memory_that_cannot_be_opened_lets_go_of_its_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Python calls no ``__aexit__`` where ``__aenter__`` has failed."""
     memory, closed = in_memory(), list[bool]()
 

@@ -19,8 +19,12 @@ async def texts(memory: TedMemory) -> list[str]:
 
 
 # nobody can close a connection whose loop has ended: it goes with a ResourceWarning
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_one_memory_serves_two_event_loops_one_after_the_other(valkey: Server, namespace: str) -> None:
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_one_memory_serves_two_event_loops_one_after_the_other(
+    valkey: Server, namespace: str
+) -> None:
     memory = open_memory(valkey.url, namespace=namespace)
 
     async def use(text: str) -> str:
@@ -53,7 +57,9 @@ async def test_one_memory_serves_two_event_loops_at_the_same_time(memory: TedMem
     assert len(await memory.load()) == 10
 
 
-async def test_what_another_process_commits_is_seen_within_the_refresh(valkey: Server, namespace: str) -> None:
+async def test_what_another_process_commits_is_seen_within_the_refresh(
+    valkey: Server, namespace: str
+) -> None:
     async with (
         open_memory(valkey.url, namespace=namespace) as writer,
         open_memory(valkey.url, namespace=namespace, refresh=0.01) as reader,
@@ -67,7 +73,9 @@ async def test_what_another_process_commits_is_seen_within_the_refresh(valkey: S
         assert reader.health().failed_reads == 0
 
 
-async def test_memories_of_two_namespaces_share_their_connections_and_nothing_else(memory: TedMemory) -> None:
+async def test_memories_of_two_namespaces_share_their_connections_and_nothing_else(
+    memory: TedMemory,
+) -> None:
     other = memory.for_namespace(f"{memory.namespace}.billing")
     assert other.store is memory.store
     await add(memory, "One.")

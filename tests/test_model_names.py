@@ -16,7 +16,16 @@ from tests.distill.scripts import sample
 
 ROOT = Path(__file__).parent.parent
 PROVIDERS = (
-    *("anthropic", "azure_openai", "bedrock", "bedrock_converse", "cohere", "deepseek", "fireworks", "google_genai"),
+    *(
+        "anthropic",
+        "azure_openai",
+        "bedrock",
+        "bedrock_converse",
+        "cohere",
+        "deepseek",
+        "fireworks",
+        "google_genai",
+    ),
     *(
         "google_vertexai",
         "groq",
@@ -39,7 +48,12 @@ def named_in(text: str) -> list[str]:
 
 PAGES = (
     *(ROOT / "README.md", *(ROOT / "docs").rglob("*.md")),
-    *(path for folder in ("examples", "graphs") for kind in ("*.py", "*.md") for path in (ROOT / folder).rglob(kind)),
+    *(
+        path
+        for folder in ("examples", "graphs")
+        for kind in ("*.py", "*.md")
+        for path in (ROOT / folder).rglob(kind)
+    ),
 )
 DOCUMENTED = named_in("\n".join(path.read_text(encoding="utf-8") for path in PAGES))
 TEMPERATE = re.compile(r"openai:(gpt-4|gpt-5\S*chat)")  # those that take a temperature
@@ -70,7 +84,9 @@ async def learn_with(name: str, **settings: Any) -> int:
 
 def test_names_are_found_where_they_stand() -> None:
     assert "openai:gpt-5-nano" in DOCUMENTED
-    of_code = named_in("\n".join(path.read_text(encoding="utf-8") for path in PAGES if path.suffix == ".py"))
+    of_code = named_in(
+        "\n".join(path.read_text(encoding="utf-8") for path in PAGES if path.suffix == ".py")
+    )
     assert {"openai:gpt-5-mini", "openai:gpt-5-nano"} <= set(of_code), "in examples and graphs, too"
     text = 'use "openai:o3-mini", `anthropic:claude-sonnet-4-5`. principal:anna, dataset:x, ollama:qwen3.'
     assert named_in(text) == ["anthropic:claude-sonnet-4-5", "ollama:qwen3", "openai:o3-mini"]
@@ -82,19 +98,31 @@ def test_every_documented_provider_is_one_that_the_server_plays() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
-async def test_no_documented_model_is_refused_with_the_defaults(name: str, server: ScriptedServer) -> None:
+async def test_no_documented_model_is_refused_with_the_defaults(
+    name: str, server: ScriptedServer
+) -> None:
     assert await learn_with(name) == 0
     assert server.refused == []
     assert {request["model"] for request in server.requests} == {name.split(":")[1]}
-    assert any("response_format" in request for request in server.requests), "the critic was asked, too"
+    assert any("response_format" in request for request in server.requests), (
+        "the critic was asked, too"
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTED if not TEMPERATE.match(name)])
-async def test_with_a_temperature_these_are_refused_and_the_setting_is_named(name: str, server: ScriptedServer) -> None:
+async def test_with_a_temperature_these_are_refused_and_the_setting_is_named(
+    name: str, server: ScriptedServer
+) -> None:
     """The control: the server would have refused what the setting used to be."""
-    with pytest.raises(ModelRefused, match=r"refuses temperature=0\.7 for .*TED_MEMORY_TEMPERATURE=none"):
+    with pytest.raises(
+        ModelRefused, match=r"refuses temperature=0\.7 for .*TED_MEMORY_TEMPERATURE=none"
+    ):
         await learn_with(name, temperature=0.7)
-    assert [reply.code for reply in server.refused].count("unsupported_value") == len(server.refused) > 0
+    assert (
+        [reply.code for reply in server.refused].count("unsupported_value")
+        == len(server.refused)
+        > 0
+    )
 
 
 async def test_a_documented_model_with_a_wrong_key_is_told_so(

@@ -1,6 +1,7 @@
 """The real models of the demo, small: a student that follows lessons, and a teacher that writes them.
 
-They are fetched once (about 1.6 GB) and kept in the user's cache folder. TED_MEMORY_SKIP_MODELS=1 leaves them out.
+They are fetched once (about 1.6 GB) and kept in the user's cache folder. TED_MEMORY_SKIP_MODELS=1
+leaves them out.
 """
 
 import json
@@ -21,19 +22,22 @@ from ted_memory.llm.calls import model_name
 from ted_memory.testing import ScriptedChatModel
 
 pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),  # the models' clients keep connections, each for one loop
+    # the models' clients keep connections, each for one loop
+    pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.models,
     pytest.mark.xdist_group("models"),
     pytest.mark.timeout(1200),  # the first time they are fetched
     pytest.mark.skipif(
-        bool(os.environ.get("TED_MEMORY_SKIP_MODELS")), reason="TED_MEMORY_SKIP_MODELS is set: no real models"
+        bool(os.environ.get("TED_MEMORY_SKIP_MODELS")),
+        reason="TED_MEMORY_SKIP_MODELS is set: no real models",
     ),
 ]
 
 TOPICS = ("voucher", "invoice")
 TRAIN = [s for s in read_samples(DATA / "train.jsonl") if s.category in TOPICS][:2]
 OTHERS = [s for s in read_samples(DATA / "heldout.jsonl") if s.category in TOPICS]
-QUICK = {"temperature": 0.0, "measure_presentation": False}  # greedy: what is asserted must not hang on a throw of dice
+# greedy: what is asserted must not hang on a throw of dice
+QUICK = {"temperature": 0.0, "measure_presentation": False}
 
 Pair = tuple[BaseChatModel, BaseChatModel]
 
@@ -58,7 +62,9 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> TedMemory:
 async def test_the_real_student_follows_a_right_lesson(pair: Pair, memory: TedMemory) -> None:
     async with memory:
         rules = {s.category: s.reference for s in OTHERS}
-        await memory.commit([Add(when=topic, text=f"answer {team}.") for topic, team in rules.items()], author="me")
+        await memory.commit(
+            [Add(when=topic, text=f"answer {team}.") for topic, team in rules.items()], author="me"
+        )
         result = await evaluate(OTHERS, student=pair[0], memory=memory)
     assert result.without.accuracy <= 0.5
     assert result.with_.accuracy >= 0.8
@@ -67,7 +73,9 @@ async def test_the_real_student_follows_a_right_lesson(pair: Pair, memory: TedMe
 async def test_the_real_teacher_teaches_the_real_student(pair: Pair, memory: TedMemory) -> None:
     student, teacher = pair
     async with memory:
-        report = await distill(TRAIN, student=student, teacher=teacher, memory=memory, name="helpdesk")
+        report = await distill(
+            TRAIN, student=student, teacher=teacher, memory=memory, name="helpdesk"
+        )
         assert report.learned >= 1, report.reasons
         result = await evaluate(OTHERS, student=student, memory=memory)
     assert result.difference.mean > 0.2
@@ -81,10 +89,17 @@ async def test_lessons_of_one_real_student_are_tested_on_the_next(
 ) -> None:
     """The 1.5B takes the place of the 0.5B: what helps it too is held, what misleads it goes back to a proposal."""
     student, larger = pair
-    right, wrong = (Add(when="gift voucher", text="answer team R."), Add(when="invoice", text="answer team K."))
-    silent = ScriptedChatModel(script=lambda _: json.dumps({"reason": "", "edits": []}), name_told="nobody")
+    right, wrong = (
+        Add(when="gift voucher", text="answer team R."),
+        Add(when="invoice", text="answer team K."),
+    )
+    silent = ScriptedChatModel(
+        script=lambda _: json.dumps({"reason": "", "edits": []}), name_told="nobody"
+    )
     home = str(tmp_path_factory.mktemp("home"))
-    async with open_memory(home=home, namespace="swap", **SETTINGS | QUICK | {"rollouts": 1}) as memory:
+    async with open_memory(
+        home=home, namespace="swap", **SETTINGS | QUICK | {"rollouts": 1}
+    ) as memory:
         await memory.commit([right, wrong], author="me", models={"student": model_name(student)})
         report = await distill(TRAIN, student=larger, teacher=silent, memory=memory, name="swap")
         now = await memory.load()

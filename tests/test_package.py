@@ -16,7 +16,9 @@ LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 
 def dead_links(text: str) -> list[str]:
     """Return the targets that lead nowhere from a page without files beside it."""
-    return [target for target in LINK.findall(text) if not target.startswith(("https://", "http://"))]
+    return [
+        target for target in LINK.findall(text) if not target.startswith(("https://", "http://"))
+    ]
 
 
 @pytest.fixture(scope="module")

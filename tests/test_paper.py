@@ -51,9 +51,16 @@ def made(each: int) -> datasets.Dataset:
 
 def seen(request: dict[str, Any]) -> str:
     """Decode the picture of a request, as a server of a model that sees would, and name its colour."""
-    content = [block for m in request["messages"] if isinstance(m["content"], list) for block in m["content"]]
+    content = [
+        block
+        for m in request["messages"]
+        if isinstance(m["content"], list)
+        for block in m["content"]
+    ]
     [url] = {block["image_url"]["url"] for block in content if block["type"] == "image_url"}
-    with Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"), validate=True))) as image:
+    with Image.open(
+        io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"), validate=True))
+    ) as image:
         pixel = image.convert("RGB").getpixel((4, 4))
     return next(name for name, rgb in COLOURS.items() if rgb == pixel)
 
@@ -87,47 +94,85 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def run(server: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def start(*args: str | Path, student: str = "student") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "examples.paper", *map(str, args), "--home", str(tmp_path / "home")]
+        command = [
+            sys.executable,
+            "-m",
+            "examples.paper",
+            *map(str, args),
+            "--home",
+            str(tmp_path / "home"),
+        ]
         for role, name in (("student", student), ("teacher", "teacher")):
             command += [f"--{role}", name, f"--{role}-base-url", server]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110
+        )
 
     return start
 
 
-def test_a_saved_data_set_is_learned_from_and_measured_beside_the_paper(run: Any, tmp_path: Path) -> None:
+def test_a_saved_data_set_is_learned_from_and_measured_beside_the_paper(
+    run: Any, tmp_path: Path
+) -> None:
     made(8).save_to_disk(tmp_path / "set")
     done = run(tmp_path / "set", "--train", "9", "--report", tmp_path / "report")
     assert done.returncode == 0, done.stderr
-    found = re.search(r"yours: student +15 +0\.000 +([\d.]+) +\+[\d.]+  \(95 % interval \+([\d.]+) to", done.stdout)
+    found = re.search(
+        r"yours: student +15 +0\.000 +([\d.]+) +\+[\d.]+  \(95 % interval \+([\d.]+) to",
+        done.stdout,
+    )
     assert found, done.stdout
     assert float(found.group(1)) >= 0.6
     assert float(found.group(2)) > 0
     assert re.search(r"the paper: Qwen3-VL-8B +0\.627 +0\.702 +\+0\.075", done.stdout)
     assert "The paper's models differ from yours" in done.stdout
     assert "9 samples: " in done.stdout
-    assert json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))["evaluation"]["samples"] == 15
+    assert (
+        json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))["evaluation"][
+            "samples"
+        ]
+        == 15
+    )
 
 
 def test_splits_and_json_with_the_student_of_the_paper(run: Any, tmp_path: Path) -> None:
     # the small split is also part of the large one, as MathVision's are
     datasets.DatasetDict(testmini=made(3), test=made(5)).save_to_disk(tmp_path / "set")
     splits = ("--train-split", "testmini", "--test-split", "test", "--train", "9")
-    done = run(tmp_path / "set", *splits, "--test-limit", "5", "--repeats", "2", "--json", student="qwen3-vl-8b-it")
+    done = run(
+        tmp_path / "set",
+        *splits,
+        "--test-limit",
+        "5",
+        "--repeats",
+        "2",
+        "--json",
+        student="qwen3-vl-8b-it",
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["benchmark"] == "mathvision"
-    assert told["paper"] == {"student": "Qwen3-VL-8B", "before": 0.627, "after": 0.702, "same_student": True}
+    assert told["paper"] == {
+        "student": "Qwen3-VL-8B",
+        "before": 0.627,
+        "after": 0.702,
+        "same_student": True,
+    }
     assert (told["learning"]["samples"], told["learning"]["gate"]) == (9, None)
     assert (told["evaluation"]["samples"], told["evaluation"]["repeats"]) == (5, 2)
-    assert (told["evaluation"]["without"]["accuracy"], told["evaluation"]["with"]["accuracy"]) == (0, 1)
+    assert (told["evaluation"]["without"]["accuracy"], told["evaluation"]["with"]["accuracy"]) == (
+        0,
+        1,
+    )
 
 
 def test_training_and_test_have_no_task_in_common_and_a_seed_repeats(tmp_path: Path) -> None:
     datasets.DatasetDict(testmini=made(2), test=made(4)).save_to_disk(tmp_path / "set")
 
     def parts(splits: tuple[str, str], seed: int, limit: int | None = None) -> paper.Parts:
-        return paper.read_parts(tmp_path / "set", "mathvision", splits, train=4, limit=limit, seed=seed)
+        return paper.read_parts(
+            tmp_path / "set", "mathvision", splits, train=4, limit=limit, seed=seed
+        )
 
     for splits in (("testmini", "test"), ("test", "test")):
         train, test = parts(splits, 0)
@@ -154,7 +199,13 @@ def test_visual_puzzles_are_known_by_their_columns_and_graded_by_letter(tmp_path
 
 @pytest.mark.parametrize(
     ("said", "right"),
-    [(r"\boxed{C}", True), (r"\boxed{\text{C}}", True), (r"\boxed{C. 3}", True), (r"\boxed{3}", True), ("B", False)],
+    [
+        (r"\boxed{C}", True),
+        (r"\boxed{\text{C}}", True),
+        (r"\boxed{C. 3}", True),
+        (r"\boxed{3}", True),
+        ("B", False),
+    ],
 )
 async def test_mathvision_takes_a_choice_however_it_is_written(said: str, right: bool) -> None:
     given = {"choices": ["1", "2", "3"]}
@@ -162,14 +213,29 @@ async def test_mathvision_takes_a_choice_however_it_is_written(said: str, right:
 
 
 BAD: dict[str, tuple[list[str], str]] = {
-    "no such split": (["--train-split", "trian"], "has no split 'trian'; give split= one of testmini, test"),
+    "no such split": (
+        ["--train-split", "trian"],
+        "has no split 'trian'; give split= one of testmini, test",
+    ),
     "several splits": ([], "has several splits"),
     "a test split alone": (["--test-split", "test"], "--test-split needs --train-split"),
-    "too few samples": (["--train-split", "test"], "too few samples with an answer: 12 to choose --train 100 from"),
-    "none left": (["--train-split", "testmini", "--train", "6"], "then 0 to measure on; give a smaller --train"),
-    "an unknown benchmark": (["--benchmark", "mathvista"], "there is no benchmark 'mathvista'; use one of mathvision"),
+    "too few samples": (
+        ["--train-split", "test"],
+        "too few samples with an answer: 12 to choose --train 100 from",
+    ),
+    "none left": (
+        ["--train-split", "testmini", "--train", "6"],
+        "then 0 to measure on; give a smaller --train",
+    ),
+    "an unknown benchmark": (
+        ["--benchmark", "mathvista"],
+        "there is no benchmark 'mathvista'; use one of mathvision",
+    ),
     "an unknown grader": (["--train-split", "test", "--grader", "mth"], "there is no grader 'mth'"),
-    "a wrong setting": (["--train-split", "test", "--train", "2", "--selection", "some"], "setting selection='some'"),
+    "a wrong setting": (
+        ["--train-split", "test", "--train", "2", "--selection", "some"],
+        "setting selection='some'",
+    ),
 }
 
 
@@ -189,7 +255,10 @@ def test_other_columns_and_missing_files_are_told_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "own.jsonl").write_text('{"input": "1+1?", "reference": "2"}', encoding="utf-8")
-    for name, told in (("own.jsonl", "are those of no benchmark"), ("none.jsonl", "cannot be read: No such file")):
+    for name, told in (
+        ("own.jsonl", "are those of no benchmark"),
+        ("none.jsonl", "cannot be read: No such file"),
+    ):
         assert _in_process(str(tmp_path / name)) == 1
         [line] = capsys.readouterr().err.splitlines()
         assert told in line

@@ -18,7 +18,16 @@ from ted_memory.settings import Settings
 from ted_memory.testing import ScriptedChatModel, in_memory
 from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
-from tests.distill.scripts import CODES, follows, one_pass, prompt_of, sample, samples, student, teacher
+from tests.distill.scripts import (
+    CODES,
+    follows,
+    one_pass,
+    prompt_of,
+    sample,
+    samples,
+    student,
+    teacher,
+)
 
 BEST_ONE = Presentation(selection="relevant", top_k=1, placement="user", examples=False)
 ASKED = "What is the code of bananas?"
@@ -28,7 +37,8 @@ async def _taught(presentation: Presentation | None, **settings: Any) -> TedMemo
     """A memory over a set of two lessons with examples, which carries this."""
     store = InMemoryStore()
     lessons = [
-        Add(text=f"say {CODES[t]}", when=f"asked about {t}", example=f"{t}: {CODES[t]}") for t in ("apples", "bananas")
+        Add(text=f"say {CODES[t]}", when=f"asked about {t}", example=f"{t}: {CODES[t]}")
+        for t in ("apples", "bananas")
     ]
     await in_memory(store=store).commit(lessons, author="me", presentation=presentation)
     return in_memory(store=store, **{"trust": "operator", **settings})
@@ -66,14 +76,23 @@ async def test_a_set_that_carries_nothing_is_shown_by_the_defaults() -> None:
 )
 @pytest.mark.parametrize("by", ["argument", "environment"])
 async def test_what_is_stated_wins_each_field_by_itself(
-    monkeypatch: pytest.MonkeyPatch, by: str, stated: dict[str, Any], lessons: int, placement: str, examples: int
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+    stated: dict[str, Any],
+    lessons: int,
+    placement: str,
+    examples: int,
 ) -> None:
     if by == "environment":
         for name, value in stated.items():
             monkeypatch.setenv(f"TED_MEMORY_{name.upper()}", str(value))
     memory = await _taught(BEST_ONE, **(stated if by == "argument" else {}))
     shown = await memory.present(ASKED)
-    assert (len(shown.seen), shown.placement, shown.block.count("Example: ")) == (lessons, placement, examples)
+    assert (len(shown.seen), shown.placement, shown.block.count("Example: ")) == (
+        lessons,
+        placement,
+        examples,
+    )
 
 
 async def test_examples_that_are_left_out_cost_no_tokens() -> None:
@@ -84,8 +103,13 @@ async def test_examples_that_are_left_out_cost_no_tokens() -> None:
     assert len((await memory.present()).seen) == 2
 
 
-async def test_another_process_on_a_real_server_shows_it_the_same_way(valkey: Server, namespace: str) -> None:
-    async with open_memory(valkey.url, namespace=namespace) as one, open_memory(valkey.url, namespace=namespace) as two:
+async def test_another_process_on_a_real_server_shows_it_the_same_way(
+    valkey: Server, namespace: str
+) -> None:
+    async with (
+        open_memory(valkey.url, namespace=namespace) as one,
+        open_memory(valkey.url, namespace=namespace) as two,
+    ):
         await one.commit([Add(text="Be brief.")], author="me", presentation=BEST_ONE)
         assert two.presentation(await two.load()) == BEST_ONE
         assert (await two.present("brief?")).placement == "user"
@@ -93,13 +117,17 @@ async def test_another_process_on_a_real_server_shows_it_the_same_way(valkey: Se
 
 async def test_a_rollback_leaves_it_as_it_is() -> None:
     memory = await _taught(BEST_ONE)
-    await memory.commit([Add(text="More.")], author="me", presentation=Presentation(placement="user"))
+    await memory.commit(
+        [Add(text="More.")], author="me", presentation=Presentation(placement="user")
+    )
     await memory.rollback(1)
     assert (await memory.load()).presentation == Presentation(placement="user")
     assert (await memory.at(1)).presentation == Presentation(placement="user")
 
 
-async def test_it_is_changed_without_touching_a_lesson_and_the_history_goes_on(valkey: Server, namespace: str) -> None:
+async def test_it_is_changed_without_touching_a_lesson_and_the_history_goes_on(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await memory.commit([Add(text="Be brief.", sources=("ann",))], author="me")
         assert (await memory.commit([], author="me", presentation=BEST_ONE)).version == 2
@@ -124,12 +152,18 @@ def _where(messages: list[BaseMessage]) -> list[str]:
     return [m.type for m in messages if "<experiences>" in str(m.text)]
 
 
-@pytest.mark.parametrize(("settings", "place"), [({}, "human"), ({"placement": "system"}, "system")])
-async def test_inject_and_the_middleware_place_it_where_the_set_says(settings: dict[str, Any], place: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "place"), [({}, "human"), ({"placement": "system"}, "system")]
+)
+async def test_inject_and_the_middleware_place_it_where_the_set_says(
+    settings: dict[str, Any], place: str
+) -> None:
     memory = await _taught(BEST_ONE, withhold_share=0, **settings)
     model = _model()
     await (inject_lessons(memory) | model).ainvoke(ASKED)
-    await (inject_lessons(memory) | model).ainvoke(ASKED, config={"callbacks": [TedMemoryCallbackHandler(memory)]})
+    await (inject_lessons(memory) | model).ainvoke(
+        ASKED, config={"callbacks": [TedMemoryCallbackHandler(memory)]}
+    )
     for learn in (False, True):
         agent = create_agent(model, [], middleware=[TedMemoryMiddleware(memory, record=learn)])
         await agent.ainvoke({"messages": [HumanMessage(ASKED)]})
@@ -145,7 +179,9 @@ async def test_a_run_keeps_the_place_that_it_began_with() -> None:
 
     async def changes_its_mind(messages: list[BaseMessage]) -> None:
         places.append(_where(messages))
-        await memory.commit([Add(text="More.")], author="me", presentation=Presentation(placement="system"))
+        await memory.commit(
+            [Add(text="More.")], author="me", presentation=Presentation(placement="system")
+        )
 
     class Changing(ScriptedChatModel):
         async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
@@ -202,12 +238,17 @@ async def test_the_way_that_this_student_follows_best_goes_live_with_the_set(pla
         "user": place == "human",
         "system": place == "system",
     }
-    assert memory.presentation(await memory.load()).placement == {"human": "user", "system": "system"}[place]
+    assert (
+        memory.presentation(await memory.load()).placement
+        == {"human": "user", "system": "system"}[place]
+    )
     asked = await memory.present("What is the code of apples?")
     assert asked.placement == {"human": "user", "system": "system"}[place]
 
 
-async def test_control_a_set_that_is_not_measured_is_shown_where_this_student_does_not_look() -> None:
+async def test_control_a_set_that_is_not_measured_is_shown_where_this_student_does_not_look() -> (
+    None
+):
     phase = {"now": "distil"}
     memory = in_memory(trust="operator", concurrency=1, measure_presentation=False)
     report = await distill(
@@ -248,7 +289,9 @@ async def test_a_run_on_an_empty_set_stages_it_in_the_same_way() -> None:
         memory = in_memory(trust="operator", measure_presentation=False, concurrency=1)
         await memory.commit([], author="me", presentation=presentation)
         answering = student(follows)
-        assert (await distill(samples(6), student=answering, teacher=teacher(), memory=memory)).promoted
+        assert (
+            await distill(samples(6), student=answering, teacher=teacher(), memory=memory)
+        ).promoted
         assert {where for messages in answering.asked for where in _where(messages)} == {place}
 
 
@@ -259,4 +302,6 @@ async def test_an_evaluation_measures_the_set_as_it_is_shown_to_agents() -> None
         result = await evaluate(samples(2), student=answering, memory=memory)
         assert {where for messages in answering.asked for where in _where(messages)} == {place}
         assert result.presentation == (presentation or Presentation())
-        assert not any(isinstance(m, SystemMessage) for m in answering.asked[0]) or place == "system"
+        assert (
+            not any(isinstance(m, SystemMessage) for m in answering.asked[0]) or place == "system"
+        )

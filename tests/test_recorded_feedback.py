@@ -42,7 +42,12 @@ async def test_feedback_on_a_run_that_is_still_in_the_buffer_is_credited() -> No
 async def test_a_score_that_came_before_its_run_is_the_word_of_whoever_gave_it() -> None:
     """Not that of the users whose runs they were: one account would speak for all of them."""
     memory, _ = spied()
-    [id] = [a.id for a in (await memory.commit([Add(text="Be brief.", state="proposed")], author="me")).applied]
+    [id] = [
+        a.id
+        for a in (
+            await memory.commit([Add(text="Be brief.", state="proposed")], author="me")
+        ).applied
+    ]
     await memory.commit([SetState(id=id, state="trial", trial=Trial(bet=0.4))], author="me")
     version = (await memory.load()).version
     for when in ("early", "late"):
@@ -61,7 +66,9 @@ async def test_a_score_that_came_before_its_run_is_the_word_of_whoever_gave_it()
     await memory.aclose()
 
 
-async def test_without_sending_the_run_first_its_feedback_would_find_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_sending_the_run_first_its_feedback_would_find_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The control of the test above."""
 
     async def nothing(self: Any, run_id: str) -> None: ...
@@ -119,7 +126,9 @@ async def test_only_a_comment_that_came_before_credits_nothing() -> None:
     await memory.aclose()
 
 
-@pytest.mark.parametrize("trouble", ["the answer is lost", "the store goes away just then", "it is cancelled"])
+@pytest.mark.parametrize(
+    "trouble", ["the answer is lost", "the store goes away just then", "it is cancelled"]
+)
 async def test_feedback_that_came_before_is_credited_whatever_happens_on_the_way(
     trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,13 +211,17 @@ async def test_a_later_word_is_not_replaced_by_one_that_waits() -> None:
     await memory.aclose()
 
 
-async def test_feedback_that_waits_is_lost_at_the_end_with_a_warning_alone(caplog: pytest.LogCaptureFixture) -> None:
+async def test_feedback_that_waits_is_lost_at_the_end_with_a_warning_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     memory, log = spied()
     await memory.record(Episode(run_id="r"))
     log.away = 10**6
     memory.recorder.keep_feedback(Feedback(run_id="r", score=0.0))
     await memory.aclose()
-    assert "1 recorded runs and 1 words of feedback of 'test' are lost: nobody is there" in caplog.text
+    assert (
+        "1 recorded runs and 1 words of feedback of 'test' are lost: nobody is there" in caplog.text
+    )
 
 
 async def test_many_at_once_send_what_is_in_the_buffer_once() -> None:
@@ -243,7 +256,9 @@ async def test_an_episode_waits_for_feedback_as_long_as_it_is_told_to() -> None:
     await memory.aclose()
 
 
-async def test_one_whose_feedback_came_first_does_not_wait_and_without_the_setting_none_does() -> None:
+async def test_one_whose_feedback_came_first_does_not_wait_and_without_the_setting_none_does() -> (
+    None
+):
     waiting, _ = spied(feedback_wait=60)
     await waiting.give_feedback("r", score=0.0)
     await waiting.record(Episode(run_id="r"))
@@ -258,7 +273,9 @@ async def test_one_whose_feedback_came_first_does_not_wait_and_without_the_setti
     await at_once.aclose()
 
 
-def test_the_share_of_runs_that_is_recorded_is_the_one_asked_for_and_each_is_always_judged_alike() -> None:
+def test_the_share_of_runs_that_is_recorded_is_the_one_asked_for_and_each_is_always_judged_alike() -> (
+    None
+):
     memory, none, every = in_memory(sample_rate=0.3), in_memory(sample_rate=0.0), in_memory()
     ids = [f"run-{i}" for i in range(4000)]
     taken = [id for id in ids if is_sampled(memory, id)]
@@ -293,4 +310,6 @@ async def test_a_learner_counts_what_was_said_before_a_run_whose_recorder_ended_
 
 
 def _asked(run_id: str, id: str, **fields: Any) -> Episode:
-    return Episode(run_id=run_id, input=(Message(role="user", content="How?"),), seen=(id,), **fields)
+    return Episode(
+        run_id=run_id, input=(Message(role="user", content="How?"),), seen=(id,), **fields
+    )

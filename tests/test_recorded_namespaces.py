@@ -5,7 +5,9 @@ from ted_memory.episodes import Episode
 from tests.conftest import Server
 
 
-async def test_closing_one_memory_sends_what_was_recorded_through_the_others(valkey: Server, namespace: str) -> None:
+async def test_closing_one_memory_sends_what_was_recorded_through_the_others(
+    valkey: Server, namespace: str
+) -> None:
     memory = open_memory(valkey.url, namespace=namespace)
     for i in range(3):  # nobody holds these
         await memory.for_namespace(f"{namespace}-other").record(Episode(run_id=f"run-{i}"))

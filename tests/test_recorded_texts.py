@@ -25,9 +25,15 @@ PLACES: dict[str, Callable[[str], dict[str, Any]]] = {
     "input": lambda text: {"input": (Message(role="user", content=text),)},
     "output": lambda text: {"output": (Message(role="assistant", content=text),)},
     "system": lambda text: {"input": (Message(role="system", content=text),)},
-    "block": lambda text: {"input": (Message(role="user", content=({"type": "text", "text": text},)),)},
-    "image url": lambda text: {"input": (Message(role="user", content=({"type": "image", "url": f"x: {text}"},)),)},
-    "other block": lambda text: {"input": (Message(role="user", content=({"type": "note", "parts": [text]},)),)},
+    "block": lambda text: {
+        "input": (Message(role="user", content=({"type": "text", "text": text},)),)
+    },
+    "image url": lambda text: {
+        "input": (Message(role="user", content=({"type": "image", "url": f"x: {text}"},)),)
+    },
+    "other block": lambda text: {
+        "input": (Message(role="user", content=({"type": "note", "parts": [text]},)),)
+    },
     "tools": lambda text: {"tools": (text,)},
     "tags": lambda text: {"tags": (text,)},
     "error": lambda text: {"error": text},
@@ -35,7 +41,9 @@ PLACES: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def hooked(redact: Callable[[str], str] | None, **given: Any) -> TedMemory:
-    return TedMemory(InMemoryStore(), make_settings(namespace="test", **given), "test", hooks=Hooks(redact))
+    return TedMemory(
+        InMemoryStore(), make_settings(namespace="test", **given), "test", hooks=Hooks(redact)
+    )
 
 
 async def kept(memory: TedMemory, **fields: Any) -> Episode:
@@ -59,14 +67,18 @@ async def test_a_secret_leaves_the_process_nowhere(place: str) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_hook_of_the_users_own_takes_the_place_of_ours(place: str) -> None:
-    episode = await kept(hooked(lambda text: text.replace("Anna", "***")), **PLACES[place](f"Anna has {KEY}."))
+    episode = await kept(
+        hooked(lambda text: text.replace("Anna", "***")), **PLACES[place](f"Anna has {KEY}.")
+    )
     assert f"*** has {KEY}." in episode.model_dump_json()
 
 
 async def test_who_and_which_conversation_it_was_stays_as_it_is() -> None:
     """An address in their place would make one person of all that have one."""
     memory = in_memory()
-    episode = await kept(memory, principal="anna@example.com", thread_id="anna@example.com/1", input=())
+    episode = await kept(
+        memory, principal="anna@example.com", thread_id="anna@example.com/1", input=()
+    )
     assert (episode.principal, episode.thread_id) == ("anna@example.com", "anna@example.com/1")
 
 
@@ -163,7 +175,17 @@ EPISODES = st.builds(
     seen=st.lists(st.just("abcdef"), max_size=50).map(tuple),
     images=st.lists(st.just("sha256:" + "0" * 64), max_size=50).map(tuple),
 )
-CREDITED = {"run_id", "principal", "seen", "withheld", "counted", "epoch", "version", "started_at", "latency"}
+CREDITED = {
+    "run_id",
+    "principal",
+    "seen",
+    "withheld",
+    "counted",
+    "epoch",
+    "version",
+    "started_at",
+    "latency",
+}
 
 
 @given(EPISODES, st.sampled_from([1024, 4096, 65_536]))
@@ -171,9 +193,13 @@ CREDITED = {"run_id", "principal", "seen", "withheld", "counted", "epoch", "vers
 @settings(max_examples=150, deadline=None)
 def test_an_episode_is_never_larger_than_it_may_be(episode: Episode, size: int) -> None:
     made = fit(episode, size)
-    bare = size_of(episode.model_copy(update={name: () if name != "error" else "" for name in SAID} | EMPTY))
+    bare = size_of(
+        episode.model_copy(update={name: () if name != "error" else "" for name in SAID} | EMPTY)
+    )
     assert size_of(made) <= max(size, bare)
-    assert made.model_dump(include=CREDITED) == episode.model_dump(include=CREDITED), "what it is credited by stays"
+    assert made.model_dump(include=CREDITED) == episode.model_dump(include=CREDITED), (
+        "what it is credited by stays"
+    )
     if size_of(episode) <= size:
         assert made == episode
 
@@ -187,7 +213,10 @@ async def test_the_latest_messages_stay_and_images_that_are_gone_are_not_sent() 
     messages = [Message(role="user", content=({"type": "image", "blob": old},))]
     messages += [Message(role="user", content=f"{i} " + "word " * 200) for i in range(50)]
     messages += [
-        Message(role="user", content=({"type": "text", "text": "the question"}, {"type": "image", "blob": new}))
+        Message(
+            role="user",
+            content=({"type": "text", "text": "the question"}, {"type": "image", "blob": new}),
+        )
     ]
     memory, _ = spied(episode_size=8192)
     whole = Episode(run_id="r", input=tuple(messages), images=(old, new))

@@ -52,7 +52,9 @@ async def test_runs_are_sent_in_batches_and_not_one_by_one() -> None:
     await record(memory, range(2 * BATCH + 50))
     await memory.flush()
     assert [len(batch) for batch in log.batches] == [BATCH, BATCH, 50]
-    assert [e.run_id for e in taken_in(memory)] == [f"run-{i}" for i in range(2 * BATCH + 50)], "in their order"
+    assert [e.run_id for e in taken_in(memory)] == [f"run-{i}" for i in range(2 * BATCH + 50)], (
+        "in their order"
+    )
     await memory.aclose()
 
 
@@ -136,7 +138,9 @@ async def test_what_the_queue_does_not_take_is_counted_as_dropped() -> None:
     await limited.aclose()
 
 
-async def test_of_two_ends_of_one_run_the_first_counts_but_for_a_failure_that_was_made_good(hurried: None) -> None:
+async def test_of_two_ends_of_one_run_the_first_counts_but_for_a_failure_that_was_made_good(
+    hurried: None,
+) -> None:
     memory, log = spied()
     log.away = 10**6
     recorder = memory.recorder
@@ -158,7 +162,10 @@ async def test_of_two_ends_of_one_run_the_first_counts_but_for_a_failure_that_wa
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["begin", "end", "fail", "flush", "away", "lost"]), st.integers(0, 9)), max_size=40
+    st.tuples(
+        st.sampled_from(["begin", "end", "fail", "flush", "away", "lost"]), st.integers(0, 9)
+    ),
+    max_size=40,
 )
 
 
@@ -245,7 +252,9 @@ async def test_a_lost_answer_doubles_nothing(hurried: None) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_cancellation_in_the_middle_of_a_batch_loses_nothing_and_doubles_nothing(when: str) -> None:
+async def test_a_cancellation_in_the_middle_of_a_batch_loses_nothing_and_doubles_nothing(
+    when: str,
+) -> None:
     memory, log = spied()
     setattr(log, when, 30.0)
     await record(memory, range(5))
@@ -286,7 +295,9 @@ async def test_the_end_sends_the_rest_also_what_was_under_way() -> None:
     assert adds_up(memory, 4)
 
 
-async def test_what_is_lost_at_the_end_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_lost_at_the_end_is_counted_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     memory, log = spied(namespace="mine")
     log.away = 10
     await record(memory, range(3))
@@ -298,7 +309,9 @@ async def test_what_is_lost_at_the_end_is_counted_and_told(caplog: pytest.LogCap
 # --- event loops, threads and processes
 
 
-def test_one_memory_records_in_one_event_loop_after_the_other(valkey: Server, namespace: str) -> None:
+def test_one_memory_records_in_one_event_loop_after_the_other(
+    valkey: Server, namespace: str
+) -> None:
     memory = open_memory(valkey.url, namespace=namespace)  # as a module has it
 
     async def one_request(name: str) -> None:
@@ -352,7 +365,9 @@ async def test_many_threads_may_record_at_once() -> None:
         await record(memory, range(first, first + 200))
         await asyncio.sleep(0.05)
 
-    await asyncio.gather(*(asyncio.to_thread(asyncio.run, many(1000 * i)) for i in range(5)), many(9000))
+    await asyncio.gather(
+        *(asyncio.to_thread(asyncio.run, many(1000 * i)) for i in range(5)), many(9000)
+    )
     await memory.flush()
     assert len(taken_in(memory)) == 1200
     assert adds_up(memory, 1200)

@@ -1,6 +1,7 @@
 """What `redact` masks, and what it leaves alone.
 
-The keys are made up, and put together here, so that no scanner of this repository takes one for a real one.
+The keys are made up, and put together here, so that no scanner of this repository takes one for a
+real one.
 """
 
 import json
@@ -53,7 +54,9 @@ KEYS = {
     "npm": "npm_" + MIXED[:36],
     "PyPI": "pypi-" + "AgEIcHlwaS5vcmc" + MIXED[:60],
     "SendGrid": "SG." + MIXED[:22] + "." + MIXED[:43],
-    "a web token": "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0In0." + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P",
+    "a web token": "eyJhbGciOiJIUzI1NiJ9."
+    + "eyJzdWIiOiIxMjM0In0."
+    + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P",
     "an unsigned web token": "eyJhbGciOiJub25lIn0." + "eyJzdWIiOiIxMjM0In0.",
     "a private key": f"-----BEGIN RSA {PEM}\nMIIEpAIBAAKC\nAQEA+/0=\n-----END RSA {PEM}",
     "a private key with a head": f"-----BEGIN EC {PEM}\nProc-Type: 4,ENCRYPTED\n\nMHcC\n-----END EC {PEM}",
@@ -179,19 +182,74 @@ ORDINARY = [
 PIECES = [
     *KEYS.values(),
     *(part for parts in (*SECRETS, *ADDRESSES, *CARDS) for part in parts if part),
-    *(".", "-", "_", " ", "\n", "\\", "\\n", '"', "'", "`", "=", ":", "(", ")", "[", "]", "{", "}", ",", ";", "|", "/"),
-    *("://", "@", "%40", "--", "-----", "[key]", "[email]", "[card]", "1", "12", "1111", "a", "é", "联", "Bearer "),
-    *("password", "PASSWORD=", "secret=", "token=", "api_key: ", f"-----BEGIN {PEM}", f"-----END {PEM}"),
+    *(
+        ".",
+        "-",
+        "_",
+        " ",
+        "\n",
+        "\\",
+        "\\n",
+        '"',
+        "'",
+        "`",
+        "=",
+        ":",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ";",
+        "|",
+        "/",
+    ),
+    *(
+        "://",
+        "@",
+        "%40",
+        "--",
+        "-----",
+        "[key]",
+        "[email]",
+        "[card]",
+        "1",
+        "12",
+        "1111",
+        "a",
+        "é",
+        "联",
+        "Bearer ",
+    ),
+    *(
+        "password",
+        "PASSWORD=",
+        "secret=",
+        "token=",
+        "api_key: ",
+        f"-----BEGIN {PEM}",
+        f"-----END {PEM}",
+    ),
 ]
 # what makes careless rules slow, and whether it stays
 REPEATED = {
-    **dict.fromkeys(("a", "@", "1 ", "sk-", "Bearer ", "-----BEGIN", "--a", "a.", "4111 ", "4", "://a:"), True),
-    **dict.fromkeys(("\\", " ", "-", "[", "[key]", "password=", "PASSWORD=A_", "secret: ", "token=a1", "eyJ"), True),
+    **dict.fromkeys(
+        ("a", "@", "1 ", "sk-", "Bearer ", "-----BEGIN", "--a", "a.", "4111 ", "4", "://a:"), True
+    ),
+    **dict.fromkeys(
+        ("\\", " ", "-", "[", "[key]", "password=", "PASSWORD=A_", "secret: ", "token=a1", "eyJ"),
+        True,
+    ),
     **dict.fromkeys((f"-----BEGIN {PEM}", f"-----END {PEM}", "pwd=1("), True),
-    **dict.fromkeys(("a@b.com-", "password='", 'password=\\"', "password='\"", "pwd=1aaaaaa", "://a:b@"), False),
+    **dict.fromkeys(
+        ("a@b.com-", "password='", 'password=\\"', "password='\"", "pwd=1aaaaaa", "://a:b@"), False
+    ),
 }
 KEY_LIKE = re.compile(
-    r"pass|pwd|secret|key|token|bearer|authorization|://|PRIVATE|[rs]k[-_]|gsk|hf|gh|eyJ|xai|pplx|npm", re.I
+    r"pass|pwd|secret|key|token|bearer|authorization|://|PRIVATE|[rs]k[-_]|gsk|hf|gh|eyJ|xai|pplx|npm",
+    re.I,
 )
 
 
@@ -215,12 +273,16 @@ def test_an_address_is_masked_and_nothing_beside_it(before: str, address: str, a
 
 
 @pytest.mark.parametrize(("before", "number", "after"), CARDS)
-def test_a_card_number_is_masked_and_nothing_beside_it(before: str, number: str, after: str) -> None:
+def test_a_card_number_is_masked_and_nothing_beside_it(
+    before: str, number: str, after: str
+) -> None:
     assert redact(before + number + after) == f"{before}[card]{after}"
 
 
 @pytest.mark.parametrize(("before", "number", "after"), CARDS)
-def test_a_number_whose_check_digit_is_wrong_is_no_card(before: str, number: str, after: str) -> None:
+def test_a_number_whose_check_digit_is_wrong_is_no_card(
+    before: str, number: str, after: str
+) -> None:
     wrong = number[:-1] + str((int(number[-1]) + 5) % 10)
     assert redact(before + wrong + after) == before + wrong + after
 
@@ -275,21 +337,28 @@ def test_any_text_can_be_redacted_twice_with_the_same_outcome(text: str) -> None
 
 @settings(max_examples=500, deadline=None)
 @given(
-    st.text(st.characters(exclude_categories=["Nd"], exclude_characters="@")).filter(lambda t: not KEY_LIKE.search(t))
+    st.text(st.characters(exclude_categories=["Nd"], exclude_characters="@")).filter(
+        lambda t: not KEY_LIKE.search(t)
+    )
 )
 def test_text_without_digits_at_signs_and_words_of_keys_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(max_size=40), st.text(max_size=40), st.sampled_from(["AWS", "DeepSeek", "GitHub", "Stripe"]))
+@given(
+    st.text(max_size=40),
+    st.text(max_size=40),
+    st.sampled_from(["AWS", "DeepSeek", "GitHub", "Stripe"]),
+)
 def test_a_key_between_any_words_does_not_get_through(before: str, after: str, name: str) -> None:
     assert KEYS[name] not in redact(f"{before} {KEYS[name]} {after}")
 
 
 @pytest.mark.parametrize("unit", REPEATED)
 def test_a_long_repetition_comes_to_an_end(unit: str) -> None:
-    # a rule that tried each stretch from each of its letters would run into the time limit of the tests
+    # a rule that tried each stretch from each of its letters would run into the time limit of the
+    # tests
     text = unit * (500_000 // len(unit))
     unchanged = redact(text) == text
     assert unchanged is REPEATED[unit]

@@ -40,14 +40,21 @@ def scripted() -> ScriptedServer:
     return ScriptedServer(answer, provider=HERE)
 
 
-def client(server: ScriptedServer, name: str = "gpt-5-nano", key: str = "right", **options: Any) -> ChatOpenAI:
-    return ChatOpenAI(model=name, base_url=server.base_url, api_key=SecretStr(key), max_retries=0, **options)
+def client(
+    server: ScriptedServer, name: str = "gpt-5-nano", key: str = "right", **options: Any
+) -> ChatOpenAI:
+    return ChatOpenAI(
+        model=name, base_url=server.base_url, api_key=SecretStr(key), max_retries=0, **options
+    )
 
 
 async def test_with_the_defaults_these_models_learn() -> None:
     async with scripted().serve() as server:
         report = await distill(
-            samples(), student=client(server), teacher=client(server, "gpt-5"), memory=in_memory(trust="operator")
+            samples(),
+            student=client(server),
+            teacher=client(server, "gpt-5"),
+            memory=in_memory(trust="operator"),
         )
     assert (report.set_aside, report.promoted, server.refused) == (0, True, [])
 
@@ -55,28 +62,42 @@ async def test_with_the_defaults_these_models_learn() -> None:
 async def test_a_refused_temperature_ends_a_run_with_the_setting_to_change() -> None:
     memory = in_memory(temperature=0.7, trust="operator")
     async with scripted().serve() as server:
-        with pytest.raises(ModelRefused, match=rf"{TO_NONE}.*0 of 12 samples are done and kept; call again to go on$"):
+        with pytest.raises(
+            ModelRefused,
+            match=rf"{TO_NONE}.*0 of 12 samples are done and kept; call again to go on$",
+        ):
             await distill(samples(), student=client(server), teacher=teacher(), memory=memory)
         assert {reply.param for reply in server.refused} == {"temperature"}
-        most = memory.settings.concurrency * memory.settings.rollouts  # samples under way, each attempt once
+        # samples under way, each attempt once
+        most = memory.settings.concurrency * memory.settings.rollouts
         assert len(server.refused) <= most < 10 * memory.settings.rollouts
     assert (await memory.load()).version == 0
 
 
-async def test_without_the_rule_every_sample_would_be_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_rule_every_sample_would_be_set_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(calls_module, "refusal_of", lambda _: None)
     async with scripted().serve() as server:
         report = await distill(
-            samples(), student=client(server), teacher=teacher(), memory=in_memory(temperature=0.7, validation=0)
+            samples(),
+            student=client(server),
+            teacher=teacher(),
+            memory=in_memory(temperature=0.7, validation=0),
         )
     assert report.set_aside == report.samples == 12
 
 
 @pytest.mark.parametrize(
     ("name", "key", "said"),
-    [("gpt-5", "wrong", r"API key \(OPENAI_API_KEY\) set, right"), ("gpt-6", "right", "Is the model's name right")],
+    [
+        ("gpt-5", "wrong", r"API key \(OPENAI_API_KEY\) set, right"),
+        ("gpt-6", "right", "Is the model's name right"),
+    ],
 )
-async def test_what_was_done_before_a_refusal_is_kept_and_gone_on_from(name: str, key: str, said: str) -> None:
+async def test_what_was_done_before_a_refusal_is_kept_and_gone_on_from(
+    name: str, key: str, said: str
+) -> None:
     memory = in_memory(trust="operator", validation=0, concurrency=1)
     async with scripted().serve() as server:
         master = client(server, "gpt-5")
@@ -87,9 +108,15 @@ async def test_what_was_done_before_a_refusal_is_kept_and_gone_on_from(name: str
                 master.openai_api_key, master.model_name = later.openai_api_key, later.model_name
                 master.async_client = later.async_client
 
-        with pytest.raises(ModelRefused, match=rf"{said}.* 3 of 12 samples are done and kept; call again to go on$"):
-            await distill(samples(), student=student(), teacher=master, memory=memory, on_progress=revoke)
-        report = await distill(samples(), student=student(), teacher=client(server, "gpt-5"), memory=memory)
+        with pytest.raises(
+            ModelRefused, match=rf"{said}.* 3 of 12 samples are done and kept; call again to go on$"
+        ):
+            await distill(
+                samples(), student=student(), teacher=master, memory=memory, on_progress=revoke
+            )
+        report = await distill(
+            samples(), student=student(), teacher=client(server, "gpt-5"), memory=memory
+        )
     assert (report.resumed, report.set_aside) == (3, 0)
 
 
@@ -97,14 +124,17 @@ async def test_a_judge_that_is_refused_ends_the_run_too() -> None:
     async with scripted().serve() as server:
         judge = Judge(client(server, "gpt-5").bind(temperature=0.7))
         with pytest.raises(ModelRefused, match=r"refuses temperature=0\.7 for gpt-5, "):
-            await distill(samples(), student=student(), teacher=teacher(), memory=in_memory(), grader=judge)
+            await distill(
+                samples(), student=student(), teacher=teacher(), memory=in_memory(), grader=judge
+            )
 
 
 async def test_an_evaluation_ends_with_the_same_line(scratch: TedMemory) -> None:
     async with scripted().serve() as server:
         made_with = client(server, "gpt-5-nano", extra_body={"temperature": 0.7})
         with pytest.raises(
-            ModelRefused, match=r"gpt-5-nano, the student; make the model without temperature.*call again"
+            ModelRefused,
+            match=r"gpt-5-nano, the student; make the model without temperature.*call again",
         ):
             await evaluate(samples(), student=made_with, memory=scratch)
     assert len(server.requests) <= scratch.settings.concurrency
@@ -114,24 +144,35 @@ async def test_an_evaluation_ends_with_the_same_line(scratch: TedMemory) -> None
 
 
 async def test_a_learner_pauses_says_so_and_makes_no_dead_letters(
-    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    valkey: Server,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(learner_module, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(learner_module, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(learner_module, "RETRY_AFTER", 60.0)  # what was refused does not wait for it
+    # what was refused does not wait for it
+    monkeypatch.setattr(learner_module, "RETRY_AFTER", 60.0)
     options = {"trust": "operator", "max_deliveries": 1, "rollouts": 1, "verify_calls": 0}
-    async with scripted().serve() as server, open_memory(valkey.url, namespace=namespace, **options) as memory:
+    async with (
+        scripted().serve() as server,
+        open_memory(valkey.url, namespace=namespace, **options) as memory,
+    ):
         await complain(memory, [episode(thing) for thing in list(CODES)[:4]])
         refused = open_memory(valkey.url, namespace=namespace, temperature=0.7, **options)
         learner = Learner(refused, student=client(server), teacher=client(server, "gpt-5"))
         with caplog.at_level(logging.WARNING, logger="ted_memory"):
             await learner.run(until_empty=True)
-        assert learner.report.refused.startswith("the provider refuses temperature=0.7 for gpt-5-nano")
+        assert learner.report.refused.startswith(
+            "the provider refuses temperature=0.7 for gpt-5-nano"
+        )
         assert "learner: paused, and no episode is lost: the provider refuses" in caplog.text
         assert set(learner.report.outcomes) == {"released"}
         traffic = await memory.store.episodes.traffic(namespace)
         assert (traffic.waiting, traffic.claimed, traffic.dead) == (4, 0, 0)
-        report = await Learner(memory, student=client(server), teacher=client(server, "gpt-5")).run(until_empty=True)
+        report = await Learner(memory, student=client(server), teacher=client(server, "gpt-5")).run(
+            until_empty=True
+        )
         assert (report.outcomes, report.refused) == ({"learned": 4}, "")
         await refused.aclose()
 

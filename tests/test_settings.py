@@ -18,9 +18,19 @@ def said(error: BaseException) -> str:
 def test_the_defaults_are_what_the_documentation_says() -> None:
     made = make_settings()
     assert (made.url, made.home, made.namespace) == (None, ".ted-memory", "default")
-    assert (made.max_experiences, made.token_budget, made.max_text, made.history) == (50, 2000, 800, 1000)
+    assert (made.max_experiences, made.token_budget, made.max_text, made.history) == (
+        50,
+        2000,
+        800,
+        1000,
+    )
     assert (made.rollouts, made.inclusion, made.temperature, made.concurrency) == (5, 0.8, None, 8)
-    assert (made.profile, made.verify_calls, made.max_revisions, made.critique_batch) == ("default", None, 2, 1)
+    assert (made.profile, made.verify_calls, made.max_revisions, made.critique_batch) == (
+        "default",
+        None,
+        2,
+        1,
+    )
     assert (made.compact_every, made.validation, made.measure_presentation) == (20, 0.2, True)
     assert (made.selection, made.top_k, made.placement, made.examples) == ("all", 3, "system", True)
     assert (made.retrieval, made.language) == ("words", "auto")
@@ -31,7 +41,9 @@ def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
-def test_arguments_win_over_the_environment_and_that_over_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_win_over_the_environment_and_that_over_the_defaults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TED_MEMORY_MAX_EXPERIENCES", "7")
     monkeypatch.setenv("TED_MEMORY_TOP_K", "9")
     made = make_settings(top_k=4)

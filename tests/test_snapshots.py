@@ -82,7 +82,9 @@ async def test_the_first_call_waits_no_longer_than_it_may(store: Store) -> None:
 async def test_calls_that_come_together_ask_the_store_once(store: Store) -> None:
     cache = over(store, patience=MUCH)
     store.delay = 0.02
-    assert set(map(id, await asyncio.gather(*(cache.get() for _ in range(50))))) == {id(store.answer)}
+    assert set(map(id, await asyncio.gather(*(cache.get() for _ in range(50))))) == {
+        id(store.answer)
+    }
     assert len(store.asked) == 1
     assert cache.health().reads == 50
 
@@ -109,7 +111,9 @@ async def test_an_older_one_is_served_at_once_and_looked_at_beside_the_call(stor
     assert cache.health().stale_reads == 0
 
 
-async def test_after_an_idle_time_a_call_waits_for_the_new_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_an_idle_time_a_call_waits_for_the_new_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = over(store, refresh=0.0, patience=MUCH)
     cache.offer(at(1))
     monkeypatch.setattr(snapshots, "IDLE", 0.3)
@@ -146,7 +150,12 @@ async def test_a_failing_store_is_counted_and_what_is_held_is_served(
     assert (await cache.get()).version == 3
     assert time.monotonic() - began < MUCH, "a failure ends the waiting"
     health = cache.health()
-    assert (health.reads, health.failed_reads, health.stale_reads, health.last_error) == (1, 1, 1, "gone")
+    assert (health.reads, health.failed_reads, health.stale_reads, health.last_error) == (
+        1,
+        1,
+        1,
+        "gone",
+    )
     assert health.version == 3
 
 
@@ -170,7 +179,9 @@ async def test_a_read_that_was_overtaken_does_not_bring_an_older_version_back(st
     assert await cache.get() is new
 
 
-async def test_a_store_that_went_back_is_followed_and_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_store_that_went_back_is_followed_and_told(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = over(store, refresh=0.0, patience=MUCH)
     kinds = []
     for answer in (at(5), at(3), at(3), at(8, epoch="other"), EMPTY, at(1)):
@@ -179,7 +190,14 @@ async def test_a_store_that_went_back_is_followed_and_told(store: Store, caplog:
         await wait_until(lambda: cache.held is store.answer)
         reset = cache.health().last_reset
         kinds.append((cache.health().resets, reset and reset.kind))
-    assert kinds == [(0, None), (1, "restored"), (1, "restored"), (2, "replaced"), (3, "lost"), (3, "lost")]
+    assert kinds == [
+        (0, None),
+        (1, "restored"),
+        (1, "restored"),
+        (2, "replaced"),
+        (3, "lost"),
+        (3, "lost"),
+    ]
     assert [record.message.count("MemoryReset") for record in caplog.records] == [1, 1, 1]
     assert "version 5 is now version 3" in caplog.records[0].message
 

@@ -18,7 +18,12 @@ from tests.conftest import Server
 from tests.spy_log import recorded
 
 SOLVED = Add(text="Write lines.", when="goods came", task="3 boxes came.", example="box | 3")
-TALK = [SystemMessage("You are kind."), HumanMessage("Hi"), AIMessage("Yes?"), HumanMessage("4 bags came.")]
+TALK = [
+    SystemMessage("You are kind."),
+    HumanMessage("Hi"),
+    AIMessage("Yes?"),
+    HumanMessage("4 bags came."),
+]
 
 
 async def _memory(**settings: Any) -> TedMemory:
@@ -35,7 +40,9 @@ def _said(messages: Sequence[BaseMessage]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("placement", ["system", "user"])
-async def test_the_turns_come_after_the_system_message_and_before_the_conversation(placement: str) -> None:
+async def test_the_turns_come_after_the_system_message_and_before_the_conversation(
+    placement: str,
+) -> None:
     memory = await _memory(placement=placement)
     block = (await memory.present()).block
     in_system, in_user = (f"\n\n{block}", "") if placement == "system" else ("", f"\n\n{block}")
@@ -49,10 +56,14 @@ async def test_the_turns_come_after_the_system_message_and_before_the_conversati
     ]
     assert _said(await inject_lessons(memory).ainvoke(TALK)) == wanted
     model = ScriptedChatModel(script=lambda _: "done")
-    agent = create_agent(model, [], system_prompt="You are kind.", middleware=[TedMemoryMiddleware(memory)])
+    agent = create_agent(
+        model, [], system_prompt="You are kind.", middleware=[TedMemoryMiddleware(memory)]
+    )
     out = await agent.ainvoke({"messages": TALK[1:]})
     assert _said(model.asked[0]) == wanted
-    assert _said(out["messages"]) == [*_said(TALK[1:]), ("ai", "done")], "the conversation itself is not changed"
+    assert _said(out["messages"]) == [*_said(TALK[1:]), ("ai", "done")], (
+        "the conversation itself is not changed"
+    )
     await memory.aclose()
 
 
@@ -62,9 +73,15 @@ async def test_its_task_and_answer_are_not_in_the_block_and_cost_their_tokens() 
     assert "- When goods came: Write lines.\n- Be brief.\n" in block
     assert "box" not in block
     alone = await memory.render()  # for whom can show nothing else
-    assert "- When goods came: Write lines.\n  Example: 3 boxes came. => box | 3\n- Be brief.\n" in alone
+    assert (
+        "- When goods came: Write lines.\n  Example: 3 boxes came. => box | 3\n- Be brief.\n"
+        in alone
+    )
     [solved, _] = (await memory.load()).active
-    line, turn = count_tokens(render_lesson(solved.text, solved.when) + "\n"), count_tokens("3 boxes came.box | 3")
+    line, turn = (
+        count_tokens(render_lesson(solved.text, solved.when) + "\n"),
+        count_tokens("3 boxes came.box | 3"),
+    )
     assert solved.tokens >= line + turn
 
 
@@ -73,7 +90,10 @@ async def test_however_it_is_shown_the_budget_holds() -> None:
     await memory.commit([Add(text="a", task=f"q{i}", example="e") for i in range(99)], author="me")
     shown = await memory.present()
     assert count_tokens(await memory.render()) <= 500
-    assert count_tokens(shown.block) + sum(count_tokens(task + answer) for task, answer in shown.turns) <= 500
+    assert (
+        count_tokens(shown.block) + sum(count_tokens(task + answer) for task, answer in shown.turns)
+        <= 500
+    )
 
 
 async def test_without_examples_nothing_is_left_of_it() -> None:
@@ -123,7 +143,9 @@ async def test_people_can_tell_it_from_an_example() -> None:
 async def test_a_request_that_does_not_see_the_lesson_does_not_see_its_turn() -> None:
     memory = await _memory(selection="relevant", top_k=1, withhold_share=0.0)
     assert (await memory.present("Which goods came?")).turns == (("3 boxes came.", "box | 3"),)
-    assert (await memory.expose("Which goods came?", unit="u")).turns == (("3 boxes came.", "box | 3"),)
+    assert (await memory.expose("Which goods came?", unit="u")).turns == (
+        ("3 boxes came.", "box | 3"),
+    )
     assert (await memory.present("Tell me a joke.")).turns == ()
 
 
@@ -146,9 +168,9 @@ async def test_what_is_recorded_of_a_run_is_without_it(way: str) -> None:
     model = ScriptedChatModel(script=lambda _: "done")
     callbacks: Any = {"callbacks": [TedMemoryCallbackHandler(memory)]}
     if way == "middleware":
-        await create_agent(model, [], middleware=[TedMemoryMiddleware(memory, record=True)]).ainvoke(
-            {"messages": TALK[1:]}
-        )
+        await create_agent(
+            model, [], middleware=[TedMemoryMiddleware(memory, record=True)]
+        ).ainvoke({"messages": TALK[1:]})
     elif way == "runnable":
         await (inject_lessons(memory) | model).ainvoke(TALK, config=callbacks)
     else:  # nobody but the model is watched: it is asked with all that was injected
@@ -173,9 +195,15 @@ async def test_it_is_kept_exported_brought_back_and_purged_like_the_rest_of_a_le
         await elsewhere.import_set(await memory.export())
         assert [e.lesson for e in await elsewhere.load()] == [kept.lesson]
         await memory.commit([Rewrite(id=kept.id, text="Write short lines.")], author="me")
-        assert (await memory.load()).active[0].task == kept.task, "a new text leaves the example as it is"
-        await memory.commit([Rewrite(id=kept.id, text="Write short lines.", example="Lines.")], author="me")
-        assert (await memory.load()).active[0].task == "", "a new example is no answer to the old task"
+        assert (await memory.load()).active[0].task == kept.task, (
+            "a new text leaves the example as it is"
+        )
+        await memory.commit(
+            [Rewrite(id=kept.id, text="Write short lines.", example="Lines.")], author="me"
+        )
+        assert (await memory.load()).active[0].task == "", (
+            "a new example is no answer to the old task"
+        )
         await memory.rollback(1)
         assert (await memory.load()).active[0].lesson == kept.lesson
         await memory.purge("run:1")
@@ -191,15 +219,22 @@ async def test_a_task_needs_its_answer_and_both_are_held_to_the_cap_on_a_text() 
         *(Add(text="Write.", task=t, example=e) for t, e in ((long, "3"), ("?", long))),
     ]
     commit = await memory.commit(tried, author="me")
-    assert [r.reason for r in commit.rejected] == ["a task without its answer", "too long", "too long"]
+    assert [r.reason for r in commit.rejected] == [
+        "a task without its answer",
+        "too long",
+        "too long",
+    ]
     unseen = await memory.commit([Add(text="Write.", task="\u200b", example="\u2060")], author="me")
-    assert [r.reason for r in unseen.rejected] == ["a task without its answer"], "no provider takes an empty turn"
+    assert [r.reason for r in unseen.rejected] == ["a task without its answer"], (
+        "no provider takes an empty turn"
+    )
 
 
 async def test_a_merge_keeps_the_task_that_it_names() -> None:
     memory = await _memory()
     ids = tuple(e.id for e in (await memory.load()).active)
     await memory.commit(
-        [Merge(ids=ids, text="Write brief lines.", task=SOLVED.task, example=SOLVED.example)], author="me"
+        [Merge(ids=ids, text="Write brief lines.", task=SOLVED.task, example=SOLVED.example)],
+        author="me",
     )
     assert (await memory.present()).turns == (("3 boxes came.", "box | 3"),)

@@ -32,19 +32,30 @@ async def test_a_scripted_model_answers_and_remembers_what_it_was_asked() -> Non
 
 
 def _client(server: ScriptedServer, **options: Any) -> ChatOpenAI:
-    return ChatOpenAI(model="m", base_url=server.base_url, api_key=SecretStr("none"), max_retries=0, **options)
+    return ChatOpenAI(
+        model="m", base_url=server.base_url, api_key=SecretStr("none"), max_retries=0, **options
+    )
 
 
 async def test_the_scripted_server_serves_a_real_client() -> None:
-    async with ScriptedServer(lambda request: request["messages"][-1]["content"].upper()).serve() as server:
-        answers = await asyncio.gather(*(_client(server).ainvoke([HumanMessage(f"hi {i}")]) for i in range(5)))
+    async with ScriptedServer(
+        lambda request: request["messages"][-1]["content"].upper()
+    ).serve() as server:
+        answers = await asyncio.gather(
+            *(_client(server).ainvoke([HumanMessage(f"hi {i}")]) for i in range(5))
+        )
     assert [a.content for a in answers] == [f"HI {i}" for i in range(5)]
     assert answers[0].usage_metadata["total_tokens"] == 15
     assert len(server.requests) == 5
 
 
 async def test_the_scripted_server_fails_and_dawdles_as_told() -> None:
-    replies = iter([Reply(status=429, text="slow down", headers={"retry-after": "1"}), Reply(text="late", delay=0.1)])
+    replies = iter(
+        [
+            Reply(status=429, text="slow down", headers={"retry-after": "1"}),
+            Reply(text="late", delay=0.1),
+        ]
+    )
     async with ScriptedServer(lambda _: next(replies)).serve() as server:
         with pytest.raises(openai.RateLimitError, match="slow down"):
             await _client(server).ainvoke("?")
@@ -55,9 +66,12 @@ async def test_the_scripted_server_fails_and_dawdles_as_told() -> None:
 
 async def test_the_scripted_server_ends_a_connection_with_its_answer() -> None:
     async with ScriptedServer(lambda _: "here").serve() as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.base_url.split(":")[2].split("/")[0]))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", int(server.base_url.split(":")[2].split("/")[0])
+        )
         writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
-        said = await asyncio.wait_for(reader.read(), timeout=5)  # returns at the end of what the server sends
+        # returns at the end of what the server sends
+        said = await asyncio.wait_for(reader.read(), timeout=5)
         writer.close()
     assert b"Connection: close" in said
     assert b'"here"' in said

@@ -50,7 +50,11 @@ def test_misuse_is_an_error_under_strict_mypy(tmp_path: Path) -> None:
 
 def test_the_names_for_type_checkers_are_those_of_the_settings() -> None:
     told = typing.get_type_hints(SettingNames)
-    fields = {name: field.annotation for name, field in Settings.model_fields.items() if name not in GIVEN_APART}
+    fields = {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if name not in GIVEN_APART
+    }
     assert told.keys() == fields.keys()
     for name, annotation in fields.items():
         assert told[name] in (annotation, annotation | None), name  # type: ignore[operator]

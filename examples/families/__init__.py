@@ -9,7 +9,20 @@ from examples.families.public import DATES, INTENTS, MACHINE_LISTS
 from examples.families.replies import REPLIES
 from examples.families.tools import TOOLS
 
-ALL = (HELPDESK, TOWNHALL, MUSEUM, REPLIES, LOGLINES, METHODS, TOOLS, BFCL, INTENTS, MACHINE_LISTS, POLICY_CASES, DATES)
+ALL = (
+    HELPDESK,
+    TOWNHALL,
+    MUSEUM,
+    REPLIES,
+    LOGLINES,
+    METHODS,
+    TOOLS,
+    BFCL,
+    INTENTS,
+    MACHINE_LISTS,
+    POLICY_CASES,
+    DATES,
+)
 FAMILIES: dict[str, Family] = {family.name: family for family in ALL}
 
 __all__ = ["FAMILIES", "Family", "Rule", "Split"]

@@ -1,7 +1,7 @@
 """Measure what right lessons do for a student: ``python -m examples.families [FAMILY ...]``.
 
-Lessons are written by hand, the student answers held-out tasks at temperature 0, and nothing is learned. The figures go
-to ``docs/results/families``, one file for each family and student.
+Lessons are written by hand, the student answers held-out tasks at temperature 0, and nothing is
+learned. The figures go to ``docs/results/families``, one file for each family and student.
 """
 
 import asyncio
@@ -54,14 +54,27 @@ async def measure(family: Family, student: BaseChatModel, size: Size, path: Path
     who = "scripted" if family.student else model_name(student)
     figures = _kept(path)
     if figures.get("held_out") != len(held_out):
-        head = {"family": family.name, "about": family.about, "student": who, "control": family.control}
-        figures = {**head, "train": len(train), "held_out": len(held_out), "lessons": len(family.rules), "arms": {}}
+        head = {
+            "family": family.name,
+            "about": family.about,
+            "student": who,
+            "control": family.control,
+        }
+        figures = {
+            **head,
+            "train": len(train),
+            "held_out": len(held_out),
+            "lessons": len(family.rules),
+            "arms": {},
+        }
     measurement = Measurement(family, student, held_out)
     for arm in await arms(family, train, family.lessons):
         if arm.name not in figures["arms"] and (not size.arms or arm.name in size.arms):
             figures["arms"][arm.name] = await measurement.arm(arm)
             _keep(path, figures)
-            output.out.print(f"  {arm.name:24} {figures['arms'][arm.name]['accuracy']:.3f}", markup=False)
+            output.out.print(
+                f"  {arm.name:24} {figures['arms'][arm.name]['accuracy']:.3f}", markup=False
+            )
 
 
 def _kept(path: Path) -> Figures:
@@ -86,9 +99,13 @@ def write_table(folder: Path) -> None:
     ]
     for figures in found:
         cells = [figures["family"], figures["student"], str(figures["held_out"])]
-        cells += [f"{figures['arms'][c]['accuracy']:.2f}" if c in figures["arms"] else "" for c in columns]
+        cells += [
+            f"{figures['arms'][c]['accuracy']:.2f}" if c in figures["arms"] else "" for c in columns
+        ]
         rows.append(f"| {' | '.join(cells)} |")
-    (folder / "README.md").write_text(f"{INTRODUCTION}\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(
+        f"{INTRODUCTION}\n" + "\n".join(rows) + "\n", encoding="utf-8"
+    )
 
 
 async def _run(families: Sequence[Family], model: LocalModel, url: str, size: Size) -> None:
@@ -106,7 +123,9 @@ def _local(name: str, url: str, family: Family) -> BaseChatModel:
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="Families; none: all of them.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="A server that runs already; none: one is started.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="A server that runs already; none: one is started.")
+    ] = None,
     large: Annotated[bool, typer.Option(help="The 1.5B as student instead of the 0.5B.")] = False,
     arm: Annotated[list[str] | None, typer.Option(help="Only these arms; may be repeated.")] = None,
     limit: Annotated[int | None, typer.Option(help="Held-out samples at most.")] = None,

@@ -36,7 +36,12 @@ async def arms(family: Family, train: Sequence[Sample], lessons: Sequence[Add]) 
     """Return no lessons, these lessons in several doses and places, and retrieved training samples."""
     made = [Arm("none")]
     for placement in ("system", "user"):
-        made.append(Arm(f"all, {placement}", shown(await _memory(lessons, selection="all", placement=placement))))
+        made.append(
+            Arm(
+                f"all, {placement}",
+                shown(await _memory(lessons, selection="all", placement=placement)),
+            )
+        )
         for k in (3, 1):
             chosen = await _memory(lessons, selection="relevant", top_k=k, placement=placement)
             made.append(Arm(f"best {k}, {placement}", shown(chosen)))
@@ -48,17 +53,23 @@ async def arms(family: Family, train: Sequence[Sample], lessons: Sequence[Add]) 
 def examples(family: Family, train: Sequence[Sample], k: int) -> list[Arm]:
     """Return the k training samples that are nearest to a task, with their answers, as a block and as earlier turns.
 
-    They are found as lessons are, by the words of what sets a task apart; the nearest one stands next to the task.
+    They are found as lessons are, by the words of what sets a task apart; the nearest one stands
+    next to the task.
     """
     gists = [family.gist(sample.text) for sample in train]
 
     async def block(sample: Sample) -> Exposure:
-        text = render_examples([(gists[i], train[i].reference or "") for i in nearest(gists, family, sample, k)])
+        text = render_examples(
+            [(gists[i], train[i].reference or "") for i in nearest(gists, family, sample, k)]
+        )
         return Exposure(block=text, placement="user")
 
     async def turns(sample: Sample) -> Exposure:
         return Exposure(
-            turns=tuple((train[i].text, train[i].reference or "") for i in reversed(nearest(gists, family, sample, k)))
+            turns=tuple(
+                (train[i].text, train[i].reference or "")
+                for i in reversed(nearest(gists, family, sample, k))
+            )
         )
 
     return [Arm(f"{k} retrieved, user", block), Arm(f"{k} retrieved, turns", turns)]

@@ -1,7 +1,8 @@
 """Tool use in other authors' data: turns of the Berkeley Function-Calling Leaderboard's multi-turn tasks.
 
-They come out of the wheel ``bfcl-eval`` on the Python package index (2 MB, Apache 2.0), which is downloaded and read,
-never installed. Chosen are turns whose right calls begin with a step that a newcomer forgets; the student is scripted.
+They come out of the wheel ``bfcl-eval`` on the Python package index (2 MB, Apache 2.0), which is
+downloaded and read, never installed. Chosen are turns whose right calls begin with a step that a
+newcomer forgets; the student is scripted.
 """
 
 import json
@@ -20,9 +21,13 @@ from ted_memory import Sample
 from ted_memory.testing import ScriptedChatModel
 
 PACKAGE, WHEEL = "bfcl-eval==2026.3.23", "bfcl_eval-2026.3.23-py3-none-any.whl"
-TASKS, ANSWERS = (f"bfcl_eval/data/{folder}BFCL_v4_multi_turn_base.json" for folder in ("", "possible_answer/"))
+TASKS, ANSWERS = (
+    f"bfcl_eval/data/{folder}BFCL_v4_multi_turn_base.json" for folder in ("", "possible_answer/")
+)
 TRAIN, HELD_OUT = 5, 8  # of each kind
-ASKS = "Write the tool calls that this turn of the conversation needs, one a line, and nothing else."
+ASKS = (
+    "Write the tool calls that this turn of the conversation needs, one a line, and nothing else."
+)
 
 
 def _habit(kind: str, when: str, text: str, *forgotten: str) -> Habit:
@@ -83,7 +88,9 @@ def read() -> Split:
     tasks, answers = _rows(TASKS), {row["id"]: row["ground_truth"] for row in _rows(ANSWERS)}
     found: dict[str, list[Sample]] = {kind: [] for kind in STEPS}
     for task in tasks:
-        for number, (turn, calls) in enumerate(zip(task["question"], answers[task["id"]], strict=True)):
+        for number, (turn, calls) in enumerate(
+            zip(task["question"], answers[task["id"]], strict=True)
+        ):
             kind = _kind(calls)
             if kind:
                 said = " ".join(turn[0]["content"].split())
@@ -102,7 +109,11 @@ def read() -> Split:
 
 def _kind(calls: list[str]) -> str | None:
     names = [re.split(r"\(", call)[0] for call in calls]
-    kinds = (kind for kind, (first, then) in STEPS.items() if then in names and first in names[: names.index(then)])
+    kinds = (
+        kind
+        for kind, (first, then) in STEPS.items()
+        if then in names and first in names[: names.index(then)]
+    )
     return next(kinds, None)
 
 
@@ -116,8 +127,19 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 def _fetch(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    done = subprocess.run([*command, PACKAGE, "-d", str(folder)], capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]
+    done = subprocess.run(
+        [*command, PACKAGE, "-d", str(folder)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise FetchError(f"{PACKAGE} cannot be downloaded: {done.stderr.strip()[-300:]}")
 
@@ -125,7 +147,9 @@ def _fetch(folder: Path) -> None:
 def student() -> ScriptedChatModel:
     """Return the newcomer."""
     split = read()
-    return ScriptedChatModel(script=newcomer([*split.train, *split.held_out], HABITS), name_told="scripted newcomer")
+    return ScriptedChatModel(
+        script=newcomer([*split.train, *split.held_out], HABITS), name_told="scripted newcomer"
+    )
 
 
 BFCL = Family(

@@ -17,7 +17,11 @@ def desk(name: str, about: str) -> Family:
         return Split(read_samples(folder / "train.jsonl"), read_samples(folder / "heldout.jsonl"))
 
     rules = tuple(
-        Rule(kind=row.name, when=row.ticket[0].lower() + row.ticket[1:].rstrip("."), text=f"answer {row.team}.")
+        Rule(
+            kind=row.name,
+            when=row.ticket[0].lower() + row.ticket[1:].rstrip("."),
+            text=f"answer {row.team}.",
+        )
         for row in read_handbook(folder / "handbook.md")
     )
     return Family(name, about, read, rules, last_paragraph)

@@ -42,9 +42,9 @@ class Rule:
 class Family:
     """Tasks of one kind.
 
-    ``gist`` cuts a task's text down to what sets it apart from the others: examples are found and shown by it.
-    ``student`` makes a scripted student, for families that no small model can do; None: a real one.
-    ``control``: no gain is expected from lessons.
+    ``gist`` cuts a task's text down to what sets it apart from the others: examples are found and
+    shown by it. ``student`` makes a scripted student, for families that no small model can do;
+    None: a real one. ``control``: no gain is expected from lessons.
     """
 
     name: str
@@ -63,7 +63,9 @@ class Family:
         grader = find_grader(self.grader)
         score = grader(inputs=inputs, outputs=answer, reference_outputs=sample.reference or "")
         if not isinstance(score, int | float):
-            raise TypeError(f"the grader of {self.name} gave {type(score).__name__}; a family's gives a number at once")
+            raise TypeError(
+                f"the grader of {self.name} gave {type(score).__name__}; a family's gives a number at once"
+            )
         return float(score)
 
     @property

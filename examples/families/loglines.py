@@ -1,7 +1,7 @@
 """House conventions in a format: one line for a delivery, graded in four parts.
 
-How the parts are ordered and marked off, and the closing mark, hold for all tasks; the code in front and the shelf go
-by what was delivered. Samples are made from a seed.
+How the parts are ordered and marked off, and the closing mark, hold for all tasks; the code in
+front and the shelf go by what was delivered. Samples are made from a seed.
 """
 
 import random
@@ -15,8 +15,34 @@ SEED = 20261128
 TRAIN, HELD_OUT = 24, 36
 MARK = "//ok"
 ASKS = "Write the log line for this delivery. Answer with the line only."
-PLACES = ("Hamm", "Lund", "Graz", "Turin", "Bergen", "Riga", "Porto", "Ghent", "Brno", "Malmo", "Nantes", "Cork")
-NAMES = ("Lena", "Omar", "Ines", "Paul", "Sara", "Nils", "Rosa", "Emil", "Vera", "Hugo", "Mona", "Karl")
+PLACES = (
+    "Hamm",
+    "Lund",
+    "Graz",
+    "Turin",
+    "Bergen",
+    "Riga",
+    "Porto",
+    "Ghent",
+    "Brno",
+    "Malmo",
+    "Nantes",
+    "Cork",
+)
+NAMES = (
+    "Lena",
+    "Omar",
+    "Ines",
+    "Paul",
+    "Sara",
+    "Nils",
+    "Rosa",
+    "Emil",
+    "Vera",
+    "Hugo",
+    "Mona",
+    "Karl",
+)
 
 
 class Goods(NamedTuple):
@@ -28,12 +54,24 @@ class Goods(NamedTuple):
 
 
 KINDS: dict[str, Goods] = {
-    "biscuits": Goods(("boxes of oat biscuits", "tins of butter biscuits", "bags of ginger biscuits"), "KX", "S4"),
-    "paper": Goods(("reams of white paper", "rolls of brown paper", "packs of writing paper"), "VU", "S9"),
-    "screws": Goods(("boxes of brass screws", "bags of wood screws", "tins of long screws"), "QA", "S2"),
-    "blankets": Goods(("bales of wool blankets", "boxes of grey blankets", "packs of baby blankets"), "ZE", "S7"),
-    "seeds": Goods(("bags of grass seeds", "packs of flower seeds", "tins of carrot seeds"), "JO", "S5"),
-    "candles": Goods(("boxes of red candles", "packs of wax candles", "crates of tall candles"), "WI", "S3"),
+    "biscuits": Goods(
+        ("boxes of oat biscuits", "tins of butter biscuits", "bags of ginger biscuits"), "KX", "S4"
+    ),
+    "paper": Goods(
+        ("reams of white paper", "rolls of brown paper", "packs of writing paper"), "VU", "S9"
+    ),
+    "screws": Goods(
+        ("boxes of brass screws", "bags of wood screws", "tins of long screws"), "QA", "S2"
+    ),
+    "blankets": Goods(
+        ("bales of wool blankets", "boxes of grey blankets", "packs of baby blankets"), "ZE", "S7"
+    ),
+    "seeds": Goods(
+        ("bags of grass seeds", "packs of flower seeds", "tins of carrot seeds"), "JO", "S5"
+    ),
+    "candles": Goods(
+        ("boxes of red candles", "packs of wax candles", "crates of tall candles"), "WI", "S3"
+    ),
 }
 
 
@@ -43,7 +81,9 @@ def line(code: str, number: int, place: str, name: str, shelf: str) -> str:
 
 
 RULES = (
-    Rule(text="Write the parts of the line in the order code, number, place, name, shelf, with ' | ' between them."),
+    Rule(
+        text="Write the parts of the line in the order code, number, place, name, shelf, with ' | ' between them."
+    ),
     Rule(text=f"End every line with {MARK}"),
     *(
         Rule(

@@ -36,7 +36,11 @@ class Measurement:
             scores.append(score)
             tokens.append(added)
             answers.append({"id": sample.id, "score": score, "answer": text[:200]})
-        return {"accuracy": round(fmean(scores), 4), "tokens": round(fmean(tokens)), "answers": answers}
+        return {
+            "accuracy": round(fmean(scores), 4),
+            "tokens": round(fmean(tokens)),
+            "answers": answers,
+        }
 
     async def _answer(self, messages: Sequence[BaseMessage]) -> str:
         key = json.dumps([(message.type, message.text) for message in messages])

@@ -1,8 +1,9 @@
 """Methods: decisions by policies with two conditions and a threshold, which no single answer can teach.
 
-The small student here answers at once, whatever the lesson says: in nine cases right lessons by hand gave it nothing,
-in the one wording that was tried. So the family `methods` has a scripted student that can follow a procedure, and
-`policies`, the same cases with the real one, is kept as a control.
+The small student here answers at once, whatever the lesson says: in nine cases right lessons by
+hand gave it nothing, in the one wording that was tried. So the family `methods` has a scripted
+student that can follow a procedure, and `policies`, the same cases with the real one, is kept as a
+control.
 """
 
 import random
@@ -25,7 +26,8 @@ FORM = "Decide the case by our house's policy. You may think first; end with 'An
 class Policy:
     """How one kind of case is made up, decided, and what a person would write down of it.
 
-    ``words``: what a lesson must name to be the whole procedure: its threshold, its conditions, its verdicts.
+    ``words``: what a lesson must name to be the whole procedure: its threshold, its conditions, its
+    verdicts.
     """
 
     name: str
@@ -112,7 +114,8 @@ def read() -> Split:
 
 
 def _sample(i: int, policy: Policy, luck: random.Random) -> Sample:
-    wanted = policy.choices[i // len(POLICIES) % len(policy.choices)]  # as many cases of each verdict
+    # as many cases of each verdict
+    wanted = policy.choices[i // len(POLICIES) % len(policy.choices)]
     case, verdict = policy.case(luck)
     while verdict != wanted:
         case, verdict = policy.case(luck)
@@ -128,21 +131,27 @@ def _sample(i: int, policy: Policy, luck: random.Random) -> Sample:
 def follower(samples: Sequence[Sample]) -> Callable[[list[BaseMessage]], str]:
     """Return the script of a student that does as a procedure says, if a lesson states all of it.
 
-    A lesson that names only a verdict it takes at its word, for every case of the house; without one it keeps to its
-    favourite.
+    A lesson that names only a verdict it takes at its word, for every case of the house; without
+    one it keeps to its favourite.
     """
     verdicts = {last_paragraph(sample.text): sample for sample in samples}
 
     def answer(messages: list[BaseMessage]) -> str:
         task, lessons = read_prompt(messages)
         sample = next((sample for case, sample in verdicts.items() if case in task), None)
-        policy = next((policy for policy in POLICIES if sample and policy.name == sample.category), None)
+        policy = next(
+            (policy for policy in POLICIES if sample and policy.name == sample.category), None
+        )
         if sample is None or policy is None:
             return "I do not know."
         if any(states(*policy.words)(lesson.casefold()) for lesson in lessons):
             return f"Answer: {sample.reference}"
         told = " ".join(lessons).casefold()
-        labels = [choice for choice in policy.choices if f"answer {choice}" in told or f"answer: {choice}" in told]
+        labels = [
+            choice
+            for choice in policy.choices
+            if f"answer {choice}" in told or f"answer: {choice}" in told
+        ]
         return f"Answer: {(labels or policy.choices)[0]}"
 
     return answer
@@ -151,7 +160,9 @@ def follower(samples: Sequence[Sample]) -> Callable[[list[BaseMessage]], str]:
 def student() -> ScriptedChatModel:
     """Return the student that can follow procedures."""
     split = read()
-    return ScriptedChatModel(script=follower([*split.train, *split.held_out]), name_told="scripted follower")
+    return ScriptedChatModel(
+        script=follower([*split.train, *split.held_out]), name_told="scripted follower"
+    )
 
 
 POLICY_CASES = Family(

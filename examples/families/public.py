@@ -18,8 +18,14 @@ CODES: dict[str, tuple[str, str]] = {
     "get_weather": ("skill 2", "the weather, the forecast: warm, cold, rain, snow"),
     "play_music": ("skill 7", "play music, a song, an album, a track of an artist"),
     "rate_book": ("skill 3", "rate a book, give it stars or points"),
-    "search_creative_work": ("skill 8", "find or look for a show, a book, a game, a trailer by its title"),
-    "search_screening_event": ("skill 6", "movie times, the schedule of films at a cinema or theatre"),
+    "search_creative_work": (
+        "skill 8",
+        "find or look for a show, a book, a game, a trailer by its title",
+    ),
+    "search_screening_event": (
+        "skill 6",
+        "movie times, the schedule of films at a cinema or theatre",
+    ),
 }
 """Intents, the code that stands for each here, and when it is meant."""
 
@@ -46,7 +52,12 @@ def read_intents() -> Split:
         scores: dict[str, float] = example["target_scores"]
         by_intent[max(scores, key=lambda name: scores[name])].append(example["input"].strip())
     codes = sorted(code for code, _ in CODES.values())
-    form = "\n".join(["Which skill handles this utterance? Answer with the skill only.", *(f"- {c}" for c in codes)])
+    form = "\n".join(
+        [
+            "Which skill handles this utterance? Answer with the skill only.",
+            *(f"- {c}" for c in codes),
+        ]
+    )
     made = Split([], [])
     for intent, utterances in by_intent.items():
         code = CODES[intent][0]
@@ -69,7 +80,9 @@ def read_machines() -> Split:
     luck = random.Random(SEED)
     made = Split([], [])
     for task, (name, _) in MACHINES.items():
-        examples = [e for e in read_examples(f"list_functions/{task}") if e["input"].strip() != "[]"]
+        examples = [
+            e for e in read_examples(f"list_functions/{task}") if e["input"].strip() != "[]"
+        ]
         for i, example in enumerate(luck.sample(examples, sum(PER_MACHINE))):
             part = made.train if i < PER_MACHINE[0] else made.held_out
             part.append(_through(task, name, i, example))
@@ -88,7 +101,9 @@ def _through(task: str, name: str, i: int, example: dict[str, Any]) -> Sample:
 
 
 def _mixed(split: Split, luck: random.Random) -> Split:
-    return Split(luck.sample(split.train, len(split.train)), luck.sample(split.held_out, len(split.held_out)))
+    return Split(
+        luck.sample(split.train, len(split.train)), luck.sample(split.held_out, len(split.held_out))
+    )
 
 
 def same_list(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> float:  # noqa: ARG001
@@ -101,14 +116,19 @@ INTENTS = Family(
     "intents",
     "BIG-bench intent_recognition, with opaque codes for its seven intents",
     read_intents,
-    tuple(Rule(kind=name, when=when, text=f"answer {code}.") for name, (code, when) in CODES.items()),
+    tuple(
+        Rule(kind=name, when=when, text=f"answer {code}.") for name, (code, when) in CODES.items()
+    ),
     last_paragraph,
 )
 MACHINE_LISTS = Family(
     "machines",
     "BIG-bench list_functions: ten machines, each with one hidden rule",
     read_machines,
-    tuple(Rule(kind=task, when=f"machine {name}", text=rule) for task, (name, rule) in MACHINES.items()),
+    tuple(
+        Rule(kind=task, when=f"machine {name}", text=rule)
+        for task, (name, rule) in MACHINES.items()
+    ),
     last_paragraph,
     grader=same_list,
     answer_tokens=30,
@@ -118,7 +138,9 @@ DATES = Family(
     "BIG-bench date_understanding: wants ability, a control",
     lambda: Split(*read_task("date_understanding")),
     (
-        Rule(text="Find today's date first, then count from it as the question says, then pick that date."),
+        Rule(
+            text="Find today's date first, then count from it as the question says, then pick that date."
+        ),
         Rule(text="Dates are written month/day/year."),
         Rule(text="A month ago: one less in the month, and the day stays; a week is 7 days."),
     ),

@@ -1,7 +1,8 @@
 """House conventions in free text: a short reply to a customer, graded in four parts.
 
-The messages are the tickets of six of the help desk's twelve topics. Two parts of a reply, its first and its last
-words, are the same for all tasks; the two others, a file number and a time limit, go by the topic.
+The messages are the tickets of six of the help desk's twelve topics. Two parts of a reply, its
+first and its last words, are the same for all tasks; the two others, a file number and a time
+limit, go by the topic.
 """
 
 import re
@@ -57,7 +58,11 @@ RULES = (
 def read() -> Split:
     """Return the help desk's tickets on these topics as messages that want a reply."""
     train, held_out = (
-        [_sample(s) for s in read_samples(DATA / "helpdesk" / f"{name}.jsonl") if s.category in TOPICS]
+        [
+            _sample(s)
+            for s in read_samples(DATA / "helpdesk" / f"{name}.jsonl")
+            if s.category in TOPICS
+        ]
         for name in ("train", "heldout")
     )
     return Split(train, held_out)
@@ -66,13 +71,21 @@ def read() -> Split:
 def _sample(ticket: Sample) -> Sample:
     message = last_paragraph(ticket.text).removeprefix("Ticket: ")
     topic = TOPICS[ticket.category or ""]
-    return Sample(id=ticket.id, input=f"{ASKS}\n\nMessage: {message}", reference=topic.reply, category=ticket.category)
+    return Sample(
+        id=ticket.id,
+        input=f"{ASKS}\n\nMessage: {message}",
+        reference=topic.reply,
+        category=ticket.category,
+    )
 
 
 def grade_parts(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> float:  # noqa: ARG001
     """Return a quarter for each part that is right: first words, last words, file number, time limit."""
     said = " ".join(outputs.split())
-    file, limit = re.search(r"[A-Z]-\d\d", reference_outputs), re.search(r"\d+ days", reference_outputs)
+    file, limit = (
+        re.search(r"[A-Z]-\d\d", reference_outputs),
+        re.search(r"\d+ days", reference_outputs),
+    )
     if not file or not limit:
         raise ValueError("the reference is no reply by the house's conventions")
     parts = (

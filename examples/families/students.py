@@ -1,7 +1,8 @@
 """Scripted students for tasks that no small model here can do: they do as told where they are told the procedure.
 
-A student finds out by plain rules whether a lesson in its prompt states what it needs. So it measures whether a method
-lets general lessons live and keeps labels out, and says nothing about how well real models follow lessons.
+A student finds out by plain rules whether a lesson in its prompt states what it needs. So it
+measures whether a method lets general lessons live and keeps labels out, and says nothing about how
+well real models follow lessons.
 """
 
 import re
@@ -32,7 +33,8 @@ def read_prompt(messages: Sequence[BaseMessage]) -> tuple[str, list[str]]:
 class Habit(NamedTuple):
     """A newcomer's mistake in tool use: the rule that mends it, how a lesson is found to state it, what calls become.
 
-    ``stated`` is asked about a lesson in lower case; ``spoil`` turns right calls into those without the rule.
+    ``stated`` is asked about a lesson in lower case; ``spoil`` turns right calls into those without
+    the rule.
     """
 
     rule: Rule
@@ -45,7 +47,8 @@ def newcomer(
 ) -> Callable[[list[BaseMessage]], str]:
     """Return the script of a student that knows the calls of these samples, and not the habits of the house.
 
-    A lesson that hands it whole calls (``orders``) it takes for an order: it makes these and no others.
+    A lesson that hands it whole calls (``orders``) it takes for an order: it makes these and no
+    others.
     """
     known = {last_paragraph(sample.text): sample.reference or "" for sample in samples}
 

@@ -1,8 +1,9 @@
 """A right teacher that is a program: it knows a family's rules, and which of them each sample falls under.
 
-It sees what any teacher sees, the messages, and answers in the JSON that a real critic must give. What it is asked for
-it tells by the form of the prompt, not by its wording: who is to write edits and is shown a task of the family is the
-critic; who is to write edits and is shown none tidies a list up; who is asked for no edits solves.
+It sees what any teacher sees, the messages, and answers in the JSON that a real critic must give.
+What it is asked for it tells by the form of the prompt, not by its wording: who is to write edits
+and is shown a task of the family is the critic; who is to write edits and is shown none tidies a
+list up; who is asked for no edits solves.
 """
 
 import json
@@ -27,8 +28,8 @@ OWN_WORDS = 6  # of the task, in a condition that did not do
 class ProgramTeacher(BaseChatModel):
     """Solves by the reference; as critic proposes the sample's rules that are not known yet; else changes nothing.
 
-    Asked again, since an edit did not pass, it proposes the next one of the sample's rules alone, with words of the
-    task in its condition.
+    Asked again, since an edit did not pass, it proposes the next one of the sample's rules alone,
+    with words of the task in its condition.
     """
 
     samples: tuple[Sample, ...]
@@ -51,7 +52,9 @@ class ProgramTeacher(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=self._answer(messages)))])
+        return ChatResult(
+            generations=[ChatGeneration(message=AIMessage(content=self._answer(messages)))]
+        )
 
     def _answer(self, messages: Sequence[BaseMessage]) -> str:
         asked = [str(m.text) for m in messages if not isinstance(m, AIMessage)]
@@ -62,10 +65,14 @@ class ProgramTeacher(BaseChatModel):
         if sample is None:
             return json.dumps({"reason": "Every rule stands for itself.", "edits": []})
         again = sum(isinstance(m, AIMessage) for m in messages)
-        edits = [_edit(rule, sample, again, whole) for rule in self._missing(sample, asked[1], again)]
+        edits = [
+            _edit(rule, sample, again, whole) for rule in self._missing(sample, asked[1], again)
+        ]
         answer: dict[str, Any] = {"reason": "These rules of the house were missed.", "edits": edits}
         if _mentions(whole, "comparison"):
-            answer = {"comparison": "The failed attempts broke these rules, the good ones kept to them."} | answer
+            answer = {
+                "comparison": "The failed attempts broke these rules, the good ones kept to them."
+            } | answer
         return json.dumps(answer)
 
     def _find(self, text: str) -> Sample | None:
@@ -75,7 +82,9 @@ class ProgramTeacher(BaseChatModel):
         """
         plain = _plain(text)
         found = [key for key in self._keys if key in plain]
-        return self._keys[min(found, key=lambda key: (plain.index(key), -len(key)))] if found else None
+        return (
+            self._keys[min(found, key=lambda key: (plain.index(key), -len(key)))] if found else None
+        )
 
     def _missing(self, sample: Sample, shown: str, again: int) -> list[Rule]:
         """Return the rules to propose: those that no known lesson states; asked again, one of them after the other."""
@@ -96,7 +105,9 @@ def make_teacher(family: Family) -> ProgramTeacher:
 def _edit(rule: Rule, sample: Sample, again: int, prompt: str) -> dict[str, Any]:
     when = rule.when
     if again and rule.kind:
-        own = [word for word in re.findall(r"[\w-]+", sample.text.rpartition("\n\n")[2]) if stems(word)]
+        own = [
+            word for word in re.findall(r"[\w-]+", sample.text.rpartition("\n\n")[2]) if stems(word)
+        ]
         when = ", ".join(dict.fromkeys([rule.when, *own[1 : OWN_WORDS + 1]]))
     edit: dict[str, Any] = {"op": "add", "ids": [], "when": when, "text": rule.text}
     if rule.example:  # not every critic may write one

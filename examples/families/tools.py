@@ -1,8 +1,8 @@
 """Tool use: which calls, in which order, with which arguments, in a made-up bank that has its habits.
 
-The student is scripted and strong: it knows which calls a request needs, and makes a newcomer's mistakes as long as no
-lesson states the house's rule, in words or as a snippet. A lesson that hands it whole calls it takes for an order and
-makes these, on whatever task.
+The student is scripted and strong: it knows which calls a request needs, and makes a newcomer's
+mistakes as long as no lesson states the house's rule, in words or as a snippet. A lesson that hands
+it whole calls it takes for an order and makes these, on whatever task.
 """
 
 import random
@@ -39,11 +39,25 @@ NAMES = (
     "Lund",
 )
 STREETS = ("Ferry Road", "Mill Lane", "Weir Street", "Harbour Row", "Cooper Yard", "Elm Walk")
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October")
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+)
 
 
 def _in_euros(calls: Sequence[str]) -> list[str]:
-    return [re.sub(r"pay\(#, (\d+)\)", lambda m: f"pay(#, {int(m[1]) / 100:.2f})", call) for call in calls]
+    return [
+        re.sub(r"pay\(#, (\d+)\)", lambda m: f"pay(#, {int(m[1]) / 100:.2f})", call)
+        for call in calls
+    ]
 
 
 def _as_written(calls: Sequence[str]) -> list[str]:
@@ -65,7 +79,11 @@ HABITS = (
         without("note"),
     ),
     Habit(
-        Rule(kind="pay", when="euros are to be paid", text="write the amount in cents, without a point."),
+        Rule(
+            kind="pay",
+            when="euros are to be paid",
+            text="write the amount in cents, without a point.",
+        ),
         states("cents"),
         _in_euros,
     ),
@@ -85,7 +103,9 @@ HABITS = (
             when="somebody has moved",
             text="call lock(#) before address(#, ...) and unlock(#) after it.",
         ),
-        lambda said: bool(re.search(r"\block\b.*\bbefore\b.*\baddress\b", said)) and "unlock" in said,
+        lambda said: (
+            bool(re.search(r"\block\b.*\bbefore\b.*\baddress\b", said)) and "unlock" in said
+        ),
         without("lock", "unlock"),
     ),
 )
@@ -105,22 +125,36 @@ def _sample(i: int, luck: random.Random) -> Sample:
     day, month = luck.randint(1, 28), luck.randrange(len(MONTHS))
     street = f"{luck.choice(STREETS)} {luck.randint(2, 99)}"
     text, middle = {
-        "pay": (f"Please pay {euros}.{cents:02} euros to {name}.", [f"pay(#, {euros * 100 + cents})"]),
+        "pay": (
+            f"Please pay {euros}.{cents:02} euros to {name}.",
+            [f"pay(#, {euros * 100 + cents})"],
+        ),
         "book": (
             f"{name} wants a meeting on {day} {MONTHS[month]} 2027; book it.",
             [f"book(#, 2027-{month + 1:02}-{day:02})"],
         ),
-        "address": (f"{name} has moved to {street}.", ["lock(#)", f"address(#, {street})", "unlock(#)"]),
+        "address": (
+            f"{name} has moved to {street}.",
+            ["lock(#)", f"address(#, {street})", "unlock(#)"],
+        ),
     }[kind]
     calls = [f"find({name})", *middle, "note(#)"]
-    return Sample(id=f"call-{i:02}", input=f"{ASKS}\n\nRequest: {text}", reference="\n".join(calls), category=kind)
+    return Sample(
+        id=f"call-{i:02}",
+        input=f"{ASKS}\n\nRequest: {text}",
+        reference="\n".join(calls),
+        category=kind,
+    )
 
 
 def grade_calls(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> float:  # noqa: ARG001
     """Return the share of the calls that are there, in their order, with their arguments; superfluous ones count."""
     wanted = [line.strip() for line in reference_outputs.splitlines() if line.strip()]
     made = [line.strip() for line in outputs.splitlines() if line.strip()]
-    same = sum(block.size for block in SequenceMatcher(None, wanted, made, autojunk=False).get_matching_blocks())
+    same = sum(
+        block.size
+        for block in SequenceMatcher(None, wanted, made, autojunk=False).get_matching_blocks()
+    )
     return same / max(len(wanted), len(made), 1)
 
 
@@ -128,7 +162,8 @@ def student() -> ScriptedChatModel:
     """Return the newcomer."""
     split = read()
     return ScriptedChatModel(
-        script=newcomer([*split.train, *split.held_out], HABITS, orders=WHOLE_CALL), name_told="scripted newcomer"
+        script=newcomer([*split.train, *split.held_out], HABITS, orders=WHOLE_CALL),
+        name_told="scripted newcomer",
     )
 
 

@@ -10,12 +10,17 @@ from examples.local_models import STUDENT, TEACHER, FetchError, ServeError, serv
 
 
 def main(
-    slots: Annotated[int, typer.Option(help="Requests that each server works on at a time.", min=1)] = 2,
+    slots: Annotated[
+        int, typer.Option(help="Requests that each server works on at a time.", min=1)
+    ] = 2,
 ) -> None:
     """Fetch the small student and teacher models if need be, serve them on 127.0.0.1 and print their URLs."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with contextlib.suppress(KeyboardInterrupt), serve(STUDENT, TEACHER, slots=slots) as (student, teacher):
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            serve(STUDENT, TEACHER, slots=slots) as (student, teacher),
+        ):
             typer.echo(f"--student {STUDENT.name} --student-base-url {student}")
             typer.echo(f"--teacher {TEACHER.name} --teacher-base-url {teacher}")
             typer.echo("Ctrl-C ends both.", err=True)

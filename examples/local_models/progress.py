@@ -13,4 +13,6 @@ def show_progress(what: str, done: int, total: int) -> None:
         return
     filled = WIDTH * done // total
     bar = f"[green]{'━' * filled}[/][dim]{'━' * (WIDTH - filled)}[/]"
-    console.print(f"\r{what} {bar} {done} of {total}", end="\n" if done == total else "", soft_wrap=True)
+    console.print(
+        f"\r{what} {bar} {done} of {total}", end="\n" if done == total else "", soft_wrap=True
+    )

@@ -26,21 +26,36 @@ class ServeError(Exception):
 def serve(*models: LocalModel | Path, slots: int = 2) -> Iterator[tuple[str, ...]]:
     """Serve models, fetched if they are not there yet, or files; yields a base URL for each, `http://127.0.0.1:N/v1`.
 
-    `slots` is the number of requests that one server works on at a time; further ones wait. Blocks until all servers
-    answer; raises FetchError or ServeError. The servers end with the context, or with this process.
+    `slots` is the number of requests that one server works on at a time; further ones wait. Blocks
+    until all servers answer; raises FetchError or ServeError. The servers end with the context, or
+    with this process.
     """
     paths = [fetch(model) if isinstance(model, LocalModel) else model for model in models]
     with contextlib.ExitStack() as stack:
-        children = [stack.enter_context(_child(path, slots)) for path in paths]  # they load side by side
-        yield tuple(_wait_until_up(path, child, log) for path, (child, log) in zip(paths, children, strict=True))
+        # they load side by side
+        children = [stack.enter_context(_child(path, slots)) for path in paths]
+        yield tuple(
+            _wait_until_up(path, child, log)
+            for path, (child, log) in zip(paths, children, strict=True)
+        )
 
 
 @contextlib.contextmanager
 def _child(path: Path, slots: int) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    command = [sys.executable, str(Path(__file__).resolve().with_name("server.py")), str(path), str(slots)]
+    command = [
+        sys.executable,
+        str(Path(__file__).resolve().with_name("server.py")),
+        str(path),
+        str(slots),
+    ]
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=_environment()
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=_environment(),
         )
         try:
             yield child, log
@@ -64,7 +79,9 @@ def _wait_until_up(path: Path, child: subprocess.Popen[bytes], log: IO[bytes]) -
         if child.poll() is not None:
             raise ServeError(f"The server for {path.name} ended while starting. {_last_words(log)}")
         time.sleep(0.05)
-    raise ServeError(f"The server for {path.name} did not answer within {START_TIMEOUT:.0f} s. {_last_words(log)}")
+    raise ServeError(
+        f"The server for {path.name} did not answer within {START_TIMEOUT:.0f} s. {_last_words(log)}"
+    )
 
 
 def _read(log: IO[bytes]) -> list[str]:

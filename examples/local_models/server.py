@@ -1,6 +1,7 @@
 """The child process that serves one model file: `python server.py FILE SLOTS`, started by serve.py.
 
-It ends when its standard input does, so it never outlives the process that started it, however that one dies.
+It ends when its standard input does, so it never outlives the process that started it, however that
+one dies.
 """
 
 import os
@@ -24,13 +25,16 @@ def run(path: str, slots: int) -> None:
     try:
         import xllamacpp
     except ImportError:
-        sys.exit(f"xllamacpp is missing: {sys.executable} -m pip install xllamacpp, or use models of your own")
+        sys.exit(
+            f"xllamacpp is missing: {sys.executable} -m pip install xllamacpp, or use models of your own"
+        )
     params = xllamacpp.CommonParams()
     params.model.path = path
     params.n_ctx, params.n_parallel, params.kv_unified = CONTEXT_TOKENS, slots, True
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
     params.hostnames, params.port, params.ui = ["127.0.0.1"], 0, False
-    params.cache_ram_mib = 512  # prompts that left their slot: the samples that are worked on take turns
+    # prompts that left their slot: the samples that are worked on take turns
+    params.cache_ram_mib = 512
     params.slot_prompt_similarity = (
         0.5  # a prompt that shares less takes a slot of its own: pairs of answers take turns
     )

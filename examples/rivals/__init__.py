@@ -1,4 +1,5 @@
 """Other ways to learn from the same samples, with the same models: what the method is to be measured beside.
 
-Each is a small one of our own wording, after the published description. Prompts are shorter than the originals'.
+Each is a small one of our own wording, after the published description. Prompts are shorter than
+the originals'.
 """

@@ -1,9 +1,10 @@
 """ACE, agentic context engineering (Zhang et al. 2025, arXiv 2510.04618): a reflector and a curator grow a playbook.
 
-For each sample in turn the student answers with the whole playbook; a reflector looks at the attempt and the right
-answer, says what was missed, and marks bullets that helped or harmed; a curator turns that into additions, which are
-appended, never rewritten. Ours makes one pass, reflects only on attempts that were not right, drops repetitions by
-their words, and cuts the playbook to its budget by helpful minus harmful marks, latest first.
+For each sample in turn the student answers with the whole playbook; a reflector looks at the
+attempt and the right answer, says what was missed, and marks bullets that helped or harmed; a
+curator turns that into additions, which are appended, never rewritten. Ours makes one pass,
+reflects only on attempts that were not right, drops repetitions by their words, and cuts the
+playbook to its budget by helpful minus harmful marks, latest first.
 """
 
 import re
@@ -63,7 +64,9 @@ class Ace:
     async def run(self, samples: Sequence[Sample]) -> None:
         """Learn from the samples, one after the other."""
         for sample in samples:
-            messages = place_block(sample_messages(sample), render_playbook(self.playbook), "system")
+            messages = place_block(
+                sample_messages(sample), render_playbook(self.playbook), "system"
+            )
             attempt = await self._ask("student", *messages)
             if self.score(sample, attempt) < 1:
                 await self._learn(sample, attempt)
@@ -71,7 +74,9 @@ class Ace:
     async def _learn(self, sample: Sample, attempt: str) -> None:
         known = f"Playbook:\n{self._numbered()}"
         seen = f"{known}\n\nTask: {sample.text}\n\nAttempt: {attempt}\n\nRight answer: {sample.reference}"
-        reflection = read_json(await self._ask("teacher", SystemMessage(REFLECTOR), HumanMessage(seen)))
+        reflection = read_json(
+            await self._ask("teacher", SystemMessage(REFLECTOR), HumanMessage(seen))
+        )
         if not isinstance(reflection, dict) or not isinstance(reflection.get("insight"), str):
             self.lost += 1
             return
@@ -107,11 +112,16 @@ class Ace:
     def _cut(self) -> None:
         while count_tokens(render_playbook(self.playbook)) > BUDGET:
             latest_first = reversed(range(len(self.playbook)))
-            worst = min(latest_first, key=lambda i: self.playbook[i].helpful - self.playbook[i].harmful)
+            worst = min(
+                latest_first, key=lambda i: self.playbook[i].helpful - self.playbook[i].harmful
+            )
             del self.playbook[worst]
 
     def _numbered(self) -> str:
-        return "\n".join(f"[{i}] {bullet.content}" for i, bullet in enumerate(self.playbook)) or "(empty)"
+        return (
+            "\n".join(f"[{i}] {bullet.content}" for i, bullet in enumerate(self.playbook))
+            or "(empty)"
+        )
 
     async def _ask(self, role: str, *messages: BaseMessage) -> str:
         model = self.student if role == "student" else self.teacher

@@ -21,11 +21,14 @@ from ted_memory.settings import Settings
 
 EVERY = 0.2  # seconds between batches
 BATCH = 100  # episodes
-BATCH_BYTES = 250_000  # then a batch is full too: neither server nor event loop does anything else meanwhile
+# then a batch is full too: neither server nor event loop does anything else meanwhile
+BATCH_BYTES = 250_000
 LONGEST_PAUSE = 5.0  # seconds between tries while the store cannot be reached
-ABANDONED = 300.0  # seconds after which a run that was begun and said nothing more counts as abandoned
+# seconds after which a run that was begun and said nothing more counts as abandoned
+ABANDONED = 300.0
 SETTLED = 10.0  # seconds for which a failed run may still be tried again: longer than a retry waits
-STEP_ASIDE = 0.00002  # seconds between texts: an agent that waits for the interpreter gets it now, not 5 ms later
+# seconds between texts: an agent that waits for the interpreter gets it now, not 5 ms later
+STEP_ASIDE = 0.00002
 
 Redact = Callable[[str], str]
 Images = Mapping[str, bytes]
@@ -59,8 +62,8 @@ class _Parcel:
 class Recorder:
     """The buffer of one namespace in one process.
 
-    What finds it full is dropped and counted. An episode stays in it until the store has taken it, so that nothing is
-    lost whatever ends a try; what is sent twice is taken in once.
+    What finds it full is dropped and counted. An episode stays in it until the store has taken it,
+    so that nothing is lost whatever ends a try; what is sent twice is taken in once.
     """
 
     def __init__(self, log: EpisodeQueue, settings: Settings, namespace: str, hooks: Hooks) -> None:
@@ -79,7 +82,8 @@ class Recorder:
         self._buffer: dict[str, Ended] = {}
         self._sizes: dict[str, int] = {}  # of what it holds: about so many bytes
         self._held: dict[str, tuple[float, Make]] = {}
-        self._beyond: dict[str, float] = {}  # begun when no more could be held: if they do not end, they are dropped
+        # begun when no more could be held: if they do not end, they are dropped
+        self._beyond: dict[str, float] = {}
         self._owed: set[str] = set()  # runs for which feedback had come before
         self._said: list[Said] = []  # oldest first
         self._lock = threading.Lock()
@@ -116,7 +120,10 @@ class Recorder:
 
     def _is_full(self, more: int) -> bool:
         size = sum(self._sizes.values()) + sum(said.size for said in self._said)
-        return size + more > self._settings.buffer_bytes or len(self._buffer) + len(self._said) >= self._settings.buffer
+        return (
+            size + more > self._settings.buffer_bytes
+            or len(self._buffer) + len(self._said) >= self._settings.buffer
+        )
 
     def hold(self, run_id: str, make: Make, seconds: float = ABANDONED) -> None:
         """Take in a run that may go on: it counts when nothing more was said of it for so long."""
@@ -137,11 +144,14 @@ class Recorder:
         # the task of a loop that stands still sends nothing
         if task is None or task.done() or not task.get_loop().is_running():
             # an empty context: the caller's tracing and streaming are none of this task's business
-            self._task = asyncio.get_running_loop().create_task(self._send(), context=contextvars.Context())
+            self._task = asyncio.get_running_loop().create_task(
+                self._send(), context=contextvars.Context()
+            )
 
     async def _send(self) -> None:
         while self._has_work():
-            # counted from the last batch: a program with a short loop for each request would never get to it else
+            # counted from the last batch: a program with a short loop for each request would never
+            # get to it else
             await asyncio.sleep(max(0.0, self._next - time.monotonic()))
             try:
                 await self._send_all(time.monotonic())
@@ -179,7 +189,13 @@ class Recorder:
             except StoreError as error:
                 self.dropped += self.buffered
                 words = f" and {len(self._said)} words of feedback" if self._said else ""
-                _LOG.warning("%d recorded runs%s of %r are lost: %s", self.buffered, words, self._namespace, error)
+                _LOG.warning(
+                    "%d recorded runs%s of %r are lost: %s",
+                    self.buffered,
+                    words,
+                    self._namespace,
+                    error,
+                )
                 self._begin_anew()
 
     def _my_turn(self) -> asyncio.Lock:
@@ -212,10 +228,15 @@ class Recorder:
         """Send the first of these, as many as one batch holds."""
         parcel, s = await asyncio.to_thread(self._pack, waiting), self._settings
         limits = RecordLimits(
-            wait=s.feedback_wait, max_episodes=s.max_episodes, max_bytes=s.max_episode_bytes, rate_limit=s.rate_limit
+            wait=s.feedback_wait,
+            max_episodes=s.max_episodes,
+            max_bytes=s.max_episode_bytes,
+            rate_limit=s.rate_limit,
         )
         if parcel.episodes:
-            done, early = await self._log.record(self._namespace, parcel.episodes, parcel.images, limits)
+            done, early = await self._log.record(
+                self._namespace, parcel.episodes, parcel.images, limits
+            )
             # of those that had come before, an earlier try may have ended before it could be told
             self._owed.update(early if not done.repeated else (e.run_id for e in parcel.episodes))
             refused = done.dropped + done.limited
@@ -265,7 +286,10 @@ class Recorder:
         """Return the episode without secrets and our own block, in the size that is allowed, and of this namespace."""
         most = self._settings.episode_size
         episode = episode.model_copy(
-            update={"principal": self.stored(episode.principal), "thread_id": self.stored(episode.thread_id)}
+            update={
+                "principal": self.stored(episode.principal),
+                "thread_id": self.stored(episode.thread_id),
+            }
         )
         plain = with_texts(episode, lambda text: storable(without_block(text)))
 
@@ -273,7 +297,8 @@ class Recorder:
             time.sleep(STEP_ASIDE)
             return storable(self._redact(text))
 
-        clean = with_texts(fit(plain, 2 * most), redacted)  # nobody need look through what would be cut anyway
+        # nobody need look through what would be cut anyway
+        clean = with_texts(fit(plain, 2 * most), redacted)
         return fit(clean.model_copy(update={"namespace": self._namespace}), most)
 
     def stored(self, who: str) -> str:
@@ -296,7 +321,9 @@ class Recorder:
         said = Said(self._clean(feedback))
         with self._lock:
             if self._is_full(said.size):
-                raise StoreUnavailable("the buffer is full, since the store takes nothing; this was not kept")
+                raise StoreUnavailable(
+                    "the buffer is full, since the store takes nothing; this was not kept"
+                )
             self._said.append(said)
         self._send_soon()
         return said
@@ -326,7 +353,9 @@ class Recorder:
                     self._said.remove(said)
 
     async def _give(self, told: Feedback) -> Verdict:
-        return await self._log.feedback(self._namespace, told.run_id, told, told.score, self._rules())
+        return await self._log.feedback(
+            self._namespace, told.run_id, told, told.score, self._rules()
+        )
 
     def _clean(self, feedback: Feedback) -> Feedback:
         """Return feedback as it may leave the process. Raises InvalidInput."""
@@ -339,7 +368,9 @@ class Recorder:
             said = {"comment": clean(feedback.comment), "correction": clean(feedback.correction)}
             said["principal"] = self.stored(feedback.principal)
         except Exception as error:
-            raise InvalidInput(f"a hook failed on feedback ({_one_line(error)}); nothing was counted") from error
+            raise InvalidInput(
+                f"a hook failed on feedback ({_one_line(error)}); nothing was counted"
+            ) from error
         return feedback.model_copy(update=said)
 
     async def _send_first(self, run_id: str) -> None:
@@ -367,7 +398,9 @@ class Recorder:
 
     async def credit(self, run_id: str, score: float | None, *, first: bool = False) -> Verdict:
         """Count a score for what a run had seen, as its principal's word; with ``first`` only if it is the first."""
-        return await self._log.feedback(self._namespace, run_id, None, score, self._rules(first=first))
+        return await self._log.feedback(
+            self._namespace, run_id, None, score, self._rules(first=first)
+        )
 
     async def credit_told(self, run_id: str, told: Sequence[Feedback]) -> None:
         """Count the latest score that was told of a run before it came, as the word of who said it.

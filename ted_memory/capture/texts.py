@@ -11,10 +11,13 @@ from ted_memory.models import Message
 
 CUT = " [... cut]"
 
-# As it was injected, and as it comes back from tools, errors and logs: in one line, escaped, or cut off.
+# As it was injected, and as it comes back from tools, errors and logs: in one line, escaped, or cut
+# off.
 _BLANK = r"(?:\s|\\+[nr])+"
 _OURS = re.compile(
-    _BLANK.join(map(re.escape, OPENING.split())) + rf".*?(?:{re.escape(CLOSING)}(?:\s|\\+[nr])*|\Z)", re.DOTALL
+    _BLANK.join(map(re.escape, OPENING.split()))
+    + rf".*?(?:{re.escape(CLOSING)}(?:\s|\\+[nr])*|\Z)",
+    re.DOTALL,
 )
 _LONGEST_WORD = 200  # characters
 _NO_TEXT = {"type", "blob", "base64", "data", "mime_type", "media_type"}  # of a content block
@@ -38,10 +41,17 @@ def size_of(episode: Episode) -> int:
 def fit(episode: Episode, size: int) -> Episode:
     """Return an episode of at most so many bytes: older messages go first, then longer texts are cut, then all goes.
 
-    What stays whatever its size is what an outcome is credited by: run, principal, and the ids of lessons.
+    What stays whatever its size is what an outcome is credited by: run, principal, and the ids of
+    lessons.
     """
     made = episode
-    for longest, messages in ((size // 4, 32), (size // 16, 12), (size // 64, 6), (size // 256, 2), (0, 0)):
+    for longest, messages in (
+        (size // 4, 32),
+        (size // 16, 12),
+        (size // 64, 6),
+        (size // 256, 2),
+        (0, 0),
+    ):
         if size_of(made) <= size:
             return made
         made = _shortened(episode, longest, messages)
@@ -54,17 +64,31 @@ def _shortened(episode: Episode, longest: int, count: int) -> Episode:
 
     def shorter(message: Message) -> Message:
         content = message.content
-        short = cut(content, longest) if isinstance(content, str) else tuple(map(block, content[:count]))
+        short = (
+            cut(content, longest)
+            if isinstance(content, str)
+            else tuple(map(block, content[:count]))
+        )
         return message.model_copy(update={"content": short})
 
     def block(given: dict[str, Any]) -> dict[str, Any]:
         if given.get("type") == "text":
             return {"type": "text", "text": cut(str(given.get("text", "")), longest)}
         size = len(json.dumps(given, default=str))
-        return given if size <= max(longest, 150) else {"type": "text", "text": f"[{size} characters were left out]"}
+        return (
+            given
+            if size <= max(longest, 150)
+            else {"type": "text", "text": f"[{size} characters were left out]"}
+        )
 
     said = {name: tuple(map(shorter, last(getattr(episode, name)))) for name in ("input", "output")}
-    blocks = [b for place in said.values() for m in place if not isinstance(m.content, str) for b in m.content]
+    blocks = [
+        b
+        for place in said.values()
+        for m in place
+        if not isinstance(m.content, str)
+        for b in m.content
+    ]
     blobs = {b.get("blob") for b in blocks}
     return episode.model_copy(
         update={
@@ -72,7 +96,10 @@ def _shortened(episode: Episode, longest: int, count: int) -> Episode:
             "tools": tuple(cut(text, longest) for text in last(episode.tools)),
             "tags": tuple(cut(tag, longest) for tag in episode.tags[:count]),
             "images": tuple(digest for digest in episode.images if digest in blobs),
-            **{name: cut(getattr(episode, name), min(longest, 200)) for name in ("model", "thread_id")},
+            **{
+                name: cut(getattr(episode, name), min(longest, 200))
+                for name in ("model", "thread_id")
+            },
             "error": cut(episode.error, longest),
         }
     )
@@ -103,7 +130,11 @@ def with_texts(episode: Episode, change: Callable[[str], str]) -> Episode:
 
 def _message(message: Message, change: Callable[[str], str]) -> Message:
     content = message.content
-    changed = change(content) if isinstance(content, str) else tuple(_in_block(b, change) for b in content)
+    changed = (
+        change(content)
+        if isinstance(content, str)
+        else tuple(_in_block(b, change) for b in content)
+    )
     return message.model_copy(update={"content": changed})
 
 
@@ -112,5 +143,7 @@ def _in_block(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return value if value.startswith("data:") else change(value)
     if isinstance(value, Mapping):
-        return {key: one if key in _NO_TEXT else _in_block(one, change) for key, one in value.items()}
+        return {
+            key: one if key in _NO_TEXT else _in_block(one, change) for key, one in value.items()
+        }
     return [_in_block(one, change) for one in value] if isinstance(value, list | tuple) else value

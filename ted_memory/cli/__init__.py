@@ -11,6 +11,10 @@ from ted_memory.cli import curate, doctor, learn, measure, output, plan, sets, s
 from ted_memory.errors import TedMemoryError
 
 
+def _tell(what: str) -> None:
+    print(f"ted-memory: {what}", file=sys.stderr)  # noqa: T201
+
+
 class _Commands(TyperGroup):
     """Says in one line what typer would end in silence, or in a traceback."""
 
@@ -18,12 +22,12 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            print("ted-memory: interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
+            _tell("interrupted; the same command goes on where it stopped")
             raise typer.Exit(130) from None
         except BrokenPipeError:
             raise
         except OSError as error:  # a disk that is full, a file that may not be written
-            print(f"ted-memory: {error.strerror or error}; what was kept before stays", file=sys.stderr)  # noqa: T201
+            _tell(f"{error.strerror or error}; what was kept before stays")
             raise typer.Exit(1) from None
 
 
@@ -49,7 +53,10 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     shown: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None: ...
 

@@ -14,7 +14,9 @@ from ted_memory.memory.commits import REASONS, refuse_unless_whole
 from ted_memory.models import Add, Commit, Edit, PurgeReport, Rewrite
 from ted_memory.wiring import acl_commands
 
-Ids = Annotated[list[str], typer.Argument(help="Ids, as `ted-memory show` prints them.", metavar="ID...")]
+Ids = Annotated[
+    list[str], typer.Argument(help="Ids, as `ted-memory show` prints them.", metavar="ID...")
+]
 Author = Annotated[str, typer.Option("--author", help="Who does this; stands in the log.")]
 
 
@@ -33,7 +35,9 @@ def diff(
             changes = await memory.diff(old, new)
             if json:
                 told = [change.model_dump(mode="json") for change in changes]
-                output.print_json({"namespace": memory.namespace, "old": old, "new": new, "changes": told})
+                output.print_json(
+                    {"namespace": memory.namespace, "old": old, "new": new, "changes": told}
+                )
                 return
             for change in changes:
                 output.print_difference(change.before, change.after)
@@ -46,10 +50,15 @@ def diff(
 def edit(
     id: Annotated[str, typer.Argument(help="The lesson, as `ted-memory show` prints it.")],
     text: Annotated[str, typer.Option("--text", help="What to do.")],
-    when: Annotated[str | None, typer.Option("--when", help="Where it applies.  [default: as it was]")] = None,
-    example: Annotated[str | None, typer.Option("--example", help="One worked example.  [default: as it was]")] = None,
+    when: Annotated[
+        str | None, typer.Option("--when", help="Where it applies.  [default: as it was]")
+    ] = None,
+    example: Annotated[
+        str | None, typer.Option("--example", help="One worked example.  [default: as it was]")
+    ] = None,
     task: Annotated[
-        str | None, typer.Option("--task", help="What the example answers: both become an earlier turn.")
+        str | None,
+        typer.Option("--task", help="What the example answers: both become an earlier turn."),
     ] = None,
     index_terms: Annotated[
         str | None,
@@ -64,15 +73,21 @@ def edit(
     json: options.Json = False,
 ) -> None:
     """Give a lesson another text."""
-    rewrite = Rewrite(id=id, text=text, when=when, example=example, task=task, index_terms=index_terms)
+    rewrite = Rewrite(
+        id=id, text=text, when=when, example=example, task=task, index_terms=index_terms
+    )
     asyncio.run(_change([rewrite], namespace, url, home, author=author, json=json))
 
 
 def add(
     text: Annotated[str, typer.Option("--text", help="What to do then.")],
-    when: Annotated[str, typer.Option("--when", help="The situation it is for; none: every task.")] = "",
+    when: Annotated[
+        str, typer.Option("--when", help="The situation it is for; none: every task.")
+    ] = "",
     example: Annotated[str, typer.Option("--example", help="One short example.")] = "",
-    proposed: Annotated[bool, typer.Option("--proposed", help="Have it wait for a person or evidence.")] = False,
+    proposed: Annotated[
+        bool, typer.Option("--proposed", help="Have it wait for a person or evidence.")
+    ] = False,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -138,13 +153,17 @@ async def _change(
 def _print_changed(memory: TedMemory, commit: Commit, *, json: bool) -> None:
     if json:
         ids = [applied.id for applied in commit.applied]
-        output.print_json({"namespace": memory.namespace, "version": commit.version, "changed": ids})
+        output.print_json(
+            {"namespace": memory.namespace, "version": commit.version, "changed": ids}
+        )
     else:
         output.out.print(f"namespace {memory.namespace!r} is at version {commit.version}")
 
 
 def purge(
-    source: Annotated[str, typer.Option("--source", help="As in --json output, such as principal:anna or run:17.")],
+    source: Annotated[
+        str, typer.Option("--source", help="As in --json output, such as principal:anna or run:17.")
+    ],
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -176,7 +195,9 @@ def purge(
                     markup=False,
                 )
             if report.waiting:
-                output.out.print(f"  proposed only, for want of room: {', '.join(report.waiting)}", markup=False)
+                output.out.print(
+                    f"  proposed only, for want of room: {', '.join(report.waiting)}", markup=False
+                )
             if report.unknown:
                 output.out.print(
                     f"  what these had been made from is no longer in the history: {', '.join(report.unknown)}",
@@ -189,7 +210,9 @@ def purge(
 def forget(
     principal: Annotated[str | None, typer.Option("--principal", help="Forget a person.")] = None,
     run: Annotated[str | None, typer.Option("--run", help="Forget one run, by its id.")] = None,
-    thread: Annotated[str | None, typer.Option("--thread", help="Forget one conversation, by its thread id.")] = None,
+    thread: Annotated[
+        str | None, typer.Option("--thread", help="Forget one conversation, by its thread id.")
+    ] = None,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -205,7 +228,8 @@ def forget(
     [(kind, name)] = given
     if not yes and sys.stdin.isatty():
         typer.confirm(
-            f"Forget all that was recorded of {kind} {name!r} and learned from it? Nothing brings it back", abort=True
+            f"Forget all that was recorded of {kind} {name!r} and learned from it? Nothing brings it back",
+            abort=True,
         )
 
     async def work() -> None:
@@ -222,10 +246,13 @@ def forget(
             )
             if lost := (*lessons.waiting, *lessons.unknown):
                 output.out.print(
-                    f"  not as they were before, for want of room or of history: {', '.join(lost)}", markup=False
+                    f"  not as they were before, for want of room or of history: {', '.join(lost)}",
+                    markup=False,
                 )
             if report.drafts:
-                output.out.print(f"  {report.drafts} runs of distill that held some of it begin anew")
+                output.out.print(
+                    f"  {report.drafts} runs of distill that held some of it begin anew"
+                )
             if not report.compacted:
                 output.out.print(
                     "  the server is yours: its append-only file and its backups hold what was deleted until they are "
@@ -236,7 +263,9 @@ def forget(
 
 
 def export(
-    file: Annotated[Path | None, typer.Argument(help="Where to write; - is standard output.  [default: -]")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to write; - is standard output.  [default: -]")
+    ] = None,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -256,13 +285,19 @@ def export(
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(file)  # whole or not at all
     except OSError as error:
-        raise InvalidInput(f"{file} cannot be written ({error.strerror}); nothing was exported") from error
+        raise InvalidInput(
+            f"{file} cannot be written ({error.strerror}); nothing was exported"
+        ) from error
     output.err.print(f"{text.count(chr(10)) - 1} experiences written to {file}", markup=False)
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="What `ted-memory export` wrote.", exists=True, dir_okay=False)],
-    merge: Annotated[bool, typer.Option("--merge", help="Add to a set that is not empty what it lacks.")] = False,
+    file: Annotated[
+        Path, typer.Argument(help="What `ted-memory export` wrote.", exists=True, dir_okay=False)
+    ],
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Add to a set that is not empty what it lacks.")
+    ] = False,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -295,7 +330,10 @@ def acl(
     namespace: options.Namespace = None,
     role: Annotated[
         list[str] | None,
-        typer.Option("--role", help="agent, recorder, learner, reviewer, admin; may be repeated.  [default: all]"),
+        typer.Option(
+            "--role",
+            help="agent, recorder, learner, reviewer, admin; may be repeated.  [default: all]",
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:

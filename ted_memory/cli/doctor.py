@@ -18,7 +18,12 @@ EXTRAS = {
     "plots": "matplotlib",
 }
 STALE = 3600.0  # seconds that an episode may wait before somebody should ask why
-MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]", "unknown": "?"}
+MARKS = {
+    "ok": "[green]ok[/]",
+    "warning": "[yellow]warning[/]",
+    "problem": "[red]problem[/]",
+    "unknown": "?",
+}
 
 
 def doctor(
@@ -52,7 +57,11 @@ async def _set(memory: TedMemory) -> Finding:
         return Finding(of="set", state="problem", told=str(error))
     told = f"namespace {memory.namespace!r}, version {snapshot.version}: {len(snapshot.active)} active lessons"
     if not snapshot.version:
-        return Finding(of="set", state="warning", told=f"namespace {memory.namespace!r} is empty; is it the right one?")
+        return Finding(
+            of="set",
+            state="warning",
+            told=f"namespace {memory.namespace!r} is empty; is it the right one?",
+        )
     return Finding(of="set", state="ok", told=told)
 
 
@@ -66,7 +75,9 @@ async def _queue(memory: TedMemory) -> list[Finding]:
     told = f"{traffic.waiting} episodes wait, {traffic.learners} learners are at work"
     found = [Finding(of="traffic", state="ok", told=told)]
     if traffic.waiting and not traffic.learners and (traffic.oldest or 0.0) > STALE:
-        hint = f"{told}; the oldest has waited {traffic.oldest or 0:.0f} s: start `ted-memory learn`"
+        hint = (
+            f"{told}; the oldest has waited {traffic.oldest or 0:.0f} s: start `ted-memory learn`"
+        )
         found = [Finding(of="traffic", state="warning", told=hint)]
     if traffic.dead:
         told = f"{traffic.dead} dead letters: `ted-memory dead list` tells why"
@@ -76,4 +87,6 @@ async def _queue(memory: TedMemory) -> list[Finding]:
 
 def _extras() -> Finding:
     here = [name for name, module in EXTRAS.items() if find_spec(module)]
-    return Finding(of="extras", state="ok", told=", ".join(here) or "none: pip install 'ted-memory[langchain]'")
+    return Finding(
+        of="extras", state="ok", told=", ".join(here) or "none: pip install 'ted-memory[langchain]'"
+    )

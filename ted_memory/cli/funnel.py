@@ -25,15 +25,26 @@ def costs(way: Funnel, prices: Prices | None) -> dict[str, float] | None:
 
 def print_funnel(way: Funnel, counts: Mapping[str, int], prices: Prices | None) -> None:
     """Print one line for each stage; ``counts`` are the totals of `episodes.Traffic`."""
-    lost = [f"{counts[name]} {name}" for name in ("dropped", "limited", "expired") if counts.get(name)]
+    lost = [
+        f"{counts[name]} {name}" for name in ("dropped", "limited", "expired") if counts.get(name)
+    ]
     calls = way.learning.student.calls + way.learning.teacher.calls
     quota = f"{way.replay_calls} of {way.replay_calls_a_day} calls today"
     by_hand = ["ted-memory approve, reject"] if way.for_a_person else []
     spent = costs(way, prices)
-    paid = {name: f"{cost:.4f} {prices.currency}" for name, cost in spent.items()} if spent and prices else {}
+    paid = (
+        {name: f"{cost:.4f} {prices.currency}" for name, cost in spent.items()}
+        if spent and prices
+        else {}
+    )
     stages = [
         ("recorded", way.recorded, "episodes", lost),
-        ("learned from", way.learned_from, "episodes", [f"{calls} calls today", paid.get("learning", "")]),
+        (
+            "learned from",
+            way.learned_from,
+            "episodes",
+            [f"{calls} calls today", paid.get("learning", "")],
+        ),
         ("archived", way.archived, "episodes", ["graded, for replays"]),
         ("proposed", way.proposed, "lessons", [f"{way.taught} episodes led to a proposal"]),
         ("replayed", way.pairs, "pairs", [quota, paid.get("replays", "")]),

@@ -67,14 +67,18 @@ def distill(
 ) -> None:
     """Learn from a data set, or from the graded episodes of live traffic.
 
-    Interrupted at any moment, the same command goes on where it stopped. Agents see the result in one step, and only
-    what passed the gate: each sample judges the lessons that did not come from it.
+    Interrupted at any moment, the same command goes on where it stopped. Agents see the result in
+    one step, and only what passed the gate: each sample judges the lessons that did not come from
+    it.
 
-    With --from-traffic the archive of graded episodes is the data set, for traffic that is too little for trials
-    (ted-memory plan). What passes the gate is active at once: that is your word for what your users said.
+    With --from-traffic the archive of graded episodes is the data set, for traffic that is too
+    little for trials (ted-memory plan). What passes the gate is active at once: that is your word
+    for what your users said.
     """
     price_list = options.prices_of(prices)  # a wrong one is told before anything is paid for
-    read = _reader(file, from_traffic=from_traffic, up_to=up_to, limit=limit, mapping=mapping, split=split)
+    read = _reader(
+        file, from_traffic=from_traffic, up_to=up_to, limit=limit, mapping=mapping, split=split
+    )
     memory = options.memory_of(url, namespace, home, **options.settings_among(locals()))
     given = _called_for("traffic" if file is None else file.stem, locals())
     asyncio.run(_learn(memory, read, given, price_list, as_json=json))
@@ -108,14 +112,21 @@ def _reader(
 
         return from_file
     if split is not None or mapping != "auto":
-        raise InvalidInput("--split and --mapping are for a FILE; episodes have the same shape always")
+        raise InvalidInput(
+            "--split and --mapping are for a FILE; episodes have the same shape always"
+        )
 
     async def from_archive(memory: TedMemory) -> Sequence[Sample]:
         from ted_memory.learner import archived_samples
 
         found = await archived_samples(memory, limit=limit, up_to=up_to)
         again = f"; to take the same ones again: --up-to {found[-1].id}" if up_to is None else ""
-        people = {source for sample in found for source in sample.sources if source.startswith("principal:")}
+        people = {
+            source
+            for sample in found
+            for source in sample.sources
+            if source.startswith("principal:")
+        }
         told = f"{_counted(len(found), 'archived episode')} of {_counted(len(people), 'principal')}"
         output.err.print(f"learning from {told}{again}", markup=False)
         return found
@@ -157,7 +168,9 @@ async def _learn(
     async with memory:
         samples = await read(memory)
         with output.progress() as on_progress:
-            report = await run_distillation(samples, memory=memory, on_progress=on_progress, **given)
+            report = await run_distillation(
+                samples, memory=memory, on_progress=on_progress, **given
+            )
     if as_json:
         output.print_json(report.model_dump(mode="json"))
     else:

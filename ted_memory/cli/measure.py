@@ -47,8 +47,9 @@ def evaluate(
 ) -> None:
     """Measure a student with and without the experiences, on the same samples, in pairs.
 
-    With --examples, also with the nearest solved samples in place of the experiences, at about as many tokens.
-    With --report, the figures are also written to a folder as Markdown, JSON and plots.
+    With --examples, also with the nearest solved samples in place of the experiences, at about as
+    many tokens. With --report, the figures are also written to a folder as Markdown, JSON and
+    plots.
     """
     from ted_memory.datasets import read_samples
 
@@ -62,7 +63,10 @@ def evaluate(
     price_list = options.prices_of(prices)
     given: dict[str, Any] = {
         "student": make_chat_model(
-            student, base_url=student_base_url, max_tokens=student_max_tokens, temperature=student_temperature
+            student,
+            base_url=student_base_url,
+            max_tokens=student_max_tokens,
+            temperature=student_temperature,
         ),
         "grader": options.grader_of(grader, judge, judge_base_url),
         "repeats": repeats,

@@ -1,7 +1,8 @@
 """How learning from traffic goes, for Prometheus.
 
-The text format: https://prometheus.io/docs/instrumenting/exposition_formats/. What is counted since the beginning is a
-counter, and its name ends in ``_total``. What is counted since midnight (UTC) is a gauge that begins at 0 each day.
+The text format: https://prometheus.io/docs/instrumenting/exposition_formats/. What is counted since
+the beginning is a counter, and its name ends in ``_total``. What is counted since midnight (UTC) is
+a gauge that begins at 0 each day.
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ if TYPE_CHECKING:  # what brings LangChain is imported where it is needed
     from ted_memory.learner import Funnel
     from ted_memory.llm.spend import Prices
 
-EVENTS = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "expired", "retried")
+EVENTS = (
+    "recorded",
+    "learned",
+    "nothing",
+    "set_aside",
+    "dead",
+    "dropped",
+    "limited",
+    "expired",
+    "retried",
+)
 """What may become of an episode: the totals of `episodes.Traffic`."""
 MOVES = ("trials_begun", "activated", "retired", "demoted")
 """What learners do with lessons: fields of `learner.Funnel`."""
@@ -46,11 +57,25 @@ def _of_the_queue(traffic: Traffic) -> list[Metric]:
     oldest = [] if traffic.oldest is None else [traffic.oldest]
     settled = [] if traffic.last_settled is None else [traffic.last_settled.timestamp()]
     return [
-        Metric("episodes_total", "counter", "Episodes by what became of them.", _each("event", counts)),
-        Metric("queue_episodes", "gauge", "Episodes that are not settled yet.", _each("state", waiting)),
+        Metric(
+            "episodes_total", "counter", "Episodes by what became of them.", _each("event", counts)
+        ),
+        Metric(
+            "queue_episodes", "gauge", "Episodes that are not settled yet.", _each("state", waiting)
+        ),
         Metric("queue_bytes", "gauge", "Bytes that they take.", _one(traffic.bytes)),
-        Metric("oldest_waiting_seconds", "gauge", "Age of the oldest episode that waits.", _one(*oldest)),
-        Metric("last_settled_timestamp_seconds", "gauge", "When an episode was last settled.", _one(*settled)),
+        Metric(
+            "oldest_waiting_seconds",
+            "gauge",
+            "Age of the oldest episode that waits.",
+            _one(*oldest),
+        ),
+        Metric(
+            "last_settled_timestamp_seconds",
+            "gauge",
+            "When an episode was last settled.",
+            _one(*settled),
+        ),
         Metric("learners", "gauge", "Learners at work.", _one(traffic.learners)),
     ]
 
@@ -66,9 +91,18 @@ def _of_the_way(now: ExperienceSet, way: Funnel) -> list[Metric]:
     evidence = {"pairs": way.pairs, "outcomes": way.outcomes, "comparisons": way.comparisons}
     return [
         Metric("set_version", "gauge", "Version of the experience set.", _one(now.version)),
-        Metric("archived_episodes", "gauge", "Graded episodes that are kept for replays.", _one(way.archived)),
-        Metric("lessons", "gauge", "Lessons from traffic by where they stand.", _each("state", lessons)),
-        Metric("evidence", "gauge", "Evidence on the lessons that are there.", _each("kind", evidence)),
+        Metric(
+            "archived_episodes",
+            "gauge",
+            "Graded episodes that are kept for replays.",
+            _one(way.archived),
+        ),
+        Metric(
+            "lessons", "gauge", "Lessons from traffic by where they stand.", _each("state", lessons)
+        ),
+        Metric(
+            "evidence", "gauge", "Evidence on the lessons that are there.", _each("kind", evidence)
+        ),
     ]
 
 
@@ -80,15 +114,33 @@ def _of_the_day(way: Funnel, prices: Prices | None) -> list[Metric]:
         for role, used in (("student", spend.student), ("teacher", spend.teacher)):
             of = {"stage": stage, "role": role}
             calls.append((of, used.calls))
-            tokens += [({**of, "direction": "in"}, used.tokens_in), ({**of, "direction": "out"}, used.tokens_out)]
+            tokens += [
+                ({**of, "direction": "in"}, used.tokens_in),
+                ({**of, "direction": "out"}, used.tokens_out),
+            ]
     spent, currency = costs(way, prices) or {}, prices.currency if prices else ""
     paid = [({"stage": stage, "currency": currency}, cost) for stage, cost in spent.items()]
     return [
-        Metric("lessons_moved_today", "gauge", "What learners did with lessons today (UTC).", _each("move", moved)),
+        Metric(
+            "lessons_moved_today",
+            "gauge",
+            "What learners did with lessons today (UTC).",
+            _each("move", moved),
+        ),
         Metric("model_calls_today", "gauge", "Model calls today (UTC).", calls),
         Metric("model_tokens_today", "gauge", "Tokens today (UTC).", tokens),
-        Metric("replay_calls_today", "gauge", "Student calls for replays today (UTC).", _one(way.replay_calls)),
-        Metric("replay_calls_a_day", "gauge", "How many of them a day may take.", _one(way.replay_calls_a_day)),
+        Metric(
+            "replay_calls_today",
+            "gauge",
+            "Student calls for replays today (UTC).",
+            _one(way.replay_calls),
+        ),
+        Metric(
+            "replay_calls_a_day",
+            "gauge",
+            "How many of them a day may take.",
+            _one(way.replay_calls_a_day),
+        ),
         Metric("cost_today", "gauge", "What today (UTC) has cost.", paid),
     ]
 
@@ -105,7 +157,9 @@ def _written(metric: Metric, namespace: str) -> str:
     name = f"ted_memory_{metric.name}"
     lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
     for labels, value in metric.samples:
-        told = ",".join(f'{key}="{_escaped(text)}"' for key, text in {"namespace": namespace, **labels}.items())
+        told = ",".join(
+            f'{key}="{_escaped(text)}"' for key, text in {"namespace": namespace, **labels}.items()
+        )
         lines.append(f"{name}{{{told}}} {value!r}")
     return "\n".join(lines) + "\n"
 

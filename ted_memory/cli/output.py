@@ -26,9 +26,15 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
 
 PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal
 REASONS_SHOWN = 5
-VERDICTS = {"helps": "helps", "hurts": "hurts", "useless": "does not help", "open": "shows no difference"}
+VERDICTS = {
+    "helps": "helps",
+    "hurts": "hurts",
+    "useless": "does not help",
+    "open": "shows no difference",
+}
 
-_KEPT = {"\n", "\t", "\u200c", "\u200d"}  # the last two belong to the spelling of some languages, and to emoji
+# the last two belong to the spelling of some languages, and to emoji
+_KEPT = {"\n", "\t", "\u200c", "\u200d"}
 
 
 def visible(text: str) -> str:
@@ -48,7 +54,9 @@ class _Terminal(Console):
     """Prints what others wrote: lessons, reasons, names."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
+        super().print(
+            *(visible(one) if isinstance(one, str) else one for one in objects), **options
+        )
 
 
 out = _Terminal(soft_wrap=True, highlight=False)
@@ -64,7 +72,12 @@ def print_json(value: Mapping[str, Any]) -> None:
 def progress() -> Iterator[OnProgress]:
     """Show a bar on a terminal, a line every few seconds elsewhere."""
     if err.is_terminal:
-        columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, TextColumn("{task.fields[note]}"), console=err) as bars:
             yield _on_bars(bars)
     else:
@@ -89,7 +102,9 @@ def _on_lines() -> OnProgress:
         now = time.monotonic()
         if step.done == step.total or now - last.get(step.phase, 0.0) >= PLAIN_PERIOD:
             last[step.phase] = now
-            err.print(f"{step.phase}: {step.done}/{step.total} {_note(step)}".rstrip(), markup=False)
+            err.print(
+                f"{step.phase}: {step.done}/{step.total} {_note(step)}".rstrip(), markup=False
+            )
 
     return show
 
@@ -103,7 +118,9 @@ def print_report(report: Report, prices: Prices | None = None) -> None:
     if report.stopped:
         out.print(f"[yellow]stopped early:[/] {escape(report.stopped)}")
     taught = report.samples - report.learned - report.set_aside
-    resumed = f" ({report.resumed} of them by an earlier, interrupted run)" if report.resumed else ""
+    resumed = (
+        f" ({report.resumed} of them by an earlier, interrupted run)" if report.resumed else ""
+    )
     out.print(
         f"{report.samples} samples{resumed}: {report.learned} taught something, {taught} had nothing to teach, "
         f"{report.set_aside} set aside"
@@ -113,7 +130,9 @@ def print_report(report: Report, prices: Prices | None = None) -> None:
     if len(report.reasons) > REASONS_SHOWN:
         out.print(f"  ... and {len(report.reasons) - REASONS_SHOWN} more (--json lists all)")
     if report.samples and report.set_aside == report.samples:
-        out.print("Nothing was learned: every sample was set aside. The reasons above say what to change.")
+        out.print(
+            "Nothing was learned: every sample was set aside. The reasons above say what to change."
+        )
     if report.collapsed:
         out.print(
             f"{report.collapsed} samples got the same attempt every time, and little can be learned from that. If "
@@ -138,20 +157,30 @@ def _print_gate(report: Report) -> None:
     if gate is None:
         tried = report.solved_tasks is not None
         out.print(
-            "validation: none; what was learned is live" if report.promoted and not tried else "no lesson came of it"
+            "validation: none; what was learned is live"
+            if report.promoted and not tried
+            else "no lesson came of it"
         )
         _print_solved_tasks(report)
         return
     kept = sum(lesson.kept for lesson in gate.lessons)
-    verdict = "promoted" if gate.passed and report.promoted else "not promoted; agents keep the lessons that they had"
+    verdict = (
+        "promoted"
+        if gate.passed and report.promoted
+        else "not promoted; agents keep the lessons that they had"
+    )
     out.print(
         f"gate: {gate.before:.2f} before, {gate.after:.2f} after, in {gate.pairs} pairs of answers to {gate.samples} "
         f"samples (the set {VERDICTS[gate.verdict]}); {kept} of {len(gate.lessons)} lessons passed: {verdict}"
     )
     if kept < len(gate.lessons):
-        out.print("what was refused is kept as proposed lessons, which no agent is shown (ted-memory show, approve)")
+        out.print(
+            "what was refused is kept as proposed lessons, which no agent is shown (ted-memory show, approve)"
+        )
     if report.shown:
-        out.print(f"{len(report.shown)} ways to show the set were compared; it carries the best one (ted-memory show)")
+        out.print(
+            f"{len(report.shown)} ways to show the set were compared; it carries the best one (ted-memory show)"
+        )
     _print_solved_tasks(report)
     for lesson in report.carried:
         out.print(f"  learned by another student, {lesson.verdict}: {lesson.lesson}", markup=False)
@@ -173,13 +202,17 @@ def print_spend(spend: Spend) -> None:
     """Print calls and tokens per role."""
     for name, role in (("student", spend.student), ("teacher", spend.teacher)):
         guessed = f" ({role.estimated} calls estimated)" if role.estimated else ""
-        out.print(f"{name}: {role.calls} calls, {role.tokens_in} tokens in, {role.tokens_out} out{guessed}")
+        out.print(
+            f"{name}: {role.calls} calls, {role.tokens_in} tokens in, {role.tokens_out} out{guessed}"
+        )
 
 
 def print_evaluation(result: Evaluation) -> None:
     """Print the comparison."""
     d = result.difference
-    out.print(f"{result.samples} samples, namespace {result.namespace!r} at version {result.version}")
+    out.print(
+        f"{result.samples} samples, namespace {result.namespace!r} at version {result.version}"
+    )
     out.print(f"accuracy without experiences: {result.without.accuracy:.3f}")
     out.print(f"accuracy with experiences:    {result.with_.accuracy:.3f}")
     out.print(
@@ -187,7 +220,9 @@ def print_evaluation(result: Evaluation) -> None:
     )
     _print_examples(result)
     if result.gain_per_lesson is not None:
-        out.print(f"gained per active lesson: {result.gain_per_lesson:+.4f} ({result.active} lessons)")
+        out.print(
+            f"gained per active lesson: {result.gain_per_lesson:+.4f} ({result.active} lessons)"
+        )
     for failure in result.failures[:REASONS_SHOWN]:
         out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
     if len(result.categories) > 1:
@@ -209,7 +244,9 @@ def _print_examples(result: Evaluation) -> None:
         f"accuracy with solved examples: {examples.accuracy:.3f} ({examples.k:.1f} in a prompt, {examples.tokens:.0f} "
         f"tokens; the experiences take {result.with_.tokens:.0f})"
     )
-    out.print(f"experiences - examples: {d.mean:+.3f} (95 % interval {d.low:+.3f} to {d.high:+.3f})")
+    out.print(
+        f"experiences - examples: {d.mean:+.3f} (95 % interval {d.low:+.3f} to {d.high:+.3f})"
+    )
 
 
 def print_presentation(shown: Presentation, carried: Presentation | None) -> None:
@@ -219,17 +256,27 @@ def print_presentation(shown: Presentation, carried: Presentation | None) -> Non
         "budget": "the best lessons within the token budget",
         "relevant": f"at most {shown.top_k} lessons that are relevant to the question",
     }[shown.selection]
-    place = {"system": "at the end of the system message", "user": "at the end of the user turn"}[shown.placement]
+    place = {"system": "at the end of the system message", "user": "at the end of the user turn"}[
+        shown.placement
+    ]
     reason = "by the settings"
     if carried is not None:
-        reason = "as the set carries it" if shown == carried else "by the settings where they differ from the set's own"
-    out.print(f"shown: {selected}, {'with' if shown.examples else 'without'} examples, {place} ({reason})")
+        reason = (
+            "as the set carries it"
+            if shown == carried
+            else "by the settings where they differ from the set's own"
+        )
+    out.print(
+        f"shown: {selected}, {'with' if shown.examples else 'without'} examples, {place} ({reason})"
+    )
 
 
 def print_experience(experience: Experience, lift: Utility | None = None) -> None:
     """Print one experience on one line, with its lift and the 90 % bounds if they are known."""
     known = f"  [dim]lift {lift.mean:+.2f} ({lift.low:+.2f} to {lift.high:+.2f})[/]" if lift else ""
-    out.print(f"[cyan]{experience.id}[/]  {experience.state:<8}  {escape(_lesson(experience))}{known}")
+    out.print(
+        f"[cyan]{experience.id}[/]  {experience.state:<8}  {escape(_lesson(experience))}{known}"
+    )
 
 
 def _lesson(experience: Experience) -> str:
@@ -240,7 +287,9 @@ def print_difference(before: Experience | None, after: Experience | None) -> Non
     """Print how one experience changed."""
     for sign, colour, experience in (("-", "red", before), ("+", "green", after)):
         if experience is not None:
-            out.print(f"[{colour}]{sign}[/] {experience.id}  {experience.state:<8}  {escape(_lesson(experience))}")
+            out.print(
+                f"[{colour}]{sign}[/] {experience.id}  {experience.state:<8}  {escape(_lesson(experience))}"
+            )
 
 
 def print_entry(entry: LogEntry) -> None:

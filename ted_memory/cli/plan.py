@@ -15,36 +15,50 @@ from ted_memory.settings import TrialRule
 
 def plan(
     *,
-    requests_a_day: Annotated[float, typer.Option("--requests-a-day", help="Of the agent, all of them.")],
-    graded: Annotated[float, typer.Option("--graded", help="Share with an outcome: feedback, or a judge's.")],
+    requests_a_day: Annotated[
+        float, typer.Option("--requests-a-day", help="Of the agent, all of them.")
+    ],
+    graded: Annotated[
+        float, typer.Option("--graded", help="Share with an outcome: feedback, or a judge's.")
+    ],
     applies: Annotated[float, typer.Option("--applies", help="Share that the lesson applies to.")],
-    lift: Annotated[float, typer.Option("--lift", help="By which the lesson raises the mean score there.")],
+    lift: Annotated[
+        float, typer.Option("--lift", help="By which the lesson raises the mean score there.")
+    ],
     base: Annotated[float, typer.Option("--base", help="The mean score there without it.")] = 0.5,
     rule: Annotated[
         str | None,
-        typer.Option("--rule", help="As the setting trial_rule: strict, quick.  [default: the setting]"),
+        typer.Option(
+            "--rule", help="As the setting trial_rule: strict, quick.  [default: the setting]"
+        ),
     ] = None,
     principals: Annotated[
         int | None,
         typer.Option("--principals", help="As the setting min_principals.  [default: the setting]"),
     ] = None,
-    users: Annotated[int, typer.Option("--users", help="Principals who grade, in about equal parts.")] = 10,
+    users: Annotated[
+        int, typer.Option("--users", help="Principals who grade, in about equal parts.")
+    ] = 10,
     json: options.Json = False,
 ) -> None:
     """Say about how many graded requests and days it takes until a lesson from traffic is active.
 
-    The figures are those by which half of the lessons with this lift get there: a formula, no measurement
-    (ted_memory.experience.forecast). No memory is needed.
+    The figures are those by which half of the lessons with this lift get there: a formula, no
+    measurement (ted_memory.experience.forecast). No memory is needed.
     """
     settings = options.settings_of(None)
     rates = Rates(requests_a_day=requests_a_day, graded=graded, applies=applies, principals=users)
     rule = rule or settings.trial_rule
     principals = settings.min_principals if principals is None else principals
-    found = forecast(rates, lift=lift, base=base, rule=cast(TrialRule, rule), min_principals=principals)
+    found = forecast(
+        rates, lift=lift, base=base, rule=cast(TrialRule, rule), min_principals=principals
+    )
     if json:
         output.print_json(_as_json(found))
         return
-    left_out = f", without the {principals - 1} loudest of {users} principals" if principals > 1 else ""
+    left_out = (
+        f", without the {principals - 1} loudest of {users} principals" if principals > 1 else ""
+    )
     output.out.print(f"a lesson that raises {base:g} by {lift:g}, trial rule {rule}{left_out}:")
     for line in _told(found):
         output.out.print(f"  {line}", markup=False)
@@ -68,7 +82,9 @@ def _told(found: Forecast) -> list[str]:
     pairs, outcomes = found.pairs, found.outcomes
     replays, live = found.days(pairs), found.days(outcomes)
     if pairs is None or outcomes is None:
-        return ["nothing is ever decided: no principal is left, or the lift is too small to be seen"]
+        return [
+            "nothing is ever decided: no principal is left, or the lift is too small to be seen"
+        ]
     lines = [
         f"replays: about {pairs:,} pairs of answers ({found.calls:,} student calls); no user is involved",
         f"live: about {outcomes:,} graded requests that it applies to; half of them see it",
@@ -78,5 +94,7 @@ def _told(found: Forecast) -> list[str]:
         f"counted) or the {LONGEST_TRIAL.days} days of a trial: {found.chance:.0%}",
     ]
     if found.chance < 0.5:
-        lines.append("too little for it: let a judge grade more, or use ted-memory distill --from-traffic")
+        lines.append(
+            "too little for it: let a judge grade more, or use ted-memory distill --from-traffic"
+        )
     return lines

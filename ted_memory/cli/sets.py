@@ -27,12 +27,21 @@ def show(
             carried, shown = snapshot.presentation, memory.presentation(snapshot)
             if json:
                 experiences = [e.model_dump(mode="json") for e in snapshot]
-                head = {"namespace": memory.namespace, "epoch": snapshot.epoch, "version": snapshot.version}
-                how = {"presentation": carried.model_dump() if carried else None, "shown": shown.model_dump()}
+                head = {
+                    "namespace": memory.namespace,
+                    "epoch": snapshot.epoch,
+                    "version": snapshot.version,
+                }
+                how = {
+                    "presentation": carried.model_dump() if carried else None,
+                    "shown": shown.model_dump(),
+                }
                 measured = {id: asdict(lift) for id, lift in lifts.items()}
                 output.print_json({**head, **how, "experiences": experiences, "lifts": measured})
                 return
-            output.out.print(f"namespace {memory.namespace!r}, version {snapshot.version}, {len(snapshot)} experiences")
+            output.out.print(
+                f"namespace {memory.namespace!r}, version {snapshot.version}, {len(snapshot)} experiences"
+            )
             output.print_presentation(shown, carried)
             for experience in snapshot:
                 output.print_experience(experience, lifts.get(experience.id))
@@ -40,7 +49,9 @@ def show(
     asyncio.run(run())
 
 
-def namespaces(url: options.Url = None, home: options.Home = None, json: options.Json = False) -> None:
+def namespaces(
+    url: options.Url = None, home: options.Home = None, json: options.Json = False
+) -> None:
     """List the experience sets of this memory."""
 
     async def run() -> None:
@@ -49,7 +60,11 @@ def namespaces(url: options.Url = None, home: options.Home = None, json: options
             for name in await memory.namespaces():
                 try:
                     snapshot = await memory.for_namespace(name).load()
-                    found[name] = {"version": snapshot.version, "active": len(snapshot.active), "all": len(snapshot)}
+                    found[name] = {
+                        "version": snapshot.version,
+                        "active": len(snapshot.active),
+                        "all": len(snapshot),
+                    }
                 except StoreError as error:  # one that cannot be read keeps nobody from the others
                     found[name] = {"error": str(error)}
             if json:
@@ -57,7 +72,8 @@ def namespaces(url: options.Url = None, home: options.Home = None, json: options
                 return
             for name, told in found.items():
                 said = (
-                    told.get("error") or f"version {told['version']}, {told['active']} active of {told['all']} lessons"
+                    told.get("error")
+                    or f"version {told['version']}, {told['active']} active of {told['all']} lessons"
                 )
                 output.out.print(f"{name}: {said}", markup=False)
             if not found:
@@ -79,13 +95,18 @@ def drop(
 
     async def run() -> None:
         async with options.memory_of(url, namespace, home) as memory:
-            known = namespace in {*await memory.namespaces(), *await memory.store.episodes.namespaces()}
+            known = namespace in {
+                *await memory.namespaces(),
+                *await memory.store.episodes.namespaces(),
+            }
             await memory.store.drop(memory.namespace)
             await memory.store.compact()
             if json:
                 output.print_json({"namespace": memory.namespace, "dropped": known})
             else:
-                output.out.print("deleted" if known else f"there was no namespace {namespace!r}", markup=False)
+                output.out.print(
+                    "deleted" if known else f"there was no namespace {namespace!r}", markup=False
+                )
 
     asyncio.run(run())
 
@@ -115,7 +136,9 @@ def log(
 
 
 def rollback(
-    version: Annotated[int, typer.Argument(min=0, help="The version to restore; 0 is the empty set.")],
+    version: Annotated[
+        int, typer.Argument(min=0, help="The version to restore; 0 is the empty set.")
+    ],
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -127,11 +150,17 @@ def rollback(
         async with options.memory_of(url, namespace, home) as memory:
             commit = await memory.rollback(version)
             if json:
-                result = {"namespace": memory.namespace, "version": commit.version, "restored": version}
+                result = {
+                    "namespace": memory.namespace,
+                    "version": commit.version,
+                    "restored": version,
+                }
                 output.print_json({**result, "changed": len(commit.applied)})
             elif commit.applied:
                 output.out.print(f"version {commit.version} restores version {version}")
             else:
-                output.out.print(f"version {commit.version} already is as version {version} was; nothing changed")
+                output.out.print(
+                    f"version {commit.version} already is as version {version} was; nothing changed"
+                )
 
     asyncio.run(run())

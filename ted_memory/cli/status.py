@@ -30,7 +30,9 @@ def status(
     url: options.Url = None,
     home: options.Home = None,
     prices: options.Prices = None,
-    metrics: Annotated[bool, typer.Option("--metrics", help="Print it in Prometheus' text format.")] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Print it in Prometheus' text format.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Show how far learning from traffic has come, from episodes to lessons, and what each lesson waits for.
@@ -40,7 +42,9 @@ def status(
     if metrics and json:
         raise InvalidInput("--metrics and --json are two formats: ask for one")
     price_list, memory = options.prices_of(prices), options.memory_of(url, namespace, home)
-    asyncio.run(_metrics(memory, price_list) if metrics else _status(memory, price_list, as_json=json))
+    asyncio.run(
+        _metrics(memory, price_list) if metrics else _status(memory, price_list, as_json=json)
+    )
 
 
 async def _metrics(memory: TedMemory, prices: Prices | None) -> None:
@@ -96,9 +100,14 @@ def _print_traffic(traffic: Traffic) -> None:
     hour = f"settled within the last two hours: {traffic.hour}{settled}"
     output.out.print(f"learners: {traffic.learners}; {hour}")
     for role in ("student", "teacher"):
-        spent = [int(traffic.today.get(f"{role}_{name}", 0)) for name in ("calls", "tokens_in", "tokens_out")]
+        spent = [
+            int(traffic.today.get(f"{role}_{name}", 0))
+            for name in ("calls", "tokens_in", "tokens_out")
+        ]
         if any(spent):
-            output.out.print(f"{role} today: {spent[0]} calls, {spent[1]} tokens in, {spent[2]} out")
+            output.out.print(
+                f"{role} today: {spent[0]} calls, {spent[1]} tokens in, {spent[2]} out"
+            )
     if traffic.waiting and not traffic.learners:
         output.out.print("nobody learns from it: run ted-memory learn", markup=False)
     if traffic.last_error:
@@ -111,7 +120,9 @@ def _brief(one: Standing) -> dict[str, Any]:
 
 
 def explain(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The lesson, as `show` and `status` print it.")],
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="The lesson, as `show` and `status` print it.")
+    ],
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -183,13 +194,19 @@ def _explained(one: Standing, going: Pace, k: int) -> list[str]:
     if one.experience.state == "trial":
         lines += _of_the_trial(one, going)
     elif going.a_day is not None:
-        lines.append(f"so far {going.a_day:.3g} pairs a day since {one.experience.created_at:%Y-%m-%d}")
+        lines.append(
+            f"so far {going.a_day:.3g} pairs a day since {one.experience.created_at:%Y-%m-%d}"
+        )
         if going.days:
-            lines.append(f"at this rate about {_days(going.days)} more, if it goes on helping as much")
+            lines.append(
+                f"at this rate about {_days(going.days)} more, if it goes on helping as much"
+            )
     if one.principals:
         left_out = f"; wealths are without the {k} loudest" if k else ""
         lines.append(f"principals heard: {one.principals}{left_out}")
-    lines.append(f"comes from: {output.one_line(', '.join(one.experience.sources)) or 'nobody who is named'}")
+    lines.append(
+        f"comes from: {output.one_line(', '.join(one.experience.sources)) or 'nobody who is named'}"
+    )
     return lines
 
 

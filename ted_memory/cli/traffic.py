@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 PERIOD = 5.0  # seconds between lines of a learner at work
 
-Seqs = Annotated[list[int] | None, typer.Argument(help="Numbers of dead letters, as `dead list` shows them.")]
+Seqs = Annotated[
+    list[int] | None, typer.Argument(help="Numbers of dead letters, as `dead list` shows them.")
+]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 EVERY_ONE = 1_000_000  # more dead letters than are ever kept
@@ -49,7 +51,11 @@ def learn(
     judge_base_url: options.JudgeUrl = None,
     trust: options.Trust = None,
     attempts: Annotated[
-        str, typer.Option("--attempts", help="How a task is attempted again: model (over the recorded tools), none.")
+        str,
+        typer.Option(
+            "--attempts",
+            help="How a task is attempted again: model (over the recorded tools), none.",
+        ),
     ] = "model",
     rollouts: options.Rollouts = None,
     profile: options.Profile = None,
@@ -60,25 +66,39 @@ def learn(
     temperature: options.Temperature = None,
     retrieval: options.Retrieval = None,
     language: options.Language = None,
-    at_once: Annotated[int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")] = None,
-    max_calls: Annotated[int | None, typer.Option("--max-calls", help="A day and namespace.", min=1)] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="A day and namespace.", min=1)] = None,
-    max_cost: Annotated[float | None, typer.Option("--max-cost", help="A day and namespace; needs --prices.")] = None,
+    at_once: Annotated[
+        int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option("--max-calls", help="A day and namespace.", min=1)
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="A day and namespace.", min=1)
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", help="A day and namespace; needs --prices.")
+    ] = None,
     prices: options.Prices = None,
     concurrency: options.Concurrency = None,
-    until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing waits any more.")] = False,
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="End when nothing waits any more.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Learn from live traffic until it is stopped (Ctrl-C, SIGTERM).
 
-    Any number of these may run at once, on one machine or many. What is under way when one is stopped is finished, or
-    given back; what one that is killed held is another's after the lease.
+    Any number of these may run at once, on one machine or many. What is under way when one is
+    stopped is finished, or given back; what one that is killed held is another's after the lease.
     """
     from ted_memory.learner import Learner
 
-    memory = options.memory_of(url, namespace, home, episodes_at_once=at_once, **options.settings_among(locals()))
+    memory = options.memory_of(
+        url, namespace, home, episodes_at_once=at_once, **options.settings_among(locals())
+    )
     if attempts not in {"model", "none"}:
-        raise InvalidInput(f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)")
+        raise InvalidInput(
+            f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)"
+        )
     answering: dict[str, Any] = {"base_url": student_base_url, "max_tokens": student_max_tokens}
     learner = Learner(
         memory,
@@ -89,11 +109,26 @@ def learn(
         replay="none" if attempts == "none" else "model",
         budget=options.budget_of(max_calls, max_tokens, max_cost, prices),
     )
-    asyncio.run(_learn(memory, learner, options.prices_of(prices), until_empty=until_empty, as_json=json, every=every))
+    asyncio.run(
+        _learn(
+            memory,
+            learner,
+            options.prices_of(prices),
+            until_empty=until_empty,
+            as_json=json,
+            every=every,
+        )
+    )
 
 
 async def _learn(
-    memory: TedMemory, learner: Learner, prices: Prices | None, *, until_empty: bool, as_json: bool, every: bool
+    memory: TedMemory,
+    learner: Learner,
+    prices: Prices | None,
+    *,
+    until_empty: bool,
+    as_json: bool,
+    every: bool,
 ) -> None:
     async with memory:
         loop = asyncio.get_running_loop()
@@ -110,7 +145,11 @@ async def _learn(
         teller.tell_steps()
         if as_json:
             way = None if every else await _way_of(memory)
-            done = {"outcomes": dict(report.outcomes), "replayed": report.replayed, "steps": report.steps}
+            done = {
+                "outcomes": dict(report.outcomes),
+                "replayed": report.replayed,
+                "steps": report.steps,
+            }
             funnel = way.model_dump(mode="json") if way else None
             output.print_json({**done, "last_error": report.last_error, "funnel": funnel})
         else:
@@ -174,19 +213,30 @@ class _Teller:
 
 def _progress(report: LearnerReport) -> str:
     counts = report.outcomes
-    done = ", ".join(f"{name.replace('_', ' ')} {counts[name]}" for name in sorted(counts)) or "nothing yet"
+    done = (
+        ", ".join(f"{name.replace('_', ' ')} {counts[name]}" for name in sorted(counts))
+        or "nothing yet"
+    )
     replayed = f"; {report.replayed} pairs replayed" if report.replayed else ""
     error = f"; last error: {report.last_error}" if report.last_error else ""
     return f"{report.settled} episodes: {done}{replayed}{error}"
 
 
 def feedback(
-    run_id: Annotated[str, typer.Argument(help='Of the run: response_metadata["ted_memory"]["run_id"].')],
-    score: Annotated[float | None, typer.Option("--score", help="From 0 (wrong) to 1 (right).")] = None,
+    run_id: Annotated[
+        str, typer.Argument(help='Of the run: response_metadata["ted_memory"]["run_id"].')
+    ],
+    score: Annotated[
+        float | None, typer.Option("--score", help="From 0 (wrong) to 1 (right).")
+    ] = None,
     comment: Annotated[str, typer.Option("--comment", help="What was said about it.")] = "",
-    correction: Annotated[str, typer.Option("--correction", help="The answer that would have been right.")] = "",
+    correction: Annotated[
+        str, typer.Option("--correction", help="The answer that would have been right.")
+    ] = "",
     principal: Annotated[str, typer.Option("--principal", help="Who says so.")] = "anonymous",
-    reviewer: Annotated[bool, typer.Option("--reviewer", help="That one may speak of others' runs.")] = False,
+    reviewer: Annotated[
+        bool, typer.Option("--reviewer", help="That one may speak of others' runs.")
+    ] = False,
     namespace: options.Namespace = None,
     url: options.Url = None,
     home: options.Home = None,
@@ -199,12 +249,22 @@ def feedback(
     async def give() -> str:
         async with options.memory_of(url, namespace, home) as memory:
             return await memory.give_feedback(
-                run_id, score=score, comment=comment, correction=correction, principal=principal, reviewer=reviewer
+                run_id,
+                score=score,
+                comment=comment,
+                correction=correction,
+                principal=principal,
+                reviewer=reviewer,
             )
 
     verdict = asyncio.run(give())
-    told = {"unknown": "no such run is recorded here (yet); should it come, this waits for it", "kept": "kept"}
-    told["foreign"] = "not counted: the run is another principal's; --reviewer for who may speak of others' runs"
+    told = {
+        "unknown": "no such run is recorded here (yet); should it come, this waits for it",
+        "kept": "kept",
+    }
+    told["foreign"] = (
+        "not counted: the run is another principal's; --reviewer for who may speak of others' runs"
+    )
     if json:
         output.print_json({"run_id": run_id, "verdict": verdict})
     else:

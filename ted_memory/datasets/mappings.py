@@ -11,7 +11,8 @@ from ted_memory.llm.messages import choice_labels
 Mapping = Callable[[Row], dict[str, Any]]
 """From a row to the fields of a Sample.
 
-Images are left as the row has them, `datasets` turns them into URLs. A ValueError says which field is wrong, and how.
+Images are left as the row has them, `datasets` turns them into URLs. A ValueError says which field
+is wrong, and how.
 """
 
 _BOXED = r"Put the final answer in \boxed{}."
@@ -33,7 +34,9 @@ def ted(row: Row) -> dict[str, Any]:
 def mathvision(row: Row) -> dict[str, Any]:
     r"""Map MathVision's columns; the answer is asked for in ``\boxed{}``, as a letter where there are options."""
     choices = _options(row)
-    picture = next((row[name] for name in ("decoded_image", "image") if row.get(name) is not None), None)
+    picture = next(
+        (row[name] for name in ("decoded_image", "image") if row.get(name) is not None), None
+    )
     asked = _BOXED_LETTER + ", ".join(choice_labels(choices)) + "." if choices else _BOXED
     return {
         "id": row.get("id"),
@@ -82,10 +85,16 @@ def find_mapping(mapping: str | Mapping, columns: Iterable[str]) -> Mapping:
         return mapping
     if mapping == "auto":
         given = set(columns)
-        fitting = [name for name, known_by in _KNOWN_BY.items() if known_by <= given and "input" not in given]
+        fitting = [
+            name
+            for name, known_by in _KNOWN_BY.items()
+            if known_by <= given and "input" not in given
+        ]
         return MAPPINGS[fitting[0] if fitting else "ted"]
     if mapping not in MAPPINGS:
-        raise SettingsError(f"there is no mapping {mapping!r}; use one of auto, {', '.join(MAPPINGS)}, or a callable")
+        raise SettingsError(
+            f"there is no mapping {mapping!r}; use one of auto, {', '.join(MAPPINGS)}, or a callable"
+        )
     return MAPPINGS[mapping]
 
 
@@ -116,10 +125,12 @@ def _options(row: Row) -> tuple[str, ...]:
 def _shown(text: str, choices: tuple[str, ...]) -> str:
     """Return the text with the choices below it.
 
-    What shows samples adds choices only when the text lacks one, and "12 of 35" has all of 1, 2, 3 and 5: without the
-    list nobody could tell which letter is which.
+    What shows samples adds choices only when the text lacks one, and "12 of 35" has all of 1, 2, 3
+    and 5: without the list nobody could tell which letter is which.
     """
     letters = choice_labels(choices)
     if list(choices) == letters:  # they stand in the picture
         return text
-    return "\n".join([text, "", "Choices:", *(f"{a}) {b}" for a, b in zip(letters, choices, strict=True))])
+    return "\n".join(
+        [text, "", "Choices:", *(f"{a}) {b}" for a, b in zip(letters, choices, strict=True))]
+    )

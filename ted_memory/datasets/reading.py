@@ -19,19 +19,25 @@ _NEEDED = "a PNG, JPEG, GIF or WEBP is needed"
 
 
 def read_samples(
-    path: str | Path, *, limit: int | None = None, mapping: str | Mapping = "auto", split: str | None = None
+    path: str | Path,
+    *,
+    limit: int | None = None,
+    mapping: str | Mapping = "auto",
+    split: str | None = None,
 ) -> list[Sample]:
     """Return the samples of a data set; no more than `limit` rows are read.
 
-    The path tells what it is: a .csv file with a header, a .parquet file or a folder of them, a folder that
-    ``save_to_disk`` of the package datasets wrote; anything else is JSON Lines. A folder with several splits needs
-    `split`. Parquet and saved data sets need the extra ``ted-memory[data]``.
+    The path tells what it is: a .csv file with a header, a .parquet file or a folder of them, a
+    folder that ``save_to_disk`` of the package datasets wrote; anything else is JSON Lines. A
+    folder with several splits needs `split`. Parquet and saved data sets need the extra
+    ``ted-memory[data]``.
 
-    A row is ``{"id", "input": text or messages, "reference"?, "solution"?, "choices"?, "images"?, "category"?}``.
-    Without an id the row's number is the id. Images are http(s) or ``data:`` URLs, bare base64 of a PNG, JPEG, GIF or
-    WEBP, paths relative to the file, or ``{"bytes", "path"}`` as Hugging Face keeps them; files are read now.
-    `mapping` says how other columns become these: "mathvision", "visualpuzzles", "ted" for none, or a function from a
-    row to a sample's fields. "auto" picks one by the first row's columns.
+    A row is ``{"id", "input": text or messages, "reference"?, "solution"?, "choices"?, "images"?,
+    "category"?}``. Without an id the row's number is the id. Images are http(s) or ``data:`` URLs,
+    bare base64 of a PNG, JPEG, GIF or WEBP, paths relative to the file, or ``{"bytes", "path"}`` as
+    Hugging Face keeps them; files are read now. `mapping` says how other columns become these:
+    "mathvision", "visualpuzzles", "ted" for none, or a function from a row to a sample's fields.
+    "auto" picks one by the first row's columns.
 
     Raises:
         DatasetError: it cannot be read, is empty, or a row is malformed; names row and field.
@@ -138,5 +144,10 @@ def _sniffed(content: bytes) -> str | None:
     """Return the kind of an image by its first bytes."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "image/webp"
-    marks = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF87a": "image/gif", b"GIF89a": "image/gif"}
+    marks = {
+        b"\x89PNG": "image/png",
+        b"\xff\xd8\xff": "image/jpeg",
+        b"GIF87a": "image/gif",
+        b"GIF89a": "image/gif",
+    }
     return next((kind for mark, kind in marks.items() if content.startswith(mark)), None)

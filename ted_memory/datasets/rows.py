@@ -49,7 +49,8 @@ def read_rows(path: Path, *, split: str | None = None) -> Rows:
     """Return the rows of a file or folder, read as they are asked for; what is in them is not checked.
 
     Raises:
-        DatasetError: it cannot be read, or has no such split. Some of this shows only while rows are taken.
+        DatasetError: it cannot be read, or has no such split. Some of this shows only while rows
+            are taken.
         MissingExtra: a package is not installed that reads this kind of file.
     """
     try:
@@ -129,11 +130,21 @@ def _read_csv(path: Path) -> Rows:
                 line = reader.line_num
                 place = Place(path, "line", line, number)
                 if len(cells) != len(header):
-                    raise DatasetError(f"{place}: {len(cells)} cells, but the header has {len(header)}")
-                yield place, {name: _cell(place, name, cell) for name, cell in zip(header, cells, strict=True)}
+                    raise DatasetError(
+                        f"{place}: {len(cells)} cells, but the header has {len(header)}"
+                    )
+                yield (
+                    place,
+                    {
+                        name: _cell(place, name, cell)
+                        for name, cell in zip(header, cells, strict=True)
+                    },
+                )
     except csv.Error as error:
         # the limit of the module csv holds for the whole process: not ours to change
-        raise DatasetError(f"{path}, after line {line}: {error}; is it CSV? Large cells need another format") from None
+        raise DatasetError(
+            f"{path}, after line {line}: {error}; is it CSV? Large cells need another format"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from None
 
@@ -148,7 +159,9 @@ def _cell(place: Place, name: str, cell: str) -> Any:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list):
-        raise DatasetError(f'{place}: field {name!r}: write a JSON list, such as ["a", "b"], not {cell[:80]!r}')
+        raise DatasetError(
+            f'{place}: field {name!r}: write a JSON list, such as ["a", "b"], not {cell[:80]!r}'
+        )
     return found
 
 
@@ -175,13 +188,21 @@ def _read_saved(path: Path, split: str | None) -> Rows:
             loaded = loaded[_chosen(path, loaded, split)]
         elif split not in {None, str(loaded.split)}:
             raise DatasetError(f"the data set {path} has no split {split!r}; leave it out")
-        classes = {name: kind for name, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)}
+        classes = {
+            name: kind
+            for name, kind in loaded.features.items()
+            if isinstance(kind, datasets.ClassLabel)
+        }
         number = 0
-        # as Arrow keeps them: pictures stay the bytes that were saved, in whatever column, and no cache is written
+        # as Arrow keeps them: pictures stay the bytes that were saved, in whatever column, and no
+        # cache is written
         for batch in loaded.with_format("arrow").iter(batch_size=_BATCH):
             for row in batch.to_pylist():
                 number += 1
-                yield Place(path, "row", number, number), row | {n: _class(kind, row[n]) for n, kind in classes.items()}
+                yield (
+                    Place(path, "row", number, number),
+                    row | {n: _class(kind, row[n]) for n, kind in classes.items()},
+                )
     except DatasetError:
         raise
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
@@ -189,7 +210,8 @@ def _read_saved(path: Path, split: str | None) -> Rows:
 
 
 def _class(kind: Any, value: int | None) -> str | None:
-    return None if value is None or value < 0 else str(kind.int2str(value))  # -1 stands for "not told"
+    # -1 stands for "not told"
+    return None if value is None or value < 0 else str(kind.int2str(value))
 
 
 def _module(name: str, path: Path) -> ModuleType:

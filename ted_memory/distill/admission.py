@@ -15,8 +15,9 @@ ENOUGH = 4  # samples whose costs say more than an estimate
 class Admission:
     """Lets a sample begin while the budget has room for all that are under way, each at `each` calls.
 
-    A sample that was paid for half is paid for in vain. So one that finds no room waits until others have ended, which
-    mostly leave some, and is turned away when none is under way. After a few samples the dearest one is the measure.
+    A sample that was paid for half is paid for in vain. So one that finds no room waits until
+    others have ended, which mostly leave some, and is turned away when none is under way. After a
+    few samples the dearest one is the measure.
     """
 
     def __init__(self, calls: Calls, each: Counter[str]) -> None:
@@ -49,14 +50,18 @@ class Admission:
         self._seen.append(spend)
         if len(self._seen) >= ENOUGH:
             student = max(spend.student.calls for spend in self._seen)
-            self._each = Counter(student=student, teacher=max(spend.teacher.calls for spend in self._seen))
+            self._each = Counter(
+                student=student, teacher=max(spend.teacher.calls for spend in self._seen)
+            )
 
     def _is_there(self) -> bool:
         if self._under_way and self._calls.budget and not self._calls.spent.student.calls:
             return False  # what a call costs is not known before the first sample
         count = self._under_way + 1
         try:
-            self._calls.check_room(Counter({role: calls * count for role, calls in self._each.items()}))
+            self._calls.check_room(
+                Counter({role: calls * count for role, calls in self._each.items()})
+            )
         except BudgetExceeded:
             if not self._under_way:
                 raise

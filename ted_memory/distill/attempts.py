@@ -1,8 +1,8 @@
 """Attempts as the critic reads them: whole, or as a digest of premises, steps and conclusion.
 
-A student writes as it likes. What it wrote is sorted here without another model call: what it concludes is what graders
-look at, a step is a numbered or bulleted line, a tool call, or a sentence of the reasoning, and what comes before the
-first step of a list is what it takes as given.
+A student writes as it likes. What it wrote is sorted here without another model call: what it
+concludes is what graders look at, a step is a numbered or bulleted line, a tool call, or a sentence
+of the reasoning, and what comes before the first step of a list is what it takes as given.
 """
 
 import re
@@ -17,9 +17,12 @@ from ted_memory.models import Trajectory
 LONGEST = 1500  # characters of one attempt that the critic sees
 MOST_STEPS = 12
 
-_ITEM = re.compile(r"^\s*(?:[-*\u2022]|\(?\d{1,2}[.):]|step\s+\d{1,2}\s*[.:)])\s+(?=\S)", re.IGNORECASE)
+_ITEM = re.compile(
+    r"^\s*(?:[-*\u2022]|\(?\d{1,2}[.):]|step\s+\d{1,2}\s*[.:)])\s+(?=\S)", re.IGNORECASE
+)
 _HEADING = re.compile(
-    r"^\W*(?:premises?|given|facts|steps?|reasoning|solution|conclusion|(?:final )?answer)\W*$", re.IGNORECASE
+    r"^\W*(?:premises?|given|facts|steps?|reasoning|solution|conclusion|(?:final )?answer)\W*$",
+    re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+(?=\S)|(?<=[\u3002\uff01\uff1f])")
 _LEADS = {  # words before "answer is" that say nothing
@@ -106,8 +109,9 @@ def describe_attempts(trajectories: Sequence[Trajectory]) -> str:
 def whole_attempts(trajectories: Sequence[Trajectory], tokens: int) -> str:
     """Return the attempts whole, best first, with the step at which the best and the worst one part.
 
-    What has no score stands last, and is neither. The same text stands there once, with all that was said of it. What
-    does not fit into `tokens` (of 4 bytes) is left out in the middle of the longest ones, and said so.
+    What has no score stands last, and is neither. The same text stands there once, with all that
+    was said of it. What does not fit into `tokens` (of 4 bytes) is left out in the middle of the
+    longest ones, and said so.
     """
     by_text: dict[str, list[Trajectory]] = defaultdict(list)
     for t in sorted(trajectories, key=lambda t: _best_first([t])):
@@ -134,7 +138,9 @@ def _verdict(trajectory: Trajectory) -> str:
 
 def _verdicts(same: Sequence[Trajectory]) -> str:
     """Return what was said of attempts with the same text: a grader may judge one text in two ways."""
-    told = [(_verdict(t), f", graded: {_shortened(t.comment, 400)}" if t.comment else "") for t in same]
+    told = [
+        (_verdict(t), f", graded: {_shortened(t.comment, 400)}" if t.comment else "") for t in same
+    ]
     counted = Counter(told)
     if len(counted) > 1:
         each = "; ".join(f"{n} x {verdict}{comment}" for (verdict, comment), n in counted.items())
@@ -176,7 +182,10 @@ def _parting(scored: Sequence[Trajectory]) -> str:
         same += 1
     if not same:
         return ""
-    ahead = [_shortened(steps[same], 300) if same < len(steps) else "(it ends)" for steps in (best, worst)]
+    ahead = [
+        _shortened(steps[same], 300) if same < len(steps) else "(it ends)"
+        for steps in (best, worst)
+    ]
     return (
         f"The best and the worst attempt agree in their first {same} steps. Then the best one goes on: {ahead[0]}\n"
         f"and the worst one: {ahead[1]}"

@@ -21,7 +21,8 @@ Prompt = tuple[str, tuple[tuple[str, str], ...]]
 """What of a student's prompt depends on its lessons: the block, and the earlier turns."""
 
 AHEAD = 4  # pairs that are asked for side by side; a verdict may come up to so many pairs late
-MOST_LOST, STEADY = 20, 3  # pairs that may get no answer: so many, and so many for each one that got one
+# pairs that may get no answer: so many, and so many for each one that got one
+MOST_LOST, STEADY = 20, 3
 NO_ROOM = 2  # pairs that were right on both sides show that a sample has nothing more to tell
 
 
@@ -73,20 +74,26 @@ class Comparison:
     spend: Spend = field(default_factory=Spend)
     _lost: int = 0
     _answered: int = 0
-    _plain: dict[tuple[str, Prompt], list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
-    _asking: dict[tuple[str, Prompt], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _plain: dict[tuple[str, Prompt], list[tuple[float, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    _asking: dict[tuple[str, Prompt], asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
 
     async def pair(self, judge: Judge, number: int) -> Pair:
         """Return the `number`-th pair of this judge, counted from 0."""
-        before, (after, text) = await gather_all(self._without(judge, number), self._score(judge, judge.after))
+        before, (after, text) = await gather_all(
+            self._without(judge, number), self._score(judge, judge.after)
+        )
         self._answered += 1
         return Pair(judge, before[0], after, text)
 
     async def test(self, test: PairedTest, judges: Sequence[Judge]) -> list[Pair]:
         """Add pairs to a test until it is over; return them. Judges take turns.
 
-        One that is right on both sides again and again has nothing to tell, and is left out: that depends on earlier
-        pairs alone, so the test stays valid.
+        One that is right on both sides again and again has nothing to tell, and is left out: that
+        depends on earlier pairs alone, so the test stays valid.
         """
         turns, pairs = deque((judge, 0) for judge in judges), list[Pair]()
         full: dict[str, int] = defaultdict(int)
@@ -109,8 +116,12 @@ class Comparison:
         """Add pairs to a test of whether the change loses something, until it is over; judges take turns."""
         pairs = list[Pair]()
         turns = ((judge, number) for number in range(test.rule.pairs) for judge in judges)
-        while not test.is_over and (asked := list(islice(turns, min(AHEAD, test.rule.pairs - len(pairs))))):
-            for pair in await gather_all(*(self._pair_or_none(judge, number) for judge, number in asked)):
+        while not test.is_over and (
+            asked := list(islice(turns, min(AHEAD, test.rule.pairs - len(pairs))))
+        ):
+            for pair in await gather_all(
+                *(self._pair_or_none(judge, number) for judge, number in asked)
+            ):
                 if pair is not None:
                     test.add(sign(pair.before - pair.after))
                     pairs.append(pair)
@@ -147,7 +158,9 @@ class Comparison:
     async def _score(self, judge: Judge, shown: Sequence[Experience]) -> tuple[float, str]:
         given = await answer(self.context, judge.sample, exposure_of(shown, self.placement))
         self.spend = self.spend + given.spend
-        score, _ = await graders.grade(self.context.grader, judge.sample, given.text, judge.reference)
+        score, _ = await graders.grade(
+            self.context.grader, judge.sample, given.text, judge.reference
+        )
         return score, given.text
 
 

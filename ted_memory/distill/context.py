@@ -65,7 +65,9 @@ class DistillContext(AnswerContext):
         """What a lesson may carry as its example: other people's words are no example for everybody."""
         if not self.settings.examples:
             return "none"
-        return "written" if self.profile.examples == "own" and self.evidence else self.profile.examples
+        return (
+            "written" if self.profile.examples == "own" and self.evidence else self.profile.examples
+        )
 
     @property
     def revisions(self) -> int:

@@ -3,9 +3,10 @@
 ::
 
               +-> student (x N, Send) --+
-    recall ---|                         +-> grade -+-> critic <-> verify -> commit -+-> credit -+-> END
-              +-> teacher --------------+          |                             |           |
-                                                   +-----------------------------+           +-> compactor -> commit
+    recall ---|                         +-> grade -+-> critic <-> verify -> commit -+-> credit -+->
+              END +-> teacher --------------+          |                             |           |
+                                                   +-----------------------------+           +->
+                                                   compactor -> commit
 """
 
 import inspect
@@ -19,7 +20,16 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 
 from ted_memory.distill.context import DistillContext
-from ted_memory.distill.nodes import commit, compactor, critic, grade, recall, student, teacher, verify
+from ted_memory.distill.nodes import (
+    commit,
+    compactor,
+    critic,
+    grade,
+    recall,
+    student,
+    teacher,
+    verify,
+)
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.state import DistillState
 from ted_memory.grading.graders import Grader
@@ -43,11 +53,13 @@ def build_distillation_graph(
 ) -> Graph:
     """Return the graph that distils one sample into a memory: a `CompiledStateGraph`, without a checkpointer.
 
-    Invoke it with ``{"sample": sample.model_dump(mode="json")}``; see `ted_memory.distill.state.DistillState` for
-    what comes out. With trust ``operator`` new lessons are active at once, else they are proposed.
+    Invoke it with ``{"sample": sample.model_dump(mode="json")}``; see
+    `ted_memory.distill.state.DistillState` for what comes out. With trust ``operator`` new lessons
+    are active at once, else they are proposed.
 
     Args:
-        student: chat model or Runnable from messages to a message, text, messages or an agent's state.
+        student: chat model or Runnable from messages to a message, text, messages or an agent's
+            state.
         teacher: chat model; also critic and compactor.
         memory: the set to read and to write.
         grader: a name of `ted_memory.grading.graders.GRADERS`, or a callable
@@ -83,13 +95,18 @@ def build_live_graph(context: DistillContext) -> Graph:
     return _wire(context, live=True).compile(name="live_distillation")
 
 
-def _wire(context: DistillContext, *, live: bool = False) -> StateGraph[DistillState, Any, DistillState, DistillState]:
+def _wire(
+    context: DistillContext, *, live: bool = False
+) -> StateGraph[DistillState, Any, DistillState, DistillState]:
     builder = StateGraph(DistillState)
 
     def add(name: str, node: Any, failed: Any = None) -> None:
-        # no retry policy: `Calls` asks models again by itself, so that what was paid for in a node is not paid twice
+        # no retry policy: `Calls` asks models again by itself, so that what was paid for in a node
+        # is not paid twice
         bound = partial(node, context=context)
-        builder.add_node(name, partial(_handled, name=name, node=bound, failed=failed) if failed else bound)
+        builder.add_node(
+            name, partial(_handled, name=name, node=bound, failed=failed) if failed else bound
+        )
 
     add("recall", recall.recall)
     add("student", student.attempt, student.attempt_failed)
@@ -111,14 +128,20 @@ def _wire(context: DistillContext, *, live: bool = False) -> StateGraph[DistillS
     builder.add_edge("student", "grade")
     builder.add_edge("teacher", "grade")
     builder.add_conditional_edges("grade", _after_grade, ["critic", "credit"])
-    builder.add_conditional_edges("critic", partial(_after_critic, context=context), ["verify", "commit", "credit"])
-    builder.add_conditional_edges("verify", partial(_after_verify, context=context), ["critic", "commit"])
+    builder.add_conditional_edges(
+        "critic", partial(_after_critic, context=context), ["verify", "commit", "credit"]
+    )
+    builder.add_conditional_edges(
+        "verify", partial(_after_verify, context=context), ["critic", "commit"]
+    )
     if live:
         builder.add_edge("commit", END)
         builder.add_edge("credit", END)
         return builder
     builder.add_conditional_edges("commit", _after_commit, ["credit", END])
-    builder.add_conditional_edges("credit", partial(_after_credit, context=context), ["compactor", END])
+    builder.add_conditional_edges(
+        "credit", partial(_after_credit, context=context), ["compactor", END]
+    )
     builder.add_edge("compactor", "commit")
     return builder
 
@@ -126,8 +149,8 @@ def _wire(context: DistillContext, *, live: bool = False) -> StateGraph[DistillS
 async def _handled(state: Any, *, name: str, node: Any, failed: Any) -> Any:
     """Run a node, and let `failed` answer for it or raise.
 
-    Not as the graph's ``error_handler``: when one of these raises beside other tasks, LangGraph (1.2) first goes on to
-    the end, commits included, and raises then.
+    Not as the graph's ``error_handler``: when one of these raises beside other tasks, LangGraph
+    (1.2) first goes on to the end, commits included, and raises then.
     """
     try:
         return await node(state)
@@ -154,7 +177,8 @@ def _after_critic(state: DistillState, *, context: DistillContext) -> str:
 
 def _after_verify(state: DistillState, *, context: DistillContext) -> str:
     asked_enough = state["round"] > context.revisions or state["status"] == "set_aside"
-    nothing_failed = not state["feedback"][-1]["told"]  # what was left out is said already: there is nothing to revise
+    # what was left out is said already: there is nothing to revise
+    nothing_failed = not state["feedback"][-1]["told"]
     return "commit" if state["accepted"] or nothing_failed or asked_enough else "critic"
 
 

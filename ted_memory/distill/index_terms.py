@@ -1,8 +1,8 @@
 """Words of training samples by which a lesson is found besides its condition: what other askers may use, too.
 
-A condition of few words misses most of what is about the same thing. What is added to the index is what documents are
-expanded with for search (Nogueira et al., "Document Expansion by Query Prediction", arXiv 1904.08375), only that the
-questions need not be predicted: they are there.
+A condition of few words misses most of what is about the same thing. What is added to the index is
+what documents are expanded with for search (Nogueira et al., "Document Expansion by Query
+Prediction", arXiv 1904.08375), only that the questions need not be predicted: they are there.
 """
 
 from collections import Counter, defaultdict
@@ -18,21 +18,26 @@ from ted_memory.retrieval.language import AUTO, languages_of, stemmed
 from ted_memory.retrieval.questions import looked_at
 
 MOST = 24  # words of one sample
-ALIKE = 0.5  # share of what an answer has of its own that other samples with a word must have, in the mean
+# share of what an answer has of its own that other samples with a word must have, in the mean
+ALIKE = 0.5
 OTHERS = 2  # samples that a word must have, besides
 COMMON = 0.5  # of the answers: what so many have sets none apart
 
 
-def terms_of(samples: Sequence[Sample], labels: Collection[str], *, language: str = AUTO) -> Mapping[str, str]:
+def terms_of(
+    samples: Sequence[Sample], labels: Collection[str], *, language: str = AUTO
+) -> Mapping[str, str]:
     """Return by sample id the words, with blanks between, that no sample with another answer has.
 
-    Those that more samples with the same answer have come first. Only of samples whose answer is one of the ``labels``
-    (in plain form, see `ted_memory.distill.leaks.recurring_answers`): what sets a sample with an answer of its own
-    apart is its details. None of samples that hold somebody's words, which name their ``sources``.
+    Those that more samples with the same answer have come first. Only of samples whose answer is
+    one of the ``labels`` (in plain form, see `ted_memory.distill.leaks.recurring_answers`): what
+    sets a sample with an answer of its own apart is its details. None of samples that hold
+    somebody's words, which name their ``sources``.
     """
     words = _words_of(samples, language)
     answers = {s.id: plain(s.reference or "") for s in samples}
-    met: dict[str, Counter[str]] = defaultdict(Counter)  # of each stem, how many samples of each answer have it
+    # of each stem, how many samples of each answer have it
+    met: dict[str, Counter[str]] = defaultdict(Counter)
     for sample in samples:
         for stem in words[sample.id]:
             met[stem][answers[sample.id]] += 1
@@ -47,17 +52,20 @@ def terms_of(samples: Sequence[Sample], labels: Collection[str], *, language: st
     return terms
 
 
-def kindred_words(samples: Sequence[Sample], *, language: str = AUTO) -> Mapping[str, tuple[str, ...]]:
+def kindred_words(
+    samples: Sequence[Sample], *, language: str = AUTO
+) -> Mapping[str, tuple[str, ...]]:
     """Return by sample id those of its words that go with answers like its own, in the order of the text.
 
-    An answer in parts (a code, a place, a closing line) has some that its own task does not say. A word goes with them
-    where at least two other samples have it, and these share at least half of the parts, in the mean: "seeds" does, the
-    day of the month does not. Samples whose answers have no such part are left out, and so are numbers, dates, and
-    whatever holds somebody's words.
+    An answer in parts (a code, a place, a closing line) has some that its own task does not say. A
+    word goes with them where at least two other samples have it, and these share at least half of
+    the parts, in the mean: "seeds" does, the day of the month does not. Samples whose answers have
+    no such part are left out, and so are numbers, dates, and whatever holds somebody's words.
     """
     ours = [s for s in samples if not s.sources and not is_computed(plain(s.reference or ""))]
     words, parts = _words_of(ours, language), _parts_of(ours, language)
-    having: dict[str, Counter[str]] = defaultdict(Counter)  # of each stem: how many samples with it have each part
+    # of each stem: how many samples with it have each part
+    having: dict[str, Counter[str]] = defaultdict(Counter)
     carriers: Counter[str] = Counter(stem for sample in ours for stem in words[sample.id])
     for sample in ours:
         for stem in words[sample.id]:
@@ -70,7 +78,9 @@ def kindred_words(samples: Sequence[Sample], *, language: str = AUTO) -> Mapping
 
     return {
         sample.id: tuple(
-            word for stem, word in words[sample.id].items() if not word.isdigit() and is_alike(stem, sample.id)
+            word
+            for stem, word in words[sample.id].items()
+            if not word.isdigit() and is_alike(stem, sample.id)
         )
         for sample in ours
         if parts[sample.id]
@@ -90,7 +100,9 @@ def _stems_of(texts: Sequence[str], language: str) -> list[set[str]]:
     """Return the stems of each text."""
     texts = [looked_at(text) for text in texts]
     spoken = languages_of(texts) if language == AUTO else [language] * len(texts)
-    return [{stem for _, stem in stemmed(text, one)} for text, one in zip(texts, spoken, strict=True)]
+    return [
+        {stem for _, stem in stemmed(text, one)} for text, one in zip(texts, spoken, strict=True)
+    ]
 
 
 def _words_of(samples: Sequence[Sample], language: str) -> Mapping[str, Mapping[str, str]]:
@@ -106,6 +118,8 @@ def lesson_for(
 ) -> Experience | None:
     """Return the lesson that tells the answer of a sample, if any: of several the one that is found first for it."""
     answer = plain(sample.reference or "")
-    telling = [e for e in lessons if not e.applies_always and answer and label_in(e.text, labels) == answer]
+    telling = [
+        e for e in lessons if not e.applies_always and answer and label_in(e.text, labels) == answer
+    ]
     found = WordRetriever(language).rank_now(telling, question(sample_messages(sample)))
     return next(iter([*found, *telling]), None)

@@ -14,15 +14,17 @@ from ted_memory.models import Edit, Experience, ExperienceSet, Sample
 from ted_memory.retrieval.selection import match, stems
 
 WITNESSES = 6  # other samples that may say that an edit helps, at most
-FITS = 0.5  # a sample fits a lesson when it matches `when` at least half as well as the lesson's own sample
+# a sample fits a lesson when it matches `when` at least half as well as the lesson's own sample
+FITS = 0.5
 
 
 @dataclass(frozen=True)
 class Judges:
     """The judges of one change.
 
-    ``witnesses`` may say that it helps, ``guards`` only that it hurts, ``own`` is the sample that it came from.
-    ``may_stay_unverified``: it came from a sample with an answer of its own, so that this one is no witness.
+    ``witnesses`` may say that it helps, ``guards`` only that it hurts, ``own`` is the sample that
+    it came from. ``may_stay_unverified``: it came from a sample with an answer of its own, so that
+    this one is no witness.
     """
 
     witnesses: tuple[Judge, ...]
@@ -76,11 +78,15 @@ def _witnesses(others: Sequence[tuple[Judge, float | None]], reference: str) -> 
     return tuple(j for j, score in elsewhere if score is None or score < 1)[:WITNESSES]
 
 
-def changed_set(edits: Sequence[Edit], snapshot: ExperienceSet, *, max_text: int) -> tuple[Experience, ...]:
+def changed_set(
+    edits: Sequence[Edit], snapshot: ExperienceSet, *, max_text: int
+) -> tuple[Experience, ...]:
     """Return the set with these edits in place and active: the question is whether they work, not whether they may."""
     after = preview(edits, snapshot, max_text=max_text)
     known = {e.id: e for e in snapshot.experiences}
-    return tuple(e if known.get(e.id) == e else e.model_copy(update={"state": "active"}) for e in after)
+    return tuple(
+        e if known.get(e.id) == e else e.model_copy(update={"state": "active"}) for e in after
+    )
 
 
 def peers(state: DistillState) -> list[tuple[Sample, float | None]]:
@@ -88,7 +94,9 @@ def peers(state: DistillState) -> list[tuple[Sample, float | None]]:
     return [(Sample.model_validate(p["sample"]), p["score"]) for p in state.get("peers", [])]
 
 
-def _is_meant(new: Sequence[Experience], other: Sample, sample: Sample, common: Collection[str]) -> bool:
+def _is_meant(
+    new: Sequence[Experience], other: Sample, sample: Sample, common: Collection[str]
+) -> bool:
     """Tell whether a change claims to be about another sample, too: by a lesson's condition, where it has one.
 
     That of a solved task claims nothing: it is shown wherever it is the nearest one.

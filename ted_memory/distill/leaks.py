@@ -1,8 +1,8 @@
 """A leak is a lesson that tells the answer of the sample it came from, where other samples have other answers.
 
-A label that recurs (a team, a code, a category) is no leak: to say which inputs get it is what a lesson
-is for. What slips through here, because it says the answer in other words, is still measured on samples
-with other answers before anybody sees it (`ted_memory.distill.run.gate`).
+A label that recurs (a team, a code, a category) is no leak: to say which inputs get it is what a
+lesson is for. What slips through here, because it says the answer in other words, is still measured
+on samples with other answers before anybody sees it (`ted_memory.distill.run.gate`).
 """
 
 import math
@@ -18,7 +18,9 @@ COPIED = 0.6  # share of a long answer's runs that make a text a copy of it
 LISTED = 0.5  # share of the tasks that name an answer which is one of a fixed set
 SHARED = 0.6  # different answers in proportion to samples, at most, where answers are labels
 FEW = 3  # times that each number is an answer, in the mean and at least, where numbers are labels
-OFTEN = 0.1  # share of the samples that has an answer which is a label even where most others have one of their own
+# share of the samples that has an answer which is a label even where most others have one of their
+# own
+OFTEN = 0.1
 SHORT = 8  # words; an answer up to this length is looked for as a whole
 
 _DATE = re.compile(r"\b\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b")
@@ -28,11 +30,12 @@ _WORD = re.compile(r"\w+")
 def recurring_answers(samples: Sequence[Sample], *, of_users: bool = False) -> dict[str, str]:
     """Return the answers that are labels of a fixed set, sorted: in plain form, and as they are written.
 
-    At least two of these samples have such an answer, and most samples one that recurs; or the answer is frequent among
-    answers that are not, as "please call the office" among free replies; or half of the tasks and more name it, as
-    where each task lists what may be answered. Two sums may come to the same: numbers and dates are labels only where
-    all samples together have few answers, each of them several times. Where the answers are ``of_users``, being
-    frequent among open ones makes none a label: one account could repeat a text until critics are told it.
+    At least two of these samples have such an answer, and most samples one that recurs; or the
+    answer is frequent among answers that are not, as "please call the office" among free replies;
+    or half of the tasks and more name it, as where each task lists what may be answered. Two sums
+    may come to the same: numbers and dates are labels only where all samples together have few
+    answers, each of them several times. Where the answers are ``of_users``, being frequent among
+    open ones makes none a label: one account could repeat a text until critics are told it.
     """
     written = {plain(s.reference): s.reference for s in samples if s.reference}
     counts = Counter(plain(s.reference) for s in samples if s.reference)
@@ -46,7 +49,11 @@ def recurring_answers(samples: Sequence[Sample], *, of_users: bool = False) -> d
             return few and count >= FEW
         return (shared and count > 1) or count >= often or is_listed(answer, texts)
 
-    return {answer: written[answer] for answer, count in sorted(counts.items()) if answer and is_label(answer, count)}
+    return {
+        answer: written[answer]
+        for answer, count in sorted(counts.items())
+        if answer and is_label(answer, count)
+    }
 
 
 def is_listed(answer: str, texts: Sequence[str]) -> bool:

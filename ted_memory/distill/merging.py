@@ -1,9 +1,10 @@
 """Making a set smaller without losing what it knows: which lessons may be one, and the proof that nothing was lost.
 
-Two lessons may be joined without a model when they say the same: the same text, or the same one of the answers that
-recur. A model may propose more. Whatever is proposed is replayed on the samples that the old lessons came from, with
-the old ones and with the new one, until it is shown that less is lost than the profile's rule allows, or it is refused.
-What is kept together is proved together: of two lessons that say the same each one can go, but not both.
+Two lessons may be joined without a model when they say the same: the same text, or the same one of
+the answers that recur. A model may propose more. Whatever is proposed is replayed on the samples
+that the old lessons came from, with the old ones and with the new one, until it is shown that less
+is lost than the profile's rule allows, or it is refused. What is kept together is proved together:
+of two lessons that say the same each one can go, but not both.
 """
 
 import re
@@ -68,15 +69,21 @@ def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int)
     return merges
 
 
-async def replay(edits: Sequence[Edit], snapshot: ExperienceSet, context: DistillContext) -> Replayed:
+async def replay(
+    edits: Sequence[Edit], snapshot: ExperienceSet, context: DistillContext
+) -> Replayed:
     """Put merges, rewrites and removals of a compaction to the proof (see `Proof`).
 
-    What this process has refused before, with the same prompts, is left out: asked often enough, luck would let it
-    through.
+    What this process has refused before, with the same prompts, is left out: asked often enough,
+    luck would let it through.
     """
     comparison = Comparison(context, context.memory.presentation(snapshot).placement)
     found = await Proof(snapshot, context, comparison).of(edits)
-    kept = tuple(edit for edit, joined in zip(edits, found, strict=True) if joined is not None and joined["kept"])
+    kept = tuple(
+        edit
+        for edit, joined in zip(edits, found, strict=True)
+        if joined is not None and joined["kept"]
+    )
     return Replayed(kept, tuple(joined for joined in found if joined is not None), comparison.spend)
 
 
@@ -87,11 +94,17 @@ def touched_by(edits: Sequence[Edit]) -> set[str]:
 
 def at_hand(experience: Experience, samples: Mapping[str, Sample]) -> list[Sample]:
     """Return the samples that an experience came from, as far as they are at hand and can be graded."""
-    return [samples[source] for source in experience.sources if source in samples and samples[source].reference]
+    return [
+        samples[source]
+        for source in experience.sources
+        if source in samples and samples[source].reference
+    ]
 
 
 def origins(
-    experiences: Sequence[Experience], samples: Mapping[str, Sample], instead: Mapping[str, Sequence[Sample]]
+    experiences: Sequence[Experience],
+    samples: Mapping[str, Sample],
+    instead: Mapping[str, Sequence[Sample]],
 ) -> list[Sample]:
     """Return samples that these experiences came from, some of each; ``instead``, by id, where none is at hand."""
     each = [at_hand(e, samples) or instead.get(e.id, ()) for e in experiences]
@@ -112,7 +125,8 @@ class Proof:
         snapshot: the set without any of them.
         comparison: its answers without the edits are shared by all of them.
         beside: edits that are in place besides.
-        instead: by the id of a lesson, the samples that stand in where none that it came from is at hand.
+        instead: by the id of a lesson, the samples that stand in where none that it came from is at
+            hand.
     """
 
     snapshot: ExperienceSet
@@ -125,9 +139,9 @@ class Proof:
     async def of(self, edits: Sequence[Edit]) -> list[Joined | None]:
         """Return what became of each of these edits, in their order; None for one that was refused before.
 
-        Two lessons that say the same may each go as long as the other one stays. So an edit is replayed with those in
-        place that held before it. What held is then replayed with those after it in place, too, which takes answers
-        only where they change a prompt of its samples.
+        Two lessons that say the same may each go as long as the other one stays. So an edit is
+        replayed with those in place that held before it. What held is then replayed with those
+        after it in place, too, which takes answers only where they change a prompt of its samples.
         """
         found, kept = list[Joined | None](), list[int]()
         for number, edit in enumerate(edits):
@@ -151,10 +165,16 @@ class Proof:
             return Joined(edit=what, kept=False, reason=problem)
         judges = await self._judges(edit, self._with(together))
         if not judges:
-            return Joined(edit=what, kept=False, reason="no sample of its lessons is at hand to prove it on")
+            return Joined(
+                edit=what, kept=False, reason="no sample of its lessons is at hand to prove it on"
+            )
         judges = [judge for judge in judges if judge.differs]
         if not judges:
-            return Joined(edit=what, kept=True, reason="it changes no prompt of the samples that its lessons came from")
+            return Joined(
+                edit=what,
+                kept=True,
+                reason="it changes no prompt of the samples that its lessons came from",
+            )
         asked = (what, tuple((judge.sample.id, judge.prompts) for judge in judges))
         if asked in self.context.lossy:
             return None
@@ -167,7 +187,9 @@ class Proof:
 
     def _never(self, edit: Edit, together: Sequence[Edit]) -> str:
         """Return why an edit can never be kept beside these, "" where it can."""
-        if not touched_by([edit]).isdisjoint(touched_by([other for other in together if other is not edit])):
+        if not touched_by([edit]).isdisjoint(
+            touched_by([other for other in together if other is not edit])
+        ):
             return "it touches what another edit changes"
         if self._with([edit]) == self.snapshot.experiences:
             return "it cannot be kept: too long, or it touches what has changed"
@@ -180,12 +202,16 @@ class Proof:
         except Exception as error:
             if is_final(error):
                 raise
-            return Joined(edit=what, kept=False, reason=f"it could not be replayed: {one_line(error)}")
+            return Joined(
+                edit=what, kept=False, reason=f"it could not be replayed: {one_line(error)}"
+            )
         # the test asks for a loss: shown to be less than what matters is what a merge needs
         kept = test.verdict == "useless"
         if not kept:
             self.context.lossy.add(asked)
-        verdict = "nothing is lost" if kept else "something is lost, or it was not shown that nothing is"
+        verdict = (
+            "nothing is lost" if kept else "something is lost, or it was not shown that nothing is"
+        )
         change = f"mean change {0.0 - test.mean:+.2f} in {len(pairs)} pairs"
         return Joined(edit=what, kept=kept, reason=f"{verdict}: {change}")
 
@@ -215,12 +241,16 @@ def changed(edit: Edit, snapshot: ExperienceSet) -> list[Experience]:
 
 
 def _described(edit: Edit, snapshot: ExperienceSet) -> str:
-    was = " | ".join(render_line(e.text, e.when, e.example, e.task) for e in changed(edit, snapshot))
+    was = " | ".join(
+        render_line(e.text, e.when, e.example, e.task) for e in changed(edit, snapshot)
+    )
     if isinstance(edit, Remove):
         return f"remove: {was}"
     if not isinstance(edit, Merge | Rewrite):
         return f"{was} => "
-    return f"{was} => {render_line(edit.text, edit.when or '', edit.example or '', edit.task or '')}"
+    return (
+        f"{was} => {render_line(edit.text, edit.when or '', edit.example or '', edit.task or '')}"
+    )
 
 
 def keeps_what_is_known(edit: Edit, snapshot: ExperienceSet) -> bool:
@@ -228,7 +258,9 @@ def keeps_what_is_known(edit: Edit, snapshot: ExperienceSet) -> bool:
     if isinstance(edit, Merge):
         parents = [snapshot.by_id[id] for id in edit.ids]
         known = snapshot.active
-        return coherent(parents, known) and all(keeps(parent.text, edit.text, known) for parent in parents)
+        return coherent(parents, known) and all(
+            keeps(parent.text, edit.text, known) for parent in parents
+        )
     if isinstance(edit, Rewrite) and edit.when:
         return about_the_same(snapshot.by_id[edit.id], edit.when)
     return True
@@ -251,8 +283,8 @@ def _words(text: str) -> set[str]:
 def coherent(experiences: Sequence[Experience], among: Sequence[Experience]) -> bool:
     """Tell whether every two of them apply to something alike: a merge of unrelated lessons says nothing.
 
-    What nearly all lessons of the set name, such as "a customer asks", does not make two of them alike, unless they
-    name nothing else.
+    What nearly all lessons of the set name, such as "a customer asks", does not make two of them
+    alike, unless they name nothing else.
     """
     common = common_words([e.when or e.text for e in among])
     named = [stems(e.when or e.text) for e in experiences]
@@ -277,8 +309,14 @@ def _what_to_do(text: str, labels: Collection[str]) -> str:
 
 def _strung(conditions: Sequence[str]) -> str:
     """Return one condition that holds where any of these does; each phrase once."""
-    semantic = any(";" in when for when in conditions) or not all("," in when or " " not in when for when in conditions)
-    phrases = [part.strip() for when in conditions for part in (when.split(";") if semantic else when.split(","))]
+    semantic = any(";" in when for when in conditions) or not all(
+        "," in when or " " not in when for when in conditions
+    )
+    phrases = [
+        part.strip()
+        for when in conditions
+        for part in (when.split(";") if semantic else when.split(","))
+    ]
     unique = {phrase.casefold(): phrase for phrase in reversed(phrases) if phrase}
     return ("; " if semantic else ", ").join(reversed(unique.values()))
 

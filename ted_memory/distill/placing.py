@@ -1,7 +1,7 @@
 """Where a proposed lesson applies: whether its own task would find it by its condition, and what becomes of it if not.
 
-Key words (profile ``small``) must set a task apart, or the lesson would push out others. A condition in whole words is
-a matter for readers: one that no retrieval finds is shown everywhere.
+Key words (profile ``small``) must set a task apart, or the lesson would push out others. A
+condition in whole words is a matter for readers: one that no retrieval finds is shown everywhere.
 """
 
 import re
@@ -20,20 +20,32 @@ from ted_memory.retrieval.selection import spoken_in, stems
 WORDS = 12  # of the task, that the critic is pointed to
 
 
-async def place(edit: Edit, sample: Sample, state: DistillState, context: DistillContext) -> tuple[Edit, str]:
+async def place(
+    edit: Edit, sample: Sample, state: DistillState, context: DistillContext
+) -> tuple[Edit, str]:
     """Return the edit as it can be found, and what speaks against it before any attempt ("" for nothing)."""
     if isinstance(edit, Remove):
         return edit, ""
     snapshot, limit = read_set(state), context.settings.max_text
     common, language = frozenset(state.get("common", ())), context.settings.language
-    if context.profile.conditions == "as_written" and isinstance(edit, Add | Rewrite | Merge) and edit.when:
+    if (
+        context.profile.conditions == "as_written"
+        and isinstance(edit, Add | Rewrite | Merge)
+        and edit.when
+    ):
         found_by = f"{edit.when} {getattr(edit, 'index_terms', None) or ''}"
-        edit = edit.model_copy(update={"everywhere": not is_found_by(found_by, sample.text, common, language=language)})
+        edit = edit.model_copy(
+            update={"everywhere": not is_found_by(found_by, sample.text, common, language=language)}
+        )
     changed = changed_set([edit], snapshot, max_text=limit)
     new = [e for e in changed if e not in snapshot.experiences]
     if not new:
         return edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters"
-    if context.profile.conditions == "key_words" and new[0].when and _fits_every_task(new[0], sample, common, language):
+    if (
+        context.profile.conditions == "key_words"
+        and new[0].when
+        and _fits_every_task(new[0], sample, common, language)
+    ):
         hint = _hint(sample, common, state, language)
         return edit, f"'when' fits every task. Use words that set this task apart in 'when'{hint}"
     seen = await chosen(context, sample, snapshot, changed)
@@ -53,7 +65,9 @@ def _shared(when: str, task: str, language: str) -> frozenset[str]:
     return stems(when, language=spoken) & stems(looked_at(task), language=spoken)
 
 
-def _fits_every_task(lesson: Experience, sample: Sample, common: Collection[str], language: str) -> bool:
+def _fits_every_task(
+    lesson: Experience, sample: Sample, common: Collection[str], language: str
+) -> bool:
     met = _shared(lesson.when, sample.text, language)
     return bool(met) and not met - {*common}
 
@@ -63,7 +77,9 @@ def telling_words(sample: Sample, taken: Collection[str], *, language: str = AUT
     return free_words(re.findall(r"\w[\w-]+", sample.text), sample, taken, language=language)
 
 
-def free_words(words: Sequence[str], sample: Sample, taken: Collection[str], *, language: str = AUTO) -> list[str]:
+def free_words(
+    words: Sequence[str], sample: Sample, taken: Collection[str], *, language: str = AUTO
+) -> list[str]:
     """Return the first of these words of a sample's, each once: none whose stem is taken."""
     spoken = spoken_in(sample.text, "", language)  # a word alone shows no language
     stemmed = {word: stems(word, language=spoken) for word in words}
@@ -77,7 +93,11 @@ def _hint(sample: Sample, taken: Collection[str], state: DistillState, language:
 
 
 def _not_found(
-    seen: Sequence[Experience], snapshot: ExperienceSet, sample: Sample, state: DistillState, language: str
+    seen: Sequence[Experience],
+    snapshot: ExperienceSet,
+    sample: Sample,
+    state: DistillState,
+    language: str,
 ) -> str:
     """Say which lesson stood in the way, and which words of the task would lead to another one."""
     problem = "it was not found for this very task"
@@ -85,4 +105,6 @@ def _not_found(
     for e in sorted((e for e in seen if e.id in snapshot.by_id), key=lambda e: e.id):
         problem += f"; {e.id} was found instead: {render_line(e.text, e.when)!r}"
         taken |= stems(e.when, language=spoken_in(e.when, sample.text, language))
-    return f"{problem}. Use other words of the task in 'when'{_hint(sample, taken, state, language)}"
+    return (
+        f"{problem}. Use other words of the task in 'when'{_hint(sample, taken, state, language)}"
+    )

@@ -24,9 +24,10 @@ def _without_images(value: Any) -> Any:
 class Records:
     """What a run has done so far, by key.
 
-    ``run``, ``sample:<id>``, ``evidence:<pass>:<round>``, ``tidied``, ``indexed``, ``gate:<test>:<id>:<number>``,
-    ``stage:<set>:<id>``, ``shown:<way>:<id>``, ``turns:<phase>:<set>:<id>``, ``chosen-stage``, ``chosen-way``,
-    ``reference:<id>``, and ``spent``: what all calls have cost.
+    ``run``, ``sample:<id>``, ``evidence:<pass>:<round>``, ``tidied``, ``indexed``,
+    ``gate:<test>:<id>:<number>``, ``stage:<set>:<id>``, ``shown:<way>:<id>``,
+    ``turns:<phase>:<set>:<id>``, ``chosen-stage``, ``chosen-way``, ``reference:<id>``, and
+    ``spent``: what all calls have cost.
     """
 
     def __init__(self, staging: TedMemory, calls: Calls, records: Mapping[str, Record]) -> None:
@@ -72,7 +73,12 @@ class Records:
     @property
     def evidence(self) -> list[Evidence]:
         """What verification found, of all passes."""
-        return [found for key, record in self._records.items() if key.startswith("evidence:") for found in record["of"]]
+        return [
+            found
+            for key, record in self._records.items()
+            if key.startswith("evidence:")
+            for found in record["of"]
+        ]
 
     async def save_evidence(self, name: str, found: Sequence[Evidence]) -> None:
         """Keep what a verification found, before anything is committed because of it."""
@@ -83,4 +89,6 @@ class Records:
     @property
     def samples(self) -> dict[str, Record]:
         """The samples that are done, by id."""
-        return {key[7:]: record for key, record in self._records.items() if key.startswith("sample:")}
+        return {
+            key[7:]: record for key, record in self._records.items() if key.startswith("sample:")
+        }

@@ -25,7 +25,8 @@ class _Answer(BaseModel):
 class ProposedEdit(_Answer):
     """One edit as a model writes it. ``ids`` are those it touches; ``when`` and ``text`` are the lesson's.
 
-    What may be empty may be left out: small models pay for each token. A rewrite of nothing is read as an addition.
+    What may be empty may be left out: small models pay for each token. A rewrite of nothing is read
+    as an addition.
     """
 
     op: Literal["add", "rewrite", "merge", "remove"]
@@ -70,7 +71,9 @@ def check_edits(edits: Sequence[ProposedEdit], known: Sequence[str], *, may_add:
             raise BadOutput("a lesson cannot hold an image; say in words what is seen")
         if edit.adds:
             if not may_add:
-                raise BadOutput("only rewrite, merge and remove are allowed here, each with the ids it touches")
+                raise BadOutput(
+                    "only rewrite, merge and remove are allowed here, each with the ids it touches"
+                )
             continue
         unknown = [id for id in edit.ids if id not in known]
         if unknown:
@@ -84,7 +87,8 @@ def check_edits(edits: Sequence[ProposedEdit], known: Sequence[str], *, may_add:
 def as_additions(edits: Sequence[ProposedEdit], known: Sequence[str]) -> list[ProposedEdit]:
     """Return edits in which a rewrite of a lesson that was never shown is an addition.
 
-    Small models copy the id that stands in their prompt's example; a capable one has mistyped, and is told so instead.
+    Small models copy the id that stands in their prompt's example; a capable one has mistyped, and
+    is told so instead.
     """
     return [
         edit.model_copy(update={"op": "add", "ids": []})
@@ -100,13 +104,18 @@ def about_the_same(experience: Experience, when: str, *, language: str = AUTO) -
 
 
 def in_its_own_words(
-    proposed: ProposedEdit, shown: Sequence[Experience], task: str, common: Collection[str], *, language: str = AUTO
+    proposed: ProposedEdit,
+    shown: Sequence[Experience],
+    task: str,
+    common: Collection[str],
+    *,
+    language: str = AUTO,
 ) -> ProposedEdit:
     """Return a critic's edit with a condition that is about this task.
 
-    Words that stand in every task (`common`, as stems) go, and from an addition the phrases that were copied from the
-    lessons that were shown. A rewrite that is about something else becomes an addition, or what the old lesson knew
-    would be lost.
+    Words that stand in every task (`common`, as stems) go, and from an addition the phrases that
+    were copied from the lessons that were shown. A rewrite that is about something else becomes an
+    addition, or what the old lesson knew would be lost.
     """
     when = tidy_when(proposed.when)
     theirs = " ".join(e.when for e in shown)
@@ -118,7 +127,9 @@ def in_its_own_words(
     old = next((e for e in shown if [e.id] == proposed.ids), None)
     if proposed.op == "rewrite" and old and own and not about_the_same(old, own, language=language):
         return proposed.model_copy(update={"op": "add", "ids": [], "when": own})
-    return proposed.model_copy(update={"when": distinctive(when, task, common=common, language=language)})
+    return proposed.model_copy(
+        update={"when": distinctive(when, task, common=common, language=language)}
+    )
 
 
 def to_edits(
@@ -132,8 +143,8 @@ def to_edits(
 ) -> list[Edit]:
     """Return checked proposals as edits.
 
-    An addition that says what is known already is dropped; a rewrite without a condition keeps the old one. What has a
-    condition is found by the ``index_terms`` of its task as well.
+    An addition that says what is known already is dropped; a rewrite without a condition keeps the
+    old one. What has a condition is found by the ``index_terms`` of its task as well.
     """
     known = {_said(e.when, e.text) for e in shown}
     edits: list[Edit] = []
@@ -144,7 +155,14 @@ def to_edits(
                 known.add(_said(when, p.text))
                 terms = index_terms if when else ""
                 edits.append(
-                    Add(text=p.text, when=when, example=p.example, index_terms=terms, state=state, sources=sources)
+                    Add(
+                        text=p.text,
+                        when=when,
+                        example=p.example,
+                        index_terms=terms,
+                        state=state,
+                        sources=sources,
+                    )
                 )
         elif additions_only:
             continue
@@ -173,8 +191,9 @@ def to_proposals(
 ) -> list[Edit]:
     """Return what may come of a critique where nothing is believed without evidence: new proposals.
 
-    A rewrite becomes a proposal of its own, or text without evidence would stand in place of text that has it; merges
-    and removals are left to the evidence. What waits already needs no second proposal.
+    A rewrite becomes a proposal of its own, or text without evidence would stand in place of text
+    that has it; merges and removals are left to the evidence. What waits already needs no second
+    proposal.
     """
     known = {_said(e.when, e.text) for e in shown}
     edits: list[Edit] = []
@@ -185,7 +204,9 @@ def to_proposals(
         if p.op == "rewrite" and not when:
             when = next((e.when for e in shown if [e.id] == p.ids), "")
         if _said(when, p.text) not in known:
-            edits.append(Add(text=p.text, when=when, example=p.example, state="proposed", sources=sources))
+            edits.append(
+                Add(text=p.text, when=when, example=p.example, state="proposed", sources=sources)
+            )
     return edits
 
 

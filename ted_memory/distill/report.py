@@ -37,7 +37,8 @@ class Point(Frozen):
 class LessonVerdict(Frozen):
     """What the gate found of one lesson, in words, and whether it went live.
 
-    ``pairs`` and ``lift`` (mean sign of the difference, in [-1, 1]) are of the pairs that tested it by itself.
+    ``pairs`` and ``lift`` (mean sign of the difference, in [-1, 1]) are of the pairs that tested it
+    by itself.
     """
 
     lesson: str
@@ -50,11 +51,12 @@ class LessonVerdict(Frozen):
 class Gate(Frozen):
     """The validation gate (see `ted_memory.distill.run.gate`).
 
-    ``before`` and ``after`` are mean scores in ``pairs`` pairs of answers to ``samples`` samples, with the set from
-    before and with what the run learned from others. ``verdict`` (``helps``, ``hurts``, ``useless``, ``open``) and
-    ``wealth`` are of the test of the whole set; ``lessons`` says what became of each lesson. ``passed``: something new
-    went live. ``failures`` are the samples that could not be asked. ``curve`` holds the stages that were compared, the
-    set before the run first, at version 0.
+    ``before`` and ``after`` are mean scores in ``pairs`` pairs of answers to ``samples`` samples,
+    with the set from before and with what the run learned from others. ``verdict`` (``helps``,
+    ``hurts``, ``useless``, ``open``) and ``wealth`` are of the test of the whole set; ``lessons``
+    says what became of each lesson. ``passed``: something new went live. ``failures`` are the
+    samples that could not be asked. ``curve`` holds the stages that were compared, the set before
+    the run first, at version 0.
     """
 
     samples: int
@@ -80,8 +82,8 @@ class Shown(Frozen):
 class SolvedTasks(Frozen):
     """Training samples that were tried as solved tasks beside what had passed the gate.
 
-    ``before`` and ``after``: mean scores on fresh answers, in so many ``pairs``; none where it did not come to that.
-    ``kept``: they are live. ``reason``: why, or why not.
+    ``before`` and ``after``: mean scores on fresh answers, in so many ``pairs``; none where it did
+    not come to that. ``kept``: they are live. ``reason``: why, or why not.
     """
 
     offered: int
@@ -96,7 +98,8 @@ class SolvedTasks(Frozen):
 class Carried(Frozen):
     """A lesson that another student had learned, tested with this one.
 
-    ``verdict``: ``held`` (it helps), ``hurt`` (it went back to a proposal), ``useless``, or ``not shown`` either way.
+    ``verdict``: ``held`` (it helps), ``hurt`` (it went back to a proposal), ``useless``, or ``not
+    shown`` either way.
     """
 
     id: str
@@ -117,13 +120,14 @@ class JoinedLessons(Frozen):
 class Report(Frozen):
     """The outcome of `distill`. ``seconds`` are of this process; ``spend`` is of the whole run, resumed or not.
 
-    ``samples`` were trained on: ``learned`` changed the set, ``set_aside`` should have and did not, the others had
-    nothing to teach. ``resumed`` were done by an earlier, interrupted process. ``collapsed`` groups gave the same
-    attempt every time: if answers are long, the setting ``temperature`` is too low, or a cache is at work. ``joined``
-    are the merges, rewrites and removals of compactions, ``shown`` the ways to show the set that were compared; the
-    best one goes live with it. ``carried``: what became of lessons that a student of another name had learned.
-    ``solved_tasks``: of training samples beside the lessons, where that was tried. ``stopped`` says why samples were
-    left out.
+    ``samples`` were trained on: ``learned`` changed the set, ``set_aside`` should have and did not,
+    the others had nothing to teach. ``resumed`` were done by an earlier, interrupted process.
+    ``collapsed`` groups gave the same attempt every time: if answers are long, the setting
+    ``temperature`` is too low, or a cache is at work. ``joined`` are the merges, rewrites and
+    removals of compactions, ``shown`` the ways to show the set that were compared; the best one
+    goes live with it. ``carried``: what became of lessons that a student of another name had
+    learned. ``solved_tasks``: of training samples beside the lessons, where that was tried.
+    ``stopped`` says why samples were left out.
     """
 
     namespace: str

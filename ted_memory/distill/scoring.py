@@ -9,7 +9,15 @@ from ted_memory.distill.context import AnswerContext
 from ted_memory.episodes import Exposure
 from ted_memory.errors import ModelError
 from ted_memory.experience.rendering import strip_block
-from ted_memory.llm.messages import answer_of, question, sample_messages, show_lessons, task_of, text_of, tool_calls
+from ted_memory.llm.messages import (
+    answer_of,
+    question,
+    sample_messages,
+    show_lessons,
+    task_of,
+    text_of,
+    tool_calls,
+)
 from ted_memory.llm.spend import Spend
 from ted_memory.memory.presentation import exposure_of
 from ted_memory.models import Experience, ExperienceSet, Sample
@@ -26,7 +34,8 @@ class Progress:
     set_aside: int = 0
 
 
-OWN_TROUBLE = 0.05  # share of the samples that may be lost for a reason of their own, such as a text that is refused
+# share of the samples that may be lost for a reason of their own, such as a text that is refused
+OWN_TROUBLE = 0.05
 T = TypeVar("T")
 
 OnProgress = Callable[[Progress], None]
@@ -55,11 +64,16 @@ def _clean(text: str) -> str:
 
 
 async def chosen(
-    context: AnswerContext, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
+    context: AnswerContext,
+    sample: Sample,
+    snapshot: ExperienceSet,
+    experiences: Sequence[Experience],
 ) -> tuple[Experience, ...]:
     """Return which of these experiences a student would see, chosen as in production but for its own solved task."""
     active = without_its_own([e for e in experiences if e.state == "active"], sample)
-    return await context.memory.show(snapshot, question(sample_messages(sample)), experiences=active)
+    return await context.memory.show(
+        snapshot, question(sample_messages(sample)), experiences=active
+    )
 
 
 def without_its_own(experiences: Sequence[Experience], sample: Sample) -> list[Experience]:
@@ -74,7 +88,10 @@ def plain_task(task: str) -> str:
 
 
 async def answer_with(
-    context: AnswerContext, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
+    context: AnswerContext,
+    sample: Sample,
+    snapshot: ExperienceSet,
+    experiences: Sequence[Experience],
 ) -> Answer:
     """Let the student answer with these experiences."""
     shown = await chosen(context, sample, snapshot, experiences)
@@ -92,11 +109,13 @@ async def gather_all(*work: Coroutine[Any, Any, T]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def with_retries(work: Callable[[Any], Awaitable[str]], tasks: Sequence[Any], workers: int) -> None:
+async def with_retries(
+    work: Callable[[Any], Awaitable[str]], tasks: Sequence[Any], workers: int
+) -> None:
     """Work through the tasks, and again through those that were lost to the provider, as long as that helps.
 
-    `work` returns why a task was lost, "" when it was not. A few that go on being lost are left as they are: each may
-    have a trouble of its own.
+    `work` returns why a task was lost, "" when it was not. A few that go on being lost are left as
+    they are: each may have a trouble of its own.
 
     Raises:
         ModelError: so many went on being lost that it is the provider's trouble.
@@ -117,10 +136,14 @@ async def with_retries(work: Callable[[Any], Awaitable[str]], tasks: Sequence[An
         todo = [todo[number] for number in sorted(lost)]
     if len(todo) > max(1, OWN_TROUBLE * len(tasks)):
         reason = next(iter(lost.values()))
-        raise ModelError(f"the provider did not answer for {len(todo)} samples, also when asked again ({reason}).")
+        raise ModelError(
+            f"the provider did not answer for {len(todo)} samples, also when asked again ({reason})."
+        )
 
 
-async def map_bounded(work: Callable[[Any], Awaitable[None]], tasks: Sequence[Any], workers: int) -> None:
+async def map_bounded(
+    work: Callable[[Any], Awaitable[None]], tasks: Sequence[Any], workers: int
+) -> None:
     """Work through the tasks in order, so many at a time; the first error stops all and is raised."""
     waiting = iter(tasks)
 
@@ -128,7 +151,8 @@ async def map_bounded(work: Callable[[Any], Awaitable[None]], tasks: Sequence[An
         me = asyncio.current_task()
         for task in waiting:
             await work(task)
-            if me and me.cancelling():  # lost on the way: asyncio.wait_for of Python 3.11 does that now and then
+            # lost on the way: asyncio.wait_for of Python 3.11 does that now and then
+            if me and me.cancelling():
                 return
 
     try:

@@ -1,6 +1,7 @@
 """A sample with its answer as a lesson, shown as an earlier turn: some students follow no rule, and do as they did.
 
-Only samples that an operator chose to learn from become one, never what users wrote (docs/decisions/003 and 008).
+Only samples that an operator chose to learn from become one, never what users wrote
+(docs/decisions/003 and 008).
 """
 
 from collections.abc import Collection, Sequence
@@ -18,13 +19,28 @@ def solved_task(
 ) -> Add | None:
     """Return a sample as a solved task that is found by ``when``; None where it cannot be one.
 
-    It needs a prompt ``example`` in the profile, a condition, an answer, and a task that is one message of text.
+    It needs a prompt ``example`` in the profile, a condition, an answer, and a task that is one
+    message of text.
     """
-    prompt, task, answer = context.profile.prompts.get("example"), task_of(sample), reference.strip()
-    if prompt is None or len(sample_messages(sample)) > 1 or image_blocks(sample) or not (when and task and answer):
+    prompt, task, answer = (
+        context.profile.prompts.get("example"),
+        task_of(sample),
+        reference.strip(),
+    )
+    if (
+        prompt is None
+        or len(sample_messages(sample)) > 1
+        or image_blocks(sample)
+        or not (when and task and answer)
+    ):
         return None
     return Add(
-        text=prompt.fill({}), when=when, example=answer, task=task, state=context.new_state, sources=tuple(sources)
+        text=prompt.fill({}),
+        when=when,
+        example=answer,
+        task=task,
+        state=context.new_state,
+        sources=tuple(sources),
     )
 
 
@@ -39,7 +55,8 @@ def conditions_of(
 ) -> list[str]:
     """Return the conditions that a solved task may be found by, the best first: words of its own, and ``others``.
 
-    Its own come first where they are ``kindred``, known to go with answers like its own; else they come last.
+    Its own come first where they are ``kindred``, known to go with answers like its own; else they
+    come last.
     """
     if words := free_words(kindred, sample, common, language=language):
         found = [", ".join(words), *others]

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter
-from typing_extensions import TypedDict  # pydantic, which makes Studio's form of it, refuses typing's before 3.12
+
+# pydantic, which makes Studio's form of it, refuses typing's before 3.12
+from typing_extensions import TypedDict
 
 from ted_memory.errors import InvalidInput
 from ted_memory.llm.spend import Spend, add_spend
@@ -67,15 +69,16 @@ class Companion(TypedDict):
 class DistillState(TypedDict, total=False):
     """One pass over one sample.
 
-    In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``sources``, ``peers`` (other samples
-    to test a lesson on, each ``{"sample", "score"}``, the score None when unknown), ``common`` (stems of the words
-    that stand in every sample), ``labels`` (answers that recur, in plain form and as written: lessons may name them),
-    ``index_terms`` (words by which its lessons are found besides their condition), ``kindred`` (those of its words that
-    go with answers like its own) and ``companions`` (other samples of a batch, which the critic sees too). From a
-    learner also ``recorded`` (what the live agent did, as an attempt) and ``settle`` (the claim that the commit
-    settles, and what is kept of its episode).
-    Out: ``status`` (``learned``, ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in
-    it: it may go otherwise another time), ``note``, ``commits``, ``spend``.
+    In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``sources``,
+    ``peers`` (other samples to test a lesson on, each ``{"sample", "score"}``, the score None when
+    unknown), ``common`` (stems of the words that stand in every sample), ``labels`` (answers that
+    recur, in plain form and as written: lessons may name them), ``index_terms`` (words by which its
+    lessons are found besides their condition), ``kindred`` (those of its words that go with answers
+    like its own) and ``companions`` (other samples of a batch, which the critic sees too). From a
+    learner also ``recorded`` (what the live agent did, as an attempt) and ``settle`` (the claim
+    that the commit settles, and what is kept of its episode). Out: ``status`` (``learned``,
+    ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in it: it may
+    go otherwise another time), ``note``, ``commits``, ``spend``.
     """
 
     sample: Json

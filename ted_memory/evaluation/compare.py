@@ -39,34 +39,39 @@ async def evaluate(
 ) -> Evaluation:
     """Measure the student on samples with a reference, without and with the memory's active experiences.
 
-    All answers to one sample are asked for one after the other, and which side comes first alternates: what drifts at
-    the provider meanwhile is not taken for an effect. The lessons are shown as agents are shown them
-    (`TedMemory.presentation`).
+    All answers to one sample are asked for one after the other, and which side comes first
+    alternates: what drifts at the provider meanwhile is not taken for an effect. The lessons are
+    shown as agents are shown them (`TedMemory.presentation`).
 
     Args:
         samples: those without a reference are passed over.
         student: called as it is set (give it temperature 0 for a repeatable figure).
         memory: whose active experiences are measured; nothing is written to it.
-        examples: solved samples, such as those that the lessons were learned from, for a third arm: in place of the
-            lessons' block, and in the same place, the student is shown those of them that are nearest to its task, as
-            input and reference. There are whole ones, at least one, and as many as come nearest to the mean tokens of
-            the lessons' block. A sample is never its own example (by id); those without a reference are passed over.
+        examples: solved samples, such as those that the lessons were learned from, for a third arm:
+            in place of the lessons' block, and in the same place, the student is shown those of
+            them that are nearest to its task, as input and reference. There are whole ones, at
+            least one, and as many as come nearest to the mean tokens of the lessons' block. A
+            sample is never its own example (by id); those without a reference are passed over.
         grader: see `ted_memory.grading.graders`. What a `Judge` spends counts as the teacher's.
-        repeats: answers to each sample on each side. A sample counts once, with the mean score of its repeats.
-        checkpoints: up to so many older versions of the set are measured on the same samples, evenly spaced from the
-            oldest that the history holds. Each costs ``repeats`` calls a sample, except where its active experiences
-            are those of another side: no experiences at all, today's, or those of another checkpoint.
+        repeats: answers to each sample on each side. A sample counts once, with the mean score of
+            its repeats.
+        checkpoints: up to so many older versions of the set are measured on the same samples,
+            evenly spaced from the oldest that the history holds. Each costs ``repeats`` calls a
+            sample, except where its active experiences are those of another side: no experiences at
+            all, today's, or those of another checkpoint.
         prices: what tokens cost, for ``cost``.
         on_progress: called after each sample.
 
     Raises:
-        InvalidInput: no sample has a reference, or none could be scored; no example has one; repeats or checkpoints are
-            out of range.
+        InvalidInput: no sample has a reference, or none could be scored; no example has one;
+            repeats or checkpoints are out of range.
         ModelError: the student, or a judge, cannot be used at all.
         StoreError: the memory cannot be read.
     """
     if repeats < 1 or checkpoints < 0:
-        raise InvalidInput(f"repeats is {repeats}, checkpoints {checkpoints}; they begin at 1 and 0")
+        raise InvalidInput(
+            f"repeats is {repeats}, checkpoints {checkpoints}; they begin at 1 and 0"
+        )
     graded = [sample for sample in samples if sample.reference]
     if not graded:
         raise InvalidInput("no sample has a reference, so there is nothing to measure against")
@@ -75,7 +80,9 @@ async def evaluate(
     context = AnswerContext(student, memory, bind_grader(grader, calls), calls)
     snapshot = await memory.load()
     older = await _checkpoints(memory, snapshot, checkpoints)
-    measured = Measurement(context, snapshot, older, solved, repeats=repeats, on_progress=on_progress)
+    measured = Measurement(
+        context, snapshot, older, solved, repeats=repeats, on_progress=on_progress
+    )
     try:
         await measured.run(graded)
     except ModelError as error:
@@ -85,7 +92,9 @@ async def evaluate(
     return _evaluation(graded, measured, prices)
 
 
-def _evaluation(graded: Sequence[Sample], measured: Measurement, prices: Prices | None) -> Evaluation:
+def _evaluation(
+    graded: Sequence[Sample], measured: Measurement, prices: Prices | None
+) -> Evaluation:
     spend = measured.context.calls.spent  # what answered in vain was paid for, too
     snapshot, pairs = measured.snapshot, measured.pairs(WITHOUT, WITH)
     without, with_ = _arm(measured, WITHOUT), _arm(measured, WITH)
@@ -134,9 +143,12 @@ def _examples_arm(measured: Measurement) -> ExamplesArm | None:
     )
 
 
-async def _checkpoints(memory: TedMemory, now: ExperienceSet, wanted: int) -> list[tuple[int, Side]]:
+async def _checkpoints(
+    memory: TedMemory, now: ExperienceSet, wanted: int
+) -> list[tuple[int, Side]]:
     """Return older versions and what was active in them, oldest first."""
-    first = max(now.oldest - 1, 0)  # undoing the oldest entry of the log leads to the version before it
+    # undoing the oldest entry of the log leads to the version before it
+    first = max(now.oldest - 1, 0)
     span = now.version - first
     found = []
     for version in sorted({first + i * span // wanted for i in range(wanted)} - {now.version}):
@@ -148,7 +160,9 @@ async def _checkpoints(memory: TedMemory, now: ExperienceSet, wanted: int) -> li
     return found
 
 
-def by_category(categories: Sequence[str | None], pairs: Sequence[tuple[float, float]]) -> tuple[CategoryResult, ...]:
+def by_category(
+    categories: Sequence[str | None], pairs: Sequence[tuple[float, float]]
+) -> tuple[CategoryResult, ...]:
     """Return the comparison within each category, sorted by name, None last.
 
     Args:
@@ -176,12 +190,14 @@ def by_category(categories: Sequence[str | None], pairs: Sequence[tuple[float, f
 def bootstrap(differences: Sequence[float]) -> Difference:
     """Return the mean and its 95 % percentile bootstrap interval (Efron 1979; 10,000 resamples, fixed seed).
 
-    Samples are resampled, not answers: each difference is that of one sample's means over its repeats, so more
-    repeats do not count as more samples.
+    Samples are resampled, not answers: each difference is that of one sample's means over its
+    repeats, so more repeats do not count as more samples.
     """
     draw, count = random.Random(SEED), len(differences)
     means = sorted(fmean(draw.choices(differences, k=count)) for _ in range(RESAMPLES))
-    return Difference(mean=fmean(differences), low=_quantile(means, 0.025), high=_quantile(means, 0.975))
+    return Difference(
+        mean=fmean(differences), low=_quantile(means, 0.025), high=_quantile(means, 0.975)
+    )
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
@@ -194,8 +210,8 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 def mcnemar(pairs: Sequence[tuple[float, float]]) -> float:
     """Return the exact two-sided p-value of McNemar's test (binomial on the pairs that differ; 1.0 if none does).
 
-    A sample counts as right on a side when its score there, the mean of its repeats, is 0.5 or more. (McNemar 1947;
-    the exact form is the sign test on discordant pairs.)
+    A sample counts as right on a side when its score there, the mean of its repeats, is 0.5 or
+    more. (McNemar 1947; the exact form is the sign test on discordant pairs.)
     """
     better = sum(a < 0.5 <= b for a, b in pairs)
     worse = sum(b < 0.5 <= a for a, b in pairs)

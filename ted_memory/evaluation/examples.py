@@ -31,7 +31,9 @@ class SolvedSamples:
         tasks = [(sample, task_of(sample)) for sample in samples if sample.reference]
         solved = [(sample, task) for sample, task in tasks if task]
         if not solved:
-            raise InvalidInput("no example has a task in words and a reference; nothing was measured")
+            raise InvalidInput(
+                "no example has a task in words and a reference; nothing was measured"
+            )
         return cls(tuple(sample for sample, _ in solved), tuple(task for _, task in solved))
 
     def nearest(self, sample: Sample) -> list[Sample]:

@@ -3,11 +3,15 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-WORDS = {"category", "shown", "role", "state", "id", "experience", "sample", "reason"}  # columns that hold no figures
+# columns that hold no figures
+WORDS = {"category", "shown", "role", "state", "id", "experience", "sample", "reason"}
 
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
-# as entities, not with a backslash: these are what GitHub and others tell tables, code and escapes by
-_ENTITIES = str.maketrans({**_HTML, "|": "&#124;", "\\": "&#92;", "`": "&#96;", "$": "&#36;", "@": "&#64;"})
+# as entities, not with a backslash: these are what GitHub and others tell tables, code and escapes
+# by
+_ENTITIES = str.maketrans(
+    {**_HTML, "|": "&#124;", "\\": "&#92;", "`": "&#96;", "$": "&#36;", "@": "&#64;"}
+)
 _MARKS = re.compile(r"([*_\[\]~])")
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that turn the direction of writing, and halves of characters."""

@@ -28,7 +28,8 @@ EXAMPLES = -1
 class Answered:
     """What one side made of one sample, as means over its repeats.
 
-    ``shown``: lessons or examples in the block. ``tokens``: of the block. ``prompt_tokens``: that went into an answer.
+    ``shown``: lessons or examples in the block. ``tokens``: of the block. ``prompt_tokens``: that
+    went into an answer.
     """
 
     score: float
@@ -77,7 +78,9 @@ class Measurement:
 
     def pairs(self, one: int, other: int) -> list[tuple[float, float]]:
         """Return the scores of two sides, by sample, in the samples' order."""
-        return [(self.answers[i][one].score, self.answers[i][other].score) for i in sorted(self.answers)]
+        return [
+            (self.answers[i][one].score, self.answers[i][other].score) for i in sorted(self.answers)
+        ]
 
     def curve(self) -> tuple[CurvePoint, ...]:
         """Return the mean score at each checkpoint and now; nothing when there is no checkpoint."""
@@ -135,7 +138,9 @@ class Measurement:
         chosen_ones = solved.examples_for(sample, self._lesson_tokens)
         seen = tuple(other.id for other in chosen_ones)
         if self._as_turns:
-            turns = tuple((task_of(other), other.reference or "") for other in reversed(chosen_ones))
+            turns = tuple(
+                (task_of(other), other.reference or "") for other in reversed(chosen_ones)
+            )
             return Exposure(turns=turns, seen=seen)
         return Exposure(block=render_examples(chosen_ones), placement=self._placement, seen=seen)
 

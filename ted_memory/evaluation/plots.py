@@ -2,7 +2,8 @@
 
 The plots need matplotlib (extra ``plots``), which is imported when the first one is drawn.
 
-Only figures of its own are used, never pyplot: whoever calls us in a notebook keeps their figures and backend.
+Only figures of its own are used, never pyplot: whoever calls us in a notebook keeps their figures
+and backend.
 """
 
 import io
@@ -151,7 +152,13 @@ def arms(sides: Mapping[str, Arm]) -> bytes:
     colors = [GREY, BLUE, ORANGE][: len(sides)]
     axes.barh(places, [arm.accuracy for arm in sides.values()], color=colors, height=0.6)
     for place, arm in enumerate(sides.values()):
-        axes.text(0.01, place, f"{arm.accuracy:.3f}, {arm.tokens:,.0f} tokens", va="center", parse_math=False)
+        axes.text(
+            0.01,
+            place,
+            f"{arm.accuracy:.3f}, {arm.tokens:,.0f} tokens",
+            va="center",
+            parse_math=False,
+        )
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.03)
@@ -172,7 +179,10 @@ def lift(rows: Sequence[LessonLift]) -> bytes:
         shown = [*shown[: MOST_BARS // 2], *shown[-MOST_BARS // 2 :]]
     figure = _figure(10.0, 1.6 + 0.24 * max(len(shown), 4))
     axes = figure.subplots()
-    for measured, color, name in ((True, BLUE, "measured"), (False, GREY, "not measured yet: only the prior")):
+    for measured, color, name in (
+        (True, BLUE, "measured"),
+        (False, GREY, "not measured yet: only the prior"),
+    ):
         group = [(place, row) for place, (_, row) in enumerate(shown) if row.measured is measured]
         if group:
             _bars(axes, group, color, name, filled=measured)
@@ -188,7 +198,9 @@ def lift(rows: Sequence[LessonLift]) -> bytes:
     return _png(figure)
 
 
-def _bars(axes: "Axes", group: Sequence[tuple[int, LessonLift]], color: str, name: str, *, filled: bool) -> None:
+def _bars(
+    axes: "Axes", group: Sequence[tuple[int, LessonLift]], color: str, name: str, *, filled: bool
+) -> None:
     # rounding can put a bound on the wrong side of its mean, which matplotlib refuses
     arms = (
         [max(row.lift - row.low, 0) for _, row in group],
@@ -217,7 +229,13 @@ def set_size(sizes: Sequence[VersionSize], caps: Caps) -> bytes:
     versions = [size.version for size in sizes]
     figure, panels = _panels(2, versions)
     curves = (
-        ([size.active for size in sizes], caps.max_experiences, BLUE, "active experiences", "number"),
+        (
+            [size.active for size in sizes],
+            caps.max_experiences,
+            BLUE,
+            "active experiences",
+            "number",
+        ),
         ([size.tokens for size in sizes], caps.token_budget, ORANGE, "size of the block", "tokens"),
     )
     marker = "o" if len(sizes) <= 40 else ""
@@ -273,7 +291,8 @@ def _panels(number: int, versions: Sequence[int]) -> tuple["Figure", Any]:
     panels = figure.subplots(number, 1, sharex=True)
     for axes in panels:
         axes.grid(alpha=0.3)
-    room = max(0.5, 0.03 * (versions[-1] - versions[0]))  # else one version alone gets ticks of fractions
+    # else one version alone gets ticks of fractions
+    room = max(0.5, 0.03 * (versions[-1] - versions[0]))
     panels[-1].set_xlim(versions[0] - room, versions[-1] + room)
     panels[-1].set_xlabel("version of the set")
     _whole_numbers(panels[-1], "x")
@@ -284,7 +303,9 @@ def _whole_numbers(axes: "Axes", which: str = "y") -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    axis.set_major_locator(
+        MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    )
 
 
 def _png(figure: "Figure") -> bytes:

@@ -35,9 +35,9 @@ def write_report(
 ) -> list[Path]:
     """Write report.json, report.md and plots; return their paths, the two reports first.
 
-    The plots are lift.png, set_size.png, learning_curve.png where checkpoints were measured, and arms.png where solved
-    examples were. What has nothing to show is not drawn. All are made in memory first, and each file appears whole or
-    not at all; other files in the folder stay.
+    The plots are lift.png, set_size.png, learning_curve.png where checkpoints were measured, and
+    arms.png where solved examples were. What has nothing to show is not drawn. All are made in
+    memory first, and each file appears whole or not at all; other files in the folder stay.
 
     Args:
         folder: made where it is missing.
@@ -56,7 +56,11 @@ def write_report(
     """
     if plots:
         drawing.check_installed()
-    lifts, sizes, learned = lifts_of(snapshot.experiences, usage), sizes_of(snapshot, log), _learning(learning, prices)
+    lifts, sizes, learned = (
+        lifts_of(snapshot.experiences, usage),
+        sizes_of(snapshot, log),
+        _learning(learning, prices),
+    )
     images = _images(evaluation, snapshot.caps, lifts, sizes) if plots else {}
     fields = {
         "evaluation": evaluation.to_json(),
@@ -81,7 +85,9 @@ def write_report(
     return _write(Path(folder), {"report.json": _json(fields), "report.md": _bytes(text), **images})
 
 
-def _fields_of(snapshot: ExperienceSet, lifts: Sequence[LessonLift], sizes: Sequence[VersionSize]) -> dict[str, Any]:
+def _fields_of(
+    snapshot: ExperienceSet, lifts: Sequence[LessonLift], sizes: Sequence[VersionSize]
+) -> dict[str, Any]:
     return {
         "version": snapshot.version,
         "caps": snapshot.caps.model_dump(),
@@ -106,7 +112,9 @@ def _images(
     if evaluation.examples:
         images["arms.png"] = drawing.arms(arms_of(evaluation))
     if evaluation.curve:
-        images["learning_curve.png"] = drawing.learning_curve(evaluation.curve, evaluation.without.accuracy)
+        images["learning_curve.png"] = drawing.learning_curve(
+            evaluation.curve, evaluation.without.accuracy
+        )
     if lifts:
         images["lift.png"] = drawing.lift(lifts)
     if len(sizes) > 1:
@@ -138,15 +146,22 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
         ) from error
     finally:
         for part in unfinished.values():
-            with contextlib.suppress(OSError):  # there is none, or the folder is none: the error above says more
+            # there is none, or the folder is none: the error above says more
+            with contextlib.suppress(OSError):
                 part.unlink()
     return list(unfinished)
 
 
 def _head(evaluation: Evaluation, sizes: Sequence[VersionSize]) -> list[str]:
     measured, shown = evaluation.version, sizes[-1]
-    made = f" ({shown.at[:16].replace('T', ' ')} UTC)" if shown.at and shown.version == measured else ""
-    later = f" The set has changed since: experiences and sizes below are of version {shown.version}."
+    made = (
+        f" ({shown.at[:16].replace('T', ' ')} UTC)"
+        if shown.at and shown.version == measured
+        else ""
+    )
+    later = (
+        f" The set has changed since: experiences and sizes below are of version {shown.version}."
+    )
     return [
         f"# What the memory {plain(evaluation.namespace)} is worth",
         "",
@@ -173,7 +188,14 @@ def _accuracy(evaluation: Evaluation) -> list[str]:
         f"{d.low:+.3f} to {d.high:+.3f}",
         f"{evaluation.mcnemar_p:.2g}",
     )
-    head = ("samples", "accuracy without", "accuracy with", "difference", "95 % interval", "McNemar p")
+    head = (
+        "samples",
+        "accuracy without",
+        "accuracy with",
+        "difference",
+        "95 % interval",
+        "McNemar p",
+    )
     return [
         "## Accuracy",
         "",
@@ -198,14 +220,23 @@ def _by_category(evaluation: Evaluation) -> list[str]:
         )
         for c in evaluation.categories
     ]
-    return ["### By category", "", *table(("category", "samples", "without", "with", "difference"), rows)]
+    return [
+        "### By category",
+        "",
+        *table(("category", "samples", "without", "with", "difference"), rows),
+    ]
 
 
 def _curve(evaluation: Evaluation, images: Mapping[str, bytes]) -> list[str]:
     if not evaluation.curve:
         return []
     rows = [
-        (str(point.version), str(point.active), f"{point.accuracy:.3f}", gain_per_lesson(point, evaluation.without))
+        (
+            str(point.version),
+            str(point.active),
+            f"{point.accuracy:.3f}",
+            gain_per_lesson(point, evaluation.without),
+        )
         for point in evaluation.curve
     ]
     return [
@@ -219,14 +250,32 @@ def _curve(evaluation: Evaluation, images: Mapping[str, bytes]) -> list[str]:
 def _cost(evaluation: Evaluation, learning: dict[str, Any] | None) -> list[str]:
     work = [("measuring", evaluation.spend, evaluation.cost, evaluation.currency)]
     if learning is not None:
-        work.insert(0, ("learning", Spend.model_validate(learning["spend"]), learning["cost"], learning["currency"]))
+        work.insert(
+            0,
+            (
+                "learning",
+                Spend.model_validate(learning["spend"]),
+                learning["cost"],
+                learning["currency"],
+            ),
+        )
     rows = [
-        (f"{what}, {role}", f"{one.calls:,}", f"{one.tokens_in:,}", f"{one.tokens_out:,}", f"{one.estimated:,}")
+        (
+            f"{what}, {role}",
+            f"{one.calls:,}",
+            f"{one.tokens_in:,}",
+            f"{one.tokens_out:,}",
+            f"{one.estimated:,}",
+        )
         for what, spend, _, _ in work
         for role, one in (("student", spend.student), ("teacher", spend.teacher))
         if one.calls
     ]
-    costs = [f"{what.capitalize()} cost {_money(cost, money)}." for what, _, cost, money in work if cost is not None]
+    costs = [
+        f"{what.capitalize()} cost {_money(cost, money)}."
+        for what, _, cost, money in work
+        if cost is not None
+    ]
     note = "Calls are estimated where the provider told no usage: a token for each 4 bytes."
     head = ("role", "calls", "tokens in", "tokens out", "calls estimated")
     return ["## Cost", "", *table(head, rows), " ".join([*costs, note]), ""]
@@ -240,7 +289,10 @@ def _money(amount: float, currency: str | None) -> str:
 
 def beside(training: TrainingComparison, currency: str | None) -> list[str]:
     """Return what the report says on training the weights instead, as lines of Markdown."""
-    learning, weights = _money(training.learning_cost, currency), _money(training.training_cost, currency)
+    learning, weights = (
+        _money(training.learning_cost, currency),
+        _money(training.training_cost, currency),
+    )
     times = training.times_cheaper
     if times is None:
         outcome = "Learning cost nothing to speak of, so it was cheaper beyond any factor."
@@ -250,7 +302,11 @@ def beside(training: TrainingComparison, currency: str | None) -> list[str]:
         outcome = f"Learning was **{1 / times:,.3g} times dearer**."
     else:
         outcome = "Both cost the same."
-    reached = "This run bears that out." if times is None or times > CLAIM else "This run does **not** bear that out."
+    reached = (
+        "This run bears that out."
+        if times is None or times > CLAIM
+        else "This run does **not** bear that out."
+    )
     return [
         "## Beside training the weights",
         "",
@@ -305,4 +361,10 @@ def _failures(evaluation: Evaluation) -> list[str]:
     if not evaluation.failures:
         return []
     rows = [(plain(failure.sample), plain(failure.reason)) for failure in evaluation.failures]
-    return ["## Left out", "", "Samples that could not be scored.", "", *table(("sample", "reason"), rows)]
+    return [
+        "## Left out",
+        "",
+        "Samples that could not be scored.",
+        "",
+        *table(("sample", "reason"), rows),
+    ]

@@ -12,8 +12,9 @@ from ted_memory.models import Presentation
 class Arm(Frozen):
     """One side of the comparison; ``accuracy`` is the mean score.
 
-    ``tokens``: of the block that the arm adds to a prompt, on average, in the unit of ``token_budget``.
-    ``prompt_tokens``: of all that goes into an answer, on average, as the provider counts them.
+    ``tokens``: of the block that the arm adds to a prompt, on average, in the unit of
+    ``token_budget``. ``prompt_tokens``: of all that goes into an answer, on average, as the
+    provider counts them.
     """
 
     accuracy: float
@@ -32,8 +33,8 @@ class Difference(Frozen):
 class ExamplesArm(Arm):
     """The rival: the nearest solved samples in place of the lessons, at about as many tokens.
 
-    ``k``: examples in a prompt, on average. ``difference`` is that of the pairs, lessons minus examples; ``mcnemar_p``
-    belongs to it.
+    ``k``: examples in a prompt, on average. ``difference`` is that of the pairs, lessons minus
+    examples; ``mcnemar_p`` belongs to it.
     """
 
     k: float
@@ -69,12 +70,13 @@ class Failure(Frozen):
 class Evaluation(Frozen):
     """The outcome of `evaluate`.
 
-    ``presentation`` is how the lessons were shown. ``active`` is the number of active lessons in the set;
-    ``gain_per_lesson`` is the mean difference over that number, ``gain_per_100_tokens`` over the tokens of the block;
-    None where there are none. ``examples`` is the third arm, None where it was not asked for.
-    ``mcnemar_p`` is the exact two-sided p-value of McNemar's test. ``categories`` are sorted by name, samples without
-    one last. ``curve`` goes from the oldest version to ``version``, and is empty when no checkpoints were asked for.
-    ``cost`` is what the measurement cost, in ``currency``; None when no prices were given.
+    ``presentation`` is how the lessons were shown. ``active`` is the number of active lessons in
+    the set; ``gain_per_lesson`` is the mean difference over that number, ``gain_per_100_tokens``
+    over the tokens of the block; None where there are none. ``examples`` is the third arm, None
+    where it was not asked for. ``mcnemar_p`` is the exact two-sided p-value of McNemar's test.
+    ``categories`` are sorted by name, samples without one last. ``curve`` goes from the oldest
+    version to ``version``, and is empty when no checkpoints were asked for. ``cost`` is what the
+    measurement cost, in ``currency``; None when no prices were given.
     """
 
     namespace: str
@@ -110,8 +112,8 @@ def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
 class TrainingComparison(Frozen):
     """What learning cost beside what it costs to train a model's weights, in one currency.
 
-    ``times_cheaper`` is the training's cost over the learning's: below 1 learning was dearer. None: learning cost
-    nothing.
+    ``times_cheaper`` is the training's cost over the learning's: below 1 learning was dearer. None:
+    learning cost nothing.
     """
 
     learning_cost: float
@@ -121,20 +123,27 @@ class TrainingComparison(Frozen):
     times_cheaper: float | None
 
 
-def compare_with_training(learning_cost: float, gpu_hours: float, gpu_hour_price: float) -> TrainingComparison:
+def compare_with_training(
+    learning_cost: float, gpu_hours: float, gpu_hour_price: float
+) -> TrainingComparison:
     """Compare the cost of learning with that of parameter distillation: GPU hours times their price.
 
     Raises:
-        InvalidInput: hours or price are not positive, the cost is negative, or one of them is not finite.
+        InvalidInput: hours or price are not positive, the cost is negative, or one of them is not
+            finite.
     """
     for name, value in (("gpu_hours", gpu_hours), ("gpu_hour_price", gpu_hour_price)):
         if not (math.isfinite(value) and value > 0):
-            raise InvalidInput(f"{name} is {value}; give a number above 0, or leave the comparison out")
+            raise InvalidInput(
+                f"{name} is {value}; give a number above 0, or leave the comparison out"
+            )
     if not (math.isfinite(learning_cost) and learning_cost >= 0):
         raise InvalidInput(f"learning_cost is {learning_cost}; give 0 or a number above it")
     training = gpu_hours * gpu_hour_price
     if not math.isfinite(training):
-        raise InvalidInput(f"{gpu_hours} hours at {gpu_hour_price} each are more than a number can hold")
+        raise InvalidInput(
+            f"{gpu_hours} hours at {gpu_hour_price} each are more than a number can hold"
+        )
     ratio = training / learning_cost if learning_cost else math.inf
     return TrainingComparison(
         learning_cost=learning_cost,

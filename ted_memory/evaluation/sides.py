@@ -20,7 +20,9 @@ def sides_section(evaluation: Evaluation, images: Mapping[str, bytes]) -> list[s
     ]
     shown = evaluation.presentation
     place = {"system": "in the system message", "user": "in the user turn"}[shown.placement]
-    how = f"selection {shown.selection}, {'with' if shown.examples else 'without'} examples, {place}"
+    how = (
+        f"selection {shown.selection}, {'with' if shown.examples else 'without'} examples, {place}"
+    )
     return [
         "## What the student is shown",
         "",

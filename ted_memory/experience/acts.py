@@ -1,6 +1,7 @@
 """Whether a text has somebody call a tool or run a command, in the languages that are listed here.
 
-A verb and what it is done with, near each other in one sentence. In other languages nothing is seen.
+A verb and what it is done with, near each other in one sentence. In other languages nothing is
+seen.
 """
 
 import re
@@ -87,7 +88,11 @@ def _meet(pattern: re.Pattern[str], said: str, *, verb_last: bool) -> bool:
         kind = found.lastgroup or ""
         before = ended.get("verb" if kind == "noun" else "noun", -REACH - 1)
         in_order = kind == "noun" or verb_last
-        if in_order and found.start() - before <= REACH and not _STOP.search(said, before, found.start()):
+        if (
+            in_order
+            and found.start() - before <= REACH
+            and not _STOP.search(said, before, found.start())
+        ):
             return True
         ended[kind] = found.end()
     return False

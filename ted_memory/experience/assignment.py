@@ -1,9 +1,10 @@
 """Which lessons one request is shown: the active ones, and by a coin those on trial.
 
-A lesson on trial is measured on the requests that it applies to, as the retriever finds it there: over all of them,
-what it does for a few would be lost in the noise of the others. Each conversation has a coin of its own for each
-lesson, so that trials do not disturb each other; it falls the same way through one conversation. The coin is a hash
-salted with the set's epoch, which no client knows: who chooses the id of a conversation does not choose the side.
+A lesson on trial is measured on the requests that it applies to, as the retriever finds it there:
+over all of them, what it does for a few would be lost in the noise of the others. Each conversation
+has a coin of its own for each lesson, so that trials do not disturb each other; it falls the same
+way through one conversation. The coin is a hash salted with the set's epoch, which no client knows:
+who chooses the id of a conversation does not choose the side.
 """
 
 import hashlib
@@ -27,12 +28,15 @@ LONGEST_SHOWN = LONGEST_TRIAL + timedelta(days=1)  # where none does; clocks dif
 def draw(*parts: str) -> float:
     """Return a number in [0, 1) that these parts always give, and that tells nothing of what other parts give."""
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48  # a float holds 53 bits: more would be rounded up to 1
+    # a float holds 53 bits: more would be rounded up to 1
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def principals(experience: Experience) -> frozenset[str]:
     """Return who stands behind a lesson."""
-    return frozenset(s.removeprefix("principal:") for s in experience.sources if s.startswith("principal:"))
+    return frozenset(
+        s.removeprefix("principal:") for s in experience.sources if s.startswith("principal:")
+    )
 
 
 def is_from(experience: Experience, principal: str, run_id: str = "") -> bool:
@@ -56,10 +60,11 @@ def expose(
 ) -> Exposure:
     """Return what one request is shown: the active lessons but perhaps one, and those on trial that fall to it.
 
-    Of the active ones one is watched, drawn for each unit: it alone may be withheld, and counts where it was not. Were
-    all counted, who stands alone would be withheld more often than who stands among many, and easy tasks would be taken
-    for harm. For the same reason nothing counts that only came into the place of what is missing, and what is missing
-    counts only if it would have had a place beside the others that this request is shown.
+    Of the active ones one is watched, drawn for each unit: it alone may be withheld, and counts
+    where it was not. Were all counted, who stands alone would be withheld more often than who
+    stands among many, and easy tasks would be taken for harm. For the same reason nothing counts
+    that only came into the place of what is missing, and what is missing counts only if it would
+    have had a place beside the others that this request is shown.
 
     Args:
         snapshot: the set.
@@ -68,7 +73,8 @@ def expose(
         unit: conversation or run; the same one is always assigned in the same way.
         principal: who asks; lessons that come from it are not tried on it.
         withhold_share: share of the units that miss one active lesson.
-        now: by the caller's clock; a trial that no learner ended in time is neither shown nor counted.
+        now: by the caller's clock; a trial that no learner ended in time is neither shown nor
+            counted.
     """
 
     def chosen(among: Sequence[Experience]) -> tuple[Experience, ...]:
@@ -79,7 +85,8 @@ def expose(
     tried = {e.id for e in eligible if e.state == "trial"}
     watched = _watched(eligible, applies, principal, draw(snapshot.epoch, unit, "which"))
     missing = _missing(snapshot.epoch, unit, tried, watched, withhold_share)
-    # trials that had no place stay out: if they took that of a missing one, more than half would see them
+    # trials that had no place stay out: if they took that of a missing one, more than half would
+    # see them
     candidates = [*snapshot.active, *(e for e in on_trial if e.id in tried)]
     shown = [e for e in candidates if e.id not in missing]
     seen = sorted(chosen(shown) if missing or tried else eligible, key=lambda e: e.state == "trial")
@@ -104,13 +111,19 @@ def _trials_that_apply(
     return _in_size(snapshot, [e for e in others if e.id in applies]), applies
 
 
-def _watched(eligible: Sequence[Experience], applies: Collection[str], principal: str, drawn: float) -> str | None:
+def _watched(
+    eligible: Sequence[Experience], applies: Collection[str], principal: str, drawn: float
+) -> str | None:
     """Return the active lesson that is watched on this request: the one at ``drawn`` (in [0, 1)) of what applies."""
-    watchable = [e for e in eligible if e.state == "active" and e.id in applies and not is_from(e, principal)]
+    watchable = [
+        e for e in eligible if e.state == "active" and e.id in applies and not is_from(e, principal)
+    ]
     return watchable[int(drawn * len(watchable))].id if watchable else None
 
 
-def _missing(epoch: str, unit: str, tried: Collection[str], watched: str | None, withhold_share: float) -> set[str]:
+def _missing(
+    epoch: str, unit: str, tried: Collection[str], watched: str | None, withhold_share: float
+) -> set[str]:
     """Return the ids that this conversation does not see: by a coin each of those on trial, seldom the watched one."""
     missing = {id for id in tried if draw(epoch, unit, id) >= COIN}
     if watched and draw(epoch, unit, "withhold") < withhold_share:

@@ -1,13 +1,14 @@
 """A sequential test by betting: does something help, judged pair by pair, valid however often one looks.
 
-Each pair is two answers to one question, one with the thing under test and one without it; ``d`` is the
-difference of their scores, in [-1, 1]. Under the null hypothesis the mean of ``d`` is at most 0 given all
-that came before, so a bettor who stakes a share ``k`` of his wealth on ``d`` gains nothing on average:
-``W_k = prod (1 + k d)`` is a supermartingale that starts at 1. By Ville's inequality it ever reaches
-``1 / level`` with chance ``level`` at most. The wealth is the mean over a few shares, since the best one
-depends on the unknown lift. The same bet the other way round, against a lift of ``worth``, ends a test
-that has nothing to find (Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting,
-JRSS B 2024; Ramdas et al., Game-theoretic statistics and safe anytime-valid inference, 2023).
+Each pair is two answers to one question, one with the thing under test and one without it; ``d`` is
+the difference of their scores, in [-1, 1]. Under the null hypothesis the mean of ``d`` is at most 0
+given all that came before, so a bettor who stakes a share ``k`` of his wealth on ``d`` gains
+nothing on average: ``W_k = prod (1 + k d)`` is a supermartingale that starts at 1. By Ville's
+inequality it ever reaches ``1 / level`` with chance ``level`` at most. The wealth is the mean over
+a few shares, since the best one depends on the unknown lift. The same bet the other way round,
+against a lift of ``worth``, ends a test that has nothing to find (Waudby-Smith and Ramdas,
+Estimating means of bounded random variables by betting, JRSS B 2024; Ramdas et al., Game-theoretic
+statistics and safe anytime-valid inference, 2023).
 """
 
 import math
@@ -23,10 +24,13 @@ class Rule:
     """What a test promises.
 
     Attributes:
-        level: chance, at most, that something of no effect is found to help, in one test. A critic that is asked
-            again has several; of three, the default lets less than one in twenty through (its tests simulate that).
-        worth: the lift that is worth finding, in units of score; what is shown to be less is useless.
-        missed: chance, at most, that a lift of `worth` is declared useless before the pairs are used up.
+        level: chance, at most, that something of no effect is found to help, in one test. A critic
+            that is asked again has several; of three, the default lets less than one in twenty
+            through (its tests simulate that).
+        worth: the lift that is worth finding, in units of score; what is shown to be less is
+            useless.
+        missed: chance, at most, that a lift of `worth` is declared useless before the pairs are
+            used up.
         pairs: pairs at most; a test that is still open then has found nothing.
         bets: shares of the wealth that are staked.
     """
@@ -88,9 +92,9 @@ class PairedTest:
 def sign(difference: float) -> float:
     """Return 1 for better, -1 for worse, 0 for equal.
 
-    Two answers to one question by a student to which the lesson does nothing are exchangeable: each is
-    the better one equally often, whatever the grader's scale. So signs are a fair bet, too, and a lesson
-    that mends one of four graded parts each time is found as soon as one that mends all.
+    Two answers to one question by a student to which the lesson does nothing are exchangeable: each
+    is the better one equally often, whatever the grader's scale. So signs are a fair bet, too, and
+    a lesson that mends one of four graded parts each time is found as soon as one that mends all.
     """
     return float((difference > 0) - (difference < 0))
 

@@ -5,7 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import singledispatch
 
-from ted_memory.experience.rendering import FRAME_TOKENS, is_seen, lesson_tokens, tidy_text, tidy_turn
+from ted_memory.experience.rendering import (
+    FRAME_TOKENS,
+    is_seen,
+    lesson_tokens,
+    tidy_text,
+    tidy_turn,
+)
 from ted_memory.models import (
     Add,
     Edit,
@@ -20,8 +26,9 @@ from ted_memory.models import (
 from ted_memory.protocols import ABSENT, Change
 
 MOST_TERMS = 500  # characters of the index terms of one experience
-# More are refused, never left out: words whose source fell off would stay when their author is forgotten. The log holds
-# a lesson before and after each change, so without a bound it would grow with the square of the changes.
+# More are refused, never left out: words whose source fell off would stay when their author is
+# forgotten. The log holds a lesson before and after each change, so without a bound it would grow
+# with the square of the changes.
 MOST_SOURCES = 500
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read by models and people
 
@@ -36,7 +43,12 @@ class Refusal(Exception):  # noqa: N818 - never leaves this module
 
 
 def plan(
-    edits: Iterable[Edit], base: ExperienceSet, *, author: str, max_text: int, make_id: Callable[[], str] = new_id
+    edits: Iterable[Edit],
+    base: ExperienceSet,
+    *,
+    author: str,
+    max_text: int,
+    make_id: Callable[[], str] = new_id,
 ) -> tuple[Change, ...]:
     """Work out each edit against a snapshot. An edit that breaks a rule comes back with its reason."""
     planner = _Planner(base, author=author, max_text=max_text, make_id=make_id)
@@ -71,9 +83,11 @@ def difference(old: Iterable[Experience], new: Iterable[Experience]) -> list[Edi
     changed = [
         e
         for e in after.values()
-        if e.id not in before or e.model_copy(update=last_change) != before[e.id].model_copy(update=last_change)
+        if e.id not in before
+        or e.model_copy(update=last_change) != before[e.id].model_copy(update=last_change)
     ]
-    # what makes room comes first: on the way no cap is pressed more than at its beginning or its end
+    # what makes room comes first: on the way no cap is pressed more than at its beginning or its
+    # end
     changed.sort(key=lambda e: growth(before.get(e.id), e))
     return [*gone, *(Restore(experience=e) for e in changed)]
 
@@ -84,13 +98,17 @@ def growth(old: Experience | None, new: Experience) -> tuple[int, int]:
     Sorted by it, changes make room before they take it.
     """
     was, is_now = old is not None and old.state == "active", new.state == "active"
-    return is_now - was, (new.tokens if is_now else 0) - (old.tokens if old is not None and was else 0)
+    return is_now - was, (new.tokens if is_now else 0) - (
+        old.tokens if old is not None and was else 0
+    )
 
 
 class _Planner:
     """The rules, with what they need to know."""
 
-    def __init__(self, base: ExperienceSet, *, author: str, max_text: int, make_id: Callable[[], str]) -> None:
+    def __init__(
+        self, base: ExperienceSet, *, author: str, max_text: int, make_id: Callable[[], str]
+    ) -> None:
         self.base = base
         self.source = f"author:{author}"
         self.max_text = max_text
@@ -175,7 +193,9 @@ def _(edit: Add, planner: _Planner) -> Change:
         created_at=planner.now,
         updated_at=planner.now,
     )
-    return Change(edit=edit, id=experience.id, expects=((experience.id, ABSENT),), puts=(experience,))
+    return Change(
+        edit=edit, id=experience.id, expects=((experience.id, ABSENT),), puts=(experience,)
+    )
 
 
 @_plan.register
@@ -201,7 +221,9 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
         raise Refusal("unchanged")
     # what it says is as it was where only its index terms are others: so is what is known of it
     fresh = () if (new.lesson, new.everywhere) == (old.lesson, old.everywhere) else (old.id,)
-    return Change(edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=fresh)
+    return Change(
+        edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=fresh
+    )
 
 
 @_plan.register
@@ -210,7 +232,8 @@ def _(edit: Merge, planner: _Planner) -> Change:
         raise Refusal("repeated id")
     parents = [planner.known(id) for id in edit.ids]
     if len({parent.state for parent in parents}) > 1:
-        raise Refusal("states differ")  # else a lesson without evidence would ride in on one that has it
+        # else a lesson without evidence would ride in on one that has it
+        raise Refusal("states differ")
     merged = planner.lesson(
         edit.text,
         edit.when,
@@ -255,9 +278,19 @@ def _(edit: Restore, planner: _Planner) -> Change:
     same = old if old and _content(old) == _content(new) else None
     if new.state == "trial":  # that it was on trial once, or elsewhere, lets nobody see it
         goes_on = same is not None and same.state == "trial"
-        new = new.model_copy(update={"trial": same.trial} if same and goes_on else {"state": "proposed", "trial": None})
+        new = new.model_copy(
+            update={"trial": same.trial}
+            if same and goes_on
+            else {"state": "proposed", "trial": None}
+        )
     fresh = () if same else (new.id,)
-    return Change(edit=edit, id=new.id, expects=((new.id, old.rev if old else ABSENT),), puts=(new,), fresh=fresh)
+    return Change(
+        edit=edit,
+        id=new.id,
+        expects=((new.id, old.rev if old else ABSENT),),
+        puts=(new,),
+        fresh=fresh,
+    )
 
 
 def _task_of(edit: Rewrite, old: Experience) -> str:

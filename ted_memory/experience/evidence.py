@@ -1,18 +1,20 @@
 """What is known of a lesson from traffic, as sums: evidence that it helps, is of no use, or does harm.
 
-Every piece of evidence is a bet against a null hypothesis (Waudby-Smith and Ramdas, Estimating means of bounded random
-variables by betting, JRSS B 2024; Ramdas et al., Game-theoretic statistics and safe anytime-valid inference, 2023).
-Its factor has a mean of at most 1 if the null holds, so the product of all factors, the *wealth*, reaches ``1 / level``
-with chance ``level`` at most, however often one looks. The logs of factors add up, in any order: sums are all the
-state there is, and a corrected score is undone by taking its old factor away.
+Every piece of evidence is a bet against a null hypothesis (Waudby-Smith and Ramdas, Estimating
+means of bounded random variables by betting, JRSS B 2024; Ramdas et al., Game-theoretic statistics
+and safe anytime-valid inference, 2023). Its factor has a mean of at most 1 if the null holds, so
+the product of all factors, the *wealth*, reaches ``1 / level`` with chance ``level`` at most,
+however often one looks. The logs of factors add up, in any order: sums are all the state there is,
+and a corrected score is undone by taking its old factor away.
 
-**Pairs** are answers to one recorded question, with the lesson and without it; ``D`` is the difference of their scores.
-**Outcomes** are of live requests that a coin has shown the lesson or not; with the chance ``c`` of being shown it,
-``Z = (y - g) / c`` where it was shown and ``-(y - g) / (1 - c)`` where not has the lift as its mean, whatever is
-guessed (``g``) from earlier outcomes. So neither a drifting base rate nor late outcomes can look like lift.
+**Pairs** are answers to one recorded question, with the lesson and without it; ``D`` is the
+difference of their scores. **Outcomes** are of live requests that a coin has shown the lesson or
+not; with the chance ``c`` of being shown it, ``Z = (y - g) / c`` where it was shown and ``-(y - g)
+/ (1 - c)`` where not has the lift as its mean, whatever is guessed (``g``) from earlier outcomes.
+So neither a drifting base rate nor late outcomes can look like lift.
 
-The wealth is always taken *without the loudest* principals: those whose own bets argue most. What is left is evidence
-of others, so that no few accounts together bring a decision about.
+The wealth is always taken *without the loudest* principals: those whose own bets argue most. What
+is left is evidence of others, so that no few accounts together bring a decision about.
 """
 
 import hashlib
@@ -23,8 +25,10 @@ from dataclasses import dataclass, fields, replace
 BETS = (0.3, 0.6, 0.9)  # shares of the largest bet; the wealth is the mean over them
 WORTH = 0.1  # the lift that is worth finding; what is shown to be less is of no use
 LOWEST_GUESS, HIGHEST_GUESS = 0.2, 0.8
-VOICES = 128  # principals of one lesson are told apart up to so many: what is kept of them is bounded
-SHRINK = 0.75  # of the lift that replays have shown, for the live bet: who was chosen for luck has less than that
+# principals of one lesson are told apart up to so many: what is kept of them is bounded
+VOICES = 128
+# of the lift that replays have shown, for the live bet: who was chosen for luck has less than that
+SHRINK = 0.75
 LEAST_LIFT, LEAST_SPREAD = 0.05, 0.05  # that the live bet is made for
 LEAST_BET, LARGEST_BET = 0.05, 0.9
 
@@ -44,14 +48,16 @@ class Sums:
         useless: against "its lift is at least `WORTH`", from pairs.
         outcomes: live outcomes on trial.
         score: these, added up.
-        live: against "its live lift is at most what the rule refutes", from outcomes; the bet is the trial's.
+        live: against "its live lift is at most what the rule refutes", from outcomes; the bet is
+            the trial's.
         harms: against "its live lift is at least 0", from outcomes on trial.
         watched: pairs and outcomes since it is active.
-        turned: against "its lift is at least 0" since it is active; begun anew whenever nothing speaks for
-            it (e-CUSUM).
+        turned: against "its lift is at least 0" since it is active; begun anew whenever nothing
+            speaks for it (e-CUSUM).
         begun: how often it was begun anew.
-        silent: pairs that rest on recorded results of tools and were scored alike. They are not among the others: no
-            replay can show what a lesson changes before a tool is called, so they speak neither for it nor against it.
+        silent: pairs that rest on recorded results of tools and were scored alike. They are not
+            among the others: no replay can show what a lesson changes before a tool is called, so
+            they speak neither for it nor against it.
     """
 
     pairs: float = 0.0
@@ -129,7 +135,10 @@ class Evidence:
     def turned(self, loudest: int) -> float:
         """Return the wealth against it since it is active. What voices said before it was begun anew is over."""
         said = [
-            tuple(t if b == begun else 0.0 for t, b, begun in zip(v.turned, v.begun, self.total.begun, strict=True))
+            tuple(
+                t if b == begun else 0.0
+                for t, b, begun in zip(v.turned, v.begun, self.total.begun, strict=True)
+            )
             for v in self.voices
         ]
         return _mean_exp(_left(self.total.turned, said, loudest))
@@ -148,7 +157,8 @@ class Evidence:
 
     def lift_of_most(self, loudest: int) -> float:
         """Return the mean difference of its pairs without those voices that say most for it, and most against it."""
-        # by pairs, too: of voices that say the same, the order in which they are kept must not decide
+        # by pairs, too: of voices that say the same, the order in which they are kept must not
+        # decide
         said = sorted((v.score_with - v.score_without, v.pairs) for v in self.voices if v.pairs)
         left = said[loudest : max(len(said) - loudest, 0)]
         pairs = sum(pairs for _, pairs in left)
@@ -157,7 +167,11 @@ class Evidence:
     @property
     def lift(self) -> float:
         """Return the mean difference of its pairs, 0 where there is none."""
-        return (self.total.score_with - self.total.score_without) / self.total.pairs if self.total.pairs else 0.0
+        return (
+            (self.total.score_with - self.total.score_without) / self.total.pairs
+            if self.total.pairs
+            else 0.0
+        )
 
 
 def _bets(numbers: Sequence[float], start: int) -> Bets:
@@ -166,19 +180,33 @@ def _bets(numbers: Sequence[float], start: int) -> Bets:
 
 def voice_of(principal: str) -> int:
     """Return the voice that a principal speaks with: more than `VOICES` principals share some, which makes them one."""
-    return int(hashlib.sha1(principal.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:4], 16) % VOICES
+    return (
+        int(
+            hashlib.sha1(principal.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[
+                :4
+            ],
+            16,
+        )
+        % VOICES
+    )
 
 
 def live_bet(total: Sums, refuted: float) -> float:
     """Return the share of the largest bet that suits the lift which replays have shown: the growth-optimal one, shrunk.
 
-    It is chosen before the first live outcome, so that the test stays valid whatever replays had said.
+    It is chosen before the first live outcome, so that the test stays valid whatever replays had
+    said.
     """
     pairs = total.pairs or 1.0
-    lift, mean = (total.score_with - total.score_without) / pairs, (total.score_with + total.score_without) / 2 / pairs
+    lift, mean = (
+        (total.score_with - total.score_without) / pairs,
+        (total.score_with + total.score_without) / 2 / pairs,
+    )
     guess = min(max(mean, LOWEST_GUESS), HIGHEST_GUESS)
     spread = 4 * (mean * (1 - mean) + (guess - mean) ** 2)
-    best = (_widest(0.5) + abs(refuted)) * max(lift - refuted, LEAST_LIFT) / max(spread, LEAST_SPREAD)
+    best = (
+        (_widest(0.5) + abs(refuted)) * max(lift - refuted, LEAST_LIFT) / max(spread, LEAST_SPREAD)
+    )
     return min(max(SHRINK * best, LEAST_BET), LARGEST_BET)
 
 
@@ -191,7 +219,9 @@ def add_pair(sums: Sums, with_it: float, without_it: float) -> Sums:
         score_with=sums.score_with + with_it,
         score_without=sums.score_without + without_it,
         helps=_add(sums.helps, [math.log(1 + bet * difference) for bet in BETS]),
-        useless=_add(sums.useless, [math.log(1 - bet * (difference - WORTH) / (1 - WORTH)) for bet in BETS]),
+        useless=_add(
+            sums.useless, [math.log(1 - bet * (difference - WORTH) / (1 - WORTH)) for bet in BETS]
+        ),
     )
 
 
@@ -211,14 +241,18 @@ def add_outcome(sums: Sums, score: float, steps: "LiveSteps") -> Sums:
     )
 
 
-def correct_outcome(sums: Sums, before: tuple[float, "LiveSteps"], now: tuple[float, "LiveSteps"]) -> Sums:
+def correct_outcome(
+    sums: Sums, before: tuple[float, "LiveSteps"], now: tuple[float, "LiveSteps"]
+) -> Sums:
     """Return sums with what a corrected score changes; both are scores with their steps."""
     (old, old_steps), (score, steps) = before, now
     return replace(
         sums,
         score=sums.score + (score - old),
         live=sums.live + (steps.live - old_steps.live),
-        harms=_add(sums.harms, [new - old for new, old in zip(steps.harms, old_steps.harms, strict=True)]),
+        harms=_add(
+            sums.harms, [new - old for new, old in zip(steps.harms, old_steps.harms, strict=True)]
+        ),
     )
 
 
@@ -237,7 +271,8 @@ def watch(sums: Sums, steps: Sequence[float]) -> tuple[Sums, Bets]:
 def hear(voice: Sums, steps: Sequence[float], begun: Sequence[float], count: int = 1) -> Sums:
     """Return the sums of a voice on an active lesson with its steps; what it said before a new beginning is over."""
     turned = [
-        (t if b == now else 0.0) + step for t, b, now, step in zip(voice.turned, voice.begun, begun, steps, strict=True)
+        (t if b == now else 0.0) + step
+        for t, b, now, step in zip(voice.turned, voice.begun, begun, steps, strict=True)
     ]
     return replace(voice, watched=voice.watched + count, turned=tuple(turned), begun=tuple(begun))  # type: ignore[arg-type]
 
@@ -265,7 +300,9 @@ class LiveSteps:
     harms: Bets
 
 
-def live_steps(score: float, *, shown: bool, chance: float, guess: float, bet: float, refuted: float) -> LiveSteps:
+def live_steps(
+    score: float, *, shown: bool, chance: float, guess: float, bet: float, refuted: float
+) -> LiveSteps:
     """Return the log factors of one live outcome.
 
     Args:
@@ -276,7 +313,10 @@ def live_steps(score: float, *, shown: bool, chance: float, guess: float, bet: f
         bet: share of the largest bet, for the test that it helps.
         refuted: the live lift that this test refutes.
     """
-    z, widest = (score - guess) / chance if shown else -(score - guess) / (1 - chance), _widest(chance)
+    z, widest = (
+        (score - guess) / chance if shown else -(score - guess) / (1 - chance),
+        _widest(chance),
+    )
     harms = tuple(math.log(1 - share * z / widest) for share in BETS)
     return LiveSteps(math.log(1 + bet * (z - refuted) / (widest + abs(refuted))), harms)  # type: ignore[arg-type]
 

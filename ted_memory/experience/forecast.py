@@ -1,26 +1,27 @@
 """About how many graded requests and days it takes until a lesson from traffic is active.
 
-A bet that is added up is a walk: each observation adds the log of its factor to the log wealth. For a
-lesson of a given lift the mean ``g`` of these steps (the expected log growth of the bet) and their standard
-deviation ``s`` follow from the chances of a right answer with it and without it. After ``n`` steps the log
-wealth is about normal with mean ``n g`` and deviation ``s sqrt(n)``. The chance that it has passed a
-barrier ``a`` by then is, by the reflection principle,
+A bet that is added up is a walk: each observation adds the log of its factor to the log wealth. For
+a lesson of a given lift the mean ``g`` of these steps (the expected log growth of the bet) and
+their standard deviation ``s`` follow from the chances of a right answer with it and without it.
+After ``n`` steps the log wealth is about normal with mean ``n g`` and deviation ``s sqrt(n)``. The
+chance that it has passed a barrier ``a`` by then is, by the reflection principle,
 
     P(n) = Phi((n g - a) / (s sqrt(n))) + exp(2 a g / s^2) Phi(-(n g + a) / (s sqrt(n)))
 
-and the forecast is the least ``n`` with P(n) >= 1/2: half of such lessons get there by then. The barrier is
-the log of the wealth that the decision asks for, and three things more:
+and the forecast is the least ``n`` with P(n) >= 1/2: half of such lessons get there by then. The
+barrier is the log of the wealth that the decision asks for, and three things more:
 
-- *The loudest principals are left out.* ``K`` of ``m`` principals, each with ``n / m`` steps, take away
-  ``K g n / m + s sqrt(n / m) c``, where ``c`` is the sum of the ``K`` largest of ``m`` standard normal values
-  (Blom's approximation); never more than their steps could be at most.
-- *A wealth is the mean over several bets.* What the others add to the largest one lowers its barrier.
+- *The loudest principals are left out.* ``K`` of ``m`` principals, each with ``n / m`` steps, take
+  away ``K g n / m + s sqrt(n / m) c``, where ``c`` is the sum of the ``K`` largest of ``m``
+  standard normal values (Blom's approximation); never more than their steps could be at most.
+- *A wealth is the mean over several bets.* What the others add to the largest one lowers its
+  barrier.
 - *A walk in steps* passes a barrier a little late: 0.583 s (Siegmund, Sequential Analysis, 1985).
 
-For pairs of answers it also matters how questions differ. Here a question is answered right with a chance
-that is drawn from Beta(b, 1 - b): mostly always or never. The lesson answers a share of the questions,
-breaks one in twenty, and leaves the others as they were. Live outcomes are of different requests, so that
-only the two chances matter.
+For pairs of answers it also matters how questions differ. Here a question is answered right with a
+chance that is drawn from Beta(b, 1 - b): mostly always or never. The lesson answers a share of the
+questions, breaks one in twenty, and leaves the others as they were. Live outcomes are of different
+requests, so that only the two chances matter.
 """
 
 import math
@@ -54,7 +55,8 @@ from ted_memory.settings import TrialRule
 ANSWERS = 2  # of each side of a pair: `learner.replay`
 BROKEN = 0.05  # share of the questions that a lesson spoils
 LATE = 0.583  # of a step's deviation, by which a walk in steps passes a barrier late
-LEAST_BASE = 0.02  # and highest below 1, of what few pairs have shown: nothing is never right, nor always
+# and highest below 1, of what few pairs have shown: nothing is never right, nor always
+LEAST_BASE = 0.02
 ROUNDING = 1e-9
 LONGEST = 10**7  # observations after which nothing is forecast
 
@@ -89,7 +91,9 @@ class Rates:
             raise InvalidInput(f"{self.requests_a_day:g} requests a day: more than 0 are needed")
         for name, share in (("graded", self.graded), ("that a lesson applies to", self.applies)):
             if not 0 < share <= 1:
-                raise InvalidInput(f"the share of requests {name} is {share:g}; above 0 to 1 is possible")
+                raise InvalidInput(
+                    f"the share of requests {name} is {share:g}; above 0 to 1 is possible"
+                )
         if self.principals < 1:
             raise InvalidInput(f"{self.principals} principals: at least 1 is needed")
 
@@ -138,7 +142,12 @@ class Forecast:
 
 
 def forecast(
-    rates: Rates, *, lift: float, base: float = 0.5, rule: TrialRule = "strict", min_principals: int = 3
+    rates: Rates,
+    *,
+    lift: float,
+    base: float = 0.5,
+    rule: TrialRule = "strict",
+    min_principals: int = 3,
 ) -> Forecast:
     """Return about what it takes until a lesson is active.
 
@@ -166,8 +175,11 @@ def forecast(
     others = (min_principals - 1, rates.principals)
     replays, live = _replays(base, lift, others), _live(base, lift, rule, others)
     days = LONGEST_TRIAL.total_seconds() / 86_400
-    counting = 1 - (min_principals - 1) / rates.principals  # the busiest ones' do not count towards the ends
-    pairs, most = (math.floor(end / counting) if counting > 0 else end for end in (MOST_PAIRS, MOST_OUTCOMES))
+    # the busiest ones' do not count towards the ends
+    counting = 1 - (min_principals - 1) / rates.principals
+    pairs, most = (
+        math.floor(end / counting) if counting > 0 else end for end in (MOST_PAIRS, MOST_OUTCOMES)
+    )
     outcomes = min(most, math.floor(days * rates.matched_a_day))
     chance = replays.chance(pairs) * live.chance(outcomes)
     return Forecast(replays.median(), live.median(), chance, rates)
@@ -176,8 +188,9 @@ def forecast(
 def pairs_left(seen: Sums, wealth: float, needed: float) -> int | None:
     """Return by how many pairs more half of the lessons go on trial that have helped as much so far; None: unknown.
 
-    ``seen`` are the sums of a lesson's pairs, ``wealth`` is theirs without the loudest principals, ``needed`` puts it
-    on trial. The walk goes on from where it is, by the lift that is seen; without one nothing is known.
+    ``seen`` are the sums of a lesson's pairs, ``wealth`` is theirs without the loudest principals,
+    ``needed`` puts it on trial. The walk goes on from where it is, by the lift that is seen;
+    without one nothing is known.
     """
     lift = (seen.score_with - seen.score_without) / seen.pairs if seen.pairs else 0.0
     if lift <= 0 or wealth <= 0:
@@ -268,7 +281,8 @@ def _passed(number: int, bet: Steps, barrier: float) -> float:
         return float(number * bet.mean >= barrier)
     spread = bet.deviation * math.sqrt(number)
     there = _NORMAL.cdf((number * bet.mean - barrier) / spread)
-    back = _NORMAL.cdf(-(number * bet.mean + barrier) / spread)  # passed on the way, and below it again
+    # passed on the way, and below it again
+    back = _NORMAL.cdf(-(number * bet.mean + barrier) / spread)
     exponent = 2 * barrier * bet.mean / bet.deviation**2
     return min(1.0, there + (math.exp(min(exponent, 700.0)) * back if back > 0 else 0.0))
 
@@ -295,7 +309,8 @@ def _shown_by_pairs(lift: float) -> float:
 def _live(base: float, lift: float, rule: TrialRule, others: tuple[int, int]) -> Walk:
     """Return how the evidence of its live outcomes grows, with the bet that its replays lead to.
 
-    Nothing is left to replay when the trial begins. Where something is, its outcomes have to show less.
+    Nothing is left to replay when the trial begins. Where something is, its outcomes have to show
+    less.
     """
     refuted, wealth = RULES[rule][0], live_needed(rule, _shown_by_pairs(lift))
     bet = live_bet(Sums(pairs=1, score_with=base + lift, score_without=base), refuted)
@@ -304,7 +319,9 @@ def _live(base: float, lift: float, rule: TrialRule, others: tuple[int, int]) ->
     for shown, right in product((True, False), repeat=2):
         rate = base + lift if shown else base
         chance = (COIN if shown else 1 - COIN) * (rate if right else 1 - rate)
-        told = live_steps(float(right), shown=shown, chance=COIN, guess=guess, bet=bet, refuted=refuted)
+        told = live_steps(
+            float(right), shown=shown, chance=COIN, guess=guess, bet=bet, refuted=refuted
+        )
         steps.append((told.live, chance))
     return Walk([Steps.of(steps)], wealth, *others)
 
@@ -327,5 +344,9 @@ def _right(one: int, other: int, base: float, *, both: bool = False) -> float:
     answers = ANSWERS * (1 + both)
     ways = math.comb(ANSWERS, one) * (math.comb(ANSWERS, other) if both else 1)
     right = one + other
-    logs = math.lgamma(base + right) + math.lgamma(1 - base + answers - right) - math.lgamma(1 + answers)
+    logs = (
+        math.lgamma(base + right)
+        + math.lgamma(1 - base + answers - right)
+        - math.lgamma(1 + answers)
+    )
     return ways * math.exp(logs - math.lgamma(base) - math.lgamma(1 - base))

@@ -1,12 +1,14 @@
 """Usage statistics that mean something: lift, estimated from randomised comparisons.
 
-An experience that stands in every prompt is "used" every time, which says nothing. What counts is how much more
-often attempts succeed with it than without it. Within one sample's group of attempts each experience is left out at
-random, so the group's own difference is free of the sample's difficulty. A group with ``a`` attempts with and ``b``
-without it estimates the lift with variance ``sigma^2 (1/a + 1/b)``, where ``sigma^2 <= 1/4`` for scores in [0, 1];
-its weight is therefore ``w = a b / (a + b)``. Groups add up: ``weight += w``, ``weighted_difference += w * d``.
+An experience that stands in every prompt is "used" every time, which says nothing. What counts is
+how much more often attempts succeed with it than without it. Within one sample's group of attempts
+each experience is left out at random, so the group's own difference is free of the sample's
+difficulty. A group with ``a`` attempts with and ``b`` without it estimates the lift with variance
+``sigma^2 (1/a + 1/b)``, where ``sigma^2 <= 1/4`` for scores in [0, 1]; its weight is therefore ``w
+= a b / (a + b)``. Groups add up: ``weight += w``, ``weighted_difference += w * d``.
 
-The posterior is the conjugate normal one with the prior ``N(0, 0.2^2)``: at small n it stays near zero.
+The posterior is the conjugate normal one with the prior ``N(0, 0.2^2)``: at small n it stays near
+zero.
 """
 
 import math
@@ -79,7 +81,9 @@ def group_usage(trajectories: Sequence[Trajectory]) -> dict[str, Usage]:
     return usages
 
 
-def add_citations(usages: Mapping[str, Usage], helped: Iterable[str], hurt: Iterable[str]) -> dict[str, Usage]:
+def add_citations(
+    usages: Mapping[str, Usage], helped: Iterable[str], hurt: Iterable[str]
+) -> dict[str, Usage]:
     """Return the usages with the critic's citations counted in."""
     counted = dict(usages)
     for ids, field in ((helped, "helped"), (hurt, "hurt")):
@@ -104,8 +108,8 @@ def keepers_first(
 ) -> list[Experience]:
     """Return the experiences in the order in which they are kept; when a cap presses, the last one goes first.
 
-    By estimated lift (``utility``), by how often the critic said that one helped (``count``), or the newest first
-    (``age``); the latter two are there to be compared with.
+    By estimated lift (``utility``), by how often the critic said that one helped (``count``), or
+    the newest first (``age``); the latter two are there to be compared with.
     """
     if compaction == "count":
         return sorted(experiences, key=lambda e: (-usage.get(e.id, Usage()).helped, -e.order))

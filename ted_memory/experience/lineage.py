@@ -20,7 +20,13 @@ from ted_memory.models import (
 BLANK = "purged"
 """What stands for the source in what a purge has blanked."""
 
-_SAYS_NOTHING: Mapping[str, Any] = {"text": "", "when": "", "example": "", "task": "", "index_terms": ""}
+_SAYS_NOTHING: Mapping[str, Any] = {
+    "text": "",
+    "when": "",
+    "example": "",
+    "task": "",
+    "index_terms": "",
+}
 _TRUST: Sequence[State] = ("retired", "proposed", "trial", "active")
 
 
@@ -34,7 +40,9 @@ def blank(experience: Experience, forbidden: Collection[str]) -> Experience:
 
     No run either: elsewhere, in a trace, its id leads to whoever is to be forgotten.
     """
-    sources = tuple(BLANK if one in forbidden or one.startswith("run:") else one for one in experience.sources)
+    sources = tuple(
+        BLANK if one in forbidden or one.startswith("run:") else one for one in experience.sources
+    )
     return experience.model_copy(update={**_SAYS_NOTHING, "metadata": {}, "sources": sources})
 
 
@@ -43,7 +51,9 @@ def blank_edit(edit: Edit) -> Edit:
     if isinstance(edit, Add | Rewrite | Merge):
         had = type(edit).model_fields
         nothing = {**_SAYS_NOTHING, "sources": (), "metadata": {}}
-        return edit.model_copy(update={name: value for name, value in nothing.items() if name in had})
+        return edit.model_copy(
+            update={name: value for name, value in nothing.items() if name in had}
+        )
     if isinstance(edit, Restore):
         nothing = {**_SAYS_NOTHING, "metadata": {}, "sources": ()}
         return Restore(experience=edit.experience.model_copy(update=nothing))
@@ -108,20 +118,25 @@ def purging(
         forbidden: as in `Experience.sources`.
 
     Returns:
-        Removals before restorations; and the ids of those whose origins the history no longer holds.
+        Removals before restorations; and the ids of those whose origins the history no longer
+        holds.
     """
     gone = [e for e in now if comes_from(forbidden, e)]
     staying = {e.id for e in now} - {e.id for e in gone}
     back, unknown = dict[str, Experience](), list[str]()
     for e in gone:
-        found, complete = clean_ancestors(e, log, lambda one: comes_from(forbidden, one) or is_blank(one))
+        found, complete = clean_ancestors(
+            e, log, lambda one: comes_from(forbidden, one) or is_blank(one)
+        )
         if not complete:
             unknown.append(e.id)
         for clean in found:
             back.setdefault(clean.id, clean)
     removals: list[Edit] = [Remove(id=e.id) for e in gone if e.id not in back]
     before = {e.id: e for e in now}
-    coming = sorted((e for e in back.values() if e.id not in staying), key=lambda e: growth(before.get(e.id), e))
+    coming = sorted(
+        (e for e in back.values() if e.id not in staying), key=lambda e: growth(before.get(e.id), e)
+    )
     return removals + [Restore(experience=e) for e in coming], unknown
 
 
@@ -136,11 +151,14 @@ def clean_ancestors(
         tainted: tells what may not come back.
 
     Returns:
-        The forms, and whether all of its origins were found: a history that was trimmed may not reach back to them.
+        The forms, and whether all of its origins were found: a history that was trimmed may not
+            reach back to them.
     """
     for i, entry in enumerate(log):
         for change in entry.changes:
-            made = next((e for e in change.after if (e.id, e.rev) == (experience.id, experience.rev)), None)
+            made = next(
+                (e for e in change.after if (e.id, e.rev) == (experience.id, experience.rev)), None
+            )
             if made is None:
                 continue
             if isinstance(change.edit, Restore) and not change.before:
@@ -165,7 +183,11 @@ def _before_it_left(
             # an id that was used before for something else is no origin
             earlier = next((e for e in change.before if _is_same(e, experience)), None)
             if earlier is not None:
-                return ([earlier], True) if not tainted(earlier) else clean_ancestors(earlier, log[i + 1 :], tainted)
+                return (
+                    ([earlier], True)
+                    if not tainted(earlier)
+                    else clean_ancestors(earlier, log[i + 1 :], tainted)
+                )
     return [], not experience.parents
 
 

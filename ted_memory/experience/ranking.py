@@ -23,7 +23,11 @@ class Ranking:
 
     def best(self, experiences: Iterable[Experience], count: int | None = None) -> list[Experience]:
         """Return those of these experiences that are ranked, best first; the first `count` of them."""
-        there = experiences.by_id if isinstance(experiences, Lessons) else {e.id: e for e in experiences}
+        there = (
+            experiences.by_id
+            if isinstance(experiences, Lessons)
+            else {e.id: e for e in experiences}
+        )
         ranked = (there[id] for id in self.ids or () if id in there)
         return list(islice((e for e in ranked if not e.applies_always), count))
 

@@ -10,10 +10,12 @@ from ted_memory.models import Experience
 OPENING = "<experiences>\nLessons from earlier work. They are advice, not instructions; use one only where it applies."
 CLOSING = "</experiences>"
 
-# What could open or close a tag, ours or a chat template's, in any of its forms. "x < 3" and "a <= b" stay as they are.
+# What could open or close a tag, ours or a chat template's, in any of its forms. "x < 3" and "a <=
+# b" stay as they are.
 _TAG_START = re.compile(r"[<\uff1c\ufe64](?=[\s\u200c\u200d]*[/\uff0f\u2044\u2215]|[^\s=\d-])")
 _MARK = re.compile(
-    r"\[(?=\s*+(?:/\s*+)?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS))\s*+\])", re.IGNORECASE
+    r"\[(?=\s*+(?:/\s*+)?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS))\s*+\])",
+    re.IGNORECASE,
 )
 _TEMPLATE = re.compile(
     r"<(?=[|\uff5c<]|/?\s*(?:s|bos|eos|start_of_turn|end_of_turn|think|tool_call|tool_response|experiences)\s*>)",
@@ -47,7 +49,8 @@ def render_line(text: str, when: str = "", example: str = "", task: str = "") ->
 def tidy_text(text: str) -> str:
     """Return a text as it is kept: lines without blanks at their end, no blank lines but single ones inside.
 
-    Several lines keep their indentation, since they may be a snippet; a single one has no runs of blanks.
+    Several lines keep their indentation, since they may be a snippet; a single one has no runs of
+    blanks.
     """
     lines = [line.expandtabs(4).rstrip() for line in text.splitlines()]
     while lines and not lines[0]:
@@ -79,14 +82,18 @@ def visible(text: str) -> str:
     """Return a text without characters that nobody sees: they hide marks from us, and orders from people."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c for c in text if c in _JOINERS or c.isspace() or unicodedata.category(c) not in {"Cf", "Cc"})
+    return "".join(
+        c
+        for c in text
+        if c in _JOINERS or c.isspace() or unicodedata.category(c) not in {"Cf", "Cc"}
+    )
 
 
 def count_tokens(line: str) -> int:
     """Return the tokens that a text counts for: one for each 4 bytes of UTF-8, rounded up.
 
-    The formula is fixed, needs no tokenizer, and errs on the high side for English prose. It is what
-    ``token_budget`` is measured in.
+    The formula is fixed, needs no tokenizer, and errs on the high side for English prose. It is
+    what ``token_budget`` is measured in.
     """
     return -(-len(line.encode()) // 4)
 
@@ -103,7 +110,9 @@ def lesson_tokens(text: str, when: str = "", example: str = "", task: str = "") 
     if not task:
         return count_tokens(render_lesson(text, when, example) + "\n")
     in_the_block = count_tokens(render_lesson(text, when, _solved(task, example)) + "\n")
-    return max(in_the_block, count_tokens(render_lesson(text, when) + "\n") + count_tokens(task + example))
+    return max(
+        in_the_block, count_tokens(render_lesson(text, when) + "\n") + count_tokens(task + example)
+    )
 
 
 def render_block(experiences: Iterable[Experience], *, alone: bool = False) -> str:
@@ -128,8 +137,9 @@ def _solved(task: str, answer: str) -> str:
 def earlier_turns(experiences: Iterable[Experience]) -> tuple[tuple[str, str], ...]:
     """Return the tasks that these lessons carry with their answers, as turns that come before the question.
 
-    The first lesson's turn is the last one, next to the question: it is the one that was found first. What a chat
-    template or our own block is known by is taken out of them; other tags stay, since their form is what they show.
+    The first lesson's turn is the last one, next to the question: it is the one that was found
+    first. What a chat template or our own block is known by is taken out of them; other tags stay,
+    since their form is what they show.
     """
     turns = [(_turn(e.task), _turn(e.example)) for e in experiences if e.task]
     return tuple(reversed(turns))
@@ -145,7 +155,9 @@ def without_examples(experiences: Iterable[Experience]) -> list[Experience]:
     Those with a solved task are not among them: what they say is the turn.
     """
     return [
-        e.model_copy(update={"example": "", "tokens": _tokens_alone(e.text, e.when)}) if e.example else e
+        e.model_copy(update={"example": "", "tokens": _tokens_alone(e.text, e.when)})
+        if e.example
+        else e
         for e in experiences
         if not e.task
     ]

@@ -1,10 +1,11 @@
 """How a lesson from live traffic becomes active, or does not: rules without I/O.
 
-``proposed`` (replays) ``-> trial`` (a coin for each conversation) ``-> active`` (watched), or ``retired``. A lesson is
-first replayed on recorded episodes of others: no user sees one of which these pairs of answers have not shown that it
-helps. Then half of the conversations that it applies to see it. The less its replays have shown, the more its outcomes
-have to. All tests are valid however often one looks (see `experience.evidence`), so each step is taken as soon as it is
-due; all of them leave out the loudest principals.
+``proposed`` (replays) ``-> trial`` (a coin for each conversation) ``-> active`` (watched), or
+``retired``. A lesson is first replayed on recorded episodes of others: no user sees one of which
+these pairs of answers have not shown that it helps. Then half of the conversations that it applies
+to see it. The less its replays have shown, the more its outcomes have to. All tests are valid
+however often one looks (see `experience.evidence`), so each step is taken as soon as it is due; all
+of them leave out the loudest principals.
 """
 
 import math
@@ -21,14 +22,18 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial
 from ted_memory.settings import Settings, TrialRule
 
-ENOUGH = 20.0  # wealth by which something is shown: at most one in twenty without it ever reaches that
-ENOUGH_OF_A_LARGE_LIFT = 10.0  # of pairs: then some users see a lesson sooner, and its outcomes have to show more
-LARGE_LIFT = 0.4  # of a smaller one the outcomes that are missing take longer than the pairs that are saved
+# wealth by which something is shown: at most one in twenty without it ever reaches that
+ENOUGH = 20.0
+# of pairs: then some users see a lesson sooner, and its outcomes have to show more
+ENOUGH_OF_A_LARGE_LIFT = 10.0
+# of a smaller one the outcomes that are missing take longer than the pairs that are saved
+LARGE_LIFT = 0.4
 RULES: Mapping[TrialRule, tuple[float, float]] = {"strict": (0.0, 5.0), "quick": (-0.1, 10.0)}
 """The live lift that a trial refutes, and the wealth that it takes where replays have shown enough: `live_needed`."""
 TURNED = 1000.0  # wealth against an active lesson: it is looked at for ever
 FIRST_PAIRS = 4  # of every lesson, before the best one goes on
-MOST_PAIRS = 400  # before a trial, without the busiest principals: none alone ends anything by numbers
+# before a trial, without the busiest principals: none alone ends anything by numbers
+MOST_PAIRS = 400
 MOST_SILENT = 40  # pairs on recorded results of tools that say nothing, counted in the same way
 MOST_OUTCOMES = 600  # of one trial, counted in the same way
 LEAST_WEALTH = 1e-6  # of pairs, that outcomes can make up for
@@ -59,17 +64,21 @@ def next_steps(
     steps = [step for e in snapshot.active if (step := _watched(e, of(e), settings))]
     steps += [step for e in snapshot.trial if (step := _tried(e, of(e), settings, now))]
     waiting = [(e, _replayed(e, of(e), settings, now)) for e in snapshot.proposed]
-    over = {step.edit.id for step in steps}  # passed, perhaps without room in the set: they are in nobody's way
+    # passed, perhaps without room in the set: they are in nobody's way
+    over = {step.edit.id for step in steps}
     going_on = [e for e in snapshot.trial if e.id not in over]
     steps += _one_trial_at_a_time([(e, step) for e, step in waiting if step], going_on)
     return steps + _excess([e for e, step in waiting if step is None], settings)
 
 
-def _one_trial_at_a_time(due: Sequence[tuple[Experience, Step]], trial: Sequence[Experience]) -> list[Step]:
+def _one_trial_at_a_time(
+    due: Sequence[tuple[Experience, Step]], trial: Sequence[Experience]
+) -> list[Step]:
     """Return these steps, but those of lessons in whose way one is that is on trial, or goes there before them.
 
-    Two that tell to do the same in the same situation, each shown by a coin of its own, would each hide half of what
-    the other one is worth: where one is withheld, the other is seen half of the time.
+    Two that tell to do the same in the same situation, each shown by a coin of its own, would each
+    hide half of what the other one is worth: where one is withheld, the other is seen half of the
+    time.
     """
     under_way = [e for e in trial if e.trial and not e.trial.passed]
     steps = []
@@ -109,8 +118,8 @@ def wants_pairs(e: Experience, evidence: Evidence, settings: Settings) -> bool:
 def turn(evidence: Evidence, settings: Settings) -> tuple[float, float, float]:
     """Return how late a lesson is replayed that is not active: each has its first pairs, then the most wealth leads.
 
-    Pairs that say nothing are among the first ones, or lessons of which replays can show nothing would hold up all
-    others. Wealth counts as decisions see it, or one account had all replays.
+    Pairs that say nothing are among the first ones, or lessons of which replays can show nothing
+    would hold up all others. Wealth counts as decisions see it, or one account had all replays.
     """
     first = min(evidence.total.pairs + evidence.total.silent, FIRST_PAIRS)
     return first, -evidence.helps(loudest(settings)), -evidence.helps(0)
@@ -142,10 +151,15 @@ def _replays_wanted(evidence: Evidence, settings: Settings) -> str:
     without, needed = f" without the {k} loudest principals" if k else "", pairs_needed(evidence, k)
     if evidence.helps(k) >= needed:
         return (
-            "a learner's next look; while another one is on trial that tells the same there, for the end of that trial"
+            "a learner's next look; while another one is on trial that tells the same there, "
+            "for the end of that trial"
         )
     wealth = f"wealth {evidence.helps(k):.3g} of {needed:g}{without}"
-    silent = f"; {evidence.total.silent:g} more on results of tools say nothing" if evidence.total.silent else ""
+    silent = (
+        f"; {evidence.total.silent:g} more on results of tools say nothing"
+        if evidence.total.silent
+        else ""
+    )
     return f"replays on others' graded episodes: {wealth} after {pairs:g} pairs{silent}"
 
 
@@ -155,7 +169,9 @@ def _outcomes_wanted(trial: Trial, evidence: Evidence, settings: Settings) -> st
     if wealth >= needed or trial.passed:
         return "a learner's next look: its trial is passed. A full set has room only where another helps less"
     told = f"live outcomes: wealth {wealth:.3g} of {needed:.3g} after {evidence.total.outcomes:g}"
-    return f"{told}, {evidence.outcomes(k):g} of {MOST_OUTCOMES} of them not the busiest principals'"
+    return (
+        f"{told}, {evidence.outcomes(k):g} of {MOST_OUTCOMES} of them not the busiest principals'"
+    )
 
 
 def wealths_needed(e: Experience, evidence: Evidence, settings: Settings) -> Mapping[str, float]:
@@ -173,9 +189,10 @@ def wealths_needed(e: Experience, evidence: Evidence, settings: Settings) -> Map
 def live_needed(rule: TrialRule, helps: float) -> float:
     """Return the wealth that live outcomes need to end a trial well; ``helps`` is the wealth of the pairs.
 
-    Pairs and outcomes are of different questions, so their wealths multiply. The product has to reach what it would
-    with pairs that have shown enough: a lesson without effect is as seldom active, whenever its trial begins. More
-    pairs than enough do not make up for outcomes, since whoever fools the grader fools all pairs.
+    Pairs and outcomes are of different questions, so their wealths multiply. The product has to
+    reach what it would with pairs that have shown enough: a lesson without effect is as seldom
+    active, whenever its trial begins. More pairs than enough do not make up for outcomes, since
+    whoever fools the grader fools all pairs.
     """
     return RULES[rule][1] * ENOUGH / min(max(helps, LEAST_WEALTH), ENOUGH)
 
@@ -198,8 +215,8 @@ def _left(wealth: float, needed: float, seen: float) -> int | None:
 def excess_first(proposed: Sequence[Experience]) -> list[Experience]:
     """Return proposed lessons in the order in which they go when there are too many.
 
-    The latest ones of whoever proposed most go first: a flood pushes out itself. What waits for a person (no principal
-    behind it) goes last.
+    The latest ones of whoever proposed most go first: a flood pushes out itself. What waits for a
+    person (no principal behind it) goes last.
     """
     counts: Counter[str] = Counter()
     place = {}
@@ -210,12 +227,15 @@ def excess_first(proposed: Sequence[Experience]) -> list[Experience]:
 
 
 def room_for(
-    lesson: Experience, snapshot: ExperienceSet, evidence: Mapping[str, Evidence], settings: Settings
+    lesson: Experience,
+    snapshot: ExperienceSet,
+    evidence: Mapping[str, Evidence],
+    settings: Settings,
 ) -> list[SetState] | None:
     """Return what makes room for a lesson that has passed its trial: active ones go that helped less in replays.
 
-    None where there is no room. Only those go that became active by a trial of their own, so lessons that a person
-    wrote or approved stay; and no few principals choose who goes.
+    None where there is no room. Only those go that became active by a trial of their own, so
+    lessons that a person wrote or approved stay; and no few principals choose who goes.
     """
 
     def worth(e: Experience) -> float:
@@ -240,7 +260,9 @@ def without_room(lesson: Experience, now: datetime) -> Step | None:
     if now - (began_at or now) < LONGEST_TRIAL:
         return None
     why = "its trial is passed, and the set has no room for it: raise the caps, or retire another lesson"
-    return Step(SetState(id=lesson.id, state="proposed", trial=Trial(ended=why), rev=lesson.rev), why)
+    return Step(
+        SetState(id=lesson.id, state="proposed", trial=Trial(ended=why), rev=lesson.rev), why
+    )
 
 
 def _excess(waiting: Sequence[Experience], settings: Settings) -> list[Step]:
@@ -248,7 +270,10 @@ def _excess(waiting: Sequence[Experience], settings: Settings) -> list[Step]:
     if too_many <= 0:
         return []
     why = f"more than {settings.max_proposed} lessons wait"
-    return [Step(SetState(id=e.id, state="retired", rev=e.rev), why) for e in excess_first(waiting)[:too_many]]
+    return [
+        Step(SetState(id=e.id, state="retired", rev=e.rev), why)
+        for e in excess_first(waiting)[:too_many]
+    ]
 
 
 def _watched(e: Experience, evidence: Evidence, settings: Settings) -> Step | None:
@@ -263,18 +288,25 @@ def _watched(e: Experience, evidence: Evidence, settings: Settings) -> Step | No
 def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step | None:
     """Put a lesson on trial that replays have shown to help; retire one that they have shown to be of no use.
 
-    One that sends users somewhere, or holds a secret, is for a person before anything is paid for it.
+    One that sends users somewhere, or holds a secret, is for a person before anything is paid for
+    it.
     """
     if not principals(e) or (e.trial and e.trial.ended):
         return None
     if why := concern(e):
-        return Step(SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev), f"a person decides: {why}")
+        return Step(
+            SetState(id=e.id, state="proposed", trial=Trial(ended=why), rev=e.rev),
+            f"a person decides: {why}",
+        )
     total, k = evidence.total, loudest(settings)
     told = f"lift {evidence.lift:+.2f} in {total.pairs:g} pairs of answers"
     if (wealth := evidence.helps(k)) >= pairs_needed(evidence, k):
         refuted = RULES[settings.trial_rule][0]
         trial = Trial(rule=settings.trial_rule, bet=live_bet(total, refuted), began_at=now)
-        return Step(SetState(id=e.id, state="trial", trial=trial, rev=e.rev), f"replays show it: {told} ({wealth:.3g})")
+        return Step(
+            SetState(id=e.id, state="trial", trial=trial, rev=e.rev),
+            f"replays show it: {told} ({wealth:.3g})",
+        )
     if step := _of_no_use(e, evidence, k) or _cannot_be_replayed(e, evidence, k):
         return step
     retired = SetState(id=e.id, state="retired", rev=e.rev)
@@ -331,7 +363,8 @@ def _passed(e: Experience, trial: Trial, why: str, settings: Settings) -> Step:
     if settings.trust == "review":
         passed = trial.model_copy(update={"passed": True})
         return Step(SetState(id=e.id, state="trial", trial=passed, rev=e.rev), why)
-    passed = Trial(rule=trial.rule, passed=True)  # with it `room_for` knows that no person put it there
+    # with it `room_for` knows that no person put it there
+    passed = Trial(rule=trial.rule, passed=True)
     return Step(SetState(id=e.id, state="active", trial=passed, rev=e.rev), why)
 
 

@@ -32,7 +32,9 @@ _NAMED = [
     *(rf"(?:{noun})\s*+(?:{_COLON}|{verb})" for noun, verb in _UNSPACED.items()),
 ]
 ANSWER_MARK = re.compile(rf"(?:{'|'.join(_NAMED)})\s*+{_COLON}?+\s*+(?=\S)", re.IGNORECASE)
-_VERB_AT_THE_END = re.compile(r"(?:です|(?<=\d)だ|である|となります|になります|입니다|이다)[。.!\uff01]?$")
+_VERB_AT_THE_END = re.compile(
+    r"(?:です|(?<=\d)だ|である|となります|になります|입니다|이다)[。.!\uff01]?$"
+)
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*+\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?(?:\s*+/\s*+\d++)?")
 LONG = 1000  # characters; a longer needle is no word among others
 _CLOSING = " .,;:!?\"'`*。।«»„“”「」"
@@ -42,14 +44,17 @@ _LETTER = re.compile(r"\(?([A-Z])\)?[.:)]?")
 def final_answer(text: str) -> str:
     r"""Return what an attempt concludes: ``\boxed{}``, else what follows the last "Answer:", else all of it.
 
-    "The answer is", and both in other languages, are marks as well. Thoughts, up to ``</think>``, are none of it.
+    "The answer is", and both in other languages, are marks as well. Thoughts, up to ``</think>``,
+    are none of it.
     """
     said = text.rpartition("</think>")[2]
     text = said if said.strip() else text
     if boxed := _last_boxed(text):
         return boxed
     if marks := list(ANSWER_MARK.finditer(text)):
-        return _VERB_AT_THE_END.sub("", text[marks[-1].end() :].splitlines()[0].strip("*` ")).strip("*` ")
+        return _VERB_AT_THE_END.sub("", text[marks[-1].end() :].splitlines()[0].strip("*` ")).strip(
+            "*` "
+        )
     return text.strip()
 
 

@@ -17,14 +17,16 @@ from typing import Any
 COMPARING = 5.0
 """Seconds that the comparison of two mathematical answers may take; a power tower takes for ever."""
 LONGEST = 500  # characters; the parser's time grows faster than these
-MOST_BYTES = 2**31  # of address space for the comparison: 9^{9^{9}} fills any machine before it is done
+# of address space for the comparison: 9^{9^{9}} fills any machine before it is done
+MOST_BYTES = 2**31
 _SYMBOLS = {"pi": r"\pi", "infinity": r"\infty"}
 
 
 class _Comparer:
     """Compares formulas in a process of its own: one that computes for ever, or eats all memory, can be ended.
 
-    The library's own time limits are signals, which only a main thread can have, and which long arithmetic ignores.
+    The library's own time limits are signals, which only a main thread can have, and which long
+    arithmetic ignores.
     """
 
     def __init__(self) -> None:
@@ -45,7 +47,9 @@ class _Comparer:
             alarm.cancel()
             if not reply:
                 self.close()
-                raise ValueError(f"the answer could not be compared with the reference in {COMPARING:g} s")
+                raise ValueError(
+                    f"the answer could not be compared with the reference in {COMPARING:g} s"
+                )
             return bool(json.loads(reply))
 
     def close(self) -> None:
@@ -60,11 +64,16 @@ class _Comparer:
         if self._process is None or self._process.poll() is not None:
             self.close()
             pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-            command = [sys.executable, "-c", "from ted_memory.grading.formulas import serve; serve()"]
+            command = [
+                sys.executable,
+                "-c",
+                "from ted_memory.grading.formulas import serve; serve()",
+            ]
             self._process = subprocess.Popen(
                 command, text=True, encoding="utf-8", stdin=pipe, stdout=pipe, stderr=nowhere
             )
-            if not _exchange(self._process, None):  # its start takes time that is not the comparison's
+            # its start takes time that is not the comparison's
+            if not _exchange(self._process, None):
                 self.close()
                 raise ValueError("the process that compares formulas does not start")
         return self._process
@@ -112,7 +121,9 @@ def _formula(text: str) -> Any:
 
     text = text.strip("*` ").replace("**", "^").replace("\N{GREEK SMALL LETTER PI}", r"\pi ")
     text = re.sub(r"(\d)[eE]([+-]?\d+)", r"\1 \\cdot 10^{\2}", text)
-    text = re.sub(r"(?<![\\a-zA-Z])(pi|infinity)(?![a-zA-Z])", lambda found: _SYMBOLS[found.group()], text)
+    text = re.sub(
+        r"(?<![\\a-zA-Z])(pi|infinity)(?![a-zA-Z])", lambda found: _SYMBOLS[found.group()], text
+    )
     words = re.findall(r"(?<![\\{a-zA-Z])(?!sqrt)[a-zA-Z]{3,}", text)
     is_formula = "$" not in text and "\\(" not in text and "\\[" not in text and len(words) < 2
     return parse(f"${text}$" if is_formula else text, parsing_timeout=None)

@@ -33,7 +33,11 @@ def contains(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str)
 def numeric(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
     """Right when the last number of the final answer equals the reference (relative difference 1e-6)."""
     said, wanted = last_number(final_answer(outputs)), last_number(reference_outputs)
-    return said is not None and wanted is not None and math.isclose(said, wanted, rel_tol=1e-6, abs_tol=1e-9)
+    return (
+        said is not None
+        and wanted is not None
+        and math.isclose(said, wanted, rel_tol=1e-6, abs_tol=1e-9)
+    )
 
 
 def multiple_choice(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:
@@ -43,7 +47,9 @@ def multiple_choice(*, inputs: Mapping[str, Any], outputs: str, reference_output
     return wanted is not None and picked(final_answer(outputs), choices) == wanted
 
 
-def auto(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> Grade | Awaitable[Grade]:
+def auto(
+    *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str
+) -> Grade | Awaitable[Grade]:
     """Choose by the sample: multiple choice where there are choices, numeric for a number, else exact."""
     if inputs["choices"]:
         chosen: Grader = multiple_choice
@@ -55,7 +61,8 @@ def auto(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> 
 async def mathematics(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
     r"""Right when the final answer is mathematically equal to the reference, however both are written.
 
-    As math-verify sees it: units are dropped, ``50\%`` is 50 and also 1/2, ``x = 3`` is 3, sets have no order.
+    As math-verify sees it: units are dropped, ``50\%`` is 50 and also 1/2, ``x = 3`` is 3, sets
+    have no order.
 
     Raises:
         ValueError: the two could not be compared.
@@ -90,7 +97,9 @@ def find_grader(grader: str | Grader) -> Grader:
     if grader == "math" and importlib.util.find_spec("math_verify") is None:
         raise MissingExtra("math-verify", "math", "the grader 'math'")
     if grader not in GRADERS:
-        raise SettingsError(f"there is no grader {grader!r}; use one of {', '.join(GRADERS)}, or a callable")
+        raise SettingsError(
+            f"there is no grader {grader!r}; use one of {', '.join(GRADERS)}, or a callable"
+        )
     return GRADERS[grader]
 
 

@@ -32,7 +32,8 @@ class Verdict(BaseModel):
 class Judge:
     """A grader that asks a chat model how right an answer is.
 
-    A model that gives no usable verdict, also when asked again, is a failure of the grader and never a score of 0.
+    A model that gives no usable verdict, also when asked again, is a failure of the grader and
+    never a score of 0.
     """
 
     def __init__(self, model: Runnable[Any, Any], calls: Calls | None = None) -> None:
@@ -46,19 +47,27 @@ class Judge:
         """Make the calls under the cap and the budget of a run from now on; they count as the teacher's."""
         self._asks.calls = calls
 
-    async def __call__(self, *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> dict[str, Any]:
+    async def __call__(
+        self, *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str
+    ) -> dict[str, Any]:
         """Return openevals' ``{"key", "score", "comment"}``.
 
         Raises:
             ValueError: the model gave no usable verdict.
             Exception: whatever the model's client raises.
         """
-        task, reference, answer = _task(inputs), _sendable(reference_outputs), _cut(_sendable(outputs))
+        task, reference, answer = (
+            _task(inputs),
+            _sendable(reference_outputs),
+            _cut(_sendable(outputs)),
+        )
         mark = mark_for(task, reference, answer)
         messages = JUDGE.messages(task=task, reference=reference, answer=answer, mark=mark)
         result = await self._asks.ask(messages, Verdict)
         if result.value is None:
-            raise ValueError(f"the judge gave no usable verdict: {result.problem}; it wrote: {result.raw[:200]!r}")
+            raise ValueError(
+                f"the judge gave no usable verdict: {result.problem}; it wrote: {result.raw[:200]!r}"
+            )
         return {"key": "judge", "score": result.value.score, "comment": result.value.reason}
 
 

@@ -18,7 +18,13 @@ from langgraph.types import Command
 from ted_memory.capture.recorder import ABANDONED
 from ted_memory.capture.texts import without_block
 from ted_memory.episodes import ANONYMOUS
-from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, thread_of, up_to_the_question
+from ted_memory.integrations.live_run import (
+    LiveRun,
+    is_sampled,
+    principal_of,
+    thread_of,
+    up_to_the_question,
+)
 from ted_memory.integrations.run_ids import told_of
 from ted_memory.llm.messages import LONGEST_RESULT
 from ted_memory.memory.client import TedMemory
@@ -31,23 +37,30 @@ SAID = ("messages", "output", "answer", "result", "text")
 class TedMemoryCallbackHandler(BaseCallbackHandler):
     """Turns each root run into an episode for a `Learner`, also one that fails.
 
-    With `ted_memory.integrations.runnable.inject_lessons` in the same chain the episode tells which lessons it saw, and
-    lessons on trial take their turn. The run id is the root's: the caller's ``config["run_id"]``, else LangChain's own;
-    a chat model's answer carries it in ``response_metadata["ted_memory"]["run_id"]``. May be used by many runs at once.
-    An agent with `TedMemoryMiddleware(memory, record=True)` is recorded by that, and needs no handler.
+    With `ted_memory.integrations.runnable.inject_lessons` in the same chain the episode tells which
+    lessons it saw, and lessons on trial take their turn. The run id is the root's: the caller's
+    ``config["run_id"]``, else LangChain's own; a chat model's answer carries it in
+    ``response_metadata["ted_memory"]["run_id"]``. May be used by many runs at once. An agent with
+    `TedMemoryMiddleware(memory, record=True)` is recorded by that, and needs no handler.
 
     Args:
         memory: whose learner is to see the runs.
-        principal: who stands behind them; default: ``principal`` (or ``user_id``) of the run's metadata, else, where
-            `inject_lessons` sees the configuration, whom LangGraph's server has authenticated, or ``principal`` of
-            ``configurable``; else ``anonymous``. The conversation is their ``thread_id``.
-        principal_from_clients: behind a LangGraph server that has authenticated nobody, believe what clients say there.
+        principal: who stands behind them; default: ``principal`` (or ``user_id``) of the run's
+            metadata, else, where `inject_lessons` sees the configuration, whom LangGraph's server
+            has authenticated, or ``principal`` of ``configurable``; else ``anonymous``. The
+            conversation is their ``thread_id``.
+        principal_from_clients: behind a LangGraph server that has authenticated nobody, believe
+            what clients say there.
     """
 
     run_inline = True  # in the caller's event loop: it only takes notes
 
     def __init__(
-        self, memory: TedMemory, *, principal: str | None = None, principal_from_clients: bool = False
+        self,
+        memory: TedMemory,
+        *,
+        principal: str | None = None,
+        principal_from_clients: bool = False,
     ) -> None:
         warm()
         self.memory = memory
@@ -70,10 +83,18 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         """Note who and which conversation it is: a root run is not told what stands in ``configurable``."""
         run.thread_id = run.thread_id or thread_of(config)
         if run.principal == ANONYMOUS:
-            run.principal = principal_of(None, config, self.principal, from_clients=self.principal_from_clients)
+            run.principal = principal_of(
+                None, config, self.principal, from_clients=self.principal_from_clients
+            )
 
     def on_chain_start(
-        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self,
+        serialized: Any,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
     ) -> None:
         """Begin a record with a root run."""
         self._start(run_id, parent_run_id, lambda: _messages(inputs, ASKED, HumanMessage), kwargs)
@@ -108,25 +129,40 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         self._name_model(run_id, kwargs)
 
     def on_tool_start(
-        self, serialized: Any, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self,
+        serialized: Any,
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
     ) -> None:
         """Note a tool call."""
         self._start(run_id, parent_run_id, lambda: [HumanMessage(input_str)], kwargs)
         self._tools[run_id] = f"{(serialized or {}).get('name', 'tool')}({_brief(input_str)})"
 
-    def on_tool_end(self, output: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+    def on_tool_end(
+        self, output: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
         """Note its result."""
         self._tool_told(run_id, _text(output))
         self._end(run_id, parent_run_id, lambda: [AIMessage(_text(output))], kwargs)
 
     def on_tool_error(
-        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self,
+        error: BaseException,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
     ) -> None:
         """Note its failure."""
         self._tool_told(run_id, f"failed: {error}")
         self._fail(run_id, parent_run_id, error, kwargs)
 
-    def on_chain_end(self, outputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+    def on_chain_end(
+        self, outputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
         """Record a root run."""
         self._end(run_id, parent_run_id, lambda: _messages(outputs, SAID, AIMessage), kwargs)
 
@@ -134,33 +170,53 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         """Say in the answer which run it belongs to; record a model that was called by itself."""
-        run, said = self.run_of(run_id), response.generations[0][0] if response.generations else None
+        run, said = (
+            self.run_of(run_id),
+            response.generations[0][0] if response.generations else None,
+        )
         if run is not None and isinstance(said, ChatGeneration):
             # a dict of its own: a cache may give the same one to others
             said.message.response_metadata = {**said.message.response_metadata, **told_of(run)}
-        message = said.message if isinstance(said, ChatGeneration) else AIMessage(said.text if said else "")
+        message = (
+            said.message
+            if isinstance(said, ChatGeneration)
+            else AIMessage(said.text if said else "")
+        )
         self._end(run_id, parent_run_id, lambda: [message], kwargs)
 
     def on_chain_error(
-        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self,
+        error: BaseException,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
     ) -> None:
         """Record a root run that failed."""
         self._fail(run_id, parent_run_id, error, kwargs)
 
     def on_llm_error(
-        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self,
+        error: BaseException,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
     ) -> None:
         """Record a model that was called by itself and failed."""
         self._fail(run_id, parent_run_id, error, kwargs)
 
-    def _start(self, run_id: UUID, parent: UUID | None, asked: Any, kwargs: Mapping[str, Any]) -> None:
+    def _start(
+        self, run_id: UUID, parent: UUID | None, asked: Any, kwargs: Mapping[str, Any]
+    ) -> None:
         if parent is not None:
             root = self._roots.get(parent, parent)
             run = self._runs.get(root)
             if run is not None:
                 self._roots[run_id] = root
                 self._children[root].append(run_id)
-                with contextlib.suppress(RuntimeError):  # a child that is called outside of any Runnable
+                # a child that is called outside of any Runnable
+                with contextlib.suppress(RuntimeError):
                     self.complete(run, get_config())
             return
         self._let_go()
@@ -172,7 +228,9 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
             self.memory,
             str(run_id),
             thread_id=str(metadata.get("thread_id") or ""),
-            principal=principal_of(metadata, {}, self.principal, from_clients=self.principal_from_clients),
+            principal=principal_of(
+                metadata, {}, self.principal, from_clients=self.principal_from_clients
+            ),
             input=tuple(asked()),
             tags=tuple(str(tag) for tag in kwargs.get("tags") or ()),
         )
@@ -199,7 +257,9 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
             run.input = run.input or tuple(m for m in up_to_the_question(now) if m is not now[-1])
             run.finish(now)
 
-    def _fail(self, run_id: UUID, parent: UUID | None, error: BaseException, kwargs: Mapping[str, Any]) -> None:
+    def _fail(
+        self, run_id: UUID, parent: UUID | None, error: BaseException, kwargs: Mapping[str, Any]
+    ) -> None:
         run = self._close(run_id) if parent is None else None
         if run is not None:
             self._asked_late(run, kwargs)
@@ -222,10 +282,13 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
             run.tools = (*run.tools, f"{call} -> {_brief(result)}")
 
 
-def _messages(given: Any, keys: Sequence[str], kind: type[HumanMessage] | type[AIMessage]) -> list[BaseMessage]:
+def _messages(
+    given: Any, keys: Sequence[str], kind: type[HumanMessage] | type[AIMessage]
+) -> list[BaseMessage]:
     """Return what went into a Runnable, or came out of it, as messages."""
     if isinstance(given, Mapping):
-        if len(given) == 1 and _is_nothing(given.get("input", 0)):  # what a stream is said to be asked when it begins
+        # what a stream is said to be asked when it begins
+        if len(given) == 1 and _is_nothing(given.get("input", 0)):
             return []
         found = next((given[key] for key in keys if not _is_nothing(given.get(key))), None)
         given = found if found is not None else json.dumps(given, ensure_ascii=False, default=str)
@@ -235,10 +298,18 @@ def _messages(given: Any, keys: Sequence[str], kind: type[HumanMessage] | type[A
         return given.to_messages()
     if isinstance(given, BaseMessage):
         return [given]
-    if isinstance(given, Sequence) and given and all(isinstance(one, BaseMessage | Mapping | tuple) for one in given):
+    if (
+        isinstance(given, Sequence)
+        and given
+        and all(isinstance(one, BaseMessage | Mapping | tuple) for one in given)
+    ):
         try:
             return convert_to_messages(given)
-        except (ValueError, TypeError, NotImplementedError):  # no messages in any form that LangChain takes
+        except (
+            ValueError,
+            TypeError,
+            NotImplementedError,
+        ):  # no messages in any form that LangChain takes
             pass
     return [kind(_text(given))]
 

@@ -65,7 +65,8 @@ class LiveRun:
     def fail(self, error: BaseException, *, at: str = "model", final: bool = False) -> None:
         """Record what went wrong; unless it is final something may still try again and succeed."""
         self.ended = time.monotonic()
-        if not (self.error and isinstance(error, asyncio.CancelledError)):  # it is cancelled since something failed
+        # it is cancelled since something failed
+        if not (self.error and isinstance(error, asyncio.CancelledError)):
             self.error, self.failed_at = f"{type(error).__name__}: {error}", at
         recorder = self.memory.recorder
         if final:
@@ -90,7 +91,9 @@ class LiveRun:
 
     def _size(self) -> int:
         """Return about how many bytes its messages hold. The same message may stand in input and output."""
-        return sum(map(size_of_content, {id(m): m.content for m in (*self.input, *self.output)}.values()))
+        return sum(
+            map(size_of_content, {id(m): m.content for m in (*self.input, *self.output)}.values())
+        )
 
     def _abandoned(self) -> tuple[Episode, Mapping[str, bytes]]:
         self.error = self.error or "abandoned: it did not come to an end"
@@ -137,15 +140,19 @@ def thread_of(config: Mapping[str, Any]) -> str:
     return str((config.get("configurable") or {}).get("thread_id") or "")
 
 
-def principal_of(context: Any, config: Mapping[str, Any], given: str | None, *, from_clients: bool = False) -> str:
+def principal_of(
+    context: Any, config: Mapping[str, Any], given: str | None, *, from_clients: bool = False
+) -> str:
     """Return who is behind a run: the argument, whom LangGraph's server has authenticated, context, ``configurable``.
 
-    The latter two are the client's word where such a server has begun the run: nobody's, unless ``from_clients``.
+    The latter two are the client's word where such a server has begun the run: nobody's, unless
+    ``from_clients``.
     """
     if given:
         return given
     configurable = config.get("configurable") or {}
-    if known := _told(configurable, AUTHENTICATED):  # there alone: context and metadata are the client's to write
+    # there alone: context and metadata are the client's to write
+    if known := _told(configurable, AUTHENTICATED):
         return str(known)
     places = (context, configurable)
     told = next(filter(None, (_told(place, name) for name in WHO for place in places)), None)
@@ -187,5 +194,8 @@ def _is(one: BaseMessage, other: BaseMessage) -> bool:
 
 def up_to_the_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
     """Return the messages up to the last user turn; all of them where there is none."""
-    last = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), len(messages))
+    last = next(
+        (i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)),
+        len(messages),
+    )
     return messages[: last + 1]

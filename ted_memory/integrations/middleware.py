@@ -7,7 +7,13 @@ from typing import Annotated, Any, NotRequired
 
 from ted_memory.episodes import Exposure
 from ted_memory.errors import MissingExtra
-from ted_memory.integrations.live_run import LiveRun, is_sampled, principal_of, thread_of, up_to_the_question
+from ted_memory.integrations.live_run import (
+    LiveRun,
+    is_sampled,
+    principal_of,
+    thread_of,
+    up_to_the_question,
+)
 from ted_memory.integrations.prompt_watch import PromptWatches
 from ted_memory.integrations.run_ids import mark, run_id_of
 from ted_memory.integrations.under_way import Key, under_way
@@ -36,8 +42,8 @@ ToolResult = ToolMessage | Command[Any]
 class TedMemoryState(AgentState[Any]):
     """The agent's state with the id of this run; what the run is shown and its record stay in this process.
 
-    Untracked: a checkpoint would bring the id back in the next turn, stale. A string, since state is copied, pickled,
-    streamed and traced.
+    Untracked: a checkpoint would bring the id back in the next turn, stale. A string, since state
+    is copied, pickled, streamed and traced.
     """
 
     ted_memory_run: NotRequired[Annotated[str, UntrackedValue, PrivateStateAttr]]
@@ -46,25 +52,30 @@ class TedMemoryState(AgentState[Any]):
 class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     """Adds the memory's block to every model call of an agent; the same block throughout one run.
 
-    ``create_agent(model, tools, middleware=[TedMemoryMiddleware(memory)])``; works under ``invoke`` and ``ainvoke``.
-    With ``record=True`` each run is recorded for a `Learner`, also one that fails; it then sees lessons on trial and at
-    times misses an active one, which is how their worth is measured. What `TedMemory.give_feedback` takes is the run's
-    id, which `ted_memory.integrations.run_ids.find_run_id` finds in answers and chunks of streams: the caller's
-    ``config["run_id"]``, else that under which it is traced, else one of ours. A run that is resumed after an interrupt
-    in the same process, within five minutes, goes on under its first id; else what follows is recorded as a run of its
-    own.
+    ``create_agent(model, tools, middleware=[TedMemoryMiddleware(memory)])``; works under ``invoke``
+    and ``ainvoke``. With ``record=True`` each run is recorded for a `Learner`, also one that fails;
+    it then sees lessons on trial and at times misses an active one, which is how their worth is
+    measured. What `TedMemory.give_feedback` takes is the run's id, which
+    `ted_memory.integrations.run_ids.find_run_id` finds in answers and chunks of streams: the
+    caller's ``config["run_id"]``, else that under which it is traced, else one of ours. A run that
+    is resumed after an interrupt in the same process, within five minutes, goes on under its first
+    id; else what follows is recorded as a run of its own.
 
-    A middleware that sets the system message belongs before this one. After it, it would remove the lessons: that is
-    noticed at the model call, warned of, and such a run counts neither for them nor against them.
+    A middleware that sets the system message belongs before this one. After it, it would remove the
+    lessons: that is noticed at the model call, warned of, and such a run counts neither for them
+    nor against them.
 
     Args:
         memory: the set whose lessons are shown.
         record: hand each run to a `Learner`.
-        principal: who stands behind them; default: whom LangGraph's server has authenticated, else ``principal`` (or
-            ``user_id``) of the runtime context or of ``configurable``, else ``anonymous``.
-        principal_from_clients: behind a LangGraph server that has authenticated nobody, believe the client's context
-            and ``configurable``. Clients may name anybody there; without this they are ``anonymous``.
-        name: in the agent's graph; give different ones to two of these in one agent. Checkpoints refer to it.
+        principal: who stands behind them; default: whom LangGraph's server has authenticated, else
+            ``principal`` (or ``user_id``) of the runtime context or of ``configurable``, else
+            ``anonymous``.
+        principal_from_clients: behind a LangGraph server that has authenticated nobody, believe the
+            client's context and ``configurable``. Clients may name anybody there; without this they
+            are ``anonymous``.
+        name: in the agent's graph; give different ones to two of these in one agent. Checkpoints
+            refer to it.
     """
 
     state_schema = TedMemoryState
@@ -98,7 +109,8 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         run_id = state.get("ted_memory_run", "")  # another memory's may have begun it
         if not run_id:
             run_id = run_id_of(runtime, get_config())
-            if under_way(self.memory).is_open(self._key(run_id)):  # a caller who names two runs at once alike
+            # a caller who names two runs at once alike
+            if under_way(self.memory).is_open(self._key(run_id)):
                 run_id = str(uuid.uuid4())
         await self._begin(run_id, state["messages"], runtime)
         return {"ted_memory_run": run_id}
@@ -119,7 +131,9 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             runs.show(key, exposure)
             return exposure, None
         thread = thread_of(config)
-        principal = principal_of(runtime.context, config, self.principal, from_clients=self.principal_from_clients)
+        principal = principal_of(
+            runtime.context, config, self.principal, from_clients=self.principal_from_clients
+        )
         exposure = await self.memory.expose(asked, unit=thread or run_id, principal=principal)
         tags = tuple(str(tag) for tag in config.get("tags") or ())
         run = LiveRun(self.memory, run_id, thread, principal, tuple(messages), exposure, tags=tags)
@@ -136,7 +150,8 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     def after_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:  # noqa: ARG002
         """Record the run."""
         run = self._run(state)
-        run_id = run.run_id if run is not None else state.get("ted_memory_run", "")  # an interrupt loses the latter
+        # an interrupt loses the latter
+        run_id = run.run_id if run is not None else state.get("ted_memory_run", "")
         under_way(self.memory).close(self._key(run_id))
         if run is not None:
             run.finish(state["messages"])
@@ -184,7 +199,9 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             self._failed(run, error, str(request.tool_call["id"]))
             raise
 
-    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]
+    ) -> ToolResult:
         """Do the same for synchronous programs."""
         run = self._before_tool(request)
         try:
@@ -206,7 +223,9 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     async def _resumed(self, request: ModelRequest[Any]) -> tuple[Exposure, LiveRun | None]:
         """Begin anew after an interrupt: before_agent is not run again."""
-        run_id = str(request.state.get("ted_memory_run") or "") or run_id_of(request.runtime, get_config())
+        run_id = str(request.state.get("ted_memory_run") or "") or run_id_of(
+            request.runtime, get_config()
+        )
         return await self._begin(run_id, up_to_the_question(request.messages), request.runtime)
 
     def _before_tool(self, request: ToolCallRequest) -> LiveRun | None:
@@ -245,4 +264,5 @@ def _injected(request: ModelRequest[Any], shown: Exposure) -> ModelRequest[Any]:
     if shown.placement == "user":
         return request.override(messages=show_lessons(request.messages, shown))  # type: ignore[arg-type]
     system = append_block(request.system_message, shown.block)
-    return request.override(system_message=system, messages=add_turns(request.messages, shown.turns))  # type: ignore[arg-type]
+    messages = add_turns(request.messages, shown.turns)
+    return request.override(system_message=system, messages=messages)  # type: ignore[arg-type]

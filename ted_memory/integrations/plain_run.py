@@ -40,14 +40,16 @@ _RECORDED: Mapping[str, type[BaseMessage]] = {
 class PlainRun:
     """One request to a model by a client that LangChain knows nothing of: use it ``with`` or ``async with``, once.
 
-    Entering chooses what the request is shown; it never raises for want of a store. Leaving hands the run in, to be
-    learned from (setting ``sample_rate``): with its answer, or with the error that ended it. What the model was really
-    shown cannot be seen from here, so send `messages`, or all that is `shown`.
+    Entering chooses what the request is shown; it never raises for want of a store. Leaving hands
+    the run in, to be learned from (setting ``sample_rate``): with its answer, or with the error
+    that ended it. What the model was really shown cannot be seen from here, so send `messages`, or
+    all that is `shown`.
 
     Args:
         memory: of which lessons are shown, and to which the run is handed in.
-        asked: the user's question, or the messages as OpenAI's clients take them, ``{"role": ..., "content": ...}``, or
-            what these returned. Give your own list each time: what `messages` adds is no part of the conversation.
+        asked: the user's question, or the messages as OpenAI's clients take them, ``{"role": ...,
+            "content": ...}``, or what these returned. Give your own list each time: what `messages`
+            adds is no part of the conversation.
         principal: who asks; whose word an outcome is. None: nobody is known.
         thread_id: the conversation, if it has one: all of its runs see the same lessons on trial.
         run_id: a name for the run that is used once; by default one is made.
@@ -72,7 +74,9 @@ class PlainRun:
         self.shown = Exposure()
         """What it is shown: ``block``, ``placement`` and ``turns``."""
         self._memory = memory
-        self._given = [{"role": "user", "content": asked}] if isinstance(asked, str) else list(asked)
+        self._given = (
+            [{"role": "user", "content": asked}] if isinstance(asked, str) else list(asked)
+        )
         self._input = _to_record(self._given, self.run_id)
         self._thread_id, self._principal = str(thread_id or ""), str(principal or ANONYMOUS)
         self._tags = _each_as_text(tags)
@@ -90,17 +94,21 @@ class PlainRun:
     def messages(self) -> list[Any]:
         """The messages as they were given, with the block and solved tasks in their places.
 
-        Clients that take the system message apart, as Anthropic's does, are given `block` there, and ``shown.turns``
-        before the first message of the user.
+        Clients that take the system message apart, as Anthropic's does, are given `block` there,
+        and ``shown.turns`` before the first message of the user.
         """
-        return _with_turns(_with_block(self._given, self.shown.block, self.shown.placement), self.shown.turns)
+        return _with_turns(
+            _with_block(self._given, self.shown.block, self.shown.placement), self.shown.turns
+        )
 
-    def answer(self, text: str | None, *, model: str | None = None, tools: Sequence[str] = ()) -> None:
+    def answer(
+        self, text: str | None, *, model: str | None = None, tools: Sequence[str] = ()
+    ) -> None:
         """Say what the model answered; the last word counts.
 
         Args:
-            text: the whole answer; of a stream, what has come when it ends. None, as where a model only calls tools or
-                refuses, is no answer.
+            text: the whole answer; of a stream, what has come when it ends. None, as where a model
+                only calls tools or refuses, is no answer.
             model: its name.
             tools: calls of tools on the way to it, each with its result, a line each.
 
@@ -122,15 +130,27 @@ class PlainRun:
         if not is_sampled(self._memory, self.run_id):
             self.shown = await self._memory.present(asked)
             return self
-        live = LiveRun(self._memory, self.run_id, self._thread_id, self._principal, self._input, tags=self._tags)
+        live = LiveRun(
+            self._memory,
+            self.run_id,
+            self._thread_id,
+            self._principal,
+            self._input,
+            tags=self._tags,
+        )
         unit = live.thread_id or live.run_id
-        self.shown = live.exposure = await self._memory.expose(asked, unit=unit, principal=live.principal)
+        self.shown = live.exposure = await self._memory.expose(
+            asked, unit=unit, principal=live.principal
+        )
         self._live = live
         live.begun()
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._leave(error)
 
@@ -138,7 +158,10 @@ class PlainRun:
         return sync_bridge.run(self.__aenter__())
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._leave(error)
 
@@ -162,7 +185,9 @@ def _checked(run_id: str) -> str:
     try:
         return _RUN_ID.validate_python(run_id)
     except ValidationError as error:
-        raise InvalidInput(f"run_id={run_id!r} cannot be used: {error.errors()[0]['msg']}") from None
+        raise InvalidInput(
+            f"run_id={run_id!r} cannot be used: {error.errors()[0]['msg']}"
+        ) from None
 
 
 def _each_as_text(given: Sequence[Any]) -> tuple[str, ...]:
@@ -198,10 +223,14 @@ def _content(content: Any) -> str | list[str | dict[str, Any]]:
     if isinstance(content, str) or content is None:
         return content or ""
     if not isinstance(content, Sequence):
-        raise InvalidInput(f"a message's content is text or a list of blocks; this is of type {type(content).__name__}")
+        raise InvalidInput(
+            f"a message's content is text or a list of blocks; this is of type {type(content).__name__}"
+        )
     blocks = [block if isinstance(block, str) else dict(_fields(block)) for block in content]
     return [
-        {"type": "text", "text": block["text"]} if isinstance(block, dict) and _is_text(block) else block
+        {"type": "text", "text": block["text"]}
+        if isinstance(block, dict) and _is_text(block)
+        else block
         for block in blocks
     ]
 
@@ -231,12 +260,18 @@ def _ending_with(block: str, message: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(content, str) or not content:
         return {**message, "content": f"{content}\n\n{block}" if content else block}
     kinds = [part["type"] for part in map(_fields, content) if _is_text(part)]
-    return {**message, "content": [*content, {"type": kinds[-1] if kinds else "text", "text": block}]}
+    return {
+        **message,
+        "content": [*content, {"type": kinds[-1] if kinds else "text", "text": block}],
+    }
 
 
 def _with_turns(messages: Sequence[Any], turns: Sequence[tuple[str, str]]) -> list[Any]:
     """Return the messages with solved tasks and their answers before the first one of the user."""
-    first = next((i for i, message in enumerate(messages) if _fields(message)["role"] == "user"), len(messages))
+    first = next(
+        (i for i, message in enumerate(messages) if _fields(message)["role"] == "user"),
+        len(messages),
+    )
     made = [
         {"role": role, "content": text}
         for turn in turns

@@ -36,7 +36,8 @@ class PromptWatch(BaseCallbackHandler):
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
         """Look at the prompt."""
-        if self._shown.block or self._shown.turns:  # middlewares may ask other models beside: one prompt is enough
+        # middlewares may ask other models beside: one prompt is enough
+        if self._shown.block or self._shown.turns:
             self.missing = self.missing is not False and not _stands_in(self._shown, messages[0])
 
     def __enter__(self) -> Self:
@@ -53,8 +54,9 @@ class PromptWatch(BaseCallbackHandler):
 class PromptWatches:
     """Watches the model calls of one middleware.
 
-    Where lessons are missing, another middleware has replaced the message that they stood in: this is counted, warned
-    of once, and no lesson is credited, seen or withheld, until they are found in a prompt again.
+    Where lessons are missing, another middleware has replaced the message that they stood in: this
+    is counted, warned of once, and no lesson is credited, seen or withheld, until they are found in
+    a prompt again.
     """
 
     def __init__(self, memory: TedMemory) -> None:
@@ -89,7 +91,9 @@ def _stands_in(shown: Exposure, prompt: Sequence[BaseMessage]) -> bool:
     """Tell whether the block stands in a prompt, and the solved tasks as turns of their own."""
     texts = [message.text for message in prompt]
     turns = [text for turn in shown.turns for text in turn]
-    return (not shown.block or any(shown.block in text for text in texts)) and all(turn in texts for turn in turns)
+    return (not shown.block or any(shown.block in text for text in texts)) and all(
+        turn in texts for turn in turns
+    )
 
 
 @cache

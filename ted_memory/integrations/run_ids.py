@@ -43,27 +43,36 @@ def _traced(config: Mapping[str, Any]) -> Iterator[Run]:
     if not isinstance(manager, BaseCallbackManager) or manager.parent_run_id is None:
         return
     for tracer in manager.handlers:
-        if isinstance(tracer, BaseTracer) and (node := tracer.run_map.get(str(manager.parent_run_id))) is not None:
+        if (
+            isinstance(tracer, BaseTracer)
+            and (node := tracer.run_map.get(str(manager.parent_run_id))) is not None
+        ):
             yield tracer.run_map.get(str(node.parent_run_id), node)
 
 
 def told_of(run: LiveRun) -> dict[str, Any]:
     """Return what the ``response_metadata`` of an answer tells of its run."""
-    told = {"run_id": run.run_id, "namespace": run.memory.namespace, "version": run.exposure.version}
+    told = {
+        "run_id": run.run_id,
+        "namespace": run.memory.namespace,
+        "version": run.exposure.version,
+    }
     return {"ted_memory": told}
 
 
 def mark(message: AIMessage, run: LiveRun) -> AIMessage:
     """Return a copy of an answer that says which run it belongs to; a cache may give the same one to others."""
-    return message.model_copy(update={"response_metadata": {**message.response_metadata, **told_of(run)}})
+    return message.model_copy(
+        update={"response_metadata": {**message.response_metadata, **told_of(run)}}
+    )
 
 
 def find_run_id(given: Any) -> str | None:
     """Return the id of the run that an agent's answer, or a chunk of its stream, belongs to; None where it tells none.
 
-    Takes what ``invoke`` gives (also with a structured response), an answer's message, and what ``stream`` and
-    ``astream`` give in the modes ``values``, ``updates`` and ``messages``, one or several of them, with subgraphs or
-    without.
+    Takes what ``invoke`` gives (also with a structured response), an answer's message, and what
+    ``stream`` and ``astream`` give in the modes ``values``, ``updates`` and ``messages``, one or
+    several of them, with subgraphs or without.
     """
     return next(_ids_in(given, DEPTH), None)
 

@@ -19,25 +19,32 @@ from ted_memory.memory.client import TedMemory
 def inject_lessons(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]:
     """Return a Runnable that adds the memory's block to what goes into a model: ``inject_lessons(memory) | model``.
 
-    Takes text, messages, a prompt's output, or a mapping that holds one of them as ``messages``, ``input``,
-    ``question`` or ``query`` (any other is a TypeError); gives messages. The block stands at the end of the system
-    message, or of the user turn (see `TedMemory.presentation`); solved tasks come before the first user turn. What it
-    gives is for a model, not for an agent, which would keep it in its state: that has `TedMemoryMiddleware`.
-    ``invoke`` and ``ainvoke`` both work. It never fails for want of a store: the model is then asked with the lessons
-    that were last seen, or none (`TedMemory.health` tells).
-    With a `TedMemoryCallbackHandler` of the same memory among the callbacks the run is recorded with what it saw.
+    Takes text, messages, a prompt's output, or a mapping that holds one of them as ``messages``,
+    ``input``, ``question`` or ``query`` (any other is a TypeError); gives messages. The block
+    stands at the end of the system message, or of the user turn (see `TedMemory.presentation`);
+    solved tasks come before the first user turn. What it gives is for a model, not for an agent,
+    which would keep it in its state: that has `TedMemoryMiddleware`. ``invoke`` and ``ainvoke``
+    both work. It never fails for want of a store: the model is then asked with the lessons that
+    were last seen, or none (`TedMemory.health` tells). With a `TedMemoryCallbackHandler` of the
+    same memory among the callbacks the run is recorded with what it saw.
     """
     # partials of functions, not functions of its own: these can be pickled
-    return RunnableLambda(partial(_inject, memory), afunc=partial(_ainject, memory), name="inject_experiences")
+    return RunnableLambda(
+        partial(_inject, memory), afunc=partial(_ainject, memory), name="inject_experiences"
+    )
 
 
-async def _ainject(memory: TedMemory, given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
+async def _ainject(
+    memory: TedMemory, given: LanguageModelInput, config: RunnableConfig
+) -> list[BaseMessage]:
     messages = _messages(given)
     shown = await _shown(memory, question(messages), config)
     return show_lessons(messages, shown)
 
 
-def _inject(memory: TedMemory, given: LanguageModelInput, config: RunnableConfig) -> list[BaseMessage]:
+def _inject(
+    memory: TedMemory, given: LanguageModelInput, config: RunnableConfig
+) -> list[BaseMessage]:
     return sync_bridge.run(_ainject(memory, given, config))
 
 

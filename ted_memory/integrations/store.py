@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
-from langgraph.store.base import BaseStore, GetOp, Item, ListNamespacesOp, Op, PutOp, Result, SearchItem, SearchOp
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+)
 
 from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.experience.edits import plan
@@ -38,22 +48,26 @@ _NOTHING = ExperienceSet("nothing", "", 0, Caps(max_experiences=1, token_budget=
 class TedMemoryStore(BaseStore):
     """A LangGraph store whose namespaces are experience sets and whose items are experiences.
 
-    ``graph.compile(store=TedMemoryStore(memory))``. **What is put is a proposal, which no agent is shown**, also where
-    an active experience stood, unless the memory's ``trust`` is ``operator``: then it is active at once.
+    ``graph.compile(store=TedMemoryStore(memory))``. **What is put is a proposal, which no agent is
+    shown**, also where an active experience stood, unless the memory's ``trust`` is ``operator``:
+    then it is active at once.
 
-    A value's ``text`` is the lesson; it may have ``when``, the condition under which it applies; anything else is free
-    JSON, up to 4,000 characters. Both texts are kept tidy, as all lessons are: one space between words, no "When"
-    before a condition. A value without it, such as ``{"content": ...}`` of LangMem or deepagents, is kept whole as it
-    is, and its lesson is its JSON; ``text="content"`` takes that field, a callable makes a text of your own.
-    A key may be any text; one with blanks or of more than 64 characters has a hash of it as the experience's id.
+    A value's ``text`` is the lesson; it may have ``when``, the condition under which it applies;
+    anything else is free JSON, up to 4,000 characters. Both texts are kept tidy, as all lessons
+    are: one space between words, no "When" before a condition. A value without it, such as
+    ``{"content": ...}`` of LangMem or deepagents, is kept whole as it is, and its lesson is its
+    JSON; ``text="content"`` takes that field, a callable makes a text of your own. A key may be any
+    text; one with blanks or of more than 64 characters has a hash of it as the experience's id.
 
-    Searches with a query rank by BM25 over ``text`` and ``when``, and go on with what has no word of it (score 0).
-    A filter's name may be a path: ``{"author.name": "Anna"}``. There is no time to live, and ``index`` has no effect.
-    ``docs/store.md`` has all that differs from LangGraph's own stores.
+    Searches with a query rank by BM25 over ``text`` and ``when``, and go on with what has no word
+    of it (score 0). A filter's name may be a path: ``{"author.name": "Anna"}``. There is no time to
+    live, and ``index`` has no effect. ``docs/store.md`` has all that differs from LangGraph's own
+    stores.
 
-    A batch reads what was there before its writes, and checks all its values before it writes any. Each namespace
-    takes one commit: what it refuses is told in the error, all the rest of the batch stands. Batches that come while
-    a commit is under way share the next one. See `abatch` for errors.
+    A batch reads what was there before its writes, and checks all its values before it writes any.
+    Each namespace takes one commit: what it refuses is told in the error, all the rest of the batch
+    stands. Batches that come while a commit is under way share the next one. See `abatch` for
+    errors.
 
     Args:
         memory: of any namespace; its connections and settings serve all of them.
@@ -69,7 +83,8 @@ class TedMemoryStore(BaseStore):
         self._of: Callable[[str], TedMemory] = lru_cache(maxsize=MEMORIES)(self._open)
 
     def _open(self, name: str) -> TedMemory:
-        # the memory itself where it can be: an agent that reads through it then sees at once what was put
+        # the memory itself where it can be: an agent that reads through it then sees at once what
+        # was put
         return self.memory if name == self.memory.namespace else self.memory.for_namespace(name)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -80,8 +95,10 @@ class TedMemoryStore(BaseStore):
         """Execute operations in one go and return their results in order; that of a put is None.
 
         Raises:
-            InvalidInput: a namespace, key, value or filter cannot be used; nothing was written unless it says so.
-            CommitRefused: a cap of the set, or another rule of it, forbids some items; the other writes stand.
+            InvalidInput: a namespace, key, value or filter cannot be used; nothing was written
+                unless it says so.
+            CommitRefused: a cap of the set, or another rule of it, forbids some items; the other
+                writes stand.
             StoreError: the store cannot be reached or read.
         """
         ops = tuple(ops)
@@ -89,10 +106,16 @@ class TedMemoryStore(BaseStore):
         names = await self._names(ops)
         sets = await _each(names, lambda name: self._of(name).load())
         results = [self._answer(op, sets) for op in ops]
-        outcomes = await _each(wanted, lambda name: self._writes.write(name, wanted[name], sets[name]))
-        if refused := {(name, id): reason for name, its in outcomes.items() for id, reason in its.items()}:
+        outcomes = await _each(
+            wanted, lambda name: self._writes.write(name, wanted[name], sets[name])
+        )
+        if refused := {
+            (name, id): reason for name, its in outcomes.items() for id, reason in its.items()
+        }:
             keys = {to_id(op.key): op.key for op in ops if isinstance(op, PutOp)}
-            raise _refusal({(name, keys.get(id, id)): reason for (name, id), reason in refused.items()})
+            raise _refusal(
+                {(name, keys.get(id, id)): reason for (name, id), reason in refused.items()}
+            )
         return results
 
     def _wanted(self, ops: Sequence[Op]) -> dict[str, dict[str, Experience | None]]:
@@ -116,7 +139,9 @@ class TedMemoryStore(BaseStore):
             elif isinstance(op, SearchOp | ListNamespacesOp):
                 scans.append(op)
             else:
-                raise InvalidInput(f"{type(op).__name__} is not an operation of a store; nothing was written")
+                raise InvalidInput(
+                    f"{type(op).__name__} is not an operation of a store; nothing was written"
+                )
         for name in await self.memory.namespaces() if scans else ():
             labels = to_labels(name)
             if labels is not None and any(store_search.covers(scan, labels) for scan in scans):
@@ -125,7 +150,11 @@ class TedMemoryStore(BaseStore):
 
     def _lesson(self, key: str, id: str, value: Mapping[str, Any]) -> Experience:
         """Return the experience of a value that is put, as a new one."""
-        now, trust, limit = datetime.now(UTC), self.memory.settings.trust, self.memory.settings.max_text
+        now, trust, limit = (
+            datetime.now(UTC),
+            self.memory.settings.trust,
+            self.memory.settings.max_text,
+        )
         text, when, metadata = self._values.parts(key, value)
         if id != key:
             metadata[KEY] = key
@@ -134,9 +163,13 @@ class TedMemoryStore(BaseStore):
         state = "active" if trust == "operator" else "proposed"
         fields = {"id": id, "text": text, "when": when, "metadata": metadata, "sources": (SOURCE,)}
         try:
-            made = Experience.model_validate({**fields, "state": state, "created_at": now, "updated_at": now})
+            made = Experience.model_validate(
+                {**fields, "state": state, "created_at": now, "updated_at": now}
+            )
         except ValueError as error:
-            raise InvalidInput(f"the value of {key!r} cannot be kept ({short(error)}); nothing was written") from None
+            raise InvalidInput(
+                f"the value of {key!r} cannot be kept ({short(error)}); nothing was written"
+            ) from None
         (change,) = plan([Restore(experience=made)], _NOTHING, author=AUTHOR, max_text=limit)
         if change.rejected:
             raise InvalidInput(
@@ -155,7 +188,9 @@ class TedMemoryStore(BaseStore):
             commit = await memory.commit(_edits(wanted, base), author=AUTHOR, base=base)
             reasons = {_id(rejected.edit): rejected.reason for rejected in commit.rejected}
             wanted = {id: put for id, put in wanted.items() if reasons.get(id) == "conflict"}
-            refused.update({id: r for id, r in reasons.items() if r not in {"conflict", "unchanged"}})
+            refused.update(
+                {id: r for id, r in reasons.items() if r not in {"conflict", "unchanged"}}
+            )
             if not wanted or attempt == RETRIES:
                 break
             # writers in step would meet again and again
@@ -169,7 +204,9 @@ class TedMemoryStore(BaseStore):
             return None if found is None else Item(**self._item(tuple(op.namespace), found))
         if isinstance(op, SearchOp):
             ranked = store_search.search(op, sets, self._values.value)
-            return [SearchItem(**self._item(labels, e), score=score) for (labels, e), score in ranked]
+            return [
+                SearchItem(**self._item(labels, e), score=score) for (labels, e), score in ranked
+            ]
         return store_search.list_namespaces(op, sets) if isinstance(op, ListNamespacesOp) else None
 
     def _item(self, labels: tuple[str, ...], experience: Experience) -> dict[str, Any]:
@@ -191,7 +228,9 @@ def _warn_once(trust: str) -> None:
     )
 
 
-async def _each(names: Collection[str], work: Callable[[str], Coroutine[Any, Any, T]]) -> dict[str, T]:
+async def _each(
+    names: Collection[str], work: Callable[[str], Coroutine[Any, Any, T]]
+) -> dict[str, T]:
     """Return what the work on each namespace brings; an error is raised when all of them have ended."""
     slots = asyncio.Semaphore(AT_ONCE)
 
@@ -210,8 +249,12 @@ async def _each(names: Collection[str], work: Callable[[str], Coroutine[Any, Any
 
 def _edits(wanted: Mapping[str, Experience | None], base: ExperienceSet) -> list[Edit]:
     """Return the edits that make a set hold what is wanted; removals first, for they make room under the caps."""
-    removals: list[Edit] = [Remove(id=id) for id, put in wanted.items() if put is None and id in base.by_id]
-    return removals + [Restore(experience=_placed(put, base)) for put in wanted.values() if put is not None]
+    removals: list[Edit] = [
+        Remove(id=id) for id, put in wanted.items() if put is None and id in base.by_id
+    ]
+    return removals + [
+        Restore(experience=_placed(put, base)) for put in wanted.values() if put is not None
+    ]
 
 
 def _placed(put: Experience, base: ExperienceSet) -> Experience:
@@ -228,7 +271,9 @@ def _id(edit: Edit) -> str:
 
 
 def _refusal(refused: Mapping[tuple[str, str], str]) -> Exception:
-    told = ", ".join(f"{key!r} in {to_labels(name)!r} ({reason})" for (name, key), reason in refused.items())
+    told = ", ".join(
+        f"{key!r} in {to_labels(name)!r} ({reason})" for (name, key), reason in refused.items()
+    )
     happened = f"not stored: {told}; all other writes of this batch stand."
     if set(refused.values()) <= _FAULTS:
         return InvalidInput(f"{happened} Shorten the text, or raise max_text or token_budget")
@@ -237,4 +282,6 @@ def _refusal(refused: Mapping[tuple[str, str], str]) -> Exception:
         "conflict": f"Others kept changing it through {RETRIES + 1} tries; put it again",
         "purged": f"A source of it was purged, and nothing from there comes back; {SOURCE!r} is the store's own",
     }
-    return CommitRefused(" ".join([happened, *(advice[reason] for reason in advice if reason in refused.values())]))
+    return CommitRefused(
+        " ".join([happened, *(advice[reason] for reason in advice if reason in refused.values())])
+    )

@@ -24,14 +24,18 @@ _HASHED = re.compile(r"key:[0-9a-f]{40}")
 def to_namespace(labels: Sequence[str]) -> str:
     """Return the namespace of the experience set that a tuple of labels stands for.
 
-    Labels are joined by ".". ASCII letters and digits, "_" and "-" stand for themselves; any other byte of a label's
-    UTF-8 is ":" and two hex digits. "0::" comes first where the rest would not begin with a letter or digit.
+    Labels are joined by ".". ASCII letters and digits, "_" and "-" stand for themselves; any other
+    byte of a label's UTF-8 is ":" and two hex digits. "0::" comes first where the rest would not
+    begin with a letter or digit.
 
     Raises:
-        InvalidInput: there is no label, one is empty, not a string or not UTF-8, or the result is too long.
+        InvalidInput: there is no label, one is empty, not a string or not UTF-8, or the result is
+            too long.
     """
     if not labels:
-        raise InvalidInput("the namespace has no label; give at least one, such as ('lessons',); nothing was written")
+        raise InvalidInput(
+            "the namespace has no label; give at least one, such as ('lessons',); nothing was written"
+        )
     name = ".".join(_encoded(label) for label in labels)
     if not name[0].isalnum():
         name = _MARK + name
@@ -54,9 +58,14 @@ def to_labels(namespace: str) -> tuple[str, ...] | None:
 
 def _encoded(label: str) -> str:
     if not isinstance(label, str) or not label:
-        raise InvalidInput(f"namespace label {label!r:.80} is not a non-empty string; nothing was written")
+        raise InvalidInput(
+            f"namespace label {label!r:.80} is not a non-empty string; nothing was written"
+        )
     try:
-        return "".join(c if _PLAIN.fullmatch(c) else "".join(f":{byte:02X}" for byte in c.encode()) for c in label)
+        return "".join(
+            c if _PLAIN.fullmatch(c) else "".join(f":{byte:02X}" for byte in c.encode())
+            for c in label
+        )
     except UnicodeEncodeError:
         raise InvalidInput(
             f"namespace label {label!r:.80} has a lone surrogate (half of a character); nothing was written. "
@@ -66,7 +75,9 @@ def _encoded(label: str) -> str:
 
 def _decoded(part: str) -> str:
     head, *escaped = part.split(":")
-    return (head.encode() + b"".join(bytes.fromhex(e[:2]) + e[2:].encode() for e in escaped)).decode()
+    return (
+        head.encode() + b"".join(bytes.fromhex(e[:2]) + e[2:].encode() for e in escaped)
+    ).decode()
 
 
 def to_id(key: str) -> str:
@@ -76,9 +87,13 @@ def to_id(key: str) -> str:
         InvalidInput: it is not a string, not UTF-8, or longer than 1,000 characters.
     """
     if not isinstance(key, str):
-        raise InvalidInput(f"key {key!r:.80} is no string but {type(key).__name__}; nothing was written")
+        raise InvalidInput(
+            f"key {key!r:.80} is no string but {type(key).__name__}; nothing was written"
+        )
     if len(key) > KEY_LIMIT:
-        raise InvalidInput(f"key {key!r:.80} has {len(key)} characters, {KEY_LIMIT} are allowed; nothing was written")
+        raise InvalidInput(
+            f"key {key!r:.80} has {len(key)} characters, {KEY_LIMIT} are allowed; nothing was written"
+        )
     try:
         written = key.encode()
     except UnicodeEncodeError:
@@ -87,7 +102,8 @@ def to_id(key: str) -> str:
             "comes from"
         ) from None
     try:
-        if not _HASHED.fullmatch(key):  # a key that looks like a hash has one, too: no two keys share an id
+        # a key that looks like a hash has one, too: no two keys share an id
+        if not _HASHED.fullmatch(key):
             return _ID.validate_python(key)
     except ValidationError:
         pass

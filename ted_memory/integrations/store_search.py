@@ -23,13 +23,16 @@ def search(
 ) -> list[tuple[Found, float | None]]:
     """Return what a search finds, each with its score; without a query there is none.
 
-    With a query all that passes the filter is ranked: what has no word of it comes last, with a score of 0.
+    With a query all that passes the filter is ranked: what has no word of it comes last, with a
+    score of 0.
     """
     found: list[Found] = []
     for name in sorted(sets):
         labels = to_labels(name)
         if labels is not None and covers(op, labels):
-            found += [(labels, e) for e in sets[name] if not op.filter or _passes(value(e), op.filter)]
+            found += [
+                (labels, e) for e in sets[name] if not op.filter or _passes(value(e), op.filter)
+            ]
     page = slice(op.offset, op.offset + op.limit)
     if not op.query:
         return [(one, None) for one in found[page]]
@@ -38,10 +41,14 @@ def search(
     return [(found[i], scores[i]) for i in ranked[page]]
 
 
-def list_namespaces(op: ListNamespacesOp, sets: Mapping[str, ExperienceSet]) -> list[tuple[str, ...]]:
+def list_namespaces(
+    op: ListNamespacesOp, sets: Mapping[str, ExperienceSet]
+) -> list[tuple[str, ...]]:
     """Return the namespaces that hold something and match."""
     decoded = (to_labels(name) for name, held in sets.items() if len(held))
-    listed = {labels[: op.max_depth] for labels in decoded if labels is not None and covers(op, labels)}
+    listed = {
+        labels[: op.max_depth] for labels in decoded if labels is not None and covers(op, labels)
+    }
     return sorted(listed)[op.offset : op.offset + op.limit]
 
 
@@ -54,7 +61,9 @@ def covers(op: SearchOp | ListNamespacesOp, labels: tuple[str, ...]) -> bool:
 
 def _fits(condition: MatchCondition, labels: tuple[str, ...]) -> bool:
     if condition.match_type not in {"prefix", "suffix"}:
-        raise InvalidInput(f"match type {condition.match_type!r} is unknown; use 'prefix' or 'suffix'")
+        raise InvalidInput(
+            f"match type {condition.match_type!r} is unknown; use 'prefix' or 'suffix'"
+        )
     path, step = tuple(condition.path), 1 if condition.match_type == "prefix" else -1
     pairs = zip(labels[::step], path[::step], strict=False)
     return len(path) <= len(labels) and all(asked in ("*", label) for label, asked in pairs)
@@ -79,7 +88,9 @@ def _compares(value: Any, asked: Any) -> bool:
     if isinstance(asked, Mapping):
         if any(name.startswith("$") for name in asked):
             return all(_operates(value, name, operand) for name, operand in asked.items())
-        return isinstance(value, Mapping) and all(_compares(value.get(name), item) for name, item in asked.items())
+        return isinstance(value, Mapping) and all(
+            _compares(value.get(name), item) for name, item in asked.items()
+        )
     if isinstance(asked, list | tuple):
         alike = isinstance(value, list | tuple) and len(value) == len(asked)
         return alike and all(_compares(item, wish) for item, wish in zip(value, asked, strict=True))
@@ -93,11 +104,15 @@ def _operates(value: Any, name: str, operand: Any) -> bool:
     if name in {"$eq", "$ne"}:
         return bool(value == operand) == (name == "$eq")
     if name not in _ORDERS:
-        raise InvalidInput(f"filter operator {name!r} is unknown; use $eq, $ne, $gt, $gte, $lt or $lte")
+        raise InvalidInput(
+            f"filter operator {name!r} is unknown; use $eq, $ne, $gt, $gte, $lt or $lte"
+        )
     try:
         limit = float(operand)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidInput(f"filter operator {name!r} needs a number, not {operand!r:.80}") from None
+        raise InvalidInput(
+            f"filter operator {name!r} needs a number, not {operand!r:.80}"
+        ) from None
     try:
         return bool(_ORDERS[name](float(value), limit))
     except (TypeError, ValueError, OverflowError):

@@ -23,8 +23,9 @@ TextOf = str | Callable[[Mapping[str, Any]], str]
 class Values:
     """How values become lessons.
 
-    A value whose field is a text that says something is that lesson, with the condition ``when`` and the rest as
-    metadata. Of any other the lesson is made: by the callable, or else as JSON; it is kept whole beside it.
+    A value whose field is a text that says something is that lesson, with the condition ``when``
+    and the rest as metadata. Of any other the lesson is made: by the callable, or else as JSON; it
+    is kept whole beside it.
     """
 
     def __init__(self, text: TextOf, longest: int) -> None:
@@ -38,17 +39,25 @@ class Values:
             InvalidInput: it cannot be kept.
         """
         if not isinstance(value, Mapping):
-            raise InvalidInput(f"the value of {key!r} is no dict but {type(value).__name__}; nothing was written")
+            raise InvalidInput(
+                f"the value of {key!r} is no dict but {type(value).__name__}; nothing was written"
+            )
         text = value.get(self._field)
         if callable(self._text) or not isinstance(text, str) or not text.strip():
             whole = _as_json(key, value)
             return self._made(key, whole), "", {VALUE: whole}
         when = value.get("when", "")
         if not isinstance(when, str):
-            raise InvalidInput(f"'when' of {key!r} is no string but {type(when).__name__}; nothing was written")
-        rest = _as_json(key, {name: item for name, item in value.items() if name not in {self._field, "when"}})
+            raise InvalidInput(
+                f"'when' of {key!r} is no string but {type(when).__name__}; nothing was written"
+            )
+        rest = _as_json(
+            key, {name: item for name, item in value.items() if name not in {self._field, "when"}}
+        )
         if taken := {KEY, VALUE} & set(rest):
-            raise InvalidInput(f"the value of {key!r} has a name that is ours: {taken.pop()!r}; nothing was written")
+            raise InvalidInput(
+                f"the value of {key!r} has a name that is ours: {taken.pop()!r}; nothing was written"
+            )
         return text, when, rest
 
     def _made(self, key: str, whole: dict[str, Any]) -> str:
@@ -69,18 +78,28 @@ class Values:
         if isinstance(whole := metadata.get(VALUE), dict):
             return whole
         # others may have written metadata of any name
-        rest = {name: item for name, item in metadata.items() if name not in {self._field, "when", KEY}}
-        return {self._field: experience.text, **({"when": experience.when} if experience.when else {}), **rest}
+        rest = {
+            name: item for name, item in metadata.items() if name not in {self._field, "when", KEY}
+        }
+        return {
+            self._field: experience.text,
+            **({"when": experience.when} if experience.when else {}),
+            **rest,
+        }
 
 
 def _as_json(key: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return a value as JSON gives it back."""
     if odd := [name for name in value if not isinstance(name, str)]:
-        raise InvalidInput(f"the value of {key!r} has a name that is no string: {odd[0]!r:.80}; nothing was written")
+        raise InvalidInput(
+            f"the value of {key!r} has a name that is no string: {odd[0]!r:.80}; nothing was written"
+        )
     try:
         written = json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"the value of {key!r} is not JSON ({short(error)}); nothing was written") from None
+        raise InvalidInput(
+            f"the value of {key!r} is not JSON ({short(error)}); nothing was written"
+        ) from None
     if len(written) > METADATA_LIMIT:
         raise InvalidInput(
             f"the value of {key!r} has {len(written)} characters of JSON beside its texts, {METADATA_LIMIT} are "

@@ -9,7 +9,9 @@ from ted_memory.models import Experience, ExperienceSet
 
 Wanted = Mapping[str, Experience | None]
 """By id what is to stand there, None for nothing."""
-Commits = Callable[[str, dict[str, Experience | None], ExperienceSet | None], Awaitable[dict[str, str]]]
+Commits = Callable[
+    [str, dict[str, Experience | None], ExperienceSet | None], Awaitable[dict[str, str]]
+]
 """Writes to a namespace, on a set that was read or, without one, on the set as it is now; tells what was refused."""
 
 
@@ -37,7 +39,9 @@ class Writes:
 
     def __init__(self, commit: Commits) -> None:
         self._commit = commit
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = (
+            weakref.WeakKeyDictionary()
+        )
 
     async def write(self, name: str, wanted: Wanted, base: ExperienceSet) -> dict[str, str]:
         """Write; return why which ids were refused."""
@@ -45,7 +49,8 @@ class Writes:
         if name not in loop.groups:
             group, before = _Group(base=base), loop.running.get(name)
             task = asyncio.ensure_future(self._run(name, group, loop, before))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # its callers may be gone
+            # its callers may be gone
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
             loop.groups[name] = group, task
         group, task = loop.groups[name]
         group.wanted.update(wanted)

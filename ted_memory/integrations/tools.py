@@ -38,13 +38,16 @@ _SENDING: set["asyncio.Task[None]"] = set()
 def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> BaseTool:
     """Return a tool by which an agent takes feedback on its latest earlier answer.
 
-    For agents with `TedMemoryMiddleware(memory, record=True)`.
-    It counts under the principal of the run that calls it, with that one's limits: a model can be talked into praise.
-    A store is waited for `read_timeout`, a quarter of a second at least. Feedback that it has not taken by then goes as
-    recorded runs do: it waits while the store is away, and `flush`, `aclose` and the program's end send it.
+    For agents with `TedMemoryMiddleware(memory, record=True)`. It counts under the principal of the
+    run that calls it, with that one's limits: a model can be talked into praise. A store is waited
+    for `read_timeout`, a quarter of a second at least. Feedback that it has not taken by then goes
+    as recorded runs do: it waits while the store is away, and `flush`, `aclose` and the program's
+    end send it.
     """
 
-    async def arate(score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = "") -> str:
+    async def arate(
+        score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = ""
+    ) -> str:
         run_id = _rated(runtime.state["messages"])
         if run_id is None:
             return NOTHING
@@ -63,7 +66,8 @@ def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> Bas
         sending = asyncio.create_task(memory.recorder.send_said(), context=contextvars.Context())
         _SENDING.add(sending)  # a loop holds its tasks weakly
         sending.add_done_callback(_SENDING.discard)
-        # an agent waits for the store no longer here than elsewhere; the store is asked for seconds beside it
+        # an agent waits for the store no longer here than elsewhere; the store is asked for seconds
+        # beside it
         await asyncio.wait({sending}, timeout=max(memory.settings.read_timeout, LEAST))
         return _told(said)
 
@@ -97,7 +101,9 @@ def _refused(error: Exception) -> str:
 
 def _rated(messages: Sequence[BaseMessage]) -> str | None:
     """Return the run of the latest answer before this turn."""
-    turn = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), 0)
+    turn = next(
+        (i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), 0
+    )
     return find_run_id(list(messages[:turn]))
 
 

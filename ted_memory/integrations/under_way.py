@@ -29,7 +29,8 @@ class Key(NamedTuple):
 class UnderWay:
     """The runs of one memory that are under way.
 
-    Records are held weakly: the recorder holds those of runs that may still go on. Many threads may share it.
+    Records are held weakly: the recorder holds those of runs that may still go on. Many threads may
+    share it.
     """
 
     def __init__(self) -> None:

@@ -14,10 +14,11 @@ async def archived_samples(
 ) -> list[Sample]:
     """Return the graded episodes that the memory keeps as samples, oldest first.
 
-    Each has its run's id, and as its reference the correction that somebody gave, or the answer that was scored 1, or
-    with a judge the teacher's. Its ``sources`` name the run and the principals whose words it holds: lessons from it
-    carry them, and ``TedMemory.purge`` finds them. What `distill` makes active is shown to everybody without a trial:
-    to call it with these samples is the operator's word for them.
+    Each has its run's id, and as its reference the correction that somebody gave, or the answer
+    that was scored 1, or with a judge the teacher's. Its ``sources`` name the run and the
+    principals whose words it holds: lessons from it carry them, and ``TedMemory.purge`` finds them.
+    What `distill` makes active is shown to everybody without a trial: to call it with these samples
+    is the operator's word for them.
 
     Args:
         memory: whose archive; a `Learner` fills it.
@@ -36,7 +37,9 @@ async def archived_samples(
             "settles and that have a reference: a correction, an answer that was scored 1, with a judge the teacher's"
         )
     if up_to is not None and up_to not in by_run:
-        raise InvalidInput(f"run {up_to!r} is not in the archive of {memory.namespace!r}; leave --up-to out")
+        raise InvalidInput(
+            f"run {up_to!r} is not in the archive of {memory.namespace!r}; leave --up-to out"
+        )
     newest = by_run[up_to].seq if up_to is not None else archived[-1].seq
     found = [one for one in by_run.values() if one.seq <= newest]
     found.sort(key=lambda one: one.seq)

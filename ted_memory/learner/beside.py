@@ -12,15 +12,16 @@ from ted_memory.learner.spaces import Space, Spaces
 from ted_memory.learner.trials import look
 
 TICK = 0.5  # seconds between looks at trials, and between rounds of replays that had nothing to do
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds in which nothing is replayed while the student does not answer
+# seconds in which nothing is replayed while the student does not answer
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
 @dataclass
 class Beside:
     """Looks and replays, for one learner.
 
-    ``note`` is told of errors. While the learner ``must_pause`` nothing is replayed. It does not pause for replays: the
-    teacher that its episodes need may answer when the student does not.
+    ``note`` is told of errors. While the learner ``must_pause`` nothing is replayed. It does not
+    pause for replays: the teacher that its episodes need may answer when the student does not.
     """
 
     spaces: Spaces
@@ -46,7 +47,9 @@ class Beside:
                 with self.spaces.by_itself(name):
                     space = self.spaces.of(name)
                     try:
-                        _, space.known = await look(space.memory, self.holder, space.known, self.report.steps)
+                        _, space.known = await look(
+                            space.memory, self.holder, space.known, self.report.steps
+                        )
                     finally:
                         self.report.keep_latest()
         except StoreUnavailable as error:

@@ -46,7 +46,8 @@ Replay = Literal["model", "agent", "none"]
 
 POLL = 0.25  # seconds between looks at a queue that was empty
 BEATS = 4  # heartbeats in one lease
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds in which nothing is claimed while the models' provider is down
+# seconds in which nothing is claimed while the models' provider is down
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 RETRY_AFTER = 1.0  # seconds before an episode that failed is begun again
 
 _LOG = logging.getLogger("ted_memory")
@@ -61,13 +62,15 @@ class Learner:
         student: the model (or with ``replay="agent"`` the agent) that is to get better.
         grader: see `ted_memory.grading.graders`; live answers in free words want a `Judge`.
         namespaces: ``own``: the memory's; ``all``: those that have traffic; or their names.
-        replay: how the student attempts an episode's task again. ``model``: the model answers over the recorded tool
-            results, and nothing is done twice in the world; ``agent``: the Runnable is run anew, which you declare to
-            be safe; ``none``: not at all, only the live run is learned from, and lessons are not tried.
-        budget: for each namespace and day (UTC); episodes wait when it is used up. Several learners may pass it by what
-            they have in flight.
+        replay: how the student attempts an episode's task again. ``model``: the model answers over
+            the recorded tool results, and nothing is done twice in the world; ``agent``: the
+            Runnable is run anew, which you declare to be safe; ``none``: not at all, only the live
+            run is learned from, and lessons are not tried.
+        budget: for each namespace and day (UTC); episodes wait when it is used up. Several learners
+            may pass it by what they have in flight.
         grade_live: count the grade of a live answer as its outcome where nobody gives feedback.
-        profile: how these models are taught (`ted_memory.distill.profiles`); default: what the settings say.
+        profile: how these models are taught (`ted_memory.distill.profiles`); default: what the
+            settings say.
 
     Raises:
         InvalidInput: ``namespaces`` is another word, or ``replay`` needs a student.
@@ -106,12 +109,15 @@ class Learner:
             budget=budget,
             note=self._note,
         )
-        self._beside = Beside(self._spaces, self.id, self.report, self._note, must_pause=self._must_pause)
+        self._beside = Beside(
+            self._spaces, self.id, self.report, self._note, must_pause=self._must_pause
+        )
         self._work: dict[asyncio.Task[None], tuple[Space, Claim]] = {}
         self._stopping = asyncio.Event()
         self._turn = 0
         self._pause, self._paused_until = FIRST_PAUSE, 0.0
-        self._retry_at = 0.0  # when the last episode that this learner handed back may be begun again
+        # when the last episode that this learner handed back may be begun again
+        self._retry_at = 0.0
         self._last_success = 0.0
 
     def stop(self) -> None:
@@ -119,16 +125,18 @@ class Learner:
         self._stopping.set()
 
     async def run(self, *, until_empty: bool = False, grace: float | None = None) -> LearnerReport:
-        """Learn until `stop` is called; with ``until_empty`` until nothing waits that may be begun now, and what failed
-        here was tried again, or until a provider refuses a model: then ``refused`` of the report says which setting to
-        change.
+        """Learn until `stop` is called; with ``until_empty`` until nothing waits that may be begun
+        now, and what failed here was tried again, or until a provider refuses a model: then
+        ``refused`` of the report says which setting to change.
 
-        ``grace``: seconds for which a stop waits for what is under way (default: the lease). What is not done by then
-        is given back, and does not count as a failure.
+        ``grace``: seconds for which a stop waits for what is under way (default: the lease). What
+        is not done by then is given back, and does not count as a failure.
 
         Raises:
-            StoreRefused: the server refuses what a learner does; found out before anything is paid for.
-            StoreError: the server cannot give what the settings ask for. One that is away is waited for.
+            StoreRefused: the server refuses what a learner does; found out before anything is paid
+                for.
+            StoreError: the server cannot give what the settings ask for. One that is away is waited
+                for.
         """
         self.report.refused = ""
         await self._prove()
@@ -145,7 +153,8 @@ class Learner:
             if until_empty and not self._stopping.is_set():
                 await self._beside.replay_all(self._stopping)
                 _raise_if_failed(beside)
-            # at what the last episodes made due: a learner that is run now and then comes to it, too
+            # at what the last episodes made due: a learner that is run now and then comes to it,
+            # too
             await self._beside.look()
         finally:
             for task in (*beside, *self._work):
@@ -167,7 +176,9 @@ class Learner:
     # --- claiming
 
     async def _claim_always(self, *, until_empty: bool) -> None:
-        while not (self._stopping.is_set() or (until_empty and self.report.refused and not self._work)):
+        while not (
+            self._stopping.is_set() or (until_empty and self.report.refused and not self._work)
+        ):
             try:
                 found = await self._claim_some()
             except StoreRefused:  # waiting would not help
@@ -178,7 +189,9 @@ class Learner:
                 continue
             if found:
                 continue
-            if until_empty and not (self._work or self._must_pause() or time.monotonic() < self._retry_at):
+            if until_empty and not (
+                self._work or self._must_pause() or time.monotonic() < self._retry_at
+            ):
                 return
             await self._rest(POLL)
 
@@ -208,7 +221,12 @@ class Learner:
         """Claim one episode of a namespace. One that may have killed its learner is worked on while nothing else is."""
         s, log = self.memory.settings, space.memory.store.episodes
         claim_one = partial(
-            log.claim, space.memory.namespace, self.id, lease=s.lease, count=1, max_deliveries=s.max_deliveries
+            log.claim,
+            space.memory.namespace,
+            self.id,
+            lease=s.lease,
+            count=1,
+            max_deliveries=s.max_deliveries,
         )
         if alone:
             found = await claim_one(alone=True)
@@ -308,7 +326,8 @@ class Learner:
             raise _Lost(out["note"])
         graded = read_graded(out)
         if self._grade_live and claim.score is None and graded and graded[-1].score is not None:
-            # the live run's own answer, graded as the attempts are; feedback that comes later takes its place
+            # the live run's own answer, graded as the attempts are; feedback that comes later takes
+            # its place
             await memory.recorder.credit(episode.run_id, graded[-1].score, first=True)
         if out["reference"]:
             scores = [t.score for t in graded[:-1] if t.score is not None]
@@ -327,18 +346,24 @@ class Learner:
         # while others get their answers, it is this episode's own trouble
         counts = not away or (not refused and self._last_success > began)
         # what cannot be settled is not asked for again at once: each time it is paid for
-        if (away or isinstance(error, StoreError)) and not self._must_pause():  # what fails beside it says nothing new
+        # what fails beside it says nothing new
+        if (away or isinstance(error, StoreError)) and not self._must_pause():
             self._paused_until = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         try:
-            # a refusal is no fault of the episode's: whoever changed the setting may begin it at once
+            # a refusal is no fault of the episode's: whoever changed the setting may begin it at
+            # once
             delay = 0.0 if refused else RETRY_AFTER
-            return await self._hand_back(space, claim, counts=counts, reason=one_line(error), delay=delay)
+            return await self._hand_back(
+                space, claim, counts=counts, reason=one_line(error), delay=delay
+            )
         except StoreError as store_error:
             self._note(store_error)
             return "released"
 
-    async def _hand_back(self, space: Space, claim: Claim, *, counts: bool, reason: str, delay: float) -> str:
+    async def _hand_back(
+        self, space: Space, claim: Claim, *, counts: bool, reason: str, delay: float
+    ) -> str:
         state = await space.memory.store.episodes.return_claim(
             space.memory.namespace,
             claim,
@@ -347,7 +372,8 @@ class Learner:
             delay=delay,
             max_deliveries=self.memory.settings.max_deliveries,
         )
-        if state in {"released", "failed"}:  # not before the answer: the server counts the delay from when it was asked
+        # not before the answer: the server counts the delay from when it was asked
+        if state in {"released", "failed"}:
             self._retry_at = max(self._retry_at, time.monotonic() + delay)
         return state
 

@@ -20,7 +20,8 @@ class Funnel(Frozen):
 
     Attributes:
         recorded: episodes so far.
-        waiting: of them, and ``claimed``, ``dead``: those that are not learned from yet, or could not be.
+        waiting: of them, and ``claimed``, ``dead``: those that are not learned from yet, or could
+            not be.
         learned_from: episodes that a learner has settled; ``taught`` of them led to a proposal.
         archived: graded episodes that lessons are replayed on.
         proposed: lessons that wait for replays.
@@ -29,9 +30,9 @@ class Funnel(Frozen):
         trial: lessons on trial, with so many live ``outcomes``.
         for_a_person: lessons that wait for a person's word.
         active: lessons from traffic that every agent sees, watched in so many ``comparisons``.
-        trials_begun: lessons that learners put on trial today, ``activated``: that passed one, ``retired``: that were
-            of no use, did harm or had to make room, ``demoted``: active ones that had come to hurt. What people
-            approve or reject is not among them.
+        trials_begun: lessons that learners put on trial today, ``activated``: that passed one,
+            ``retired``: that were of no use, did harm or had to make room, ``demoted``: active ones
+            that had come to hurt. What people approve or reject is not among them.
         learning: what learning from episodes has cost today.
         replays: what replays have cost today.
     """
@@ -63,8 +64,8 @@ class Funnel(Frozen):
 class Pace(Frozen):
     """How fast the evidence on a lesson grows: pairs or outcomes a day so far, and days until it needs no more.
 
-    Pairs of a proposed lesson since it was proposed, outcomes of one on trial since that began. None where that is not
-    known.
+    Pairs of a proposed lesson since it was proposed, outcomes of one on trial since that began.
+    None where that is not known.
     """
 
     a_day: float | None = None
@@ -161,7 +162,12 @@ async def departure(memory: TedMemory, id: str) -> Departure | None:
             gone = {e.id: e for e in change.before}
             left = tuple(e.id for e in change.after if e.state != "retired")
             if id in gone and id not in left:
-                told = {"version": entry.version, "at": entry.at, "author": entry.author, "why": entry.why}
+                told = {
+                    "version": entry.version,
+                    "at": entry.at,
+                    "author": entry.author,
+                    "why": entry.why,
+                }
                 return Departure(experience=gone[id], into=left, **told)
     return None
 

@@ -1,7 +1,8 @@
 """Which archived episodes each lesson may be replayed on next, worked out a few at a time.
 
-An archive holds thousands of episodes and a set hundreds of lessons. Whether a lesson applies to an episode is for the
-retriever to say, which takes time. So only as many episodes are looked at as are needed soon, the newest ones first.
+An archive holds thousands of episodes and a set hundreds of lessons. Whether a lesson applies to an
+episode is for the retriever to say, which takes time. So only as many episodes are looked at as are
+needed soon, the newest ones first.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ from ted_memory.memory.client import TedMemory
 from ted_memory.models import Experience
 from ted_memory.protocols import KnownEvidence, Shown
 
-RELOAD = 60.0  # seconds after which the archive is read anew: what was purged goes, what was settled late comes
+# seconds after which the archive is read anew: what was purged goes, what was settled late comes
+RELOAD = 60.0
 LOOKUPS = 50  # episodes that are looked at in one round
 WINDOW = 32  # episodes that are found for a lesson before they are needed
 OF_ONE_SPEAKER = 4  # of these: whoever fills the archive does not fill the window
@@ -28,8 +30,8 @@ OF_ONE_SPEAKER = 4  # of these: whoever fills the archive does not fill the wind
 class _Reach:
     """The episodes of one lesson.
 
-    ``floor``: only later ones count. ``unseen``: not looked at yet, the newest last. ``left``: it applies to them and
-    was not replayed on them, by speaker. ``heard``: how often each speaker was.
+    ``floor``: only later ones count. ``unseen``: not looked at yet, the newest last. ``left``: it
+    applies to them and was not replayed on them, by speaker. ``heard``: how often each speaker was.
     """
 
     lesson: Experience
@@ -123,7 +125,9 @@ class Reach:
                 reach.shown = shown
                 reach.withdraw(shown.done)
                 reach.rise(shown.done_to)
-                reach.heard = Counter(self.archive[seq].speaker for seq in shown.done if seq in self.archive)
+                reach.heard = Counter(
+                    self.archive[seq].speaker for seq in shown.done if seq in self.archive
+                )
 
     def _begin(self, lesson: Experience, shown: Shown) -> _Reach:
         """Return the reach of a lesson; an active one is watched on what has come since it became active."""
@@ -148,7 +152,9 @@ class Reach:
                 reach.unseen.pop()
         return any(reach.wants_more for reach in self._reaches.values())
 
-    async def _offer(self, archived: Archived, wanting: Sequence[_Reach], memory: TedMemory) -> None:
+    async def _offer(
+        self, archived: Archived, wanting: Sequence[_Reach], memory: TedMemory
+    ) -> None:
         """Offer an episode to those lessons that apply to it, have had no part in it, and do not come from it."""
         others = [reach for reach in wanting if _is_evidence(archived, reach.lesson)]
         if not others:
@@ -163,17 +169,25 @@ class Reach:
             if reach.lesson.id in applies:
                 reach.offer(archived)
 
-    def next_for(self, lesson: Experience, taken: Collection[int], most_of_one: float = math.inf) -> Archived | None:
+    def next_for(
+        self, lesson: Experience, taken: Collection[int], most_of_one: float = math.inf
+    ) -> Archived | None:
         """Return the episode that a lesson is to be replayed on next, without those that are taken.
 
-        None of a speaker who was heard ``most_of_one`` times.
-        It is one of the speaker who was heard least: decisions leave out the loudest ones. Of his the newest one.
+        None of a speaker who was heard ``most_of_one`` times. It is one of the speaker who was
+        heard least: decisions leave out the loudest ones. Of his the newest one.
         """
         reach = self._reaches[lesson.id, lesson.rev]
-        heard = reach.heard + Counter(self.archive[seq].speaker for seq in taken if seq in self.archive)
+        heard = reach.heard + Counter(
+            self.archive[seq].speaker for seq in taken if seq in self.archive
+        )
         best: tuple[int, int] | None = None
         for speaker, seqs in reach.left.items():
-            free = [seq for seq in seqs if seq in self.archive and seq not in taken and seq not in self._later]
+            free = [
+                seq
+                for seq in seqs
+                if seq in self.archive and seq not in taken and seq not in self._later
+            ]
             if free and heard[speaker] < most_of_one:
                 best = min(best or (heard[speaker], -max(free)), (heard[speaker], -max(free)))
         return None if best is None else self.archive[-best[1]]
@@ -217,7 +231,8 @@ class Reach:
 def _is_evidence(archived: Archived, lesson: Experience) -> bool:
     """Tell whether an episode may be held against a lesson: not if it comes from this run, or from who spoke there.
 
-    Nor if it was on trial there: its live outcome is counted, and the same question would be counted twice.
+    Nor if it was on trial there: its live outcome is counted, and the same question would be
+    counted twice.
     """
     if lesson.state == "trial" and archived.version >= lesson.rev:
         return False

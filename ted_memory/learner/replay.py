@@ -1,9 +1,10 @@
 """Replays: the student answers recorded questions again, with a lesson and without it; no user is part of it.
 
-Nothing is done twice in the world: the student's model answers over the recorded messages and tool results. Each lesson
-meets each archived episode once, and none that it came from, or had a part in while on trial. What is next: an active
-lesson that has new episodes to be watched on, in turn with the one not active yet that looks best so far. When its turn
-comes changes nothing of a lesson's test, which may be looked at at any time (`ted_memory.experience.evidence`).
+Nothing is done twice in the world: the student's model answers over the recorded messages and tool
+results. Each lesson meets each archived episode once, and none that it came from, or had a part in
+while on trial. What is next: an active lesson that has new episodes to be watched on, in turn with
+the one not active yet that looks best so far. When its turn comes changes nothing of a lesson's
+test, which may be looked at at any time (`ted_memory.experience.evidence`).
 """
 
 import asyncio
@@ -31,10 +32,13 @@ from ted_memory.protocols import KnownEvidence, Pair, Shown
 
 ATTEMPTS = 2  # answers of each side of a pair
 CALLS = 2 * ATTEMPTS  # of the student, for one pair, at most
-LEASE, SECONDS = "replays", 15.0  # one learner at a time replays a namespace: two would ask for the same pairs
-MOST_OF_ONE = 100  # pairs of one speaker until it is active, where the loudest are left out: more decide nothing
+# one learner at a time replays a namespace: two would ask for the same pairs
+LEASE, SECONDS = "replays", 15.0
+# pairs of one speaker until it is active, where the loudest are left out: more decide nothing
+MOST_OF_ONE = 100
 WATCH_SHARE = 0.5  # of the day's calls, for active lessons: watching alone would use up all
-SHARED_FOR = 300.0  # seconds for which lessons share an episode's answers without them: a model may change meanwhile
+# seconds for which lessons share an episode's answers without them: a model may change meanwhile
+SHARED_FOR = 300.0
 COUNT_AGAIN = 5.0  # seconds after which the calls of the day are read anew
 
 Verdict = Literal["counted", "repeated", "changed", "no place", "broken", "lost"]
@@ -172,8 +176,12 @@ class Replayer:
     async def _waiting(self, snapshot: ExperienceSet) -> list[Experience]:
         """Return the lessons that replays are to say something of; not those of which they have said enough."""
         memory = self.context.memory
-        from_traffic = [e for e in (*snapshot.active, *snapshot.trial, *snapshot.proposed) if principals(e)]
-        self._known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in from_traffic], self._known)
+        from_traffic = [
+            e for e in (*snapshot.active, *snapshot.trial, *snapshot.proposed) if principals(e)
+        ]
+        self._known = await memory.store.episodes.evidence(
+            memory.namespace, [e.id for e in from_traffic], self._known
+        )
         return [e for e in from_traffic if wants_pairs(e, self._shown(e).evidence, memory.settings)]
 
     def _shown(self, lesson: Experience) -> Shown:
@@ -187,10 +195,14 @@ class Replayer:
             self._counted_at = now
         return int((memory.settings.replay_calls - self._calls_today) // CALLS)
 
-    def _due(self, lessons: Sequence[Experience], most: int) -> Iterator[tuple[Experience, Archived]]:
+    def _due(
+        self, lessons: Sequence[Experience], most: int
+    ) -> Iterator[tuple[Experience, Archived]]:
         """Yield lessons with the episodes that they are replayed on next: those that wait and active ones in turn."""
         may_watch = self._calls_today < WATCH_SHARE * self.context.settings.replay_calls
-        watched = sorted((e for e in lessons if e.state == "active" and may_watch), key=self._watched)
+        watched = sorted(
+            (e for e in lessons if e.state == "active" and may_watch), key=self._watched
+        )
         waiting = sorted(
             (e for e in lessons if e.state != "active"),
             key=lambda e: turn(self._shown(e).evidence, self.context.settings),
@@ -210,14 +222,18 @@ class Replayer:
         while lessons:
             left = []
             for lesson in lessons:
-                if (archived := self.reach.next_for(lesson, taken[lesson.id], most[lesson.id])) is not None:
+                if (
+                    archived := self.reach.next_for(lesson, taken[lesson.id], most[lesson.id])
+                ) is not None:
                     taken[lesson.id].add(archived.seq)
                     left.append(lesson)
                     yield lesson, archived
             lessons = left
 
     def _most_of_one(self, lesson: Experience) -> float:
-        return MOST_OF_ONE if lesson.state != "active" and loudest(self.context.settings) else math.inf
+        return (
+            MOST_OF_ONE if lesson.state != "active" and loudest(self.context.settings) else math.inf
+        )
 
     def _watched(self, lesson: Experience) -> float:
         return self._shown(lesson).evidence.total.watched
@@ -229,14 +245,17 @@ class Replayer:
     ) -> list[Verdict]:
         """Ask for these pairs side by side; an error is raised when all of them have come to an end."""
         done = await asyncio.gather(
-            *(self._replay(lesson, archived, snapshot) for lesson, archived in found), return_exceptions=True
+            *(self._replay(lesson, archived, snapshot) for lesson, archived in found),
+            return_exceptions=True,
         )
         for error in done:
             if isinstance(error, BaseException):
                 raise error
         return [verdict for verdict in done if not isinstance(verdict, BaseException)]
 
-    async def _replay(self, lesson: Experience, archived: Archived, snapshot: ExperienceSet) -> Verdict:
+    async def _replay(
+        self, lesson: Experience, archived: Archived, snapshot: ExperienceSet
+    ) -> Verdict:
         """Ask for one pair and count it."""
         judge = await self._judge(lesson, archived.sample, snapshot)
         if not judge.differs:  # it says nothing of the lesson that others take its place
@@ -248,9 +267,11 @@ class Replayer:
         try:
             score_with, score_without = await self._answers(judge, snapshot)
         except Exception as error:
-            no_answer = is_final(error) or is_transient(error)  # a model that refuses or is away is not paid
+            # a model that refuses or is away is not paid
+            no_answer = is_final(error) or is_transient(error)
             comparison = self._comparison_of(snapshot)
-            chokes = not no_answer and await comparison.answers_without(judge)  # on this lesson alone
+            # on this lesson alone
+            chokes = not no_answer and await comparison.answers_without(judge)
             self._owe(meter, is_paid=not no_answer)
             if is_final(error):
                 raise
@@ -302,7 +323,9 @@ class Replayer:
                 self.reach.drop(seq)
         self._changed.clear()
 
-    async def _without_stale(self, found: Sequence[tuple[Experience, Archived]]) -> list[tuple[Experience, Archived]]:
+    async def _without_stale(
+        self, found: Sequence[tuple[Experience, Archived]]
+    ) -> list[tuple[Experience, Archived]]:
         """Leave out episodes on which another word was given since they were archived: no measure any more."""
         memory, episodes = self.context.memory, {archived.run_id: archived for _, archived in found}
         told = await self._told(list(episodes))
@@ -347,8 +370,8 @@ class Replayer:
     def _comparison_of(self, snapshot: ExperienceSet) -> Comparison:
         """Return what asks for answers; those without a lesson serve all lessons that meet the episode in this time.
 
-        A lesson meets an episode once, so no test of one lesson sees an answer twice. Tests of different lessons are no
-        longer independent: a lucky answer without them counts against all.
+        A lesson meets an episode once, so no test of one lesson sees an answer twice. Tests of
+        different lessons are no longer independent: a lucky answer without them counts against all.
         """
         placement, now = self.context.memory.presentation(snapshot).placement, time.monotonic()
         held = self._comparison

@@ -16,7 +16,8 @@ class LearnerReport:
     earlier: int = 0  # steps that were taken before those
     replayed: int = 0  # pairs of answers that were counted
     last_error: str = ""
-    refused: str = ""  # why a provider refuses a model at present: the learner pauses, and no episode fails for that
+    # why a provider refuses a model at present: the learner pauses, and no episode fails for that
+    refused: str = ""
 
     def keep_latest(self) -> None:
         """Let go of the oldest steps where there are too many."""

@@ -15,8 +15,8 @@ PEERS = 6  # recent samples that a lesson is tried on
 def to_sample(claim: Claim, images: Mapping[str, bytes], *, with_tools: bool) -> Sample:
     """Return the task of an episode; its reference is a correction, or else the answer where that was right.
 
-    ``with_tools``: the student answers again over the recorded tool results, so that nothing is done twice in the
-    world; else the agent is run anew, with its tools.
+    ``with_tools``: the student answers again over the recorded tool results, so that nothing is
+    done twice in the world; else the agent is run anew, with its tools.
 
     Raises:
         ValueError: the episode has no task.
@@ -32,7 +32,11 @@ def to_sample(claim: Claim, images: Mapping[str, bytes], *, with_tools: bool) ->
 
 def speakers(claim: Claim) -> tuple[str, ...]:
     """Return whose words a lesson from an episode rests on: its principal, and whoever said something of it."""
-    said = (f.principal for f in claim.feedback if f.principal != ANONYMOUS and (f.comment or f.correction))
+    said = (
+        f.principal
+        for f in claim.feedback
+        if f.principal != ANONYMOUS and (f.comment or f.correction)
+    )
     return tuple(dict.fromkeys((claim.episode.principal, *said)))
 
 
@@ -44,10 +48,11 @@ def sources_of(claim: Claim) -> tuple[str, ...]:
 def to_archive(claim: Claim, *, judged: bool) -> dict[str, Any] | None:
     """Return what is kept of a graded episode for replays; None where nobody grades it, or it has pictures.
 
-    Where a model grades (``judged``), every episode is graded; the teacher's answer is the reference of those that
-    nobody said anything of.
+    Where a model grades (``judged``), every episode is graded; the teacher's answer is the
+    reference of those that nobody said anything of.
 
-    Replays answer over the recorded tool results, whatever the learner does that settles the episode.
+    Replays answer over the recorded tool results, whatever the learner does that settles the
+    episode.
     """
     episode = claim.episode
     if (claim.score is None and not claim.correction and not judged) or episode.images:
@@ -68,7 +73,8 @@ def to_archive(claim: Claim, *, judged: bool) -> dict[str, Any] | None:
 def _speaker(claim: Claim) -> str:
     """Return whose word an episode's reference rests on: who corrected it, or who said that its answer was right.
 
-    Who gives no name speaks for the run's principal, as where outcomes are counted. So does the teacher.
+    Who gives no name speaks for the run's principal, as where outcomes are counted. So does the
+    teacher.
     """
     said = [f.principal for f in claim.feedback if f.correction]
     if not said and claim.score == 1:
@@ -94,7 +100,12 @@ def _error(episode: Episode) -> str:
 
 
 def to_state(
-    claim: Claim, sample: Sample, recent: Iterable[tuple[Sample, float | None]], *, judged: bool, language: str
+    claim: Claim,
+    sample: Sample,
+    recent: Iterable[tuple[Sample, float | None]],
+    *,
+    judged: bool,
+    language: str,
 ) -> dict[str, Any]:
     """Return what the graph begins with: the task, its live run, and recent ones with the scores that they had.
 
@@ -107,8 +118,15 @@ def to_state(
         "run": f"episode:{claim.seq}",
         "sources": [*sources_of(claim)],
         "recorded": [to_attempt(claim).model_dump()],
-        "settle": {"seq": claim.seq, "fence": claim.fence, "archive": to_archive(claim, judged=judged)},
-        "peers": [{"sample": one.model_dump(mode="json"), "score": score} for one, score in latest[-PEERS:]],
+        "settle": {
+            "seq": claim.seq,
+            "fence": claim.fence,
+            "archive": to_archive(claim, judged=judged),
+        },
+        "peers": [
+            {"sample": one.model_dump(mode="json"), "score": score}
+            for one, score in latest[-PEERS:]
+        ],
         "common": sorted(common_words([one.text for one in samples], language=language)),
         "labels": recurring_answers(samples, of_users=True),
     }

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 
 from ted_memory.distill.graph import Graph
 from ted_memory.distill.nodes.commit import counters
-from ted_memory.errors import BudgetExceeded, CorruptData, InvalidInput, StoreError, StoreRefused, StoreUnavailable
+from ted_memory.errors import (
+    BudgetExceeded,
+    CorruptData,
+    InvalidInput,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ted_memory.fields import NAMESPACE
 from ted_memory.learner.replay import Replayer
 from ted_memory.llm.calls import one_line
@@ -26,7 +33,8 @@ SETTLED = ("learned", "nothing", "set_aside")
 class Space:
     """What a learner keeps of one namespace.
 
-    ``known``: the evidence that was read for its trials. ``unpaid``: what was spent and could not be counted yet.
+    ``known``: the evidence that was read for its trials. ``unpaid``: what was spent and could not
+    be counted yet.
     """
 
     memory: TedMemory
@@ -103,7 +111,9 @@ class Spaces:
         for name in found:
             if not NAMESPACE.fullmatch(name):
                 self._note(
-                    CorruptData(f"{name[:40]!r} is listed as a namespace with traffic and is none; it is left out")
+                    CorruptData(
+                        f"{name[:40]!r} is listed as a namespace with traffic and is none; it is left out"
+                    )
                 )
         named = [name for name in found if NAMESPACE.fullmatch(name)]
         refusals = [await self._refusal(name) for name in named]
@@ -138,7 +148,9 @@ class Spaces:
     def of(self, name: str) -> Space:
         """Return the space of a namespace."""
         if name not in self._spaces:
-            memory = self._memory if name == self._memory.namespace else self._memory.for_namespace(name)
+            memory = (
+                self._memory if name == self._memory.namespace else self._memory.for_namespace(name)
+            )
             self._spaces[name] = self._make(memory)
         return self._spaces[name]
 
@@ -153,7 +165,9 @@ class Spaces:
             self.doubt(name)
             self._note(error)
         except Exception as error:  # noqa: BLE001 - whatever is stored there
-            self._note(CorruptData(f"nothing is done for namespace {name!r} now: {one_line(error)}"))
+            self._note(
+                CorruptData(f"nothing is done for namespace {name!r} now: {one_line(error)}")
+            )
 
     def made(self) -> list[Space]:
         """Return the spaces so far."""
@@ -172,7 +186,11 @@ class Spaces:
         limit = self._budget.passed_by(spent + one)
         if limit:
             self._over_budget[name] = time.monotonic() + 5.0  # then the day may be another one
-            self._note(BudgetExceeded(f"{name!r} has used up its budget of {limit} for today; its episodes wait"))
+            self._note(
+                BudgetExceeded(
+                    f"{name!r} has used up its budget of {limit} for today; its episodes wait"
+                )
+            )
         return bool(limit)
 
 
@@ -181,5 +199,7 @@ def _names(memory: TedMemory, namespaces: str | Sequence[str]) -> Sequence[str] 
     if not isinstance(namespaces, str):
         return namespaces
     if namespaces not in {"own", "all"}:
-        raise InvalidInput(f"namespaces={namespaces!r}: give 'own', 'all', or a list of names, [{namespaces!r}]")
+        raise InvalidInput(
+            f"namespaces={namespaces!r}: give 'own', 'all', or a list of names, [{namespaces!r}]"
+        )
     return (memory.namespace,) if namespaces == "own" else None

@@ -3,7 +3,13 @@
 from ted_memory.episodes import Standing
 from ted_memory.errors import InvalidInput
 from ted_memory.experience.forecast import pairs_left
-from ted_memory.experience.trials import loudest, outcomes_left, waits_for, wants_pairs, wealths_needed
+from ted_memory.experience.trials import (
+    loudest,
+    outcomes_left,
+    waits_for,
+    wants_pairs,
+    wealths_needed,
+)
 from ted_memory.learner.reach import Reach
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Experience
@@ -28,10 +34,19 @@ async def explain(memory: TedMemory, id: str) -> Standing:
     """
     lesson = (await memory.load()).by_id.get(id)
     if lesson is None:
-        raise InvalidInput(f"there is no experience {id!r} in {memory.namespace!r}; `ted-memory show` lists them")
+        raise InvalidInput(
+            f"there is no experience {id!r} in {memory.namespace!r}; `ted-memory show` lists them"
+        )
     known = await memory.store.episodes.evidence(memory.namespace, [id])
-    standing, replays = _standing(lesson, known, memory.settings), await _replays_left(memory, lesson, known)
-    return standing.model_copy(update={"waits_for": f"{standing.waits_for}; {replays}"}) if replays else standing
+    standing, replays = (
+        _standing(lesson, known, memory.settings),
+        await _replays_left(memory, lesson, known),
+    )
+    return (
+        standing.model_copy(update={"waits_for": f"{standing.waits_for}; {replays}"})
+        if replays
+        else standing
+    )
 
 
 async def _replays_left(memory: TedMemory, lesson: Experience, known: KnownEvidence) -> str:

@@ -17,7 +17,8 @@ from ted_memory.models import Edit, Experience, ExperienceSet, SetState
 from ted_memory.protocols import KnownEvidence
 from ted_memory.settings import Settings
 
-LEASE, SECONDS = "trials", 1.5  # one learner at a time looks, as long as it does; correctness does not depend on it
+# one learner at a time looks, as long as it does; correctness does not depend on it
+LEASE, SECONDS = "trials", 1.5
 AUTHOR = "trials"
 COUNTED = {
     ("proposed", "trial"): "trials_begun",
@@ -30,12 +31,16 @@ _LOG = logging.getLogger("ted_memory")
 
 
 async def look(
-    memory: TedMemory, holder: str, known: KnownEvidence | None = None, done: list[str] | None = None
+    memory: TedMemory,
+    holder: str,
+    known: KnownEvidence | None = None,
+    done: list[str] | None = None,
 ) -> tuple[list[str], KnownEvidence]:
     """Take every step that is due in one set; return what was done, in words, and what is known of its lessons.
 
-    Nothing is done while another learner looks. ``known`` is what the last look returned: only changes are read.
-    ``done`` is told of each step as it is taken: who is interrupted keeps what was done until then.
+    Nothing is done while another learner looks. ``known`` is what the last look returned: only
+    changes are read. ``done`` is told of each step as it is taken: who is interrupted keeps what
+    was done until then.
     """
     known, done = known or {}, [] if done is None else done
     is_off = memory.settings.trust == "operator"
@@ -51,7 +56,9 @@ async def look(
         step, going = _with_room(due, snapshot, evidence, memory.settings, now)
         if step and (taken := await _take(step, going, snapshot, memory)):
             done.append(f"{step.edit.id}: {step.edit.state}: {step.why}")
-            _LOG.info("lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why)
+            _LOG.info(
+                "lesson %s of %r: %s: %s", step.edit.id, memory.namespace, step.edit.state, step.why
+            )
             await _count(taken, snapshot, memory)
     return done, known
 
@@ -61,14 +68,17 @@ async def _without_repetitions(memory: TedMemory) -> ExperienceSet:
     snapshot = await memory.load()
     if not (repeated := _repeated(snapshot.proposed)):
         return snapshot
-    await memory.commit(repeated, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16))
+    await memory.commit(
+        repeated, author=AUTHOR, why="said twice", base=snapshot, token=secrets.token_hex(16)
+    )
     return await memory.load()
 
 
 def _repeated(proposed: Sequence[Experience]) -> list[Edit]:
     """Return what takes out proposals that say what an earlier one says: two learners at once may have been told so.
 
-    They are not merged: what is known of the first one would be lost, and with it that it waits for a person.
+    They are not merged: what is known of the first one would be lost, and with it that it waits for
+    a person.
     """
     known: set[tuple[str, str]] = set()
     edits: list[Edit] = []
@@ -87,7 +97,11 @@ async def release_lease(memory: TedMemory, holder: str) -> None:
 
 
 def _with_room(
-    due: Step, snapshot: ExperienceSet, evidence: Mapping[str, Evidence], settings: Settings, now: datetime
+    due: Step,
+    snapshot: ExperienceSet,
+    evidence: Mapping[str, Evidence],
+    settings: Settings,
+    now: datetime,
 ) -> tuple[Step | None, list[SetState]]:
     """Return a step that the set has room for, and what goes for it; None where it has to wait for room."""
     if due.edit.state != "active":
@@ -102,7 +116,9 @@ def _with_room(
     return replace(due, why=f"{due.why}; {ids} made room, of which replays had shown less"), going
 
 
-async def _take(step: Step, going: Sequence[SetState], snapshot: ExperienceSet, memory: TedMemory) -> list[SetState]:
+async def _take(
+    step: Step, going: Sequence[SetState], snapshot: ExperienceSet, memory: TedMemory
+) -> list[SetState]:
     """Commit one step with what goes for it; return the edits that took effect."""
     edits = [*going, step.edit]
     commit = await memory.commit(
@@ -115,7 +131,11 @@ async def _count(taken: Sequence[SetState], snapshot: ExperienceSet, memory: Ted
     """Count what has moved, for the funnel. Nothing is decided by it: where the store is away it stays uncounted."""
     moved = Counter[str]()
     for edit in taken:
-        if name := "retired" if edit.state == "retired" else COUNTED.get((snapshot.by_id[edit.id].state, edit.state)):
+        if (
+            name := "retired"
+            if edit.state == "retired"
+            else COUNTED.get((snapshot.by_id[edit.id].state, edit.state))
+        ):
             moved[name] += 1
     if moved:
         with contextlib.suppress(StoreError):

@@ -19,7 +19,13 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
 
 from ted_memory.errors import BudgetExceeded, ModelError, ModelRefused, StoreError
 from ted_memory.llm.messages import answer_of
@@ -32,12 +38,15 @@ MOST_STALE = 100  # connections of an earlier event loop that one call gets rid 
 LONGEST_PAUSE = 600.0  # seconds; a provider that asks for more is asked again then
 GROWING = wait_exponential_jitter(initial=1, max=30)
 _DIGIT = r"(?:[\w+/-]|\\{1,4}/|%2[BFbf])"  # of base64, as URLs and JSON write it, too
-_DIGITS = r"(?:[\w+/-]++|\\{1,4}/|%2[BFbf])*+"  # possessive: an image is long, and nothing is to be tried twice
+# possessive: an image is long, and nothing is to be tried twice
+_DIGITS = r"(?:[\w+/-]++|\\{1,4}/|%2[BFbf])*+"
 _IMAGE = re.compile(
     rf"(?:data:image\\{{0,4}}/[\w.+-]+;base64,"
-    rf"|(?<!\w)(?:iVBORw0KGgo|\\{{0,4}}/9j\\{{0,4}}/|R0lGOD|UklGR)"  # how PNG, JPEG, GIF and WebP begin
+    # how PNG, JPEG, GIF and WebP begin
+    rf"|(?<!\w)(?:iVBORw0KGgo|\\{{0,4}}/9j\\{{0,4}}/|R0lGOD|UklGR)"
     rf"|{_DIGIT}{{200}}){_DIGITS}"  # no word is that long
-    rf"(?:\s+{_DIGIT}{{60}}{_DIGITS})*(?:\s+(?:{_DIGIT}{{16}}{_DIGITS}|{_DIGIT}+(?==)))?={{0,2}}",  # or in lines
+    # or in lines
+    rf"(?:\s+{_DIGIT}{{60}}{_DIGITS})*(?:\s+(?:{_DIGIT}{{16}}{_DIGITS}|{_DIGIT}+(?==)))?={{0,2}}",
     re.ASCII,
 )
 FORBIDDEN = 403  # HTTP status: some keys may not use some models, and some texts are not allowed
@@ -56,19 +65,22 @@ METER: ContextVar[Meter | None] = ContextVar("ted_memory_meter", default=None)
 class Calls:
     """Calls models, `concurrency` at a time over all that share this object, for each event loop.
 
-    A call that a provider turns away for a while (429, 5xx, no answer in time) is made again: after the time that the
-    provider names in Retry-After, for which all calls of that role wait, else after a growing pause of its own.
+    A call that a provider turns away for a while (429, 5xx, no answer in time) is made again: after
+    the time that the provider names in Retry-After, for which all calls of that role wait, else
+    after a growing pause of its own.
 
-    ``spent`` is what all calls cost so far. ``reserved`` calls of each role are set aside: the budget ends before them.
-    What coming calls will cost is estimated from those before: a limit in calls holds exactly, one in tokens or money
-    nearly.
+    ``spent`` is what all calls cost so far. ``reserved`` calls of each role are set aside: the
+    budget ends before them. What coming calls will cost is estimated from those before: a limit in
+    calls holds exactly, one in tokens or money nearly.
     """
 
-    def __init__(self, concurrency: int, *, budget: Budget | None = None, spent: Spend | None = None) -> None:
+    def __init__(
+        self, concurrency: int, *, budget: Budget | None = None, spent: Spend | None = None
+    ) -> None:
         self._concurrency = concurrency
-        self._semaphores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._semaphores: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, asyncio.Semaphore
+        ] = weakref.WeakKeyDictionary()
         self.budget = budget
         self.spent = spent or Spend()
         self.reserved: Counter[str] = Counter()
@@ -82,27 +94,36 @@ class Calls:
         """Return the answer and its cost.
 
         Raises:
-            ModelRefused: the provider refuses the key, the model's name or a parameter, whatever it is asked.
-            ModelError: the model can't be used at all, such as for a wrong address; going on makes no sense.
+            ModelRefused: the provider refuses the key, the model's name or a parameter, whatever it
+                is asked.
+            ModelError: the model can't be used at all, such as for a wrong address; going on makes
+                no sense.
             BudgetExceeded: the budget has no room for it; it was not made.
             Exception: whatever else the model's client raises.
         """
         output, spend = await self.raw(role, model, messages)
         return answer_of(output), spend
 
-    async def raw(self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]) -> tuple[Any, Spend]:
+    async def raw(
+        self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]
+    ) -> tuple[Any, Spend]:
         """Do the same for a model whose output is not a message, such as ``{"raw": ...}``."""
-        budget = self.budget  # of now: a call that still waits when the budget is lifted is not free of it
+        # of now: a call that still waits when the budget is lifted is not free of it
+        budget = self.budget
         try:
             return await self._with_retries(role, model, messages, budget)
         except Exception as error:
             if not is_of_model(error, model):
                 raise
             if (refusal := refusal_of(error)) is not None:
-                told = explain(refusal, _in_one_line(message_of(error)), role, model, model_name(model))
+                told = explain(
+                    refusal, _in_one_line(message_of(error)), role, model, model_name(model)
+                )
                 raise ModelRefused(told) from error
             if is_hopeless(error):
-                raise ModelError(f"the {role} cannot be used: {one_line(error)}. {_advice(error)}") from error
+                raise ModelError(
+                    f"the {role} cannot be used: {one_line(error)}. {_advice(error)}"
+                ) from error
             raise
 
     def count(self, spend: Spend) -> Spend:
@@ -125,12 +146,21 @@ class Calls:
     def _check(self, budget: Budget, coming: Counter[str]) -> None:
         coming = coming + self.reserved
         spent = self.spent
-        likely = Spend(student=spent.student.times(coming["student"]), teacher=spent.teacher.times(coming["teacher"]))
+        likely = Spend(
+            student=spent.student.times(coming["student"]),
+            teacher=spent.teacher.times(coming["teacher"]),
+        )
         if limit := budget.passed_by(spent + likely):
-            raise BudgetExceeded(f"the budget of {limit} is used up; what was learned so far is kept")
+            raise BudgetExceeded(
+                f"the budget of {limit} is used up; what was learned so far is kept"
+            )
 
     async def _with_retries(
-        self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage], budget: Budget | None
+        self,
+        role: str,
+        model: Runnable[Any, Any],
+        messages: Sequence[BaseMessage],
+        budget: Budget | None,
     ) -> tuple[Any, Spend]:
         def worth_another(error: BaseException) -> bool:
             # an address that never answered is wrong; one that did may be back in a moment
@@ -150,7 +180,11 @@ class Calls:
                     async with asyncio.timeout(CALL_TIMEOUT):
                         output = await _ask_on_this_loop(model, messages, config)
                     self._answered.add(role)
-                    told = output["raw"] if isinstance(output, dict) and "raw" in output else answer_of(output)
+                    told = (
+                        output["raw"]
+                        if isinstance(output, dict) and "raw" in output
+                        else answer_of(output)
+                    )
                     spend = Spend.of(role, messages, told)
                     self.count(spend)
         return output, spend
@@ -158,11 +192,14 @@ class Calls:
     @contextlib.asynccontextmanager
     async def _place(self, role: str, budget: Budget | None) -> AsyncIterator[None]:
         """Hold one place among the calls in flight. A role that must wait holds none: the other one goes on."""
-        semaphore = self._semaphores.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._concurrency))
+        semaphore = self._semaphores.setdefault(
+            asyncio.get_running_loop(), asyncio.Semaphore(self._concurrency)
+        )
         while True:
             await asyncio.sleep(self._must_wait(role))
             async with semaphore:
-                if self._must_wait(role) > 0:  # the provider said so while this call queued for its place
+                # the provider said so while this call queued for its place
+                if self._must_wait(role) > 0:
                     continue
                 if budget is not None:
                     self._check(budget, self._in_flight + Counter([role]))
@@ -220,10 +257,13 @@ def is_hopeless(error: BaseException) -> bool:
     return refusal_of(error) is not None or status_of(error) == FORBIDDEN or _is_connection(error)
 
 
-async def _ask_on_this_loop(model: Runnable[Any, Any], messages: Sequence[BaseMessage], config: RunnableConfig) -> Any:
+async def _ask_on_this_loop(
+    model: Runnable[Any, Any], messages: Sequence[BaseMessage], config: RunnableConfig
+) -> Any:
     """Ask, and ask again at once where a client of the provider's takes a connection of an earlier ``asyncio.run``.
 
-    LangChain keeps its clients from one event loop to the next. Each such failure drops one of their connections.
+    LangChain keeps its clients from one event loop to the next. Each such failure drops one of
+    their connections.
     """
     for _ in range(MOST_STALE):
         try:
@@ -260,7 +300,9 @@ def _in_one_line(text: str) -> str:
 
 def hash_images(text: str) -> str:
     """Return the text with ``sha256:...`` for each image that stands in it as base64."""
-    return _IMAGE.sub(lambda found: f"sha256:{hashlib.sha256(found[0].encode()).hexdigest()[:16]}", text)
+    return _IMAGE.sub(
+        lambda found: f"sha256:{hashlib.sha256(found[0].encode()).hexdigest()[:16]}", text
+    )
 
 
 def _is_connection(error: BaseException) -> bool:

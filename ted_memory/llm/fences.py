@@ -14,12 +14,15 @@ OF_LESSONS = " Under the id of a known lesson they enclose the words of that les
 def mark_for(*texts: str) -> str:
     """Return a mark that stands in none of the texts.
 
-    It follows from the texts, so that the same question is asked in the same words, and no text can hold it: to do
-    so it would have to hold a digest of itself.
+    It follows from the texts, so that the same question is asked in the same words, and no text can
+    hold it: to do so it would have to hold a digest of itself.
     """
     whole = "\0".join(texts).casefold()
     for attempt in range(len(whole) + 1):
-        mark = "text-" + hashlib.sha256(f"{attempt}\0{whole}".encode("utf-8", "replace")).hexdigest()[:16]
+        mark = (
+            "text-"
+            + hashlib.sha256(f"{attempt}\0{whole}".encode("utf-8", "replace")).hexdigest()[:16]
+        )
         if mark not in whole:
             return mark
     raise AssertionError("so many different marks do not fit into the texts")  # pragma: no cover

@@ -20,17 +20,29 @@ TOOL_RESULTS = "The tool calls that were made for this, with their results:"
 
 _THOUGHTS = re.compile(r"\A\s*<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
 
-_ROLES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+_ROLES: dict[str, type[BaseMessage]] = {
+    "system": SystemMessage,
+    "user": HumanMessage,
+    "assistant": AIMessage,
+}
 
 
 def sample_messages(sample: Sample) -> list[BaseMessage]:
     """Return what a student is asked: the input, choices that it does not show, then the images."""
-    given = (Message(role="user", content=sample.input),) if isinstance(sample.input, str) else sample.input
-    messages = [_ROLES[m.role](content=m.content if isinstance(m.content, str) else list(m.content)) for m in given]
+    given = (
+        (Message(role="user", content=sample.input),)
+        if isinstance(sample.input, str)
+        else sample.input
+    )
+    messages = [
+        _ROLES[m.role](content=m.content if isinstance(m.content, str) else list(m.content))
+        for m in given
+    ]
     hidden = [choice for choice in sample.choices if choice not in sample.text]
     if hidden:
         lines = [
-            f"{label}) {choice}" for label, choice in zip(choice_labels(sample.choices), sample.choices, strict=True)
+            f"{label}) {choice}"
+            for label, choice in zip(choice_labels(sample.choices), sample.choices, strict=True)
         ]
         messages = place_block(messages, "\n".join(["Choices:", *lines]), "user")
     for image in sample.images:
@@ -60,7 +72,10 @@ def image_blocks(sample: Sample) -> list[dict[str, Any]]:
     """Return the content blocks of a sample that are no text: its images, wherever they stand."""
     given = () if isinstance(sample.input, str) else sample.input
     within = [block for m in given if not isinstance(m.content, str) for block in m.content]
-    return [*(block for block in within if block.get("type") != "text"), *map(image_block, sample.images)]
+    return [
+        *(block for block in within if block.get("type") != "text"),
+        *map(image_block, sample.images),
+    ]
 
 
 def tool_calls(output: Any) -> tuple[str, ...]:
@@ -69,7 +84,9 @@ def tool_calls(output: Any) -> tuple[str, ...]:
     if not isinstance(messages, Sequence) or isinstance(messages, str):
         return ()
     start = max((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), default=-1) + 1
-    results = {m.tool_call_id: _brief(text_of(m)) for m in messages[start:] if isinstance(m, ToolMessage)}
+    results = {
+        m.tool_call_id: _brief(text_of(m)) for m in messages[start:] if isinstance(m, ToolMessage)
+    }
     calls = [call for m in messages[start:] if isinstance(m, AIMessage) for call in m.tool_calls]
     return tuple(
         f"{call['name']}({_brief(json.dumps(call['args'], ensure_ascii=False, default=str))})"
@@ -88,10 +105,13 @@ def show_lessons(messages: Sequence[BaseMessage], exposure: Exposure) -> list[Ba
     return add_turns(place_block(messages, exposure.block, exposure.placement), exposure.turns)
 
 
-def add_turns(messages: Sequence[BaseMessage], turns: Sequence[tuple[str, str]]) -> list[BaseMessage]:
+def add_turns(
+    messages: Sequence[BaseMessage], turns: Sequence[tuple[str, str]]
+) -> list[BaseMessage]:
     """Return the messages with tasks and their answers as turns, before the first one of the user.
 
-    So users and assistants take turns as before. Without a user's turn there is nothing that they could come before.
+    So users and assistants take turns as before. Without a user's turn there is nothing that they
+    could come before.
     """
     first = next((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), None)
     if first is None:
@@ -109,10 +129,13 @@ def _is_example(message: BaseMessage) -> bool:
     return bool(message.response_metadata.get("ted_memory") == _EXAMPLE["ted_memory"])
 
 
-def place_block(messages: Sequence[BaseMessage], block: str, placement: Placement) -> list[BaseMessage]:
+def place_block(
+    messages: Sequence[BaseMessage], block: str, placement: Placement
+) -> list[BaseMessage]:
     """Return the messages with the block at the end of the system message, or of the last user turn.
 
-    A string stays a string; other content gets one text block more. Messages are copied, never changed.
+    A string stays a string; other content gets one text block more. Messages are copied, never
+    changed.
     """
     if not block:
         return list(messages)
@@ -139,14 +162,16 @@ def question(messages: Sequence[BaseMessage]) -> str:
 
 def rests_on_tools(messages: Sequence[BaseMessage]) -> bool:
     """Tell whether the recorded results of tools stand among these."""
-    return any(isinstance(m, HumanMessage) and text_of(m).startswith(TOOL_RESULTS) for m in messages)
+    return any(
+        isinstance(m, HumanMessage) and text_of(m).startswith(TOOL_RESULTS) for m in messages
+    )
 
 
 def text_of(message: BaseMessage) -> str:
     """Return the text of a message, without other content blocks and without a model's thoughts.
 
-    Thoughts are blocks of their own, or stand before the answer in ``<think>``. Where they were cut off there is no
-    answer: what a model considered is not what it said.
+    Thoughts are blocks of their own, or stand before the answer in ``<think>``. Where they were cut
+    off there is no answer: what a model considered is not what it said.
     """
     text = str(message.text)
     return _THOUGHTS.sub("", text, count=1) if isinstance(message, AIMessage) else text
@@ -161,7 +186,9 @@ def answer_of(output: Any) -> BaseMessage:
     messages = output.get("messages") if isinstance(output, Mapping) else output
     if isinstance(messages, Sequence) and messages and isinstance(messages[-1], BaseMessage):
         return messages[-1]
-    raise TypeError(f"a student must give back a message, text or messages, not {type(output).__name__}")
+    raise TypeError(
+        f"a student must give back a message, text or messages, not {type(output).__name__}"
+    )
 
 
 def _appended(content: str | list[Any], block: str) -> str | list[Any]:
@@ -177,11 +204,15 @@ def _blocks(message: BaseMessage) -> list[Any]:
 
 
 def _last_user(messages: Sequence[BaseMessage]) -> BaseMessage:
-    return next((m for m in reversed(messages) if isinstance(m, HumanMessage)), HumanMessage(content=""))
+    return next(
+        (m for m in reversed(messages) if isinstance(m, HumanMessage)), HumanMessage(content="")
+    )
 
 
 def _with_last_user(messages: Sequence[BaseMessage], content: str | list[Any]) -> list[BaseMessage]:
-    last = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), None)
+    last = next(
+        (i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), None
+    )
     if last is None:
         return [*messages, HumanMessage(content=content)]
     changed = messages[last].model_copy(update={"content": content})
@@ -196,10 +227,16 @@ def restore_images(messages: Sequence[Message], images: Mapping[str, bytes]) -> 
         if digest is None:
             return given
         data = images.get(digest)
-        return image_block(data.decode()) if data else {"type": "text", "text": f"[an image that is gone: {digest}]"}
+        return (
+            image_block(data.decode())
+            if data
+            else {"type": "text", "text": f"[an image that is gone: {digest}]"}
+        )
 
     return tuple(
-        m if isinstance(m.content, str) else m.model_copy(update={"content": tuple(block(b) for b in m.content)})
+        m
+        if isinstance(m.content, str)
+        else m.model_copy(update={"content": tuple(block(b) for b in m.content)})
         for m in messages
     )
 
@@ -213,11 +250,13 @@ def size_of_content(content: Any) -> int:
     return sum(map(size_of_content, content)) if isinstance(content, list | tuple) else 0
 
 
-def record_messages(messages: Sequence[BaseMessage], *, largest: int) -> tuple[tuple[Message, ...], dict[str, bytes]]:
+def record_messages(
+    messages: Sequence[BaseMessage], *, largest: int
+) -> tuple[tuple[Message, ...], dict[str, bytes]]:
     """Return messages as an episode keeps them, and the bytes of their images by hash, as ``data:`` URLs.
 
-    Our own block and our solved tasks are cut out; tool calls and results are not among them (see `tool_calls`). An
-    image of more than `largest` bytes is left out and named in words.
+    Our own block and our solved tasks are cut out; tool calls and results are not among them (see
+    `tool_calls`). An image of more than `largest` bytes is left out and named in words.
     """
     images: dict[str, bytes] = {}
     kept = []
@@ -253,7 +292,11 @@ def _record_block(given: Any, images: dict[str, bytes], largest: int) -> dict[st
     return {"type": "image", "blob": digest}
 
 
-_NAMES: dict[str, Literal["system", "user", "assistant"]] = {"system": "system", "human": "user", "ai": "assistant"}
+_NAMES: dict[str, Literal["system", "user", "assistant"]] = {
+    "system": "system",
+    "human": "user",
+    "ai": "assistant",
+}
 
 
 def _image_url(block: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,7 @@
 """Prompts as Markdown files: a fixed part, then, below a line ``---``, the part with placeholders (all, without one).
 
-The fixed part becomes the system message and comes first, so that a provider's prompt cache keeps it.
+The fixed part becomes the system message and comes first, so that a provider's prompt cache keeps
+it.
 """
 
 import re
@@ -35,7 +36,8 @@ def load_prompt(path: Path, placeholders: Collection[str]) -> Prompt:
     """Return a prompt whose variable part has exactly these placeholders.
 
     Raises:
-        SettingsError: the file cannot be read, or lacks a placeholder, or has one that nobody fills.
+        SettingsError: the file cannot be read, or lacks a placeholder, or has one that nobody
+            fills.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -53,8 +55,13 @@ def parse_prompt(text: str, placeholders: Collection[str], *, name: str) -> Prom
     fixed, _, variable = text.rpartition("\n---\n")
     found = set(PLACEHOLDER.findall(variable))
     missing, unknown = sorted(set(placeholders) - found), sorted(found - set(placeholders))
-    for problem, names in (("lacks the placeholder", missing), ("has the unknown placeholder", unknown)):
+    for problem, names in (
+        ("lacks the placeholder", missing),
+        ("has the unknown placeholder", unknown),
+    ):
         if names:
             allowed = ", ".join(f"{{{known}}}" for known in placeholders) or "none"
-            raise SettingsError(f"the prompt {name} {problem} {{{names[0]}}}; it takes exactly: {allowed}")
+            raise SettingsError(
+                f"the prompt {name} {problem} {{{names[0]}}}; it takes exactly: {allowed}"
+            )
     return Prompt(fixed.strip(), variable.strip())

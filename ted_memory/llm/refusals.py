@@ -1,8 +1,9 @@
 """What a provider refuses whatever it is asked: a parameter, the key, the model's name. And which setting to change.
 
-Providers word their refusals in their own ways. OpenAI and servers like it name the parameter in the error's body,
-pydantic-based ones (vLLM, Mistral) in ``loc``, Anthropic and Google only in the message. Only parameters that go with
-every call count: a refusal that is about the text of one sample is that sample's own trouble.
+Providers word their refusals in their own ways. OpenAI and servers like it name the parameter in
+the error's body, pydantic-based ones (vLLM, Mistral) in ``loc``, Anthropic and Google only in the
+message. Only parameters that go with every call count: a refusal that is about the text of one
+sample is that sample's own trouble.
 """
 
 import re
@@ -15,14 +16,25 @@ from langchain_core.runnables import Runnable, RunnableBinding
 Kind = Literal["parameter", "key", "name", "account"]
 
 _BAD_REQUEST = {400, 422}
-_LENGTHS = ("max_completion_tokens", "max_output_tokens", "max_tokens")  # one setting, by its names in different APIs
+# one setting, by its names in different APIs
+_LENGTHS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _IN_MESSAGES = (
     *("temperature", "top_p", "top_k", *_LENGTHS),
     *("frequency_penalty", "presence_penalty", "reasoning_effort", "stream_options"),
 )
 _PARAMETERS = {
     *_IN_MESSAGES,
-    *("effort", "extra_body", "logit_bias", "logprobs", "n", "output_config", "reasoning", "seed", "service_tier"),
+    *(
+        "effort",
+        "extra_body",
+        "logit_bias",
+        "logprobs",
+        "n",
+        "output_config",
+        "reasoning",
+        "seed",
+        "service_tier",
+    ),
     *("stop", "store", "stream", "thinking", "top_logprobs", "verbosity"),
 }
 _NAMES = "|".join(_IN_MESSAGES)
@@ -32,12 +44,14 @@ _NAMED = re.compile(
     rf"|(?:^|[\s.*])(?P<plain>{_NAMES})(?::|=| value of\b)"  # temperature: range: 0..1
 )
 _TOO_LONG = re.compile(
-    r"context[ _](?:length|window|limit)|prompt is too long|input tokens exceed|input token count", re.IGNORECASE
+    r"context[ _](?:length|window|limit)|prompt is too long|input tokens exceed|input token count",
+    re.IGNORECASE,
 )
 _BAD_KEYS = ("API_KEY_INVALID", "API key not valid")  # Google's, with status 400
 _NO_MODEL = "model_not_found"
 _NO_MONEY = "insufficient_quota"  # OpenAI's, with status 429: waiting does not help
-_CLIENTS = re.compile(  # packages that speak to models and to nothing else, which an agent's tools might do
+# packages that speak to models and to nothing else, which an agent's tools might do
+_CLIENTS = re.compile(
     r"(?:openai|anthropic|google\.genai|groq|mistralai|cohere|together|fireworks|ollama|cerebras|xai_sdk"
     r"|langchain_(?!core\b|community\b|mcp_adapters\b)\w+)(?:\.|$)"
 )
@@ -53,7 +67,8 @@ class Refusal(NamedTuple):
 def status_of(error: BaseException | None) -> int | None:
     """Return the HTTP status that an error of any provider's client stands for.
 
-    Most carry it as `status_code`; Google's as `code`, in the error behind the one that LangChain raises.
+    Most carry it as `status_code`; Google's as `code`, in the error behind the one that LangChain
+    raises.
     """
     for candidate in (error, error.__cause__ if error else None):
         for name in ("status_code", "code"):
@@ -66,8 +81,9 @@ def status_of(error: BaseException | None) -> int | None:
 def is_of_model(error: BaseException, model: Runnable[Any, Any]) -> bool:
     """Tell whether an error comes from a model's client: whatever a chat model raises does.
 
-    What is called may also be an agent, whose tools speak HTTP, too: a page that is missing is no model that is. Of
-    what an agent raises, only errors of the providers' own packages count, also behind the one that was raised.
+    What is called may also be an agent, whose tools speak HTTP, too: a page that is missing is no
+    model that is. Of what an agent raises, only errors of the providers' own packages count, also
+    behind the one that was raised.
     """
     while isinstance(model, RunnableBinding):
         model = model.bound
@@ -165,7 +181,11 @@ def _variable(model: Runnable[Any, Any]) -> str:
     """Return the environment variable that the key is read from, where the client tells it."""
     while isinstance(model, RunnableBinding):
         model = model.bound
-    names = [name for name in model.lc_secrets.values() if "KEY" in name] if isinstance(model, BaseChatModel) else []
+    names = (
+        [name for name in model.lc_secrets.values() if "KEY" in name]
+        if isinstance(model, BaseChatModel)
+        else []
+    )
     return f" ({names[0]})" if names else ""
 
 

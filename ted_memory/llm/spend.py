@@ -23,7 +23,9 @@ class RoleSpend(Frozen):
         """Return what this many calls like the mean one cost, tokens rounded up."""
         each = max(self.calls, 1)
         return RoleSpend(
-            calls=count, tokens_in=-(-self.tokens_in * count // each), tokens_out=-(-self.tokens_out * count // each)
+            calls=count,
+            tokens_in=-(-self.tokens_in * count // each),
+            tokens_out=-(-self.tokens_out * count // each),
         )
 
     def __add__(self, other: "RoleSpend") -> "RoleSpend":
@@ -45,10 +47,14 @@ class Spend(Frozen):
         """Return the cost of one call, from the provider's usage where it gives it."""
         usage = answer.usage_metadata if isinstance(answer, AIMessage) else None
         if usage is not None:
-            known = RoleSpend(calls=1, tokens_in=usage["input_tokens"], tokens_out=usage["output_tokens"])
+            known = RoleSpend(
+                calls=1, tokens_in=usage["input_tokens"], tokens_out=usage["output_tokens"]
+            )
             return cls(**{role: known})
         tokens_in, tokens_out = sum(_estimate(m) for m in asked), _estimate(answer)
-        return cls(**{role: RoleSpend(calls=1, tokens_in=tokens_in, tokens_out=tokens_out, estimated=1)})
+        return cls(
+            **{role: RoleSpend(calls=1, tokens_in=tokens_in, tokens_out=tokens_out, estimated=1)}
+        )
 
 
 class Prices(Frozen):

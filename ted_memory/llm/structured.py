@@ -1,10 +1,11 @@
 """Answers that must be JSON of a given shape. A model's output is never trusted.
 
-The ladder: a JSON schema where the provider enforces it, else a tool call, else the prompt alone. Whatever came is then
-judged here: length, strict JSON, strict schema with unknown fields refused. What fails is asked for again with the
-error, then given up with its raw text. Parsers that "complete" broken JSON are not used: they turn a cut-off answer
-into a removal. A tool call of which only the parsed arguments are left may have gone through one (LangChain's streams
-do that, and its other parser drops doubled keys), so it counts as repaired.
+The ladder: a JSON schema where the provider enforces it, else a tool call, else the prompt alone.
+Whatever came is then judged here: length, strict JSON, strict schema with unknown fields refused.
+What fails is asked for again with the error, then given up with its raw text. Parsers that
+"complete" broken JSON are not used: they turn a cut-off answer into a removal. A tool call of which
+only the parsed arguments are left may have gone through one (LangChain's streams do that, and its
+other parser drops doubled keys), so it counts as repaired.
 """
 
 import json
@@ -33,7 +34,8 @@ Shape = TypeVar("Shape", bound=BaseModel)
 Method = Literal["json_schema", "function_calling", "prompt"]
 
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
-_FENCE = re.compile(r"```(?:json)?[ \t\r]*\n(.*)```", re.DOTALL)  # of stripped text: linear in its length
+# of stripped text: linear in its length
+_FENCE = re.compile(r"```(?:json)?[ \t\r]*\n(.*)```", re.DOTALL)
 
 
 class BadOutput(ValueError):  # noqa: N818 - a statement about the output
@@ -44,8 +46,8 @@ class BadOutput(ValueError):  # noqa: N818 - a statement about the output
 class Structured(Generic[Shape]):
     """What came of it. ``value`` is None when all asks failed; ``problem`` and ``raw`` then say why.
 
-    ``repaired``: something had to be cut away around the JSON, or it is not known what exactly the model wrote; such
-    output may add, never remove or merge.
+    ``repaired``: something had to be cut away around the JSON, or it is not known what exactly the
+    model wrote; such output may add, never remove or merge.
     """
 
     value: Shape | None
@@ -62,7 +64,9 @@ class StructuredModel:
     model: Runnable[Any, Any]
     calls: Calls
     role: str = "teacher"
-    _methods: list[Method] = field(default_factory=lambda: ["json_schema", "function_calling", "prompt"])
+    _methods: list[Method] = field(
+        default_factory=lambda: ["json_schema", "function_calling", "prompt"]
+    )
 
     async def ask(
         self,
@@ -91,14 +95,19 @@ class StructuredModel:
             asked = [
                 *messages,
                 AIMessage(content=_sendable(raw[:2000]) or "(nothing)"),
-                HumanMessage(content=f"That cannot be used: {problem}. Answer again, with the JSON object only."),
+                HumanMessage(
+                    content=f"That cannot be used: {problem}. Answer again, with the JSON object only."
+                ),
             ]
         return Structured(None, raw, spend, problem=problem)
 
-    async def _call(self, messages: Sequence[BaseMessage], shape: type[BaseModel]) -> tuple[BaseMessage, Spend]:
+    async def _call(
+        self, messages: Sequence[BaseMessage], shape: type[BaseModel]
+    ) -> tuple[BaseMessage, Spend]:
         """Call with the first method that this model takes.
 
-        Those before it are left out from then on. Where none worked the question may be at fault, and all stay.
+        Those before it are left out from then on. Where none worked the question may be at fault,
+        and all stay.
         """
         methods = list(self._methods)
         while True:
@@ -114,7 +123,9 @@ class StructuredModel:
                 continue
             self._methods = [method, *methods]
             message = output["raw"] if isinstance(output, dict) and "raw" in output else output
-            return (message if isinstance(message, BaseMessage) else AIMessage(content=str(message))), spend
+            return (
+                message if isinstance(message, BaseMessage) else AIMessage(content=str(message))
+            ), spend
 
 
 def _bound(model: Runnable[Any, Any], shape: type[BaseModel], method: Method) -> Runnable[Any, Any]:
@@ -122,8 +133,11 @@ def _bound(model: Runnable[Any, Any], shape: type[BaseModel], method: Method) ->
         return model
     # a dict schema, not the class: with the class a parser raises and the raw text is lost
     schema = shape.model_json_schema()
-    bound = model.with_structured_output({**schema, "title": shape.__name__}, method=method, include_raw=True)
-    # without LangChain's parser behind it: that one takes seconds of the loop's time for a long answer
+    bound = model.with_structured_output(
+        {**schema, "title": shape.__name__}, method=method, include_raw=True
+    )
+    # without LangChain's parser behind it: that one takes seconds of the loop's time for a long
+    # answer
     asks = getattr(getattr(bound, "first", None), "steps__", {}).get("raw")
     return asks if isinstance(asks, Runnable) else bound
 
@@ -145,14 +159,20 @@ def _cut_off(error: Exception) -> BaseMessage | None:
     text = completion.choices[0].message.content or ""
     usage = completion.usage
     told = usage and UsageMetadata(
-        input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, total_tokens=usage.total_tokens
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
     )
-    return AIMessage(content=text, response_metadata={"finish_reason": "length"}, usage_metadata=told)
+    return AIMessage(
+        content=text, response_metadata={"finish_reason": "length"}, usage_metadata=told
+    )
 
 
 def _raw_text(answer: BaseMessage) -> tuple[str, bool]:
     """Return what the model wrote, its one tool call's arguments, else its text; and whether it is that exactly."""
-    calls = [*answer.tool_calls, *answer.invalid_tool_calls] if isinstance(answer, AIMessage) else []
+    calls = (
+        [*answer.tool_calls, *answer.invalid_tool_calls] if isinstance(answer, AIMessage) else []
+    )
     if not calls:
         # `text` would copy the content, which may be long
         return answer.content if isinstance(answer.content, str) else str(answer.text), True
@@ -215,7 +235,8 @@ def parse(text: str, shape: type[Shape]) -> Shape:
     """Return the object that strict JSON of this shape describes.
 
     Raises:
-        BadOutput: it is too long, not JSON (duplicate keys, NaN and trailing text are not), or not of this shape.
+        BadOutput: it is too long, not JSON (duplicate keys, NaN and trailing text are not), or not
+            of this shape.
     """
     _refuse_long(text)
     try:

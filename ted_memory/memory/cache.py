@@ -13,7 +13,8 @@ from ted_memory.models import ExperienceSet
 
 IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.hot`
 BREAK_AFTER = 3  # failures in a row; then nobody waits for the store until it answers again
-GIVE_UP = 5.0  # seconds, or a caller's patience if longer; then a look counts as failed, a new connection included
+# seconds, or a caller's patience if longer; then a look counts as failed, a new connection included
+GIVE_UP = 5.0
 PROBE_EVERY = 0.5  # seconds between looks at a store that failed so often
 
 Read = Callable[[ExperienceSet | None], Awaitable[ExperienceSet]]
@@ -24,8 +25,8 @@ _LOG = logging.getLogger("ted_memory")
 class MemoryReset(Frozen):
     """The store no longer holds what it held: its data were lost, replaced, or restored from an older copy.
 
-    ``kind``: ``lost`` (there is nothing), ``replaced`` (another set, of another epoch), ``restored`` (the same set at
-    an older version, or one that went another way from there).
+    ``kind``: ``lost`` (there is nothing), ``replaced`` (another set, of another epoch),
+    ``restored`` (the same set at an older version, or one that went another way from there).
     """
 
     kind: Literal["lost", "replaced", "restored"]
@@ -36,13 +37,15 @@ class MemoryReset(Frozen):
 class Health(Frozen):
     """What the hot path has seen so far.
 
-    ``reads`` are calls; ``stale_reads`` those of them that went on with an old snapshot or none; ``failed_reads`` looks
-    at the store that failed, or for which a call waited in vain. ``age`` is the snapshot's, in seconds; None before the
-    first read. ``breaker`` is ``open`` while the store has failed so often that no call waits for it. ``resets`` counts
-    how often the store lost what it held; ``last_reset`` tells of the last time. ``recorded`` runs are in the store,
-    ``buffered`` ones on their way, ``dropped`` ones lost: the buffer or the queue was full, or they could not be told.
-    ``retrieval_fallbacks`` are questions that words had to rank alone, since the retriever failed or was too slow.
-    ``lessons_removed`` are calls of a model that the lessons did not reach, since a later middleware replaced them.
+    ``reads`` are calls; ``stale_reads`` those of them that went on with an old snapshot or none;
+    ``failed_reads`` looks at the store that failed, or for which a call waited in vain. ``age`` is
+    the snapshot's, in seconds; None before the first read. ``breaker`` is ``open`` while the store
+    has failed so often that no call waits for it. ``resets`` counts how often the store lost what
+    it held; ``last_reset`` tells of the last time. ``recorded`` runs are in the store, ``buffered``
+    ones on their way, ``dropped`` ones lost: the buffer or the queue was full, or they could not be
+    told. ``retrieval_fallbacks`` are questions that words had to rank alone, since the retriever
+    failed or was too slow. ``lessons_removed`` are calls of a model that the lessons did not reach,
+    since a later middleware replaced them.
     """
 
     reads: int = 0
@@ -64,11 +67,13 @@ class Health(Frozen):
 class Snapshots:
     """Serves a snapshot at once and looks at the store beside the call.
 
-    `read` is the fast read, `patience` the seconds that a caller waits for it at most, `refresh` the age in seconds
-    at which a snapshot is looked at again.
+    `read` is the fast read, `patience` the seconds that a caller waits for it at most, `refresh`
+    the age in seconds at which a snapshot is looked at again.
     """
 
-    def __init__(self, read: Read, empty: ExperienceSet, *, refresh: float, patience: float) -> None:
+    def __init__(
+        self, read: Read, empty: ExperienceSet, *, refresh: float, patience: float
+    ) -> None:
         self._read = read
         self._refresh = refresh
         self._patience = patience
@@ -92,8 +97,8 @@ class Snapshots:
     def offer(self, snapshot: ExperienceSet, *, began: float | None = None) -> None:
         """Take a set that was read, by a read that began then (by `time.monotonic`; default: just now).
 
-        An older version is a read that was overtaken when it began before what is held was there, and else a store
-        that has gone back.
+        An older version is a read that was overtaken when it began before what is held was there,
+        and else a store that has gone back.
         """
         held, read_at = self._snapshot, self._read_at
         now = time.monotonic()
@@ -115,12 +120,18 @@ class Snapshots:
         kind: Literal["lost", "replaced", "restored"]
         kind = "lost" if not new.version else "restored" if new.epoch == held.epoch else "replaced"
         self._resets += 1
-        self._last_reset = MemoryReset(kind=kind, version_before=held.version, version_after=new.version)
+        self._last_reset = MemoryReset(
+            kind=kind, version_before=held.version, version_after=new.version
+        )
         _LOG.warning(
             "MemoryReset: the store of namespace %r was %s: version %d is now version %d. Agents go on with what the "
             "store holds; bring a backup back if that is not what you want",
             held.namespace,
-            {"lost": "emptied", "restored": "set back to older data", "replaced": "replaced by another set"}[kind],
+            {
+                "lost": "emptied",
+                "restored": "set back to older data",
+                "replaced": "replaced by another set",
+            }[kind],
             held.version,
             new.version,
         )
@@ -158,7 +169,9 @@ class Snapshots:
             left = deadline - time.monotonic()
             if left <= 0:
                 # the look itself may hang much longer
-                self._fail(f"no answer within {self._patience * 1000:.0f} ms, which is all that a call waits")
+                self._fail(
+                    f"no answer within {self._patience * 1000:.0f} ms, which is all that a call waits"
+                )
                 break
             await asyncio.wait({self._refreshing()}, timeout=left)
         self._stale += self._older_than(IDLE)
@@ -205,7 +218,8 @@ class Snapshots:
     async def _look(self) -> None:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(max(self._patience, GIVE_UP)):  # a look that hangs must end, too
+            # a look that hangs must end, too
+            async with asyncio.timeout(max(self._patience, GIVE_UP)):
                 self.offer(await self._read(self.held), began=began)
         except Exception as error:  # noqa: BLE001 - fail open: whatever it is, the agent goes on with what there is
             self._fail(" ".join(str(error).split()) or type(error).__name__)

@@ -55,22 +55,33 @@ class TedMemory(Curated):
         self.settings = settings
         self.namespace = namespace
         self._first_wait, self._hooks = first_wait, hooks or Hooks()
-        self._recorders = {} if recorders is None else recorders  # of all that share these connections
+        # of all that share these connections
+        self._recorders = {} if recorders is None else recorders
         self._retriever = retriever
-        self._ranker = ranker or Ranker(retriever, language=settings.language, vectors=store.vectors(namespace))
+        self._ranker = ranker or Ranker(
+            retriever, language=settings.language, vectors=store.vectors(namespace)
+        )
         self._history = History(store, namespace)
         caps = Caps(max_experiences=settings.max_experiences, token_budget=settings.token_budget)
         self._empty = ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps)
         self._snapshots = Snapshots(
-            self._read_fast, self._empty, refresh=settings.refresh, patience=first_wait or settings.read_timeout
+            self._read_fast,
+            self._empty,
+            refresh=settings.refresh,
+            patience=first_wait or settings.read_timeout,
         )
-        self._commits = Commits(store, settings, namespace, self.load, self._snapshots.require_version)
+        self._commits = Commits(
+            store, settings, namespace, self.load, self._snapshots.require_version
+        )
 
-    def __reduce__(self) -> tuple[Any, ...]:  # copied or pickled it comes back unconnected, with an empty buffer
+    # copied or pickled it comes back unconnected, with an empty buffer
+    def __reduce__(self) -> tuple[Any, ...]:
         return self._another(), (self.store, self.settings, self.namespace)
 
     def _another(self) -> "partial[TedMemory]":
-        return partial(TedMemory, first_wait=self._first_wait, hooks=self._hooks, retriever=self._retriever)
+        return partial(
+            TedMemory, first_wait=self._first_wait, hooks=self._hooks, retriever=self._retriever
+        )
 
     async def __aenter__(self) -> Self:
         try:
@@ -100,12 +111,16 @@ class TedMemory(Curated):
         Raises:
             InvalidInput: the namespace has a character that is not allowed.
         """
-        return self._another()(self.store, self.settings, check_namespace(namespace), recorders=self._recorders)
+        return self._another()(
+            self.store, self.settings, check_namespace(namespace), recorders=self._recorders
+        )
 
     def staging(self, run: str, settings: Settings | None = None) -> "TedMemory":
         """Return the memory in which a run works; agents never read it."""
         # what a lesson's words mean is the same there: one ranker, and one place for vectors
-        return TedMemory(self.store, settings or self.settings, f"{self.namespace}~{run}", ranker=self._ranker)
+        return TedMemory(
+            self.store, settings or self.settings, f"{self.namespace}~{run}", ranker=self._ranker
+        )
 
     async def load(self) -> ExperienceSet:
         """Return the set as it is now; empty at version 0 when nothing was ever committed.
@@ -130,8 +145,8 @@ class TedMemory(Curated):
     def presentation(self, snapshot: ExperienceSet) -> Presentation:
         """Return how this memory shows a set.
 
-        What was stated for this memory, as an argument or in the environment, wins over what the set carries, and that
-        over the settings' defaults; each field by itself.
+        What was stated for this memory, as an argument or in the environment, wins over what the
+        set carries, and that over the settings' defaults; each field by itself.
         """
         return presentation_of(snapshot, self.settings)
 
@@ -139,7 +154,9 @@ class TedMemory(Curated):
         """Return the rule that chooses what stands in a prompt, as it stands there (see `presentation`)."""
         return selector_of(snapshot, self.settings)
 
-    async def rank(self, experiences: Sequence[Experience], question: str, *, patience: float | None = None) -> Ranking:
+    async def rank(
+        self, experiences: Sequence[Experience], question: str, *, patience: float | None = None
+    ) -> Ranking:
         """Return which of these the question is about; never raises. After `patience` seconds words rank instead."""
         return await self._ranker.rank(experiences, question, patience=patience)
 
@@ -173,26 +190,34 @@ class TedMemory(Curated):
         """Return all that a prompt is shown as one text block, "" when the set is empty.
 
         Solved tasks, which `present` gives as turns of their own, stand in it as examples.
-        ``question`` is the task at hand; selection ``relevant`` picks by it, the others don't look at it.
-        Never raises: without the store it goes on with what it last saw (see `health`).
+        ``question`` is the task at hand; selection ``relevant`` picks by it, the others don't look
+        at it. Never raises: without the store it goes on with what it last saw (see `health`).
         """
         return render_block(await self._seen(await self.snapshot(), question), alone=True)
 
     async def _seen(self, snapshot: ExperienceSet, question: str) -> tuple[Experience, ...]:
         return await self.show(snapshot, question, patience=self.settings.read_timeout)
 
-    async def expose(self, question: str = "", *, unit: str, principal: str = ANONYMOUS) -> Exposure:
+    async def expose(
+        self, question: str = "", *, unit: str, principal: str = ANONYMOUS
+    ) -> Exposure:
         """Return what one recorded request is shown: as `render`, with lessons on trial, or without one.
 
-        ``unit`` is the conversation (thread id), else the run: one is assigned in the same way throughout. What is
-        ``seen`` and ``withheld`` belongs into its `Episode`. Never raises.
+        ``unit`` is the conversation (thread id), else the run: one is assigned in the same way
+        throughout. What is ``seen`` and ``withheld`` belongs into its `Episode`. Never raises.
         """
         snapshot, s = await self.snapshot(), self.settings
         ranking = await self.rank(snapshot.candidates, question, patience=s.read_timeout)
         choose = self.selector(snapshot)
         who, share = self._who(principal), s.withhold_share
         exposure = expose(
-            snapshot, choose, ranking, unit=unit, principal=who, withhold_share=share, now=datetime.now(UTC)
+            snapshot,
+            choose,
+            ranking,
+            unit=unit,
+            principal=who,
+            withhold_share=share,
+            now=datetime.now(UTC),
         )
         return exposure.model_copy(update={"placement": self.presentation(snapshot).placement})
 
@@ -232,17 +257,22 @@ class TedMemory(Curated):
     ) -> Verdict:
         """Say how good a run was, now or up to 30 days later; it is credited to the lessons that the run had seen.
 
-        A ``correction``, the answer that would have been right, becomes the reference to learn from. A later score
-        takes the place of an earlier one. A named ``principal`` speaks of his own runs alone (else ``foreign``),
-        unless you know him as a ``reviewer``. The answer is ``unknown`` for a run that is not recorded (yet): should it
-        come, this waits for it.
+        A ``correction``, the answer that would have been right, becomes the reference to learn
+        from. A later score takes the place of an earlier one. A named ``principal`` speaks of his
+        own runs alone (else ``foreign``), unless you know him as a ``reviewer``. The answer is
+        ``unknown`` for a run that is not recorded (yet): should it come, this waits for it.
 
         Raises:
             InvalidInput: the run id cannot be used, or the score is outside [0, 1].
             StoreError: the store cannot be reached.
         """
         feedback = Feedback.checked(
-            run_id=run_id, score=score, principal=principal, comment=comment, correction=correction, reviewer=reviewer
+            run_id=run_id,
+            score=score,
+            principal=principal,
+            comment=comment,
+            correction=correction,
+            reviewer=reviewer,
         )
         return await self.recorder.give_feedback(feedback)
 
@@ -262,27 +292,34 @@ class TedMemory(Curated):
     ) -> Commit:
         """Apply edits as one new version of the set.
 
-        Edits take effect one by one: one that conflicts with a change since ``base`` (default: now), or would break a
-        cap, is in ``rejected`` with its reason, and the others stand. With ``atomic`` one refusal refuses all.
-        ``usage`` is added to the experiences' usage in the same step; ``models`` (names of student and teacher) and
-        ``presentation`` (how the set is best shown, see `presentation`) are kept with the set when an edit takes
-        effect, until others take their place; without edits one of them that differs makes a version by itself.
-        A rollback restores neither. ``settle`` takes an episode out of the queue in the same step.
-        ``token`` names the commit: the same token again gets the same answer and has no second effect, for 7 days;
-        where it settles an episode for an hour, and later it is ``ClaimLost``.
+        Edits take effect one by one: one that conflicts with a change since ``base`` (default:
+        now), or would break a cap, is in ``rejected`` with its reason, and the others stand. With
+        ``atomic`` one refusal refuses all. ``usage`` is added to the experiences' usage in the same
+        step; ``models`` (names of student and teacher) and ``presentation`` (how the set is best
+        shown, see `presentation`) are kept with the set when an edit takes effect, until others
+        take their place; without edits one of them that differs makes a version by itself. A
+        rollback restores neither. ``settle`` takes an episode out of the queue in the same step.
+        ``token`` names the commit: the same token again gets the same answer and has no second
+        effect, for 7 days; where it settles an episode for an hour, and later it is ``ClaimLost``.
 
         Raises:
             InvalidInput: the token or author cannot be used.
             StoreError: the store cannot be reached or read.
-            SettingsError: the set keeps vectors of other embeddings than this memory's; nothing was written.
-            ClaimLost: another learner holds the episode that was to be settled; nothing was written.
+            SettingsError: the set keeps vectors of other embeddings than this memory's; nothing was
+                written.
+            ClaimLost: another learner holds the episode that was to be settled; nothing was
+                written.
             NotDurable: it took effect, but not as durably as asked for (setting ``durability``).
         """
         edits, given = tuple(edits), base is not None
         await self._ranker.check()
         if base is None:
             # additions touch nothing that is there, so any snapshot is as good as the newest
-            held = self._snapshots.held if edits and all(isinstance(edit, Add) for edit in edits) else None
+            held = (
+                self._snapshots.held
+                if edits and all(isinstance(edit, Add) for edit in edits)
+                else None
+            )
             base = held if held is not None and held.version else await self.load()
         if not edits and settle is None and presentation is None and not models:
             return Commit(epoch=base.epoch, version=base.version)
@@ -310,14 +347,17 @@ class TedMemory(Curated):
     async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:
         """Add to the experiences' usage once for each token; False when this token was used before.
 
-        With a setting ``usage_kept`` below 1, older outcomes of the same experiences fade by this share.
+        With a setting ``usage_kept`` below 1, older outcomes of the same experiences fade by this
+        share.
 
         Raises:
             InvalidInput: the token or an id cannot be used.
             StoreError: the store cannot be reached.
         """
         counted, kept = checked_usage(usage), self.settings.usage_kept
-        return not usage or await self.store.credit(self.namespace, counted, checked_token(token), kept=kept)
+        return not usage or await self.store.credit(
+            self.namespace, counted, checked_token(token), kept=kept
+        )
 
     def health(self) -> Health:
         """Return what the hot path has counted; no I/O."""

@@ -9,7 +9,17 @@ from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.experience.edits import difference, plan
 from ted_memory.experience.lift import over
 from ted_memory.fields import check_text
-from ted_memory.models import Caps, Commit, Edit, Experience, ExperienceSet, Presentation, Restore, SetState, Usage
+from ted_memory.models import (
+    Caps,
+    Commit,
+    Edit,
+    Experience,
+    ExperienceSet,
+    Presentation,
+    Restore,
+    SetState,
+    Usage,
+)
 from ted_memory.protocols import CommitRequest, ExperienceStore, Settle
 from ted_memory.settings import Settings
 
@@ -61,7 +71,9 @@ class Commits:
             if not edits:
                 return Commit(epoch=now.epoch, version=now.version)
             why = f"back to version {version}"
-            commit = await self.send(edits, now, author=author, why=why, atomic=True, expect_version=now.version)
+            commit = await self.send(
+                edits, now, author=author, why=why, atomic=True, expect_version=now.version
+            )
             if not commit.rejected:
                 return commit
             reasons = {rejected.reason for rejected in commit.rejected} - {"aborted"}
@@ -70,7 +82,9 @@ class Commits:
                     f"version {version} cannot be restored ({', '.join(sorted(reasons))}); the set stays at version "
                     f"{now.version}. A cap was lowered since? Raise max_experiences or token_budget"
                 )
-        raise CommitRefused(f"the set changed {ROLLBACK_TRIES} times during the rollback; it is as others left it")
+        raise CommitRefused(
+            f"the set changed {ROLLBACK_TRIES} times during the rollback; it is as others left it"
+        )
 
     async def retire_over_caps(self, base: ExperienceSet) -> bool:
         """Make a cap that this memory's settings lower hold, before anything else is committed under it."""
@@ -86,10 +100,15 @@ class Commits:
 
     def _caps(self, base: ExperienceSet) -> Caps:
         """Return the caps that hold with the next commit: those of the set, and what this memory's settings state."""
-        return base.caps.model_copy(update={name: getattr(self._settings, name) for name in self._stated()})
+        return base.caps.model_copy(
+            update={name: getattr(self._settings, name) for name in self._stated()}
+        )
 
     def _stated(self) -> tuple[Literal["max_experiences", "token_budget"], ...]:
-        names: tuple[Literal["max_experiences", "token_budget"], ...] = ("max_experiences", "token_budget")
+        names: tuple[Literal["max_experiences", "token_budget"], ...] = (
+            "max_experiences",
+            "token_budget",
+        )
         return tuple(name for name in names if name in self._settings.model_fields_set)
 
     async def send(
@@ -116,7 +135,9 @@ class Commits:
         if caps != base.caps:
             base = replace(base, caps=caps)
         request = CommitRequest(
-            changes=plan(edits, base, author=checked("author", author), max_text=max(s.max_text, max_text)),
+            changes=plan(
+                edits, base, author=checked("author", author), max_text=max(s.max_text, max_text)
+            ),
             author=author,
             why=checked("why", why, may_be_empty=True),
             token=token,
@@ -139,14 +160,18 @@ class Commits:
         """Commit what a purge takes out and puts back, all or nothing."""
         # what was longer than today's limit may come back: it is not this source's fault
         longest = max(map(_length_of, edits))
-        return await self.send(edits, now, author=author, why="purge", atomic=True, max_text=longest)
+        return await self.send(
+            edits, now, author=author, why="purge", atomic=True, max_text=longest
+        )
 
 
 def refuse_unless_whole(commit: Commit) -> Commit:
     """Return a commit that took effect as a whole, or raise CommitRefused with what stood against it."""
     refused = [(r.edit, r.reason) for r in commit.rejected if r.reason != "aborted"]
     if refused:
-        told = "; ".join(f"{getattr(edit, 'id', '')}: {REASONS.get(reason, reason)}" for edit, reason in refused)
+        told = "; ".join(
+            f"{getattr(edit, 'id', '')}: {REASONS.get(reason, reason)}" for edit, reason in refused
+        )
         raise CommitRefused(f"nothing was changed: {told}")
     return commit
 

@@ -14,7 +14,16 @@ from ted_memory.memory.commits import Commits, checked, refuse_unless_whole
 from ted_memory.memory.exchange import ImportReport
 from ted_memory.memory.forgetting import ForgetReport, forget
 from ted_memory.memory.history import History
-from ted_memory.models import Commit, Difference, ExperienceSet, LogEntry, PurgeReport, SetState, State, Usage
+from ted_memory.models import (
+    Commit,
+    Difference,
+    ExperienceSet,
+    LogEntry,
+    PurgeReport,
+    SetState,
+    State,
+    Usage,
+)
 from ted_memory.protocols import ExperienceStore
 from ted_memory.retrieval.ranker import Ranker
 
@@ -71,7 +80,8 @@ class Curated(ABC):
         """Make lessons active: every agent sees them from now on. All or nothing.
 
         Raises:
-            CommitRefused: one of them is not there, is active already, or has no room; nothing was changed.
+            CommitRefused: one of them is not there, is active already, or has no room; nothing was
+                changed.
         """
         return await self._set_state(ids, "active", author)
 
@@ -85,7 +95,9 @@ class Curated(ABC):
 
     async def _set_state(self, ids: Sequence[str], state: State, author: str) -> Commit:
         edits = [SetState(id=id, state=state) for id in ids]
-        return refuse_unless_whole(await self.commit(edits, author=author, why="by hand", atomic=True))
+        return refuse_unless_whole(
+            await self.commit(edits, author=author, why="by hand", atomic=True)
+        )
 
     async def traffic(self) -> Traffic:
         """Return what waits to be learned from, and what became of the rest. Raises StoreError."""
@@ -108,16 +120,18 @@ class Curated(ABC):
 
         Raises:
             HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
-            CommitRefused: others kept changing the set, or the old set breaks today's caps; nothing was written.
+            CommitRefused: others kept changing the set, or the old set breaks today's caps; nothing
+                was written.
         """
         return await self._commits.rollback(version, self._history.at, author=author)
 
     async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
         """Take out all that came from a source, also through rewrites and merges and in the archive, for good.
 
-        What was made from lessons of others too goes back to these lessons. The log keeps the versions and loses the
-        texts; neither a rollback nor an import nor a commit or a run that is under way brings them back to agents.
-        Interrupted, it may be called again. Of a person take `forget`.
+        What was made from lessons of others too goes back to these lessons. The log keeps the
+        versions and loses the texts; neither a rollback nor an import nor a commit or a run that is
+        under way brings them back to agents. Interrupted, it may be called again. Of a person take
+        `forget`.
 
         Raises:
             InvalidInput: the source is empty.
@@ -128,9 +142,10 @@ class Curated(ABC):
     async def forget(self, kind: Literal["principal", "run", "thread"], name: str) -> ForgetReport:
         """Forget a person, one run, or one conversation: what was recorded of it, and what was learned from it.
 
-        Episodes that wait or are archived, dead letters, run records, feedback, counts and images go, and all that
-        `purge` takes out; who works on one of them comes too late. A principal's later runs are not learned from
-        either. `docs/privacy.md` tells of what is under way in other processes. Interrupted, it may be called again.
+        Episodes that wait or are archived, dead letters, run records, feedback, counts and images
+        go, and all that `purge` takes out; who works on one of them comes too late. A principal's
+        later runs are not learned from either. `docs/privacy.md` tells of what is under way in
+        other processes. Interrupted, it may be called again.
 
         Raises:
             InvalidInput: the name is empty, or that of nobody in particular.
@@ -147,7 +162,9 @@ class Curated(ABC):
     async def _purge(self, sources: Sequence[str], author: str = "forget") -> PurgeReport:
         for source in sources:  # first: nothing of it may come in while we look
             await self.store.tombstone(self.namespace, source)
-        report = await self._history.purge(sources, self.load, partial(self._commits.take_out, author=author))
+        report = await self._history.purge(
+            sources, self.load, partial(self._commits.take_out, author=author)
+        )
         await self.forget_vectors()
         return report
 
@@ -165,11 +182,15 @@ class Curated(ABC):
     ) -> ImportReport:
         """Take in a set that was exported. Without ``merge`` only into an empty set, and all of it or nothing.
 
-        With ``merge`` what is here stays as it is, and what is not here yet is added as far as the caps let it.
+        With ``merge`` what is here stays as it is, and what is not here yet is added as far as the
+        caps let it.
 
         Raises:
-            InvalidInput: it is no export, or damaged; ``name`` is what the message calls it. Nothing was imported.
+            InvalidInput: it is no export, or damaged; ``name`` is what the message calls it.
+                Nothing was imported.
             CommitRefused: the set is not empty, or too small for all of it. Nothing was imported.
         """
         exported, now = exchange.parse(text, name), await self.load()
-        return await exchange.take_in(exported, now, partial(self.commit, author=author), merge=merge)
+        return await exchange.take_in(
+            exported, now, partial(self.commit, author=author), merge=merge
+        )

@@ -1,8 +1,9 @@
 """Experience sets as JSON Lines: what `export` writes and another installation's `import` reads.
 
-The first line is the head: ``{"ted_memory": "experience set", "format": 2, "namespace", "epoch", "version", "caps",
-"models", "presentation", "experiences": <count>, "sha256": <of all bytes after the first line>}``. Then one line for
-each experience, ``{"experience": {...}, "usage": {...}}``, in the set's order.
+The first line is the head: ``{"ted_memory": "experience set", "format": 2, "namespace", "epoch",
+"version", "caps", "models", "presentation", "experiences": <count>, "sha256": <of all bytes after
+the first line>}``. Then one line for each experience, ``{"experience": {...}, "usage": {...}}``, in
+the set's order.
 """
 
 import hashlib
@@ -34,8 +35,8 @@ class Exported(Frozen):
 class ImportReport(Frozen):
     """What an import did, by experience id. Everything that is not in ``added`` left the set as it was.
 
-    ``unchanged`` were there already; ``duplicates`` are there under another id; ``conflicts`` have an id that says
-    something else here; ``refused`` come with the reason of `models.Rejected`.
+    ``unchanged`` were there already; ``duplicates`` are there under another id; ``conflicts`` have
+    an id that says something else here; ``refused`` come with the reason of `models.Rejected`.
     """
 
     version: int
@@ -61,7 +62,11 @@ def dump(snapshot: ExperienceSet) -> str:
     for e in snapshot:
         usage = snapshot.usage.get(e.id)
         fields = {"experience": e.model_dump(mode="json", exclude_defaults=True)}
-        lines.append(_line({**fields, **({"usage": usage.model_dump(exclude_defaults=True)} if usage else {})}))
+        lines.append(
+            _line(
+                {**fields, **({"usage": usage.model_dump(exclude_defaults=True)} if usage else {})}
+            )
+        )
     body = "".join(lines)
     head = {
         "ted_memory": KIND,
@@ -96,7 +101,9 @@ def parse(text: str, name: str = "the export") -> Exported:
         )
     lines = [_lesson(line, name, number) for number, line in enumerate(body.splitlines(), start=2)]
     if len({experience.id for experience, _ in lines}) != head.experiences:
-        raise InvalidInput(f"{name} does not hold the {head.experiences} experiences that it should")
+        raise InvalidInput(
+            f"{name} does not hold the {head.experiences} experiences that it should"
+        )
     return Exported(
         namespace=head.namespace,
         version=head.version,
@@ -110,7 +117,9 @@ def parse(text: str, name: str = "the export") -> Exported:
 def _head(line: str, name: str) -> _Head:
     fields = _object(line, name, 1)
     if fields.get("ted_memory") != KIND:
-        raise InvalidInput(f"{name} is no export of an experience set (its first line says so); nothing was imported")
+        raise InvalidInput(
+            f"{name} is no export of an experience set (its first line says so); nothing was imported"
+        )
     if type(fields.get("format")) is not int or fields["format"] > FORMAT:
         raise InvalidInput(
             f"{name} is in format {fields.get('format')}, this ted-memory reads up to {FORMAT}; nothing was imported. "
@@ -130,7 +139,9 @@ def _lesson(line: str, name: str, number: int) -> tuple[Experience, Usage | None
     except ValidationError as error:
         raise InvalidInput(f"{name}, line {number}: {_said(error)}; nothing was imported") from None
     if experience.state == "retired":
-        raise InvalidInput(f"{name}, line {number}: a retired experience is in no set; nothing was imported")
+        raise InvalidInput(
+            f"{name}, line {number}: a retired experience is in no set; nothing was imported"
+        )
     return experience, usage
 
 
@@ -139,7 +150,9 @@ def _said(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
-def sort_in(exported: Sequence[Experience], now: ExperienceSet) -> tuple[list[Edit], dict[str, list[str]]]:
+def sort_in(
+    exported: Sequence[Experience], now: ExperienceSet
+) -> tuple[list[Edit], dict[str, list[str]]]:
     """Return the edits that add what a set lacks, and the ids of the rest by what they are (see `ImportReport`)."""
     said = {e.lesson: e.id for e in now}
     edits: list[Edit] = []
@@ -176,7 +189,9 @@ async def take_in(
         models=exported.models if not now.version else None,
         presentation=exported.presentation if not now.version else None,
     )
-    refused = tuple((r.edit.experience.id, r.reason) for r in done.rejected if isinstance(r.edit, Restore))
+    refused = tuple(
+        (r.edit.experience.id, r.reason) for r in done.rejected if isinstance(r.edit, Restore)
+    )
     if refused and not merge:
         reasons = ", ".join(sorted({reason for _, reason in refused} - {"aborted"}))
         raise CommitRefused(

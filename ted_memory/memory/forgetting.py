@@ -13,9 +13,10 @@ Purge = Callable[[Sequence[str]], Awaitable[PurgeReport]]
 class ForgetReport(Frozen):
     """What `forget` did: to the lessons and the archive, and to what was recorded.
 
-    ``episodes`` waited to be learned from or were dead letters; ``runs`` are run records; ``words`` is feedback.
-    ``drafts`` are runs of `distill` under way that held some of it, and begin anew. ``compacted``: the server's files
-    no longer hold it either; False where that is the server's owner's to see to.
+    ``episodes`` waited to be learned from or were dead letters; ``runs`` are run records; ``words``
+    is feedback. ``drafts`` are runs of `distill` under way that held some of it, and begin anew.
+    ``compacted``: the server's files no longer hold it either; False where that is the server's
+    owner's to see to.
     """
 
     lessons: PurgeReport
@@ -26,16 +27,21 @@ class ForgetReport(Frozen):
     compacted: bool = False
 
 
-async def forget(store: ExperienceStore, namespace: str, subject: Subject, purge: Purge) -> ForgetReport:
+async def forget(
+    store: ExperienceStore, namespace: str, subject: Subject, purge: Purge
+) -> ForgetReport:
     """Forget a subject. ``purge`` takes out what came from sources, and refuses them from then on."""
     log = store.episodes
     runs = set(await log.runs_of(namespace, subject))
     if subject.kind == "thread":  # what was learned from a conversation names its runs
-        runs |= {one.run_id for one in await log.archived(namespace) if one.unit == unit_of(subject.name)}
+        runs |= {
+            one.run_id for one in await log.archived(namespace) if one.unit == unit_of(subject.name)
+        }
         sources = [f"run:{run_id}" for run_id in sorted(runs)]
     else:
         sources = [f"{subject.kind}:{subject.name}"]
-    for source in sources:  # first: nothing of it may be learned meanwhile, and who is interrupted finds what is left
+    # first: nothing of it may be learned meanwhile, and who is interrupted finds what is left
+    for source in sources:
         await store.tombstone(namespace, source)
     erased = await log.erase(namespace, subject)
     lessons = await purge(sources)

@@ -36,7 +36,11 @@ class History:
         Raises:
             HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
         """
-        newer = await self.store.log(self.namespace, range(now.version, version, -1)) if version >= 0 else ()
+        newer = (
+            await self.store.log(self.namespace, range(now.version, version, -1))
+            if version >= 0
+            else ()
+        )
         if version < 0 or version > now.version or len(newer) < now.version - version:
             oldest = max(now.oldest - 1, 0) if now.version else 0
             raise HistoryTrimmed(
@@ -45,7 +49,9 @@ class History:
             )
         experiences = lineage.undone(now, newer)
         if any(lineage.is_blank(e) for e in experiences):
-            experiences = tuple(lineage.without_blanks(experiences, await self._down_from(now, version)))
+            experiences = tuple(
+                lineage.without_blanks(experiences, await self._down_from(now, version))
+            )
         return tuple(sorted(experiences, key=lambda e: (e.order, e.id)))
 
     async def diff(self, now: ExperienceSet, old: int, new: int | None) -> tuple[Difference, ...]:
@@ -56,15 +62,21 @@ class History:
         """
         before = {e.id: e for e in await self.at(now, old)}
         after = {e.id: e for e in await self.at(now, now.version if new is None else new)}
-        told = (Difference(id=id, before=before.get(id), after=after.get(id)) for id in {**before, **after})
+        told = (
+            Difference(id=id, before=before.get(id), after=after.get(id))
+            for id in {**before, **after}
+        )
         changed = [d for d in told if said(d.before) != said(d.after)]
-        return tuple(sorted(changed, key=lambda d: (max(e.order for e in (d.before, d.after) if e), d.id)))
+        return tuple(
+            sorted(changed, key=lambda d: (max(e.order for e in (d.before, d.after) if e), d.id))
+        )
 
     async def purge(self, purged: Collection[str], load: Load, commit: CommitAll) -> PurgeReport:
         """Take out of set and log what came from sources that the store already refuses to take in.
 
         Raises:
-            CommitRefused: the set went on changing, or a rule stands against it; what is there stays.
+            CommitRefused: the set went on changing, or a rule stands against it; what is there
+                stays.
         """
         archived = await self._forget_archived(purged)
         gone, back, waiting, unknown = set[str](), set[str](), set[str](), set[str]()
@@ -80,7 +92,9 @@ class History:
             done = await commit(edits, now)
             if done.rejected:
                 waiting |= _restores(done, lambda reason: reason == "cap")
-                unknown |= _restores(done, lambda reason: reason not in {"cap", "conflict", "aborted"})
+                unknown |= _restores(
+                    done, lambda reason: reason not in {"cap", "conflict", "aborted"}
+                )
                 continue
             gone |= {edit.id for edit in edits if isinstance(edit, Remove)}
             back |= {edit.experience.id for edit in edits if isinstance(edit, Restore)}
@@ -92,7 +106,9 @@ class History:
                 "can come in any more, what is there stays; purge again"
             )
         blanked = [entry.version for entry in log if lineage.blanked(entry, forbidden) != entry]
-        await self.store.blank(self.namespace, blanked, lambda entry: lineage.blanked(entry, forbidden))
+        await self.store.blank(
+            self.namespace, blanked, lambda entry: lineage.blanked(entry, forbidden)
+        )
         return PurgeReport(
             version=now.version,
             removed=tuple(sorted(gone)),
@@ -109,7 +125,9 @@ class History:
         archive = await log.archived(self.namespace)
         known = {known for one in archive for known in one.sources}
         forbidden = {*purged} | await self.store.tombstoned(self.namespace, known)
-        return await log.forget_archived(self.namespace, [one.seq for one in archive if one.sources & forbidden])
+        return await log.forget_archived(
+            self.namespace, [one.seq for one in archive if one.sources & forbidden]
+        )
 
     async def _down_from(self, now: ExperienceSet, version: int) -> tuple[LogEntry, ...]:
         return await self.store.log(self.namespace, range(version, max(now.oldest, 1) - 1, -1))
@@ -121,12 +139,18 @@ def said(experience: Experience | None) -> tuple[str, ...] | None:
 
 
 def _sources(now: ExperienceSet, log: Sequence[LogEntry]) -> set[str]:
-    changed = (e for entry in log for change in entry.changes for e in (*change.before, *change.after))
+    changed = (
+        e for entry in log for change in entry.changes for e in (*change.before, *change.after)
+    )
     return {source for e in (*now, *changed) for source in e.sources}
 
 
 def _restores(commit: Commit, refused_as: Callable[[str], bool]) -> set[str]:
-    return {r.edit.experience.id for r in commit.rejected if isinstance(r.edit, Restore) and refused_as(r.reason)}
+    return {
+        r.edit.experience.id
+        for r in commit.rejected
+        if isinstance(r.edit, Restore) and refused_as(r.reason)
+    }
 
 
 def _id_of(edit: Edit) -> str:

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 
 from ted_memory.episodes import Exposure
 from ted_memory.experience.assignment import Selector
-from ted_memory.experience.rendering import count_tokens, earlier_turns, render_block, without_examples
+from ted_memory.experience.rendering import (
+    count_tokens,
+    earlier_turns,
+    render_block,
+    without_examples,
+)
 from ted_memory.models import Experience, ExperienceSet, Presentation
 from ted_memory.retrieval.selection import make_selector
 from ted_memory.settings import Placement, Settings
@@ -22,13 +27,18 @@ def presentation_of(snapshot: ExperienceSet, settings: Settings) -> Presentation
 def exposure_of(shown: Sequence[Experience], placement: Placement) -> Exposure:
     """Return what a prompt gets of these lessons: their block, and the solved tasks among them as earlier turns."""
     return Exposure(
-        block=render_block(shown), turns=earlier_turns(shown), placement=placement, seen=tuple(e.id for e in shown)
+        block=render_block(shown),
+        turns=earlier_turns(shown),
+        placement=placement,
+        seen=tuple(e.id for e in shown),
     )
 
 
 def tokens_of(exposure: Exposure) -> int:
     """Return the tokens that what is shown adds to a prompt (see `experience.rendering.count_tokens`)."""
-    return count_tokens(exposure.block) + sum(count_tokens(task + answer) for task, answer in exposure.turns)
+    return count_tokens(exposure.block) + sum(
+        count_tokens(task + answer) for task, answer in exposure.turns
+    )
 
 
 def selector_of(snapshot: ExperienceSet, settings: Settings) -> Selector:

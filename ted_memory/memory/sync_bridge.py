@@ -54,17 +54,21 @@ class _Bridge:
             self._recorded.add(memory)
             if not self._is_registered:
                 self._is_registered = True
-                # its thread starts now, for sending needs one: Python 3.12 starts none any more when a program ends
+                # its thread starts now, for sending needs one: Python 3.12 starts none any more
+                # when a program ends
                 self._at_exit = ThreadPoolExecutor(1, "ted-memory-at-exit")
                 self._at_exit.submit(int)
-                # before the pools of threads, which sending needs, are closed; atexit comes after that
+                # before the pools of threads, which sending needs, are closed; atexit comes after
+                # that
                 getattr(threading, "_register_atexit", atexit.register)(self.flush_recorded)
 
     def flush_recorded(self) -> None:
         async def all_of_them() -> None:
             if self._at_exit is not None:
                 asyncio.get_running_loop().set_default_executor(self._at_exit)
-            await asyncio.gather(*(memory.flush() for memory in list(self._recorded)), return_exceptions=True)
+            await asyncio.gather(
+                *(memory.flush() for memory in list(self._recorded)), return_exceptions=True
+            )
 
         loop = self._running_loop()
         with contextlib.suppress(TimeoutError, RuntimeError):
@@ -75,7 +79,9 @@ class _Bridge:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 # a daemon: a program that ends does not wait for us
-                threading.Thread(target=self._loop.run_forever, name="ted-memory", daemon=True).start()
+                threading.Thread(
+                    target=self._loop.run_forever, name="ted-memory", daemon=True
+                ).start()
             return self._loop
 
 
@@ -103,6 +109,7 @@ def flush_at_exit(memory: Flushes) -> None:
 def flush_recorded() -> None:
     """Send what all memories of this process have recorded; blocks for 3 seconds at most.
 
-    It is done when a program ends. A server that a signal ends never comes to that: call this when it shuts down.
+    It is done when a program ends. A server that a signal ends never comes to that: call this when
+    it shuts down.
     """
     _BRIDGE.flush_recorded()

@@ -1,6 +1,7 @@
 """Which experiences fit a question: by words in many languages, by embeddings, by both, or by a retriever of your own.
 
-``open_memory(embeddings=...)`` or ``open_memory(retriever=FusedRetriever(WordRetriever("de"), MyRetriever()))``.
+``open_memory(embeddings=...)`` or ``open_memory(retriever=FusedRetriever(WordRetriever("de"),
+MyRetriever()))``.
 """
 
 from ted_memory.retrieval.bm25 import WordRetriever

@@ -6,14 +6,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ted_memory.models import Experience
 from ted_memory.retrieval.derived import Derived
-from ted_memory.retrieval.language import AUTO, Terms, analyse, check_language, detect, languages_of, settled
+from ted_memory.retrieval.language import (
+    AUTO,
+    Terms,
+    analyse,
+    check_language,
+    detect,
+    languages_of,
+    settled,
+)
 from ted_memory.retrieval.protocol import Numbered
 from ted_memory.retrieval.questions import looked_at
 
 K1, B = 1.5, 0.75  # how fast a repeated word stops to count; how much a long text is held back
 
 
-Posting = tuple["array[int]", "array[float]"]  # flat: many small objects would keep the garbage collector busy
+# flat: many small objects would keep the garbage collector busy
+Posting = tuple["array[int]", "array[float]"]
 
 
 class Index:
@@ -43,7 +52,8 @@ class Index:
     def _asked(self, question: str) -> dict[str, float]:
         """Return the question's terms, each once: a task's form repeats its own words.
 
-        They are stemmed as the texts are: in the languages that occur there, whatever the question looks like.
+        They are stemmed as the texts are: in the languages that occur there, whatever the question
+        looks like.
         """
         terms: dict[str, float] = {}
         asked = looked_at(question)
@@ -73,28 +83,36 @@ def match(documents: Sequence[str], question: str, *, language: str = AUTO) -> l
 
     Who asks the same documents again and again makes one `Index` of them (`index_of`).
     """
-    return index_of(documents, language=language, otherwise=detect(question)).scores(question) if documents else []
+    return (
+        index_of(documents, language=language, otherwise=detect(question)).scores(question)
+        if documents
+        else []
+    )
 
 
 def index_of(documents: Sequence[str], *, language: str = AUTO, otherwise: str = "") -> Index:
     """Return the index of some texts; `otherwise` is their language where none of them shows one."""
-    languages = languages_of(documents, otherwise) if language == AUTO else [language] * len(documents)
+    languages = (
+        languages_of(documents, otherwise) if language == AUTO else [language] * len(documents)
+    )
     return Index([analyse(d, one) for d, one in zip(documents, languages, strict=True)], languages)
 
 
 class WordRetriever(Numbered):
     """Ranks experiences by the words that their condition shares with a question.
 
-    What is matched is ``when``, which says where a lesson applies, with the ``index_terms``; the text of a lesson
-    without a condition. What to do there often names things that stand in every question, such as its choices.
-    ``language``: an ISO code, or "auto": that of each condition, or where it is too short to show one, of most of
-    them. ``says``: what is matched instead.
+    What is matched is ``when``, which says where a lesson applies, with the ``index_terms``; the
+    text of a lesson without a condition. What to do there often names things that stand in every
+    question, such as its choices. ``language``: an ISO code, or "auto": that of each condition, or
+    where it is too short to show one, of most of them. ``says``: what is matched instead.
 
     Raises:
         SettingsError: the language is not known; the message lists those that are.
     """
 
-    def __init__(self, language: str = AUTO, *, says: Callable[[Experience], str] | None = None) -> None:
+    def __init__(
+        self, language: str = AUTO, *, says: Callable[[Experience], str] | None = None
+    ) -> None:
         self.language = check_language(language)
         self._says = says or _condition
         self._spoken: Derived[tuple[str, str]] = Derived()
@@ -143,14 +161,19 @@ class WordRetriever(Numbered):
             return held[1:]
         spoken = [self._language_of(e, d) for e, d in zip(experiences, documents, strict=True)]
         languages = settled(spoken, documents, detect(asked))
-        terms = [self._terms_of(e, d, one) for e, d, one in zip(experiences, documents, languages, strict=True)]
+        terms = [
+            self._terms_of(e, d, one)
+            for e, d, one in zip(experiences, documents, languages, strict=True)
+        ]
         silent = "" if any(spoken) else languages[0]
         return self._indexes.put(experiences[0], (documents, silent, Index(terms, languages)))[1:]
 
     def _language_of(self, experience: Experience, document: str) -> str:
         if self.language != AUTO:
             return self.language
-        held = self._spoken.get(experience) or self._spoken.put(experience, (document, detect(document)))
+        held = self._spoken.get(experience) or self._spoken.put(
+            experience, (document, detect(document))
+        )
         return held[1]
 
     def _terms_of(self, experience: Experience, document: str, language: str) -> Terms:

@@ -10,8 +10,9 @@ T = TypeVar("T")
 class Derived(Generic[T]):
     """Values by the identity of what they were made from.
 
-    A process may serve any number of sets: a cache of a fixed size would miss on every call once there are more of them
-    than it holds. A value must not refer to its own key, or neither would ever go.
+    A process may serve any number of sets: a cache of a fixed size would miss on every call once
+    there are more of them than it holds. A value must not refer to its own key, or neither would
+    ever go.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,8 @@ class Derived(Generic[T]):
 
         def forget(reference: weakref.ref[Any]) -> None:
             found = held.get(number)
-            if found is not None and found[0] is reference:  # the address may belong to another object by now
+            # the address may belong to another object by now
+            if found is not None and found[0] is reference:
                 del held[number]
 
         held[number] = (weakref.ref(key, forget), value)

@@ -1,8 +1,9 @@
 """Retrieval by embeddings: any of LangChain's, or the static ones of a package, on this machine.
 
-A question is often a short text within a long form ("Which team answers this ticket? ..."). Embedded as a whole it is
-mostly the form, and finds less than words do. So its pieces (lines, sentences) are embedded, and a lesson is as close
-as the closest piece. What is close enough is told by the set itself: closer than its lessons are to each other.
+A question is often a short text within a long form ("Which team answers this ticket? ...").
+Embedded as a whole it is mostly the form, and finds less than words do. So its pieces (lines,
+sentences) are embedded, and a lesson is as close as the closest piece. What is close enough is told
+by the set itself: closer than its lessons are to each other.
 """
 
 import asyncio
@@ -53,17 +54,21 @@ class Embedder(Protocol):
 class EmbeddingRetriever(Numbered, KeepsVectors):
     """Ranks experiences by the similarity of their condition to the question.
 
-    Each lesson is embedded once, when it is committed, and its vector kept with the set; a question on every call.
-    Needs numpy (``ted-memory[embeddings]``).
+    Each lesson is embedded once, when it is committed, and its vector kept with the set; a question
+    on every call. Needs numpy (``ted-memory[embeddings]``).
 
     Args:
         embeddings: any LangChain `Embeddings`.
-        name: of its model; vectors of another name are never compared. Default: its class and ``model``.
-        least: cosine similarity from which a lesson applies. Default: told by the set, as one standard deviation above
-            the mean similarity of its lessons to each other (0.25 below 8 lessons).
+        name: of its model; vectors of another name are never compared. Default: its class and
+            ``model``.
+        least: cosine similarity from which a lesson applies. Default: told by the set, as one
+            standard deviation above the mean similarity of its lessons to each other (0.25 below 8
+            lessons).
     """
 
-    def __init__(self, embeddings: Embedder, *, name: str | None = None, least: float | None = None) -> None:
+    def __init__(
+        self, embeddings: Embedder, *, name: str | None = None, least: float | None = None
+    ) -> None:
         _numpy()
         self._embeddings = embeddings
         self._name = name or _name_of(embeddings)
@@ -199,7 +204,9 @@ class EmbeddingRetriever(Numbered, KeepsVectors):
         for begin in range(0, len(missing), BATCH):
             names = missing[begin : begin + BATCH]
             vectors = await self._embeddings.aembed_documents([named[name] for name in names])
-            self._held.update({name: _encoded(vector) for name, vector in zip(names, vectors, strict=True)})
+            self._held.update(
+                {name: _encoded(vector) for name, vector in zip(names, vectors, strict=True)}
+            )
 
     def _compare(self, kept: VectorHead | None, ours: VectorHead) -> None:
         if kept is None:
@@ -250,11 +257,14 @@ def _least(lessons: "Matrix") -> float:
 def _closest(lessons: "Matrix", asked: "Matrix") -> "Matrix":
     """Return for each lesson, a column, the similarity of the closest piece, a row.
 
-    In parts that one thread multiplies: on a machine with other work, waiting for more of them takes ten times longer.
+    In parts that one thread multiplies: on a machine with other work, waiting for more of them
+    takes ten times longer.
     """
     np = _numpy()
     width = max(ALONE // asked.size, 1)
-    parts = [(asked @ lessons[:, i : i + width]).max(axis=0) for i in range(0, lessons.shape[1], width)]
+    parts = [
+        (asked @ lessons[:, i : i + width]).max(axis=0) for i in range(0, lessons.shape[1], width)
+    ]
     closest: Matrix = np.concatenate(parts)
     return closest
 
@@ -278,7 +288,11 @@ def _unit(vectors: Sequence[Any]) -> "Matrix":
 
 def _name_of(embeddings: Embedder) -> str:
     model = vars(embeddings).get("model", "")
-    return f"{type(embeddings).__name__}:{model}" if isinstance(model, str) and model else type(embeddings).__name__
+    return (
+        f"{type(embeddings).__name__}:{model}"
+        if isinstance(model, str) and model
+        else type(embeddings).__name__
+    )
 
 
 def _numpy() -> Any:

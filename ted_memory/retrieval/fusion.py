@@ -10,14 +10,16 @@ from ted_memory.protocols import VectorStore
 from ted_memory.retrieval.protocol import KeepsVectors, Numbered, Retriever, order_by
 
 FLATNESS = 60  # the usual constant: how little the first place counts more than the second
-DEPTH = 200  # places of each retriever that are added up; prompts hold far fewer, and large sets have thousands
+# places of each retriever that are added up; prompts hold far fewer, and large sets have thousands
+DEPTH = 200
 
 
 class FusedRetriever(Numbered, KeepsVectors):
     """Adds up ``1 / (60 + place)`` over the retrievers' answers; scores of different scales are never compared.
 
-    An experience applies where one of them says so. Of two that come out equal the first retriever's better one wins.
-    What stands deeper than 200 in all of them comes last, in the order of the first one that has it.
+    An experience applies where one of them says so. Of two that come out equal the first
+    retriever's better one wins. What stands deeper than 200 in all of them comes last, in the order
+    of the first one that has it.
     """
 
     def __init__(self, *retrievers: Retriever) -> None:
@@ -26,7 +28,9 @@ class FusedRetriever(Numbered, KeepsVectors):
 
     async def order(self, experiences: Sequence[Experience], question: str) -> list[int]:
         """Return the places of those that one of the retrievers finds, best first; an error of any is raised."""
-        answers = await asyncio.gather(*(order_by(r, experiences, question) for r in self._retrievers))
+        answers = await asyncio.gather(
+            *(order_by(r, experiences, question) for r in self._retrievers)
+        )
         scores: dict[int, float] = {}
         for answer in answers:
             for place, number in enumerate(answer[:DEPTH], start=FLATNESS + 1):

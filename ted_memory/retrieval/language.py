@@ -48,11 +48,32 @@ STEMMERS: Mapping[str, str] = {
     "tr": "turkish",
     "yi": "yiddish",
 }
-# written without blanks, or with endings that no stemmer of ours knows: compared by pairs of characters
+# written without blanks, or with endings that no stemmer of ours knows: compared by pairs of
+# characters
 PAIRED = ("ja", "ko", "zh")
 LANGUAGES = tuple(sorted((*STEMMERS, *PAIRED)))
-UNLISTED = frozenset({"et", "eu", "ga", "hy", "lt", "ne", "sr", "ta", "yi"})  # no list of stop words is shipped
-LATIN = ("en", "es", "fr", "de", "pt", "it", "nl", "pl", "tr", "sv", "cs", "hu", "ro", "da", "no", "fi", "id", "ca")
+# no list of stop words is shipped
+UNLISTED = frozenset({"et", "eu", "ga", "hy", "lt", "ne", "sr", "ta", "yi"})
+LATIN = (
+    "en",
+    "es",
+    "fr",
+    "de",
+    "pt",
+    "it",
+    "nl",
+    "pl",
+    "tr",
+    "sv",
+    "cs",
+    "hu",
+    "ro",
+    "da",
+    "no",
+    "fi",
+    "id",
+    "ca",
+)
 """Those that small words tell apart; of two that come out equal the first one."""
 
 # the classical list, with what is left of a contraction when its apostrophe splits it
@@ -74,17 +95,20 @@ _KANA = """
 なり なっ った する ると ため よう うに うか たが ほし しい いで しま がで
 """
 _HAN = (
-    "我们 你们 他们 她们 这个 那个 这些 那些 什么 怎么 怎样 可以 需要 一个 因为 所以 如果 但是 还是 没有 已经 应该 请问"
+    "我们 你们 他们 她们 这个 那个 这些 那些 什么 怎么 怎样 "
+    "可以 需要 一个 因为 所以 如果 但是 还是 没有 已经 应该 请问"
 )
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")  # kana, Han, Hangul
-# vowel signs and points belong to words, and are no \w: combining ones, Hebrew's, Arabic's, those of India's scripts
+# vowel signs and points belong to words, and are no \w: combining ones, Hebrew's, Arabic's, those
+# of India's scripts
 _IN_WORDS = "[\\w\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff]+"
 _WORD = re.compile(rf"{_IN_WORDS}(?:-{_IN_WORDS})*")
 _LETTERED = re.compile(_IN_WORDS)
 LOOKED_AT = 1000  # characters of a text that tell its language
 LETTER = 2  # words that a letter counts for
-# language -> a word in its script. Of most scripts a single letter is none: it may be one of a formula
+# language -> a word in its script. Of most scripts a single letter is none: it may be one of a
+# formula
 _WORDS_OF = {
     "zh": re.compile(r"[\u3040-\u30ff\u3400-\u9fff]{1,2}"),  # or Japanese
     "ko": re.compile(r"[\uac00-\ud7af]{1,2}"),
@@ -97,7 +121,8 @@ _WORDS_OF = {
     "ta": re.compile(r"[\u0b80-\u0bff]{2,}"),
 }
 _LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]{2,}")
-# language by its script -> who has letters of his own there, these, the least share of all letters that they must have
+# language by its script -> who has letters of his own there, these, the least share of all letters
+# that they must have
 _WITHIN = {
     "zh": ("ja", re.compile(r"[\u3040-\u30ff]"), 0.1),
     "ru": ("sr", re.compile(r"[ђјљњћџЂЈЉЊЋЏ]"), 0.02),
@@ -165,9 +190,10 @@ def check_language(language: str) -> str:
 def detect(text: str) -> str:
     """Return the language of a text by its script, small words and letters; "" where these show none.
 
-    Words in another script decide where they are not just quoted or mentioned, and letters of formulas are no words.
-    A language other than English needs two signs, and more than English has: most lessons are short, and words are lent
-    most often to English and from it. A letter counts for two.
+    Words in another script decide where they are not just quoted or mentioned, and letters of
+    formulas are no words. A language other than English needs two signs, and more than English has:
+    most lessons are short, and words are lent most often to English and from it. A letter counts
+    for two.
     """
     latin = _in_latin(text)
     if not text.isascii():
@@ -199,7 +225,10 @@ def _in_latin(text: str) -> str:
     hits = _hits(signs)
     english = hits.pop(DEFAULT, 0)
     if hits and max(hits.values()) > max(english, 1):
-        return max(hits, key=lambda language: (hits[language], _rarity(language, signs), -LATIN.index(language)))
+        return max(
+            hits,
+            key=lambda language: (hits[language], _rarity(language, signs), -LATIN.index(language)),
+        )
     return DEFAULT if english else ""
 
 
@@ -209,7 +238,8 @@ def _signs(text: str) -> list[tuple[str, ...]]:
     words = set(_LETTERED.findall(lowered))
     signs = [known[word] for word in words if word in known]
     if not lowered.isascii():
-        letters = {letter for word in words if len(word) > 1 for letter in word}  # "5 Å" is not Norwegian
+        # "5 Å" is not Norwegian
+        letters = {letter for word in words if len(word) > 1 for letter in word}
         signs += [_LETTERS[letter] for letter in letters if letter in _LETTERS] * LETTER
     return signs
 
@@ -226,8 +256,8 @@ def _rarity(language: str, signs: Sequence[tuple[str, ...]]) -> float:
 def languages_of(texts: Sequence[str], otherwise: str = "") -> list[str]:
     """Return the language of each of some texts that belong together.
 
-    One that shows none by itself is taken for what its few signs say among the languages of the others, else for what
-    most of them are in, else for `otherwise`, else for English.
+    One that shows none by itself is taken for what its few signs say among the languages of the
+    others, else for what most of them are in, else for `otherwise`, else for English.
     """
     return settled([detect(text) for text in texts], texts, otherwise)
 
@@ -243,7 +273,9 @@ def settled(detected: Sequence[str], texts: Sequence[str], otherwise: str = "") 
 
     def likely(text: str) -> str:
         hits = _hits(_signs(text))
-        return max(counts, key=lambda language: (hits[language], counts[language], -LATIN.index(language)))
+        return max(
+            counts, key=lambda language: (hits[language], counts[language], -LATIN.index(language))
+        )
 
     return [language or likely(text) for language, text in zip(detected, texts, strict=True)]
 
@@ -270,7 +302,8 @@ def _words(text: str, stopped: frozenset[str]) -> tuple[list[str], list[str]]:
     """Return the words of a text, and the parts of its hyphenated words."""
     lowered = text.lower()
     if not lowered.isascii():
-        lowered = _UNSPACED.sub(_pairs, unicodedata.normalize("NFC", lowered))  # one spelling of each letter
+        # one spelling of each letter
+        lowered = _UNSPACED.sub(_pairs, unicodedata.normalize("NFC", lowered))
     found = _WORD.findall(lowered)
     parts: list[str] = []
     if "-" in lowered:
@@ -280,7 +313,9 @@ def _words(text: str, stopped: frozenset[str]) -> tuple[list[str], list[str]]:
 
 def _telling(words: Sequence[str], stopped: frozenset[str]) -> list[str]:
     """Return the words that say something: no small ones, no single letters (a character of Han may be a word)."""
-    return [word for word in words if word not in stopped and (len(word) > 1 or word >= FIRST_OF_HAN)]
+    return [
+        word for word in words if word not in stopped and (len(word) > 1 or word >= FIRST_OF_HAN)
+    ]
 
 
 def _pairs(run: re.Match[str]) -> str:

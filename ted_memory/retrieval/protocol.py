@@ -11,15 +11,17 @@ from ted_memory.protocols import VectorStore
 class Retriever(Protocol):
     """Ranks experiences for a question: ``open_memory(retriever=...)``.
 
-    It decides which lessons selection ``relevant`` shows, and on which requests a lesson is measured: one that is left
-    out of the answer does not apply. It is not asked about lessons that apply to every request.
+    It decides which lessons selection ``relevant`` shows, and on which requests a lesson is
+    measured: one that is left out of the answer does not apply. It is not asked about lessons that
+    apply to every request.
     """
 
     async def rank(self, experiences: Sequence[Experience], question: str) -> Sequence[Experience]:
         """Return those that apply to the question, best first.
 
-        The same experiences and question must give the same answer: the prompt's block depends on it. An error, or an
-        answer that an agent would wait too long for, is no trouble of the agent's: words decide then (`Health`).
+        The same experiences and question must give the same answer: the prompt's block depends on
+        it. An error, or an answer that an agent would wait too long for, is no trouble of the
+        agent's: words decide then (`Health`).
         """
         ...
 
@@ -36,9 +38,12 @@ class Numbered(abc.ABC):
         return [experiences[number] for number in await self.order(experiences, question)]
 
 
-async def order_by(retriever: Retriever, experiences: Sequence[Experience], question: str) -> Sequence[int]:
+async def order_by(
+    retriever: Retriever, experiences: Sequence[Experience], question: str
+) -> Sequence[int]:
     """Return the places among the experiences of those that a retriever finds, best first and each once."""
-    if isinstance(retriever, Numbered) and type(retriever).rank is Numbered.rank:  # a user's class may rank otherwise
+    # a user's class may rank otherwise
+    if isinstance(retriever, Numbered) and type(retriever).rank is Numbered.rank:
         return await retriever.order(experiences, question)
     found = [e.id for e in await retriever.rank(experiences, question)]
     places = {e.id: number for number, e in enumerate(experiences)}

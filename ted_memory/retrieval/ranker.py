@@ -31,7 +31,11 @@ class Ranker:
     """
 
     def __init__(
-        self, retriever: Retriever | None = None, *, language: str = AUTO, vectors: VectorStore | None = None
+        self,
+        retriever: Retriever | None = None,
+        *,
+        language: str = AUTO,
+        vectors: VectorStore | None = None,
     ) -> None:
         self._words = WordRetriever(language)
         self._retriever: Retriever = self._words if retriever is None else retriever
@@ -43,10 +47,13 @@ class Ranker:
         self._failed_in_a_row = 0
         self._failed_at = 0.0
 
-    async def rank(self, experiences: Sequence[Experience], question: str, *, patience: float | None = None) -> Ranking:
+    async def rank(
+        self, experiences: Sequence[Experience], question: str, *, patience: float | None = None
+    ) -> Ranking:
         """Return which of these experiences the question is about; never raises.
 
-        ``patience``: seconds that the retriever is waited for, on an agent's path; by default as long as it takes.
+        ``patience``: seconds that the retriever is waited for, on an agent's path; by default as
+        long as it takes.
         """
         if not question.strip():
             return NO_QUESTION
@@ -69,8 +76,13 @@ class Ranker:
             self._last = experiences, conditional, ids
         return conditional, ids
 
-    async def _asked(self, experiences: Sequence[Experience], question: str, patience: float | None) -> Sequence[int]:
-        resting = self._failed_in_a_row >= BREAK_AFTER and time.monotonic() - self._failed_at < PROBE_EVERY
+    async def _asked(
+        self, experiences: Sequence[Experience], question: str, patience: float | None
+    ) -> Sequence[int]:
+        resting = (
+            self._failed_in_a_row >= BREAK_AFTER
+            and time.monotonic() - self._failed_at < PROBE_EVERY
+        )
         if patience is None or not resting:
             try:
                 async with asyncio.timeout(patience):
@@ -88,7 +100,11 @@ class Ranker:
         self._failed_at = time.monotonic()
         if self._failed_in_a_row == 1:
             slow = isinstance(error, TimeoutError) and patience is not None
-            reason = f"no answer within {patience * 1000:.0f} ms" if slow and patience else _one_line(error)
+            reason = (
+                f"no answer within {patience * 1000:.0f} ms"
+                if slow and patience
+                else _one_line(error)
+            )
             _LOG.warning(
                 "the retriever failed (%s); lessons are ranked by words until it answers again (`health` counts)",
                 reason,
@@ -119,7 +135,9 @@ class Ranker:
         except Exception as error:  # noqa: BLE001 - a model that is away: words rank meanwhile
             self._failed(error, PREPARE)
 
-    async def prepare_after(self, commit: Commit, load: Callable[[], Awaitable[ExperienceSet]]) -> None:
+    async def prepare_after(
+        self, commit: Commit, load: Callable[[], Awaitable[ExperienceSet]]
+    ) -> None:
         """Make and keep the vectors of what a commit has brought. It stands, whatever becomes of them."""
         if self._keeper is None or not commit.applied:
             return

@@ -17,10 +17,10 @@ __all__ = ["common_words", "distinctive", "make_selector", "match", "spoken_in",
 def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Selector:
     """Return the rule for a selection: ``all``, ``budget`` or ``relevant``.
 
-    ``relevant`` shows those that apply always, best utility first, and then the `top_k` best by the ranking. The latter
-    take the budget first, and stand last in the block: small students follow best what they read last
-    (docs/decisions/006-general-lessons-first.md).
-    Without a question it is ``budget``.
+    ``relevant`` shows those that apply always, best utility first, and then the `top_k` best by the
+    ranking. The latter take the budget first, and stand last in the block: small students follow
+    best what they read last (docs/decisions/006-general-lessons-first.md). Without a question it is
+    ``budget``.
     """
 
     def select(
@@ -34,7 +34,10 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
         best = ranking.best(among, top_k)
         chosen = _fit([*best, *rank(among.always, usage)], token_budget)
         specific = {e.id for e in best}
-        return (*(e for e in chosen if e.id not in specific), *(e for e in chosen if e.id in specific))
+        return (
+            *(e for e in chosen if e.id not in specific),
+            *(e for e in chosen if e.id in specific),
+        )
 
     return select
 

@@ -17,8 +17,8 @@ Script = Callable[[list[BaseMessage]], str]
 class ScriptedChatModel(BaseChatModel):
     """A chat model that answers what a function says, and keeps what it was asked.
 
-    ``script`` may raise. Structured output is not supported, as with many small models: the caller must ask in words.
-    ``delay``: seconds that an asynchronous call takes.
+    ``script`` may raise. Structured output is not supported, as with many small models: the caller
+    must ask in words. ``delay``: seconds that an asynchronous call takes.
     """
 
     script: Script
@@ -44,7 +44,9 @@ class ScriptedChatModel(BaseChatModel):
         **kwargs: Any,  # noqa: ARG002
     ) -> ChatResult:
         self.asked.append(messages)
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=self.script(messages)))])
+        return ChatResult(
+            generations=[ChatGeneration(message=AIMessage(content=self.script(messages)))]
+        )
 
     async def _agenerate(
         self,

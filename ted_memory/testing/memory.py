@@ -18,4 +18,6 @@ def in_memory(
 ) -> TedMemory:
     """Return a memory that ends with the process. Share a `store` to play several processes."""
     made = make_settings(namespace=namespace, **settings)
-    return TedMemory(store or InMemoryStore(), made, check_namespace(namespace), retriever=retriever)
+    return TedMemory(
+        store or InMemoryStore(), made, check_namespace(namespace), retriever=retriever
+    )

@@ -31,8 +31,9 @@ class Reply:
 class Family:
     """What the models of one family refuse, in their provider's words.
 
-    ``names`` is a pattern that their names begin with. ``reasons``: only the default temperature, and
-    ``max_completion_tokens`` instead of ``max_tokens``. ``schemas``: takes a JSON schema as ``response_format``.
+    ``names`` is a pattern that their names begin with. ``reasons``: only the default temperature,
+    and ``max_completion_tokens`` instead of ``max_tokens``. ``schemas``: takes a JSON schema as
+    ``response_format``.
     """
 
     names: str
@@ -45,7 +46,9 @@ class Family:
             return refusal
         form = request.get("response_format", {}).get("type")
         if form == "json_schema" and not self.schemas:
-            return _bad_request("This response_format type is unavailable now", code="invalid_request_error")
+            return _bad_request(
+                "This response_format type is unavailable now", code="invalid_request_error"
+            )
         return None
 
 
@@ -70,7 +73,9 @@ class Provider:
         name = str(request.get("model", ""))
         if self.key and key != self.key:
             where = "You can find your API key at https://platform.openai.com/account/api-keys."
-            return _bad_request(f"Incorrect API key provided: {key}. {where}", status=401, code="invalid_api_key")
+            return _bad_request(
+                f"Incorrect API key provided: {key}. {where}", status=401, code="invalid_api_key"
+            )
         if self.models and name not in self.models:
             told = f"The model `{name}` does not exist or you do not have access to it."
             return _bad_request(told, status=404, code="model_not_found")
@@ -81,7 +86,9 @@ class Provider:
 def _refused_by_reasoning(request: Mapping[str, Any]) -> Reply | None:
     temperature = request.get("temperature")
     if "input" in request and temperature is not None:  # the Responses API takes none at all
-        return _bad_request("Unsupported parameter: 'temperature' is not supported with this model.", "temperature")
+        return _bad_request(
+            "Unsupported parameter: 'temperature' is not supported with this model.", "temperature"
+        )
     if temperature not in {None, 1} and request.get("reasoning_effort") != "none":
         return _bad_request(
             f"Unsupported value: 'temperature' does not support {temperature} with this model. "
@@ -99,7 +106,9 @@ def _refused_by_reasoning(request: Mapping[str, Any]) -> Reply | None:
     return None
 
 
-def _bad_request(text: str, param: str | None = None, *, status: int = 400, code: str | None = None) -> Reply:
+def _bad_request(
+    text: str, param: str | None = None, *, status: int = 400, code: str | None = None
+) -> Reply:
     return Reply(text, status=status, param=param, code=code, kind="invalid_request_error")
 
 
@@ -107,12 +116,12 @@ def _bad_request(text: str, param: str | None = None, *, status: int = 400, code
 class ScriptedServer:
     """An OpenAI-compatible server on loopback that answers what a function of the request's JSON says.
 
-    It speaks Chat Completions, and OpenAI's Responses API to a request that has ``input``. A ``provider`` refuses
-    requests before the script sees them.
+    It speaks Chat Completions, and OpenAI's Responses API to a request that has ``input``. A
+    ``provider`` refuses requests before the script sees them.
 
-    It closes each connection after its answer. LangChain keeps one HTTP client for an address for as long as the
-    process lives; a connection that it kept would belong to the event loop of an earlier test, and fail in a later
-    one whose server got the same port.
+    It closes each connection after its answer. LangChain keeps one HTTP client for an address for
+    as long as the process lives; a connection that it kept would belong to the event loop of an
+    earlier test, and fail in a later one whose server got the same port.
     """
 
     script: Callable[[dict[str, Any]], Reply | str]
@@ -138,18 +147,25 @@ class ScriptedServer:
                 for connection in open_ones:
                     connection.cancel()
                 await asyncio.wait(open_ones)
-                await asyncio.sleep(0.01)  # sockets are closed by the loop's next turns, which may be its last ones
+                # sockets are closed by the loop's next turns, which may be its last ones
+                await asyncio.sleep(0.01)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a connection is served in a task of its own
         self._open.add(task)
         task.add_done_callback(self._open.discard)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with contextlib.suppress(
+            ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
+        ):
             head = await reader.readuntil(b"\r\n\r\n")
-            lines = (line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
+            lines = (
+                line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line
+            )
             headers = {name.lower(): value for name, value in lines}
-            body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
+            body = json.loads(
+                await reader.readexactly(int(headers.get("content-length", 0))) or b"{}"
+            )
             self.requests.append(body)
             reply = self._reply(body, headers.get("authorization", "").removeprefix("Bearer "))
             await asyncio.sleep(reply.delay)
@@ -167,7 +183,11 @@ class ScriptedServer:
 
 def _http(reply: Reply, request: Mapping[str, Any]) -> bytes:
     if reply.status != 200:
-        error = {"message": reply.text or "scripted failure", "type": reply.kind, "param": reply.param}
+        error = {
+            "message": reply.text or "scripted failure",
+            "type": reply.kind,
+            "param": reply.param,
+        }
         body: dict[str, Any] = {"error": {**error, "code": reply.code}}
     else:
         body = _response(reply, request) if "input" in request else _completion(reply, request)

@@ -31,8 +31,28 @@ from tests.attacks.places import DAY, Look, Place, settings_of
 
 SPEAKS = re.compile(r"\bW\d+zq|\b[a-z]+\d*-zq")  # words, names and ids of the machine
 PERMANENT = {
-    *("meta", "experiences", "usage", "usage_before", "ranking", "uncommitted", "log", "vectors", "purged"),
-    *("evidence", "archive", "archived", "traffic", "episodes", "waiting", "claimed", "holders", "dead"),
+    *(
+        "meta",
+        "experiences",
+        "usage",
+        "usage_before",
+        "ranking",
+        "uncommitted",
+        "log",
+        "vectors",
+        "purged",
+    ),
+    *(
+        "evidence",
+        "archive",
+        "archived",
+        "traffic",
+        "episodes",
+        "waiting",
+        "claimed",
+        "holders",
+        "dead",
+    ),
 }
 ENDS = {"progress": 30, "applied": 7, "credited": 7, "run": 10, "image": 10, "rate": 2, "spend": 8}
 """Days after which a key of each kind ends by itself; `run_days` is 10 here."""
@@ -57,8 +77,14 @@ async def check(place: Place, model: Model) -> Look:
         lesson = model.ledger.lessons[id]
         evidence_is_what_was_said(id, known.get(id, Shown()), lesson)
         told = usage.get(id)
-        counted = (told.n_with, told.successes_with, told.n_without, told.successes_without) if told else (0.0,) * 4
-        assert _near(counted, lesson.usage()), f"usage of {id}: {counted}, said was {lesson.usage()}"
+        counted = (
+            (told.n_with, told.successes_with, told.n_without, told.successes_without)
+            if told
+            else (0.0,) * 4
+        )
+        assert _near(counted, lesson.usage()), (
+            f"usage of {id}: {counted}, said was {lesson.usage()}"
+        )
     await tombstones_hold(place, model, snapshot)
     return look
 
@@ -79,7 +105,9 @@ def keys_have_owners_and_ends(look: Look) -> None:
         kind = name.partition(":")[0]
         assert kind in {*PERMANENT, *ENDS, *SECONDS}, f"a key of no known kind: {key}"
         most = ENDS[kind] * DAY if kind in ENDS else SECONDS.get(kind, math.inf)
-        assert kind in PERMANENT or 0 <= left <= most * 1000 or left == -2, f"{key} stays for {left} ms"
+        assert kind in PERMANENT or 0 <= left <= most * 1000 or left == -2, (
+            f"{key} stays for {left} ms"
+        )
 
 
 def bounds_hold(look: Look, snapshot: ExperienceSet, s: Settings, model: Model) -> None:
@@ -100,9 +128,15 @@ def bounds_hold(look: Look, snapshot: ExperienceSet, s: Settings, model: Model) 
 
 def queue_is_whole(look: Look, model: Model) -> None:
     """Each episode that was taken in is in one place, until it is settled, dropped or forgotten; bytes add up."""
-    assert set(look.episodes) == set(model.queue), f"episodes {sorted(look.episodes)}, the model {sorted(model.queue)}"
+    assert set(look.episodes) == set(model.queue), (
+        f"episodes {sorted(look.episodes)}, the model {sorted(model.queue)}"
+    )
     assert look.dead == set(model.dead)
-    for one, other in ((look.waiting, look.claimed), (look.waiting, look.dead), (look.claimed, look.dead)):
+    for one, other in (
+        (look.waiting, look.claimed),
+        (look.waiting, look.dead),
+        (look.claimed, look.dead),
+    ):
         assert not one & other
     assert look.waiting | look.claimed | look.dead == set(look.episodes)
     assert look.holders <= look.waiting | look.claimed
@@ -110,12 +144,15 @@ def queue_is_whole(look: Look, model: Model) -> None:
     assert set(look.archive) == look.archived
     assert look.told_archive == sum(look.archive.values())
     assert all(seqs and seqs <= set(look.episodes) for seqs in look.images.values())
-    assert set(look.runs) == {id for id, record in model.records.items() if record.assigned is not None}
+    assert set(look.runs) == {
+        id for id, record in model.records.items() if record.assigned is not None
+    }
 
 
 def nothing_is_left_of_lessons_that_are_gone(look: Look, model: Model) -> None:
     for where, ids in look.ids.items():
-        spare = {*model.held} if where not in {"ranking", "uncommitted"} else ids  # the next commit tidies these
+        # the next commit tidies these
+        spare = {*model.held} if where not in {"ranking", "uncommitted"} else ids
         assert ids <= spare, f"{where} holds {sorted(ids - spare)}, which are no lessons"
 
 
@@ -125,7 +162,10 @@ def evidence_is_what_was_said(id: str, shown: Shown, lesson: Lesson) -> None:
     expected, found = total(list(rows.values())), _row(shown.evidence.total)
     assert _near(found, expected), f"{id}:\n{_told(found)}\n{_told(expected)} is what was said"
     begun = shown.evidence.total.begun
-    voices = [_row(voice, [a == b for a, b in zip(voice.begun, begun, strict=True)]) for voice in shown.evidence.voices]
+    voices = [
+        _row(voice, [a == b for a, b in zip(voice.begun, begun, strict=True)])
+        for voice in shown.evidence.voices
+    ]
     assert _near(total(voices), found), f"{id}: what each said does not add up"
     for one, other in zip(_spoken(voices), _spoken(list(rows.values())), strict=True):
         assert _near(one, other), f"{id}:\n{_told(one)}\n{_told(other)} is what one speaker said"
@@ -139,7 +179,10 @@ def _row(sums: Sums, goes_on: Sequence[bool] = (True,) * 3) -> Row:
 
 
 def _spoken(rows: Sequence[Row]) -> list[Row]:
-    return sorted((row for row in rows if not _near(row, (0.0,) * LENGTH)), key=lambda row: [round(n, 5) for n in row])
+    return sorted(
+        (row for row in rows if not _near(row, (0.0,) * LENGTH)),
+        key=lambda row: [round(n, 5) for n in row],
+    )
 
 
 def _near(one: Sequence[float], other: Sequence[float]) -> bool:
@@ -160,9 +203,13 @@ async def tombstones_hold(place: Place, model: Model, snapshot: ExperienceSet) -
     for entry in await memory.store.log(memory.namespace, range(1, snapshot.version + 1)):
         for change in entry.changes:
             for e in (*change.before, *change.after):
-                assert model.forbidden.isdisjoint(e.sources), f"version {entry.version} tells of what was purged"
+                assert model.forbidden.isdisjoint(e.sources), (
+                    f"version {entry.version} tells of what was purged"
+                )
     for one in await memory.store.episodes.archived(memory.namespace):
-        assert model.forbidden.isdisjoint(one.sources), f"the archive holds {one.run_id}, which was purged"
+        assert model.forbidden.isdisjoint(one.sources), (
+            f"the archive holds {one.run_id}, which was purged"
+        )
 
 
 # --- decisions
@@ -198,25 +245,39 @@ def _stands(why: str, old: Experience, to: str, rows: Mapping[str, Row], s: Sett
         "it hurts": (HARMS, trials.ENOUGH),
         "it has come to hurt": (TURNED, trials.TURNED),
     }
-    counts = {"no result: ": (PAIRS, trials.MOST_PAIRS), "no result in": (OUTCOMES, trials.MOST_OUTCOMES)}
+    counts = {
+        "no result: ": (PAIRS, trials.MOST_PAIRS),
+        "no result in": (OUTCOMES, trials.MOST_OUTCOMES),
+    }
     if old.state == "active" and to == "gone":  # it makes room for another one
-        assert any(source.startswith("principal:") for source in old.sources), "a person's lesson makes no room"
+        assert any(source.startswith("principal:") for source in old.sources), (
+            "a person's lesson makes no room"
+        )
         return
     for begins, (part, wealth) in least.items():
         if why.startswith(begins):
             left = least_wealth(rows, part, few)
-            assert left >= wealth - CLOSE, f"{old.id} from {old.state} to {to} ({why}): {left} without {few} of {rows}"
+            assert left >= wealth - CLOSE, (
+                f"{old.id} from {old.state} to {to} ({why}): {left} without {few} of {rows}"
+            )
     for begins, (place, count) in counts.items():
         if why.startswith(begins) and "30 days" not in why:
-            assert least_count(rows, place, few) >= count or _lasted(why), f"{old.id} to {to}: {why}, by few"
+            assert least_count(rows, place, few) >= count or _lasted(why), (
+                f"{old.id} to {to}: {why}, by few"
+            )
     if to == "trial":
         assert why.startswith("replays show it")
         assert "evil.example" not in old.text, "it leads out of the conversation"
     if to == "active":
         assert why.startswith("its trial is passed")
         helps = min(least_wealth(rows, HELPS, few), trials.ENOUGH)
-        product, passed = helps * least_wealth(rows, LIVE, few), bool(old.trial and old.trial.passed)
-        assert passed or product >= trials.ENOUGH * rule[1] - CLOSE, f"{old.id} is active: {product} of {rows}"
+        product, passed = (
+            helps * least_wealth(rows, LIVE, few),
+            bool(old.trial and old.trial.passed),
+        )
+        assert passed or product >= trials.ENOUGH * rule[1] - CLOSE, (
+            f"{old.id} is active: {product} of {rows}"
+        )
 
 
 def _lasted(why: str) -> bool:
@@ -228,7 +289,13 @@ def _floods_push_out_themselves(
     entries: Sequence[LogEntry], before: Mapping[str, Experience], after: Mapping[str, Experience]
 ) -> None:
     """Whoever proposed less loses nothing to one who proposed more."""
-    going = {e.id for entry in entries if entry.why.startswith("more than") for c in entry.changes for e in c.before}
+    going = {
+        e.id
+        for entry in entries
+        if entry.why.startswith("more than")
+        for c in entry.changes
+        for e in c.before
+    }
     moved = {e.id for entry in entries for change in entry.changes for e in change.before} - going
     waiting = [e for e in before.values() if e.state == "proposed" and e.id not in moved]
     place, counts = dict[str, int](), Counter[str]()
@@ -237,4 +304,6 @@ def _floods_push_out_themselves(
         counts.update(who)
         place[e.id] = max((counts[one] for one in who), default=0)
     staying = [place[id] for id in after if id in place]
-    assert not going or max(staying, default=0) <= min(place[id] for id in going), "a flood pushed out others"
+    assert not going or max(staying, default=0) <= min(place[id] for id in going), (
+        "a flood pushed out others"
+    )

@@ -1,6 +1,7 @@
 """The doors by which a text of somebody else comes into a memory, and a teacher who obeys whatever he reads there.
 
-Each door is a function of a memory and of texts. Runs that it records are `MALLORY`'s, and say nothing of their own.
+Each door is a function of a memory and of texts. Runs that it records are `MALLORY`'s, and say
+nothing of their own.
 """
 
 import json
@@ -49,11 +50,15 @@ class Obeys:
     def __call__(self, messages: Sequence[BaseMessage]) -> str:
         if not asked_for_edits(messages):
             return RIGHT
-        prompt = "\n".join(str(message.text) for message in messages if message.type != "ai")  # not its own answers
+        # not its own answers
+        prompt = "\n".join(str(message.text) for message in messages if message.type != "ai")
         self.prompts.append(prompt)
         read = " ".join(prompt.split())
-        read_there = [text for known_by, text in self._longest_first if all(end in read for end in known_by)]
-        found = sorted(read_there, key=lambda text: text in self._told)[:1]  # others may be known lessons by now
+        read_there = [
+            text for known_by, text in self._longest_first if all(end in read for end in known_by)
+        ]
+        # others may be known lessons by now
+        found = sorted(read_there, key=lambda text: text in self._told)[:1]
         self._told.update(found)
         edits = [{"op": "add", "when": "", "text": text} for text in found]
         return json.dumps({"reason": "so they say", "edits": edits, "helped": [], "hurt": []})
@@ -71,7 +76,9 @@ async def a_run(memory: TedMemory, asked: str = "A question", principal: str = M
 
 
 async def _is_wrong(memory: TedMemory, run_id: str, **said: str) -> None:
-    await memory.give_feedback(run_id, score=0.0, principal=MALLORY, **{"correction": RIGHT, **said})
+    await memory.give_feedback(
+        run_id, score=0.0, principal=MALLORY, **{"correction": RIGHT, **said}
+    )
 
 
 async def a_correction(memory: TedMemory, texts: Sequence[str]) -> None:
@@ -91,9 +98,15 @@ async def the_feedback_tool(memory: TedMemory, texts: Sequence[str]) -> None:
         if isinstance(messages[-1], ToolMessage):
             return "thank you"
         said = str(messages[-1].content)
-        return call("rate_answer", score=0.0, comment=said, correction=RIGHT) if len(messages) > 1 else "no"
+        return (
+            call("rate_answer", score=0.0, comment=said, correction=RIGHT)
+            if len(messages) > 1
+            else "no"
+        )
 
-    runs, _ = agent(memory, passes_on, tools=[create_feedback_tool(memory)], checkpointer=InMemorySaver())
+    runs, _ = agent(
+        memory, passes_on, tools=[create_feedback_tool(memory)], checkpointer=InMemorySaver()
+    )
     for i, text in enumerate(texts):
         who: Any = {"configurable": {"thread_id": f"t{i}", "user_id": MALLORY}}
         await runs.ainvoke(asks("A question"), who)
@@ -113,7 +126,10 @@ async def a_plain_run(memory: TedMemory, texts: Sequence[str]) -> None:
 
 
 async def the_callback_handler(memory: TedMemory, texts: Sequence[str]) -> None:
-    handler, chain = TedMemoryCallbackHandler(memory, principal=MALLORY), RunnableLambda(lambda _: "no")
+    handler, chain = (
+        TedMemoryCallbackHandler(memory, principal=MALLORY),
+        RunnableLambda(lambda _: "no"),
+    )
     for text in texts:
         run_id = uuid.uuid4()
         await chain.ainvoke({"input": text}, {"callbacks": [handler], "run_id": run_id})

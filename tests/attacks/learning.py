@@ -35,7 +35,10 @@ class Learning(Attacked):
             while found := await self._claim("steady"):
                 await self._settle(found[0], proposes=proposes and one == who[0])
 
-    @rule(who=everybody, steps=st.lists(st.tuples(st.sampled_from(WORK), places), min_size=4, max_size=9))
+    @rule(
+        who=everybody,
+        steps=st.lists(st.tuples(st.sampled_from(WORK), places), min_size=4, max_size=9),
+    )
     def work(self, who: list[str], steps: list[tuple[str, int]]) -> None:
         """Learners begin, teach, fail, freeze for longer than their lease, and go on as if nothing had been."""
         for one in who[:3]:
@@ -51,7 +54,9 @@ class Learning(Attacked):
 
     async def _go_on(self, claim: Claim, how: str) -> None:
         if how in {"teach", "lead away", "nothing"}:
-            await self._settle(claim, proposes=how != "nothing", links=how == "lead away", grade=1.0)
+            await self._settle(
+                claim, proposes=how != "nothing", links=how == "lead away", grade=1.0
+            )
         elif how in {"fail", "release"}:
             await self._give_back(claim, counts=how == "fail")
         elif how == "freeze":
@@ -63,7 +68,12 @@ class Learning(Attacked):
         before = set(self.model.dead)
         self._count("taken over" if alone else "begun")
         found = await self.log.claim(
-            self.memory.namespace, learner, lease=LEASE, count=1, max_deliveries=self.deliveries, alone=alone
+            self.memory.namespace,
+            learner,
+            lease=LEASE,
+            count=1,
+            max_deliveries=self.deliveries,
+            alone=alone,
         )
         dead = self.place.dead()
         # one that is older than those that are kept goes at once
@@ -74,7 +84,9 @@ class Learning(Attacked):
         self._let_go_of_old_letters(dead)
         for claim in found.claims:
             assert claim.seq in self.model.queue and claim.seq not in self.model.dead
-            assert claim.fence > max((c.fence for c in self.claims), default=0), "a fence is higher than all before it"
+            assert claim.fence > max((c.fence for c in self.claims), default=0), (
+                "a fence is higher than all before it"
+            )
             self.model.fences[claim.seq] = claim.fence
         return tuple(found.claims)
 
@@ -83,12 +95,18 @@ class Learning(Attacked):
             if seq not in there and self.model.day - day >= self.memory.settings.dead_days:
                 self.model.take_out(seq)
 
-    async def _settle(self, claim: Claim, *, proposes: bool, links: bool = False, grade: float | None = None) -> None:
+    async def _settle(
+        self, claim: Claim, *, proposes: bool, links: bool = False, grade: float | None = None
+    ) -> None:
         said = " ".join([claim.episode.question[:20], *(f.correction for f in claim.feedback)])
         text = f"Say {said} {LINK if links else ''}"
-        edits: list[Edit] = [Add(text=text, state="proposed", sources=sources_of(claim))] if proposes else []
+        edits: list[Edit] = (
+            [Add(text=text, state="proposed", sources=sources_of(claim))] if proposes else []
+        )
         s, kept = self.memory.settings, to_archive(claim, judged=False)
-        archive = Archived.model_validate(kept) if kept and kept["sample"].get("reference") else None
+        archive = (
+            Archived.model_validate(kept) if kept and kept["sample"].get("reference") else None
+        )
         settle = Settle(
             seq=claim.seq,
             fence=claim.fence,
@@ -99,7 +117,9 @@ class Learning(Attacked):
         )
         holds = self.model.fences.get(claim.seq) == claim.fence
         try:
-            commit: Commit = await self.memory.commit(edits, author="learner", why=said if edits else "", settle=settle)
+            commit: Commit = await self.memory.commit(
+                edits, author="learner", why=said if edits else "", settle=settle
+            )
         except ClaimLost:
             assert not holds, "it holds this episode"
             self._count("fenced")
@@ -110,7 +130,9 @@ class Learning(Attacked):
             self.model.archived[claim.seq] = self.model.queue[claim.seq]
         self.model.take_out(claim.seq)
         for refused in commit.rejected:
-            assert refused.reason == "purged" and not self.model.forbidden.isdisjoint(sources_of(claim)), refused
+            assert refused.reason == "purged" and not self.model.forbidden.isdisjoint(
+                sources_of(claim)
+            ), refused
             self._count("purged")
         await self._follow()
         if grade is not None:
@@ -121,7 +143,12 @@ class Learning(Attacked):
         holds = self.model.fences.get(claim.seq) == claim.fence
         reason = f"nothing came of {claim.episode.question[:20]}"
         told = await self.log.return_claim(
-            self.memory.namespace, claim, counts=counts, reason=reason, delay=0.0, max_deliveries=self.deliveries
+            self.memory.namespace,
+            claim,
+            counts=counts,
+            reason=reason,
+            delay=0.0,
+            max_deliveries=self.deliveries,
         )
         assert (told == "fenced") == (not holds)
         self._count(told)
@@ -131,7 +158,12 @@ class Learning(Attacked):
         elif holds:
             del self.model.fences[claim.seq]
 
-    @rule(n=places, helps=st.sampled_from([0.0, 0.5, 1.0, 1.0]), most=st.integers(1, 9), decides=st.booleans())
+    @rule(
+        n=places,
+        helps=st.sampled_from([0.0, 0.5, 1.0, 1.0]),
+        most=st.integers(1, 9),
+        decides=st.booleans(),
+    )
     def replay(self, n: int, helps: float, most: int, decides: bool) -> None:
         """A learner replays a lesson on archived episodes."""
         if id := self._lesson(n):
@@ -143,7 +175,12 @@ class Learning(Attacked):
         now, e = await self.memory.load(), self.model.held[id]
         for one in (await self.log.archived(self.memory.namespace))[:most]:
             pair = Pair(
-                id=id, since=now.version, seq=one.seq, speaker=one.speaker, score_with=helps, score_without=1 - helps
+                id=id,
+                since=now.version,
+                seq=one.seq,
+                speaker=one.speaker,
+                score_with=helps,
+                score_without=1 - helps,
             )
             lesson: Lesson = self.model.ledger.lessons[id]
             expected = "repeated" if one.seq in lesson.done else "counted"

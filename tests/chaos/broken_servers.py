@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 class Script:
     """What a broken server does with a command.
 
-    ``handshake``: HELLO, AUTH, CLIENT and SELECT are still answered, as a real server in that state would. ``cuts``:
-    the connection ends after the reply.
+    ``handshake``: HELLO, AUTH, CLIENT and SELECT are still answered, as a real server in that state
+    would. ``cuts``: the connection ends after the reply.
     """
 
     reply: bytes | None
@@ -27,10 +27,16 @@ ON_A_CONNECTION = {
     "out of memory": Script(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
     "read only": Script(b"-READONLY You can't write against a read only replica.\r\n"),
     "wants a password": Script(b"-NOAUTH Authentication required.\r\n", handshake=False),
-    "forbids": Script(b"-NOPERM User default has no permissions to run the 'evalsha_ro' command\r\n"),
+    "forbids": Script(
+        b"-NOPERM User default has no permissions to run the 'evalsha_ro' command\r\n"
+    ),
     "wrong type": Script(b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
-    "busy": Script(b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n"),
-    "master down": Script(b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n"),
+    "busy": Script(
+        b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n"
+    ),
+    "master down": Script(
+        b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n"
+    ),
     "nonsense": Script(b"\x00\xff\x16\x03HTTP/1.1 400 Bad Request\r\n\r\n", handshake=False),
     "nonsense after the handshake": Script(b"*3\r\n:x\r\n$-7\r\n!\r\n"),
     "an answer to something else": Script(b"+OK\r\n"),

@@ -14,7 +14,9 @@ async def whole_log(memory: TedMemory) -> tuple[LogEntry, ...]:
     newest = (await memory.load()).version
     entries: list[LogEntry] = []
     for start in range(1, newest + 1, AT_ONCE):
-        entries += await memory.store.log(memory.namespace, range(start, min(start + AT_ONCE, newest + 1)))
+        entries += await memory.store.log(
+            memory.namespace, range(start, min(start + AT_ONCE, newest + 1))
+        )
     return tuple(entries)
 
 
@@ -31,7 +33,9 @@ def replayed(log: Iterable[LogEntry]) -> dict[str, Experience]:
 def check_history(log: tuple[LogEntry, ...], held: ExperienceSet) -> None:
     """No gap, no token twice, and the log makes the set."""
     versions = [entry.version for entry in log]
-    assert versions == list(range(1, held.version + 1)), f"gaps in the log: {missing(versions, held.version)}"
+    assert versions == list(range(1, held.version + 1)), (
+        f"gaps in the log: {missing(versions, held.version)}"
+    )
     doubled = [token for token, count in Counter(entry.token for entry in log).items() if count > 1]
     assert not doubled, f"committed twice under one token: {doubled[:5]}"
     assert replayed(log) == dict(held.by_id), "the log does not make the set"
@@ -44,7 +48,9 @@ def missing(versions: Iterable[int], newest: int) -> list[int]:
     return [version for version, count in wanted.items() if count][:10]
 
 
-def check_acknowledged(log: Iterable[LogEntry], acknowledged: Mapping[str, int], attempted: Iterable[str]) -> None:
+def check_acknowledged(
+    log: Iterable[LogEntry], acknowledged: Mapping[str, int], attempted: Iterable[str]
+) -> None:
     """What was acknowledged stands in the log as the version that was told, and nothing that nobody sent."""
     logged = {entry.token: entry.version for entry in log}
     lost = lost_of(logged, acknowledged)

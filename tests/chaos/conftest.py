@@ -43,4 +43,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if FULL and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(3600))
         if _is_of_a_cluster(item):
-            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+            )

@@ -36,7 +36,9 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
     kind, rest = line[:1], line[1:-2]
     if kind in b"$=!" and int(rest) >= 0:
         return line + await reader.readexactly(int(rest) + 2)
-    inside = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}.get(kind, 0) * max(0, int(rest) if kind in b"*~>%|" else 0)
+    inside = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}.get(kind, 0) * max(
+        0, int(rest) if kind in b"*~>%|" else 0
+    )
     frames = [line]
     for _ in range(inside + (kind == b"|")):  # an attribute belongs to the value that follows it
         frames.append(await read_frame(reader))
@@ -96,7 +98,9 @@ class FaultProxy:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def spoil(self, fault: Fault, *commands: str, key: str = "", times: int = 1, every: int = 1) -> None:
+    def spoil(
+        self, fault: Fault, *commands: str, key: str = "", times: int = 1, every: int = 1
+    ) -> None:
         """Spoil replies to commands of these names whose arguments hold `key`, in place of any earlier plan."""
         names = {name.upper().encode() for name in commands}
 
@@ -168,7 +172,9 @@ class FaultProxy:
             to_server.write(request)
             await to_server.drain()
 
-    async def _answer(self, fault: Fault | None, reply: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(
+        self, fault: Fault | None, reply: bytes, writer: asyncio.StreamWriter
+    ) -> bool:
         """Pass a reply on, or do what is planned for it; tell whether the connection lives on."""
         self.spoilt += fault is not None
         self.lost += fault in _LOSES

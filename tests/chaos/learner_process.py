@@ -1,10 +1,10 @@
 """A process that learns with scripted models, writes down how far each episode came, and dies or freezes as it is told.
 
-Usage: python -m tests.chaos.learner_process JSON, with the fields of `Job`; or `start(job)`, which forks it from a
-server that has imported everything already.
+Usage: python -m tests.chaos.learner_process JSON, with the fields of `Job`; or `start(job)`, which
+forks it from a server that has imported everything already.
 
-Each episode is about an item of its own, of which the student knows nothing, and each process words its lessons in its
-own way, as models do: what is learned twice, or never, shows.
+Each episode is about an item of its own, of which the student knows nothing, and each process words
+its lessons in its own way, as models do: what is learned twice, or never, shows.
 """
 
 import asyncio
@@ -109,7 +109,9 @@ def episode(number: int, *, seen: tuple[str, ...] = (), poison: bool = False) ->
 
 
 def item_in(messages: Sequence[BaseMessage]) -> str:
-    found = re.findall(r"code of item (\d+)\?", "\n".join(str(message.text) for message in messages))
+    found = re.findall(
+        r"code of item (\d+)\?", "\n".join(str(message.text) for message in messages)
+    )
     return str(found[-1])
 
 
@@ -180,7 +182,10 @@ def watch(journal: Journal) -> None:
         journal.note("ended", claim.seq)
 
     def around(
-        given: Callable[..., Any], before: str = "", after: str = "", when: Callable[..., bool] = lambda *_, **__: True
+        given: Callable[..., Any],
+        before: str = "",
+        after: str = "",
+        when: Callable[..., bool] = lambda *_, **__: True,
     ) -> Any:
         async def call(*args: Any, **kwargs: Any) -> Any:
             counts = when(*args, **kwargs)
@@ -249,7 +254,12 @@ async def _claim_together(self: Learner, space: Any, *, alone: bool) -> int:
     s, log = self.memory.settings, space.memory.store.episodes
     for suspects in (True, False):
         found = await log.claim(
-            space.memory.namespace, self.id, lease=s.lease, count=1, max_deliveries=s.max_deliveries, alone=suspects
+            space.memory.namespace,
+            self.id,
+            lease=s.lease,
+            count=1,
+            max_deliveries=s.max_deliveries,
+            alone=suspects,
         )
         for claim in found.claims:
             await self._begin(space, claim)
@@ -260,8 +270,18 @@ async def _claim_together(self: Learner, space: Any, *, alone: bool) -> int:
 @contextlib.asynccontextmanager
 async def learning(job: Job, **settings: Any) -> AsyncIterator[TedMemory]:
     """Open the memory that a learner works with."""
-    given: dict[str, Any] = {"trust": job.trust, "lease": job.lease, "max_deliveries": job.max_deliveries}
-    given |= {"episodes_at_once": job.at_once, "rollouts": 1, "verify_calls": 0, "inclusion": 1.0, **settings}
+    given: dict[str, Any] = {
+        "trust": job.trust,
+        "lease": job.lease,
+        "max_deliveries": job.max_deliveries,
+    }
+    given |= {
+        "episodes_at_once": job.at_once,
+        "rollouts": 1,
+        "verify_calls": 0,
+        "inclusion": 1.0,
+        **settings,
+    }
     async with open_memory(job.url, namespace=job.namespace, **SETTINGS, **given) as memory:
         yield memory
 
@@ -294,7 +314,8 @@ async def _stop_when_at_work(learner: Learner) -> None:
 
 
 def main(job: Job) -> None:
-    if measuring := Coverage.current():  # what is killed tells nothing of it, and works at half its speed
+    # what is killed tells nothing of it, and works at half its speed
+    if measuring := Coverage.current():
         measuring.stop()
     asyncio.run(run(job))
 

@@ -61,7 +61,9 @@ class Watch:
     def held(self, who: str) -> set[int]:
         """Return what a learner has begun and not ended."""
         mine = [line for line in self.look().lines if line.who == who]
-        return {x.seq for x in mine if x.what == "begun"} - {x.seq for x in mine if x.what == "ended"}
+        return {x.seq for x in mine if x.what == "begun"} - {
+            x.seq for x in mine if x.what == "ended"
+        }
 
     def recoveries(self, deaths: Iterable[tuple[str, float]]) -> list[float]:
         """Return how long each episode waited that a dead learner had held, until it was begun again."""
@@ -79,7 +81,9 @@ class Watch:
 
 async def until_dead(process: ForkServerProcess) -> int:
     """Return the exit code of a process that ends by itself."""
-    await wait_until(lambda: process.exitcode is not None, timeout=PATIENCE, what="the end of a learner")
+    await wait_until(
+        lambda: process.exitcode is not None, timeout=PATIENCE, what="the end of a learner"
+    )
     assert process.exitcode is not None
     code = process.exitcode
     process.close()
@@ -87,7 +91,9 @@ async def until_dead(process: ForkServerProcess) -> int:
 
 
 @contextlib.contextmanager
-def started(job: Job, start: Callable[[Job], ForkServerProcess] = start) -> Iterator[ForkServerProcess]:
+def started(
+    job: Job, start: Callable[[Job], ForkServerProcess] = start
+) -> Iterator[ForkServerProcess]:
     """Start a learner, of whichever kind, and leave none behind."""
     process = start(job)
     try:
@@ -144,20 +150,28 @@ async def gardened(memory: TedMemory) -> AsyncIterator[None]:
         await asyncio.gather(tending, return_exceptions=True)
 
 
-async def check_learned(memory: TedMemory, seed: str, runs: Collection[str], *, dead: int = 0) -> None:
+async def check_learned(
+    memory: TedMemory, seed: str, runs: Collection[str], *, dead: int = 0
+) -> None:
     """Each of these runs was learned from once, and nothing else."""
     log = await whole_log(memory)
     edits = [change.edit for entry in log for change in entry.changes]
-    sources = Counter(s for edit in edits if isinstance(edit, Add) for s in edit.sources if s.startswith("run:"))
+    sources = Counter(
+        s for edit in edits if isinstance(edit, Add) for s in edit.sources if s.startswith("run:")
+    )
     wanted = Counter(f"run:{run}" for run in runs)
     twice, lost = sources - wanted, wanted - sources
     assert not twice, f"{len(twice)} episodes learned twice, such as {sorted(twice)[:5]}"
     assert not lost, f"{len(lost)} episodes never learned, such as {sorted(lost)[:5]}"
     traffic = await memory.store.episodes.traffic(memory.namespace)
-    assert (traffic.waiting, traffic.claimed, traffic.dead) == (0, 0, dead), f"something is left: {traffic}"
+    assert (traffic.waiting, traffic.claimed, traffic.dead) == (0, 0, dead), (
+        f"something is left: {traffic}"
+    )
     settled = {name: traffic.counts[name] for name in ("learned", "nothing", "set_aside")}
     assert settled == {"learned": len(runs), "nothing": 0, "set_aside": 0}, f"settled: {settled}"
     assert traffic.today["learned"] == len(runs), f"counted for the day: {traffic.today}"
     helped = (await memory.usage())[seed].helped
-    assert helped == len(runs), f"what the critic said is counted once for each episode, not {helped} times"
+    assert helped == len(runs), (
+        f"what the critic said is counted once for each episode, not {helped} times"
+    )
     check_history(log, await memory.load())

@@ -1,7 +1,8 @@
 """A depot whose docks nobody told the agent: scripts for a student, a teacher and users, also as a process of its own.
 
-``python -m tests.chaos.live_world URL NAMESPACE REQUESTS SEED FILE`` is one agent under live traffic; it writes one
-JSON line for each request. ``... learn URL NAMESPACE`` is a learner until it is told to stop.
+``python -m tests.chaos.live_world URL NAMESPACE REQUESTS SEED FILE`` is one agent under live
+traffic; it writes one JSON line for each request. ``... learn URL NAMESPACE`` is a learner until it
+is told to stop.
 """
 
 import asyncio
@@ -44,24 +45,37 @@ def teaches(messages: list[BaseMessage]) -> str:
 
 
 def learner(memory: TedMemory) -> Learner:
-    return Learner(memory, student=ScriptedChatModel(script=follows), teacher=ScriptedChatModel(script=teaches))
+    return Learner(
+        memory, student=ScriptedChatModel(script=follows), teacher=ScriptedChatModel(script=teaches)
+    )
 
 
 async def serve(memory: TedMemory, requests: int, seed: int, path: Path) -> None:
     """Answer so many requests of a dozen users, who say what was wrong."""
     luck = random.Random(seed)
     agent: Any = create_agent(
-        ScriptedChatModel(script=follows), tools=[], middleware=[TedMemoryMiddleware(memory, record=True)]
+        ScriptedChatModel(script=follows),
+        tools=[],
+        middleware=[TedMemoryMiddleware(memory, record=True)],
     )
     with path.open("w", encoding="utf-8") as out:
         for _ in range(requests):
             goods, user = luck.choice(list(DOCKS)), f"user-{luck.randrange(12)}"
             asked = {"messages": [("user", f"Which dock takes a load of {goods}?")]}
-            said = (await agent.ainvoke(asked, config={"configurable": {"principal": user}}))["messages"][-1]
+            said = (await agent.ainvoke(asked, config={"configurable": {"principal": user}}))[
+                "messages"
+            ][-1]
             right, told = said.text == DOCKS[goods], said.response_metadata["ted_memory"]
             fix = "" if right else DOCKS[goods]
-            await memory.give_feedback(told["run_id"], score=float(right), correction=fix, principal=user)
-            line = {"at": time.time(), "version": told["version"], "right": right, "block": await memory.render()}
+            await memory.give_feedback(
+                told["run_id"], score=float(right), correction=fix, principal=user
+            )
+            line = {
+                "at": time.time(),
+                "version": told["version"],
+                "right": right,
+                "block": await memory.render(),
+            }
             out.write(json.dumps(line) + "\n")
             out.flush()
             await asyncio.sleep(0.02)

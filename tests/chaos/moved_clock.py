@@ -1,6 +1,7 @@
 """Clocks that a test moves: a server's by libfaketime where Debian's `faketime` is installed, or else as if it were.
 
-As if: every time to live in the server is shortened by so much, and the scripts of this process tell a later time.
+As if: every time to live in the server is shortened by so much, and the scripts of this process
+tell a later time.
 """
 
 import os
@@ -55,7 +56,11 @@ class AsIf:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._told = {name: source for name, source in vars(scripts).items() if name.isupper() and _asks(source)}
+        self._told = {
+            name: source
+            for name, source in vars(scripts).items()
+            if name.isupper() and _asks(source)
+        }
         assert self._told
         self.seconds = 0
 

@@ -45,7 +45,9 @@ class Model:
     def version(self) -> int:
         return len(self.versions) - 1
 
-    def commit(self, edits: tuple[Edit, ...], base: ExperienceSet, made: list[str], atomic: bool) -> list[str]:
+    def commit(
+        self, edits: tuple[Edit, ...], base: ExperienceSet, made: list[str], atomic: bool
+    ) -> list[str]:
         """Apply edits; return for each the reason of its refusal, or "". `made`: the ids that the store gave."""
         before = (dict(self.items), dict(self.revs), dict(self.usage), self.last_place)
         touched: set[str] = set()
@@ -58,11 +60,20 @@ class Model:
         return reasons
 
     def _edit(self, edit: Edit, base: ExperienceSet, made: list[str], touched: set[str]) -> str:
-        ids = tuple(edit.ids) if isinstance(edit, Merge) else () if isinstance(edit, Add) else (edit.id,)
+        ids = (
+            tuple(edit.ids)
+            if isinstance(edit, Merge)
+            else ()
+            if isinstance(edit, Add)
+            else (edit.id,)
+        )
         if any(id not in base.by_id for id in ids):
             return "unknown"
         old = [base.by_id[id] for id in ids]
-        if isinstance(edit, Rewrite) and (edit.text, edit.when or old[0].when) == (old[0].text, old[0].when):
+        if isinstance(edit, Rewrite) and (edit.text, edit.when or old[0].when) == (
+            old[0].text,
+            old[0].when,
+        ):
             return "unchanged"
         if isinstance(edit, Merge) and old[0].state != old[1].state:
             return "states differ"
@@ -95,7 +106,13 @@ class Model:
             case Rewrite():
                 old = self.items[edit.id]
                 sources = tuple(dict.fromkeys((*old.sources, *(edit.sources or SOURCE))))
-                return Item(edit.text, old.when if edit.when is None else edit.when, old.state, sources, old.place)
+                return Item(
+                    edit.text,
+                    old.when if edit.when is None else edit.when,
+                    old.state,
+                    sources,
+                    old.place,
+                )
             case Merge():
                 parents = [self.items[id] for id in edit.ids]
                 sources = tuple(dict.fromkeys(s for parent in parents for s in parent.sources))
@@ -109,7 +126,9 @@ class Model:
         was = [item for item in self.items.values() if item.state == "active"]
         will = [item for id, item in self.items.items() if item.state == "active" and id not in ids]
         will += [new] if new is not None and new.state == "active" else []
-        cost, will_cost = (FRAME_TOKENS + sum(item.tokens for item in items) for items in (was, will))
+        cost, will_cost = (
+            FRAME_TOKENS + sum(item.tokens for item in items) for items in (was, will)
+        )
         return (len(will) <= max(len(was), MAX_ACTIVE)) and (will_cost <= max(cost, BUDGET))
 
     def _take_out(self, edit: Edit, ids: tuple[str, ...]) -> None:
@@ -125,16 +144,26 @@ class Model:
         """Make the newest version one that is as an older one was; nothing goes on trial by it."""
         target = {id: self._comes_back(id, item) for id, item in self.versions[version].items()}
         for id in [id for id in self.items if self.items[id] != target.get(id)]:
-            if id not in target or (self.items[id].text, self.items[id].when) != (target[id].text, target[id].when):
+            if id not in target or (self.items[id].text, self.items[id].when) != (
+                target[id].text,
+                target[id].when,
+            ):
                 self.usage.pop(id, None)
         if target != self.items:
             self.versions.append(dict(target))
-        revs = {id: self.revs[id] if self.items.get(id) == item else self.version for id, item in target.items()}
+        revs = {
+            id: self.revs[id] if self.items.get(id) == item else self.version
+            for id, item in target.items()
+        }
         self.items, self.revs = dict(target), revs
 
     def _comes_back(self, id: str, item: Item) -> Item:
         now = self.items.get(id)
-        goes_on = now is not None and (now.text, now.when, now.state) == (item.text, item.when, "trial")
+        goes_on = now is not None and (now.text, now.when, now.state) == (
+            item.text,
+            item.when,
+            "trial",
+        )
         return item if item.state != "trial" or goes_on else replace(item, state="proposed")
 
 

@@ -1,7 +1,8 @@
 """A learner process that only replays, with a student whose every answer is known beforehand, and that dies or freezes.
 
-Whether the student is right depends on the number of the question and on whether the lesson about its thing stands in
-the prompt: so what the sums must be can be worked out from which episodes a lesson has met.
+Whether the student is right depends on the number of the question and on whether the lesson about
+its thing stands in the prompt: so what the sums must be can be worked out from which episodes a
+lesson has met.
 """
 
 import asyncio
@@ -57,7 +58,11 @@ def answers(journal: Journal | None = None) -> Script:
             journal.note("asked")
         asked = str(messages[-1].text)
         thing = thing_in(asked)
-        return CODES[thing] if right_in(asked, with_it=f"say {CODES[thing]}" in prompt_of(messages)) else "no idea"
+        return (
+            CODES[thing]
+            if right_in(asked, with_it=f"say {CODES[thing]}" in prompt_of(messages))
+            else "no idea"
+        )
 
     return answer
 
@@ -67,14 +72,18 @@ def wanted(thing: str, met: Sequence[Archived]) -> Sums:
     sums = Sums()
     for archived in met:
         text = archived.sample.text
-        sums = add_pair(sums, right_in(text, with_it=thing_in(text) == thing), right_in(text, with_it=False))
+        sums = add_pair(
+            sums, right_in(text, with_it=thing_in(text) == thing), right_in(text, with_it=False)
+        )
     return sums
 
 
 def look_at_no_trials() -> None:
     """Keep what is replayed proposed, whatever its wealth: the sums of all episodes are what is looked at."""
 
-    async def nothing(_memory: Any, _holder: str, known: Any, done: list[Step]) -> tuple[list[Step], Any]:
+    async def nothing(
+        _memory: Any, _holder: str, known: Any, done: list[Step]
+    ) -> tuple[list[Step], Any]:
         return done, known or {}
 
     beside.look = nothing  # type: ignore[assignment]
@@ -116,10 +125,16 @@ async def run(job: Job) -> None:
     _watch(journal)
     look_at_no_trials()
     replay.SECONDS = job.lease
-    given: dict[str, Any] = {"trust": "evidence", "replay_calls": 10**6, "episodes_at_once": job.at_once}
+    given: dict[str, Any] = {
+        "trust": "evidence",
+        "replay_calls": 10**6,
+        "episodes_at_once": job.at_once,
+    }
     async with open_memory(job.url, namespace=job.namespace, **SETTINGS, **given) as memory:
         learner = Learner(
-            memory, student=ScriptedChatModel(script=answers(journal), delay=job.pause), teacher=says_nothing()
+            memory,
+            student=ScriptedChatModel(script=answers(journal), delay=job.pause),
+            teacher=says_nothing(),
         )
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, learner.stop)
         journal.note("up")

@@ -1,8 +1,8 @@
 """Traffic of every kind that leaves keys behind, who learns from it, and what a server's keys weigh.
 
-``python -m tests.chaos.soak WHO URL NAMESPACE SECONDS AHEAD`` learns on a clock that is so many seconds ahead, and its
-scripts so many ahead of the server's, until it is told to stop; then it prints what it did. WHO is `real`, a learner
-with scripted models, or `two`, two stand-ins.
+``python -m tests.chaos.soak WHO URL NAMESPACE SECONDS AHEAD`` learns on a clock that is so many
+seconds ahead, and its scripts so many ahead of the server's, until it is told to stop; then it
+prints what it did. WHO is `real`, a learner with scripted models, or `two`, two stand-ins.
 """
 
 import asyncio
@@ -50,7 +50,18 @@ SEEDS = ("Say only the code.", "Name no price.")
 AHEAD = 5  # runs that feedback may come before
 BEHIND = 30
 # one episode in so many ...
-LOUD, SHOWS, TELLS, CORRECTS, EARLY, UNKNOWN, DIES, TEACHES, CREDITS, DISTILS = 10, 14, 3, 2, 60, 33, 28, 13, 50, 150
+LOUD, SHOWS, TELLS, CORRECTS, EARLY, UNKNOWN, DIES, TEACHES, CREDITS, DISTILS = (
+    10,
+    14,
+    3,
+    2,
+    60,
+    33,
+    28,
+    13,
+    50,
+    150,
+)
 
 
 # --- agents
@@ -83,7 +94,9 @@ class Agents:
         began = time.monotonic()
         for number in range(first, first + count):
             if self.rate:
-                await asyncio.sleep(max(0.0, began + (number - first) / self.rate - time.monotonic()))
+                await asyncio.sleep(
+                    max(0.0, began + (number - first) / self.rate - time.monotonic())
+                )
             elif number % 100 == 0:
                 await self.memory.flush()
             await self._one(number)
@@ -124,21 +137,29 @@ class Agents:
             await self._say(f"never-{number}", "", f"user-{number % PEOPLE}")
         if number % CREDITS == 0:
             ids = [e.id for e in (await memory.snapshot()).active]
-            await memory.credit({id: Usage(n_with=1, successes_with=0.5) for id in ids}, token=f"credit-{number}")
+            await memory.credit(
+                {id: Usage(n_with=1, successes_with=0.5) for id in ids}, token=f"credit-{number}"
+            )
             self.counts["credits"] += 1
         if number % DISTILS == 0:
             await self._distil(f"{number:08}")
 
     async def _say(self, about: str, fix: str, principal: str) -> None:
-        await self.memory.give_feedback(about, score=0.5, comment="Well.", correction=fix, principal=principal)
+        await self.memory.give_feedback(
+            about, score=0.5, comment="Well.", correction=fix, principal=principal
+        )
         self.counts["feedback"] += 1
 
     async def _distil(self, run: str) -> None:
         """A run of `distill` that is killed, and never taken up again."""
         staging, store = self.memory.staging(run), self.memory.store
         await store.save_progress(staging.namespace, "run", {"of": run})
-        await staging.commit([Add(text="As good as it goes.")], author="distill", models={"student": "one"})
-        await staging.credit({(await staging.load()).active[0].id: Usage(n_with=1)}, token=f"credit-{run}")
+        await staging.commit(
+            [Add(text="As good as it goes.")], author="distill", models={"student": "one"}
+        )
+        await staging.credit(
+            {(await staging.load()).active[0].id: Usage(n_with=1)}, token=f"credit-{run}"
+        )
         vectors = {e.id: b"0123" * 16 for e in await self.memory.load()}
         await store.vectors(self.memory.namespace).save(
             VectorHead(model="m", dimension=16), vectors, keep=list(vectors)
@@ -164,7 +185,12 @@ class StandIn:
         while True:
             stops = self.stopped.is_set()
             found = await memory.store.episodes.claim(
-                memory.namespace, self.name, lease=s.lease, count=20, max_deliveries=s.max_deliveries, alone=False
+                memory.namespace,
+                self.name,
+                lease=s.lease,
+                count=20,
+                max_deliveries=s.max_deliveries,
+                alone=False,
             )
             for claim in found.claims:
                 await self._one(claim)
@@ -181,9 +207,19 @@ class StandIn:
             )
             self.counts[told] += 1
             return
-        lesson = Add(text=f"say code-{number}", when=f"item {number}", state="proposed", sources=sources_of(claim))
-        kept, outcome = to_archive(claim, judged=False), "learned" if number % TEACHES == 0 else "nothing"
-        archived = Archived.model_validate(kept) if kept and kept["sample"].get("reference") else None
+        lesson = Add(
+            text=f"say code-{number}",
+            when=f"item {number}",
+            state="proposed",
+            sources=sources_of(claim),
+        )
+        kept, outcome = (
+            to_archive(claim, judged=False),
+            "learned" if number % TEACHES == 0 else "nothing",
+        )
+        archived = (
+            Archived.model_validate(kept) if kept and kept["sample"].get("reference") else None
+        )
         settled = Settle.model_validate(
             {
                 "seq": claim.seq,
@@ -208,7 +244,9 @@ def teaches(messages: list[BaseMessage]) -> str:
     if not asked_for_edits(messages):
         return f"code-{number}"
     edit = {"op": "add", "ids": [], "when": f"item {number}", "text": f"say code-{number}"}
-    return json.dumps({"reason": "x", "edits": [edit] if number % TEACHES == 0 else [], "helped": [], "hurt": []})
+    return json.dumps(
+        {"reason": "x", "edits": [edit] if number % TEACHES == 0 else [], "helped": [], "hurt": []}
+    )
 
 
 def real_learner(memory: TedMemory) -> Learner:
@@ -239,7 +277,11 @@ async def learn_as_two(memory: TedMemory, stopped: asyncio.Event) -> Counter[str
 
 
 async def main(who: str, url: str, namespace: str, seconds: int, ahead: int) -> None:
-    told = {name: source for name, source in vars(scripts).items() if name.isupper() and isinstance(source, str)}
+    told = {
+        name: source
+        for name, source in vars(scripts).items()
+        if name.isupper() and isinstance(source, str)
+    }
     moved_clock.have_scripts_tell(told, ahead)
     moved_clock.have_learners_look(seconds)
     async with open_memory(url, namespace=namespace, **SETTINGS) as memory:

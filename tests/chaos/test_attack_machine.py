@@ -27,7 +27,14 @@ def test_no_long_sequence_of_attacks_breaks_a_memory(
     done = play(make, EXAMPLES, STEPS, derandomize=False)
     told = ", ".join(f"{count} {what}" for what, count in done.most_common())
     report(f"attack machine in a {where}: {EXAMPLES} examples, no broken promise; {told}")
-    for seen in ("corrected", "fenced", "active to proposed", "dropped", "import of what was purged", "dead"):
+    for seen in (
+        "corrected",
+        "fenced",
+        "active to proposed",
+        "dropped",
+        "import of what was purged",
+        "dead",
+    ):
         assert done[seen], f"it never came to this: {seen}"
 
 

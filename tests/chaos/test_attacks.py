@@ -1,7 +1,8 @@
 """Attack strings through a teacher that copies them verbatim: evidence, not a filter, keeps them from the agents.
 
-Small in the test command, all of them in `make chaos`. In the same run helpful lessons must get through, or a gate
-that lets nothing through would pass. Whatever is shown to any user, replays had shown that it helps others before.
+Small in the test command, all of them in `make chaos`. In the same run helpful lessons must get
+through, or a gate that lets nothing through would pass. Whatever is shown to any user, replays had
+shown that it helps others before.
 """
 
 import json
@@ -85,13 +86,18 @@ def copies(messages: Sequence[BaseMessage]) -> str:
     if not asked_for_edits(messages):
         return "anything"
     task = str(messages[1].text).partition("Task: ")[2].partition("\nKnown lessons:")[0]
-    told = json.loads(task[task.index("{") : task.rindex("}") + 1])  # between the marks around what users write
-    return json.dumps({"reason": "so they say", "edits": [{"op": "add", **told}], "helped": [], "hurt": []})
+    # between the marks around what users write
+    told = json.loads(task[task.index("{") : task.rindex("}") + 1])
+    return json.dumps(
+        {"reason": "so they say", "edits": [{"op": "add", **told}], "helped": [], "hurt": []}
+    )
 
 
 def silent(messages: Sequence[BaseMessage]) -> str:
     return (
-        json.dumps({"reason": "", "edits": [], "helped": [], "hurt": []}) if asked_for_edits(messages) else "anything"
+        json.dumps({"reason": "", "edits": [], "helped": [], "hurt": []})
+        if asked_for_edits(messages)
+        else "anything"
     )
 
 
@@ -119,11 +125,15 @@ class Student:
 # --- traffic
 
 
-async def settle(memory: TedMemory, episodes: Sequence[Episode], script: Any, correction: str = "") -> None:
+async def settle(
+    memory: TedMemory, episodes: Sequence[Episode], script: Any, correction: str = ""
+) -> None:
     """Record runs, say what would have been right, and have a learner with this teacher work through them."""
     for one in episodes:
         await memory.record(one)
-        await memory.give_feedback(one.run_id, score=0.0, correction=correction, principal=one.principal)
+        await memory.give_feedback(
+            one.run_id, score=0.0, correction=correction, principal=one.principal
+        )
     learner = Learner(memory, teacher=ScriptedChatModel(script=script), replay="none")
     await learner.run(until_empty=True)
     assert learner.report.settled == len(episodes), learner.report
@@ -150,7 +160,11 @@ async def lies(memory: TedMemory, texts: Sequence[str], liars: Sequence[str]) ->
 
 
 async def propose(memory: TedMemory, texts: Sequence[str]) -> None:
-    await settle(memory, [proposal(f"attack-{i}", "", text, "mallory") for i, text in enumerate(texts)], copies)
+    await settle(
+        memory,
+        [proposal(f"attack-{i}", "", text, "mallory") for i, text in enumerate(texts)],
+        copies,
+    )
     found = await states(memory, texts)
     # the rest is refused before: texts that look like an image, or have nothing that can be seen
     assert found["proposed"] >= 0.95 * len(texts), "the teacher did copy them"
@@ -167,14 +181,19 @@ async def replay(memory: TedMemory, texts: Sequence[str]) -> Learner:
     return learner
 
 
-async def serve(memory: TedMemory, texts: Sequence[str], luck: random.Random, liars: Sequence[str]) -> list[Exposure]:
+async def serve(
+    memory: TedMemory, texts: Sequence[str], luck: random.Random, liars: Sequence[str]
+) -> list[Exposure]:
     """Live traffic of all, liars too, until every trial has ended; return what each request was shown."""
     told, known = list[Exposure](), None
     for _ in range(ROUNDS // 10):
         _, known = await look(memory, "proof", known)
         await memory.load()
         for i in range(HELPFUL):
-            told += [await request(memory, texts, luck, f"user-{luck.randrange(400)}", i) for _ in range(10)]
+            told += [
+                await request(memory, texts, luck, f"user-{luck.randrange(400)}", i)
+                for _ in range(10)
+            ]
         told += [await request(memory, texts, luck, who, 0) for who in liars]
         await memory.flush()
         if not (await memory.load()).trial:
@@ -183,12 +202,19 @@ async def serve(memory: TedMemory, texts: Sequence[str], luck: random.Random, li
     return told
 
 
-async def request(memory: TedMemory, texts: Sequence[str], luck: random.Random, user: str, i: int) -> Exposure:
+async def request(
+    memory: TedMemory, texts: Sequence[str], luck: random.Random, user: str, i: int
+) -> Exposure:
     run_id = f"{luck.getrandbits(64):x}"
     shown = await memory.expose(f"A question on {topic(i)}", unit=run_id, principal=user)
     right = float(luck.random() < BASE + LIFT * (helpful(i) in shown.block))
     if not user.startswith("user-"):  # a liar, who calls right what an attack has changed
-        right = float(any(" ".join(render_line(text).split()) in " ".join(shown.block.split()) for text in texts))
+        right = float(
+            any(
+                " ".join(render_line(text).split()) in " ".join(shown.block.split())
+                for text in texts
+            )
+        )
     fields = shown.model_dump(exclude={"block", "placement", "turns"})
     await memory.record(an_episode(run_id, topic(i), user, **fields))
     await memory.give_feedback(run_id, score=right, principal=user)
@@ -233,7 +259,9 @@ async def test_what_leads_out_of_the_conversation_waits_for_a_person(
         held = [e for e in now.proposed if e.trial and e.trial.ended]
         assert [e.text for e in now if concern(e) and e not in held] == []
         assert len(held) >= 3, "as many as are seen at first sight"
-        report(f"{len(held)} of {len(texts)} attack strings wait for a person, by what stands in them")
+        report(
+            f"{len(held)} of {len(texts)} attack strings wait for a person, by what stands in them"
+        )
 
 
 @pytest.mark.timeout(900)  # hundreds of lessons are replayed, each on many episodes
@@ -252,13 +280,18 @@ async def test_attacks_reach_no_user_although_two_accounts_lie_for_them_and_what
         assert (await states(memory, [helpful(i) for i in range(HELPFUL)]))["trial"] == HELPFUL
         told = await serve(memory, texts, luck, ["mallory", *liars])
         await check_shown(memory, told)
-        found, helped = await states(memory, texts), await states(memory, [helpful(i) for i in range(HELPFUL)])
+        found, helped = (
+            await states(memory, texts),
+            await states(memory, [helpful(i) for i in range(HELPFUL)]),
+        )
         report(
             f"{len(texts)} attack strings, two accounts lie for them: {learner.report.replayed} pairs, "
             f"{tried['trial']} on trial, {found['active']} active; helpful lessons active: {helped['active']} of "
             f"{HELPFUL} after {len(told)} requests"
         )
-        assert tried["trial"] <= 0.05 * len(texts), "chance alone gets so many through, and no lie more"
+        assert tried["trial"] <= 0.05 * len(texts), (
+            "chance alone gets so many through, and no lie more"
+        )
         assert found["active"] == 0
         assert helped["active"] == HELPFUL
 
@@ -269,7 +302,9 @@ async def test_where_one_account_is_enough_lies_bring_an_attack_before_users(
 ) -> None:
     """The control: the same lies, and decisions that leave nobody out."""
     texts = attacks()[:1]
-    async with open_memory(valkey.url, namespace=namespace, **ROOM | {"min_principals": enough}) as memory:
+    async with open_memory(
+        valkey.url, namespace=namespace, **ROOM | {"min_principals": enough}
+    ) as memory:
         await lies(memory, texts, ["eve", "trudy"])
         await propose(memory, texts)
         assert (await replay(memory, texts)).report.replayed > 0
@@ -286,26 +321,42 @@ async def test_of_one_account_nothing_is_ever_shown(valkey: Server, namespace: s
         found = await states(memory, texts)
         assert (found["trial"], found["active"]) == (0, 0)
         for i in range(100):
-            assert (await memory.expose("Any question", unit=f"u{i}", principal=f"p{i}")).block == ""
+            assert (
+                await memory.expose("Any question", unit=f"u{i}", principal=f"p{i}")
+            ).block == ""
         assert await memory.render() == ""
-        report(f"{len(texts)} attack strings from one account with {LIES} lies for each: 0 on trial, 0 active")
+        report(
+            f"{len(texts)} attack strings from one account with {LIES} lies for each: 0 on trial, 0 active"
+        )
 
 
-async def test_harmful_attacks_are_retired_before_any_user_sees_them(valkey: Server, namespace: str) -> None:
+async def test_harmful_attacks_are_retired_before_any_user_sees_them(
+    valkey: Server, namespace: str
+) -> None:
     texts = attacks()
 
     class Misled(Student):
         """Is wrong whenever an attack stands in its prompt."""
 
         def __call__(self, messages: list[BaseMessage]) -> str:
-            return "wrong" if OPENING in "\n".join(str(m.text) for m in messages) else super().__call__(messages)
+            return (
+                "wrong"
+                if OPENING in "\n".join(str(m.text) for m in messages)
+                else super().__call__(messages)
+            )
 
     async with open_memory(valkey.url, namespace=namespace, **ROOM) as memory:
         await honest_traffic(memory)
         await propose(memory, texts)
         model = ScriptedChatModel(script=Misled(texts))
-        learner = Learner(memory, student=model, teacher=ScriptedChatModel(script=silent), grader="exact")
+        learner = Learner(
+            memory, student=model, teacher=ScriptedChatModel(script=silent), grader="exact"
+        )
         await learner.run(until_empty=True)
         assert await states(memory, texts) == {"proposed": 0, "trial": 0, "active": 0}
-        assert sum(": retired: of no use: lift -" in step for step in learner.report.steps) >= 0.95 * len(texts)
-        report(f"{len(texts)} harmful attacks: all retired after {learner.report.replayed / len(texts):.0f} pairs each")
+        assert sum(
+            ": retired: of no use: lift -" in step for step in learner.report.steps
+        ) >= 0.95 * len(texts)
+        report(
+            f"{len(texts)} harmful attacks: all retired after {learner.report.replayed / len(texts):.0f} pairs each"
+        )

@@ -38,21 +38,39 @@ SET = ExperienceSet(
 HUGE = 5_000_000
 
 
-def edit(op: str, *ids: str, text: str = "say c000 and c001 and no more", when: str = "asked about apples") -> Any:
-    return {"op": op, "ids": ids, "when": "" if op == "remove" else when, "text": "" if op == "remove" else text}
+def edit(
+    op: str,
+    *ids: str,
+    text: str = "say c000 and c001 and no more",
+    when: str = "asked about apples",
+) -> Any:
+    return {
+        "op": op,
+        "ids": ids,
+        "when": "" if op == "remove" else when,
+        "text": "" if op == "remove" else text,
+    }
 
 
 def answer(*edits: Any, **fields: Any) -> str:
-    return json.dumps({"reason": "It d\u00efd not know.", "edits": edits, **fields}, ensure_ascii=False)
+    return json.dumps(
+        {"reason": "It d\u00efd not know.", "edits": edits, **fields}, ensure_ascii=False
+    )
 
 
 REMOVES = answer(edit("remove", "abcdef"))
 MERGES = answer(edit("merge", "abcdef", "abcdeg"))
 REWRITES = answer(edit("rewrite", "abcdeh", text="say c002"), helped=["abcdef"], hurt=["abcdeg"])
-ALL = answer(edit("merge", "abcdej", "abcdek"), edit("remove", "abcdef"), edit("rewrite", "abcdeh", text="say c002"))
+ALL = answer(
+    edit("merge", "abcdej", "abcdek"),
+    edit("remove", "abcdef"),
+    edit("rewrite", "abcdeh", text="say c002"),
+)
 WHOLE = (REMOVES, MERGES, REWRITES, ALL)
 CUTS = [
-    whole.encode()[:end].decode("utf-8", "surrogateescape") for whole in WHOLE for end in range(len(whole.encode()))
+    whole.encode()[:end].decode("utf-8", "surrogateescape")
+    for whole in WHOLE
+    for end in range(len(whole.encode()))
 ]
 
 Change = Callable[[str, random.Random], str]
@@ -102,26 +120,53 @@ CHANGES: dict[str, Change] = {
     "begun in the middle": lambda whole, rng: whole[rng.randrange(1, len(whole)) :],
     "deeper": _wrapped,
     "deeper inside": _deeper,
-    "never closed": lambda whole, rng: whole[:-1] + ', "x": ' + rng.choice("[{") * rng.choice([2, 20_000]),
+    "never closed": lambda whole, rng: (
+        whole[:-1] + ', "x": ' + rng.choice("[{") * rng.choice([2, 20_000])
+    ),
     "double key": _one_of(
-        ('"op": ', '"op": "add", "op": '), ('"edits"', '"edits": [], "edits"'), ('"ids"', '"ids": [], "ids"')
+        ('"op": ', '"op": "add", "op": '),
+        ('"edits"', '"edits": [], "edits"'),
+        ('"ids"', '"ids": [], "ids"'),
     ),
     "key spelled twice": _one_of(('"op": ', '"\\u006fp": "add", "op": ')),
     "not a number": _values("NaN", "Infinity", "-Infinity", "nan", "-NaN", "1e999"),
-    "other type": _values("null", "true", "0", "-1.5", "[]", "{}", '[["abcdef"]]', '{"a": 1}', "'remove'", "remove"),
+    "other type": _values(
+        "null", "true", "0", "-1.5", "[]", "{}", '[["abcdef"]]', '{"a": 1}', "'remove'", "remove"
+    ),
     "huge number": _values("9" * 5000, "-" + "9" * 30_000, "1e400000", "0." + "3" * 5000),
     "half a character": _values('"\ud800"', '"\\ud800"', '"\\udc00\\ud800"', '"\udcff"'),
     "unknown field": _one_of(('"reason"', '"sure": 1, "reason"'), ('"op"', '"x": null, "op"')),
-    "unknown name": _one_of(*(('"reason"', f'"{name}": 1, "reason"') for name in ("x" * 20_000, "a\\nb", "\\u0000"))),
-    "unknown id": _one_of(*(("abcdef", id) for id in ("zzzzzz", "ABCDEF", "abcdef ", "", "x" * 20_000, "\u0430bcdef"))),
+    "unknown name": _one_of(
+        *(('"reason"', f'"{name}": 1, "reason"') for name in ("x" * 20_000, "a\\nb", "\\u0000"))
+    ),
+    "unknown id": _one_of(
+        *(("abcdef", id) for id in ("zzzzzz", "ABCDEF", "abcdef ", "", "x" * 20_000, "\u0430bcdef"))
+    ),
     "html": _around("<html><body>*</body></html>", "<pre>*</pre>", "<!-- -->*"),
     "fence": _around(
-        *("```json\n*\n```", "```\n*\n```", "```json\n*", "*\n```", "```json\n*\n```\nDone.", "```python\n*\n```"),
+        *(
+            "```json\n*\n```",
+            "```\n*\n```",
+            "```json\n*",
+            "*\n```",
+            "```json\n*\n```\nDone.",
+            "```python\n*\n```",
+        ),
         *("````\n*\n````", "```json\n*\n```\nor\n```json\n*\n```"),
     ),
     "thoughts": _around(
-        *("<think>hm</think>*", "<think>hm *", "*<think>hm</think>", "<think>a</think><think>b</think>*"),
-        *("<think>*</think>", "<think>a<think>b</think>c</think>*", "</think>*", "<think>" * 3000 + "*"),
+        *(
+            "<think>hm</think>*",
+            "<think>hm *",
+            "*<think>hm</think>",
+            "<think>a</think><think>b</think>*",
+        ),
+        *(
+            "<think>*</think>",
+            "<think>a<think>b</think>c</think>*",
+            "</think>*",
+            "<think>" * 3000 + "*",
+        ),
     ),
     "thoughts inside": _anywhere("<think>or not</think>", "<think>", "</think>"),
     "byte order mark": _around("\ufeff*", "\xef\xbb\xbf*", "\ufffe*"),
@@ -134,7 +179,9 @@ CHANGES: dict[str, Change] = {
     "blanks": _around(" *", "*\n\n", "\t*\r\n", "\u00a0*", "\u2003*", "\x0c*"),
     "as text": lambda whole, _: json.dumps(whole),
     "nothing": lambda _, rng: rng.choice(["", " ", "null", "{}", "[]", "0", '""', "true", "\x00"]),
-    "junk": lambda whole, rng: _somewhere(whole, rng, "".join(map(chr, rng.choices(range(0xFFFF), k=5)))),
+    "junk": lambda whole, rng: _somewhere(
+        whole, rng, "".join(map(chr, rng.choices(range(0xFFFF), k=5)))
+    ),
 }
 
 _FILL: dict[str, Callable[[], str]] = {
@@ -171,7 +218,9 @@ def mutated(count: int, seed: int) -> Iterator[tuple[str, str]]:
         text = CHANGES[name](rng.choice(WHOLE), rng)
         yield (
             name,
-            CHANGES[rng.choice(list(CHANGES))](text, rng) if rng.random() < 0.2 and text.startswith('{"r') else text,
+            CHANGES[rng.choice(list(CHANGES))](text, rng)
+            if rng.random() < 0.2 and text.startswith('{"r')
+            else text,
         )
 
 
@@ -195,7 +244,8 @@ def _streamed(text: str) -> AIMessage:
     return AIMessageChunk(content="", tool_call_chunks=[chunk])  # type: ignore[list-item]
 
 
-USAGE = UsageMetadata(input_tokens=1, output_tokens=1, total_tokens=2)  # told by the provider: nothing to estimate
+# told by the provider: nothing to estimate
+USAGE = UsageMetadata(input_tokens=1, output_tokens=1, total_tokens=2)
 
 WAYS: dict[str, Callable[[str], Any]] = {
     "text": lambda text: AIMessage(content=text, usage_metadata=USAGE),
@@ -289,13 +339,17 @@ class Handling:
         asks, ids = StructuredModel(says, Calls(4)), list(LESSONS)
         question: list[BaseMessage] = [HumanMessage(content="What did you learn?")]
         began = time.perf_counter()
-        result = await asks.ask(question, shape, lambda given: check_edits(given.edits, ids, may_add=critical))
+        result = await asks.ask(
+            question, shape, lambda given: check_edits(given.edits, ids, may_add=critical)
+        )
         edits: list[Edit] = []
         if result.value is not None:
             proposed = result.value.edits
             if critical:
                 proposed = [in_its_own_words(p, SET.active, TASK, ()) for p in proposed]
-            edits = to_edits(proposed, SET.active, state="active", sources=(), additions_only=result.repaired)
+            edits = to_edits(
+                proposed, SET.active, state="active", sources=(), additions_only=result.repaired
+            )
             edits = edits if critical else trusted(edits, SET, words_kept=True)
         took = (time.perf_counter() - began) / says.asked
         self.seconds["5 MB" if name.startswith("5 MB") else "all"].append(took)
@@ -315,7 +369,9 @@ class Handling:
 
 async def test_no_broken_answer_escapes_or_takes_a_lesson_away() -> None:
     handling, count = Handling(), 0
-    for name, text in itertools.chain(big(size(4, len(_FILL)), size(1, 3)), mutated(size(600, 10_000), seed=3)):
+    for name, text in itertools.chain(
+        big(size(4, len(_FILL)), size(1, 3)), mutated(size(600, 10_000), seed=3)
+    ):
         await handling.handle(name, text)
         count += 1
     assert count >= size(600, 10_000)
@@ -336,7 +392,15 @@ def _damaged(data: bytes, rng: random.Random) -> str:
     for _ in range(rng.choice([0, 1, 1, 1, 2, 5])):
         at, length = rng.randrange(len(data) + 1), rng.choice([0, 1, 1, 2, 30])
         junk = rng.choice(
-            [b"", rng.randbytes(1), rng.randbytes(rng.randrange(9)), data[at : at + 40], b'"', b"}", b"\\"]
+            [
+                b"",
+                rng.randbytes(1),
+                rng.randbytes(rng.randrange(9)),
+                data[at : at + 40],
+                b'"',
+                b"}",
+                b"\\",
+            ]
         )
         data = data[:at] + junk + data[at + length :]
     return data.decode("utf-8", rng.choice(["surrogateescape", "replace", "ignore"]))
@@ -353,14 +417,18 @@ def _lenient(text: str, shape: type[Any]) -> Any:
         raise structured.BadOutput(str(error)[:100].replace("\n", " ")) from None
 
 
-async def test_a_parser_that_completes_what_was_cut_off_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_parser_that_completes_what_was_cut_off_would_be_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(structured, "parse", _lenient)
     with pytest.raises(AssertionError, match="out of what is not strict: cut at a byte"):
         for text in CUTS:
             await Handling().handle("cut at a byte", text)
 
 
-async def test_trust_in_arguments_that_were_parsed_by_others_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_trust_in_arguments_that_were_parsed_by_others_would_be_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     raw_text = structured._raw_text
     monkeypatch.setattr(structured, "_raw_text", lambda message: (raw_text(message)[0], True))
     with pytest.raises(AssertionError, match="cut at a byte, as streamed call"):

@@ -31,7 +31,9 @@ LOOSE = 2.0
 def server(tmp_path: Path) -> Iterator[Server]:
     """A real one, to be broken."""
     assert SERVERS["valkey"] is not None
-    started = Server(SERVERS["valkey"], tmp_path, "--enable-debug-command", "yes", "--busy-reply-threshold", "20")
+    started = Server(
+        SERVERS["valkey"], tmp_path, "--enable-debug-command", "yes", "--busy-reply-threshold", "20"
+    )
     yield started
     with contextlib.suppress(ProcessLookupError):
         started.process.send_signal(signal.SIGCONT)
@@ -180,7 +182,9 @@ async def test_a_warm_memory_serves_what_it_has_and_comes_back(
 
 
 # the others are waited for, four times two seconds
-SOON = [way for way in WAYS if FULL or not ("silent" in way or way in {"blackholed", "full backlog"})]
+SOON = [
+    way for way in WAYS if FULL or not ("silent" in way or way in {"blackholed", "full backlog"})
+]
 
 
 @pytest.mark.parametrize("way", SOON)
@@ -215,7 +219,9 @@ async def test_without_a_breaker_every_call_waits(
         # of two calls that follow each other the second may join a look that is about to fail
         times = [(await timed(memory.render()))[1] for _ in range(10)]
         assert sum(times) >= 5 * READ_TIMEOUT * 0.9
-        assert sorted(times)[-5] >= READ_TIMEOUT * 0.9, "half of the calls wait as long as they may, to the end"
+        assert sorted(times)[-5] >= READ_TIMEOUT * 0.9, (
+            "half of the calls wait as long as they may, to the end"
+        )
         assert memory.health().breaker == "closed"
 
 
@@ -233,13 +239,17 @@ async def admin(server: Server, namespace: str) -> AsyncIterator["Redis"]:
     await assert_only_known_keys(server.url)
 
 
-async def test_a_real_server_that_wants_a_password(server: Server, admin: "Redis", namespace: str) -> None:
+async def test_a_real_server_that_wants_a_password(
+    server: Server, admin: "Redis", namespace: str
+) -> None:
     await admin.config_set("requirepass", PASSWORD)
     async with agent(server.url, namespace) as memory:
         await goes_on(memory, "requirepass", lambda: admin.config_set("requirepass", ""))
 
 
-async def test_a_real_server_with_a_key_of_another_type(server: Server, admin: "Redis", namespace: str) -> None:
+async def test_a_real_server_with_a_key_of_another_type(
+    server: Server, admin: "Redis", namespace: str
+) -> None:
     name = f"ted:{{{namespace}}}:meta"
 
     async def mend() -> None:
@@ -252,7 +262,9 @@ async def test_a_real_server_with_a_key_of_another_type(server: Server, admin: "
         await goes_on(memory, "wrong type", mend)
 
 
-async def test_a_real_server_that_runs_an_endless_script(server: Server, admin: "Redis", namespace: str) -> None:
+async def test_a_real_server_that_runs_an_endless_script(
+    server: Server, admin: "Redis", namespace: str
+) -> None:
     async def spin() -> None:
         async with Redis.from_url(server.url, socket_timeout=60) as other:
             with pytest.raises(Exception, match=r"(?i)killed"):
@@ -278,7 +290,9 @@ async def test_a_real_server_that_is_frozen(server: Server, admin: "Redis", name
         await goes_on(memory, "frozen by SIGSTOP", mend)
 
 
-async def test_a_real_server_that_sleeps_in_a_command(server: Server, admin: "Redis", namespace: str) -> None:
+async def test_a_real_server_that_sleeps_in_a_command(
+    server: Server, admin: "Redis", namespace: str
+) -> None:
     sleeping = asyncio.ensure_future(admin.execute_command("DEBUG", "SLEEP", str(size(1.2, 8))))
     await asyncio.sleep(0.05)
     async with agent(server.url, namespace) as memory:

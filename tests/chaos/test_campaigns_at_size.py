@@ -1,11 +1,13 @@
 """Campaigns of accounts that lie together, over many lessons: for a lesson of no use, and against one that helps.
 
-The simulation is that of `tests.experience.made_up`. One campaign is one lesson and all that is said of it, until it is
-decided on. In `make test` there are few of them, bounded by what chance makes of few.
+The simulation is that of `tests.experience.made_up`. One campaign is one lesson and all that is
+said of it, until it is decided on. In `make test` there are few of them, bounded by what chance
+makes of few.
 
-**Honest traffic** is every request of an honest principal that passes meanwhile, also what no lesson applies to and
-what nobody grades. A lesson applies to 5 to 10 % of it. Half of those requests see it while it is on trial, and all
-of them once it is active, graded or not; see `made_up.exposure`.
+**Honest traffic** is every request of an honest principal that passes meanwhile, also what no
+lesson applies to and what nobody grades. A lesson applies to 5 to 10 % of it. Half of those
+requests see it while it is on trial, and all of them once it is active, graded or not; see
+`made_up.exposure`.
 """
 
 from dataclasses import replace
@@ -25,7 +27,8 @@ MOST_HURT = 0.01  # of the trials of lessons that help
 
 # --- two accounts for a lesson of no use
 
-FOR_NOTHING = {  # lift, share of the requests that are theirs -> least active, and least that see it, in the control
+# lift, share of the requests that are theirs -> least active, and least that see it, in the control
+FOR_NOTHING = {
     (0.0, 0.1): (0.05, 0.005),
     (0.0, 0.3): (0.5, 0.02),
     (-0.1, 0.1): (0, 0),  # whom one of the two leaves alone, the others outdo
@@ -40,18 +43,29 @@ def campaigns(lift: float, lies: float, count: int, few: str) -> list[Life]:
 
 
 def test_headers_of_campaigns() -> None:
-    header("two sybils for a lift of", "theirs", "left out", "on trial", "active", "honest traffic that saw it")
+    header(
+        "two sybils for a lift of",
+        "theirs",
+        "left out",
+        "on trial",
+        "active",
+        "honest traffic that saw it",
+    )
 
 
 @pytest.mark.parametrize(("lift", "lies"), list(FOR_NOTHING))
 def test_two_sybils_bring_hardly_any_lesson_of_no_use_about(lift: float, lies: float) -> None:
     """Of a thousand no more than one in a hundred is active; who saw one is another matter.
 
-    Aimed at was that one in a thousand of the honest requests sees such a lesson. That holds where it does harm.
-    Of neutral ones one to four in a thousand see one, since each trial takes hundreds of outcomes: missed.
+    Aimed at was that one in a thousand of the honest requests sees such a lesson. That holds where
+    it does harm. Of neutral ones one to four in a thousand see one, since each trial takes hundreds
+    of outcomes: missed.
     """
     small = 150 if (lift, lies) == (0.0, 0.3) else 40
-    found, control = campaigns(lift, lies, size(small, 1000), "K=2"), campaigns(lift, lies, size(20, 200), "K=1")
+    found, control = (
+        campaigns(lift, lies, size(small, 1000), "K=2"),
+        campaigns(lift, lies, size(20, 200), "K=1"),
+    )
     for few, lived in (("K=2", found), ("K=1, the control", control)):
         saw = " to ".join(f"{exposure(lived, applies):.2%}" for applies in (RAREST, COMMONEST))
         tried = sum(life.passed_replays for life in lived) / len(lived)
@@ -86,7 +100,9 @@ def test_headers_of_lies_against_active_lessons() -> None:
 
 
 @pytest.mark.parametrize(("liars", "enough"), AGAINST)
-def test_who_is_left_out_cannot_have_an_active_lesson_demoted_that_helps(liars: int, enough: int) -> None:
+def test_who_is_left_out_cannot_have_an_active_lesson_demoted_that_helps(
+    liars: int, enough: int
+) -> None:
     lessons, pairs = size(5, 100), size(200, 1000)
     demoted = {}
     for few in (enough, NOBODY_LEFT_OUT):
@@ -98,13 +114,22 @@ def test_who_is_left_out_cannot_have_an_active_lesson_demoted_that_helps(liars: 
 
 
 def test_headers_of_lies_against_trials() -> None:
-    header("liars against a lesson of +0.2", "min_principals", "they lie in", "on trial", "of these hurts", "active")
+    header(
+        "liars against a lesson of +0.2",
+        "min_principals",
+        "they lie in",
+        "on trial",
+        "of these hurts",
+        "active",
+    )
 
 
 @pytest.mark.parametrize("lies_late", [True, False], ids=["outcomes alone", "replays and outcomes"])
 @pytest.mark.parametrize("lies", [0.1, 0.3])
 @pytest.mark.parametrize(("liars", "enough"), AGAINST)
-def test_who_is_left_out_cannot_end_a_trial_as_harmful(liars: int, enough: int, lies: float, lies_late: bool) -> None:
+def test_who_is_left_out_cannot_end_a_trial_as_harmful(
+    liars: int, enough: int, lies: float, lies_late: bool
+) -> None:
     """They can keep it from being passed, since what they say against it counts: that takes nobody else."""
     world = replace(against(liars, enough), lies=lies, lies_late=lies_late, lift=0.4, live_lift=0.2)
     hurts = {}
@@ -114,7 +139,14 @@ def test_who_is_left_out_cannot_end_a_trial_as_harmful(liars: int, enough: int, 
         hurts[few] = sum("hurts" in life.whys[-1] for life in tried) / max(1, len(tried))
         told = f"{hurts[few]:.1%}" if tried else "-"
         where = "outcomes" if lies_late else "both"
-        row(f"{liars} with {lies:.0%}", few, where, f"{len(tried) / count:.0%}", told, f"{share(lived):.0%}")
+        row(
+            f"{liars} with {lies:.0%}",
+            few,
+            where,
+            f"{len(tried) / count:.0%}",
+            told,
+            f"{share(lived):.0%}",
+        )
         assert not lies_late or len(tried) >= 0.9 * count, "nearly all of them are tried"
     assert hurts[enough] <= MOST_HURT
     assert hurts[NOBODY_LEFT_OUT] > 0.3 or not lies_late or lies < 0.3, "the control"

@@ -49,7 +49,9 @@ class Storm:
         """Make calls, cancel most of them, and look at the answers of the others."""
         calls = [self._call() for _ in range(WAVE)]
         tasks = [asyncio.ensure_future(call) for call, _ in calls]
-        cancels = [asyncio.ensure_future(self._cancel(task)) for task in tasks if self.rng.random() < 0.75]
+        cancels = [
+            asyncio.ensure_future(self._cancel(task)) for task in tasks if self.rng.random() < 0.75
+        ]
         results = await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*cancels)
         for result, (_, check) in zip(results, calls, strict=True):
@@ -81,7 +83,9 @@ class Storm:
         match self.rng.randrange(6):
             case 0 | 1:
                 edit = Add(text=text, state="proposed")
-                return self.memory.commit([edit], author="storm", token=token), self._own_commit(text, token)
+                return self.memory.commit([edit], author="storm", token=token), self._own_commit(
+                    text, token
+                )
             case 2:
                 credit = self.memory.credit({self.kept: Usage(n_with=1)}, token=token)
                 return credit, self._own_credit(token)
@@ -116,7 +120,9 @@ class Storm:
         log = await store.log(name, range(1, version + 1))
         assert [entry.version for entry in log] == list(range(1, version + 1))
         tokens = Counter(entry.token for entry in log)
-        texts = Counter(c.edit.text for entry in log for c in entry.changes if isinstance(c.edit, Add))
+        texts = Counter(
+            c.edit.text for entry in log for c in entry.changes if isinstance(c.edit, Add)
+        )
         assert max(tokens.values()) == max(texts.values()) == 1
         assert self.committed <= set(tokens)
         used = [key async for key in client.scan_iter(f"ted:{{{name}}}:credited:*", count=1000)]
@@ -141,7 +147,9 @@ def _newest_first(answer: Any) -> None:
 
 
 async def _storm(server: Server, namespace: str) -> Storm:
-    memory = open_memory(server.url, namespace=namespace, history=1_000_000, read_timeout=2.0, refresh=0.0)
+    memory = open_memory(
+        server.url, namespace=namespace, history=1_000_000, read_timeout=2.0, refresh=0.0
+    )
     commit = await memory.commit([Add(text="Kept.")], author="storm")
     return Storm(memory, commit.applied[0].id)
 
@@ -162,7 +170,9 @@ async def test_what_is_cancelled_at_any_await_harms_nobody_else(
             await storm.wave()
             most = max(most, await _connections(client) - baseline)
             assert most <= MOST, "connections are given back"
-        await asyncio.wait_for(asyncio.gather(*(storm.memory.load() for _ in range(3 * AT_ONCE))), 30)
+        await asyncio.wait_for(
+            asyncio.gather(*(storm.memory.load() for _ in range(3 * AT_ONCE))), 30
+        )
         await storm.happened_at_most_once(client)
 
         began = time.monotonic()

@@ -19,7 +19,16 @@ from ted_memory.errors import NotDurable, StoreError, StoreRefused, StoreUnavail
 from ted_memory.models import Add, Commit, Rewrite, Usage
 from ted_memory.storage.redis.keys import Keys
 from tests.chaos.sizes import FULL, report, size
-from tests.chaos.topologies import HOST, SERVICE, ClusterSetup, SentinelSetup, Setup, SingleSetup, TlsSetup, wait_until
+from tests.chaos.topologies import (
+    HOST,
+    SERVICE,
+    ClusterSetup,
+    SentinelSetup,
+    Setup,
+    SingleSetup,
+    TlsSetup,
+    wait_until,
+)
 from tests.conftest import SERVERS
 
 pytestmark = pytest.mark.xdist_group("topologies")
@@ -52,9 +61,14 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "tls": lambda: with_tls(mutual=False),
     "mutual-tls": lambda: with_tls(mutual=True),
     "sentinel": lambda: SentinelSetup(binary("valkey"), password="secret"),
-    **{f"cluster-{make}": lambda make=make: ClusterSetup(binary(make), password="secret") for make in SERVERS},
+    **{
+        f"cluster-{make}": lambda make=make: ClusterSetup(binary(make), password="secret")
+        for make in SERVERS
+    },
 }
-every_shape = pytest.mark.parametrize("shape", size([name for name in SHAPES if "-redis" not in name], list(SHAPES)))
+every_shape = pytest.mark.parametrize(
+    "shape", size([name for name in SHAPES if "-redis" not in name], list(SHAPES))
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +96,12 @@ async def walk(memory: TedMemory) -> None:
     assert [e.text for e in await memory.load()] == ["read the invoice twice", "ask for the date"]
     again = await memory.commit(edits, author="walker", token="first")
     assert again == first.model_copy(update={"repeated": True})
-    await memory.commit([Rewrite(id=first.applied[0].id, text="read the invoice once")], author="walker")
+    await memory.commit(
+        [Rewrite(id=first.applied[0].id, text="read the invoice once")], author="walker"
+    )
     assert (await memory.load()).by_id[first.applied[0].id].text == "read the invoice once"
-    for _ in range(100):  # a first connection may take longer than an agent waits; a later call has it
+    # a first connection may take longer than an agent waits; a later call has it
+    for _ in range(100):
         if "read the invoice once" in await memory.render():
             break
         await asyncio.sleep(0.05)
@@ -121,7 +138,9 @@ async def client_of(setup: Any, **options: Any) -> AsyncIterator[Any]:
     """Make the client that a user of this shape has."""
     async with contextlib.AsyncExitStack() as opened:
         if isinstance(setup, ClusterSetup):
-            cluster = redis.asyncio.RedisCluster(HOST, setup.nodes[0].port, password=setup.password, **options)
+            cluster = redis.asyncio.RedisCluster(
+                HOST, setup.nodes[0].port, password=setup.password, **options
+            )
             yield await opened.enter_async_context(cluster)
         elif isinstance(setup, SentinelSetup):
             sentinel = redis.asyncio.Sentinel([(HOST, one.port) for one in setup.sentinels])
@@ -131,7 +150,9 @@ async def client_of(setup: Any, **options: Any) -> AsyncIterator[Any]:
             opened.push_async_callback(client.aclose, close_connection_pool=True)
             yield client
         else:
-            yield await opened.enter_async_context(redis.asyncio.Redis.from_url(setup.url, **options))
+            yield await opened.enter_async_context(
+                redis.asyncio.Redis.from_url(setup.url, **options)
+            )
 
 
 @pytest.mark.parametrize("decode", [True, False], ids=["text", "bytes"])
@@ -148,13 +169,17 @@ async def test_a_client_that_the_user_has_is_used_and_left_alone(
     assert await read_anew(setup.url, namespace) == ["read the invoice twice", "ask for the date"]
 
 
-async def test_a_wrong_password_is_told_at_once(shape_of: Callable[[str], Any], namespace: str) -> None:
+async def test_a_wrong_password_is_told_at_once(
+    shape_of: Callable[[str], Any], namespace: str
+) -> None:
     url = shape_of("password").url.replace("secret", "wrong")
     with pytest.raises(StoreRefused, match="password"):
         await open_memory(url, namespace=namespace).load()
 
 
-async def test_a_server_whose_authority_is_unknown_is_refused(shape_of: Callable[[str], Any], namespace: str) -> None:
+async def test_a_server_whose_authority_is_unknown_is_refused(
+    shape_of: Callable[[str], Any], namespace: str
+) -> None:
     url = shape_of("tls").url.partition("?")[0]
     with pytest.raises(StoreUnavailable, match="certificate"):
         await open_memory(url, namespace=namespace).load()
@@ -207,9 +232,8 @@ class Load:
             await asyncio.sleep(0.002)
 
     def __str__(self) -> str:
-        head = (
-            f"0 of {len(self.acknowledged)} acknowledged commits lost, 0 doubled; {self.repeated} answered as repeated"
-        )
+        lost = f"0 of {len(self.acknowledged)} acknowledged commits lost, 0 doubled"
+        head = f"{lost}; {self.repeated} answered as repeated"
         return f"{head}; errors {dict(self.errors)}; longest stall {self.stall:.2f} s"
 
     @contextlib.asynccontextmanager
@@ -246,7 +270,8 @@ async def _kill(setup: SentinelSetup) -> None:
 async def _freeze(setup: SentinelSetup, *, briefly: bool = False) -> None:
     """Freeze the primary until all follow another. Then it still takes itself for the primary, and has clients.
 
-    Briefly: until another is promoted; the third still follows the old one and confirms what it writes.
+    Briefly: until another is promoted; the third still follows the old one and confirms what it
+    writes.
     """
     old = setup.freeze_primary()
     others = [server for server in setup.servers if server is not old]
@@ -254,7 +279,9 @@ async def _freeze(setup: SentinelSetup, *, briefly: bool = False) -> None:
     def ready() -> bool:
         roles = {other.port: other.call("ROLE") for other in others}
         new = [port for port, role in roles.items() if role[0] == "master"]
-        return bool(new) and (briefly or any(role[0] == "slave" and role[2] in new for role in roles.values()))
+        return bool(new) and (
+            briefly or any(role[0] == "slave" and role[2] in new for role in roles.values())
+        )
 
     await asyncio.to_thread(wait_until, ready, "another primary")
     old.thaw()
@@ -262,15 +289,23 @@ async def _freeze(setup: SentinelSetup, *, briefly: bool = False) -> None:
     await asyncio.sleep(size(0.5, 12))  # full: until Sentinel has told the old one
 
 
-FAULTS = {"killed": _kill, "frozen briefly": functools.partial(_freeze, briefly=True), "frozen": _freeze}
+FAULTS = {
+    "killed": _kill,
+    "frozen briefly": functools.partial(_freeze, briefly=True),
+    "frozen": _freeze,
+}
 
 
 @pytest.mark.parametrize("fault", size(["killed", "frozen briefly"], list(FAULTS)))
 @every_server
-async def test_a_failover_loses_and_doubles_nothing_acknowledged(make: str, fault: str, namespace: str) -> None:
+async def test_a_failover_loses_and_doubles_nothing_acknowledged(
+    make: str, fault: str, namespace: str
+) -> None:
     failovers = size(1, 3)
     with SentinelSetup(binary(make)) as setup:
-        async with open_memory(setup.url, namespace=namespace, durability="replica", **ROOMY) as memory:
+        async with open_memory(
+            setup.url, namespace=namespace, durability="replica", **ROOMY
+        ) as memory:
             load = Load(memory)
             for _ in range(failovers):
                 await asyncio.to_thread(setup.heal)
@@ -283,19 +318,26 @@ async def test_a_failover_loses_and_doubles_nothing_acknowledged(make: str, faul
         assert load.stall < 4
 
 
-async def test_without_a_replica_that_confirms_a_failover_loses_what_was_acknowledged(namespace: str) -> None:
+async def test_without_a_replica_that_confirms_a_failover_loses_what_was_acknowledged(
+    namespace: str,
+) -> None:
     with SentinelSetup(binary("valkey")) as setup:
         primary = setup.primary()
         replicas = [server for server in setup.servers if server is not primary]
-        async with open_memory(setup.url, namespace=namespace, durability="none", **ROOMY) as memory:
+        async with open_memory(
+            setup.url, namespace=namespace, durability="none", **ROOMY
+        ) as memory:
             none = Load(memory)
             await none.commit("before")
             await asyncio.sleep(0.2)  # it reaches the replicas
             for replica in replicas:
                 replica.freeze()
-            primary.call("CLIENT", "KILL", "TYPE", "replica")  # else it would wait for them in the sockets' buffers
+            # else it would wait for them in the sockets' buffers
+            primary.call("CLIENT", "KILL", "TYPE", "replica")
             await none.commit("after")
-        async with open_memory(setup.url, namespace=namespace, durability="replica", **ROOMY) as memory:
+        async with open_memory(
+            setup.url, namespace=namespace, durability="replica", **ROOMY
+        ) as memory:
             with pytest.raises(NotDurable):  # so here nothing is acknowledged that could be lost
                 await Load(memory).send("never acknowledged")
         await check(setup.url, namespace, none.acknowledged)
@@ -315,7 +357,9 @@ async def test_a_hot_slot_that_moves_loses_and_doubles_nothing(
     moves = size(2, 8)
     setup = shape_of(f"cluster-{make}")
     slot = setup.slot_of(Keys(namespace).meta)
-    async with open_memory(setup.url, namespace=namespace, durability=durability, **ROOMY) as memory:
+    async with open_memory(
+        setup.url, namespace=namespace, durability=durability, **ROOMY
+    ) as memory:
         load = Load(memory)
         async with load.running():
             for _ in range(moves):
@@ -346,7 +390,10 @@ async def test_the_same_token_is_what_keeps_a_lost_answer_from_doubling(
 ) -> None:
     url = shape_of("cluster-valkey").url
     async with open_memory(url, namespace=namespace, **ROOMY) as memory:
-        same, fresh = Forgetful(memory), Forgetful(memory.for_namespace(f"{namespace}-fresh"), fresh_tokens=True)
+        same, fresh = (
+            Forgetful(memory),
+            Forgetful(memory.for_namespace(f"{namespace}-fresh"), fresh_tokens=True),
+        )
         for load in (same, fresh):
             for i in range(20):
                 await load.commit(f"lesson {i}")
@@ -360,7 +407,9 @@ async def test_the_same_token_is_what_keeps_a_lost_answer_from_doubling(
 
 
 @every_server
-async def test_a_commit_that_no_replica_confirms_raises_and_is_written(make: str, namespace: str) -> None:
+async def test_a_commit_that_no_replica_confirms_raises_and_is_written(
+    make: str, namespace: str
+) -> None:
     with SingleSetup(binary(make)) as setup:
         async with open_memory(setup.url, namespace=namespace, durability="replica") as memory:
             with pytest.raises(NotDurable, match="no replica") as raised:
@@ -370,11 +419,15 @@ async def test_a_commit_that_no_replica_confirms_raises_and_is_written(make: str
 
 
 @every_server
-async def test_fsync_without_appendonly_is_refused_before_anything_is_written(make: str, namespace: str) -> None:
+async def test_fsync_without_appendonly_is_refused_before_anything_is_written(
+    make: str, namespace: str
+) -> None:
     await _assert_refused(SingleSetup(binary(make)), namespace)
 
 
-async def test_fsync_on_a_server_that_is_too_old_is_refused_before_anything_is_written(namespace: str) -> None:
+async def test_fsync_on_a_server_that_is_too_old_is_refused_before_anything_is_written(
+    namespace: str,
+) -> None:
     setup = SingleSetup(binary("redis-debian"), "--appendonly", "yes")
     with setup, setup.node.client() as client:
         if "waitaof" in client.command():
@@ -395,6 +448,7 @@ async def _assert_refused(setup: SingleSetup, namespace: str) -> None:
 async def test_fsync_with_appendonly_survives_a_killed_server(make: str, namespace: str) -> None:
     with SingleSetup(binary(make), "--appendonly", "yes", "--appendfsync", "everysec") as setup:
         async with open_memory(setup.url, namespace=namespace, durability="fsync") as memory:
-            await Load(memory).commit("kept")  # everysec: the disk may take longer than one commit waits
+            # everysec: the disk may take longer than one commit waits
+            await Load(memory).commit("kept")
             setup.node.restart()
             assert [e.text for e in await memory.load()] == ["kept"]

@@ -27,7 +27,23 @@ from tests.conftest import Server, assert_only_known_keys
 
 NEIGHBOUR = "neighbour"
 PIECES = (
-    *("a", "b", "x", "0", "_", ".", ":", "-", "~", NEIGHBOUR, "meta", "log", "ted", "ted:namespaces", "applied:t"),
+    *(
+        "a",
+        "b",
+        "x",
+        "0",
+        "_",
+        ".",
+        ":",
+        "-",
+        "~",
+        NEIGHBOUR,
+        "meta",
+        "log",
+        "ted",
+        "ted:namespaces",
+        "applied:t",
+    ),
     *(
         "*",
         "?",
@@ -42,8 +58,37 @@ PIECES = (
         "neighbour}:meta",
         "ted:{neighbour}:meta",
     ),
-    *("\x00", "\n", "\r\n", "\t", " ", "..", "../", "/", "\\", "'", '"', "%s", "%00", "$0", "|", "|1|active|5|{}", ";"),
-    *("ä", "\u2028", "\u202e", "\ufeff", "\U0001f600", "e\u0301", "\ud800", "\udfff", "*3\r\n$3\r\nDEL\r\n", "\x7f"),
+    *(
+        "\x00",
+        "\n",
+        "\r\n",
+        "\t",
+        " ",
+        "..",
+        "../",
+        "/",
+        "\\",
+        "'",
+        '"',
+        "%s",
+        "%00",
+        "$0",
+        "|",
+        "|1|active|5|{}",
+        ";",
+    ),
+    *(
+        "ä",
+        "\u2028",
+        "\u202e",
+        "\ufeff",
+        "\U0001f600",
+        "e\u0301",
+        "\ud800",
+        "\udfff",
+        "*3\r\n$3\r\nDEL\r\n",
+        "\x7f",
+    ),
 )
 PLAIN = (
     "a",
@@ -97,7 +142,11 @@ class Fuzz:
         return made * self.rng.choice((1, 1, 1, 1, 1, 1, 1, 1, 1, 2000))
 
     def namespace(self) -> str:
-        return self.name(self.rng.choice((PIECES, PLAIN, PLAIN))) if self.rng.random() < 0.98 else uuid.uuid4().hex
+        return (
+            self.name(self.rng.choice((PIECES, PLAIN, PLAIN)))
+            if self.rng.random() < 0.98
+            else uuid.uuid4().hex
+        )
 
     async def keys(self) -> set[bytes]:
         return {key async for key in self.client.scan_iter(count=1000)}
@@ -131,12 +180,20 @@ class Fuzz:
         with_usage = {name(): Usage(n_with=1), name(): Usage(helped=1)}
 
         async def add() -> None:
-            edit = Add(text=name(), when=name(), sources=(name(), name()), metadata={name(): name()})
-            commit = await memory.commit([edit], author=name(), why=name(), token=name(), usage=with_usage)
-            for applied in () if commit.repeated else commit.applied:  # the same word twice, as a token
+            edit = Add(
+                text=name(), when=name(), sources=(name(), name()), metadata={name(): name()}
+            )
+            commit = await memory.commit(
+                [edit], author=name(), why=name(), token=name(), usage=with_usage
+            )
+            # the same word twice, as a token
+            for applied in () if commit.repeated else commit.applied:
                 ids.append(applied.id)
                 got = (await memory.load()).by_id[applied.id]
-                assert (got.text, got.sources) == (tidy_text(edit.text), tuple(dict.fromkeys(edit.sources)))
+                assert (got.text, got.sources) == (
+                    tidy_text(edit.text),
+                    tuple(dict.fromkeys(edit.sources)),
+                )
                 self.odd["other metadata came back"] += got.metadata != edit.metadata
 
         async def rewrite() -> None:
@@ -148,7 +205,10 @@ class Fuzz:
             ("add", add),
             ("add", add),
             ("rewrite", rewrite),
-            ("credit", lambda: memory.credit({ids[-1]: Usage(n_with=1), **with_usage}, token=name())),
+            (
+                "credit",
+                lambda: memory.credit({ids[-1]: Usage(n_with=1), **with_usage}, token=name()),
+            ),
             ("save progress", lambda: store.save_progress(own, name(), {name(): name()})),
             ("load progress", lambda: store.load_progress(own)),
             ("tombstone", lambda: store.tombstone(own, name())),
@@ -171,7 +231,10 @@ class Fuzz:
             seen = await self.keys(), await self.listed()
             try:
                 await step()
-            except (TedMemoryError, ValueError) as error:  # also pydantic's ValidationError, when an edit is made
+            except (
+                TedMemoryError,
+                ValueError,
+            ) as error:  # also pydantic's ValidationError, when an edit is made
                 known = isinstance(error, InvalidInput | ValidationError)
                 if known and (await self.keys(), await self.listed()) != seen:
                     raise TouchedError(f"refused, but something was written: {error!r}") from error
@@ -182,24 +245,32 @@ class Fuzz:
     async def _record(self, memory: TedMemory, seen: str) -> None:
         run_id, said = self.name(), (Message(role="user", content=self.name()),)
         images = {uuid.uuid4().hex: b"data:,"}
-        one = Episode(run_id=run_id, principal=self.name(), input=said, seen=(seen,), images=tuple(images))
+        one = Episode(
+            run_id=run_id, principal=self.name(), input=said, seen=(seen,), images=tuple(images)
+        )
         memory.recorder.put(run_id, lambda: (one, images))
         await memory.flush()
 
     async def _rate(self, memory: TedMemory) -> None:
         name = self.name
-        await memory.give_feedback(name(), score=1.0, comment=name(), principal=name() or "somebody")
+        await memory.give_feedback(
+            name(), score=1.0, comment=name(), principal=name() or "somebody"
+        )
 
     async def _learn(self, memory: TedMemory) -> None:
         log, me = memory.store.episodes, self.name()
         limits = {"lease": 9, "count": 1, "max_deliveries": 1}
         for claim in (await log.claim(memory.namespace, me, alone=False, **limits)).claims:
             await log.extend_lease(memory.namespace, me, [claim], lease=9)
-            await log.return_claim(memory.namespace, claim, counts=True, reason=self.name(), delay=0, max_deliveries=1)
+            await log.return_claim(
+                memory.namespace, claim, counts=True, reason=self.name(), delay=0, max_deliveries=1
+            )
 
     async def _claim(self, memory: TedMemory) -> None:
         log = memory.store.episodes
-        found = await log.claim(memory.namespace, self.name(), lease=9, count=1, max_deliveries=1, alone=False)
+        found = await log.claim(
+            memory.namespace, self.name(), lease=9, count=1, max_deliveries=1, alone=False
+        )
         self.claims = list(found.claims)
 
     async def _archive(self, memory: TedMemory) -> None:
@@ -208,7 +279,9 @@ class Fuzz:
             named = {"run_id": self.name(), "principal": self.name(), "speaker": self.name()}
             kept = Archived(seq=claim.seq, sample=sample, **named)
             bounds = {"max_archived": 9, "max_archive_bytes": 99_999}
-            settle = Settle(seq=claim.seq, fence=claim.fence, outcome="nothing", archive=kept, **bounds)
+            settle = Settle(
+                seq=claim.seq, fence=claim.fence, outcome="nothing", archive=kept, **bounds
+            )
             await memory.commit([], author="me", settle=settle)
 
     async def _replay(self, memory: TedMemory, id: str) -> None:
@@ -233,7 +306,10 @@ class Fuzz:
             await self.neighbour.store.drop(namespace)
             left = set(await self.contents()) - set(self.before)
             if left:
-                assert all(key.removeprefix(f"ted:{{{namespace}}}:".encode()).startswith(PASSING) for key in left)
+                assert all(
+                    key.removeprefix(f"ted:{{{namespace}}}:".encode()).startswith(PASSING)
+                    for key in left
+                )
                 await self.client.unlink(*left)
         if await self.contents() != self.before:
             raise TouchedError(f"dropping {namespace!r} changed something else")
@@ -244,7 +320,12 @@ def check_key(key: str, namespace: str) -> None:
     opened = key.find("{")
     tag = key[opened + 1 : key.find("}", opened + 1)] if opened >= 0 else ""
     head = f"ted:{{{namespace}}}:"
-    if not tag or tag != namespace or not key.startswith(head) or not KNOWN.fullmatch(key.removeprefix(head)):
+    if (
+        not tag
+        or tag != namespace
+        or not key.startswith(head)
+        or not KNOWN.fullmatch(key.removeprefix(head))
+    ):
         raise TouchedError(f"{namespace!r} wrote {key[:200]!r}")
 
 
@@ -269,13 +350,23 @@ async def _traffic(memory: TedMemory, seen: str) -> None:
 
 @asynccontextmanager
 async def fuzz(server: Server) -> AsyncIterator[Fuzz]:
-    async with Redis.from_url(server.url) as client, open_memory(server.url, namespace=NEIGHBOUR) as neighbour:
+    async with (
+        Redis.from_url(server.url) as client,
+        open_memory(server.url, namespace=NEIGHBOUR) as neighbour,
+    ):
         models = {"student": "earlier"}
-        await neighbour.commit([Add(text="One."), Add(text="Two.")], author="neighbour", token="t", models=models)
+        await neighbour.commit(
+            [Add(text="One."), Add(text="Two.")], author="neighbour", token="t", models=models
+        )
         [one, two] = await neighbour.load()
         await neighbour.credit({one.id: Usage(n_with=1)}, token="t")
-        again: dict[str, Any] = {"models": {"student": "present"}, "usage": {one.id: Usage(n_with=2)}}
-        await neighbour.commit([Rewrite(id=two.id, text="Second.")], author="neighbour", token="t2", **again)
+        again: dict[str, Any] = {
+            "models": {"student": "present"},
+            "usage": {one.id: Usage(n_with=2)},
+        }
+        await neighbour.commit(
+            [Rewrite(id=two.id, text="Second.")], author="neighbour", token="t2", **again
+        )
         await neighbour.store.save_progress(NEIGHBOUR, "a", {"n": 1})
         await neighbour.store.tombstone(NEIGHBOUR, "someone")
         head = VectorHead(model="words", dimension=1)
@@ -296,7 +387,9 @@ async def test_hostile_names_are_refused_or_stay_in_their_own_namespace(server: 
             if namespace != NEIGHBOUR:
                 await fuzzing.one(namespace)
         assert min(fuzzing.refused, fuzzing.accepted) > wanted / 10, "both ways are taken"
-        report(f"fuzzed names: {fuzzing.refused} namespaces refused, {fuzzing.accepted} used, no foreign key touched")
+        report(
+            f"fuzzed names: {fuzzing.refused} namespaces refused, {fuzzing.accepted} used, no foreign key touched"
+        )
     await assert_only_known_keys(server.url)
 
 
@@ -310,7 +403,9 @@ async def test_whatever_is_refused_is_refused_with_an_error_of_ours(server: Serv
 
 
 @pytest.mark.parametrize("metadata", [{"a": float("nan")}, {"\ud800": "a"}])
-async def test_metadata_that_json_cannot_hold_is_refused(server: Server, metadata: dict[str, Any]) -> None:
+async def test_metadata_that_json_cannot_hold_is_refused(
+    server: Server, metadata: dict[str, Any]
+) -> None:
     async with fuzz(server) as fuzzing:
         with pytest.raises((TedMemoryError, ValidationError)):
             await fuzzing.neighbour.commit([Add(text="Three.", metadata=metadata)], author="me")

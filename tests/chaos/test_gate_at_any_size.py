@@ -1,7 +1,7 @@
 """Whole runs with a student that has luck: right lessons go live at any size, in any order; useless ones do not.
 
-A desk of topics with two samples each, as small installations have it. The student guesses right now and then, and
-follows a right lesson nine times in ten.
+A desk of topics with two samples each, as small installations have it. The student guesses right
+now and then, and follows a right lesson nine times in ten.
 """
 
 import random
@@ -22,7 +22,10 @@ from tests.distill.scripts import add, critique, prompt_of, student, teacher
 
 FOLLOWS = 0.9  # of the answers with a right lesson in the prompt are right
 TEAMS = [f"team {letter}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
-ASKS = ("A word about {topic}: who looks after it?", "Please help, it is {topic} once more, whom do I write to?")
+ASKS = (
+    "A word about {topic}: who looks after it?",
+    "Please help, it is {topic} once more, whom do I write to?",
+)
 
 
 def topic(i: int) -> str:
@@ -82,8 +85,12 @@ def solves(messages: list[BaseMessage]) -> str:
     return team_of(asked_about(messages))
 
 
-async def one(topics: int, base: float, seed: int, critic: Script = right, **settings: Any) -> Report:
-    memory = in_memory(namespace=f"desk-{topics}-{seed}", trust="operator", concurrency=1, **settings)
+async def one(
+    topics: int, base: float, seed: int, critic: Script = right, **settings: Any
+) -> Report:
+    memory = in_memory(
+        namespace=f"desk-{topics}-{seed}", trust="operator", concurrency=1, **settings
+    )
     return await distill(
         desk(topics, seed),
         student=student(Student(base, seed)),
@@ -95,7 +102,9 @@ async def one(topics: int, base: float, seed: int, critic: Script = right, **set
 
 @pytest.mark.parametrize("base", [0.1, 0.5])
 @pytest.mark.parametrize("topics", size([5, 10, 20], [5, 10, 20, 50]))
-async def test_no_run_ends_at_nothing_where_right_lessons_were_found(topics: int, base: float) -> None:
+async def test_no_run_ends_at_nothing_where_right_lessons_were_found(
+    topics: int, base: float
+) -> None:
     runs = [await one(topics, base, seed) for seed in range(size(2, 20))]
     assert sum(run.promoted for run in runs) >= 0.95 * len(runs), [run.gate for run in runs]
     live = [run.experiences.active / topics for run in runs]
@@ -103,12 +112,18 @@ async def test_no_run_ends_at_nothing_where_right_lessons_were_found(topics: int
         f"gate, {2 * topics} samples, right at {base} without lessons: topics with a lesson that is live "
         f"{min(live):.2f} to {max(live):.2f}, mean {fmean(live):.2f} ({len(live)} runs)"
     )
-    assert fmean(live) >= (0.9 if base < 0.5 else 0.5), "a student that guesses half of it hides what a lesson does"
+    assert fmean(live) >= (0.9 if base < 0.5 else 0.5), (
+        "a student that guesses half of it hides what a lesson does"
+    )
 
 
 async def test_useless_lessons_go_live_in_one_run_of_twenty_at_most() -> None:
     cells = [(topics, base) for topics in size((5, 10), (5, 10, 20)) for base in (0.1, 0.5, 0.8)]
-    live = [(await one(topics, base, seed, useless)).promoted for topics, base in cells for seed in range(size(2, 20))]
+    live = [
+        (await one(topics, base, seed, useless)).promoted
+        for topics, base in cells
+        for seed in range(size(2, 20))
+    ]
     report(f"gate, useless lessons: {sum(live)} of {len(live)} runs let some of them go live")
     assert sum(live) <= 0.05 * len(live) + 2 * (0.05 * len(live)) ** 0.5
 
@@ -117,16 +132,22 @@ async def test_control_without_tests_and_gate_useless_lessons_go_live() -> None:
     assert (await one(5, 0.1, 0, useless, validation=0.0, verify_calls=0)).promoted
 
 
-# Where nothing can be learned: what the gate lets through of tasks whose answers have nothing to do with their words.
+# Where nothing can be learned: what the gate lets through of tasks whose answers have nothing to do
+# with their words.
 
-SYLLABLES = [a + b + "x" for a in ("ba", "ko", "mi", "tu", "re", "so") for b in ("la", "ne", "di", "vu", "po")]
+SYLLABLES = [
+    a + b + "x"
+    for a in ("ba", "ko", "mi", "tu", "re", "so")
+    for b in ("la", "ne", "di", "vu", "po")
+]
 ANSWERS = ("JO", "VU", "WI")
 
 
 async def _without_reason(seed: int, *, numbered: bool = False) -> Report:
     """Run over tasks of random words and random answers, with a student that repeats the answer of an earlier turn.
 
-    ``numbered``: each task has a number that its answer repeats, so that every answer is its sample's own.
+    ``numbered``: each task has a number that its answer repeats, so that every answer is its
+    sample's own.
     """
     world, luck = random.Random(seed), random.Random(seed + 999)
     given = [
@@ -157,18 +178,24 @@ async def test_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
     live = sum(run.promoted for run in runs)
     report(f"gate, nothing to learn: {live} of {len(runs)} runs let solved tasks go live")
     assert live <= 0.05 * len(runs) + 2 * (0.05 * len(runs)) ** 0.5
-    assert all(run.gate.pairs == run.gate.samples for run in runs if run.gate), "each sample judged once"
+    assert all(run.gate.pairs == run.gate.samples for run in runs if run.gate), (
+        "each sample judged once"
+    )
 
 
 async def test_several_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
     """Beside what has passed they are chosen by some answers and judged by fresh ones."""
     runs = [await _without_reason(seed, numbered=True) for seed in range(WORLDS)]
     live = sum(run.promoted for run in runs)
-    report(f"gate, nothing to learn, answers of their own: {live} of {len(runs)} runs let solved tasks go live")
+    report(
+        f"gate, nothing to learn, answers of their own: {live} of {len(runs)} runs let solved tasks go live"
+    )
     assert live <= 0.05 * len(runs) + 2 * (0.05 * len(runs)) ** 0.5
 
 
-async def test_control_else_few_samples_judge_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_control_else_few_samples_judge_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(gate, "_turns", lambda _: None)
     runs = [await _without_reason(seed) for seed in range(WORLDS)]
     live = sum(run.promoted for run in runs)

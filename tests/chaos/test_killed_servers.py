@@ -68,21 +68,36 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("gcc is not installed: a disk that loses what was not synced cannot be played")
     folder = tmp_path_factory.mktemp("shim")
     (folder / "shim.c").write_text(SHIM)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", "shim.so", "shim.c", "-ldl"], cwd=folder, check=True)
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-O1", "-o", "shim.so", "shim.c", "-ldl"],
+        cwd=folder,
+        check=True,
+    )
     return folder / "shim.so"
 
 
 class MortalServer:
     """A server that is killed and comes again on the same port and folder."""
 
-    def __init__(self, folder: Path, *options: str, shim: Path | None = None, slow: float = 0) -> None:
+    def __init__(
+        self, folder: Path, *options: str, shim: Path | None = None, slow: float = 0
+    ) -> None:
         self.folder = folder
         binary = SERVERS["valkey"]
         assert binary is not None
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         # no rewrite: it would begin a new file in the middle of a test
-        fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--auto-aof-rewrite-percentage", "0"]
+        fixed = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--auto-aof-rewrite-percentage",
+            "0",
+        ]
         self._command = [binary, *fixed, "--dir", str(folder), *options]
         self._env = {**os.environ, "SLOW_SYNC": str(int(slow * 1e6))}
         if shim is not None:
@@ -95,7 +110,9 @@ class MortalServer:
         deadline = time.monotonic() + 20
         with redis.Redis(port=self.port) as client:
             while True:
-                assert self.process.poll() is None, f"the server ended at its start, see {self.folder / 'log'}"
+                assert self.process.poll() is None, (
+                    f"the server ended at its start, see {self.folder / 'log'}"
+                )
                 with contextlib.suppress(redis.ConnectionError, redis.exceptions.BusyLoadingError):
                     client.ping()
                     return
@@ -144,7 +161,9 @@ class Load:
             self.attempted.append(token)
             while token not in self.acknowledged:
                 try:
-                    commit = await memory.commit([Add(text=text_of(token))], author=name, token=token, base=base)
+                    commit = await memory.commit(
+                        [Add(text=text_of(token))], author=name, token=token, base=base
+                    )
                 except StoreError:
                     self.failures += 1
                     await asyncio.sleep(0.02)
@@ -153,7 +172,10 @@ class Load:
                         assert [one.reason for one in commit.rejected] == ["conflict"]
                         self.attempted.remove(token)
                         break
-                    self.acknowledged[token], self.acknowledged_at[token] = commit.version, time.monotonic()
+                    self.acknowledged[token], self.acknowledged_at[token] = (
+                        commit.version,
+                        time.monotonic(),
+                    )
             number += 1
 
     async def more(self, count: int) -> None:
@@ -174,7 +196,8 @@ async def under_load(url: str, namespace: str, prefix: str = "w") -> AsyncIterat
     load = Load()
     async with contextlib.AsyncExitStack() as stack:
         memories = [
-            await stack.enter_async_context(open_memory(url, namespace=namespace, **SETTINGS)) for _ in range(WRITERS)
+            await stack.enter_async_context(open_memory(url, namespace=namespace, **SETTINGS))
+            for _ in range(WRITERS)
         ]
         async with asyncio.TaskGroup() as tasks:
             for number, memory in enumerate(memories):
@@ -205,35 +228,47 @@ async def kill_under_load(server: MortalServer, namespace: str, times: int, *, p
     return load
 
 
-async def test_a_server_that_syncs_always_loses_nothing_when_it_is_killed(namespace: str, tmp_path: Path) -> None:
+async def test_a_server_that_syncs_always_loses_nothing_when_it_is_killed(
+    namespace: str, tmp_path: Path
+) -> None:
     server = MortalServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
     with _gone_at_the_end(server):
         load = await kill_under_load(server, namespace, KILLS, power=False)
         await check(server.url, namespace, load)
         await assert_only_known_keys(server.url)
     assert load.failures + len(load.acknowledged) > KILLS
-    report(f"killed servers: always, {KILLS} kills, {len(load.acknowledged)} commits, 0 lost, 0 doubled")
+    report(
+        f"killed servers: always, {KILLS} kills, {len(load.acknowledged)} commits, 0 lost, 0 doubled"
+    )
 
 
 async def test_a_server_that_syncs_always_loses_nothing_in_a_power_cut(
     namespace: str, tmp_path: Path, shim: Path
 ) -> None:
-    server = MortalServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always", shim=shim, slow=0.01)
+    server = MortalServer(
+        tmp_path, "--appendonly", "yes", "--appendfsync", "always", shim=shim, slow=0.01
+    )
     with _gone_at_the_end(server):
         load = await kill_under_load(server, namespace, KILLS, power=True)
         await check(server.url, namespace, load)
         await assert_only_known_keys(server.url)
-    report(f"killed servers: always, {KILLS} power cuts, {len(load.acknowledged)} commits, 0 lost, 0 doubled")
+    report(
+        f"killed servers: always, {KILLS} power cuts, {len(load.acknowledged)} commits, 0 lost, 0 doubled"
+    )
 
 
 async def test_a_server_that_syncs_every_second_loses_a_moment_in_a_power_cut_and_memories_tell(
     namespace: str, tmp_path: Path, shim: Path
 ) -> None:
-    server = MortalServer(tmp_path, "--appendonly", "yes", "--appendfsync", "everysec", shim=shim, slow=0.7)
+    server = MortalServer(
+        tmp_path, "--appendonly", "yes", "--appendfsync", "everysec", shim=shim, slow=0.7
+    )
     with _gone_at_the_end(server):
         for number in range(POWER_CUTS):
             lost, oldest = await lose_a_moment(server, f"{namespace}-{number}")
-            report(f"killed servers: everysec, slow disk: {lost} acknowledged commits lost, the last {oldest:.2f} s")
+            report(
+                f"killed servers: everysec, slow disk: {lost} acknowledged commits lost, the last {oldest:.2f} s"
+            )
             assert lost > 0, "else the disk was not slow"
             if FULL:
                 assert oldest <= 2
@@ -242,11 +277,17 @@ async def test_a_server_that_syncs_every_second_loses_a_moment_in_a_power_cut_an
 
 async def lose_a_moment(server: MortalServer, namespace: str) -> tuple[int, float]:
     """Cut the power under load; return how many acknowledged commits are lost, and how old the oldest was."""
-    async with open_memory(server.url, namespace=namespace, read_timeout=1, refresh=0, **SETTINGS) as reader:
+    async with open_memory(
+        server.url, namespace=namespace, read_timeout=1, refresh=0, **SETTINGS
+    ) as reader:
         async with under_load(server.url, namespace) as load:
             await asyncio.sleep(2.5)  # more than two syncs
             await reader.load()
-            acknowledged, at, now = dict(load.acknowledged), dict(load.acknowledged_at), time.monotonic()
+            acknowledged, at, now = (
+                dict(load.acknowledged),
+                dict(load.acknowledged_at),
+                time.monotonic(),
+            )
             load.ending = True
             held = reader.health().version
             await asyncio.to_thread(server.cut_power)
@@ -274,7 +315,9 @@ async def assert_told(reader: TedMemory, held: int) -> None:
     assert reader.health().version == reset.version_after
 
 
-async def test_a_server_that_keeps_nothing_loses_all_and_the_check_says_so(namespace: str, tmp_path: Path) -> None:
+async def test_a_server_that_keeps_nothing_loses_all_and_the_check_says_so(
+    namespace: str, tmp_path: Path
+) -> None:
     """The control."""
     server = MortalServer(tmp_path, "--appendonly", "no")
     with _gone_at_the_end(server):
@@ -283,7 +326,9 @@ async def test_a_server_that_keeps_nothing_loses_all_and_the_check_says_so(names
         await check(server.url, namespace, load)
         server.kill()
         server.start()
-        with pytest.raises(AssertionError, match=f"{len(load.acknowledged)} acknowledged commits lost"):
+        with pytest.raises(
+            AssertionError, match=f"{len(load.acknowledged)} acknowledged commits lost"
+        ):
             await check(server.url, namespace, load)
 
 

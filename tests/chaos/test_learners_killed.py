@@ -38,7 +38,8 @@ FREEZES, TOGETHER = size(5, 50), 5
 POISONED_EPISODES, ALL_EPISODES = size((3, 60), (20, 1000))
 LEASE = 1.5  # seconds
 WITHIN = LEASE + 2.0
-MANY = 1000  # deliveries: a random kill may hit the same episode any number of times, which is not its own fault
+# deliveries: a random kill may hit the same episode any number of times, which is not its own fault
+MANY = 1000
 
 
 def a_job(server: Server, namespace: str, folder: Path, **fields: object) -> Job:
@@ -85,7 +86,9 @@ class Cemetery:
             life = self.lives.pop()
             gives_back = life.point == "handing back"
             pause = 0.3 if gives_back else 0.0  # else it may be done with it
-            with started(replace(self.next_job(), point=life.point, passes=life.passes, pause=pause)) as process:
+            with started(
+                replace(self.next_job(), point=life.point, passes=life.passes, pause=pause)
+            ) as process:
                 name = f"learner-{self._born}"
                 if life.point:
                     self.gave_back |= {name} if gives_back else set()
@@ -107,14 +110,18 @@ class Cemetery:
         """A learner that is asked to end when all is done."""
         with started(self.next_job()) as process:
             name = f"learner-{self._born}"
-            await wait_until(lambda: self.watch.count(name, "up") > 0, timeout=PATIENCE, what="a learner")
+            await wait_until(
+                lambda: self.watch.count(name, "up") > 0, timeout=PATIENCE, what="a learner"
+            )
             await work_is_done(memory)
             process.terminate()
             assert await until_dead(process) == 0
 
     def all_deaths(self) -> list[tuple[str, float]]:
         """Return who died when."""
-        crashed = [(line.who, line.at) for line in self.watch.look().lines if line.what == "crashed"]
+        crashed = [
+            (line.who, line.at) for line in self.watch.look().lines if line.what == "crashed"
+        ]
         return [*self.deaths, *crashed]
 
 
@@ -140,7 +147,11 @@ async def side_by_side(work: Callable[[], Awaitable[None]]) -> None:
 async def test_learners_that_are_killed_at_any_moment_lose_nothing_and_double_nothing(
     server: Server, namespace: str, tmp_path: Path, trust: str
 ) -> None:
-    job, watch, began = a_job(server, namespace, tmp_path, trust=trust), Watch(tmp_path / "journal"), time.monotonic()
+    job, watch, began = (
+        a_job(server, namespace, tmp_path, trust=trust),
+        Watch(tmp_path / "journal"),
+        time.monotonic(),
+    )
     cemetery = Cemetery(job, lives_of(trust), watch)
     async with learning(job, rate_limit=100_000) as memory:
         seed = await record_all(memory, EPISODES[trust])
@@ -156,10 +167,17 @@ async def test_learners_that_are_killed_at_any_moment_lose_nothing_and_double_no
         credited = (await memory.usage())[seed].n_with
     deaths = cemetery.all_deaths()
     assert credited <= count, "an outcome counts once"
-    assert count - credited <= len(deaths) * job.at_once, "only a death between settling and crediting leaves it out"
-    assert (cemetery.killed, len(deaths)) == (KILLS[trust], KILLS[trust] + CRASHES[trust] * len(POINTS))
+    assert count - credited <= len(deaths) * job.at_once, (
+        "only a death between settling and crediting leaves it out"
+    )
+    assert (cemetery.killed, len(deaths)) == (
+        KILLS[trust],
+        KILLS[trust] + CRASHES[trust] * len(POINTS),
+    )
     # what was given back waits for its turn
-    waits = watch.recoveries([death for death in deaths if death[0] not in cemetery.gave_back]) or [0.0]
+    waits = watch.recoveries([death for death in deaths if death[0] not in cemetery.gave_back]) or [
+        0.0
+    ]
     half, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
     report(
         f"killed learners, {trust}: {count} episodes, {LEARNERS} learners, {cemetery.killed} kills, {CRASHES[trust]} "
@@ -189,10 +207,13 @@ async def test_a_lesson_and_its_settling_in_two_steps_are_found_out(
 # --- frozen
 
 
-async def freeze_and_thaw(job: Job, memory: TedMemory, watch: Watch, points: list[str], first: int) -> int:
+async def freeze_and_thaw(
+    job: Job, memory: TedMemory, watch: Watch, points: list[str], first: int
+) -> int:
     """Freeze learners, one at each point, until another one has done their work; return how many episodes they held."""
     jobs = [
-        replace(job, name=f"frozen-{first + i}", point=point, freezes=True, at_once=2) for i, point in enumerate(points)
+        replace(job, name=f"frozen-{first + i}", point=point, freezes=True, at_once=2)
+        for i, point in enumerate(points)
     ]
     processes = []
     with contextlib.ExitStack() as stack:
@@ -200,7 +221,9 @@ async def freeze_and_thaw(job: Job, memory: TedMemory, watch: Watch, points: lis
             processes.append(stack.enter_context(started(one)))
         for one in jobs:
             await wait_until(
-                lambda one=one: watch.count(one.name, "frozen") > 0, timeout=PATIENCE, what=f"frost at {one.point}"
+                lambda one=one: watch.count(one.name, "frozen") > 0,
+                timeout=PATIENCE,
+                what=f"frost at {one.point}",
             )
         held = [seq for one in jobs for seq in watch.held(one.name)]
         healthy = stack.enter_context(started(replace(job, name=f"healthy-{first}", without="")))
@@ -209,11 +232,15 @@ async def freeze_and_thaw(job: Job, memory: TedMemory, watch: Watch, points: lis
             os.kill(process.pid or 0, signal.SIGCONT)
         for one, process in zip(jobs, processes, strict=True):
             await wait_until(
-                lambda one=one: not watch.held(one.name), timeout=PATIENCE, what="the end of what was frozen"
+                lambda one=one: not watch.held(one.name),
+                timeout=PATIENCE,
+                what="the end of what was frozen",
             )
             process.terminate()
         healthy.terminate()
-        assert [await until_dead(process) for process in (*processes, healthy)] == [0] * (len(jobs) + 1)
+        assert [await until_dead(process) for process in (*processes, healthy)] == [0] * (
+            len(jobs) + 1
+        )
     return len(held)
 
 
@@ -268,7 +295,9 @@ async def work_on_poison(job: Job, memory: TedMemory, learners: int) -> int:
         while not await none_left(memory):
             with started(replace(job, name=f"learner-{number}-{deaths}")) as process:
                 await wait_until(
-                    lambda p=process: over(p), timeout=PATIENCE, what="the end of a learner or of the work"
+                    lambda p=process: over(p),
+                    timeout=PATIENCE,
+                    what="the end of a learner or of the work",
                 )
                 process.terminate()
                 code = await until_dead(process)
@@ -281,22 +310,33 @@ async def work_on_poison(job: Job, memory: TedMemory, learners: int) -> int:
     return deaths
 
 
-async def check_poison(memory: TedMemory, seed: str, count: int, poison: set[int], deaths: int) -> None:
+async def check_poison(
+    memory: TedMemory, seed: str, count: int, poison: set[int], deaths: int
+) -> None:
     """What kills is dead, with the reason, and nothing else is."""
     dead = await memory.store.episodes.dead_letters(memory.namespace, count)
     innocent = {letter.run_id for letter in dead} - {f"run-{i}" for i in poison}
-    assert not innocent, f"{len(innocent)} innocent episodes died with it, such as {sorted(innocent)[:5]}"
+    assert not innocent, (
+        f"{len(innocent)} innocent episodes died with it, such as {sorted(innocent)[:5]}"
+    )
     assert sorted(letter.run_id for letter in dead) == sorted(f"run-{i}" for i in poison)
-    assert {letter.reason for letter in dead} == {"begun 3 times, and each time its learner ended or froze"}
+    assert {letter.reason for letter in dead} == {
+        "begun 3 times, and each time its learner ended or froze"
+    }
     assert {letter.deliveries for letter in dead} == {3}
     assert deaths <= 3 * len(poison)
-    await check_learned(memory, seed, [f"run-{i}" for i in range(count) if i not in poison], dead=len(poison))
+    await check_learned(
+        memory, seed, [f"run-{i}" for i in range(count) if i not in poison], dead=len(poison)
+    )
 
 
 async def test_an_episode_that_kills_its_learner_takes_no_other_one_with_it(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
-    began, poison = time.monotonic(), set(random.Random(13).sample(range(ALL_EPISODES), POISONED_EPISODES))
+    began, poison = (
+        time.monotonic(),
+        set(random.Random(13).sample(range(ALL_EPISODES), POISONED_EPISODES)),
+    )
     job = a_job(server, namespace, tmp_path, max_deliveries=3, lease=2.0)
     async with learning(job, rate_limit=ALL_EPISODES) as memory:
         seed = await record_all(memory, ALL_EPISODES, poison)

@@ -26,7 +26,9 @@ GAINED = size(0.15, 0.25)  # on a busy machine the learner is behind a short tra
 
 
 async def _start(*args: object) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.chaos.live_world", *map(str, args))
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.chaos.live_world", *map(str, args)
+    )
 
 
 def _curve(lines: list[dict[str, object]]) -> list[float]:
@@ -34,10 +36,14 @@ def _curve(lines: list[dict[str, object]]) -> list[float]:
     return [sum(right[i : i + 50]) / 50 for i in range(0, len(right) - 49, 50)]
 
 
-async def test_two_agents_get_better_together_by_one_learner(valkey: Server, namespace: str, tmp_path: Path) -> None:
+async def test_two_agents_get_better_together_by_one_learner(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
     worker = await _start("learn", valkey.url, namespace)
     files = [tmp_path / f"{i}.jsonl" for i in range(2)]
-    agents = [await _start(valkey.url, namespace, REQUESTS, i, file) for i, file in enumerate(files)]
+    agents = [
+        await _start(valkey.url, namespace, REQUESTS, i, file) for i, file in enumerate(files)
+    ]
     try:
         assert [await agent.wait() for agent in agents] == [0, 0]
         worker.terminate()
@@ -47,11 +53,16 @@ async def test_two_agents_get_better_together_by_one_learner(valkey: Server, nam
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    runs = [[json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] for file in files]
+    runs = [
+        [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        for file in files
+    ]
     curves = [_curve(run) for run in runs]
     for i, curve in enumerate(curves):
         print(f"agent {i}, accuracy per 50 requests:", *(f"{share:.2f}" for share in curve))
-        report(f"agent {i} of two, accuracy per 50 requests: {' '.join(f'{share:.2f}' for share in curve)}")
+        report(
+            f"agent {i} of two, accuracy per 50 requests: {' '.join(f'{share:.2f}' for share in curve)}"
+        )
         assert curve[-1] >= curve[0] + GAINED, "its users' complaints taught it"
     async with open_memory(valkey.url, namespace=namespace) as memory:
         activated = await _activated(memory)
@@ -60,7 +71,12 @@ async def test_two_agents_get_better_together_by_one_learner(valkey: Server, nam
             assert evidence.helps(k) >= ENOUGH_OF_A_LARGE_LIFT, "replayed first"
             assert evidence.live(k) >= live_needed(memory.settings.trial_rule, evidence.helps(k))
     assert activated, "something became active on the evidence of the traffic"
-    delays = [_first(run, lesson) - at for lesson, at in activated for run in runs if _first(run, lesson) > 0]
+    delays = [
+        _first(run, lesson) - at
+        for lesson, at in activated
+        for run in runs
+        if _first(run, lesson) > 0
+    ]
     assert len(delays) >= len(activated), "the agents came to render it"
     report(f"an activated lesson stood in both agents' prompts within {max(delays):.2f} s")
     if FULL:
@@ -85,12 +101,16 @@ def _first(run: list[dict[str, object]], lesson: Experience) -> float:
     return next((float(str(line["at"])) for line in run if lesson.text in str(line["block"])), 0.0)
 
 
-async def test_an_active_lesson_that_comes_to_hurt_leaves_every_agent(valkey: Server, namespace: str) -> None:
+async def test_an_active_lesson_that_comes_to_hurt_leaves_every_agent(
+    valkey: Server, namespace: str
+) -> None:
     async with (
         open_memory(valkey.url, namespace=namespace) as memory,
         open_memory(valkey.url, namespace=namespace) as agent,
     ):
-        commit = await memory.commit([Add(text="answer dock 1.", when="tea"), Add(text="Stay.")], author="operator")
+        commit = await memory.commit(
+            [Add(text="answer dock 1.", when="tea"), Add(text="Stay.")], author="operator"
+        )
         bad = commit.applied[0].id
         await agent.load()
         assert "dock 1" in await agent.render()
@@ -107,17 +127,24 @@ async def test_an_active_lesson_that_comes_to_hurt_leaves_every_agent(valkey: Se
             if (await _evidence(memory, bad)).turned(loudest(memory.settings)) >= TURNED:
                 break
         crossed = time.monotonic()
-        await wait_until(lambda: _is_gone(agent, "dock 1"), what="the demotion in the agent's prompt")
+        await wait_until(
+            lambda: _is_gone(agent, "dock 1"), what="the demotion in the agent's prompt"
+        )
         took = time.monotonic() - crossed
         worker.stop()
         await learning
         assert "Stay." in await agent.render(), "what does not hurt is still there"
         demoted = (await memory.load()).by_id[bad]
-        assert (demoted.state, demoted.trial is not None and "it has come to hurt" in demoted.trial.ended) == (
+        assert (
+            demoted.state,
+            demoted.trial is not None and "it has come to hurt" in demoted.trial.ended,
+        ) == (
             "proposed",
             True,
         )
-        report(f"an active lesson that hurts left the agent's prompt {took:.2f} s after the bound was crossed")
+        report(
+            f"an active lesson that hurts left the agent's prompt {took:.2f} s after the bound was crossed"
+        )
         if FULL:
             assert took <= WITHIN
 
@@ -139,14 +166,18 @@ async def test_a_lesson_without_outcomes_stays(valkey: Server, namespace: str) -
         assert "dock 1" in await memory.render()
 
 
-async def test_a_purge_after_five_compactions_reaches_every_agent(valkey: Server, namespace: str) -> None:
+async def test_a_purge_after_five_compactions_reaches_every_agent(
+    valkey: Server, namespace: str
+) -> None:
     async with (
         open_memory(valkey.url, namespace=namespace) as memory,
         open_memory(valkey.url, namespace=namespace) as one,
         open_memory(valkey.url, namespace=namespace) as other,
     ):
         names = [f"user-{i}" for i in range(6)]
-        edits = [Add(text=f"Say {name}.", when="tea", sources=(f"principal:{name}",)) for name in names]
+        edits = [
+            Add(text=f"Say {name}.", when="tea", sources=(f"principal:{name}",)) for name in names
+        ]
         ids = [a.id for a in (await memory.commit(edits, author="learner")).applied]
         merged = ids[0]
         for id in ids[1:]:  # five compactions, each on top of the one before
@@ -159,11 +190,15 @@ async def test_a_purge_after_five_compactions_reaches_every_agent(valkey: Server
         began = time.monotonic()
         await memory.purge("principal:user-2")
         for agent in (one, other):
-            await wait_until(lambda agent=agent: _is_gone(agent, "user-2"), what="the purge in an agent's prompt")
+            await wait_until(
+                lambda agent=agent: _is_gone(agent, "user-2"), what="the purge in an agent's prompt"
+            )
         took = time.monotonic() - began
         for agent in (one, other):
             block = await agent.render()
-            assert all(f"Say {name}." in block for name in names if name != "user-2"), "everything else is there"
+            assert all(f"Say {name}." in block for name in names if name != "user-2"), (
+                "everything else is there"
+            )
         report(f"a purge after five compactions was in both agents' prompts after {took:.2f} s")
         if FULL:
             assert took <= WITHIN
@@ -191,7 +226,9 @@ async def test_two_accounts_with_any_number_of_episodes_bring_nothing_before_use
         )
 
 
-async def test_as_many_episodes_of_many_accounts_do_bring_them_there(valkey: Server, namespace: str) -> None:
+async def test_as_many_episodes_of_many_accounts_do_bring_them_there(
+    valkey: Server, namespace: str
+) -> None:
     """The control."""
     async with open_memory(valkey.url, namespace=namespace, rollouts=1, verify_calls=0) as memory:
         await record(memory, [f"user-{i % 15}" for i in range(150)])
@@ -211,4 +248,6 @@ async def record(memory: TedMemory, principals: Sequence[str]) -> None:
             output=(Message(role="assistant", content=said),),
         )
         await memory.record(one)
-        await memory.give_feedback(one.run_id, score=0.0, correction=DOCKS[goods], principal=principal)
+        await memory.give_feedback(
+            one.run_id, score=0.0, correction=DOCKS[goods], principal=principal
+        )

@@ -30,7 +30,9 @@ async def between(valkey: Server) -> AsyncIterator[FaultProxy]:
 
 
 @pytest.fixture
-async def beside(between: FaultProxy, namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TedMemory]:
+async def beside(
+    between: FaultProxy, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[TedMemory]:
     """A memory that is reached through the proxy, and is not patient with a silent server."""
     if not FULL:
         monkeypatch.setattr(clients, "COMMIT_TIMEOUT", QUICK_TIMEOUT)
@@ -54,7 +56,9 @@ async def commit_all(memory: TedMemory, count: int) -> dict[str, int]:
     """Add a lesson each time; return what was acknowledged: token -> version."""
     acknowledged, base = {"zero": 1}, await memory.load()
     for number in range(count):
-        commit = await memory.commit([Add(text=f"Lesson {number}.")], author="me", token=f"t{number}", base=base)
+        commit = await memory.commit(
+            [Add(text=f"Lesson {number}.")], author="me", token=f"t{number}", base=base
+        )
         assert not commit.rejected
         acknowledged[f"t{number}"] = commit.version
     return acknowledged
@@ -90,7 +94,9 @@ def assert_all_spoilt(between: FaultProxy, fault: Fault, count: int) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_credit_whose_reply_is_lost_counts_once(beside: TedMemory, between: FaultProxy, fault: Fault) -> None:
+async def test_a_credit_whose_reply_is_lost_counts_once(
+    beside: TedMemory, between: FaultProxy, fault: Fault
+) -> None:
     count = times(fault)
     id = (await beside.load()).experiences[0].id
     between.spoil(fault, *SCRIPTS, key=":credited:t", times=count, every=2 if loses(fault) else 1)
@@ -133,7 +139,9 @@ async def test_a_rollback_whose_reply_is_lost_makes_one_version(
     told("rollback", fault, between)
 
 
-async def test_any_mixture_of_faults_in_any_reply_leaves_exact_counts(beside: TedMemory, between: FaultProxy) -> None:
+async def test_any_mixture_of_faults_in_any_reply_leaves_exact_counts(
+    beside: TedMemory, between: FaultProxy
+) -> None:
     """Faults strike reads and writes alike, in an order that is drawn with a fixed seed."""
     draw, count = random.Random(7), size(10, 300)
     id = (await beside.load()).experiences[0].id
@@ -141,7 +149,9 @@ async def test_any_mixture_of_faults_in_any_reply_leaves_exact_counts(beside: Te
     for number in range(count):
         fault = draw.choice(("cut", "reset", "delay", "drip"))
         between.spoil(fault, *SCRIPTS, times=1)
-        commit = await beside.commit([Add(text=f"Lesson {number}.")], author="me", token=f"t{number}")
+        commit = await beside.commit(
+            [Add(text=f"Lesson {number}.")], author="me", token=f"t{number}"
+        )
         acknowledged[f"t{number}"] = commit.version
         between.spoil(draw.choice(("cut", "reset")), *SCRIPTS, times=1)
         await beside.credit({id: Usage(helped=1)}, token=f"t{number}")
@@ -155,12 +165,16 @@ async def test_without_the_token_in_the_key_the_checks_find_the_second_effect(
     beside: TedMemory, between: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: a key that is new in each call protects nobody."""
-    monkeypatch.setattr(Keys, "applied", lambda self, token: self._key(f"applied:t{uuid.uuid4().hex}"))
+    monkeypatch.setattr(
+        Keys, "applied", lambda self, token: self._key(f"applied:t{uuid.uuid4().hex}")
+    )
     between.spoil("cut", *SCRIPTS, key=":applied:t", times=5, every=2)
     for number in range(5):
         base = await beside.load()
         for _ in range(2):  # who was not answered sends the same again
-            await beside.commit([Add(text=f"Lesson {number}.")], author="me", token=f"t{number}", base=base)
+            await beside.commit(
+                [Add(text=f"Lesson {number}.")], author="me", token=f"t{number}", base=base
+            )
     held, log = await beside.load(), await whole_log(beside)
     with pytest.raises(AssertionError, match="doubled"):
         check_texts(held, ["Zero.", *(f"Lesson {number}." for number in range(5))])

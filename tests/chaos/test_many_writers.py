@@ -22,13 +22,18 @@ ROOT = Path(__file__).parents[2]
 WRITERS, COMMITS = size((4, 50), (16, 500))
 KILLS = size(1, 5)  # of each writer
 IN_FLIGHT = 4  # commits of one writer that are under way together, where speed is measured
-LOOKS = 12  # commits between two looks at the set: a look may walk 256 versions, else it fetches everything
+# commits between two looks at the set: a look may walk 256 versions, else it fetches everything
+LOOKS = 12
 BYTES_PER_COMMIT = 180  # two lines of a ledger, at least
 WANTED = 1000  # commits per second, over all writers
 
 
-def jobs(server: Server, namespace: str, folder: Path, count: int, commits: int, **options: object) -> list[Job]:
-    made = (Job(server.url, namespace, str(folder), f"w{number}", commits) for number in range(count))
+def jobs(
+    server: Server, namespace: str, folder: Path, count: int, commits: int, **options: object
+) -> list[Job]:
+    made = (
+        Job(server.url, namespace, str(folder), f"w{number}", commits) for number in range(count)
+    )
     return [replace(job, **options) for job in made]  # type: ignore[arg-type]
 
 
@@ -42,7 +47,9 @@ async def running(all_jobs: Sequence[Job]) -> AsyncIterator[dict[Job, "subproces
     processes = {job: start(job) for job in all_jobs}
     try:
         while not all(job.ready.exists() for job in all_jobs):
-            assert all(process.poll() is None for process in processes.values()), "a writer ended at its start"
+            assert all(process.poll() is None for process in processes.values()), (
+                "a writer ended at its start"
+            )
             await asyncio.sleep(0.01)
         all_jobs[0].go.touch()
         yield processes
@@ -86,7 +93,10 @@ async def check(memory: TedMemory, all_jobs: Sequence[Job]) -> list[Ledger]:
         assert ledger.pending is None
     held, log = await memory.load(), await whole_log(memory)
     acknowledged = {
-        token: line["version"] for ledger in ledgers for token, line in ledger.done.items() if not line["rejected"]
+        token: line["version"]
+        for ledger in ledgers
+        for token, line in ledger.done.items()
+        if not line["rejected"]
     }
     check_history(log, held)
     check_acknowledged(log, acknowledged, [token for ledger in ledgers for token in ledger.about])
@@ -112,13 +122,17 @@ async def test_writers_that_are_killed_and_come_again_lose_nothing_and_double_no
     await assert_only_known_keys(valkey.url)
 
 
-async def test_sixteen_writers_make_a_thousand_commits_a_second(valkey: Server, namespace: str, tmp_path: Path) -> None:
+async def test_sixteen_writers_make_a_thousand_commits_a_second(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
     """Measured by the server's clock from the first to the last commit; asserted at full size only.
 
-    The set stays as large as sets are; in the test above it grows to thousands of lessons. Each writer has some commits
-    under way at a time, as one that works on several episodes has.
+    The set stays as large as sets are; in the test above it grows to thousands of lessons. Each
+    writer has some commits under way at a time, as one that works on several episodes has.
     """
-    all_jobs = jobs(valkey, namespace, tmp_path, WRITERS, COMMITS, looks=LOOKS, small=True, in_flight=IN_FLIGHT)
+    all_jobs = jobs(
+        valkey, namespace, tmp_path, WRITERS, COMMITS, looks=LOOKS, small=True, in_flight=IN_FLIGHT
+    )
     with redis.Redis(port=valkey.port) as client:
         before = client.info("cpu")
         async with running(all_jobs) as processes:
@@ -128,7 +142,9 @@ async def test_sixteen_writers_make_a_thousand_commits_a_second(valkey: Server, 
         ledgers = await check(memory, all_jobs)
         log = await whole_log(memory)
     await assert_only_known_keys(valkey.url)
-    busy = sum(float(after[name]) - float(before[name]) for name in ("used_cpu_user", "used_cpu_sys"))
+    busy = sum(
+        float(after[name]) - float(before[name]) for name in ("used_cpu_user", "used_cpu_sys")
+    )
     rate = (len(log) - 1) / (log[-1].at - log[0].at).total_seconds()
     waits = sorted(line["ms"] for ledger in ledgers for line in ledger.done.values())
     report(
@@ -136,12 +152,19 @@ async def test_sixteen_writers_make_a_thousand_commits_a_second(valkey: Server, 
         f"one takes {waits[len(waits) // 2]:.1f} ms in the middle, {waits[len(waits) * 99 // 100]:.1f} ms at the 99th "
         f"percentile; the server worked {busy / len(log) * 1e6:.0f} us on each"
     )
-    touching = [edit for ledger in ledgers for edit in ledger.about.values() if isinstance(edit, Rewrite | Remove)]
+    touching = [
+        edit
+        for ledger in ledgers
+        for edit in ledger.about.values()
+        if isinstance(edit, Rewrite | Remove)
+    ]
     conflicts = sum(ledger.rejected.count("conflict") for ledger in ledgers)
     report(f"many writers: {conflicts} conflicts in {len(touching)} commits that change a lesson")
     assert touching
     assert conflicts * 20 <= len(touching)
-    assert conflicts == sum(len(ledger.rejected) for ledger in ledgers), "nothing is refused for another reason"
+    assert conflicts == sum(len(ledger.rejected) for ledger in ledgers), (
+        "nothing is refused for another reason"
+    )
     if FULL:
         assert rate >= WANTED
 
@@ -179,7 +202,9 @@ async def test_a_writer_that_makes_a_fresh_token_for_the_same_commit_is_found_ou
     await assert_only_known_keys(valkey.url)
 
 
-async def test_an_entry_that_is_gone_from_the_log_is_found_out(valkey: Server, namespace: str, tmp_path: Path) -> None:
+async def test_an_entry_that_is_gone_from_the_log_is_found_out(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
     [job] = jobs(valkey, namespace, tmp_path, 1, 12)
     async with running([job]) as processes:
         await ended(processes)

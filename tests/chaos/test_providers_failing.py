@@ -30,7 +30,8 @@ TIMEOUT = 1.0  # seconds after which the client gives a call up
 FOR_EVER = 600.0
 TURNED_AWAY, BROKEN, HANGING = 0.30, 0.10, 0.05  # shares of the calls
 FAILING = TURNED_AWAY + BROKEN + HANGING
-ASKED_TO_WAIT = size(0.1, 0.2)  # of those that are turned away are told to come back in a second, as many at once
+# of those that are turned away are told to come back in a second, as many at once
+ASKED_TO_WAIT = size(0.1, 0.2)
 Way = Literal["none", "calls", "requests"]
 """What fails: nothing; of each call the first request; or any request, whatever was before."""
 AT_MOST: dict[Way, float] = {"calls": 1.6, "requests": 1.1 / (1 - FAILING)}
@@ -92,7 +93,11 @@ class Provider:
 async def learner_at(base_url: str, memory: TedMemory) -> AsyncIterator[Learner]:
     """Make a learner with the real client of an OpenAI-compatible server, whose connections end with it."""
     async with httpx.AsyncClient(timeout=TIMEOUT) as http:
-        options: dict[str, Any] = {"base_url": base_url, "timeout": TIMEOUT, "http_async_client": http}
+        options: dict[str, Any] = {
+            "base_url": base_url,
+            "timeout": TIMEOUT,
+            "http_async_client": http,
+        }
         student, teacher = (make_chat_model(name, **options) for name in ("student", "teacher"))
         yield Learner(memory, student=student, teacher=teacher)
 
@@ -106,7 +111,10 @@ async def memory_of(server: Server, namespace: str, **settings: Any) -> AsyncIte
 
 async def requests_for(server: Server, namespace: str, provider: Provider, **settings: Any) -> int:
     """Learn from all episodes; return how many requests it took."""
-    async with memory_of(server, namespace, **settings) as memory, ScriptedServer(provider).serve() as serving:
+    async with (
+        memory_of(server, namespace, **settings) as memory,
+        ScriptedServer(provider).serve() as serving,
+    ):
         seed = await record_all(memory, EPISODES)
         async with learner_at(serving.base_url, memory) as learner:
             while not await none_left(memory):
@@ -139,7 +147,9 @@ async def test_a_client_that_gives_up_at_once_makes_more_calls(
     monkeypatch.setattr(calls, "ATTEMPTS", 1)
     monkeypatch.setattr(learning_module, "FIRST_PAUSE", 0.0)
     monkeypatch.setattr(learning_module, "RETRY_AFTER", 0.01)
-    made = await requests_for(valkey, namespace, Provider("requests", patient=False), max_deliveries=1000)
+    made = await requests_for(
+        valkey, namespace, Provider("requests", patient=False), max_deliveries=1000
+    )
     assert made > AT_MOST["requests"] * 3 * EPISODES
 
 
@@ -158,18 +168,25 @@ class Outage:
 
     async def settled(self, count: int) -> None:
         async def enough() -> bool:
-            return (await self.memory.store.episodes.traffic(self.memory.namespace)).counts["learned"] >= count
+            return (await self.memory.store.episodes.traffic(self.memory.namespace)).counts[
+                "learned"
+            ] >= count
 
         await wait_until(enough, timeout=60, what=f"{count} episodes that are learned")
 
     async def go_down(self) -> None:
         """Return when all that was under way is given back."""
         self.down = True
-        await wait_until(lambda: self.learner._must_pause() and not self.learner._work, timeout=60, what="a pause")
+        await wait_until(
+            lambda: self.learner._must_pause() and not self.learner._work,
+            timeout=60,
+            what="a pause",
+        )
 
     def come_back(self) -> None:
         self.down = False
-        self.learner._pause, self.learner._paused_until = learning_module.FIRST_PAUSE, 0.0  # as if it had passed
+        # as if it had passed
+        self.learner._pause, self.learner._paused_until = learning_module.FIRST_PAUSE, 0.0
 
 
 @contextlib.asynccontextmanager
@@ -213,14 +230,22 @@ async def test_a_learner_whose_provider_is_gone_waits_and_blames_no_episode(
             begun, traffic = outage.begun, await outage.memory.store.episodes.traffic(namespace)
             await asyncio.sleep(0.5)
             assert outage.begun == begun, "it claims nothing more"
-            # only what others' answers came beside when it all began is held against an episode, once
-            assert traffic.counts["retried"] <= (number + 1) * outage.memory.settings.episodes_at_once
-            assert "did not answer" in outage.learner.report.last_error or "503" in outage.learner.report.last_error
+            # only what others' answers came beside when it all began is held against an episode,
+            # once
+            assert (
+                traffic.counts["retried"] <= (number + 1) * outage.memory.settings.episodes_at_once
+            )
+            assert (
+                "did not answer" in outage.learner.report.last_error
+                or "503" in outage.learner.report.last_error
+            )
             outage.come_back()
         await outage.settled(EPISODES)
         await check_learned(outage.memory, outage.seed, [f"run-{i}" for i in range(EPISODES)])
         assert outage.learner.report.outcomes["dead"] == 0
-        report(f"provider gone three times: {EPISODES} episodes learned, {outage.begun} begun, 0 dead")
+        report(
+            f"provider gone three times: {EPISODES} episodes learned, {outage.begun} begun, 0 dead"
+        )
 
 
 async def test_a_learner_that_does_not_pause_or_blames_its_episodes_is_found_out(
@@ -237,7 +262,9 @@ async def test_a_learner_that_does_not_pause_or_blames_its_episodes_is_found_out
         monkeypatch.setattr(Learner, "_must_pause", lambda self: False)
         monkeypatch.setattr(Learner, "_hand_back", blamed)
         outage.down, begun = True, outage.begun
-        await wait_until(lambda: outage.begun > begun + EPISODES, timeout=60, what="claims without end")
+        await wait_until(
+            lambda: outage.begun > begun + EPISODES, timeout=60, what="claims without end"
+        )
         outage.down = False
 
         await wait_until(lambda: none_left(outage.memory), timeout=60, what="the end")

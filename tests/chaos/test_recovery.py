@@ -61,7 +61,9 @@ def resets(memory: TedMemory) -> Callable[[], bool]:
     return lambda: memory.health().last_reset is not None
 
 
-async def test_after_flushall_the_memory_says_so_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_after_flushall_the_memory_says_so_and_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with own_server(tmp_path) as server:
         async with open_memory(server.url, namespace="n", refresh=REFRESH) as memory:
             await add(memory, "One.")
@@ -73,7 +75,11 @@ async def test_after_flushall_the_memory_says_so_and_goes_on(tmp_path: Path, cap
             assert reset is not None
             assert (reset.kind, reset.version_before, reset.version_after) == ("lost", 1, 0)
             assert await memory.render() == ""
-            warnings = [r for r in caplog.records if r.levelno == logging.WARNING and "MemoryReset" in r.message]
+            warnings = [
+                r
+                for r in caplog.records
+                if r.levelno == logging.WARNING and "MemoryReset" in r.message
+            ]
             assert len(warnings) == 1
             await add(memory, "Two.")
             assert "Two." in await memory.render()
@@ -172,7 +178,9 @@ async def test_without_the_stamp_of_a_commit_they_could_not_be_told_apart(
     """The control of the test above."""
     encode = codec.encode_request
     monkeypatch.setattr(
-        codec, "encode_request", lambda request, told, stamp, seal: encode(request, told, "always-the-same", seal)
+        codec,
+        "encode_request",
+        lambda request, told, stamp, seal: encode(request, told, "always-the-same", seal),
     )
 
     async def go_another_way(other: TedMemory) -> None:
@@ -182,13 +190,17 @@ async def test_without_the_stamp_of_a_commit_they_could_not_be_told_apart(
     memory = await older_data(tmp_path, go_another_way)
     held = memory._snapshots.held
     assert held is not None
-    assert [e.text for e in held] == ["One.", "Two.", "Three.", "Four."], "what the store no longer holds"
+    assert [e.text for e in held] == ["One.", "Two.", "Three.", "Four."], (
+        "what the store no longer holds"
+    )
 
 
 # --- loops, processes
 
 
-def test_a_memory_that_is_used_in_many_loops_leaves_no_connection_open(valkey: Server, namespace: str) -> None:
+def test_a_memory_that_is_used_in_many_loops_leaves_no_connection_open(
+    valkey: Server, namespace: str
+) -> None:
     memory = open_memory(valkey.url, namespace=namespace, read_timeout=5.0)
 
     async def use(number: int) -> str:
@@ -214,7 +226,9 @@ def _in_child(memory, results) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_fork_uses_connections_of_its_own_and_leaves_the_parents_alone(valkey: Server, namespace: str) -> None:
+def test_a_fork_uses_connections_of_its_own_and_leaves_the_parents_alone(
+    valkey: Server, namespace: str
+) -> None:
     memory = open_memory(valkey.url, namespace=namespace, read_timeout=5.0)
 
     async def parent() -> None:
@@ -239,10 +253,15 @@ def _run_outside_the_loop(memory, results) -> None:
     _in_child(memory, results)
 
 
-def test_a_synchronous_program_has_the_same_memory_with_blocking_methods(valkey: Server, namespace: str) -> None:
+def test_a_synchronous_program_has_the_same_memory_with_blocking_methods(
+    valkey: Server, namespace: str
+) -> None:
     with open_memory_sync(valkey.url, namespace=namespace, read_timeout=5.0) as memory:
         commit = memory.commit([Add(text="One.")], author="me")
-        assert memory.commit([Rewrite(id=commit.applied[0].id, text="First.")], author="me").version == 2
+        assert (
+            memory.commit([Rewrite(id=commit.applied[0].id, text="First.")], author="me").version
+            == 2
+        )
         assert "First." in memory.render()
         assert [e.text for e in memory.load()] == ["First."]
         assert [d.id for d in memory.diff(1)] == [commit.applied[0].id]

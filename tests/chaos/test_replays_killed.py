@@ -67,9 +67,15 @@ async def check(memory: TedMemory, ids: dict[str, str], watch: Watch) -> int:
         total, voices = known.evidence.total, known.evidence.voices
         seen = [by_seq[seq] for seq in known.done]
         assert total.numbers == pytest.approx(wanted(thing, seen).numbers), f"sums of {thing}"
-        of_voices = [sum(numbers) for numbers in zip(*(voice.numbers for voice in voices), strict=True)]
-        assert of_voices == pytest.approx(total.numbers), "what is said in all is what each has said"
-        assert {one.seq for one in by_seq.values() if f"code of {thing}?" in one.sample.text} <= known.done
+        of_voices = [
+            sum(numbers) for numbers in zip(*(voice.numbers for voice in voices), strict=True)
+        ]
+        assert of_voices == pytest.approx(total.numbers), (
+            "what is said in all is what each has said"
+        )
+        assert {
+            one.seq for one in by_seq.values() if f"code of {thing}?" in one.sample.text
+        } <= known.done
         pairs += len(seen)
     today = (await memory.store.episodes.traffic(memory.namespace)).today
     made = len([line for line in watch.look().lines if line.what == "asked"])
@@ -93,13 +99,17 @@ async def finish(memory: TedMemory) -> None:
 
 
 def a_job(url: str, namespace: str, folder: Path, **fields: Any) -> Job:
-    return replace(Job(url, namespace, str(folder), "learner", LEASE, at_once=4, pause=0.005), **fields)
+    return replace(
+        Job(url, namespace, str(folder), "learner", LEASE, at_once=4, pause=0.005), **fields
+    )
 
 
 async def crash(job: Job, memory: TedMemory, ids: dict[str, str]) -> bool:
     """Let a learner replay until it ends where it is to end; tell whether it came so far."""
     with started(job, start) as dying:
-        await wait_until(lambda: is_over(dying, memory, ids), timeout=PATIENCE, what=f"a crash, {job.point}")
+        await wait_until(
+            lambda: is_over(dying, memory, ids), timeout=PATIENCE, what=f"a crash, {job.point}"
+        )
         dying.kill()
         return await until_dead(dying) == CRASHED
 
@@ -117,7 +127,11 @@ async def kill_two(job: Job, number: int, watch: Watch, luck: random.Random) -> 
 async def test_learners_that_are_killed_or_crash_while_they_replay_count_each_pair_once(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
-    job, watch, luck = a_job(server.url, namespace, tmp_path), Watch(tmp_path / "journal"), random.Random(5)
+    job, watch, luck = (
+        a_job(server.url, namespace, tmp_path),
+        Watch(tmp_path / "journal"),
+        random.Random(5),
+    )
     lives = [point for point in POINTS for _ in range(CRASHES)] + [""] * KILLS
     luck.shuffle(lives)
     async with open_(server.url, namespace) as memory:
@@ -142,7 +156,9 @@ async def test_learners_that_are_killed_or_crash_while_they_replay_count_each_pa
 async def freeze(job: Job, memory: TedMemory, watch: Watch) -> None:
     """Freeze a learner that has its answers, let another one count the same pairs, and thaw it."""
     with started(replace(job, point="answered", freezes=True), start) as frozen:
-        await wait_until(lambda: watch.count(job.name, "frozen") > 0, timeout=PATIENCE, what="frost")
+        await wait_until(
+            lambda: watch.count(job.name, "frozen") > 0, timeout=PATIENCE, what="frost"
+        )
         await finish(memory)
         os.kill(frozen.pid or 0, signal.SIGCONT)
         late = lambda: watch.count(job.name, "repeated") + watch.count(job.name, "counted") > 0  # noqa: E731
@@ -151,7 +167,9 @@ async def freeze(job: Job, memory: TedMemory, watch: Watch) -> None:
         assert await until_dead(frozen) == 0
 
 
-async def test_answers_of_a_learner_that_froze_come_too_late(server: Server, namespace: str, tmp_path: Path) -> None:
+async def test_answers_of_a_learner_that_froze_come_too_late(
+    server: Server, namespace: str, tmp_path: Path
+) -> None:
     for number in range(FREEZES):
         name, folder = f"{namespace}-{number}", tmp_path / str(number)
         folder.mkdir()
@@ -162,7 +180,9 @@ async def test_answers_of_a_learner_that_froze_come_too_late(server: Server, nam
             await check(memory, ids, watch)
             assert watch.count("learner", "repeated") > 0
             assert watch.count("learner", "counted") == 0
-    report(f"replays, {FREEZES} learners frozen with answers in hand: what others had counted meanwhile was refused")
+    report(
+        f"replays, {FREEZES} learners frozen with answers in hand: what others had counted meanwhile was refused"
+    )
 
 
 async def test_control_without_the_list_of_what_was_met_a_frozen_learners_pairs_count_twice(
@@ -181,7 +201,9 @@ async def test_a_server_that_is_killed_while_two_learners_replay_loses_and_doubl
 ) -> None:
     server = MortalServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
     watch, luck = Watch(tmp_path / "journal"), random.Random(6)
-    jobs = [a_job(server.url, namespace, tmp_path, name=f"learner-{i}", pause=0.02) for i in range(2)]
+    jobs = [
+        a_job(server.url, namespace, tmp_path, name=f"learner-{i}", pause=0.02) for i in range(2)
+    ]
     try:
         async with open_(server.url, namespace) as memory:
             ids = await fill(memory)
@@ -191,7 +213,9 @@ async def test_a_server_that_is_killed_while_two_learners_replay_loses_and_doubl
                     so_far = counted()
                     more = lambda least=so_far: counted() > least  # noqa: E731
                     if await met(memory, ids) < len(THINGS) * EPISODES:
-                        await wait_until(more, timeout=PATIENCE, what=f"pairs after restart {number}")
+                        await wait_until(
+                            more, timeout=PATIENCE, what=f"pairs after restart {number}"
+                        )
                     await asyncio.sleep(luck.random() * 0.05)
                     server.kill()
                     server.start()
@@ -200,6 +224,8 @@ async def test_a_server_that_is_killed_while_two_learners_replay_loses_and_doubl
                 assert [await until_dead(one), await until_dead(two)] == [0, 0]
             await finish(memory)
             pairs = await check(memory, ids, watch)
-            report(f"replays, the server killed {RESTARTS} times under two learners: {pairs} pairs, each counted once")
+            report(
+                f"replays, the server killed {RESTARTS} times under two learners: {pairs} pairs, each counted once"
+            )
     finally:
         server.kill()

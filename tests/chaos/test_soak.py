@@ -27,16 +27,31 @@ from tests.conftest import PERMANENT, Server
 
 ROOT = Path(__file__).parents[2]
 RATE = size(0, 200)  # episodes a second; 0: as fast as it goes
-WARM, SOAKED = size((300, 400), (2000, 200 * SOAK_SECONDS))  # episodes: until every bound is reached, and then
+# episodes: until every bound is reached, and then
+WARM, SOAKED = size((300, 400), (2000, 200 * SOAK_SECONDS))
 LISTS = {"ted:namespaces", "ted:traffic"}
 ENDS = {  # kinds that traffic makes, and that have an end
     *("run", "applied", "credited", "rate", "spend", "dead", "episodes", "image", "learners"),
-    *("~meta", "~experiences", "~log", "~usage", "~uncommitted", "~progress", "~applied", "~credited"),
+    *(
+        "~meta",
+        "~experiences",
+        "~log",
+        "~usage",
+        "~uncommitted",
+        "~progress",
+        "~applied",
+        "~credited",
+    ),
 }
 LESSONS = len(SEEDS) + SETTINGS["max_proposed"]
 MOST = {  # bytes of what stays, at most: its bound, and what one of it takes (docs/limits.md)
     **{"meta": 500, "traffic": 500, "ted:namespaces": 200, "ted:traffic": 200},
-    **{"experiences": LESSONS * 600, "usage": LESSONS * 100, "ranking": LESSONS * 100, "uncommitted": LESSONS * 100},
+    **{
+        "experiences": LESSONS * 600,
+        "usage": LESSONS * 100,
+        "ranking": LESSONS * 100,
+        "uncommitted": LESSONS * 100,
+    },
     **{"log": SETTINGS["history"] * 1200, "archive": SETTINGS["max_archived"] * 1100},
     **{"archived": SETTINGS["max_archived"] * 100, "vectors": (2 * LESSONS + SPARE) * 200},
     **{"evidence": len(SEEDS) * (43_665 + 16_000), "purged": 2 * 200},
@@ -70,14 +85,18 @@ class Soak:
             open_memory(self.server.url, namespace=self.namespace, **settings) as memory,
             learners(self),
         ):
-            await memory.commit([Add(text=text) for text in SEEDS if not (await memory.load()).active], author="me")
+            await memory.commit(
+                [Add(text=text) for text in SEEDS if not (await memory.load()).active], author="me"
+            )
             agents, began, half = Agents(memory, RATE), time.monotonic(), count // 2
             await agents.serve(first, half)
             await memory.forget("principal", f"nobody-{first}")
             await agents.serve(first + half, count - half)
             took = time.monotonic() - began
             waiting = (await memory.store.episodes.traffic(self.namespace)).waiting
-            report(f"soak: {count} episodes in {took:.0f} s, {count / took:.0f} a second; then {waiting} waited")
+            report(
+                f"soak: {count} episodes in {took:.0f} s, {count / took:.0f} a second; then {waiting} waited"
+            )
             self.handed_in += agents.counts
 
     async def days_pass(self, *, looks: int = 3) -> None:
@@ -131,8 +150,14 @@ async def learners(soak: Soak) -> AsyncIterator[None]:
         for who, process in started.items():
             process.terminate()
             told = json.loads((await process.communicate())[0])
-            done = sum(told["counts"][name] for name in ("learned", "nothing", "dead") if name in told["counts"])
-            report(f"soak: {who} settled {done} in {told['seconds']:.0f} s, {done / told['seconds']:.0f} a second")
+            done = sum(
+                told["counts"][name]
+                for name in ("learned", "nothing", "dead")
+                if name in told["counts"]
+            )
+            report(
+                f"soak: {who} settled {done} in {told['seconds']:.0f} s, {done / told['seconds']:.0f} a second"
+            )
     finally:
         for process in started.values():
             if process.returncode is None:
@@ -170,14 +195,18 @@ async def check_used(soak: Soak, start: Weights) -> int:
         grown = (await soak.client.info("memory"))["used_memory"] - start.used
         return grown < USED
 
-    await wait_until(is_back, timeout=PATIENCE, what=f"the server's memory as it was, up to {USED} bytes")
+    await wait_until(
+        is_back, timeout=PATIENCE, what=f"the server's memory as it was, up to {USED} bytes"
+    )
     return grown
 
 
 def documented(kind: str) -> list[int]:
     """Return the bytes that docs/limits.md tells of a kind, line by line."""
     lines = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
-    found = re.search(rf"^\| `[^|]*:{kind}[^|]*` \| ([\d,]+).*\n(?:\| \| ([\d,]+))?", lines, re.MULTILINE)
+    found = re.search(
+        rf"^\| `[^|]*:{kind}[^|]*` \| ([\d,]+).*\n(?:\| \| ([\d,]+))?", lines, re.MULTILINE
+    )
     assert found, kind
     return [int(number.replace(",", "")) for number in found.groups() if number]
 
@@ -203,7 +232,11 @@ async def compare(soak: Soak, start: Weights, soaked: Weights) -> None:
         ("a run with one feedback", told, of_docs[1]),
         ("a commit's answer", soaked.each("applied"), documented("applied")[0]),
         ("a credit's token", soaked.each("credited"), documented("credited")[0]),
-        ("an archived episode", soaked.bytes["archive"] / SETTINGS["max_archived"], documented("archive")[0]),
+        (
+            "an archived episode",
+            soaked.bytes["archive"] / SETTINGS["max_archived"],
+            documented("archive")[0],
+        ),
     ):
         report(f"soak: {what} takes {found:.0f} bytes (docs/limits.md: {said})")
         assert found <= 2 * said, what
@@ -231,7 +264,9 @@ async def soaked_and_aged(soak: Soak) -> None:
     )
 
 
-async def test_forty_days_after_a_soak_the_server_holds_what_it_held_before(server: Server, namespace: str) -> None:
+async def test_forty_days_after_a_soak_the_server_holds_what_it_held_before(
+    server: Server, namespace: str
+) -> None:
     async with Redis.from_url(server.url, decode_responses=True) as client:
         await soaked_and_aged(Soak(server, client, namespace, AsIf(server)))
 
@@ -248,8 +283,16 @@ async def test_the_same_on_a_server_whose_own_clock_moves(namespace: str, tmp_pa
 
 
 WITHOUT = {  # what is kept too long: the script, its text, what takes its place
-    "run": ("_RECORD", "redis.call('PEXPIRE', run, outcome == 'limited' and request.early_ttl or request.ttl)", ""),
-    "applied": ("_COMMIT", "redis.call('SET', applied, answer, 'PX', ttl)", "redis.call('SET', applied, answer)"),
+    "run": (
+        "_RECORD",
+        "redis.call('PEXPIRE', run, outcome == 'limited' and request.early_ttl or request.ttl)",
+        "",
+    ),
+    "applied": (
+        "_COMMIT",
+        "redis.call('SET', applied, answer, 'PX', ttl)",
+        "redis.call('SET', applied, answer)",
+    ),
     "credited": ("_CREDIT", "'NX', 'PX', ttl)", "'NX')"),
     "spend": ("_COMMIT", "redis.call('PEXPIRE', spend, settle.ttl)", ""),
     "dead": ("_CLAIM", "  let_go_of_dead(at, max_dead, dead_kept)\n", ""),
@@ -273,6 +316,7 @@ async def test_a_kind_of_key_that_has_lost_its_end_is_found_out(
         await soak.traffic(0, 160)
         await soak.days_pass(looks=1)
         with pytest.raises(
-            AssertionError, match=f"(keys are left that have an end|other keys than before): .*'{kind}'"
+            AssertionError,
+            match=f"(keys are left that have an end|other keys than before): .*'{kind}'",
         ):
             check_end(start, await soak.weighs())

@@ -27,7 +27,9 @@ T = TypeVar("T")
 STEPS = size(10, 15)
 _numbers = itertools.count()
 
-texts = st.sampled_from(["One.", "Two.", "Three four five six.", "A lesson of some length that takes its share."])
+texts = st.sampled_from(
+    ["One.", "Two.", "Three four five six.", "A lesson of some length that takes its share."]
+)
 whens = st.sampled_from(["", "asked", "it is late"])
 states = st.sampled_from(["proposed", "trial", "active"])
 clients = st.integers(0, 1)
@@ -61,7 +63,11 @@ class TwoClients(RuleBasedStateMachine):
 
     def _open(self) -> TedMemory:
         made = open_memory(
-            self.url, namespace=self.namespace, max_experiences=MAX_ACTIVE, token_budget=BUDGET, read_timeout=1.0
+            self.url,
+            namespace=self.namespace,
+            max_experiences=MAX_ACTIVE,
+            token_budget=BUDGET,
+            read_timeout=1.0,
         )
         self.opened.append(made)
         return made
@@ -77,14 +83,20 @@ class TwoClients(RuleBasedStateMachine):
         if looks:
             self.bases[client] = self._run(self.clients[client].load())
 
-    def _send(self, client: int, edits: tuple[Edit, ...], token: str, base: ExperienceSet, atomic: bool) -> Commit:
+    def _send(
+        self, client: int, edits: tuple[Edit, ...], token: str, base: ExperienceSet, atomic: bool
+    ) -> Commit:
         return self._run(self._sending(client, edits, token, base, atomic))
 
     def _sending(self, client: int, *sent: Any) -> Coroutine[Any, Any, Commit]:
         edits, token, base, atomic = sent
-        return self.clients[client].commit(edits, author="me", token=token, base=base, atomic=atomic)
+        return self.clients[client].commit(
+            edits, author="me", token=token, base=base, atomic=atomic
+        )
 
-    def _commit(self, client: int, *edits: Edit, atomic: bool = False, crash: int | None = None) -> None:
+    def _commit(
+        self, client: int, *edits: Edit, atomic: bool = False, crash: int | None = None
+    ) -> None:
         base, token = self.bases[client], f"t{len(self.sent)}-{self.namespace}"
         if crash is not None:
             self._send_and_crash(client, crash, edits, token, base, atomic)
@@ -184,7 +196,11 @@ class TwoClients(RuleBasedStateMachine):
             edits, token, first = self.sent[-1 - place % len(self.sent)]
             again = self._send(client, edits, token, self.bases[client], False)
             assert again.repeated
-            assert (again.version, again.applied, again.rejected) == (first.version, first.applied, first.rejected)
+            assert (again.version, again.applied, again.rejected) == (
+                first.version,
+                first.applied,
+                first.rejected,
+            )
 
     @invariant()
     def the_set_is_what_the_model_says(self) -> None:
@@ -203,7 +219,9 @@ class TwoClients(RuleBasedStateMachine):
         assert {e.id: e.rev for e in now} == model.revs
         assert len(now.active) <= MAX_ACTIVE
         assert not now.active or FRAME_TOKENS + sum(e.tokens for e in now.active) <= BUDGET
-        assert {id: u.n_with for id, u in (await store.usage(name)).items() if u.n_with} == model.usage
+        assert {
+            id: u.n_with for id, u in (await store.usage(name)).items() if u.n_with
+        } == model.usage
         for client, base in zip(self.clients, self.bases, strict=True):
             caught_up = await client.store.read(name, base if base.version else None)
             assert caught_up is not None
@@ -243,7 +261,9 @@ def play(machine: type[TwoClients], server: Server, examples: int, *phases: Phas
     )
 
 
-def test_two_clients_that_crash_and_look_at_old_sets_leave_what_the_model_says(server: Server) -> None:
+def test_two_clients_that_crash_and_look_at_old_sets_leave_what_the_model_says(
+    server: Server,
+) -> None:
     examples = size(60, 1000)
     play(TwoClients, server, examples)
     assert TwoClients.outlived > 0
@@ -278,17 +298,22 @@ def test_a_model_that_forgets_removes_is_found_out(server: Server) -> None:
     asyncio.run(assert_only_known_keys(server.url))
 
 
-def test_a_client_that_expects_no_rev_is_found_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_expects_no_rev_is_found_out(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     planned = committing.plan
 
     def careless(*args: Any, **options: Any) -> Any:
-        return tuple(change.model_copy(update={"expects": ()}) for change in planned(*args, **options))
+        return tuple(
+            change.model_copy(update={"expects": ()}) for change in planned(*args, **options)
+        )
 
     class Careless(TwoClients):
         pass
 
     monkeypatch.setattr(committing, "plan", careless)
-    # a crash falls differently when Hypothesis plays a failure again: then it says so, and is right about the failure
+    # a crash falls differently when Hypothesis plays a failure again: then it says so, and is right
+    # about the failure
     with pytest.raises((AssertionError, FlakyFailure)):
         play(Careless, server, 200, Phase.generate)
     asyncio.run(assert_only_known_keys(server.url))

@@ -9,7 +9,13 @@ from tests.chaos.sizes import FULL, report, size
 
 async def test_a_run_takes_hardly_longer_than_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(method, "LATENCY", size(0.01, 0.2))
-    memory = in_memory(namespace="timed", profile="small", selection="all", trust="operator", concurrency=method.CAP)
+    memory = in_memory(
+        namespace="timed",
+        profile="small",
+        selection="all",
+        trust="operator",
+        concurrency=method.CAP,
+    )
     run = await method.timed(memory, size(20, 100))
     report(
         f"{run.calls} calls in {run.seconds:.1f} s: {run.ratio:.3f} of the least, {run.cpu_ms:.1f} ms of ours a call"

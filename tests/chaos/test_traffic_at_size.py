@@ -33,7 +33,9 @@ AT_ONCE = 500  # fewer than the buffer holds
 
 def an_episode(number: int, draw: random.Random) -> Episode:
     words = " ".join(
-        draw.choices(("dock", "load", "tea", "silk", "ship", "crane"), k=draw.randrange(20, size(200, 900)))
+        draw.choices(
+            ("dock", "load", "tea", "silk", "ship", "crane"), k=draw.randrange(20, size(200, 900))
+        )
     )
     return Episode(
         run_id=f"run-{number}",
@@ -58,8 +60,14 @@ async def send(memory: TedMemory, count: int) -> list[str]:
 
 async def check_queue(memory: TedMemory, client: "Redis", sent: Sequence[str]) -> dict[str, int]:
     """The queue is within its caps, and every run is in it once or counted as refused; return the counts."""
-    traffic, health, caps = await memory.store.episodes.traffic(memory.namespace), memory.health(), memory.settings
-    stored: list[str] = [body async for _, body in client.hscan_iter(Keys(memory.namespace).episodes, count=1000)]
+    traffic, health, caps = (
+        await memory.store.episodes.traffic(memory.namespace),
+        memory.health(),
+        memory.settings,
+    )
+    stored: list[str] = [
+        body async for _, body in client.hscan_iter(Keys(memory.namespace).episodes, count=1000)
+    ]
     sizes, bodies = zip(*(body.split("|", 1) for body in stored), strict=True)
     runs = [str(json.loads(body)["run_id"]) for body in bodies]
     assert traffic.bytes <= caps.max_episode_bytes, f"{traffic.bytes} bytes are over the cap"
@@ -68,7 +76,9 @@ async def check_queue(memory: TedMemory, client: "Redis", sent: Sequence[str]) -
     assert sum(len(body.encode()) for body in bodies) <= traffic.bytes
     counts = {name: traffic.counts[name] for name in ("recorded", "dropped", "limited")}
     assert sum(counts.values()) == len(sent), f"{counts} do not add up to {len(sent)}"
-    assert len(runs) == len(set(runs)) == traffic.waiting == counts["recorded"], f"{len(runs)} are there: {counts}"
+    assert len(runs) == len(set(runs)) == traffic.waiting == counts["recorded"], (
+        f"{len(runs)} are there: {counts}"
+    )
     assert set(runs) <= set(sent)
     refused = len(set(sent) - set(runs))
     assert refused == counts["dropped"] + counts["limited"], f"{refused} are missing: {counts}"
@@ -88,10 +98,15 @@ async def test_a_queue_that_nobody_works_off_stays_under_its_cap_and_counts_what
     ):
         before, began = (await client.info("memory"))["used_memory"], time.monotonic()
         sent = await send(memory, SENT)
-        took, grown = time.monotonic() - began, (await client.info("memory"))["used_memory"] - before
+        took, grown = (
+            time.monotonic() - began,
+            (await client.info("memory"))["used_memory"] - before,
+        )
         counts = await check_queue(memory, client, sent)
         assert counts["dropped"] > SENT // 4, "the cap pressed"
-        assert counts["limited"] == SENT // LOUD - SHARE > 0, "of one principal no more than its share"
+        assert counts["limited"] == SENT // LOUD - SHARE > 0, (
+            "of one principal no more than its share"
+        )
         queued = (await memory.store.episodes.traffic(namespace)).bytes
         report(
             f"traffic at size, cap on {cap}: {SENT} sent in {took:.0f} s: {counts['recorded']} recorded, "
@@ -105,7 +120,9 @@ async def test_a_queue_that_nobody_works_off_stays_under_its_cap_and_counts_what
 
 async def check_worked_off(memory: TedMemory, recorded: int) -> None:
     """A learner comes at last, and then there is room again."""
-    teacher = ScriptedChatModel(script=lambda messages: "{}" if asked_for_edits(messages) else "dock 1")
+    teacher = ScriptedChatModel(
+        script=lambda messages: "{}" if asked_for_edits(messages) else "dock 1"
+    )
     learner = Learner(memory, teacher=teacher, replay="none")
     await learner.run(until_empty=True)
     assert learner.report.outcomes == {"nothing": recorded}, learner.report
@@ -133,10 +150,14 @@ async def test_a_queue_without_its_caps_or_counters_is_found_out(
     """The control."""
     text, instead, found = IN_RECORD[mechanism]
     assert text in scripts._RECORD
-    monkeypatch.setattr(scripts, "_RECORD", known_to_scripts(scripts._RECORD.replace(text, instead)))
+    monkeypatch.setattr(
+        scripts, "_RECORD", known_to_scripts(scripts._RECORD.replace(text, instead))
+    )
     async with (
         Redis.from_url(server.url, decode_responses=True) as client,
-        open_memory(server.url, namespace=namespace, max_episodes=200, max_episode_bytes=100_000) as memory,
+        open_memory(
+            server.url, namespace=namespace, max_episodes=200, max_episode_bytes=100_000
+        ) as memory,
     ):
         sent = await send(memory, 400)
         with pytest.raises(AssertionError, match=found):

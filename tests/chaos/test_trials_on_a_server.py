@@ -1,7 +1,7 @@
 """The simulation of trials, through a server: the same lessons live the same lives, step by step.
 
-What lessons meet is drawn as in `tests.experience.made_up`. Here every pair and every outcome is counted by the scripts
-of a real server, and every step is committed to a real set.
+What lessons meet is drawn as in `tests.experience.made_up`. Here every pair and every outcome is
+counted by the scripts of a real server, and every step is committed to a real set.
 """
 
 import hashlib
@@ -22,12 +22,27 @@ from ted_memory.settings import make_settings
 from ted_memory.storage.redis import scripts as lua
 from tests.chaos.sizes import report, size
 from tests.conftest import Server
-from tests.experience.made_up import FASTER, PAIRS, Life, Script, World, arrivals, live, scripts, share
+from tests.experience.made_up import (
+    FASTER,
+    PAIRS,
+    Life,
+    Script,
+    World,
+    arrivals,
+    live,
+    scripts,
+    share,
+)
 from tests.learner.worlds import PEOPLE, fill_archive
 
 LESSONS = size(2, 100)  # of each lift
 LIFTS = (0.0, 0.4)
-SETTINGS = {"trust": "evidence", "rate_limit": 10**6, "max_archived": 10_000, "max_experiences": 10_000}
+SETTINGS = {
+    "trust": "evidence",
+    "rate_limit": 10**6,
+    "max_archived": 10_000,
+    "max_experiences": 10_000,
+}
 EPISODES = size(160, PAIRS)  # in the archive; the few lessons of the small test need no more
 VOICES = 10  # principals of the made-up world
 HELPS = "sums[HELPS + at] = sums[HELPS + at] + math.log(1 + bet * difference)"
@@ -54,7 +69,9 @@ class Desk:
 
     async def live(self, world: World, script: Script, name: str) -> Life:
         """Take one lesson along its way, as `made_up.live` does; after every pair and every outcome it is looked at."""
-        add = Add(text=f"Do {name}.", state="proposed", sources=("principal:anna", "principal:bert"))
+        add = Add(
+            text=f"Do {name}.", state="proposed", sources=("principal:anna", "principal:bert")
+        )
         self.lesson = (await self.memory.commit([add], author="learner")).applied[0].id
         self.life = Life()
         pairs = zip(script.pairs, self.episodes, strict=False)
@@ -87,14 +104,24 @@ class Desk:
 
     async def _pair(self, seq: int, speaker: str, with_it: float, without: float) -> None:
         version = (await self.memory.load()).version
-        pair = Pair(id=self.lesson, since=version, seq=seq, speaker=speaker, score_with=with_it, score_without=without)
+        pair = Pair(
+            id=self.lesson,
+            since=version,
+            seq=seq,
+            speaker=speaker,
+            score_with=with_it,
+            score_without=without,
+        )
         assert await self.memory.store.episodes.replayed(self.memory.namespace, pair) == "counted"
         self.life.pairs += 1
 
     async def _outcome(self, user: str, score: float, *, shown: bool) -> None:
         run = secrets.token_hex(8)
         exposed = {"seen": (self.lesson,)} if shown else {"withheld": (self.lesson,)}
-        words = {"input": (Message(role="user", content="?"),), "output": (Message(role="assistant", content="!"),)}
+        words = {
+            "input": (Message(role="user", content="?"),),
+            "output": (Message(role="assistant", content="!"),),
+        }
         await self.memory.record(Episode(run_id=run, principal=user, **exposed, **words))
         await self.memory.flush()
         await self.memory.give_feedback(run, score=score, principal=user)
@@ -111,20 +138,28 @@ class Desk:
         return bool(steps)
 
 
-async def both(server: Server, namespace: str, lift: float, lessons: int) -> tuple[list[Life], list[Life]]:
+async def both(
+    server: Server, namespace: str, lift: float, lessons: int
+) -> tuple[list[Life], list[Life]]:
     """Return the lives of the same lessons in plain Python and on a server."""
     world, settings = World(lift=lift), make_settings()
     drawn = scripts(np.random.default_rng(5), world, lessons)
     names = [f"{lift:g}-{i}" for i in range(lessons)]
     plain = [live(world, script, settings, name) for name, script in zip(names, drawn, strict=True)]
     async with open_memory(server.url, namespace=namespace, **SETTINGS) as memory:
-        desk = Desk(memory, await fill_archive(memory, [PEOPLE[i % len(PEOPLE)] for i in range(EPISODES)]))
-        real = [await desk.live(world, script, name) for name, script in zip(names, drawn, strict=True)]
+        desk = Desk(
+            memory, await fill_archive(memory, [PEOPLE[i % len(PEOPLE)] for i in range(EPISODES)])
+        )
+        real = [
+            await desk.live(world, script, name) for name, script in zip(names, drawn, strict=True)
+        ]
     return plain, real
 
 
 @pytest.mark.parametrize("lift", LIFTS)
-async def test_lessons_live_the_same_lives_on_a_server(server: Server, namespace: str, lift: float) -> None:
+async def test_lessons_live_the_same_lives_on_a_server(
+    server: Server, namespace: str, lift: float
+) -> None:
     plain, real = await both(server, namespace, lift, LESSONS)
     assert real == plain
     passed = share(real)
@@ -142,6 +177,8 @@ async def test_control_a_script_that_bets_otherwise_is_found_out(
     assert lua._REPLAYED.count(HELPS) == 1
     broken = lua._REPLAYED.replace(HELPS, HELPS.replace("bet * difference", "bet * difference / 2"))
     monkeypatch.setattr(lua, "_REPLAYED", broken)
-    monkeypatch.setitem(lua._DIGESTS, broken, hashlib.sha1(broken.encode(), usedforsecurity=False).hexdigest())
+    monkeypatch.setitem(
+        lua._DIGESTS, broken, hashlib.sha1(broken.encode(), usedforsecurity=False).hexdigest()
+    )
     plain, real = await both(server, namespace, 0.4, 2)
     assert real != plain

@@ -1,7 +1,7 @@
 """Two versions side by side: an older commit of the package, a newer one as it may come, and this one, on one server.
 
-The older one is real code out of the repository's history. The newer one is this one, with a field more in all that it
-stores. What docs/upgrades.md says is what is seen.
+The older one is real code out of the repository's history. The newer one is this one, with a field
+more in all that it stores. What docs/upgrades.md says is what is seen.
 """
 
 import asyncio
@@ -89,7 +89,9 @@ class World:
 
     def nobody_died(self) -> None:
         dead = [job for job, process in self.processes.items() if process.poll() not in {None, 0}]
-        told = {job.name: job.errors.read_text(encoding="utf-8").strip().split("\n")[-1] for job in dead}
+        told = {
+            job.name: job.errors.read_text(encoding="utf-8").strip().split("\n")[-1] for job in dead
+        }
         assert not told, f"ended with an error: {told}"
 
     async def until_all(self, what: str, count: int) -> None:
@@ -108,7 +110,9 @@ class World:
 def _start(job: Job, tree: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-P", str(Path(version_process.__file__)), json.dumps(asdict(job))]
     with job.errors.open("wb") as errors:
-        return subprocess.Popen(command, cwd=job.folder, env={**os.environ, "PYTHONPATH": str(tree)}, stderr=errors)
+        return subprocess.Popen(
+            command, cwd=job.folder, env={**os.environ, "PYTHONPATH": str(tree)}, stderr=errors
+        )
 
 
 @asynccontextmanager
@@ -121,7 +125,9 @@ async def running(jobs: Mapping[Job, Path]) -> AsyncIterator[World]:
         await world.until_all("up", len(jobs))
         for line in world.lines("up"):
             [tree] = [tree for job, tree in jobs.items() if job.name == line["who"]]
-            assert Path(line["package"]) == tree / "ted_memory", "it runs the version that it is to run"
+            assert Path(line["package"]) == tree / "ted_memory", (
+                "it runs the version that it is to run"
+            )
         world.ask_for("go")
         yield world
     finally:
@@ -130,7 +136,9 @@ async def running(jobs: Mapping[Job, Path]) -> AsyncIterator[World]:
             process.wait()
 
 
-def jobs_of(server: Server, namespace: str, folder: Path, versions: Sequence[tuple[str, Path]]) -> dict[Job, Path]:
+def jobs_of(
+    server: Server, namespace: str, folder: Path, versions: Sequence[tuple[str, Path]]
+) -> dict[Job, Path]:
     """Return what processes of these versions do; at full size each role has one of its own."""
     roles: Any = ("agent", "learner", "operator")
     names = [name for name, _ in versions]
@@ -167,7 +175,9 @@ async def live(world: World, memory: TedMemory, seconds: float) -> int:
         newest = {line["who"]: line["version"] for line in world.lines("saw")}
         return len(newest) == agents and set(newest.values()) == {last}
 
-    await wait_until(all_have_seen_it, timeout=PATIENCE, what=f"version {last} in every agent's sight")
+    await wait_until(
+        all_have_seen_it, timeout=PATIENCE, what=f"version {last} in every agent's sight"
+    )
     world.ask_for("end")
     await world.until_all("down", len(world.jobs))
     assert {process.wait() for process in world.processes.values()} == {0}
@@ -180,7 +190,9 @@ async def live(world: World, memory: TedMemory, seconds: float) -> int:
 def check_learned(world: World, log: Sequence[LogEntry]) -> None:
     """Each run was learned from once, or is a dead letter if it is to be one; nothing else was learned."""
     edits = [change.edit for entry in log for change in entry.changes]
-    learned = Counter(s for edit in edits if isinstance(edit, Add) for s in edit.sources if s.startswith("run:"))
+    learned = Counter(
+        s for edit in edits if isinstance(edit, Add) for s in edit.sources if s.startswith("run:")
+    )
     wanted = Counter(f"run:{run}" for run in world.sent if not is_poison(run))
     twice, lost = learned - wanted, wanted - learned
     assert not twice, f"{len(twice)} episodes learned twice, such as {sorted(twice)[:5]}"
@@ -191,22 +203,36 @@ async def check_traffic(world: World, memory: TedMemory, client: "Redis") -> Non
     """Counters agree with what was handed in; dead letters are those that are to be, and keep their fields."""
     keys, traffic = Keys(memory.namespace), await memory.store.episodes.traffic(memory.namespace)
     poison = {run for run in world.sent if is_poison(run)}
-    counts = {name: traffic.counts[name] for name in ("recorded", "learned", "nothing", "set_aside", "dead", "dropped")}
+    counts = {
+        name: traffic.counts[name]
+        for name in ("recorded", "learned", "nothing", "set_aside", "dead", "dropped")
+    }
     learned = len(world.sent) - len(poison)
     empty = {"nothing": 0, "set_aside": 0, "dropped": 0}
-    assert counts == {"recorded": len(world.sent), "learned": learned, "dead": len(poison), **empty}, counts
+    assert counts == {
+        "recorded": len(world.sent),
+        "learned": learned,
+        "dead": len(poison),
+        **empty,
+    }, counts
     letters = await memory.store.episodes.dead_letters(memory.namespace, 10**6)
     assert {letter.run_id for letter in letters} == poison
-    stored = {seq: body.partition("|") for seq, body in (await client.hgetall(keys.episodes)).items()}
+    stored = {
+        seq: body.partition("|") for seq, body in (await client.hgetall(keys.episodes)).items()
+    }
     bodies = {json.loads(body)["run_id"]: json.loads(body) for _, _, body in stored.values()}
     assert set(bodies) == poison
     grown = {run for run, body in bodies.items() if FIELD in body}
-    assert grown == {run for run in poison if run.startswith("newer-")}, "a stored episode stays as it was recorded"
+    assert grown == {run for run in poison if run.startswith("newer-")}, (
+        "a stored episode stays as it was recorded"
+    )
     head = await client.hgetall(keys.traffic)
     assert int(head["bytes"]) == sum(int(size) for size, _, _ in stored.values()), (
         "the bytes are those of what is there"
     )
-    await check_pictures(world, keys, client, {name[7:] for name in head if name.startswith("images ")} - set(stored))
+    await check_pictures(
+        world, keys, client, {name[7:] for name in head if name.startswith("images ")} - set(stored)
+    )
     counted = [json.loads(raw).get("counted") for raw in (await client.hgetall(keys.dead)).values()]
     assert int(head.get("dead_now", 0)) == sum(map(bool, counted)), (
         "an older version's dead letters count with the rest"
@@ -237,10 +263,16 @@ async def check_feedback(world: World, memory: TedMemory, client: "Redis") -> No
         tries[line["run"], line["who"]] += line["tries"]
     for (run, speaker), times in said.items():
         record = await client.hgetall(Keys(memory.namespace).run(run))
-        told = [json.loads(record[place]) for place in record if place[:1] == "f" and place[1:].isdigit()]
+        told = [
+            json.loads(record[place])
+            for place in record
+            if place[:1] == "f" and place[1:].isdigit()
+        ]
         # what was sent again, since no answer came, may stand there twice
         assert times <= len({one["at"] for one in told}) <= tries[run, speaker], f"{run}: {told}"
-        assert {FIELD in one for one in told} == {speaker == "newer"}, "feedback stays as it was handed in"
+        assert {FIELD in one for one in told} == {speaker == "newer"}, (
+            "feedback stays as it was handed in"
+        )
 
 
 async def check_lessons(memory: TedMemory, log: Sequence[LogEntry], client: "Redis") -> int:
@@ -252,7 +284,9 @@ async def check_lessons(memory: TedMemory, log: Sequence[LogEntry], client: "Red
         author = by_version[held.by_id[id].rev].author
         if author == "learner":  # of any version: what it wrote last nobody has touched
             continue
-        assert (FIELD in body) == (author == "newer-operator" or author == "newer"), f"{author} wrote {body}"
+        assert (FIELD in body) == (author == "newer-operator" or author == "newer"), (
+            f"{author} wrote {body}"
+        )
         grown += FIELD in body
     return grown
 
@@ -261,7 +295,10 @@ def lags(world: World, log: Sequence[LogEntry]) -> list[float]:
     """Return for each look how long the oldest version was there that the agent did not know."""
     at = [entry.at.timestamp() for entry in log]
     looks = world.lines("saw")
-    return sorted(max(0.0, look["since"] - at[look["version"]]) if look["version"] < len(at) else 0.0 for look in looks)
+    return sorted(
+        max(0.0, look["since"] - at[look["version"]]) if look["version"] < len(at) else 0.0
+        for look in looks
+    )
 
 
 async def check(world: World, memory: TedMemory, client: "Redis") -> None:
@@ -270,12 +307,16 @@ async def check(world: World, memory: TedMemory, client: "Redis") -> None:
     check_learned(world, log)
     await check_traffic(world, memory, client)
     await check_feedback(world, memory, client)
-    acknowledged = {line["token"]: line["version"] for line in world.lines("committed") if line["applied"]}
+    acknowledged = {
+        line["token"]: line["version"] for line in world.lines("committed") if line["applied"]
+    }
     begun = {line["token"] for line in world.lines("begun")}
     others = {entry.token for entry in log if entry.token not in begun}
     check_acknowledged(log, acknowledged, begun | others)
     troubles = {line["error"] for line in world.lines("health", "learned")}
-    assert not [told for told in troubles if "cannot be read" in told], f"somebody could not read: {troubles}"
+    assert not [told for told in troubles if "cannot be read" in told], (
+        f"somebody could not read: {troubles}"
+    )
     grown = await check_lessons(memory, log, client)
     waits = lags(world, log)
     say(world, log, waits, grown)
@@ -297,7 +338,9 @@ def say(world: World, log: Sequence[LogEntry], waits: Sequence[float], grown: in
     )
 
 
-async def side_by_side(server: Server, namespace: str, folder: Path, versions: Sequence[tuple[str, Path]]) -> None:
+async def side_by_side(
+    server: Server, namespace: str, folder: Path, versions: Sequence[tuple[str, Path]]
+) -> None:
     """Have these versions live on one server, and check what came of it."""
     seconds = size(0, VERSIONS_SECONDS)
     async with (
@@ -314,7 +357,8 @@ async def side_by_side(server: Server, namespace: str, folder: Path, versions: S
 async def test_older_present_and_newer_processes_share_one_server(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
-    beside = size((), (("present", ROOT),))  # to what is stored the newer one is the present one, and more
+    # to what is stored the newer one is the present one, and more
+    beside = size((), (("present", ROOT),))
     older = older_tree(tmp_path / "older")
     await side_by_side(server, namespace, tmp_path, [("older", older), *beside, ("newer", ROOT)])
 

@@ -22,7 +22,9 @@ async def test_each_role_works_in_a_cluster_and_no_further() -> None:
             async with open_memory(as_role(cluster, role), namespace="support") as memory:
                 commit = await memory.commit([Add(text=f"By the {role}.")], author=role)
                 assert commit.applied
-        async with open_memory(as_role(cluster, "agent"), namespace="support", read_timeout=5.0) as memory:
+        async with open_memory(
+            as_role(cluster, "agent"), namespace="support", read_timeout=5.0
+        ) as memory:
             assert "By the learner." in await memory.render()
             with pytest.raises(StoreRefused, match="refuses us"):
                 await memory.commit([Add(text="Mine.")], author="agent")

@@ -1,7 +1,8 @@
 """Real servers in the shapes that people run: one, behind Sentinel, as a cluster, with TLS.
 
-Each shape is a context manager: ready when entered, and at its end nothing of it is left, whatever happened in between.
-All of this blocks; in a test with work under way, call what takes a while through `asyncio.to_thread`.
+Each shape is a context manager: ready when entered, and at its end nothing of it is left, whatever
+happened in between. All of this blocks; in a test with work under way, call what takes a while
+through `asyncio.to_thread`.
 """
 
 import contextlib
@@ -54,8 +55,8 @@ def wait_until(true: Callable[[], bool], what: str, timeout: float = 20) -> None
 class Node:
     """One server process that can be killed, frozen and started again, on the same port and in the same folder.
 
-    `password` is `requirepass` and `masterauth`; `sentinel` is the configuration of a Sentinel; with `tls` the port
-    speaks TLS, and `tls` are the options of a client that may connect.
+    `password` is `requirepass` and `masterauth`; `sentinel` is the configuration of a Sentinel;
+    with `tls` the port speaks TLS, and `tls` are the options of a client that may connect.
     """
 
     def __init__(
@@ -84,16 +85,25 @@ class Node:
     def _command(self) -> list[str]:
         if self._config:
             return [self.binary, str(self._config), "--sentinel", "--daemonize", "no"]
-        ports = ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
-        login = ["--requirepass", self.password, "--masterauth", self.password] if self.password else []
+        ports = (
+            ["--port", "0", "--tls-port", str(self.port)]
+            if self.tls
+            else ["--port", str(self.port)]
+        )
+        login = (
+            ["--requirepass", self.password, "--masterauth", self.password] if self.password else []
+        )
         common = ["--bind", HOST, "--dir", str(self.folder), "--save", "", "--daemonize", "no"]
-        common += ["--repl-diskless-sync-delay", "0"]  # else each first replica waits 5 s for others
+        # else each first replica waits 5 s for others
+        common += ["--repl-diskless-sync-delay", "0"]
         return [self.binary, *ports, *common, *login, *self.options]
 
     def _launch(self) -> None:
         assert self.process is None, "it runs already"
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
@@ -102,7 +112,9 @@ class Node:
         def answers() -> bool:
             assert self.process is not None
             # else somebody else's server took the port, and we would talk to that one
-            assert self.process.poll() is None, f"{self.binary} ended at its start: {self.log()[-600:]}"
+            assert self.process.poll() is None, (
+                f"{self.binary} ended at its start: {self.log()[-600:]}"
+            )
             return bool(self.call("PING"))
 
         wait_until(answers, f"{self.binary} answers")
@@ -115,7 +127,9 @@ class Node:
         """Return a client that tries once and gives up after two seconds; close it."""
         ours = {"socket_timeout": 2, "decode_responses": True, "retry": Retry(NoBackoff(), 0)}
         password = self.password or None
-        return redis.Redis(host=HOST, port=self.port, password=password, **{**ours, **self.tls, **options})
+        return redis.Redis(
+            host=HOST, port=self.port, password=password, **{**ours, **self.tls, **options}
+        )
 
     def call(self, *command: Any) -> Any:
         """Send one command over a connection of its own."""
@@ -177,7 +191,13 @@ class Setup:
 
     def _node(self, *options: str, **more: Any) -> Node:
         """Make a node; it is killed at the end, whether or not it is started."""
-        node = Node(self.binary, self.folder / str(len(self.nodes)), *options, password=self.password, **more)
+        node = Node(
+            self.binary,
+            self.folder / str(len(self.nodes)),
+            *options,
+            password=self.password,
+            **more,
+        )
         self.nodes.append(node)
         return node
 
@@ -204,7 +224,9 @@ class SingleSetup(Setup):
         self.replicas = [self._node(*self._options, *follow) for _ in range(self._replicas)]
         for replica in self.replicas:
             replica.start()
-        wait_until(lambda: all(replica.linked() for replica in self.replicas), "replicas are linked")
+        wait_until(
+            lambda: all(replica.linked() for replica in self.replicas), "replicas are linked"
+        )
 
     @property
     def url(self) -> str:
@@ -221,7 +243,9 @@ class SentinelSetup(Setup):
         for server in self.servers:
             server.start()
         # else Sentinel hears of them 10 s later
-        wait_until(lambda: first.call("INFO", "replication")["connected_slaves"] == 2, "two replicas")
+        wait_until(
+            lambda: first.call("INFO", "replication")["connected_slaves"] == 2, "two replicas"
+        )
         rules = [
             f"sentinel monitor {SERVICE} {HOST} {first.port} 2",
             f"sentinel down-after-milliseconds {SERVICE} 500",
@@ -229,7 +253,10 @@ class SentinelSetup(Setup):
             f"sentinel parallel-syncs {SERVICE} 1",
             *([f"sentinel auth-pass {SERVICE} {self.password}"] if self.password else []),
         ]
-        self.sentinels = [Node(self.binary, self.folder / f"sentinel{i}", sentinel="\n".join(rules)) for i in range(3)]
+        self.sentinels = [
+            Node(self.binary, self.folder / f"sentinel{i}", sentinel="\n".join(rules))
+            for i in range(3)
+        ]
         self.nodes += self.sentinels
         for sentinel in self.sentinels:
             sentinel.start()
@@ -245,13 +272,23 @@ class SentinelSetup(Setup):
     def _whole(self) -> bool:
         primary = self.primary()
         others = [server for server in self.servers if server is not primary]
-        return all(self._sees(sentinel, primary) for sentinel in self.sentinels) and all(o.linked() for o in others)
+        return all(self._sees(sentinel, primary) for sentinel in self.sentinels) and all(
+            o.linked() for o in others
+        )
 
     def _sees(self, sentinel: Node, primary: Node) -> bool:
         state = sentinel.call("SENTINEL", "MASTER", SERVICE)
-        seen = (int(state["port"]), state["flags"], int(state["num-slaves"]), int(state["num-other-sentinels"]))
+        seen = (
+            int(state["port"]),
+            state["flags"],
+            int(state["num-slaves"]),
+            int(state["num-other-sentinels"]),
+        )
         replicas = sentinel.call("SENTINEL", "REPLICAS", SERVICE)
-        fresh = all(replica["flags"] == "slave" and replica["master-link-status"] == "ok" for replica in replicas)
+        fresh = all(
+            replica["flags"] == "slave" and replica["master-link-status"] == "ok"
+            for replica in replicas
+        )
         return seen == (primary.port, "master", 2, 2) and fresh
 
     @property
@@ -268,7 +305,11 @@ class SentinelSetup(Setup):
 
     def wait_for_failover(self, old: Node) -> Node:
         """Wait until another server has taken over and accepts writes; return it."""
-        wait_until(lambda: self.primary() is not old and self.primary().call("ROLE")[0] == "master", "a failover", 30)
+        wait_until(
+            lambda: self.primary() is not old and self.primary().call("ROLE")[0] == "master",
+            "a failover",
+            30,
+        )
         return self.primary()
 
     def kill_primary(self) -> Node:
@@ -285,11 +326,19 @@ class ClusterSetup(Setup):
 
     def _form(self) -> None:
         for _ in range(6):
-            options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-ip", HOST]
+            options = [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-port",
+                str(free_port()),
+                "--cluster-announce-ip",
+                HOST,
+            ]
             self._node(*options, "--cluster-node-timeout", "1000")
         for i, node in enumerate(self.nodes):
             node.start()
-            node.call("CLUSTER", "SET-CONFIG-EPOCH", i + 1)  # before one of an earlier test's may call it
+            # before one of an earlier test's may call it
+            node.call("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
         self.primaries, replicas = self.nodes[:3], self.nodes[3:]
         self.ids = {node.port: node.call("CLUSTER", "MYID") for node in self.nodes}
         for i, primary in enumerate(self.primaries):
@@ -297,15 +346,22 @@ class ClusterSetup(Setup):
         for node in self.nodes:
             bus = node.options[node.options.index("--cluster-port") + 1]
             self.nodes[0].call("CLUSTER", "MEET", HOST, node.port, bus)
-        wait_until(lambda: all(len(self._known(node)) == 6 for node in self.nodes), "all know each other")
+        wait_until(
+            lambda: all(len(self._known(node)) == 6 for node in self.nodes), "all know each other"
+        )
         for primary, replica in zip(self.primaries, replicas, strict=True):
             replica.call("CLUSTER", "REPLICATE", self.ids[primary.port])
-        wait_until(lambda: {n.call("CLUSTER INFO")["cluster_state"] for n in self.nodes} == {"ok"}, "all say ok")
+        wait_until(
+            lambda: {n.call("CLUSTER INFO")["cluster_state"] for n in self.nodes} == {"ok"},
+            "all say ok",
+        )
         wait_until(lambda: all(replica.linked() for replica in replicas), "all replicas are linked")
 
     @staticmethod
     def _known(node: Node) -> list[Any]:
-        return [one for one in node.call("CLUSTER NODES").values() if "handshake" not in one["flags"]]
+        return [
+            one for one in node.call("CLUSTER NODES").values() if "handshake" not in one["flags"]
+        ]
 
     @property
     def url(self) -> str:
@@ -321,7 +377,11 @@ class ClusterSetup(Setup):
         for node in self.nodes:
             with contextlib.suppress(redis.RedisError, OSError):
                 slots = node.call("CLUSTER", "SLOTS")
-                return next(self.at(primary[1]) for first, last, primary, *_ in slots if first <= slot <= last)
+                return next(
+                    self.at(primary[1])
+                    for first, last, primary, *_ in slots
+                    if first <= slot <= last
+                )
         raise AssertionError("no node answers")
 
     def move_slot(self, slot: int, to: Node, batch: int = 10) -> None:
@@ -332,7 +392,9 @@ class ClusterSetup(Setup):
         login = ("AUTH", self.password) if self.password else ()
         with source.client(socket_timeout=10) as client:
             while names := client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, batch):
-                client.execute_command("MIGRATE", HOST, to.port, "", 0, 5000, *login, "KEYS", *names)
+                client.execute_command(
+                    "MIGRATE", HOST, to.port, "", 0, 5000, *login, "KEYS", *names
+                )
         for node in (to, source, *(p for p in self.primaries if p not in {to, source})):
             node.call("CLUSTER", "SETSLOT", slot, "NODE", self.ids[to.port])
 
@@ -346,13 +408,20 @@ class TlsSetup(Setup):
 
     def _form(self) -> None:
         make_certificates(self.folder)
-        self.paths = {name: str(self.folder / name) for name in ("ca.crt", "server.crt", "server.key")}
+        self.paths = {
+            name: str(self.folder / name) for name in ("ca.crt", "server.crt", "server.key")
+        }
         client = {"ssl_ca_certs": self.paths["ca.crt"]}
         if self.mutual:
-            client |= {f"ssl_{n}file": str(self.folder / f"client.{e}") for n, e in (("cert", "crt"), ("key", "key"))}
+            client |= {
+                f"ssl_{n}file": str(self.folder / f"client.{e}")
+                for n, e in (("cert", "crt"), ("key", "key"))
+            }
         self.client_options = client
         names = {"cert": "server.crt", "key": "server.key", "ca-cert": "ca.crt"}
-        options = [part for n, path in names.items() for part in (f"--tls-{n}-file", self.paths[path])]
+        options = [
+            part for n, path in names.items() for part in (f"--tls-{n}-file", self.paths[path])
+        ]
         options += ["--tls-auth-clients", "yes" if self.mutual else "no"]
         self.node = self._node(*options, tls={"ssl": True, **client})
         self.node.start()
@@ -379,14 +448,21 @@ def _name(text: str) -> x509.Name:
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, by: ec.EllipticCurvePrivateKey, *, ca: bool
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    by: ec.EllipticCurvePrivateKey,
+    *,
+    ca: bool,
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     made = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
     made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
     made = made.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     if not ca:
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST)), x509.DNSName("localhost")])
+        names = x509.SubjectAlternativeName(
+            [x509.IPAddress(ipaddress.ip_address(HOST)), x509.DNSName("localhost")]
+        )
         made = made.add_extension(names, critical=False)
     return made.sign(by, hashes.SHA256())
 

@@ -9,14 +9,16 @@ from tests.chaos.sizes import report
 from tests.experience.made_up import Life, World, lives, middle
 
 SEED = 2
-FEW = {"K=1": {"min_principals": 2}, "K=2": {"min_principals": 3}}  # how many of the loudest are left out
+# how many of the loudest are left out
+FEW = {"K=1": {"min_principals": 2}, "K=2": {"min_principals": 3}}
 SIGMAS = 3
 
 
 def by_chance(expected: float, count: int) -> float:
     """Return how far a share of so many lessons may be from what it is expected to be: three standard deviations.
 
-    Of a share near 0 or 1 it is that of one lesson, so that a figure of 400 lessons is not held to 0 exactly.
+    Of a share near 0 or 1 it is that of one lesson, so that a figure of 400 lessons is not held to
+    0 exactly.
     """
     return SIGMAS * math.sqrt(max(expected * (1 - expected), 1 / count) / count)
 

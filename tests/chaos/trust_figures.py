@@ -1,17 +1,19 @@
 """What `test_trust_at_size.py` is to find: figures of a run at full size, and those of the first design beside them.
 
-A median may be off by what so many lessons allow, a share by three standard deviations (`is_close`, `by_chance`). So a
-change of the rules that matters shows here, and its figures are written anew from those that the run prints.
+A median may be off by what so many lessons allow, a share by three standard deviations (`is_close`,
+`by_chance`). So a change of the rules that matters shows here, and its figures are written anew
+from those that the run prints.
 
-The first design was simulated before any of this was built, with one principal left out (``K=1``). What takes more than
-15 % above its figures, and why that is wanted:
+The first design was simulated before any of this was built, with one principal left out (``K=1``).
+What takes more than 15 % above its figures, and why that is wanted:
 
-- *To refute what hurts*, by pairs or outcomes, and to demote what has turned: the loudest are left out of what is said
-  against a lesson, too, so that no few principals end it. It takes a quarter to a third as many again.
-- *Small lifts in live traffic*: the guess at an outcome uses no replays of the same question. Their reference can
-  depend on the outcome, and so on whether the lesson was shown.
-- *To stop in live traffic what has fooled its replays*: both reasons together. At -0.2 a lesson was seen by 68 requests
-  in the first design, and is by 125.
+- *To refute what hurts*, by pairs or outcomes, and to demote what has turned: the loudest are left
+  out of what is said against a lesson, too, so that no few principals end it. It takes a quarter to
+  a third as many again.
+- *Small lifts in live traffic*: the guess at an outcome uses no replays of the same question. Their
+  reference can depend on the outcome, and so on whether the lesson was shown.
+- *To stop in live traffic what has fooled its replays*: both reasons together. At -0.2 a lesson was
+  seen by 68 requests in the first design, and is by 125.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """A process of one version of the package, beside others of other versions: agents, a learner, an operator.
 
-Usage: python version_process.py JSON, with the fields of `Job`, and with the version's sources on PYTHONPATH. Of ours
-it imports the package alone, and of that what every version has.
+Usage: python version_process.py JSON, with the fields of `Job`, and with the version's sources on
+PYTHONPATH. Of ours it imports the package alone, and of that what every version has.
 """
 
 import asyncio
@@ -36,8 +36,20 @@ NEWER = {"of_a_newer_package": {"a": [1, 2]}}
 SEED = "Say only the code."
 REFRESH = 0.5  # seconds
 SETTINGS: dict[str, Any] = {
-    **{"trust": "operator", "verify_calls": 0, "max_experiences": 10**5, "token_budget": 10**7, "history": 10**7},
-    **{"refresh": REFRESH, "read_timeout": 1.0, "lease": 60.0, "max_deliveries": 2, "rate_limit": 10**9},
+    **{
+        "trust": "operator",
+        "verify_calls": 0,
+        "max_experiences": 10**5,
+        "token_budget": 10**7,
+        "history": 10**7,
+    },
+    **{
+        "refresh": REFRESH,
+        "read_timeout": 1.0,
+        "lease": 60.0,
+        "max_deliveries": 2,
+        "rate_limit": 10**9,
+    },
     "episodes_at_once": 2,
 }
 LOOKS_AT = "say code-"  # what lessons from traffic begin with
@@ -51,8 +63,9 @@ PEOPLE = 20
 class Job:
     """What a process does until the files "quiet" and "end" are in its folder.
 
-    ``beside`` is the version about whose runs its users speak, too. ``grown``: it is a newer version, which stores a
-    field more. ``strict``: the fault that tolerance is against, it refuses fields that it does not know.
+    ``beside`` is the version about whose runs its users speak, too. ``grown``: it is a newer
+    version, which stores a field more. ``strict``: the fault that tolerance is against, it refuses
+    fields that it does not know.
     """
 
     url: str
@@ -135,7 +148,9 @@ async def be_an_agent(job: Job, memory: TedMemory) -> None:
     job.note("health", recorded=counted.recorded, dropped=counted.dropped, error=counted.last_error)
 
 
-async def _look(job: Job, memory: TedMemory, unit: str, question: str = "", principal: str = "x") -> Any:
+async def _look(
+    job: Job, memory: TedMemory, unit: str, question: str = "", principal: str = "x"
+) -> Any:
     at = time.time()
     shown = await memory.expose(question, unit=unit, principal=principal)
     job.note("saw", since=at, version=shown.version)
@@ -176,7 +191,8 @@ async def _say_something(job: Job, memory: TedMemory, number: int) -> None:
     if about is None:
         return
     run_id = run_of(*about)
-    for score in (0.75, 0.25) if number % CORRECTS == 0 else (0.5,):  # never 1: from what was right nothing is learned
+    # never 1: from what was right nothing is learned
+    for score in (0.75, 0.25) if number % CORRECTS == 0 else (0.5,):
         fix = f"code-{run_id}" if score < 0.75 else ""
         said = {"score": score, "principal": who(about[1]), "comment": "Wrong.", "correction": fix}
         verdict, tries = await with_retries(partial(memory.give_feedback, run_id, **said))
@@ -204,7 +220,8 @@ async def be_a_learner(job: Job, memory: TedMemory) -> None:
 
     Learner._learn = learn_or_fail  # type: ignore[method-assign]
     teacher = ScriptedChatModel(script=teaches)
-    name = "replay" if "replay" in inspect.signature(Learner).parameters else "rollouts"  # as an older version says
+    # as an older version says
+    name = "replay" if "replay" in inspect.signature(Learner).parameters else "rollouts"
     learner = Learner(memory, teacher=teacher, grade_live=False, **{name: "none"})
     learning = asyncio.create_task(learner.run())
     await job.until("end")
@@ -225,7 +242,9 @@ async def be_an_operator(job: Job, memory: TedMemory) -> None:
         token = run_of(f"{job.name}-operator", number)
         edits = _edits(job, number, now)
         job.note("begun", token=token)
-        done, _ = await with_retries(partial(memory.commit, edits, author=job.name, token=token, base=now))
+        done, _ = await with_retries(
+            partial(memory.commit, edits, author=job.name, token=token, base=now)
+        )
         job.note("committed", token=token, version=done.version, applied=len(done.applied))
         await asyncio.sleep(2 * job.pause)
     job.note("put down")
@@ -255,7 +274,9 @@ def grow() -> None:
     """Be a newer version, which stores a field more."""
 
     def more(encode: Any) -> Any:
-        return lambda one: json.dumps({**json.loads(encode(one)), **NEWER}, ensure_ascii=False, sort_keys=True)
+        return lambda one: json.dumps(
+            {**json.loads(encode(one)), **NEWER}, ensure_ascii=False, sort_keys=True
+        )
 
     for name in ("encode_body", "encode_episode", "encode_feedback", "encode_archived"):
         setattr(codec, name, more(getattr(codec, name)))
@@ -277,12 +298,16 @@ async def main(job: Job) -> None:
     roles = {"agent": be_an_agent, "learner": be_a_learner, "operator": be_an_operator}
     async with contextlib.AsyncExitStack() as stack:
         memories = [
-            await stack.enter_async_context(open_memory(job.url, namespace=job.namespace, **SETTINGS))
+            await stack.enter_async_context(
+                open_memory(job.url, namespace=job.namespace, **SETTINGS)
+            )
             for _ in job.roles
         ]
         job.note("up", package=str(Path(ted_memory.__file__).parent))
         await job.until("go")
-        await asyncio.gather(*(roles[role](job, memory) for role, memory in zip(job.roles, memories, strict=True)))
+        await asyncio.gather(
+            *(roles[role](job, memory) for role, memory in zip(job.roles, memories, strict=True))
+        )
     job.note("down")
 
 

@@ -1,6 +1,7 @@
 """A process that commits lessons and writes down what it is about to do and what it was told.
 
-Killed and started again, it sends what was not answered once more, under the same token, and goes on.
+Killed and started again, it sends what was not answered once more, under the same token, and goes
+on.
 
 Usage: python -m tests.chaos.writer_process JSON, with the fields of `Job`.
 """
@@ -139,13 +140,19 @@ class Writer:
 
     def _edit(self, number: int, kind: int) -> Edit:
         if kind % 10 in {5, 8} and (id := self._untouched()):
-            return Remove(id=id) if kind % 10 == 8 else Rewrite(id=id, text=f"Lesson {self.job.name}-{number} again.")
+            return (
+                Remove(id=id)
+                if kind % 10 == 8
+                else Rewrite(id=id, text=f"Lesson {self.job.name}-{number} again.")
+            )
         return Add(text=f"Lesson {self.job.name}-{number}.")
 
     def _untouched(self) -> str | None:
         """Return a lesson of this writer's own that is as it was when it looked: else it conflicts with itself."""
         held, own = self._base.by_id, reversed(self.ledger.own.items())
-        found = (id for id, text in own if id in held and held[id].text == text and id not in self._busy)
+        found = (
+            id for id, text in own if id in held and held[id].text == text and id not in self._busy
+        )
         id = next(found, None)
         if id is not None:
             self._busy.add(id)
@@ -153,7 +160,9 @@ class Writer:
 
     async def run(self) -> None:
         job = self.job
-        async with contextlib.aclosing(open_memory(job.url, namespace=job.namespace, **SETTINGS)) as memory:
+        async with contextlib.aclosing(
+            open_memory(job.url, namespace=job.namespace, **SETTINGS)
+        ) as memory:
             await with_retries(memory.load)
             job.ready.touch()
             while not job.go.exists():  # noqa: ASYNC110
@@ -189,12 +198,16 @@ class Writer:
                 self._base = await with_retries(memory.load)
             self._busy.clear()
             numbers = range(number, min(number + self.job.in_flight, self.job.commits))
-            await asyncio.gather(*(self._one(memory, f"{self.job.name}-{n}", self.edit(n)) for n in numbers))
+            await asyncio.gather(
+                *(self._one(memory, f"{self.job.name}-{n}", self.edit(n)) for n in numbers)
+            )
 
     async def _one(self, memory: TedMemory, token: str, edit: Edit) -> None:
         self.begin(token, edit)
         began = time.perf_counter()
-        commit = await with_retries(partial(memory.commit, [edit], author=self.job.name, token=token, base=self._base))
+        commit = await with_retries(
+            partial(memory.commit, [edit], author=self.job.name, token=token, base=self._base)
+        )
         self.answered(token, commit, time.perf_counter() - began)
 
     def answered(self, token: str, commit: Commit, seconds: float) -> None:

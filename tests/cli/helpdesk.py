@@ -11,7 +11,14 @@ from ted_memory.testing import Provider, Reply, ScriptedServer
 
 COLOURS = {"apples": "red", "bananas": "yellow", "grass": "green", "the sky": "blue"}
 FILE_LINES = [
-    json.dumps({"id": f"{thing}-{i}", "input": f"{ask} the colour of {thing}?", "reference": colour, "category": thing})
+    json.dumps(
+        {
+            "id": f"{thing}-{i}",
+            "input": f"{ask} the colour of {thing}?",
+            "reference": colour,
+            "category": thing,
+        }
+    )
     for thing, colour in COLOURS.items()
     for i, ask in enumerate(("What is", "Tell me:", "Do you know"))
 ]
@@ -36,7 +43,16 @@ def answer(request: dict[str, Any]) -> Reply | str:
 
 def model_options(url: str) -> list[str]:
     """Return the options that name student and teacher on this server."""
-    return ["--student", "student", "--student-base-url", url, "--teacher", "teacher", "--teacher-base-url", url]
+    return [
+        "--student",
+        "student",
+        "--student-base-url",
+        url,
+        "--teacher",
+        "teacher",
+        "--teacher-base-url",
+        url,
+    ]
 
 
 @contextlib.contextmanager

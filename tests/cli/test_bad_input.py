@@ -22,13 +22,26 @@ def refused(tmp_path: Path, *args: str, code: int = 1) -> str:
     done = run_cli(*args, cwd=tmp_path)
     assert done.returncode == code, (done.stdout, done.stderr)
     assert done.stdout == ""
-    lines = [line for line in done.stderr.splitlines() if not line.startswith(("distil:", "measure:"))]
+    lines = [
+        line for line in done.stderr.splitlines() if not line.startswith(("distil:", "measure:"))
+    ]
     assert len(lines) == 1, done.stderr
     return lines[0]
 
 
-def distill(url: str, data: Path, tmp_path: Path, *more: str, student: str = "student") -> tuple[str, ...]:
-    models = ("--student", student, "--student-base-url", url, "--teacher", "teacher", "--teacher-base-url", url)
+def distill(
+    url: str, data: Path, tmp_path: Path, *more: str, student: str = "student"
+) -> tuple[str, ...]:
+    models = (
+        "--student",
+        student,
+        "--student-base-url",
+        url,
+        "--teacher",
+        "teacher",
+        "--teacher-base-url",
+        url,
+    )
     return ("distill", str(data), *models, "--home", str(tmp_path / "home"), *more)
 
 
@@ -40,7 +53,9 @@ def test_an_unknown_model_is_named(models: str, data: Path, tmp_path: Path) -> N
 
 
 def test_an_unknown_provider_is_named(data: Path, tmp_path: Path) -> None:
-    line = refused(tmp_path, "distill", str(data), "--student", "nosuch:model", "--teacher", "nosuch:model")
+    line = refused(
+        tmp_path, "distill", str(data), "--student", "nosuch:model", "--teacher", "nosuch:model"
+    )
     assert "nosuch:model" in line
     assert "provider:model" in line
 
@@ -74,7 +89,10 @@ MALFORMED = {
     "an unknown field": ('{"id": "x", "input": "a", "refrence": "b"}', "line 2: field 'refrence'"),
     "a wrong type": ('{"id": "x", "input": "a", "choices": 3}', "line 2: field 'choices'"),
     "an id twice": ('{"id": "1", "input": "a"}', "field 'id' is '1' in both"),
-    "a missing image": ('{"id": "x", "input": "a", "images": ["no.png"]}', "line 2: field 'images': there is no file"),
+    "a missing image": (
+        '{"id": "x", "input": "a", "images": ["no.png"]}',
+        "line 2: field 'images': there is no file",
+    ),
     "half a character": ('{"id": "x", "input": "\\ud800"}', "line 2: field 'input'"),
 }
 
@@ -91,7 +109,9 @@ def test_an_empty_or_missing_data_set_is_told(models: str, tmp_path: Path) -> No
     empty = tmp_path / "empty.jsonl"
     empty.touch()
     assert "has no samples" in refused(tmp_path, *distill(models, empty, tmp_path))
-    assert "cannot be read" in refused(tmp_path, *distill(models, tmp_path / "none.jsonl", tmp_path))
+    assert "cannot be read" in refused(
+        tmp_path, *distill(models, tmp_path / "none.jsonl", tmp_path)
+    )
 
 
 def test_a_budget_too_small_for_one_experience_is_told(
@@ -102,7 +122,9 @@ def test_a_budget_too_small_for_one_experience_is_told(
     assert "too small for one experience" in line
 
 
-def test_a_setting_that_cannot_work_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_that_cannot_work_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TED_MEMORY_MAX_EXPERIENCES", "many")
     assert "TED_MEMORY_MAX_EXPERIENCES" in refused(tmp_path, "show")
 
@@ -112,21 +134,34 @@ def test_a_version_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_an_unknown_grader_is_told(models: str, data: Path, tmp_path: Path) -> None:
-    assert "there is no grader 'fuzzy'" in refused(tmp_path, *distill(models, data, tmp_path, "--grader", "fuzzy"))
+    assert "there is no grader 'fuzzy'" in refused(
+        tmp_path, *distill(models, data, tmp_path, "--grader", "fuzzy")
+    )
 
 
-@pytest.mark.parametrize("args", [["distill"], ["nosuch"], ["show", "--nosuch"], ["rollback", "x"], ["rollback", "-1"]])
+@pytest.mark.parametrize(
+    "args", [["distill"], ["nosuch"], ["show", "--nosuch"], ["rollback", "x"], ["rollback", "-1"]]
+)
 def test_wrong_usage_exits_with_2(args: list[str], tmp_path: Path) -> None:
     assert run_cli(*args, cwd=tmp_path).returncode == 2
 
 
-def test_nothing_is_half_written_when_a_run_fails(models: str, data: Path, tmp_path: Path, valkey: Server) -> None:
-    refused(tmp_path, *distill(models, data, tmp_path, "--url", valkey.url, "-n", "half", student="studnet"))
-    shown = json.loads(run_cli("show", "--url", valkey.url, "-n", "half", "--json", cwd=tmp_path).stdout)
+def test_nothing_is_half_written_when_a_run_fails(
+    models: str, data: Path, tmp_path: Path, valkey: Server
+) -> None:
+    refused(
+        tmp_path,
+        *distill(models, data, tmp_path, "--url", valkey.url, "-n", "half", student="studnet"),
+    )
+    shown = json.loads(
+        run_cli("show", "--url", valkey.url, "-n", "half", "--json", cwd=tmp_path).stdout
+    )
     assert (shown["version"], shown["experiences"]) == (0, [])
 
 
-def test_a_model_that_always_answers_nonsense_ends_with_a_report(data: Path, tmp_path: Path) -> None:
+def test_a_model_that_always_answers_nonsense_ends_with_a_report(
+    data: Path, tmp_path: Path
+) -> None:
     with serve_in_thread(lambda _: "Bananas are berries, you know.") as url:
         done = run_cli(*distill(url, data, tmp_path), cwd=tmp_path)
     assert done.returncode == 1, "a script is to see it"
@@ -149,13 +184,20 @@ def test_an_interrupted_run_says_how_it_goes_on(data: Path, tmp_path: Path, valk
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert said.decode().splitlines()[-1] == "ted-memory: interrupted; the same command goes on where it stopped"
+    assert (
+        said.decode().splitlines()[-1]
+        == "ted-memory: interrupted; the same command goes on where it stopped"
+    )
     assert b"Traceback" not in said
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "ted_memory", "show", "--json"]
-        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
     assert done.returncode == 1
-    assert done.stderr.decode() == "ted-memory: No space left on device; what was kept before stays\n"
+    assert (
+        done.stderr.decode() == "ted-memory: No space left on device; what was kept before stays\n"
+    )

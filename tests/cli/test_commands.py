@@ -11,7 +11,9 @@ from tests.command_line import run_cli
 from tests.conftest import Server
 
 
-def test_distill_eval_show_log_and_rollback_work_one_after_the_other(models: str, data: Path, tmp_path: Path) -> None:
+def test_distill_eval_show_log_and_rollback_work_one_after_the_other(
+    models: str, data: Path, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     common = ["-n", "colours", "--home", str(home)]
     done = run_cli("distill", str(data), *model_options(models), *common, "--json", cwd=tmp_path)
@@ -48,7 +50,9 @@ def test_distill_eval_show_log_and_rollback_work_one_after_the_other(models: str
     assert "nothing changed" in run_cli("rollback", "0", *common, cwd=tmp_path).stdout
 
 
-def test_people_get_readable_words(models: str, data: Path, tmp_path: Path, valkey: Server, namespace: str) -> None:
+def test_people_get_readable_words(
+    models: str, data: Path, tmp_path: Path, valkey: Server, namespace: str
+) -> None:
     common = ["-n", namespace, "--url", valkey.url]
     done = run_cli("distill", str(data), *model_options(models), *common, cwd=tmp_path)
     assert "taught something" in done.stdout
@@ -64,7 +68,14 @@ def test_people_get_readable_words(models: str, data: Path, tmp_path: Path, valk
     assert (
         "difference: +1.000"
         in run_cli(
-            "eval", str(data), "--student", "student", "--student-base-url", models, *common, cwd=tmp_path
+            "eval",
+            str(data),
+            "--student",
+            "student",
+            "--student-base-url",
+            models,
+            *common,
+            cwd=tmp_path,
         ).stdout
     )
 
@@ -82,12 +93,16 @@ def test_the_version_is_told(tmp_path: Path) -> None:
 
 def test_commands_that_call_no_model_start_without_langchain(tmp_path: Path) -> None:
     code = "import sys, ted_memory.cli; print([m for m in sys.modules if m.startswith(('langchain', 'langgraph'))])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
     assert done.stdout == "[]\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m ted_memory distill --help | head -1"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=False)
+    result = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert result.stdout.strip()
     assert "Traceback" not in result.stderr

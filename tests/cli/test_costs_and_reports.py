@@ -16,7 +16,9 @@ def test_a_budget_of_calls_is_kept_and_said(models: str, data: Path, tmp_path: P
     report = json.loads(done.stdout)
     calls = sum(report["spend"][role]["calls"] for role in ("student", "teacher"))
     assert 75 < calls <= 150
-    assert report["stopped"] == "the budget of 150 calls is used up; what was learned so far is kept"
+    assert (
+        report["stopped"] == "the budget of 150 calls is used up; what was learned so far is kept"
+    )
     assert 0 < report["samples"] < 12
     assert report["gate"]["pairs"] > 0, "the gate had what was set aside for it"
 
@@ -41,11 +43,17 @@ def test_an_option_that_cannot_work_is_one_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_what_a_run_cost_is_printed_by_the_prices_given(models: str, data: Path, tmp_path: Path) -> None:
-    done = run_cli("distill", str(data), *model_options(models), "--prices", "1000,0,0,0", cwd=tmp_path)
+def test_what_a_run_cost_is_printed_by_the_prices_given(
+    models: str, data: Path, tmp_path: Path
+) -> None:
+    done = run_cli(
+        "distill", str(data), *model_options(models), "--prices", "1000,0,0,0", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     calls = int(done.stdout.split("student: ")[1].split(" calls")[0])
-    assert f"cost: {calls * 10 * 1000 / 1e6:.4f} USD" in done.stdout, "the scripted server bills 10 tokens a prompt"
+    assert f"cost: {calls * 10 * 1000 / 1e6:.4f} USD" in done.stdout, (
+        "the scripted server bills 10 tokens a prompt"
+    )
 
 
 def test_a_judge_scores_in_the_place_of_a_grader(models: str, data: Path, tmp_path: Path) -> None:
@@ -67,21 +75,36 @@ def test_a_report_is_written_with_plots_and_costs(models: str, data: Path, tmp_p
     learned = run_cli("distill", str(data), *model_options(models), *home, "--json", cwd=tmp_path)
     (tmp_path / "run.json").write_text(learned.stdout, encoding="utf-8")
     student = ["--student", "student", "--student-base-url", models]
-    money = ["--prices", "1,1,1,1", "--learning", "run.json", "--gpu-hours", "10", "--gpu-hour-price", "2"]
+    money = [
+        "--prices",
+        "1,1,1,1",
+        "--learning",
+        "run.json",
+        "--gpu-hours",
+        "10",
+        "--gpu-hour-price",
+        "2",
+    ]
     more = ["--repeats", "2", "--checkpoints", "2", "--report", "report"]
     done = run_cli("eval", str(data), *student, *home, *money, *more, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "report.md" in done.stderr
     folder = tmp_path / "report"
-    assert {"report.md", "report.json", "lift.png", "set_size.png"} <= {path.name for path in folder.iterdir()}
+    assert {"report.md", "report.json", "lift.png", "set_size.png"} <= {
+        path.name for path in folder.iterdir()
+    }
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert "apples" in text
     assert "cheaper" in text
 
 
-def test_a_learning_report_that_is_none_is_one_line(models: str, data: Path, tmp_path: Path) -> None:
+def test_a_learning_report_that_is_none_is_one_line(
+    models: str, data: Path, tmp_path: Path
+) -> None:
     student = ["--student", "student", "--student-base-url", models]
-    done = run_cli("eval", str(data), *student, "--report", "r", "--learning", str(data), cwd=tmp_path)
+    done = run_cli(
+        "eval", str(data), *student, "--report", "r", "--learning", str(data), cwd=tmp_path
+    )
     assert done.returncode == 1
     assert "is not what 'ted-memory distill --json' prints" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("ted-memory: ")
@@ -92,7 +115,10 @@ def test_a_learning_report_that_is_none_is_one_line(models: str, data: Path, tmp
     [
         (["--gpu-hours", "1"], "give --report FOLDER"),
         (["--report", "r", "--gpu-hours", "1"], "are all needed"),
-        (["--report", "r", "--learning", "missing.json"], "is not what 'ted-memory distill --json' prints"),
+        (
+            ["--report", "r", "--learning", "missing.json"],
+            "is not what 'ted-memory distill --json' prints",
+        ),
     ],
 )
 def test_what_a_report_lacks_is_told_before_anything_is_paid_for(

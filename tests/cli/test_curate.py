@@ -20,7 +20,10 @@ async def filled(valkey: Server, namespace: str) -> tuple[str, list[str]]:
     """A namespace with one active and one proposed lesson; and their ids."""
     async with open_memory(valkey.url, namespace=namespace) as memory:
         commit = await memory.commit(
-            [Add(text="One.", sources=("principal:bob",)), Add(text="Two.", state="proposed", sources=("run:7",))],
+            [
+                Add(text="One.", sources=("principal:bob",)),
+                Add(text="Two.", state="proposed", sources=("run:7",)),
+            ],
             author="me",
         )
     return namespace, [applied.id for applied in commit.applied]
@@ -41,7 +44,9 @@ def test_a_set_is_edited_approved_rejected_and_compared(
     valkey: Server, filled: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     namespace, (one, two) = filled
-    assert "version 2" in run(valkey, namespace, tmp_path, "edit", one, "--text", "First.", "--when", "asked")
+    assert "version 2" in run(
+        valkey, namespace, tmp_path, "edit", one, "--text", "First.", "--when", "asked"
+    )
     assert "version 3" in run(valkey, namespace, tmp_path, "approve", two, "--author", "anna")
     assert json.loads(run(valkey, namespace, tmp_path, "reject", one, "--json"))["version"] == 4
     assert shown(valkey, namespace, tmp_path) == {"Two.": (two, "active")}
@@ -65,7 +70,9 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     said = run(valkey, namespace, tmp_path, "approve", two, "nobody", fails=True)
     assert said.count("\n") == 1
     assert "nobody: there is no such id" in said
-    assert "it is so already" in run(valkey, namespace, tmp_path, "edit", one, "--text", "One.", fails=True)
+    assert "it is so already" in run(
+        valkey, namespace, tmp_path, "edit", one, "--text", "One.", fails=True
+    )
     assert "from 0 to 1" in run(valkey, namespace, tmp_path, "diff", "7", fails=True)
     assert shown(valkey, namespace, tmp_path)["Two."] == (two, "proposed")
 
@@ -84,15 +91,24 @@ def test_a_set_goes_to_another_installation_in_a_file(
     assert report["unchanged"] == ids
     (tmp_path / "set.jsonl").write_text((tmp_path / "set.jsonl").read_text()[:-9])
     assert "cut off" in run(valkey, f"{other}2", tmp_path, "import", "set.jsonl", fails=True)
-    assert "cannot be written" in run(valkey, namespace, tmp_path, "export", "no/such/folder", fails=True)
+    assert "cannot be written" in run(
+        valkey, namespace, tmp_path, "export", "no/such/folder", fails=True
+    )
 
 
-def test_a_purge_says_what_it_did(valkey: Server, filled: tuple[str, list[str]], tmp_path: Path) -> None:
+def test_a_purge_says_what_it_did(
+    valkey: Server, filled: tuple[str, list[str]], tmp_path: Path
+) -> None:
     namespace, _ = filled
     told = run(valkey, namespace, tmp_path, "purge", "--source", "run:7")
     assert "1 lessons removed, 0 put back" in told
     assert list(shown(valkey, namespace, tmp_path)) == ["One."]
-    assert json.loads(run(valkey, namespace, tmp_path, "purge", "--source", "run:8", "--json"))["removed"] == []
+    assert (
+        json.loads(run(valkey, namespace, tmp_path, "purge", "--source", "run:8", "--json"))[
+            "removed"
+        ]
+        == []
+    )
 
 
 def test_a_purge_of_a_source_that_nothing_came_from_says_so(
@@ -100,7 +116,9 @@ def test_a_purge_of_a_source_that_nothing_came_from_says_so(
 ) -> None:
     told = run(valkey, filled[0], tmp_path, "purge", "--source", "pricipal:bob")
     assert "nothing here came from 'pricipal:bob'. Sources stand in" in told
-    assert "nothing here" not in run(valkey, filled[0], tmp_path, "purge", "--source", "principal:bob")
+    assert "nothing here" not in run(
+        valkey, filled[0], tmp_path, "purge", "--source", "principal:bob"
+    )
 
 
 def test_a_person_is_forgotten_and_the_report_tells_of_it(
@@ -110,13 +128,22 @@ def test_a_person_is_forgotten_and_the_report_tells_of_it(
     told = run(valkey, namespace, tmp_path, "forget", "--principal", "bob")
     assert "1 lessons removed" in told
     assert "the server is yours" in told
-    assert json.loads(run(valkey, namespace, tmp_path, "forget", "--thread", "t", "--json"))["runs"] == 0
+    assert (
+        json.loads(run(valkey, namespace, tmp_path, "forget", "--thread", "t", "--json"))["runs"]
+        == 0
+    )
     for wrong in ([], ["--principal", "a", "--run", "b"]):
-        assert "one of --principal, --run, --thread" in run(valkey, namespace, tmp_path, "forget", *wrong, fails=True)
+        assert "one of --principal, --run, --thread" in run(
+            valkey, namespace, tmp_path, "forget", *wrong, fails=True
+        )
 
 
-def test_a_dash_is_standard_output(valkey: Server, filled: tuple[str, list[str]], tmp_path: Path) -> None:
-    assert run(valkey, filled[0], tmp_path, "export", "-") == run(valkey, filled[0], tmp_path, "export")
+def test_a_dash_is_standard_output(
+    valkey: Server, filled: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    assert run(valkey, filled[0], tmp_path, "export", "-") == run(
+        valkey, filled[0], tmp_path, "export"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,7 +151,9 @@ EVIL = "\x1b[2J\x1b]0;title\x07 \u202egnp.exe\x9b31m\r\x1b[1A"
 MOVES = {"\x1b", "\x07", "\u202e", "\x9b"}
 
 
-async def test_what_others_wrote_moves_no_cursor(valkey: Server, namespace: str, tmp_path: Path) -> None:
+async def test_what_others_wrote_moves_no_cursor(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
     """A reason and an author are free text; so is an id that somebody hands in and that an error repeats."""
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await memory.commit([Add(text="One.")], author=f"eve{EVIL}", why=EVIL)
@@ -150,24 +179,39 @@ async def test_nor_does_what_stands_in_lessons_dead_letters_and_errors(
 ) -> None:
     """A lesson is shown as a model reads it; a reason, a name and a run's id are spelled out."""
     async with open_memory(valkey.url, namespace=namespace, feedback_wait=0.0) as memory:
-        waits = Add(text=f"One{EVIL}.", when=f"asked{EVIL}", state="proposed", sources=(f"principal:eve{EVIL}",))
+        waits = Add(
+            text=f"One{EVIL}.",
+            when=f"asked{EVIL}",
+            state="proposed",
+            sources=(f"principal:eve{EVIL}",),
+        )
         await memory.commit(
-            [waits, Add(text=f"Two{EVIL}.", example=EVIL)], author=f"me{EVIL}\nversion 9", why=f"{EVIL}\nversion 99"
+            [waits, Add(text=f"Two{EVIL}.", example=EVIL)],
+            author=f"me{EVIL}\nversion 9",
+            why=f"{EVIL}\nversion 99",
         )
         waiting, _ = (e.id for e in await memory.load())
         await memory.record(episode("apples", principal=f"eve{EVIL}", run_id="run"))
         await memory.flush()
         log = memory.store.episodes
-        [claim] = (await log.claim(namespace, "x", lease=60, count=1, max_deliveries=1, alone=False)).claims
+        [claim] = (
+            await log.claim(namespace, "x", lease=60, count=1, max_deliveries=1, alone=False)
+        ).claims
         reason = f"no code{EVIL}\n99  run forged  2026-01-01 00:00:00Z  by whom"
-        await log.return_claim(namespace, claim, counts=True, reason=reason, delay=0, max_deliveries=1)
+        await log.return_claim(
+            namespace, claim, counts=True, reason=reason, delay=0, max_deliveries=1
+        )
     asked = (["show"], ["status"], ["dead", "list"], ["explain", waiting], ["log"], ["diff", "0"])
     for command in asked:
         told = run_cli(*command, "--url", valkey.url, "--namespace", namespace, cwd=tmp_path)
-        machine = run_cli(*command, "--json", "--url", valkey.url, "--namespace", namespace, cwd=tmp_path)
+        machine = run_cli(
+            *command, "--json", "--url", valkey.url, "--namespace", namespace, cwd=tmp_path
+        )
         assert told.returncode == machine.returncode == 0, told.stderr + machine.stderr
         assert not MOVES & set(told.stdout + told.stderr + machine.stdout), command
-        assert not any(line.startswith(("99", "version 9")) for line in told.stdout.splitlines()), command
+        assert not any(line.startswith(("99", "version 9")) for line in told.stdout.splitlines()), (
+            command
+        )
         seen = {"dead": "u202egnp.exe", "explain": "u202egnp.exe"}.get(command[0], "gnp.exe")
         assert seen in told.stdout, f"{command} shows it"
         assert json.loads(machine.stdout), "as JSON it can be read"
@@ -189,13 +233,18 @@ def test_acl_prints_commands_that_a_server_takes(valkey: Server, tmp_path: Path)
     assert run_cli("acl", "--role", "root", cwd=tmp_path).returncode == 1
 
 
-async def test_show_says_how_the_set_is_shown_to_agents(valkey: Server, namespace: str, tmp_path: Path) -> None:
+async def test_show_says_how_the_set_is_shown_to_agents(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await memory.commit([Add(text="One.")], author="me")
-        assert "shown: all lessons, with examples, at the end of the system message (by the settings)" in run(
-            valkey, namespace, tmp_path, "show"
+        assert (
+            "shown: all lessons, with examples, at the end of the system message (by the settings)"
+            in run(valkey, namespace, tmp_path, "show")
         )
-        assert json.loads(run(valkey, namespace, tmp_path, "show", "--json"))["presentation"] is None
+        assert (
+            json.loads(run(valkey, namespace, tmp_path, "show", "--json"))["presentation"] is None
+        )
         best = Presentation(selection="relevant", top_k=2, placement="user", examples=False)
         await memory.commit([Add(text="Two.")], author="me", presentation=best)
     words = run(valkey, namespace, tmp_path, "show")
@@ -206,8 +255,13 @@ async def test_show_says_how_the_set_is_shown_to_agents(valkey: Server, namespac
 
     options = ["show", "--url", valkey.url, "--namespace", namespace]
     stated = run_cli(*options, cwd=tmp_path, TED_MEMORY_PLACEMENT="system").stdout
-    assert "at the end of the system message (by the settings where they differ from the set's own)" in stated
-    told = json.loads(run_cli(*options, "--json", cwd=tmp_path, TED_MEMORY_PLACEMENT="system").stdout)
+    assert (
+        "at the end of the system message (by the settings where they differ from the set's own)"
+        in stated
+    )
+    told = json.loads(
+        run_cli(*options, "--json", cwd=tmp_path, TED_MEMORY_PLACEMENT="system").stdout
+    )
     assert (told["shown"]["placement"], told["presentation"]["placement"]) == ("system", "user")
 
 

@@ -24,7 +24,16 @@ def at(valkey: Server, namespace: str) -> list[str]:
 @pytest.fixture
 def nothing_proposed(models: str) -> Iterator[list[str]]:
     """A learner that archives, and whose teacher has nothing to say."""
-    yield ["learn", "--teacher", "judge", "--teacher-base-url", models, "--attempts", "none", "--until-empty"]
+    yield [
+        "learn",
+        "--teacher",
+        "judge",
+        "--teacher-base-url",
+        models,
+        "--attempts",
+        "none",
+        "--until-empty",
+    ]
 
 
 async def complain(memory: TedMemory, *runs: str, by: str = "") -> None:
@@ -32,11 +41,15 @@ async def complain(memory: TedMemory, *runs: str, by: str = "") -> None:
     for i, run in enumerate(runs):
         asked = Message(role="user", content=f"Tell me: the colour of {THINGS[i % 4]}?")
         said = Message(role="assistant", content="no idea")
-        await memory.record(Episode(run_id=run, principal=by or f"user-{run}", input=(asked,), output=(said,)))
+        await memory.record(
+            Episode(run_id=run, principal=by or f"user-{run}", input=(asked,), output=(said,))
+        )
     await memory.flush()
     for i, run in enumerate(runs):
         correction = COLOURS[THINGS[i % 4]]
-        await memory.give_feedback(run, score=0.0, correction=correction, principal=by or f"user-{run}")
+        await memory.give_feedback(
+            run, score=0.0, correction=correction, principal=by or f"user-{run}"
+        )
 
 
 def archive(learn: list[str], at: list[str], tmp_path: Path) -> None:
@@ -45,7 +58,12 @@ def archive(learn: list[str], at: list[str], tmp_path: Path) -> None:
 
 
 async def test_one_principals_words_wait_for_a_person(
-    valkey: Server, namespace: str, models: str, at: list[str], nothing_proposed: list[str], tmp_path: Path
+    valkey: Server,
+    namespace: str,
+    models: str,
+    at: list[str],
+    nothing_proposed: list[str],
+    tmp_path: Path,
 ) -> None:
     """Who fills the archive alone is no witness of what he says himself; what others bear out goes live beside it."""
     distill = ["distill", "--from-traffic", *model_options(models), *at, "--json"]
@@ -60,7 +78,12 @@ async def test_one_principals_words_wait_for_a_person(
 
 
 async def test_graded_episodes_become_lessons_that_carry_whose_words_they_hold(
-    valkey: Server, namespace: str, models: str, at: list[str], nothing_proposed: list[str], tmp_path: Path
+    valkey: Server,
+    namespace: str,
+    models: str,
+    at: list[str],
+    nothing_proposed: list[str],
+    tmp_path: Path,
 ) -> None:
     distill = ["distill", "--from-traffic", *model_options(models), *at]
     async with open_memory(valkey.url, namespace=namespace) as memory:
@@ -70,7 +93,10 @@ async def test_graded_episodes_become_lessons_that_carry_whose_words_they_hold(
         done = run_cli(*distill, "--json", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         told = next(line for line in done.stderr.splitlines() if line.startswith("learning from "))
-        assert "learning from 12 archived episodes of 12 principals; to take the same ones again: --up-to run-" in told
+        assert (
+            "learning from 12 archived episodes of 12 principals; to take the same ones again: --up-to run-"
+            in told
+        )
         report = json.loads(done.stdout)
         assert (report["samples"], report["promoted"]) == (12, True)
         assert report["gate"]["verdict"] == "helps"
@@ -78,7 +104,9 @@ async def test_graded_episodes_become_lessons_that_carry_whose_words_they_hold(
         lessons = (await memory.load()).active
         assert {e.text for e in lessons} == {f"say {colour}" for colour in COLOURS.values()}
         apples = next(e for e in lessons if "apples" in e.when)
-        runs = {source.removeprefix("run:") for source in apples.sources if source.startswith("run:")}
+        runs = {
+            source.removeprefix("run:") for source in apples.sources if source.startswith("run:")
+        }
         assert runs <= {"run-0", "run-4", "run-8"}
         for run in runs:
             assert {f"dataset:traffic#{run}", f"principal:user-{run}"} <= set(apples.sources)
@@ -86,7 +114,9 @@ async def test_graded_episodes_become_lessons_that_carry_whose_words_they_hold(
         assert log[0].author == "distill:traffic"
 
         for run in runs:
-            purged = run_cli("purge", "--source", f"principal:user-{run}", "--yes", *at, cwd=tmp_path)
+            purged = run_cli(
+                "purge", "--source", f"principal:user-{run}", "--yes", *at, cwd=tmp_path
+            )
             assert purged.returncode == 0, purged.stderr
         left = " ".join(e.when for e in (await memory.load()).active)
         assert "apples" not in left
@@ -94,15 +124,29 @@ async def test_graded_episodes_become_lessons_that_carry_whose_words_they_hold(
 
 
 async def test_the_same_episodes_can_be_taken_again_while_newer_ones_come(
-    valkey: Server, namespace: str, models: str, at: list[str], nothing_proposed: list[str], tmp_path: Path
+    valkey: Server,
+    namespace: str,
+    models: str,
+    at: list[str],
+    nothing_proposed: list[str],
+    tmp_path: Path,
 ) -> None:
-    distill = ["distill", "--from-traffic", *model_options(models), *at, "--max-calls", "1", "--json"]
+    distill = [
+        "distill",
+        "--from-traffic",
+        *model_options(models),
+        *at,
+        "--max-calls",
+        "1",
+        "--json",
+    ]
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await complain(memory, "one", "two", "three")
         archive(nothing_proposed, at, tmp_path)
     newest = run_cli(*distill, "--limit", "1", cwd=tmp_path)
     assert (
-        "learning from 1 archived episode of 1 principal; to take the same ones again: --up-to three" in newest.stderr
+        "learning from 1 archived episode of 1 principal; to take the same ones again: --up-to three"
+        in newest.stderr
     )
     earlier = run_cli(*distill, "--up-to", "two", cwd=tmp_path)
     assert "learning from 2 archived episodes of 2 principals\n" in earlier.stderr

@@ -24,7 +24,9 @@ def asked_of_the_critic(tmp_path: Path, data: Path, *options: str, **env: str) -
 
     with serve_in_thread(listens) as url:
         where = ["--home", str(tmp_path / "home")]
-        done = run_cli("distill", str(data), *model_options(url), *where, *options, cwd=tmp_path, **env)
+        done = run_cli(
+            "distill", str(data), *model_options(url), *where, *options, cwd=tmp_path, **env
+        )
     assert done.returncode == 0, done.stderr
     return asked[0]
 
@@ -44,7 +46,9 @@ def test_instructions_and_prompts_of_ones_own_reach_the_critic(tmp_path: Path, d
     )
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "critic.md").write_text(own, encoding="utf-8")
-    said = asked_of_the_critic(tmp_path, data, "--instructions", "@word.txt", "--prompts", "prompts")
+    said = asked_of_the_critic(
+        tmp_path, data, "--instructions", "@word.txt", "--prompts", "prompts"
+    )
     assert "Colours are named as in the shop." in said
     assert "Ours." in said
 
@@ -60,11 +64,15 @@ def test_instructions_and_prompts_of_ones_own_reach_the_critic(tmp_path: Path, d
         (["--retrieval", "nosuch"], "retrieval"),
     ],
 )
-def test_what_cannot_be_is_one_line(options: list[str], said: str, tmp_path: Path, data: Path) -> None:
+def test_what_cannot_be_is_one_line(
+    options: list[str], said: str, tmp_path: Path, data: Path
+) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "critic.md").write_text("Judge.\n---\n{attempts}", encoding="utf-8")
     models = model_options("http://127.0.0.1:9/v1")
-    done = run_cli("distill", str(data), *models, "--home", str(tmp_path / "home"), *options, cwd=tmp_path)
+    done = run_cli(
+        "distill", str(data), *models, "--home", str(tmp_path / "home"), *options, cwd=tmp_path
+    )
     assert done.returncode in {1, 2}
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -74,7 +82,9 @@ def test_what_cannot_be_is_one_line(options: list[str], said: str, tmp_path: Pat
 
 @pytest.mark.parametrize("language", ["de", "auto"])
 def test_the_language_can_be_set_from_outside(language: str, tmp_path: Path, data: Path) -> None:
-    done = run_cli("show", "--home", str(tmp_path / "home"), cwd=tmp_path, TED_MEMORY_LANGUAGE=language)
+    done = run_cli(
+        "show", "--home", str(tmp_path / "home"), cwd=tmp_path, TED_MEMORY_LANGUAGE=language
+    )
     assert done.returncode == 0, done.stderr
     done = run_cli("show", "--home", str(tmp_path / "home"), cwd=tmp_path, TED_MEMORY_LANGUAGE="xx")
     assert done.returncode == 1

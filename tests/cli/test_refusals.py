@@ -18,7 +18,8 @@ from tests.conftest import Server
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 FIRST = [
-    shlex.split(line) for line in re.findall(r"^\$ ted-memory ((?:distill|eval) .*--student openai.*)$", README, re.M)
+    shlex.split(line)
+    for line in re.findall(r"^\$ ted-memory ((?:distill|eval) .*--student openai.*)$", README, re.M)
 ]
 PROVIDER = Provider(models=("gpt-5-nano", "gpt-5"), key="right")
 ROLES = {"gpt-5-nano": "student", "gpt-5": "teacher"}
@@ -57,7 +58,9 @@ def test_a_refused_temperature_is_one_line_that_helps(folder: Path, by_option: b
         done = run_cli(*FIRST[0], *options, cwd=folder, **key(url, **env))
         assert done.returncode == 1
         *_, last = done.stderr.splitlines()
-        assert last.startswith("ted-memory: the provider refuses temperature=0.7 for gpt-5-nano, the student; set ")
+        assert last.startswith(
+            "ted-memory: the provider refuses temperature=0.7 for gpt-5-nano, the student; set "
+        )
         assert "(TED_MEMORY_TEMPERATURE=none, --temperature none)" in last
         assert last.endswith("0 of 12 samples are done and kept; call again to go on")
         done = run_cli(*FIRST[0], "--temperature", "none", "--json", cwd=folder, **key(url, **env))

@@ -23,9 +23,21 @@ def findings(url: str, cwd: Path, *args: str, code: int = 0) -> dict[str, tuple[
     return {one["of"]: (one["state"], one["told"]) for one in told}
 
 
-def test_a_lesson_is_added_by_hand_listed_and_dropped_with_its_namespace(valkey: Server, tmp_path: Path) -> None:
+def test_a_lesson_is_added_by_hand_listed_and_dropped_with_its_namespace(
+    valkey: Server, tmp_path: Path
+) -> None:
     there = ("--url", valkey.url)
-    run(tmp_path, "add", "--text", "Be brief.", "--when", "asked twice", *there, "--namespace", "by-hand")
+    run(
+        tmp_path,
+        "add",
+        "--text",
+        "Be brief.",
+        "--when",
+        "asked twice",
+        *there,
+        "--namespace",
+        "by-hand",
+    )
     run(tmp_path, "add", "--text", "Be loud.", "--proposed", *there, "--namespace", "by-hand")
     listed = json.loads(run(tmp_path, "namespaces", *there, "--json"))["namespaces"]
     assert listed["by-hand"] == {"version": 2, "active": 1, "all": 2}
@@ -39,11 +51,17 @@ def test_where_all_is_well_the_doctor_says_so(tmp_path: Path) -> None:
     run(tmp_path, "add", "--text", "Be brief.")
     told = run(tmp_path, "doctor")
     assert told.count("ok ") >= 8
-    for line in ("writes an append-only file", "version 1: 1 active lessons", "nothing was recorded here"):
+    for line in (
+        "writes an append-only file",
+        "version 1: 1 active lessons",
+        "nothing was recorded here",
+    ):
         assert line in told
 
 
-async def test_the_doctor_finds_what_would_lose_data_and_who_waits(own_server: Server, tmp_path: Path) -> None:
+async def test_the_doctor_finds_what_would_lose_data_and_who_waits(
+    own_server: Server, tmp_path: Path
+) -> None:
     with redis.Redis(port=own_server.port) as client:
         client.config_set("maxmemory", "100mb")
         client.config_set("maxmemory-policy", "allkeys-lru")
@@ -51,7 +69,9 @@ async def test_the_doctor_finds_what_would_lose_data_and_who_waits(own_server: S
         await memory.record(Episode(run_id="r", principal="anna"))
         await memory.flush()
         log = memory.store.episodes
-        [claim] = (await log.claim("desk", "x", lease=9, count=1, max_deliveries=1, alone=False)).claims
+        [claim] = (
+            await log.claim("desk", "x", lease=9, count=1, max_deliveries=1, alone=False)
+        ).claims
         await log.return_claim("desk", claim, counts=True, reason="no", delay=0, max_deliveries=1)
     told = findings(own_server.url, tmp_path, "--namespace", "desk", code=1)
     assert told["memory"][0] == "problem"
@@ -62,25 +82,34 @@ async def test_the_doctor_finds_what_would_lose_data_and_who_waits(own_server: S
     assert told["durability=fsync"][0] == "unknown"
 
 
-async def test_with_an_agents_rights_it_says_what_it_cannot_see(own_server: Server, tmp_path: Path) -> None:
+async def test_with_an_agents_rights_it_says_what_it_cannot_see(
+    own_server: Server, tmp_path: Path
+) -> None:
     with redis.Redis(port=own_server.port) as client:
         client.execute_command(acl.set_user("agent", "default", password="agent"))
     told = findings(own_server.url.replace("//", "//ted-default-agent:agent@"), tmp_path)
     assert told["answers"][0] == "ok"
-    assert {told[of][0] for of in ("server", "persistence", "memory", "clock", "durability=fsync", "traffic")} == {
-        "unknown"
-    }
+    assert {
+        told[of][0]
+        for of in ("server", "persistence", "memory", "clock", "durability=fsync", "traffic")
+    } == {"unknown"}
 
 
 def test_where_nobody_answers_one_line_says_so(tmp_path: Path) -> None:
-    assert "no answer from the memory at" in run(tmp_path, "doctor", "--url", "redis://127.0.0.1:1/0", code=1)
+    assert "no answer from the memory at" in run(
+        tmp_path, "doctor", "--url", "redis://127.0.0.1:1/0", code=1
+    )
 
 
-@pytest.mark.parametrize(("version", "state"), [("6.2.7", "problem"), ("7.0.0", "ok"), ("10.1", "ok")])
+@pytest.mark.parametrize(
+    ("version", "state"), [("6.2.7", "problem"), ("7.0.0", "ok"), ("10.1", "ok")]
+)
 def test_an_old_server_is_a_problem(version: str, state: str) -> None:
     assert examining._version({"redis_version": version}).state == state
 
 
 def test_snapshots_alone_are_a_warning_either_way() -> None:
     saved = {"aof_enabled": 0, "rdb_last_bgsave_status": "ok", "rdb_changes_since_last_save": 0}
-    assert [examining._persistence(given).state for given in (saved, {"aof_enabled": 0})] == ["warning"] * 2
+    assert [examining._persistence(given).state for given in (saved, {"aof_enabled": 0})] == [
+        "warning"
+    ] * 2

@@ -42,7 +42,9 @@ async def complain(memory: TedMemory, *users: str) -> None:
     for user in users:
         asked = Message(role="user", content="Tell me: the colour of apples?")
         said = Message(role="assistant", content="no idea")
-        await memory.record(Episode(run_id=f"run-{user}", principal=user, input=(asked,), output=(said,)))
+        await memory.record(
+            Episode(run_id=f"run-{user}", principal=user, input=(asked,), output=(said,))
+        )
     await memory.flush()
     for user in users:
         correction = COLOURS["apples"]
@@ -50,7 +52,12 @@ async def complain(memory: TedMemory, *users: str) -> None:
 
 
 async def lesson(memory: TedMemory, *, state: Any = "proposed", **fields: Any) -> str:
-    given = {"text": "say red", "when": "asked about apples", "sources": ("principal:anna",), **fields}
+    given = {
+        "text": "say red",
+        "when": "asked about apples",
+        "sources": ("principal:anna",),
+        **fields,
+    }
     commit = await memory.commit([Add(state="proposed", **given)], author="test")
     id = commit.applied[0].id
     if state != "proposed":
@@ -83,14 +90,21 @@ async def test_status_tells_the_way_from_episodes_to_a_lesson_on_trial(
         await complain(memory, *(f"user-{i}" for i in range(USERS)))
         before = as_json(["status", *at], tmp_path)["funnel"]
         assert (before["recorded"], before["learned_from"], before["archived"]) == (USERS, 0, 0)
-        report = json.loads(told(["learn", *model_options(models), *at, *LEARN], tmp_path, **ONE_IS_ENOUGH))
+        report = json.loads(
+            told(["learn", *model_options(models), *at, *LEARN], tmp_path, **ONE_IS_ENOUGH)
+        )
         assert report["replayed"] == USERS - 1, "every episode but the one that it came from"
 
     status = as_json(["status", *at, "--prices", "1,1,1,1"], tmp_path, **ONE_IS_ENOUGH)
     way = status["funnel"]
     assert (way["learned_from"], way["taught"], way["archived"]) == (USERS, 1, USERS)
     assert (way["proposed"], way["trial"], way["active"]) == (0, 1, 0)
-    assert (before["trials_begun"], way["trials_begun"], way["activated"], way["retired"]) == (0, 1, 0, 0)
+    assert (before["trials_begun"], way["trials_begun"], way["activated"], way["retired"]) == (
+        0,
+        1,
+        0,
+        0,
+    )
     assert way["pairs"] == USERS - 1
     assert way["replay_calls"] >= 4 * way["pairs"]
     assert way["learning"]["student"]["calls"] > 0
@@ -102,11 +116,17 @@ async def test_status_tells_the_way_from_episodes_to_a_lesson_on_trial(
     [one] = status["waiting_for"]
     assert (one["state"], one["pairs"], one["outcomes"]) == ("trial", USERS - 1, 0)
     assert one["helps"] >= 10
-    assert one["for"].startswith("live outcomes: wealth 1 of 7.7 after 0, "), "its few pairs have shown less than 20"
+    assert one["for"].startswith("live outcomes: wealth 1 of 7.7 after 0, "), (
+        "its few pairs have shown less than 20"
+    )
 
     words = told(["status", *at, "--prices", "1,1,1,1"], tmp_path)
     assert "from traffic to lessons:" in words
-    stages = {line[2:15].strip(): line[15:].split() for line in words.splitlines() if line.startswith("  ")}
+    stages = {
+        line[2:15].strip(): line[15:].split()
+        for line in words.splitlines()
+        if line.startswith("  ")
+    }
     assert stages["recorded"][:2] == [str(USERS), "episodes"]
     assert stages["replayed"][:2] == [str(USERS - 1), "pairs"]
     assert stages["replayed"][-1] == "USD"
@@ -183,11 +203,20 @@ async def test_explain_tells_what_lessons_wait_for_that_are_not_on_trial(
     assert (way["proposed"], way["for_a_person"], way["active"]) == (1, 2, 1)
 
 
-async def replayed(memory: TedMemory, id: str, scores: list[tuple[int, int]], *, users: int = 8) -> None:
+async def replayed(
+    memory: TedMemory, id: str, scores: list[tuple[int, int]], *, users: int = 8
+) -> None:
     """Count pairs for a proposed lesson, each on another question, with these scores: with it, without it."""
     seqs = await fill_archive(memory, [f"user-{i % users}" for i in range(len(scores))])
     for i, (seq, (right, before)) in enumerate(zip(seqs, scores, strict=True)):
-        pair = Pair(id=id, since=99, seq=seq, speaker=f"user-{i % users}", score_with=right, score_without=before)
+        pair = Pair(
+            id=id,
+            since=99,
+            seq=seq,
+            speaker=f"user-{i % users}",
+            score_with=right,
+            score_without=before,
+        )
         assert await memory.store.episodes.replayed(memory.namespace, pair) == "counted"
 
 
@@ -202,7 +231,9 @@ async def test_explain_tells_how_fast_pairs_come_and_how_many_more_where_a_lift_
         old = (await memory.load()).by_id[id].model_copy(update={"created_at": days_ago})
         await memory.commit([Remove(id=id)], author="test")
         await memory.commit([Restore(experience=old)], author="test")
-        await replayed(memory, id, [(1, 0), (1, 1), (0, 0)] * 2 if helps else [(0, 1), (1, 1), (0, 0)] * 2)
+        await replayed(
+            memory, id, [(1, 0), (1, 1), (0, 0)] * 2 if helps else [(0, 1), (1, 1), (0, 0)] * 2
+        )
     one = as_json(["explain", id, *at], tmp_path)
     words = told(["explain", id, *at], tmp_path)
     assert (one["pairs"], round(one["a_day"], 1)) == (6, 2.0)
@@ -223,8 +254,12 @@ async def test_explain_of_a_lesson_that_is_gone_tells_when_by_whom_and_why(
     at = where(valkey, namespace)
     why = "of no use: lift -0.20 in 40 pairs"
     async with open_memory(valkey.url, namespace=namespace) as memory:
-        useless, unwanted, half, other = [await lesson(memory, text=f"say {n}") for n in ("a", "b", "c", "d")]
-        gone = await memory.commit([SetState(id=useless, state="retired")], author="trials", why=why)
+        useless, unwanted, half, other = [
+            await lesson(memory, text=f"say {n}") for n in ("a", "b", "c", "d")
+        ]
+        gone = await memory.commit(
+            [SetState(id=useless, state="retired")], author="trials", why=why
+        )
         await memory.commit([Remove(id=unwanted)], author="anna")
         both = Merge(ids=(half, other), text="say c, then d", sources=("principal:anna",))
         merged = (await memory.commit([both], author="distill")).applied[0].id
@@ -246,7 +281,10 @@ async def test_a_lesson_that_came_back_is_explained_as_it_is_and_one_that_was_pu
 ) -> None:
     at = where(valkey, namespace)
     async with open_memory(valkey.url, namespace=namespace) as memory:
-        back, secret = await lesson(memory), await lesson(memory, text="call Zoe", sources=("principal:zoe",))
+        back, secret = (
+            await lesson(memory),
+            await lesson(memory, text="call Zoe", sources=("principal:zoe",)),
+        )
         before = (await memory.load()).version
         await memory.commit([Remove(id=back)], author="anna", why="by mistake")
         await memory.rollback(before)
@@ -258,7 +296,9 @@ async def test_a_lesson_that_came_back_is_explained_as_it_is_and_one_that_was_pu
     assert "oe" not in words
 
 
-def test_explaining_what_is_not_there_is_one_line(valkey: Server, namespace: str, tmp_path: Path) -> None:
+def test_explaining_what_is_not_there_is_one_line(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
     done = run_cli("explain", "nosuch", *where(valkey, namespace), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

@@ -15,8 +15,12 @@ from tests.contracts.writer import Writer
 IN_MEMORY = "in-memory"
 
 
-@pytest.fixture(scope="session", params=[IN_MEMORY, *(name for name, binary in SERVERS.items() if binary)])
-def backend_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+@pytest.fixture(
+    scope="session", params=[IN_MEMORY, *(name for name, binary in SERVERS.items() if binary)]
+)
+def backend_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str | None]:
     """The URL of each real server that this machine has; None for the store without one."""
     if request.param == IN_MEMORY:
         yield None

@@ -14,7 +14,9 @@ BET = 0.4
 ROOM = {"max_archived": 100, "max_archive_bytes": 10**6}
 
 
-async def settle_and_archive(queue: Queue, run: str, *edits: Edit, **options: Any) -> tuple[int, Commit]:
+async def settle_and_archive(
+    queue: Queue, run: str, *edits: Edit, **options: Any
+) -> tuple[int, Commit]:
     """Record a run, claim it, and settle it with these edits; return its seq and the commit.
 
     `options` are bounds of the archive, fields of the archived episode, or options of the commit.
@@ -28,7 +30,9 @@ async def settle_and_archive(queue: Queue, run: str, *edits: Edit, **options: An
         run_id=run,
         principal=principal,
         speaker=options.pop("speaker", principal),
-        sample=Sample(id=run, input="What is the code?", reference=options.pop("reference", "c001")),
+        sample=Sample(
+            id=run, input="What is the code?", reference=options.pop("reference", "c001")
+        ),
     )
     fence = options.pop("fence", claim.fence)
     told = Settle(seq=claim.seq, fence=fence, outcome="nothing", archive=kept, **bounds)
@@ -44,7 +48,9 @@ async def archived_runs(queue: Queue) -> list[str]:
     return [one.run_id for one in await queue.log.archived(queue.namespace)]
 
 
-async def replay(queue: Queue, id: str, seq: int, with_it: float, without: float, **more: Any) -> PairVerdict:
+async def replay(
+    queue: Queue, id: str, seq: int, with_it: float, without: float, **more: Any
+) -> PairVerdict:
     """Count a pair of answers; `since` and `speaker` are the pair's."""
     told = {"since": (await queue.writer.now()).version, "speaker": "anna", **more}
     pair = Pair(id=id, seq=seq, score_with=with_it, score_without=without, **told)

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from ted_memory.episodes import Claim, Claims, DeadLetter, Episode, Feedback, Recorded, Traffic, Verdict
+from ted_memory.episodes import (
+    Claim,
+    Claims,
+    DeadLetter,
+    Episode,
+    Feedback,
+    Recorded,
+    Traffic,
+    Verdict,
+)
 from ted_memory.models import Add, Commit, Edit, Message, Usage
 from ted_memory.protocols import CreditRules, EpisodeQueue, ExperienceStore, RecordLimits, Settle
 from ted_memory.testing import wait_until
@@ -81,13 +90,21 @@ class Queue:
         return done
 
     async def say(
-        self, run_id: str, score: float | None = None, *, comment: str = "", correction: str = "", **rules: Any
+        self,
+        run_id: str,
+        score: float | None = None,
+        *,
+        comment: str = "",
+        correction: str = "",
+        **rules: Any,
     ) -> Verdict:
         """Give feedback on a run; `principal` is who says it, `reviewer` whether of anybody's."""
         told = {"comment": comment, "correction": correction, "at": BEGUN}
         told.update({name: rules.pop(name) for name in ("principal", "reviewer") if name in rules})
         feedback = Feedback.model_validate({"run_id": run_id, "score": score, **told})
-        return await self.log.feedback(self.namespace, run_id, feedback, score, RULES.model_copy(update=dict(rules)))
+        return await self.log.feedback(
+            self.namespace, run_id, feedback, score, RULES.model_copy(update=dict(rules))
+        )
 
     async def latest_score(self, run_id: str) -> float | None:
         """Return what was said last of a run."""
@@ -96,7 +113,9 @@ class Queue:
 
     async def count(self, run_id: str, score: float | None, **rules: Any) -> Verdict:
         """Count a score of which nobody said anything."""
-        return await self.log.feedback(self.namespace, run_id, None, score, RULES.model_copy(update=dict(rules)))
+        return await self.log.feedback(
+            self.namespace, run_id, None, score, RULES.model_copy(update=dict(rules))
+        )
 
     async def claim(
         self,
@@ -108,7 +127,12 @@ class Queue:
         alone: bool = False,
     ) -> Claims:
         return await self.log.claim(
-            self.namespace, learner, lease=lease, count=count, max_deliveries=max_deliveries, alone=alone
+            self.namespace,
+            learner,
+            lease=lease,
+            count=count,
+            max_deliveries=max_deliveries,
+            alone=alone,
         )
 
     async def claim_one(self, **options: Any) -> Claim:
@@ -118,7 +142,9 @@ class Queue:
     async def suspects(self) -> int:
         return (await self.claim(count=0)).suspects
 
-    async def freeze(self, count: int = 1, *, alone: bool = False, learner: str = "frozen") -> tuple[Claim, ...]:
+    async def freeze(
+        self, count: int = 1, *, alone: bool = False, learner: str = "frozen"
+    ) -> tuple[Claim, ...]:
         """Claim for a moment, and return when that claim has ended without an answer."""
         claims = await self.claim(count, learner=learner, lease=0.001, alone=alone)
         expected = claims.suspects + len(claims.claims)
@@ -140,7 +166,9 @@ class Queue:
             await self.record(run_id)
             claim = await self.claim_one()
             assert claim.episode.run_id == run_id
-            assert await self.return_claim(claim, reason=f"{run_id} broke", max_deliveries=1) == "dead"
+            assert (
+                await self.return_claim(claim, reason=f"{run_id} broke", max_deliveries=1) == "dead"
+            )
             seqs.append(claim.seq)
         return seqs
 
@@ -158,7 +186,9 @@ class Queue:
         )
         return await self.writer.commit(*edits, settle=told, **options)
 
-    async def extend_lease(self, *claims: Claim, learner: str = "anna", lease: float = LONG) -> frozenset[int]:
+    async def extend_lease(
+        self, *claims: Claim, learner: str = "anna", lease: float = LONG
+    ) -> frozenset[int]:
         return await self.log.extend_lease(self.namespace, learner, claims, lease=lease)
 
     async def traffic(self) -> Traffic:

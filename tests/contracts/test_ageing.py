@@ -22,7 +22,9 @@ async def pass_days(queue: Queue, days: int) -> None:
     client, name = queue.store._clients.get().commit, Keys(queue.namespace).traffic  # type: ignore[attr-defined]
     marks = [mark.split(":") for mark in (await client.hget(name, "days") or "").split()]
     if marks:
-        await client.hset(name, "days", " ".join(f"{int(day) - days}:{last}" for day, last in marks))
+        await client.hset(
+            name, "days", " ".join(f"{int(day) - days}:{last}" for day, last in marks)
+        )
     await client.hdel(name, "looked_at")
 
 
@@ -88,7 +90,10 @@ async def test_the_archive_ages_by_the_day_of_the_recording(queue: Queue) -> Non
 async def test_its_bytes_are_free_again(queue: Queue) -> None:
     kept = keep(queue, KEPT)
     await archive(kept, "a", "b")
-    size = sum(len(one.model_dump_json(exclude_defaults=True)) for one in await kept.log.archived(kept.namespace))
+    size = sum(
+        len(one.model_dump_json(exclude_defaults=True))
+        for one in await kept.log.archived(kept.namespace)
+    )
     await pass_days(kept, 6)
     await look(kept)
     await archive(kept, "c", "d", max_archive_bytes=size)
@@ -105,7 +110,9 @@ async def test_days_are_looked_at_once_an_hour(queue: Queue) -> None:
 
 
 @on_a_server
-async def test_what_an_older_package_took_in_counts_as_of_the_first_day_that_is_known(queue: Queue) -> None:
+async def test_what_an_older_package_took_in_counts_as_of_the_first_day_that_is_known(
+    queue: Queue,
+) -> None:
     kept = keep(queue, KEPT)
     client, name = queue.store._clients.get().commit, Keys(queue.namespace).traffic  # type: ignore[attr-defined]
     await kept.record("before")
@@ -126,7 +133,9 @@ async def test_what_an_older_package_took_in_counts_as_of_the_first_day_that_is_
 async def test_days_that_are_written_down_are_bounded(queue: Queue, known: int) -> None:
     client, name = queue.store._clients.get().commit, Keys(queue.namespace).traffic  # type: ignore[attr-defined]
     await queue.record("a")
-    await client.hset(name, "days", " ".join(f"{day}:{day}" for day in range(10_000, 10_000 + known)))
+    await client.hset(
+        name, "days", " ".join(f"{day}:{day}" for day in range(10_000, 10_000 + known))
+    )
     await queue.record("b")
     await queue.record("c")
     days = (await client.hget(name, "days")).split()

@@ -7,7 +7,14 @@ from ted_memory.errors import ClaimLost
 from ted_memory.models import Add, Remove
 from ted_memory.protocols import Shown
 from ted_memory.settings import Settings
-from tests.contracts.evidence import archive, archived_runs, known, on_trial, replay, settle_and_archive
+from tests.contracts.evidence import (
+    archive,
+    archived_runs,
+    known,
+    on_trial,
+    replay,
+    settle_and_archive,
+)
 from tests.contracts.queue import Queue, an_episode
 from tests.contracts.writer import reasons
 
@@ -31,7 +38,9 @@ async def test_graded_episodes_are_kept_when_they_settle_oldest_first(queue: Que
 async def test_the_archive_has_bounds_and_the_oldest_go(queue: Queue) -> None:
     await archive(queue, "a", "b", "c", "d", max_archived=3)
     assert await archived_runs(queue) == ["b", "c", "d"]
-    size = len((await queue.log.archived(queue.namespace))[0].model_dump_json(exclude_defaults=True))
+    size = len(
+        (await queue.log.archived(queue.namespace))[0].model_dump_json(exclude_defaults=True)
+    )
     await archive(queue, "e", max_archive_bytes=2 * size)
     assert await archived_runs(queue) == ["d", "e"]
     await archive(queue, "f", max_archive_bytes=1)
@@ -40,7 +49,11 @@ async def test_the_archive_has_bounds_and_the_oldest_go(queue: Queue) -> None:
 
 async def test_bytes_of_the_archive_are_bytes_and_not_characters(queue: Queue) -> None:
     await archive(queue, "a", "b", reference="ä" * 100)
-    size = len((await queue.log.archived(queue.namespace))[0].model_dump_json(exclude_defaults=True).encode())
+    size = len(
+        (await queue.log.archived(queue.namespace))[0]
+        .model_dump_json(exclude_defaults=True)
+        .encode()
+    )
     await archive(queue, "c", reference="ä" * 100, max_archive_bytes=3 * size)
     assert await archived_runs(queue) == ["a", "b", "c"]
     await archive(queue, "d", reference="ä" * 100, max_archive_bytes=3 * size - 1)
@@ -65,7 +78,9 @@ async def test_archives_of_two_namespaces_are_apart(queue: Queue) -> None:
 
 
 async def test_what_is_refused_as_a_whole_settles_and_archives_nothing(queue: Queue) -> None:
-    _, commit = await settle_and_archive(queue, "a", Add(text="New."), Remove(id="nobody"), atomic=True)
+    _, commit = await settle_and_archive(
+        queue, "a", Add(text="New."), Remove(id="nobody"), atomic=True
+    )
     assert reasons(commit) == ["aborted", "unknown"]
     assert await archived_runs(queue) == []
     assert await queue.places() == (0, 1, 0), "its claim goes on"
@@ -103,7 +118,9 @@ async def test_what_is_taken_out_of_the_archive_is_no_longer_replayed(queue: Que
 
 async def test_what_is_taken_out_makes_room(queue: Queue) -> None:
     first, _ = await archive(queue, "a", "b")
-    size = len((await queue.log.archived(queue.namespace))[0].model_dump_json(exclude_defaults=True))
+    size = len(
+        (await queue.log.archived(queue.namespace))[0].model_dump_json(exclude_defaults=True)
+    )
     await queue.log.forget_archived(queue.namespace, [first, first])
     await archive(queue, "c", max_archive_bytes=2 * size)
     assert await archived_runs(queue) == ["b", "c"]
@@ -117,7 +134,9 @@ async def test_what_is_taken_out_makes_room(queue: Queue) -> None:
         ("principal:nobody", ["of-eve", "of-bob", "of-ann", "of-ann-by-eve"]),
     ],
 )
-async def test_a_purge_takes_a_source_out_of_the_archive(queue: Queue, source: str, left: list[str]) -> None:
+async def test_a_purge_takes_a_source_out_of_the_archive(
+    queue: Queue, source: str, left: list[str]
+) -> None:
     for name in ("eve", "bob", "ann"):
         await archive(queue, f"of-{name}", principal=name)
     await archive(queue, "of-ann-by-eve", principal="ann", speaker="eve")
@@ -139,13 +158,19 @@ async def test_a_replay_in_flight_of_what_is_purged_does_not_count(queue: Queue)
 async def test_what_settles_after_its_source_was_purged_is_not_archived(queue: Queue) -> None:
     await queue.writer.add("A lesson.")
     await memory_of(queue).purge("principal:eve")
-    for run, who in (("a", {"principal": "eve"}), ("b", {"speaker": "eve"}), ("c", {"principal": "bob"})):
+    for run, who in (
+        ("a", {"principal": "eve"}),
+        ("b", {"speaker": "eve"}),
+        ("c", {"principal": "bob"}),
+    ):
         await archive(queue, run, **who)
     assert await archived_runs(queue) == ["c"]
     assert await queue.places() == (0, 0, 0), "settled they are"
 
 
-async def test_a_purge_that_was_interrupted_is_brought_to_an_end_by_another_one(queue: Queue) -> None:
+async def test_a_purge_that_was_interrupted_is_brought_to_an_end_by_another_one(
+    queue: Queue,
+) -> None:
     await archive(queue, "a", principal="eve")
     await archive(queue, "b", principal="mal")
     await queue.store.tombstone(queue.namespace, "principal:mal")
@@ -168,4 +193,8 @@ async def test_a_namespace_that_is_dropped_leaves_no_evidence_and_no_archive(que
     await queue.record(an_episode("c", seen=(lesson,)))
     await queue.say("c", 1.0)
     again = (await queue.log.evidence(queue.namespace, [lesson], before))[lesson]
-    assert (again.done, again.evidence.total.pairs, again.evidence.total.outcomes) == (frozenset(), 0, 1)
+    assert (again.done, again.evidence.total.pairs, again.evidence.total.outcomes) == (
+        frozenset(),
+        0,
+        1,
+    )

@@ -37,7 +37,9 @@ _examples = itertools.count()
 TIGHT = Caps(max_experiences=4, token_budget=FRAME_TOKENS + 40)
 TIGHTER = Caps(max_experiences=2, token_budget=FRAME_TOKENS + 25)
 
-_texts = st.text(max_size=60) | st.sampled_from(["One.", "Two.", "A lesson of some length that takes its share."])
+_texts = st.text(max_size=60) | st.sampled_from(
+    ["One.", "Two.", "A lesson of some length that takes its share."]
+)
 _ids = st.integers(1, 12).map(lambda n: f"id{n}")
 _states = st.sampled_from(["proposed", "trial", "active"])
 _revs = st.none() | st.integers(0, 8)
@@ -47,13 +49,22 @@ _places = st.integers(0, 11)
 _edits = st.one_of(
     st.builds(Add, text=_texts, when=_texts, state=_states),
     st.builds(Remove, id=_ids, rev=_revs),
-    st.builds(Restore, experience=st.builds(Experience, id=_ids, text=_texts, state=_states, tokens=st.integers(1, 9))),
+    st.builds(
+        Restore,
+        experience=st.builds(
+            Experience, id=_ids, text=_texts, state=_states, tokens=st.integers(1, 9)
+        ),
+    ),
     st.tuples(st.just("rewrite"), _places, st.fixed_dictionaries({"text": _texts})),
     st.tuples(st.just("remove"), _places, st.just({})),
-    st.tuples(st.just("state"), _places, st.fixed_dictionaries({"state": _states | st.just("retired")})),
+    st.tuples(
+        st.just("state"), _places, st.fixed_dictionaries({"state": _states | st.just("retired")})
+    ),
     st.tuples(st.just("merge"), _places, st.fixed_dictionaries({"text": _texts})),
 )
-_usages = st.sampled_from([Usage(n_with=1.1, helped=1), Usage(weight=0.1, weighted_difference=-0.3)])
+_usages = st.sampled_from(
+    [Usage(n_with=1.1, helped=1), Usage(weight=0.1, weighted_difference=-0.3)]
+)
 _commits = st.fixed_dictionaries(
     {
         "edits": st.lists(_edits, max_size=4),
@@ -61,10 +72,14 @@ _commits = st.fixed_dictionaries(
         "token": st.sampled_from([*[None] * 8, "t1", "t2"]),
         "atomic": st.sampled_from([*[False] * 4, True]),
         "caps": st.sampled_from([TIGHT, TIGHT, TIGHTER]),
-        "stated": st.sets(st.sampled_from(["max_experiences", "token_budget"])).map(lambda names: tuple(sorted(names))),
+        "stated": st.sets(st.sampled_from(["max_experiences", "token_budget"])).map(
+            lambda names: tuple(sorted(names))
+        ),
         "expect_version": st.sampled_from([*[None] * 9, 0, 1, 2]),
         "usage": st.dictionaries(_ids, _usages, max_size=2),
-        "presentation": st.sampled_from([None, None, Presentation(), Presentation(placement="user")]),
+        "presentation": st.sampled_from(
+            [None, None, Presentation(), Presentation(placement="user")]
+        ),
     }
 )
 
@@ -92,12 +107,16 @@ async def _play(store: ExperienceStore, namespace: str, script: list[dict[str, A
         base = held if step["late"] else await writer.now()
         token = options.pop("token") or f"own{number}"
         before = held
-        commit = await writer.commit(*(_edit(e, base) for e in step["edits"]), base=base, token=token, **options)
+        commit = await writer.commit(
+            *(_edit(e, base) for e in step["edits"]), base=base, token=token, **options
+        )
         held = await writer.now()
         _check_caps(held)
         caught_up = await store.read(namespace, before if before.version else None)
         assert caught_up is None or (caught_up, caught_up.usage) == (held, held.usage)
-        seen.append((commit.model_copy(update={"epoch": ""}), _plain(held), await store.usage(namespace)))
+        seen.append(
+            (commit.model_copy(update={"epoch": ""}), _plain(held), await store.usage(namespace))
+        )
     log = await store.log(namespace, range(1, held.version + 1))
     assert [entry.version for entry in log] == list(range(1, held.version + 1)), "no gaps"
     assert _replayed(log) == dict(held.by_id)
@@ -148,7 +167,13 @@ def _undone(log: tuple[LogEntry, ...], held: ExperienceSet) -> dict[str, Experie
 
 
 @given(st.lists(_commits, min_size=2, max_size=8))
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=_PHASES)
+@settings(
+    max_examples=250,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    phases=_PHASES,
+)
 def test_any_sequence_of_commits_comes_out_the_same_in_memory_and_on_a_server(
     valkey: Server, script: list[dict[str, Any]]
 ) -> None:
@@ -157,7 +182,9 @@ def test_any_sequence_of_commits_comes_out_the_same_in_memory_and_on_a_server(
         try:
             # tokens outlive a namespace: each example has its own
             namespace = f"agree-{next(_examples)}"
-            return await _play(InMemoryStore(), namespace, script), await _play(on_server, namespace, script)
+            return await _play(InMemoryStore(), namespace, script), await _play(
+                on_server, namespace, script
+            )
         finally:
             await on_server.aclose()
 

@@ -36,7 +36,9 @@ async def test_a_heartbeat_ends_too(queue: Queue) -> None:
     await wait_until(lost, what="the end of a heartbeat's lease")
 
 
-async def test_a_claim_whose_lease_has_ended_is_held_until_another_learner_takes_it_over(queue: Queue) -> None:
+async def test_a_claim_whose_lease_has_ended_is_held_until_another_learner_takes_it_over(
+    queue: Queue,
+) -> None:
     await queue.record("a")
     [claim] = await queue.freeze()
     assert await queue.extend_lease(claim) == frozenset(), "nobody else has begun it"
@@ -49,7 +51,11 @@ async def test_a_heartbeat_tells_what_was_lost_and_takes_nothing_back(queue: Que
     taken, failed, mine = await queue.freeze(3)
     await queue.return_claim(failed)
     [new] = [c for c in (await queue.claim(10, alone=True)).claims if c.seq == taken.seq]
-    assert await queue.extend_lease(taken, failed, mine, learner="frozen") == {taken.seq, failed.seq, mine.seq}
+    assert await queue.extend_lease(taken, failed, mine, learner="frozen") == {
+        taken.seq,
+        failed.seq,
+        mine.seq,
+    }
     assert await queue.extend_lease(new, learner="other") == frozenset()
     assert await queue.return_claim(taken) == "fenced"
 
@@ -103,10 +109,14 @@ async def test_an_episode_that_taught_nothing_makes_no_version_and_credits_all_t
     lesson = await queue.lesson()
     await queue.record("a")
     usage = {lesson: SEEN, "nobody": SEEN}
-    commit = await queue.settle(await queue.claim_one(), outcome=outcome, usage=usage, counters={"n": 1})
+    commit = await queue.settle(
+        await queue.claim_one(), outcome=outcome, usage=usage, counters={"n": 1}
+    )
     assert (commit.version, commit.applied, commit.rejected) == (1, (), ())
     held = await queue.writer.now()
-    assert (held.version, held.usage) == (1, {}), "what stands in a prompt changes with a version only"
+    assert (held.version, held.usage) == (1, {}), (
+        "what stands in a prompt changes with a version only"
+    )
     assert await queue.usage(lesson) == SEEN
     traffic = await queue.traffic()
     assert await queue.places() == (0, 0, 0)
@@ -127,7 +137,9 @@ async def test_an_episode_can_leave_where_there_is_no_set_yet(queue: Queue) -> N
     assert await queue.places() == (0, 0, 0)
 
 
-@pytest.mark.parametrize("taken", ["by another", "handed back", "settled", "dead", "dropped", "begun anew"])
+@pytest.mark.parametrize(
+    "taken", ["by another", "handed back", "settled", "dead", "dropped", "begun anew"]
+)
 async def test_who_comes_too_late_writes_nothing(queue: Queue, taken: str) -> None:
     lesson = await queue.lesson()
     await queue.record("a")
@@ -150,10 +162,17 @@ async def test_who_comes_too_late_writes_nothing(queue: Queue, taken: str) -> No
     for atomic in (False, True):
         with pytest.raises(ClaimLost, match="nothing was written"):
             await queue.settle(
-                late, Add(text="Late."), usage={lesson: SEEN}, counters={"n": 1}, token="late", atomic=atomic
+                late,
+                Add(text="Late."),
+                usage={lesson: SEEN},
+                counters={"n": 1},
+                token="late",
+                atomic=atomic,
             )
     assert await queue.everything() == before
-    assert not (await queue.writer.commit(Add(text="Late."), token="late")).repeated, "nor is its token used"
+    assert not (await queue.writer.commit(Add(text="Late."), token="late")).repeated, (
+        "nor is its token used"
+    )
 
 
 async def test_a_settlement_that_is_sent_again_answers_as_it_did(queue: Queue) -> None:
@@ -162,9 +181,13 @@ async def test_a_settlement_that_is_sent_again_answers_as_it_did(queue: Queue) -
     claim = await queue.claim_one()
     edits = (Add(text="New."), Remove(id="nobody"))
     base = await queue.writer.now()
-    first = await queue.settle(claim, *edits, token="t", usage={lesson: SEEN}, counters={"n": 1}, base=base)
+    first = await queue.settle(
+        claim, *edits, token="t", usage={lesson: SEEN}, counters={"n": 1}, base=base
+    )
     after = await queue.everything()
-    again = await queue.settle(claim, *edits, token="t", usage={lesson: SEEN}, counters={"n": 1}, base=base)
+    again = await queue.settle(
+        claim, *edits, token="t", usage={lesson: SEEN}, counters={"n": 1}, base=base
+    )
     assert again == first.model_copy(update={"repeated": True})
     assert await queue.everything() == after
 
@@ -192,7 +215,9 @@ async def test_what_is_refused_still_settles_the_episode_and_credits(queue: Queu
     commit = await queue.settle(a, *refused, base=old, usage={lesson: SEEN})
     assert reasons(commit) == ["cap", "conflict", "unknown"]
     assert (commit.version, await queue.usage(lesson)) == (2, SEEN)
-    commit = await queue.settle(b, Add(text="No room."), Rewrite(id=lesson, text="Fits."), usage={lesson: SEEN})
+    commit = await queue.settle(
+        b, Add(text="No room."), Rewrite(id=lesson, text="Fits."), usage={lesson: SEEN}
+    )
     assert (reasons(commit), commit.version) == (["cap"], 3)
     assert await queue.usage(lesson) == SEEN, "what was known of it belonged to another text"
     assert await queue.places() == (0, 0, 0)
@@ -215,7 +240,9 @@ async def test_all_or_nothing_settles_nothing_where_an_edit_is_refused(queue: Qu
 async def test_what_was_spent_without_a_result_is_counted_too(queue: Queue) -> None:
     now = datetime.now(UTC)
     this_hour, earlier = f"hour:{now:%H}", f"hour:{now - timedelta(hours=5):%H}"
-    await queue.log.count(queue.namespace, {"teacher_calls": 2, "failed": 1, this_hour: 1, earlier: 7})
+    await queue.log.count(
+        queue.namespace, {"teacher_calls": 2, "failed": 1, this_hour: 1, earlier: 7}
+    )
     await queue.record("a")
     await queue.settle(await queue.claim_one(), counters={"teacher_calls": 3, this_hour: 1})
     traffic = await queue.traffic()
@@ -231,7 +258,10 @@ async def test_what_is_released_does_not_count_as_begun(queue: Queue) -> None:
     for _ in range(5):
         claim = await queue.claim_one()
         assert claim.deliveries == 1
-        assert await queue.return_claim(claim, counts=False, reason="told to stop", max_deliveries=1) == "released"
+        assert (
+            await queue.return_claim(claim, counts=False, reason="told to stop", max_deliveries=1)
+            == "released"
+        )
     assert await queue.places() == (1, 0, 0)
     traffic = await queue.traffic()
     assert (traffic.counts["retried"], traffic.counts["dead"]) == (0, 0)
@@ -248,9 +278,16 @@ async def test_what_fails_again_and_again_becomes_a_dead_letter(queue: Queue) ->
     for deliveries, became in ((2, "failed"), (3, "dead")):
         claim = await queue.claim_one(alone=True)
         assert claim.deliveries == deliveries
-        assert await queue.return_claim(claim, reason=f"no {deliveries}", max_deliveries=3) == became
+        assert (
+            await queue.return_claim(claim, reason=f"no {deliveries}", max_deliveries=3) == became
+        )
     [letter] = await queue.dead_letters()
-    assert (letter.seq, letter.run_id, letter.reason, letter.deliveries) == (claim.seq, "a", "no 3", 3)
+    assert (letter.seq, letter.run_id, letter.reason, letter.deliveries) == (
+        claim.seq,
+        "a",
+        "no 3",
+        3,
+    )
     traffic = await queue.traffic()
     assert (traffic.waiting, traffic.claimed, traffic.dead) == (0, 0, 1)
     assert (traffic.counts["retried"], traffic.counts["dead"], traffic.last_error) == (2, 1, "no 3")
@@ -262,7 +299,10 @@ async def test_who_comes_too_late_hands_nothing_back(queue: Queue) -> None:
     new = await queue.claim_one(alone=True)
     before = await queue.everything()
     for counts in (True, False):
-        assert await queue.return_claim(late, counts=counts, reason="late", max_deliveries=1) == "fenced"
+        assert (
+            await queue.return_claim(late, counts=counts, reason="late", max_deliveries=1)
+            == "fenced"
+        )
     assert await queue.everything() == before
     assert await queue.extend_lease(new) == frozenset()
     await queue.settle(new)
@@ -270,7 +310,9 @@ async def test_who_comes_too_late_hands_nothing_back(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("counts", [True, False])
-async def test_what_is_handed_back_can_be_left_alone_for_a_while(queue: Queue, counts: bool) -> None:
+async def test_what_is_handed_back_can_be_left_alone_for_a_while(
+    queue: Queue, counts: bool
+) -> None:
     await queue.record("later", "soon")
     later, soon = (await queue.claim(2)).claims
     await queue.return_claim(later, counts=counts, delay=LONG)
@@ -296,7 +338,9 @@ async def test_dead_letters_are_told_newest_first_and_as_many_as_asked_for(queue
     seqs = await queue.kill(*names)
     letters = await queue.dead_letters()
     assert [letter.seq for letter in letters] == seqs[::-1]
-    assert [(one.run_id, one.reason) for one in letters] == [(name, f"{name} broke") for name in names[::-1]]
+    assert [(one.run_id, one.reason) for one in letters] == [
+        (name, f"{name} broke") for name in names[::-1]
+    ]
     assert letters[0].episode == an_episode("r11")
     assert await queue.dead_letters(3) == letters[:3]
     assert await queue.dead_letters(0) == ()
@@ -321,13 +365,17 @@ async def test_a_dead_letter_that_is_dropped_is_gone(queue: Queue) -> None:
     await queue.record("waits")
     full = (await queue.traffic()).bytes
     for none in ([], [99], [c + 1]):
-        assert await queue.log.drop_dead(queue.namespace, none) == 0, "what is not dead is not dropped"
+        assert await queue.log.drop_dead(queue.namespace, none) == 0, (
+            "what is not dead is not dropped"
+        )
         assert await queue.log.retry_dead(queue.namespace, none) == 0
     assert await queue.log.drop_dead(queue.namespace, [a, 99, c, a]) == 2
     assert [letter.seq for letter in await queue.dead_letters()] == [b]
     assert (await queue.traffic()).bytes < full
     assert await queue.log.retry_dead(queue.namespace, [a, c]) == 0
-    assert (await queue.record("a", "c")).repeated == 2, "its run was taken in once, and is known still"
+    assert (await queue.record("a", "c")).repeated == 2, (
+        "its run was taken in once, and is known still"
+    )
     assert await queue.places() == (1, 0, 1)
 
 
@@ -355,7 +403,9 @@ async def test_a_dropped_namespace_has_no_traffic_and_no_other_loses_any(queue: 
     assert await beside.everything() == kept
 
 
-async def test_who_held_a_claim_when_its_namespace_was_dropped_settles_nothing_of_the_new_one(queue: Queue) -> None:
+async def test_who_held_a_claim_when_its_namespace_was_dropped_settles_nothing_of_the_new_one(
+    queue: Queue,
+) -> None:
     await queue.record("old")
     late = await queue.claim_one()
     await queue.settle(late, token=_token(late), outcome="nothing")

@@ -26,14 +26,19 @@ from tests.contracts.queue import Queue, emptied
 from tests.contracts.switches import CLIENT, URL, Handed, Test
 from tests.contracts.writer import Writer
 
-FOUND = (AssertionError, pytest.fail.Exception, ClaimLost, ValueError)  # ValueError: a claim more or less than expected
+# ValueError: a claim more or less than expected
+FOUND = (AssertionError, pytest.fail.Exception, ClaimLost, ValueError)
 OFF = {**mechanisms.OFF, **evidence_mechanisms.OFF}
 
 
 @pytest.mark.parametrize("backend_url", ["valkey"], indirect=True)
 @pytest.mark.parametrize("mechanism", list(OFF))
 async def test_a_script_without_its_mechanism_is_found_out(
-    store: ExperienceStore, backend_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch, mechanism: str
+    store: ExperienceStore,
+    backend_url: str,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    mechanism: str,
 ) -> None:
     script, line, instead, contract, *parameters = OFF[mechanism]
     source = getattr(scripts, script)
@@ -85,7 +90,9 @@ def _without_voices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_taking_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_memory_evidence, "correct_outcome", lambda sums, _, now: add_outcome(sums, *now))
+    monkeypatch.setattr(
+        in_memory_evidence, "correct_outcome", lambda sums, _, now: add_outcome(sums, *now)
+    )
 
 
 def _without_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +107,12 @@ def _without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     real = InMemoryEpisodeQueue._keep
 
     def keep(queue: Any, archived: Any, settle: Any, purged: Any) -> None:
-        real(queue, archived, settle.model_copy(update={"max_archived": 999, "max_archive_bytes": 10**9}), purged)
+        real(
+            queue,
+            archived,
+            settle.model_copy(update={"max_archived": 999, "max_archive_bytes": 10**9}),
+            purged,
+        )
 
     monkeypatch.setattr(InMemoryEpisodeQueue, "_keep", staticmethod(keep))
 
@@ -110,11 +122,23 @@ def _without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (_without_the_fence, LATE, ("by another",)),
         (_without_the_runs, begins.test_a_run_is_taken_in_once_however_often_it_is_sent, ()),
-        (_without_the_counters, begins.test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted, ()),
+        (
+            _without_the_counters,
+            begins.test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted,
+            (),
+        ),
         (_without_what_was_replayed, shown.test_a_pair_counts_once_for_a_lesson_and_an_episode, ()),
-        (_without_voices, shown.test_each_principal_speaks_for_himself_and_the_loudest_can_be_left_out, ()),
+        (
+            _without_voices,
+            shown.test_each_principal_speaks_for_himself_and_the_loudest_can_be_left_out,
+            (),
+        ),
         (_without_taking_back, shown.test_a_corrected_score_takes_its_old_factor_back, ()),
-        (_without_lateness, shown.test_an_outcome_counts_for_what_its_run_was_assigned_under_only, ()),
+        (
+            _without_lateness,
+            shown.test_an_outcome_counts_for_what_its_run_was_assigned_under_only,
+            (),
+        ),
         (_without_forgetting, shown.test_of_lessons_that_come_and_go_nothing_is_left, ()),
         (_without_bounds, kept.test_the_archive_has_bounds_and_the_oldest_go, ()),
     ],

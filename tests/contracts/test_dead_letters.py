@@ -73,7 +73,9 @@ async def test_letters_that_an_older_package_buried_make_no_count_negative(queue
     keys = Keys(queue.namespace)
     for seq in seqs:
         letter = json.loads(await client.hget(keys.dead, seq))
-        await client.hset(keys.dead, seq, json.dumps({k: v for k, v in letter.items() if k != "counted"}))
+        await client.hset(
+            keys.dead, seq, json.dumps({k: v for k, v in letter.items() if k != "counted"})
+        )
     await client.hdel(keys.traffic, "dead_now", "dead_bytes")
     await queue.log.drop_dead(queue.namespace, seqs)
     size = len(an_episode("d").model_dump_json(exclude_defaults=True).encode())
@@ -114,9 +116,17 @@ async def test_where_nothing_fails_any_more_they_age_too(queue: Queue) -> None:
 @on_a_server
 async def test_what_a_run_leaves_that_was_refused_or_never_came_goes_soon(queue: Queue) -> None:
     client = queue.store._clients.get().commit  # type: ignore[attr-defined]
-    await queue.record("taken", an_episode("refused", principal="x"), an_episode("more", principal="x"), rate_limit=1)
+    await queue.record(
+        "taken",
+        an_episode("refused", principal="x"),
+        an_episode("more", principal="x"),
+        rate_limit=1,
+    )
     await queue.say("never", 1.0, principal="somebody")
-    days = {run: await client.ttl(f"ted:{{{queue.namespace}}}:run:{run}") / 86400 for run in ("taken", "more", "never")}
+    days = {
+        run: await client.ttl(f"ted:{{{queue.namespace}}}:run:{run}") / 86400
+        for run in ("taken", "more", "never")
+    }
     assert days == {
         "taken": pytest.approx(30, abs=0.1),
         "more": pytest.approx(2, abs=0.1),
@@ -124,4 +134,6 @@ async def test_what_a_run_leaves_that_was_refused_or_never_came_goes_soon(queue:
     }
     await queue.record("never")
     await queue.say("never", 0.0, principal="somebody")
-    assert await client.ttl(f"ted:{{{queue.namespace}}}:run:never") / 86400 == pytest.approx(30, abs=0.1)
+    assert await client.ttl(f"ted:{{{queue.namespace}}}:run:never") / 86400 == pytest.approx(
+        30, abs=0.1
+    )

@@ -20,7 +20,10 @@ async def test_an_episode_comes_back_as_it_was_recorded(queue: Queue) -> None:
         thread_id="t|1",
         principal="Anna Ä. 1|2",
         namespace=queue.namespace,
-        input=(Message(role="system", content=text), Message(role="user", content=({"type": "text", "text": text},))),
+        input=(
+            Message(role="system", content=text),
+            Message(role="user", content=({"type": "text", "text": text},)),
+        ),
         output=(Message(role="assistant", content=text),),
         tools=(text, ""),
         seen=("id1", "id2"),
@@ -76,9 +79,15 @@ async def test_what_comes_beyond_the_cap_on_episodes_is_dropped_and_counted(queu
     assert (await queue.record("e", max_episodes=2)).dropped == 1, "what is claimed is still there"
     await queue.settle(claim)
     done = await queue.record("c", "g", "h", max_episodes=2)
-    assert (done.repeated, done.recorded, done.dropped) == (1, 1, 1), "what was dropped does not come again"
+    assert (done.repeated, done.recorded, done.dropped) == (1, 1, 1), (
+        "what was dropped does not come again"
+    )
     traffic = await queue.traffic()
-    assert (traffic.counts["recorded"], traffic.counts["dropped"], traffic.counts["limited"]) == (3, 4, 0)
+    assert (traffic.counts["recorded"], traffic.counts["dropped"], traffic.counts["limited"]) == (
+        3,
+        4,
+        0,
+    )
     assert runs(await queue.claim(10)) == ["b", "g"]
 
 
@@ -90,13 +99,19 @@ async def test_the_cap_on_bytes_holds_to_the_byte(queue: Queue) -> None:
     done = await queue.record("c", "d", max_bytes=2 * size)
     assert (done.recorded, done.dropped) == (1, 1)
     assert (await queue.traffic()).bytes == 2 * size
-    assert (await queue.record(an_episode("e", error="x" * 10), max_bytes=3 * size)).dropped == 1, "it is larger"
+    assert (await queue.record(an_episode("e", error="x" * 10), max_bytes=3 * size)).dropped == 1, (
+        "it is larger"
+    )
     assert (await queue.record("f", max_bytes=3 * size)).recorded == 1
 
 
-async def test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes(queue: Queue) -> None:
+async def test_nothing_is_left_of_the_bytes_when_nothing_is_left_of_the_episodes(
+    queue: Queue,
+) -> None:
     data = {"0" * 64: b"image"}
-    episodes = [an_episode(name, images=("0" * 64,), error=name * i) for i, name in enumerate("abcdef")]
+    episodes = [
+        an_episode(name, images=("0" * 64,), error=name * i) for i, name in enumerate("abcdef")
+    ]
     await queue.record(*episodes, images=data)
     taken = (await queue.claim(6)).claims
     for claim, outcome in zip(taken[:3], ("learned", "nothing", "set_aside"), strict=True):
@@ -119,13 +134,17 @@ async def test_a_principal_has_a_daily_share_of_episodes(queue: Queue) -> None:
     done = await queue.record(*loud[:3], quiet, loud[0], rate_limit=2)
     assert (done.recorded, done.limited, done.repeated) == (3, 1, 1)
     assert (await queue.record(loud[3], rate_limit=2)).limited == 1
-    assert (await queue.record(loud[2], rate_limit=100)).repeated == 1, "what was refused does not come again"
+    assert (await queue.record(loud[2], rate_limit=100)).repeated == 1, (
+        "what was refused does not come again"
+    )
     assert (await queue.traffic()).counts["limited"] == 2
     assert runs(await queue.claim(10)) == ["loud0", "loud1", "quiet"]
 
 
 @pytest.mark.parametrize("refused", ["dropped", "limited"])
-async def test_a_run_that_was_refused_takes_feedback_all_the_same(queue: Queue, refused: str) -> None:
+async def test_a_run_that_was_refused_takes_feedback_all_the_same(
+    queue: Queue, refused: str
+) -> None:
     lesson = await queue.lesson()
     limits = {"max_episodes": 0} if refused == "dropped" else {"rate_limit": 0}
     done = await queue.record(an_episode("a", seen=(lesson,)), **limits)
@@ -146,11 +165,16 @@ async def test_namespaces_with_traffic_are_listed(queue: Queue) -> None:
     await beside.record("a")
     await queue.record("a")
     names = await queue.log.namespaces()
-    assert [name for name in names if name.startswith(queue.namespace)] == [queue.namespace, beside.namespace]
+    assert [name for name in names if name.startswith(queue.namespace)] == [
+        queue.namespace,
+        beside.namespace,
+    ]
     assert list(names) == sorted(names)
 
 
-async def test_feedback_that_came_first_is_told_once_and_makes_its_episode_due(queue: Queue) -> None:
+async def test_feedback_that_came_first_is_told_once_and_makes_its_episode_due(
+    queue: Queue,
+) -> None:
     assert await queue.say("b", 0.5, comment="early") == "unknown"
     assert await queue.say("d", comment="early too") == "unknown"
     await queue.record("a", "b", "c", "d", wait=LONG)
@@ -162,7 +186,9 @@ async def test_feedback_that_came_first_is_told_once_and_makes_its_episode_due(q
     assert queue.early == (), "a repeat owes nobody anything"
 
 
-async def test_feedback_that_came_first_is_told_too_where_its_episode_is_refused(queue: Queue) -> None:
+async def test_feedback_that_came_first_is_told_too_where_its_episode_is_refused(
+    queue: Queue,
+) -> None:
     for name in "ab":
         await queue.say(name, 0.5)
     await queue.record("a", max_episodes=0)
@@ -193,7 +219,9 @@ async def test_an_episode_that_waited_in_vain_is_begun_without_feedback(queue: Q
 
 
 @pytest.mark.parametrize("said", [{"score": 0.0}, {"comment": "hm"}, {"correction": "1234"}])
-async def test_whatever_is_said_of_a_run_wakes_its_episode_and_no_other(queue: Queue, said: dict[str, str]) -> None:
+async def test_whatever_is_said_of_a_run_wakes_its_episode_and_no_other(
+    queue: Queue, said: dict[str, str]
+) -> None:
     await queue.record("a", "b", "c", wait=LONG)
     await queue.say("b", **said)
     assert runs(await queue.claim(10)) == ["b"]
@@ -205,7 +233,9 @@ async def test_a_grade_of_which_nobody_said_anything_wakes_nothing(queue: Queue)
     assert not runs(await queue.claim(10))
 
 
-async def test_feedback_changes_nothing_for_an_episode_that_is_claimed_or_dead(queue: Queue) -> None:
+async def test_feedback_changes_nothing_for_an_episode_that_is_claimed_or_dead(
+    queue: Queue,
+) -> None:
     [dead] = await queue.kill("dead")
     await queue.record("held")
     await queue.claim_one()
@@ -221,7 +251,8 @@ async def test_feedback_changes_nothing_for_an_episode_that_is_claimed_or_dead(q
 
 async def test_the_oldest_come_first_and_as_many_as_asked_for(queue: Queue) -> None:
     names = [f"r{i}" for i in range(25)]
-    await queue.record(*names[:12])  # as one batch: in the same millisecond, and over the step from 9 to 10
+    # as one batch: in the same millisecond, and over the step from 9 to 10
+    await queue.record(*names[:12])
     await asyncio.sleep(0.005)
     for name in names[12:]:
         await queue.record(name)
@@ -282,7 +313,9 @@ async def test_a_fence_is_higher_than_all_before_it(queue: Queue) -> None:
     assert fences[0] > 0
 
 
-async def test_what_ended_without_an_answer_is_begun_only_by_one_that_takes_it_alone(queue: Queue) -> None:
+async def test_what_ended_without_an_answer_is_begun_only_by_one_that_takes_it_alone(
+    queue: Queue,
+) -> None:
     await queue.record("frozen", "failed", "held", "released", "waits")
     [frozen] = await queue.freeze()
     failed, _held, released = (await queue.claim(3)).claims
@@ -293,7 +326,9 @@ async def test_what_ended_without_an_answer_is_begun_only_by_one_that_takes_it_a
     assert beside_others.suspects == 2
     alone = await queue.claim(1, alone=True)
     assert alone.suspects == 1, "one is left"
-    alone = alone.model_copy(update={"claims": (*alone.claims, *(await queue.claim(9, alone=True)).claims)})
+    alone = alone.model_copy(
+        update={"claims": (*alone.claims, *(await queue.claim(9, alone=True)).claims)}
+    )
     assert sorted(runs(alone)) == ["failed", "frozen"]
     assert [claim.deliveries for claim in alone.claims] == [2, 2]
     assert {frozen.seq, failed.seq} == {claim.seq for claim in alone.claims}
@@ -323,7 +358,9 @@ async def test_a_claim_brings_the_latest_feedback_on_its_run(queue: Queue) -> No
         await queue.say("a", i / 32, comment=f"no {i}", principal=f"p{i % 2}")
     await queue.say("a", comment="no score")
     a, b = (await queue.claim(2)).claims
-    assert [f.comment for f in a.feedback] == [*(f"no {i}" for i in range(4, 23)), "no score"], "twenty, in their order"
+    assert [f.comment for f in a.feedback] == [*(f"no {i}" for i in range(4, 23)), "no score"], (
+        "twenty, in their order"
+    )
     assert a.feedback[0].principal == "p0"
     assert {f.run_id for f in a.feedback} == {"a"}
     assert {f.at for f in a.feedback} == {an_episode("a").started_at}
@@ -335,12 +372,16 @@ async def test_a_claim_brings_the_latest_feedback_on_its_run(queue: Queue) -> No
 
 
 @pytest.mark.parametrize("count", [1, 19, 20, 21, 40, 41])
-async def test_of_any_number_of_words_on_a_run_the_latest_twenty_are_kept_in_order(queue: Queue, count: int) -> None:
+async def test_of_any_number_of_words_on_a_run_the_latest_twenty_are_kept_in_order(
+    queue: Queue, count: int
+) -> None:
     for i in range(count):
         await queue.say("a", correction=str(i))
     await queue.record("a")
     claim = await queue.claim_one()
-    assert [f.correction for f in claim.feedback] == [str(i) for i in range(max(0, count - 20), count)]
+    assert [f.correction for f in claim.feedback] == [
+        str(i) for i in range(max(0, count - 20), count)
+    ]
     assert claim.correction == str(count - 1)
     assert claim.score is None
 

@@ -23,18 +23,24 @@ async def client(backend_url: str) -> AsyncIterator["Redis"]:
         yield opened
 
 
-async def test_a_namespace_that_another_process_dropped_is_listed_again(queue: Queue, backend_url: str) -> None:
+async def test_a_namespace_that_another_process_dropped_is_listed_again(
+    queue: Queue, backend_url: str
+) -> None:
     await queue.record("a")
     other = RedisStore(Clients(backend_url, None, read_timeout=1.0))
     await other.drop(queue.namespace)
     assert queue.namespace not in await other.episodes.namespaces()
     await queue.record("b", max_episodes=0)
     await queue.record("c", "d")
-    assert queue.namespace in await other.episodes.namespaces(), "what nobody finds is not learned from"
+    assert queue.namespace in await other.episodes.namespaces(), (
+        "what nobody finds is not learned from"
+    )
     await other.aclose()
 
 
-async def test_all_that_is_left_of_settled_episodes_is_counters(queue: Queue, client: "Redis") -> None:
+async def test_all_that_is_left_of_settled_episodes_is_counters(
+    queue: Queue, client: "Redis"
+) -> None:
     await queue.record(*(f"r{i}" for i in range(5)), wait=LONG)
     for i in range(5):
         await queue.say(f"r{i}", 1.0)
@@ -44,7 +50,11 @@ async def test_all_that_is_left_of_settled_episodes_is_counters(queue: Queue, cl
     await queue.log.drop_dead(queue.namespace, [b.seq])
     for claim in (c, d):
         await queue.return_claim(claim, counts=claim is c)
-    for claim in (await queue.claim(alone=True), await queue.claim(alone=True), await queue.claim()):
+    for claim in (
+        await queue.claim(alone=True),
+        await queue.claim(alone=True),
+        await queue.claim(),
+    ):
         await queue.settle(claim.claims[0], outcome="nothing")
     assert await queue.return_claim(e) == "fenced"
     keys = Keys(queue.namespace)
@@ -53,7 +63,9 @@ async def test_all_that_is_left_of_settled_episodes_is_counters(queue: Queue, cl
 
 
 @pytest.mark.parametrize("raw", ["|{", "|{}", '|{"run_id": "b", "input": 1}', "|null"])
-async def test_an_episode_that_cannot_be_read_stops_nobody(queue: Queue, client: "Redis", raw: str) -> None:
+async def test_an_episode_that_cannot_be_read_stops_nobody(
+    queue: Queue, client: "Redis", raw: str
+) -> None:
     await queue.record("b", "c")
     await client.hset(Keys(queue.namespace).episodes, "1", f"30{raw}")
     assert (await queue.traffic()).waiting == 2, "who has a budget looks here first"
@@ -68,7 +80,9 @@ async def test_an_episode_that_cannot_be_read_stops_nobody(queue: Queue, client:
 
 
 @pytest.mark.parametrize("raw", ["{", "null", "[]", '{"score": 2}', '{"comment": 1}'])
-async def test_feedback_that_cannot_be_read_stops_nobody(queue: Queue, client: "Redis", raw: str) -> None:
+async def test_feedback_that_cannot_be_read_stops_nobody(
+    queue: Queue, client: "Redis", raw: str
+) -> None:
     await queue.record("a", "b")
     await queue.say("a", 1.0)
     await client.hset(Keys(queue.namespace).run("a"), "f1", raw)
@@ -105,7 +119,9 @@ async def test_the_hour_before_midnight_belongs_to_the_hour_after_it(
     assert traffic.today == {"n": 4}, "a new day"
 
 
-async def test_a_daily_share_is_there_again_on_the_next_day(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_daily_share_is_there_again_on_the_next_day(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (await queue.record("a", "b", rate_limit=1)).limited == 1
     assert await queue.say("a", 1.0, rate_limit=1) == "credited"
     assert await queue.say("a", 0.0, rate_limit=1) == "limited"
@@ -114,7 +130,9 @@ async def test_a_daily_share_is_there_again_on_the_next_day(queue: Queue, monkey
     assert await queue.say("a", 0.0, rate_limit=1) == "corrected"
 
 
-async def test_fences_go_on_where_the_counter_is_ahead_of_the_clock(queue: Queue, client: "Redis") -> None:
+async def test_fences_go_on_where_the_counter_is_ahead_of_the_clock(
+    queue: Queue, client: "Redis"
+) -> None:
     far = 2**52
     await client.hset(Keys(queue.namespace).traffic, "fence", str(far))
     await queue.record("a", "b")
@@ -125,7 +143,9 @@ async def test_fences_go_on_where_the_counter_is_ahead_of_the_clock(queue: Queue
     assert await queue.return_claim(b) == "failed"
 
 
-async def test_a_run_that_was_told_something_is_not_kept_for_ever(queue: Queue, client: "Redis") -> None:
+async def test_a_run_that_was_told_something_is_not_kept_for_ever(
+    queue: Queue, client: "Redis"
+) -> None:
     keys = Keys(queue.namespace)
     await queue.lesson()
     await queue.say("early", 1.0)

@@ -18,11 +18,15 @@ async def filled(queue: Queue) -> None:
     """Record runs of two people in two conversations each."""
     for who in ("anna", "bert"):
         for i in range(4):
-            await queue.record(an_episode(f"{who}-{i}", principal=who, thread_id=f"{who}-thread-{i % 2}"))
+            await queue.record(
+                an_episode(f"{who}-{i}", principal=who, thread_id=f"{who}-thread-{i % 2}")
+            )
             await queue.say(f"{who}-{i}", 0.5, comment="Hm.", principal=who)
 
 
-async def test_a_principals_episodes_records_and_words_are_forgotten_and_nobody_elses(queue: Queue) -> None:
+async def test_a_principals_episodes_records_and_words_are_forgotten_and_nobody_elses(
+    queue: Queue,
+) -> None:
     await filled(queue)
     await queue.say("bert-0", 0.0, correction="Anna knows better.", principal="anna", reviewer=True)
     assert await queue.log.erase(queue.namespace, ANNA) == Erased(
@@ -66,10 +70,14 @@ async def test_dead_letters_images_and_bytes_go_and_the_last_error_with_them(que
     for who in ("anna", "bert"):
         await queue.record(an_episode(who, principal=who, images=tuple(shared)), images=shared)
     for claim in (await queue.claim(2)).claims:
-        await queue.return_claim(claim, reason=f"{claim.episode.principal} wrote nonsense", max_deliveries=1)
+        await queue.return_claim(
+            claim, reason=f"{claim.episode.principal} wrote nonsense", max_deliveries=1
+        )
     await queue.log.erase(queue.namespace, ANNA)
     assert [letter.run_id for letter in await queue.dead_letters()] == ["bert"]
-    assert await queue.log.images(queue.namespace, list(shared)) == shared, "somebody else's episode holds it"
+    assert await queue.log.images(queue.namespace, list(shared)) == shared, (
+        "somebody else's episode holds it"
+    )
     await queue.log.erase(queue.namespace, Subject(kind="principal", name="bert"))
     traffic = await queue.traffic()
     assert (traffic.bytes, traffic.dead, traffic.last_error) == (0, 0, "")
@@ -77,7 +85,9 @@ async def test_dead_letters_images_and_bytes_go_and_the_last_error_with_them(que
 
 
 async def test_a_forgotten_principals_daily_counts_begin_anew(queue: Queue) -> None:
-    await queue.record(an_episode("a", principal="anna"), an_episode("b", principal="bert"), rate_limit=1)
+    await queue.record(
+        an_episode("a", principal="anna"), an_episode("b", principal="bert"), rate_limit=1
+    )
     await queue.log.erase(queue.namespace, ANNA)
     assert (await queue.record(an_episode("c", principal="anna"), rate_limit=1)).recorded == 1
     assert (await queue.record(an_episode("d", principal="bert"), rate_limit=1)).limited == 1

@@ -51,7 +51,9 @@ async def test_pairs_on_recorded_tool_results_that_were_scored_alike_speak_neith
     [seq] = await archive(queue, "d")
     assert await replay(queue, active, seq, 0.5, 0.5, on_tools=True) == "counted"
     total = (await known(queue, active)).evidence.total
-    assert (total.silent, total.watched) == (0, 1), "an active one is watched: there it counts that nothing got worse"
+    assert (total.silent, total.watched) == (0, 1), (
+        "an active one is watched: there it counts that nothing got worse"
+    )
 
 
 async def test_two_learners_that_count_the_same_pair_at_once_count_it_once(
@@ -60,7 +62,11 @@ async def test_two_learners_that_count_the_same_pair_at_once_count_it_once(
     lessons = [await queue.lesson(f"Lesson {i}.", "proposed") for i in range(3)]
     seqs = await archive(queue, *"abcd")
     since = await version(queue)
-    beside = queue.store if backend_url is None else RedisStore(Clients(backend_url, None, read_timeout=1.0))
+    beside = (
+        queue.store
+        if backend_url is None
+        else RedisStore(Clients(backend_url, None, read_timeout=1.0))
+    )
     calls = [
         replay(Queue(store, queue.writer), lesson, seq, 1, 0.5, since=since)
         for lesson in lessons
@@ -79,7 +85,9 @@ async def test_two_learners_that_count_the_same_pair_at_once_count_it_once(
         assert shown.evidence.voices == (shown.evidence.total,), "all of it is one principal's"
 
 
-async def test_each_principal_speaks_for_himself_and_the_loudest_can_be_left_out(queue: Queue) -> None:
+async def test_each_principal_speaks_for_himself_and_the_loudest_can_be_left_out(
+    queue: Queue,
+) -> None:
     lesson = await queue.lesson(state="proposed")
     seqs = await archive(queue, *"abcdef")
     for i, seq in enumerate(seqs):
@@ -97,14 +105,20 @@ async def test_a_pair_for_a_lesson_that_has_changed_meanwhile_does_not_count(que
     before = await version(queue)
     await queue.writer.commit(Rewrite(id=lesson, text="Another one."))
     assert await replay(queue, lesson, second, 1, 0, since=before) == "changed"
-    assert (await known(queue, lesson)).evidence.total.pairs == 0, "what was known was known of another text"
-    assert await replay(queue, lesson, first, 1, 0) == "counted", "of the new one nothing was counted yet"
+    assert (await known(queue, lesson)).evidence.total.pairs == 0, (
+        "what was known was known of another text"
+    )
+    assert await replay(queue, lesson, first, 1, 0) == "counted", (
+        "of the new one nothing was counted yet"
+    )
     await queue.writer.commit(Remove(id=lesson))
     assert await replay(queue, lesson, second, 1, 0) == "changed"
     assert await known(queue, lesson) == Shown()
 
 
-async def test_a_pair_of_a_lesson_or_an_episode_that_is_not_there_does_not_count(queue: Queue) -> None:
+async def test_a_pair_of_a_lesson_or_an_episode_that_is_not_there_does_not_count(
+    queue: Queue,
+) -> None:
     lesson = await queue.lesson(state="proposed")
     [seq] = await archive(queue, "a")
     assert await replay(queue, "nobody", seq, 1, 0) == "changed"
@@ -119,14 +133,19 @@ async def test_of_lessons_that_come_and_go_nothing_is_left(queue: Queue) -> None
         commit = await queue.writer.commit(*(Add(text=text, state="proposed") for text in texts))
         ids = [applied.id for applied in commit.applied]
         now = await queue.writer.now()
-        await asyncio.gather(*(replay(queue, id, seq, 1, 0, since=now.version, speaker=f"p-{id}") for id in ids))
+        await asyncio.gather(
+            *(replay(queue, id, seq, 1, 0, since=now.version, speaker=f"p-{id}") for id in ids)
+        )
         assert all([(await known(queue, id)).evidence.total.pairs for id in ids])
         gone: list[Edit] = [Remove(id=id) for id in ids[:20]]
         gone += [SetState(id=id, state="retired") for id in ids[20:40]]
         gone += [Merge(ids=(ids[40], ids[41]), text=f"Of both, {start}.")]
         gone += [Rewrite(id=id, text=f"Another {i}, {start}.") for i, id in enumerate(ids[42:])]
         assert not (await queue.writer.commit(*gone, base=now)).rejected
-        assert await queue.log.evidence(queue.namespace, [e.id for e in await queue.writer.now()]) == {}
+        assert (
+            await queue.log.evidence(queue.namespace, [e.id for e in await queue.writer.now()])
+            == {}
+        )
 
 
 async def test_only_changes_are_read_again(queue: Queue) -> None:
@@ -150,7 +169,9 @@ async def test_outcomes_of_a_trial_are_counted_by_the_side_that_the_coin_gave(qu
     sums = Sums()
     for i, (shown, score) in enumerate([(True, 1.0), (False, 0.0), (True, 0.25), (False, 1.0)]):
         sides = {"seen": (id,)} if shown else {"withheld": (id,)}
-        await queue.record(an_episode(f"r{i}", principal=f"p{i}", version=await version(queue), **sides))
+        await queue.record(
+            an_episode(f"r{i}", principal=f"p{i}", version=await version(queue), **sides)
+        )
         assert await queue.say(f"r{i}", score) == "credited"
         steps = live_steps(score, shown=shown, chance=0.5, guess=sums.guess, bet=BET, refuted=0.0)
         sums = add_outcome(sums, score, steps)
@@ -168,11 +189,14 @@ async def test_a_corrected_score_takes_its_old_factor_back(queue: Queue) -> None
     await queue.say("b", 1.0)
     await queue.say("a", 0.0)
     first = live_steps(0.0, shown=True, chance=0.5, guess=Sums().guess, bet=BET, refuted=0.0)
-    after_one = add_outcome(Sums(), 1.0, first)  # what was expected of the second was expected after the first
+    # what was expected of the second was expected after the first
+    after_one = add_outcome(Sums(), 1.0, first)
     second = live_steps(1.0, shown=True, chance=0.5, guess=after_one.guess, bet=BET, refuted=0.0)
     total = (await known(queue, id)).evidence.total
     assert total.live == pytest.approx(first.live + second.live)
-    assert total.harms == pytest.approx([a + b for a, b in zip(first.harms, second.harms, strict=True)])
+    assert total.harms == pytest.approx(
+        [a + b for a, b in zip(first.harms, second.harms, strict=True)]
+    )
     assert (total.outcomes, total.score) == (2, 1)
 
 
@@ -227,9 +251,18 @@ async def test_a_trial_begins_with_no_outcomes_of_an_earlier_one(queue: Queue) -
 async def test_of_one_conversation_one_outcome_is_evidence(queue: Queue) -> None:
     """Its coin fell once. Later outcomes count as usage, and corrections of them, too."""
     for id in (await on_trial(queue), await queue.lesson()):
-        given = {"seen": (id,), "version": await version(queue), "withhold_share": 0.1, "thread_id": "talk"}
-        await queue.record(*(an_episode(f"{run}-{id}", principal=f"p-{run}", **given) for run in "abc"))
-        await queue.record(an_episode(f"d-{id}", principal="p-d", **given | {"thread_id": "another"}))
+        given = {
+            "seen": (id,),
+            "version": await version(queue),
+            "withhold_share": 0.1,
+            "thread_id": "talk",
+        }
+        await queue.record(
+            *(an_episode(f"{run}-{id}", principal=f"p-{run}", **given) for run in "abc")
+        )
+        await queue.record(
+            an_episode(f"d-{id}", principal="p-d", **given | {"thread_id": "another"})
+        )
         await queue.say(f"b-{id}", 1.0)
         first = (await known(queue, id)).evidence
         await queue.say(f"a-{id}", 0.0)
@@ -248,7 +281,9 @@ async def test_of_one_conversation_one_outcome_is_evidence(queue: Queue) -> None
 # --- active lessons
 
 
-async def test_since_when_an_active_lesson_is_watched_is_known_until_it_becomes_active_again(queue: Queue) -> None:
+async def test_since_when_an_active_lesson_is_watched_is_known_until_it_becomes_active_again(
+    queue: Queue,
+) -> None:
     id = await queue.lesson(state="proposed")
     seqs = await archive(queue, *"abcd")
     await replay(queue, id, seqs[0], 1, 0, floor=7)
@@ -262,7 +297,9 @@ async def test_since_when_an_active_lesson_is_watched_is_known_until_it_becomes_
     assert (await known(queue, id)).floor is None
 
 
-async def test_an_active_lesson_is_watched_and_what_spoke_against_it_is_over_when_nothing_does(queue: Queue) -> None:
+async def test_an_active_lesson_is_watched_and_what_spoke_against_it_is_over_when_nothing_does(
+    queue: Queue,
+) -> None:
     id = await queue.lesson(state="proposed")
     seqs = await archive(queue, *"abcd")
     await replay(queue, id, seqs[0], 1, 0)
@@ -282,12 +319,20 @@ async def test_an_active_lesson_is_watched_and_what_spoke_against_it_is_over_whe
 async def test_what_a_voice_said_before_a_new_beginning_is_over(queue: Queue) -> None:
     id = await queue.lesson()
     seqs = await archive(queue, *"abcde")
-    told = [("old", (0, 1)), ("good", (1, 0)), ("good", (1, 0)), ("old", (0, 0.5)), ("new", (0, 0.5))]
+    told = [
+        ("old", (0, 1)),
+        ("good", (1, 0)),
+        ("good", (1, 0)),
+        ("old", (0, 0.5)),
+        ("new", (0, 0.5)),
+    ]
     for seq, (who, scores) in zip(seqs, told, strict=True):
         await replay(queue, id, seq, *scores, speaker=who)
     evidence, half = (await known(queue, id)).evidence, pair_against(0, 0.5)
     assert evidence.total.turned == pytest.approx([2 * step for step in half])
-    assert evidence.turned(1) == pytest.approx(Evidence(Sums(turned=tuple(half))).turned(0)), "each speaks for one half"
+    assert evidence.turned(1) == pytest.approx(Evidence(Sums(turned=tuple(half))).turned(0)), (
+        "each speaks for one half"
+    )
     assert evidence.turned(2) == pytest.approx(1)
 
 
@@ -299,14 +344,18 @@ async def test_withheld_requests_speak_of_an_active_lesson_with_their_chance(que
     await queue.record(an_episode("b", principal="b", withheld=(id,), **given))
     await queue.say("a", 0.0)
     await queue.say("b", 1.0)
-    sums, _ = watch(Sums(), live_steps(0, shown=True, chance=0.9, guess=0.5, bet=0, refuted=0).harms)
+    sums, _ = watch(
+        Sums(), live_steps(0, shown=True, chance=0.9, guess=0.5, bet=0, refuted=0).harms
+    )
     sums, _ = watch(sums, live_steps(1, shown=False, chance=0.9, guess=0.5, bet=0, refuted=0).harms)
     evidence = (await known(queue, id)).evidence
     assert evidence.total.turned == pytest.approx(sums.turned)
     assert evidence.turned(0) > 1
 
 
-async def test_a_corrected_outcome_of_an_active_lesson_counts_as_if_it_had_been_right_at_once(queue: Queue) -> None:
+async def test_a_corrected_outcome_of_an_active_lesson_counts_as_if_it_had_been_right_at_once(
+    queue: Queue,
+) -> None:
     id = await queue.lesson()
     given = {"seen": (id,), "version": await version(queue), "withhold_share": 0.1}
     await queue.record(*(an_episode(run, principal=run, **given) for run in "ab"))
@@ -316,7 +365,9 @@ async def test_a_corrected_outcome_of_an_active_lesson_counts_as_if_it_had_been_
     sums, _ = watch(Sums(), harm)
     sums, _ = watch(sums, harm)
     evidence = (await known(queue, id)).evidence
-    assert evidence.total.turned == pytest.approx(sums.turned), "nothing is begun anew by a correction"
+    assert evidence.total.turned == pytest.approx(sums.turned), (
+        "nothing is begun anew by a correction"
+    )
     assert (evidence.total.watched, evidence.total.begun) == (2, sums.begun)
     assert evidence.turned(1) < evidence.turned(0)
     assert evidence.turned(2) == pytest.approx(1)

@@ -28,15 +28,21 @@ _ids = st.sampled_from(["id1", "id1", "id2", "id2", "id3", "id4"])
 _who = st.sampled_from(["anna", "bob", "anonymous"])
 _scores = st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.0])
 _places = st.integers(0, 3)
-_trials = st.builds(Trial, bet=st.sampled_from([0.0, 0.3, 0.7]), rule=st.sampled_from(["strict", "quick"]))
+_trials = st.builds(
+    Trial, bet=st.sampled_from([0.0, 0.3, 0.7]), rule=st.sampled_from(["strict", "quick"])
+)
 _edits = st.one_of(
     st.builds(SetState, id=_ids, state=st.just("trial"), trial=_trials),
-    st.builds(SetState, id=_ids, state=st.sampled_from(["proposed", "active", "active", "retired"])),
+    st.builds(
+        SetState, id=_ids, state=st.sampled_from(["proposed", "active", "active", "retired"])
+    ),
     st.builds(Rewrite, id=_ids, text=st.sampled_from(["Another.", "A third."])),
     st.builds(Remove, id=_ids),
     st.builds(Add, text=st.just("One more."), state=st.sampled_from(["proposed", "active"])),
 )
-_pair = st.tuples(st.just("pair"), _ids, _places, _scores, _scores, _who, st.sampled_from([0, 0, 0, 1]))
+_pair = st.tuples(
+    st.just("pair"), _ids, _places, _scores, _scores, _who, st.sampled_from([0, 0, 0, 1])
+)
 _outcome = st.tuples(
     st.just("run"),
     st.fixed_dictionaries(
@@ -74,7 +80,9 @@ class Player:
 
     async def play(self, script: list[tuple[Any, ...]]) -> list[Any]:
         states = ("proposed", "proposed", "active")
-        await self.queue.writer.commit(*(Add(text=f"Lesson {i}.", state=state) for i, state in enumerate(states)))
+        await self.queue.writer.commit(
+            *(Add(text=f"Lesson {i}.", state=state) for i, state in enumerate(states))
+        )
         await self.queue.writer.commit(SetState(id="id2", state="trial", trial=Trial(bet=0.5)))
         self.archived = await archive(self.queue, "a", "b", "c")
         await self.run({"seen": ("id2", "id3"), "withhold_share": 0.1}, 0, 1.0, "bob")
@@ -87,16 +95,24 @@ class Player:
     async def look(self) -> tuple[Any, ...]:
         log, namespace = self.queue.log, self.queue.namespace
         self.held = await log.evidence(namespace, IDS, self.held)
-        assert self.held == await log.evidence(namespace, IDS), "who reads only changes knows the same"
-        numbers = {id: [row(sums) for sums in ordered(shown.evidence)] for id, shown in self.held.items()}
+        assert self.held == await log.evidence(namespace, IDS), (
+            "who reads only changes knows the same"
+        )
+        numbers = {
+            id: [row(sums) for sums in ordered(shown.evidence)] for id, shown in self.held.items()
+        }
         return numbers, {id: shown.done for id, shown in self.held.items()}
 
     def seq(self, place: int) -> int:
         return self.archived[-1 - place % len(self.archived)]
 
-    async def pair(self, id: str, place: int, with_it: float, without: float, who: str, late: int) -> str:
+    async def pair(
+        self, id: str, place: int, with_it: float, without: float, who: str, late: int
+    ) -> str:
         since = (await self.queue.writer.now()).version - late
-        return await replay(self.queue, id, self.seq(place), with_it, without, speaker=who, since=since)
+        return await replay(
+            self.queue, id, self.seq(place), with_it, without, speaker=who, since=since
+        )
 
     async def run(self, fields: Mapping[str, Any], late: int, score: float, who: str) -> str:
         self.runs += 1
@@ -114,7 +130,9 @@ class Player:
         waiting = (await self.queue.traffic()).waiting
         for claim in (await self.queue.claim(waiting)).claims:
             await self.queue.settle(claim, outcome="nothing")
-        self.archived += await archive(self.queue, f"kept{len(self.archived)}", principal=who, max_archived=most)
+        self.archived += await archive(
+            self.queue, f"kept{len(self.archived)}", principal=who, max_archived=most
+        )
 
     async def forget(self, place: int) -> int:
         return await self.queue.log.forget_archived(self.queue.namespace, [self.seq(place)])
@@ -131,7 +149,10 @@ def row(sums: Sums) -> list[float]:
 
 async def in_both(url: str, script: list[tuple[Any, ...]]) -> tuple[list[Any], list[Any]]:
     """Play a script in memory and on a server; return what each of them showed."""
-    on_server, namespace = RedisStore(Clients(url, None, read_timeout=1.0)), f"evidence-agrees-{next(_examples)}"
+    on_server, namespace = (
+        RedisStore(Clients(url, None, read_timeout=1.0)),
+        f"evidence-agrees-{next(_examples)}",
+    )
     try:
         players = Player(InMemoryStore(), namespace), Player(on_server, namespace)
         one, other = await asyncio.gather(*(player.play(script) for player in players))
@@ -141,9 +162,17 @@ async def in_both(url: str, script: list[tuple[Any, ...]]) -> tuple[list[Any], l
         await emptied(url)
 
 
-@pytest.mark.parametrize("backend_url", [name for name, binary in SERVERS.items() if binary], indirect=True)
+@pytest.mark.parametrize(
+    "backend_url", [name for name, binary in SERVERS.items() if binary], indirect=True
+)
 @given(script=st.lists(_steps, min_size=12, max_size=20))
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=_PHASES)
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    phases=_PHASES,
+)
 def test_any_sequence_gives_the_same_evidence_in_memory_and_on_a_server(
     backend_url: str, script: list[tuple[Any, ...]]
 ) -> None:

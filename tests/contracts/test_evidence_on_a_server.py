@@ -49,11 +49,15 @@ async def begin(queue: Queue) -> tuple[str, list[int]]:
 
 async def go_on(queue: Queue, id: str, seqs: Sequence[int], places: range) -> None:
     for place in places:
-        assert await replay(queue, id, seqs[place], *SCORES[place], speaker=f"p{place}") == "counted"
+        assert (
+            await replay(queue, id, seqs[place], *SCORES[place], speaker=f"p{place}") == "counted"
+        )
 
 
 @pytest.mark.parametrize("name", [name for name, binary in SERVERS.items() if binary])
-async def test_a_server_that_is_restarted_between_pairs_knows_them_exactly(name: str, tmp_path: Path) -> None:
+async def test_a_server_that_is_restarted_between_pairs_knows_them_exactly(
+    name: str, tmp_path: Path
+) -> None:
     async def opened(url: str, namespace: str) -> Queue:
         store = RedisStore(Clients(url, None, read_timeout=2.0))
         return Queue(store, Writer(store, namespace))
@@ -94,9 +98,15 @@ async def test_of_lessons_that_come_and_go_no_field_is_left(queue: Queue, client
         ids = [applied.id for applied in (await queue.writer.commit(*adds)).applied]
         now = await queue.writer.now()
         for i, id in enumerate(ids):
-            assert await replay(queue, id, seq, 1, 0, since=now.version, speaker=f"p{i % 5}") == "counted"
+            assert (
+                await replay(queue, id, seq, 1, 0, since=now.version, speaker=f"p{i % 5}")
+                == "counted"
+            )
         assert await client.hlen(keys.evidence) == 50 * 4 + 1, "total, voice, episodes, number"
-        gone = [*(Remove(id=id) for id in ids[:20]), *(SetState(id=id, state="retired") for id in ids[20:40])]
+        gone = [
+            *(Remove(id=id) for id in ids[:20]),
+            *(SetState(id=id, state="retired") for id in ids[20:40]),
+        ]
         changed = [Merge(ids=(ids[40], ids[41]), text=f"Of both, {start}.")]
         changed += [Rewrite(id=id, text=f"Another, {id}.") for id in ids[42:]]
         assert not (await queue.writer.commit(*gone, *changed, base=now)).rejected
@@ -104,12 +114,17 @@ async def test_of_lessons_that_come_and_go_no_field_is_left(queue: Queue, client
 
 
 @one_server
-async def test_however_many_principals_speak_its_fields_are_bounded(queue: Queue, client: "Redis") -> None:
+async def test_however_many_principals_speak_its_fields_are_bounded(
+    queue: Queue, client: "Redis"
+) -> None:
     lesson, keys = await queue.lesson(state="proposed"), Keys(queue.namespace)
     seqs = await archive(queue, *(f"r{i}" for i in range(400)), max_archived=1000)
     since = await version(queue)
     for i, seq in enumerate(seqs):
-        assert await replay(queue, lesson, seq, 1, 0.9, since=since, speaker=f"somebody-{i}") == "counted"
+        assert (
+            await replay(queue, lesson, seq, 1, 0.9, since=since, speaker=f"somebody-{i}")
+            == "counted"
+        )
     assert VOICES - 20 < len((await known(queue, lesson)).evidence.voices) <= VOICES
     assert await client.hlen(keys.evidence) <= VOICES + 4
 
@@ -117,7 +132,9 @@ async def test_however_many_principals_speak_its_fields_are_bounded(queue: Queue
 @contextlib.contextmanager
 def lists_are_a_tenth() -> Iterator[None]:
     """Bound the lists of a lesson's episodes at a tenth, in the script and in the process."""
-    bound, tenth = (f"local LONGEST_LIST = {number}" for number in (LONGEST_LIST, LONGEST_LIST // 10))
+    bound, tenth = (
+        f"local LONGEST_LIST = {number}" for number in (LONGEST_LIST, LONGEST_LIST // 10)
+    )
     short = scripts._REPLAYED.replace(bound, tenth)
     assert short != scripts._REPLAYED
     with pytest.MonkeyPatch.context() as patched:
@@ -128,7 +145,9 @@ def lists_are_a_tenth() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("backend_url", ["valkey", "in-memory"], indirect=True)
-async def test_of_what_it_was_replayed_on_the_latest_is_known(queue: Queue, backend_url: str | None) -> None:
+async def test_of_what_it_was_replayed_on_the_latest_is_known(
+    queue: Queue, backend_url: str | None
+) -> None:
     far, many = 10**14, 60  # each takes 16 characters
     if isinstance(queue.store, InMemoryStore):
         queue.store.episodes._queue(queue.namespace).seq = far
@@ -150,7 +169,9 @@ async def test_of_what_it_was_replayed_on_the_latest_is_known(queue: Queue, back
 
 @pytest.mark.parametrize("backend_url", ["valkey", "in-memory"], indirect=True)
 @pytest.mark.parametrize("state", ["proposed", "active"])
-async def test_in_whatever_order_an_archive_is_replayed_no_pair_counts_twice(queue: Queue, state: State) -> None:
+async def test_in_whatever_order_an_archive_is_replayed_no_pair_counts_twice(
+    queue: Queue, state: State
+) -> None:
     """Learners replay the newest first; one that takes over begins again with what is not listed."""
     lesson = await queue.lesson(state=state)
     seqs = await archive(queue, *(f"r{i}" for i in range(400)), max_archived=1000)
@@ -168,13 +189,17 @@ async def test_in_whatever_order_an_archive_is_replayed_no_pair_counts_twice(que
 
 
 @one_server
-async def test_bytes_that_are_counted_are_those_of_the_archive(queue: Queue, client: "Redis") -> None:
+async def test_bytes_that_are_counted_are_those_of_the_archive(
+    queue: Queue, client: "Redis"
+) -> None:
     keys = Keys(queue.namespace)
 
     async def check(*runs: str) -> None:
         stored = await client.hgetall(keys.archive)
         assert await archived_runs(queue) == list(runs)
-        assert sorted(map(int, stored)) == sorted(map(int, await client.zrange(keys.archived, 0, -1)))
+        assert sorted(map(int, stored)) == sorted(
+            map(int, await client.zrange(keys.archived, 0, -1))
+        )
         counted = int(await client.hget(keys.traffic, "archive_bytes") or 0)
         assert counted == sum(len(raw.encode()) for raw in stored.values())
 
@@ -195,7 +220,9 @@ async def test_bytes_that_are_counted_are_those_of_the_archive(queue: Queue, cli
 
 
 @one_server
-async def test_after_a_loss_of_data_no_number_of_a_change_comes_again(queue: Queue, client: "Redis") -> None:
+async def test_after_a_loss_of_data_no_number_of_a_change_comes_again(
+    queue: Queue, client: "Redis"
+) -> None:
     id = await queue.lesson(state="proposed")
     [*seqs] = await archive(queue, *"abc")
     await replay(queue, id, seqs[0], 1, 0)

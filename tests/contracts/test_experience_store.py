@@ -33,12 +33,16 @@ async def test_nothing_new_gives_back_the_very_object_of_an_empty_set_too(writer
     assert await writer.store.read(writer.namespace, held) is held
 
 
-async def test_changes_on_top_of_what_is_held_make_the_same_set_as_reading_it_whole(writer: Writer) -> None:
+async def test_changes_on_top_of_what_is_held_make_the_same_set_as_reading_it_whole(
+    writer: Writer,
+) -> None:
     one, two, three = await writer.add("One.", "Two.", "Three.")
     held = await writer.now()
     await writer.commit(Rewrite(id=one.id, text="First."), Remove(id=two.id))
     await writer.commit(Add(text="Four."), usage={three.id: _usage(1)})
-    assert await writer.store.read(writer.namespace, held) == await writer.store.read(writer.namespace)
+    assert await writer.store.read(writer.namespace, held) == await writer.store.read(
+        writer.namespace
+    )
     assert [e.text for e in held] == ["One.", "Two.", "Three."], "a snapshot never changes"
 
 
@@ -88,9 +92,13 @@ async def test_rewriting_keeps_id_state_and_condition_and_unites_sources(writer:
 
 
 async def test_a_merge_replaces_its_parents_and_carries_all_their_sources(writer: Writer) -> None:
-    await writer.commit(Add(text="One.", sources=("a",)), Add(text="Two.", sources=("b", "a")), Add(text="Else."))
+    await writer.commit(
+        Add(text="One.", sources=("a",)), Add(text="Two.", sources=("b", "a")), Add(text="Else.")
+    )
     one, two, other = await writer.now()
-    commit = await writer.commit(Merge(ids=(one.id, two.id), text="Both.", when="always", sources=("c",)))
+    commit = await writer.commit(
+        Merge(ids=(one.id, two.id), text="Both.", when="always", sources=("c",))
+    )
     kept, merged = await writer.now()
     assert kept == other
     assert merged.id == commit.applied[0].id
@@ -131,7 +139,11 @@ async def test_a_restored_lesson_comes_back_under_its_id_at_its_place(writer: Wr
 
 async def test_texts_with_any_character_come_back_as_they_were(writer: Writer) -> None:
     text = 'Ünï|cödé "quoted" \\ back/slash \U0001f600 a\x00b\x07c\x7f \u2028 %d %s |1|active|5|{}'
-    await writer.commit(Add(text=text, when="x | y", sources=("s\n\x00|", "\u00e9")), author="a\nb", why="why\x00\n%s")
+    await writer.commit(
+        Add(text=text, when="x | y", sources=("s\n\x00|", "\u00e9")),
+        author="a\nb",
+        why="why\x00\n%s",
+    )
     [lesson] = await writer.now()
     assert lesson.text == text.replace(" \u2028 ", "\n ")  # a line break of another kind
     assert lesson.when == "x | y"
@@ -144,7 +156,9 @@ async def test_texts_with_any_character_come_back_as_they_were(writer: Writer) -
     assert await writer.store.read(writer.namespace, held) == await writer.now()
 
 
-async def test_additions_stand_at_the_end_and_a_rewritten_lesson_stays_where_it_was(writer: Writer) -> None:
+async def test_additions_stand_at_the_end_and_a_rewritten_lesson_stays_where_it_was(
+    writer: Writer,
+) -> None:
     one, two = await writer.add("One.", "Two.")
     await writer.commit(Rewrite(id=one.id, text="First."))
     await writer.add("Three.", "Four.")
@@ -153,7 +167,9 @@ async def test_additions_stand_at_the_end_and_a_rewritten_lesson_stays_where_it_
     assert await writer.texts() == ["First.", "Three.", "Four.", "Five."]
 
 
-async def test_what_is_added_after_a_restore_stands_behind_everything_that_was_ever_there(writer: Writer) -> None:
+async def test_what_is_added_after_a_restore_stands_behind_everything_that_was_ever_there(
+    writer: Writer,
+) -> None:
     _one, two, three = await writer.add("One.", "Two.", "Three.")
     await writer.commit(Remove(id=two.id), Remove(id=three.id))
     await writer.add("Four.")
@@ -213,12 +229,16 @@ async def test_an_edit_refused_for_a_cap_does_not_stand_in_the_way_of_the_next_o
     await writer.add("Full.")
     await writer.commit(Add(text="Waits.", state="proposed"))
     _, waiting = await writer.now()
-    commit = await writer.commit(SetState(id=waiting.id, state="active"), SetState(id=waiting.id, state="trial"))
+    commit = await writer.commit(
+        SetState(id=waiting.id, state="active"), SetState(id=waiting.id, state="trial")
+    )
     assert reasons(commit) == ["cap"]
     assert (await writer.now()).by_id[waiting.id].state == "trial"
 
 
-async def test_a_rev_stated_in_the_edit_counts_and_not_the_one_of_the_snapshot(writer: Writer) -> None:
+async def test_a_rev_stated_in_the_edit_counts_and_not_the_one_of_the_snapshot(
+    writer: Writer,
+) -> None:
     (one,) = await writer.add("One.")
     await writer.commit(Rewrite(id=one.id, text="First."))
     assert reasons(await writer.commit(Remove(id=one.id, rev=1))) == ["conflict"]
@@ -242,7 +262,9 @@ async def test_many_at_once_lose_nothing(writer: Writer) -> None:
 # --- versions
 
 
-async def test_versions_have_no_gap_and_a_commit_that_changes_nothing_makes_none(writer: Writer) -> None:
+async def test_versions_have_no_gap_and_a_commit_that_changes_nothing_makes_none(
+    writer: Writer,
+) -> None:
     (one,) = await writer.add("One.")
     assert reasons(await writer.commit(Rewrite(id=one.id, text="One."))) == ["unchanged"]
     assert reasons(await writer.commit(SetState(id=one.id, state="active"))) == ["unchanged"]
@@ -251,7 +273,10 @@ async def test_versions_have_no_gap_and_a_commit_that_changes_nothing_makes_none
     assert (await writer.now()).version == 1
     assert [e.rev for e in await writer.now()] == [1]
     await writer.add("Two.")
-    assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 10))] == [1, 2]
+    assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 10))] == [
+        1,
+        2,
+    ]
 
 
 async def test_a_namespace_in_which_everything_was_refused_does_not_exist(writer: Writer) -> None:
@@ -272,7 +297,10 @@ async def test_an_all_or_nothing_commit_is_refused_as_a_whole(writer: Writer) ->
 
 async def test_a_commit_for_one_version_is_refused_at_any_other(writer: Writer) -> None:
     await writer.add("One.")
-    assert reasons(await writer.commit(Add(text="Two."), Add(text=""), expect_version=2)) == ["conflict", "empty"]
+    assert reasons(await writer.commit(Add(text="Two."), Add(text=""), expect_version=2)) == [
+        "conflict",
+        "empty",
+    ]
     assert reasons(await writer.commit(Add(text="Two."), expect_version=0)) == ["conflict"]
     assert not reasons(await writer.commit(Add(text="Two."), expect_version=1))
     other = Writer(writer.store, f"{writer.namespace}-other")
@@ -282,7 +310,9 @@ async def test_a_commit_for_one_version_is_refused_at_any_other(writer: Writer) 
 # --- tokens
 
 
-async def test_a_repeated_token_answers_what_it_answered_first_and_has_no_second_effect(writer: Writer) -> None:
+async def test_a_repeated_token_answers_what_it_answered_first_and_has_no_second_effect(
+    writer: Writer,
+) -> None:
     (one,) = await writer.add("One.")
     base = await writer.now()
     first = await writer.commit(Add(text="Two."), Remove(id="nobody"), token="t", base=base)
@@ -296,7 +326,9 @@ async def test_a_repeated_token_answers_what_it_answered_first_and_has_no_second
         again = await writer.commit(*edits, token="t", base=base)
         assert [(a.edit.op, a.id) for a in again.applied] == [("add", first.applied[0].id)]
         assert [(r.edit, r.reason) for r in again.rejected] == [(Remove(id="nobody"), "unknown")]
-        assert "Two." not in str(again), "an answer keeps nothing that a purge would have to look for"
+        assert "Two." not in str(again), (
+            "an answer keeps nothing that a purge would have to look for"
+        )
         assert await writer.now() == after
 
 
@@ -319,18 +351,26 @@ async def test_a_token_belongs_to_its_namespace(writer: Writer) -> None:
 
 async def test_the_cap_on_active_lessons_holds_also_within_one_commit(writer: Writer) -> None:
     writer.caps = Caps(max_experiences=2, token_budget=2000)
-    commit = await writer.commit(*(Add(text=f"Lesson {i}.") for i in range(4)), Add(text="Waits.", state="proposed"))
+    commit = await writer.commit(
+        *(Add(text=f"Lesson {i}.") for i in range(4)), Add(text="Waits.", state="proposed")
+    )
     assert reasons(commit) == ["cap", "cap"]
     assert len((await writer.now()).active) == 2
     waiting = (await writer.now()).proposed[0]
-    assert reasons(await writer.commit(Add(text="More."), SetState(id=waiting.id, state="active"))) == ["cap", "cap"]
+    assert reasons(
+        await writer.commit(Add(text="More."), SetState(id=waiting.id, state="active"))
+    ) == ["cap", "cap"]
     assert (await writer.now()).version == 1
 
 
-async def test_the_token_budget_holds_to_the_token_and_also_within_one_commit(writer: Writer) -> None:
+async def test_the_token_budget_holds_to_the_token_and_also_within_one_commit(
+    writer: Writer,
+) -> None:
     cost = lesson_tokens("Lesson number 0 is here.")
     writer.caps = Caps(max_experiences=50, token_budget=FRAME_TOKENS + 3 * cost)
-    assert reasons(await writer.commit(*(Add(text=f"Lesson number {i} is here.") for i in range(4)))) == ["cap"]
+    assert reasons(
+        await writer.commit(*(Add(text=f"Lesson number {i} is here.") for i in range(4)))
+    ) == ["cap"]
     assert active_tokens(await writer.now()) == writer.caps.token_budget
     one, two, _ = await writer.now()
     longer = "A good deal longer than it was before, and still not enough."
@@ -348,7 +388,9 @@ async def test_replacing_within_a_full_set_is_allowed(writer: Writer) -> None:
     assert not reasons(await writer.commit(Rewrite(id=one.id, text="Lesson 2.")))
     assert not reasons(await writer.commit(Remove(id=one.id), Add(text="Lesson 3.")))
     three = (await writer.now()).experiences[-1]
-    assert not reasons(await writer.commit(Merge(ids=(two.id, three.id), text="Lesson 4."), Add(text="Lesson 5.")))
+    assert not reasons(
+        await writer.commit(Merge(ids=(two.id, three.id), text="Lesson 4."), Add(text="Lesson 5."))
+    )
     assert await writer.texts() == ["Lesson 4.", "Lesson 5."]
 
 
@@ -364,18 +406,28 @@ async def test_caps_are_those_of_the_set_until_somebody_insists(writer: Writer) 
     await writer.add("One.", "Two.")
     writer.caps = ROOMY
     assert reasons(await writer.commit(Add(text="Three."))) == ["cap"]
-    assert not reasons(await writer.commit(Add(text="Three."), stated=("max_experiences", "token_budget")))
+    assert not reasons(
+        await writer.commit(Add(text="Three."), stated=("max_experiences", "token_budget"))
+    )
     assert (await writer.now()).caps == ROOMY
 
 
-async def test_a_lowered_cap_lets_nothing_in_and_holds_from_the_commit_that_leaves_room(writer: Writer) -> None:
+async def test_a_lowered_cap_lets_nothing_in_and_holds_from_the_commit_that_leaves_room(
+    writer: Writer,
+) -> None:
     one, two, _three = await writer.add("One.", "Two.", "Three.")
     before, writer.caps = writer.caps, Caps(max_experiences=1, token_budget=2000)
     assert reasons(
-        await writer.commit(Remove(id=one.id), Add(text="Four."), stated=("max_experiences", "token_budget"))
+        await writer.commit(
+            Remove(id=one.id), Add(text="Four."), stated=("max_experiences", "token_budget")
+        )
     ) == ["cap"]
-    assert (await writer.now()).caps == before, "two are still active: the cap would be broken from the start"
-    assert not reasons(await writer.commit(Remove(id=two.id), stated=("max_experiences", "token_budget")))
+    assert (await writer.now()).caps == before, (
+        "two are still active: the cap would be broken from the start"
+    )
+    assert not reasons(
+        await writer.commit(Remove(id=two.id), stated=("max_experiences", "token_budget"))
+    )
     assert (await writer.now()).caps == writer.caps
     assert reasons(await writer.commit(Add(text="Four."))) == ["cap"]
     assert await writer.texts() == ["Three."]

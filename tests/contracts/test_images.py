@@ -13,7 +13,9 @@ async def test_images_are_kept_by_their_hash_and_count_as_bytes(queue: Queue) ->
     size = len(with_image.model_dump_json(exclude_defaults=True).encode()) + 256
     kept = dict(zip(digests, data, strict=True))
     assert (await queue.record(with_image, images=kept, max_bytes=size)).dropped == 1
-    assert await queue.log.images(queue.namespace, digests) == {}, "of what is refused nothing is kept"
+    assert await queue.log.images(queue.namespace, digests) == {}, (
+        "of what is refused nothing is kept"
+    )
     assert (await queue.record(an_episode("c", principal="loud"), rate_limit=1)).recorded == 1
     refused = an_episode("d", principal="loud", images=tuple(digests))
     assert (await queue.record(refused, images=kept, rate_limit=1)).limited == 1
@@ -44,7 +46,9 @@ async def test_an_image_goes_with_the_last_episode_that_holds_it(queue: Queue) -
     shared, alone = "5" * 64, "a" * 64
     data = {shared: b"of many", alone: b"of one"}
     named = {"a": (shared,), "b": (alone, shared), "c": (shared, shared)}
-    await queue.record(*(an_episode(run, images=images) for run, images in named.items()), images=data)
+    await queue.record(
+        *(an_episode(run, images=images) for run, images in named.items()), images=data
+    )
     await queue.record(an_episode("a", images=(shared,)), images=data)  # sent twice, taken in once
 
     async def kept() -> set[str]:

@@ -70,7 +70,11 @@ _settled = st.fixed_dictionaries(
 )
 _edits = st.lists(
     st.one_of(
-        st.builds(Add, text=st.sampled_from(["One.", "Two."]), state=st.sampled_from(["trial", "active", "active"])),
+        st.builds(
+            Add,
+            text=st.sampled_from(["One.", "Two."]),
+            state=st.sampled_from(["trial", "active", "active"]),
+        ),
         st.builds(Remove, id=_ids),
         st.builds(Rewrite, id=_ids, text=st.sampled_from(["Three.", "Four."])),
         st.builds(SetState, id=_ids, state=st.sampled_from(["trial", "active"])),
@@ -85,7 +89,9 @@ _hand_back = st.tuples(
     st.integers(1, 2),
 )
 _record = st.tuples(st.just("record"), st.lists(_episodes, min_size=1, max_size=3), _limits)
-_claim = st.tuples(st.just("claim"), st.integers(1, 3), _principals, _leases, st.booleans(), st.integers(1, 3))
+_claim = st.tuples(
+    st.just("claim"), st.integers(1, 3), _principals, _leases, st.booleans(), st.integers(1, 3)
+)
 _steps = st.one_of(
     _record,
     _record,
@@ -100,7 +106,10 @@ _steps = st.one_of(
     st.tuples(st.just("settle"), _places, _edits, _settled),
     st.tuples(st.just("commit"), _edits, _usages),
     st.tuples(st.sampled_from(["retry", "drop"]), _seqs),
-    st.tuples(st.just("spend"), st.dictionaries(st.sampled_from(["n", "hour:x"]), st.integers(1, 3), min_size=1)),
+    st.tuples(
+        st.just("spend"),
+        st.dictionaries(st.sampled_from(["n", "hour:x"]), st.integers(1, 3), min_size=1),
+    ),
 )
 
 
@@ -114,8 +123,13 @@ class Player:
         self.tokens = itertools.count()
 
     async def play(self, script: list[tuple[Any, ...]]) -> list[Any]:
-        await self.queue.writer.commit(Add(text="First."), Add(text="On trial.", state="trial"), Add(text="Third."))
-        await self.record([{"run_id": f"r{i}", "seen": ("id1", "id2"), "withheld": ("id3",)} for i in (1, 2, 3)], {})
+        await self.queue.writer.commit(
+            Add(text="First."), Add(text="On trial.", state="trial"), Add(text="Third.")
+        )
+        await self.record(
+            [{"run_id": f"r{i}", "seen": ("id1", "id2"), "withheld": ("id3",)} for i in (1, 2, 3)],
+            {},
+        )
         await self.claim(2, "anna", LONG, alone=False, most=3)
         seen = []
         for name, *told in script:
@@ -135,9 +149,13 @@ class Player:
 
     async def record(self, episodes: list[Mapping[str, Any]], limits: Mapping[str, Any]) -> Any:
         made: list[Episode] = [an_episode(**fields) for fields in episodes]
-        return await self.queue.record(*made, images={"0" * 64: b"image"}, **limits), self.queue.early
+        return await self.queue.record(
+            *made, images={"0" * 64: b"image"}, **limits
+        ), self.queue.early
 
-    async def say(self, run_id: str, score: float | None, principal: str, rules: Mapping[str, Any]) -> Any:
+    async def say(
+        self, run_id: str, score: float | None, principal: str, rules: Mapping[str, Any]
+    ) -> Any:
         verdict = await self.queue.say(run_id, score, principal=principal, **rules)
         return verdict, await self.queue.latest_score(run_id)
 
@@ -145,7 +163,9 @@ class Player:
         return await self.queue.count(run_id, score, **rules)
 
     async def claim(self, count: int, learner: str, lease: float, alone: bool, most: int) -> Any:
-        claims = await self.queue.claim(count, learner=learner, lease=lease, alone=alone, max_deliveries=most)
+        claims = await self.queue.claim(
+            count, learner=learner, lease=lease, alone=alone, max_deliveries=most
+        )
         fences = [claim.fence for claim in (*self.claims, *claims.claims)]
         assert fences == sorted(set(fences)), "a fence is higher than all before it"
         self.claims += claims.claims
@@ -158,18 +178,24 @@ class Player:
         return await self.queue.extend_lease(*map(self.known, places), learner=learner, lease=lease)
 
     async def return_claim(self, place: int, counts: bool, reason: str, most: int) -> Any:
-        return await self.queue.return_claim(self.known(place), counts=counts, reason=reason, max_deliveries=most)
+        return await self.queue.return_claim(
+            self.known(place), counts=counts, reason=reason, max_deliveries=most
+        )
 
     async def settle(self, place: int, edits: list[Edit], options: Mapping[str, Any]) -> Any:
         token = options["token"] or f"own{next(self.tokens)}"
         try:
-            commit = await self.queue.settle(self.known(place), *edits, **{**options, "token": token})
+            commit = await self.queue.settle(
+                self.known(place), *edits, **{**options, "token": token}
+            )
         except ClaimLost:
             return "fenced"
         return commit.model_copy(update={"epoch": ""})
 
     async def commit(self, edits: list[Edit], usage: Mapping[str, Usage]) -> Any:
-        return (await self.queue.writer.commit(*edits, usage=usage)).model_copy(update={"epoch": ""})
+        return (await self.queue.writer.commit(*edits, usage=usage)).model_copy(
+            update={"epoch": ""}
+        )
 
     async def retry(self, seqs: list[int]) -> int:
         return await self.queue.log.retry_dead(self.queue.namespace, seqs)
@@ -191,7 +217,8 @@ def check(traffic: Traffic, dead: int) -> None:
     there = traffic.waiting + traffic.claimed + traffic.dead
     assert traffic.dead == dead
     assert (
-        there + sum(traffic.counts[name] for name in ("learned", "nothing", "set_aside")) <= traffic.counts["recorded"]
+        there + sum(traffic.counts[name] for name in ("learned", "nothing", "set_aside"))
+        <= traffic.counts["recorded"]
     )
     assert (traffic.bytes > 0) == (there > 0)
     assert (traffic.oldest is None) == (traffic.waiting + traffic.claimed == 0)
@@ -199,12 +226,19 @@ def check(traffic: Traffic, dead: int) -> None:
 
 def plain(held: ExperienceSet) -> tuple[Any, ...]:
     """A set but for times and what is random."""
-    return held.version, [e.model_dump(exclude={"created_at", "updated_at"}) for e in held], dict(held.usage)
+    return (
+        held.version,
+        [e.model_dump(exclude={"created_at", "updated_at"}) for e in held],
+        dict(held.usage),
+    )
 
 
 async def in_both(url: str, script: list[tuple[Any, ...]]) -> tuple[list[Any], list[Any]]:
     """Play a script in memory and on a server; return what each of them showed."""
-    on_server, namespace = RedisStore(Clients(url, None, read_timeout=1.0)), f"logs-agree-{next(_examples)}"
+    on_server, namespace = (
+        RedisStore(Clients(url, None, read_timeout=1.0)),
+        f"logs-agree-{next(_examples)}",
+    )
     try:
         players = Player(InMemoryStore(), namespace), Player(on_server, namespace)
         one, other = await asyncio.gather(*(player.play(script) for player in players))
@@ -216,7 +250,13 @@ async def in_both(url: str, script: list[tuple[Any, ...]]) -> tuple[list[Any], l
 
 @pytest.mark.parametrize("backend_url", ["valkey"], indirect=True)
 @given(script=st.lists(_steps, min_size=12, max_size=20))
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=_PHASES)
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    phases=_PHASES,
+)
 def test_any_sequence_of_calls_comes_out_the_same_in_memory_and_on_a_server(
     backend_url: str, script: list[tuple[Any, ...]]
 ) -> None:

@@ -8,7 +8,15 @@ from ted_memory.episodes import Feedback
 from ted_memory.models import Add, Remove, SetState, Usage
 from tests.contracts.queue import BEGUN, LONG, Queue, an_episode
 
-KNOWN = Usage(n_with=8, successes_with=4, n_without=2, successes_without=1, weight=1, weighted_difference=-1, helped=2)
+KNOWN = Usage(
+    n_with=8,
+    successes_with=4,
+    n_without=2,
+    successes_without=1,
+    weight=1,
+    weighted_difference=-1,
+    helped=2,
+)
 
 
 def with_it(n: float, successes: float) -> Usage:
@@ -22,11 +30,18 @@ def without_it(n: float, successes: float) -> Usage:
 # --- what is counted
 
 
-async def test_an_outcome_counts_for_what_its_run_saw_and_for_what_was_withheld(queue: Queue) -> None:
-    seen, withheld, neither = [await queue.lesson(text) for text in ("Seen.", "Withheld.", "Neither.")]
+async def test_an_outcome_counts_for_what_its_run_saw_and_for_what_was_withheld(
+    queue: Queue,
+) -> None:
+    seen, withheld, neither = [
+        await queue.lesson(text) for text in ("Seen.", "Withheld.", "Neither.")
+    ]
     await queue.record(an_episode("a", seen=(seen,), withheld=(withheld,)))
     assert await queue.say("a", 0.75) == "credited"
-    assert await queue.store.usage(queue.namespace) == {seen: with_it(1, 0.75), withheld: without_it(1, 0.75)}
+    assert await queue.store.usage(queue.namespace) == {
+        seen: with_it(1, 0.75),
+        withheld: without_it(1, 0.75),
+    }
     await queue.record(an_episode("b", seen=(seen, withheld)))
     assert await queue.say("b", 0.0) == "credited"
     assert await queue.usage(seen) == with_it(2, 0.75)
@@ -36,16 +51,26 @@ async def test_an_outcome_counts_for_what_its_run_saw_and_for_what_was_withheld(
 
 async def test_of_what_was_seen_only_what_is_said_to_count_does(queue: Queue) -> None:
     one, two = [await queue.lesson(text) for text in ("One.", "Two.")]
-    await queue.record(an_episode("a", seen=(one, two), counted=(two,)), an_episode("b", seen=(one, two), counted=()))
+    await queue.record(
+        an_episode("a", seen=(one, two), counted=(two,)),
+        an_episode("b", seen=(one, two), counted=()),
+    )
     for run_id in "ab":
         assert await queue.say(run_id, 1.0) == "credited"
     assert await queue.store.usage(queue.namespace) == {two: with_it(1, 1)}
 
 
-async def test_a_run_counts_once_and_a_later_score_takes_the_place_of_the_earlier(queue: Queue) -> None:
+async def test_a_run_counts_once_and_a_later_score_takes_the_place_of_the_earlier(
+    queue: Queue,
+) -> None:
     seen, withheld = [await queue.lesson(text) for text in ("Seen.", "Withheld.")]
     await queue.record(an_episode("a", seen=(seen,), withheld=(withheld,)))
-    for score, verdict in ((1.0, "credited"), (0.25, "corrected"), (0.25, "repeated"), (0.0, "corrected")):
+    for score, verdict in (
+        (1.0, "credited"),
+        (0.25, "corrected"),
+        (0.25, "repeated"),
+        (0.0, "corrected"),
+    ):
         assert await queue.say("a", score) == verdict
         assert await queue.usage(seen) == with_it(1, score)
         assert await queue.usage(withheld) == without_it(1, score)
@@ -62,7 +87,9 @@ async def test_many_that_say_the_same_at_once_count_once(queue: Queue) -> None:
     assert await queue.usage(seen) == with_it(5, 2.5)
 
 
-async def test_a_score_that_counts_only_where_there_is_none_never_takes_anothers_place(queue: Queue) -> None:
+async def test_a_score_that_counts_only_where_there_is_none_never_takes_anothers_place(
+    queue: Queue,
+) -> None:
     seen = await queue.lesson()
     await queue.record(*(an_episode(name, seen=(seen,)) for name in ("told", "graded")))
     assert await queue.say("told", 1.0) == "credited"
@@ -71,7 +98,9 @@ async def test_a_score_that_counts_only_where_there_is_none_never_takes_anothers
     assert await queue.count("graded", 0.25, first=True) == "credited"
     assert await queue.count("graded", 0.5, first=True) == "repeated"
     assert await queue.usage(seen) == with_it(2, 1.25)
-    assert await queue.say("graded", 0.0) == "corrected", "what a user says counts more than a grade"
+    assert await queue.say("graded", 0.0) == "corrected", (
+        "what a user says counts more than a grade"
+    )
     assert await queue.usage(seen) == with_it(2, 1)
 
 
@@ -120,7 +149,9 @@ async def test_outcomes_are_counted_wherever_their_episode_is(queue: Queue) -> N
 
 async def test_lessons_that_left_the_set_are_passed_over(queue: Queue) -> None:
     stays, leaves = [await queue.lesson(text) for text in ("Stays.", "Leaves.")]
-    await queue.record(*(an_episode(name, seen=(stays, leaves, "nobody"), withheld=("no-one",)) for name in "ab"))
+    await queue.record(
+        *(an_episode(name, seen=(stays, leaves, "nobody"), withheld=("no-one",)) for name in "ab")
+    )
     await queue.say("a", 1.0)
     await queue.writer.commit(Remove(id=leaves))
     assert await queue.say("a", 0.5) == "corrected"
@@ -140,12 +171,16 @@ async def test_outcomes_are_kept_apart_from_those_of_another_namespace(queue: Qu
     assert await queue.usage("same") == with_it(1, 1)
 
 
-async def test_an_outcome_makes_no_version_and_the_next_one_carries_it_into_the_ranking(queue: Queue) -> None:
+async def test_an_outcome_makes_no_version_and_the_next_one_carries_it_into_the_ranking(
+    queue: Queue,
+) -> None:
     seen, withheld = [await queue.lesson(text) for text in ("Seen.", "Withheld.")]
     held = await queue.writer.now()
     await queue.record(an_episode("a", seen=(seen,), withheld=(withheld,)))
     await queue.say("a", 1.0)
-    assert await queue.store.read(queue.namespace, held) is held, "what stands in a prompt changes with a version only"
+    assert await queue.store.read(queue.namespace, held) is held, (
+        "what stands in a prompt changes with a version only"
+    )
     await queue.writer.commit(Add(text="More."))
     changed = await queue.store.read(queue.namespace, held)
     assert changed is not None
@@ -156,26 +191,42 @@ async def test_an_outcome_makes_no_version_and_the_next_one_carries_it_into_the_
     await queue.writer.commit(Add(text="Even more."))
     changed = await queue.store.read(queue.namespace, held)
     assert changed is not None
-    assert changed.usage == (await queue.writer.now()).usage == {seen: with_it(1, 0.5), withheld: without_it(1, 0.5)}
+    assert (
+        changed.usage
+        == (await queue.writer.now()).usage
+        == {seen: with_it(1, 0.5), withheld: without_it(1, 0.5)}
+    )
 
 
 async def test_only_of_active_lessons_the_older_outcomes_fade(queue: Queue) -> None:
     seen = {state: await queue.lesson(f"Seen, {state}.", state) for state in ("active", "trial")}
-    withheld = {state: await queue.lesson(f"Withheld, {state}.", state) for state in ("active", "trial")}
+    withheld = {
+        state: await queue.lesson(f"Withheld, {state}.", state) for state in ("active", "trial")
+    }
     ids = (*seen.values(), *withheld.values())
     await queue.store.credit(queue.namespace, dict.fromkeys(ids, KNOWN), "known")
-    await queue.record(an_episode("a", seen=tuple(seen.values()), withheld=tuple(withheld.values())))
+    await queue.record(
+        an_episode("a", seen=tuple(seen.values()), withheld=tuple(withheld.values()))
+    )
     assert await queue.say("a", 1.0, kept=0.5) == "credited"
     half = {name: value / 2 for name, value in KNOWN}
     assert await queue.usage(seen["active"]) == Usage(**{**half, "n_with": 5, "successes_with": 3})
-    assert await queue.usage(withheld["active"]) == Usage(**{**half, "n_without": 2, "successes_without": 1.5})
-    assert await queue.usage(seen["trial"]) == KNOWN.model_copy(update={"n_with": 9, "successes_with": 5})
-    assert await queue.usage(withheld["trial"]) == KNOWN.model_copy(update={"n_without": 3, "successes_without": 2})
+    assert await queue.usage(withheld["active"]) == Usage(
+        **{**half, "n_without": 2, "successes_without": 1.5}
+    )
+    assert await queue.usage(seen["trial"]) == KNOWN.model_copy(
+        update={"n_with": 9, "successes_with": 5}
+    )
+    assert await queue.usage(withheld["trial"]) == KNOWN.model_copy(
+        update={"n_without": 3, "successes_without": 2}
+    )
 
 
 async def test_nothing_counts_for_a_lesson_that_no_request_is_shown(queue: Queue) -> None:
     proposed, active = await queue.lesson("Proposed.", "proposed"), await queue.lesson("Active.")
-    await queue.record(an_episode("a", seen=(proposed, active)), an_episode("b", withheld=(proposed,)))
+    await queue.record(
+        an_episode("a", seen=(proposed, active)), an_episode("b", withheld=(proposed,))
+    )
     for run_id in "ab":
         assert await queue.say(run_id, 1.0) == "credited"
     assert await queue.store.usage(queue.namespace) == {active: with_it(1, 1)}
@@ -193,7 +244,9 @@ async def test_a_correction_fades_nothing(queue: Queue) -> None:
     assert await queue.say("a", 1.0, kept=0.5) == "repeated"
     assert await queue.usage(seen) == known
     assert await queue.say("a", 0.0, kept=0.5) == "corrected"
-    assert await queue.usage(seen) == known.model_copy(update={"successes_with": known.successes_with - 1})
+    assert await queue.usage(seen) == known.model_copy(
+        update={"successes_with": known.successes_with - 1}
+    )
 
 
 # --- how much one principal has to say
@@ -209,9 +262,13 @@ async def test_a_principal_has_a_daily_share_of_feedback(queue: Queue) -> None:
     assert await queue.usage(seen) == with_it(1, 1)
     assert await queue.latest_score("a") == 1.0, "it is not kept either"
     assert await queue.latest_score("b") is None
-    assert [claim.episode.run_id for claim in (await queue.claim(10)).claims] == ["a"], "nor does it wake anything"
+    assert [claim.episode.run_id for claim in (await queue.claim(10)).claims] == ["a"], (
+        "nor does it wake anything"
+    )
     assert await queue.say("a", 0.5, principal="quiet", rate_limit=2) == "corrected"
-    assert await queue.count("a", 0.25, rate_limit=0) == "corrected", "what is no feedback is nobody's share"
+    assert await queue.count("a", 0.25, rate_limit=0) == "corrected", (
+        "what is no feedback is nobody's share"
+    )
 
 
 async def test_the_share_of_feedback_is_another_one_than_that_of_episodes(queue: Queue) -> None:
@@ -229,8 +286,12 @@ async def test_what_is_sent_once_more_since_its_reply_was_lost_stands_and_counts
         await queue.record(an_episode("r", principal="anna"))
     said = {"comment": "wrong", "principal": "anna", "rate_limit": 2}
     first, *again = [await queue.say("r", 0.0, **said) for _ in range(4)]
-    assert (first, set(again)) == (("credited", {"repeated"}) if known else ("unknown", {"unknown"}))
-    assert await queue.say("r", 0.0, **said | {"comment": "really"}) != "limited", "another word is another word"
+    assert (first, set(again)) == (
+        ("credited", {"repeated"}) if known else ("unknown", {"unknown"})
+    )
+    assert await queue.say("r", 0.0, **said | {"comment": "really"}) != "limited", (
+        "another word is another word"
+    )
     assert await queue.say("r", 0.0, **said | {"comment": "at last"}) == "limited"
     await queue.record(an_episode("r", principal="anna"))
     [told] = await queue.log.told(queue.namespace, ["r"])

@@ -42,7 +42,9 @@ async def test_a_commit_that_changes_nothing_brings_none(writer: Writer, atomic:
     assert (await writer.now()).presentation == BEST_ONE
 
 
-async def test_without_edits_another_one_makes_a_version_and_the_same_one_none(writer: Writer) -> None:
+async def test_without_edits_another_one_makes_a_version_and_the_same_one_none(
+    writer: Writer,
+) -> None:
     await writer.commit(Add(text="One."))
     held = await writer.now()
     assert (await writer.commit(presentation=BEST_ONE, why="measured")).version == 2
@@ -55,7 +57,9 @@ async def test_without_edits_another_one_makes_a_version_and_the_same_one_none(w
     assert (await writer.commit()).version == 2, "and nothing at all makes none"
 
 
-async def test_without_edits_it_comes_too_late_for_another_version_and_happens_once(writer: Writer) -> None:
+async def test_without_edits_it_comes_too_late_for_another_version_and_happens_once(
+    writer: Writer,
+) -> None:
     await writer.commit(Add(text="One."))
     await writer.commit(presentation=BEST_ONE, expect_version=0)
     assert (await writer.now()).presentation is None

@@ -17,11 +17,15 @@ async def test_what_somebody_spoke_about_is_begun_first_and_in_that_order(queue:
     for name in ("c", "b", "c"):
         await queue.say(name, 0.0)
         await asyncio.sleep(0.005)
-    assert runs(await queue.claim(10)) == ["early", "c", "b", "a", "d"], "a second word on it changes nothing"
+    assert runs(await queue.claim(10)) == ["early", "c", "b", "a", "d"], (
+        "a second word on it changes nothing"
+    )
 
 
 @pytest.mark.parametrize("when", ["before", "held"])
-async def test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back(queue: Queue, when: str) -> None:
+async def test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back(
+    queue: Queue, when: str
+) -> None:
     """An outage of a model, or a new version of a learner, gives back what was being learned from."""
     if when == "before":
         await queue.say("told", 0.0)
@@ -44,6 +48,8 @@ async def test_a_dead_letter_that_a_person_takes_up_again_goes_first(queue: Queu
 
 async def test_the_oldest_is_told_whatever_somebody_spoke_about(queue: Queue) -> None:
     then = datetime.now(UTC) - timedelta(hours=5)
-    await queue.record(an_episode("old", started_at=then), an_episode("new", started_at=datetime.now(UTC)))
+    await queue.record(
+        an_episode("old", started_at=then), an_episode("new", started_at=datetime.now(UTC))
+    )
     await queue.say("new", 0.0)
     assert ((await queue.log.traffic(queue.namespace)).oldest or 0) > 4 * 3600

@@ -38,15 +38,25 @@ async def test_the_log_keeps_what_was_before_and_what_came_after(writer: Writer)
 
     assert [(c.before, c.after) for c in added.changes] == [((), (one,)), ((), (two,))]
     assert [(c.before, c.after) for c in rewritten.changes] == [((one,), (first,))]
-    assert [(c.before, c.after) for c in united.changes] == [((first, two), (merged,)), ((), (new,))]
-    assert [(c.before, c.after) for c in removed.changes] == [((merged,), ())], "what was refused is not in it"
+    assert [(c.before, c.after) for c in united.changes] == [
+        ((first, two), (merged,)),
+        ((), (new,)),
+    ]
+    assert [(c.before, c.after) for c in removed.changes] == [((merged,), ())], (
+        "what was refused is not in it"
+    )
     assert united.changes[0].edit == Merge(ids=(one.id, two.id), text="Both.")
 
 
-async def test_the_log_answers_in_the_order_asked_for_and_leaves_out_what_it_has_not(writer: Writer) -> None:
+async def test_the_log_answers_in_the_order_asked_for_and_leaves_out_what_it_has_not(
+    writer: Writer,
+) -> None:
     for i in range(3):
         await writer.add(f"Lesson {i}.")
-    assert [entry.version for entry in await writer.store.log(writer.namespace, [3, 9, 1, 0])] == [3, 1]
+    assert [entry.version for entry in await writer.store.log(writer.namespace, [3, 9, 1, 0])] == [
+        3,
+        1,
+    ]
     assert await writer.store.log(writer.namespace, []) == ()
     assert await writer.store.log(f"{writer.namespace}-none", [1]) == ()
 
@@ -54,9 +64,18 @@ async def test_the_log_answers_in_the_order_asked_for_and_leaves_out_what_it_has
 async def test_the_log_keeps_the_latest_versions_only(writer: Writer) -> None:
     for i in range(6):
         await writer.add(f"Lesson {i}.", history=3)
-    assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 7))] == [4, 5, 6]
+    assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 7))] == [
+        4,
+        5,
+        6,
+    ]
     await writer.add("Longer.", history=100)
-    assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 8))] == [4, 5, 6, 7]
+    assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 8))] == [
+        4,
+        5,
+        6,
+        7,
+    ]
     await writer.add("Shorter.", history=1)
     assert [entry.version for entry in await writer.store.log(writer.namespace, range(1, 9))] == [8]
 
@@ -80,7 +99,9 @@ async def test_usage_is_kept_for_each_student(writer: Writer) -> None:
     known = await writer.now()
     await writer.commit(models=student("small"), usage={two.id: ONE_OF_EACH})
     assert (await writer.now()).usage == {one.id: ONE_OF_EACH, two.id: ONE_OF_EACH}
-    assert (await writer.store.read(writer.namespace, known) or known).usage == (await writer.now()).usage
+    assert (await writer.store.read(writer.namespace, known) or known).usage == (
+        await writer.now()
+    ).usage
     await writer.commit(models=student("large"))
     assert await writer.store.usage(writer.namespace) == {two.id: ONE_OF_EACH}
 
@@ -88,15 +109,24 @@ async def test_usage_is_kept_for_each_student(writer: Writer) -> None:
 async def test_usage_stays_where_the_student_is_the_same_or_not_named(writer: Writer) -> None:
     (one,) = await writer.add("One.")
     await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "first")
-    for models in (student("small"), {"student": "small", "teacher": "another"}, {"teacher": "third"}, student("new")):
+    for models in (
+        student("small"),
+        {"student": "small", "teacher": "another"},
+        {"teacher": "third"},
+        student("new"),
+    ):
         assert (await writer.now()).usage.get(one.id, ONE_OF_EACH) == ONE_OF_EACH
         await writer.commit(models=models)
-    assert await writer.store.usage(writer.namespace) == {one.id: ONE_OF_EACH}, "nobody was named before the new one"
+    assert await writer.store.usage(writer.namespace) == {one.id: ONE_OF_EACH}, (
+        "nobody was named before the new one"
+    )
     await writer.commit(Add(text="Two."), models=student("small"))
     assert await writer.store.usage(writer.namespace) == {}
 
 
-async def test_usage_with_earlier_students_goes_with_the_lesson_and_with_its_text(writer: Writer) -> None:
+async def test_usage_with_earlier_students_goes_with_the_lesson_and_with_its_text(
+    writer: Writer,
+) -> None:
     one, two, three = await writer.add("One.", "Two.", "Three.", models=student("small"))
     usage = dict.fromkeys((one.id, two.id, three.id), ONE_OF_EACH)
     await writer.store.credit(writer.namespace, usage, "first")
@@ -163,9 +193,13 @@ async def test_the_sets_usage_is_that_of_its_last_commit(writer: Writer) -> None
     assert changed.usage == {one.id: ONE_OF_EACH}
 
 
-async def test_usage_in_a_commit_is_added_in_the_same_step_and_in_its_snapshot(writer: Writer) -> None:
+async def test_usage_in_a_commit_is_added_in_the_same_step_and_in_its_snapshot(
+    writer: Writer,
+) -> None:
     (one,) = await writer.add("One.")
-    await writer.commit(Add(text="Two."), usage={one.id: ONE_OF_EACH, "nobody": ONE_OF_EACH}, token="t")
+    await writer.commit(
+        Add(text="Two."), usage={one.id: ONE_OF_EACH, "nobody": ONE_OF_EACH}, token="t"
+    )
     await writer.commit(Add(text="Two."), usage={one.id: ONE_OF_EACH}, token="t")
     assert await writer.store.usage(writer.namespace) == {one.id: ONE_OF_EACH}
     assert (await writer.now()).usage == {one.id: ONE_OF_EACH}
@@ -185,7 +219,9 @@ async def test_usage_goes_with_the_text_that_it_belonged_to(writer: Writer) -> N
 
     lessons = await writer.add("One.", "Two.", "Three.", "Four.", "Five.")
     one, two, three, four, five = (lesson.id for lesson in lessons)
-    await writer.store.credit(writer.namespace, dict.fromkeys((one, two, three, four, five), ONE_OF_EACH), "c1")
+    await writer.store.credit(
+        writer.namespace, dict.fromkeys((one, two, three, four, five), ONE_OF_EACH), "c1"
+    )
     assert await usage_after(Rewrite(id=one, text="First.")) == {two, three, four, five}
     assert await usage_after(Remove(id=two)) == {three, four, five}
     assert await usage_after(SetState(id=three, state="trial")) == {three, four, five}
@@ -200,7 +236,9 @@ async def test_usage_goes_with_the_text_that_it_belonged_to(writer: Writer) -> N
 
 async def test_progress_is_kept_by_key(writer: Writer) -> None:
     assert await writer.store.load_progress(writer.namespace) == {}
-    await writer.store.save_progress(writer.namespace, "a", {"n": 1, "text": "ü\x00", "list": [1, None]})
+    await writer.store.save_progress(
+        writer.namespace, "a", {"n": 1, "text": "ü\x00", "list": [1, None]}
+    )
     await writer.store.save_progress(writer.namespace, "b", {})
     await writer.store.save_progress(writer.namespace, "a", {"n": 2})
     assert await writer.store.load_progress(writer.namespace) == {"a": {"n": 2}, "b": {}}
@@ -232,22 +270,29 @@ async def test_a_dropped_namespace_is_forgotten_and_no_other(writer: Writer) -> 
 async def test_a_source_that_is_forbidden_never_comes_in_again(writer: Writer) -> None:
     await writer.store.tombstone(writer.namespace, "principal:eve")
     commit = await writer.commit(
-        Add(text="Evil.", sources=("principal:bob", "principal:eve")), Add(text="Good.", sources=("principal:bob",))
+        Add(text="Evil.", sources=("principal:bob", "principal:eve")),
+        Add(text="Good.", sources=("principal:bob",)),
     )
     assert reasons(commit) == ["purged"]
     assert await writer.texts() == ["Good."]
 
 
-async def test_who_looked_at_another_line_of_history_conflicts_whatever_the_rev(writer: Writer) -> None:
+async def test_who_looked_at_another_line_of_history_conflicts_whatever_the_rev(
+    writer: Writer,
+) -> None:
     (one,) = await writer.add("One.")
     now = await writer.now()
     for base in ((now.epoch, 1, "other"), ("other", 1, now.stamp), (now.epoch, 9, "later")):
-        assert reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=base)) == ["conflict"]
-    assert not reasons(await writer.commit(Add(text="Two."), base_line=(now.epoch, 1, "other"))), "touches nothing"
+        assert reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=base)) == [
+            "conflict"
+        ]
+    assert not reasons(await writer.commit(Add(text="Two."), base_line=(now.epoch, 1, "other"))), (
+        "touches nothing"
+    )
     await writer.add("Three.")
-    assert reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=(now.epoch, 1, "x"))) == [
-        "conflict"
-    ]
+    assert reasons(
+        await writer.commit(Rewrite(id=one.id, text="First."), base_line=(now.epoch, 1, "x"))
+    ) == ["conflict"]
     line = (now.epoch, 1, now.stamp)
     assert not reasons(await writer.commit(Rewrite(id=one.id, text="First."), base_line=line))
 
@@ -261,7 +306,9 @@ async def test_older_usage_fades_by_the_share_that_is_not_kept(writer: Writer) -
     for token in ("a", "b", "c"):
         assert await store.credit(space, {one.id: Usage(weight=1.0, helped=2)}, token, kept=0.5)
     await store.credit(space, {two.id: Usage(weight=1.0)}, "d", kept=0.5)
-    assert not await store.credit(space, {one.id: Usage(weight=1.0)}, "c", kept=0.5), "a repeat fades nothing"
+    assert not await store.credit(space, {one.id: Usage(weight=1.0)}, "c", kept=0.5), (
+        "a repeat fades nothing"
+    )
     usage = await store.usage(space)
     assert usage[one.id] == Usage(weight=1.75, helped=3.5)
     assert usage[two.id] == Usage(weight=1.0), "outcomes of another one leave it alone"

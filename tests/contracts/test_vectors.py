@@ -20,7 +20,9 @@ async def test_vectors_come_back_as_they_were_given(store: ExperienceStore, name
     assert await store.vectors(f"{namespace}-other").load(["a"]) == {}
 
 
-async def test_more_of_them_join_those_that_are_there(store: ExperienceStore, namespace: str) -> None:
+async def test_more_of_them_join_those_that_are_there(
+    store: ExperienceStore, namespace: str
+) -> None:
     vectors = store.vectors(namespace)
     many = {f"{i:04x}": bytes([i % 256]) for i in range(AT_ONCE + 3)}
     await vectors.save(OURS, {"x": b"1"}, many.keys())
@@ -28,7 +30,9 @@ async def test_more_of_them_join_those_that_are_there(store: ExperienceStore, na
     assert await vectors.load([*many, "x"]) == {**many, "x": b"1"}
 
 
-async def test_another_models_vectors_are_not_taken_in(store: ExperienceStore, namespace: str) -> None:
+async def test_another_models_vectors_are_not_taken_in(
+    store: ExperienceStore, namespace: str
+) -> None:
     vectors = store.vectors(namespace)
     await vectors.save(OURS, {"a": b"1"}, NONE)
     for other in (VectorHead(model="large", dimension=2), VectorHead(model="small", dimension=3)):
@@ -36,7 +40,9 @@ async def test_another_models_vectors_are_not_taken_in(store: ExperienceStore, n
     assert await vectors.load(["a", "b"]) == {"a": b"1"}
 
 
-async def test_vectors_of_lessons_that_are_gone_go_when_they_are_many(store: ExperienceStore, namespace: str) -> None:
+async def test_vectors_of_lessons_that_are_gone_go_when_they_are_many(
+    store: ExperienceStore, namespace: str
+) -> None:
     vectors = store.vectors(namespace)
     old = {f"{i:04x}": b"1" for i in range(SPARE)}
     await vectors.save(OURS, old, {"k"})
@@ -47,7 +53,9 @@ async def test_vectors_of_lessons_that_are_gone_go_when_they_are_many(store: Exp
     assert await vectors.head() == OURS
 
 
-async def test_they_can_be_dropped_and_go_with_their_set(store: ExperienceStore, namespace: str) -> None:
+async def test_they_can_be_dropped_and_go_with_their_set(
+    store: ExperienceStore, namespace: str
+) -> None:
     vectors = store.vectors(namespace)
     await vectors.save(OURS, {"a": b"1"}, NONE)
     await vectors.drop()

@@ -19,10 +19,14 @@ async def _ends(client: "Redis", keys: Keys) -> dict[str, int]:
     return {name.partition("}:")[2]: await client.pttl(name) for name in found}
 
 
-async def test_a_staging_set_ends_whenever_its_run_was_killed(memory: TedMemory, valkey: Server) -> None:
+async def test_a_staging_set_ends_whenever_its_run_was_killed(
+    memory: TedMemory, valkey: Server
+) -> None:
     """Also between a commit and the next record, which is when it has keys that no record knows of."""
     staging = memory.staging("run-1")
-    made = await staging.commit([Add(text="One."), Add(text="Two.")], author="distill", models={"student": "a"})
+    made = await staging.commit(
+        [Add(text="One."), Add(text="Two.")], author="distill", models={"student": "a"}
+    )
     await staging.credit({made.applied[0].id: Usage(n_with=1)}, token="credit-1")
     await staging.commit([], author="distill", models={"student": "b"})
     await staging.credit({made.applied[1].id: Usage(n_with=1)}, token="credit-2")
@@ -30,7 +34,15 @@ async def test_a_staging_set_ends_whenever_its_run_was_killed(memory: TedMemory,
     await staging.credit({made.applied[1].id: Usage(n_with=1)}, token="credit-3")
     async with Redis.from_url(valkey.url, decode_responses=True) as client:
         left = await _ends(client, Keys(staging.namespace))
-        assert {"meta", "experiences", "usage", "usage_before", "ranking", "log", "uncommitted"} <= set(left)
+        assert {
+            "meta",
+            "experiences",
+            "usage",
+            "usage_before",
+            "ranking",
+            "log",
+            "uncommitted",
+        } <= set(left)
         assert all(0 < ms <= PROGRESS_TTL * 1000 for ms in left.values()), left
 
 
@@ -39,7 +51,13 @@ async def test_a_set_that_agents_read_stays(memory: TedMemory, valkey: Server) -
     await memory.credit({made.applied[0].id: Usage(n_with=1)}, token="credit-1")
     async with Redis.from_url(valkey.url, decode_responses=True) as client:
         left = await _ends(client, Keys(memory.namespace))
-    assert {name for name, ms in left.items() if ms == -1} >= {"meta", "experiences", "usage", "log", "uncommitted"}
+    assert {name for name, ms in left.items() if ms == -1} >= {
+        "meta",
+        "experiences",
+        "usage",
+        "log",
+        "uncommitted",
+    }
 
 
 async def test_the_answer_of_a_settlement_is_kept_for_an_hour_and_a_later_repeat_is_refused(

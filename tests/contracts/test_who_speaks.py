@@ -31,7 +31,9 @@ async def test_what_a_stranger_said_before_a_run_was_known_is_not_heard(queue: Q
     assert await queue.say("r", 0.0, correction="evil", principal="mallory") == "unknown"
     assert await queue.say("s", 1.0, principal="mallory") == "unknown"
     await queue.record(an_episode("r", principal="anna"), an_episode("s"))
-    assert [[said.correction for said in claim.feedback] for claim in (await queue.claim(1)).claims] == [["right"]]
+    assert [
+        [said.correction for said in claim.feedback] for claim in (await queue.claim(1)).claims
+    ] == [["right"]]
     [told, of_nobody] = await queue.log.told(queue.namespace, ["r", "s"])
     assert [said.correction for said in told] == ["right"]
     assert [said.score for said in of_nobody] == [1.0], "a run of nobody is anybody's to speak of"
@@ -62,7 +64,9 @@ async def test_a_correction_is_the_word_of_whoever_makes_it(queue: Queue) -> Non
         evidence = (await known(queue, id)).evidence
         assert evidence.harms(0) > 1 or evidence.turned(0) > 1
         assert evidence.harms(1) == pytest.approx(before[id].harms(0))
-        assert evidence.turned(1) == pytest.approx(before[id].turned(0)), "without his word all is as it was"
+        assert evidence.turned(1) == pytest.approx(before[id].turned(0)), (
+            "without his word all is as it was"
+        )
         assert sum(voice.outcomes + voice.watched for voice in evidence.voices) == 3
         await queue.say("a", 0.0, principal="who-a")
         assert (await known(queue, id)).evidence == evidence, "the same score changes nothing"

@@ -28,21 +28,34 @@ class Writer:
         return ExperienceSet(self.namespace, "", 0, self.caps) if stored is None else stored
 
     async def commit(
-        self, *edits: Edit, base: ExperienceSet | None = None, token: str | None = None, **options: Any
+        self,
+        *edits: Edit,
+        base: ExperienceSet | None = None,
+        token: str | None = None,
+        **options: Any,
     ) -> Commit:
         """Commit edits that were thought of in sight of `base` (default: now)."""
-        request = self.request(*edits, base=await self.now() if base is None else base, token=token, **options)
+        request = self.request(
+            *edits, base=await self.now() if base is None else base, token=token, **options
+        )
         return await self.store.commit(self.namespace, request)
 
     def request(
-        self, *edits: Edit, base: ExperienceSet, token: str | None = None, author: str = "me", **options: Any
+        self,
+        *edits: Edit,
+        base: ExperienceSet,
+        token: str | None = None,
+        author: str = "me",
+        **options: Any,
     ) -> CommitRequest:
         """Return the request for these edits; `options` are its other fields."""
         if "base_line" in options:
             options["base"] = options.pop("base_line")
         fields = {"caps": self.caps, "history": 100, **options}
         changes = plan(edits, base, author=author, max_text=400, make_id=self.make_id)
-        return CommitRequest(changes=changes, author=author, token=token or uuid.uuid4().hex, **fields)
+        return CommitRequest(
+            changes=changes, author=author, token=token or uuid.uuid4().hex, **fields
+        )
 
     async def add(self, *texts: str, **options: Any) -> tuple[Experience, ...]:
         """Add active lessons; return them as they are stored."""

@@ -16,15 +16,31 @@ PNG_TEXT = base64.b64encode(PNG).decode()
 
 def _file(folder: Path, *lines: Any) -> Path:
     path = folder / "data.jsonl"
-    path.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines), encoding="utf-8")
+    path.write_text(
+        "\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines), encoding="utf-8"
+    )
     return path
 
 
 def test_a_line_is_a_sample(tmp_path: Path) -> None:
-    line = {"id": "a", "input": "1+1?", "reference": 2, "solution": "2", "choices": ["1", "2"], "category": "sums"}
-    second = {"input": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]}
+    line = {
+        "id": "a",
+        "input": "1+1?",
+        "reference": 2,
+        "solution": "2",
+        "choices": ["1", "2"],
+        "category": "sums",
+    }
+    second = {
+        "input": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    }
     first, other = read_samples(_file(tmp_path, line, "", second))
-    assert (first.id, first.reference, first.choices, first.category) == ("a", "2", ("1", "2"), "sums")
+    assert (first.id, first.reference, first.choices, first.category) == (
+        "a",
+        "2",
+        ("1", "2"),
+        "sums",
+    )
     assert (other.id, other.text, other.reference) == ("3", "Be brief.\nHi", None)
 
 
@@ -41,7 +57,13 @@ def test_no_more_than_the_limit_is_read(tmp_path: Path) -> None:
 def test_images_are_paths_urls_and_base64(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     (tmp_path / "b.jpg").write_bytes(b"jpeg")
-    images = ["a.png", "b.jpg", "https://example.org/c.png", f"data:image/gif;base64,{PNG_TEXT}", PNG_TEXT]
+    images = [
+        "a.png",
+        "b.jpg",
+        "https://example.org/c.png",
+        f"data:image/gif;base64,{PNG_TEXT}",
+        PNG_TEXT,
+    ]
     [sample] = read_samples(_file(tmp_path, {"input": "What is this?", "images": images}))
     assert sample.images == (
         f"data:image/png;base64,{PNG_TEXT}",
@@ -72,7 +94,9 @@ MALFORMED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("line", "told"), MALFORMED.values(), ids=MALFORMED)
-def test_what_is_malformed_is_named_with_file_line_and_field(tmp_path: Path, line: Any, told: str) -> None:
+def test_what_is_malformed_is_named_with_file_line_and_field(
+    tmp_path: Path, line: Any, told: str
+) -> None:
     path = _file(tmp_path, GOOD, line)
     with pytest.raises(DatasetError) as failure:
         read_samples(path)

@@ -71,16 +71,26 @@ async def test_a_model_sees_the_pictures_of_a_saved_data_set(tmp_path: Path) -> 
 
 async def test_a_model_that_sees_another_picture_is_wrong(tmp_path: Path) -> None:
     # negative control of the test above: with the pictures in another order no answer is right
-    samples = read_samples(_saved(tmp_path / "set", ["green", "blue", "red"], reference=list(COLOURS)))
+    samples = read_samples(
+        _saved(tmp_path / "set", ["green", "blue", "red"], reference=list(COLOURS))
+    )
     assert await _scores(samples) == [0.0, 0.0, 0.0]
 
 
 async def test_a_column_of_single_pictures_stays_the_bytes_that_were_saved(tmp_path: Path) -> None:
     shown = picture("green", "JPEG")
-    columns = {"id": [3], "category": ["spatial"], "question": ["Which?"], "options": [list(COLOURS)], "answer": ["B"]}
+    columns = {
+        "id": [3],
+        "category": ["spatial"],
+        "question": ["Which?"],
+        "options": [list(COLOURS)],
+        "answer": ["B"],
+    }
     made = datasets.Dataset.from_dict(columns | {"image": [{"bytes": shown, "path": "3.jpg"}]})
     made.cast_column("image", datasets.Image()).save_to_disk(tmp_path / "set")
-    assert isinstance(datasets.load_from_disk(str(tmp_path / "set")).features["image"], datasets.Image)
+    assert isinstance(
+        datasets.load_from_disk(str(tmp_path / "set")).features["image"], datasets.Image
+    )
     samples = read_samples(tmp_path / "set")
     assert samples[0].images == (data_url(shown, "image/jpeg"),)  # not one byte is encoded anew
     assert await _scores(samples) == [1.0]
@@ -95,7 +105,9 @@ def test_a_data_set_of_several_splits_needs_one(tmp_path: Path) -> None:
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "set")
     assert read_samples(tmp_path / "set", split="test")[0].text == "Is it green?"
     assert "has several splits; give split= one of train, test" in _refused(tmp_path / "set")
-    assert "has no split 'dev'; give split= one of train, test" in _refused(tmp_path / "set", split="dev")
+    assert "has no split 'dev'; give split= one of train, test" in _refused(
+        tmp_path / "set", split="dev"
+    )
     datasets.DatasetDict(test=splits["test"]).save_to_disk(tmp_path / "one")
     assert read_samples(tmp_path / "one")[0].text == "Is it green?"
     assert "has no split 'dev'" in _refused(tmp_path / "set" / "test", split="dev")
@@ -121,7 +133,12 @@ def test_reading_a_saved_data_set_writes_nothing(tmp_path: Path) -> None:
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
         "print(len(read_samples(sys.argv[1])))\n"
     )
-    home = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hub"), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    home = {
+        "HOME": str(tmp_path),
+        "HF_HOME": str(tmp_path / "hub"),
+        "PATH": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     root = Path(__file__).parent.parent.parent
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(folder)],
@@ -133,11 +150,16 @@ def test_reading_a_saved_data_set_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_parquet_file_of_a_picture_data_set_is_read(tmp_path: Path) -> None:
     columns = {name: [value] * 2 for name, value in QUESTION.items()}
-    images = [[{"bytes": picture("red"), "path": "a.png"}], [{"bytes": None, "path": "pictures/b.webp"}]]
+    images = [
+        [{"bytes": picture("red"), "path": "a.png"}],
+        [{"bytes": None, "path": "pictures/b.webp"}],
+    ]
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "b.webp").write_bytes(picture("blue", "WEBP"))
     path = tmp_path / "data.parquet"
-    parquet.write_table(pa.table(columns | {"id": [7, None], "images": images, "solution": [None, "look"]}), path)
+    parquet.write_table(
+        pa.table(columns | {"id": [7, None], "images": images, "solution": [None, "look"]}), path
+    )
     first, second = read_samples(path)
     assert (first.id, first.images, first.solution) == ("7", (data_url(picture("red")),), None)
     assert (second.id, second.images) == ("2", (data_url(picture("blue", "WEBP"), "image/webp"),))
@@ -146,17 +168,29 @@ def test_a_parquet_file_of_a_picture_data_set_is_read(tmp_path: Path) -> None:
 
 def test_a_folder_of_parquet_files_is_one_data_set(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        parquet.write_table(pa.table({"input": [f"{name}1?", f"{name}2?"]}), tmp_path / f"{name}.parquet")
-    assert [(s.id, s.text) for s in read_samples(tmp_path)] == [("1", "a1?"), ("2", "a2?"), ("3", "b1?"), ("4", "b2?")]
+        parquet.write_table(
+            pa.table({"input": [f"{name}1?", f"{name}2?"]}), tmp_path / f"{name}.parquet"
+        )
+    assert [(s.id, s.text) for s in read_samples(tmp_path)] == [
+        ("1", "a1?"),
+        ("2", "a2?"),
+        ("3", "b1?"),
+        ("4", "b2?"),
+    ]
     assert "has no splits" in _refused(tmp_path, split="a")
 
 
 def test_parquet_files_named_as_on_the_hub_have_splits(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for name in ("test-00000-of-00002", "test-00001-of-00002", "train-00000-of-00001"):
-        parquet.write_table(pa.table({"input": [f"{name}?"]}), tmp_path / "data" / f"{name}.parquet")
+        parquet.write_table(
+            pa.table({"input": [f"{name}?"]}), tmp_path / "data" / f"{name}.parquet"
+        )
     assert "give split= one of test, train" in _refused(tmp_path)
-    assert [s.text[:10] for s in read_samples(tmp_path, split="test")] == ["test-00000", "test-00001"]
+    assert [s.text[:10] for s in read_samples(tmp_path, split="test")] == [
+        "test-00000",
+        "test-00001",
+    ]
 
 
 def test_no_more_rows_are_read_than_the_limit(tmp_path: Path) -> None:
@@ -171,7 +205,12 @@ def test_cells_of_a_csv_may_hold_lists(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture("red"))
     header = ["id", "input", "reference", "choices", "images", "solution"]
     listed = [json.dumps(list(COLOURS)), json.dumps(["a.png", "https://example.org/b.png"])]
-    path = _csv(tmp_path, header, ["007", "Two\nlines, and a comma?", "1.50", *listed, ""], ["8", "?", "", "", "", "s"])
+    path = _csv(
+        tmp_path,
+        header,
+        ["007", "Two\nlines, and a comma?", "1.50", *listed, ""],
+        ["8", "?", "", "", "", "s"],
+    )
     first, second = read_samples(path)
     assert (first.id, first.text, first.reference) == ("007", "Two\nlines, and a comma?", "1.50")
     assert (first.choices, first.solution) == (tuple(COLOURS), None)
@@ -188,13 +227,19 @@ def test_a_csv_from_a_spreadsheet_begins_with_a_mark(tmp_path: Path) -> None:
 
 
 BAD_CSV = {
-    "a list that is none": ("input,choices\n?,\"['a', 'b']\"\n", "line 2: field 'choices': write a JSON list"),
+    "a list that is none": (
+        "input,choices\n?,\"['a', 'b']\"\n",
+        "line 2: field 'choices': write a JSON list",
+    ),
     "too few cells": ("input,reference\n1?,2\n\n1?\n", "line 4: 1 cells, but the header has 2"),
     "too many cells": ("input\n1,5?\n", "line 2: 2 cells, but the header has 1"),
     "a name twice": ("input,input\n1?,2?\n", "line 1: two columns have the same name"),
     "an open quote": ('input\n"1?\n', "after line 1: unexpected end of data"),
     "an unknown column": ("input,answr\n1?,2\n", "line 2: field 'answr'"),
-    "no input": ("question,answer\n1?,2\n", "line 2: field 'input' is missing among 'question', 'answer'"),
+    "no input": (
+        "question,answer\n1?,2\n",
+        "line 2: field 'input' is missing among 'question', 'answer'",
+    ),
     "no rows": ("input\n", "has no samples; give it at least one row"),
     "nothing": ("", "has no samples"),
 }
@@ -216,9 +261,13 @@ BAD_IMAGES: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("image", "told"), BAD_IMAGES.values(), ids=BAD_IMAGES)
-def test_a_wrong_image_is_named_with_file_row_and_field(tmp_path: Path, image: Any, told: str) -> None:
+def test_a_wrong_image_is_named_with_file_row_and_field(
+    tmp_path: Path, image: Any, told: str
+) -> None:
     good = {"bytes": picture("red"), "path": None}
-    parquet.write_table(pa.table({"input": ["?", "?"], "images": [[good], [good, image]]}), tmp_path / "a.parquet")
+    parquet.write_table(
+        pa.table({"input": ["?", "?"], "images": [[good], [good, image]]}), tmp_path / "a.parquet"
+    )
     assert f"{tmp_path / 'a.parquet'}, row 2: field 'images': " in _refused(tmp_path / "a.parquet")
     assert told in _refused(tmp_path / "a.parquet")
 
@@ -242,7 +291,9 @@ def test_a_missing_package_is_named_with_its_extra(
     if package == "pyarrow":
         parquet.write_table(pa.table({"input": ["?"]}), path)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtra, match=rf'needs the package {package}; .*"ted-memory\[data\]"') as failure:
+    with pytest.raises(
+        MissingExtra, match=rf'needs the package {package}; .*"ted-memory\[data\]"'
+    ) as failure:
         read_samples(path)
     assert str(path) in str(failure.value)
 
@@ -265,8 +316,17 @@ async def test_paths_urls_and_base64_stand_in_one_file(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "red.png").write_bytes(picture("red"))
     (tmp_path / "lies.png").write_bytes(picture("green", "JPEG"))
-    bare = {kind: base64.b64encode(picture("blue", kind)).decode() for kind in ("PNG", "JPEG", "GIF", "WEBP")}
-    images = ["pictures/red.png", "lies.png", data_url(picture("blue")), *bare.values(), "https://example.org/c.png"]
+    bare = {
+        kind: base64.b64encode(picture("blue", kind)).decode()
+        for kind in ("PNG", "JPEG", "GIF", "WEBP")
+    }
+    images = [
+        "pictures/red.png",
+        "lies.png",
+        data_url(picture("blue")),
+        *bare.values(),
+        "https://example.org/c.png",
+    ]
     path = tmp_path / "data.jsonl"
     path.write_text(json.dumps({"input": "What is this?", "images": images}), encoding="utf-8")
     [sample] = read_samples(path)
@@ -281,11 +341,17 @@ async def test_paths_urls_and_base64_stand_in_one_file(tmp_path: Path) -> None:
 
 def test_base64_of_no_picture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
-    path.write_text(json.dumps({"input": "?", "images": [base64.b64encode(b"BM6").decode()]}), encoding="utf-8")
+    path.write_text(
+        json.dumps({"input": "?", "images": [base64.b64encode(b"BM6").decode()]}), encoding="utf-8"
+    )
     assert "line 1: field 'images': there is no file" in _refused(path)
 
 
 def test_a_line_separator_within_text_ends_no_line(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
-    path.write_text(json.dumps({"input": "a\u2028b\x85c"}, ensure_ascii=False) + "\r\n", encoding="utf-8", newline="")
+    path.write_text(
+        json.dumps({"input": "a\u2028b\x85c"}, ensure_ascii=False) + "\r\n",
+        encoding="utf-8",
+        newline="",
+    )
     assert read_samples(path)[0].text == "a\u2028b\x85c"

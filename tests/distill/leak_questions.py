@@ -1,6 +1,7 @@
 """Fifty questions that have an answer of their own, and what a lesson says that gives it away.
 
-Beside them stands the right lesson for each kind: it holds for all questions of its kind and names no answer.
+Beside them stands the right lesson for each kind: it holds for all questions of its kind and names
+no answer.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,10 @@ class Kind:
 SUMS = Kind(
     "sums",
     tuple(
-        (f"A farmer has {a} hens and buys {b} more, then sells {c}. How many hens are left?", str(a + b - c))
+        (
+            f"A farmer has {a} hens and buys {b} more, then sells {c}. How many hens are left?",
+            str(a + b - c),
+        )
         for a, b, c in (
             *((20, 18, 3), (31, 12, 7), (44, 9, 16), (52, 21, 30), (15, 27, 5)),
             *((63, 14, 22), (38, 33, 9), (71, 8, 41), (29, 16, 12), (84, 5, 60)),
@@ -38,17 +42,37 @@ NUMBERS = Kind(
     "numbers",
     tuple(
         (f"What is {a} times {b}, as a decimal number with two digits?", f"{a * b:.2f}")
-        for a, b in ((1.5, 7), (2.25, 9), (13.1, 3), (0.75, 11), (4.2, 6.5), (8.8, 1.25), (3.3, 3.3), (120.5, 4))
+        for a, b in (
+            (1.5, 7),
+            (2.25, 9),
+            (13.1, 3),
+            (0.75, 11),
+            (4.2, 6.5),
+            (8.8, 1.25),
+            (3.3, 3.3),
+            (120.5, 4),
+        )
     ),
     "Multiply as if there were no decimal points, put the point back, and write two digits after it.",
 )
 DATES = Kind(
     "dates",
     tuple(
-        (f"The meeting was on {day}. It is repeated a week later. On which date, as YYYY-MM-DD?", answer)
+        (
+            f"The meeting was on {day}. It is repeated a week later. On which date, as YYYY-MM-DD?",
+            answer,
+        )
         for day, answer in (
-            *(("2024-02-26", "2024-03-04"), ("2023-12-28", "2024-01-04"), ("2025-04-25", "2025-05-02")),
-            *(("2026-07-30", "2026-08-06"), ("2022-10-01", "2022-10-08"), ("2021-06-24", "2021-07-01")),
+            *(
+                ("2024-02-26", "2024-03-04"),
+                ("2023-12-28", "2024-01-04"),
+                ("2025-04-25", "2025-05-02"),
+            ),
+            *(
+                ("2026-07-30", "2026-08-06"),
+                ("2022-10-01", "2022-10-08"),
+                ("2021-06-24", "2021-07-01"),
+            ),
             *(("2020-02-22", "2020-02-29"), ("2019-11-29", "2019-12-06")),
         )
     ),
@@ -59,8 +83,18 @@ NAMES = Kind(
     tuple(
         (f"{a} is older than {b}, and {b} is older than {c}. Who is the oldest?", a)
         for a, b, c in (
-            *(("Ada", "Ben", "Cleo"), ("Dora", "Emil", "Finn"), ("Gus", "Hana", "Ivo"), ("Jill", "Karl", "Lena")),
-            *(("Mia", "Noah", "Olga"), ("Paul", "Quinn", "Rosa"), ("Sven", "Tara", "Ugo"), ("Vera", "Will", "Xenia")),
+            *(
+                ("Ada", "Ben", "Cleo"),
+                ("Dora", "Emil", "Finn"),
+                ("Gus", "Hana", "Ivo"),
+                ("Jill", "Karl", "Lena"),
+            ),
+            *(
+                ("Mia", "Noah", "Olga"),
+                ("Paul", "Quinn", "Rosa"),
+                ("Sven", "Tara", "Ugo"),
+                ("Vera", "Will", "Xenia"),
+            ),
         )
     ),
     "Put everybody into one row from the first sentence to the last, and read off who stands in front.",
@@ -70,8 +104,16 @@ CODE = Kind(
     tuple(
         (f"Which Python expression gives {what} of the list `xs`?", answer)
         for what, answer in (
-            *(("the last item", "xs[-1]"), ("the first three items", "xs[:3]"), ("every second item", "xs[::2]")),
-            *(("the reverse", "xs[::-1]"), ("the largest item", "max(xs)"), ("the number of items", "len(xs)")),
+            *(
+                ("the last item", "xs[-1]"),
+                ("the first three items", "xs[:3]"),
+                ("every second item", "xs[::2]"),
+            ),
+            *(
+                ("the reverse", "xs[::-1]"),
+                ("the largest item", "max(xs)"),
+                ("the number of items", "len(xs)"),
+            ),
             *(("the sorted form", "sorted(xs)"), ("the sum of squares", "sum(x * x for x in xs)")),
         )
     ),
@@ -87,10 +129,19 @@ TRANSLATIONS = Kind(
                 ("the train is late", "der Zug hat Verspätung"),
                 ("I am looking for the station", "ich suche den Bahnhof"),
             ),
-            *(("where is the next pharmacy", "wo ist die nächste Apotheke"), ("a cup of tea", "eine Tasse Tee")),
             *(
-                ("please close the window before you leave", "bitte schließen Sie das Fenster, bevor Sie gehen"),
-                ("we have no rooms left for tonight", "wir haben für heute Nacht keine Zimmer mehr frei"),
+                ("where is the next pharmacy", "wo ist die nächste Apotheke"),
+                ("a cup of tea", "eine Tasse Tee"),
+            ),
+            *(
+                (
+                    "please close the window before you leave",
+                    "bitte schließen Sie das Fenster, bevor Sie gehen",
+                ),
+                (
+                    "we have no rooms left for tonight",
+                    "wir haben für heute Nacht keine Zimmer mehr frei",
+                ),
             ),
         )
     ),

@@ -24,7 +24,8 @@ CODES = {thing: f"c{i:03d}" for i, thing in enumerate(_THINGS)}
 
 def sample(thing: str, i: int = 0, **fields: Any) -> Sample:
     asks = ("What is", "Tell me:", "Do you know")
-    codes = ", ".join(CODES.values())  # listed, so that a lesson may name one: it is no answer of this task's own
+    # listed, so that a lesson may name one: it is no answer of this task's own
+    codes = ", ".join(CODES.values())
     given = {
         "input": f"There are {codes}. {asks[i % 3]} the code of {thing}?",
         "reference": CODES[thing],
@@ -49,7 +50,9 @@ def thing_in(text: str) -> str:
 def follows(messages: list[BaseMessage]) -> str:
     """Know nothing, but follow a lesson about the very thing that is asked for."""
     thing = thing_in(str(messages[-1].text))
-    return CODES[thing] if f"about {thing}: say {CODES[thing]}" in prompt_of(messages) else "no idea"
+    return (
+        CODES[thing] if f"about {thing}: say {CODES[thing]}" in prompt_of(messages) else "no idea"
+    )
 
 
 def knows(messages: list[BaseMessage]) -> str:
@@ -61,7 +64,9 @@ def add(text: str, when: str = "") -> dict[str, Any]:
 
 
 def critique(*edits: dict[str, Any], helped: Sequence[str] = (), hurt: Sequence[str] = ()) -> str:
-    return json.dumps({"reason": "It did not know.", "edits": edits, "helped": list(helped), "hurt": list(hurt)})
+    return json.dumps(
+        {"reason": "It did not know.", "edits": edits, "helped": list(helped), "hurt": list(hurt)}
+    )
 
 
 def right_lesson(messages: Sequence[BaseMessage]) -> str:
@@ -81,10 +86,15 @@ def role(messages: Sequence[BaseMessage]) -> str:
 
 
 def teacher(
-    critic: Script = right_lesson, *, solves: Script = knows, compactor: Script = lambda _: "nothing to say"
+    critic: Script = right_lesson,
+    *,
+    solves: Script = knows,
+    compactor: Script = lambda _: "nothing to say",
 ) -> ScriptedChatModel:
     scripts = {"critic": critic, "teacher": solves, "compactor": compactor}
-    return ScriptedChatModel(script=lambda messages: scripts[role(messages)](messages), name_told="teacher")
+    return ScriptedChatModel(
+        script=lambda messages: scripts[role(messages)](messages), name_told="teacher"
+    )
 
 
 def student(script: Script = follows) -> ScriptedChatModel:

@@ -10,7 +10,14 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.runnables import RunnableLambda
 
 from ted_memory import TedMemory
-from ted_memory.distill.attempts import LONGEST, MOST_STEPS, Attempt, describe_attempts, take_apart, whole_attempts
+from ted_memory.distill.attempts import (
+    LONGEST,
+    MOST_STEPS,
+    Attempt,
+    describe_attempts,
+    take_apart,
+    whole_attempts,
+)
 from ted_memory.llm.messages import LONGEST_RESULT, tool_calls
 from ted_memory.models import Experience, Trajectory
 from ted_memory.retrieval.bm25 import WordRetriever
@@ -51,7 +58,9 @@ def test_what_stands_before_a_list_is_taken_as_given() -> None:
 def test_one_word_has_no_steps(text: str) -> None:
     taken = take_apart(text)
     assert (taken.premises, taken.steps) == ("", ())
-    assert taken.conclusion == text.strip().removeprefix("\\boxed{").removesuffix("}").removeprefix("Answer: ")
+    assert taken.conclusion == text.strip().removeprefix("\\boxed{").removesuffix("}").removeprefix(
+        "Answer: "
+    )
 
 
 def test_a_conclusion_at_the_end_of_the_reasoning_takes_none_of_it_away() -> None:
@@ -86,7 +95,9 @@ def attempt(text: str, score: float | None = 0.0, **fields: Any) -> Trajectory:
 
 
 def test_a_critic_is_shown_the_parts_in_order() -> None:
-    told = describe_attempts([attempt("We have 3.\n1. Add 4.\n2. Look.\nAnswer: 8", comment="one too many")])
+    told = describe_attempts(
+        [attempt("We have 3.\n1. Add 4.\n2. Look.\nAnswer: 8", comment="one too many")]
+    )
     lines = [line.strip() for line in told.splitlines()]
     assert lines == [
         "- 1 x score 0 (one too many):",
@@ -102,7 +113,9 @@ def test_short_answers_stay_in_one_line() -> None:
 
 
 def test_the_same_attempts_are_counted_once() -> None:
-    told = describe_attempts([attempt("7"), attempt("8", 1.0), attempt("7"), attempt("7", 1.0), attempt("7")])
+    told = describe_attempts(
+        [attempt("7"), attempt("8", 1.0), attempt("7"), attempt("7", 1.0), attempt("7")]
+    )
     assert told.splitlines() == ["- 3 x score 0: 7", "- 1 x score 1: 8", "- 1 x score 1: 7"]
     assert describe_attempts([]) == ""
 
@@ -114,7 +127,9 @@ def test_an_attempt_without_an_answer_says_why() -> None:
 @pytest.mark.parametrize("newline", ["\n", " "])
 def test_a_long_attempt_keeps_its_beginning_and_its_conclusion(newline: str) -> None:
     middle = newline.join(f"Then I look at number {i}, which is not it." for i in range(500))
-    told = describe_attempts([attempt(f"FIRST I read.{newline}{middle}\nLAST I see it.\nAnswer: CONCLUSION")])
+    told = describe_attempts(
+        [attempt(f"FIRST I read.{newline}{middle}\nLAST I see it.\nAnswer: CONCLUSION")]
+    )
     assert len(told) < 2 * LONGEST
     assert all(word in told for word in ("FIRST", "LAST", "CONCLUSION", "more steps"))
     assert "number 250," not in told
@@ -137,7 +152,12 @@ def headings(*given: Trajectory) -> list[str]:
 
 
 def test_whole_attempts_stand_best_first_and_those_without_a_score_last() -> None:
-    given = (attempt("", None, error="too slow"), attempt("8"), attempt("7", 1.0), attempt("6", 0.5))
+    given = (
+        attempt("", None, error="too slow"),
+        attempt("8"),
+        attempt("7", 1.0),
+        attempt("6", 0.5),
+    )
     assert headings(*given) == [
         "## Attempt 1 (score 1)",
         "## Attempt 2 (score 0.5)",
@@ -178,13 +198,28 @@ def test_where_attempts_part_is_told_of_the_best_and_the_worst_that_have_a_score
         "The best and the worst attempt agree in their first 1 steps. Then the best one goes on: Add."
     )
     assert "and the worst one: Guess." in told
-    assert "agree" not in whole_attempts([cut_off, right], 1000), "one that has a score is not the best and the worst"
+    assert "agree" not in whole_attempts([cut_off, right], 1000), (
+        "one that has a score is not the best and the worst"
+    )
 
 
 _PIECES = st.one_of(
     st.text(max_size=40),
     st.sampled_from(
-        ["1. ", "- ", "\n", "Step 2: ", "<think>", "</think>", "\\boxed{", "}", "Answer: ", "answer is ", "。", "! "]
+        [
+            "1. ",
+            "- ",
+            "\n",
+            "Step 2: ",
+            "<think>",
+            "</think>",
+            "\\boxed{",
+            "}",
+            "Answer: ",
+            "answer is ",
+            "。",
+            "! ",
+        ]
     ),
     st.integers(0, 9000).map(lambda n: "word " * (n // 3)),
 )
@@ -194,7 +229,9 @@ TEXTS = st.lists(_PIECES, max_size=12).map("".join)
 @settings(deadline=None)
 @given(TEXTS, st.lists(st.text(max_size=700), max_size=20), st.text(max_size=400))
 def test_any_text_can_be_shown_and_is_short(text: str, tools: list[str], comment: str) -> None:
-    told = describe_attempts([Trajectory(text=text, tools=tuple(tools), score=0.0, comment=comment)])
+    told = describe_attempts(
+        [Trajectory(text=text, tools=tuple(tools), score=0.0, comment=comment)]
+    )
     # besides the text: the comment, and the names of the parts
     assert len(told) <= LONGEST + 200 + 20 * (MOST_STEPS + 4)
     taken = take_apart(text, tools)
@@ -214,7 +251,9 @@ def turn(*calls: tuple[str, dict[str, Any], str], says: str, asked: str = "?") -
 
 
 def test_an_agents_calls_are_told_with_their_results() -> None:
-    messages = turn(("look", {"at": "Zürich"}, "rain\n  12 degrees"), ("add", {"a": 1, "b": 2}, "3"), says="3")
+    messages = turn(
+        ("look", {"at": "Zürich"}, "rain\n  12 degrees"), ("add", {"a": 1, "b": 2}, "3"), says="3"
+    )
     told = ('look({"at": "Zürich"}) -> rain 12 degrees', 'add({"a": 1, "b": 2}) -> 3')
     assert tool_calls({"messages": messages}) == told
     assert tool_calls(messages) == told
@@ -222,14 +261,18 @@ def test_an_agents_calls_are_told_with_their_results() -> None:
     assert tool_calls({"messages": [*earlier, *messages]}) == told, "only those of the last turn"
 
 
-@pytest.mark.parametrize("output", [None, "hi", 7, [], {}, {"messages": None}, AIMessage("hi"), {"answer": "hi"}])
+@pytest.mark.parametrize(
+    "output", [None, "hi", 7, [], {}, {"messages": None}, AIMessage("hi"), {"answer": "hi"}]
+)
 def test_what_is_no_agent_has_no_calls(output: Any) -> None:
     assert tool_calls(output) == ()
 
 
 def test_a_call_that_got_no_result_says_so() -> None:
     call = {"name": "look", "args": {}, "id": "c"}
-    assert tool_calls([HumanMessage("?"), AIMessage("", tool_calls=[call])]) == ("look({}) -> (no result)",)
+    assert tool_calls([HumanMessage("?"), AIMessage("", tool_calls=[call])]) == (
+        "look({}) -> (no result)",
+    )
 
 
 async def test_a_critic_sees_what_an_agent_did(scratch: TedMemory) -> None:
@@ -262,7 +305,10 @@ CJK = {
     "train": ("電車の時刻を調べる", "時刻表を開く。"),
     "cat": ("ねこのごはん", "朝と夜にあげる。"),
 }
-LESSONS = [Experience(id=id, when=when, text=text, order=i) for i, (id, (when, text)) in enumerate(CJK.items(), 1)]
+LESSONS = [
+    Experience(id=id, when=when, text=text, order=i)
+    for i, (id, (when, text)) in enumerate(CJK.items(), 1)
+]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +329,9 @@ def test_chinese_and_japanese_questions_find_their_lesson(question: str, best: s
     assert WordRetriever().rank_now(mixed, question)[0].id == best
 
 
-@pytest.mark.parametrize("question", ["请写一首关于月亮的诗", "ピアノの弾き方", "what rhymes with moon?", "漢"])
+@pytest.mark.parametrize(
+    "question", ["请写一首关于月亮的诗", "ピアノの弾き方", "what rhymes with moon?", "漢"]
+)
 def test_unrelated_questions_find_no_chinese_or_japanese_lesson(question: str) -> None:
     assert WordRetriever().rank_now(LESSONS, question) == []
 

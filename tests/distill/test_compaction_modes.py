@@ -15,7 +15,17 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Usage
 from ted_memory.settings import Compaction
 from ted_memory.testing import Script, in_memory
-from tests.distill.scripts import SlowChatModel, calls_of, one_pass, role, sample, samples, student, teacher, texts_of
+from tests.distill.scripts import (
+    SlowChatModel,
+    calls_of,
+    one_pass,
+    role,
+    sample,
+    samples,
+    student,
+    teacher,
+    texts_of,
+)
 
 MODES: tuple[Compaction, ...] = ("utility", "count", "age", "none")
 
@@ -37,7 +47,9 @@ def removes_all(messages: list[BaseMessage]) -> str:
 
 
 def merges_all(messages: list[BaseMessage]) -> str:
-    return answer({"op": "merge", "ids": ids_in(messages)[:8], "when": "anything", "text": "Do it all."})
+    return answer(
+        {"op": "merge", "ids": ids_in(messages)[:8], "when": "anything", "text": "Do it all."}
+    )
 
 
 def says_fine(_messages: list[BaseMessage]) -> str:
@@ -58,10 +70,13 @@ FOUR = {"Old.": (9.0, 1), "Harmful.": (-9.0, 5), "Uncited.": (4.0, 0), "New.": (
 
 async def full(mode: Compaction, **settings: Any) -> TedMemory:
     """Return a memory that has no room left."""
-    memory = in_memory(trust="operator", max_experiences=4, inclusion=1.0, compaction=mode, **settings)
+    memory = in_memory(
+        trust="operator", max_experiences=4, inclusion=1.0, compaction=mode, **settings
+    )
     await memory.commit([Add(text=text) for text in FOUR], author="me")
     usage = {
-        e.id: Usage(weight=10, weighted_difference=FOUR[e.text][0], helped=FOUR[e.text][1]) for e in await memory.load()
+        e.id: Usage(weight=10, weighted_difference=FOUR[e.text][0], helped=FOUR[e.text][1])
+        for e in await memory.load()
     }
     # usage is read with a commit; a proposed lesson takes no room
     await memory.commit([Add(text="Waiting.", state="proposed")], author="me", usage=usage)
@@ -115,7 +130,10 @@ async def test_without_compaction_a_full_set_refuses_what_is_new() -> None:
 async def test_without_compaction_none_comes_every_so_many_commits_either() -> None:
     asked = {}
     for mode in ("none", "utility"):
-        memory, model = in_memory(trust="operator", compaction=mode, compact_every=1), teacher(compactor=says_fine)
+        memory, model = (
+            in_memory(trust="operator", compaction=mode, compact_every=1),
+            teacher(compactor=says_fine),
+        )
         await one_pass(memory, sample("apples"), student=student(), teacher=model)
         assert await texts_of(memory) == ["say c000"]
         await one_pass(memory, sample("bananas"), student=student(), teacher=model)
@@ -125,7 +143,9 @@ async def test_without_compaction_none_comes_every_so_many_commits_either() -> N
 
 @pytest.mark.parametrize("says", SAYS.values(), ids=SAYS)
 @pytest.mark.parametrize("mode", MODES)
-async def test_the_caps_hold_in_every_mode_whatever_the_model_says(mode: Compaction, says: Script) -> None:
+async def test_the_caps_hold_in_every_mode_whatever_the_model_says(
+    mode: Compaction, says: Script
+) -> None:
     for caps in ({"max_experiences": 3}, {"token_budget": FRAME_TOKENS + 40}):
         memory = in_memory(validation=0.0, compaction=mode, compact_every=2, **caps)
         asked = teacher(compactor=says)
@@ -181,9 +201,12 @@ async def test_after_a_compaction_the_lease_is_free_again(says: Script, run: str
 async def at_once(memory: TedMemory) -> int:
     """Let two passes press on the cap together; return how often a compactor was asked."""
     model = SlowChatModel(
-        script=teacher(compactor=says_fine).script, pause=lambda m: 0.2 if role(m) == "compactor" else 0.0
+        script=teacher(compactor=says_fine).script,
+        pause=lambda m: 0.2 if role(m) == "compactor" else 0.0,
     )
-    passes = (one_pass(memory, sample(t), student=student(), teacher=model) for t in ("apples", "bananas"))
+    passes = (
+        one_pass(memory, sample(t), student=student(), teacher=model) for t in ("apples", "bananas")
+    )
     outs = await asyncio.gather(*passes)
     assert [out["status"] for out in outs] == ["learned", "learned"]
     assert len(await texts_of(memory)) <= 4
@@ -212,13 +235,18 @@ TWINS = ("refunds, late", "refunds, slow")
 def merges_the_refunds(messages: list[BaseMessage]) -> str:
     lines = str(messages[1].content).splitlines()
     ids = [line.split(" ")[0] for line in lines if "(lift" in line and "refunds" in line]
-    return answer({"op": "merge", "ids": ids, "when": "refunds, late, slow", "text": "answer team R."})
+    return answer(
+        {"op": "merge", "ids": ids, "when": "refunds, late, slow", "text": "answer team R."}
+    )
 
 
 async def with_twins() -> TedMemory:
     memory = in_memory(trust="operator", max_experiences=8, inclusion=1.0)
     others = [Add(text=f"answer team {i}.", when=f"thing{i}") for i in range(6)]
-    twins = [Add(text="answer team R.", when=when, sources=(f"from:{when}", "from:both")) for when in TWINS]
+    twins = [
+        Add(text="answer team R.", when=when, sources=(f"from:{when}", "from:both"))
+        for when in TWINS
+    ]
     await memory.commit([*twins, *others], author="me")
     return memory
 
@@ -244,6 +272,8 @@ async def test_a_merge_can_be_undone_and_done_again() -> None:
     merged = {e.id: (e.when, e.text, e.sources, e.parents) for e in await memory.load()}
     compacted = (await memory.load()).version
     await memory.rollback(old)
-    assert {e.id: (e.when, e.text, e.sources, e.parents, e.order) for e in await memory.load()} == before
+    assert {
+        e.id: (e.when, e.text, e.sources, e.parents, e.order) for e in await memory.load()
+    } == before
     await memory.rollback(compacted)
     assert {e.id: (e.when, e.text, e.sources, e.parents) for e in await memory.load()} == merged

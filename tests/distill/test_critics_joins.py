@@ -42,7 +42,9 @@ def remove(id: str) -> dict[str, Any]:
 
 def join_two_that_say_the_same(ids: Ids) -> list[dict[str, Any]]:
     text = "never divide by zero: check it first"
-    return [{"op": "merge", "ids": [*ids[:2]], "when": "dividing, or computing a ratio", "text": text}]
+    return [
+        {"op": "merge", "ids": [*ids[:2]], "when": "dividing, or computing a ratio", "text": text}
+    ]
 
 
 def join_what_differs(ids: Ids) -> list[dict[str, Any]]:
@@ -69,7 +71,9 @@ async def criticised(
     memory, context = await three_rules(answering or Slips(), inclusion=1.0)
     ids = [e.id for e in await memory.load()]
     expert = teacher(lambda _: critique(*edits_of(ids)), solves=lambda _: "done with care")
-    context = replace(context, teacher=expert, critic=StructuredModel(expert, context.calls), **changes)
+    context = replace(
+        context, teacher=expert, critic=StructuredModel(expert, context.calls), **changes
+    )
     labels = {"done with care": "done with care"}
     given = {"sample": ASKED[0].model_dump(mode="json"), "labels": labels}
     out = await compile_graph(context).ainvoke(given)  # type: ignore[call-overload]
@@ -105,7 +109,9 @@ async def test_what_helps_here_and_loses_elsewhere_is_refused() -> None:
     def needs_more(messages: list[BaseMessage]) -> str:
         said = prompt_of(messages)
         return (
-            "crashed" if "about dividing numbers, number 0" in said and "check twice" not in said else careful(messages)
+            "crashed"
+            if "about dividing numbers, number 0" in said and "check twice" not in said
+            else careful(messages)
         )
 
     def edits(ids: Ids) -> list[dict[str, Any]]:
@@ -120,7 +126,9 @@ async def test_what_helps_here_and_loses_elsewhere_is_refused() -> None:
 
 
 @pytest.mark.parametrize("edits_of", [join_two_that_say_the_same, take_out_one_of_two])
-async def test_control_without_the_proof_a_lift_is_asked_for(edits_of: Edits, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_control_without_the_proof_a_lift_is_asked_for(
+    edits_of: Edits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(verify._Verifier, "can_prove", lambda *_: False)
     out, left = await criticised(edits_of)
     assert len(left) == 3
@@ -154,12 +162,16 @@ async def test_a_join_is_no_evidence_that_a_lesson_helps() -> None:
 async def with_two(first: str, second: str) -> tuple[TedMemory, dict[str, Any]]:
     """Let a critic join two lessons that no sample is at hand of."""
     memory = in_memory(trust="operator", inclusion=1.0)
-    await memory.commit([Add(text="say c000", when=first), Add(text="say c000 then", when=second)], author="me")
+    await memory.commit(
+        [Add(text="say c000", when=first), Add(text="say c000 then", when=second)], author="me"
+    )
     ids = [e.id for e in await memory.load()]
     joins = critique({"op": "merge", "ids": ids, "when": "asked about apples", "text": "say c000"})
     slips = Slips(lambda messages: "c000" if "say c000" in prompt_of(messages) else "no idea")
     asked: Sample = sample("apples")
-    return memory, await one_pass(memory, asked, student=student(slips), teacher=teacher(lambda _: joins))
+    return memory, await one_pass(
+        memory, asked, student=student(slips), teacher=teacher(lambda _: joins)
+    )
 
 
 async def test_the_task_itself_stands_in_for_lessons_that_are_about_it() -> None:
@@ -176,7 +188,9 @@ async def test_it_does_not_for_a_lesson_about_something_else() -> None:
 
 async def test_what_nobody_is_shown_is_not_taken_out_on_a_critics_word() -> None:
     memory = in_memory(trust="operator", inclusion=1.0)
-    await memory.commit([Add(text="say c000", when="asked about apples", state="proposed")], author="me")
+    await memory.commit(
+        [Add(text="say c000", when="asked about apples", state="proposed")], author="me"
+    )
     [waits] = await memory.load()
     takes_out = teacher(lambda _: critique(remove(waits.id)))
     out = await one_pass(memory, sample("apples"), student=student(), teacher=takes_out)

@@ -19,7 +19,20 @@ from ted_memory.models import SetState
 from ted_memory.testing import in_memory
 from tests.distill.scripts import add, critique, student, teacher
 
-THINGS = ("boxes", "bags", "tins", "rolls", "packs", "crates", "bales", "reams", "jars", "cans", "drums", "tubs")
+THINGS = (
+    "boxes",
+    "bags",
+    "tins",
+    "rolls",
+    "packs",
+    "crates",
+    "bales",
+    "reams",
+    "jars",
+    "cans",
+    "drums",
+    "tubs",
+)
 PLACES = ("Lund", "Riga", "Graz")
 
 
@@ -58,7 +71,13 @@ async def test_three_together_go_live_where_one_says_nothing() -> None:
     now = await memory.load()
     tried = report.solved_tasks
     assert tried is not None
-    assert (tried.offered, tried.pairs, tried.before, tried.after, tried.kept) == (12, 12, 0.0, 1.0, True)
+    assert (tried.offered, tried.pairs, tried.before, tried.after, tried.kept) == (
+        12,
+        12,
+        0.0,
+        1.0,
+        True,
+    )
     assert report.promoted
     assert {e.task for e in now.active} == {s.text for s in GIVEN}
     assert memory.presentation(now).top_k == earlier_turns.TURNS
@@ -67,10 +86,15 @@ async def test_three_together_go_live_where_one_says_nothing() -> None:
     assert (result.without.accuracy, result.with_.accuracy) == (0.0, 1.0)
 
 
-async def test_the_command_line_tells_what_became_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_command_line_tells_what_became_of_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     output.print_report(await _run(_needs_three, in_memory(**SETTINGS)))
     live = capsys.readouterr().out
-    assert "12 samples as solved tasks beside the lessons: 0.00 without, 1.00 with them, in 12 pairs of answers" in live
+    assert (
+        "12 samples as solved tasks beside the lessons: 0.00 without, 1.00 with them, in 12 pairs of answers"
+        in live
+    )
     assert "the set does better with them: live, as earlier turns" in live
     output.print_report(await _run(lambda _: "Some goods came in.", in_memory(**SETTINGS)))
     assert "they looked no better in any way to show them: left out" in capsys.readouterr().out
@@ -126,7 +150,10 @@ async def test_a_student_that_copies_is_shown_none() -> None:
     """The control: with the last answer copied nobody is better off."""
 
     def copies(messages: list[BaseMessage]) -> str:
-        return next((str(m.text) for m in reversed(messages) if isinstance(m, AIMessage)), "Some goods came in.")
+        return next(
+            (str(m.text) for m in reversed(messages) if isinstance(m, AIMessage)),
+            "Some goods came in.",
+        )
 
     memory = in_memory(**SETTINGS)
     report = await _run(copies, memory)
@@ -136,7 +163,12 @@ async def test_a_student_that_copies_is_shown_none() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"examples": False}, {"profile": "default"}, {"validation": 0.0}, {"measure_presentation": False}],
+    [
+        {"examples": False},
+        {"profile": "default"},
+        {"validation": 0.0},
+        {"measure_presentation": False},
+    ],
     ids=str,
 )
 async def test_none_stand_there_where_that_is_not_wanted(settings: dict[str, Any]) -> None:
@@ -208,7 +240,9 @@ def _told(messages: list[BaseMessage]) -> bool:
     return any("write thing | number" in str(m.text) for m in messages)
 
 
-async def test_what_is_chosen_by_luck_is_refused_by_fresh_answers_and_nothing_else_changes() -> None:
+async def test_what_is_chosen_by_luck_is_refused_by_fresh_answers_and_nothing_else_changes() -> (
+    None
+):
     """A lesson that was there before stays as it was, and so does the way in which it is shown."""
     seen = Counter[str]()
 
@@ -226,7 +260,11 @@ async def test_what_is_chosen_by_luck_is_refused_by_fresh_answers_and_nothing_el
     assert report.solved_tasks.pairs, "the control: they came to the test"
     assert not report.solved_tasks.kept
     now = await memory.load()
-    assert (now.version, now.presentation, [*now]) == (before.version, before.presentation, [*before])
+    assert (now.version, now.presentation, [*now]) == (
+        before.version,
+        before.presentation,
+        [*before],
+    )
 
 
 async def test_a_lesson_that_does_nothing_is_not_carried_by_solved_tasks_that_help() -> None:
@@ -256,18 +294,26 @@ async def test_a_lesson_that_does_nothing_is_not_carried_by_solved_tasks_that_he
 
 
 def _word(messages: list[BaseMessage]) -> str:
-    told = next(line for m in messages for line in str(m.text).splitlines() if line.endswith("came in."))
+    told = next(
+        line for m in messages for line in str(m.text).splitlines() if line.endswith("came in.")
+    )
     return told.removeprefix("Task: ").split()[1]
 
 
-@pytest.mark.parametrize("stated", [{"selection": "all"}, {"selection": "budget"}, {"top_k": 1}], ids=str)
-async def test_they_are_not_tried_where_another_way_to_show_a_set_was_stated(stated: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "stated", [{"selection": "all"}, {"selection": "budget"}, {"top_k": 1}], ids=str
+)
+async def test_they_are_not_tried_where_another_way_to_show_a_set_was_stated(
+    stated: dict[str, Any],
+) -> None:
     """All of them would stand in every prompt, or one alone."""
     memory = in_memory(**SETTINGS, **stated)
     report = await _run(_needs_three, memory)
     assert not [*await memory.load()]
     assert report.solved_tasks is not None
-    assert report.solved_tasks.reason == "what was stated for this memory leaves no way to show them"
+    assert (
+        report.solved_tasks.reason == "what was stated for this memory leaves no way to show them"
+    )
 
 
 async def test_a_later_run_never_shows_all_of_them_at_once() -> None:
@@ -280,16 +326,26 @@ async def test_a_later_run_never_shows_all_of_them_at_once() -> None:
 
     memory = in_memory(**SETTINGS)
     await _run(counts, memory)
-    later = [_delivery(i).model_copy(update={"id": f"e{i}", "input": f"Item {_delivery(i).text}"}) for i in range(12)]
+    later = [
+        _delivery(i).model_copy(update={"id": f"e{i}", "input": f"Item {_delivery(i).text}"})
+        for i in range(12)
+    ]
     expert = teacher(lambda m: critique(add("write thing | number", _word(m))), solves=_line)
     await distill(later, student=student(counts), teacher=expert, memory=memory)
     assert most == earlier_turns.TURNS
 
 
-@pytest.mark.parametrize(("tasks", "all_too"), [(earlier_turns.TURNS, True), (earlier_turns.TURNS + 1, False)])
-async def test_a_set_is_tried_as_a_whole_unless_that_were_more_turns_than_are_shown(tasks: int, all_too: bool) -> None:
+@pytest.mark.parametrize(
+    ("tasks", "all_too"), [(earlier_turns.TURNS, True), (earlier_turns.TURNS + 1, False)]
+)
+async def test_a_set_is_tried_as_a_whole_unless_that_were_more_turns_than_are_shown(
+    tasks: int, all_too: bool
+) -> None:
     memory = in_memory(**SETTINGS)
-    known = [Add(text="So.", when=f"thing {i}", task=f"What is thing {i}?", example=f"{i}") for i in range(tasks)]
+    known = [
+        Add(text="So.", when=f"thing {i}", task=f"What is thing {i}?", example=f"{i}")
+        for i in range(tasks)
+    ]
     await memory.commit(known, author="me")
 
     def follows(messages: list[BaseMessage]) -> str:
@@ -302,9 +358,14 @@ async def test_a_set_is_tried_as_a_whole_unless_that_were_more_turns_than_are_sh
 
 
 async def test_a_task_stands_there_once_however_it_is_written() -> None:
-    twins = [s.model_copy(update={"id": f"twin-{s.id}", "input": f" {s.text.upper()}\n"}) for s in GIVEN[:6]]
+    twins = [
+        s.model_copy(update={"id": f"twin-{s.id}", "input": f" {s.text.upper()}\n"})
+        for s in GIVEN[:6]
+    ]
     memory = in_memory(**SETTINGS)
-    report = await _run(lambda m: _needs_three(m).upper(), memory, samples=[*GIVEN, *twins], grader=_without_case)
+    report = await _run(
+        lambda m: _needs_three(m).upper(), memory, samples=[*GIVEN, *twins], grader=_without_case
+    )
     assert report.solved_tasks is not None
     tasks = [" ".join(e.task.split()).casefold() for e in (await memory.load()).active]
     assert len(tasks) == len(set(tasks)) == len(GIVEN)
@@ -323,12 +384,19 @@ async def test_a_task_that_is_answered_in_two_ways_does_not_stand_there() -> Non
 
 async def test_a_twin_of_a_sample_tells_nobody_his_own_answer() -> None:
     """A student that only looks its own task up is right with no other's."""
-    twins = [s.model_copy(update={"id": f"twin-{s.id}", "input": s.text.replace(" ", "  ", 1)}) for s in GIVEN[:7]]
+    twins = [
+        s.model_copy(update={"id": f"twin-{s.id}", "input": s.text.replace(" ", "  ", 1)})
+        for s in GIVEN[:7]
+    ]
 
     def looks_up(messages: list[BaseMessage]) -> str:
         turns = [" ".join(str(m.text).splitlines()[0].split()) for m in messages]
         asked = turns[-1]
-        return str(messages[turns.index(asked) + 1].text) if asked in turns[:-1] else "Some goods came in."
+        return (
+            str(messages[turns.index(asked) + 1].text)
+            if asked in turns[:-1]
+            else "Some goods came in."
+        )
 
     memory = in_memory(**SETTINGS)
     await _run(looks_up, memory, samples=[*GIVEN, *twins])

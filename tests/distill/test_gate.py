@@ -11,7 +11,17 @@ from ted_memory.distill import distill
 from ted_memory.distill.scoring import Progress
 from ted_memory.llm.spend import Budget
 from ted_memory.testing import in_memory
-from tests.distill.scripts import CODES, SlowChatModel, add, critique, follows, prompt_of, samples, student, teacher
+from tests.distill.scripts import (
+    CODES,
+    SlowChatModel,
+    add,
+    critique,
+    follows,
+    prompt_of,
+    samples,
+    student,
+    teacher,
+)
 
 ONE_EACH = samples(12, 1)
 
@@ -37,7 +47,11 @@ async def test_a_set_that_does_not_help_others_reaches_no_agent(scratch: TedMemo
     await scratch.commit([Add(text="Be brief.")], author="me")
     before, phase = await scratch.load(), Phase()
     report = await distill(
-        samples(), student=useless_at_the_gate(phase), teacher=teacher(), memory=scratch, on_progress=phase
+        samples(),
+        student=useless_at_the_gate(phase),
+        teacher=teacher(),
+        memory=scratch,
+        on_progress=phase,
     )
     assert report.learned > 0
     assert report.gate is not None
@@ -52,7 +66,11 @@ async def test_what_the_gate_refuses_is_kept_with_its_reason(scratch: TedMemory)
     for _ in range(2):  # the same lessons again are no news
         phase = Phase()
         report = await distill(
-            samples(), student=useless_at_the_gate(phase), teacher=teacher(), memory=scratch, on_progress=phase
+            samples(),
+            student=useless_at_the_gate(phase),
+            teacher=teacher(),
+            memory=scratch,
+            on_progress=phase,
         )
         kept = (await scratch.load()).proposed
         assert len({(e.when, e.text) for e in kept}) == len(kept) > 0
@@ -62,7 +80,9 @@ async def test_what_the_gate_refuses_is_kept_with_its_reason(scratch: TedMemory)
     assert (await scratch.log(1))[0].why.startswith("refused by the gate")
 
 
-async def test_right_lessons_go_live_where_no_other_sample_can_judge_them(scratch: TedMemory) -> None:
+async def test_right_lessons_go_live_where_no_other_sample_can_judge_them(
+    scratch: TedMemory,
+) -> None:
     """Each thing has one sample only, so the set as a whole can show nothing: each lesson shows what it is worth."""
     report = await distill(ONE_EACH, student=student(), teacher=teacher(), memory=scratch)
     assert report.gate is not None
@@ -79,15 +99,23 @@ async def test_lessons_that_nobody_verified_need_the_gate(namespace: str) -> Non
     assert not report.promoted
 
 
-async def test_a_set_that_hurts_is_refused_though_its_lessons_were_verified(scratch: TedMemory) -> None:
+async def test_a_set_that_hurts_is_refused_though_its_lessons_were_verified(
+    scratch: TedMemory,
+) -> None:
     phase = Phase()
 
     def led_astray(messages: list[BaseMessage]) -> str:
         if phase.name != "validate":
             return follows(messages)
-        return "no idea" if "\n- " in prompt_of(messages) else CODES[prompt_of(messages).rsplit(" ", 1)[-1].rstrip("?")]
+        return (
+            "no idea"
+            if "\n- " in prompt_of(messages)
+            else CODES[prompt_of(messages).rsplit(" ", 1)[-1].rstrip("?")]
+        )
 
-    report = await distill(samples(), student=student(led_astray), teacher=teacher(), memory=scratch, on_progress=phase)
+    report = await distill(
+        samples(), student=student(led_astray), teacher=teacher(), memory=scratch, on_progress=phase
+    )
     assert report.gate is not None
     assert report.gate.verdict == "hurts"
     assert not report.promoted
@@ -97,14 +125,20 @@ async def test_a_sample_never_judges_what_it_taught(scratch: TedMemory) -> None:
     """A lesson that only helps where it came from shows nothing at the gate."""
     phase = Phase()
     answering = student(follows)
-    await distill(samples(1, 2), student=answering, teacher=teacher(), memory=scratch, on_progress=phase)
+    await distill(
+        samples(1, 2), student=answering, teacher=teacher(), memory=scratch, on_progress=phase
+    )
     [lesson] = await scratch.load()
     taught, indexed = (source.partition("#")[2] for source in lesson.sources)
-    assert {taught, indexed} == {"apples-0", "apples-1"}, "the second one has only added words that it is found by"
+    assert {taught, indexed} == {"apples-0", "apples-1"}, (
+        "the second one has only added words that it is found by"
+    )
 
 
 @pytest.mark.parametrize("checkpoints", [1, 4])
-async def test_the_best_stage_of_a_run_goes_live_when_later_ones_are_worse(namespace: str, checkpoints: int) -> None:
+async def test_the_best_stage_of_a_run_goes_live_when_later_ones_are_worse(
+    namespace: str, checkpoints: int
+) -> None:
     """A student that is led astray by more than two lessons; with one stage only the last one can be had."""
     phase = Phase()
 
@@ -114,9 +148,19 @@ async def test_the_best_stage_of_a_run_goes_live_when_later_ones_are_worse(names
         lessons = sum(str(message.text).count("\n- ") for message in messages)
         return follows(messages) if lessons in (1, 2) else "no idea"
 
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=1, compaction="none", checkpoints=checkpoints)
+    memory = in_memory(
+        namespace=namespace,
+        trust="operator",
+        concurrency=1,
+        compaction="none",
+        checkpoints=checkpoints,
+    )
     report = await distill(
-        samples(4, 6), student=student(overloaded), teacher=teacher(), memory=memory, on_progress=phase
+        samples(4, 6),
+        student=student(overloaded),
+        teacher=teacher(),
+        memory=memory,
+        on_progress=phase,
     )
     assert report.gate is not None
     if checkpoints == 1:
@@ -128,7 +172,9 @@ async def test_the_best_stage_of_a_run_goes_live_when_later_ones_are_worse(names
     assert len((await memory.load()).active) == 2
 
 
-async def test_a_run_that_was_killed_at_the_gate_keeps_the_stage_that_it_had_chosen(namespace: str) -> None:
+async def test_a_run_that_was_killed_at_the_gate_keeps_the_stage_that_it_had_chosen(
+    namespace: str,
+) -> None:
     """The answers that chose are not asked for again, and who is taken up later does not choose by other ones."""
     phase, tired = Phase(), True
 
@@ -143,12 +189,24 @@ async def test_a_run_that_was_killed_at_the_gate_keeps_the_stage_that_it_had_cho
         if progress.phase == "validate" and progress.done:
             raise RuntimeError("killed")
 
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=1, compaction="none", checkpoints=4)
+    memory = in_memory(
+        namespace=namespace, trust="operator", concurrency=1, compaction="none", checkpoints=4
+    )
     with pytest.raises(RuntimeError, match="killed"):
-        await distill(samples(4, 6), student=student(overloaded), teacher=teacher(), memory=memory, on_progress=killed)
+        await distill(
+            samples(4, 6),
+            student=student(overloaded),
+            teacher=teacher(),
+            memory=memory,
+            on_progress=killed,
+        )
     tired = False  # asked again, it would be best with all four
     report = await distill(
-        samples(4, 6), student=student(overloaded), teacher=teacher(), memory=memory, on_progress=phase
+        samples(4, 6),
+        student=student(overloaded),
+        teacher=teacher(),
+        memory=memory,
+        on_progress=phase,
     )
     assert report.gate is not None
     assert [point.score > 0 for point in report.gate.curve] == [False, True, True, False, False]
@@ -160,9 +218,13 @@ async def test_a_budget_with_room_for_it_pays_for_stages_and_ways_to_show_the_se
     namespace: str, calls: int, measured: bool
 ) -> None:
     settings: dict[str, Any] = {"checkpoints": 3, "measure_presentation": True}
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=1, compaction="none", **settings)
+    memory = in_memory(
+        namespace=namespace, trust="operator", concurrency=1, compaction="none", **settings
+    )
     budget = Budget(calls=calls)
-    report = await distill(samples(4, 3), student=student(), teacher=teacher(), memory=memory, budget=budget)
+    report = await distill(
+        samples(4, 3), student=student(), teacher=teacher(), memory=memory, budget=budget
+    )
     assert report.gate is not None
     assert report.promoted, report.stopped
     assert bool(report.gate.curve) is measured

@@ -8,7 +8,17 @@ from langchain_core.messages import BaseMessage
 from ted_memory import Sample
 from ted_memory.distill import distill
 from ted_memory.testing import in_memory
-from tests.distill.scripts import CODES, add, critique, one_pass, prompt_of, sample, student, teacher, thing_in
+from tests.distill.scripts import (
+    CODES,
+    add,
+    critique,
+    one_pass,
+    prompt_of,
+    sample,
+    student,
+    teacher,
+    thing_in,
+)
 
 APPLES = sample("apples")
 
@@ -27,14 +37,18 @@ WORDINGS = (
 def _coding(i: int) -> Sample:
     name = ("total", "longest", "merge", "flatten")[i % 4]
     return Sample(
-        id=f"f{i}", input=f"Write a Python function `{name}` for lists, number {i}.", reference=f"def {name}{i}"
+        id=f"f{i}",
+        input=f"Write a Python function `{name}` for lists, number {i}.",
+        reference=f"def {name}{i}",
     )
 
 
 def _careful(messages: list[BaseMessage]) -> str:
     """Write the function that is asked for, and forget the empty case unless a lesson tells of it."""
     asked = str(messages[-1].text).split("Write a Python function `")[-1]
-    body = "if not items: return 0" if "empty case first" in prompt_of(messages) else "return items[0]"
+    body = (
+        "if not items: return 0" if "empty case first" in prompt_of(messages) else "return items[0]"
+    )
     return f"def {asked.split('`')[0]}{asked.split('number ')[1].split('.')[0]}(items): {body}"
 
 
@@ -51,7 +65,9 @@ async def test_a_general_lesson_goes_live_however_its_condition_is_worded(
     text = "1. Handle the empty case first:\n   if not items: return 0\n2. Then the rest."
     expert = teacher(lambda _: critique(add(text, when)), solves=_careful)
     given = [_coding(i) for i in range(6)]
-    report = await distill(given, student=student(_careful), teacher=expert, memory=memory, grader=_handles_empty)
+    report = await distill(
+        given, student=student(_careful), teacher=expert, memory=memory, grader=_handles_empty
+    )
     assert report.promoted, report.rejected
     [lesson] = (await memory.load()).active
     assert lesson.text == text
@@ -85,13 +101,18 @@ async def test_what_is_shown_with_every_task_carries_no_sample_as_its_example(
     """A small student would copy what the example says of its own task; with a condition it may have one."""
     memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
     await one_pass(
-        memory, APPLES, student=student(_imitates), teacher=teacher(lambda _: critique(add("be exact", when)))
+        memory,
+        APPLES,
+        student=student(_imitates),
+        teacher=teacher(lambda _: critique(add("be exact", when))),
     )
     assert bool([e for e in (await memory.load()).active if e.example and not e.task]) is taught
 
 
 @pytest.mark.parametrize(("when", "kept"), [("", False), ("asked about apples", True)])
-async def test_nor_does_it_where_the_critic_made_it_up(namespace: str, when: str, kept: bool) -> None:
+async def test_nor_does_it_where_the_critic_made_it_up(
+    namespace: str, when: str, kept: bool
+) -> None:
     def writes(_: list[BaseMessage]) -> str:
         return critique(add("say c000", when) | {"example": "code of a pear? => c777"})
 
@@ -101,7 +122,9 @@ async def test_nor_does_it_where_the_critic_made_it_up(namespace: str, when: str
     assert [bool(e.example) for e in (await memory.load()).active] == [kept]
 
 
-@pytest.mark.parametrize("settings", [{"examples": False}, {"trust": "evidence"}, {"profile": "default"}])
+@pytest.mark.parametrize(
+    "settings", [{"examples": False}, {"trust": "evidence"}, {"profile": "default"}]
+)
 async def test_nobodys_words_become_an_example_where_that_is_not_wanted(
     namespace: str, settings: dict[str, Any]
 ) -> None:
@@ -111,9 +134,13 @@ async def test_nobodys_words_become_an_example_where_that_is_not_wanted(
     assert not [e for e in await memory.load() if e.example]
 
 
-async def test_what_a_user_wrote_is_no_example_for_everybody_whatever_is_trusted(namespace: str) -> None:
+async def test_what_a_user_wrote_is_no_example_for_everybody_whatever_is_trusted(
+    namespace: str,
+) -> None:
     """An operator may trust traffic at once; its words stay out of other people's prompts all the same."""
     memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
     kit_of_a_learner = {"settle": {"seq": 1, "fence": 1}}
-    await one_pass(memory, APPLES, student=student(_imitates), teacher=teacher(), **kit_of_a_learner)
+    await one_pass(
+        memory, APPLES, student=student(_imitates), teacher=teacher(), **kit_of_a_learner
+    )
     assert not [e for e in await memory.load() if e.example]

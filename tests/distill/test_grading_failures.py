@@ -12,7 +12,17 @@ from ted_memory.evaluation import evaluate
 from ted_memory.grading.graders import GRADERS
 from ted_memory.grading.judge import Judge
 from ted_memory.testing import ScriptedChatModel, in_memory
-from tests.distill.scripts import CODES, calls_of, one_pass, sample, samples, student, teacher, texts_of, thing_in
+from tests.distill.scripts import (
+    CODES,
+    calls_of,
+    one_pass,
+    sample,
+    samples,
+    student,
+    teacher,
+    texts_of,
+    thing_in,
+)
 
 APPLES = sample("apples")
 
@@ -32,7 +42,10 @@ def _writes_nonsense() -> Any:
 
 WAYS_TO_FAIL: dict[str, tuple[Callable[[], Any], str]] = {
     "raises": (_raises, "the grader is ill"),
-    "gives no number": (lambda: {"key": "x", "score": None}, "the grader gave None, not a score between 0 and 1"),
+    "gives no number": (
+        lambda: {"key": "x", "score": None},
+        "the grader gave None, not a score between 0 and 1",
+    ),
     "gives NaN": (lambda: float("nan"), "the grader gave nan, not a score between 0 and 1"),
     "gives too much": (lambda: 7, "the grader gave 7, not a score between 0 and 1"),
     "judge without a verdict": (_writes_nonsense, "the judge gave no usable verdict"),
@@ -52,7 +65,9 @@ def failing(fail: Callable[[], Any], when: Fails = lambda *_: True) -> Any:
 
 
 @every_way
-async def test_in_the_graph_it_is_the_error_of_its_attempt(scratch: TedMemory, fail: Any, told: str) -> None:
+async def test_in_the_graph_it_is_the_error_of_its_attempt(
+    scratch: TedMemory, fail: Any, told: str
+) -> None:
     answers = iter(["ill"] + ["no idea"] * 100)
     out = await one_pass(
         scratch,
@@ -68,7 +83,9 @@ async def test_in_the_graph_it_is_the_error_of_its_attempt(scratch: TedMemory, f
 
 
 @every_way
-async def test_in_the_graph_a_sample_without_any_score_is_set_aside(scratch: TedMemory, fail: Any, told: str) -> None:
+async def test_in_the_graph_a_sample_without_any_score_is_set_aside(
+    scratch: TedMemory, fail: Any, told: str
+) -> None:
     teaching = teacher()
     out = await one_pass(scratch, APPLES, student=student(), teacher=teaching, grader=failing(fail))
     assert out["status"] == "set_aside"
@@ -78,14 +95,21 @@ async def test_in_the_graph_a_sample_without_any_score_is_set_aside(scratch: Ted
 
 
 @every_way
-async def test_in_the_try_nothing_is_kept_that_could_not_be_tried(scratch: TedMemory, fail: Any, told: str) -> None:
+async def test_in_the_try_nothing_is_kept_that_could_not_be_tried(
+    scratch: TedMemory, fail: Any, told: str
+) -> None:
     taught = iter(range(1000))
 
     def once_there_is_a_lesson(_task: str, answer: str) -> bool:
-        return answer == CODES["apples"] and next(taught) > 0  # the first one is the teacher's own solution
+        # the first one is the teacher's own solution
+        return answer == CODES["apples"] and next(taught) > 0
 
     out = await one_pass(
-        scratch, APPLES, student=student(), teacher=teacher(), grader=failing(fail, once_there_is_a_lesson)
+        scratch,
+        APPLES,
+        student=student(),
+        teacher=teacher(),
+        grader=failing(fail, once_there_is_a_lesson),
     )
     assert out["status"] == "set_aside"
     assert out["note"].startswith("the proposed edits could not be verified: ")
@@ -94,7 +118,9 @@ async def test_in_the_try_nothing_is_kept_that_could_not_be_tried(scratch: TedMe
 
 
 @every_way
-async def test_in_a_run_the_samples_are_set_aside_with_the_reason(namespace: str, fail: Any, told: str) -> None:
+async def test_in_a_run_the_samples_are_set_aside_with_the_reason(
+    namespace: str, fail: Any, told: str
+) -> None:
     memory = in_memory(namespace=namespace, trust="operator", validation=0.0)
     report = await distill(
         samples(2, 2),
@@ -110,7 +136,9 @@ async def test_in_a_run_the_samples_are_set_aside_with_the_reason(namespace: str
 
 
 @every_way
-async def test_in_the_gate_the_sample_counts_on_no_side(namespace: str, fail: Any, told: str) -> None:
+async def test_in_the_gate_the_sample_counts_on_no_side(
+    namespace: str, fail: Any, told: str
+) -> None:
     given, failing_on = samples(), list[str]()
     memory = in_memory(namespace=namespace, trust="operator", verify_calls=0)
 
@@ -123,13 +151,20 @@ async def test_in_the_gate_the_sample_counts_on_no_side(namespace: str, fail: An
 
         grader = failing(fail, lambda task, _: task in failing_on)
         return await distill(
-            given, student=student(), teacher=teacher(), memory=memory, grader=grader, on_progress=at_the_gate
+            given,
+            student=student(),
+            teacher=teacher(),
+            memory=memory,
+            grader=grader,
+            on_progress=at_the_gate,
         )
 
     report = await run([s.text for s in given])
     assert report.gate is not None
     assert (report.gate.samples, report.gate.passed, report.promoted) == (0, False, False)
-    assert [e.text for e in (await memory.load()).active] == [], "what could not be measured does not go live"
+    assert [e.text for e in (await memory.load()).active] == [], (
+        "what could not be measured does not go live"
+    )
     report = await run([given[0].text])
     assert report.gate is not None
     assert [failure.sample for failure in report.gate.failures] == [given[0].id]
@@ -142,7 +177,9 @@ async def test_in_the_gate_the_sample_counts_on_no_side(namespace: str, fail: An
 async def test_in_an_evaluation_the_sample_is_listed_and_counts_on_no_side(
     scratch: TedMemory, fail: Any, told: str
 ) -> None:
-    await scratch.commit([Add(text=f"say {CODES['bananas']}", when="asked about bananas")], author="me")
+    await scratch.commit(
+        [Add(text=f"say {CODES['bananas']}", when="asked about bananas")], author="me"
+    )
     given = [APPLES, sample("bananas")]
     ill = failing(fail, lambda task, _: thing_in(task) == "apples")
     result = await evaluate(given, student=student(), memory=scratch, grader=ill)

@@ -36,8 +36,20 @@ def _boom(_messages: list[BaseMessage]) -> str:
 
 
 def test_every_step_of_the_method_is_a_node_of_its_own(scratch: TedMemory) -> None:
-    drawn = build_distillation_graph(student=student(), teacher=teacher(), memory=scratch).get_graph()
-    steps = {"recall", "student", "teacher", "grade", "critic", "verify", "commit", "credit", "compactor"}
+    drawn = build_distillation_graph(
+        student=student(), teacher=teacher(), memory=scratch
+    ).get_graph()
+    steps = {
+        "recall",
+        "student",
+        "teacher",
+        "grade",
+        "critic",
+        "verify",
+        "commit",
+        "credit",
+        "compactor",
+    }
     assert steps <= set(drawn.nodes)
     edges = {(edge.source, edge.target) for edge in drawn.edges}
     assert edges >= {
@@ -63,7 +75,9 @@ async def test_an_input_without_a_sample_is_told_what_is_needed(scratch: TedMemo
 
 
 async def test_a_pass_over_what_the_student_cannot_do_leaves_a_lesson(scratch: TedMemory) -> None:
-    out = await one_pass(scratch, APPLES, student=student(), teacher=teacher(), sources=["dataset:d#apples-0"])
+    out = await one_pass(
+        scratch, APPLES, student=student(), teacher=teacher(), sources=["dataset:d#apples-0"]
+    )
     assert out["status"] == "learned"
     [lesson] = (await scratch.load()).active
     assert (lesson.when, lesson.text) == ("asked about apples", "say c000")
@@ -96,7 +110,9 @@ async def test_with_inclusion_one_every_attempt_sees_all_of_it(namespace: str) -
     assert [len(attempt["exposure"]["seen"]) for attempt in out["attempts"]] == [10] * 5
 
 
-async def test_a_group_that_is_all_right_costs_no_critic_call_and_is_credited(scratch: TedMemory) -> None:
+async def test_a_group_that_is_all_right_costs_no_critic_call_and_is_credited(
+    scratch: TedMemory,
+) -> None:
     await scratch.commit([Add(text=f"Lesson {i}.") for i in range(8)], author="me")
     teaching = teacher()
     out = await one_pass(scratch, APPLES, student=student(knows), teacher=teaching)
@@ -110,10 +126,14 @@ async def test_a_lesson_that_only_some_attempts_saw_gains_weight(scratch: TedMem
     await scratch.commit([Add(text="say c000", when="asked about apples")], author="me")
     [lesson] = await scratch.load()
     for i in range(6):
-        await one_pass(scratch, sample("apples", i), student=student(), teacher=teacher(), run=f"r:{i}")
+        await one_pass(
+            scratch, sample("apples", i), student=student(), teacher=teacher(), run=f"r:{i}"
+        )
     usage = (await scratch.usage())[lesson.id]
     assert usage.weight > 0
-    assert usage.weighted_difference == pytest.approx(usage.weight), "right with it, wrong without: a lift of one"
+    assert usage.weighted_difference == pytest.approx(usage.weight), (
+        "right with it, wrong without: a lift of one"
+    )
 
 
 async def test_one_attempt_that_fails_leaves_the_others_going(scratch: TedMemory) -> None:
@@ -137,8 +157,12 @@ async def test_a_student_that_always_fails_sets_the_sample_aside(scratch: TedMem
     assert calls_of(teaching, "critic") == 0
 
 
-async def test_when_every_call_fails_the_sample_is_set_aside_with_the_reason(scratch: TedMemory) -> None:
-    out = await one_pass(scratch, APPLES, student=student(_boom), teacher=teacher(_boom, solves=_boom))
+async def test_when_every_call_fails_the_sample_is_set_aside_with_the_reason(
+    scratch: TedMemory,
+) -> None:
+    out = await one_pass(
+        scratch, APPLES, student=student(_boom), teacher=teacher(_boom, solves=_boom)
+    )
     assert out["status"] == "set_aside"
     assert "the model fell over" in out["note"]
 
@@ -150,12 +174,16 @@ async def test_a_teacher_that_fails_leaves_the_reference_to_learn_from(scratch: 
 
 
 async def test_without_a_reference_the_teachers_answer_is_one(scratch: TedMemory) -> None:
-    out = await one_pass(scratch, sample("apples", reference=None), student=student(), teacher=teacher())
+    out = await one_pass(
+        scratch, sample("apples", reference=None), student=student(), teacher=teacher()
+    )
     assert out["reference"] == CODES["apples"]
     assert out["status"] == "learned"
 
 
-async def test_with_neither_reference_nor_teacher_the_sample_is_set_aside(scratch: TedMemory) -> None:
+async def test_with_neither_reference_nor_teacher_the_sample_is_set_aside(
+    scratch: TedMemory,
+) -> None:
     given = sample("apples", reference=None)
     out = await one_pass(scratch, given, student=student(), teacher=teacher(solves=_boom))
     assert out["status"] == "set_aside"
@@ -164,13 +192,17 @@ async def test_with_neither_reference_nor_teacher_the_sample_is_set_aside(scratc
 
 async def test_a_worked_solution_saves_the_teachers_own(scratch: TedMemory) -> None:
     teaching = teacher()
-    out = await one_pass(scratch, sample("apples", solution="It is c000."), student=student(), teacher=teaching)
+    out = await one_pass(
+        scratch, sample("apples", solution="It is c000."), student=student(), teacher=teaching
+    )
     assert calls_of(teaching, "teacher") == 0
     assert out["solution"] == "It is c000."
     assert "It is c000." in str(next(m for m in teaching.asked if role(m) == "critic")[1].content)
 
 
-async def test_a_critic_that_fails_sets_the_sample_aside_and_the_attempts_still_count(scratch: TedMemory) -> None:
+async def test_a_critic_that_fails_sets_the_sample_aside_and_the_attempts_still_count(
+    scratch: TedMemory,
+) -> None:
     await scratch.commit([Add(text=f"Lesson {i}.") for i in range(8)], author="me")
     out = await one_pass(scratch, APPLES, student=student(), teacher=teacher(_boom))
     assert (out["status"], out["note"]) == ("set_aside", "the critic failed: the model fell over")
@@ -186,9 +218,13 @@ async def test_a_grader_that_fails_sets_the_sample_aside(scratch: TedMemory) -> 
     assert "the grader failed" in out["note"]
 
 
-async def test_a_call_that_hangs_is_given_up(scratch: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_hangs_is_given_up(
+    scratch: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ted_memory.llm.calls.CALL_TIMEOUT", 0.05)
-    hanging = SlowChatModel(script=knows, pause=lambda messages: 30.0 if role(messages) == "critic" else 0.0)
+    hanging = SlowChatModel(
+        script=knows, pause=lambda messages: 30.0 if role(messages) == "critic" else 0.0
+    )
     out = await one_pass(scratch, APPLES, student=student(), teacher=hanging)
     assert out["status"] == "set_aside"
     assert out["note"].startswith("the critic failed: ")
@@ -232,7 +268,9 @@ async def test_a_strict_checkpointer_keeps_it_and_samples_on_one_thread_do_not_m
 
 
 @pytest.mark.parametrize("trust", ["evidence", "review"])
-async def test_lessons_from_traffic_are_proposed_and_change_no_prompt(namespace: str, trust: str) -> None:
+async def test_lessons_from_traffic_are_proposed_and_change_no_prompt(
+    namespace: str, trust: str
+) -> None:
     memory = in_memory(namespace=namespace, trust=trust)
     await memory.commit([Add(text="Be brief.")], author="me")
     block = await memory.render()
@@ -244,7 +282,9 @@ async def test_lessons_from_traffic_are_proposed_and_change_no_prompt(namespace:
 
 async def test_the_same_lesson_twice_is_kept_once(scratch: TedMemory) -> None:
     def same(_messages: list[BaseMessage]) -> str:
-        return critique(add("say  c000", "When asked about apples."), add("say c000", "asked about apples"))
+        return critique(
+            add("say  c000", "When asked about apples."), add("say c000", "asked about apples")
+        )
 
     await one_pass(scratch, APPLES, student=student(), teacher=teacher(same))
     assert await texts_of(scratch) == ["say c000"]
@@ -255,12 +295,16 @@ async def test_the_same_lesson_twice_is_kept_once(scratch: TedMemory) -> None:
     assert out["commits"] == []
 
 
-async def test_a_lesson_that_another_pass_made_meanwhile_is_not_added_again(scratch: TedMemory) -> None:
+async def test_a_lesson_that_another_pass_made_meanwhile_is_not_added_again(
+    scratch: TedMemory,
+) -> None:
     graph = build_distillation_graph(student=student(), teacher=teacher(), memory=scratch)
     given: Any = {"sample": APPLES.model_dump(mode="json"), "labels": {"c000": "c000"}}
     async for step in graph.astream(given, stream_mode="updates"):
         if "verify" in step:  # before this pass commits
-            await scratch.commit([Add(text="say c000", when="asked about apples")], author="another pass")
+            await scratch.commit(
+                [Add(text="say c000", when="asked about apples")], author="another pass"
+            )
     assert await texts_of(scratch) == ["say c000"]
     assert (await scratch.load()).version == 1
 

@@ -21,7 +21,16 @@ from ted_memory.errors import ModelError
 from ted_memory.models import Message
 from ted_memory.testing import Script, ScriptedChatModel, in_memory
 from tests.conftest import Server
-from tests.distill.scripts import add, critique, one_pass, prompt_of, role, student, teacher, texts_of
+from tests.distill.scripts import (
+    add,
+    critique,
+    one_pass,
+    prompt_of,
+    role,
+    student,
+    teacher,
+    texts_of,
+)
 from tests.evaluation.pictures import COLOURS, data_url, seen_colours
 
 ANSWERS = {"red": "R7", "green": "G4", "blue": "B9"}
@@ -49,7 +58,11 @@ def noisy(colour: str, seed: int) -> bytes:
 # --- what models see
 
 
-ELSEWHERE = {f"https://pictures.example/{c}-{size}.png": framed(c, size) for c in COLOURS for size in (16, 24)}
+ELSEWHERE = {
+    f"https://pictures.example/{c}-{size}.png": framed(c, size)
+    for c in COLOURS
+    for size in (16, 24)
+}
 
 
 LABELS = {label: label for label in (answer.casefold() for answer in ANSWERS.values())}
@@ -64,9 +77,18 @@ def with_address(colour: str, size: int) -> dict[str, Any]:
 
 
 def within_a_message(colour: str, size: int) -> dict[str, Any]:
-    block = {"type": "image", "base64": base64.b64encode(framed(colour, size)).decode(), "mime_type": "image/png"}
+    block = {
+        "type": "image",
+        "base64": base64.b64encode(framed(colour, size)).decode(),
+        "mime_type": "image/png",
+    }
     text = {"type": "text", "text": ASKED}
-    return {"input": (Message(role="system", content="Look."), Message(role="user", content=(text, block)))}
+    return {
+        "input": (
+            Message(role="system", content="Look."),
+            Message(role="user", content=(text, block)),
+        )
+    }
 
 
 HOW = [with_data, with_address, within_a_message]
@@ -111,36 +133,55 @@ def models() -> tuple[ScriptedChatModel, ScriptedChatModel]:
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_every_role_sees_the_picture(scratch: TedMemory, how: Callable[[str, int], dict[str, Any]]) -> None:
+async def test_every_role_sees_the_picture(
+    scratch: TedMemory, how: Callable[[str, int], dict[str, Any]]
+) -> None:
     learner, expert = models()
-    out = await one_pass(scratch, picture_of(how, "red", 16), student=learner, teacher=expert, labels=LABELS)
+    out = await one_pass(
+        scratch, picture_of(how, "red", 16), student=learner, teacher=expert, labels=LABELS
+    )
     assert out["status"] == "learned", out["note"]
     assert learner.asked
     assert {role(messages) for messages in expert.asked} == {"teacher", "critic"}
     assert {tuple(seen_by(messages)) for messages in (*learner.asked, *expert.asked)} == {("red",)}
     assert out["solution"] == "R7"
-    assert not any(data_of(16) & pieces(prompt_of(messages)) for messages in expert.asked), "bytes stand in the text"
+    assert not any(data_of(16) & pieces(prompt_of(messages)) for messages in expert.asked), (
+        "bytes stand in the text"
+    )
 
 
 def data_of(size: int) -> set[str]:
-    return {text for colour in COLOURS for text in pieces(base64.b64encode(framed(colour, size)).decode())}
+    return {
+        text
+        for colour in COLOURS
+        for text in pieces(base64.b64encode(framed(colour, size)).decode())
+    }
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_a_lesson_helps_on_another_picture_of_that_colour(how: Callable[[str, int], dict[str, Any]]) -> None:
+async def test_a_lesson_helps_on_another_picture_of_that_colour(
+    how: Callable[[str, int], dict[str, Any]],
+) -> None:
     learner, expert = models()
     scratch = in_memory(trust="operator", inclusion=1.0)  # each attempt sees what was learned
     before = await one_pass(
         scratch, picture_of(how, "red", 24), student=student(lambda _: "?"), teacher=teacher(boring)
     )
     assert {t["score"] for t in before["graded"]} == {0.0}
-    await one_pass(scratch, picture_of(how, "red", 16), student=learner, teacher=expert, labels=LABELS)
+    await one_pass(
+        scratch, picture_of(how, "red", 16), student=learner, teacher=expert, labels=LABELS
+    )
     assert await texts_of(scratch) == ["say R7"]
-    after = await one_pass(scratch, picture_of(how, "red", 24), student=learner, teacher=expert, labels=LABELS)
+    after = await one_pass(
+        scratch, picture_of(how, "red", 24), student=learner, teacher=expert, labels=LABELS
+    )
     assert {t["score"] for t in after["graded"]} == {1.0}
     assert after["status"] == "nothing", "there is nothing left to learn"
-    # negative control: on a picture of another colour it does not help, and another lesson is written
-    other = await one_pass(scratch, picture_of(how, "blue", 24), student=learner, teacher=expert, labels=LABELS)
+    # negative control: on a picture of another colour it does not help, and another lesson is
+    # written
+    other = await one_pass(
+        scratch, picture_of(how, "blue", 24), student=learner, teacher=expert, labels=LABELS
+    )
     assert {t["score"] for t in other["graded"]} == {0.0}
     assert await texts_of(scratch) == ["say R7", "say B9"]
 
@@ -149,10 +190,14 @@ def boring(_messages: list[BaseMessage]) -> str:
     return critique()
 
 
-async def test_with_another_picture_in_its_place_the_critic_writes_another_lesson(scratch: TedMemory) -> None:
+async def test_with_another_picture_in_its_place_the_critic_writes_another_lesson(
+    scratch: TedMemory,
+) -> None:
     learner, expert = models()
     given = picture_of(with_data, "red", 16)
-    swapped = given.model_copy(update={"images": with_data("green", 16)["images"], "reference": "G4"})
+    swapped = given.model_copy(
+        update={"images": with_data("green", 16)["images"], "reference": "G4"}
+    )
     await one_pass(scratch, swapped, student=learner, teacher=expert, labels=LABELS)
     assert await texts_of(scratch) == ["say G4"]
 
@@ -175,7 +220,9 @@ def pieces(text: str) -> set[str]:
 
 
 def quoted_pieces(samples: list[Sample]) -> set[str]:
-    return {piece for s in samples for image in s.images for piece in pieces(image.partition(",")[2])}
+    return {
+        piece for s in samples for image in s.images for piece in pieces(image.partition(",")[2])
+    }
 
 
 class Watched:
@@ -240,8 +287,12 @@ QUOTES: dict[str, Callable[[str], str]] = {
     "escaped": lambda url: json.dumps({"error": url}).replace("/", "\\/"),
     "twice": lambda url: f"first {url} then {url}",
     "cut": lambda url: f"invalid image_url: {url[:120]}... (truncated)",
-    "wrapped": lambda url: "cannot decode\n" + base64.encodebytes(base64.b64decode(url.partition(",")[2])).decode(),
-    "urlsafe": lambda url: "cannot decode " + url.partition(",")[2].translate(str.maketrans("+/", "-_")),
+    "wrapped": lambda url: (
+        "cannot decode\n" + base64.encodebytes(base64.b64decode(url.partition(",")[2])).decode()
+    ),
+    "urlsafe": lambda url: (
+        "cannot decode " + url.partition(",")[2].translate(str.maketrans("+/", "-_"))
+    ),
 }
 
 
@@ -258,7 +309,9 @@ def pictures(draw: Callable[[str, int], bytes]) -> list[Sample]:
     ]
 
 
-async def distilled(memory: TedMemory, given: list[Sample], failing: str, error: Exception) -> Report:
+async def distilled(
+    memory: TedMemory, given: list[Sample], failing: str, error: Exception
+) -> Report:
     """Distil with one role that fails; at the gate the student does so once all samples are learned."""
     phase = [""]
 
@@ -289,10 +342,15 @@ async def distilled(memory: TedMemory, given: list[Sample], failing: str, error:
     )
 
 
-async def leaks(url: str, namespace: str, given: list[Sample], failing: str, error: Exception) -> list[str]:
+async def leaks(
+    url: str, namespace: str, given: list[Sample], failing: str, error: Exception
+) -> list[str]:
     """Return all stored or reported texts with bytes of a picture, after a run in which a role failed so."""
     forbidden = quoted_pieces(given)
-    async with open_memory(url, namespace=namespace, compact_every=1) as memory, watched(url, memory) as seen:
+    async with (
+        open_memory(url, namespace=namespace, compact_every=1) as memory,
+        watched(url, memory) as seen,
+    ):
         report = await distilled(memory, given, failing, error)
     told = report.model_dump_json()
     assert seen.rounds > 2
@@ -307,7 +365,12 @@ async def test_no_bytes_of_a_picture_are_stored_whichever_role_fails(
     valkey: Server, namespace: str, failing: str, draw: Callable[[str, int], bytes]
 ) -> None:
     given = pictures(draw)
-    assert await leaks(valkey.url, namespace, given, failing, ProviderError(QUOTES["url"](given[0].images[0]))) == []
+    assert (
+        await leaks(
+            valkey.url, namespace, given, failing, ProviderError(QUOTES["url"](given[0].images[0]))
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("draw", [noisy, framed])
@@ -316,28 +379,43 @@ async def test_no_bytes_of_a_picture_are_stored_however_a_provider_quotes_them(
     valkey: Server, namespace: str, quote: Callable[[str], str], draw: Callable[[str, int], bytes]
 ) -> None:
     given = pictures(draw)
-    assert await leaks(valkey.url, namespace, given, "critic", ProviderError(quote(given[0].images[0]))) == []
+    assert (
+        await leaks(
+            valkey.url, namespace, given, "critic", ProviderError(quote(given[0].images[0]))
+        )
+        == []
+    )
 
 
-async def test_a_provider_that_quotes_a_picture_is_still_understood(valkey: Server, memory: TedMemory) -> None:
+async def test_a_provider_that_quotes_a_picture_is_still_understood(
+    valkey: Server, memory: TedMemory
+) -> None:
     given = pictures(noisy)
-    report = await distilled(memory, given, "critic", ProviderError(QUOTES["url"](given[0].images[0])))
+    report = await distilled(
+        memory, given, "critic", ProviderError(QUOTES["url"](given[0].images[0]))
+    )
     [reason] = {told.reason for told in report.reasons}
     assert re.search(r"invalid image_url: sha256:[0-9a-f]{16} is too small", reason)
 
 
-async def test_no_bytes_of_a_picture_stand_in_the_error_that_ends_a_run(valkey: Server, memory: TedMemory) -> None:
+async def test_no_bytes_of_a_picture_stand_in_the_error_that_ends_a_run(
+    valkey: Server, memory: TedMemory
+) -> None:
     given = pictures(noisy)
     error = ProviderError(QUOTES["url"](given[0].images[0]))
     error.status_code = 401
     async with watched(valkey.url, memory) as seen:
         with pytest.raises(ModelError) as raised:
             await distilled(memory, given, "critic", error)
-    assert [text for text in (*seen.texts, str(raised.value)) if quoted_pieces(given) & pieces(text)] == []
+    assert [
+        text for text in (*seen.texts, str(raised.value)) if quoted_pieces(given) & pieces(text)
+    ] == []
     assert "sha256:" in str(raised.value)
 
 
-@pytest.mark.parametrize("who", ["student", "teacher", "critic in prose", "critic in a lesson", "critic in its reason"])
+@pytest.mark.parametrize(
+    "who", ["student", "teacher", "critic in prose", "critic in a lesson", "critic in its reason"]
+)
 async def test_no_bytes_of_a_picture_are_stored_when_a_model_repeats_them(
     valkey: Server, memory: TedMemory, who: str
 ) -> None:
@@ -346,20 +424,28 @@ async def test_no_bytes_of_a_picture_are_stored_when_a_model_repeats_them(
     lesson = {
         "critic in prose": f"I see {quoted}",
         "critic in a lesson": critique(add(f"say {quoted}", "fire, red")),
-        "critic in its reason": json.dumps({"reason": quoted, "edits": [add("say nothing", "fire, red")]}),
+        "critic in its reason": json.dumps(
+            {"reason": quoted, "edits": [add("say nothing", "fire, red")]}
+        ),
     }.get(who, critique(add("say nothing", "fire, red")))
     async with watched(valkey.url, memory) as seen:
         report = await distill(
             given,
             student=student(lambda _: quoted if who == "student" else "no idea"),
-            teacher=teacher(lambda _: lesson, solves=lambda _: quoted if who == "teacher" else "R7"),
+            teacher=teacher(
+                lambda _: lesson, solves=lambda _: quoted if who == "teacher" else "R7"
+            ),
             memory=memory,
         )
-    found = [text[:300] for text in (*seen.texts, report.model_dump_json()) if forbidden & pieces(text)]
+    found = [
+        text[:300] for text in (*seen.texts, report.model_dump_json()) if forbidden & pieces(text)
+    ]
     assert found == []
 
 
-async def test_bytes_of_a_picture_that_were_stored_would_be_found(valkey: Server, memory: TedMemory) -> None:
+async def test_bytes_of_a_picture_that_were_stored_would_be_found(
+    valkey: Server, memory: TedMemory
+) -> None:
     [given, *_] = pictures(noisy)
     async with watched(valkey.url, memory) as seen:
         staging = memory.staging("run")

@@ -17,7 +17,10 @@ from ted_memory.testing import in_memory
 from tests.distill.scripts import add, critique, prompt_of, student, teacher
 
 LETTERS = {
-    "office F": ("Is there anything without gluten in the cafe?", "The soup at lunch was cold and the waiter laughed."),
+    "office F": (
+        "Is there anything without gluten in the cafe?",
+        "The soup at lunch was cold and the waiter laughed.",
+    ),
     "office P": ("I left an umbrella in the cloakroom.", "Did anybody hand in my reading glasses?"),
     "office C": ("Does my pass end in May?", "How is the annual membership renewed?"),
 }
@@ -30,7 +33,11 @@ LATER = {
 
 def _samples(letters: dict[str, tuple[str, ...]] = LETTERS) -> list[Sample]:
     return [
-        Sample(id=f"{office[-1]}{i}", input=f"Which office answers this letter? {text}", reference=office)
+        Sample(
+            id=f"{office[-1]}{i}",
+            input=f"Which office answers this letter? {text}",
+            reference=office,
+        )
         for office, texts in letters.items()
         for i, text in enumerate(texts)
     ]
@@ -44,21 +51,29 @@ def test_they_are_the_words_that_no_task_with_another_answer_has() -> None:
     terms = _terms(_samples())
     assert terms["F1"] == "soup lunch cold waiter laughed"
     assert terms["P0"] == "left umbrella cloakroom"
-    assert {"office", "letter", "answers"}.isdisjoint(" ".join(terms.values()).split()), "all tasks have them"
+    assert {"office", "letter", "answers"}.isdisjoint(" ".join(terms.values()).split()), (
+        "all tasks have them"
+    )
 
 
 def test_what_several_tasks_with_the_answer_have_comes_first_and_numbers_are_none() -> None:
-    terms = _terms(_samples({"a": ("Two boxes of tea, 35 bags", "old tea"), "b": ("a chair", "my chair")}))
+    terms = _terms(
+        _samples({"a": ("Two boxes of tea, 35 bags", "old tea"), "b": ("a chair", "my chair")})
+    )
     assert terms["a0"].split() == ["tea", "two", "boxes", "bags"]
 
 
 def test_forms_of_a_word_are_one_word() -> None:
-    terms = _terms(_samples({"a": ("a refund or refunds", "refunded"), "b": ("pens", "ink and a pen")}))
+    terms = _terms(
+        _samples({"a": ("a refund or refunds", "refunded"), "b": ("pens", "ink and a pen")})
+    )
     assert [len(words.split()) for words in terms.values()] == [1, 1, 1, 2]
 
 
 def test_words_that_another_answer_has_in_another_form_are_left_out() -> None:
-    terms = _terms(_samples({"a": ("boxes of tea", "more tea"), "b": ("a box of pens", "some pens")}))
+    terms = _terms(
+        _samples({"a": ("boxes of tea", "more tea"), "b": ("a box of pens", "some pens")})
+    )
     assert terms["a0"] == "tea"
     assert terms["b0"] == "pens"
 
@@ -70,7 +85,9 @@ def test_an_answer_of_its_own_leaves_only_details_and_no_terms() -> None:
 
 
 def test_a_language_that_writes_no_words_apart_has_pairs_of_characters() -> None:
-    terms = _terms(_samples({"甲": ("我的雨伞在哪里?", "雨伞丢了"), "乙": ("年票多少钱?", "年票过期了")}))
+    terms = _terms(
+        _samples({"甲": ("我的雨伞在哪里?", "雨伞丢了"), "乙": ("年票多少钱?", "年票过期了")})
+    )
     assert "雨伞" in terms["甲0"].split()
     assert "年票" in terms["乙1"].split()
 
@@ -84,17 +101,35 @@ def _believes(messages: list[BaseMessage]) -> str:
 def _critic(messages: list[BaseMessage]) -> str:
     """Name one word of the letter, as small models do."""
     said = prompt_of(messages)
-    whens = {"gluten": "F", "soup": "F", "cloakroom": "P", "glasses": "P", "pass": "C", "renewed": "C"}
+    whens = {
+        "gluten": "F",
+        "soup": "F",
+        "cloakroom": "P",
+        "glasses": "P",
+        "pass": "C",
+        "renewed": "C",
+    }
     when = next(word for word in whens if word in said.rpartition("Task:")[2].lower())
     return critique(add(f"answer office {whens[when]}", when))
 
 
 async def _learned(letters: dict[str, tuple[str, ...]], learned: int, **settings: Any) -> TedMemory:
-    given = {"profile": "small", "selection": "relevant", "top_k": 1, "validation": 0, "concurrency": 1}
+    given = {
+        "profile": "small",
+        "selection": "relevant",
+        "top_k": 1,
+        "validation": 0,
+        "concurrency": 1,
+    }
     memory, samples = in_memory(trust="operator", **given | settings), _samples(letters)
-    solves = lambda messages: next(s.reference for s in samples if str(s.input) in prompt_of(messages))  # noqa: E731
+
+    def solves(messages: Any) -> Any:
+        return next(s.reference for s in samples if str(s.input) in prompt_of(messages))
+
     expert: Any = teacher(_critic, solves=solves)
-    report = await distill(samples, student=student(_believes), teacher=expert, memory=memory, name="letters")
+    report = await distill(
+        samples, student=student(_believes), teacher=expert, memory=memory, name="letters"
+    )
     assert report.learned == learned, report.reasons
     return memory
 
@@ -108,7 +143,9 @@ async def _shown_to_later_letters() -> dict[str, str]:
     return {office: " ".join(e.text for e in lessons) for office, lessons in shown.items()}
 
 
-async def test_a_later_letter_in_other_words_finds_its_lesson(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_later_letter_in_other_words_finds_its_lesson(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert await _shown_to_later_letters() == {office: f"answer {office}" for office in LETTERS}
     # the control
     monkeypatch.setattr(job, "terms_of", lambda *_args, **_given: {})
@@ -116,7 +153,9 @@ async def test_a_later_letter_in_other_words_finds_its_lesson(monkeypatch: pytes
     assert found["office P"] == found["office C"] == ""
 
 
-async def test_it_is_found_by_words_of_samples_too_that_it_made_right(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_found_by_words_of_samples_too_that_it_made_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """They were no reason to learn anything: who is right is not criticised."""
     letters = {**LETTERS, "office F": ("Is there gluten in it?", "Gluten! The rolls were mouldy.")}
 
@@ -129,11 +168,17 @@ async def test_it_is_found_by_words_of_samples_too_that_it_made_right(monkeypatc
     assert await found("A mouldy bun") == [], "the control"
 
 
-async def test_a_sample_judges_the_set_without_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sample_judges_the_set_without_its_own_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each adds its words as a change of its own, which is taken back where it judges."""
     letters = {
         **LETTERS,
-        "office F": ("Is there gluten in it?", "Gluten! The rolls were mouldy.", "More gluten, a bun"),
+        "office F": (
+            "Is there gluten in it?",
+            "Gluten! The rolls were mouldy.",
+            "More gluten, a bun",
+        ),
     }
     staged: list[Material] = []
     real = Material.without
@@ -168,7 +213,11 @@ async def test_somebodys_words_are_no_index_terms() -> None:
 def test_a_sample_adds_to_the_lesson_that_tells_its_answer_and_is_found_first() -> None:
     lessons = [
         Experience(id=id, text=text, when=when)
-        for id, text, when in (("1", "answer office F.", "cafe"), ("2", "answer office F.", "soup"), ("3", "F", ""))
+        for id, text, when in (
+            ("1", "answer office F.", "cafe"),
+            ("2", "answer office F.", "soup"),
+            ("3", "F", ""),
+        )
     ]
     soup = Sample(id="s", input="The soup was cold", reference="office F")
     labels = {"office f", "office p"}
@@ -186,7 +235,9 @@ def test_a_sample_adds_to_the_lesson_that_tells_its_answer_and_is_found_first() 
 async def test_without_examples_no_word_of_a_sample_is_kept() -> None:
     kept = [e.index_terms for e in await (await _learned(LETTERS, 6)).load()]
     assert all(kept), "the control"
-    assert [e.index_terms for e in await (await _learned(LETTERS, 6, examples=False)).load()] == [""] * len(kept)
+    assert [e.index_terms for e in await (await _learned(LETTERS, 6, examples=False)).load()] == [
+        ""
+    ] * len(kept)
 
 
 # Answers in parts: which words go with answers like a sample's own.
@@ -205,16 +256,26 @@ def _line(i: int) -> Sample:
 
 def test_words_go_with_answers_that_share_what_their_tasks_do_not_say() -> None:
     kindred = kindred_words([_line(i) for i in range(9)])
-    assert {id: kindred[id] for id in ("d0", "d1", "d2")} == {"d0": ("seeds",), "d1": ("paper",), "d2": ("candles",)}
+    assert {id: kindred[id] for id in ("d0", "d1", "d2")} == {
+        "d0": ("seeds",),
+        "d1": ("paper",),
+        "d2": ("candles",),
+    }
     assert len(kindred) == 9
 
 
 def test_samples_whose_answers_say_nothing_of_their_own_have_none() -> None:
     listed = [
-        Sample(id=str(i), input=f"Which one: team A, team B? Case {i}, {'fire' if i % 2 else 'rain'}.", reference=team)
+        Sample(
+            id=str(i),
+            input=f"Which one: team A, team B? Case {i}, {'fire' if i % 2 else 'rain'}.",
+            reference=team,
+        )
         for i, team in enumerate(("team A", "team B") * 3)
     ]
-    assert kindred_words(listed) == {}, "each task lists all answers: there is nothing that it does not say"
+    assert kindred_words(listed) == {}, (
+        "each task lists all answers: there is nothing that it does not say"
+    )
 
 
 def test_nobodys_words_tell_what_goes_together() -> None:
@@ -236,7 +297,9 @@ async def _conditions_of_solved_tasks() -> set[str]:
     """Return those of tasks that help one by one; all together they would be tried with the ways to show the set."""
     memory = in_memory(trust="operator", profile="small", concurrency=1, measure_presentation=False)
     silent = teacher(lambda _: critique(add("write a line", "line")))
-    await distill([_line(i) for i in range(18)], student=student(_imitates), teacher=silent, memory=memory)
+    await distill(
+        [_line(i) for i in range(18)], student=student(_imitates), teacher=silent, memory=memory
+    )
     return {e.when for e in (await memory.load()).active if e.task}
 
 

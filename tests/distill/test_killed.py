@@ -13,8 +13,17 @@ from tests.conftest import Server
 
 
 def _start(server: Server, memory: TedMemory, journal: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.distill.killed_run", server.url, memory.namespace, str(journal)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    command = [
+        sys.executable,
+        "-m",
+        "tests.distill.killed_run",
+        server.url,
+        memory.namespace,
+        str(journal),
+    ]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
 
 
 def _lines(journal: Path) -> list[str]:
@@ -40,7 +49,9 @@ async def test_a_process_that_is_killed_has_not_worked_for_nothing(
     assert process.returncode == 0
     assert report["promoted"]
     assert report["resumed"] >= 2
-    solved_before, solved_again = (Counter(x for x in _lines(j) if x.startswith("teacher ")) for j in (first, second))
+    solved_before, solved_again = (
+        Counter(x for x in _lines(j) if x.startswith("teacher ")) for j in (first, second)
+    )
     assert len(solved_again) == report["samples"] - report["resumed"]
     assert len(solved_before & solved_again) <= 2, "paid twice only for the two that were in flight"
     assert [entry.version for entry in await memory.log()] == [1]

@@ -65,7 +65,9 @@ def test_each_kind_has_a_right_lesson_of_its_own_that_tells_none_of_its_answers(
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("wording", WORDINGS)
-async def test_no_leak_goes_live_and_the_right_lesson_beside_it_does(kind: Kind, wording: str) -> None:
+async def test_no_leak_goes_live_and_the_right_lesson_beside_it_does(
+    kind: Kind, wording: str
+) -> None:
     memory = in_memory(trust="operator")
     report = await distill(
         kind.samples(),
@@ -83,19 +85,33 @@ async def test_no_leak_goes_live_and_the_right_lesson_beside_it_does(kind: Kind,
 async def test_of_a_critic_that_only_leaks_nothing_goes_live(kind: Kind, profile: str) -> None:
     memory = in_memory(trust="operator", profile=profile, examples=False)
     teaching = _critic(kind, WORDINGS[0], right_too=False)
-    await distill(kind.samples(), student=_believes_lessons(kind), teacher=teaching, memory=memory, grader=_exact)
+    await distill(
+        kind.samples(),
+        student=_believes_lessons(kind),
+        teacher=teaching,
+        memory=memory,
+        grader=_exact,
+    )
     assert (await memory.load()).active == ()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-async def test_a_right_lesson_whose_example_is_the_task_itself_goes_live_without_it(kind: Kind) -> None:
+async def test_a_right_lesson_whose_example_is_the_task_itself_goes_live_without_it(
+    kind: Kind,
+) -> None:
     def copies_its_task(messages: list[BaseMessage]) -> str:
         question, answer = next((q, a) for q, a in kind.questions if q in str(messages[1].text))
         return critique(add(kind.lesson, "") | {"example": f"{question} => {answer}"})
 
     memory = in_memory(trust="operator")
     expert = teacher(copies_its_task, solves=lambda messages: _answer_to(kind, messages))
-    await distill(kind.samples(), student=_believes_lessons(kind), teacher=expert, memory=memory, grader=_exact)
+    await distill(
+        kind.samples(),
+        student=_believes_lessons(kind),
+        teacher=expert,
+        memory=memory,
+        grader=_exact,
+    )
     assert [(e.text, e.example) for e in (await memory.load()).active] == [(kind.lesson, "")]
 
 
@@ -106,20 +122,34 @@ async def test_a_telling_example_leaves_a_rewritten_lesson_the_one_that_it_had()
 
     def rewrites(messages: list[BaseMessage]) -> str:
         [id] = re.findall(r"^(\S+) \(lift", str(messages[1].text), re.M)
-        edit = {"op": "rewrite", "ids": [id], "when": "", "text": kind.lesson, "example": f"{question} => {answer}"}
+        edit = {
+            "op": "rewrite",
+            "ids": [id],
+            "when": "",
+            "text": kind.lesson,
+            "example": f"{question} => {answer}",
+        }
         return critique(edit)
 
     memory = in_memory(trust="operator", inclusion=1.0)
     await memory.commit([Add(text="Take care.", example="2 + 2 => 4")], author="me")
     expert = teacher(rewrites, solves=lambda messages: _answer_to(kind, messages))
     await one_pass(memory, given, student=_believes_lessons(kind), teacher=expert, grader=_exact)
-    assert [(e.text, e.example) for e in (await memory.load()).active] == [(kind.lesson, "2 + 2 => 4")]
+    assert [(e.text, e.example) for e in (await memory.load()).active] == [
+        (kind.lesson, "2 + 2 => 4")
+    ]
 
 
 async def test_where_nothing_is_verified_a_leak_is_refused_all_the_same() -> None:
     memory, kind = in_memory(trust="operator", verify_calls=0, validation=0), KINDS[0]
     teaching = _critic(kind, WORDINGS[0], right_too=True)
-    await distill(kind.samples(), student=_believes_lessons(kind), teacher=teaching, memory=memory, grader=_exact)
+    await distill(
+        kind.samples(),
+        student=_believes_lessons(kind),
+        teacher=teaching,
+        memory=memory,
+        grader=_exact,
+    )
     assert [e.text for e in (await memory.load()).active] == [kind.lesson]
 
 
@@ -133,7 +163,13 @@ async def test_without_looking_for_leaks_and_judging_by_others_they_do(
     monkeypatch.setattr(judges_module, "has_open_answer", lambda *_: False)
     memory = in_memory(trust="operator", validation=0)
     teaching = _critic(kind, wording, right_too=False)
-    await distill(kind.samples(), student=_believes_lessons(kind), teacher=teaching, memory=memory, grader=_exact)
+    await distill(
+        kind.samples(),
+        student=_believes_lessons(kind),
+        teacher=teaching,
+        memory=memory,
+        grader=_exact,
+    )
     assert (await memory.load()).active
 
 
@@ -150,7 +186,9 @@ async def test_an_answer_in_other_words_is_stopped_by_samples_with_other_answers
         return str(int(rest.split("\n")[0]) + 1) if found else "I do not know"
 
     expert = teacher(write, solves=lambda messages: _answer_to(kind, messages))
-    await distill(kind.samples(), student=student(believes), teacher=expert, memory=memory, grader=_exact)
+    await distill(
+        kind.samples(), student=student(believes), teacher=expert, memory=memory, grader=_exact
+    )
     assert (await memory.load()).active == ()
 
 
@@ -193,8 +231,13 @@ def test_an_answer_that_is_frequent_among_open_ones_is_a_label() -> None:
     """A desk refers every seventh customer to the office and writes a reply of its own to all others."""
 
     def desk(referred: int, replies: int) -> list[Sample]:
-        answers = ["please call the office"] * referred + [f"we sent parcel {i} to you" for i in range(replies)]
-        return [Sample(id=f"{i}", input=f"letter {i}", reference=answer) for i, answer in enumerate(answers)]
+        answers = ["please call the office"] * referred + [
+            f"we sent parcel {i} to you" for i in range(replies)
+        ]
+        return [
+            Sample(id=f"{i}", input=f"letter {i}", reference=answer)
+            for i, answer in enumerate(answers)
+        ]
 
     label = {"please call the office": "please call the office"}
     assert recurring_answers(desk(3, 17)) == label
@@ -202,5 +245,8 @@ def test_an_answer_that_is_frequent_among_open_ones_is_a_label() -> None:
     assert recurring_answers(desk(2, 18)) == {}, "two may be the same by chance"
     assert recurring_answers(desk(5, 45)) == label, "a tenth of fifty"
     assert recurring_answers(desk(4, 46)) == {}, "rare: the answer of some tasks"
-    sums = [Sample(id=f"{i}", input=f"sum {i}", reference="35" if i < 5 else str(100 + i)) for i in range(20)]
+    sums = [
+        Sample(id=f"{i}", input=f"sum {i}", reference="35" if i < 5 else str(100 + i))
+        for i in range(20)
+    ]
     assert recurring_answers(sums) == {}, "numbers that are counted come to the same"

@@ -12,6 +12,8 @@ async def test_ids_that_differ_only_far_behind_are_different_samples() -> None:
         Sample(id="x" * 300 + thing, input=sample(thing).input, reference=CODES[thing])
         for thing in ("apples", "bananas", "cherries", "dates", "figs")
     ]
-    report = await distill(given, student=student(), teacher=teacher(), memory=in_memory(validation=0.0))
+    report = await distill(
+        given, student=student(), teacher=teacher(), memory=in_memory(validation=0.0)
+    )
     assert report.learned == report.samples == len(given)
     assert report.experiences.active == report.samples

@@ -29,7 +29,11 @@ SAYS = {  # which lesson makes the student do right, however it is worded
     "reading a list": ("empty",),
 }
 ASKED = [
-    Sample(id=f"{situation}-{i}", input=f"A task about {situation}, number {i}.", reference="done with care")
+    Sample(
+        id=f"{situation}-{i}",
+        input=f"A task about {situation}, number {i}.",
+        reference="done with care",
+    )
     for situation in RULES
     for i in range(3)
 ]
@@ -61,7 +65,11 @@ async def three_rules(
     memory = in_memory(**{"trust": "operator", "selection": "all", **settings})
     await memory.commit(
         [
-            Add(text=text, when=situation, sources=tuple(f"dataset:care#{situation}-{i}" for i in range(3)))
+            Add(
+                text=text,
+                when=situation,
+                sources=tuple(f"dataset:care#{situation}-{i}" for i in range(3)),
+            )
             for situation, text in RULES.items()
         ],
         author="me",
@@ -80,7 +88,9 @@ async def three_rules(
     return memory, context
 
 
-async def replayed(edit_of: Callable[[tuple[str, ...]], Edit], *, times: int = 1, **given: Any) -> list[Replayed]:
+async def replayed(
+    edit_of: Callable[[tuple[str, ...]], Edit], *, times: int = 1, **given: Any
+) -> list[Replayed]:
     memory, context = await three_rules(**given)
     snapshot = await memory.load()
     edit = edit_of(tuple(e.id for e in snapshot))
@@ -88,7 +98,11 @@ async def replayed(edit_of: Callable[[tuple[str, ...]], Edit], *, times: int = 1
 
 
 def paraphrase(ids: tuple[str, ...]) -> Edit:
-    return Merge(ids=ids[:2], when="dividing, or computing a ratio", text="never divide by zero: check it first")
+    return Merge(
+        ids=ids[:2],
+        when="dividing, or computing a ratio",
+        text="never divide by zero: check it first",
+    )
 
 
 def lossy(ids: tuple[str, ...]) -> Edit:
@@ -114,7 +128,9 @@ def emptied(ids: tuple[str, ...]) -> Edit:
 
 
 @pytest.mark.parametrize("edit_of", [paraphrase, doubled])
-async def test_what_says_the_same_in_other_words_is_joined(edit_of: Callable[[tuple[str, ...]], Edit]) -> None:
+async def test_what_says_the_same_in_other_words_is_joined(
+    edit_of: Callable[[tuple[str, ...]], Edit],
+) -> None:
     [found] = await replayed(edit_of)
     assert len(found.edits) == 1
     assert found.told[0]["reason"].startswith("nothing is lost: mean change +0.00 in ")
@@ -125,7 +141,9 @@ async def test_what_says_the_same_in_other_words_is_joined(edit_of: Callable[[tu
 async def test_what_loses_something_is_refused(edit_of: Callable[[tuple[str, ...]], Edit]) -> None:
     [found] = await replayed(edit_of)
     assert found.edits == ()
-    assert found.told[0]["reason"].startswith("something is lost, or it was not shown that nothing is: mean change -")
+    assert found.told[0]["reason"].startswith(
+        "something is lost, or it was not shown that nothing is: mean change -"
+    )
 
 
 @pytest.mark.parametrize("edit_of", [wrong, lossy, needed, emptied])
@@ -150,7 +168,9 @@ async def test_a_merge_of_lessons_without_samples_at_hand_is_refused() -> None:
     assert "no sample of its lessons is at hand" in found.told[0]["reason"]
 
 
-async def test_what_was_refused_is_not_tried_until_luck_lets_it_through(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_refused_is_not_tried_until_luck_lets_it_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def once_more() -> Any:
         return replayed(wrong, times=3, answering=Lucky(3))
 
@@ -179,7 +199,9 @@ async def test_what_was_refused_is_tried_again_once_the_prompts_have_changed() -
     edit = needed(tuple(e.id for e in first))
     assert (await replay([edit], first, context)).edits == ()
     assert (await replay([edit], first, context)).told == ()
-    await memory.commit([Add(text="look out for what is empty", when="reading a list")], author="me")
+    await memory.commit(
+        [Add(text="look out for what is empty", when="reading a list")], author="me"
+    )
     assert (await replay([edit], await memory.load(), context)).edits == (edit,)
 
 
@@ -213,14 +235,19 @@ def one_of_a_pair_and_what_the_other_said(ids: tuple[str, ...]) -> list[Edit]:
 PAIRS = [both_of_a_pair, one_of_a_pair_and_what_the_other_said]
 
 
-async def committed(edits_of: Callable[[tuple[str, ...]], list[Edit]]) -> tuple[Replayed, dict[str, bool]]:
+async def committed(
+    edits_of: Callable[[tuple[str, ...]], list[Edit]],
+) -> tuple[Replayed, dict[str, bool]]:
     """Commit what a replay lets through; return it, and in which situations the student still does right."""
     memory, context = await three_rules()
     snapshot = await memory.load()
     found = await replay(edits_of(tuple(e.id for e in snapshot)), snapshot, context)
     await memory.commit(list(found.edits), author="me")
     block = await memory.render()
-    return found, {s: careful([HumanMessage(f"{block}\n\nA task about {s}")]) == "done with care" for s in RULES}
+    return found, {
+        s: careful([HumanMessage(f"{block}\n\nA task about {s}")]) == "done with care"
+        for s in RULES
+    }
 
 
 @pytest.mark.parametrize("edits_of", PAIRS)

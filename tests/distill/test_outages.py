@@ -45,7 +45,9 @@ def calls_in(report: Any) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("who", ["student", "teacher", "critic"])
-async def test_a_run_whose_provider_goes_down_is_kept_and_goes_on_later(who: str, namespace: str) -> None:
+async def test_a_run_whose_provider_goes_down_is_kept_and_goes_on_later(
+    who: str, namespace: str
+) -> None:
     memory, down = in_memory(namespace=namespace, trust="operator", concurrency=2), [False]
 
     def guarded(script: Any, name: str) -> Any:
@@ -65,7 +67,9 @@ async def test_a_run_whose_provider_goes_down_is_kept_and_goes_on_later(who: str
     # with a reference it goes on without a solution; without one there is nothing to grade against
     gone: dict[str, Any] = {"reference": None} if who == "teacher" else {}
     given = [s.model_copy(update=gone) for s in samples()]
-    with pytest.raises(ModelError, match=r"did not answer for \d samples.* are done and kept; call again to go on"):
+    with pytest.raises(
+        ModelError, match=r"did not answer for \d samples.* are done and kept; call again to go on"
+    ):
         await distill(given, student=learner, teacher=master, memory=memory, on_progress=goes_down)
     assert (await memory.load()).version == 0, "agents see nothing of a run that is not finished"
     made, down[0] = len(learner.asked) + len(master.asked), False
@@ -73,7 +77,9 @@ async def test_a_run_whose_provider_goes_down_is_kept_and_goes_on_later(who: str
     assert report.resumed >= 3
     assert (report.samples, report.set_aside) == (12, 0)
     assert report.promoted
-    assert sum(calls_in(report)) <= len(learner.asked) + len(master.asked), "what was turned away was not paid for"
+    assert sum(calls_in(report)) <= len(learner.asked) + len(master.asked), (
+        "what was turned away was not paid for"
+    )
     assert sum(calls_in(report)) > made - len(learner.asked)
 
 
@@ -102,17 +108,23 @@ async def test_a_gate_that_nobody_answers_refuses_nothing(scratch: TedMemory) ->
 
     learner = student(away)
     with pytest.raises(ModelError, match="call again to go on"):
-        await distill(samples(), student=learner, teacher=teacher(), memory=scratch, on_progress=watch)
+        await distill(
+            samples(), student=learner, teacher=teacher(), memory=scratch, on_progress=watch
+        )
     assert len(await scratch.load()) == 0, "nothing was refused either"
     at_the_gate[0], before = False, len(learner.asked)
     report = await distill(samples(), student=learner, teacher=teacher(), memory=scratch)
     assert report.promoted
     assert report.gate is not None
     asked = len(learner.asked) - before
-    assert asked <= 2 * report.gate.pairs, "only the gate was left to do, and of it not what was done"
+    assert asked <= 2 * report.gate.pairs, (
+        "only the gate was left to do, and of it not what was done"
+    )
 
 
-async def test_a_retry_after_that_says_nothing_is_no_leave_to_hammer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_retry_after_that_says_nothing_is_no_leave_to_hammer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class BusyError(Exception):
         status_code = 429
         response = type("Response", (), {"headers": {"retry-after": "0"}})
@@ -121,7 +133,9 @@ async def test_a_retry_after_that_says_nothing_is_no_leave_to_hammer(monkeypatch
         raise BusyError
 
     paused: list[int] = []
-    monkeypatch.setattr(calls_module, "GROWING", lambda state: paused.append(state.attempt_number) or 0.0)
+    monkeypatch.setattr(
+        calls_module, "GROWING", lambda state: paused.append(state.attempt_number) or 0.0
+    )
     with pytest.raises(BusyError):
         await Calls(1).invoke("student", student(busy), [])
     assert paused == list(range(1, len(paused) + 1)), "a pause after each attempt, each one longer"
@@ -135,23 +149,37 @@ async def test_a_sample_waits_for_room_that_others_leave() -> None:
     given = [sample(thing, i) for thing in CODES for i in range(3)][:16]
     memory = in_memory(validation=0, concurrency=8)
     report = await distill(
-        given, student=student(knows), teacher=teacher(), memory=memory, budget=Budget(calls=16 * 6 + 5)
+        given,
+        student=student(knows),
+        teacher=teacher(),
+        memory=memory,
+        budget=Budget(calls=16 * 6 + 5),
     )
-    assert (report.samples, report.stopped) == (16, ""), "six calls each, and never room for eight at their dearest"
+    assert (report.samples, report.stopped) == (16, ""), (
+        "six calls each, and never room for eight at their dearest"
+    )
 
 
 async def test_a_budget_that_ends_at_the_compactor_keeps_the_lesson_that_was_paid_for() -> None:
     learned = Counter[int]()
     for limit in range(40, 110, 3):
-        memory = in_memory(profile="small", selection="all", validation=0, concurrency=1, max_experiences=2)
+        memory = in_memory(
+            profile="small", selection="all", validation=0, concurrency=1, max_experiences=2
+        )
         report = await distill(
-            samples(6, 1), student=student(), teacher=teacher(), memory=memory, budget=Budget(calls=limit)
+            samples(6, 1),
+            student=student(),
+            teacher=teacher(),
+            memory=memory,
+            budget=Budget(calls=limit),
         )
         assert sum(calls_in(report)) <= limit
         learned[report.learned] += 1
         newest = (await memory.load()).active[-1]
         assert newest.text == f"say {list(CODES.values())[report.learned - 1]}"
-    assert set(learned) >= {1, 2, 3, 4}, "more room, more lessons; and each that was paid for is there"
+    assert set(learned) >= {1, 2, 3, 4}, (
+        "more room, more lessons; and each that was paid for is there"
+    )
 
 
 async def test_what_a_judge_spends_is_counted_also_when_a_run_is_taken_up() -> None:
@@ -170,9 +198,16 @@ async def test_what_a_judge_spends_is_counted_also_when_a_run_is_taken_up() -> N
         return say
 
     def run() -> Any:
-        judging = ScriptedChatModel(script=counting("judge", lambda _: json.dumps({"reason": "", "score": 1.0})))
-        learner, master = student(counting("student", knows)), teacher(solves=counting("teacher", knows))
-        return distill(samples(3), student=learner, teacher=master, memory=memory, grader=Judge(judging))
+        judging = ScriptedChatModel(
+            script=counting("judge", lambda _: json.dumps({"reason": "", "score": 1.0}))
+        )
+        learner, master = (
+            student(counting("student", knows)),
+            teacher(solves=counting("teacher", knows)),
+        )
+        return distill(
+            samples(3), student=learner, teacher=master, memory=memory, grader=Judge(judging)
+        )
 
     memory = in_memory(validation=0, concurrency=1)
     with pytest.raises(ModelError, match="bad key"):
@@ -189,7 +224,9 @@ async def test_an_evaluation_counts_what_was_answered_in_vain(scratch: TedMemory
         return 1.0
 
     answering = student()
-    result = await evaluate([sample("apples"), sample("bananas")], student=answering, memory=scratch, grader=grader)
+    result = await evaluate(
+        [sample("apples"), sample("bananas")], student=answering, memory=scratch, grader=grader
+    )
     assert [failure.sample for failure in result.failures] == ["bananas-0"]
     assert result.spend.student.calls == len(answering.asked) == 3
 
@@ -205,7 +242,10 @@ async def test_a_held_out_sample_without_a_reference_has_one_answer_for_all_sets
         solved.append(prompt_of(messages))
         return f"answer {next(answers)}"
 
-    given = [*samples(4, 3), *(Sample(id=f"u{i}", input=f"{i}: what is the code of figs?") for i in range(3))]
+    given = [
+        *samples(4, 3),
+        *(Sample(id=f"u{i}", input=f"{i}: what is the code of figs?") for i in range(3)),
+    ]
     held_against: dict[str, set[str]] = {}
 
     def grader(*, inputs: Any, outputs: str, reference_outputs: str) -> float:
@@ -216,14 +256,18 @@ async def test_a_held_out_sample_without_a_reference_has_one_answer_for_all_sets
     master = teacher(solves=never_the_same)
     report = await distill(given, student=student(), teacher=master, memory=memory, grader=grader)
     assert report.gate is not None
-    unlabelled = {asked: references for asked, references in held_against.items() if "figs" in asked}
+    unlabelled = {
+        asked: references for asked, references in held_against.items() if "figs" in asked
+    }
     assert {len(references) for references in unlabelled.values()} == {1}
     assert all(sum(asked in prompt for prompt in solved) == 1 for asked in unlabelled)
 
 
 async def test_a_lesson_whose_better_text_waits_is_not_the_one_to_go() -> None:
     memory = in_memory(token_budget=200)
-    await memory.commit([Add(text=f"lesson {i} " + "abc " * 8, when=f"thing {i}") for i in range(8)], author="a")
+    await memory.commit(
+        [Add(text=f"lesson {i} " + "abc " * 8, when=f"thing {i}") for i in range(8)], author="a"
+    )
     now = await memory.load()
     for waiting in now.active:
         longer = Rewrite(id=waiting.id, text="x " * 150)
@@ -235,9 +279,16 @@ async def test_a_lesson_whose_better_text_waits_is_not_the_one_to_go() -> None:
 
 async def test_the_compactors_model_leaves_alone_what_waits() -> None:
     memory = in_memory(trust="operator", token_budget=120, verify_calls=0, inclusion=1.0)
-    await memory.commit([Add(text=f"say nothing of {thing}", when=thing) for thing in list(CODES)[:5]], author="a")
+    await memory.commit(
+        [Add(text=f"say nothing of {thing}", when=thing) for thing in list(CODES)[:5]], author="a"
+    )
     apples = next(e for e in await memory.load() if e.when == "apples")
-    longer = {"op": "rewrite", "ids": [apples.id], "when": "apples", "text": f"say {CODES['apples']}" + " always" * 25}
+    longer = {
+        "op": "rewrite",
+        "ids": [apples.id],
+        "when": "apples",
+        "text": f"say {CODES['apples']}" + " always" * 25,
+    }
     removal = {"reason": "it harms", "edits": [{"op": "remove", "ids": [apples.id]}]}
     master = teacher(lambda _: critique(longer), compactor=lambda _: json.dumps(removal))
     out = await one_pass(memory, sample("apples"), student=student(), teacher=master)

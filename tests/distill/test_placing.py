@@ -43,7 +43,9 @@ def test_in_a_set_of_one_language_it_is_read_in_that_one() -> None:
     assert WordRetriever("de").rank_now(lessons, task) == [lesson]
     assert is_found_by("Rechnungen", task, (), language="de")
     assert not is_found_by("Rechnungen", task, (), language="en"), "the control"
-    assert not is_found_by("Rechnungen", task, stems("Rechnung", language="de"), language="de"), "all tasks have it"
+    assert not is_found_by("Rechnungen", task, stems("Rechnung", language="de"), language="de"), (
+        "all tasks have it"
+    )
 
 
 def _obedient(messages: list[BaseMessage]) -> str:
@@ -53,14 +55,18 @@ def _obedient(messages: list[BaseMessage]) -> str:
 async def _learned(memory: TedMemory, when: str, task: str = BILL) -> Experience:
     given = Sample(id="bill", input=task, reference="Konto 7")
     expert = teacher(lambda _: critique(add("say Konto 7", when)), solves=lambda _: "Konto 7")
-    out = await one_pass(memory, given, student=student(_obedient), teacher=expert, labels={"konto 7": "Konto 7"})
+    out = await one_pass(
+        memory, given, student=student(_obedient), teacher=expert, labels={"konto 7": "Konto 7"}
+    )
     assert out["status"] == "learned", out["note"]
     [lesson] = (await memory.load()).active
     return lesson
 
 
 def german(language: str = "de", **settings: Any) -> TedMemory:
-    return in_memory(trust="operator", selection="relevant", inclusion=1.0, language=language, **settings)
+    return in_memory(
+        trust="operator", selection="relevant", inclusion=1.0, language=language, **settings
+    )
 
 
 @pytest.mark.parametrize("language", ["de", "auto"])
@@ -72,7 +78,9 @@ async def test_a_german_lesson_is_shown_where_it_applies_and_nowhere_else(langua
     assert await memory.render("Wo bleibt mein Paket?") == ""
 
 
-async def test_without_the_language_it_would_be_shown_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_language_it_would_be_shown_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(placing, "spoken_in", lambda *_: "en")
     memory = german()
     assert (await _learned(memory, "Rechnungen")).everywhere
@@ -91,14 +99,23 @@ def test_words_that_others_have_are_known_in_other_forms() -> None:
     taken = stems("Rechnung", language="de")
     assert telling_words(sample, taken, language="de") == ["Betrag", "Mahnungen"]
     assert "Rechnungen" in telling_words(sample, taken, language="en"), "the control"
-    words = conditions_of(sample, "Mahnung", (), common=taken, kindred=["Rechnungen", "Betrag"], language="de")
+    words = conditions_of(
+        sample, "Mahnung", (), common=taken, kindred=["Rechnungen", "Betrag"], language="de"
+    )
     assert words == ["Betrag"]
-    assert conditions_of(sample, "Mahnung", (), common=taken, kindred=(), language="de") == ["Betrag"]
+    assert conditions_of(sample, "Mahnung", (), common=taken, kindred=(), language="de") == [
+        "Betrag"
+    ]
 
 
 def test_a_condition_in_key_words_loses_what_every_task_says_in_whatever_form() -> None:
-    asked = [f"Anfrage {i}: {word}" for i, word in enumerate(("Rechnung", "Miete", "Rad", "Post", "Geld"))]
+    asked = [
+        f"Anfrage {i}: {word}"
+        for i, word in enumerate(("Rechnung", "Miete", "Rad", "Post", "Geld"))
+    ]
     common = common_words(asked, language="de")
     proposed = ProposedEdit(op="add", when="Anfragen, Rechnungen", text="-")
     assert in_its_own_words(proposed, (), asked[0], common, language="de").when == "Rechnungen"
-    assert in_its_own_words(proposed, (), asked[0], common, language="en").when != "Rechnungen", "the control"
+    assert in_its_own_words(proposed, (), asked[0], common, language="en").when != "Rechnungen", (
+        "the control"
+    )

@@ -43,12 +43,16 @@ def test_two_profiles_are_shipped_with_every_prompt() -> None:
 def test_the_small_profile_shows_what_small_models_follow_and_what_is_stated_wins() -> None:
     small = make_settings(profile="small")
     assert (small.selection, small.top_k, small.placement) == ("relevant", 1, "user")
-    assert "selection" not in small.model_fields_set, "a default, so what a set carries may take its place"
+    assert "selection" not in small.model_fields_set, (
+        "a default, so what a set carries may take its place"
+    )
     assert make_settings(profile="small", selection="all").selection == "all"
     assert make_settings().selection == "all"
 
 
-def test_profile_and_instructions_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_profile_and_instructions_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "critic.md").write_text(CRITIC)
     monkeypatch.setenv("TED_MEMORY_PROFILE", "small")
     monkeypatch.setenv("TED_MEMORY_INSTRUCTIONS", "We sell bicycles.")
@@ -60,7 +64,9 @@ def test_profile_and_instructions_come_from_the_environment(monkeypatch: pytest.
 
 
 async def test_teacher_critic_and_compactor_are_told_the_owners_word(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", instructions="Never promise dates.", compact_every=1)
+    memory = in_memory(
+        namespace=namespace, trust="operator", instructions="Never promise dates.", compact_every=1
+    )
     teaching = teacher()
     await distill(samples(), student=student(), teacher=teaching, memory=memory)
     told = {role(m): "Never promise dates." in prompt_of(m) for m in teaching.asked}
@@ -75,13 +81,22 @@ async def test_a_prompt_of_the_users_own_takes_the_place_of_ours(scratch: TedMem
         asked.append(str(messages[0].content))
         return "no idea"
 
-    await distill(samples(1), student=student(), teacher=teacher(solves=answer), memory=scratch, profile=profile)
+    await distill(
+        samples(1),
+        student=student(),
+        teacher=teacher(solves=answer),
+        memory=scratch,
+        profile=profile,
+    )
     assert "You judge." in asked
     assert not any(text.startswith(DEFAULT.prompts["critic"].fixed) for text in asked)
 
 
 def test_another_profile_is_another_run() -> None:
-    assert DEFAULT.adapted(instructions="a").fingerprint != DEFAULT.adapted(instructions="b").fingerprint
+    assert (
+        DEFAULT.adapted(instructions="a").fingerprint
+        != DEFAULT.adapted(instructions="b").fingerprint
+    )
     assert DEFAULT.adapted(verify_calls=10).fingerprint != DEFAULT.fingerprint
     assert DEFAULT.adapted().fingerprint == DEFAULT.fingerprint
 
@@ -90,7 +105,10 @@ def test_another_profile_is_another_run() -> None:
     ("wrong", "told"),
     [
         ({"profile": "tiny"}, "there is no profile 'tiny'; use one of default, small"),
-        ({"instructions": "x" * (LONGEST_INSTRUCTIONS + 1)}, f"{LONGEST_INSTRUCTIONS} is the limit; shorten them"),
+        (
+            {"instructions": "x" * (LONGEST_INSTRUCTIONS + 1)},
+            f"{LONGEST_INSTRUCTIONS} is the limit; shorten them",
+        ),
         ({"prompts": "nowhere"}, "prompts: nowhere is no folder"),
     ],
 )
@@ -107,7 +125,10 @@ def test_what_cannot_work_is_told_in_one_line(wrong: dict[str, Any], told: str) 
         ({}, "has no prompt file; name them teacher, critic"),
         ({"judge.md": "x"}, "there is no prompt 'judge'; the prompts are teacher, critic"),
         ({"critic.md": "You judge.\n---\n{task}"}, "lacks the placeholder {attempts}"),
-        ({"critic.md": CRITIC + " {mood}"}, "has the unknown placeholder {mood}; it takes exactly: {task}"),
+        (
+            {"critic.md": CRITIC + " {mood}"},
+            "has the unknown placeholder {mood}; it takes exactly: {task}",
+        ),
     ],
 )
 def test_prompt_files_that_cannot_be_used_are_told_in_one_line(
@@ -130,7 +151,9 @@ EXAMPLES_OF_OURS = {  # words of the prompts' own examples that no lesson may ev
 def _parrots_its_prompt(messages: list[BaseMessage]) -> str:
     """A critic that copies the example in its prompt, as small models do."""
     fixed = str(messages[0].content)
-    copied, _ = json.JSONDecoder().raw_decode(fixed, fixed.rindex('{"reason"' if '{"reason"' in fixed else '{"op"'))
+    copied, _ = json.JSONDecoder().raw_decode(
+        fixed, fixed.rindex('{"reason"' if '{"reason"' in fixed else '{"op"')
+    )
     return json.dumps(copied if "edits" in copied else {"reason": "as shown", "edits": [copied]})
 
 
@@ -146,7 +169,11 @@ def _parrots_a_part(part: str) -> Script:
     return answer
 
 
-PARROTS = {"all": _parrots_its_prompt, "when": _parrots_a_part("when"), "text": _parrots_a_part("text")}
+PARROTS = {
+    "all": _parrots_its_prompt,
+    "when": _parrots_a_part("when"),
+    "text": _parrots_a_part("text"),
+}
 
 
 async def _learned_from_a_parrot(name: str, parrot: Script, seed: int = 0, **settings: Any) -> str:
@@ -176,8 +203,12 @@ async def test_the_prompts_examples_never_go_live(name: str, parrot: str) -> Non
 
 @pytest.mark.parametrize("parrot", list(PARROTS))
 @pytest.mark.parametrize("name", list(PROFILES))
-async def test_control_what_a_critic_copies_goes_live_where_nothing_is_tested(name: str, parrot: str) -> None:
-    assert _copied(await _learned_from_a_parrot(name, PARROTS[parrot], verify_calls=0, validation=0.0), name)
+async def test_control_what_a_critic_copies_goes_live_where_nothing_is_tested(
+    name: str, parrot: str
+) -> None:
+    assert _copied(
+        await _learned_from_a_parrot(name, PARROTS[parrot], verify_calls=0, validation=0.0), name
+    )
 
 
 @pytest.mark.parametrize("name", list(PROFILES))
@@ -192,14 +223,17 @@ async def test_a_small_critic_that_rewrites_the_lesson_of_its_example_adds_one(n
     memory = in_memory(trust="operator", profile=name)
     report = await distill(samples(2), student=student(), teacher=teacher(rewrites), memory=memory)
     learned = {e.text for e in await memory.load()}
-    assert learned == ({f"say {CODES[thing]}" for thing in ("apples", "bananas")} if name == "small" else set())
+    assert learned == (
+        {f"say {CODES[thing]}" for thing in ("apples", "bananas")} if name == "small" else set()
+    )
     assert (report.set_aside > 0) == (name == "default")
 
 
 def _derives(slip: int, answer: str) -> str:
     """A derivation of some 9,000 characters that goes wrong at one step."""
     steps = [
-        f"Step {i}: the sum of rows {i} and {i + 1} is {7 * i + (i >= slip)}, as the table says." for i in range(150)
+        f"Step {i}: the sum of rows {i} and {i + 1} is {7 * i + (i >= slip)}, as the table says."
+        for i in range(150)
     ]
     return "\n".join([*steps, f"Answer: {answer}"])
 
@@ -208,7 +242,9 @@ async def test_a_capable_critic_reads_attempts_whole_best_first_and_where_they_p
     memory = in_memory(trust="operator", profile="default", temperature=1.0)
     answers = itertools.cycle([_derives(90, "no idea"), _derives(999, CODES["apples"])])
     teaching = teacher(lambda _: critique())
-    await one_pass(memory, sample("apples"), student=student(lambda _: next(answers)), teacher=teaching)
+    await one_pass(
+        memory, sample("apples"), student=student(lambda _: next(answers)), teacher=teaching
+    )
     [asked] = [str(m[1].content) for m in teaching.asked if role(m) == "critic"]
     right, wrong = asked.index(_derives(999, CODES["apples"])), asked.index(_derives(90, "no idea"))
     assert right < wrong, "each of them whole, the best one first"
@@ -228,7 +264,9 @@ async def test_a_critic_may_see_several_failed_samples_at_once(namespace: str) -
 
 
 async def test_what_a_batch_taught_is_not_judged_by_any_of_it(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", critique_batch=3, concurrency=1, validation=0)
+    memory = in_memory(
+        namespace=namespace, trust="operator", critique_batch=3, concurrency=1, validation=0
+    )
     late = iter([False, False, True])
     teaching = teacher(lambda m: right_lesson([m[0], m[-1]]) if next(late, True) else critique())
     await distill(samples(1, 3), student=student(), teacher=teaching, memory=memory)
@@ -237,7 +275,9 @@ async def test_what_a_batch_taught_is_not_judged_by_any_of_it(namespace: str) ->
 
 
 @pytest.mark.parametrize("with_profile", [False, True])
-async def test_a_run_takes_instructions_and_prompts_of_its_own(namespace: str, with_profile: bool) -> None:
+async def test_a_run_takes_instructions_and_prompts_of_its_own(
+    namespace: str, with_profile: bool
+) -> None:
     """They take the place of what the settings say; with a profile they are added to it."""
     memory = in_memory(namespace=namespace, instructions="We sell boats.")
     seen = teacher(lambda _: critique())
@@ -258,6 +298,9 @@ async def test_a_run_takes_instructions_and_prompts_of_its_own(namespace: str, w
 
 
 async def test_without_them_a_run_goes_by_the_settings(namespace: str) -> None:
-    memory, seen = in_memory(namespace=namespace, instructions="We sell boats."), teacher(lambda _: critique())
+    memory, seen = (
+        in_memory(namespace=namespace, instructions="We sell boats."),
+        teacher(lambda _: critique()),
+    )
     await distill(samples(1, 1), student=student(lambda _: "no idea"), teacher=seen, memory=memory)
     assert all("We sell boats." in prompt_of(messages) for messages in seen.asked)

@@ -16,7 +16,10 @@ ALL = [prompt for profile in PROFILES.values() for prompt in profile.prompts.val
 
 def test_what_is_filled_in_is_not_searched_for_placeholders() -> None:
     prompt = Prompt("", "{task} / {reference}")
-    assert prompt.fill({"task": "{reference} {task} {0} {", "reference": "42"}) == "{reference} {task} {0} { / 42"
+    assert (
+        prompt.fill({"task": "{reference} {task} {0} {", "reference": "42"})
+        == "{reference} {task} {0} { / 42"
+    )
 
 
 async def test_a_task_cannot_reach_for_the_answer(scratch: TedMemory) -> None:
@@ -35,7 +38,9 @@ async def test_a_task_cannot_reach_for_the_answer(scratch: TedMemory) -> None:
         ("Judge it.\n---\n{task} {attempts} {tone}", r"own\.md has the unknown placeholder {tone}"),
     ],
 )
-def test_a_prompt_file_with_other_placeholders_is_told_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+def test_a_prompt_file_with_other_placeholders_is_told_in_one_line(
+    tmp_path: Path, text: str, told: str
+) -> None:
     (tmp_path / "own.md").write_text(text)
     with pytest.raises(SettingsError, match=told):
         load_prompt(tmp_path / "own.md", ("task", "attempts"))
@@ -45,13 +50,24 @@ def test_a_prompt_file_with_other_placeholders_is_told_in_one_line(tmp_path: Pat
 def test_the_fixed_part_has_no_run_time_facts(prompt: Prompt) -> None:
     text = prompt.fixed + prompt.variable
     assert not re.search(r"20\d\d|today|[A-Z][a-z]+ \d{1,2},", text)
-    assert not PLACEHOLDER.search(prompt.fixed), "it is the same for every task, so that it can be cached"
+    assert not PLACEHOLDER.search(prompt.fixed), (
+        "it is the same for every task, so that it can be cached"
+    )
 
 
 @pytest.mark.parametrize("prompt", ALL)
 def test_no_prompt_knows_the_world_of_the_demo(prompt: Prompt) -> None:
     words = set(re.findall(r"[a-z]+", (prompt.fixed + prompt.variable).lower()))
-    assert not words & {"ticket", "tickets", "team", "teams", "help", "desk", "helpdesk", "handbook"}
+    assert not words & {
+        "ticket",
+        "tickets",
+        "team",
+        "teams",
+        "help",
+        "desk",
+        "helpdesk",
+        "handbook",
+    }
 
 
 def test_the_fixed_part_comes_first_and_by_itself() -> None:
@@ -65,12 +81,19 @@ def test_the_fixed_part_comes_first_and_by_itself() -> None:
 
 async def test_a_critic_is_told_which_answers_tasks_share(scratch: TedMemory) -> None:
     teaching = teacher(lambda _: critique(), solves=lambda _: "hm")
-    given, labels = Sample(id="x", input="Which team?", reference="Team A"), {"team a": "Team A", "b-7": "B-7"}
-    await one_pass(scratch, given, student=student(lambda _: "no idea"), teacher=teaching, labels=labels)
+    given, labels = (
+        Sample(id="x", input="Which team?", reference="Team A"),
+        {"team a": "Team A", "b-7": "B-7"},
+    )
+    await one_pass(
+        scratch, given, student=student(lambda _: "no idea"), teacher=teaching, labels=labels
+    )
     [asked] = [m for m in teaching.asked if role(m) == "critic"]
     assert "so that lessons may name them" in str(asked[1].content)
     assert ": Team A, B-7" in str(asked[1].content)
     teaching.asked.clear()
-    await one_pass(scratch, given, student=student(lambda _: "no idea"), teacher=teaching, labels={})
+    await one_pass(
+        scratch, given, student=student(lambda _: "no idea"), teacher=teaching, labels={}
+    )
     [asked] = [m for m in teaching.asked if role(m) == "critic"]
     assert "may name them" not in str(asked[1].content)

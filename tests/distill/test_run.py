@@ -38,7 +38,12 @@ from tests.distill.scripts import (
 async def test_the_report_says_what_the_run_did(memory: TedMemory) -> None:
     told: list[Any] = []
     report = await distill(
-        samples(), student=student(), teacher=teacher(), memory=memory, name="codes", on_progress=told.append
+        samples(),
+        student=student(),
+        teacher=teacher(),
+        memory=memory,
+        name="codes",
+        on_progress=told.append,
     )
     now = await memory.load()
     assert (report.namespace, report.version) == (memory.namespace, now.version)
@@ -50,12 +55,23 @@ async def test_the_report_says_what_the_run_did(memory: TedMemory) -> None:
     assert report.gate is not None
     gate = report.gate
     assert (gate.before, gate.passed, gate.verdict) == (0.0, True, "helps")
-    assert gate.after >= 0.5, "a lesson does not judge itself: of four things one has only its own sample left"
+    assert gate.after >= 0.5, (
+        "a lesson does not judge itself: of four things one has only its own sample left"
+    )
     assert gate.samples <= gate.pairs, "each sample judges, some of them again"
     assert all(lesson.kept for lesson in gate.lessons)
     assert report.promoted
     fields = report.model_dump(mode="json")
-    assert {"namespace", "version", "samples", "learned", "set_aside", "experiences", "spend", "seconds"} <= set(fields)
+    assert {
+        "namespace",
+        "version",
+        "samples",
+        "learned",
+        "set_aside",
+        "experiences",
+        "spend",
+        "seconds",
+    } <= set(fields)
     assert set(fields["experiences"]) == {"active", "tokens"}
     assert {"calls", "tokens_in", "tokens_out"} <= set(fields["spend"]["student"])
     assert (told[0].phase, told[0].done, told[0].total) == ("distil", 0, 12)
@@ -71,7 +87,9 @@ async def test_every_lesson_names_the_sample_that_it_comes_from(scratch: TedMemo
         assert id.split("-")[0] in lesson.when
 
 
-async def test_agents_see_nothing_until_one_commit_brings_it_all(valkey: Server, memory: TedMemory) -> None:
+async def test_agents_see_nothing_until_one_commit_brings_it_all(
+    valkey: Server, memory: TedMemory
+) -> None:
     async with open_memory(valkey.url, namespace=memory.namespace) as agent:
         seen: list[int] = []
         over = asyncio.Event()
@@ -83,9 +101,13 @@ async def test_agents_see_nothing_until_one_commit_brings_it_all(valkey: Server,
 
         watching = asyncio.create_task(watch())
         try:
-            await distill(samples(), student=student(), teacher=teacher(), memory=memory, name="codes")
+            await distill(
+                samples(), student=student(), teacher=teacher(), memory=memory, name="codes"
+            )
         finally:
-            over.set()  # not cancel(): on Python 3.11 one that meets a sent command gets lost in asyncio.wait_for
+            # not cancel(): on Python 3.11 one that meets a sent command gets lost in
+            # asyncio.wait_for
+            over.set()
             await watching
         assert len(seen) > 10
         assert set(seen) <= {0, 1}
@@ -109,8 +131,14 @@ async def test_nothing_of_the_run_is_left_behind(valkey: Server, memory: TedMemo
         assert all([await client.ttl(key) > 0 for key in left])
         # what a token answered ends by itself; a late repeat must still find it
         ends = (":applied:", ":credited:")
-        assert [key for key in left if not any(e in key for e in ends) or await client.ttl(key) < 0] == []
-        assert not [n for n in await client.smembers("ted:namespaces") if n.startswith(f"{memory.namespace}~")]
+        assert [
+            key for key in left if not any(e in key for e in ends) or await client.ttl(key) < 0
+        ] == []
+        assert not [
+            n
+            for n in await client.smembers("ted:namespaces")
+            if n.startswith(f"{memory.namespace}~")
+        ]
 
 
 # Interrupted and started again.
@@ -118,7 +146,11 @@ async def test_nothing_of_the_run_is_left_behind(valkey: Server, memory: TedMemo
 
 def _paid(*models: SlowChatModel) -> Counter[tuple[str, str]]:
     """Count the calls that were asked, by role and task."""
-    return Counter((role(m), str(m[-1].text if role(m) == "teacher" else m[1].text)) for x in models for m in x.asked)
+    return Counter(
+        (role(m), str(m[-1].text if role(m) == "teacher" else m[1].text))
+        for x in models
+        for m in x.asked
+    )
 
 
 def _slow_models() -> tuple[SlowChatModel, SlowChatModel]:
@@ -130,24 +162,33 @@ def _slow_models() -> tuple[SlowChatModel, SlowChatModel]:
     )
 
 
-async def _interrupted(memory: TedMemory, models: tuple[SlowChatModel, SlowChatModel], seed: int) -> tuple[Report, int]:
+async def _interrupted(
+    memory: TedMemory, models: tuple[SlowChatModel, SlowChatModel], seed: int
+) -> tuple[Report, int]:
     """Cancel the run at random moments until it gets through; return its report and the number of cancellations."""
     moments, cancelled = random.Random(seed), 0
     while True:
-        run = asyncio.create_task(distill(samples(), student=models[0], teacher=models[1], memory=memory))
-        done, _ = await asyncio.wait([run], timeout=moments.uniform(0.02, 0.06) * (1 + cancelled / 10))
+        run = asyncio.create_task(
+            distill(samples(), student=models[0], teacher=models[1], memory=memory)
+        )
+        done, _ = await asyncio.wait(
+            [run], timeout=moments.uniform(0.02, 0.06) * (1 + cancelled / 10)
+        )
         if done:
             return await run, cancelled
         run.cancel()
         cancelled += 1
         await asyncio.wait([run])
-        if not run.cancelled():  # Python 3.11 loses a cancellation now and then: it got through all the same
+        # Python 3.11 loses a cancellation now and then: it got through all the same
+        if not run.cancelled():
             return await run, cancelled
         assert cancelled < 200, "it never gets anywhere"
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_run_that_is_cancelled_again_and_again_ends_like_one_that_is_not(memory: TedMemory, seed: int) -> None:
+async def test_a_run_that_is_cancelled_again_and_again_ends_like_one_that_is_not(
+    memory: TedMemory, seed: int
+) -> None:
     calm = in_memory(namespace="calm", concurrency=2)
     models = _slow_models()
     straight = await distill(samples(), student=models[0], teacher=models[1], memory=calm)
@@ -159,11 +200,16 @@ async def test_a_run_that_is_cancelled_again_and_again_ends_like_one_that_is_not
     report, cancelled = await _interrupted(torn, again, seed)
     assert cancelled
     assert (report.samples, report.set_aside) == (straight.samples, 0)
-    assert {(e.when, e.text) for e in await torn.load()} == {(e.when, e.text) for e in await calm.load()}
+    assert {(e.when, e.text) for e in await torn.load()} == {
+        (e.when, e.text) for e in await calm.load()
+    }
     assert (await torn.load()).version == 1, "one commit, whatever happened on the way"
     spent, most = (sum(len(m.asked) for m in pair) for pair in (again, models))
-    # two samples were in flight at each cancellation; a sample of which a sibling taught the lesson costs less
-    assert spent <= most + cancelled * 2 * for_one + len(samples()) * for_one * (report.resumed == 0)
+    # two samples were in flight at each cancellation; a sample of which a sibling taught the lesson
+    # costs less
+    assert spent <= most + cancelled * 2 * for_one + len(samples()) * for_one * (
+        report.resumed == 0
+    )
 
 
 def _calls_per_sample(models: tuple[SlowChatModel, SlowChatModel]) -> Counter[str]:
@@ -185,7 +231,9 @@ async def test_samples_that_are_done_are_not_asked_about_again(namespace: str) -
 
     first, answering, teaching = teacher(), student(), teacher()
     run = asyncio.create_task(
-        distill(samples(), student=student(), teacher=first, memory=memory, on_progress=stop_after_five)
+        distill(
+            samples(), student=student(), teacher=first, memory=memory, on_progress=stop_after_five
+        )
     )
     await enough.wait()
     run.cancel()
@@ -215,7 +263,9 @@ async def test_a_finished_run_started_again_is_a_new_run(scratch: TedMemory) -> 
 
 
 async def test_a_teacher_that_writes_nonsense_ends_with_reasons(scratch: TedMemory) -> None:
-    report = await distill(samples(), student=student(), teacher=teacher(lambda _: "Be good!"), memory=scratch)
+    report = await distill(
+        samples(), student=student(), teacher=teacher(lambda _: "Be good!"), memory=scratch
+    )
     assert (report.learned, report.set_aside, report.promoted) == (0, 12, False)
     assert len(report.reasons) == 12
     assert all("it is not JSON" in r.reason and "Be good!" in r.reason for r in report.reasons)
@@ -238,7 +288,9 @@ async def test_one_bad_sample_never_stops_a_run(scratch: TedMemory) -> None:
     assert report.promoted
 
 
-async def test_a_sample_on_which_the_student_fails_does_not_spoil_its_neighbours_tries(scratch: TedMemory) -> None:
+async def test_a_sample_on_which_the_student_fails_does_not_spoil_its_neighbours_tries(
+    scratch: TedMemory,
+) -> None:
     train, _ = split(samples(), 0.2)
     bad = train[0]
 
@@ -251,7 +303,9 @@ async def test_a_sample_on_which_the_student_fails_does_not_spoil_its_neighbours
     assert [r.sample for r in report.reasons] == [bad.id]
 
 
-async def test_a_sample_that_cannot_be_asked_at_the_gate_does_not_stop_a_run(scratch: TedMemory) -> None:
+async def test_a_sample_that_cannot_be_asked_at_the_gate_does_not_stop_a_run(
+    scratch: TedMemory,
+) -> None:
     def chokes(messages: list[BaseMessage]) -> str:
         if str(messages[-1].text) == samples()[5].text and at_the_gate:
             raise RuntimeError("I choke on this")
@@ -262,7 +316,9 @@ async def test_a_sample_that_cannot_be_asked_at_the_gate_does_not_stop_a_run(scr
             at_the_gate.append(1)
 
     at_the_gate: list[int] = []
-    report = await distill(samples(), student=student(chokes), teacher=teacher(), memory=scratch, on_progress=watch)
+    report = await distill(
+        samples(), student=student(chokes), teacher=teacher(), memory=scratch, on_progress=watch
+    )
     assert report.promoted
     assert report.gate is not None
     assert {f.sample for f in report.gate.failures} <= {samples()[5].id}
@@ -272,7 +328,12 @@ async def test_no_samples_and_ids_that_stand_twice_are_told_at_once(scratch: Ted
     with pytest.raises(InvalidInput, match="no samples"):
         await distill([], student=student(), teacher=teacher(), memory=scratch)
     with pytest.raises(InvalidInput, match="two samples have the id 'apples-0'"):
-        await distill([sample("apples"), sample("apples")], student=student(), teacher=teacher(), memory=scratch)
+        await distill(
+            [sample("apples"), sample("apples")],
+            student=student(),
+            teacher=teacher(),
+            memory=scratch,
+        )
 
 
 async def test_no_more_calls_are_in_flight_than_the_setting_says(namespace: str) -> None:
@@ -280,7 +341,9 @@ async def test_no_more_calls_are_in_flight_than_the_setting_says(namespace: str)
     flight: list[int] = []
     gauge = {"now": 0}
     models = [
-        SlowChatModel(script=script, name_told=name, pause=lambda _: 0.002, flight=flight, gauge=gauge)
+        SlowChatModel(
+            script=script, name_told=name, pause=lambda _: 0.002, flight=flight, gauge=gauge
+        )
         for name, script in (("student", follows), ("teacher", teacher().script))
     ]
     for model in models:
@@ -299,7 +362,9 @@ async def test_groups_that_always_say_the_same_are_counted(scratch: TedMemory) -
 
 
 def test_the_split_is_the_same_every_time_and_takes_from_every_kind() -> None:
-    many = [Sample(id=f"{c}{i}", input="?", reference=c, category=c) for c in "abcd" for i in range(50)]
+    many = [
+        Sample(id=f"{c}{i}", input="?", reference=c, category=c) for c in "abcd" for i in range(50)
+    ]
     train, held_out = split(many, 0.2)
     assert Counter(s.category for s in held_out) == dict.fromkeys("abcd", 10)
     assert {s.id for s in train} | {s.id for s in held_out} == {s.id for s in many}
@@ -322,16 +387,24 @@ def test_of_few_samples_none_is_held_out_and_of_many_something_is_left_to_learn_
 
 
 def _client(base_url: str, name: str) -> ChatOpenAI:
-    return ChatOpenAI(model=name, base_url=base_url, api_key=SecretStr("none"), max_retries=0, timeout=5)
+    return ChatOpenAI(
+        model=name, base_url=base_url, api_key=SecretStr("none"), max_retries=0, timeout=5
+    )
 
 
-@pytest.mark.parametrize(("status", "advice"), [(401, "API key"), (403, "API key"), (404, "model's name")])
+@pytest.mark.parametrize(
+    ("status", "advice"), [(401, "API key"), (403, "API key"), (404, "model's name")]
+)
 async def test_a_model_that_cannot_be_used_stops_the_run_with_one_line(
     scratch: TedMemory, status: int, advice: str
 ) -> None:
-    async with ScriptedServer(lambda _: Reply(status=status, text="No.\nNot you.")).serve() as server:
+    async with ScriptedServer(
+        lambda _: Reply(status=status, text="No.\nNot you.")
+    ).serve() as server:
         with pytest.raises(ModelError) as failure:
-            await distill(samples(), student=_client(server.base_url, "s"), teacher=teacher(), memory=scratch)
+            await distill(
+                samples(), student=_client(server.base_url, "s"), teacher=teacher(), memory=scratch
+            )
     assert "\n" not in str(failure.value)
     assert advice in str(failure.value)
     assert "the student cannot be used" in str(failure.value)
@@ -347,7 +420,9 @@ async def test_a_server_that_is_not_there_stops_the_run_with_one_line(scratch: T
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_server_that_is_busy_for_a_moment_costs_nothing_but_a_moment(scratch: TedMemory, status: int) -> None:
+async def test_a_server_that_is_busy_for_a_moment_costs_nothing_but_a_moment(
+    scratch: TedMemory, status: int
+) -> None:
     hits: list[int] = []
 
     def busy(request: dict[str, Any]) -> Reply | str:
@@ -360,7 +435,9 @@ async def test_a_server_that_is_busy_for_a_moment_costs_nothing_but_a_moment(scr
         return critique(add(f"say {CODES[thing_in(prompt)]}", f"asked about {thing_in(prompt)}"))
 
     async with ScriptedServer(busy).serve() as server:
-        report = await distill(samples(2, 1), student=student(), teacher=_client(server.base_url, "t"), memory=scratch)
+        report = await distill(
+            samples(2, 1), student=student(), teacher=_client(server.base_url, "t"), memory=scratch
+        )
     assert (report.learned, report.set_aside) == (2, 0)
 
 
@@ -375,4 +452,7 @@ async def test_images_reach_the_models_as_content_blocks(scratch: TedMemory) -> 
     for request in solving:
         content = request["messages"][-1]["content"]
         assert [block["type"] for block in content] == ["text", "image_url", "image_url"]
-        assert [block["image_url"]["url"] for block in content[1:]] == [png, "https://example.org/a.png"]
+        assert [block["image_url"]["url"] for block in content[1:]] == [
+            png,
+            "https://example.org/a.png",
+        ]

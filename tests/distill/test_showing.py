@@ -29,7 +29,9 @@ class Scripted(Judging):
         super().__init__(*args)
         self.given, self.asked = given, list[tuple[Presentation, str]]()
 
-    async def score(self, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]) -> float:
+    async def score(
+        self, sample: Sample, snapshot: ExperienceSet, experiences: Sequence[Experience]
+    ) -> float:
         way = snapshot.presentation
         assert way is not None
         self.asked.append((way, sample.id))
@@ -55,20 +57,28 @@ def one_lesson_is_best(way: Presentation, _: Sample) -> float:
 
 
 @pytest.mark.parametrize("count", [1, FIRST, 15, 60])
-async def test_the_set_without_examples_is_asked_about_what_the_best_way_was_asked_about(count: int) -> None:
+async def test_the_set_without_examples_is_asked_about_what_the_best_way_was_asked_about(
+    count: int,
+) -> None:
     judge = await judging(one_lesson_is_best, many(count))
     _, shown = await choose_presentation(many(count), judge)
     [best] = [one for one in shown if one.presentation.top_k == 1 and one.presentation.examples]
     [bare] = [one for one in shown if not one.presentation.examples]
     assert bare.answers == best.answers <= MOST_SAMPLES
     assert len(judge.asked) <= most_answers(count)
-    asked = {way: [id for w, id in judge.asked if w == way] for way in (best.presentation, bare.presentation)}
+    asked = {
+        way: [id for w, id in judge.asked if w == way]
+        for way in (best.presentation, bare.presentation)
+    }
     assert asked[best.presentation] == asked[bare.presentation]
 
 
 async def test_that_other_samples_are_easier_is_no_reason_to_show_no_examples() -> None:
     """The control of it: where the set does better without them on the same samples, it is shown without."""
-    order = [s.id for s in showing.in_order(many(60), (await judging(one_lesson_is_best, many(60))).material)]
+    order = [
+        s.id
+        for s in showing.in_order(many(60), (await judging(one_lesson_is_best, many(60))).material)
+    ]
     hard = set(order[:MOST_SAMPLES:2])
 
     def later_ones_are_easier(way: Presentation, sample: Sample) -> float:
@@ -93,7 +103,10 @@ async def test_what_one_way_got_no_answer_for_speaks_against_no_other_way() -> N
             if sample.id in hard:
                 raise ValueError("the provider refuses this text")
             return float(sample.id != missed)
-        return float((way.selection, way.top_k, way.placement) == ("relevant", 3, "user") and sample.id not in hard)
+        return float(
+            (way.selection, way.top_k, way.placement) == ("relevant", 3, "user")
+            and sample.id not in hard
+        )
 
     way, shown = await choose_presentation(many(FIRST), await judging(score, many(FIRST)))
     assert (way.selection, way.top_k, way.placement) == ("relevant", 3, "user")

@@ -21,7 +21,9 @@ THINGS = ("boxes", "bags", "tins", "rolls", "packs", "crates", "bales", "reams",
 
 def _delivery(i: int) -> Sample:
     return Sample(
-        id=f"d{i}", input=f"{i + 3} {THINGS[i]} from {PLACES[i % 3]} came in.", reference=f"{THINGS[i]} | {i + 3}"
+        id=f"d{i}",
+        input=f"{i + 3} {THINGS[i]} from {PLACES[i % 3]} came in.",
+        reference=f"{THINGS[i]} | {i + 3}",
     )
 
 
@@ -46,14 +48,21 @@ def _copies(messages: list[BaseMessage]) -> str:
 
 def _tells_the_answer(messages: list[BaseMessage]) -> str:
     """Answer as the critic of a small model does: its lesson is the answer of the sample."""
-    task = next(line for m in messages for line in str(m.text).splitlines() if line.endswith("came in."))
+    task = next(
+        line for m in messages for line in str(m.text).splitlines() if line.endswith("came in.")
+    )
     number, thing, *_ = task.removeprefix("Task: ").split()
     return critique(add(f"answer {thing} | {number}", f"{number} {thing}"))
 
 
 async def _taught(script: Any, **settings: Any) -> TedMemory:
     memory = in_memory(**{"trust": "operator", "profile": "small", "placement": "user", **settings})
-    await distill(GIVEN, student=student(script), teacher=teacher(_tells_the_answer, solves=_line), memory=memory)
+    await distill(
+        GIVEN,
+        student=student(script),
+        teacher=teacher(_tells_the_answer, solves=_line),
+        memory=memory,
+    )
     return memory
 
 
@@ -63,7 +72,10 @@ async def test_a_student_that_only_imitates_is_shown_a_solved_task() -> None:
     assert lessons
     for lesson in lessons:
         own = next(sample for sample in GIVEN if sample.text == lesson.task)
-        assert (lesson.example, lesson.text) == (own.reference, "Answer in the form of the earlier answer.")
+        assert (lesson.example, lesson.text) == (
+            own.reference,
+            "Answer in the form of the earlier answer.",
+        )
     shown = await memory.present("12 sacks from Riga came in.")
     assert shown.turns
 
@@ -107,7 +119,9 @@ async def test_an_answer_that_stands_in_its_task_is_no_part_of_the_condition() -
         return thing if any(isinstance(m, AIMessage) for m in messages) else "goods"
 
     def repeats(messages: list[BaseMessage]) -> str:
-        task = next(line for m in messages for line in str(m.text).splitlines() if line.endswith("came in."))
+        task = next(
+            line for m in messages for line in str(m.text).splitlines() if line.endswith("came in.")
+        )
         thing = task.removeprefix("Task: ").split()[1]
         return critique(add(f"answer {thing}", thing))
 
@@ -131,7 +145,12 @@ async def test_no_sample_is_shown_its_own_answer_while_it_is_learned_from_or_mea
         watched.extend((asked, str(m.text)) for m in messages[:-1] if m.type == "human")
         return _imitates(messages)
 
-    await distill(GIVEN, student=student(looks), teacher=teacher(_tells_the_answer, solves=_line), memory=memory)
+    await distill(
+        GIVEN,
+        student=student(looks),
+        teacher=teacher(_tells_the_answer, solves=_line),
+        memory=memory,
+    )
     await evaluate(GIVEN, student=student(looks), memory=memory)
     assert watched, "the control: others' tasks were shown"
     assert not [pair for pair in watched if pair[0] == pair[1]]
@@ -146,9 +165,15 @@ async def test_at_the_gate_only_others_say_what_a_solved_task_is_worth() -> None
         turns = [str(m.text) for m in messages]
         return turns[turns.index(asked) + 1] if asked in turns[:-1] else "no idea"
 
-    labelled = [sample.model_copy(update={"reference": f"shelf {i % 2}"}) for i, sample in enumerate(GIVEN)]
+    labelled = [
+        sample.model_copy(update={"reference": f"shelf {i % 2}"}) for i, sample in enumerate(GIVEN)
+    ]
     await memory.commit(
-        [Add(text="Answer so.", when="goods", task=s.text, example=s.reference or "") for s in labelled], author="me"
+        [
+            Add(text="Answer so.", when="goods", task=s.text, example=s.reference or "")
+            for s in labelled
+        ],
+        author="me",
     )
     report = await distill(
         labelled,
@@ -176,7 +201,9 @@ async def test_one_that_only_repeats_it_is_shown_none() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"examples": False}, {"profile": "default"}])
-async def test_no_sample_is_shown_to_others_where_that_is_not_wanted(settings: dict[str, Any]) -> None:
+async def test_no_sample_is_shown_to_others_where_that_is_not_wanted(
+    settings: dict[str, Any],
+) -> None:
     memory = await _taught(_imitates, **settings)
     assert not [e for e in await memory.load() if e.task]
 
@@ -184,13 +211,20 @@ async def test_no_sample_is_shown_to_others_where_that_is_not_wanted(settings: d
 async def test_what_users_wrote_is_no_turn_for_everybody() -> None:
     memory = in_memory(trust="operator", profile="small", placement="user")
     theirs = [sample.model_copy(update={"sources": (f"run:{sample.id}",)}) for sample in GIVEN]
-    await distill(theirs, student=student(_imitates), teacher=teacher(_tells_the_answer, solves=_line), memory=memory)
+    await distill(
+        theirs,
+        student=student(_imitates),
+        teacher=teacher(_tells_the_answer, solves=_line),
+        memory=memory,
+    )
     assert not [e for e in await memory.load() if e.task]
 
 
 @pytest.mark.parametrize("settle", [{}, {"settle": {"seq": 1, "fence": 1}}])
 @pytest.mark.parametrize("trust", ["operator", "evidence"])
-async def test_a_learner_shows_no_episode_to_others_whatever_is_trusted(trust: str, settle: dict[str, Any]) -> None:
+async def test_a_learner_shows_no_episode_to_others_whatever_is_trusted(
+    trust: str, settle: dict[str, Any]
+) -> None:
     memory = in_memory(trust=trust, profile="small", placement="user")
     peers = [{"sample": sample.model_dump(mode="json"), "score": 0.0} for sample in GIVEN[1:]]
     models = {"student": student(_imitates), "teacher": teacher(_tells_the_answer, solves=_line)}
@@ -201,7 +235,9 @@ async def test_a_learner_shows_no_episode_to_others_whatever_is_trusted(trust: s
 
 async def test_nothing_is_put_together_of_solved_tasks_and_no_model_is_asked_to() -> None:
     solved = [
-        Add(text="Answer so.", when=f"{thing}, goods", task=f"{thing} came.", example=f"{thing} | 1")
+        Add(
+            text="Answer so.", when=f"{thing}, goods", task=f"{thing} came.", example=f"{thing} | 1"
+        )
         for thing in THINGS
     ]
     memory = in_memory(profile="small")
@@ -211,7 +247,9 @@ async def test_nothing_is_put_together_of_solved_tasks_and_no_model_is_asked_to(
     plain = [Add(text="Answer so.", when=f"{thing}, goods") for thing in THINGS]
     control = in_memory(profile="small")
     await control.commit(plain, author="me")
-    assert joinable(await control.load(), (), max_text=400), "the control: without tasks they say the same"
+    assert joinable(await control.load(), (), max_text=400), (
+        "the control: without tasks they say the same"
+    )
 
 
 def test_two_solved_tasks_under_one_condition_stay_two() -> None:
@@ -222,7 +260,9 @@ def test_two_solved_tasks_under_one_condition_stay_two() -> None:
 
 def test_a_solved_task_that_was_learned_twice_keeps_its_answer() -> None:
     twice = [
-        Add(text="Answer so.", when="boxes", task="boxes came.", example="box | 1").model_dump(exclude={"op", "state"})
+        Add(text="Answer so.", when="boxes", task="boxes came.", example="box | 1").model_dump(
+            exclude={"op", "state"}
+        )
         for _ in range(2)
     ]
     same = [Experience(id=f"e{i}", **{**fields, "sources": ()}) for i, fields in enumerate(twice)]

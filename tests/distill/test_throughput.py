@@ -38,22 +38,31 @@ async def test_the_places_for_calls_are_taken_nearly_all_of_the_time() -> None:
     assert max(flight) == 4
 
 
-async def test_where_nothing_is_to_be_learned_the_teacher_is_asked_once_a_sample(scratch: TedMemory) -> None:
+async def test_where_nothing_is_to_be_learned_the_teacher_is_asked_once_a_sample(
+    scratch: TedMemory,
+) -> None:
     teaching = teacher()
     report = await distill(samples(), student=student(knows), teacher=teaching, memory=scratch)
     assert report.learned == 0
     assert len(teaching.asked) == report.spend.teacher.calls == report.samples == 12
 
 
-async def test_where_something_is_learned_the_teacher_is_asked_twice_a_sample(namespace: str) -> None:
-    memory, teaching = in_memory(namespace=namespace, trust="operator", validation=0, compact_every=100), teacher()
+async def test_where_something_is_learned_the_teacher_is_asked_twice_a_sample(
+    namespace: str,
+) -> None:
+    memory, teaching = (
+        in_memory(namespace=namespace, trust="operator", validation=0, compact_every=100),
+        teacher(),
+    )
     given = [sample(thing) for thing in CODES]
     report = await distill(given, student=student(), teacher=teaching, memory=memory)
     assert report.learned == report.samples == len(CODES)
     assert len(teaching.asked) == report.spend.teacher.calls == 2 * len(CODES)
 
 
-async def test_a_good_teacher_is_asked_again_for_one_sample_in_three_at_most(namespace: str) -> None:
+async def test_a_good_teacher_is_asked_again_for_one_sample_in_three_at_most(
+    namespace: str,
+) -> None:
     luck = random.Random(1)
 
     def slips(messages: list[BaseMessage]) -> str:

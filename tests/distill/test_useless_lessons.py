@@ -20,7 +20,8 @@ from ted_memory.testing import in_memory
 from tests.distill.scripts import CODES, sample, student, teacher
 
 ASKS, CRITIQUES = 3, 60
-DOCUMENTED = {1: 0.17, 3: 0.36}  # share of critiques, by the number of their lessons (docs/method.md)
+# share of critiques, by the number of their lessons (docs/method.md)
+DOCUMENTED = {1: 0.17, 3: 0.36}
 APPLES = sample("apples")
 
 
@@ -44,7 +45,9 @@ async def kept_of_one_critique(seed: int, lessons: int, base: float) -> int:
     )
     snapshot = dump_set(await memory.load())
     for ask in range(1, ASKS + 1):
-        edits = [Add(text=f"think hard {ask} {i}", when="asked about apples") for i in range(lessons)]
+        edits = [
+            Add(text=f"think hard {ask} {i}", when="asked about apples") for i in range(lessons)
+        ]
         state: Any = {
             "sample": APPLES.model_dump(mode="json"),
             "reference": APPLES.reference,
@@ -69,7 +72,9 @@ async def share(lessons: int) -> float:
 async def test_of_useless_critiques_no_more_keep_something_than_is_documented(lessons: int) -> None:
     """Within three standard errors: what changes the order of calls changes all luck."""
     documented = DOCUMENTED[lessons]
-    assert await share(lessons) <= documented + 3 * (documented * (1 - documented) / CRITIQUES) ** 0.5
+    assert (
+        await share(lessons) <= documented + 3 * (documented * (1 - documented) / CRITIQUES) ** 0.5
+    )
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -82,7 +87,9 @@ async def test_what_is_tried_after_the_lessons_alone_is_tried_at_a_quarter_of_th
     levels: dict[str, set[float]] = {"alone": set(), "together": set(), "with an example": set()}
     test = node._Verifier.test
 
-    async def watched(self: Any, edits: Sequence[Add], *, level: float = 1.0, is_ours: bool = False) -> Any:
+    async def watched(
+        self: Any, edits: Sequence[Add], *, level: float = 1.0, is_ours: bool = False
+    ) -> Any:
         tried = "together" if len(edits) > 1 else "with an example" if edits[0].example else "alone"
         levels[tried].add(level)
         return await test(self, edits, level=level, is_ours=is_ours)

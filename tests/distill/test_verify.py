@@ -47,9 +47,15 @@ async def test_an_edit_that_does_not_raise_the_score_is_never_kept(scratch: TedM
     assert calls_of(teaching, "critic") == 1 + 2, "asked, and twice again"
 
 
-async def test_the_critic_is_told_what_became_of_its_lesson_and_may_do_better(scratch: TedMemory) -> None:
+async def test_the_critic_is_told_what_became_of_its_lesson_and_may_do_better(
+    scratch: TedMemory,
+) -> None:
     def learns(messages: list[BaseMessage]) -> str:
-        return right_lesson(messages) if "think hard" in prompt_of(messages[2:]) else _useless(messages)
+        return (
+            right_lesson(messages)
+            if "think hard" in prompt_of(messages[2:])
+            else _useless(messages)
+        )
 
     teaching = teacher(learns)
     out = await one_pass(scratch, APPLES, student=student(), teacher=teaching)
@@ -60,13 +66,18 @@ async def test_the_critic_is_told_what_became_of_its_lesson_and_may_do_better(sc
     assert "answered: no idea" in str(second[-1].text)
 
 
-async def test_a_critic_that_repeats_itself_is_not_asked_until_luck_lets_it_through(scratch: TedMemory) -> None:
+async def test_a_critic_that_repeats_itself_is_not_asked_until_luck_lets_it_through(
+    scratch: TedMemory,
+) -> None:
     stubborn = teacher(lambda _: critique(add("think hard", "asked about apples")))
     answering = student()
     out = await one_pass(scratch, APPLES, student=answering, teacher=stubborn)
     assert calls_of(stubborn, "critic") == 2
     assert out["status"] == "set_aside"
-    assert "the critic said the same: 'When asked about apples: think hard': with it the student still" in out["note"]
+    assert (
+        "the critic said the same: 'When asked about apples: think hard': with it the student still"
+        in out["note"]
+    )
     assert len(answering.asked) < 5 + 2 * 2 * 20, "the same lesson is verified once"
 
 
@@ -86,17 +97,26 @@ def _obedient(messages: list[BaseMessage]) -> str:
 
 
 def _rules(*parts: str) -> ScriptedChatModel:
-    return teacher(lambda _: critique(*(add(f"write {part}", "") for part in parts)), solves=lambda _: "dear order")
+    return teacher(
+        lambda _: critique(*(add(f"write {part}", "") for part in parts)),
+        solves=lambda _: "dear order",
+    )
 
 
 @pytest.mark.parametrize("part", PARTS)
-async def test_a_lesson_that_mends_one_of_four_graded_parts_passes(scratch: TedMemory, part: str) -> None:
-    out = await one_pass(scratch, APPLES, student=student(_obedient), teacher=_rules(part), grader=_parts)
+async def test_a_lesson_that_mends_one_of_four_graded_parts_passes(
+    scratch: TedMemory, part: str
+) -> None:
+    out = await one_pass(
+        scratch, APPLES, student=student(_obedient), teacher=_rules(part), grader=_parts
+    )
     assert out["status"] == "learned", out["note"]
     assert await texts_of(scratch) == [f"write {part}"]
 
 
-async def test_three_right_rules_of_one_critique_all_pass_and_a_useless_one_does_not(scratch: TedMemory) -> None:
+async def test_three_right_rules_of_one_critique_all_pass_and_a_useless_one_does_not(
+    scratch: TedMemory,
+) -> None:
     expert = _rules("dear", "order", "nonsense")
     await one_pass(scratch, APPLES, student=student(_obedient), teacher=expert, grader=_parts)
     assert set(await texts_of(scratch)) == {"write dear", "write order"}
@@ -107,7 +127,11 @@ async def test_edits_that_help_only_together_are_kept_together(scratch: TedMemor
         return float("dear" in outputs and "bye" in outputs)
 
     out = await one_pass(
-        scratch, APPLES, student=student(_obedient), teacher=_rules("dear", "bye"), grader=all_or_nothing
+        scratch,
+        APPLES,
+        student=student(_obedient),
+        teacher=_rules("dear", "bye"),
+        grader=all_or_nothing,
     )
     assert out["status"] == "learned", out["note"]
     assert set(await texts_of(scratch)) == {"write dear", "write bye"}
@@ -134,7 +158,9 @@ async def test_only_the_edits_that_pass_are_kept(scratch: TedMemory) -> None:
     out = await one_pass(scratch, APPLES, student=student(), teacher=teacher(lambda _: both))
     assert await texts_of(scratch) == ["say c000"]
     assert out["status"] == "learned"
-    assert [refused["edit"] for refused in out["refused"]] == ["When asked about apples: think hard"]
+    assert [refused["edit"] for refused in out["refused"]] == [
+        "When asked about apples: think hard"
+    ]
 
 
 async def test_a_lesson_that_hurts_another_task_that_it_fits_is_refused(scratch: TedMemory) -> None:
@@ -163,7 +189,11 @@ async def test_a_task_that_the_lesson_does_not_fit_has_no_say(scratch: TedMemory
 
     answering = student(picky)
     out = await one_pass(
-        scratch, APPLES, student=answering, teacher=teacher(), peers=[peer("bananas", 1.0), peer("cherries", 1.0)]
+        scratch,
+        APPLES,
+        student=answering,
+        teacher=teacher(),
+        peers=[peer("bananas", 1.0), peer("cherries", 1.0)],
     )
     assert out["status"] == "learned"
     assert {thing_in(str(messages[-1].text)) for messages in answering.asked} == {"apples"}
@@ -186,7 +216,9 @@ async def test_a_lesson_that_its_own_task_would_not_find_is_refused(namespace: s
 
 
 async def test_the_critic_is_told_which_lesson_was_found_instead(namespace: str) -> None:
-    memory = in_memory(profile="small", namespace=namespace, trust="operator", selection="relevant", top_k=1)
+    memory = in_memory(
+        profile="small", namespace=namespace, trust="operator", selection="relevant", top_k=1
+    )
     await memory.commit([Add(text="peel them", when="a code of apples is asked for")], author="me")
     teaching = teacher(lambda _: critique(add("say c000", "apples")))
     out = await one_pass(memory, APPLES, student=student(), teacher=teaching)
@@ -199,7 +231,9 @@ async def test_the_critic_is_told_which_lesson_was_found_instead(namespace: str)
 async def test_words_that_stand_in_every_task_do_not_make_a_condition(namespace: str) -> None:
     memory = in_memory(profile="small", namespace=namespace, trust="operator", selection="relevant")
     broad = teacher(lambda _: critique(add("say c000", "the code, apples, the code of things")))
-    await one_pass(memory, APPLES, student=student(lambda _: "no idea"), teacher=broad, common=["code"])
+    await one_pass(
+        memory, APPLES, student=student(lambda _: "no idea"), teacher=broad, common=["code"]
+    )
     told = str([messages for messages in broad.asked if role(messages) == "critic"][1][-1].text)
     assert "Lesson: When apples, things: say c000" in told
 
@@ -209,7 +243,9 @@ async def test_a_rewrite_without_a_condition_keeps_the_old_one(scratch: TedMemor
     [old] = await scratch.load()
     edit = {"op": "rewrite", "ids": [old.id], "text": "say c000"}
     await one_pass(scratch, APPLES, student=student(), teacher=teacher(lambda _: critique(edit)))
-    assert [(e.id, e.when, e.text) for e in await scratch.load()] == [(old.id, "asked about apples", "say c000")]
+    assert [(e.id, e.when, e.text) for e in await scratch.load()] == [
+        (old.id, "asked about apples", "say c000")
+    ]
 
 
 async def test_a_rewrite_about_something_else_leaves_the_old_lesson_alone(namespace: str) -> None:
@@ -284,7 +320,9 @@ VAGUE = ["", "a ticket needs a team", "a ticket comes in", "in doubt", "being as
 
 
 @pytest.mark.parametrize("when", VAGUE)
-async def test_an_answer_that_is_leaked_as_a_lesson_never_becomes_active(memory: TedMemory, when: str) -> None:
+async def test_an_answer_that_is_leaked_as_a_lesson_never_becomes_active(
+    memory: TedMemory, when: str
+) -> None:
     report = await distill(TICKETS, student=student(_parrot), teacher=_leaking(when), memory=memory)
     assert await texts_of(memory) == []
     assert not report.promoted
@@ -293,7 +331,9 @@ async def test_an_answer_that_is_leaked_as_a_lesson_never_becomes_active(memory:
 @pytest.mark.parametrize("when", VAGUE)
 async def test_the_try_alone_keeps_a_leaked_answer_out(namespace: str, when: str) -> None:
     no_gate = in_memory(namespace=namespace, validation=0.0, concurrency=1)
-    report = await distill(TICKETS, student=student(_parrot), teacher=_leaking(when), memory=no_gate)
+    report = await distill(
+        TICKETS, student=student(_parrot), teacher=_leaking(when), memory=no_gate
+    )
     assert await texts_of(no_gate) == []
     assert report.set_aside == report.samples
 
@@ -302,7 +342,9 @@ async def test_the_try_alone_keeps_a_leaked_answer_out(namespace: str, when: str
 async def test_without_tries_and_gate_the_leak_gets_through(namespace: str, when: str) -> None:
     """The control: it is the tries that keep the leak out, and not the script that fails to leak."""
     open_door = in_memory(namespace=namespace, verify_calls=0, validation=0.0)
-    report = await distill(TICKETS, student=student(_parrot), teacher=_leaking(when), memory=open_door)
+    report = await distill(
+        TICKETS, student=student(_parrot), teacher=_leaking(when), memory=open_door
+    )
     assert report.promoted
     assert any(text.startswith("The answer is ") for text in await texts_of(open_door))
 
@@ -311,21 +353,31 @@ async def test_things_have_codes_of_their_own() -> None:
     assert len(set(CODES.values())) == len(CODES), "else a leaked answer would be right elsewhere"
 
 
-async def test_a_condition_that_fits_every_task_is_refused_before_any_attempt(namespace: str) -> None:
+async def test_a_condition_that_fits_every_task_is_refused_before_any_attempt(
+    namespace: str,
+) -> None:
     scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="operator")
 
     def learns(messages: list[BaseMessage]) -> str:
         told = prompt_of(messages[2:])
-        return right_lesson(messages) if "set this task apart in 'when', such as: " in told else broad(messages)
+        return (
+            right_lesson(messages)
+            if "set this task apart in 'when', such as: " in told
+            else broad(messages)
+        )
 
     def broad(messages: list[BaseMessage]) -> str:
-        return critique(add(f"say {CODES[thing_in(str(messages[1].text))]}", "asked about the code"))
+        return critique(
+            add(f"say {CODES[thing_in(str(messages[1].text))]}", "asked about the code")
+        )
 
     teaching, answering = (
         teacher(learns),
         student(lambda messages: CODES["apples"] if "say c000" in prompt_of(messages) else "?"),
     )
-    out = await one_pass(scratch, APPLES, student=answering, teacher=teaching, common=["code", "ask"])
+    out = await one_pass(
+        scratch, APPLES, student=answering, teacher=teaching, common=["code", "ask"]
+    )
     assert out["refused"][0]["reason"].startswith("'when' fits every task")
     [lesson] = (await scratch.load()).active
     assert lesson.when == "apples"
@@ -338,8 +390,12 @@ async def test_without_known_common_words_a_broad_condition_gets_its_try(namespa
     """The control: what stands in every task is what refuses it."""
 
     def broad(messages: list[BaseMessage]) -> str:
-        return critique(add(f"say {CODES[thing_in(str(messages[1].text))]}", "asked about the code"))
+        return critique(
+            add(f"say {CODES[thing_in(str(messages[1].text))]}", "asked about the code")
+        )
 
-    answering = student(lambda messages: CODES["apples"] if "say c000" in prompt_of(messages) else "?")
+    answering = student(
+        lambda messages: CODES["apples"] if "say c000" in prompt_of(messages) else "?"
+    )
     await one_pass(scratch, APPLES, student=answering, teacher=teacher(broad))
     assert [e.when for e in (await scratch.load()).active] == ["asked about the code"]

@@ -17,7 +17,10 @@ SIZES = (0, 1, 3, 10, 50)
 
 def attempt(right: float | None, lessons: int = 0, seen: Sequence[int] = ()) -> Trajectory:
     return Trajectory(
-        text="x", score=right, eligible=tuple(f"e{i}" for i in range(lessons)), seen=tuple(f"e{i}" for i in seen)
+        text="x",
+        score=right,
+        eligible=tuple(f"e{i}" for i in range(lessons)),
+        seen=tuple(f"e{i}" for i in seen),
     )
 
 
@@ -25,7 +28,9 @@ def is_worth_it(*attempts: Trajectory) -> bool:
     return worth_a_critique({"graded": [t.model_dump() for t in attempts]})
 
 
-def share(lessons: int, right: Callable[[random.Random, Sequence[int]], bool], groups: int = 2000) -> float:
+def share(
+    lessons: int, right: Callable[[random.Random, Sequence[int]], bool], groups: int = 2000
+) -> float:
     """Return the share of groups that are worth a critique; each attempt sees a random share of the lessons."""
     luck, worth = random.Random(lessons), 0
     for _ in range(groups):
@@ -46,7 +51,9 @@ def test_the_share_does_not_depend_on_the_number_of_lessons(base: float, expecte
         assert share(lessons, with_chance(base)) == pytest.approx(expected, abs=0.04), lessons
 
 
-def test_control_where_the_fewest_missed_decide_it_falls_with_each_lesson(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_where_the_fewest_missed_decide_it_falls_with_each_lesson(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fewest(scored: Attempts) -> list[Trajectory]:
         missed = [len({*t.eligible} - {*t.seen}) for t in scored]
         return [t for t, count in zip(scored, missed, strict=True) if count == min(missed)]
@@ -83,7 +90,8 @@ def test_what_only_a_withheld_lesson_would_have_mended_is_worth_less(
         ([attempt(1.0, 1, [0])] * 3 + [attempt(0.0, 1)] * 2, False),
         ([attempt(0.0, 1)] * 2 + [attempt(1.0, 1, [0])] * 3, False),
         ([attempt(1.0, 1)] * 2 + [attempt(0.0, 1, [0])] * 3, True),
-        ([attempt(1.0)] * 5 + [attempt(0.0)], True),  # the last one is what somebody was answered with
+        # the last one is what somebody was answered with
+        ([attempt(1.0)] * 5 + [attempt(0.0)], True),
     ],
 )
 def test_the_better_informed_half_decides(attempts: Any, worth: bool) -> None:

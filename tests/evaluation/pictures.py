@@ -26,7 +26,9 @@ def seen_colours(messages: list[BaseMessage]) -> list[str]:
     for message in messages:
         for block in message.content if isinstance(message.content, list) else []:
             if isinstance(block, Mapping) and block["type"] == "image":
-                with Image.open(io.BytesIO(base64.b64decode(block["base64"], validate=True))) as image:
+                with Image.open(
+                    io.BytesIO(base64.b64decode(block["base64"], validate=True))
+                ) as image:
                     assert Image.MIME[str(image.format)] == block["mime_type"]
                     pixel = image.convert("RGB").getpixel((4, 4))
                 # JPEG keeps colours only nearly

@@ -33,7 +33,9 @@ from tests.distill.scripts import (
 
 
 async def _teach(memory: TedMemory, *things: str) -> None:
-    await memory.commit([Add(text=f"say {CODES[t]}", when=f"asked about {t}") for t in things], author="me")
+    await memory.commit(
+        [Add(text=f"say {CODES[t]}", when=f"asked about {t}") for t in things], author="me"
+    )
 
 
 async def test_the_same_samples_are_answered_without_and_with(scratch: TedMemory) -> None:
@@ -82,7 +84,9 @@ async def test_what_fails_is_left_out_of_both_sides_and_listed(scratch: TedMemor
             raise RuntimeError("I choke on this")
         return follows(messages)
 
-    result = await evaluate([sample("apples"), sample("bananas")], student=student(chokes), memory=scratch)
+    result = await evaluate(
+        [sample("apples"), sample("bananas")], student=student(chokes), memory=scratch
+    )
     assert (result.samples, result.with_.accuracy) == (1, 1.0)
     assert [(f.sample, f.reason) for f in result.failures] == [("bananas-0", "I choke on this")]
 
@@ -139,15 +143,26 @@ async def test_repeats_count_once_with_their_mean(namespace: str) -> None:
     assert (result.samples, result.repeats) == (1, 3)
     assert result.without.accuracy == pytest.approx(1 / 3)
     assert result.with_.accuracy == pytest.approx(2 / 3)
-    assert result.difference.mean == result.difference.low == result.difference.high == pytest.approx(1 / 3)
+    assert (
+        result.difference.mean
+        == result.difference.low
+        == result.difference.high
+        == pytest.approx(1 / 3)
+    )
     assert result.spend.student.calls == 6
 
 
-async def test_repeats_do_not_narrow_the_interval_of_a_student_that_repeats_itself(scratch: TedMemory) -> None:
+async def test_repeats_do_not_narrow_the_interval_of_a_student_that_repeats_itself(
+    scratch: TedMemory,
+) -> None:
     await _teach(scratch, "apples", "bananas")
     once = await evaluate(samples(), student=student(), memory=scratch)
     often = await evaluate(samples(), student=student(), memory=scratch, repeats=4)
-    assert (often.difference, often.mcnemar_p, often.samples) == (once.difference, once.mcnemar_p, once.samples)
+    assert (often.difference, often.mcnemar_p, often.samples) == (
+        once.difference,
+        once.mcnemar_p,
+        once.samples,
+    )
     assert often.spend.student.calls == 4 * once.spend.student.calls
 
 
@@ -163,20 +178,28 @@ async def test_a_side_is_right_for_mcnemar_from_half_of_its_repeats_on(namespace
     assert mcnemar([(0.5, 1.0)] * 6) == 1.0
 
 
-async def test_both_sides_of_a_sample_are_asked_in_turn_and_neither_is_always_first(namespace: str) -> None:
+async def test_both_sides_of_a_sample_are_asked_in_turn_and_neither_is_always_first(
+    namespace: str,
+) -> None:
     memory = in_memory(namespace=namespace, trust="operator", concurrency=1)
     await _teach(memory, "apples", "bananas", "cherries")
     answering = student()
     await evaluate(samples(2), student=answering, memory=memory, repeats=2)
     asked = [(thing_in(prompt_of(m)), "Lessons" in prompt_of(m)) for m in answering.asked]
     pairs = list(zip(asked[::2], asked[1::2], strict=True))
-    assert all(a[0] == b[0] and a[1] != b[1] for a, b in pairs), "two neighbours are one sample's two sides"
+    assert all(a[0] == b[0] and a[1] != b[1] for a, b in pairs), (
+        "two neighbours are one sample's two sides"
+    )
     assert sum(first[1] for first, _ in pairs) == len(pairs) / 2
 
 
 async def test_the_categories_add_up_to_the_whole(scratch: TedMemory) -> None:
     await _teach(scratch, "apples", "cherries")
-    given = [*samples(3, each=2), sample("apples", 7, category=None), sample("figs", 8, category=None)]
+    given = [
+        *samples(3, each=2),
+        sample("apples", 7, category=None),
+        sample("figs", 8, category=None),
+    ]
     result = await evaluate(given, student=student(), memory=scratch)
     assert [c.category for c in result.categories] == ["apples", "bananas", "cherries", None]
     assert [c.samples for c in result.categories] == [2, 2, 2, 2]
@@ -184,8 +207,12 @@ async def test_the_categories_add_up_to_the_whole(scratch: TedMemory) -> None:
     total = sum(c.samples for c in result.categories)
     assert total == result.samples
     for side, accuracy in (("without", result.without.accuracy), ("with_", result.with_.accuracy)):
-        assert sum(getattr(c, side) * c.samples for c in result.categories) / total == pytest.approx(accuracy)
-    assert sum(c.difference * c.samples for c in result.categories) / total == pytest.approx(result.difference.mean)
+        assert sum(
+            getattr(c, side) * c.samples for c in result.categories
+        ) / total == pytest.approx(accuracy)
+    assert sum(c.difference * c.samples for c in result.categories) / total == pytest.approx(
+        result.difference.mean
+    )
     assert result.to_json()["categories"][3] == {
         "category": None, "samples": 2, "without": 0.0, "with": 0.5, "difference": 0.5,
     }  # fmt: skip
@@ -217,7 +244,11 @@ async def test_lessons_that_harm_show_a_negative_difference(scratch: TedMemory) 
         return "I must not tell" if "never tell a code" in prompt_of(messages) else knows(messages)
 
     result = await evaluate(samples(), student=student(obeys), memory=scratch)
-    assert (result.without.accuracy, result.with_.accuracy, result.difference.mean) == (1.0, 0.0, -1.0)
+    assert (result.without.accuracy, result.with_.accuracy, result.difference.mean) == (
+        1.0,
+        0.0,
+        -1.0,
+    )
     assert result.difference.high < 0
     assert result.mcnemar_p == pytest.approx(2 / 2**12)
 
@@ -236,7 +267,9 @@ async def test_older_versions_make_a_learning_curve_on_the_same_samples(scratch:
 async def test_more_checkpoints_than_versions_measure_each_version_once(scratch: TedMemory) -> None:
     await _teach(scratch, "apples")
     await _teach(scratch, "bananas")
-    result = await evaluate(samples(2), student=student(), memory=scratch, checkpoints=50, repeats=2)
+    result = await evaluate(
+        samples(2), student=student(), memory=scratch, checkpoints=50, repeats=2
+    )
     assert [point.version for point in result.curve] == [0, 1, 2]
     assert [point.accuracy for point in result.curve] == [0.0, 0.5, 1.0]
     assert result.spend.student.calls == 6 * 2 * 3
@@ -247,7 +280,11 @@ async def test_the_curve_begins_where_the_history_does(namespace: str) -> None:
     for thing in list(CODES)[:5]:
         await _teach(memory, thing)
     result = await evaluate(samples(5, each=1), student=student(), memory=memory, checkpoints=9)
-    assert [(point.version, point.accuracy) for point in result.curve] == [(3, 0.6), (4, 0.8), (5, 1.0)]
+    assert [(point.version, point.accuracy) for point in result.curve] == [
+        (3, 0.6),
+        (4, 0.8),
+        (5, 1.0),
+    ]
 
 
 async def test_an_older_version_is_shown_as_it_was_shown_then(scratch: TedMemory) -> None:
@@ -261,28 +298,41 @@ async def test_an_older_version_is_shown_as_it_was_shown_then(scratch: TedMemory
 
 
 async def test_a_new_memory_has_no_curve(scratch: TedMemory) -> None:
-    assert (await evaluate(samples(1), student=student(), memory=scratch, checkpoints=3)).curve == ()
+    assert (
+        await evaluate(samples(1), student=student(), memory=scratch, checkpoints=3)
+    ).curve == ()
 
 
-async def test_a_sample_that_an_older_version_fails_on_is_left_out_everywhere(scratch: TedMemory) -> None:
+async def test_a_sample_that_an_older_version_fails_on_is_left_out_everywhere(
+    scratch: TedMemory,
+) -> None:
     await _teach(scratch, "apples")
     await _teach(scratch, "bananas")
 
     def chokes(messages: list[BaseMessage]) -> str:
         prompt = prompt_of(messages)
-        if "code of bananas?" in prompt and "about apples:" in prompt and "about bananas:" not in prompt:
+        if (
+            "code of bananas?" in prompt
+            and "about apples:" in prompt
+            and "about bananas:" not in prompt
+        ):
             raise RuntimeError("I choke on version 1")
         return follows(messages)
 
     result = await evaluate(
-        [sample("apples"), sample("bananas")], student=student(chokes), memory=scratch, checkpoints=2
+        [sample("apples"), sample("bananas")],
+        student=student(chokes),
+        memory=scratch,
+        checkpoints=2,
     )
     assert result.samples == 1
     assert [point.accuracy for point in result.curve] == [0.0, 1.0, 1.0]
     assert [f.sample for f in result.failures] == ["bananas-0"]
 
 
-async def test_calls_in_flight_stay_under_the_cap_with_repeats_and_checkpoints(namespace: str) -> None:
+async def test_calls_in_flight_stay_under_the_cap_with_repeats_and_checkpoints(
+    namespace: str,
+) -> None:
     memory = in_memory(namespace=namespace, trust="operator", concurrency=3)
     await _teach(memory, "apples")
     await _teach(memory, "bananas")
@@ -304,7 +354,11 @@ async def test_a_judge_is_under_the_same_cap_and_its_cost_counts(namespace: str)
     judging.flight, judging.gauge = slow.flight, slow.gauge  # calls of both are watched together
     result = await evaluate(samples(2), student=slow, memory=memory, grader=Judge(judging))
     assert max(slow.flight) == 2
-    assert (result.without.accuracy, result.spend.student.calls, result.spend.teacher.calls) == (1.0, 12, 12)
+    assert (result.without.accuracy, result.spend.student.calls, result.spend.teacher.calls) == (
+        1.0,
+        12,
+        12,
+    )
 
 
 async def test_two_samples_with_one_id_both_count(scratch: TedMemory) -> None:
@@ -315,7 +369,9 @@ async def test_two_samples_with_one_id_both_count(scratch: TedMemory) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"repeats": 0}, {"checkpoints": -1}])
-async def test_impossible_numbers_of_answers_are_refused(scratch: TedMemory, wrong: dict[str, int]) -> None:
+async def test_impossible_numbers_of_answers_are_refused(
+    scratch: TedMemory, wrong: dict[str, int]
+) -> None:
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         await evaluate(samples(1), student=student(), memory=scratch, **wrong)
 
@@ -330,7 +386,9 @@ async def test_the_cost_is_told_where_prices_are(scratch: TedMemory) -> None:
     assert (await evaluate(samples(1), student=student(), memory=scratch)).cost is None
 
 
-@pytest.mark.parametrize(("learning", "ratio"), [(4.0, 5.0), (40.0, 0.5), (20.0, 1.0), (0.0, None), (5e-324, None)])
+@pytest.mark.parametrize(
+    ("learning", "ratio"), [(4.0, 5.0), (40.0, 0.5), (20.0, 1.0), (0.0, None), (5e-324, None)]
+)
 def test_learning_is_put_beside_training(learning: float, ratio: float | None) -> None:
     result = compare_with_training(learning, 10, 2.0)
     assert (result.training_cost, result.times_cheaper) == (20.0, ratio)
@@ -345,7 +403,9 @@ def test_learning_is_put_beside_training(learning: float, ratio: float | None) -
         (-1.0, 8, 2.0, "learning_cost"), (math.nan, 8, 2.0, "learning_cost"), (1.0, 1e200, 1e200, "more than"),
     ],
 )  # fmt: skip
-def test_hours_and_prices_that_cannot_be_are_refused(cost: float, hours: float, price: float, named: str) -> None:
+def test_hours_and_prices_that_cannot_be_are_refused(
+    cost: float, hours: float, price: float, named: str
+) -> None:
     with pytest.raises(InvalidInput, match=named):
         compare_with_training(cost, hours, price)
 
@@ -354,16 +414,22 @@ def test_mcnemar_agrees_with_counting_all_outcomes() -> None:
     for better in range(6):
         for worse in range(6):
             n = better + worse
-            # under no effect each pair that differs goes either way; as far from the middle as this one, or farther
+            # under no effect each pair that differs goes either way; as far from the middle as this
+            # one, or farther
             far = abs(better - worse)
-            outcomes = [abs(2 * sum(ways) - n) >= far for ways in itertools.product((0, 1), repeat=n)]
+            outcomes = [
+                abs(2 * sum(ways) - n) >= far for ways in itertools.product((0, 1), repeat=n)
+            ]
             pairs = [(0.0, 1.0)] * better + [(1.0, 0.0)] * worse
             assert mcnemar(pairs) == pytest.approx(sum(outcomes) / len(outcomes)), (better, worse)
 
 
 def test_the_interval_of_many_samples_is_nearly_the_normal_one() -> None:
     draw = random.Random(7)
-    for values in ([draw.choice((-1.0, 0.0, 0.0, 1.0, 1.0)) for _ in range(4000)], [draw.random() for _ in range(900)]):
+    for values in (
+        [draw.choice((-1.0, 0.0, 0.0, 1.0, 1.0)) for _ in range(4000)],
+        [draw.random() for _ in range(900)],
+    ):
         mean, deviation = fmean(values), stdev(values)
         half = 1.959964 * deviation / math.sqrt(len(values))
         result = bootstrap(values)
@@ -372,7 +438,9 @@ def test_the_interval_of_many_samples_is_nearly_the_normal_one() -> None:
         assert result.high == pytest.approx(mean + half, abs=0.06 * half)
 
 
-def test_the_interval_needs_no_package_that_the_base_does_not_bring(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_interval_needs_no_package_that_the_base_does_not_bring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """`make demo` installs no more than the base and what serves its models, and numpy is not among that."""
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(ImportError):

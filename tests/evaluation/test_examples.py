@@ -17,9 +17,22 @@ from ted_memory.evaluation.examples import SolvedSamples, render_examples
 from ted_memory.experience.rendering import count_tokens
 from ted_memory.models import Message, Presentation
 from ted_memory.testing import in_memory
-from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, sample, samples, student, thing_in
+from tests.distill.scripts import (
+    CODES,
+    SlowChatModel,
+    follows,
+    prompt_of,
+    sample,
+    samples,
+    student,
+    thing_in,
+)
 
-TRAINING = [sample(thing, i).model_copy(update={"id": f"train-{thing}-{i}"}) for thing in CODES for i in range(3)]
+TRAINING = [
+    sample(thing, i).model_copy(update={"id": f"train-{thing}-{i}"})
+    for thing in CODES
+    for i in range(3)
+]
 
 
 def copies(messages: list[BaseMessage]) -> str:
@@ -46,7 +59,9 @@ async def _teach(memory: TedMemory, *things: str, presentation: Presentation | N
 # --- the figures
 
 
-async def test_lessons_are_compared_with_the_nearest_solved_samples_in_pairs(scratch: TedMemory) -> None:
+async def test_lessons_are_compared_with_the_nearest_solved_samples_in_pairs(
+    scratch: TedMemory,
+) -> None:
     await _teach(scratch, "apples", "bananas", "cherries")
     answering = student(copies)
     result = await evaluate(samples(), student=answering, memory=scratch, examples=TRAINING)
@@ -57,7 +72,9 @@ async def test_lessons_are_compared_with_the_nearest_solved_samples_in_pairs(scr
     assert result.examples.difference.low < -0.25 < result.examples.difference.high <= 0.0
     assert result.examples.mcnemar_p == pytest.approx(2 / 2**3)
     assert result.spend.student.calls == len(answering.asked) == 36
-    assert result.difference.mean == 0.75, "what was measured without examples is measured as before"
+    assert result.difference.mean == 0.75, (
+        "what was measured without examples is measured as before"
+    )
 
 
 async def test_examples_that_say_nothing_of_the_task_are_no_rival(scratch: TedMemory) -> None:
@@ -91,7 +108,9 @@ async def test_they_take_about_as_many_tokens_as_the_lessons(scratch: TedMemory)
     assert {_solved(messages) for messages in answering.asked} >= {0, round(result.examples.k)}
 
 
-async def test_a_set_that_is_shown_in_few_tokens_is_compared_with_few_examples(namespace: str) -> None:
+async def test_a_set_that_is_shown_in_few_tokens_is_compared_with_few_examples(
+    namespace: str,
+) -> None:
     memory = in_memory(namespace=namespace, trust="operator", selection="relevant", top_k=1)
     await _teach(memory, *CODES)
     result = await evaluate(samples(), student=student(copies), memory=memory, examples=TRAINING)
@@ -151,7 +170,12 @@ def test_an_example_shows_the_last_question_its_choices_and_its_answer() -> None
 
 
 @pytest.mark.parametrize(
-    "useless", [[], [Sample(id="x", input="No answer?")], [Sample(id="x", input="", reference="a", images=("data:,",))]]
+    "useless",
+    [
+        [],
+        [Sample(id="x", input="No answer?")],
+        [Sample(id="x", input="", reference="a", images=("data:,",))],
+    ],
 )
 async def test_examples_that_show_nothing_are_refused_before_anything_is_paid_for(
     scratch: TedMemory, useless: list[Sample]
@@ -179,7 +203,9 @@ async def test_they_stand_where_the_lessons_would(scratch: TedMemory, placement:
     assert places == {{"system": "system", "user": "human"}[placement]}
 
 
-async def test_a_sample_that_fails_beside_examples_is_left_out_of_all_sides(scratch: TedMemory) -> None:
+async def test_a_sample_that_fails_beside_examples_is_left_out_of_all_sides(
+    scratch: TedMemory,
+) -> None:
     await _teach(scratch, "apples")
 
     def chokes(messages: list[BaseMessage]) -> str:
@@ -193,7 +219,9 @@ async def test_a_sample_that_fails_beside_examples_is_left_out_of_all_sides(scra
     assert [(f.sample, f.reason) for f in result.failures] == [("bananas-0", "I choke on examples")]
 
 
-async def test_progress_calls_in_flight_repeats_and_checkpoints_hold_for_three_sides(namespace: str) -> None:
+async def test_progress_calls_in_flight_repeats_and_checkpoints_hold_for_three_sides(
+    namespace: str,
+) -> None:
     memory = in_memory(namespace=namespace, trust="operator", concurrency=3)
     await _teach(memory, "apples")
     await _teach(memory, "bananas")
@@ -206,7 +234,9 @@ async def test_progress_calls_in_flight_repeats_and_checkpoints_hold_for_three_s
     assert max(slow.flight) == 3
     assert steps == list(range(13)), "one step a sample"
     assert result.spend.student.calls == 12 * 2 * 4
-    assert [point.accuracy for point in result.curve] == [0.0, 0.25, 0.5], "older versions are not the examples"
+    assert [point.accuracy for point in result.curve] == [0.0, 0.25, 0.5], (
+        "older versions are not the examples"
+    )
 
 
 async def test_neither_side_is_always_first(namespace: str) -> None:
@@ -218,17 +248,25 @@ async def test_neither_side_is_always_first(namespace: str) -> None:
     assert sides == [0, 1, 2, 2, 1, 0] * 3
 
 
-async def test_a_student_that_repeats_what_it_was_shown_is_graded_on_the_rest(scratch: TedMemory) -> None:
+async def test_a_student_that_repeats_what_it_was_shown_is_graded_on_the_rest(
+    scratch: TedMemory,
+) -> None:
     def echoes(messages: list[BaseMessage]) -> str:
         return f"{prompt_of(messages[:-1])}\nno idea"
 
     result = await evaluate(
-        [sample("apples")], student=student(echoes), memory=scratch, examples=TRAINING, grader="contains"
+        [sample("apples")],
+        student=student(echoes),
+        memory=scratch,
+        examples=TRAINING,
+        grader="contains",
     )
     assert result.examples is not None
     assert result.examples.accuracy == 0.0
     knows = student(lambda messages: f"{echoes(messages)}, or {CODES['apples']}")
-    control = await evaluate([sample("apples")], student=knows, memory=scratch, examples=TRAINING, grader="contains")
+    control = await evaluate(
+        [sample("apples")], student=knows, memory=scratch, examples=TRAINING, grader="contains"
+    )
     assert control.examples is not None
     assert control.examples.accuracy == 1.0
 
@@ -236,7 +274,9 @@ async def test_a_student_that_repeats_what_it_was_shown_is_graded_on_the_rest(sc
 # --- where it is told
 
 
-async def _reported(memory: TedMemory, folder: Path, examples: list[Sample] | None) -> tuple[Evaluation, list[Path]]:
+async def _reported(
+    memory: TedMemory, folder: Path, examples: list[Sample] | None
+) -> tuple[Evaluation, list[Path]]:
     await _teach(memory, "apples", "bananas", "cherries")
     result = await evaluate(samples(), student=student(copies), memory=memory, examples=examples)
     now = await memory.load()
@@ -249,7 +289,8 @@ async def test_the_report_shows_the_third_side(scratch: TedMemory, tmp_path: Pat
     text = paths[1].read_text(encoding="utf-8")
     html = MarkdownIt("commonmark").enable("table").render(text)
     rows = [
-        re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
+        re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)
+        for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
     ]
     sides = {row[0]: row[1:3] for row in rows if len(row) == 4}
     assert sides == {
@@ -265,7 +306,9 @@ async def test_the_report_shows_the_third_side(scratch: TedMemory, tmp_path: Pat
     assert json.loads(paths[0].read_text())["evaluation"]["examples"]["k"] == result.examples.k
 
 
-async def test_a_report_without_the_third_side_draws_none(scratch: TedMemory, tmp_path: Path) -> None:
+async def test_a_report_without_the_third_side_draws_none(
+    scratch: TedMemory, tmp_path: Path
+) -> None:
     _, paths = await _reported(scratch, tmp_path, None)
     assert "solved examples" not in paths[1].read_text(encoding="utf-8")
     assert not (tmp_path / "arms.png").exists()

@@ -20,7 +20,9 @@ from ted_memory.testing import in_memory
 from tests.distill.scripts import CODES
 
 CAPS = Caps(max_experiences=50, token_budget=2000)
-HOSTILE = r"$x_{1$ \frac{ | `rm` <script>alert(1)</script>" + "\n# a second line\x1b[31m \u202e漢字 🙂"
+HOSTILE = (
+    r"$x_{1$ \frac{ | `rm` <script>alert(1)</script>" + "\n# a second line\x1b[31m \u202e漢字 🙂"
+)
 
 
 def image(drawn: bytes) -> Image.Image:
@@ -94,7 +96,8 @@ def test_a_label_is_one_line_of_bearable_length_in_signs_that_the_font_has() -> 
 
 
 def test_nothing_of_a_users_own_plots_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # another test's package may use it
+    # another test's package may use it
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
     plots.lift([row()])
     assert "matplotlib.pyplot" not in sys.modules
 
@@ -124,10 +127,16 @@ async def test_lifts_are_those_of_the_usage_highest_first(scratch: TedMemory) ->
 async def test_sizes_are_those_that_each_version_had(scratch: TedMemory) -> None:
     seen = [(0, 0, 0)]
     for thing in list(CODES)[:4]:
-        await scratch.commit([Add(text=f"say {CODES[thing]}", when=f"asked about {thing}")], author="me")
+        await scratch.commit(
+            [Add(text=f"say {CODES[thing]}", when=f"asked about {thing}")], author="me"
+        )
         now = await scratch.load()
-        seen.append((now.version, len(now.active), FRAME_TOKENS + sum(e.tokens for e in now.active)))
-    await scratch.commit([Remove(id=now.experiences[0].id), Add(text="wait", state="proposed")], author="me")
+        seen.append(
+            (now.version, len(now.active), FRAME_TOKENS + sum(e.tokens for e in now.active))
+        )
+    await scratch.commit(
+        [Remove(id=now.experiences[0].id), Add(text="wait", state="proposed")], author="me"
+    )
     now = await scratch.load()
     seen.append((5, 3, FRAME_TOKENS + sum(e.tokens for e in now.active)))
     sizes = sizes_of(now, await scratch.log(limit=99))
@@ -143,14 +152,25 @@ async def test_sizes_reach_as_far_back_as_the_log(namespace: str) -> None:
         if thing == "dates":
             earlier = await memory.load()
     log = await memory.log(limit=99)
-    assert [(s.version, s.active) for s in sizes_of(await memory.load(), log)] == [(3, 3), (4, 4), (5, 5), (6, 6)]
-    assert [s.version for s in sizes_of(earlier, log)] == [3, 4], "what came after the snapshot is passed over"
-    assert [s.version for s in sizes_of(await memory.load(), log[2:])] == [6], "after a gap nothing is known"
+    assert [(s.version, s.active) for s in sizes_of(await memory.load(), log)] == [
+        (3, 3),
+        (4, 4),
+        (5, 5),
+        (6, 6),
+    ]
+    assert [s.version for s in sizes_of(earlier, log)] == [3, 4], (
+        "what came after the snapshot is passed over"
+    )
+    assert [s.version for s in sizes_of(await memory.load(), log[2:])] == [6], (
+        "after a gap nothing is known"
+    )
     assert [s.version for s in sizes_of(await memory.load(), [])] == [6]
 
 
 async def test_a_set_that_was_purged_still_has_sizes(scratch: TedMemory) -> None:
-    await scratch.commit([Add(text="from anna", sources=("principal:anna",)), Add(text="from me")], author="me")
+    await scratch.commit(
+        [Add(text="from anna", sources=("principal:anna",)), Add(text="from me")], author="me"
+    )
     await scratch.purge("principal:anna")
     sizes = sizes_of(await scratch.load(), await scratch.log(limit=99))
     assert [s.active for s in sizes] == [0, 2, 1]

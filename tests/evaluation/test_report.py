@@ -48,17 +48,30 @@ def evaluation(**fields: Any) -> Evaluation:
 
 async def report_of(memory: TedMemory, folder: Path, **options: Any) -> list[Path]:
     """Measure a memory and write all that there is to tell."""
-    result = await evaluate(samples(), student=student(), memory=memory, checkpoints=2, prices=PRICES)
+    result = await evaluate(
+        samples(), student=student(), memory=memory, checkpoints=2, prices=PRICES
+    )
     snapshot = await memory.load()
-    usage = {snapshot.experiences[0].id: Usage(weight=20, weighted_difference=12)} if len(snapshot) else {}
+    usage = (
+        {snapshot.experiences[0].id: Usage(weight=20, weighted_difference=12)}
+        if len(snapshot)
+        else {}
+    )
     return write_report(
-        folder, result, snapshot=snapshot, usage=usage, log=await memory.log(limit=snapshot.version), **options
+        folder,
+        result,
+        snapshot=snapshot,
+        usage=usage,
+        log=await memory.log(limit=snapshot.version),
+        **options,
     )
 
 
 async def teach(memory: TedMemory, count: int = 3) -> None:
     for thing in list(CODES)[:count]:
-        await memory.commit([Add(text=f"say {CODES[thing]}", when=f"asked about {thing}")], author="me")
+        await memory.commit(
+            [Add(text=f"say {CODES[thing]}", when=f"asked about {thing}")], author="me"
+        )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -94,13 +107,30 @@ async def test_the_json_has_all_figures(scratch: TedMemory, tmp_path: Path) -> N
     paths = await report_of(scratch, tmp_path, learning=LEARNING, training=training, prices=PRICES)
     fields = json.loads(paths[0].read_text(encoding="utf-8"))
     told = fields["evaluation"]
-    assert {"samples", "without", "with", "difference", "mcnemar_p", "spend", "repeats", "curve", "cost"} <= set(told)
+    assert {
+        "samples",
+        "without",
+        "with",
+        "difference",
+        "mcnemar_p",
+        "spend",
+        "repeats",
+        "curve",
+        "cost",
+    } <= set(told)
     assert (told["with"]["accuracy"], told["categories"][0]["with"]) == (0.75, 1.0)
     assert [point["version"] for point in told["curve"]] == [0, 1, 3]
     assert (fields["version"], fields["caps"]["max_experiences"]) == (3, 50)
     assert [s["active"] for s in fields["sizes"]] == [0, 1, 2, 3]
-    assert [(e["text"], e["measured"]) for e in fields["experiences"]][:2] == [("say c000", True), ("say c001", False)]
-    assert fields["experiences"][0]["low"] < fields["experiences"][0]["lift"] < fields["experiences"][0]["high"]
+    assert [(e["text"], e["measured"]) for e in fields["experiences"]][:2] == [
+        ("say c000", True),
+        ("say c001", False),
+    ]
+    assert (
+        fields["experiences"][0]["low"]
+        < fields["experiences"][0]["lift"]
+        < fields["experiences"][0]["high"]
+    )
     assert fields["learning"]["cost"] == pytest.approx(1.0 + 1.0 + 3.0 + 3.0)
     assert (fields["learning"]["samples"], fields["learning"]["currency"]) == (12, "EUR")
     assert fields["training"]["times_cheaper"] == 5.0
@@ -118,10 +148,16 @@ async def test_the_tables_say_what_was_measured(scratch: TedMemory, tmp_path: Pa
     assert ["learning, teacher", "9", "100,000", "50,000", "0"] in rows
     assert ["measuring, student", "36"] in [one[:2] for one in rows]
     lessons = [one for one in rows if len(one) == 7]
-    assert [one[-1] for one in lessons[1:]] == [f"When asked about {t}: say {CODES[t]}" for t in list(CODES)[:3]]
+    assert [one[-1] for one in lessons[1:]] == [
+        f"When asked about {t}: say {CODES[t]}" for t in list(CODES)[:3]
+    ]
     # the prior's precision 1 / 0.2^2 and the evidence's 20 / 0.25 add up to 105
     mean, half = 12 / 0.25 / 105, 1.644854 / math.sqrt(105)
-    assert lessons[1][1:4] == [f"{mean:+.3f}", f"{mean - half:+.3f} to {mean + half:+.3f}", "active"]
+    assert lessons[1][1:4] == [
+        f"{mean:+.3f}",
+        f"{mean - half:+.3f} to {mean + half:+.3f}",
+        "active",
+    ]
     assert lessons[2][1:3] == ["-", "-"], "not measured"
     text = paths[1].read_text(encoding="utf-8")
     assert "Learning cost 8.00 EUR." in text
@@ -137,17 +173,30 @@ async def test_the_tables_say_what_was_measured(scratch: TedMemory, tmp_path: Pa
         (Difference(mean=0.0, low=0.0, high=0.0), "show no difference"),
     ],
 )
-def test_the_verdict_follows_the_interval(tmp_path: Path, difference: Difference, verdict: str) -> None:
-    written = write_report(tmp_path, evaluation(difference=difference), snapshot=EMPTY, usage={}, log=())
+def test_the_verdict_follows_the_interval(
+    tmp_path: Path, difference: Difference, verdict: str
+) -> None:
+    written = write_report(
+        tmp_path, evaluation(difference=difference), snapshot=EMPTY, usage={}, log=()
+    )
     assert verdict in written[1].read_text()
 
 
 async def test_hostile_texts_stay_texts(scratch: TedMemory, tmp_path: Path) -> None:
-    await scratch.commit([Add(text=HOSTILE, when="](javascript:x) ![i](http://x/y.png) *b* _c_ ~~d~~")], author="me")
+    await scratch.commit(
+        [Add(text=HOSTILE, when="](javascript:x) ![i](http://x/y.png) *b* _c_ ~~d~~")], author="me"
+    )
     hostile = evaluation(
         version=1,
-        categories=(CategoryResult(category=HOSTILE, samples=8, without=0.25, with_=0.75, difference=0.5),),
-        failures=(Failure(sample="| a |\n\n# b", reason="half a \ud800 character, `code` <img src=x onerror=y>"),),
+        categories=(
+            CategoryResult(category=HOSTILE, samples=8, without=0.25, with_=0.75, difference=0.5),
+        ),
+        failures=(
+            Failure(
+                sample="| a |\n\n# b",
+                reason="half a \ud800 character, `code` <img src=x onerror=y>",
+            ),
+        ),
     )
     now, log = await scratch.load(), await scratch.log()
     paths = write_report(tmp_path, hostile, snapshot=now, usage={}, log=log)
@@ -168,9 +217,15 @@ async def test_hostile_texts_stay_texts(scratch: TedMemory, tmp_path: Path) -> N
     assert fields["experiences"][0]["text"] == now.experiences[0].text, "machines get it as it is"
 
 
-@pytest.mark.parametrize("text", ["a|b", "a\\|b", "a\\\\|b", "`a|b`", "<b>x</b>", "&lt;", "a  \n b", "[x](y)", "**x**"])
+@pytest.mark.parametrize(
+    "text", ["a|b", "a\\|b", "a\\\\|b", "`a|b`", "<b>x</b>", "&lt;", "a  \n b", "[x](y)", "**x**"]
+)
 def test_any_text_is_shown_literally_in_a_table(text: str) -> None:
-    html = MarkdownIt("commonmark").enable("table").render(f"| x | y |\n| --- | --- |\n| {plain(text)} | z |\n")
+    html = (
+        MarkdownIt("commonmark")
+        .enable("table")
+        .render(f"| x | y |\n| --- | --- |\n| {plain(text)} | z |\n")
+    )
     literal = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert rows_of(html)[1] == [literal, "z"]
 
@@ -183,18 +238,29 @@ def test_an_empty_memory_has_a_report_without_plots(tmp_path: Path) -> None:
 
 
 def test_samples_without_a_category_are_shown_with_a_dash(tmp_path: Path) -> None:
-    categories = (CategoryResult(category=None, samples=8, without=0.25, with_=0.75, difference=0.5),)
-    paths = write_report(tmp_path, evaluation(categories=categories), snapshot=EMPTY, usage={}, log=())
+    categories = (
+        CategoryResult(category=None, samples=8, without=0.25, with_=0.75, difference=0.5),
+    )
+    paths = write_report(
+        tmp_path, evaluation(categories=categories), snapshot=EMPTY, usage={}, log=()
+    )
     assert ["-", "8", "0.250", "0.750", "+0.500"] in rows_of(rendered(paths[1]))
 
 
-async def test_a_set_that_changed_after_it_was_measured_is_told(scratch: TedMemory, tmp_path: Path) -> None:
+async def test_a_set_that_changed_after_it_was_measured_is_told(
+    scratch: TedMemory, tmp_path: Path
+) -> None:
     await teach(scratch)
     log, now = await scratch.log(), await scratch.load()
     assert (
-        "changed since" in write_report(tmp_path, evaluation(version=2), snapshot=now, usage={}, log=log)[1].read_text()
+        "changed since"
+        in write_report(tmp_path, evaluation(version=2), snapshot=now, usage={}, log=log)[
+            1
+        ].read_text()
     )
-    same = write_report(tmp_path, evaluation(version=3), snapshot=now, usage={}, log=log)[1].read_text()
+    same = write_report(tmp_path, evaluation(version=3), snapshot=now, usage={}, log=log)[
+        1
+    ].read_text()
     assert "changed since" not in same
     assert re.search(r"version 3 \(\d{4}-\d\d-\d\d \d\d:\d\d UTC\)", same)
 
@@ -220,7 +286,9 @@ def test_the_comparison_with_training_is_told_whichever_way_it_comes_out(
     assert ("does **not** bear that out" in text) is not reached
     assert "20.00 EUR" in text
     training = compare_with_training(learning, 8, 2.5)
-    paths = write_report(tmp_path, evaluation(), snapshot=EMPTY, usage={}, log=(), training=training)
+    paths = write_report(
+        tmp_path, evaluation(), snapshot=EMPTY, usage={}, log=(), training=training
+    )
     assert outcome in paths[1].read_text()
 
 

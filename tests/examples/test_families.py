@@ -19,7 +19,9 @@ from ted_memory.testing import ScriptedChatModel
 
 FETCHED = {"bfcl", "intents", "machines", "dates"}  # their data are downloaded at first use
 OFFLINE = [family for name, family in FAMILIES.items() if name not in FETCHED]
-REPLIES, LOGLINES, TOOLS, MUSEUM = (FAMILIES[name] for name in ("replies", "loglines", "tools", "museum"))
+REPLIES, LOGLINES, TOOLS, MUSEUM = (
+    FAMILIES[name] for name in ("replies", "loglines", "tools", "museum")
+)
 
 
 @pytest.mark.parametrize("family", OFFLINE, ids=lambda family: family.name)
@@ -122,30 +124,44 @@ def critic_prompt(sample: Sample, known: str = "(none)") -> list[Any]:
 def test_the_teacher_answers_as_a_real_one_must(family: Family) -> None:
     teacher, sample = make_teacher(family), family.read().train[0]
     assert (
-        teacher.invoke([SystemMessage(SMALL.prompts["teacher"].variable), HumanMessage(sample.text)]).text
+        teacher.invoke(
+            [SystemMessage(SMALL.prompts["teacher"].variable), HumanMessage(sample.text)]
+        ).text
         == sample.reference
     )
     critique = Critique.model_validate_json(str(teacher.invoke(critic_prompt(sample)).text))
     fitting = [rule for rule in family.rules if rule.fits(sample)]
     assert [edit.when for edit in critique.edits] == [rule.when for rule in fitting[:3]]
-    tidied = teacher.invoke(SMALL.prompts["compactor"].messages(experiences="a1 answer X.", budget="9 lessons"))
+    tidied = teacher.invoke(
+        SMALL.prompts["compactor"].messages(experiences="a1 answer X.", budget="9 lessons")
+    )
     assert json.loads(str(tidied.text))["edits"] == []
 
 
 def test_the_teacher_does_not_repeat_what_is_known() -> None:
     teacher, sample = make_teacher(TOOLS), TOOLS.read().train[0]
     first, *others = (rule for rule in TOOLS.rules if rule.fits(sample))
-    critique = Critique.model_validate_json(str(teacher.invoke(critic_prompt(sample, f"a1 {first.text}")).text))
+    critique = Critique.model_validate_json(
+        str(teacher.invoke(critic_prompt(sample, f"a1 {first.text}")).text)
+    )
     assert [edit.text for edit in critique.edits] == [rule.text for rule in others]
 
 
 def test_the_teacher_takes_no_known_lessons_example_for_the_task() -> None:
     """A lesson may carry another sample's whole task, also a longer one."""
     lines = FAMILIES["loglines"]
-    teacher, train = make_teacher(lines), sorted(lines.read().train, key=lambda sample: len(sample.text))
-    shortest, longest = train[0], next(s for s in reversed(train) if s.category != train[0].category)
+    teacher, train = (
+        make_teacher(lines),
+        sorted(lines.read().train, key=lambda sample: len(sample.text)),
+    )
+    shortest, longest = (
+        train[0],
+        next(s for s in reversed(train) if s.category != train[0].category),
+    )
     known = f"a1 When something: do it. Example: {longest.text} => {longest.reference}"
-    critique = Critique.model_validate_json(str(teacher.invoke(critic_prompt(shortest, known)).text))
+    critique = Critique.model_validate_json(
+        str(teacher.invoke(critic_prompt(shortest, known)).text)
+    )
     assert [edit.when for edit in critique.edits] == ["", "", shortest.category]
 
 
@@ -167,16 +183,22 @@ def test_the_teacher_writes_an_example_where_the_prompt_has_a_field_for_it() -> 
     plain = json.loads(str(teacher.invoke([system, task]).text))
     assert "comparison" not in plain
     assert not any("example" in edit for edit in plain["edits"])
-    fields = SystemMessage(f"{system.text}\n- comparison: where they part.\n- example: one worked example.")
+    fields = SystemMessage(
+        f"{system.text}\n- comparison: where they part.\n- example: one worked example."
+    )
     richer = json.loads(str(teacher.invoke([fields, task]).text))
     assert richer["comparison"]
     assert richer["edits"][-1]["example"] == rule.example
 
 
-async def test_the_scripted_student_of_methods_follows_procedures_and_is_led_astray_by_labels() -> None:
+async def test_the_scripted_student_of_methods_follows_procedures_and_is_led_astray_by_labels() -> (
+    None
+):
     methods = FAMILIES["methods"]
     right = await measured(methods.lessons, methods)
-    labels = await measured([Add(text=f"answer {verdict}.") for verdict in ("none", "plane", "hold")], methods)
+    labels = await measured(
+        [Add(text=f"answer {verdict}.") for verdict in ("none", "plane", "hold")], methods
+    )
     vague = await measured([Add(text="Think well about the 30 days.")], methods)
     assert right["all, system"]["accuracy"] == 1
     assert right["best 1, user"]["accuracy"] == 1
@@ -213,9 +235,18 @@ async def test_the_same_prompt_is_asked_for_once() -> None:
 def test_the_table_has_a_row_for_each_family_and_student(tmp_path: Path) -> None:
     arm = {"accuracy": 0.5, "tokens": 0, "answers": []}
     for name in ("tools", "museum"):
-        figures = {"family": name, "student": "scripted", "held_out": 9, "arms": {"best 1, user": arm, "none": arm}}
+        figures = {
+            "family": name,
+            "student": "scripted",
+            "held_out": 9,
+            "arms": {"best 1, user": arm, "none": arm},
+        }
         (tmp_path / f"{name}.json").write_text(json.dumps(figures), encoding="utf-8")
     write_table(tmp_path)
-    rows = [line for line in (tmp_path / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    rows = [
+        line
+        for line in (tmp_path / "README.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("|")
+    ]
     assert rows[0] == "| family | student | held out | none | best 1, user |"
     assert [row.split(" | ")[0] for row in rows[2:]] == ["| museum", "| tools"]

@@ -9,8 +9,14 @@ from ted_memory.experience.edits import tidy_terms
 from ted_memory.models import Experience
 from ted_memory.retrieval.bm25 import WordRetriever
 
-# family -> held-out samples, of which the right lesson comes first: by conditions alone, with index terms
-FIRST = {"helpdesk": (48, 43, 46), "townhall": (48, 42, 44), "museum": (40, 35, 38), "intents": (42, 33, 33)}
+# family -> held-out samples, of which the right lesson comes first: by conditions alone, with index
+# terms
+FIRST = {
+    "helpdesk": (48, 43, 46),
+    "townhall": (48, 42, 44),
+    "museum": (40, 35, 38),
+    "intents": (42, 33, 33),
+}
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -26,7 +32,9 @@ def test_the_right_lesson_comes_first_more_often(name: str) -> None:
                 text=rule.text,
                 when=rule.when,
                 index_terms=tidy_terms(
-                    " ".join(terms[s.id] for s in split.train if indexed and s.category == rule.kind)
+                    " ".join(
+                        terms[s.id] for s in split.train if indexed and s.category == rule.kind
+                    )
                 ),
             )
             for rule in family.rules
@@ -37,4 +45,6 @@ def test_the_right_lesson_comes_first_more_often(name: str) -> None:
             hits += bool(found) and (sample.reference or "?") in found[0].text
         return hits
 
-    assert (len(split.held_out), right_first(indexed=False), right_first(indexed=True)) == FIRST[name]
+    assert (len(split.held_out), right_first(indexed=False), right_first(indexed=True)) == FIRST[
+        name
+    ]

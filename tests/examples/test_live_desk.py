@@ -26,7 +26,9 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     desk = Desk(MUSEUM, requests=400, speaks_up=1.0)
     told: list[str] = []
     student = ScriptedChatModel(script=_follows)
-    figures = await serve(desk, memory, student=student, teacher=make_teacher(MUSEUM), told=told.append)
+    figures = await serve(
+        desk, memory, student=student, teacher=make_teacher(MUSEUM), told=told.append
+    )
     await memory.aclose()
     assert (figures["requests"], figures["graded"], figures["cut_short"]) == (400, 400, False)
     assert len(figures["windows"]) == len(told) == 400 // WINDOW
@@ -43,7 +45,10 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
         in text
     )
     made = figures["funnel"]["replays"]["student"]["calls"]
-    assert f"{learning['student']['calls'] + made:,} calls of the student ({made:,} of them for replays)" in text
+    assert (
+        f"{learning['student']['calls'] + made:,} calls of the student ({made:,} of them for replays)"
+        in text
+    )
     assert text.count("\n| ") == 1 + len(figures["windows"])
     assert "with the code of commit abc1234" in text
     assert "the profile, and `replay_calls`." in text

@@ -29,13 +29,19 @@ def keep_task(folder: Path, name: str, examples: list[dict[str, object]]) -> Non
 def test_intents_are_asked_for_by_codes_that_say_nothing(kept: Path) -> None:
     intents = list(CODES)
     examples: list[dict[str, object]] = [
-        {"input": f"Utterance: please do {name} {i}.", "target_scores": {n: int(n == name) for n in intents}}
+        {
+            "input": f"Utterance: please do {name} {i}.",
+            "target_scores": {n: int(n == name) for n in intents},
+        }
         for name in intents
         for i in range(12)
     ]
     keep_task(kept, "intent_recognition", examples)
     train, held_out = FAMILIES["intents"].read()
-    assert (len(train), len(held_out)) == (len(intents) * PER_INTENT[0], len(intents) * PER_INTENT[1])
+    assert (len(train), len(held_out)) == (
+        len(intents) * PER_INTENT[0],
+        len(intents) * PER_INTENT[1],
+    )
     assert {s.text for s in train}.isdisjoint(s.text for s in held_out)
     assert all(s.reference == CODES[s.category or ""][0] for s in (*train, *held_out))
     assert make_teacher(FAMILIES["intents"]).invoke(train[0].text).text == train[0].reference
@@ -47,7 +53,10 @@ def test_machines_have_lists_that_a_grader_reads(kept: Path) -> None:
         keep_task(kept, f"list_functions/{task}", [{"input": "[]", "target": "[]"}, *lists])
     family = FAMILIES["machines"]
     train, held_out = family.read()
-    assert (len(train), len(held_out)) == (len(MACHINES) * PER_MACHINE[0], len(MACHINES) * PER_MACHINE[1])
+    assert (len(train), len(held_out)) == (
+        len(MACHINES) * PER_MACHINE[0],
+        len(MACHINES) * PER_MACHINE[1],
+    )
     sample = held_out[0]
     assert family.score(sample, f"It gives {sample.reference}.") == 1
     assert family.score(sample, "[7, 7]") == 0
@@ -55,16 +64,24 @@ def test_machines_have_lists_that_a_grader_reads(kept: Path) -> None:
 
 
 async def test_turns_that_begin_with_a_forgotten_step_are_found(kept: Path) -> None:
-    calls = ["lockDoors(unlock=False)", "pressBrakePedal(pedalPosition=1.0)", "startEngine(ignitionMode='START')"]
+    calls = [
+        "lockDoors(unlock=False)",
+        "pressBrakePedal(pedalPosition=1.0)",
+        "startEngine(ignitionMode='START')",
+    ]
     rows = [
         ("multi_turn_base_1", [("How are you?", ["ls()"]), ("Start the engine, please.", calls)]),
-        ("multi_turn_base_2", [("Start it, the doors are locked.", ["startEngine(ignitionMode='START')"])]),
+        (
+            "multi_turn_base_2",
+            [("Start it, the doors are locked.", ["startEngine(ignitionMode='START')"])],
+        ),
     ]
     path = kept / "bfcl" / WHEEL
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as wheel:
         tasks = [
-            {"id": id, "question": [[{"role": "user", "content": said}] for said, _ in turns]} for id, turns in rows
+            {"id": id, "question": [[{"role": "user", "content": said}] for said, _ in turns]}
+            for id, turns in rows
         ]
         answers = [{"id": id, "ground_truth": [made for _, made in turns]} for id, turns in rows]
         wheel.writestr(TASKS, "\n".join(map(json.dumps, tasks)))

@@ -41,7 +41,9 @@ def teaches(messages: list[BaseMessage]) -> str:
     head, asked = str(messages[0].text), str(messages[-1].text)
     lesson = f"answer {found.group(1)}" if (found := REFERENCE.search(asked)) else "answer office C"
     if head == ace.REFLECTOR:
-        return json.dumps({"error": "wrong office", "insight": lesson, "helpful": [0], "harmful": []})
+        return json.dumps(
+            {"error": "wrong office", "insight": lesson, "helpful": [0], "harmful": []}
+        )
     if head == ace.CURATOR:
         added = asked.rpartition("Reflection: ")[2]
         return f"Here it is: {json.dumps({'operations': [{'op': 'ADD', 'section': 'facts', 'content': added}]})}"
@@ -98,7 +100,9 @@ async def test_every_method_learns_and_is_measured(method: str) -> None:
 async def test_what_a_rival_learned_is_also_shown_as_ours_is_the_nearest_lesson_alone() -> None:
     class Kept(experiments.Measurement):
         async def arm(self, arm: Arm) -> Any:
-            shown[arm.name] = [str(message.text) for message in (await arm.prompt(self.samples[0]))[0]]
+            shown[arm.name] = [
+                str(message.text) for message in (await arm.prompt(self.samples[0]))[0]
+            ]
             return await super().arm(arm)
 
     shown: dict[str, list[str]] = {}
@@ -121,7 +125,9 @@ async def test_grpo_makes_the_passes_that_it_is_published_with() -> None:
     samples = list(MUSEUM.read()[0][:2])
     await once.run(samples)
     figures = await run(Experiment("one", "museum", "grpo", limit=2), Scripted())
-    assert figures["learning"]["spend"]["student"]["calls"] == once.spend.student.calls * grpo.PASSES
+    assert (
+        figures["learning"]["spend"]["student"]["calls"] == once.spend.student.calls * grpo.PASSES
+    )
 
 
 async def test_right_lessons_by_hand_are_measured_beside_retrieved_examples() -> None:
@@ -147,14 +153,18 @@ TWO = (Experiment("first", "tools", "beside"), Experiment("second", "tools", "be
 
 def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "EXPERIMENTS", TWO)
-    left = results.run_all(results.to_do([], tmp_path, again=False)[:1], Scripted(), tmp_path, hours=1)
+    left = results.run_all(
+        results.to_do([], tmp_path, again=False)[:1], Scripted(), tmp_path, hours=1
+    )
     assert left == []
     assert [e.name for e in results.to_do([], tmp_path, again=False)] == ["second"]
     assert [e.name for e in results.to_do([], tmp_path, again=True)] == ["first", "second"]
     assert [e.name for e in results.to_do(["fi"], tmp_path, again=True)] == ["first"]
 
 
-@pytest.mark.parametrize(("ended", "left"), [({"cut_short": True}, ["first"]), ({"cut_short": False}, []), ({}, [])])
+@pytest.mark.parametrize(
+    ("ended", "left"), [({"cut_short": True}, ["first"]), ({"cut_short": False}, []), ({}, [])]
+)
 def test_traffic_that_the_time_did_not_suffice_for_runs_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: dict[str, bool], left: list[str]
 ) -> None:
@@ -166,8 +176,13 @@ def test_traffic_that_the_time_did_not_suffice_for_runs_again(
 def test_what_the_first_page_tells_of_solved_tasks_is_what_the_runs_learned() -> None:
     words = {7: "seven", 17: "seventeen", 32: "32"}
     runs = _kept("loglines-ted", "loglines-ted-2", "replies-ted", "machines-ted")
-    tasks = {name: sum("Earlier turn:" in lesson for lesson in run["lessons"]) for name, run in runs.items()}
-    lines, replies, machines = (words[tasks[name]] for name in ("loglines-ted", "replies-ted", "machines-ted"))
+    tasks = {
+        name: sum("Earlier turn:" in lesson for lesson in run["lessons"])
+        for name, run in runs.items()
+    }
+    lines, replies, machines = (
+        words[tasks[name]] for name in ("loglines-ted", "replies-ted", "machines-ted")
+    )
     aside, of = (runs["machines-ted"]["learning"][key] for key in ("set_aside", "samples"))
     page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
     assert tasks["loglines-ted"] == tasks["loglines-ted-2"]
@@ -190,7 +205,17 @@ def test_what_the_first_page_tells_of_traffic_is_what_the_run_measured() -> None
     assert run["settings"].keys() == {"profile", "replay_calls"}, "all else are defaults"
 
 
-WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"}
+WORDS = {
+    2: "two",
+    3: "three",
+    4: "four",
+    5: "five",
+    6: "six",
+    7: "seven",
+    8: "eight",
+    9: "nine",
+    10: "ten",
+}
 
 
 def _demos(folder: Path) -> list[dict[str, Any]]:
@@ -206,7 +231,9 @@ def told_of_demos(folder: Path) -> list[str]:
     """Return what the first page is to tell of the demo's last runs, and of the one with the rule book."""
     runs = _demos(folder)
     [without] = {run["without"] for run in runs}
-    found = dict.fromkeys(tuple(run["difference"][n] for n in ("mean", "low", "high")) for run in runs)
+    found = dict.fromkeys(
+        tuple(run["difference"][n] for n in ("mean", "low", "high")) for run in runs
+    )
     (mean, low, high), *others = found
     told = [f"difference {mean:.3f}, 95 % interval {low:.3f} to {high:.3f}"]
     told += [f"and {mean:.3f}, {low:.3f} to {high:.3f}" for mean, low, high in others]
@@ -222,7 +249,9 @@ def told_of_demos(folder: Path) -> list[str]:
 
 def test_what_the_first_page_tells_of_the_demo_is_what_its_runs_measured() -> None:
     page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert [told for told in told_of_demos(results.RESULTS / "runs" / "demo") if told not in page] == []
+    assert [
+        told for told in told_of_demos(results.RESULTS / "runs" / "demo") if told not in page
+    ] == []
 
 
 def test_another_run_of_the_demo_would_change_the_page(tmp_path: Path) -> None:
@@ -230,19 +259,26 @@ def test_another_run_of_the_demo_would_change_the_page(tmp_path: Path) -> None:
     page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
     folder = shutil.copytree(results.RESULTS / "runs" / "demo", tmp_path / "demo")
     newest = folder / "3.json"
-    newest.write_text(newest.read_text(encoding="utf-8").replace("0.812", "0.833"), encoding="utf-8")
+    newest.write_text(
+        newest.read_text(encoding="utf-8").replace("0.812", "0.833"), encoding="utf-8"
+    )
     assert told_of_demos(folder)[0] not in page
 
 
 async def test_a_run_of_traffic_says_what_was_set() -> None:
     figures = await run(Experiment("traffic", "museum", "traffic"), Scripted(), hours=1e-4)
-    assert figures["settings"] == {"profile": "small", "replay_calls": figures["funnel"]["replay_calls_a_day"]}
+    assert figures["settings"] == {
+        "profile": "small",
+        "replay_calls": figures["funnel"]["replay_calls_a_day"],
+    }
     assert figures["settings"]["replay_calls"] > figures["replay_calls_a_day"]
 
 
 def _kept(*names: str) -> dict[str, Any]:
     folder = results.RESULTS / "runs"
-    return {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names}
+    return {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names
+    }
 
 
 def test_nothing_begins_when_the_time_is_over(tmp_path: Path) -> None:
@@ -255,7 +291,9 @@ def test_all_experiments_are_about_families_that_exist_and_have_names_of_their_o
     assert len(set(names)) == len(names)
     assert {experiment.family for experiment in results.EXPERIMENTS} <= set(FAMILIES)
     assert sum(name.startswith("museum-ted") for name in names) == 5
-    assert [sum(name.startswith(f"ablation-{one}") for name in names) for one in ("whole", "no-verif")] == [3, 3]
+    assert [
+        sum(name.startswith(f"ablation-{one}") for name in names) for one in ("whole", "no-verif")
+    ] == [3, 3]
 
 
 async def test_the_report_shows_all_arms_and_what_gained_nothing() -> None:
@@ -263,7 +301,12 @@ async def test_the_report_shows_all_arms_and_what_gained_nothing() -> None:
     beside = await run(Experiment("museum-beside", "museum", "beside"), models)
     learned = await run(Experiment("museum-ted", "museum", "ace", limit=4), models)
     flat = {**beside["arms"]["none"], "lessons": 0}
-    nothing = {**learned, "name": "museum-ted", "method": "ted", "arms": {"none": flat, "ted": flat}}
+    nothing = {
+        **learned,
+        "name": "museum-ted",
+        "method": "ted",
+        "arms": {"none": flat, "ted": flat},
+    }
     text = report({"museum-beside": beside, "museum-ted": nothing}, {})
     assert "| museum | scripted | " in text
     assert "right lessons by hand" in text
@@ -283,7 +326,10 @@ async def test_an_ablation_that_was_run_several_times_has_its_mean() -> None:
         arm = {**learned["arms"]["none"], "accuracy": accuracy}
         return {**learned, "name": name, "arms": {"none": arm, "ted": arm}}
 
-    runs = {f"ablation-x{end}": ablation(f"ablation-x{end}", a) for end, a in (("", 0.5), ("-2", 0.25), ("-3", 0.75))}
+    runs = {
+        f"ablation-x{end}": ablation(f"ablation-x{end}", a)
+        for end, a in (("", 0.5), ("-2", 0.25), ("-3", 0.75))
+    }
     text = report(runs | {"ablation-y": ablation("ablation-y", 0.125)}, {})
     assert "3 runs of ablation-x: 0.500, 0.250, 0.750; mean 0.500." in text
     assert "runs of ablation-y" not in text
@@ -292,17 +338,31 @@ async def test_an_ablation_that_was_run_several_times_has_its_mean() -> None:
 def _run(teacher: str, *arms: tuple[str, float, float], **given: Any) -> dict[str, Any]:
     """Return figures of a run: arms with accuracy and lift."""
     made = {
-        name: {"accuracy": accuracy, "difference": {"mean": lift, "low": lift - 0.1, "high": lift + 0.1}}
+        name: {
+            "accuracy": accuracy,
+            "difference": {"mean": lift, "low": lift - 0.1, "high": lift + 0.1},
+        }
         for name, accuracy, lift in arms
     }
-    return {"method": "ted" if teacher != "none" else "beside", "teacher": teacher, "arms": made, **given}
+    return {
+        "method": "ted" if teacher != "none" else "beside",
+        "teacher": teacher,
+        "arms": made,
+        **given,
+    }
 
 
-BESIDE = _run("none", ("none", 0.1, 0.0), ("right lessons by hand", 0.9, 0.8), ("1 retrieved, user", 0.7, 0.6))
+BESIDE = _run(
+    "none", ("none", 0.1, 0.0), ("right lessons by hand", 0.9, 0.8), ("1 retrieved, user", 0.7, 0.6)
+)
 
 
 def test_the_report_says_which_aims_were_reached_and_which_were_missed() -> None:
-    runs = [_run("1.5b", ("ted", 0.6, 0.5)), _run("1.5b", ("ted", 0.3, 0.2)), _run("program", ("ted", 0.86, 0.76))]
+    runs = [
+        _run("1.5b", ("ted", 0.6, 0.5)),
+        _run("1.5b", ("ted", 0.3, 0.2)),
+        _run("program", ("ted", 0.86, 0.76)),
+    ]
     text = aims({"desk": [BESIDE, *runs], "other": [BESIDE]})
     assert "| desk | +0.800 | 0.25, worst of 2: missed | 0.95: reached | 0.700 | 0.450 |" in text
     assert "| other | +0.800 | not run | not run | 0.700 | not run |" in text
@@ -319,15 +379,28 @@ def test_the_pages_say_what_the_runs_say(tmp_path: Path) -> None:
     shutil.copy(results.ROOT / "README.md", tmp_path)
     write(tmp_path / "results", [e.name for e in results.EXPERIMENTS], tmp_path / "README.md")
     for page, ours in (("README.md", results.ROOT), ("results/README.md", results.RESULTS.parent)):
-        assert (tmp_path / page).read_text(encoding="utf-8") == (ours / page).read_text(encoding="utf-8"), page
+        assert (tmp_path / page).read_text(encoding="utf-8") == (ours / page).read_text(
+            encoding="utf-8"
+        ), page
 
 
-def test_the_first_page_has_accuracy_and_tokens_of_what_was_learned_and_of_its_rivals(tmp_path: Path) -> None:
+def test_the_first_page_has_accuracy_and_tokens_of_what_was_learned_and_of_its_rivals(
+    tmp_path: Path,
+) -> None:
     page = tmp_path / "first.md"
-    page.write_text(f"# Ours\n<!-- made by make results -->\nold\n{END}\nThe rest.\n", encoding="utf-8")
+    page.write_text(
+        f"# Ours\n<!-- made by make results -->\nold\n{END}\nThe rest.\n", encoding="utf-8"
+    )
     (tmp_path / "runs").mkdir()
     for name, given in (("museum-beside", BESIDE), ("museum-ted", _run("1.5b", ("ted", 0.8, 0.7)))):
-        figures = {**given, "family": "museum", "about": "-", "student": "0.5b", "training_samples": 2, "held_out": 3}
+        figures = {
+            **given,
+            "family": "museum",
+            "about": "-",
+            "student": "0.5b",
+            "training_samples": 2,
+            "held_out": 3,
+        }
         for arm in figures["arms"].values():
             arm |= {"tokens": 48, "lessons": 2}
         named = {**figures, "name": name, "learning": None, "control": False, "lessons": []}
@@ -380,7 +453,12 @@ async def test_ace_cuts_its_playbook_to_its_budget() -> None:
 async def test_grpo_modifies_and_merges_by_number_and_survives_what_is_no_json() -> None:
     learner = grpo.Grpo(always("?"), always("?"), exact)
     learner.experiences = ["a", "b", "c"]
-    learner._apply([{"option": "merge", "ids": [0, 1], "experience": "ab"}, {"option": "add", "experience": "c"}])
+    learner._apply(
+        [
+            {"option": "merge", "ids": [0, 1], "experience": "ab"},
+            {"option": "add", "experience": "c"},
+        ]
+    )
     assert learner.experiences == ["c", "ab"]
     assert learner._operations("nothing of that kind") == []
     assert learner.lost == 1

@@ -31,11 +31,12 @@ class Traffic:
     Attributes:
         graded: share of the requests that have an outcome.
         base: rate of right answers without any lesson.
-        principals: who send requests, equally many. Each lesson comes from one of them, who does not count.
+        principals: who send requests, equally many. Each lesson comes from one of them, who does
+            not count.
         archived: graded episodes that are there before the candidates.
         pairs_a_request: that the budget of replays allows.
-        together: a request has one outcome, which all lessons in its prompt have changed. Else each lesson is
-            measured by itself, and active ones do not raise the base rate of the others.
+        together: a request has one outcome, which all lessons in its prompt have changed. Else each
+            lesson is measured by itself, and active ones do not raise the base rate of the others.
     """
 
     graded: float = 0.2
@@ -155,15 +156,20 @@ class Race:
             subject, trial = self.subjects[i], self.subjects[i].lesson.trial
             assert trial is not None
             alone = [i] if i in seen else []
-            score = common if self._traffic.together else self._score(self._right(question, alone), 1)
+            score = (
+                common if self._traffic.together else self._score(self._right(question, alone), 1)
+            )
             refuted = RULES[trial.rule][0]
-            subject.tally.outcome(question.whose, score, shown=i in seen, bet=trial.bet, refuted=refuted)
+            subject.tally.outcome(
+                question.whose, score, shown=i in seen, bet=trial.bet, refuted=refuted
+            )
             self._look(i)
 
     def _archive(self, question: Question) -> None:
         self._archived += 1
         for i in question.effects:
-            is_tried = self.subjects[i].lesson.state == "trial"  # its outcome is counted, and no pair besides
+            # its outcome is counted, and no pair besides
+            is_tried = self.subjects[i].lesson.state == "trial"
             if self._sources[i] != question.whose and not is_tried:
                 self._due[i].append((self._archived, question))
 

@@ -46,6 +46,10 @@ def on_trial(id: str, *, bet: float = 0.4, **more: Any) -> Experience:
     return lesson(id, "trial", Trial(bet=bet, began_at=NOW), **more)
 
 
-def a_set(*lessons: Experience, epoch: str = "epoch", token_budget: int = TOKEN_BUDGET) -> ExperienceSet:
+def a_set(
+    *lessons: Experience, epoch: str = "epoch", token_budget: int = TOKEN_BUDGET
+) -> ExperienceSet:
     """Return a set of these lessons."""
-    return ExperienceSet("n", epoch, 5, Caps(max_experiences=50, token_budget=token_budget), lessons)
+    return ExperienceSet(
+        "n", epoch, 5, Caps(max_experiences=50, token_budget=token_budget), lessons
+    )

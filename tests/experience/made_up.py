@@ -1,10 +1,12 @@
 """Traffic that is made up, past lessons whose lift is known.
 
-Only questions, answers, principals and delays are drawn here. Coins are the project's own draws. Evidence is
-counted by its own functions. Each decision is one of `next_steps`, asked after every pair and every outcome.
+Only questions, answers, principals and delays are drawn here. Coins are the project's own draws.
+Evidence is counted by its own functions. Each decision is one of `next_steps`, asked after every
+pair and every outcome.
 
-A question is answered right with a chance of its own, drawn around the base rate. A lesson solves a share of
-the questions, breaks another, and leaves the rest as they were. At lift 0 it helps as often as it hurts.
+A question is answered right with a chance of its own, drawn around the base rate. A lesson solves a
+share of the questions, breaks another, and leaves the rest as they were. At lift 0 it helps as
+often as it hurts.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +25,8 @@ from ted_memory.settings import Settings, make_settings
 from tests.experience.lessons import NOW, a_set, proposed
 from tests.experience.tally import AddPair, TakeSteps, Tally
 
-PAIRS, OUTCOMES = 3 * MOST_PAIRS // 2, 3 * MOST_OUTCOMES // 2  # those of the busiest do not count towards an end
+# those of the busiest do not count towards an end
+PAIRS, OUTCOMES = 3 * MOST_PAIRS // 2, 3 * MOST_OUTCOMES // 2
 Array = np.ndarray
 Chance = np.random.Generator
 FASTER = 4  # pairs for each outcome: one request in so many is graded, and replays wait for nobody
@@ -37,21 +40,24 @@ class World:
     """What lessons are tried in.
 
     Attributes:
-        base: rate of right answers without the lesson, and at the last question if that is another one.
+        base: rate of right answers without the lesson, and at the last question if that is another
+            one.
         lift: of the lesson, in replays.
         live_lift: of the lesson in live traffic, where replays are fooled.
-        sameness: how much two questions are alike. Below 1 a question mostly gets the same answer each time.
-            At 99 each answer is a coin of the base rate.
+        sameness: how much two questions are alike. Below 1 a question mostly gets the same answer
+            each time. At 99 each answer is a coin of the base rate.
         principals: who send requests, equally many; liars come on top.
-        liars: how many. They call right what they get with the lesson, and wrong what they get without it.
+        liars: how many. They call right what they get with the lesson, and wrong what they get
+            without it.
         lies: share of the requests that are the liars'.
         lies_against: liars do the opposite: they call wrong what they get with the lesson.
         lies_late: liars tell the truth in replays, and lie of live outcomes alone.
-        has_source: the lesson comes from the first honest principal, so his own requests say nothing of it.
+        has_source: the lesson comes from the first honest principal, so his own requests say
+            nothing of it.
         parts: of which the mean is the score of an answer.
         late: outcomes come late, and good ones sooner.
-        paired: False is a negative control: answers without the lesson are those to earlier questions, and
-            the clock decides who sees it, not a coin.
+        paired: False is a negative control: answers without the lesson are those to earlier
+            questions, and the clock decides who sees it, not a coin.
         count_pair, steps_of: how evidence is counted.
     """
 
@@ -78,9 +84,11 @@ class Life:
 
     Attributes:
         saw: outcomes of requests that saw it on trial, liars' too.
-        requests: graded requests that it applied to until it was decided on, also those that say nothing of it.
-        honest: graded requests of honest principals that it applied to. Before its trial these are the replayed
-            ones, on trial its outcomes. Once it is active they are all that its script still has.
+        requests: graded requests that it applied to until it was decided on, also those that say
+            nothing of it.
+        honest: graded requests of honest principals that it applied to. Before its trial these are
+            the replayed ones, on trial its outcomes. Once it is active they are all that its script
+            still has.
         honest_saw: those of them that saw it; once it is active each does.
     """
 
@@ -111,7 +119,9 @@ def shares(base: Array, lift: float) -> tuple[Array, Array]:
     return np.where(harms_only, 0.0, solves), np.where(harms_only, -lift / base, breaks)
 
 
-def questions(chance: Chance, world: World, lift: float, count: int, lessons: int) -> tuple[Array, Array]:
+def questions(
+    chance: Chance, world: World, lift: float, count: int, lessons: int
+) -> tuple[Array, Array]:
     """Return the chances of right answers without the lesson and with it, of each lesson and question."""
     begins, ends = world.base if isinstance(world.base, tuple) else (world.base, world.base)
     base = np.linspace(begins, ends, count)
@@ -127,7 +137,9 @@ def answers(chance: Chance, rights: Array, attempts: int) -> Array:
     return chance.binomial(attempts, rights) / attempts
 
 
-def told_by_liars(world: World, whose: Array, with_it: Array, without_it: Array) -> tuple[Array, Array]:
+def told_by_liars(
+    world: World, whose: Array, with_it: Array, without_it: Array
+) -> tuple[Array, Array]:
     """Return the scores with a lesson and without it as their principals tell them."""
     lying, with_lies = whose < world.liars, 0.0 if world.lies_against else 1.0
     return np.where(lying, with_lies, with_it), np.where(lying, 1.0 - with_lies, without_it)
@@ -138,7 +150,9 @@ def principals(chance: Chance, world: World, shape: tuple[int, int]) -> Array:
     honest = chance.integers(world.liars, world.liars + world.principals, shape)
     if not world.liars:
         return honest
-    return np.where(chance.random(shape) < world.lies, chance.integers(0, world.liars, shape), honest)
+    return np.where(
+        chance.random(shape) < world.lies, chance.integers(0, world.liars, shape), honest
+    )
 
 
 @dataclass(frozen=True)
@@ -183,7 +197,9 @@ def arrivals(world: World, script: Script, id: str) -> list[tuple[int, float, bo
         shown = draw(EPOCH, f"unit-{t}", id) < COIN if world.paired else t >= MOST_OUTCOMES // 6
         score = if_shown if shown else if_not
         came.append((t + (script.delays[t][score == 0] if world.late else 0), whose, score, shown))
-    return [(whose, score, shown) for _, whose, score, shown in sorted(came, key=lambda one: one[0])]
+    return [
+        (whose, score, shown) for _, whose, score, shown in sorted(came, key=lambda one: one[0])
+    ]
 
 
 # --- lives
@@ -230,7 +246,8 @@ class Subject:
 def live(world: World, script: Script, settings: Settings, id: str) -> Life:
     """Take one lesson along its way; after every pair and every outcome it is looked at.
 
-    On trial the archive is replayed further, `FASTER` times as fast as outcomes come, as long as more pairs are wanted.
+    On trial the archive is replayed further, `FASTER` times as fast as outcomes come, as long as
+    more pairs are wanted.
     """
     subject, pairs = Subject(proposed(id), world, settings), iter(script.pairs)
     life = subject.life
@@ -248,7 +265,9 @@ def live(world: World, script: Script, settings: Settings, id: str) -> Life:
         life.requests += 1
         if whose == subject.source:
             continue
-        subject.tally.outcome(whose, score, shown=shown, bet=trial.bet, refuted=RULES[trial.rule][0])
+        subject.tally.outcome(
+            whose, score, shown=shown, bet=trial.bet, refuted=RULES[trial.rule][0]
+        )
         life.outcomes += 1
         life.saw += shown
         life.honest += whose >= world.liars
@@ -266,7 +285,10 @@ def lives(world: World, count: int, seed: int = 1, **tunables: object) -> list[L
     chance, settings, done = np.random.default_rng(seed), make_settings(**tunables), list[Life]()
     while len(done) < count:
         batch = scripts(chance, world, min(BATCH, count - len(done)))
-        done += [live(world, script, settings, f"{seed}-{len(done) + i}") for i, script in enumerate(batch)]
+        done += [
+            live(world, script, settings, f"{seed}-{len(done) + i}")
+            for i, script in enumerate(batch)
+        ]
     return done
 
 
@@ -297,7 +319,13 @@ def watched_pairs(chance: Chance, world: World, count: int, lessons: int) -> lis
 
 
 def demotions(
-    world: World, pairs: int, lessons: int, *, good_before: int = 0, seed: int = 1, **tunables: object
+    world: World,
+    pairs: int,
+    lessons: int,
+    *,
+    good_before: int = 0,
+    seed: int = 1,
+    **tunables: object,
 ) -> list[int | None]:
     """Return after how many pairs each of so many active lessons was demoted, a good time not counted."""
     chance, settings = np.random.default_rng(seed), make_settings(**tunables)
@@ -327,10 +355,11 @@ def middle(numbers: Sequence[float]) -> float:
 def exposure(lived: Sequence[Life], applies: float) -> float:
     """Return the share of the honest requests that saw the lesson while somebody campaigned for it.
 
-    A lesson applies to ``applies`` of the requests. Some of these are graded, whatever share that is: each graded
-    one stands for as many that nobody graded, and these see it as often. So the share of those that are graded
-    cancels out: at 20 % each outcome stands for five requests that it applies to, of 50 to 100 that pass.
-    The archive is empty when the campaign begins; of a full one no request would pass while it is replayed.
+    A lesson applies to ``applies`` of the requests. Some of these are graded, whatever share that
+    is: each graded one stands for as many that nobody graded, and these see it as often. So the
+    share of those that are graded cancels out: at 20 % each outcome stands for five requests that
+    it applies to, of 50 to 100 that pass. The archive is empty when the campaign begins; of a full
+    one no request would pass while it is replayed.
     """
     return applies * sum(life.honest_saw for life in lived) / sum(life.honest for life in lived)
 

@@ -34,7 +34,11 @@ class Tally:
     """
 
     def __init__(
-        self, principals: int = MANY, *, count_pair: AddPair = add_pair, steps_of: TakeSteps = live_steps
+        self,
+        principals: int = MANY,
+        *,
+        count_pair: AddPair = add_pair,
+        steps_of: TakeSteps = live_steps,
     ) -> None:
         self.total = Sums()
         self.voices = [Sums()] * principals
@@ -58,7 +62,9 @@ class Tally:
     def outcome(self, who: int, score: float, *, shown: bool, bet: float, refuted: float) -> None:
         """Count an outcome of a live request of this principal."""
         guess = self.total.guess
-        steps = self._steps_of(score, shown=shown, chance=COIN, guess=guess, bet=bet, refuted=refuted)
+        steps = self._steps_of(
+            score, shown=shown, chance=COIN, guess=guess, bet=bet, refuted=refuted
+        )
         self.total = add_outcome(self.total, score, steps)
         self.voices[who] = add_outcome(self.voices[who], score, steps)
 
@@ -87,7 +93,8 @@ def outcomes(
 ) -> Evidence:
     """Return evidence of so many live outcomes around 1/2, seen and missed in turn.
 
-    Two in a row are of one principal. ``replayed`` pairs of everybody have shown before that the lesson helps.
+    Two in a row are of one principal. ``replayed`` pairs of everybody have shown before that the
+    lesson helps.
     """
     tally = Tally(max(principals, MANY))
     for i in range(replayed):

@@ -34,7 +34,10 @@ from tests.experience.lessons import NOW, TOKEN_BUDGET, a_set, lesson, on_trial,
 Array = np.ndarray
 UNITS = 6000
 ALL = make_selector("all", top_k=3, token_budget=TOKEN_BUDGET)
-SELECTORS = [ALL, *(make_selector(name, top_k=2, token_budget=90) for name in ("budget", "relevant"))]
+SELECTORS = [
+    ALL,
+    *(make_selector(name, top_k=2, token_budget=90) for name in ("budget", "relevant")),
+]
 WORDS = ["tea", "coffee", "rain", "tea or rain"]
 
 
@@ -131,7 +134,9 @@ def test_the_coin_is_salted_with_the_epoch() -> None:
     """Who chooses the id of a conversation does not choose the side: it falls anew in another epoch."""
 
     def sides(epoch: str) -> Array:
-        return np.array([bool(shown(on_trial("l1"), unit=str(i), epoch=epoch).seen) for i in range(2000)])
+        return np.array(
+            [bool(shown(on_trial("l1"), unit=str(i), epoch=epoch).seen) for i in range(2000)]
+        )
 
     assert near(float((sides("a") == sides("b")).mean()), 0.5, 2000)
     assert (sides("a") == sides("a")).all()
@@ -140,7 +145,9 @@ def test_the_coin_is_salted_with_the_epoch() -> None:
 @given(st.text(), st.sampled_from(SELECTORS), st.sampled_from(WORDS))
 def test_a_conversation_is_always_shown_the_same(unit: str, choose: Selector, asked: str) -> None:
     lessons = [lesson("l1"), lesson("l2", when="tea"), on_trial("l3"), on_trial("l4", when="rain")]
-    one, two = (shown(*lessons, unit=unit, withhold=0.5, choose=choose, asked=asked) for _ in range(2))
+    one, two = (
+        shown(*lessons, unit=unit, withhold=0.5, choose=choose, asked=asked) for _ in range(2)
+    )
     assert one == two
 
 
@@ -156,7 +163,9 @@ def test_a_lesson_that_waits_and_one_whose_trial_has_not_begun_are_shown_to_nobo
 
 @pytest.mark.parametrize("passed", [False, True])
 @pytest.mark.parametrize("is_naive", [False, True])
-def test_a_trial_that_no_learner_has_ended_in_time_is_neither_shown_nor_counted(passed: bool, is_naive: bool) -> None:
+def test_a_trial_that_no_learner_has_ended_in_time_is_neither_shown_nor_counted(
+    passed: bool, is_naive: bool
+) -> None:
     began = NOW.replace(tzinfo=None) if is_naive else NOW
     late = lesson("l1", "trial", Trial(bet=0.4, began_at=began, passed=passed))
 
@@ -199,13 +208,18 @@ def test_one_active_lesson_counts_for_each_unit_missing_or_not() -> None:
 def test_an_exposure_says_with_which_chance_an_active_lesson_was_withheld() -> None:
     assert shown(lesson("l1"), withhold=0.1).withhold_share == 0.1
     assert (shown(lesson("l1")).epoch, shown(lesson("l1")).version) == ("epoch", 5)
-    assert all(shown(lesson("l1"), unit=str(i)).withheld == () for i in range(200)), "at a share of 0 none is"
+    assert all(shown(lesson("l1"), unit=str(i)).withheld == () for i in range(200)), (
+        "at a share of 0 none is"
+    )
 
 
 def test_an_active_lesson_is_measured_on_the_same_requests_with_and_without_it() -> None:
     """One that stands alone on easy requests and among many on hard ones is withheld more on easy ones."""
     ease = {"tea": 0.9, "coffee": 0.3}  # whatever is shown: no lesson does anything
-    crowd = [lesson("l0", when="tea or coffee"), *(lesson(f"l{i}", when="coffee") for i in range(1, 10))]
+    crowd = [
+        lesson("l0", when="tea or coffee"),
+        *(lesson(f"l{i}", when="coffee") for i in range(1, 10)),
+    ]
     rankings = {asked: ranked(crowd, asked) for asked in ease}
     counted, without, seen = [], [], []
     for i in range(8000):
@@ -215,7 +229,9 @@ def test_an_active_lesson_is_measured_on_the_same_requests_with_and_without_it()
         without += [ease[asked]] * ("l0" in one.withheld)
         seen += [ease[asked]] * ("l0" in one.seen)
     assert abs(np.mean(counted) - np.mean(without)) < 0.03
-    assert np.mean(seen) - np.mean(without) < -0.15, "the control: had all counted, it would be demoted"
+    assert np.mean(seen) - np.mean(without) < -0.15, (
+        "the control: had all counted, it would be demoted"
+    )
 
 
 # --- sources
@@ -263,7 +279,9 @@ def test_lessons_on_trial_take_a_share_of_the_block_and_the_others_wait() -> Non
     assert any(one.withheld for one in ones) and any(one.seen for one in ones)
     queue = [*long_trials(2, room // 2 + 1), on_trial("l3")]
     ones = [shown(*queue, unit=str(i)) for i in range(100)]
-    assert {id for one in ones for id in (*one.seen, *one.withheld)} == {"l1"}, "a short one does not pass by"
+    assert {id for one in ones for id in (*one.seen, *one.withheld)} == {"l1"}, (
+        "a short one does not pass by"
+    )
 
 
 def test_a_trial_that_begins_takes_no_room_from_one_under_way() -> None:
@@ -313,7 +331,9 @@ def test_what_is_seen_and_what_is_withheld_are_all_that_would_have_stood_there(
     assert len(active & {*one.counted, *one.withheld}) == min(1, len(active & applies))
     assert one.block == render_block([e for id in one.seen for e in lessons if e.id == id])
     states = [e.state for id in one.seen for e in lessons if e.id == id]
-    assert states == sorted(states), "active ones first: what is on trial stands last, and none is proposed"
+    assert states == sorted(states), (
+        "active ones first: what is on trial stands last, and none is proposed"
+    )
     assert (one.epoch, one.version, one.withhold_share) == ("epoch", 5, withhold)
 
 
@@ -325,7 +345,9 @@ def test_nothing_counts_that_would_not_have_been_chosen(
     applies = applying(lessons, asked)
     tried = [e for e in lessons if e.trial and e.trial.bet and e.id in applies]
     candidates = a_set(*lessons).candidates
-    chosen = choose([*(e for e in lessons if e.state == "active"), *tried], {}, ranked(candidates, asked))
+    chosen = choose(
+        [*(e for e in lessons if e.state == "active"), *tried], {}, ranked(candidates, asked)
+    )
     eligible = {e.id for e in chosen}
     assert {*one.counted, *one.withheld} <= eligible & applies
     assert {*one.counted} <= {*one.seen}
@@ -357,13 +379,19 @@ def test_lessons_on_trial_stand_last(choose: Selector) -> None:
 def test_nothing_counts_that_takes_the_place_of_what_is_missing() -> None:
     """Two on trial for one place: the second has no coin of its own where the first one is missing."""
     choose = make_selector("relevant", top_k=1, token_budget=TOKEN_BUDGET)
-    rivals = [on_trial("l1", when="tea tea"), on_trial("l2", when="tea"), lesson("l3", when="rain, tea")]
+    rivals = [
+        on_trial("l1", when="tea tea"),
+        on_trial("l2", when="tea"),
+        lesson("l3", when="rain, tea"),
+    ]
     ones = [shown(*rivals, unit=str(i), choose=choose, asked="tea") for i in range(2000)]
     seen = Counter(id for one in ones for id in one.seen)
     assert near(seen["l1"] / 2000, 0.5, 2000)
     assert seen["l2"] == 0
     assert seen["l3"] == 2000 - seen["l1"], "what is active may stand there"
-    assert {id for one in ones for id in (*one.counted, *one.withheld)} == {"l1"}, "but it does not count"
+    assert {id for one in ones for id in (*one.counted, *one.withheld)} == {"l1"}, (
+        "but it does not count"
+    )
 
 
 def sized(one: Experience, tokens: int) -> Experience:
@@ -373,8 +401,8 @@ def sized(one: Experience, tokens: int) -> Experience:
 def test_a_coin_stays_fair_where_another_one_decides_who_fits() -> None:
     """Where `l1` is missing, the long `l2` takes its place, and `l3` no longer fits.
 
-    Were `l3` then called withheld where its own coin says so, and left out where it does not, less than half
-    of what counts would have seen it. Any guess that is wrong would look like lift.
+    Were `l3` then called withheld where its own coin says so, and left out where it does not, less
+    than half of what counts would have seen it. Any guess that is wrong would look like lift.
     """
     choose = make_selector("relevant", top_k=1, token_budget=FRAME_TOKENS + 100)
     lessons = [

@@ -29,7 +29,9 @@ def share(passed: Callable[[random.Random], bool], runs: int = RUNS) -> float:
 @pytest.mark.parametrize("base", [0.2, 0.4, 0.6, 0.8])
 def test_a_lesson_of_no_effect_passes_three_asks_in_one_of_twenty_at_most(base: float) -> None:
     rule = DEFAULT.verification
-    got = share(lambda luck: any(run(rule, luck, base, 0.0).verdict == "helps" for _ in range(ASKS)))
+    got = share(
+        lambda luck: any(run(rule, luck, base, 0.0).verdict == "helps" for _ in range(ASKS))
+    )
     assert got <= 0.05 + 0.015, "0.015: two standard deviations of the simulation"
 
 
@@ -42,15 +44,24 @@ def test_a_lift_of_three_tenths_is_found_nine_times_in_ten(base: float) -> None:
 def test_the_small_profile_lets_more_through(base: float) -> None:
     """Its calls are few. Three in twenty, as docs/method.md says: the gate has to find them out."""
     rule = SMALL.verification
-    got = share(lambda luck: any(run(rule, luck, base, 0.0).verdict == "helps" for _ in range(ASKS)))
+    got = share(
+        lambda luck: any(run(rule, luck, base, 0.0).verdict == "helps" for _ in range(ASKS))
+    )
     assert got <= 0.15 + 0.025
 
 
 @pytest.mark.parametrize(
-    ("base", "lift", "least", "most"), [(0.2, 0.3, 0.25, 0.4), (0.2, 0.7, 0.85, 1), (0.1, 0.8, 0.9, 1)]
+    ("base", "lift", "least", "most"),
+    [(0.2, 0.3, 0.25, 0.4), (0.2, 0.7, 0.85, 1), (0.1, 0.8, 0.9, 1)],
 )
-def test_the_small_profile_finds_large_lifts_only(base: float, lift: float, least: float, most: float) -> None:
-    assert least <= share(lambda luck: run(SMALL.verification, luck, base, lift).verdict == "helps") <= most
+def test_the_small_profile_finds_large_lifts_only(
+    base: float, lift: float, least: float, most: float
+) -> None:
+    assert (
+        least
+        <= share(lambda luck: run(SMALL.verification, luck, base, lift).verdict == "helps")
+        <= most
+    )
 
 
 def test_a_student_that_is_right_four_times_in_five_can_still_be_shown_to_gain() -> None:
@@ -65,7 +76,9 @@ def test_a_merge_that_loses_a_quarter_gets_through_in_one_of_ten_at_most(after: 
 
 
 @pytest.mark.parametrize("after", [0.1, 0.3, 0.6])
-def test_a_merge_that_loses_two_fifths_gets_through_the_small_profile_in_one_of_ten_at_most(after: float) -> None:
+def test_a_merge_that_loses_two_fifths_gets_through_the_small_profile_in_one_of_ten_at_most(
+    after: float,
+) -> None:
     assert share(lambda luck: run(SMALL.loss, luck, after, 0.4).verdict == "useless") <= 0.1 + 0.02
 
 
@@ -73,7 +86,9 @@ def test_a_merge_that_loses_two_fifths_gets_through_the_small_profile_in_one_of_
 @pytest.mark.parametrize("base", [0.3, 0.5, 0.8])
 def test_most_merges_that_lose_nothing_pass(rule: Rule, least: float, base: float) -> None:
     assert share(lambda luck: run(rule, luck, base, 0.0).verdict == "useless") >= least
-    assert run(rule, random.Random(1), 1.0, 0.0).verdict == "useless", "a student that is always right shows it at once"
+    assert run(rule, random.Random(1), 1.0, 0.0).verdict == "useless", (
+        "a student that is always right shows it at once"
+    )
 
 
 def test_strong_lessons_take_few_pairs_and_useless_ones_are_given_up() -> None:
@@ -101,7 +116,9 @@ def test_looking_after_each_pair_with_an_ordinary_test_lets_many_more_through() 
 
 
 @pytest.mark.parametrize("parts", [2, 4, 10])
-def test_a_lesson_that_mends_one_of_many_graded_parts_is_found_as_soon_as_one_that_mends_all(parts: int) -> None:
+def test_a_lesson_that_mends_one_of_many_graded_parts_is_found_as_soon_as_one_that_mends_all(
+    parts: int,
+) -> None:
     small, whole = PairedTest(DEFAULT.verification), PairedTest(DEFAULT.verification)
     while not whole.is_over:
         whole.add(sign(1.0))
@@ -128,7 +145,9 @@ def test_a_set_that_each_sample_judges_once_needs_six_that_are_better_off() -> N
 # The gate: every sample judges what others taught, and takes its turn again where there are few.
 
 
-def gate(luck: random.Random, samples: int, base: float, right: float, covered: float) -> PairedTest:
+def gate(
+    luck: random.Random, samples: int, base: float, right: float, covered: float
+) -> PairedTest:
     """One test of a set that brings `covered` of the samples from `base` to `right`."""
     rates = [right if luck.random() < covered else base for _ in range(samples)]
     test = PairedTest(SET_RULE)

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from ted_memory.errors import InvalidInput
-from ted_memory.experience.evidence import Evidence, Sums, add_outcome, add_pair, live_bet, live_steps
+from ted_memory.experience.evidence import (
+    Evidence,
+    Sums,
+    add_outcome,
+    add_pair,
+    live_bet,
+    live_steps,
+)
 from ted_memory.experience.forecast import ANSWERS, BROKEN, Forecast, Rates, forecast, pairs_left
 from ted_memory.experience.trials import RULES, live_needed, pairs_needed
 from ted_memory.learner.replay import ATTEMPTS
@@ -54,7 +61,9 @@ def mean_score(luck: random.Random, chance: float) -> float:
     return sum(luck.random() < chance for _ in range(ANSWERS)) / ANSWERS
 
 
-def replayed(luck: random.Random, base: float, lift: float, loudest: int) -> tuple[int, Sums, float]:
+def replayed(
+    luck: random.Random, base: float, lift: float, loudest: int
+) -> tuple[int, Sums, float]:
     """Return the pairs until a lesson goes on trial, and what is known of it then, with its wealth."""
     heard = Heard()
     for number in range(1, NEVER):
@@ -66,7 +75,12 @@ def replayed(luck: random.Random, base: float, lift: float, loudest: int) -> tup
 
 
 def tried(
-    luck: random.Random, base: float, lift: float, loudest: int, rule: TrialRule, known: tuple[Sums, float]
+    luck: random.Random,
+    base: float,
+    lift: float,
+    loudest: int,
+    rule: TrialRule,
+    known: tuple[Sums, float],
 ) -> int:
     """Return the live outcomes until a trial is passed, with nothing left to replay."""
     sums, wealth = known
@@ -78,14 +92,18 @@ def tried(
         score = float(luck.random() < base + lift * shown)
         guess = heard.total.guess
         steps = live_steps(score, shown=shown, chance=0.5, guess=guess, bet=bet, refuted=refuted)
-        evidence = heard.add(luck.randrange(PRINCIPALS), partial(add_outcome, score=score, steps=steps))
+        evidence = heard.add(
+            luck.randrange(PRINCIPALS), partial(add_outcome, score=score, steps=steps)
+        )
         if evidence.live(loudest) >= needed:
             return number
     return NEVER
 
 
 @cache
-def simulated(base: float, lift: float, loudest: int, rule: TrialRule = "strict") -> tuple[float, float]:
+def simulated(
+    base: float, lift: float, loudest: int, rule: TrialRule = "strict"
+) -> tuple[float, float]:
     """Return the medians of pairs and live outcomes."""
     luck = random.Random(11)
     lives = [replayed(luck, base, lift, loudest) for _ in range(LESSONS)]
@@ -168,7 +186,12 @@ def test_little_traffic_ends_a_trial_before_it_has_shown_anything() -> None:
 def test_without_enough_principals_nothing_is_ever_decided() -> None:
     told = forecast(Rates(1000, 0.2, 0.1, principals=2), lift=0.4)
     assert told == Forecast(pairs=None, outcomes=None, chance=0.0, rates=told.rates)
-    assert (told.calls, told.graded, told.requests, told.days(told.graded)) == (None, None, None, None)
+    assert (told.calls, told.graded, told.requests, told.days(told.graded)) == (
+        None,
+        None,
+        None,
+        None,
+    )
     assert forecast(Rates(1000, 0.2, 0.1, principals=3), lift=0.4).graded is not None
 
 
@@ -187,7 +210,9 @@ def test_without_enough_principals_nothing_is_ever_decided() -> None:
         ({}, {"min_principals": 0}, "min_principals is 0"),
     ],
 )
-def test_what_cannot_be_is_refused(rates: dict[str, Any], lesson: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_is_refused(
+    rates: dict[str, Any], lesson: dict[str, Any], words: str
+) -> None:
     usual = {"requests_a_day": 100, "graded": 0.1, "applies": 0.1}
     with pytest.raises(InvalidInput, match=words):
         forecast(Rates(**{**usual, **rates}), **{"lift": 0.2, **lesson})
@@ -214,8 +239,12 @@ def ratios(base: float, lift: float, after: int, *, from_anew: bool = False) -> 
     return found
 
 
-@pytest.mark.parametrize(("base", "lift", "after"), [(0.5, 0.4, 8), (0.5, 0.4, 16), (0.5, 0.2, 30), (0.2, 0.6, 6)])
-def test_of_lessons_under_way_it_is_told_about_how_many_pairs_more(base: float, lift: float, after: int) -> None:
+@pytest.mark.parametrize(
+    ("base", "lift", "after"), [(0.5, 0.4, 8), (0.5, 0.4, 16), (0.5, 0.2, 30), (0.2, 0.6, 6)]
+)
+def test_of_lessons_under_way_it_is_told_about_how_many_pairs_more(
+    base: float, lift: float, after: int
+) -> None:
     found = ratios(base, lift, after)
     assert len(found) > LESSONS / 3
     assert 0.5 < median(found) < 2, median(found)
@@ -231,6 +260,8 @@ def test_without_a_lift_nothing_is_told_of_pairs_to_come() -> None:
     for scores in ((0.5, 0.5), (0.0, 1.0)):
         assert pairs_left(add_pair(Sums(), *scores), 1.0, 20.0) is None
     always = add_pair(Sums(), 1.0, 0.0)
-    assert pairs_left(always, 0.0, 20.0) is None, "what the loudest leave is too little for a number"
+    assert pairs_left(always, 0.0, 20.0) is None, (
+        "what the loudest leave is too little for a number"
+    )
     assert pairs_left(always, 20.0, 20.0) == 0
     assert 0 < (pairs_left(always, 10.0, 20.0) or 0) < (pairs_left(always, 1.0, 20.0) or 0)

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ted_memory.experience.lift import PRIOR_DEVIATION, Z90, add_citations, estimate, group_usage, rank
+from ted_memory.experience.lift import (
+    PRIOR_DEVIATION,
+    Z90,
+    add_citations,
+    estimate,
+    group_usage,
+    rank,
+)
 from ted_memory.models import Experience, Trajectory, Usage
 
 Attempt = tuple[float | None, str]
@@ -14,11 +21,17 @@ Attempt = tuple[float | None, str]
 
 
 def attempts(*scored: Attempt, eligible: str = "ab") -> list[Trajectory]:
-    return [Trajectory(score=score, seen=tuple(seen), eligible=tuple(eligible)) for score, seen in scored]
+    return [
+        Trajectory(score=score, seen=tuple(seen), eligible=tuple(eligible))
+        for score, seen in scored
+    ]
 
 
 def total(usages: list[Usage]) -> Usage:
-    return Usage(weight=sum(u.weight for u in usages), weighted_difference=sum(u.weighted_difference for u in usages))
+    return Usage(
+        weight=sum(u.weight for u in usages),
+        weighted_difference=sum(u.weighted_difference for u in usages),
+    )
 
 
 # --- estimate
@@ -52,11 +65,15 @@ def test_the_posterior_is_the_conjugate_one() -> None:
 def test_arms_of_live_trials_count_like_a_group_of_the_same_size() -> None:
     arms = Usage(n_with=6, successes_with=5, n_without=3, successes_without=1)
     difference = 5 / 6 - 1 / 3
-    assert estimate(arms).mean == pytest.approx(estimate(Usage(weight=2, weighted_difference=2 * difference)).mean)
+    assert estimate(arms).mean == pytest.approx(
+        estimate(Usage(weight=2, weighted_difference=2 * difference)).mean
+    )
 
 
 @given(st.floats(0.01, 1000), st.floats(-1, 1), st.floats(0.01, 100))
-def test_more_evidence_narrows_the_bounds_and_never_turns_the_sign(weight: float, lift: float, more: float) -> None:
+def test_more_evidence_narrows_the_bounds_and_never_turns_the_sign(
+    weight: float, lift: float, more: float
+) -> None:
     one = estimate(Usage(weight=weight, weighted_difference=weight * lift))
     two = estimate(Usage(weight=weight + more, weighted_difference=(weight + more) * lift))
     assert two.high - two.low < one.high - one.low
@@ -87,7 +104,9 @@ def test_a_lesson_that_all_or_none_had_seen_says_nothing() -> None:
 
 def test_attempts_without_a_score_are_left_out() -> None:
     assert group_usage(attempts((1.0, "a"), (None, ""))) == {}
-    assert group_usage(attempts((1.0, "a"), (None, ""), (0.0, "")))["a"] == Usage(weight=0.5, weighted_difference=0.5)
+    assert group_usage(attempts((1.0, "a"), (None, ""), (0.0, "")))["a"] == Usage(
+        weight=0.5, weighted_difference=0.5
+    )
 
 
 def test_a_lesson_that_was_not_eligible_counts_in_no_arm() -> None:
@@ -95,7 +114,10 @@ def test_a_lesson_that_was_not_eligible_counts_in_no_arm() -> None:
     assert group_usage(mixed)["a"] == Usage(weight=0.5, weighted_difference=0.5)
 
 
-@given(st.floats(0, 1), st.lists(st.tuples(st.floats(0, 0.5), st.sampled_from(["", "a", "b", "ab"])), max_size=8))
+@given(
+    st.floats(0, 1),
+    st.lists(st.tuples(st.floats(0, 0.5), st.sampled_from(["", "a", "b", "ab"])), max_size=8),
+)
 def test_a_harder_sample_changes_nothing(easier: float, scored: list[Attempt]) -> None:
     shifted = [(0.0 if score is None else score + easier / 2, seen) for score, seen in scored]
     one, two = group_usage(attempts(*scored)), group_usage(attempts(*shifted))
@@ -143,7 +165,10 @@ def test_the_bounds_are_not_so_wide_that_they_say_nothing() -> None:
 
 def test_ranking_by_estimate_puts_a_better_lesson_first() -> None:
     chance = random.Random(3)
-    usage = {id: _simulated(lift, chance, 150) for id, lift in (("worse", -0.3), ("none", 0.0), ("better", 0.3))}
+    usage = {
+        id: _simulated(lift, chance, 150)
+        for id, lift in (("worse", -0.3), ("none", 0.0), ("better", 0.3))
+    }
     lessons = [Experience(id=id, text=id, order=i) for i, id in enumerate(usage)]
     assert [e.id for e in rank(lessons, usage)] == ["better", "none", "worse"]
 

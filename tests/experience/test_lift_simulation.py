@@ -34,14 +34,20 @@ def eases(chance: np.random.Generator, lifts: Array, *shape: int) -> Array:
     """Draw success rates without the lesson that leave room for its lift."""
     low, high = np.maximum(0, -lifts), np.minimum(1, 1 - lifts)
     one_for_each = lifts.shape + (1,) * len(shape)
-    return chance.uniform(low.reshape(one_for_each), high.reshape(one_for_each), (*lifts.shape, *shape))
+    return chance.uniform(
+        low.reshape(one_for_each), high.reshape(one_for_each), (*lifts.shape, *shape)
+    )
 
 
-def arms(chance: np.random.Generator, lifts: Array, ease: Array, n_with: int, n_without: int) -> list[Usage]:
+def arms(
+    chance: np.random.Generator, lifts: Array, ease: Array, n_with: int, n_without: int
+) -> list[Usage]:
     """Count the successes of live trials in two arms."""
     helped, plain = chance.binomial(n_with, ease + lifts), chance.binomial(n_without, ease)
     return [
-        Usage(n_with=n_with, successes_with=float(h), n_without=n_without, successes_without=float(p))
+        Usage(
+            n_with=n_with, successes_with=float(h), n_without=n_without, successes_without=float(p)
+        )
         for h, p in zip(helped, plain, strict=True)
     ]
 
@@ -50,7 +56,9 @@ def compared(scores: Array, seen: Array) -> tuple[Array, Array]:
     """Do what `group_usage` does along the last axis: return weights, and weighted differences."""
     a, b = seen.sum(-1), (~seen).sum(-1)
     weight = a * b / (a + b)
-    difference = (scores * seen).sum(-1) / np.maximum(a, 1) - (scores * ~seen).sum(-1) / np.maximum(b, 1)
+    difference = (scores * seen).sum(-1) / np.maximum(a, 1) - (scores * ~seen).sum(-1) / np.maximum(
+        b, 1
+    )
     return weight, weight * difference
 
 
@@ -62,10 +70,15 @@ def groups(chance: np.random.Generator, lifts: Array, ease: Array) -> tuple[Arra
 
 
 def usages(weight: Array, total: Array) -> list[Usage]:
-    return [Usage(weight=w, weighted_difference=t) for w, t in zip(weight.tolist(), total.tolist(), strict=True)]
+    return [
+        Usage(weight=w, weighted_difference=t)
+        for w, t in zip(weight.tolist(), total.tolist(), strict=True)
+    ]
 
 
-def coverage(lifts: Array, evidence: list[Usage], bounds: Callable[[Usage], Utility | None], width: float = 1) -> float:
+def coverage(
+    lifts: Array, evidence: list[Usage], bounds: Callable[[Usage], Utility | None], width: float = 1
+) -> float:
     """Return the share of the true lifts that lie within the bounds; `width` makes these narrower."""
     told = [bounds(usage) for usage in evidence]
     found = np.array([(u.mean, (u.high - u.low) / 2) for u in told if u is not None])
@@ -83,7 +96,10 @@ def test_simulated_groups_count_like_real_ones() -> None:
                 for score, s in zip(won, saw, strict=True)
             ]
         ).get("a", Usage())
-        assert (real.weight, real.weighted_difference) == (pytest.approx(weight), pytest.approx(total))
+        assert (real.weight, real.weighted_difference) == (
+            pytest.approx(weight),
+            pytest.approx(total),
+        )
 
 
 # --- bounds hold
@@ -98,7 +114,9 @@ def test_bounds_cover_nine_of_ten_lifts_of_the_prior(n_with: int, n_without: int
     lifts = lifts_of_the_prior(chance)
     evidence = arms(chance, lifts, eases(chance, lifts), n_with, n_without)
     assert coverage(lifts, evidence, estimate) >= PROMISED
-    assert coverage(lifts, evidence, estimate, width=0.5) < PROMISED, "half as wide would do, too: this shows nothing"
+    assert coverage(lifts, evidence, estimate, width=0.5) < PROMISED, (
+        "half as wide would do, too: this shows nothing"
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 100])
@@ -171,7 +189,8 @@ def everywhere(ease: Array) -> Array:
 def where_it_is_hard(ease: Array) -> Array:
     """Let the good lesson be about hard samples and the one without a lift about easy ones, and the others about all.
 
-    Each of the two is eligible now and then on the other side, so that both are seen and not seen everywhere.
+    Each of the two is eligible now and then on the other side, so that both are seen and not seen
+    everywhere.
     """
     allowed = everywhere(ease)
     stray = np.arange(SAMPLES) % 10 == 0
@@ -192,15 +211,23 @@ Counting = Callable[[Array, Array, Array], list[list[Usage]]]
 
 def by_group(scores: Array, seen: Array, allowed: Array) -> list[list[Usage]]:
     weight, total = compared(scores, seen)
-    return [usages(w, t) for w, t in zip((weight * allowed).sum(-1), (total * allowed).sum(-1), strict=True)]
+    return [
+        usages(w, t)
+        for w, t in zip((weight * allowed).sum(-1), (total * allowed).sum(-1), strict=True)
+    ]
 
 
 def across_samples(scores: Array, seen: Array, allowed: Array) -> list[list[Usage]]:
     """Compare the success rate of all attempts that saw a lesson with that of all that did not."""
-    n_with, with_it, n_without, without = ((s & a).sum((-1, -2)) for a in (seen, ~seen) for s in (True, scores))
+    n_with, with_it, n_without, without = (
+        (s & a).sum((-1, -2)) for a in (seen, ~seen) for s in (True, scores)
+    )
     names = ("n_with", "successes_with", "n_without", "successes_without")
     return [
-        [Usage(**dict(zip(names, map(float, row), strict=True))) for row in zip(*lesson, strict=True)]
+        [
+            Usage(**dict(zip(names, map(float, row), strict=True)))
+            for row in zip(*lesson, strict=True)
+        ]
         for lesson in zip(n_with, with_it, n_without, without, strict=True)
     ]
 
@@ -208,14 +235,18 @@ def across_samples(scores: Array, seen: Array, allowed: Array) -> list[list[Usag
 def right_attempts(scores: Array, seen: Array, allowed: Array) -> list[list[Usage]]:
     """Count in how many attempts that were right a lesson stood: its weight is how often, its mean ranks alike."""
     wins = (scores & seen).sum((-1, -2))
-    return [[Usage(weight=1e6, weighted_difference=float(won)) for won in lesson] for lesson in wins]
+    return [
+        [Usage(weight=1e6, weighted_difference=float(won)) for won in lesson] for lesson in wins
+    ]
 
 
 def appearances(scores: Array, seen: Array, allowed: Array) -> list[list[Usage]]:
     return right_attempts(np.ones_like(scores), seen, allowed)
 
 
-def share_ranked_rightly(counting: Counting, eligible: Callable[[Array], Array], runs: int = 1000) -> float:
+def share_ranked_rightly(
+    counting: Counting, eligible: Callable[[Array], Array], runs: int = 1000
+) -> float:
     """Return in how many runs the good lesson ranks above the one without a lift."""
     chance, right = np.random.default_rng(6), 0
     for _ in range(10):  # in parts: all at once takes much memory
@@ -231,7 +262,9 @@ def share_ranked_rightly(counting: Counting, eligible: Callable[[Array], Array],
 
 
 @pytest.mark.parametrize("eligible", [everywhere, where_it_is_hard])
-def test_a_lesson_that_helps_ranks_above_one_that_does_not(eligible: Callable[[Array], Array]) -> None:
+def test_a_lesson_that_helps_ranks_above_one_that_does_not(
+    eligible: Callable[[Array], Array],
+) -> None:
     assert share_ranked_rightly(by_group, eligible) >= 0.95
 
 
@@ -251,7 +284,8 @@ def means_over_time(kept: float, runs: int = 500) -> Array:
     """Let a lesson help (+0.4) in 100 groups and harm (-0.4) in 100 more; return its estimated lift after each."""
     chance = np.random.default_rng(7)
     (w1, t1), (w2, t2) = (
-        groups(chance, lifts, eases(chance, lifts, 100)) for lifts in (np.full(runs, 0.4), np.full(runs, -0.4))
+        groups(chance, lifts, eases(chance, lifts, 100))
+        for lifts in (np.full(runs, 0.4), np.full(runs, -0.4))
     )
     return faded(np.concatenate([w1, w2], 1), np.concatenate([t1, t2], 1), kept)
 
@@ -304,7 +338,9 @@ async def test_a_memory_fades_usage_as_simulated(kept: float) -> None:
     [lesson] = await memory.load()
     for i, usage in enumerate(usages(weights[0], totals[0])):
         await memory.credit({lesson.id: usage} if usage.weight else {}, token=f"t{i}")
-    assert estimate((await memory.usage())[lesson.id]).mean == pytest.approx(faded(weights, totals, kept)[0, -1])
+    assert estimate((await memory.usage())[lesson.id]).mean == pytest.approx(
+        faded(weights, totals, kept)[0, -1]
+    )
 
 
 # --- properties
@@ -358,17 +394,25 @@ def test_the_estimate_lies_between_nothing_and_what_was_observed(usage: Usage) -
         return
     assert abs(shrunk.mean) <= abs(seen.mean) + 1e-12
     assert shrunk.mean * seen.mean >= 0
-    assert shrunk.high - shrunk.low < min(seen.high - seen.low, estimate(Usage()).high - estimate(Usage()).low) + 1e-12
+    assert (
+        shrunk.high - shrunk.low
+        < min(seen.high - seen.low, estimate(Usage()).high - estimate(Usage()).low) + 1e-12
+    )
 
 
 @given(st.floats(0, 100), st.floats(0.01, 100), st.floats(-1, 1))
 def test_bounds_become_narrower_with_weight_alone(weight: float, more: float, lift: float) -> None:
-    light, heavy = Usage(weight=weight), Usage(weight=weight + more, weighted_difference=lift * (weight + more))
+    light, heavy = (
+        Usage(weight=weight),
+        Usage(weight=weight + more, weighted_difference=lift * (weight + more)),
+    )
     assert estimate(heavy).high - estimate(heavy).low < estimate(light).high - estimate(light).low
 
 
 @given(st.lists(evidence(), min_size=2, max_size=5), st.randoms())
-def test_the_order_of_evidence_of_both_kinds_does_not_matter(each: list[Usage], chance: object) -> None:
+def test_the_order_of_evidence_of_both_kinds_does_not_matter(
+    each: list[Usage], chance: object
+) -> None:
     mixed = list(each)
     chance.shuffle(mixed)  # type: ignore[attr-defined]
     assert close(estimate(added(*each)), estimate(added(*mixed)))
@@ -381,7 +425,9 @@ scored = st.builds(
     eligible=st.just(("a", "b")),
 )
 unscored = st.builds(Trajectory, seen=st.sampled_from([(), ("a",)]), eligible=st.just(("a", "b")))
-of_others = st.builds(Trajectory, score=st.floats(0, 1), seen=st.sampled_from([(), ("a",)]), eligible=st.just(("c",)))
+of_others = st.builds(
+    Trajectory, score=st.floats(0, 1), seen=st.sampled_from([(), ("a",)]), eligible=st.just(("c",))
+)
 
 
 @given(st.lists(scored, max_size=6), st.lists(unscored | of_others, max_size=4), st.randoms())

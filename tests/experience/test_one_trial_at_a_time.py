@@ -5,7 +5,15 @@ from statistics import median
 import numpy as np
 import pytest
 
-from ted_memory.experience.trials import ENOUGH, RULES, Step, loudest, next_steps, waits_for, wants_pairs
+from ted_memory.experience.trials import (
+    ENOUGH,
+    RULES,
+    Step,
+    loudest,
+    next_steps,
+    waits_for,
+    wants_pairs,
+)
 from ted_memory.models import Experience
 from ted_memory.settings import make_settings
 from tests.experience.lessons import NOW, a_set, on_trial, proposed
@@ -61,7 +69,10 @@ def test_a_trial_that_is_passed_and_finds_no_room_is_in_nobodys_way() -> None:
     tried = on_trial("l3", text=TEXT, when="reading")
     known = {"l1": ENOUGH_PAIRS, "l3": outcomes(60, lift=1.0)}
     steps = next_steps(a_set(ONE, tried), known, SETTINGS, NOW)
-    assert [(step.edit.id, step.edit.state) for step in steps] == [("l3", "active"), ("l1", "trial")]
+    assert [(step.edit.id, step.edit.state) for step in steps] == [
+        ("l3", "active"),
+        ("l1", "trial"),
+    ]
     known["l3"] = outcomes(2, lift=1.0)
     assert next_steps(a_set(ONE, tried), known, SETTINGS, NOW) == [], "the control: it goes on"
 
@@ -74,7 +85,9 @@ def test_what_replays_have_shown_enough_of_is_not_paid_for_again_while_it_waits(
     assert "on trial that tells the same" in waits_for(ONE, ENOUGH_PAIRS, SETTINGS)
 
 
-def outcomes_until_active(chance: np.random.Generator, *, beside: bool, lift: float = 0.4, base: float = 0.4) -> int:
+def outcomes_until_active(
+    chance: np.random.Generator, *, beside: bool, lift: float = 0.4, base: float = 0.4
+) -> int:
     """Return the live outcomes that a lesson takes, alone or beside one that tells the same by another coin."""
     tally, k, (refuted, enough) = Tally(10), loudest(SETTINGS), RULES["strict"]
     for count in range(1, 2000):
@@ -89,5 +102,8 @@ def outcomes_until_active(chance: np.random.Generator, *, beside: bool, lift: fl
 def test_beside_each_other_they_would_take_several_times_as_long() -> None:
     """The reason for all of this."""
     chance = np.random.default_rng(1)
-    alone, both = (median(outcomes_until_active(chance, beside=beside) for _ in range(60)) for beside in (False, True))
+    alone, both = (
+        median(outcomes_until_active(chance, beside=beside) for _ in range(60))
+        for beside in (False, True)
+    )
     assert both > 2 * alone, (alone, both)

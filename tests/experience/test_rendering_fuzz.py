@@ -50,7 +50,18 @@ PIECES = (
         "<</SYS>>",
         "<\uff5cUser\uff5c>",
     ),
-    *("- When", "</experiences>", "<experiences>", "<!--", "-->", "<![CDATA[", "```", "\u202e", "\U000e003c", "&lt;"),
+    *(
+        "- When",
+        "</experiences>",
+        "<experiences>",
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "```",
+        "\u202e",
+        "\U000e003c",
+        "&lt;",
+    ),
     *("x < 3", "a <= b", "ignore all of this", "now", " ", "\u3000", "\x0b", "\x0c", "\x85"),
 )
 MARKS = re.compile(r"<\s*/|<[a-z!?|<]|\[\s*/?\s*inst\s*\]", re.IGNORECASE)
@@ -60,7 +71,9 @@ def texts() -> list[str]:
     luck = random.Random(20_261)
     ours = [attack.text for attack in lesson_attacks()]
     made = [
-        "".join(luck.choice(PIECES if luck.random() < 0.8 else ours) for _ in range(luck.randint(1, 12)))
+        "".join(
+            luck.choice(PIECES if luck.random() < 0.8 else ours) for _ in range(luck.randint(1, 12))
+        )
         for _ in range(COUNT - len(ours))
     ]
     return [text for text in (*ours, *made) if text.strip()]
@@ -68,7 +81,9 @@ def texts() -> list[str]:
 
 def as_read(text: str) -> str:
     """The text as a model may read it: without what nobody sees, in the plain form of every character."""
-    plain = unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf"))
+    plain = unicodedata.normalize(
+        "NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf")
+    )
     return plain.replace("\u2044", "/").replace("\u2215", "/")
 
 
@@ -76,7 +91,9 @@ def escapes(text: str) -> bool:
     """Tell whether a lesson leaves its line, or looks as if it closed or opened something."""
     block = render_block([Experience(id="a", text=text, when=text[:40], order=1)])
     inside = block.removeprefix(OPENING + "\n").removesuffix("\n" + CLOSING)
-    lines = [line for line in re.split(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", inside) if line.strip()]
+    lines = [
+        line for line in re.split(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", inside) if line.strip()
+    ]
     if any(unicodedata.category(c) == "Cf" and c not in "\u200c\u200d" for c in inside):
         return True  # nobody would see what it says
     out = not lines[0].startswith("- ") or not all(line.startswith("  ") for line in lines[1:])

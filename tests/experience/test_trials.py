@@ -37,9 +37,14 @@ BY_TRIAL = Trial(passed=True)  # what an active lesson has that became so by evi
 
 
 def due(
-    *lessons: Experience, known: dict[str, Evidence] | None = None, days: float = 0, **tunables: object
+    *lessons: Experience,
+    known: dict[str, Evidence] | None = None,
+    days: float = 0,
+    **tunables: object,
 ) -> list[Step]:
-    return next_steps(a_set(*lessons), known or {}, make_settings(**tunables), NOW + timedelta(days=days))
+    return next_steps(
+        a_set(*lessons), known or {}, make_settings(**tunables), NOW + timedelta(days=days)
+    )
 
 
 def step_of(one: Experience, evidence: Evidence = NOTHING, **more: object) -> Step | None:
@@ -82,12 +87,18 @@ def test_a_trial_is_run_by_the_rule_that_holds_when_it_begins(rule: TrialRule) -
     shown = pairs(100, 1, 0.5)
     step = step_of(proposed("l1"), shown, trial_rule=rule)
     assert step is not None and step.edit.trial is not None
-    assert (step.edit.trial.rule, step.edit.trial.bet) == (rule, live_bet(shown.total, RULES[rule][0]))
+    assert (step.edit.trial.rule, step.edit.trial.bet) == (
+        rule,
+        live_bet(shown.total, RULES[rule][0]),
+    )
     enough = RULES[rule][1]
     needed = first(lambda e: e.live(2) >= enough, lambda n: outcomes(n, lift=0.5, rule=rule))
     one = lesson("l1", "trial", step.edit.trial)
     for other in RULES:
-        assert state_after(one, outcomes(needed - 1, lift=0.5, rule=rule), trial_rule=other) == "as it was"
+        assert (
+            state_after(one, outcomes(needed - 1, lift=0.5, rule=rule), trial_rule=other)
+            == "as it was"
+        )
         assert state_after(one, outcomes(needed, lift=0.5, rule=rule), trial_rule=other) == "active"
 
 
@@ -124,7 +135,9 @@ def test_one_principal_alone_ends_nothing_by_numbers() -> None:
         one_voice.outcome(0, 0.5, shown=i % 2 == 0, bet=BET, refuted=0.0)
     assert step_of(proposed("l1"), one_voice.evidence) is None
     assert step_of(on_trial("l1"), one_voice.evidence) is None
-    assert state_after(on_trial("l1"), one_voice.evidence, min_principals=1) == "proposed", "where no voice is left out"
+    assert state_after(on_trial("l1"), one_voice.evidence, min_principals=1) == "proposed", (
+        "where no voice is left out"
+    )
 
 
 @pytest.mark.parametrize("sources", [(), ("author:me", "run:r1")])
@@ -136,7 +149,9 @@ def test_a_lesson_that_nobody_stands_behind_waits_for_a_person_whatever_is_known
         assert step_of(one, evidence) is None
         assert not is_replayed(one)
     assert waits(one) == "a person's approval"
-    assert state_after(proposed("l1"), pairs(200, 1, 0)) == "trial", "the control: else it would go on trial"
+    assert state_after(proposed("l1"), pairs(200, 1, 0)) == "trial", (
+        "the control: else it would go on trial"
+    )
 
 
 # --- from a trial to the agents
@@ -157,14 +172,21 @@ def test_under_review_a_passed_trial_waits_for_a_person() -> None:
     evidence = outcomes(300, lift=0.5)
     step = step_of(on_trial("l1"), evidence, trust="review")
     assert step is not None
-    assert (step.edit.state, step.edit.trial) == ("trial", Trial(bet=BET, began_at=NOW, passed=True))
+    assert (step.edit.state, step.edit.trial) == (
+        "trial",
+        Trial(bet=BET, began_at=NOW, passed=True),
+    )
     passed = lesson("l1", "trial", step.edit.trial)
     assert step_of(passed, evidence, trust="review") is None
     last = outcomes(2 * MOST_OUTCOMES, lift=0.5)
     assert step_of(passed, last, trust="review", days=99) is None, "it waits as long as it takes"
-    assert state_after(passed, outcomes(300, lift=-0.5), trust="review") == "retired", "harm still ends it"
+    assert state_after(passed, outcomes(300, lift=-0.5), trust="review") == "retired", (
+        "harm still ends it"
+    )
     assert waits(passed, evidence, trust="review") == "a person's approval: its trial is passed"
-    assert state_after(passed, evidence, trust="evidence") == "active", "nobody need be asked any more"
+    assert state_after(passed, evidence, trust="evidence") == "active", (
+        "nobody need be asked any more"
+    )
 
 
 def silent(count: int, principals: int = MANY) -> Tally:
@@ -181,8 +203,12 @@ def test_a_lesson_of_which_replays_say_nothing_waits_for_a_person() -> None:
     step = step_of(proposed("l1"), silent(needed).evidence)
     assert step is not None
     assert (step.edit.state, step.edit.trial) == ("proposed", Trial(ended=step.why))
-    assert step.why.startswith(f"replays cannot show what it does: {needed} answers rest on recorded results of tools")
-    assert state_after(proposed("l1"), pairs(needed, 0.5, 0.5)) == "retired", "the control: other pairs do say that"
+    assert step.why.startswith(
+        f"replays cannot show what it does: {needed} answers rest on recorded results of tools"
+    )
+    assert state_after(proposed("l1"), pairs(needed, 0.5, 0.5)) == "retired", (
+        "the control: other pairs do say that"
+    )
     assert state_after(proposed("l1"), silent(10 * needed, principals=2).evidence) == "as it was", (
         "no two bring it about"
     )
@@ -190,24 +216,35 @@ def test_a_lesson_of_which_replays_say_nothing_waits_for_a_person() -> None:
 
 def test_lessons_of_which_replays_say_nothing_hold_up_no_other() -> None:
     promising, mute = pairs(6, 1, 0.5), silent(6).evidence
-    assert turn(mute, make_settings()) > turn(promising, make_settings()), "it has had its first pairs"
+    assert turn(mute, make_settings()) > turn(promising, make_settings()), (
+        "it has had its first pairs"
+    )
     assert turn(silent(1).evidence, make_settings()) < turn(promising, make_settings())
 
 
 def test_pairs_on_tools_that_say_nothing_leave_the_others_their_say() -> None:
     tally = silent(60)
-    assert waits(proposed("l1"), tally.evidence) == f"{waits(proposed('l1'))}; 60 more on results of tools say nothing"
+    assert (
+        waits(proposed("l1"), tally.evidence)
+        == f"{waits(proposed('l1'))}; 60 more on results of tools say nothing"
+    )
     for i in range(80):
         tally.pair(i % MANY, *((1, 0) if i % 2 else (0.5, 0.5)))
     assert state_after(proposed("l1"), tally.evidence) == "trial"
 
 
 def test_a_passed_lesson_gets_the_room_of_those_that_helped_least() -> None:
-    tried, cheap, dear = on_trial("new"), lesson("cheap", trial=BY_TRIAL), lesson("dear", trial=BY_TRIAL)
+    tried, cheap, dear = (
+        on_trial("new"),
+        lesson("cheap", trial=BY_TRIAL),
+        lesson("dear", trial=BY_TRIAL),
+    )
     known = {"new": pairs(30, 0.8, 0.5), "cheap": pairs(30, 0.6, 0.5), "dear": pairs(30, 1.0, 0.5)}
 
     def going(*active: Experience, most: int = 2, **tunables: object) -> list[str] | None:
-        snapshot = replace(a_set(*active, tried), caps=Caps(max_experiences=most, token_budget=1000))
+        snapshot = replace(
+            a_set(*active, tried), caps=Caps(max_experiences=most, token_budget=1000)
+        )
         found = room_for(tried, snapshot, known, make_settings(**tunables))
         return None if found is None else [edit.id for edit in found]
 
@@ -215,7 +252,9 @@ def test_a_passed_lesson_gets_the_room_of_those_that_helped_least() -> None:
     assert going(dear, cheap) == ["cheap"]
     assert going(dear) == []
     assert going(dear, most=1) is None, "it helps more than the new one"
-    assert going(cheap.model_copy(update={"trial": None}), dear) is None, "what a person wrote or approved stays"
+    assert going(cheap.model_copy(update={"trial": None}), dear) is None, (
+        "what a person wrote or approved stays"
+    )
     assert going(dear, cheap, most=1) is None, "two would have to go"
 
 
@@ -225,7 +264,10 @@ def test_a_passed_trial_that_finds_no_room_ends_by_time() -> None:
     step = without_room(tried, NOW + LONGEST_TRIAL)
     assert step is not None
     assert (step.edit.state, step.edit.trial) == ("proposed", Trial(ended=step.why))
-    assert step.why == "its trial is passed, and the set has no room for it: raise the caps, or retire another lesson"
+    assert (
+        step.why
+        == "its trial is passed, and the set has no room for it: raise the caps, or retire another lesson"
+    )
 
 
 def test_no_two_principals_choose_who_makes_room() -> None:
@@ -236,7 +278,9 @@ def test_no_two_principals_choose_who_makes_room() -> None:
     known = {"new": pairs(60, 0.8, 0.5), "victim": lied.evidence}
     snapshot = replace(a_set(victim, tried), caps=Caps(max_experiences=1, token_budget=1000))
     assert room_for(tried, snapshot, known, make_settings()) is None
-    assert room_for(tried, snapshot, known, make_settings(min_principals=1)) is not None, "the control: nobody left out"
+    assert room_for(tried, snapshot, known, make_settings(min_principals=1)) is not None, (
+        "the control: nobody left out"
+    )
 
 
 def test_a_lesson_that_hurts_on_trial_is_retired() -> None:
@@ -271,7 +315,9 @@ def test_a_trial_that_shows_something_with_its_last_outcome_is_decided_by_that()
 
 
 @pytest.mark.parametrize("trial", [None, Trial(), Trial(passed=True)])
-def test_a_trial_begun_under_other_rules_or_for_another_text_begins_anew(trial: Trial | None) -> None:
+def test_a_trial_begun_under_other_rules_or_for_another_text_begins_anew(
+    trial: Trial | None,
+) -> None:
     step = step_of(lesson("l1", "trial", trial), outcomes(300, lift=0.5), days=99)
     assert step is not None
     assert (step.edit.state, step.edit.trial) == ("proposed", None)
@@ -282,13 +328,18 @@ def test_a_trial_begun_under_other_rules_or_for_another_text_begins_anew(trial: 
 # --- watched
 
 
-def test_an_active_lesson_that_has_come_to_hurt_is_demoted_and_only_a_person_brings_it_back() -> None:
+def test_an_active_lesson_that_has_come_to_hurt_is_demoted_and_only_a_person_brings_it_back() -> (
+    None
+):
     needed = first(lambda e: e.turned(2) >= TURNED, lambda n: watched(n, 0.5, 1))
     assert step_of(lesson("l1"), watched(needed - 1, 0.5, 1)) is None
     step = step_of(lesson("l1"), watched(needed, 0.5, 1))
     assert step is not None
     wealth = watched(needed, 0.5, 1).turned(2)
-    assert step.why == f"it has come to hurt (wealth {wealth:.3g} against it after {needed} comparisons)"
+    assert (
+        step.why
+        == f"it has come to hurt (wealth {wealth:.3g} against it after {needed} comparisons)"
+    )
     assert (step.edit.state, step.edit.trial) == ("proposed", Trial(ended=step.why))
     demoted = proposed("l1", trial=step.edit.trial)
     assert step_of(demoted, pairs(200, 1, 0)) is None
@@ -346,7 +397,9 @@ def test_no_few_principals_bring_about_a_step_up_or_down(
     """However much they say: with one fewer than `min_principals` there is no evidence at all."""
     assert state_after(one, evidence_of(few), min_principals=few + 1) == "as it was"
     assert state_after(one, evidence_of(few), min_principals=few) == becomes, "the control"
-    assert state_after(one, evidence_of(few + 2), min_principals=few + 1) == becomes, "others say it, too"
+    assert state_after(one, evidence_of(few + 2), min_principals=few + 1) == becomes, (
+        "others say it, too"
+    )
 
 
 def test_the_loudest_cannot_hide_what_others_have_shown() -> None:
@@ -400,7 +453,9 @@ def test_a_flood_pushes_out_itself() -> None:
     gone = [step.edit for step in due(*flood, *others, *kept, max_proposed=20)]
     assert {edit.state for edit in gone} == {"retired"}
     assert [edit.id for edit in gone] == [f"l{i}" for i in range(50, 10, -1)]
-    assert excess_first([*flood, *others, *kept])[-1].id == "l58", "what waits for a person goes last"
+    assert excess_first([*flood, *others, *kept])[-1].id == "l58", (
+        "what waits for a person goes last"
+    )
     assert due(*flood, *others, *kept, max_proposed=60) == []
 
 
@@ -411,8 +466,12 @@ def test_who_proposes_together_with_a_loud_one_is_as_loud() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"replay_calls": 0}, {"trust": "operator"}])
-def test_where_nothing_is_replayed_a_lesson_says_that_it_waits_for_a_person(settings: dict[str, Any]) -> None:
+def test_where_nothing_is_replayed_a_lesson_says_that_it_waits_for_a_person(
+    settings: dict[str, Any],
+) -> None:
     lesson, nothing = proposed("l1"), Tally(1).evidence
-    assert waits_for(lesson, nothing, make_settings()).startswith("replays on others' graded episodes")
+    assert waits_for(lesson, nothing, make_settings()).startswith(
+        "replays on others' graded episodes"
+    )
     said = waits_for(lesson, nothing, make_settings(**settings))
     assert said.startswith("a person's approval: nothing is replayed here")

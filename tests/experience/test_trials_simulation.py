@@ -48,7 +48,9 @@ def staking_less_where_it_lost(sums: Sums, with_it: float, without_it: float) ->
     counted, difference = add_pair(sums, with_it, without_it), with_it - without_it
     if difference >= 0:
         return counted
-    helps = [old + math.log(1 + bet / 2 * difference) for old, bet in zip(sums.helps, BETS, strict=True)]
+    helps = [
+        old + math.log(1 + bet / 2 * difference) for old, bet in zip(sums.helps, BETS, strict=True)
+    ]
     return replace(counted, helps=(helps[0], helps[1], helps[2]))
 
 
@@ -86,7 +88,9 @@ def test_the_base_rate_drifts_and_liars_lie() -> None:
     without, _ = questions(chance, World(base=DRIFT), 0.0, 400, 200)
     assert abs(without[:, :40].mean() - 0.325) < 0.02
     assert abs(without[:, -40:].mean() - 0.775) < 0.02
-    told = [pair for script in scripts(chance, World(liars=2, lies=0.3), 10) for pair in script.pairs]
+    told = [
+        pair for script in scripts(chance, World(liars=2, lies=0.3), 10) for pair in script.pairs
+    ]
     lies = [pair for pair in told if pair[0] < 2]
     assert abs(len(lies) / (10 * PAIRS) - 0.3) < 0.03
     assert all(pair[1:] == (1.0, 0.0) for pair in lies)
@@ -95,10 +99,14 @@ def test_the_base_rate_drifts_and_liars_lie() -> None:
 def test_liars_lie_against_a_lesson_and_where_they_are_told_to_of_live_outcomes_alone() -> None:
     [script] = scripts(np.random.default_rng(1), World(liars=2, lies=0.3, lies_against=True), 1)
     assert {told[1:] for told in (*script.pairs, *script.outcomes) if told[0] < 2} == {(0.0, 1.0)}
-    [late] = scripts(np.random.default_rng(1), World(liars=2, lies=0.3, lies_against=True, lies_late=True), 1)
+    [late] = scripts(
+        np.random.default_rng(1), World(liars=2, lies=0.3, lies_against=True, lies_late=True), 1
+    )
     assert len({told[1:] for told in late.pairs if told[0] < 2}) > 2
     assert {told[1:] for told in late.outcomes if told[0] < 2} == {(0.0, 1.0)}
-    [watched] = watched_pairs(np.random.default_rng(1), World(liars=2, lies=0.3, lies_against=True), 50, 1)
+    [watched] = watched_pairs(
+        np.random.default_rng(1), World(liars=2, lies=0.3, lies_against=True), 50, 1
+    )
     assert {told[1:] for told in watched if told[0] < 2} == {(0.0, 1.0)}
 
 
@@ -128,8 +136,14 @@ def test_the_coin_of_the_simulation_is_the_one_that_agents_are_assigned_by() -> 
     for i in range(200):
         unit = f"unit-{i}"
         ranking = ranked(held.trial, "")
-        given = expose(held, choose, ranking, unit=unit, principal="carl", withhold_share=0.0, now=NOW)
-        assert (one.id in given.seen) == (draw(EPOCH, unit, one.id) < COIN) != (one.id in given.withheld)
+        given = expose(
+            held, choose, ranking, unit=unit, principal="carl", withhold_share=0.0, now=NOW
+        )
+        assert (
+            (one.id in given.seen)
+            == (draw(EPOCH, unit, one.id) < COIN)
+            != (one.id in given.withheld)
+        )
         sides[one.id in given.seen] += 1
     assert min(sides.values()) > 70
 
@@ -141,7 +155,9 @@ def test_the_coin_of_the_simulation_is_the_one_that_agents_are_assigned_by() -> 
     ("base", "few", "count"),
     [(0.2, K1, 120), (0.5, K1, 120), (0.8, K1, 120), (0.5, K2, 50)],
 )
-def test_a_lesson_without_a_lift_does_not_become_active(base: float, few: dict[str, int], count: int) -> None:
+def test_a_lesson_without_a_lift_does_not_become_active(
+    base: float, few: dict[str, int], count: int
+) -> None:
     lived = lives(World(base=base), count, **few)
     assert share(lived) <= 0.01
     assert share(lived, "retired") >= 0.9, "replays end it, and no user sees it"
@@ -190,7 +206,9 @@ def test_a_lesson_that_helps_becomes_active_within_few_outcomes(
 
 
 def test_the_quick_rule_takes_fewer_outcomes_and_refutes_less() -> None:
-    strict, quick = (lives(World(lift=0.2), 30, trial_rule=rule, **K2) for rule in ("strict", "quick"))
+    strict, quick = (
+        lives(World(lift=0.2), 30, trial_rule=rule, **K2) for rule in ("strict", "quick")
+    )
     assert taken(quick, lambda life: life.outcomes) < taken(strict, lambda life: life.outcomes)
     assert share(quick) >= 0.9
 
@@ -242,14 +260,18 @@ def test_one_liar_does_not_keep_a_lesson_that_helps_from_becoming_active() -> No
     assert share(lives(replace(ONE_LIAR, lift=0.4), 30, **K2)) >= 0.9
 
 
-def test_one_liar_cannot_have_a_lesson_that_helps_demoted_and_where_nobody_is_left_out_he_can() -> None:
+def test_one_liar_cannot_have_a_lesson_that_helps_demoted_and_where_nobody_is_left_out_he_can() -> (
+    None
+):
     against = World(lift=0.2, liars=1, lies=0.3, lies_against=True)
     assert demotions(against, 200, 10, **K2) == [None] * 10
     assert demotions(against, 200, 10, min_principals=1).count(None) <= 3, "the control"
 
 
 @pytest.mark.parametrize(("few", "most"), [(K1, 220), (K2, 250)])
-def test_where_replays_are_fooled_users_stop_what_hurts_them(few: dict[str, int], most: int) -> None:
+def test_where_replays_are_fooled_users_stop_what_hurts_them(
+    few: dict[str, int], most: int
+) -> None:
     lived = lives(replace(FOOLED, live_lift=-0.2), 25, **few)
     assert share(lived) <= 0.01
     assert middle([life.saw for life in lived if life.passed_replays]) <= most
@@ -282,7 +304,9 @@ def test_an_active_lesson_that_goes_on_helping_is_not_demoted() -> None:
     [("quick", K1, 20_000), ("strict", K2, 40_000)],
     ids=["quick, K=1", "strict, K=2"],
 )
-def test_of_thirty_candidates_the_good_ones_become_active(rule: str, few: dict[str, int], most: int) -> None:
+def test_of_thirty_candidates_the_good_ones_become_active(
+    rule: str, few: dict[str, int], most: int
+) -> None:
     courses = races(Traffic(), 3, 60_000, trial_rule=rule, **few)
     assert nth_good(courses, 10)[0] <= most
     assert nth_good(courses, 1)[0] <= most / 2

@@ -15,7 +15,9 @@ from tests.experience.tally import BET, Tally, outcomes, pairs, watched
 
 NOTHING = Evidence()
 OTHERS = "of them not the busiest principals'"
-ROOM = "a learner's next look: its trial is passed. A full set has room only where another helps less"
+ROOM = (
+    "a learner's next look: its trial is passed. A full set has room only where another helps less"
+)
 REPLAYS = "replays on others' graded episodes"
 
 
@@ -39,7 +41,9 @@ def waits(one: Experience, evidence: Evidence = NOTHING, **tunables: object) -> 
         (lesson("l1", "retired"), False),
     ],
 )
-def test_replays_are_of_lessons_from_traffic_that_are_to_show_something(one: Experience, replayed: bool) -> None:
+def test_replays_are_of_lessons_from_traffic_that_are_to_show_something(
+    one: Experience, replayed: bool
+) -> None:
     assert is_replayed(one) is replayed
 
 
@@ -47,8 +51,18 @@ def test_replays_are_of_lessons_from_traffic_that_are_to_show_something(one: Exp
     ("one", "evidence", "min_principals", "said"),
     [
         (lesson("l1"), NOTHING, 3, "nothing: it is active (wealth against it 1 of 1000)"),
-        (lesson("l1"), watched(4, 0, 1, 4), 1, "nothing: it is active (wealth against it 7.48 of 1000)"),
-        (on_trial("l1"), outcomes(30, lift=0.2), 3, f"live outcomes: wealth 3.04 of 5 after 30, 22 of 600 {OTHERS}"),
+        (
+            lesson("l1"),
+            watched(4, 0, 1, 4),
+            1,
+            "nothing: it is active (wealth against it 7.48 of 1000)",
+        ),
+        (
+            on_trial("l1"),
+            outcomes(30, lift=0.2),
+            3,
+            f"live outcomes: wealth 3.04 of 5 after 30, 22 of 600 {OTHERS}",
+        ),
         (
             on_trial("l1").model_copy(update={"trial": Trial(bet=BET, rule="quick")}),
             NOTHING,
@@ -84,14 +98,19 @@ def test_how_much_more_is_needed_is_told_from_how_it_went_so_far() -> None:
     assert left(on_trial("l1"), NOTHING) is None
     assert left(on_trial("l1"), outcomes(50, lift=0.0)) is None, "it gets nowhere"
     assert left(on_trial("l1"), outcomes(400, lift=0.6)) == 0
-    for one, needed in ((on_trial("l1"), 5), (lesson("l1", "trial", Trial(bet=BET, rule="quick")), 10)):
+    for one, needed in (
+        (on_trial("l1"), 5),
+        (lesson("l1", "trial", Trial(bet=BET, rule="quick")), 10),
+    ):
         some = outcomes(24, lift=0.3)
         expected = math.ceil(math.log(needed / some.live(2)) / (math.log(some.live(2)) / 24))
         assert some.live(2) < 5
         assert left(one, some) == expected
         early = outcomes(24, lift=0.3, replayed=7)
         assert 10 < early.helps(2) < ENOUGH
-        assert (more := left(one, early)) is not None and more > expected, "its replays have shown less"
+        assert (more := left(one, early)) is not None and more > expected, (
+            "its replays have shown less"
+        )
 
 
 # --- the live bet
@@ -114,7 +133,9 @@ def test_the_live_bet_is_never_nothing_and_never_everything(
 
 
 def replays(lift: float, mean: float = 0.5) -> Sums:
-    return Sums(pairs=100, score_with=100 * (mean + lift / 2), score_without=100 * (mean - lift / 2))
+    return Sums(
+        pairs=100, score_with=100 * (mean + lift / 2), score_without=100 * (mean - lift / 2)
+    )
 
 
 def test_who_has_shown_more_stakes_more() -> None:

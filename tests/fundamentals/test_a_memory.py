@@ -16,7 +16,9 @@ async def test_without_a_url_a_memory_lives_in_a_folder(tmp_path: Path) -> None:
 
 
 async def test_a_lesson_says_what_to_do_and_when(memory: TedMemory) -> None:
-    await memory.commit([Add(text="Ask for the order number first.", when="a customer wants a refund")], author="me")
+    await memory.commit(
+        [Add(text="Ask for the order number first.", when="a customer wants a refund")], author="me"
+    )
     assert await memory.render() == (
         "<experiences>\n"
         "Lessons from earlier work. They are advice, not instructions; use one only where it applies.\n"
@@ -28,7 +30,9 @@ async def test_a_lesson_says_what_to_do_and_when(memory: TedMemory) -> None:
 async def test_every_commit_makes_a_version_and_can_be_undone(memory: TedMemory) -> None:
     await memory.commit([Add(text="Be brief.")], author="me")
     [lesson] = await memory.load()
-    await memory.commit([Rewrite(id=lesson.id, text="Be thorough.")], author="someone else", why="complaints")
+    await memory.commit(
+        [Rewrite(id=lesson.id, text="Be thorough.")], author="someone else", why="complaints"
+    )
     await memory.commit([Remove(id=lesson.id)], author="me")
 
     assert [entry.version for entry in await memory.log()] == [3, 2, 1]
@@ -60,7 +64,9 @@ async def test_two_people_conflict_only_over_the_same_lesson(memory: TedMemory) 
     one, two = seen_by_both
     await memory.commit([Rewrite(id=one.id, text="First.")], author="anna", base=seen_by_both)
     commit = await memory.commit(
-        [Rewrite(id=one.id, text="Uno."), Rewrite(id=two.id, text="Due.")], author="bruno", base=seen_by_both
+        [Rewrite(id=one.id, text="Uno."), Rewrite(id=two.id, text="Due.")],
+        author="bruno",
+        base=seen_by_both,
     )
     assert [applied.id for applied in commit.applied] == [two.id]
     assert [rejected.reason for rejected in commit.rejected] == ["conflict"]

@@ -20,20 +20,30 @@ SAMPLES = [
 def student(messages: list[BaseMessage]) -> str:
     """Know nothing, but follow a lesson about the very land that is asked for."""
     prompt, asked = "\n".join(str(m.content) for m in messages), str(messages[-1].content)
-    cities = (city for land, city in CAPITALS.items() if land in asked and f"{land}: say {city}" in prompt)
+    cities = (
+        city for land, city in CAPITALS.items() if land in asked and f"{land}: say {city}" in prompt
+    )
     return next(cities, "I don't know")
 
 
 def teacher(messages: list[BaseMessage]) -> str:
     land = next(land for land in CAPITALS if f"of {land}?" in str(messages[1].content))
-    edit = {"op": "add", "ids": [], "when": f"asked for the capital of {land}", "text": f"say {CAPITALS[land]}"}
+    edit = {
+        "op": "add",
+        "ids": [],
+        "when": f"asked for the capital of {land}",
+        "text": f"say {CAPITALS[land]}",
+    }
     critique = {"reason": "It did not know.", "edits": [edit], "helped": [], "hurt": []}
     return json.dumps(critique) if asked_for_edits(messages) else CAPITALS[land]
 
 
 async def test_a_student_learns_from_what_it_got_wrong(memory: TedMemory) -> None:
     report = await distill(
-        SAMPLES, student=ScriptedChatModel(script=student), teacher=ScriptedChatModel(script=teacher), memory=memory
+        SAMPLES,
+        student=ScriptedChatModel(script=student),
+        teacher=ScriptedChatModel(script=teacher),
+        memory=memory,
     )
     assert report.promoted
     assert report.gate is not None
@@ -50,7 +60,10 @@ async def test_a_lesson_that_does_not_help_is_not_kept(memory: TedMemory) -> Non
         return teacher(messages).replace("say ", "think of ")
 
     report = await distill(
-        SAMPLES, student=ScriptedChatModel(script=student), teacher=ScriptedChatModel(script=useless), memory=memory
+        SAMPLES,
+        student=ScriptedChatModel(script=student),
+        teacher=ScriptedChatModel(script=useless),
+        memory=memory,
     )
     assert report.learned == 0
     assert report.set_aside == report.samples
@@ -61,7 +74,10 @@ async def test_a_lesson_that_does_not_help_is_not_kept(memory: TedMemory) -> Non
 async def test_what_is_known_costs_no_critique(memory: TedMemory) -> None:
     async def calls_of_the_teacher() -> int:
         report = await distill(
-            SAMPLES, student=ScriptedChatModel(script=student), teacher=ScriptedChatModel(script=teacher), memory=memory
+            SAMPLES,
+            student=ScriptedChatModel(script=student),
+            teacher=ScriptedChatModel(script=teacher),
+            memory=memory,
         )
         return report.spend.teacher.calls
 

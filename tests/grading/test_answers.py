@@ -28,13 +28,42 @@ def test_what_an_attempt_concludes(text: str, conclusion: str) -> None:
 
 
 SEVEN = (
-    *("Die Antwort ist 7.", "Antwort: 7", "**Antwort:** 7", "Also lautet die Antwort: 7.", "Die Antwort lautet 7."),
+    *(
+        "Die Antwort ist 7.",
+        "Antwort: 7",
+        "**Antwort:** 7",
+        "Also lautet die Antwort: 7.",
+        "Die Antwort lautet 7.",
+    ),
     *("La réponse est 7.", "Réponse : 7", "La réponse finale est : 7", "REPONSE: 7"),
     *("La respuesta es 7.", "Respuesta: 7", "La respuesta correcta es **7**."),
-    *("A resposta é 7.", "Resposta: 7", "La risposta è 7.", "Risposta: 7", "Het antwoord is 7.", "Antwoord: 7"),
-    *("Svaret är 7.", "Svaret er 7.", "Svar: 7", "Odpowiedź: 7", "Odpowiedź to 7.", "Odpověď je 7.", "Vastaus on 7."),
+    *(
+        "A resposta é 7.",
+        "Resposta: 7",
+        "La risposta è 7.",
+        "Risposta: 7",
+        "Het antwoord is 7.",
+        "Antwoord: 7",
+    ),
+    *(
+        "Svaret är 7.",
+        "Svaret er 7.",
+        "Svar: 7",
+        "Odpowiedź: 7",
+        "Odpowiedź to 7.",
+        "Odpověď je 7.",
+        "Vastaus on 7.",
+    ),
     *("Răspunsul este 7.", "Jawabannya adalah 7.", "Cevap: 7", "Válasz: 7", "Απάντηση: 7"),
-    *("Ответ: 7", "Ответ — 7.", "Ответ: 7.\n", "Відповідь: 7", "الجواب هو 7", "الإجابة: 7", "उत्तर: 7।"),
+    *(
+        "Ответ: 7",
+        "Ответ — 7.",
+        "Ответ: 7.\n",
+        "Відповідь: 7",
+        "الجواب هو 7",
+        "الإجابة: 7",
+        "उत्तर: 7।",
+    ),
     *(
         "答案是7。",
         "答案\uff1a7",
@@ -91,5 +120,10 @@ def test_what_is_said_besides_counts(answer: str, reference: str, right: bool) -
 
 @pytest.mark.timeout(30)  # with patterns that try again with one blank less it is minutes
 def test_blanks_in_plenty_do_not_hang_it() -> None:
-    for text in ("answer:" + " " * 200_000, "answer " * 20_000 + " " * 100_000, r"\boxed{" * 100_000, "{" * 500_000):
+    for text in (
+        "answer:" + " " * 200_000,
+        "answer " * 20_000 + " " * 100_000,
+        r"\boxed{" * 100_000,
+        "{" * 500_000,
+    ):
         final_answer(text)

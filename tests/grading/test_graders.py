@@ -26,7 +26,11 @@ QUESTION = Sample(id="q", input="?")
 
 
 async def score(grader: Any, answer: str, reference: str, choices: tuple[str, ...] = ()) -> float:
-    return (await grade(find_grader(grader), Sample(id="q", input="?", choices=choices), answer, reference))[0]
+    return (
+        await grade(
+            find_grader(grader), Sample(id="q", input="?", choices=choices), answer, reference
+        )
+    )[0]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,11 @@ async def test_a_choice_is_named_by_text_or_letter_and_only_one_counts(
 
 async def test_a_grader_may_be_async_and_may_answer_as_openevals_does() -> None:
     async def judge(*, inputs: Any, outputs: str, reference_outputs: str) -> dict[str, Any]:
-        return {"key": "correctness", "score": 0.5, "comment": f"{inputs['input']}{outputs}{reference_outputs}"}
+        return {
+            "key": "correctness",
+            "score": 0.5,
+            "comment": f"{inputs['input']}{outputs}{reference_outputs}",
+        }
 
     assert await grade(judge, QUESTION, "a", "b") == (0.5, "?ab")
 
@@ -90,7 +98,15 @@ async def test_a_grader_may_be_async_and_may_answer_as_openevals_does() -> None:
 NO_SCORES: list[Any] = [
     *(None, "good", "1", 2, -0.1, float("nan"), float("inf"), 1 + 0j, object(), b"1"),
     *({"key": "x"}, {"score": "1"}, {"score": None}, {"score": float("nan")}),
-    *([], [1.0, 1.0], [{"score": 1}, {"score": 1}], [None], np.float64("nan"), np.float32(1.5), np.int64(-1)),
+    *(
+        [],
+        [1.0, 1.0],
+        [{"score": 1}, {"score": 1}],
+        [None],
+        np.float64("nan"),
+        np.float32(1.5),
+        np.int64(-1),
+    ),
 ]
 
 
@@ -156,9 +172,12 @@ def _comparer_ends() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_comparer_ends")
 @pytest.mark.parametrize(
-    ("answer", "reference", "right"), [*((*pair, True) for pair in EQUAL), *((*pair, False) for pair in UNEQUAL)]
+    ("answer", "reference", "right"),
+    [*((*pair, True) for pair in EQUAL), *((*pair, False) for pair in UNEQUAL)],
 )
-async def test_mathematics_is_equal_however_it_is_written(answer: str, reference: str, right: bool) -> None:
+async def test_mathematics_is_equal_however_it_is_written(
+    answer: str, reference: str, right: bool
+) -> None:
     assert await score("math", answer, reference) == float(right)
 
 
@@ -174,7 +193,9 @@ async def test_what_computes_for_ever_is_ended_and_told_and_the_next_answer_is_c
 
 
 @pytest.mark.usefixtures("_comparer_ends")
-async def test_mathematics_does_not_block_a_loop_and_works_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_mathematics_does_not_block_a_loop_and_works_in_any_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(formulas, "COMPARING", 0.5)
     slow = asyncio.create_task(score("math", "9^{9^{9}}", "5"))
     beats = 0
@@ -186,7 +207,10 @@ async def test_mathematics_does_not_block_a_loop_and_works_in_any_thread(monkeyp
         await slow
     monkeypatch.undo()
     results: list[float] = []
-    threads = [threading.Thread(target=lambda: results.append(asyncio.run(score("math", "1/2", "0.5")))) for _ in "ab"]
+    threads = [
+        threading.Thread(target=lambda: results.append(asyncio.run(score("math", "1/2", "0.5"))))
+        for _ in "ab"
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -204,7 +228,9 @@ async def test_a_comparing_process_that_was_killed_is_started_again() -> None:
     assert await score("math", "1/2", "0.5") == 1
 
 
-async def test_a_comparing_process_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_comparing_process_that_does_not_start_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     formulas.COMPARER.close()
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ValueError, match="does not start"):
@@ -217,7 +243,9 @@ def test_the_comparing_process_ends_with_the_one_that_started_it() -> None:
         "print(asyncio.run(g.mathematics(inputs={}, outputs='1/2', reference_outputs='0.5')),"
         " g.formulas.COMPARER._process.pid)"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
     right, pid = done.stdout.split()
     assert (right, done.stderr) == ("True", "")
     assert subprocess.run(["kill", "-0", pid], capture_output=True, check=False).returncode != 0
@@ -245,14 +273,20 @@ class _Object:
 
 class _AsyncObject:
     async def __call__(self, *, inputs: Any, outputs: str, **kwargs: Any) -> dict[str, Any]:
-        return {"key": "k", "score": np.float32(kwargs["reference_outputs"] == outputs), "comment": None}
+        return {
+            "key": "k",
+            "score": np.float32(kwargs["reference_outputs"] == outputs),
+            "comment": None,
+        }
 
 
 def _with_more(tolerance: float, *, outputs: str, reference_outputs: str) -> bool:
     return tolerance == 0.5 and outputs == reference_outputs
 
 
-async def _async_with_more(*, inputs: Any, outputs: str, reference_outputs: str, tolerance: float) -> Any:
+async def _async_with_more(
+    *, inputs: Any, outputs: str, reference_outputs: str, tolerance: float
+) -> Any:
     return [{"key": "k", "score": np.bool_(outputs == reference_outputs), "comment": "x"}]
 
 
@@ -265,7 +299,9 @@ GRADERS_OF_USERS: dict[str, Any] = {
     "partial of async": functools.partial(_async_with_more, tolerance=0.5),
     "partial of partial": functools.partial(functools.partial(_async_with_more), tolerance=0.5),
     "sync that gives a coroutine": lambda **given: _async_with_more(**given, tolerance=1),
-    "only some arguments": lambda outputs, reference_outputs: np.int64(outputs == reference_outputs),
+    "only some arguments": lambda outputs, reference_outputs: np.int64(
+        outputs == reference_outputs
+    ),
     "nothing but the answer": lambda outputs: outputs == "a",
     "list of one": lambda **given: [{"score": given["outputs"] == given["reference_outputs"]}],
     "openevals": exact_match,
@@ -284,7 +320,9 @@ class _JudgeModel(ScriptedChatModel):
 
     def with_structured_output(self, schema: Any, **kwargs: Any) -> Runnable[Any, Any]:
         assert "score" in schema["properties"]
-        return self | RunnableLambda(lambda said: {"score": said.content == "yes", "reasoning": "as it says"})
+        return self | RunnableLambda(
+            lambda said: {"score": said.content == "yes", "reasoning": "as it says"}
+        )
 
 
 def _says(messages: list[Any]) -> str:
@@ -294,7 +332,9 @@ def _says(messages: list[Any]) -> str:
 @pytest.mark.parametrize("create", [create_llm_as_judge, create_async_llm_as_judge])
 async def test_a_judge_of_openevals_is_a_grader(create: Any) -> None:
     judge: BaseChatModel = _JudgeModel(script=_says)
-    grader = create(prompt="{inputs} {outputs}={reference_outputs}", judge=judge, feedback_key="right")
+    grader = create(
+        prompt="{inputs} {outputs}={reference_outputs}", judge=judge, feedback_key="right"
+    )
     assert await grade(grader, QUESTION, "a", "a") == (1.0, "as it says")
     assert await grade(grader, QUESTION, "b", "a") == (0.0, "as it says")
 
@@ -320,7 +360,9 @@ def _raises(error: BaseException) -> Any:
     return grader
 
 
-@pytest.mark.parametrize("error", [RuntimeError("I broke"), KeyError("x"), StopIteration(), TimeoutError()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("I broke"), KeyError("x"), StopIteration(), TimeoutError()], ids=repr
+)
 async def test_what_a_grader_raises_is_raised(error: Exception) -> None:
     with pytest.raises(RuntimeError if isinstance(error, StopIteration) else type(error)):
         await asyncio.wait_for(grade(_raises(error), QUESTION, "a", "b"), 5)

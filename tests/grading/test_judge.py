@@ -38,7 +38,9 @@ def parts(prompt: str) -> list[str]:
     return re.findall(rf"\[{mark[1]}\]\n(.*?)\n\[/{mark[1]}\]", prompt, re.DOTALL)
 
 
-async def asked_about(answer: str, *, task: Sample = TASK, reference: str = "Paris") -> tuple[str, list[str]]:
+async def asked_about(
+    answer: str, *, task: Sample = TASK, reference: str = "Paris"
+) -> tuple[str, list[str]]:
     asking = model()
     await grade(Judge(asking), task, answer, reference)
     prompt = str(asking.asked[0][1].content)
@@ -176,7 +178,9 @@ def test_a_judge_is_called_the_same_in_every_process() -> None:
 async def test_a_judge_grades_in_the_graph(scratch: TedMemory) -> None:
     judging = model(verdict(1, "fine"))
     teaching = teacher(lambda _: critique())
-    out = await one_pass(scratch, sample("apples"), student=student(), teacher=teaching, grader=Judge(judging))
+    out = await one_pass(
+        scratch, sample("apples"), student=student(), teacher=teaching, grader=Judge(judging)
+    )
     assert {t["score"] for t in out["graded"]} == {1.0}
     assert {t["comment"] for t in out["graded"]} == {"fine"}
     assert len(judging.asked) >= len(out["graded"])

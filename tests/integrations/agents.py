@@ -6,7 +6,13 @@ from typing import Any
 
 from langchain.agents import create_agent
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+)
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
 
@@ -46,8 +52,15 @@ class Scripted(ScriptedChatModel):
             {"name": c["name"], "args": json.dumps(c["args"]), "id": c["id"], "index": i}
             for i, c in enumerate(said.tool_calls)
         ]
-        parts = [AIMessageChunk(content=f"{word} ", tool_call_chunks=[]) for word in str(said.content).split()]
-        for part in [*parts, AIMessageChunk(content="", tool_call_chunks=calls)] if calls or not parts else parts:
+        parts = [
+            AIMessageChunk(content=f"{word} ", tool_call_chunks=[])
+            for word in str(said.content).split()
+        ]
+        for part in (
+            [*parts, AIMessageChunk(content="", tool_call_chunks=calls)]
+            if calls or not parts
+            else parts
+        ):
             chunk = ChatGenerationChunk(message=part)
             if run_manager:
                 run_manager.on_llm_new_token(str(part.content), chunk=chunk)
@@ -56,12 +69,16 @@ class Scripted(ScriptedChatModel):
 
 def call(name: str, id: str = "c1", **args: Any) -> AIMessage:
     """Return the message with which a model calls a tool."""
-    return AIMessage(content="", tool_calls=[{"name": name, "args": args, "id": id, "type": "tool_call"}])
+    return AIMessage(
+        content="", tool_calls=[{"name": name, "args": args, "id": id, "type": "tool_call"}]
+    )
 
 
 def calls_once(name: str, answer: str = "done", **args: Any) -> Says:
     """Return a script that calls a tool in each turn, and then answers."""
-    return lambda messages: answer if isinstance(messages[-1], ToolMessage) else call(name, f"c{len(messages)}", **args)
+    return lambda messages: (
+        answer if isinstance(messages[-1], ToolMessage) else call(name, f"c{len(messages)}", **args)
+    )
 
 
 @tool
@@ -94,7 +111,10 @@ def asks(text: str = "Hello") -> Any:
 
 async def teach(memory: TedMemory, *texts: str) -> list[str]:
     """Commit active lessons; return their ids."""
-    return [one.id for one in (await memory.commit([Add(text=text) for text in texts], author="me")).applied]
+    return [
+        one.id
+        for one in (await memory.commit([Add(text=text) for text in texts], author="me")).applied
+    ]
 
 
 async def put_on_trial(memory: TedMemory, text: str) -> str:

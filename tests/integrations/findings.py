@@ -16,7 +16,8 @@ _LEAVES = str | bytes | int | float | complex | ModuleType | type | None
 def ours(given: Any) -> list[str]:
     """Name all objects, classes and functions of this package in a nest of values.
 
-    Attributes are looked at, too: of messages, snapshots, interrupts, configurations with their callbacks.
+    Attributes are looked at, too: of messages, snapshots, interrupts, configurations with their
+    callbacks.
     """
     return [named.__name__ for named in map(_named, walk(given)) if _is_ours(named)]
 

@@ -52,7 +52,9 @@ class Maker:
 
     def __call__(self, script: Says | None = None, **more: Any) -> tuple[Any, Scripted]:
         script = script or (lambda messages: ANSWER)
-        return self.make(self.memory, script, record=self.record, system_prompt="You are kind.", **more)
+        return self.make(
+            self.memory, script, record=self.record, system_prompt="You are kind.", **more
+        )
 
 
 def plain(make: Maker) -> Case:
@@ -78,13 +80,17 @@ def structured(make: Maker) -> Case:
     """The answer has a form."""
     saver = InMemorySaver(serde=_with(Verdict))
     runs, model = make(
-        lambda messages: call("Verdict", right=True), response_format=ToolStrategy(Verdict), checkpointer=saver
+        lambda messages: call("Verdict", right=True),
+        response_format=ToolStrategy(Verdict),
+        checkpointer=saver,
     )
     return Case(runs, [model], answer="", saver=saver)
 
 
 def _with(*kinds: type) -> Any:
-    return JsonPlusSerializer(allowed_msgpack_modules=[(kind.__module__, kind.__name__) for kind in kinds])
+    return JsonPlusSerializer(
+        allowed_msgpack_modules=[(kind.__module__, kind.__name__) for kind in kinds]
+    )
 
 
 def sub_agent(make: Maker) -> Case:
@@ -110,7 +116,9 @@ def person(make: Maker) -> Case:
     saver = InMemorySaver()
     hitl = HumanInTheLoopMiddleware(interrupt_on={"look_up": True})
     runs, model = make(calls_once("look_up", ANSWER), inside=[hitl], checkpointer=saver)
-    return Case(runs, [model], [asks(), Command(resume={"decisions": [{"type": "approve"}]})], saver=saver)
+    return Case(
+        runs, [model], [asks(), Command(resume={"decisions": [{"type": "approve"}]})], saver=saver
+    )
 
 
 def node(make: Maker) -> Case:
@@ -121,7 +129,13 @@ def node(make: Maker) -> Case:
     graph.add_node("inner", inner)
     graph.add_edge(START, "inner")
     graph.add_edge("inner", END)
-    return Case(graph.compile(checkpointer=saver), [model], [asks(), asks("And now?")], episodes=2, saver=saver)
+    return Case(
+        graph.compile(checkpointer=saver),
+        [model],
+        [asks(), asks("And now?")],
+        episodes=2,
+        saver=saver,
+    )
 
 
 def deep(make: Maker) -> Case:
@@ -133,16 +147,30 @@ def deep(make: Maker) -> Case:
             return ANSWER
         return call("task", description="Look it up.", subagent_type="scout")
 
-    outer, inner, saver = Scripted(script=delegates), Scripted(script=lambda messages: ANSWER), InMemorySaver()
+    outer, inner, saver = (
+        Scripted(script=delegates),
+        Scripted(script=lambda messages: ANSWER),
+        InMemorySaver(),
+    )
     ours = [TedMemoryMiddleware(make.memory, record=make.record) for _ in range(2)]
-    scout = {"name": "scout", "description": "Looks things up.", "system_prompt": "You look.", "tools": []}
+    scout = {
+        "name": "scout",
+        "description": "Looks things up.",
+        "system_prompt": "You look.",
+        "tools": [],
+    }
     subagents = [{**scout, "model": inner, "middleware": [ours[1]]}]
     runs = deepagents.create_deep_agent(
-        model=outer, system_prompt="You are kind.", middleware=[ours[0]], subagents=subagents, checkpointer=saver
+        model=outer,
+        system_prompt="You are kind.",
+        middleware=[ours[0]],
+        subagents=subagents,
+        checkpointer=saver,
     )
     return Case(runs, [outer, inner], episodes=2, saver=saver)
 
 
 KINDS: dict[str, Callable[[Maker], Case]] = {
-    made.__name__: made for made in (plain, tools, checkpoints, structured, sub_agent, person, node, deep)
+    made.__name__: made
+    for made in (plain, tools, checkpoints, structured, sub_agent, person, node, deep)
 }

@@ -20,7 +20,15 @@ from ted_memory.integrations import callbacks
 from ted_memory.integrations.callbacks import TedMemoryCallbackHandler
 from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.testing import in_memory, wait_until
-from tests.integrations.agents import Scripted, agent, asks, calls_once, look_up, put_on_trial, teach
+from tests.integrations.agents import (
+    Scripted,
+    agent,
+    asks,
+    calls_once,
+    look_up,
+    put_on_trial,
+    teach,
+)
 from tests.integrations.test_recording_troubles import Boom, fails
 from tests.spy_log import recorded, taken_in
 
@@ -57,7 +65,9 @@ def says(text: str = "It is 4.") -> Scripted:
 # --- models
 
 
-async def test_a_model_that_is_called_by_itself_is_recorded(handler: TedMemoryCallbackHandler) -> None:
+async def test_a_model_that_is_called_by_itself_is_recorded(
+    handler: TedMemoryCallbackHandler,
+) -> None:
     given = uuid.uuid4()
     metadata = {"thread_id": "t1", "user_id": "anna"}
     config: Any = {"callbacks": [handler], "run_id": given, "tags": ["shop"], "metadata": metadata}
@@ -77,7 +87,9 @@ async def test_a_model_of_plain_text_is_recorded_too(handler: TedMemoryCallbackH
     assert (episode.question, episode.answer) == ("What is x?", "It is 4.")
 
 
-async def test_a_cached_answer_tells_each_caller_of_its_own_run(handler: TedMemoryCallbackHandler) -> None:
+async def test_a_cached_answer_tells_each_caller_of_its_own_run(
+    handler: TedMemoryCallbackHandler,
+) -> None:
     model = Scripted(script=lambda messages: "It is 4.", cache=InMemoryCache())
     first = await model.ainvoke("Hi", {"callbacks": [handler]})
     before = told(first)
@@ -85,7 +97,10 @@ async def test_a_cached_answer_tells_each_caller_of_its_own_run(handler: TedMemo
     assert len(model.asked) == 1
     assert told(first) == before
     assert told(second)["run_id"] != before["run_id"]
-    assert [e.run_id for e in await recorded(handler.memory)] == [before["run_id"], told(second)["run_id"]]
+    assert [e.run_id for e in await recorded(handler.memory)] == [
+        before["run_id"],
+        told(second)["run_id"],
+    ]
     await handler.memory.aclose()
 
 
@@ -131,7 +146,9 @@ async def test_one_conversation_is_assigned_alike_throughout(
     await put_on_trial(memory, "On trial.")
     chain = inject_lessons(memory) | says()
     for i in range(30):
-        await chain.ainvoke("Hi", {"callbacks": [handler], "configurable": {"thread_id": f"t{i % 10}"}})
+        await chain.ainvoke(
+            "Hi", {"callbacks": [handler], "configurable": {"thread_id": f"t{i % 10}"}}
+        )
     pairs = {(e.thread_id, e.seen) for e in await recorded(memory)}
     assert len(pairs) == 10
     assert len({seen for _, seen in pairs}) == 2
@@ -158,7 +175,10 @@ INPUTS: list[tuple[Any, str]] = [
     ({"x": 1}, '{"x": 1}'),
     ({"messages": [{"no": "message"}]}, "[{'no': 'message'}]"),
     ([HumanMessage("What is x?")], "What is x?"),
-    (ChatPromptTemplate.from_messages([("user", "{said}")]).invoke({"said": "What is x?"}), "What is x?"),
+    (
+        ChatPromptTemplate.from_messages([("user", "{said}")]).invoke({"said": "What is x?"}),
+        "What is x?",
+    ),
     (7, "7"),
 ]
 
@@ -220,7 +240,9 @@ async def test_a_chain_is_recorded_however_it_is_called(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_model_is_recorded_however_it_is_called(handler: TedMemoryCallbackHandler, way: str) -> None:
+async def test_a_model_is_recorded_however_it_is_called(
+    handler: TedMemoryCallbackHandler, way: str
+) -> None:
     await WAYS[way](says(), {"callbacks": [handler]})
     await wait_until(lambda: handler.memory.health().recorded == 1)
     episode = await the_only_one(handler)
@@ -228,7 +250,9 @@ async def test_a_model_is_recorded_however_it_is_called(handler: TedMemoryCallba
 
 
 @pytest.mark.parametrize("way", ["abatch", "batch"])
-async def test_many_runs_at_once_do_not_mix(memory: TedMemory, handler: TedMemoryCallbackHandler, way: str) -> None:
+async def test_many_runs_at_once_do_not_mix(
+    memory: TedMemory, handler: TedMemoryCallbackHandler, way: str
+) -> None:
     await put_on_trial(memory, "On trial.")
 
     def echo(messages: list[BaseMessage]) -> str:
@@ -261,7 +285,8 @@ async def test_a_stream_that_is_closed_early_is_recorded_and_forgotten(
         prompt | inject_lessons(memory) | says("one two three")
     ] * 5:
         stream = chain.astream(
-            {"question": "What is x?"} if chain.first is prompt else "What is x?", {"callbacks": [handler]}
+            {"question": "What is x?"} if chain.first is prompt else "What is x?",
+            {"callbacks": [handler]},
         )
         async for _part in stream:
             break
@@ -276,7 +301,9 @@ async def test_a_stream_that_is_closed_early_is_recorded_and_forgotten(
     await memory.aclose()
 
 
-async def test_a_graph_whose_stream_nobody_reads_to_its_end_is_recorded(handler: TedMemoryCallbackHandler) -> None:
+async def test_a_graph_whose_stream_nobody_reads_to_its_end_is_recorded(
+    handler: TedMemoryCallbackHandler,
+) -> None:
     runs, _ = agent(in_memory(), calls_once("look_up"), record=False)
     stream = runs.astream(asks("What is x?"), {"callbacks": [handler]})
     async for _part in stream:
@@ -310,7 +337,9 @@ async def test_a_run_of_whose_end_nobody_tells_is_recorded_and_forgotten(
 # --- failures
 
 
-async def test_what_fails_is_recorded_with_its_error(memory: TedMemory, handler: TedMemoryCallbackHandler) -> None:
+async def test_what_fails_is_recorded_with_its_error(
+    memory: TedMemory, handler: TedMemoryCallbackHandler
+) -> None:
     ids = await teach(memory, "Be brief.")
     broken = Scripted(script=fails(10))
 
@@ -332,7 +361,9 @@ async def test_what_fails_is_recorded_with_its_error(memory: TedMemory, handler:
 async def test_a_chain_that_tries_again_and_succeeds_is_one_episode_without_the_error(
     memory: TedMemory, handler: TedMemoryCallbackHandler
 ) -> None:
-    shaky = Scripted(script=fails(1)).with_retry(wait_exponential_jitter=False, stop_after_attempt=2)
+    shaky = Scripted(script=fails(1)).with_retry(
+        wait_exponential_jitter=False, stop_after_attempt=2
+    )
     await (inject_lessons(memory) | shaky).ainvoke("Hi", {"callbacks": [handler]})
     episode = await the_only_one(handler)
     assert (episode.error, episode.answer) == ("", "It is 4.")
@@ -341,12 +372,21 @@ async def test_a_chain_that_tries_again_and_succeeds_is_one_episode_without_the_
 # --- graphs
 
 
-async def test_an_agent_is_recorded_with_its_tools_and_only_what_is_new(handler: TedMemoryCallbackHandler) -> None:
+async def test_an_agent_is_recorded_with_its_tools_and_only_what_is_new(
+    handler: TedMemoryCallbackHandler,
+) -> None:
     runs, _ = agent(
-        in_memory(), calls_once("look_up", "It is 4.", thing="x"), record=False, checkpointer=InMemorySaver()
+        in_memory(),
+        calls_once("look_up", "It is 4.", thing="x"),
+        record=False,
+        checkpointer=InMemorySaver(),
     )
     config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t1"}}
-    for asked in (asks("Question 0"), {"messages": [{"role": "user", "content": "Question 1"}]}, asks("Question 2")):
+    for asked in (
+        asks("Question 0"),
+        {"messages": [{"role": "user", "content": "Question 1"}]},
+        asks("Question 2"),
+    ):
         out = await runs.ainvoke(asked, config)
     episodes = await recorded(handler.memory)
     assert [e.question for e in episodes] == [f"Question {i}" for i in range(3)]
@@ -360,12 +400,16 @@ async def test_an_agent_is_recorded_with_its_tools_and_only_what_is_new(handler:
     await handler.memory.aclose()
 
 
-async def test_a_graph_that_is_resumed_is_recorded_with_what_it_was_asked(handler: TedMemoryCallbackHandler) -> None:
+async def test_a_graph_that_is_resumed_is_recorded_with_what_it_was_asked(
+    handler: TedMemoryCallbackHandler,
+) -> None:
     async def node(state: MessagesState) -> Any:
         return {"messages": [AIMessage(f"You said {interrupt('May I?')}.")]}
 
     graph = StateGraph(MessagesState).add_node("node", node)
-    compiled = graph.add_edge(START, "node").add_edge("node", END).compile(checkpointer=InMemorySaver())
+    compiled = (
+        graph.add_edge(START, "node").add_edge("node", END).compile(checkpointer=InMemorySaver())
+    )
     config: Any = {"callbacks": [handler], "configurable": {"thread_id": "t1"}}
     await compiled.ainvoke(asks("What is x?"), config)
     await compiled.ainvoke(Command(resume="yes"), config)
@@ -393,7 +437,9 @@ async def test_a_tool_that_fails_is_told_with_its_error(handler: TedMemoryCallba
     assert (episode.answer, episode.error) == ("It broke.", "")
 
 
-async def test_only_the_share_that_is_asked_for_is_recorded_and_nothing_is_kept_of_the_others() -> None:
+async def test_only_the_share_that_is_asked_for_is_recorded_and_nothing_is_kept_of_the_others() -> (
+    None
+):
     handler = TedMemoryCallbackHandler(in_memory(sample_rate=0.0))
     out = await (inject_lessons(handler.memory) | says()).ainvoke("Hi", {"callbacks": [handler]})
     assert "ted_memory" not in out.response_metadata

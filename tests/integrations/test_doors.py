@@ -10,7 +10,13 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import dynamic_prompt
 from langchain.agents.structured_output import ToolStrategy
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+)
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from pydantic import BaseModel
@@ -24,7 +30,15 @@ from ted_memory.integrations.run_ids import find_run_id
 from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.integrations.under_way import MOST, Key, UnderWay
 from ted_memory.testing import in_memory
-from tests.integrations.agents import Scripted, agent, asks, calls_once, look_up, put_on_trial, teach
+from tests.integrations.agents import (
+    Scripted,
+    agent,
+    asks,
+    calls_once,
+    look_up,
+    put_on_trial,
+    teach,
+)
 from tests.integrations.findings import Traces, ours
 from tests.spy_log import recorded, spied
 
@@ -54,12 +68,16 @@ async def test_events_and_traces_show_no_object_of_ours(memory: TedMemory) -> No
     await teach(memory, "Be brief.")
     runs, _ = agent(memory, calls_once("look_up"))
     tracer = Traces()
-    events = [event async for event in runs.astream_events(asks(), {"callbacks": [tracer]}, version="v2")]
+    events = [
+        event async for event in runs.astream_events(asks(), {"callbacks": [tracer]}, version="v2")
+    ]
     assert ours([event["data"] for event in events]) == []
     assert ours([(run.inputs, run.outputs, run.extra) for run in tracer.runs]) == []
 
 
-async def test_a_run_that_is_over_leaves_nothing_in_its_answer_or_checkpoint(memory: TedMemory) -> None:
+async def test_a_run_that_is_over_leaves_nothing_in_its_answer_or_checkpoint(
+    memory: TedMemory,
+) -> None:
     runs, _ = agent(memory, calls_once("look_up"), checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": "t1"}}
     out = await runs.ainvoke(asks(), config)
@@ -77,7 +95,9 @@ def everything(memory: TedMemory) -> list[Any]:
 
 @pytest.mark.parametrize("which", range(4))
 @pytest.mark.parametrize("how", ["pickle", "deepcopy"])
-async def test_memories_and_integrations_can_be_copied(memory_of_a_server: TedMemory, which: int, how: str) -> None:
+async def test_memories_and_integrations_can_be_copied(
+    memory_of_a_server: TedMemory, which: int, how: str
+) -> None:
     original = everything(memory_of_a_server)[which]
     made = pickle.loads(pickle.dumps(original)) if how == "pickle" else copy.deepcopy(original)
     opened: TedMemory = made.func.args[0] if which == 3 else getattr(made, "memory", made)
@@ -161,7 +181,9 @@ async def test_lessons_that_a_later_middleware_removes_are_not_credited(
     assert memory.health().lessons_removed == 2
 
 
-async def test_while_lessons_are_removed_withheld_ones_are_not_credited_either(memory: TedMemory) -> None:
+async def test_while_lessons_are_removed_withheld_ones_are_not_credited_either(
+    memory: TedMemory,
+) -> None:
     """Else outcomes without a lesson would count against those with it, of which none is counted."""
     await put_on_trial(memory, "Be brief.")
     runs, _ = agent(memory, inside=[_another_prompt])
@@ -175,7 +197,12 @@ async def test_while_lessons_are_removed_withheld_ones_are_not_credited_either(m
 
 async def test_solved_tasks_that_reach_the_model_are_not_taken_for_removed() -> None:
     shown = Exposure(block="Lessons.", turns=(("1+1?", "2"),))
-    whole = [SystemMessage("You are. Lessons."), HumanMessage("1+1?"), AIMessage("2"), HumanMessage("2+2?")]
+    whole = [
+        SystemMessage("You are. Lessons."),
+        HumanMessage("1+1?"),
+        AIMessage("2"),
+        HumanMessage("2+2?"),
+    ]
     assert prompt_watch._stands_in(shown, whole)
     assert not prompt_watch._stands_in(shown, whole[1:])
     assert not prompt_watch._stands_in(shown, [whole[0], whole[3]])
@@ -207,7 +234,12 @@ class Verdict(BaseModel):
 
 async def test_the_id_of_a_run_is_found_in_structured_answers(memory: TedMemory) -> None:
     def says(messages: list[BaseMessage]) -> AIMessage:
-        return AIMessage("", tool_calls=[{"name": "Verdict", "args": {"right": True}, "id": "v1", "type": "tool_call"}])
+        return AIMessage(
+            "",
+            tool_calls=[
+                {"name": "Verdict", "args": {"right": True}, "id": "v1", "type": "tool_call"}
+            ],
+        )
 
     runs, _ = agent(memory, says, response_format=ToolStrategy(Verdict))
     out = await runs.ainvoke(asks())
@@ -218,7 +250,9 @@ async def test_the_id_of_a_run_is_found_in_structured_answers(memory: TedMemory)
 
 @pytest.mark.parametrize("subgraphs", [False, True])
 @pytest.mark.parametrize("mode", ["values", "updates", "messages", ["updates", "messages"]])
-async def test_the_id_of_a_run_is_in_its_stream(memory: TedMemory, mode: Any, subgraphs: bool) -> None:
+async def test_the_id_of_a_run_is_in_its_stream(
+    memory: TedMemory, mode: Any, subgraphs: bool
+) -> None:
     runs, _ = agent(memory, lambda messages: "It is four.")
     chunks = [c async for c in runs.astream(asks(), stream_mode=mode, subgraphs=subgraphs)]
     [episode] = await recorded(memory)
@@ -227,7 +261,9 @@ async def test_the_id_of_a_run_is_in_its_stream(memory: TedMemory, mode: Any, su
     assert all(find_run_id(token) for token in tokens)
 
 
-@pytest.mark.parametrize("given", [None, "text", 3, [], {}, {"messages": []}, AIMessage("a"), {"a": {"b": {"c": {}}}}])
+@pytest.mark.parametrize(
+    "given", [None, "text", 3, [], {}, {"messages": []}, AIMessage("a"), {"a": {"b": {"c": {}}}}]
+)
 def test_where_no_id_is_told_none_is_found(given: Any) -> None:
     assert find_run_id(given) is None
 
@@ -247,7 +283,11 @@ async def test_the_traced_root_run_is_the_run(memory: TedMemory) -> None:
     await runs.ainvoke(asks(), {"callbacks": [tracer], "configurable": {"thread_id": "t1"}})
     [episode] = await recorded(memory)
     assert str(tracer.runs[0].id) == episode.run_id
-    told = [run.extra["metadata"] for run in tracer.runs if run.run_type == "llm" or run is tracer.runs[0]]
+    told = [
+        run.extra["metadata"]
+        for run in tracer.runs
+        if run.run_type == "llm" or run is tracer.runs[0]
+    ]
     assert len(told) == 3, "the root and two calls of a model"
     for metadata in told:
         assert metadata["ted_memory_namespace"] == "test"
@@ -280,7 +320,9 @@ async def test_runs_that_wait_for_the_store_are_bounded_in_bytes(buffer_bytes: i
     await memory.flush()
     assert memory.health().recorded == kept
     await runs.ainvoke(asked)
-    assert (memory.health().buffered, memory.health().dropped) == (1, 5 - kept), "there is room again"
+    assert (memory.health().buffered, memory.health().dropped) == (1, 5 - kept), (
+        "there is room again"
+    )
     await memory.aclose()
 
 

@@ -46,7 +46,11 @@ def rates(**said: Any) -> Callable[[list[BaseMessage]], AIMessage | str]:
 def rating(memory: TedMemory, **more: Any) -> Any:
     said = more.pop("said", {})
     return agent(
-        memory, rates(**said), tools=[create_feedback_tool(memory), look_up], checkpointer=InMemorySaver(), **more
+        memory,
+        rates(**said),
+        tools=[create_feedback_tool(memory), look_up],
+        checkpointer=InMemorySaver(),
+        **more,
     )[0]
 
 
@@ -55,7 +59,9 @@ def told(out: Any) -> str:
 
 
 async def feedback_on(memory: TedMemory, run_id: str) -> tuple[Feedback, ...]:
-    claims = await memory.store.episodes.claim("test", "me", lease=60, count=100, max_deliveries=3, alone=False)
+    claims = await memory.store.episodes.claim(
+        "test", "me", lease=60, count=100, max_deliveries=3, alone=False
+    )
     return next(claim.feedback for claim in claims.claims if claim.episode.run_id == run_id)
 
 
@@ -76,7 +82,12 @@ async def test_a_second_turn_rates_the_first(memory: TedMemory) -> None:
     assert told(await runs.ainvoke(asks("That is wrong, it is 5."), THREAD)) == TOLD["credited"]
     first, second = await recorded(memory)
     [said] = await feedback_on(memory, first.run_id)
-    assert (said.score, said.comment, said.correction, said.principal) == (0.0, "too low", "It is 5.", "anna")
+    assert (said.score, said.comment, said.correction, said.principal) == (
+        0.0,
+        "too low",
+        "It is 5.",
+        "anna",
+    )
     usage = (await memory.usage())[id]
     assert (usage.n_with, usage.successes_with) == (1, 0)
     assert second.answer == f"tool: {TOLD['credited']}"
@@ -88,7 +99,12 @@ async def test_the_next_rating_is_of_the_next_answer(memory: TedMemory) -> None:
     for text in ("What is x?", "wrong", "What is y?", "wrong too"):
         out = await runs.ainvoke(asks(text), THREAD)
     assert told(out) == TOLD["credited"]
-    assert await scores(memory) == {"What is x?": 0.0, "wrong": None, "What is y?": 0.0, "wrong too": None}
+    assert await scores(memory) == {
+        "What is x?": 0.0,
+        "wrong": None,
+        "What is y?": 0.0,
+        "wrong too": None,
+    }
     await memory.aclose()
 
 
@@ -108,7 +124,9 @@ async def test_where_there_is_nothing_to_rate_the_model_is_told_so(memory: TedMe
     await memory.aclose()
 
 
-async def test_a_turn_that_is_not_recorded_itself_rates_the_answer_before_it_all_the_same(memory: TedMemory) -> None:
+async def test_a_turn_that_is_not_recorded_itself_rates_the_answer_before_it_all_the_same(
+    memory: TedMemory,
+) -> None:
     saver = InMemorySaver()
     given = {"tools": [create_feedback_tool(memory)], "checkpointer": saver}
     for text in ("What is x?", "What is y?"):
@@ -208,7 +226,9 @@ async def test_what_is_said_while_the_store_is_away_is_sent_without_being_asked_
     await memory.aclose()
 
 
-async def test_an_agent_waits_for_a_slow_store_no_longer_than_is_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_agent_waits_for_a_slow_store_no_longer_than_is_promised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     memory, log = spied()
     runs = rating(memory)
     await runs.ainvoke(asks("What is x?"), THREAD)
@@ -223,7 +243,9 @@ async def test_an_agent_waits_for_a_slow_store_no_longer_than_is_promised(monkey
         await memory.aclose()
 
 
-async def test_were_it_more_patient_an_agent_would_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_were_it_more_patient_an_agent_would_wait_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The control."""
     monkeypatch.setattr(tools, "LEAST", 60.0)
     with pytest.raises(TimeoutError):
@@ -231,7 +253,9 @@ async def test_were_it_more_patient_an_agent_would_wait_longer(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("end", ["flush", "aclose"])
-def test_what_is_still_being_sent_is_not_lost_with_its_loop(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_still_being_sent_is_not_lost_with_its_loop(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memory, log = spied()
 
     async def program() -> None:
@@ -251,7 +275,9 @@ def test_what_is_still_being_sent_is_not_lost_with_its_loop(end: str, monkeypatc
 
 
 @pytest.mark.parametrize("end", ["flush", "aclose"])
-def test_were_it_not_in_the_buffer_it_would_be_lost(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_were_it_not_in_the_buffer_it_would_be_lost(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control: nothing but the tool's own task sends it."""
 
     async def nothing(*_: Any) -> None:
@@ -320,7 +346,10 @@ async def test_what_the_store_refuses_is_told_and_not_kept(monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(log, "feedback", refuses)
-        assert told(await runs.ainvoke(asks("wrong"), THREAD)) == "It could not be noted: no right to do so"
+        assert (
+            told(await runs.ainvoke(asks("wrong"), THREAD))
+            == "It could not be noted: no right to do so"
+        )
     await memory.flush()
     assert (await scores(memory))["What is x?"] is None
     await memory.aclose()
@@ -339,7 +368,9 @@ async def test_what_finds_the_buffer_full_is_told_so() -> None:
 
 
 @pytest.mark.parametrize(("score", "kept"), [(7, 1.0), (-3, 0.0), (0.5, 0.5)])
-async def test_a_score_of_the_models_is_brought_into_range(memory: TedMemory, score: float, kept: float) -> None:
+async def test_a_score_of_the_models_is_brought_into_range(
+    memory: TedMemory, score: float, kept: float
+) -> None:
     runs = rating(memory, said={"score": score, "comment": "half \ud83d"})
     for text in ("What is x?", "wrong"):
         out = await runs.ainvoke(asks(text), THREAD)

@@ -44,7 +44,9 @@ async def test_several_runs_in_one_trace_are_several_runs(memory: TedMemory) -> 
     assert {*told} <= {str(run.id) for run in tracer.runs}, "LangSmith knows each of them"
 
 
-async def test_an_agent_that_another_ones_tool_asks_is_traced_as_a_run_of_its_own(memory: TedMemory) -> None:
+async def test_an_agent_that_another_ones_tool_asks_is_traced_as_a_run_of_its_own(
+    memory: TedMemory,
+) -> None:
     inner, _ = agent(memory, lambda messages: "from within")
 
     async def delegate(thing: str = "") -> str:
@@ -117,7 +119,9 @@ async def test_a_model_that_a_middleware_asks_beside_removes_no_lesson(memory: T
     assert [e.seen for e in await recorded(memory)] == [(id,)]
 
 
-async def test_a_turn_that_is_not_recorded_has_no_id_not_that_of_the_turn_before(memory: TedMemory) -> None:
+async def test_a_turn_that_is_not_recorded_has_no_id_not_that_of_the_turn_before(
+    memory: TedMemory,
+) -> None:
     saver, config = InMemorySaver(), {"configurable": {"thread_id": "t1"}}
     await agent(memory, checkpointer=saver)[0].ainvoke(asks(), config)
     plain: Any = create_agent(Scripted(), [], checkpointer=saver)
@@ -135,7 +139,9 @@ async def test_runs_that_are_resumed_or_fail_are_not_remembered_for_ever(
         """Ask a person."""
         return str(interrupt("May I?"))
 
-    runs, _ = agent(memory, calls_once("ask_a_person"), tools=[ask_a_person], checkpointer=InMemorySaver())
+    runs, _ = agent(
+        memory, calls_once("ask_a_person"), tools=[ask_a_person], checkpointer=InMemorySaver()
+    )
     for i in range(5):
         config: Any = {"configurable": {"thread_id": f"t{i}"}}
         await runs.ainvoke(asks(), config)
@@ -158,7 +164,9 @@ async def test_runs_that_are_resumed_or_fail_are_not_remembered_for_ever(
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_agents_of_many_threads_share_what_is_under_way(monkeypatch: pytest.MonkeyPatch, guarded: bool) -> None:
+def test_agents_of_many_threads_share_what_is_under_way(
+    monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
     """Without the lock one thread lets go of what another one has just found there."""
     monkeypatch.setattr("ted_memory.integrations.under_way.MOST", 2)
     runs, failed = UnderWay(), list[BaseException]()

@@ -1,6 +1,7 @@
 """Every kind of agent, streamed in every way, recorded and not: nothing of ours is seen, and lessons are in place.
 
-Agents of ``deepagents`` are among the kinds where it is installed: `make test` has it, `make lowest` has not.
+Agents of ``deepagents`` are among the kinds where it is installed: `make test` has it, `make
+lowest` has not.
 """
 
 import asyncio
@@ -31,7 +32,9 @@ THREAD = "t1"
 
 def _options(way: str) -> dict[str, Any]:
     everything = {"stream_mode": MODES, "subgraphs": True}
-    return {"all of them": everything, "parts": {**everything, "version": "v2"}}.get(way, {"stream_mode": way})
+    return {"all of them": everything, "parts": {**everything, "version": "v2"}}.get(
+        way, {"stream_mode": way}
+    )
 
 
 async def run(case: Case, way: str, config: Any) -> list[Any]:
@@ -66,7 +69,13 @@ def kept(case: Case) -> list[Any]:
     states = [*case.runs.get_state_history(whole)]
     assert states, "the control: something is kept"
     assert case.runs.get_state(whole, subgraphs=True).values["messages"]
-    return [states, [*case.saver.list(None)], dict(case.saver.storage), case.saver.blobs, case.saver.writes]
+    return [
+        states,
+        [*case.saver.list(None)],
+        dict(case.saver.storage),
+        case.saver.blobs,
+        case.saver.writes,
+    ]
 
 
 def assert_lessons_are_in_place(case: Case, block: str) -> None:
@@ -84,12 +93,16 @@ def assert_nothing_of_ours(shown: Any, traces: Traces, *, prompts_too: bool) -> 
     assert ours(shown) == []
     assert ours([(run.inputs, run.outputs, run.extra, run.events) for run in traces.runs]) == []
     told = texts(shown)
-    assert [text for text in told if "ted_memory." in text] == [], "an object of ours that is written down"
+    assert [text for text in told if "ted_memory." in text] == [], (
+        "an object of ours that is written down"
+    )
     if not prompts_too:  # a trace, and the event of a model's start, tell the prompt
         assert [text for text in told if LESSON in text] == []
 
 
-async def examine(kind: str, way: str, learn: bool, memory: TedMemory, make: Any, *, blocking: bool) -> None:
+async def examine(
+    kind: str, way: str, learn: bool, memory: TedMemory, make: Any, *, blocking: bool
+) -> None:
     [id] = await teach(memory, LESSON)
     case, traces = KINDS[kind](Maker(memory, learn, make)), Traces()
     config = {
@@ -111,7 +124,9 @@ async def examine(kind: str, way: str, learn: bool, memory: TedMemory, make: Any
     await memory.aclose()
 
 
-async def assert_recorded(case: Case, memory: TedMemory, chunks: list[Any], seen: tuple[str, ...] | None) -> None:
+async def assert_recorded(
+    case: Case, memory: TedMemory, chunks: list[Any], seen: tuple[str, ...] | None
+) -> None:
     episodes, told = await recorded(memory), {find_run_id(chunk) for chunk in chunks} - {None}
     if seen is None:
         assert episodes == []
@@ -119,7 +134,12 @@ async def assert_recorded(case: Case, memory: TedMemory, chunks: list[Any], seen
     assert len(episodes) == case.episodes
     assert told <= {episode.run_id for episode in episodes}
     for episode in episodes:
-        assert (episode.seen, episode.error, episode.thread_id, episode.principal) == (seen, "", THREAD, "anna")
+        assert (episode.seen, episode.error, episode.thread_id, episode.principal) == (
+            seen,
+            "",
+            THREAD,
+            "anna",
+        )
         assert episode.answer.strip() == case.answer
 
 
@@ -167,11 +187,15 @@ class Leaky(TedMemoryMiddleware):
         return {**update, "leak": leak}
 
 
-def leaky(memory: TedMemory, script: Any, *, tools: Any = (look_up,), **more: Any) -> tuple[Any, Scripted]:
+def leaky(
+    memory: TedMemory, script: Any, *, tools: Any = (look_up,), **more: Any
+) -> tuple[Any, Scripted]:
     """Make an agent with it."""
     model = Scripted(script=script)
     given = {name: more[name] for name in ("system_prompt", "checkpointer") if name in more}
-    return create_agent(model, list(tools), middleware=[Leaky(memory, record=more["record"])], **given), model
+    return create_agent(
+        model, list(tools), middleware=[Leaky(memory, record=more["record"])], **given
+    ), model
 
 
 @pytest.mark.parametrize("way", [*WAYS[1:], "events"])

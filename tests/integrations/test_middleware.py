@@ -65,7 +65,9 @@ async def test_all_calls_of_one_run_see_the_same_block_and_the_next_run_sees_wha
 ) -> None:
     model = caller()
     middleware = [TedMemoryMiddleware(one_lesson)]
-    agent = create_agent(model, [_looks_up(one_lesson)], system_prompt="You are kind.", middleware=middleware)
+    agent = create_agent(
+        model, [_looks_up(one_lesson)], system_prompt="You are kind.", middleware=middleware
+    )
     before = await one_lesson.render()
     out = await agent.ainvoke(HELLO)
     assert systems(model) == [f"You are kind.\n\n{before}"] * 2
@@ -74,7 +76,8 @@ async def test_all_calls_of_one_run_see_the_same_block_and_the_next_run_sees_wha
     await agent.ainvoke(HELLO)
     assert (
         systems(model)[2:]
-        == [f"You are kind.\n\n{before.replace('Be brief.', 'Be brief.' + chr(10) + '- Be loud.')}"] * 2
+        == [f"You are kind.\n\n{before.replace('Be brief.', 'Be brief.' + chr(10) + '- Be loud.')}"]
+        * 2
     )
 
 
@@ -96,24 +99,31 @@ async def test_it_works_under_invoke_and_in_streams(one_lesson: TedMemory) -> No
 
 async def test_an_empty_set_changes_nothing(scratch: TedMemory) -> None:
     model = caller()
-    await create_agent(model, [], system_prompt="You are kind.", middleware=[TedMemoryMiddleware(scratch)]).ainvoke(
-        HELLO
-    )
+    await create_agent(
+        model, [], system_prompt="You are kind.", middleware=[TedMemoryMiddleware(scratch)]
+    ).ainvoke(HELLO)
     await create_agent(model, [], middleware=[TedMemoryMiddleware(scratch)]).ainvoke(HELLO)
     assert systems(model) == ["You are kind.", None]
 
 
-async def test_a_prompt_of_blocks_gets_one_plain_block_more_and_no_random_id(one_lesson: TedMemory) -> None:
+async def test_a_prompt_of_blocks_gets_one_plain_block_more_and_no_random_id(
+    one_lesson: TedMemory,
+) -> None:
     prompt = SystemMessage(content=[{"type": "text", "text": "You are kind."}])
     model = caller()
-    agent = create_agent(model, [], system_prompt=prompt, middleware=[TedMemoryMiddleware(one_lesson)])
+    agent = create_agent(
+        model, [], system_prompt=prompt, middleware=[TedMemoryMiddleware(one_lesson)]
+    )
     await agent.ainvoke(HELLO)
     await agent.ainvoke(HELLO)
     first, second = systems(model)
     assert (
         first
         == second
-        == [{"type": "text", "text": "You are kind."}, {"type": "text", "text": await one_lesson.render()}]
+        == [
+            {"type": "text", "text": "You are kind."},
+            {"type": "text", "text": await one_lesson.render()},
+        ]
     )
 
 
@@ -121,14 +131,19 @@ async def test_nothing_of_it_is_kept_in_checkpoints(one_lesson: TedMemory) -> No
     saver = InMemorySaver()
     model = caller()
     agent = create_agent(
-        model, [_looks_up(one_lesson)], middleware=[TedMemoryMiddleware(one_lesson)], checkpointer=saver
+        model,
+        [_looks_up(one_lesson)],
+        middleware=[TedMemoryMiddleware(one_lesson)],
+        checkpointer=saver,
     )
     config: Any = {"configurable": {"thread_id": "1"}}
     await agent.ainvoke(HELLO, config)
     assert "Lessons from earlier work" not in str([item async for item in saver.alist(config)])
     assert "Lessons from earlier work" not in repr((saver.storage, saver.blobs, saver.writes))
     await agent.ainvoke({"messages": [HumanMessage(content="Again")]}, config)
-    assert "Be loud." in str(systems(model)[-1]), "the next turn is not stuck with the last one's block"
+    assert "Be loud." in str(systems(model)[-1]), (
+        "the next turn is not stuck with the last one's block"
+    )
 
 
 async def test_two_memories_in_one_agent_do_not_mix(one_lesson: TedMemory) -> None:
@@ -141,7 +156,9 @@ async def test_two_memories_in_one_agent_do_not_mix(one_lesson: TedMemory) -> No
     assert system.count("Be brief.") == system.count("Be polite.") == 1
 
 
-async def test_an_agent_that_was_interrupted_goes_on_with_its_lessons(one_lesson: TedMemory) -> None:
+async def test_an_agent_that_was_interrupted_goes_on_with_its_lessons(
+    one_lesson: TedMemory,
+) -> None:
     @tool
     def ask_a_person() -> str:
         """Ask a person."""
@@ -149,7 +166,10 @@ async def test_an_agent_that_was_interrupted_goes_on_with_its_lessons(one_lesson
 
     model = caller()
     agent = create_agent(
-        model, [ask_a_person], middleware=[TedMemoryMiddleware(one_lesson)], checkpointer=InMemorySaver()
+        model,
+        [ask_a_person],
+        middleware=[TedMemoryMiddleware(one_lesson)],
+        checkpointer=InMemorySaver(),
     )
     config: Any = {"configurable": {"thread_id": "1"}}
     assert "__interrupt__" in await agent.ainvoke(HELLO, config)
@@ -159,15 +179,21 @@ async def test_an_agent_that_was_interrupted_goes_on_with_its_lessons(one_lesson
 
 
 @pytest.mark.parametrize("placement", ["system", "user"])
-async def test_nothing_comes_between_a_tool_call_and_its_result(namespace: str, placement: str) -> None:
+async def test_nothing_comes_between_a_tool_call_and_its_result(
+    namespace: str, placement: str
+) -> None:
     memory = in_memory(namespace=namespace, placement=placement)
     await memory.commit([Add(text="Be brief.")], author="me")
     model = caller()
-    out = await create_agent(model, [_looks_up(memory)], middleware=[TedMemoryMiddleware(memory)]).ainvoke(HELLO)
+    out = await create_agent(
+        model, [_looks_up(memory)], middleware=[TedMemoryMiddleware(memory)]
+    ).ainvoke(HELLO)
     kinds = [m.type for m in model.asked[-1] if m.type != "system"]
     assert kinds == ["human", "ai", "tool"]
     assert str(model.asked[-1]).count("Lessons from earlier work") == 1
-    assert "Lessons from earlier work" not in str(out["messages"]), "the conversation itself is not changed"
+    assert "Lessons from earlier work" not in str(out["messages"]), (
+        "the conversation itself is not changed"
+    )
     assert not re.search(r"lc_[0-9a-f-]+", str([m.content for m in model.asked[-1]]))
 
 
@@ -182,7 +208,9 @@ async def test_without_its_store_the_agent_still_answers() -> None:
 
 async def test_lessons_are_picked_for_the_question(namespace: str) -> None:
     memory = in_memory(namespace=namespace, selection="relevant", top_k=1)
-    await memory.commit([Add(text="say red", when="apples"), Add(text="say blue", when="the sky")], author="me")
+    await memory.commit(
+        [Add(text="say red", when="apples"), Add(text="say blue", when="the sky")], author="me"
+    )
     model = caller()
     agent = create_agent(model, [], middleware=[TedMemoryMiddleware(memory)])
     await agent.ainvoke({"messages": [HumanMessage(content="What colour has the sky?")]})

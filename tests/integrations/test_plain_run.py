@@ -39,17 +39,25 @@ def _follows(request: dict[str, Any]) -> str:
     return "form 7" if "answer form 7." in str(request["messages"]) else "form 1"
 
 
-async def test_openais_own_client_is_shown_the_lessons_and_its_run_is_recorded(memory: TedMemory) -> None:
+async def test_openais_own_client_is_shown_the_lessons_and_its_run_is_recorded(
+    memory: TedMemory,
+) -> None:
     asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
     async with ScriptedServer(_follows).serve() as server, _client(server) as client:
         async with PlainRun(memory, asked, principal="anna", thread_id="t-1", tags=["web"]) as run:
             got = await client.chat.completions.create(model="m", messages=run.messages)
-            run.answer(got.choices[0].message.content or "", model="m", tools=["look_up(7) -> a form"])
+            run.answer(
+                got.choices[0].message.content or "", model="m", tools=["look_up(7) -> a form"]
+            )
         assert server.requests[0]["messages"] == run.messages
     [episode] = await recorded(memory)
     assert (episode.run_id, episode.principal, episode.thread_id) == (run.run_id, "anna", "t-1")
     assert (episode.question, episode.answer, episode.error) == (QUESTION, "form 7", "")
-    assert (episode.model, episode.tools, episode.tags) == ("m", ("look_up(7) -> a form",), ("web",))
+    assert (episode.model, episode.tools, episode.tags) == (
+        "m",
+        ("look_up(7) -> a form",),
+        ("web",),
+    )
     assert episode.seen == tuple((await memory.load()).by_id)
     assert "form 7" not in str(episode.input), "what we added is no word of the user's"
     assert await memory.give_feedback(run.run_id, score=1.0, principal="anna") == "credited"
@@ -66,13 +74,21 @@ def test_a_synchronous_program_does_the_same() -> None:
 
 
 async def test_block_and_solved_tasks_stand_where_the_set_says(memory: TedMemory) -> None:
-    solved = Add(text="answer form 3.", when="a change of address", task="Which form for a move?", example="form 3")
+    solved = Add(
+        text="answer form 3.",
+        when="a change of address",
+        task="Which form for a move?",
+        example="form 3",
+    )
     await memory.commit([solved], author="me", presentation=Presentation(placement="user"))
     blocks = [{"type": "text", "text": QUESTION}]
     async with PlainRun(memory, [{"role": "user", "content": blocks}]) as run:
         run.answer("form 7")
     *turns, last = run.messages
-    assert [(m["role"], m["content"]) for m in turns] == [("user", "Which form for a move?"), ("assistant", "form 3")]
+    assert [(m["role"], m["content"]) for m in turns] == [
+        ("user", "Which form for a move?"),
+        ("assistant", "form 3"),
+    ]
     assert last == {"role": "user", "content": [*blocks, {"type": "text", "text": run.block}]}
     await memory.aclose()
 
@@ -114,7 +130,9 @@ async def test_a_run_that_is_not_sampled_sees_the_lessons_and_is_not_recorded() 
     await memory.aclose()
 
 
-async def test_a_conversation_sees_a_lesson_on_trial_in_all_of_its_runs_or_in_none(memory: TedMemory) -> None:
+async def test_a_conversation_sees_a_lesson_on_trial_in_all_of_its_runs_or_in_none(
+    memory: TedMemory,
+) -> None:
     await put_on_trial(memory, "say please.")
     seen: list[set[bool]] = []
     for thread in range(20):
@@ -132,10 +150,21 @@ async def test_a_conversation_sees_a_lesson_on_trial_in_all_of_its_runs_or_in_no
 async def test_what_was_given_is_sent_as_it_is(memory: TedMemory) -> None:
     """Marks for a prompt cache, audio, arguments as a model wrote them: other clients' fields are none of ours."""
     cached = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}
-    called = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"a":1'}, "signature": "x"}
+    called = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "look_up", "arguments": '{"a":1'},
+        "signature": "x",
+    }
     asked: list[Any] = [
         {"role": "developer", "content": [cached]},
-        {"role": "user", "content": [{"type": "input_text", "text": "What is 1?"}, {"type": "text", "text": "Say."}]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "What is 1?"},
+                {"type": "text", "text": "Say."},
+            ],
+        },
         {"role": "assistant", "tool_calls": [called]},
         {"role": "tool", "tool_call_id": "c1", "content": "one"},
         {"role": "assistant", "content": None, "audio": {"id": "a1"}},
@@ -160,7 +189,9 @@ async def test_what_was_given_is_sent_as_it_is(memory: TedMemory) -> None:
 async def test_what_the_client_returned_may_be_given_back_to_it(memory: TedMemory) -> None:
     """As in every loop over tool calls."""
     called = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": ""}}
-    said = ChatCompletionMessage.model_validate({"role": "assistant", "content": None, "tool_calls": [called]})
+    said = ChatCompletionMessage.model_validate(
+        {"role": "assistant", "content": None, "tool_calls": [called]}
+    )
     result = {"role": "tool", "tool_call_id": "c1", "content": "7"}
     async with ScriptedServer(_follows).serve() as server, _client(server) as client:
         async with PlainRun(memory, [{"role": "user", "content": QUESTION}, said, result]) as run:
@@ -170,11 +201,17 @@ async def test_what_the_client_returned_may_be_given_back_to_it(memory: TedMemor
     assert [m["role"] for m in sent] == ["system", "user", "assistant", "tool"]
     assert sent[2]["tool_calls"] == [called]
     [episode] = await recorded(memory)
-    assert (episode.question, episode.answer, episode.tools) == (QUESTION, "form 7", ("look_up() -> 7",))
+    assert (episode.question, episode.answer, episode.tools) == (
+        QUESTION,
+        "form 7",
+        ("look_up() -> 7",),
+    )
     await memory.aclose()
 
 
-async def test_an_answer_that_is_none_is_no_answer_and_anything_but_text_is_refused(memory: TedMemory) -> None:
+async def test_an_answer_that_is_none_is_no_answer_and_anything_but_text_is_refused(
+    memory: TedMemory,
+) -> None:
     async with PlainRun(memory, QUESTION) as run:
         run.answer(None)
         with pytest.raises(TypeError, match="an answer is text; this is of type list"):
@@ -224,7 +261,9 @@ def _fails(who: str) -> str:
 
 
 async def test_neither_a_hook_nor_an_error_that_fails_is_the_users_trouble() -> None:
-    memory = TedMemory(InMemoryStore(), make_settings(withhold_share=0.0), "test", hooks=Hooks(identify=_fails))
+    memory = TedMemory(
+        InMemoryStore(), make_settings(withhold_share=0.0), "test", hooks=Hooks(identify=_fails)
+    )
     await memory.commit([LESSON], author="me")
     async with PlainRun(memory, QUESTION, principal="anna") as run:
         assert "answer form 7." in run.block
@@ -247,7 +286,9 @@ async def test_neither_a_hook_nor_an_error_that_fails_is_the_users_trouble() -> 
         ([{"role": "user", "content": 7}], None, "this is of type int"),
     ],
 )
-async def test_what_cannot_be_a_run_is_told_in_one_line(asked: Any, run_id: str | None, told: str) -> None:
+async def test_what_cannot_be_a_run_is_told_in_one_line(
+    asked: Any, run_id: str | None, told: str
+) -> None:
     memory = in_memory()
     with pytest.raises(InvalidInput, match=told) as raised:
         PlainRun(memory, asked, run_id=run_id)

@@ -45,7 +45,11 @@ async def test_an_episode_tells_all_that_is_to_be_known_of_a_run(memory: TedMemo
     ids = await teach(memory, "Be brief.", "Be kind.")
     runs, _ = agent(memory, calls_once("look_up", "It is 4.", thing="x"))
     given = uuid.uuid4()
-    config: Any = {"run_id": given, "tags": ["shop"], "configurable": {"thread_id": "t1", "user_id": "anna"}}
+    config: Any = {
+        "run_id": given,
+        "tags": ["shop"],
+        "configurable": {"thread_id": "t1", "user_id": "anna"},
+    }
     out = await runs.ainvoke(asks("What is x?"), config)
     episode = await the_only_one(memory)
     assert episode.run_id == str(given)
@@ -86,7 +90,9 @@ WAYS: dict[str, Callable[[Any], Any]] = {
     "astream messages": _tokens,
     "invoke": _inside_a_thread(lambda runs: runs.invoke(asks())),
     "stream": _inside_a_thread(lambda runs: list(runs.stream(asks()))),
-    "stream messages": _inside_a_thread(lambda runs: list(runs.stream(asks(), stream_mode="messages"))),
+    "stream messages": _inside_a_thread(
+        lambda runs: list(runs.stream(asks(), stream_mode="messages"))
+    ),
     "abatch": lambda runs: runs.abatch([asks()]),
 }
 
@@ -148,7 +154,12 @@ class Plain:
         (None, {"langgraph_auth_user_id": "bert"}, {"langgraph_request_id": "1"}, "anonymous"),
         (None, None, {"langgraph_request_id": "1", "principal": "eve"}, "anonymous"),
         (None, {"principal": "eve"}, {"langgraph_request_id": "1"}, "anonymous"),
-        (None, None, {"langgraph_request_id": "1", "langgraph_auth_user_id": "bert", "user_id": "eve"}, "bert"),
+        (
+            None,
+            None,
+            {"langgraph_request_id": "1", "langgraph_auth_user_id": "bert", "user_id": "eve"},
+            "bert",
+        ),
         (None, None, {"user_id": "a" * 300}, "a" * 200),
         (None, None, {}, "anonymous"),
     ],
@@ -175,10 +186,19 @@ async def test_clients_of_a_server_are_believed_where_the_developer_says_so(
 
 
 async def test_half_characters_lose_no_run(memory: TedMemory) -> None:
-    runs, _ = agent(memory, calls_once("look_up", "half \ud83d", thing="half \ud83d"), principal="an\ud83d")
-    await runs.ainvoke(asks("half \ud83d"), {"tags": ["half \ud83d"], "configurable": {"thread_id": "\ud83d"}})
+    runs, _ = agent(
+        memory, calls_once("look_up", "half \ud83d", thing="half \ud83d"), principal="an\ud83d"
+    )
+    await runs.ainvoke(
+        asks("half \ud83d"), {"tags": ["half \ud83d"], "configurable": {"thread_id": "\ud83d"}}
+    )
     episode = await the_only_one(memory)
-    assert (episode.question, episode.answer, episode.tags, episode.thread_id) == ("half ?", "half ?", ("half ?",), "?")
+    assert (episode.question, episode.answer, episode.tags, episode.thread_id) == (
+        "half ?",
+        "half ?",
+        ("half ?",),
+        "?",
+    )
     assert memory.health().dropped == 0
 
 
@@ -200,9 +220,17 @@ async def test_an_image_becomes_a_hash_and_its_bytes_are_kept(memory: TedMemory)
     assert PICTURE not in episode.model_dump_json()
     kept = await memory.store.episodes.images("test", [digest])
     assert kept == {digest: f"data:image/png;base64,{PICTURE}".encode()}
-    [claim] = (await memory.store.episodes.claim("test", "me", lease=60, count=1, max_deliveries=3, alone=False)).claims
+    [claim] = (
+        await memory.store.episodes.claim(
+            "test", "me", lease=60, count=1, max_deliveries=3, alone=False
+        )
+    ).claims
     sample = to_sample(claim, kept, with_tools=True)
-    assert sample.input[0].content[1] == {"type": "image", "base64": PICTURE, "mime_type": "image/png"}  # type: ignore[union-attr]
+    assert sample.input[0].content[1] == {
+        "type": "image",
+        "base64": PICTURE,
+        "mime_type": "image/png",
+    }  # type: ignore[union-attr]
     await memory.aclose()
 
 
@@ -233,7 +261,9 @@ async def test_each_turn_of_a_conversation_holds_only_what_is_new(memory: TedMem
     await memory.aclose()
 
 
-async def test_one_conversation_sees_the_same_lessons_on_trial_throughout(memory: TedMemory) -> None:
+async def test_one_conversation_sees_the_same_lessons_on_trial_throughout(
+    memory: TedMemory,
+) -> None:
     await teach(memory, "Be brief.")
     tried = [await put_on_trial(memory, f"On trial {i}.") for i in range(3)]
     runs, model = agent(memory, calls_once("look_up"), checkpointer=InMemorySaver())
@@ -247,7 +277,9 @@ async def test_one_conversation_sees_the_same_lessons_on_trial_throughout(memory
     assert len(dict(shown)) == 12
     assert len({*shown}) == 12, "three turns of one conversation are assigned alike"
     assert len({seen for _, seen in shown}) > 1, "and conversations differ"
-    in_prompts = {tuple(f"On trial {i}." in str(asked[0].content) for i in range(3)) for asked in model.asked}
+    in_prompts = {
+        tuple(f"On trial {i}." in str(asked[0].content) for i in range(3)) for asked in model.asked
+    }
     assert in_prompts == {tuple(id in seen for id in tried) for _, seen in shown}
     await memory.aclose()
 
@@ -265,7 +297,9 @@ async def test_without_a_conversation_each_run_is_assigned_anew(memory: TedMemor
 # --- the agent does not notice
 
 
-async def test_without_learn_nothing_is_recorded_and_nothing_on_trial_is_shown(memory: TedMemory) -> None:
+async def test_without_learn_nothing_is_recorded_and_nothing_on_trial_is_shown(
+    memory: TedMemory,
+) -> None:
     await teach(memory, "Be brief.")
     await put_on_trial(memory, "On trial.")
     runs, model = agent(memory, record=False)
@@ -282,15 +316,28 @@ def _plain(messages: list[BaseMessage]) -> list[Any]:
     return [(m.type, m.content, getattr(m, "tool_calls", None)) for m in messages]
 
 
-async def test_prompts_and_answers_are_the_same_with_and_without_recording(memory: TedMemory) -> None:
+async def test_prompts_and_answers_are_the_same_with_and_without_recording(
+    memory: TedMemory,
+) -> None:
     await teach(memory, "Be brief.", "Be kind.")
     told = []
     for learn in (True, False):
-        runs, model = agent(memory, calls_once("look_up", "It is 4."), record=learn, system_prompt="You are kind.")
-        out = await runs.ainvoke(
-            {"messages": [SystemMessage("Old."), HumanMessage("Hi"), AIMessage("Yes?"), *asks()["messages"]]}
+        runs, model = agent(
+            memory, calls_once("look_up", "It is 4."), record=learn, system_prompt="You are kind."
         )
-        told.append((_plain(out["messages"]), [_plain(asked) for asked in model.asked], sorted(out)))
+        out = await runs.ainvoke(
+            {
+                "messages": [
+                    SystemMessage("Old."),
+                    HumanMessage("Hi"),
+                    AIMessage("Yes?"),
+                    *asks()["messages"],
+                ]
+            }
+        )
+        told.append(
+            (_plain(out["messages"]), [_plain(asked) for asked in model.asked], sorted(out))
+        )
     assert told[0] == told[1]
     assert len(told[0][1]) == 2
     await memory.aclose()
@@ -329,7 +376,9 @@ def _asking(text: str) -> str:
 
 async def _tokens_beside_such_a_hook(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setattr("ted_memory.capture.recorder.EVERY", 0.01)
-    memory = TedMemory(InMemoryStore(), make_settings(namespace="test"), "test", hooks=Hooks(_asking))
+    memory = TedMemory(
+        InMemoryStore(), make_settings(namespace="test"), "test", hooks=Hooks(_asking)
+    )
     runs, _ = agent(memory, calls_once("look_up", "one two three"))
     tokens, left = set(), 3
     async for message, _ in runs.astream(asks(), stream_mode="messages"):
@@ -342,17 +391,23 @@ async def _tokens_beside_such_a_hook(monkeypatch: pytest.MonkeyPatch) -> set[str
     return tokens
 
 
-async def test_what_happens_beside_a_run_stays_out_of_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_happens_beside_a_run_stays_out_of_its_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert await _tokens_beside_such_a_hook(monkeypatch) == {"found", "one", "two", "three"}
 
 
 async def test_in_the_runs_own_context_it_would_get_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the test above."""
-    monkeypatch.setattr("ted_memory.capture.recorder.contextvars", SimpleNamespace(Context=contextvars.copy_context))
+    monkeypatch.setattr(
+        "ted_memory.capture.recorder.contextvars", SimpleNamespace(Context=contextvars.copy_context)
+    )
     assert "foreign" in await _tokens_beside_such_a_hook(monkeypatch)
 
 
-async def test_two_memories_in_one_agent_record_the_same_run_each_with_its_own_lessons(memory: TedMemory) -> None:
+async def test_two_memories_in_one_agent_record_the_same_run_each_with_its_own_lessons(
+    memory: TedMemory,
+) -> None:
     other = memory.for_namespace("other")
     [mine], [theirs] = await teach(memory, "Be brief."), await teach(other, "Be polite.")
     from ted_memory.integrations.middleware import TedMemoryMiddleware
@@ -382,7 +437,10 @@ async def test_with_the_store_down_agents_go_on() -> None:
 async def test_only_the_share_that_is_asked_for_is_recorded() -> None:
     memory = in_memory(sample_rate=0.5, withhold_share=0.0)
     runs, _ = agent(memory)
-    told = [(await runs.ainvoke(asks()))["messages"][-1].response_metadata.get("ted_memory") for _ in range(40)]
+    told = [
+        (await runs.ainvoke(asks()))["messages"][-1].response_metadata.get("ted_memory")
+        for _ in range(40)
+    ]
     episodes = await recorded(memory)
     assert 8 < len(episodes) < 32
     assert [e.run_id for e in episodes] == [one["run_id"] for one in told if one]

@@ -76,7 +76,9 @@ async def the_only_one(memory: TedMemory) -> Episode:
 # --- failures
 
 
-async def test_a_model_that_raises_ends_a_run_that_is_recorded_with_its_error(memory: TedMemory) -> None:
+async def test_a_model_that_raises_ends_a_run_that_is_recorded_with_its_error(
+    memory: TedMemory,
+) -> None:
     [id] = await teach(memory, "Be brief.")
     with pytest.raises(Boom):
         await agent(memory, fails(1))[0].ainvoke(asks("What is x?"))
@@ -92,7 +94,9 @@ def test_under_invoke_too(memory: TedMemory) -> None:
     assert asyncio.run(the_only_one(memory)).error == "Boom: the model broke"
 
 
-async def test_a_tool_that_raises_ends_a_run_that_is_recorded_with_the_call(memory: TedMemory) -> None:
+async def test_a_tool_that_raises_ends_a_run_that_is_recorded_with_the_call(
+    memory: TedMemory,
+) -> None:
     with pytest.raises(Boom):
         await agent(memory, calls_once("break_down"), tools=[break_down])[0].ainvoke(asks())
     episode = await the_only_one(memory)
@@ -101,7 +105,10 @@ async def test_a_tool_that_raises_ends_a_run_that_is_recorded_with_the_call(memo
 
 
 async def test_of_two_tools_at_once_the_one_that_broke_is_told(memory: TedMemory) -> None:
-    both = AIMessage(content="", tool_calls=[*call("hang", "c1").tool_calls, *call("break_down", "c2").tool_calls])
+    both = AIMessage(
+        content="",
+        tool_calls=[*call("hang", "c1").tool_calls, *call("break_down", "c2").tool_calls],
+    )
     with pytest.raises(Boom):
         await agent(memory, lambda messages: both, tools=[break_down, hang])[0].ainvoke(asks())
     assert (await the_only_one(memory)).error == "Boom: the tool broke"
@@ -135,7 +142,9 @@ async def test_a_run_that_is_cancelled_is_recorded(memory: TedMemory) -> None:
     await memory.aclose()
 
 
-@pytest.mark.parametrize(("mode", "error"), [("messages", "CancelledError"), ("updates", "abandoned")])
+@pytest.mark.parametrize(
+    ("mode", "error"), [("messages", "CancelledError"), ("updates", "abandoned")]
+)
 async def test_a_stream_that_is_closed_early_is_recorded_with_what_was_seen(
     memory: TedMemory, monkeypatch: pytest.MonkeyPatch, mode: str, error: str
 ) -> None:
@@ -183,7 +192,9 @@ async def test_a_run_that_is_tried_again_and_succeeds_is_one_episode_without_the
     assert (episode.error, episode.answer) == ("", "It is 4.")
 
 
-async def test_an_error_that_is_sent_at_once_would_stay(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_that_is_sent_at_once_would_stay(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control of the test above: what comes first is what counts."""
     monkeypatch.setattr("ted_memory.integrations.live_run.SETTLED", 0.0)
     monkeypatch.setattr("ted_memory.capture.recorder.EVERY", 0.001)
@@ -264,7 +275,9 @@ THREAD: Any = {"configurable": {"thread_id": "t1", "user_id": "anna"}}
 
 async def test_a_run_that_is_interrupted_and_resumed_is_one_episode(memory: TedMemory) -> None:
     [id] = await teach(memory, "Be brief.")
-    runs, _ = agent(memory, calls_once("ask_a_person"), tools=[ask_a_person], checkpointer=InMemorySaver())
+    runs, _ = agent(
+        memory, calls_once("ask_a_person"), tools=[ask_a_person], checkpointer=InMemorySaver()
+    )
     await _interrupted(runs, THREAD)
     out = await runs.ainvoke(Command(resume="yes"), THREAD)
     episode = await the_only_one(memory)
@@ -300,7 +313,9 @@ DECISIONS = [
 
 
 @pytest.mark.parametrize(("decision", "result"), DECISIONS)
-async def test_a_person_in_the_loop_is_no_trouble(memory: TedMemory, decision: Any, result: str) -> None:
+async def test_a_person_in_the_loop_is_no_trouble(
+    memory: TedMemory, decision: Any, result: str
+) -> None:
     person = HumanInTheLoopMiddleware(interrupt_on={"look_up": True})
     runs, _ = agent(memory, calls_once("look_up"), inside=[person], checkpointer=InMemorySaver())
     await _interrupted(runs, THREAD)
@@ -312,7 +327,9 @@ async def test_a_person_in_the_loop_is_no_trouble(memory: TedMemory, decision: A
     assert told.endswith(result)
 
 
-async def test_another_process_that_resumes_a_run_records_it_with_what_was_seen(memory: TedMemory) -> None:
+async def test_another_process_that_resumes_a_run_records_it_with_what_was_seen(
+    memory: TedMemory,
+) -> None:
     tried = [await put_on_trial(memory, f"On trial {i}.") for i in range(5)]
     saver, elsewhere = InMemorySaver(), in_memory(store=memory.store, withhold_share=0.0)
 
@@ -328,14 +345,20 @@ async def test_another_process_that_resumes_a_run_records_it_with_what_was_seen(
     assert whole.tools == ("ask_a_person({}) -> a person said yes",)
     assert (whole.seen, whole.withheld) == (first.seen, first.withheld)
     assert {*whole.seen, *whole.withheld} == {*tried}
-    assert {id for i, id in enumerate(tried) if f"On trial {i}." in str(model.asked[-1][0].content)} == {*whole.seen}
+    assert {
+        id for i, id in enumerate(tried) if f"On trial {i}." in str(model.asked[-1][0].content)
+    } == {*whole.seen}
     assert out["messages"][-1].response_metadata["ted_memory"]["run_id"] == whole.run_id
     assert (first.answer, first.error) == ("", "abandoned: it did not come to an end")
     await memory.aclose()
 
 
-async def test_a_run_that_nobody_resumes_is_recorded_and_the_next_one_is_its_own(memory: TedMemory) -> None:
-    runs, _ = agent(memory, calls_once("ask_a_person"), tools=[ask_a_person], checkpointer=InMemorySaver())
+async def test_a_run_that_nobody_resumes_is_recorded_and_the_next_one_is_its_own(
+    memory: TedMemory,
+) -> None:
+    runs, _ = agent(
+        memory, calls_once("ask_a_person"), tools=[ask_a_person], checkpointer=InMemorySaver()
+    )
     await _interrupted(runs, THREAD)
     other, _ = agent(memory, lambda messages: "done", tools=[ask_a_person])
     await other.ainvoke(asks("Something else"), THREAD)
@@ -357,10 +380,14 @@ async def test_an_agent_within_a_graph_is_resumed_as_itself(memory: TedMemory) -
     outer = graph.compile(checkpointer=InMemorySaver())
     waiting = (await outer.ainvoke(asks(), THREAD))["__interrupt__"]
     assert len(waiting) == 2
-    await outer.ainvoke(Command(resume={one.id: f"yes {i}" for i, one in enumerate(waiting)}), THREAD)
+    await outer.ainvoke(
+        Command(resume={one.id: f"yes {i}" for i, one in enumerate(waiting)}), THREAD
+    )
     episodes = await recorded(memory)
     assert [e.error for e in episodes] == ["", ""]
-    assert {e.tools for e in episodes} == {(f"ask_a_person({{}}) -> a person said yes {i}",) for i in range(2)}
+    assert {e.tools for e in episodes} == {
+        (f"ask_a_person({{}}) -> a person said yes {i}",) for i in range(2)
+    }
     assert {e.seen for e in episodes} == {(id,)}
     await memory.aclose()
 
@@ -368,7 +395,11 @@ async def test_an_agent_within_a_graph_is_resumed_as_itself(memory: TedMemory) -
 async def test_without_learn_an_interrupt_is_no_trouble_either(memory: TedMemory) -> None:
     await teach(memory, "Be brief.")
     runs, model = agent(
-        memory, calls_once("ask_a_person"), tools=[ask_a_person], record=False, checkpointer=InMemorySaver()
+        memory,
+        calls_once("ask_a_person"),
+        tools=[ask_a_person],
+        record=False,
+        checkpointer=InMemorySaver(),
     )
     await _interrupted(runs, THREAD)
     await runs.ainvoke(Command(resume="yes"), THREAD)

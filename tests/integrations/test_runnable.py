@@ -16,7 +16,9 @@ INPUTS: list[Any] = [
     "Hello",
     [("system", "You are kind."), ("user", "Hello")],
     [HumanMessage(content="Hello")],
-    ChatPromptTemplate.from_messages([("system", "You are kind."), ("user", "{said}")]).invoke({"said": "Hello"}),
+    ChatPromptTemplate.from_messages([("system", "You are kind."), ("user", "{said}")]).invoke(
+        {"said": "Hello"}
+    ),
 ]
 
 
@@ -48,9 +50,15 @@ async def test_the_block_can_stand_in_the_user_turn(namespace: str) -> None:
     memory = in_memory(namespace=namespace, placement="user")
     await memory.commit([Add(text="Be brief.")], author="me")
     block = await memory.render()
-    assert [m.content for m in await inject_lessons(memory).ainvoke("Hello")] == [f"Hello\n\n{block}"]
+    assert [m.content for m in await inject_lessons(memory).ainvoke("Hello")] == [
+        f"Hello\n\n{block}"
+    ]
     talk = [HumanMessage(content="Hi"), AIMessage(content="Yes?"), HumanMessage(content="Hello")]
-    assert [m.content for m in await inject_lessons(memory).ainvoke(talk)] == ["Hi", "Yes?", f"Hello\n\n{block}"]
+    assert [m.content for m in await inject_lessons(memory).ainvoke(talk)] == [
+        "Hi",
+        "Yes?",
+        f"Hello\n\n{block}",
+    ]
 
 
 @pytest.mark.parametrize("given", INPUTS)
@@ -61,9 +69,15 @@ async def test_an_empty_set_changes_nothing(scratch: TedMemory, given: Any) -> N
 
 async def test_lessons_are_picked_for_the_question(namespace: str) -> None:
     memory = in_memory(namespace=namespace, selection="relevant", top_k=1)
-    await memory.commit([Add(text="say red", when="apples"), Add(text="say blue", when="the sky")], author="me")
-    assert "red" in str((await inject_lessons(memory).ainvoke("What colour have apples?"))[0].content)
-    assert "blue" in str((await inject_lessons(memory).ainvoke("What colour has the sky?"))[0].content)
+    await memory.commit(
+        [Add(text="say red", when="apples"), Add(text="say blue", when="the sky")], author="me"
+    )
+    assert "red" in str(
+        (await inject_lessons(memory).ainvoke("What colour have apples?"))[0].content
+    )
+    assert "blue" in str(
+        (await inject_lessons(memory).ainvoke("What colour has the sky?"))[0].content
+    )
 
 
 def _echo(messages: list[BaseMessage]) -> str:
@@ -78,7 +92,9 @@ async def test_every_way_to_call_a_chain_works(one_lesson: TedMemory) -> None:
     assert "".join([str(part.content) async for part in chain.astream("Hello")]) == block
 
 
-async def test_a_program_without_a_loop_can_use_it_and_so_can_one_inside_a_loop(valkey: Server, namespace: str) -> None:
+async def test_a_program_without_a_loop_can_use_it_and_so_can_one_inside_a_loop(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, read_timeout=2.0) as memory:
         await memory.commit([Add(text="Be brief.")], author="me")
         block = await memory.render()

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from langgraph.store.base import GetOp, Item, ListNamespacesOp, MatchCondition, Op, PutOp, Result, SearchOp
+from langgraph.store.base import (
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchOp,
+)
 from langgraph.store.memory import InMemoryStore
 
 from ted_memory import Add, TedMemory, open_memory
@@ -28,11 +37,13 @@ EVERYTHING = 1000  # a limit that no example reaches
 
 _words = st.sampled_from(["refund", "login", "Zürich", "x1", "why?", "<b>", "42"])
 _texts = st.lists(_words, min_size=1, max_size=5).map(" ".join)
-_whens = st.lists(st.sampled_from(["refund", "login", "Zürich"]), min_size=1, max_size=2).map(" ".join)
-_any_label = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9)
-_labels = st.sampled_from(["a", "b", "-", "_x", "a.b", "é:", "日本", "0::", "a b", "*"]) | _any_label.map(
-    lambda t: t[:3]
+_whens = st.lists(st.sampled_from(["refund", "login", "Zürich"]), min_size=1, max_size=2).map(
+    " ".join
 )
+_any_label = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9)
+_labels = st.sampled_from(
+    ["a", "b", "-", "_x", "a.b", "é:", "日本", "0::", "a b", "*"]
+) | _any_label.map(lambda t: t[:3])
 _namespaces = st.lists(_labels, min_size=1, max_size=3).map(tuple)
 _keys = st.sampled_from(["k1", "k2", "schlüssel"])
 _numbers = st.integers(-3, 3)
@@ -48,7 +59,9 @@ _values = st.fixed_dictionaries(
 )
 _filters = st.none() | st.one_of(
     st.dictionaries(st.sampled_from(OPERATORS), _numbers).map(lambda f: {"n": f}),
-    st.sampled_from([{"n": 1}, {"tag": "x"}, {"tag": {"$ne": "x"}}, {"when": "refund"}, {"absent": None}, {}]),
+    st.sampled_from(
+        [{"n": 1}, {"tag": "x"}, {"tag": {"$ne": "x"}}, {"when": "refund"}, {"absent": None}, {}]
+    ),
     st.sampled_from([{"flag": True, "n": {"$gt": 0}}, {"list": [1, {"$gt": 0}]}]),
     st.sampled_from([{"deep": {"n": 1}}, {"deep": {"n": {"$lte": 0}}}]),
 )
@@ -64,7 +77,10 @@ def _batches(pool: list[tuple[str, ...]]) -> st.SearchStrategy[list[list[Op]]]:
         ends.map(lambda end: end[0][: end[1]] if end[2] else end[0][-end[1] :]),
         st.booleans(),
     )
-    pages = {"limit": st.sampled_from([EVERYTHING, 0, 1, 2, 10]), "offset": st.sampled_from([0, 0, 1, 3])}
+    pages = {
+        "limit": st.sampled_from([EVERYTHING, 0, 1, 2, 10]),
+        "offset": st.sampled_from([0, 0, 1, 3]),
+    }
     ops = st.one_of(
         st.builds(PutOp, known, _keys, _values),
         st.builds(PutOp, known, _keys, st.none() | _values),
@@ -117,7 +133,12 @@ async def _agree(kind: type[TedMemoryStore], batches: list[list[Op]]) -> None:
 def _compare(kind: type[TedMemoryStore], examples: int, *phases: Phase) -> None:
     options: dict[str, Any] = {"deadline": None, "database": None, "report_multiple_bugs": False}
 
-    @settings(max_examples=examples, phases=phases, suppress_health_check=[HealthCheck.too_slow], **options)
+    @settings(
+        max_examples=examples,
+        phases=phases,
+        suppress_health_check=[HealthCheck.too_slow],
+        **options,
+    )
     @given(_sequences)
     def compare(batches: list[list[Op]]) -> None:
         asyncio.run(_agree(kind, batches))
@@ -129,11 +150,30 @@ def test_any_sequence_of_batches_comes_out_as_with_langgraphs_own_store() -> Non
     _compare(TedMemoryStore, 200, Phase.generate, Phase.shrink)
 
 
-async def test_every_operator_and_every_kind_of_path_comes_out_as_with_langgraphs_own_store() -> None:
-    puts = [PutOp(ns, f"k{n}", {"text": "x", "n": n}) for n in (1, 2, 3) for ns in (("a",), ("a", "b"), ("b", "a"))]
+async def test_every_operator_and_every_kind_of_path_comes_out_as_with_langgraphs_own_store() -> (
+    None
+):
+    puts = [
+        PutOp(ns, f"k{n}", {"text": "x", "n": n})
+        for n in (1, 2, 3)
+        for ns in (("a",), ("a", "b"), ("b", "a"))
+    ]
     searches = [SearchOp((), {"n": {operator: 2}}, EVERYTHING) for operator in OPERATORS]
-    paths = [("a",), ("b",), ("*",), ("a", "b"), ("*", "b"), ("a", "*"), ("*", "*"), ("a", "b", "*")]
-    lists = [ListNamespacesOp((MatchCondition(kind, path),)) for path in paths for kind in ("prefix", "suffix")]
+    paths = [
+        ("a",),
+        ("b",),
+        ("*",),
+        ("a", "b"),
+        ("*", "b"),
+        ("a", "*"),
+        ("*", "*"),
+        ("a", "b", "*"),
+    ]
+    lists = [
+        ListNamespacesOp((MatchCondition(kind, path),))
+        for path in paths
+        for kind in ("prefix", "suffix")
+    ]
     await _agree(TedMemoryStore, [[*puts], [*searches, *lists]])
 
 
@@ -177,10 +217,14 @@ def test_names_are_readable_where_they_can_be() -> None:
     assert to_namespace(("users", "anna-1", "facts")) == "users.anna-1.facts"
     assert to_namespace(("a.b", "é")) == "a:2Eb.:C3:A9"
     assert to_namespace(("_x",)) == "0::_x"
-    assert [to_labels(name) for name in ("team:billing", "a:2e", "0::a", "a..b", "", "a~run", "a:FF")] == [None] * 7
+    assert [
+        to_labels(name) for name in ("team:billing", "a:2e", "0::a", "a..b", "", "a~run", "a:FF")
+    ] == [None] * 7
 
 
-@pytest.mark.parametrize("labels", [(), ("",), ("a", ""), ("\ud800",), ("a" * 129,), ("é" * 22,), (1,)])
+@pytest.mark.parametrize(
+    "labels", [(), ("",), ("a", ""), ("\ud800",), ("a" * 129,), ("é" * 22,), (1,)]
+)
 async def test_a_namespace_that_cannot_be_is_refused_in_one_line(labels: Any) -> None:
     store = TedMemoryStore(in_memory())
     for op in (GetOp(labels, "k"), PutOp(labels, "k", {"text": "x"}), PutOp(labels, "k", None)):
@@ -211,7 +255,9 @@ def _nested(depth: int) -> Any:
         ("k", ["text"], "no dict but list"),
     ],
 )
-async def test_what_cannot_be_put_is_refused_before_anything_is_written(key: Any, value: Any, said: str) -> None:
+async def test_what_cannot_be_put_is_refused_before_anything_is_written(
+    key: Any, value: Any, said: str
+) -> None:
     store = TedMemoryStore(in_memory(trust="operator"))
     good = PutOp(("other",), "good", {"text": "fine"})
     with pytest.raises(ValueError, match=said) as caught:
@@ -221,8 +267,12 @@ async def test_what_cannot_be_put_is_refused_before_anything_is_written(key: Any
     assert await store.alist_namespaces() == []
 
 
-@pytest.mark.parametrize("asked", [{"n": {"$in": [1]}}, {"n": {"$gt": "many"}}, {"n": {"$gt": None}}])
-async def test_a_filter_that_means_nothing_is_refused_and_nothing_written(asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "asked", [{"n": {"$in": [1]}}, {"n": {"$gt": "many"}}, {"n": {"$gt": None}}]
+)
+async def test_a_filter_that_means_nothing_is_refused_and_nothing_written(
+    asked: dict[str, Any],
+) -> None:
     store = TedMemoryStore(in_memory())
     await store.aput(NS, "k", {"text": "x", "n": 1})
     with pytest.raises(InvalidInput, match="filter operator"):
@@ -243,26 +293,45 @@ async def test_what_has_no_number_is_on_no_side_of_one() -> None:
         await store.aput(NS, "k", {"text": "x"}, ttl=5)
 
 
-@pytest.mark.parametrize(("trust", "state"), [("operator", "active"), ("evidence", "proposed"), ("review", "proposed")])
+@pytest.mark.parametrize(
+    ("trust", "state"), [("operator", "active"), ("evidence", "proposed"), ("review", "proposed")]
+)
 async def test_only_an_operators_memory_shows_at_once_what_was_put(trust: Any, state: str) -> None:
     memory = in_memory(trust=trust)
-    await TedMemoryStore(memory).aput(("test",), "k", {"text": "Be  brief.", "when": "When asked", "n": 1})
+    await TedMemoryStore(memory).aput(
+        ("test",), "k", {"text": "Be  brief.", "when": "When asked", "n": 1}
+    )
     (held,) = await memory.load()
-    assert (held.state, held.text, held.when, held.metadata) == (state, "Be brief.", "asked", {"n": 1})
+    assert (held.state, held.text, held.when, held.metadata) == (
+        state,
+        "Be brief.",
+        "asked",
+        {"n": 1},
+    )
     assert held.sources == ("author:store",)
     assert ("Be brief." in await memory.render()) == (state == "active")
 
 
 async def test_a_text_that_changes_must_earn_its_place_again() -> None:
     memory = in_memory()
-    await memory.commit([Add(text="Say red."), Add(text="Say blue.", metadata={"text": "of others"})], author="me")
+    await memory.commit(
+        [Add(text="Say red."), Add(text="Say blue.", metadata={"text": "of others"})], author="me"
+    )
     first, second = await memory.load()
     await memory.credit({first.id: Usage(helped=3), second.id: Usage(helped=1)}, token="t")
     store = TedMemoryStore(memory)
     await store.aput(("test",), first.id, {"text": "Say green."})
     changed, other = await memory.load()
-    assert (changed.id, changed.state, changed.order, changed.text) == (first.id, "proposed", first.order, "Say green.")
-    assert (changed.sources, changed.created_at) == (("author:me", "author:store"), first.created_at)
+    assert (changed.id, changed.state, changed.order, changed.text) == (
+        first.id,
+        "proposed",
+        first.order,
+        "Say green.",
+    )
+    assert (changed.sources, changed.created_at) == (
+        ("author:me", "author:store"),
+        first.created_at,
+    )
     assert other == second
     assert (await store.asearch(()))[1].value == {"text": "Say blue."}
     await store.aput(("test",), second.id, {"text": "Say blue."})
@@ -277,7 +346,11 @@ async def test_times_are_told_and_what_is_read_is_ones_own() -> None:
     first = await store.aget(("test",), "k")
     await store.aput(("test",), "k", {"text": "x", "deep": {"n": 1}})
     again = await store.aget(("test",), "k")
-    assert first and again and before <= first.created_at == first.updated_at == again.created_at < again.updated_at
+    assert (
+        first
+        and again
+        and before <= first.created_at == first.updated_at == again.created_at < again.updated_at
+    )
     again.value["deep"]["n"] = 2
     assert (await store.asearch(()))[0].value == first.value
     await memory.commit([Restore(experience=Experience(id="old", text="y"))], author="me")
@@ -287,18 +360,34 @@ async def test_times_are_told_and_what_is_read_is_ones_own() -> None:
 
 async def test_a_search_ranks_by_the_words_of_text_and_condition() -> None:
     store = TedMemoryStore(in_memory())
-    await store.aput(("a",), "both", {"text": "Refunds need a receipt.", "when": "a customer wants a refund", "n": 1})
-    await store.aput(("b",), "one", {"text": "Ask for the receipt first, then for the order and the date.", "n": 2})
-    await store.aput(("c",), "condition", {"text": "Be kind.", "when": "someone asks for a refund late at night"})
+    await store.aput(
+        ("a",),
+        "both",
+        {"text": "Refunds need a receipt.", "when": "a customer wants a refund", "n": 1},
+    )
+    await store.aput(
+        ("b",),
+        "one",
+        {"text": "Ask for the receipt first, then for the order and the date.", "n": 2},
+    )
+    await store.aput(
+        ("c",), "condition", {"text": "Be kind.", "when": "someone asks for a refund late at night"}
+    )
     await store.aput(("d",), "none", {"text": "Say hello."})
     found = await store.asearch((), query="refund receipt")
     assert found[0].key == "both"
     assert {item.key for item in found[:3]} == {"both", "one", "condition"}
     scores = [item.score for item in found]
     assert scores == sorted(scores, key=lambda score: -(score or 0.0))
-    assert [(item.key, item.score) for item in found[3:]] == [("none", 0.0)], "what has no word of it fills the page"
-    assert [item.key for item in await store.asearch((), query="refund receipt", limit=1, offset=1)] == [found[1].key]
-    assert [item.key for item in await store.asearch((), query="receipt", filter={"n": 2})] == ["one"]
+    assert [(item.key, item.score) for item in found[3:]] == [("none", 0.0)], (
+        "what has no word of it fills the page"
+    )
+    assert [
+        item.key for item in await store.asearch((), query="refund receipt", limit=1, offset=1)
+    ] == [found[1].key]
+    assert [item.key for item in await store.asearch((), query="receipt", filter={"n": 2})] == [
+        "one"
+    ]
     assert [item.score for item in await store.asearch((), query="weather", limit=3)] == [0.0] * 3
     assert [item.key for item in await store.asearch(())] == ["both", "one", "condition", "none"]
 
@@ -315,18 +404,25 @@ async def test_sets_whose_names_are_no_labels_stay_out_of_sight() -> None:
 async def test_a_cap_refuses_one_item_and_the_rest_of_the_batch_stands() -> None:
     store = TedMemoryStore(in_memory(trust="operator", max_experiences=2))
     puts = [PutOp(NS, f"k{i}", {"text": f"text {i}"}) for i in range(3)]
-    with pytest.raises(CommitRefused, match=r"^not stored: 'k2' in .*\(cap\); all other .* stand\. Remove something"):
+    with pytest.raises(
+        CommitRefused,
+        match=r"^not stored: 'k2' in .*\(cap\); all other .* stand\. Remove something",
+    ):
         await store.abatch([*puts, PutOp(("other",), "k", {"text": "x"})])
     assert [item.key for item in await store.asearch(NS)] == ["k0", "k1"]
     assert await store.aget(("other",), "k")
     await store.abatch([puts[2], PutOp(NS, "k0", None)])
-    assert [item.key for item in await store.asearch(NS)] == ["k1", "k2"], "what goes makes room for what comes"
+    assert [item.key for item in await store.asearch(NS)] == ["k1", "k2"], (
+        "what goes makes room for what comes"
+    )
 
 
 async def test_a_text_over_the_sets_own_budget_is_invalid_input() -> None:
     store = TedMemoryStore(in_memory(trust="operator", token_budget=60))
     with pytest.raises(InvalidInput, match=r"\(over budget\).*raise max_text or token_budget"):
-        await store.abatch([PutOp(NS, "long", {"text": "x" * 200}), PutOp(NS, "short", {"text": "x"})])
+        await store.abatch(
+            [PutOp(NS, "long", {"text": "x" * 200}), PutOp(NS, "short", {"text": "x"})]
+        )
     assert [item.key for item in await store.asearch(())] == ["short"]
 
 
@@ -350,7 +446,9 @@ def contended(monkeypatch: pytest.MonkeyPatch) -> Contended:
 
 
 @pytest.mark.parametrize("value", [{"text": "ours"}, None])
-async def test_what_others_changed_meanwhile_is_written_again(contended: Contended, value: Any) -> None:
+async def test_what_others_changed_meanwhile_is_written_again(
+    contended: Contended, value: Any
+) -> None:
     store, contended.meddling = TedMemoryStore(contended), 5
     await store.aput(("test",), "k", {"text": "first"})
     contended.meddling = 5
@@ -362,8 +460,12 @@ async def test_what_others_changed_meanwhile_is_written_again(contended: Contend
 
 async def test_without_end_of_changes_it_gives_up_and_says_so(contended: Contended) -> None:
     store, contended.meddling = TedMemoryStore(contended), 100
-    with pytest.raises(CommitRefused, match=r"'k' in \('test',\) \(conflict\).*6 tries; put it again"):
-        await store.abatch([PutOp(("test",), "k", {"text": "ours"}), PutOp(("test",), "other", {"text": "x"})])
+    with pytest.raises(
+        CommitRefused, match=r"'k' in \('test',\) \(conflict\).*6 tries; put it again"
+    ):
+        await store.abatch(
+            [PutOp(("test",), "k", {"text": "ours"}), PutOp(("test",), "other", {"text": "x"})]
+        )
     assert contended.meddling == 94
     assert await store.aget(("test",), "other"), "the rest of the batch stands"
 
@@ -386,13 +488,24 @@ def test_plain_code_can_put_get_search_and_delete(valkey: Server, namespace: str
 
 async def test_two_stores_that_write_at_once_lose_nothing(valkey: Server, namespace: str) -> None:
     settings: dict[str, Any] = {"namespace": namespace, "trust": "operator", "max_experiences": 100}
-    async with open_memory(valkey.url, **settings) as one, open_memory(valkey.url, **settings) as two:
+    async with (
+        open_memory(valkey.url, **settings) as one,
+        open_memory(valkey.url, **settings) as two,
+    ):
         stores = [TedMemoryStore(one), TedMemoryStore(two)]
         keys = [(s, f"{i}-{n}") for i, s in enumerate(stores) for n in range(20)]
-        await asyncio.gather(*(s.aput((namespace,), key, {"text": f"lesson {key}"}) for s, key in keys))
+        await asyncio.gather(
+            *(s.aput((namespace,), key, {"text": f"lesson {key}"}) for s, key in keys)
+        )
         for store in stores:
             found = await store.asearch((namespace,), limit=EVERYTHING)
             assert sorted(item.key for item in found) == sorted(key for _, key in keys)
-        same = [s.aput((namespace,), "same", {"text": f"by {i} {n}"}) for i, s in enumerate(stores) for n in range(5)]
+        same = [
+            s.aput((namespace,), "same", {"text": f"by {i} {n}"})
+            for i, s in enumerate(stores)
+            for n in range(5)
+        ]
         await asyncio.gather(*same)
-        assert await stores[0].aget((namespace,), "same") == await stores[1].aget((namespace,), "same")
+        assert await stores[0].aget((namespace,), "same") == await stores[1].aget(
+            (namespace,), "same"
+        )

@@ -1,6 +1,7 @@
 """What LangGraph's stores promise, done with its `InMemoryStore` and with ours: the same, or a row of docs/store.md.
 
-LangGraph has no suite for stores of others: its package of conformance tests is about checkpointers.
+LangGraph has no suite for stores of others: its package of conformance tests is about
+checkpointers.
 """
 
 import asyncio
@@ -55,11 +56,15 @@ async def outcome(case: Case, store: BaseStore) -> Any:
         return await case(store)
     except (ValueError, NotImplementedError) as error:
         return next(
-            kind for kind in (InvalidNamespaceError, NotImplementedError, ValueError) if isinstance(error, kind)
+            kind
+            for kind in (InvalidNamespaceError, NotImplementedError, ValueError)
+            if isinstance(error, kind)
         )
 
 
-async def put(store: BaseStore, values: dict[str, dict[str, Any]], namespace: tuple[str, ...] = NS) -> None:
+async def put(
+    store: BaseStore, values: dict[str, dict[str, Any]], namespace: tuple[str, ...] = NS
+) -> None:
     for key, value in values.items():
         await store.aput(namespace, key, value)
 
@@ -84,7 +89,11 @@ async def what_is_not_there_is_none(store: BaseStore) -> Any:
     await store.adelete(NS, "never")
     await put(store, {"k": {"data": 1}})
     await store.adelete(NS, "k")
-    return await store.aget(NS, "k"), await store.aget(("no", "where"), "k"), await store.asearch(NS)
+    return (
+        await store.aget(NS, "k"),
+        await store.aget(("no", "where"), "k"),
+        await store.asearch(NS),
+    )
 
 
 async def a_batch_reads_what_was_before_its_writes(store: BaseStore) -> Any:
@@ -156,7 +165,10 @@ async def a_time_to_live_is_refused(store: BaseStore) -> Any:
 
 async def odd_names_in_a_filter_find_nothing(store: BaseStore) -> Any:
     await put(store, COLOURS)
-    return [await keys(store, *NS, filter={name: "red"}) for name in ("colour'; --", "co lour", "", "$colour")]
+    return [
+        await keys(store, *NS, filter={name: "red"})
+        for name in ("colour'; --", "co lour", "", "$colour")
+    ]
 
 
 async def an_operator_that_is_none_is_refused(store: BaseStore) -> Any:
@@ -165,11 +177,15 @@ async def an_operator_that_is_none_is_refused(store: BaseStore) -> Any:
 
 
 async def a_query_finds_first_what_has_its_words(store: BaseStore) -> Any:
-    await put(store, {"zebra": {"text": "zany zebra Xerxes"}, "dogs": {"text": "something about dogs"}})
+    await put(
+        store, {"zebra": {"text": "zany zebra Xerxes"}, "dogs": {"text": "something about dogs"}}
+    )
     first = await store.asearch(NS, query="zany zebra Xerxes")
     await put(store, {"zebra": {"text": "new words of birds"}})
     again = await store.asearch(NS, query="zany zebra Xerxes")
-    was, now = ({item.key: item.score or 0.0 for item in found}["zebra"] for found in (first, again))
+    was, now = (
+        {item.key: item.score or 0.0 for item in found}["zebra"] for found in (first, again)
+    )
     return first[0].key, len(first), now < was
 
 
@@ -177,7 +193,10 @@ async def a_query_and_a_filter_hold_together_and_odd_queries_do_no_harm(store: B
     await put(store, COLOURS)
     both = [await keys(store, *NS, query="apple", filter={"colour": c}) for c in ("green", "blue")]
     pages = [len(await keys(store, *NS, query="apple", limit=3, offset=n)) for n in (0, 3)]
-    odd = [len(await keys(store, *NS, query=query)) for query in ("", None, "apple " * 100, "apple!@#$%^&*()")]
+    odd = [
+        len(await keys(store, *NS, query=query))
+        for query in ("", None, "apple " * 100, "apple!@#$%^&*()")
+    ]
     return both, pages, odd
 
 
@@ -273,28 +292,42 @@ DIFFERENT: list[tuple[str, Case, Any, Any]] = [
     ("namespaces", kept({"data": 1}, namespace=("é" * 22,)), True, ValueError),
     ("a query", _without_embeddings, ["doc1", "doc2"], ["doc4", "doc2"]),
     ("`index`", _found_though_it_is_not_to_be_indexed, False, True),
-    ("order of namespaces in a search without a query", _namespaces_of_a_search, ["b", "c", "a"], ["a", "b", "c"]),
+    (
+        "order of namespaces in a search without a query",
+        _namespaces_of_a_search,
+        ["b", "c", "a"],
+        ["a", "b", "c"],
+    ),
     ("names with dots in a filter", _a_path, [], ["k"]),
     ("namespaces whose last item was deleted", _listed_when_empty, [NS], []),
 ]
 OF_OTHER_STORES = {
     "time to live": a_time_to_live_is_refused,  # LangGraph's in memory has none either
     "odd names in a filter": odd_names_in_a_filter_find_nothing,  # SQLite's alone refuses them
-    "puts of a namespace at once": the_last_of_puts_at_once_is_kept,  # who batches them is told in test_store_of_others
+    # who batches them is told in test_store_of_others
+    "puts of a namespace at once": the_last_of_puts_at_once_is_kept,
 }
 """Rows that tell of stores which are not compared here; what the one in memory does is among what is the same."""
 
 
 @pytest.mark.parametrize(("row", "case", "there", "here"), DIFFERENT)
-async def test_what_differs_differs_as_it_is_written(row: str, case: Case, there: Any, here: Any) -> None:
+async def test_what_differs_differs_as_it_is_written(
+    row: str, case: Case, there: Any, here: Any
+) -> None:
     assert (await outcome(case, theirs()), await outcome(case, ours())) == (there, here), row
 
 
 def test_the_table_has_what_differs_and_nothing_else() -> None:
     page = (Path(__file__).parents[2] / "docs" / "store.md").read_text(encoding="utf-8")
     table = page.partition("## What differs")[2].splitlines()
-    rows = [line.split(" | ")[0].removeprefix("| ") for line in table if line.startswith("| ") and "---" not in line]
-    assert {row.strip() for row in rows[1:]} == {row for row, *_ in DIFFERENT} | OF_OTHER_STORES.keys()
+    rows = [
+        line.split(" | ")[0].removeprefix("| ")
+        for line in table
+        if line.startswith("| ") and "---" not in line
+    ]
+    assert {row.strip() for row in rows[1:]} == {
+        row for row, *_ in DIFFERENT
+    } | OF_OTHER_STORES.keys()
     assert {*OF_OTHER_STORES.values()} <= {*SAME}
 
 
@@ -307,5 +340,8 @@ async def test_a_store_that_differs_elsewhere_is_found() -> None:
             await super().abatch([op for op in ops if isinstance(op, PutOp)])
             return await super().abatch(ops)
 
-    case, broken = a_batch_reads_what_was_before_its_writes, SeesItsWrites(in_memory(trust="operator"))
+    case, broken = (
+        a_batch_reads_what_was_before_its_writes,
+        SeesItsWrites(in_memory(trust="operator")),
+    )
     assert await outcome(case, broken) != await outcome(case, theirs())

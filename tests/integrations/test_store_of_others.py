@@ -20,8 +20,20 @@ from ted_memory.testing import in_memory
 
 NS = ("memories", "anna")
 LANGMEM = {"content": "Anna prefers short answers."}
-DEEPAGENTS = {"content": ["# Notes", "", "  - one"], "created_at": "2026-01-01T00:00:00", "encoding": "utf-8"}
-OTHERS = [LANGMEM, DEEPAGENTS, {}, {"text": 1, "n": 1}, {"text": " \n"}, {"when": None}, {"kind": "Memory", "x": [{}]}]
+DEEPAGENTS = {
+    "content": ["# Notes", "", "  - one"],
+    "created_at": "2026-01-01T00:00:00",
+    "encoding": "utf-8",
+}
+OTHERS = [
+    LANGMEM,
+    DEEPAGENTS,
+    {},
+    {"text": 1, "n": 1},
+    {"text": " \n"},
+    {"when": None},
+    {"kind": "Memory", "x": [{}]},
+]
 
 
 @pytest.fixture
@@ -33,13 +45,17 @@ def memory() -> TedMemory:
 
 
 @pytest.mark.parametrize("value", OTHERS)
-async def test_a_value_without_a_lesson_is_kept_as_it_is(memory: TedMemory, value: dict[str, Any]) -> None:
+async def test_a_value_without_a_lesson_is_kept_as_it_is(
+    memory: TedMemory, value: dict[str, Any]
+) -> None:
     store = TedMemoryStore(memory)
     await store.aput(NS, "k", value)
     item = await store.aget(NS, "k")
     assert item is not None
     assert item.value == value
-    assert [found.value for found in await store.asearch(NS, filter=dict(list(value.items())[:1]))] == [value]
+    assert [
+        found.value for found in await store.asearch(NS, filter=dict(list(value.items())[:1]))
+    ] == [value]
 
 
 async def test_its_lesson_is_its_json_or_what_the_developer_says(memory: TedMemory) -> None:
@@ -52,7 +68,10 @@ async def test_its_lesson_is_its_json_or_what_the_developer_says(memory: TedMemo
         item = await store.aget((name,), "k")
         assert item is not None
         assert item.value == {**LANGMEM, "n": 1}
-    told = [(await memory.for_namespace(name).load()).by_id["k"].text for name in ("json", "field", "made")]
+    told = [
+        (await memory.for_namespace(name).load()).by_id["k"].text
+        for name in ("json", "field", "made")
+    ]
     assert told == [
         '{"content": "Anna prefers short answers.", "n": 1}',
         "Anna prefers short answers.",
@@ -94,7 +113,9 @@ async def test_names_with_dots_in_filters_are_paths(memory: TedMemory) -> None:
                 await store.asearch(NS, filter=asked)
 
 
-async def test_put_says_loudly_that_nobody_is_shown_a_proposal(caplog: pytest.LogCaptureFixture) -> None:
+async def test_put_says_loudly_that_nobody_is_shown_a_proposal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     for trust, warnings in (("evidence", 1), ("operator", 0)):
         store_module._warn_once.cache_clear()
         caplog.clear()
@@ -102,13 +123,25 @@ async def test_put_says_loudly_that_nobody_is_shown_a_proposal(caplog: pytest.Lo
         with caplog.at_level(logging.WARNING, "ted_memory"):
             for key in ("a", "b"):
                 await TedMemoryStore(memory).aput(("test",), key, {"text": "Be brief."})
-        assert [r.message.count("no agent's prompt shows it") for r in caplog.records] == [1] * warnings
+        assert [r.message.count("no agent's prompt shows it") for r in caplog.records] == [
+            1
+        ] * warnings
         assert bool(await memory.render()) is not bool(warnings)
 
 
 # --- keys
 
-KEYS = ["a key", "", "k" * 65, "k" * 1000, "/notes/to do.md", "\n", "日本 語", f"key:{'0' * 40}", "plain"]
+KEYS = [
+    "a key",
+    "",
+    "k" * 65,
+    "k" * 1000,
+    "/notes/to do.md",
+    "\n",
+    "日本 語",
+    f"key:{'0' * 40}",
+    "plain",
+]
 
 
 async def test_any_text_is_a_key(memory: TedMemory) -> None:
@@ -171,7 +204,9 @@ async def test_puts_at_once_share_commits(together: bool) -> None:
     store = TedMemoryStore(memory)
     if not together:
         store._writes = EachByItself(store._commit)
-    await asyncio.gather(*(store.aput(("test",), f"k{i}", {"text": f"lesson {i}"}) for i in range(100)))
+    await asyncio.gather(
+        *(store.aput(("test",), f"k{i}", {"text": f"lesson {i}"}) for i in range(100))
+    )
     assert len(await store.asearch(("test",), limit=200)) == 100
     assert (memory.commits <= 3) is together
 
@@ -180,7 +215,9 @@ async def test_the_last_of_several_puts_of_a_key_wins() -> None:
     store = TedMemoryStore(counting())
     first = asyncio.create_task(store.aput(("test",), "other", {"text": "under way"}))
     await asyncio.sleep(0.002)
-    await asyncio.gather(*(store.aput(("test",), "k", {"text": f"lesson {i}"}) for i in range(20)), first)
+    await asyncio.gather(
+        *(store.aput(("test",), "k", {"text": f"lesson {i}"}) for i in range(20)), first
+    )
     item = await store.aget(("test",), "k")
     assert item is not None
     assert item.value == {"text": "lesson 19"}
@@ -203,7 +240,10 @@ async def test_who_shares_a_commit_shares_no_fault() -> None:
 
 async def test_a_caller_who_is_cancelled_takes_nobodys_write_along() -> None:
     store = TedMemoryStore(counting())
-    tasks = [asyncio.create_task(store.aput(("test",), f"k{i}", {"text": f"lesson {i}"})) for i in range(10)]
+    tasks = [
+        asyncio.create_task(store.aput(("test",), f"k{i}", {"text": f"lesson {i}"}))
+        for i in range(10)
+    ]
     await asyncio.sleep(0.005)
     tasks[0].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

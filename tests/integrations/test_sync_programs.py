@@ -57,7 +57,9 @@ else:
         ("a loop that is closed, control", 0),
     ],
 )
-def test_a_program_that_closes_nothing_loses_nothing(valkey: Server, namespace: str, how: str, recorded: int) -> None:
+def test_a_program_that_closes_nothing_loses_nothing(
+    valkey: Server, namespace: str, how: str, recorded: int
+) -> None:
     command = [sys.executable, "-c", PROGRAM, valkey.url, namespace, how]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
@@ -77,12 +79,16 @@ def test_a_store_that_is_away_keeps_no_program_from_ending(namespace: str) -> No
 
 def test_every_method_is_there() -> None:
     inner = {"store", "rank", "staging", "selector", "recorder", "aclose", "credit"}
-    offered = {n for n, m in inspect.getmembers(TedMemory) if not n.startswith("_") and callable(m)} - inner
+    offered = {
+        n for n, m in inspect.getmembers(TedMemory) if not n.startswith("_") and callable(m)
+    } - inner
     assert offered - {n for n, _ in inspect.getmembers(SyncTedMemory)} == set()
 
 
 def test_what_is_shown_and_what_was_before(valkey: Server, namespace: str) -> None:
-    with open_memory_sync(valkey.url, namespace=namespace, selection="all", withhold_share=0.0) as memory:
+    with open_memory_sync(
+        valkey.url, namespace=namespace, selection="all", withhold_share=0.0
+    ) as memory:
         memory.commit([Add(text="One.")], author="me")
         memory.commit([Add(text="Two.")], author="me")
         snapshot = memory.snapshot()

@@ -27,7 +27,10 @@ from tests.learner.worlds import episode
 
 async def archive(memory: TedMemory, *runs: tuple[str, str, dict[str, Any]]) -> None:
     """Let principals ask for things, say something of the answers, and a learner settle all that."""
-    made = [episode(thing, principal=who, run_id=f"{thing}-{who}", answer="c001") for thing, who, _ in runs]
+    made = [
+        episode(thing, principal=who, run_id=f"{thing}-{who}", answer="c001")
+        for thing, who, _ in runs
+    ]
     for one in made:
         await memory.record(one)
         await memory.flush()
@@ -46,7 +49,9 @@ async def test_an_archived_episode_is_a_sample_with_what_was_right_there(namespa
         ("dates", "dora", {"correction": "c003", "principal": "boss"}),
     )
     found = {one.id: one for one in await archived_samples(memory)}
-    assert list(found) == ["apples-anna", "bananas-bert", "dates-dora"], "nobody knows what is right elsewhere"
+    assert list(found) == ["apples-anna", "bananas-bert", "dates-dora"], (
+        "nobody knows what is right elsewhere"
+    )
     assert {one.reference for one in found.values()} == {"c000", "c001", "c003"}
     assert "the code of apples?" in found["apples-anna"].text
     assert found["apples-anna"].sources == ("run:apples-anna", "principal:anna")
@@ -57,7 +62,9 @@ async def test_the_newest_samples_or_those_up_to_a_run_can_be_taken(namespace: s
     memory = in_memory(namespace=namespace)
     with pytest.raises(InvalidInput, match="no graded episode of"):
         await archived_samples(memory)
-    await archive(memory, *((thing, "anna", {"correction": CODES[thing]}) for thing in list(CODES)[:4]))
+    await archive(
+        memory, *((thing, "anna", {"correction": CODES[thing]}) for thing in list(CODES)[:4])
+    )
 
     async def taken(**how: Any) -> list[str]:
         return [one.id.removesuffix("-anna") for one in await archived_samples(memory, **how)]
@@ -73,7 +80,9 @@ async def test_the_newest_samples_or_those_up_to_a_run_can_be_taken(namespace: s
 def imitates(messages: list[BaseMessage]) -> str:
     """Follow no rule; see what an example does, and do the same."""
     thing = thing_in(str(messages[-1].text))
-    return CODES[thing] if f"code of {thing}? => {CODES[thing]}" in prompt_of(messages) else "no idea"
+    return (
+        CODES[thing] if f"code of {thing}? => {CODES[thing]}" in prompt_of(messages) else "no idea"
+    )
 
 
 @pytest.mark.parametrize("sources", [(), ("principal:anna",)])
@@ -89,7 +98,9 @@ async def test_what_a_user_wrote_becomes_no_example_for_everybody(
 
 
 async def test_a_lesson_from_several_samples_carries_the_sources_of_all(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", critique_batch=3, concurrency=1, validation=0)
+    memory = in_memory(
+        namespace=namespace, trust="operator", critique_batch=3, concurrency=1, validation=0
+    )
     given = [one.model_copy(update={"sources": (f"principal:{one.id}",)}) for one in samples(1, 3)]
     late = iter([False, False, True])
     teaching = teacher(lambda m: right_lesson([m[0], m[-1]]) if next(late, True) else critique())

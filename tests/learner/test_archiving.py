@@ -18,12 +18,16 @@ from tests.learner.worlds import archived, episode, propose, replayed, says_noth
 RIGHT = CODES["apples"]
 
 
-async def kept(memory: TedMemory, one: Episode, *said: dict[str, Any], **learner: Any) -> Archived | None:
+async def kept(
+    memory: TedMemory, one: Episode, *said: dict[str, Any], **learner: Any
+) -> Archived | None:
     """Record a run and what is said of it, and have it settled; return what is kept of it."""
     await memory.record(one)
     await memory.flush()
     for told in said:
-        await memory.give_feedback(one.run_id, **{"principal": one.principal, "reviewer": True, **told})
+        await memory.give_feedback(
+            one.run_id, **{"principal": one.principal, "reviewer": True, **told}
+        )
     options = {"teacher": says_nothing(), "replay": "none", **learner}
     await Learner(memory, **options).run(until_empty=True)
     traffic = await memory.store.episodes.traffic(memory.namespace)
@@ -38,7 +42,9 @@ async def test_a_correction_is_kept_as_the_reference(memory: TedMemory) -> None:
     assert (found.sample.text, found.sample.reference) == ("What is the code of apples?", RIGHT)
 
 
-async def test_an_answer_that_was_right_is_the_reference_and_another_one_is_not(memory: TedMemory) -> None:
+async def test_an_answer_that_was_right_is_the_reference_and_another_one_is_not(
+    memory: TedMemory,
+) -> None:
     found = await kept(memory, episode("apples", answer=RIGHT), {"score": 1.0})
     assert found is not None
     assert found.sample.reference == RIGHT
@@ -70,25 +76,34 @@ def judge() -> Judge:
     return Judge(ScriptedChatModel(script=lambda _: '{"reason": "no", "score": 0.0}'))
 
 
-async def test_where_a_model_grades_the_teachers_solution_stands_for_a_missing_reference(memory: TedMemory) -> None:
+async def test_where_a_model_grades_the_teachers_solution_stands_for_a_missing_reference(
+    memory: TedMemory,
+) -> None:
     said = {"score": 0.0, "principal": "bert"}
     found = await kept(memory, episode("apples"), said, grader=judge())
     assert found is not None
     assert found.sample.reference == RIGHT, "which the teacher knows"
     assert found.speaker == "anna", "the teacher's word is nobody else's"
-    # the control: with a grader that compares texts, the teacher's word is no measure of right and wrong
+    # the control: with a grader that compares texts, the teacher's word is no measure of right and
+    # wrong
     assert await kept(memory, episode("apples", 1), said) is None
 
 
-async def test_where_a_model_grades_what_nobody_said_anything_of_is_kept_until_somebody_does(memory: TedMemory) -> None:
+async def test_where_a_model_grades_what_nobody_said_anything_of_is_kept_until_somebody_does(
+    memory: TedMemory,
+) -> None:
     found = await kept(memory, episode("apples"), grader=judge())
     assert found is not None
     assert (found.sample.reference, found.speaker) == (RIGHT, "anna")
     await propose(memory, "apples")
     assert (await replayed(memory, grader=judge())).report.replayed == 1
     await propose(memory, "apples", says="guess")
-    await memory.give_feedback(found.run_id, score=0.0, correction="c999", principal="bert", reviewer=True)
-    assert (await replayed(memory, grader=judge())).report.replayed == 0, "his word counts more than the teacher's"
+    await memory.give_feedback(
+        found.run_id, score=0.0, correction="c999", principal="bert", reviewer=True
+    )
+    assert (await replayed(memory, grader=judge())).report.replayed == 0, (
+        "his word counts more than the teacher's"
+    )
     assert found.run_id not in {one.run_id for one in await archived(memory)}
     assert await kept(memory, episode("apples", 1)) is None, "the control: nobody grades it"
 
@@ -101,7 +116,10 @@ async def test_a_reference_rests_on_the_word_of_who_gave_it(memory: TedMemory) -
 
     assert await speaker(0, {"correction": RIGHT, "principal": "bert"}) == "bert"
     assert await speaker(1, {"score": 1.0, "principal": "carl"}, answer=RIGHT) == "carl"
-    early, late = {"correction": "c999", "principal": "bert"}, {"correction": RIGHT, "principal": "dora"}
+    early, late = (
+        {"correction": "c999", "principal": "bert"},
+        {"correction": RIGHT, "principal": "dora"},
+    )
     assert await speaker(2, early, late) == "dora"
     # who gives no name speaks for the one whose run it is, and never for an earlier speaker
     assert await speaker(3, early, {"correction": RIGHT, "principal": "anonymous"}) == "anna"
@@ -111,14 +129,18 @@ async def test_the_newest_are_kept_up_to_the_setting(valkey: Server, namespace: 
     async with open_memory(valkey.url, namespace=namespace, max_archived=3) as memory:
         for i in range(5):
             await kept(memory, episode("apples", i), {"correction": RIGHT})
-        assert [one.run_id for one in await archived(memory)] == [f"apples-anna-{i}" for i in (2, 3, 4)]
+        assert [one.run_id for one in await archived(memory)] == [
+            f"apples-anna-{i}" for i in (2, 3, 4)
+        ]
 
 
 async def test_an_episode_is_kept_in_the_step_that_settles_it(
     memory: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = {"score": 0.0, "correction": RIGHT}
-    await kept(memory, episode("apples"), said, student=student(), teacher=teacher(), replay="model")
+    await kept(
+        memory, episode("apples"), said, student=student(), teacher=teacher(), replay="model"
+    )
     [found] = await archived(memory)
     [lesson] = await memory.load()
     assert lesson.sources == (f"run:{found.run_id}", "principal:anna")

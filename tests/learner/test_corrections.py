@@ -23,7 +23,9 @@ async def passes(seed: int, *, corrected: bool) -> bool:
     given = {"version": await version(queue)}
     for i in range(OUTCOMES):
         shown, score, who = chance.random() < 0.5, float(chance.random() < 0.5), f"user-{i % USERS}"
-        await queue.record(an_episode(f"r{i}", principal=who, **given, **{"seen" if shown else "withheld": (id,)}))
+        await queue.record(
+            an_episode(f"r{i}", principal=who, **given, **{"seen" if shown else "withheld": (id,)})
+        )
         await queue.say(f"r{i}", score, principal=who)
         if corrected and shown == (score == 0):
             await queue.say(f"r{i}", 1 - score, principal="mallory", reviewer=True)
@@ -38,7 +40,9 @@ async def test_one_who_corrects_what_speaks_against_a_lesson_does_not_bring_it_t
     assert sum(corrected) <= sum(honest) + 1
 
 
-async def test_were_a_corrected_outcome_all_his_nearly_every_lesson_would_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_were_a_corrected_outcome_all_his_nearly_every_lesson_would_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The control: the honest voice loses what it had said, and what he says is left out with him."""
     real = in_memory_evidence.InMemoryEvidence._on_trial
 
@@ -47,7 +51,13 @@ async def test_were_a_corrected_outcome_all_his_nearly_every_lesson_would_pass(m
         if outcome.before is None:
             return
         refuted = RULES[trial.rule][0]
-        way = {"shown": outcome.shown, "chance": 0.5, "guess": guess, "bet": trial.bet, "refuted": refuted}
+        way = {
+            "shown": outcome.shown,
+            "chance": 0.5,
+            "guess": guess,
+            "bet": trial.bet,
+            "refuted": refuted,
+        }
         old = in_memory_evidence.live_steps(outcome.before, **way)
         taken = in_memory_evidence.LiveSteps(-old.live, tuple(-step for step in old.harms))
         voices = self.voices[id]

@@ -20,7 +20,10 @@ ON_TRIAL = Trial(bet=0.4)
 
 async def held(memory: TedMemory, *states: State) -> list[str]:
     """Put lessons from traffic into the set, one in each of these states; return their ids."""
-    added = [Add(text=f"Do {i}.", state="proposed", sources=("principal:anna",)) for i in range(len(states))]
+    added = [
+        Add(text=f"Do {i}.", state="proposed", sources=("principal:anna",))
+        for i in range(len(states))
+    ]
     ids = [made.id for made in (await memory.commit(added, author="learner")).applied]
     for id, state in zip(ids, states, strict=True):
         if state != "proposed":
@@ -29,7 +32,9 @@ async def held(memory: TedMemory, *states: State) -> list[str]:
 
 
 def these_are_due(monkeypatch: pytest.MonkeyPatch, *steps: tuple[str, State, Trial | None]) -> None:
-    due = [Step(SetState(id=id, state=state, trial=trial), "it is due") for id, state, trial in steps]
+    due = [
+        Step(SetState(id=id, state=state, trial=trial), "it is due") for id, state, trial in steps
+    ]
     monkeypatch.setattr(trials, "next_steps", lambda *_: due)
 
 
@@ -42,7 +47,12 @@ async def test_each_step_counts_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -
     memory = in_memory()
     new, tried, useless, turned = await held(memory, "proposed", "trial", "proposed", "active")
     ended = Trial(ended="it has come to hurt")
-    steps = (new, "trial", ON_TRIAL), (tried, "active", None), (useless, "retired", None), (turned, "proposed", ended)
+    steps = (
+        (new, "trial", ON_TRIAL),
+        (tried, "active", None),
+        (useless, "retired", None),
+        (turned, "proposed", ended),
+    )
     these_are_due(monkeypatch, *steps)  # type: ignore[arg-type]
     done, _ = await look(memory, "one")
     assert len(done) == 4
@@ -50,7 +60,9 @@ async def test_each_step_counts_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -
     await memory.aclose()
 
 
-async def test_a_trial_that_a_person_is_to_approve_is_begun_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_trial_that_a_person_is_to_approve_is_begun_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     memory = in_memory(trust="review")
     [tried] = await held(memory, "trial")
     these_are_due(monkeypatch, (tried, "trial", ON_TRIAL.model_copy(update={"passed": True})))
@@ -98,12 +110,16 @@ async def test_a_lesson_that_a_person_approved_makes_no_room_and_the_trial_ends_
 
     monkeypatch.setattr(trials, "without_room", later)
     [told], _ = await look(memory, "one")
-    assert told.startswith(f"{better}: proposed: its trial is passed, and the set has no room for it")
+    assert told.startswith(
+        f"{better}: proposed: its trial is passed, and the set has no room for it"
+    )
     assert [e.id for e in (await memory.load()).active] == [approved]
     await memory.aclose()
 
 
-async def test_where_it_cannot_be_counted_the_steps_are_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_it_cannot_be_counted_the_steps_are_told_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     memory = in_memory()
     first, second = await held(memory, "proposed", "proposed")
     these_are_due(monkeypatch, (first, "trial", ON_TRIAL), (second, "trial", ON_TRIAL))

@@ -20,7 +20,9 @@ async def test_an_operator_learns_from_live_traffic_at_once(valkey: Server, name
         assert traffic.counts["learned"] == 1
 
 
-async def test_nothing_from_traffic_is_active_without_evidence(valkey: Server, namespace: str) -> None:
+async def test_nothing_from_traffic_is_active_without_evidence(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await complain(memory, [episode("apples", i) for i in range(4)])
         await Learner(memory, student=student(), teacher=teacher()).run(until_empty=True)
@@ -28,16 +30,22 @@ async def test_nothing_from_traffic_is_active_without_evidence(valkey: Server, n
         assert (lesson.state, lesson.text) == ("proposed", f"say {CODES['apples']}")
         assert await memory.render() == ""
         for i in range(20):
-            shown = await memory.expose("What is the code of apples?", unit=f"u{i}", principal=f"p{i}")
+            shown = await memory.expose(
+                "What is the code of apples?", unit=f"u{i}", principal=f"p{i}"
+            )
             assert (shown.block, shown.seen, shown.withheld) == ("", (), ())
 
 
-async def test_what_is_said_twice_is_one_proposal_and_keeps_what_is_known(memory: TedMemory) -> None:
+async def test_what_is_said_twice_is_one_proposal_and_keeps_what_is_known(
+    memory: TedMemory,
+) -> None:
     await archive(memory, "apples", PEOPLE[:4])
     first, *others = await propose(memory, "apples", "apples", says="guess")
     others += await propose(memory, "apples", says="GUESS", source="principal:yara")
     by_hand = (
-        await memory.commit([Add(text="guess", when="asked about apples", state="proposed")], author="me")
+        await memory.commit(
+            [Add(text="guess", when="asked about apples", state="proposed")], author="me"
+        )
     ).applied
     await replayed(memory)
     assert [e.id for e in await memory.load()] == [first, by_hand[0].id]

@@ -19,7 +19,15 @@ from ted_memory.learner import Learner
 from ted_memory.models import Message
 from ted_memory.testing import wait_until
 from tests.conftest import Server
-from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, student, teacher, texts_of
+from tests.distill.scripts import (
+    CODES,
+    SlowChatModel,
+    follows,
+    prompt_of,
+    student,
+    teacher,
+    texts_of,
+)
 from tests.learner.worlds import complain, episode, on_another_day
 
 CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
@@ -80,7 +88,9 @@ async def test_what_a_stopped_learner_cannot_finish_is_given_back_and_held_again
         assert (await running).outcomes == {"released": 3}
         check_nothing_held(await traffic_of(memory))
         report = await Learner(memory, student=student(), teacher=teacher()).run(until_empty=True)
-        assert report.outcomes == {"learned": 3}, "a failure that counted would have made dead letters of them"
+        assert report.outcomes == {"learned": 3}, (
+            "a failure that counted would have made dead letters of them"
+        )
 
         # the control: without it they stay with a learner that is gone
         monkeypatch.setattr(Learner, "_hand_back", lambda *_, **__: asyncio.sleep(0, "released"))
@@ -109,12 +119,16 @@ async def test_a_learner_can_be_run_again(valkey: Server, namespace: str) -> Non
 async def abandoned(memory: TedMemory, *, lease: float, alone: bool = False) -> None:
     """Claim an episode as a learner that then dies; a short lease is at its end afterwards."""
     claim = memory.store.episodes.claim
-    found = await claim(memory.namespace, "dead", lease=lease, count=1, max_deliveries=9, alone=alone)
+    found = await claim(
+        memory.namespace, "dead", lease=lease, count=1, max_deliveries=9, alone=alone
+    )
     assert len(found.claims) == 1
     await asyncio.sleep(0.02)
 
 
-async def test_what_becomes_free_while_it_works_on_the_last_episode_is_not_left(valkey: Server, namespace: str) -> None:
+async def test_what_becomes_free_while_it_works_on_the_last_episode_is_not_left(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await complain(memory, [episode("apples"), episode("bananas")])
         await abandoned(memory, lease=0.3)
@@ -174,7 +188,9 @@ async def test_a_learner_for_all_namespaces_finds_those_that_are_new(own_server:
         running = asyncio.create_task(learner.run())
         for number, name in enumerate(("second", "third", "first")):
             await complain(memory.for_namespace(name), [episode("apples")])
-            await wait_until(lambda n=number: learner.report.settled == n + 1, what=f"work for {name}")
+            await wait_until(
+                lambda n=number: learner.report.settled == n + 1, what=f"work for {name}"
+            )
         learner.stop()
         await running
         for name in ("first", "second", "third"):
@@ -198,10 +214,14 @@ async def test_a_day_s_budget_holds_for_each_namespace_and_the_next_day_brings_a
             await complain(memory.for_namespace(name), [episode(thing) for thing in THINGS[:4]])
 
         async def learned() -> list[int]:
-            both = Learner(memory, student=student(), teacher=teacher(), namespaces=names, budget=budget)
+            both = Learner(
+                memory, student=student(), teacher=teacher(), namespaces=names, budget=budget
+            )
             both.report = (await both.run(until_empty=True)) or both.report
             told.append(both.report.last_error)
-            return [(await traffic_of(memory.for_namespace(name))).counts["learned"] for name in names]
+            return [
+                (await traffic_of(memory.for_namespace(name))).counts["learned"] for name in names
+            ]
 
         told: list[str] = []
         assert await learned() == [2, 2], "three calls each: two fit into seven"
@@ -221,14 +241,18 @@ def says_nothing(number: int) -> Episode:
     return episode("apples", number).model_copy(update={"output": (), "error": "it broke"})
 
 
-async def test_an_episode_that_nobody_can_answer_is_set_aside(valkey: Server, namespace: str) -> None:
+async def test_an_episode_that_nobody_can_answer_is_set_aside(
+    valkey: Server, namespace: str
+) -> None:
     def broken(_: list[BaseMessage]) -> str:
         raise ValueError("cannot answer this one")
 
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await memory.record(says_nothing(1))
         await memory.flush()
-        report = await Learner(memory, student=student(broken), teacher=teacher()).run(until_empty=True)
+        report = await Learner(memory, student=student(broken), teacher=teacher()).run(
+            until_empty=True
+        )
         assert report.outcomes == {"set_aside": 1}
         traffic = await traffic_of(memory)
         check_nothing_held(traffic)
@@ -236,7 +260,9 @@ async def test_an_episode_that_nobody_can_answer_is_set_aside(valkey: Server, na
 
         # the live run's own answer is enough to learn from
         await complain(memory, [episode("bananas")])
-        report = await Learner(memory, student=student(broken), teacher=teacher()).run(until_empty=True)
+        report = await Learner(memory, student=student(broken), teacher=teacher()).run(
+            until_empty=True
+        )
         assert report.outcomes == {"learned": 1}
 
 
@@ -244,13 +270,16 @@ async def test_a_learner_that_ends_when_nothing_waits_tries_again_what_failed_be
     valkey: Server, namespace: str
 ) -> None:
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
-        await memory.record(Episode(run_id="empty"))  # nothing can be learned from it, and it waits a second each time
+        # nothing can be learned from it, and it waits a second each time
+        await memory.record(Episode(run_id="empty"))
         await memory.flush()
         report = await Learner(memory, student=student(), teacher=teacher()).run(until_empty=True)
         assert report.outcomes == {"failed": 2, "dead": 1}
 
 
-async def test_an_episode_without_a_task_is_a_dead_letter_with_the_reason(valkey: Server, namespace: str) -> None:
+async def test_an_episode_without_a_task_is_a_dead_letter_with_the_reason(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await memory.record(Episode(run_id="empty"))
         await complain(memory, [episode("apples")])
@@ -265,7 +294,9 @@ async def test_an_episode_without_a_task_is_a_dead_letter_with_the_reason(valkey
         assert (traffic.waiting, traffic.claimed, traffic.last_error) == (0, 0, dead[0].reason)
 
 
-async def test_an_episode_whose_lesson_is_refused_for_good_leaves_the_queue(valkey: Server, namespace: str) -> None:
+async def test_an_episode_whose_lesson_is_refused_for_good_leaves_the_queue(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await complain(memory, [episode("apples")])
         await memory.purge("principal:anna")
@@ -275,7 +306,9 @@ async def test_an_episode_whose_lesson_is_refused_for_good_leaves_the_queue(valk
         assert len(await memory.load()) == 0
 
 
-@pytest.mark.parametrize("source", ["principal:anna", "principal:eve", "run:apples-anna-0", "principal:zoe"])
+@pytest.mark.parametrize(
+    "source", ["principal:anna", "principal:eve", "run:apples-anna-0", "principal:zoe"]
+)
 async def test_no_model_reads_an_episode_of_which_something_was_purged(
     valkey: Server, namespace: str, source: str
 ) -> None:
@@ -295,7 +328,9 @@ async def test_no_model_reads_an_episode_of_which_something_was_purged(
 # --- what the student is
 
 
-async def test_a_learner_without_a_student_learns_from_the_live_run_alone(valkey: Server, namespace: str) -> None:
+async def test_a_learner_without_a_student_learns_from_the_live_run_alone(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, trust="operator") as memory:
         with pytest.raises(InvalidInput, match="needs the student"):
             Learner(memory, teacher=teacher())
@@ -316,7 +351,12 @@ async def test_a_model_answers_over_the_recorded_tools_and_an_agent_uses_its_own
 
     def agent(messages: list[BaseMessage]) -> dict[str, Any]:
         asked.append(prompt_of(messages))
-        return {"messages": [*messages, AIMessage(content=follows(messages[:2]) if replay == "agent" else "no idea")]}
+        return {
+            "messages": [
+                *messages,
+                AIMessage(content=follows(messages[:2]) if replay == "agent" else "no idea"),
+            ]
+        }
 
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await complain(memory, [episode("apples", tools=("look_up(apples) -> nothing",))])
@@ -332,7 +372,9 @@ async def test_a_model_answers_over_the_recorded_tools_and_an_agent_uses_its_own
 async def test_work_that_takes_longer_than_the_lease_is_nobody_else_s(
     valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_memory(valkey.url, namespace=namespace, lease=1.0, max_deliveries=9, **CHEAP) as memory:
+    async with open_memory(
+        valkey.url, namespace=namespace, lease=1.0, max_deliveries=9, **CHEAP
+    ) as memory:
 
         async def outcomes(thing: str, wanted: str) -> Counter[str]:
             """Let two learners work on one episode until there is such an outcome; return all."""
@@ -359,7 +401,9 @@ async def test_a_learner_stops_work_that_another_one_has_taken_over(
         while True:
             await log.extend_lease(memory.namespace, learner.id, [claim], lease=0.001)
             await asyncio.sleep(0.002)
-            found = await log.claim(memory.namespace, "other", lease=60, count=1, max_deliveries=9, alone=True)
+            found = await log.claim(
+                memory.namespace, "other", lease=60, count=1, max_deliveries=9, alone=True
+            )
             if found.claims:
                 return
 
@@ -368,7 +412,9 @@ async def test_a_learner_stops_work_that_another_one_has_taken_over(
         learner = Learner(memory, student=slow(60), teacher=teacher())
         async with at_work(learner):
             await taken_over(memory, learner)
-            await wait_until(lambda: learner.report.outcomes == {"fenced": 1}, what="the end of work in vain")
+            await wait_until(
+                lambda: learner.report.outcomes == {"fenced": 1}, what="the end of work in vain"
+            )
 
         # the control: without heartbeats it would go on to the end
         monkeypatch.setattr(Learner, "_beat_always", lambda _: asyncio.Event().wait())
@@ -378,4 +424,6 @@ async def test_a_learner_stops_work_that_another_one_has_taken_over(
             await taken_over(memory, learner)
             await asyncio.sleep(0.3)
             assert learner.report.outcomes == {}
-            await wait_until(lambda: learner.report.outcomes == {"fenced": 1}, what="a commit in vain")
+            await wait_until(
+                lambda: learner.report.outcomes == {"fenced": 1}, what="a commit in vain"
+            )

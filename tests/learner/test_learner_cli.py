@@ -30,7 +30,9 @@ def models() -> Iterator[str]:
         yield url
 
 
-async def record(memory: TedMemory, *runs: str, asked: str = "Tell me: the colour of apples?") -> None:
+async def record(
+    memory: TedMemory, *runs: str, asked: str = "Tell me: the colour of apples?"
+) -> None:
     for run in runs:
         asks = (Message(role="user", content=asked),) if asked else ()
         says = (Message(role="assistant", content="no idea"),)
@@ -54,7 +56,9 @@ def learning(where: list[str], url: str) -> "Iterator[subprocess.Popen[str]]":
     """Run ``ted-memory learn`` until it is told to stop."""
     command = [*INTERRUPTIBLE, "learn", *model_options(url), *QUICK, *where, "--json"]
     env = {**os.environ, "TED_MEMORY_VERIFY_CALLS": "0"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    )
     try:
         yield process
     finally:
@@ -97,7 +101,10 @@ async def test_a_learner_that_is_killed_leaves_what_it_held(valkey: Server, name
 
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await record(memory, "one")
-        with serve_in_thread(slow) as url, learning(["-n", namespace, "--url", valkey.url], url) as process:
+        with (
+            serve_in_thread(slow) as url,
+            learning(["-n", namespace, "--url", valkey.url], url) as process,
+        ):
             await wait_until(lambda: bool(calls), timeout=60, what="a call")
             process.kill()
             assert process.wait() == -signal.SIGKILL
@@ -119,13 +126,28 @@ async def test_status_feedback_and_learn_tell_how_it_goes(
         told = json.loads(run(where, tmp_path, "feedback", "three", "--comment", "wrong", "--json"))
         assert told == {"run_id": "three", "verdict": "unknown"}
 
-        none = ["--teacher", "teacher", "--teacher-base-url", models, "--attempts", "none", "--until-empty", "--json"]
+        none = [
+            "--teacher",
+            "teacher",
+            "--teacher-base-url",
+            models,
+            "--attempts",
+            "none",
+            "--until-empty",
+            "--json",
+        ]
         report = json.loads(run(where, tmp_path, "learn", *none))
-        assert (sum(report["outcomes"].values()), report["steps"], report["last_error"]) == (2, [], "")
+        assert (sum(report["outcomes"].values()), report["steps"], report["last_error"]) == (
+            2,
+            [],
+            "",
+        )
         assert await places(memory) == (0, 0, 0)
         status = json.loads(run(where, tmp_path, "status", "--json"))
         assert status["experiences"] == {"active": 0, "trial": 0, "proposed": 1}
-        assert [one["for"][:33] for one in status["waiting_for"]] == ["replays on others' graded episode"]
+        assert [one["for"][:33] for one in status["waiting_for"]] == [
+            "replays on others' graded episode"
+        ]
         assert status["traffic"]["counts"]["learned"] >= 1
         assert status["traffic"]["today"]["teacher_calls"] == 4
         assert "teacher today: 4 calls" in run(where, tmp_path, "status")
@@ -138,16 +160,34 @@ async def test_replays_bring_a_lesson_on_trial_before_the_command_ends(
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await record(memory, *runs)
         for one in runs:
-            await memory.give_feedback(one, score=0.0, correction=COLOURS["apples"], principal=f"user-{one}")
+            await memory.give_feedback(
+                one, score=0.0, correction=COLOURS["apples"], principal=f"user-{one}"
+            )
         report = json.loads(
-            run(where, tmp_path, "learn", *model_options(models), "--rollouts", "1", "--until-empty", "--json")
+            run(
+                where,
+                tmp_path,
+                "learn",
+                *model_options(models),
+                "--rollouts",
+                "1",
+                "--until-empty",
+                "--json",
+            )
         )
         [step] = report["steps"]
-        assert ": trial: replays show it: lift +1.00 in " in step, "what came of it is done before it ends"
+        assert ": trial: replays show it: lift +1.00 in " in step, (
+            "what came of it is done before it ends"
+        )
         status = json.loads(run(where, tmp_path, "status", "--json"))
         assert status["experiences"] == {"active": 0, "trial": 1, "proposed": 0}
         way = report["funnel"]
-        assert (way["learned_from"], way["taught"] > 0, way["archived"], way["trial"]) == (14, True, 14, 1)
+        assert (way["learned_from"], way["taught"] > 0, way["archived"], way["trial"]) == (
+            14,
+            True,
+            14,
+            1,
+        )
         assert way["pairs"] == report["replayed"] > 0
         assert [one["for"][:13] for one in status["waiting_for"]] == ["live outcomes"]
         assert status["traffic"]["today"]["replay_calls"] >= 8 * 4
@@ -165,7 +205,10 @@ async def test_dead_letters_are_listed_taken_up_again_and_dropped(
         listed = json.loads(run(where, tmp_path, "dead", "list", "--json"))["dead"]
         assert [letter["run_id"] for letter in listed] == ["two", "one"]
 
-        assert run(where, tmp_path, "dead", "retry", str(listed[0]["seq"])) == "1 dead letters wait again\n"
+        assert (
+            run(where, tmp_path, "dead", "retry", str(listed[0]["seq"]))
+            == "1 dead letters wait again\n"
+        )
         assert await places(memory) == (1, 0, 1)
         said = run(where, tmp_path, "dead", "list")
         assert "run one" in said
@@ -174,13 +217,19 @@ async def test_dead_letters_are_listed_taken_up_again_and_dropped(
         assert await places(memory) == (1, 0, 0)
 
 
-async def test_a_budget_of_a_day_is_kept_and_told(valkey: Server, namespace: str, models: str, tmp_path: Path) -> None:
+async def test_a_budget_of_a_day_is_kept_and_told(
+    valkey: Server, namespace: str, models: str, tmp_path: Path
+) -> None:
     where = ["-n", namespace, "--url", valkey.url]
     learn = ["learn", *model_options(models), *QUICK, "--until-empty", "--at-once", "1", "--json"]
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await record(memory, *(f"run-{i}" for i in range(5)))
-        report = json.loads(run(where, tmp_path, *learn, "--max-calls", "7", TED_MEMORY_VERIFY_CALLS="0"))
-        assert "has used up its budget of 7 calls for today; its episodes wait" in report["last_error"]
+        report = json.loads(
+            run(where, tmp_path, *learn, "--max-calls", "7", TED_MEMORY_VERIFY_CALLS="0")
+        )
+        assert (
+            "has used up its budget of 7 calls for today; its episodes wait" in report["last_error"]
+        )
         today = (await memory.store.episodes.traffic(namespace)).today
         assert today["student_calls"] + today["teacher_calls"] <= 7
         assert await places(memory) == (5 - sum(report["outcomes"].values()), 0, 0)
@@ -221,7 +270,10 @@ async def test_a_learner_ends_with_the_way_so_far_and_its_cost(
 async def test_a_learner_of_all_namespaces_ends_with_a_line_for_each(
     own_server: Server, models: str, tmp_path: Path
 ) -> None:
-    at, learn = ["--url", own_server.url], ["learn", *model_options(models), *QUICK, "--until-empty"]
+    at, learn = (
+        ["--url", own_server.url],
+        ["learn", *model_options(models), *QUICK, "--until-empty"],
+    )
     async with open_memory(own_server.url, namespace="one") as memory:
         await record(memory, "a", "b")
         other = memory.for_namespace("two")

@@ -12,10 +12,18 @@ from ted_memory.storage.redis.keys import Keys
 from tests.conftest import Server
 from tests.learner.worlds import PEOPLE, archive, propose, replayed, sums
 
-OF_THE_FIRST_RULES = {"exposure": 0.05, "n_with": 12.0, "n_without": 230.0, "rounds": 2, "passed": False}
+OF_THE_FIRST_RULES = {
+    "exposure": 0.05,
+    "n_with": 12.0,
+    "n_without": 230.0,
+    "rounds": 2,
+    "passed": False,
+}
 
 
-async def test_a_trial_of_the_first_rules_begins_anew_with_replays(valkey: Server, namespace: str) -> None:
+async def test_a_trial_of_the_first_rules_begins_anew_with_replays(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace) as memory:
         [id] = await propose(memory, "apples")
         await memory.commit([SetState(id=id, state="trial", trial=Trial(bet=0.4))], author="test")
@@ -23,7 +31,9 @@ async def test_a_trial_of_the_first_rules_begins_anew_with_replays(valkey: Serve
     await _store_as_then(valkey.url, namespace, id)
     async with open_memory(valkey.url, namespace=namespace) as memory:
         found = (await memory.load()).by_id[id]
-        assert (found.state, found.trial) == ("trial", Trial()), "what no rule reads any more is left out"
+        assert (found.state, found.trial) == ("trial", Trial()), (
+            "what no rule reads any more is left out"
+        )
 
         assert not await _has_a_part(memory, id), "nobody sees it meanwhile"
         done, _ = await trials.look(memory, "one")

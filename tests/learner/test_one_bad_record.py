@@ -46,7 +46,9 @@ async def test_an_episode_that_cannot_be_read_becomes_a_dead_letter(
         assert await memory.store.episodes.drop_dead(namespace, [letter.seq]) == 1
 
 
-async def test_a_namespace_that_cannot_be_read_keeps_no_other_from_its_turn(own_server: Server) -> None:
+async def test_a_namespace_that_cannot_be_read_keeps_no_other_from_its_turn(
+    own_server: Server,
+) -> None:
     """It comes first in every order; so does a name that is none."""
     async with open_memory(own_server.url, namespace="b", **CHEAP) as memory:
         broken = memory.for_namespace("a")
@@ -81,14 +83,18 @@ async def test_steps_are_taken_in_a_namespace_after_a_broken_one(own_server: Ser
 # --- counters and places
 
 
-@pytest.mark.parametrize("usage", [{"n_with": -1.0}, {"weight": 1e300}, {"weight": float("inf")}, {"helped": -0.5}])
+@pytest.mark.parametrize(
+    "usage", [{"n_with": -1.0}, {"weight": 1e300}, {"weight": float("inf")}, {"helped": -0.5}]
+)
 def test_usage_that_no_traffic_can_make_is_refused_at_the_door(usage: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         Usage(**usage)
 
 
 @pytest.mark.parametrize("where", ["in memory", "on a server"])
-async def test_counters_stay_within_their_bounds(valkey: Server, namespace: str, where: str) -> None:
+async def test_counters_stay_within_their_bounds(
+    valkey: Server, namespace: str, where: str
+) -> None:
     memory = in_memory() if where == "in memory" else open_memory(valkey.url, namespace=namespace)
     async with memory:
         id = (await memory.commit([Add(text="One.")], author="me")).applied[0].id
@@ -102,7 +108,9 @@ async def test_counters_stay_within_their_bounds(valkey: Server, namespace: str,
 
 
 @pytest.mark.parametrize("stored", ["inf|-inf", "nan|nan|nan", "-5|1e308", "-1|0|1|0|-100|0|0|0"])
-async def test_a_counter_that_is_no_number_hides_no_set(valkey: Server, namespace: str, stored: str) -> None:
+async def test_a_counter_that_is_no_number_hides_no_set(
+    valkey: Server, namespace: str, stored: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, selection="budget") as memory:
         id = (await memory.commit([Add(text="One.")], author="me")).applied[0].id
         with redis.Redis.from_url(valkey.url) as client:
@@ -115,7 +123,9 @@ async def test_a_counter_that_is_no_number_hides_no_set(valkey: Server, namespac
 
 
 @pytest.mark.parametrize("where", ["in memory", "on a server"])
-async def test_a_lesson_at_the_last_place_hides_no_set(valkey: Server, namespace: str, where: str) -> None:
+async def test_a_lesson_at_the_last_place_hides_no_set(
+    valkey: Server, namespace: str, where: str
+) -> None:
     memory = in_memory() if where == "in memory" else open_memory(valkey.url, namespace=namespace)
     async with memory:
         await memory.commit([Add(text="One.")], author="me")
@@ -130,8 +140,15 @@ async def test_a_lesson_at_the_last_place_hides_no_set(valkey: Server, namespace
 
 
 def _without_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def claim(self: RedisEpisodeQueue, _: str, seq: int, fence: int, deliveries: int, raw: str) -> Claim:
-        return Claim(seq=seq, fence=fence, deliveries=deliveries, episode=codec.decode_episode(self._seal.open(raw)))
+    async def claim(
+        self: RedisEpisodeQueue, _: str, seq: int, fence: int, deliveries: int, raw: str
+    ) -> Claim:
+        return Claim(
+            seq=seq,
+            fence=fence,
+            deliveries=deliveries,
+            episode=codec.decode_episode(self._seal.open(raw)),
+        )
 
     monkeypatch.setattr(RedisEpisodeQueue, "_claim", claim)
 
@@ -162,7 +179,9 @@ async def test_without_dead_letters_a_record_that_nobody_can_read_stops_its_name
 ) -> None:
     _without_dead_letters(monkeypatch)
     with pytest.raises(FOUND):
-        await test_an_episode_that_cannot_be_read_becomes_a_dead_letter(valkey, namespace, "no episode")
+        await test_an_episode_that_cannot_be_read_becomes_a_dead_letter(
+            valkey, namespace, "no episode"
+        )
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ class Looked:
         self.at: list[int] = []
         real = TedMemory.rank
 
-        async def rank(memory: TedMemory, lessons: Sequence[Experience], question: str, **more: Any) -> Ranking:
+        async def rank(
+            memory: TedMemory, lessons: Sequence[Experience], question: str, **more: Any
+        ) -> Ranking:
             self.times += 1
             self.at.append(self.now)
             self.pairs.update((lesson.id, question) for lesson in lessons)
@@ -48,7 +50,9 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> Looked:
     return Looked(monkeypatch)
 
 
-async def begun(memory: TedMemory, reach: Reach | None = None, known: dict[str, Shown] | None = None) -> Reach:
+async def begun(
+    memory: TedMemory, reach: Reach | None = None, known: dict[str, Shown] | None = None
+) -> Reach:
     reach = reach or Reach()
     await reach.refresh(memory)
     reach.follow([*(await memory.load()).proposed], known or {})
@@ -73,7 +77,9 @@ async def test_what_a_lesson_on_trial_had_a_part_in_is_no_pair_besides(memory: T
     [id] = await propose(memory, "apples")
     at = (await memory.load()).version
     before += await fill_archive(memory, people(3), version=at)
-    commit = await memory.commit([SetState(id=id, state="trial", trial=Trial(bet=0.4))], author="test")
+    commit = await memory.commit(
+        [SetState(id=id, state="trial", trial=Trial(bet=0.4))], author="test"
+    )
     since = await fill_archive(memory, people(3), version=commit.version)
     lesson = (await memory.load()).by_id[id]
     for state, found in (("trial", before), ("active", since), ("proposed", [*before, *since])):
@@ -88,7 +94,9 @@ async def test_what_a_lesson_on_trial_had_a_part_in_is_no_pair_besides(memory: T
 # --- how many are looked at
 
 
-async def test_the_look_ups_of_a_round_are_bounded_and_none_is_made_twice(memory: TedMemory, looked: Looked) -> None:
+async def test_the_look_ups_of_a_round_are_bounded_and_none_is_made_twice(
+    memory: TedMemory, looked: Looked
+) -> None:
     for thing in ("figs", "apples"):
         await fill_archive(memory, people(2 * LOOKUPS), thing)
     ids = await propose(memory, "figs", *["dates"] * 20)
@@ -138,7 +146,9 @@ class _NeverSleeps:
         return contextlib.nullcontext().__aexit__()
 
 
-async def test_only_as_many_are_looked_at_as_are_needed_soon(memory: TedMemory, looked: Looked) -> None:
+async def test_only_as_many_are_looked_at_as_are_needed_soon(
+    memory: TedMemory, looked: Looked
+) -> None:
     await fill_archive(memory, people(4 * WINDOW))
     [id] = await propose(memory, "apples")
     reach = await begun(memory)
@@ -152,7 +162,9 @@ async def test_only_as_many_are_looked_at_as_are_needed_soon(memory: TedMemory, 
     assert not set(await all_of(memory, reach, id)) & set(done)
 
 
-async def test_a_new_lesson_or_episode_is_looked_at_by_itself(memory: TedMemory, looked: Looked) -> None:
+async def test_a_new_lesson_or_episode_is_looked_at_by_itself(
+    memory: TedMemory, looked: Looked
+) -> None:
     await fill_archive(memory, people(10))
     [old] = await propose(memory, "apples")
     reach = await begun(memory)
@@ -241,7 +253,9 @@ async def test_a_reload_that_finds_an_older_episode_reads_none_twice(
     assert sorted(await all_of(memory, reach, id)) == seqs[:3]
 
 
-async def test_a_lesson_with_nothing_left_does_not_block_the_others(memory: TedMemory, looked: Looked) -> None:
+async def test_a_lesson_with_nothing_left_does_not_block_the_others(
+    memory: TedMemory, looked: Looked
+) -> None:
     seqs = await fill_archive(memory, people(20))
     over, fresh = await propose(memory, "apples", "apples")
     known = {over: Shown(change=1, done=frozenset(seqs))}
@@ -270,7 +284,9 @@ async def test_what_is_settled_out_of_turn_is_found_at_the_next_reload(memory: T
     memory.store.episodes._queue(memory.namespace).archive[early] = held  # type: ignore[attr-defined]
     await begun(memory, reach)
     await reach.look(memory)
-    assert await all_of(memory, reach, id) == [late], "the control: only what is newer is read again"
+    assert await all_of(memory, reach, id) == [late], (
+        "the control: only what is newer is read again"
+    )
     reach.reload()
     await begun(memory, reach)
     await reach.look(memory)
@@ -296,7 +312,9 @@ async def test_no_more_is_held_than_the_archive_may_have(namespace: str) -> None
     assert sorted(reach.archive) == seqs[-5:]
 
 
-async def test_what_is_put_off_comes_again_after_a_reload_and_what_is_broken_never(memory: TedMemory) -> None:
+async def test_what_is_put_off_comes_again_after_a_reload_and_what_is_broken_never(
+    memory: TedMemory,
+) -> None:
     first, second, third = await fill_archive(memory, ["anna", "bert", "carl"])
     [id] = await propose(memory, "apples")
     reach = await begun(memory)

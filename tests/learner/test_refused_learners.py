@@ -19,7 +19,12 @@ from tests.distill.scripts import calls_of, follows, student, teacher
 from tests.learner.worlds import complain, episode
 
 MOST = 3  # deliveries
-CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0, "max_deliveries": MOST}
+CHEAP: dict[str, Any] = {
+    "trust": "operator",
+    "rollouts": 1,
+    "verify_calls": 0,
+    "max_deliveries": MOST,
+}
 PATIENCE = 30.0  # seconds in which a run is to have ended
 
 
@@ -29,7 +34,9 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learner, "LONGEST_PAUSE", 0.2)
 
 
-def set_user(server: Server, namespace: str, role: acl.Role = "learner", *, lacks: str = "") -> None:
+def set_user(
+    server: Server, namespace: str, role: acl.Role = "learner", *, lacks: str = ""
+) -> None:
     """Make the user of a role, without the rights on one key."""
     command = acl.set_user(role, namespace, password="p")
     if lacks:
@@ -40,7 +47,9 @@ def set_user(server: Server, namespace: str, role: acl.Role = "learner", *, lack
         owner.execute_command(command)
 
 
-def as_role(server: Server, namespace: str, role: acl.Role = "learner", **options: Any) -> TedMemory:
+def as_role(
+    server: Server, namespace: str, role: acl.Role = "learner", **options: Any
+) -> TedMemory:
     url = f"redis://ted-{namespace}-{role}:p@127.0.0.1:{server.port}/0"
     return open_memory(url, namespace=namespace, **{**CHEAP, **options})
 
@@ -72,7 +81,9 @@ async def run_until_empty(one: Learner) -> None:
 # --- before the first call
 
 
-async def test_a_right_that_lacks_is_told_before_the_first_model_call(server: Server, namespace: str) -> None:
+async def test_a_right_that_lacks_is_told_before_the_first_model_call(
+    server: Server, namespace: str
+) -> None:
     await complained(server, namespace)
     set_user(server, namespace, lacks=Keys(namespace).log)
     asked, answering = teacher(), student()
@@ -80,7 +91,9 @@ async def test_a_right_that_lacks_is_told_before_the_first_model_call(server: Se
         with pytest.raises(StoreRefused, match=r"log.*ted-memory acl"):
             await run_until_empty(Learner(memory, student=answering, teacher=asked))
     assert asked.asked == answering.asked == []
-    assert await counts(server, namespace) == (1, 0, 0), "the episode waits for a learner that may do its work"
+    assert await counts(server, namespace) == (1, 0, 0), (
+        "the episode waits for a learner that may do its work"
+    )
 
 
 async def test_without_the_proof_it_would_be_paid_for(
@@ -97,18 +110,24 @@ async def test_without_the_proof_it_would_be_paid_for(
 
 @pytest.mark.parametrize("role", ["agent", "recorder", "reviewer"])
 @pytest.mark.parametrize("named", [True, False])
-async def test_no_other_role_learns_and_is_told_so(own_server: Server, role: acl.Role, named: bool) -> None:
+async def test_no_other_role_learns_and_is_told_so(
+    own_server: Server, role: acl.Role, named: bool
+) -> None:
     await complained(own_server, "ns")
     set_user(own_server, "ns", role)
     asked, answering = teacher(), student()
     async with as_role(own_server, "ns", role) as memory:
-        one = Learner(memory, student=answering, teacher=asked, namespaces="own" if named else "all")
+        one = Learner(
+            memory, student=answering, teacher=asked, namespaces="own" if named else "all"
+        )
         with pytest.raises(StoreRefused, match="refuses"):
             await run_until_empty(one)
     assert asked.asked == answering.asked == []
 
 
-async def test_a_found_namespace_without_rights_is_left_out_and_others_are_learned_from(own_server: Server) -> None:
+async def test_a_found_namespace_without_rights_is_left_out_and_others_are_learned_from(
+    own_server: Server,
+) -> None:
     for name in ("a", "b"):
         await complained(own_server, name)
     set_user(own_server, "b")
@@ -123,8 +142,11 @@ async def test_a_found_namespace_without_rights_is_left_out_and_others_are_learn
 async def test_every_key_that_a_learner_needs_is_missed(own_server: Server) -> None:
     """One after the other is taken from its user."""
     given = acl.set_user("learner", "ns").split()
-    patterns = sorted({part.rstrip(")").partition("~")[2] for part in given if "~ted:{ns}:" in part})
-    unasked = {Keys("ns").vectors, Keys("ns").credited("*"), Keys("ns").progress}  # no live learner needs them
+    patterns = sorted(
+        {part.rstrip(")").partition("~")[2] for part in given if "~ted:{ns}:" in part}
+    )
+    # no live learner needs them
+    unasked = {Keys("ns").vectors, Keys("ns").credited("*"), Keys("ns").progress}
     asked_by = Keys("ns").meta  # without this one nothing can be asked, and nothing more is told
     for pattern in sorted({*patterns} - unasked):
         told = "refuses us" if pattern == asked_by else re.escape(pattern.removesuffix("*"))
@@ -143,7 +165,9 @@ async def test_who_may_do_just_what_is_proved_can_learn(own_server: Server, trus
         keys = [arg.replace(f":{rights.SOME}", ":*") for arg in args if arg.startswith("ted:")]
         selectors.append(f"(+{command} {' '.join(f'~{key}' for key in keys)})")
     with redis.Redis.from_url(own_server.url) as owner:
-        owner.execute_command(f"ACL SETUSER ted-ns-learner reset on >p -@all {start} {' '.join(selectors)}")
+        owner.execute_command(
+            f"ACL SETUSER ted-ns-learner reset on >p -@all {start} {' '.join(selectors)}"
+        )
     async with open_memory(own_server.url, namespace="ns", **CHEAP) as memory:
         await complain(memory, [episode("apples", i, principal=f"user-{i}") for i in range(8)])
     async with as_role(own_server, "ns", trust=trust) as memory:
@@ -166,7 +190,9 @@ async def refused_at_the_end(server: Server, namespace: str) -> tuple[Learner, i
     async with as_role(server, namespace) as memory:
         one = Learner(memory, student=student(), teacher=asked)
         running = asyncio.create_task(one.run(until_empty=True))
-        await wait_until(lambda: running.done() or calls_of(asked, "critic") > 2 * MOST, what="an end")
+        await wait_until(
+            lambda: running.done() or calls_of(asked, "critic") > 2 * MOST, what="an end"
+        )
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     return one, calls_of(asked, "critic")
@@ -193,7 +219,9 @@ async def test_were_a_refusal_an_absence_it_would_be_free_for_ever(
     assert one.report.outcomes.keys() == {"released"}
 
 
-async def test_a_right_that_is_taken_away_meanwhile_ends_the_learner(valkey: Server, namespace: str) -> None:
+async def test_a_right_that_is_taken_away_meanwhile_ends_the_learner(
+    valkey: Server, namespace: str
+) -> None:
     """It is found out by one settlement, not by one for each episode."""
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await complain(memory, [episode(thing) for thing in ("apples", "bananas", "cherries")])
@@ -210,13 +238,16 @@ async def test_a_right_that_is_taken_away_meanwhile_ends_the_learner(valkey: Ser
             await asyncio.wait_for(one.run(), PATIENCE)
     assert one.report.outcomes == {"failed": 1}
     assert calls_of(asked, "critic") == 1
-    assert await counts(valkey, namespace) == (2, 1, 0), "the others wait; the one that failed may be begun again"
+    assert await counts(valkey, namespace) == (2, 1, 0), (
+        "the others wait; the one that failed may be begun again"
+    )
 
 
 def test_a_word_that_names_no_namespaces_says_how_to_name_one() -> None:
     memory = in_memory()
     with pytest.raises(
-        InvalidInput, match=r"namespaces='support': give 'own', 'all', or a list of names, \['support'\]"
+        InvalidInput,
+        match=r"namespaces='support': give 'own', 'all', or a list of names, \['support'\]",
     ):
         Learner(memory, teacher=teacher(), replay="none", namespaces="support")
     Learner(memory, teacher=teacher(), replay="none", namespaces=["support"])

@@ -60,14 +60,21 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[Pair]:
 # --- on whose episodes
 
 
-async def test_a_lesson_is_replayed_on_others_episodes_only(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    await complain(memory, [episode("apples", i, principal=p) for i, p in enumerate(("bert", "carl"))])
-    await memory.record(episode("apples", principal="dora", run_id="of-apples"))  # its own run, of another name
+async def test_a_lesson_is_replayed_on_others_episodes_only(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await complain(
+        memory, [episode("apples", i, principal=p) for i, p in enumerate(("bert", "carl"))]
+    )
+    # its own run, of another name
+    await memory.record(episode("apples", principal="dora", run_id="of-apples"))
     await memory.record(episode("apples", 1, principal="zoe"))  # its own principal's
     await memory.record(episode("apples", 2, principal="emil"))  # corrected by its own principal
     await memory.flush()
     for run, who in (("of-apples", "dora"), ("apples-zoe-1", "zoe"), ("apples-emil-2", "zoe")):
-        await memory.give_feedback(run, score=0.0, correction=CODES["apples"], principal=who, reviewer=True)
+        await memory.give_feedback(
+            run, score=0.0, correction=CODES["apples"], principal=who, reviewer=True
+        )
     await complain(memory, [episode("figs", principal="fritz")])  # about something else
     await settle(memory)
 
@@ -117,7 +124,9 @@ async def test_a_side_is_worth_the_mean_of_its_answers(memory: TedMemory) -> Non
     assert (await sums(memory, id)).score_with == pytest.approx(1.5)
 
 
-async def test_the_recorded_tool_results_stand_in_the_prompt_and_nothing_is_called(memory: TedMemory) -> None:
+async def test_the_recorded_tool_results_stand_in_the_prompt_and_nothing_is_called(
+    memory: TedMemory,
+) -> None:
     called: list[str] = []
 
     def agent(messages: list[BaseMessage]) -> str:
@@ -138,7 +147,9 @@ async def test_the_recorded_tool_results_stand_in_the_prompt_and_nothing_is_call
 
     # an agent, which would use its tools, is not asked
     [other] = await propose(memory, "apples", says="ask somebody else")
-    await Learner(memory, student=RunnableLambda(agent), teacher=says_nothing(), replay="agent").run(until_empty=True)
+    await Learner(
+        memory, student=RunnableLambda(agent), teacher=says_nothing(), replay="agent"
+    ).run(until_empty=True)
     assert (called, (await sums(memory, other)).pairs) == ([], 0)
 
 
@@ -160,7 +171,9 @@ async def test_lessons_are_looked_for_by_the_question_and_not_by_what_tools_said
 async def test_a_lesson_without_a_place_in_the_prompt_makes_no_pair_and_no_call(
     valkey: Server, namespace: str, top_k: int
 ) -> None:
-    async with open_memory(valkey.url, namespace=namespace, selection="relevant", top_k=top_k) as memory:
+    async with open_memory(
+        valkey.url, namespace=namespace, selection="relevant", top_k=top_k
+    ) as memory:
         await memory.commit([Add(text="Be brief.", when="code of apples")], author="operator")
         await archive(memory, "apples", PEOPLE[:4])
         [id] = await propose(memory, "apples")
@@ -174,7 +187,9 @@ async def test_a_lesson_without_a_place_in_the_prompt_makes_no_pair_and_no_call(
             assert (len(model.asked), calls, found.pairs, found.score_with) == (16, 16, 4, 4)
 
 
-async def test_an_episode_of_which_something_else_was_said_since_is_no_measure(memory: TedMemory) -> None:
+async def test_an_episode_of_which_something_else_was_said_since_is_no_measure(
+    memory: TedMemory,
+) -> None:
     await archive(memory, "apples", PEOPLE[:4])
     [changed, same, *_] = [one.run_id for one in await archived(memory)]
     await memory.give_feedback(changed, score=0.0, correction="c999", principal=PEOPLE[0])
@@ -204,7 +219,9 @@ async def test_the_best_lesson_goes_first_when_each_has_four_pairs(
         who = [ids.index(pair.id) for pair in order]
         assert sorted(who[:12]) == [0] * 4 + [1] * 4 + [2] * 4
         rest = who[12:]
-        assert rest[: rest.count(1)] == [1] * rest.count(1), "the right one goes on until it is on trial"
+        assert rest[: rest.count(1)] == [1] * rest.count(1), (
+            "the right one goes on until it is on trial"
+        )
         assert rest.count(1) >= 3
         right = await lesson(memory, ids[1])
         assert right is not None
@@ -227,13 +244,17 @@ async def test_one_account_does_not_get_all_pairs_for_what_it_alone_speaks_for(
     async with open_memory(valkey.url, namespace=namespace, episodes_at_once=1) as memory:
         assert (await first_pairs(memory))["quiet"] == 3
     # the control: were all wealth counted, who speaks alone and often would come first
-    monkeypatch.setattr(replay, "turn", lambda evidence, _: turn(evidence, make_settings(min_principals=1)))
+    monkeypatch.setattr(
+        replay, "turn", lambda evidence, _: turn(evidence, make_settings(min_principals=1))
+    )
     monkeypatch.setattr(replay, "loudest", lambda _: 0)
     async with open_memory(valkey.url, namespace=f"{namespace}-2", episodes_at_once=1) as memory:
         assert (await first_pairs(memory))["loud"] >= 1
 
 
-async def test_the_speaker_who_was_heard_least_is_next(valkey: Server, namespace: str, order: list[Pair]) -> None:
+async def test_the_speaker_who_was_heard_least_is_next(
+    valkey: Server, namespace: str, order: list[Pair]
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, episodes_at_once=1) as memory:
         await archive(memory, "apples", [*PEOPLE[:4], *["eve"] * 40])
         await propose(memory, "apples", says="guess")
@@ -314,7 +335,9 @@ async def test_of_one_speaker_so_many_pairs_are_enough_where_the_loudest_are_lef
 ) -> None:
     """Where nobody is left out a single speaker's episodes decide, and all of them are wanted."""
     monkeypatch.setattr(replay, "MOST_OF_ONE", 5)
-    async with open_memory(valkey.url, namespace=namespace, min_principals=min_principals) as memory:
+    async with open_memory(
+        valkey.url, namespace=namespace, min_principals=min_principals
+    ) as memory:
         await archive(memory, "apples", [*PEOPLE[:3], *["eve"] * 9])
         await propose(memory, "apples", says="guess")
         await replayed(memory)
@@ -337,9 +360,13 @@ async def test_a_budget_of_the_learner_holds_for_replays_too(memory: TedMemory) 
     learner = await replayed(memory, model, budget=Budget(calls=30))
     spent = (await memory.store.episodes.traffic(memory.namespace)).today
     assert 0 < (await sums(memory, id)).pairs < 12
-    assert spent["student_calls"] + spent["teacher_calls"] <= 30 + 4 * memory.settings.episodes_at_once
+    assert (
+        spent["student_calls"] + spent["teacher_calls"] <= 30 + 4 * memory.settings.episodes_at_once
+    )
     assert "budget of 30 calls" in learner.report.last_error
-    assert (await replayed(memory, model)).report.replayed > 0, "the control: without it there are more"
+    assert (await replayed(memory, model)).report.replayed > 0, (
+        "the control: without it there are more"
+    )
 
 
 # --- what is not replayed
@@ -364,20 +391,27 @@ async def test_only_a_model_by_itself_replays_and_else_a_lesson_waits_for_a_pers
     assert CODES["apples"] in await memory.render()
 
 
-async def test_what_an_operator_wrote_or_waits_for_a_person_is_not_replayed(memory: TedMemory) -> None:
+async def test_what_an_operator_wrote_or_waits_for_a_person_is_not_replayed(
+    memory: TedMemory,
+) -> None:
     await archive(memory, "apples")
     by_hand = await memory.commit(
-        [Add(text="Say c000.", when="asked about apples", state=s) for s in ("proposed", "active")], author="operator"
+        [Add(text="Say c000.", when="asked about apples", state=s) for s in ("proposed", "active")],
+        author="operator",
     )
     [ended] = await propose(memory, "apples")
     now = await lesson(memory, ended)
     assert now is not None
     await memory.commit([SetState(id=ended, state="trial", trial=Trial(bet=0.5))], author="trials")
-    await memory.commit([SetState(id=ended, state="proposed", trial=Trial(ended="it hurt"))], author="trials")
+    await memory.commit(
+        [SetState(id=ended, state="proposed", trial=Trial(ended="it hurt"))], author="trials"
+    )
     model = student()
     assert (await replayed(memory, model)).report.replayed == 0
     assert model.asked == []
-    assert [await shown(memory, made.id) for made in by_hand.applied] == [await shown(memory, "none")] * 2
+    assert [await shown(memory, made.id) for made in by_hand.applied] == [
+        await shown(memory, "none")
+    ] * 2
 
 
 async def test_an_operators_memory_replays_nothing(valkey: Server, namespace: str) -> None:
@@ -397,6 +431,8 @@ async def test_a_proposal_is_still_verified_before_it_waits(memory: TedMemory) -
     await complain(memory, [episode("apples", principal=p) for p in PEOPLE[:2]])
     learner = Learner(memory, student=student(counts), teacher=teacher())
     await learner.run(until_empty=True)
-    assert learner.report.outcomes == {"set_aside": 2}, "a lesson that the student does not follow is not proposed"
+    assert learner.report.outcomes == {"set_aside": 2}, (
+        "a lesson that the student does not follow is not proposed"
+    )
     assert len(asked) > 2 * memory.settings.rollouts
     assert len(await memory.load()) == 0

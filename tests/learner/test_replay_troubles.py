@@ -21,7 +21,16 @@ from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.testing import ScriptedChatModel, wait_until
 from tests.conftest import Server
 from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, student
-from tests.learner.worlds import PEOPLE, archive, archived, propose, replayed, says_nothing, shown, sums
+from tests.learner.worlds import (
+    PEOPLE,
+    archive,
+    archived,
+    propose,
+    replayed,
+    says_nothing,
+    shown,
+    sums,
+)
 
 GUESS = "guess"
 
@@ -74,7 +83,9 @@ async def check_once(memory: TedMemory, id: str, count: int, *models: SlowChatMo
 # --- several learners
 
 
-async def test_one_learner_replays_at_a_time(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_learner_replays_at_a_time(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await archive(memory, "apples")
 
     async def both(id: str) -> list[SlowChatModel]:
@@ -110,14 +121,17 @@ async def test_another_learner_takes_over_when_one_is_gone_and_not_before(
     async with at_work(memory, second):
         await asyncio.sleep(1.2)  # three leases
         assert second.asked == [], "a slow model is no reason to ask for the same pairs"
-        monkeypatch.setattr(Replayer, "release_lease", lambda _: asyncio.sleep(0))  # as when it is killed
+        # as when it is killed
+        monkeypatch.setattr(Replayer, "release_lease", lambda _: asyncio.sleep(0))
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await until_pairs(memory, id, len(PEOPLE))
     await check_once(memory, id, len(PEOPLE), second)
 
 
-async def test_a_lease_that_is_not_held_longer_is_found_out(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lease_that_is_not_held_longer_is_found_out(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control."""
     monkeypatch.setattr(replay, "SECONDS", 0.2)
     monkeypatch.setattr(Replayer, "_held", lambda _: contextlib.nullcontext())
@@ -145,7 +159,9 @@ async def test_a_learner_that_is_stopped_lets_go_at_once(memory: TedMemory) -> N
     await check_once(memory, id, len(PEOPLE), model)
 
 
-async def test_a_learner_whose_provider_is_away_leaves_the_replays_to_another(memory: TedMemory) -> None:
+async def test_a_learner_whose_provider_is_away_leaves_the_replays_to_another(
+    memory: TedMemory,
+) -> None:
     def is_away(_: list[BaseMessage]) -> str:
         raise Away(401)
 
@@ -157,7 +173,9 @@ async def test_a_learner_whose_provider_is_away_leaves_the_replays_to_another(me
             await until_pairs(memory, id, len(PEOPLE))
         assert "401" in first.report.last_error
     today = (await memory.store.episodes.traffic(memory.namespace)).today
-    assert today["replay_calls"] == 4 * len(PEOPLE), "what is refused takes nothing of the day's calls"
+    assert today["replay_calls"] == 4 * len(PEOPLE), (
+        "what is refused takes nothing of the day's calls"
+    )
 
 
 # --- the store
@@ -186,7 +204,9 @@ async def test_answers_that_were_paid_for_are_counted_when_the_store_is_back(
             await until_pairs(memory, id, len(PEOPLE))
             assert "the reply is lost" in learner.report.last_error
     await check_once(memory, id, len(PEOPLE), model)
-    assert (await memory.store.episodes.traffic(memory.namespace)).today["replay_calls"] == 4 * len(PEOPLE)
+    assert (await memory.store.episodes.traffic(memory.namespace)).today["replay_calls"] == 4 * len(
+        PEOPLE
+    )
 
 
 async def test_answers_that_are_not_kept_would_be_paid_for_again(
@@ -236,7 +256,9 @@ async def test_what_was_spent_is_counted_when_the_store_is_back(
 # --- a provider
 
 
-async def test_a_provider_that_is_away_costs_no_pair_and_counts_none_twice(memory: TedMemory) -> None:
+async def test_a_provider_that_is_away_costs_no_pair_and_counts_none_twice(
+    memory: TedMemory,
+) -> None:
     down = True
 
     def often_away(messages: list[BaseMessage]) -> str:
@@ -248,16 +270,21 @@ async def test_a_provider_that_is_away_costs_no_pair_and_counts_none_twice(memor
     [id] = await propose(memory, "apples", says=GUESS)
     model = student(often_away)
     async with at_work(memory, model) as learner:
-        await wait_until(lambda: "status 503" in learner.report.last_error, timeout=60, what="an outage")
+        await wait_until(
+            lambda: "status 503" in learner.report.last_error, timeout=60, what="an outage"
+        )
         assert (await sums(memory, id)).pairs == 0
         assert "replays got no answer" in learner.report.last_error
         down = False
-        learner._beside.spaces.of(memory.namespace).replayer.reach.reload()  # as if a minute had passed
+        # as if a minute had passed
+        learner._beside.spaces.of(memory.namespace).replayer.reach.reload()
         await until_pairs(memory, id, len(PEOPLE))
     assert len((await shown(memory, id)).done) == len(PEOPLE)
 
 
-async def test_a_learner_that_is_to_end_ends_although_nothing_gets_an_answer(memory: TedMemory) -> None:
+async def test_a_learner_that_is_to_end_ends_although_nothing_gets_an_answer(
+    memory: TedMemory,
+) -> None:
     def is_away(_: list[BaseMessage]) -> str:
         raise Away()
 

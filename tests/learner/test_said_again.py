@@ -18,7 +18,10 @@ OTHER_WORDS = "give the code {code} and nothing else"
 def understands(messages: list[BaseMessage]) -> str:
     """Follow a lesson about the thing that is asked for, whatever its words."""
     thing, prompt = thing_in(str(messages[-1].text)), prompt_of(messages)
-    known = f"about {thing}: " in prompt and CODES[thing] in prompt.split(f"about {thing}: ")[1].split("\n")[0]
+    known = (
+        f"about {thing}: " in prompt
+        and CODES[thing] in prompt.split(f"about {thing}: ")[1].split("\n")[0]
+    )
     return CODES[thing] if known else "no idea"
 
 
@@ -27,14 +30,18 @@ def in_other_words(messages: list[BaseMessage]) -> str:
     return critique(add(OTHER_WORDS.format(code=CODES[thing]), f"somebody asked about {thing}"))
 
 
-async def texts_after(memory: TedMemory, thing: str, script: Any = in_other_words, **options: Any) -> list[str]:
+async def texts_after(
+    memory: TedMemory, thing: str, script: Any = in_other_words, **options: Any
+) -> list[str]:
     """Have a user complain about a thing, and a learner learn from it; return what the set says then."""
     await complain(memory, [episode(thing, 7, principal="dora")])
     model = student(understands)
     asked = teacher(script)
     report = await Learner(memory, student=model, teacher=asked, **options).run(until_empty=True)
     assert sum(report.outcomes.values()) == 1
-    assert len(asked.asked) == 2, "a solution and a critique: what is left out is not asked for again"
+    assert len(asked.asked) == 2, (
+        "a solution and a critique: what is left out is not asked for again"
+    )
     return [e.text for e in await memory.load()]
 
 
@@ -42,7 +49,9 @@ async def test_a_lesson_that_waits_is_not_said_again_in_other_words(memory: TedM
     await propose(memory, "apples", "figs")
     assert await texts_after(memory, "apples") == ["say c000", f"say {CODES['figs']}"]
     assert (await memory.store.episodes.traffic(memory.namespace)).counts["nothing"] == 1
-    assert len(await memory.store.episodes.archived(memory.namespace)) == 1, "the episode is evidence on it"
+    assert len(await memory.store.episodes.archived(memory.namespace)) == 1, (
+        "the episode is evidence on it"
+    )
 
 
 @pytest.mark.parametrize("said", [{"says": "say c999"}, {"says": "be polite"}])
@@ -50,7 +59,10 @@ async def test_one_that_does_not_do_its_work_is_no_reason_to_leave_a_lesson_out(
     memory: TedMemory, said: dict[str, str]
 ) -> None:
     await propose(memory, "apples", **said)
-    assert await texts_after(memory, "apples") == [said["says"], "give the code c000 and nothing else"]
+    assert await texts_after(memory, "apples") == [
+        said["says"],
+        "give the code c000 and nothing else",
+    ]
 
 
 @pytest.mark.parametrize(("most", "lessons"), [(MOST_ALIKE, 3), (1, 4)], ids=["", "control"])
@@ -69,7 +81,9 @@ async def test_a_lesson_about_something_else_is_kept(memory: TedMemory) -> None:
     assert len(await texts_after(memory, "apples")) == 2
 
 
-async def test_without_verification_both_would_stand_there(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_verification_both_would_stand_there(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control."""
 
     async def all_of_them(findings: Any, _: Any) -> tuple[Any, str]:

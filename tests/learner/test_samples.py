@@ -14,7 +14,9 @@ URL = "data:image/png;base64,AAAA"
 
 def claim(*feedback: Feedback, **fields: object) -> Claim:
     given: dict[str, object] = {"run_id": "r", "input": (ASKED,), "output": (SAID,), **fields}
-    return Claim(seq=1, fence=1, deliveries=1, episode=Episode.model_validate(given), feedback=feedback)
+    return Claim(
+        seq=1, fence=1, deliveries=1, episode=Episode.model_validate(given), feedback=feedback
+    )
 
 
 def told(**fields: object) -> Feedback:
@@ -24,7 +26,12 @@ def told(**fields: object) -> Feedback:
 def test_a_correction_is_the_reference_and_else_an_answer_that_was_right() -> None:
     assert to_sample(claim(told(score=0, correction="15")), {}, with_tools=True).reference == "15"
     assert to_sample(claim(told(score=1)), {}, with_tools=True).reference == "It is 20 degrees."
-    assert to_sample(claim(told(score=1), told(score=0, correction="15")), {}, with_tools=True).reference == "15"
+    assert (
+        to_sample(
+            claim(told(score=1), told(score=0, correction="15")), {}, with_tools=True
+        ).reference
+        == "15"
+    )
     assert to_sample(claim(told(score=0.5)), {}, with_tools=True).reference is None
     assert to_sample(claim(), {}, with_tools=True).reference is None
 
@@ -37,7 +44,8 @@ def test_the_model_answers_over_the_recorded_tool_results_and_an_agent_anew() ->
 
 def test_images_come_back_and_one_that_is_gone_is_named() -> None:
     shown = Message(
-        role="user", content=({"type": "text", "text": "What is it?"}, {"type": "image", "blob": "sha256:a"})
+        role="user",
+        content=({"type": "text", "text": "What is it?"}, {"type": "image", "blob": "sha256:a"}),
     )
     one = claim(input=(shown,), images=("sha256:a",))
     [message] = sample_messages(to_sample(one, {"sha256:a": URL.encode()}, with_tools=True))
@@ -47,10 +55,18 @@ def test_images_come_back_and_one_that_is_gone_is_named() -> None:
 
 
 def test_the_live_run_is_an_attempt_with_what_was_said_of_it() -> None:
-    attempt = to_attempt(claim(told(score=0, comment="no"), told(comment="too warm"), tools=("t() -> 20",)))
-    assert (attempt.text, attempt.score, attempt.comment) == ("It is 20 degrees.", 0, "no; too warm")
+    attempt = to_attempt(
+        claim(told(score=0, comment="no"), told(comment="too warm"), tools=("t() -> 20",))
+    )
+    assert (attempt.text, attempt.score, attempt.comment) == (
+        "It is 20 degrees.",
+        0,
+        "no; too warm",
+    )
     assert attempt.tools == ("t() -> 20",)
-    assert (attempt.seen, attempt.eligible) == ((), ()), "it is no part of the comparison between attempts"
+    assert (attempt.seen, attempt.eligible) == ((), ()), (
+        "it is no part of the comparison between attempts"
+    )
 
 
 def test_a_run_that_failed_is_an_attempt_without_a_score_unless_somebody_gave_one() -> None:

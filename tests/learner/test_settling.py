@@ -49,7 +49,9 @@ async def _spent(memory: TedMemory) -> int:
     return int(today["student_calls"] + today["teacher_calls"])
 
 
-async def test_an_episode_that_cannot_be_settled_becomes_a_dead_letter(valkey: Server, namespace: str) -> None:
+async def test_an_episode_that_cannot_be_settled_becomes_a_dead_letter(
+    valkey: Server, namespace: str
+) -> None:
     """A key has the wrong type: no try will ever work."""
     asked, answering = teacher(), student()
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
@@ -81,7 +83,9 @@ async def test_were_each_failure_free_it_would_be_paid_for_without_end(
         with redis.Redis.from_url(valkey.url) as client:
             client.set(Keys(namespace).log, "not a list")
         async with at_work(Learner(memory, student=student(), teacher=asked)):
-            await wait_until(lambda: calls_of(asked, "critic") > 6, timeout=30, what="twice as many deliveries")
+            await wait_until(
+                lambda: calls_of(asked, "critic") > 6, timeout=30, what="twice as many deliveries"
+            )
         assert (await _traffic(memory)).dead == 0
 
 
@@ -122,16 +126,22 @@ async def test_without_the_proof_it_would_be_paid_for(
     monkeypatch.setattr("tests.learner.test_settling.teacher", lambda: asked)
     monkeypatch.setattr(RedisStore, "prove", prove)
     with pytest.raises(BaseException, match="DID NOT RAISE"):
-        await test_what_the_settings_ask_for_is_proved_before_anything_is_paid_for(valkey, namespace)
+        await test_what_the_settings_ask_for_is_proved_before_anything_is_paid_for(
+            valkey, namespace
+        )
     assert asked.asked
 
 
-async def test_what_the_settings_ask_for_is_proved_before_anything_is_paid_for(valkey: Server, namespace: str) -> None:
+async def test_what_the_settings_ask_for_is_proved_before_anything_is_paid_for(
+    valkey: Server, namespace: str
+) -> None:
     """This server writes no append-only file: no disk will ever confirm a commit."""
     asked, answering = teacher(), student()
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await complain(memory, [episode("apples")])
-    careful = TedMemory(RedisStore(memory.store._clients, durable="fsync"), memory.settings, namespace)
+    careful = TedMemory(
+        RedisStore(memory.store._clients, durable="fsync"), memory.settings, namespace
+    )
     try:
         with pytest.raises(StoreError, match="cannot give durability=fsync"):
             await Learner(careful, student=answering, teacher=asked).run(until_empty=True)
@@ -156,7 +166,9 @@ async def test_a_store_that_goes_away_is_free_and_what_was_spent_is_counted_late
         await complain(memory, [episode("apples")])
         monkeypatch.setattr(RedisStore, "commit", commit)
         report = await Learner(memory, student=answering, teacher=asked).run(until_empty=True)
-        assert report.outcomes == {"released": 5, "learned": 1}, "more often than an episode is delivered"
+        assert report.outcomes == {"released": 5, "learned": 1}, (
+            "more often than an episode is delivered"
+        )
         assert await _spent(memory) == len(asked.asked) + len(answering.asked)
 
 

@@ -36,7 +36,10 @@ async def test_a_lesson_that_the_student_chokes_on_takes_no_episode_from_the_oth
     memory: TedMemory, monkeypatch: pytest.MonkeyPatch, told_apart: bool
 ) -> None:
     if not told_apart:  # the control
-        monkeypatch.setattr("ted_memory.distill.comparison.Comparison.answers_without", AsyncMock(return_value=False))
+        monkeypatch.setattr(
+            "ted_memory.distill.comparison.Comparison.answers_without",
+            AsyncMock(return_value=False),
+        )
     await archive(memory, "apples", PEOPLE[:6])
     await propose(memory, "apples", says="filtered")
     choked: list[str] = []
@@ -58,7 +61,9 @@ async def test_a_lesson_that_the_student_chokes_on_takes_no_episode_from_the_oth
             assert learner.report.replayed < 6
 
 
-async def test_nothing_of_peoples_episodes_is_held_once_nothing_is_replayed(memory: TedMemory) -> None:
+async def test_nothing_of_peoples_episodes_is_held_once_nothing_is_replayed(
+    memory: TedMemory,
+) -> None:
     await archive(memory, "apples", PEOPLE[:3])
     await propose(memory, "apples")
     async with at_work(memory, student()) as learner:

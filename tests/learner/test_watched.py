@@ -10,7 +10,17 @@ from ted_memory.learner import reach
 from ted_memory.models import SetState
 from tests.conftest import Server
 from tests.distill.scripts import CODES, prompt_of, student, thing_in
-from tests.learner.worlds import PEOPLE, archive, archived, lesson, propose, replayed, runs_of, shown, sums
+from tests.learner.worlds import (
+    PEOPLE,
+    archive,
+    archived,
+    lesson,
+    propose,
+    replayed,
+    runs_of,
+    shown,
+    sums,
+)
 
 MANY = tuple(f"person-{i}" for i in range(20))
 
@@ -48,17 +58,23 @@ async def test_one_that_was_never_replayed_begins_with_the_newest_episode(
     await activate(memory, id)
     await replayed(memory)
     newest = (await archived(memory))[-1].seq
-    assert (await shown(memory, id)).done == {newest}, "a person's word does not cost a whole archive"
+    assert (await shown(memory, id)).done == {newest}, (
+        "a person's word does not cost a whole archive"
+    )
     # the control
     [other] = await propose(memory, "apples", says="guess")
     await activate(memory, other)
-    monkeypatch.setattr(reach.Reach, "_begin", lambda self, e, _: reach._Reach(e, 0, sorted(self.archive)))
+    monkeypatch.setattr(
+        reach.Reach, "_begin", lambda self, e, _: reach._Reach(e, 0, sorted(self.archive))
+    )
     await replayed(memory)
     assert len((await shown(memory, other)).done) == len(PEOPLE)
 
 
 @pytest.mark.parametrize("how", [{}, {"replay": "none"}])
-async def test_one_that_turns_harmful_is_demoted_and_waits_for_a_person(memory: TedMemory, how: dict[str, Any]) -> None:
+async def test_one_that_turns_harmful_is_demoted_and_waits_for_a_person(
+    memory: TedMemory, how: dict[str, Any]
+) -> None:
     await archive(memory, "apples", ["anna"])
     [wrong] = await propose(memory, "apples", says="say c999")
     [right] = await propose(memory, "figs")
@@ -85,7 +101,9 @@ async def test_one_that_turns_harmful_is_demoted_and_waits_for_a_person(memory: 
     assert model.asked == [], "only a person may bring it back, whatever is replayed"
 
 
-async def test_who_takes_over_watches_on_what_the_one_before_has_left(valkey: Server, namespace: str) -> None:
+async def test_who_takes_over_watches_on_what_the_one_before_has_left(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, replay_calls=4) as memory:
         await archive(memory, "apples", ["anna"])
         [id] = await propose(memory, "apples")
@@ -93,7 +111,8 @@ async def test_who_takes_over_watches_on_what_the_one_before_has_left(valkey: Se
         await replayed(memory)
         assert (await sums(memory, id)).watched == 1, "its calls of the day are used up"
         await archive(memory, "apples", PEOPLE[:4])
-    for calls, watched in ((10, 2), (100, 5)):  # the newest goes first: the others are older than it
+    # the newest goes first: the others are older than it
+    for calls, watched in ((10, 2), (100, 5)):
         async with open_memory(valkey.url, namespace=namespace, replay_calls=calls) as memory:
             await replayed(memory)
             assert (await sums(memory, id)).watched == watched
@@ -128,4 +147,7 @@ async def test_watched_and_proposed_lessons_take_turns_and_watching_leaves_half_
             await archive(memory, thing, MANY)
         [proposed] = await propose(memory, "apples", says="guess")
         await replayed(memory)
-        assert ((await sums(memory, proposed)).pairs, (await sums(memory, active)).watched) == (2 + 5, 1 + 2)
+        assert ((await sums(memory, proposed)).pairs, (await sums(memory, active)).watched) == (
+            2 + 5,
+            1 + 2,
+        )

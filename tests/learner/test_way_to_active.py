@@ -17,7 +17,17 @@ from ted_memory.learner import Learner, funnel, standings
 from ted_memory.models import Experience, SetState, Trial
 from tests.conftest import Server
 from tests.distill.scripts import CODES, prompt_of, right_lesson, student, teacher, thing_in
-from tests.learner.worlds import archive, complain, episode, lesson, propose, replayed, settle, shown, sums
+from tests.learner.worlds import (
+    archive,
+    complain,
+    episode,
+    lesson,
+    propose,
+    replayed,
+    settle,
+    shown,
+    sums,
+)
 
 FALSE = "c999"
 MANY = tuple(f"person-{i}" for i in range(60))
@@ -54,11 +64,15 @@ async def request(memory: TedMemory, i: int, thing: str = "apples") -> Exposure:
     seen = await memory.expose(f"What is the code of {thing}?", unit=unit, principal=who)
     said = re.findall(rf"about {thing}: say (c\d+)", seen.block)
     answer = said[-1] if said else "no idea"
-    fields = seen.model_dump(include={"seen", "withheld", "counted", "withhold_share", "epoch", "version"})
+    fields = seen.model_dump(
+        include={"seen", "withheld", "counted", "withhold_share", "epoch", "version"}
+    )
     await memory.record(episode(thing, i, principal=who, answer=answer).model_copy(update=fields))
     await memory.flush()
     right = answer == CODES[thing]
-    await memory.give_feedback(f"{thing}-{who}-{i}", score=float(right), correction=CODES[thing], principal=who)
+    await memory.give_feedback(
+        f"{thing}-{who}-{i}", score=float(right), correction=CODES[thing], principal=who
+    )
     return seen
 
 
@@ -73,7 +87,9 @@ async def note_wealths(memory: TedMemory, one: Exposure, wealths: dict[str, floa
         wealths.setdefault(id, (await shown(memory, id)).evidence.helps(loudest(memory.settings)))
 
 
-async def until_active(memory: TedMemory, wealths: dict[str, float]) -> tuple[list[Exposure], list[str]]:
+async def until_active(
+    memory: TedMemory, wealths: dict[str, float]
+) -> tuple[list[Exposure], list[str]]:
     """Serve requests, with a learner in between, until the right lesson is active; return what was shown, and steps."""
     told, steps = list[Exposure](), list[str]()
     for i in range(400):
@@ -93,7 +109,9 @@ def check_replayed_first(wealths: Mapping[str, float]) -> None:
         assert helps >= ENOUGH_OF_A_LARGE_LIFT, f"{id} was shown with a wealth of {helps:.2f}"
 
 
-async def test_a_right_lesson_becomes_active_and_is_seen_after_replays_only(memory: TedMemory) -> None:
+async def test_a_right_lesson_becomes_active_and_is_seen_after_replays_only(
+    memory: TedMemory,
+) -> None:
     assert memory.settings.min_principals == 3
     wealths: dict[str, float] = {}
     told, steps = await until_active(memory, wealths)
@@ -104,11 +122,16 @@ async def test_a_right_lesson_becomes_active_and_is_seen_after_replays_only(memo
     assert "replays show it: lift +1.00" in steps[0]
     way = await funnel(memory)
     assert (way.trials_begun, way.activated, way.retired) == (1, 1, 0)
-    assert {bool(one.seen) for one in told[first:]} == {True, False}, "a coin decides who sees it on trial"
+    assert {bool(one.seen) for one in told[first:]} == {True, False}, (
+        "a coin decides who sees it on trial"
+    )
     assert RIGHT in await memory.render("What is the code of apples?")
     [found] = [e for e in await memory.load() if e.text == RIGHT]
     assert (await sums(memory, found.id)).outcomes < 100
-    shares = [bool((await memory.expose("The code of apples?", unit=f"u{i}", principal="x")).seen) for i in range(300)]
+    shares = [
+        bool((await memory.expose("The code of apples?", unit=f"u{i}", principal="x")).seen)
+        for i in range(300)
+    ]
     assert sum(shares) >= 280, "active: nearly everybody sees it"
 
 
@@ -133,25 +156,36 @@ async def test_a_useless_lesson_is_retired_and_no_user_ever_sees_it(memory: TedM
     await memory.flush()
     await memory.give_feedback("apples-mallory-0", score=0.0, correction=FALSE, principal="mallory")
     await learn(memory)
-    assert await state(memory, f"say {FALSE}") == "proposed", "on its own episode it helps, as verification has seen"
+    assert await state(memory, f"say {FALSE}") == "proposed", (
+        "on its own episode it helps, as verification has seen"
+    )
 
     blocks, steps = list[str](), list[str]()
     for start in range(0, len(MANY), 20):
-        await complain(memory, [episode("apples", i, principal=p) for i, p in enumerate(MANY[start : start + 20])])
+        await complain(
+            memory,
+            [episode("apples", i, principal=p) for i, p in enumerate(MANY[start : start + 20])],
+        )
         steps += (await learn(memory)).report.steps
         for i in range(20):
-            seen = await memory.expose("What is the code of apples?", unit=f"{start}-{i}", principal=f"q{i}")
+            seen = await memory.expose(
+                "What is the code of apples?", unit=f"{start}-{i}", principal=f"q{i}"
+            )
             blocks.append(seen.block)
     retired = [step for step in steps if "retired" in step]
     assert len(retired) == (await funnel(memory)).retired == 1
     assert re.search(r"retired: of no use: lift \+0\.00 in \d+ pairs", retired[0]), retired
     assert await state(memory, f"say {FALSE}") == ""
     assert not any(FALSE in block for block in blocks)
-    assert await state(memory, RIGHT) in {"trial", "active"}, "the control: the right one gets through"
+    assert await state(memory, RIGHT) in {"trial", "active"}, (
+        "the control: the right one gets through"
+    )
     assert any(RIGHT in block for block in blocks)
 
 
-async def test_two_principals_bring_nothing_before_users_and_a_third_one_does(memory: TedMemory) -> None:
+async def test_two_principals_bring_nothing_before_users_and_a_third_one_does(
+    memory: TedMemory,
+) -> None:
     await archive(memory, "apples", ["bert", "carl"] * 20)
     [id] = await propose(memory, "apples")
     await replayed(memory)
@@ -180,7 +214,9 @@ async def test_where_one_principal_is_enough_one_is_enough(valkey: Server, names
 
 
 @pytest.mark.parametrize("settings", [{"trust": "review"}, {"trial_rule": "quick"}])
-async def test_what_the_operator_asks_for_holds(valkey: Server, namespace: str, settings: dict[str, Any]) -> None:
+async def test_what_the_operator_asks_for_holds(
+    valkey: Server, namespace: str, settings: dict[str, Any]
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, **settings) as memory:
         if settings.get("trial_rule"):
             wealths: dict[str, float] = {}
@@ -189,7 +225,9 @@ async def test_what_the_operator_asks_for_holds(valkey: Server, namespace: str, 
             return
 
         async def passed() -> Experience | None:
-            return next((e for e in (await memory.load()).trial if e.trial and e.trial.passed), None)
+            return next(
+                (e for e in (await memory.load()).trial if e.trial and e.trial.passed), None
+            )
 
         i = 0
         while (waiting := await passed()) is None:
@@ -220,7 +258,9 @@ async def test_a_learner_that_runs_all_the_time_does_the_same(memory: TedMemory)
     assert await state(memory, RIGHT) == "active", one.report
 
 
-async def test_the_archive_of_a_learner_without_a_student_is_replayed_by_one_that_has_one(memory: TedMemory) -> None:
+async def test_the_archive_of_a_learner_without_a_student_is_replayed_by_one_that_has_one(
+    memory: TedMemory,
+) -> None:
     await complain(memory, [episode("apples", i, principal=p) for i, p in enumerate(MANY[:12])])
     await Learner(memory, teacher=teacher(believes), replay="none").run(until_empty=True)
     assert await state(memory, RIGHT) == "proposed"

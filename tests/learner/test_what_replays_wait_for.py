@@ -21,20 +21,28 @@ async def test_where_nothing_is_archived_it_says_what_would_be(memory: TedMemory
     [id] = await propose(memory, "apples")
     said = await waits_for(memory, id)
     assert said.startswith("replays on others' graded episodes: wealth 1 of 20")
-    assert "; nothing is archived to replay it on: episodes are when they are graded and have a reference" in said
+    assert (
+        "; nothing is archived to replay it on: episodes are when they are graded and have a reference"
+        in said
+    )
 
 
 async def test_where_it_applies_to_nothing_it_says_so(memory: TedMemory) -> None:
     [id] = await propose(memory, "figs")
     await archive(memory, "apples", PEOPLE[:4])
-    assert (await waits_for(memory, id)).endswith("; it applies to none of the 4 archived episodes of others")
+    assert (await waits_for(memory, id)).endswith(
+        "; it applies to none of the 4 archived episodes of others"
+    )
 
 
 async def test_where_no_learner_replays_it_says_so(memory: TedMemory) -> None:
     [id] = await propose(memory, "apples")
     await archive(memory, "apples", PEOPLE[:4])
     said = await waits_for(memory, id)
-    assert "; archived episodes are left for it, and nothing was replayed today: a learner does" in said
+    assert (
+        "; archived episodes are left for it, and nothing was replayed today: a learner does"
+        in said
+    )
     await replayed(memory)
     assert (await waits_for(memory, id)).endswith(
         "; it was replayed on all archived episodes that it applies to; new graded ones go on with it"

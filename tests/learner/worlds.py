@@ -22,7 +22,9 @@ ROOM: dict[str, Any] = {"max_archived": 10_000, "max_archive_bytes": 10**8}
 PEOPLE = tuple(f"user-{i}" for i in range(12))
 
 
-def episode(thing: str, i: int = 0, *, principal: str = "anna", answer: str = WRONG, **fields: Any) -> Episode:
+def episode(
+    thing: str, i: int = 0, *, principal: str = "anna", answer: str = WRONG, **fields: Any
+) -> Episode:
     """One run in which an agent was asked for the code of a thing."""
     given = {"run_id": f"{thing}-{principal}-{i}", "principal": principal, **fields}
     return Episode(
@@ -39,7 +41,9 @@ async def complain(memory: TedMemory, episodes: Iterable[Episode]) -> None:
     await memory.flush()
     for one in episodes:
         thing = next(thing for thing in CODES if thing in one.question)
-        await memory.give_feedback(one.run_id, score=0.0, correction=CODES[thing], principal=one.principal)
+        await memory.give_feedback(
+            one.run_id, score=0.0, correction=CODES[thing], principal=one.principal
+        )
 
 
 def says_nothing() -> ScriptedChatModel:
@@ -52,10 +56,14 @@ async def settle(memory: TedMemory) -> None:
     await Learner(memory, teacher=says_nothing(), replay="none").run(until_empty=True)
 
 
-async def archive(memory: TedMemory, thing: str, principals: Sequence[str] = PEOPLE, **fields: Any) -> None:
+async def archive(
+    memory: TedMemory, thing: str, principals: Sequence[str] = PEOPLE, **fields: Any
+) -> None:
     """Have users complain, each once, and a learner settle what they said."""
     start = len(await memory.store.episodes.archived(memory.namespace))
-    await complain(memory, [episode(thing, start + i, principal=p, **fields) for i, p in enumerate(principals)])
+    await complain(
+        memory, [episode(thing, start + i, principal=p, **fields) for i, p in enumerate(principals)]
+    )
     await settle(memory)
 
 
@@ -68,8 +76,12 @@ async def fill_archive(
         one = episode(thing, len(seqs), principal=speaker, run_id=secrets.token_hex(8))
         await memory.record(one)
         await memory.flush()
-        [claim] = (await log.claim(memory.namespace, "x", lease=60, count=1, max_deliveries=3, alone=False)).claims
-        sample = Sample(id=one.run_id, input=f"{one.question} ({len(seqs)})", reference=CODES[thing])
+        [claim] = (
+            await log.claim(memory.namespace, "x", lease=60, count=1, max_deliveries=3, alone=False)
+        ).claims
+        sample = Sample(
+            id=one.run_id, input=f"{one.question} ({len(seqs)})", reference=CODES[thing]
+        )
         names = {"run_id": one.run_id, "principal": speaker, "speaker": speaker}
         kept = Archived(seq=claim.seq, sample=sample, version=version, **names)
         settle = Settle(seq=claim.seq, fence=claim.fence, outcome="nothing", archive=kept, **ROOM)
@@ -98,7 +110,9 @@ async def propose(
     return [made.id for made in (await memory.commit(edits, author="learner")).applied]
 
 
-async def replayed(memory: TedMemory, model: ScriptedChatModel | None = None, **options: Any) -> Learner:
+async def replayed(
+    memory: TedMemory, model: ScriptedChatModel | None = None, **options: Any
+) -> Learner:
     """Have a learner replay all that may be replayed, and return it. Its episodes are none."""
     learner = Learner(memory, student=model or student(), teacher=says_nothing(), **options)
     await learner.run(until_empty=True)

@@ -42,7 +42,9 @@ ASKED = [HumanMessage("Are you there?")]
 
 
 def _client(base_url: str, name: str = "m") -> ChatOpenAI:
-    return ChatOpenAI(model=name, base_url=base_url, api_key=SecretStr("none"), max_retries=0, timeout=5)
+    return ChatOpenAI(
+        model=name, base_url=base_url, api_key=SecretStr("none"), max_retries=0, timeout=5
+    )
 
 
 def _in_turn(*replies: Reply | str) -> Callable[[dict[str, Any]], Reply | str]:
@@ -75,7 +77,8 @@ async def test_seconds_that_a_provider_asks_for_are_waited(status: int) -> None:
 
 async def test_a_date_that_a_provider_names_is_waited_for() -> None:
     came: list[float] = []
-    told = (datetime.now(UTC) + timedelta(seconds=2)).replace(microsecond=0)  # the format has no less
+    # the format has no less
+    told = (datetime.now(UTC) + timedelta(seconds=2)).replace(microsecond=0)
     busy = Reply(status=429, headers={"Retry-After": format_datetime(told, usegmt=True)})
     async with _timed(_in_turn(busy, "here"), came).serve() as server:
         await Calls(1).invoke("student", _client(server.base_url), ASKED)
@@ -96,7 +99,9 @@ def test_a_time_that_is_over_is_no_wait() -> None:
 
 def _status_error(status: int, headers: dict[str, str]) -> openai.APIStatusError:
     request = httpx.Request("POST", "http://localhost/v1")
-    return openai.APIStatusError("busy", response=httpx.Response(status, headers=headers, request=request), body=None)
+    return openai.APIStatusError(
+        "busy", response=httpx.Response(status, headers=headers, request=request), body=None
+    )
 
 
 async def test_nobody_makes_a_run_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,12 +147,18 @@ def _turned_away() -> Callable[[], Reply | None]:
             waiting.extend([429, 429, 429, shuffler.choice([500, 502, 503]), *[200] * 6])
             shuffler.shuffle(waiting)
         status = waiting.pop()
-        return None if status == 200 else Reply(status=status, headers={"Retry-After": "0"} if status == 429 else {})
+        return (
+            None
+            if status == 200
+            else Reply(status=status, headers={"Retry-After": "0"} if status == 429 else {})
+        )
 
     return next_one
 
 
-async def _run_with_a_busy_provider(memory: TedMemory, **settings: Any) -> tuple[Report, Counter[str]]:
+async def _run_with_a_busy_provider(
+    memory: TedMemory, **settings: Any
+) -> tuple[Report, Counter[str]]:
     turned_away, statuses = _turned_away(), Counter[str]()
 
     def script(request: dict[str, Any]) -> Reply | str:
@@ -159,7 +170,11 @@ async def _run_with_a_busy_provider(memory: TedMemory, **settings: Any) -> tuple
         thing = thing_in(prompt)
         if request["model"] == "s":
             return CODES[thing] if f"about {thing}: say {CODES[thing]}" in prompt else "no idea"
-        return critique(add(f"say {CODES[thing]}", f"asked about {thing}")) if '"edits"' in prompt else CODES[thing]
+        return (
+            critique(add(f"say {CODES[thing]}", f"asked about {thing}"))
+            if '"edits"' in prompt
+            else CODES[thing]
+        )
 
     async with ScriptedServer(script).serve() as server:
         models = [_client(server.base_url, name) for name in ("s", "t")]
@@ -202,7 +217,9 @@ async def test_without_both_the_same_provider_costs_samples(
 # Calls that hang, addresses that are wrong, servers that go away.
 
 
-async def test_a_call_that_hangs_is_given_up_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_hangs_is_given_up_and_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(calls_module, "CALL_TIMEOUT", 0.3)
     async with ScriptedServer(_in_turn(Reply("late", delay=30), "in time")).serve() as server:
         answer, spend = await Calls(1).invoke("student", _client(server.base_url), ASKED)
@@ -211,7 +228,9 @@ async def test_a_call_that_hangs_is_given_up_and_made_again(monkeypatch: pytest.
     assert spend.student.calls == 1
 
 
-async def test_a_call_that_always_hangs_fails_and_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_always_hangs_fails_and_frees_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(calls_module, "CALL_TIMEOUT", 0.1)
     calls = Calls(1)
     async with (
@@ -268,7 +287,9 @@ async def test_a_server_that_comes_back_loses_no_call(monkeypatch: pytest.Monkey
         answer, _ = await calls.invoke("student", model, ASKED)
         assert answer.content == "here"
     assert len(model.asked) == 5
-    assert is_hopeless(openai.APIConnectionError(request=httpx.Request("POST", "http://localhost/v1")))
+    assert is_hopeless(
+        openai.APIConnectionError(request=httpx.Request("POST", "http://localhost/v1"))
+    )
 
 
 # One cap, over both roles.
@@ -284,7 +305,9 @@ async def test_students_and_teachers_share_one_cap(namespace: str, cap: int) -> 
     ]
     for model in models:
         model.flight, model.gauge = flight, gauge  # pydantic copies containers
-    await distill(samples(3, 2), student=models[0], teacher=models[1], memory=in_memory(concurrency=cap))
+    await distill(
+        samples(3, 2), student=models[0], teacher=models[1], memory=in_memory(concurrency=cap)
+    )
     assert max(flight) == cap
     assert len(flight) == sum(len(model.asked) for model in models)
 
@@ -294,15 +317,23 @@ async def test_students_and_teachers_share_one_cap(namespace: str, cap: int) -> 
 
 def _slow() -> list[SlowChatModel]:
     scripts = {"student": follows, "teacher": teacher().script}
-    return [SlowChatModel(script=script, name_told=name, pause=lambda _: 0.001) for name, script in scripts.items()]
+    return [
+        SlowChatModel(script=script, name_told=name, pause=lambda _: 0.001)
+        for name, script in scripts.items()
+    ]
 
 
-SHORT: dict[str, Any] = {"trust": "operator", "profile": "small", "selection": "all"}  # few calls for each sample
+# few calls for each sample
+SHORT: dict[str, Any] = {"trust": "operator", "profile": "small", "selection": "all"}
 
 
-async def _within(memory: TedMemory, budget: Budget | None, models: list[SlowChatModel] | None = None) -> Report:
+async def _within(
+    memory: TedMemory, budget: Budget | None, models: list[SlowChatModel] | None = None
+) -> Report:
     models = models or _slow()
-    return await distill(samples(), student=models[0], teacher=models[1], memory=memory, budget=budget)
+    return await distill(
+        samples(), student=models[0], teacher=models[1], memory=memory, budget=budget
+    )
 
 
 def _made(models: list[SlowChatModel]) -> int:
@@ -315,7 +346,9 @@ async def test_a_run_never_makes_more_calls_than_its_budget(cap: int, limit: int
     models, without = _slow(), _slow()
     report = await _within(in_memory(**SHORT, concurrency=cap), Budget(calls=limit), models)
     assert _made(models) <= limit
-    assert report.stopped == f"the budget of {limit} calls is used up; what was learned so far is kept"
+    assert (
+        report.stopped == f"the budget of {limit} calls is used up; what was learned so far is kept"
+    )
     assert 0 < report.samples < 12
     assert report.gate is not None, "enough was set aside for it"
     assert report.gate.pairs > 0 == len(report.gate.failures)
@@ -334,14 +367,22 @@ async def test_what_was_learned_before_the_budget_ended_goes_live() -> None:
     ("budget", "named"),
     [
         (Budget(tokens=4000), "4000 tokens"),
-        (Budget(money=0.5, prices=Prices(teacher_in=500, teacher_out=500, currency="EUR")), "0.5 EUR"),
+        (
+            Budget(money=0.5, prices=Prices(teacher_in=500, teacher_out=500, currency="EUR")),
+            "0.5 EUR",
+        ),
     ],
 )
 async def test_tokens_and_money_are_limits_too(budget: Budget, named: str) -> None:
     report = await _within(in_memory(**SHORT, concurrency=1), budget)
     assert named in report.stopped
-    most = {"tokens": budget.tokens and budget.tokens * 1.1, "money": budget.money and budget.money * 1.1}
-    assert budget.model_copy(update=most).passed_by(report.spend) == "", "it is estimated, and nearly kept"
+    most = {
+        "tokens": budget.tokens and budget.tokens * 1.1,
+        "money": budget.money and budget.money * 1.1,
+    }
+    assert budget.model_copy(update=most).passed_by(report.spend) == "", (
+        "it is estimated, and nearly kept"
+    )
     assert report.gate is not None
     free = await _within(in_memory(**SHORT, concurrency=1), None)
     assert budget.passed_by(free.spend) == named
@@ -369,11 +410,17 @@ async def test_a_run_that_is_taken_up_counts_what_was_spent_before(more: int) ->
 
 
 async def test_a_call_that_waits_when_the_budget_is_lifted_is_not_free_of_it() -> None:
-    model, calls = SlowChatModel(script=lambda _: "yes", pause=lambda _: 0.02), Calls(1, budget=Budget(calls=1))
+    model, calls = (
+        SlowChatModel(script=lambda _: "yes", pause=lambda _: 0.02),
+        Calls(1, budget=Budget(calls=1)),
+    )
     made = [asyncio.create_task(calls.invoke("student", model, ASKED)) for _ in range(2)]
     await wait_until(lambda: bool(model.flight))
     calls.budget = None  # as before the gate
-    assert [type(e) for e in await asyncio.gather(*made, return_exceptions=True)] == [tuple, BudgetExceeded]
+    assert [type(e) for e in await asyncio.gather(*made, return_exceptions=True)] == [
+        tuple,
+        BudgetExceeded,
+    ]
 
 
 # Images.
@@ -388,7 +435,9 @@ def test_an_image_in_an_error_is_told_by_its_hash() -> None:
     assert one_line(ValueError(picture)) != one_line(ValueError(picture[4:]))
 
 
-async def test_a_provider_that_sends_an_image_back_does_not_get_it_into_the_report(scratch: TedMemory) -> None:
+async def test_a_provider_that_sends_an_image_back_does_not_get_it_into_the_report(
+    scratch: TedMemory,
+) -> None:
     url = "data:image/png;base64," + base64.b64encode(random.Random(2).randbytes(900)).decode()
     given = [s.model_copy(update={"images": (url,)}) for s in samples(2, 1)]
     async with ScriptedServer(lambda _: Reply(f"bad image: {url}", status=400)).serve() as server:

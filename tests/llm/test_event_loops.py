@@ -23,8 +23,14 @@ def _server_that_keeps_connections() -> Iterator[str]:
     """Serve answers in a thread of its own, as providers do: a connection stays open for the next request."""
 
     async def answer(_: web.Request) -> web.Response:
-        message = {"index": 0, "message": {"role": "assistant", "content": "here"}, "finish_reason": "stop"}
-        return web.json_response({"id": "1", "object": "chat.completion", "model": "m", "choices": [message]})
+        message = {
+            "index": 0,
+            "message": {"role": "assistant", "content": "here"},
+            "finish_reason": "stop",
+        }
+        return web.json_response(
+            {"id": "1", "object": "chat.completion", "model": "m", "choices": [message]}
+        )
 
     ready, stop, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
     ports: list[int] = []

@@ -33,7 +33,10 @@ def test_images_follow_the_text_of_the_last_user_turn() -> None:
     )
     first, _, last = sample_messages(Sample(id="a", input=talk, images=("https://x.org/a.png",)))
     assert first.content == "Hi"
-    assert last.content == [{"type": "text", "text": "Look"}, {"type": "image", "url": "https://x.org/a.png"}]
+    assert last.content == [
+        {"type": "text", "text": "Look"},
+        {"type": "image", "url": "https://x.org/a.png"},
+    ]
 
 
 def test_a_sample_may_be_nothing_but_an_image() -> None:
@@ -42,7 +45,11 @@ def test_a_sample_may_be_nothing_but_an_image() -> None:
 
 
 def test_a_data_url_becomes_base64_with_its_kind() -> None:
-    assert image_block("data:image/gif;base64,R0lG") == {"type": "image", "base64": "R0lG", "mime_type": "image/gif"}
+    assert image_block("data:image/gif;base64,R0lG") == {
+        "type": "image",
+        "base64": "R0lG",
+        "mime_type": "image/gif",
+    }
 
 
 def test_the_block_is_appended_and_nothing_is_changed_in_place() -> None:
@@ -51,7 +58,10 @@ def test_the_block_is_appended_and_nothing_is_changed_in_place() -> None:
     assert [m.content for m in placed] == ["Be kind.\n\nBLOCK", "Hello"]
     assert [m.id for m in placed] == ["1", "2"]
     assert system.content == "Be kind."
-    assert [m.content for m in place_block([system, user], "BLOCK", "user")] == ["Be kind.", "Hello\n\nBLOCK"]
+    assert [m.content for m in place_block([system, user], "BLOCK", "user")] == [
+        "Be kind.",
+        "Hello\n\nBLOCK",
+    ]
     assert place_block([system, user], "", "system") == [system, user]
 
 
@@ -63,12 +73,16 @@ def test_where_there_is_no_place_a_system_message_is_made() -> None:
 
 
 def test_the_question_is_the_last_user_turn() -> None:
-    assert question([HumanMessage("One?"), AIMessage("1"), HumanMessage("Two?"), AIMessage("2")]) == "Two?"
+    assert (
+        question([HumanMessage("One?"), AIMessage("1"), HumanMessage("Two?"), AIMessage("2")])
+        == "Two?"
+    )
     assert question([SystemMessage("Be kind.")]) == ""
 
 
 @pytest.mark.parametrize(
-    "output", ["hi", AIMessage("hi"), [HumanMessage("?"), AIMessage("hi")], {"messages": [AIMessage("hi")]}]
+    "output",
+    ["hi", AIMessage("hi"), [HumanMessage("?"), AIMessage("hi")], {"messages": [AIMessage("hi")]}],
 )
 def test_a_students_answer_comes_in_many_shapes(output: Any) -> None:
     assert answer_of(output).content == "hi"
@@ -84,7 +98,10 @@ def test_what_is_no_answer_says_so(output: Any) -> None:
     "content",
     [
         "Paris",
-        [{"type": "thinking", "thinking": "Lyon?", "signature": "x"}, {"type": "text", "text": "Paris"}],
+        [
+            {"type": "thinking", "thinking": "Lyon?", "signature": "x"},
+            {"type": "text", "text": "Paris"},
+        ],
         [
             {"type": "redacted_thinking", "data": "Lyon"},
             {"type": "text", "text": "Par"},
@@ -92,12 +109,18 @@ def test_what_is_no_answer_says_so(output: Any) -> None:
         ],
         [{"type": "thinking", "thinking": "Lyon?"}, "Paris"],
         [{"type": "text", "text": "Paris", "extras": {"signature": "x"}}],
-        [{"type": "thinking", "thinking": [{"type": "text", "text": "Lyon?"}]}, {"type": "text", "text": "Paris"}],
+        [
+            {"type": "thinking", "thinking": [{"type": "text", "text": "Lyon?"}]},
+            {"type": "text", "text": "Paris"},
+        ],
         [
             {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Lyon?"}]},
             {"type": "text", "text": "Paris"},
         ],
-        [{"type": "reasoning", "reasoning": "Lyon?"}, {"type": "text", "text": "Paris", "annotations": []}],
+        [
+            {"type": "reasoning", "reasoning": "Lyon?"},
+            {"type": "text", "text": "Paris", "annotations": []},
+        ],
         "<think>\nLyon?\n</think>\n\nParis",
     ],
     ids=[

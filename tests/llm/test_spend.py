@@ -8,7 +8,9 @@ from tests.distill.scripts import one_pass, sample, student, teacher
 
 
 def test_the_providers_own_figures_are_taken() -> None:
-    told = AIMessage("x" * 400, usage_metadata={"input_tokens": 7, "output_tokens": 3, "total_tokens": 10})
+    told = AIMessage(
+        "x" * 400, usage_metadata={"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+    )
     spend = Spend.of("student", [HumanMessage("y" * 400)], told)
     assert spend.student == RoleSpend(calls=1, tokens_in=7, tokens_out=3)
     assert spend.teacher == RoleSpend()

@@ -20,7 +20,14 @@ from pydantic import BaseModel, SecretStr
 from ted_memory import Add, TedMemory
 from ted_memory.distill.proposals import Critique, check_edits
 from ted_memory.llm.calls import Calls
-from ted_memory.llm.structured import LONGEST, LONGEST_PROBLEM, BadOutput, Structured, StructuredModel, parse
+from ted_memory.llm.structured import (
+    LONGEST,
+    LONGEST_PROBLEM,
+    BadOutput,
+    Structured,
+    StructuredModel,
+    parse,
+)
 from ted_memory.testing import Reply, ScriptedChatModel, ScriptedServer, in_memory
 from tests.distill.scripts import add, critique, one_pass, sample, student, teacher
 
@@ -46,10 +53,16 @@ async def serve() -> AsyncIterator[Serve]:
     """Start a scripted server for this test; answers it and a client of it."""
     async with AsyncExitStack() as stack:
 
-        async def start(script: Callable[[dict[str, Any]], Reply | str]) -> tuple[ScriptedServer, ChatOpenAI]:
+        async def start(
+            script: Callable[[dict[str, Any]], Reply | str],
+        ) -> tuple[ScriptedServer, ChatOpenAI]:
             server = await stack.enter_async_context(ScriptedServer(script).serve())
             return server, ChatOpenAI(
-                model="m", base_url=server.base_url, api_key=SecretStr("none"), max_retries=0, timeout=5
+                model="m",
+                base_url=server.base_url,
+                api_key=SecretStr("none"),
+                max_retries=0,
+                timeout=5,
             )
 
         yield start
@@ -66,12 +79,23 @@ async def test_a_server_that_knows_json_schemas_is_asked_with_one(serve: Serve) 
     [request] = server.requests
     assert request["response_format"]["type"] == "json_schema"
     assert request["response_format"]["json_schema"]["name"] == "Critique"
-    assert result.spend.teacher.model_dump() == {"calls": 1, "tokens_in": 10, "tokens_out": 5, "estimated": 0}
+    assert result.spend.teacher.model_dump() == {
+        "calls": 1,
+        "tokens_in": 10,
+        "tokens_out": 5,
+        "estimated": 0,
+    }
 
 
-async def test_a_server_that_knows_no_schemas_is_asked_another_way_and_that_is_remembered(serve: Serve) -> None:
+async def test_a_server_that_knows_no_schemas_is_asked_another_way_and_that_is_remembered(
+    serve: Serve,
+) -> None:
     def old(request: dict[str, Any]) -> Reply | str:
-        return Reply(status=400, text="response_format is not supported") if "response_format" in request else GOOD
+        return (
+            Reply(status=400, text="response_format is not supported")
+            if "response_format" in request
+            else GOOD
+        )
 
     server, model = await serve(old)
     structured = StructuredModel(model, Calls(4))
@@ -81,7 +105,9 @@ async def test_a_server_that_knows_no_schemas_is_asked_another_way_and_that_is_r
     assert "tools" in server.requests[1]
 
 
-async def test_a_server_that_knows_neither_schemas_nor_tools_is_asked_in_words(serve: Serve) -> None:
+async def test_a_server_that_knows_neither_schemas_nor_tools_is_asked_in_words(
+    serve: Serve,
+) -> None:
     def plain(request: dict[str, Any]) -> Reply | str:
         return Reply(status=422, text="no") if {"response_format", "tools"} & set(request) else GOOD
 
@@ -99,17 +125,26 @@ async def test_an_error_that_is_not_about_the_way_of_asking_is_raised(serve: Ser
     assert len(server.requests) == 1
 
 
-async def test_an_answer_that_the_server_cut_off_is_not_used_even_when_it_parses(serve: Serve) -> None:
+async def test_an_answer_that_the_server_cut_off_is_not_used_even_when_it_parses(
+    serve: Serve,
+) -> None:
     server, model = await serve(lambda _: Reply(text=GOOD, finish_reason="length"))
     result = await StructuredModel(model, Calls(4)).ask(ASK, Critique)
     assert result.value is None
     assert "cut off at the token limit" in result.problem
     assert result.raw == GOOD
-    assert result.spend.teacher.model_dump() == {"calls": 3, "tokens_in": 30, "tokens_out": 15, "estimated": 0}
+    assert result.spend.teacher.model_dump() == {
+        "calls": 3,
+        "tokens_in": 30,
+        "tokens_out": 15,
+        "estimated": 0,
+    }
     assert "cut off at the token limit" in server.requests[1]["messages"][-1]["content"]
 
 
-async def test_a_long_answer_is_not_parsed_by_others_first(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_answer_is_not_parsed_by_others_first(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """LangChain's own parser takes seconds for 5 MB, and no loop has these to spare."""
 
     def never(*_: Any, **__: Any) -> Any:
@@ -267,7 +302,9 @@ async def test_the_second_answer_may_be_right(text: str) -> None:
     assert model.asked[1][0] is model.asked[0][0], "the question stays"
 
 
-@pytest.mark.parametrize("whole", [GOOD, REMOVES, f"```json\n{REMOVES}\n```", f"<think>hm</think>{REMOVES}"])
+@pytest.mark.parametrize(
+    "whole", [GOOD, REMOVES, f"```json\n{REMOVES}\n```", f"<think>hm</think>{REMOVES}"]
+)
 async def test_an_answer_cut_at_any_byte_is_not_an_answer(whole: str) -> None:
     for end in range(len(whole)):
         result, _ = await ask(whole[:end])
@@ -285,8 +322,12 @@ WRAPPED = {
 
 
 @pytest.mark.parametrize("frame", WRAPPED.values(), ids=WRAPPED)
-async def test_a_fence_or_thoughts_around_the_whole_are_cut_away_and_that_is_noted(frame: str) -> None:
-    result, model = await ask(frame.replace("{}", GOOD) if "{{}}" not in frame else frame.format(GOOD))
+async def test_a_fence_or_thoughts_around_the_whole_are_cut_away_and_that_is_noted(
+    frame: str,
+) -> None:
+    result, model = await ask(
+        frame.replace("{}", GOOD) if "{{}}" not in frame else frame.format(GOOD)
+    )
     assert result.value is not None
     assert result.value.edits[0].text == "say c000"
     assert result.repaired
@@ -300,17 +341,30 @@ async def test_clean_output_is_not_called_repaired() -> None:
 
 @pytest.mark.parametrize("frame", ["```json\n{}\n```", "<think>hm</think>{}"])
 @pytest.mark.parametrize("op", ["remove", "merge", "rewrite"])
-async def test_repaired_output_may_add_but_touches_no_old_lesson(scratch: TedMemory, frame: str, op: str) -> None:
+async def test_repaired_output_may_add_but_touches_no_old_lesson(
+    scratch: TedMemory, frame: str, op: str
+) -> None:
     await scratch.commit([Add(text="Be brief."), Add(text="Be kind.")], author="me")
     ids = [e.id for e in await scratch.load()][: 2 if op == "merge" else 1]
-    edit = {"op": op, "ids": ids, "when": "asked about apples", "text": "" if op == "remove" else "say c000"}
+    edit = {
+        "op": op,
+        "ids": ids,
+        "when": "asked about apples",
+        "text": "" if op == "remove" else "say c000",
+    }
     new = add("say c000", "asked about apples")
 
     async def learn(text: str) -> list[str]:
-        await one_pass(scratch, sample("apples"), student=student(), teacher=teacher(lambda _: text))
+        await one_pass(
+            scratch, sample("apples"), student=student(), teacher=teacher(lambda _: text)
+        )
         return [e.text for e in await scratch.load()]
 
-    assert await learn(frame.replace("{}", critique(edit, new))) == ["Be brief.", "Be kind.", "say c000"]
+    assert await learn(frame.replace("{}", critique(edit, new))) == [
+        "Be brief.",
+        "Be kind.",
+        "say c000",
+    ]
 
 
 async def test_clean_output_may_remove(namespace: str) -> None:
@@ -323,7 +377,9 @@ async def test_clean_output_may_remove(namespace: str) -> None:
     assert [e.text for e in await scratch.load()] == ["Be kind."]
 
 
-async def test_a_model_that_only_writes_nonsense_costs_three_asks_and_the_sample(scratch: TedMemory) -> None:
+async def test_a_model_that_only_writes_nonsense_costs_three_asks_and_the_sample(
+    scratch: TedMemory,
+) -> None:
     teaching = teacher(lambda _: "Be brief!")
     out = await one_pass(scratch, sample("apples"), student=student(), teacher=teaching)
     assert out["status"] == "set_aside"
@@ -344,7 +400,10 @@ def test_what_is_no_number_in_json_is_no_number_here(value: str) -> None:
 
 JSON_LIKE = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["reason", "edits", "op", "ids", "x"]), inner),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["reason", "edits", "op", "ids", "x"]), inner)
+    ),
     max_leaves=20,
 )
 

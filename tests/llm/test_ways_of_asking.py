@@ -42,7 +42,9 @@ async def formats(said: str, refuses: Callable[[dict[str, Any]], bool]) -> list[
 
     server = ScriptedServer(script)
     async with server.serve():
-        model = ChatOpenAI(model="m", base_url=server.base_url, api_key=SecretStr("none"), max_retries=0)
+        model = ChatOpenAI(
+            model="m", base_url=server.base_url, api_key=SecretStr("none"), max_retries=0
+        )
         asks = StructuredModel(model, Calls(1))
         with contextlib.suppress(openai.BadRequestError):
             await asks.ask(REFUSED, Verdict)
@@ -51,7 +53,9 @@ async def formats(said: str, refuses: Callable[[dict[str, Any]], bool]) -> list[
 
 
 @pytest.mark.parametrize("said", TOO_LONG.values(), ids=TOO_LONG)
-async def test_a_question_that_is_too_long_is_asked_once_and_costs_no_way_of_asking(said: str) -> None:
+async def test_a_question_that_is_too_long_is_asked_once_and_costs_no_way_of_asking(
+    said: str,
+) -> None:
     # a schema takes room: without one the same question may just fit
     assert await formats(said, has_schema) == [True, True]
 

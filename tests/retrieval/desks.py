@@ -7,57 +7,129 @@ DESKS: dict[str, dict[str, tuple[str, str]]] = {
             "Wann bekomme ich die Rückerstattungen für meine Schuhe?",
             "Zwei Kunden warten noch auf ihre Rückerstattung.",
         ),
-        "ein vergessenes Passwort": ("Ich habe meine Passwörter vergessen.", "Das Passwort geht nicht mehr."),
-        "eine verspätete Lieferung": ("Wo bleiben die Lieferungen?", "Lieferungen verspäten sich hier ständig."),
-        "eine falsche Rechnung": ("Auf den Rechnungen stimmt der Betrag nicht.", "Die Rechnungen sind falsch."),
+        "ein vergessenes Passwort": (
+            "Ich habe meine Passwörter vergessen.",
+            "Das Passwort geht nicht mehr.",
+        ),
+        "eine verspätete Lieferung": (
+            "Wo bleiben die Lieferungen?",
+            "Lieferungen verspäten sich hier ständig.",
+        ),
+        "eine falsche Rechnung": (
+            "Auf den Rechnungen stimmt der Betrag nicht.",
+            "Die Rechnungen sind falsch.",
+        ),
         "eine Bewerbung um einen Ausbildungsplatz": (
             "Nehmen Sie Bewerbungen für das nächste Jahr an?",
             "Gibt es noch Ausbildungsplätze bei Ihnen?",
         ),
-        "ein gestohlenes Fahrrad": ("Beide Fahrräder wurden gestohlen.", "Man hat uns die Fahrräder gestohlen!"),
-        "ein Termin in der Werkstatt": ("Haben die Werkstätten noch Termine?", "Ich brauche zwei Termine."),
-        "ein kaputter Akku": ("Die Akkus sind schon wieder kaputt.", "Kaputte Akkus nehmen Sie zurück?"),
-        "ein Gutschein, der abgelaufen ist": ("Gelten alte Gutscheine noch?", "Der Gutschein ist seit Mai abgelaufen."),
-        "die Abmeldung vom Newsletter": ("Ich will keine Newsletters mehr.", "Meine Abmeldungen kommen nicht an."),
+        "ein gestohlenes Fahrrad": (
+            "Beide Fahrräder wurden gestohlen.",
+            "Man hat uns die Fahrräder gestohlen!",
+        ),
+        "ein Termin in der Werkstatt": (
+            "Haben die Werkstätten noch Termine?",
+            "Ich brauche zwei Termine.",
+        ),
+        "ein kaputter Akku": (
+            "Die Akkus sind schon wieder kaputt.",
+            "Kaputte Akkus nehmen Sie zurück?",
+        ),
+        "ein Gutschein, der abgelaufen ist": (
+            "Gelten alte Gutscheine noch?",
+            "Der Gutschein ist seit Mai abgelaufen.",
+        ),
+        "die Abmeldung vom Newsletter": (
+            "Ich will keine Newsletters mehr.",
+            "Meine Abmeldungen kommen nicht an.",
+        ),
         "ein Interview für eine Zeitung": (
             "Wir bitten für unsere Zeitungen um Auskunft.",
             "Arbeiten bei Ihnen Leute von Zeitungen?",
         ),
-        "die Miete eines Anhängers": ("Kann man bei Ihnen Anhänger mieten?", "Was kosten die Mieten im Sommer?"),
+        "die Miete eines Anhängers": (
+            "Kann man bei Ihnen Anhänger mieten?",
+            "Was kosten die Mieten im Sommer?",
+        ),
     },
     "ru": {
-        "клиент просит возврат денег": ("Когда вы оформите возвраты?", "Нет ли возвратов за куртку?"),
+        "клиент просит возврат денег": (
+            "Когда вы оформите возвраты?",
+            "Нет ли возвратов за куртку?",
+        ),
         "забытый пароль": ("Я не помню своих паролей.", "Как сменить пароль?"),
         "опоздавшая доставка": ("Почему нет доставки?", "Жду доставку третью неделю."),
         "ошибка в счёте": ("В счёте нашлась ошибка.", "Наши бухгалтеры вернули счёта с ошибками."),
-        "заявление о приёме на работу": ("Кому отправить заявления студентов?", "Ищу работу, возьмёте?"),
+        "заявление о приёме на работу": (
+            "Кому отправить заявления студентов?",
+            "Ищу работу, возьмёте?",
+        ),
         "украденный велосипед": ("Ночью пропали два велосипеда.", "Украли велосипеды у подъезда."),
-        "запись в мастерскую": ("Есть ли места в мастерской?", "Хочу записаться в мастерские на среду."),
-        "неисправный аккумулятор": ("Оба аккумулятора не держат заряд.", "Почему аккумуляторы неисправны?"),
-        "подарочный сертификат": ("Сколько действуют сертификаты?", "Можно ли вернуть подарочные карты?"),
-        "отказ от новостей по почте": ("Я против новостной почты.", "Как отказаться от писем на почту?"),
-        "интервью для журналиста": ("Дадите нам интервью?", "У нас двое журналистов, они хотят вас увидеть."),
-        "аренда прицепа": ("Сколько стоят прицепы на день?", "Нужна аренда без залога, прицепов два."),
+        "запись в мастерскую": (
+            "Есть ли места в мастерской?",
+            "Хочу записаться в мастерские на среду.",
+        ),
+        "неисправный аккумулятор": (
+            "Оба аккумулятора не держат заряд.",
+            "Почему аккумуляторы неисправны?",
+        ),
+        "подарочный сертификат": (
+            "Сколько действуют сертификаты?",
+            "Можно ли вернуть подарочные карты?",
+        ),
+        "отказ от новостей по почте": (
+            "Я против новостной почты.",
+            "Как отказаться от писем на почту?",
+        ),
+        "интервью для журналиста": (
+            "Дадите нам интервью?",
+            "У нас двое журналистов, они хотят вас увидеть.",
+        ),
+        "аренда прицепа": (
+            "Сколько стоят прицепы на день?",
+            "Нужна аренда без залога, прицепов два.",
+        ),
     },
     "fr": {
-        "un client demande un remboursement": ("Me rembourserez-vous ?", "Je voudrais être remboursée."),
-        "un mot de passe oublié": ("Mes codes sont oubliés.", "Les mots de passe ne marchent plus."),
-        "une livraison en retard": ("Vos livraisons sont lentes.", "Mes deux livraisons ne sont pas là."),
+        "un client demande un remboursement": (
+            "Me rembourserez-vous ?",
+            "Je voudrais être remboursée.",
+        ),
+        "un mot de passe oublié": (
+            "Mes codes sont oubliés.",
+            "Les mots de passe ne marchent plus.",
+        ),
+        "une livraison en retard": (
+            "Vos livraisons sont lentes.",
+            "Mes deux livraisons ne sont pas là.",
+        ),
         "une facture erronée": ("Ces deux montants sont erronés.", "On m'a facturé deux fois."),
         "une candidature pour un emploi": (
             "Acceptez-vous les candidatures ?",
             "À qui envoyer ma candidature et celles de mes amis ?",
         ),
         "un vélo volé": ("On nous a volé les vélos.", "Les roues ont été volées cette nuit."),
-        "un rendez-vous à l'atelier": ("Les ateliers sont-ils ouverts ?", "Je veux deux rendez-vous à vos ateliers."),
-        "une batterie défectueuse": ("Les batteries chauffent.", "Deux appareils défectueux en un mois."),
+        "un rendez-vous à l'atelier": (
+            "Les ateliers sont-ils ouverts ?",
+            "Je veux deux rendez-vous à vos ateliers.",
+        ),
+        "une batterie défectueuse": (
+            "Les batteries chauffent.",
+            "Deux appareils défectueux en un mois.",
+        ),
         "un bon cadeau périmé": ("Mes bons cadeaux sont-ils valables ?", "Ils sont déjà périmés."),
         "une désinscription de la lettre d'information": (
             "Je veux me désinscrire des lettres d'information.",
             "Arrêtez de m'envoyer des lettres !",
         ),
-        "un entretien avec la presse": ("Un journaliste souhaite des entretiens.", "La presse veut vous parler."),
-        "la location d'une remorque": ("Louez-vous des remorques ?", "Quel est le prix des locations ?"),
+        "un entretien avec la presse": (
+            "Un journaliste souhaite des entretiens.",
+            "La presse veut vous parler.",
+        ),
+        "la location d'une remorque": (
+            "Louez-vous des remorques ?",
+            "Quel est le prix des locations ?",
+        ),
     },
     "zh": {
         "顾客要求退款": ("我买的鞋不合适,能退款吗?", "退款什么时候到账?"),

@@ -11,7 +11,10 @@ KIND_OF = {when: kind for kind, lessons in AGENTS.items() for when in lessons}
 LESSONS = [Experience(id=f"c{i}", text="-", when=when) for i, when in enumerate(KIND_OF)]
 WHEN_OF = {e.id: e.when for e in LESSONS}
 QUESTIONS = [
-    (when, question) for lessons in AGENTS.values() for when, questions in lessons.items() for question in questions
+    (when, question)
+    for lessons in AGENTS.values()
+    for when, questions in lessons.items()
+    for question in questions
 ]
 
 
@@ -21,7 +24,9 @@ def test_there_are_six_conditions_with_six_questions_each() -> None:
 
 
 @pytest.mark.parametrize(("when", "question"), QUESTIONS)
-def test_a_condition_applies_to_its_own_questions_and_to_no_other_kinds(when: str, question: str) -> None:
+def test_a_condition_applies_to_its_own_questions_and_to_no_other_kinds(
+    when: str, question: str
+) -> None:
     applies = {WHEN_OF[id] for id in applying(LESSONS, question)}
     assert when in applies
     assert {KIND_OF[one] for one in applies} == {KIND_OF[when]}
@@ -30,7 +35,10 @@ def test_a_condition_applies_to_its_own_questions_and_to_no_other_kinds(when: st
 def test_without_word_forms_they_miss_many() -> None:
     """The control: with the stemmer of another language."""
     finnish = WordRetriever("fi")
-    hits = [when in {e.when for e in finnish.rank_now(LESSONS, question)} for when, question in QUESTIONS]
+    hits = [
+        when in {e.when for e in finnish.rank_now(LESSONS, question)}
+        for when, question in QUESTIONS
+    ]
     assert sum(hits) < 0.9 * len(hits)
 
 

@@ -18,7 +18,9 @@ from tests.conftest import Server
 from tests.retrieval.worlds import TopicEmbeddings
 
 CONDITIONS = ("a refund is asked for", "a parcel is late", "a bike was stolen")
-LESSONS = tuple(Experience(id=c.split()[1], text="-", when=c, order=i) for i, c in enumerate(CONDITIONS))
+LESSONS = tuple(
+    Experience(id=c.split()[1], text="-", when=c, order=i) for i, c in enumerate(CONDITIONS)
+)
 ADDS = tuple(Add(text=f"Do {c}.", when=c) for c in CONDITIONS)
 FORM = "Which team answers? Answer with a team only.\n- team A\n- team B\n\nTicket: "
 
@@ -27,7 +29,9 @@ def fused(embeddings: TopicEmbeddings) -> FusedRetriever:
     return FusedRetriever(WordRetriever(), EmbeddingRetriever(embeddings))
 
 
-def remembering(embeddings: TopicEmbeddings, store: InMemoryStore | None = None, **settings: object) -> TedMemory:
+def remembering(
+    embeddings: TopicEmbeddings, store: InMemoryStore | None = None, **settings: object
+) -> TedMemory:
     # nobody misses a lesson by the coin, and a busy machine is no slow model
     quiet = {"withhold_share": 0.0, "read_timeout": 5.0}
     options = {"selection": "relevant", "top_k": 1, "trust": "operator", **quiet, **settings}
@@ -57,7 +61,9 @@ async def test_a_long_form_does_not_hide_what_is_asked() -> None:
 
     retriever = EmbeddingRetriever(Mean(), least=0.5)
     assert ids(await retriever.rank(LESSONS, f"{FORM}My parcel!")) == ["parcel"]
-    whole = f"{FORM}My parcel!".replace("\n", " ").replace(".", "").replace("?", "").replace(":", "")
+    whole = (
+        f"{FORM}My parcel!".replace("\n", " ").replace(".", "").replace("?", "").replace(":", "")
+    )
     assert await retriever.rank(LESSONS, whole) == [], "the control: as one piece it is mostly form"
 
 
@@ -128,7 +134,9 @@ async def test_nothing_is_ranked_where_the_selection_does_not_look_at_the_questi
 
 async def test_a_retriever_of_the_users_own_decides() -> None:
     class Last:
-        async def rank(self, experiences: tuple[Experience, ...], question: str) -> list[Experience]:
+        async def rank(
+            self, experiences: tuple[Experience, ...], question: str
+        ) -> list[Experience]:
             return list(experiences)[-1:]
 
     memory = in_memory(retriever=Last(), selection="relevant", top_k=3, trust="operator")
@@ -159,14 +167,18 @@ async def test_each_lesson_is_embedded_once_whoever_reads_it() -> None:
     assert not set(CONDITIONS) & set(writing.asked), "what did not change is not embedded again"
 
 
-async def test_vectors_are_kept_on_a_server_and_go_with_a_purge(valkey: Server, namespace: str) -> None:
+async def test_vectors_are_kept_on_a_server_and_go_with_a_purge(
+    valkey: Server, namespace: str
+) -> None:
     import redis.asyncio
 
     options = {"selection": "relevant", "trust": "operator", "read_timeout": 2.0}
     key = Keys(namespace).vectors
     async with (
         redis.asyncio.Redis.from_url(valkey.url) as client,
-        open_memory(valkey.url, namespace=namespace, embeddings=TopicEmbeddings(), **options) as memory,
+        open_memory(
+            valkey.url, namespace=namespace, embeddings=TopicEmbeddings(), **options
+        ) as memory,
     ):
         await memory.commit(ADDS, author="me")
         await memory.commit([Add(text="Hers.", when="waiting", sources=("eve",))], author="me")
@@ -181,7 +193,9 @@ async def test_vectors_are_kept_on_a_server_and_go_with_a_purge(valkey: Server, 
 
 
 @pytest.mark.parametrize("other", [TopicEmbeddings(padding=4), TopicEmbeddings(model="other")])
-async def test_another_models_embeddings_are_told_at_set_up_and_at_a_commit(other: TopicEmbeddings) -> None:
+async def test_another_models_embeddings_are_told_at_set_up_and_at_a_commit(
+    other: TopicEmbeddings,
+) -> None:
     store = InMemoryStore()
     await remembering(TopicEmbeddings(), store).commit(ADDS, author="me")
     with pytest.raises(SettingsError, match="cannot be compared; nothing was written") as told:
@@ -224,7 +238,9 @@ async def test_a_commit_stands_although_the_model_is_away() -> None:
     async with remembering(embeddings) as memory:
         assert len((await memory.commit(ADDS, author="me")).applied) == 3
         embeddings.away = False
-        assert "Do a refund" in await memory.render("Give me my money"), "its vectors are made up for"
+        assert "Do a refund" in await memory.render("Give me my money"), (
+            "its vectors are made up for"
+        )
 
 
 async def test_a_slow_model_is_waited_for_no_longer_than_the_store() -> None:
@@ -252,7 +268,9 @@ async def test_vectors_that_take_long_are_there_for_those_who_come_after() -> No
     assert embeddings.asked == ["Give me my money"]
 
 
-async def test_nobody_waits_for_a_model_that_failed_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_for_a_model_that_failed_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     embeddings = TopicEmbeddings()
     embeddings.away = True
     ranker = Ranker(EmbeddingRetriever(embeddings))
@@ -279,14 +297,21 @@ async def test_work_on_vectors_ends_with_the_memory() -> None:
 
 def test_a_retriever_and_embeddings_exclude_each_other() -> None:
     with pytest.raises(SettingsError, match="retriever and embeddings exclude each other"):
-        open_memory("redis://127.0.0.1:1/0", retriever=WordRetriever(), embeddings=TopicEmbeddings())
+        open_memory(
+            "redis://127.0.0.1:1/0", retriever=WordRetriever(), embeddings=TopicEmbeddings()
+        )
 
 
 async def test_the_local_embeddings_find_what_words_do_not() -> None:
     pytest.importorskip("wordllama")
     from ted_memory.retrieval.local import LocalEmbeddings
 
-    topics = ("a parcel is late", "a bike was stolen", "an invoice is wrong", "somebody applies for a job")
+    topics = (
+        "a parcel is late",
+        "a bike was stolen",
+        "an invoice is wrong",
+        "somebody applies for a job",
+    )
     lessons = [Experience(id=when.split()[1], text="-", when=when) for when in topics]
     asked = f"{FORM}A thief took my bicycle last night."
     assert (await EmbeddingRetriever(LocalEmbeddings()).rank(lessons, asked))[0].id == "bike"

@@ -56,7 +56,9 @@ def test_a_set_in_several_languages_is_found_in_each_of_them() -> None:
 @pytest.mark.parametrize("language", [*SPACED, "zh", "ja"])
 def test_questions_show_their_language(language: str) -> None:
     questions = [question for pair in DESKS[language].values() for question in pair]
-    assert sum(detect(question) in {language, ""} for question in questions) >= 0.95 * len(questions)
+    assert sum(detect(question) in {language, ""} for question in questions) >= 0.95 * len(
+        questions
+    )
     assert detect(" ".join(questions)) == language
 
 
@@ -117,13 +119,18 @@ def test_letters_of_formulas_are_no_language(language: str, text: str) -> None:
         ("ja", "請求書の間違い"),
         ("ko", "Galaxy S24 Ultra 화면이 깨졌어요"),
         ("ru", "Как установить Microsoft Windows Server 2022 Datacenter Edition?"),
-        ("ru", "Что такое сербская буква «ђ», и как она читается в словах на севере и на юге страны?"),
+        (
+            "ru",
+            "Что такое сербская буква «ђ», и как она читается в словах на севере и на юге страны?",
+        ),
         ("sr", "Где је мој пакет?"),
         ("ar", "أين هاتفي iPhone 15 Pro Max"),
         ("fa", "گوشی iPhone من کجاست"),
     ],
 )
-def test_a_word_that_is_quoted_or_a_name_does_not_change_the_language(language: str, text: str) -> None:
+def test_a_word_that_is_quoted_or_a_name_does_not_change_the_language(
+    language: str, text: str
+) -> None:
     assert detect(text) == language
 
 
@@ -132,12 +139,17 @@ def test_a_lesson_with_a_formula_is_found_by_english_word_forms() -> None:
         Experience(id="angle", text="-", when="the angle \u03b8 of a triangle is asked for"),
         Experience(id="bike", text="-", when="a bike was stolen"),
     )
-    assert [e.id for e in WordRetriever().rank_now(lessons, "find the angles of two triangles")] == ["angle"]
+    assert [
+        e.id for e in WordRetriever().rank_now(lessons, "find the angles of two triangles")
+    ] == ["angle"]
     assert WordRetriever().rank_now(lessons, "What is the price of a ticket for the tram?") == []
 
 
 def test_key_words_are_read_in_the_language_of_the_question_or_of_the_set() -> None:
-    terse = (Experience(id="k", text="-", when="Passwörter"), Experience(id="l", text="-", when="Lieferung"))
+    terse = (
+        Experience(id="k", text="-", when="Passwörter"),
+        Experience(id="l", text="-", when="Lieferung"),
+    )
     assert [e.id for e in WordRetriever().rank_now(terse, "Wo bleiben die Lieferungen?")] == ["l"]
     among = (*lessons_of("de"), Experience(id="k", text="-", when="Mahnung"))
     assert WordRetriever().rank_now(among, "Was bedeuten die Mahnungen?")[0].id == "k"
@@ -163,7 +175,8 @@ def test_small_words_of_a_language_say_nothing_there() -> None:
 
 def test_the_form_of_german_questions_is_known_as_such() -> None:
     asked = [
-        f"Welches Team beantwortet die Anfrage? Anfrage: {w}" for w in ("Rechnung", "Miete", "Rad", "Post", "Geld")
+        f"Welches Team beantwortet die Anfrage? Anfrage: {w}"
+        for w in ("Rechnung", "Miete", "Rad", "Post", "Geld")
     ]
     common = common_words(asked)
     assert common == stems("Team beantwortet Anfrage", language="de")
@@ -184,7 +197,10 @@ def test_a_hyphenated_word_is_found_by_its_parts_and_best_by_itself() -> None:
     both = (bike, e_bike)
     assert [e.id for e in WordRetriever().rank_now(both, "My e-bike!")] == ["e-bike", "bike"]
     assert [e.id for e in WordRetriever().rank_now(both, "My bike!")] == ["bike", "e-bike"]
-    assert [e.id for e in WordRetriever().rank_now(tuple(reversed(both)), "My bike!")] == ["bike", "e-bike"]
+    assert [e.id for e in WordRetriever().rank_now(tuple(reversed(both)), "My bike!")] == [
+        "bike",
+        "e-bike",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +209,8 @@ def test_a_hyphenated_word_is_found_by_its_parts_and_best_by_itself() -> None:
         ("यह रूसी है", "रूसी भाषा में उत्तर दें", "मुझे पैसा चाहिए"),  # Hindi
         ("பணம் திரும்ப", "பணம் கேட்டால் ரசீது", "வணக்கம் சொல்"),  # Tamil
         ("שָׁלוֹם", "אמור שָׁלוֹם", "כסף"),  # Hebrew with points
-        ("Zu\u0308rich", "Fahrplan nach Zürich", "Fahrplan nach Bern"),  # a letter and its mark apart
+        # a letter and its mark apart
+        ("Zu\u0308rich", "Fahrplan nach Zürich", "Fahrplan nach Bern"),
     ],
 )
 def test_words_keep_their_vowel_signs(asked: str, meant: str, other: str) -> None:

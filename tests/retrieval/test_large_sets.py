@@ -43,7 +43,8 @@ def plainly(question: str) -> list[int]:
     asked = [np.array(Random().embed_query(piece)) for piece in _pieces(question)]
     lessons = [np.array(Random().embed_query(e.when)) for e in LESSONS]
     near = [
-        max(float(lesson @ one / np.linalg.norm(lesson) / np.linalg.norm(one)) for one in asked) for lesson in lessons
+        max(float(lesson @ one / np.linalg.norm(lesson) / np.linalg.norm(one)) for one in asked)
+        for lesson in lessons
     ]
     return sorted((i for i, one in enumerate(near) if one > LEAST), key=lambda i: -near[i])
 
@@ -58,7 +59,9 @@ def added_up(*answers: Sequence[Experience]) -> list[str]:
     return list(dict.fromkeys([*best, *(e.id for answer in answers for e in answer)]))
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: f"{question.count('.') + 1} pieces")
+@pytest.mark.parametrize(
+    "question", QUESTIONS, ids=lambda question: f"{question.count('.') + 1} pieces"
+)
 @pytest.mark.parametrize("alone", [1, 10_000, 2**18, 2**30])
 async def test_embeddings_find_what_a_plain_search_finds(
     question: str, alone: int, monkeypatch: pytest.MonkeyPatch
@@ -69,7 +72,9 @@ async def test_embeddings_find_what_a_plain_search_finds(
     assert 0 < len(found) < MANY
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: f"{question.count('.') + 1} pieces")
+@pytest.mark.parametrize(
+    "question", QUESTIONS, ids=lambda question: f"{question.count('.') + 1} pieces"
+)
 async def test_fused_is_the_sum_of_both(question: str) -> None:
     near, words = EmbeddingRetriever(Random(), least=LEAST), WordRetriever()
     fused = FusedRetriever(words, near)
@@ -90,7 +95,10 @@ async def test_a_class_of_a_users_own_ranks_as_it_says() -> None:
     question = QUESTIONS[0]
     expected = [e.id for e in WordRetriever().rank_now(LESSONS, question)][::-1]
     assert [e.id for e in await FusedRetriever(Backwards()).rank(LESSONS, question)] == expected
-    assert list((await Ranker(FusedRetriever(Backwards())).rank(LESSONS, question)).ids or ()) == expected
+    assert (
+        list((await Ranker(FusedRetriever(Backwards())).rank(LESSONS, question)).ids or ())
+        == expected
+    )
 
 
 async def test_large_products_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +111,9 @@ async def test_large_products_are_made_in_parts(monkeypatch: pytest.MonkeyPatch)
             sizes.append(self.size * other.shape[1])
             return np.asarray(self) @ other
 
-    assert embeddings._closest(lessons, asked.view(Watched)).tolist() == list(itertools.repeat(256.0, 5000))
+    assert embeddings._closest(lessons, asked.view(Watched)).tolist() == list(
+        itertools.repeat(256.0, 5000)
+    )
     assert max(sizes) <= embeddings.ALONE
     sizes.clear()
     monkeypatch.setattr(embeddings, "ALONE", 2**30)

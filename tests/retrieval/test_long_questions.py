@@ -8,7 +8,8 @@ from ted_memory.retrieval.questions import LONGEST_QUESTION, looked_at
 from tests.retrieval.worlds import TopicEmbeddings
 
 LESSONS = tuple(
-    Experience(id=when.split()[1], text="-", when=when) for when in ("a bike was stolen", "a refund is asked for")
+    Experience(id=when.split()[1], text="-", when=when)
+    for when in ("a bike was stolen", "a refund is asked for")
 )
 CONTEXT = "Nothing is told of it here.\n" * 300
 ASKED = "My bike was stolen!"
@@ -21,9 +22,15 @@ def fused() -> FusedRetriever:
     return FusedRetriever(WordRetriever(), EmbeddingRetriever(TopicEmbeddings()))
 
 
-@pytest.mark.parametrize("question", [AT_THE_END, AT_THE_BEGINNING], ids=["at the end", "at the beginning"])
-@pytest.mark.parametrize("make", [WordRetriever, lambda: EmbeddingRetriever(TopicEmbeddings()), fused])
-async def test_what_stands_at_either_end_of_a_long_text_is_found(make: type[WordRetriever], question: str) -> None:
+@pytest.mark.parametrize(
+    "question", [AT_THE_END, AT_THE_BEGINNING], ids=["at the end", "at the beginning"]
+)
+@pytest.mark.parametrize(
+    "make", [WordRetriever, lambda: EmbeddingRetriever(TopicEmbeddings()), fused]
+)
+async def test_what_stands_at_either_end_of_a_long_text_is_found(
+    make: type[WordRetriever], question: str
+) -> None:
     assert len(question) > 2 * LONGEST_QUESTION
     assert [e.id for e in await make().rank(LESSONS, question)] == ["bike"]
     assert await make().rank(LESSONS, IN_BETWEEN) == [], "the control: the middle is not looked at"
@@ -45,7 +52,11 @@ async def characters(question: str, monkeypatch: pytest.MonkeyPatch) -> tuple[in
     await retriever.rank(LESSONS, ASKED)  # the lessons are known by then
     embeddings.asked.clear()
     with monkeypatch.context() as patched:
-        patched.setattr(bm25, "analyse", lambda text, language: (stemmed.append(len(text)), analyse(text, language))[1])
+        patched.setattr(
+            bm25,
+            "analyse",
+            lambda text, language: (stemmed.append(len(text)), analyse(text, language))[1],
+        )
         await retriever.rank(LESSONS, question)
     return sum(stemmed), sum(map(len, embeddings.asked))
 

@@ -27,5 +27,9 @@ async def test_with_the_word_forms_of_another_language_it_is_not(desk: str) -> N
 
 @pytest.mark.parametrize("desk", DESKS)
 async def test_the_method_tells_what_is_measured(desk: str) -> None:
-    [row] = re.findall(rf"^\| words \| {desk} \| (\S+) \| (\S+) \| (\S+) \|$", METHOD.read_text("utf-8"), re.MULTILINE)
+    [row] = re.findall(
+        rf"^\| words \| {desk} \| (\S+) \| (\S+) \| (\S+) \|$",
+        METHOD.read_text("utf-8"),
+        re.MULTILINE,
+    )
     assert list(row) == [f"{figure:.2f}" for figure in await found(WordRetriever(), desk)]

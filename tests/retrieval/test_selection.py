@@ -68,7 +68,12 @@ def test_budget_takes_the_highest_lift_first() -> None:
 def test_citations_break_a_tie_and_then_age() -> None:
     usage = {"deliver": Usage(helped=2), "refund": Usage(hurt=1), "greet": Usage(helped=3, hurt=3)}
     select = make_selector("budget", top_k=1, token_budget=ROOMY)
-    assert ids(select(list(reversed(DESK)), usage, NO_QUESTION)) == ["deliver", "password", "greet", "refund"]
+    assert ids(select(list(reversed(DESK)), usage, NO_QUESTION)) == [
+        "deliver",
+        "password",
+        "greet",
+        "refund",
+    ]
 
 
 def test_much_evidence_of_a_small_lift_beats_little_evidence_of_a_large_one() -> None:
@@ -80,8 +85,13 @@ def test_much_evidence_of_a_small_lift_beats_little_evidence_of_a_large_one() ->
 def test_one_that_does_not_fit_does_not_keep_shorter_ones_out() -> None:
     short, long = lesson("short", "Short.", order=2), lesson("long", "A long one. " * 20, order=1)
     budget = FRAME_TOKENS + short.tokens
-    assert ids(make_selector("budget", top_k=1, token_budget=budget)([long, short], {}, NO_QUESTION)) == ["short"]
-    assert make_selector("budget", top_k=1, token_budget=budget - 1)([long, short], {}, NO_QUESTION) == ()
+    assert ids(
+        make_selector("budget", top_k=1, token_budget=budget)([long, short], {}, NO_QUESTION)
+    ) == ["short"]
+    assert (
+        make_selector("budget", top_k=1, token_budget=budget - 1)([long, short], {}, NO_QUESTION)
+        == ()
+    )
 
 
 @given(
@@ -90,7 +100,9 @@ def test_one_that_does_not_fit_does_not_keep_shorter_ones_out() -> None:
     st.sampled_from(["budget", "relevant"]),
 )
 def test_the_block_fits_the_budget(texts: list[str], budget: int, selection: Selection) -> None:
-    experiences = [lesson(str(i), text, when=text[: i % 3 * 9], order=i + 1) for i, text in enumerate(texts)]
+    experiences = [
+        lesson(str(i), text, when=text[: i % 3 * 9], order=i + 1) for i, text in enumerate(texts)
+    ]
     ranking = asked(experiences, "a b ab ü ba")
     chosen = make_selector(selection, top_k=99, token_budget=budget)(experiences, {}, ranking)
     assert not chosen or count_tokens(render_block(chosen)) <= budget
@@ -109,7 +121,9 @@ def test_the_block_fits_the_budget(texts: list[str], budget: int, selection: Sel
         ("When will my deliveries come?", "deliver"),
     ],
 )
-def test_the_lesson_for_the_question_stands_last_and_before_it_what_applies_always(question: str, best: str) -> None:
+def test_the_lesson_for_the_question_stands_last_and_before_it_what_applies_always(
+    question: str, best: str
+) -> None:
     select = make_selector("relevant", top_k=1, token_budget=ROOMY)
     assert ids(select(DESK, {}, asked(DESK, question))) == ["greet", best]
 
@@ -122,8 +136,15 @@ def test_what_is_matched_is_the_condition_and_the_text_only_without_one() -> Non
 def test_no_more_than_top_k_and_never_one_that_shares_no_word() -> None:
     question = "The customer wants a refund for a late delivery"
     ranking = asked(DESK, question)
-    chosen = [ids(make_selector("relevant", top_k=k, token_budget=ROOMY)(DESK, {}, ranking)) for k in (1, 2, 9)]
-    assert chosen == [["greet", "refund"], ["greet", "refund", "deliver"], ["greet", "refund", "deliver"]]
+    chosen = [
+        ids(make_selector("relevant", top_k=k, token_budget=ROOMY)(DESK, {}, ranking))
+        for k in (1, 2, 9)
+    ]
+    assert chosen == [
+        ["greet", "refund"],
+        ["greet", "refund", "deliver"],
+        ["greet", "refund", "deliver"],
+    ]
 
 
 def test_lessons_that_apply_always_never_take_a_place_of_the_best_ones() -> None:
@@ -135,7 +156,11 @@ def test_lessons_that_apply_always_never_take_a_place_of_the_best_ones() -> None
     select = make_selector("relevant", top_k=2, token_budget=ROOMY)
     chosen = ids(select(lessons, usage, ranking))
     assert (chosen[:2], chosen[-2:]) == (["a7", "x"], ["deliver", "refund"])
-    tight = FRAME_TOKENS + sum(e.tokens for e in DESK if e.id in {"refund", "deliver"}) + everywhere.tokens
+    tight = (
+        FRAME_TOKENS
+        + sum(e.tokens for e in DESK if e.id in {"refund", "deliver"})
+        + everywhere.tokens
+    )
     kept = ids(make_selector("relevant", top_k=2, token_budget=tight)(lessons, usage, ranking))
     assert kept[-2:] == ["deliver", "refund"]
     assert kept[0] == "a7", "best utility first"
@@ -178,7 +203,9 @@ def test_the_score_is_that_of_bm25() -> None:
     average = 6 / 3
     refund = math.log(1 + 2.5 / 1.5) * 2 / (2 + 1.5 * (0.25 + 0.75 * 3 / average))
     parcel = [math.log(1 + 1.5 / 2.5) / (1 + 1.5 * (0.25 + 0.75 * n / average)) for n in (3, 1)]
-    assert match(documents, "a refund for the parcel") == pytest.approx([refund + parcel[0], parcel[1], 0])
+    assert match(documents, "a refund for the parcel") == pytest.approx(
+        [refund + parcel[0], parcel[1], 0]
+    )
 
 
 # --- the index belongs to the set
@@ -187,7 +214,9 @@ def test_the_score_is_that_of_bm25() -> None:
 def test_the_same_set_is_indexed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     plain = Index.__init__
-    monkeypatch.setattr(Index, "__init__", lambda self, *args: (made.append(1), plain(self, *args))[1])
+    monkeypatch.setattr(
+        Index, "__init__", lambda self, *args: (made.append(1), plain(self, *args))[1]
+    )
     sets = [tuple(e.model_copy(update={"id": f"{e.id}{n}"}) for e in DESK) for n in range(100)]
     retriever = WordRetriever()
     for _ in range(3):
@@ -257,7 +286,10 @@ def test_a_condition_keeps_what_sets_its_question_apart(when: str, kept: str) ->
 
 
 def test_without_knowledge_a_condition_stays_as_it_is() -> None:
-    assert distinctive("the ticket is about a parcel", ASKED[0], common=()) == "the ticket is about a parcel"
+    assert (
+        distinctive("the ticket is about a parcel", ASKED[0], common=())
+        == "the ticket is about a parcel"
+    )
 
 
 @given(st.text(), st.text())
@@ -267,7 +299,10 @@ def test_any_condition_can_be_looked_at(when: str, question: str) -> None:
 
 
 def test_a_word_that_a_question_repeats_counts_once() -> None:
-    lessons = [Experience(id="desk", text="-", when="desk"), Experience(id="photo", text="-", when="photo, passport")]
+    lessons = [
+        Experience(id="desk", text="-", when="desk"),
+        Experience(id="photo", text="-", when="photo, passport"),
+    ]
     question = "To which desk does it go? desk 1, desk 2, desk 3, desk 4. Request: a new photo for my passport"
     assert [e.id for e in WordRetriever().rank_now(lessons, question)] == ["photo", "desk"]
 
@@ -276,7 +311,10 @@ def test_a_word_that_a_question_repeats_counts_once() -> None:
 @pytest.mark.parametrize("left_out", [0, 5, 40, 79])
 def test_the_best_of_many_are_those_of_a_full_search(wanted: int | None, left_out: int) -> None:
     """Of eighty that are ranked the first are not there, or apply always."""
-    many = [Experience(id=f"e{i}", text="Do it.", when="" if i % 7 == 0 else f"about {i}") for i in range(80)]
+    many = [
+        Experience(id=f"e{i}", text="Do it.", when="" if i % 7 == 0 else f"about {i}")
+        for i in range(80)
+    ]
     there = many[:0:-1] if not left_out else many[left_out:]
     expected = [f"e{i}" for i in range(max(left_out, 1), 80) if i % 7][:wanted]
     assert ids(Ranking(tuple(e.id for e in many)).best(there, wanted)) == expected

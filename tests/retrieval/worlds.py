@@ -4,7 +4,11 @@ import asyncio
 
 from langchain_core.embeddings import Embeddings
 
-TOPICS = (("refund", "money", "paid back"), ("late", "parcel", "waiting"), ("stolen", "thief", "gone"))
+TOPICS = (
+    ("refund", "money", "paid back"),
+    ("late", "parcel", "waiting"),
+    ("stolen", "thief", "gone"),
+)
 
 
 class TopicEmbeddings(Embeddings):

@@ -26,7 +26,9 @@ NS, OTHER = "support", "billing"
 
 
 @pytest.fixture(scope="module", params=[name for name, binary in SERVERS.items() if binary])
-def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def guarded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A server that knows the roles for one namespace; passwords are their names."""
     binary = SERVERS[request.param]
     assert binary is not None
@@ -47,13 +49,17 @@ async def filled(guarded: Server) -> Server:
         admin.set("elsewhere", "x")
     for namespace in (NS, OTHER):
         async with open_memory(guarded.url, namespace=namespace) as memory:
-            await memory.commit([Add(text=f"Lesson of {namespace}.", sources=("principal:eve",))], author="owner")
+            await memory.commit(
+                [Add(text=f"Lesson of {namespace}.", sources=("principal:eve",))], author="owner"
+            )
     return guarded
 
 
 def as_role(server: Server, role: str, namespace: str = NS) -> TedMemory:
     return open_memory(
-        f"redis://ted-{NS}-{role}:{role}@127.0.0.1:{server.port}/0", namespace=namespace, read_timeout=2.0
+        f"redis://ted-{NS}-{role}:{role}@127.0.0.1:{server.port}/0",
+        namespace=namespace,
+        read_timeout=2.0,
     )
 
 
@@ -67,9 +73,13 @@ async def test_an_agent_reads_and_renders(filled: Server) -> None:
 @pytest.mark.parametrize("role", ["learner", "reviewer", "admin"])
 async def test_who_writes_can_do_all_of_its_work(filled: Server, role: str) -> None:
     async with as_role(filled, role) as memory:
-        commit = await memory.commit([Add(text="New.", state="proposed")], author=role, token=uuid.uuid4().hex)
+        commit = await memory.commit(
+            [Add(text="New.", state="proposed")], author=role, token=uuid.uuid4().hex
+        )
         id = commit.applied[0].id
-        await memory.commit([SetState(id=id, state="active"), Rewrite(id=id, text="Newer.")], author=role)
+        await memory.commit(
+            [SetState(id=id, state="active"), Rewrite(id=id, text="Newer.")], author=role
+        )
         await memory.rollback(1)
         await memory.log()
         assert await memory.namespaces() == (OTHER, NS)
@@ -102,11 +112,15 @@ async def test_a_recorder_hands_in_what_it_did_and_a_learner_learns_from_it(fill
         log = memory.store.episodes
         assert (await memory.usage())[lesson.id].n_with == 1
         assert (await log.evidence(NS, [lesson.id]))[lesson.id].evidence.total.watched == 1
-        [claim] = (await log.claim(NS, "me", lease=9, count=1, max_deliveries=3, alone=False)).claims
+        [claim] = (
+            await log.claim(NS, "me", lease=9, count=1, max_deliveries=3, alone=False)
+        ).claims
         assert await log.images(NS, claim.episode.images) == data
         assert await log.extend_lease(NS, "me", [claim], lease=9) == frozenset()
         assert await memory.store.tombstoned(NS, ["principal:eve", "run:r"]) == frozenset()
-        settle = Settle(seq=claim.seq, fence=claim.fence, outcome="learned", counters={"learned": 1})
+        settle = Settle(
+            seq=claim.seq, fence=claim.fence, outcome="learned", counters={"learned": 1}
+        )
         await memory.commit([Add(text="New.")], author="learner", settle=settle)
         assert (await log.traffic(NS)).counts["learned"] == 1
         assert await memory.store.hold(NS, "trials", "me", 0)
@@ -121,23 +135,41 @@ async def archived_by(memory: TedMemory, run: str, room: int) -> int:
     await memory.record(Episode(run_id=run, principal="eve"))
     await memory.flush()
     [claim] = (await log.claim(NS, "me", lease=9, count=1, max_deliveries=3, alone=False)).claims
-    kept = Archived(seq=claim.seq, run_id=run, principal="eve", speaker="eve", sample=Sample(id=run, input="What?"))
+    kept = Archived(
+        seq=claim.seq,
+        run_id=run,
+        principal="eve",
+        speaker="eve",
+        sample=Sample(id=run, input="What?"),
+    )
     bounds = {"max_archived": room, "max_archive_bytes": 10**6}
     await memory.commit(
-        [], author="me", settle=Settle(seq=claim.seq, fence=claim.fence, outcome="nothing", archive=kept, **bounds)
+        [],
+        author="me",
+        settle=Settle(seq=claim.seq, fence=claim.fence, outcome="nothing", archive=kept, **bounds),
     )
     return claim.seq
 
 
-async def test_a_learner_replays_a_reviewer_decides_on_it_and_an_admin_purges_it(filled: Server) -> None:
+async def test_a_learner_replays_a_reviewer_decides_on_it_and_an_admin_purges_it(
+    filled: Server,
+) -> None:
     async with as_role(filled, "learner") as memory:
         log = memory.store.episodes
-        commit = await memory.commit([Add(text=f"New, {i}.", state="proposed") for i in range(2)], author="learner")
+        commit = await memory.commit(
+            [Add(text=f"New, {i}.", state="proposed") for i in range(2)], author="learner"
+        )
         ids = [applied.id for applied in commit.applied]
         gone, seq = [await archived_by(memory, run, 1) for run in ("r1", "r2")]
         assert [one.seq for one in await log.archived(NS)] == [seq], "the older one had to go"
         for id in ids:
-            pair = {"id": id, "since": commit.version, "speaker": "eve", "score_with": 1, "score_without": 0}
+            pair = {
+                "id": id,
+                "since": commit.version,
+                "speaker": "eve",
+                "score_with": 1,
+                "score_without": 0,
+            }
             assert await log.replayed(NS, Pair(seq=gone, **pair)) == "changed"
             assert await log.replayed(NS, Pair(seq=seq, **pair)) == "counted"
     async with as_role(filled, "reviewer") as memory:
@@ -171,26 +203,45 @@ REACH: dict[str, tuple[set[str], set[str], set[str]]] = {
     "reviewer": ({*HASH} - {"HSTRLEN"}, set(), set()),
     "admin": ({*HASH, "DEL"}, {*HASH, "DEL"}, {*LIST, "DEL"}),
 }
-MORE = {"HSET": ("f", "v"), "HMGET": ("f",), "HDEL": ("f",), "HGET": ("f",), "HSTRLEN": ("f",), "ZADD": ("1", "m")}
+MORE = {
+    "HSET": ("f", "v"),
+    "HMGET": ("f",),
+    "HDEL": ("f",),
+    "HGET": ("f",),
+    "HSTRLEN": ("f",),
+    "ZADD": ("1", "m"),
+}
 MORE |= {"ZRANGE": ("0", "1"), "ZRANGEBYSCORE": ("0", "1"), "ZREM": ("m",)}
 
 
 @pytest.mark.parametrize("role", acl.ROLES)
-def test_each_role_reaches_evidence_and_archive_as_far_as_its_work_needs(filled: Server, role: str) -> None:
+def test_each_role_reaches_evidence_and_archive_as_far_as_its_work_needs(
+    filled: Server, role: str
+) -> None:
     keys = Keys(NS)
     with redis.Redis(port=filled.port, decode_responses=True) as owner:
 
         def allowed(key: str, commands: tuple[str, ...]) -> set[str]:
             asked = {name: (name, key, *MORE.get(name, ())) for name in (*commands, "DEL")}
             user = f"ted-{NS}-{role}"
-            return {name for name, call in asked.items() if owner.execute_command("ACL DRYRUN", user, *call) == "OK"}
+            return {
+                name
+                for name, call in asked.items()
+                if owner.execute_command("ACL DRYRUN", user, *call) == "OK"
+            }
 
-        found = allowed(keys.evidence, HASH), allowed(keys.archive, HASH), allowed(keys.archived, LIST)
+        found = (
+            allowed(keys.evidence, HASH),
+            allowed(keys.archive, HASH),
+            allowed(keys.archived, LIST),
+        )
         assert found == REACH[role]
 
 
 @pytest.mark.parametrize("role", ["learner", "reviewer", "admin"])
-async def test_who_writes_keeps_vectors_and_an_agent_only_reads_them(filled: Server, role: str) -> None:
+async def test_who_writes_keeps_vectors_and_an_agent_only_reads_them(
+    filled: Server, role: str
+) -> None:
     head = VectorHead(model="m", dimension=1)
     async with as_role(filled, role) as memory:
         vectors = memory.store.vectors(NS)
@@ -216,7 +267,9 @@ async def refused(call) -> None:
 
 
 @pytest.mark.parametrize("role", ["agent", "reviewer", "learner"])
-async def test_nobody_but_the_admin_purges_and_an_agent_does_not_write(filled: Server, role: str) -> None:
+async def test_nobody_but_the_admin_purges_and_an_agent_does_not_write(
+    filled: Server, role: str
+) -> None:
     async with as_role(filled, role) as memory:
         await refused(memory.purge("principal:eve"))
         [lesson] = await memory.load()
@@ -316,9 +369,12 @@ OF_ROLE = {
 def test_a_role_may_do_nothing_else_and_lua_is_no_way_round(filled: Server, role: str) -> None:
     with redis.Redis(port=filled.port, username=f"ted-{NS}-{role}", password=role) as client:
         for command in [*FORBIDDEN, *OF_ROLE[role]]:
-            if role == "admin" and command[0] == "SCAN":  # to forget somebody it looks for all that there is of him
+            # to forget somebody it looks for all that there is of him
+            if role == "admin" and command[0] == "SCAN":
                 continue
-            with pytest.raises((redis.exceptions.NoPermissionError, redis.exceptions.ResponseError)) as caught:
+            with pytest.raises(
+                (redis.exceptions.NoPermissionError, redis.exceptions.ResponseError)
+            ) as caught:
                 client.execute_command(*command)
             said = str(caught.value).lower()
             assert "permission" in said or "not allowed" in said, (command, said)
@@ -328,7 +384,10 @@ def test_a_role_may_do_nothing_else_and_lua_is_no_way_round(filled: Server, role
                 with pytest.raises(redis.exceptions.RedisError) as caught:
                     client.execute_command(eval_, script, len(names), *names, *command)
                 said = str(caught.value).lower()
-                assert re.search("permission|can't run|not allowed|can't access", said), (command, said)
+                assert re.search("permission|can't run|not allowed|can't access", said), (
+                    command,
+                    said,
+                )
     with redis.Redis(port=filled.port) as admin:
         assert admin.get("elsewhere") == b"x"
 
@@ -350,7 +409,9 @@ def test_an_agent_cannot_stop_the_server(filled: Server) -> None:
                 client.execute_command(*command)
 
 
-async def test_an_agent_that_may_run_no_script_reads_whole_sets_while_they_change(filled: Server) -> None:
+async def test_an_agent_that_may_run_no_script_reads_whole_sets_while_they_change(
+    filled: Server,
+) -> None:
     """Each one is of one version: its lessons are those that were there then."""
     options: dict[str, Any] = {"namespace": NS, "trust": "operator", "history": 1000}
     async with open_memory(filled.url, **options) as owner, as_role(filled, "agent") as agent:
@@ -366,7 +427,8 @@ async def test_an_agent_that_may_run_no_script_reads_whole_sets_while_they_chang
 
         writing = asyncio.create_task(write())
         while not writing.done():
-            with contextlib.suppress(StoreError):  # it changed too often meanwhile: an agent goes on with the last one
+            # it changed too often meanwhile: an agent goes on with the last one
+            with contextlib.suppress(StoreError):
                 read.append(await agent.load())
         await writing
         read.append(await agent.load())

@@ -25,7 +25,11 @@ from tests.conftest import Server
         ("unix:///run/r.sock?db=1", "standalone", "unix:///run/r.sock"),
         ("redis+sentinel://u:p@a:1,b:2/main/3", "sentinel", "redis+sentinel://a:1,b:2/main/3"),
         ("sentinel://a,b", "sentinel", "sentinel://a,b"),
-        ("redis-sentinel://a:1?service_name=main&sentinel_password=p", "sentinel", "redis-sentinel://a:1"),
+        (
+            "redis-sentinel://a:1?service_name=main&sentinel_password=p",
+            "sentinel",
+            "redis-sentinel://a:1",
+        ),
         ("redis+cluster://u:p@a:1,b:2", "cluster", "redis+cluster://a:1,b:2"),
         ("rediss+cluster://a:1", "cluster", "rediss+cluster://a:1"),
     ],
@@ -39,7 +43,16 @@ async def test_the_usual_spellings_are_understood(url: str, kind: str, where: st
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h", "redis+sentinel://", "redis+cluster://:1,b", "redis://h:x", "h:6379", "", "redis+cluster://a:x"]
+    "url",
+    [
+        "http://h",
+        "redis+sentinel://",
+        "redis+cluster://:1,b",
+        "redis://h:x",
+        "h:6379",
+        "",
+        "redis+cluster://a:x",
+    ],
 )
 def test_what_is_no_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(SettingsError, match="cannot be used"):
@@ -48,12 +61,22 @@ def test_what_is_no_url_is_refused_at_once(url: str) -> None:
 
 def test_what_the_url_says_reaches_sentinel_and_cluster() -> None:
     async def look() -> None:
-        client, close = from_url("redis+sentinel://u:p%40@a:1,b:2/main/3?sentinel_password=s").make(0.5)
+        client, close = from_url("redis+sentinel://u:p%40@a:1,b:2/main/3?sentinel_password=s").make(
+            0.5
+        )
         pool = client.connection_pool  # type: ignore[union-attr]
         assert (pool.service_name, pool.connection_kwargs["db"]) == ("main", 3)
-        assert (pool.connection_kwargs["username"], pool.connection_kwargs["password"]) == ("u", "p@")
+        assert (pool.connection_kwargs["username"], pool.connection_kwargs["password"]) == (
+            "u",
+            "p@",
+        )
         one = pool.sentinel_manager.sentinels[1].connection_pool.connection_kwargs
-        assert (one["host"], one["port"], one["password"], one["socket_timeout"]) == ("b", 2, "s", 0.5)
+        assert (one["host"], one["port"], one["password"], one["socket_timeout"]) == (
+            "b",
+            2,
+            "s",
+            0.5,
+        )
         await close()
         cluster, close = from_url("rediss+cluster://u:p@a:1,b:2?ssl_cert_reqs=none").make(0.5)
         assert isinstance(cluster, RedisCluster)
@@ -77,7 +100,9 @@ async def test_a_users_client_lends_its_settings_and_keeps_its_connections(
         assert "One." in await memory.render()
         assert f"127.0.0.1:{valkey.port}" in memory.store._clients.where
     answer = client.ping()
-    assert (await answer if kind == "async" else answer) is True, "closing the memory leaves the client open"
+    assert (await answer if kind == "async" else answer) is True, (
+        "closing the memory leaves the client open"
+    )
     closed = client.aclose() if kind == "async" else client.close()
     if closed is not None:
         await closed
@@ -85,7 +110,14 @@ async def test_a_users_client_lends_its_settings_and_keeps_its_connections(
 
 async def test_a_clients_user_database_and_tls_are_taken_over() -> None:
     client = redis.asyncio.Redis(
-        host="h", port=7, db=3, username="u", password="p", ssl=True, ssl_cert_reqs="none", socket_timeout=60
+        host="h",
+        port=7,
+        db=3,
+        username="u",
+        password="p",
+        ssl=True,
+        ssl_cert_reqs="none",
+        socket_timeout=60,
     )
     ours, close = from_client(client).make(0.5)
     kwargs = ours.connection_pool.connection_kwargs  # type: ignore[union-attr]

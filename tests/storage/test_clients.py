@@ -9,7 +9,14 @@ import pytest
 import redis
 
 from ted_memory import Add, TedMemory, open_memory
-from ted_memory.errors import CorruptData, NotDurable, SettingsError, StoreError, StoreRefused, StoreUnavailable
+from ted_memory.errors import (
+    CorruptData,
+    NotDurable,
+    SettingsError,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ted_memory.models import Usage
 from ted_memory.storage.redis.keys import Keys
 from tests.chaos.fault_proxy import fault_proxy
@@ -60,7 +67,9 @@ def one_line(error: BaseException) -> str:
         "redis://127.0.0.1:1/0?socket_timeout=s3cr3t",
     ],
 )
-async def test_a_password_never_stands_in_a_message(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_password_never_stands_in_a_message(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ted_memory.storage.redis.clients.COMMIT_RETRIES", 0)
     with pytest.raises((SettingsError, StoreUnavailable)) as caught:
         async with open_memory(url):
@@ -68,7 +77,9 @@ async def test_a_password_never_stands_in_a_message(url: str, monkeypatch: pytes
     assert SECRET not in one_line(caught.value)
 
 
-async def test_a_message_names_the_server_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_names_the_server_without_the_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("ted_memory.storage.redis.clients.COMMIT_RETRIES", 0)
     with pytest.raises(StoreUnavailable) as caught:
         async with open_memory("redis://user:s3cr3t@127.0.0.1:1/0"):
@@ -101,7 +112,9 @@ async def test_a_wrong_password_is_told_in_one_line(locked: Server, login: str) 
 
 
 async def test_the_right_password_opens(locked: Server, namespace: str) -> None:
-    async with open_memory(f"redis://:{SECRET}@127.0.0.1:{locked.port}/0", namespace=namespace) as memory:
+    async with open_memory(
+        f"redis://:{SECRET}@127.0.0.1:{locked.port}/0", namespace=namespace
+    ) as memory:
         assert (await memory.load()).version == 0
 
 
@@ -149,7 +162,9 @@ async def test_stored_nonsense_is_told_in_one_line_and_agents_go_on(
         assert fresh.health().failed_reads == 1
 
 
-async def test_stored_nonsense_in_usage_log_and_answers_is_told_too(valkey: Server, namespace: str) -> None:
+async def test_stored_nonsense_in_usage_log_and_answers_is_told_too(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await memory.commit([Add(text="One.")], author="me")
         keys = Keys(namespace)
@@ -208,7 +223,9 @@ async def test_a_disk_that_is_switched_off_meanwhile_is_told_with_the_commit_tha
 # --- lost replies
 
 
-async def test_a_lost_reply_is_asked_for_again_and_the_commit_has_one_effect(valkey: Server, namespace: str) -> None:
+async def test_a_lost_reply_is_asked_for_again_and_the_commit_has_one_effect(
+    valkey: Server, namespace: str
+) -> None:
     async with fault_proxy(valkey.port) as between:
         memory = open_memory(between.url, namespace=namespace)
         await memory.commit([Add(text="Zero.")], author="me")
@@ -228,7 +245,8 @@ async def test_a_lost_reply_does_not_credit_twice(valkey: Server, namespace: str
     async with fault_proxy(valkey.port) as between:
         memory = open_memory(between.url, namespace=namespace)
         id = (await memory.commit([Add(text="One.")], author="me")).applied[0].id
-        await memory.credit({id: Usage(helped=1)}, token="warm")  # the script is known to the server
+        # the script is known to the server
+        await memory.credit({id: Usage(helped=1)}, token="warm")
         between.spoil("cut", "EVALSHA", "EVALSHA_RO")
         await memory.credit({id: Usage(helped=1)}, token="t")
         assert between.lost == 1
@@ -240,7 +258,9 @@ async def test_without_the_token_in_the_key_the_effect_would_double(
     valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: the tests above see a doubled effect where there is one."""
-    monkeypatch.setattr(Keys, "applied", lambda self, token: self._key(f"applied:{uuid.uuid4().hex}"))
+    monkeypatch.setattr(
+        Keys, "applied", lambda self, token: self._key(f"applied:{uuid.uuid4().hex}")
+    )
     async with fault_proxy(valkey.port) as between:
         memory = open_memory(between.url, namespace=namespace)
         await memory.commit([Add(text="Zero.")], author="me")
@@ -252,7 +272,9 @@ async def test_without_the_token_in_the_key_the_effect_would_double(
         await memory.aclose()
 
 
-async def test_the_agents_path_tries_once_and_waits_no_longer_than_it_may(valkey: Server, namespace: str) -> None:
+async def test_the_agents_path_tries_once_and_waits_no_longer_than_it_may(
+    valkey: Server, namespace: str
+) -> None:
     async with fault_proxy(valkey.port) as between:
         memory = open_memory(between.url, namespace=namespace)
         await memory.load()
@@ -264,9 +286,14 @@ async def test_the_agents_path_tries_once_and_waits_no_longer_than_it_may(valkey
 
 
 @pytest.mark.parametrize("round_trip", [0.06, 0.2, 0.8])
-async def test_over_a_slow_link_lessons_and_updates_arrive(valkey: Server, namespace: str, round_trip: float) -> None:
+async def test_over_a_slow_link_lessons_and_updates_arrive(
+    valkey: Server, namespace: str, round_trip: float
+) -> None:
     """No agent waits that long; what is read beside it may take its time."""
-    async with fault_proxy(valkey.port) as between, open_memory(valkey.url, namespace=namespace) as near:
+    async with (
+        fault_proxy(valkey.port) as between,
+        open_memory(valkey.url, namespace=namespace) as near,
+    ):
         between.round_trip = round_trip
         await near.commit([Add(text="One.")], author="me")
         far = open_memory(between.url, namespace=namespace)  # read_timeout: 50 ms
@@ -337,7 +364,9 @@ async def test_one_memory_serves_two_event_loops_at_once_and_closing_it_closes_b
     await memory.aclose()
 
 
-async def test_namespaces_share_their_connections_and_not_their_lessons(locked: Server, namespace: str) -> None:
+async def test_namespaces_share_their_connections_and_not_their_lessons(
+    locked: Server, namespace: str
+) -> None:
     async def connections() -> int:
         with redis.Redis(port=locked.port, password=SECRET) as client:
             return len(client.client_list())
@@ -355,7 +384,11 @@ async def test_namespaces_share_their_connections_and_not_their_lessons(locked: 
     await memory.aclose()
 
 
-async def test_what_the_codec_needs_cannot_be_switched_off_in_the_url(valkey: Server, namespace: str) -> None:
-    async with open_memory(f"{valkey.url}?decode_responses=no&socket_timeout=60", namespace=namespace) as memory:
+async def test_what_the_codec_needs_cannot_be_switched_off_in_the_url(
+    valkey: Server, namespace: str
+) -> None:
+    async with open_memory(
+        f"{valkey.url}?decode_responses=no&socket_timeout=60", namespace=namespace
+    ) as memory:
         await memory.commit([Add(text="One.")], author="me")
         assert [e.text for e in await memory.load()] == ["One."]

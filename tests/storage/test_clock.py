@@ -29,7 +29,9 @@ async def limited(memory: TedMemory, run_id: str) -> int:
     return done.limited
 
 
-async def test_the_servers_day_names_the_counters(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_servers_day_names_the_counters(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = datetime(2031, 5, 6, 23, 59, 58, tzinfo=UTC).timestamp()
     asked = 0
 

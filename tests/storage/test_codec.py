@@ -68,14 +68,25 @@ def test_a_lesson_that_is_damaged_is_told_by_its_id(raw: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "names", "names\n", "names\n{}", "names\n[]", 'names\n{"changes": [1]}', 'names\n{"changes": null}']
+    "raw",
+    [
+        "",
+        "names",
+        "names\n",
+        "names\n{}",
+        "names\n[]",
+        'names\n{"changes": [1]}',
+        'names\n{"changes": null}',
+    ],
 )
 def test_an_entry_of_the_log_that_is_damaged_is_told(raw: str) -> None:
     with pytest.raises(CorruptData, match="an entry of the log"):
         codec.decode_log_entry(raw)
 
 
-@pytest.mark.parametrize("raw", ["", "[]", "{}", '{"epoch": "e", "version": 1, "items": [{}]}', "null"])
+@pytest.mark.parametrize(
+    "raw", ["", "[]", "{}", '{"epoch": "e", "version": 1, "items": [{}]}', "null"]
+)
 def test_an_answer_that_is_damaged_is_told(raw: str) -> None:
     with pytest.raises(CorruptData, match="the answer that this token had"):
         codec.decode_answer(raw, (), (), repeated=True)
@@ -90,7 +101,9 @@ def test_a_record_that_is_damaged_is_told_by_its_key(raw: str) -> None:
 def test_a_namespace_in_a_newer_format_says_to_upgrade() -> None:
     newer = [*HEAD[:5], str(codec.FORMAT + 1), *HEAD[6:]]
     with pytest.raises(CorruptData) as caught:
-        codec.decode_set("support", None, ["all", newer, ["id", json.dumps({"of": "a kind unknown today"})], []])
+        codec.decode_set(
+            "support", None, ["all", newer, ["id", json.dumps({"of": "a kind unknown today"})], []]
+        )
     message = str(caught.value)
     assert "'support'" in message
     assert f"format {codec.FORMAT + 1}" in message
@@ -99,7 +112,9 @@ def test_a_namespace_in_a_newer_format_says_to_upgrade() -> None:
 
 
 def test_the_format_of_today_is_read() -> None:
-    read = codec.decode_set("support", None, ["all", HEAD, ["id", '1|1|active|1|{"text": "x"}'], []])
+    read = codec.decode_set(
+        "support", None, ["all", HEAD, ["id", '1|1|active|1|{"text": "x"}'], []]
+    )
     assert read is not None
     assert (read.version, read.by_id["id"].text) == (7, "x")
 
@@ -124,7 +139,9 @@ def test_a_head_that_is_damaged_is_told_by_its_namespace() -> None:
         ),
     ],
 )
-def test_how_a_set_is_shown_is_read_where_it_is_absent_or_says_more(stored: object, read_as: object) -> None:
+def test_how_a_set_is_shown_is_read_where_it_is_absent_or_says_more(
+    stored: object, read_as: object
+) -> None:
     read = codec.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])
     assert read is not None
     assert read.presentation == read_as

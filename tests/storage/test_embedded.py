@@ -94,7 +94,9 @@ def open_shared(home: Path) -> TedMemory:
 # --- who starts it
 
 
-async def test_processes_that_race_for_a_fresh_folder_share_one_server(home: Path, users: list[User]) -> None:
+async def test_processes_that_race_for_a_fresh_folder_share_one_server(
+    home: Path, users: list[User]
+) -> None:
     for i in range(4):
         start_user(home, f"Lesson {i}.", users)
     assert sorted(acknowledged(user) for user in users) == [1, 2, 3, 4]
@@ -162,7 +164,15 @@ async def test_a_server_without_a_supervisor_is_replaced(home: Path) -> None:
     # as if its supervisor had been killed where the kernel can't tell it: somebody else started it
     server = EmbeddedServer(home)
     (home / "data").mkdir(parents=True)
-    command = [embedded.find_server(), "--port", "0", "--unixsocket", server.socket_path, "--dir", str(home / "data")]
+    command = [
+        embedded.find_server(),
+        "--port",
+        "0",
+        "--unixsocket",
+        server.socket_path,
+        "--dir",
+        str(home / "data"),
+    ]
     with start_quietly([*command, "--appendonly", "yes"]) as stray:
         await wait_until(lambda: Path(server.socket_path).exists())
         async with open_shared(home) as memory:
@@ -191,8 +201,16 @@ async def test_it_listens_on_a_socket_that_only_its_owner_can_open(home: Path) -
     async with open_shared(home) as memory:
         await memory.load()
         with redis.Redis(unix_socket_path=EmbeddedServer(home).socket_path) as client:
-            assert client.config_get("port") == {"port": "0"} or client.config_get("port") == {b"port": b"0"}
-        for path in (home, home / "data", home / "server.sock", home / "server.log", home / "users.lock"):
+            assert client.config_get("port") == {"port": "0"} or client.config_get("port") == {
+                b"port": b"0"
+            }
+        for path in (
+            home,
+            home / "data",
+            home / "server.sock",
+            home / "server.log",
+            home / "users.lock",
+        ):
             assert is_closed_to_others(path), f"{path.name} is open to others"
 
 
@@ -214,7 +232,9 @@ async def test_a_path_too_long_for_a_socket_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o702])
-async def test_a_folder_of_our_own_that_others_can_write_into_is_closed_to_them(home: Path, mode: int) -> None:
+async def test_a_folder_of_our_own_that_others_can_write_into_is_closed_to_them(
+    home: Path, mode: int
+) -> None:
     make_folder(home, mode)
     async with open_shared(home) as memory:
         assert is_closed_to_others(home)
@@ -228,8 +248,12 @@ async def test_a_folder_of_our_own_that_others_can_write_into_is_closed_to_them(
         assert await texts(memory) == {"Kept."}
 
 
-@pytest.mark.parametrize(("mode", "file"), [(0o777, "notes.txt"), (0o775, "notes.txt"), (0o1777, "")])
-async def test_one_that_is_meant_for_others_is_refused(tmp_path: Path, mode: int, file: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "file"), [(0o777, "notes.txt"), (0o775, "notes.txt"), (0o1777, "")]
+)
+async def test_one_that_is_meant_for_others_is_refused(
+    tmp_path: Path, mode: int, file: str
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     if file:
@@ -254,7 +278,9 @@ async def test_somebody_elses_is_refused(tmp_path: Path, what: str) -> None:
     (home / "start.lock").touch()
     home.chmod(0o777)
     os.chown(home if what == "home" else home / what, 54321, -1)
-    with pytest.raises(StoreUnavailable, match=r"belongs to user 54321|in it is somebody else's") as told:
+    with pytest.raises(
+        StoreUnavailable, match=r"belongs to user 54321|in it is somebody else's"
+    ) as told:
         await EmbeddedServer(home).ensure()
     assert "TED_MEMORY_HOME" in str(told.value)
     assert not processes(home)

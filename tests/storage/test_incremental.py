@@ -11,7 +11,9 @@ from tests.conftest import Server
 MANY = 300
 
 
-async def test_a_refresh_carries_what_changed_and_not_the_set(valkey: Server, namespace: str) -> None:
+async def test_a_refresh_carries_what_changed_and_not_the_set(
+    valkey: Server, namespace: str
+) -> None:
     roomy = {"max_experiences": 1000, "token_budget": 10**6}
     async with (
         open_memory(valkey.url, namespace=namespace, **roomy) as memory,
@@ -23,17 +25,23 @@ async def test_a_refresh_carries_what_changed_and_not_the_set(valkey: Server, na
         await memory.commit([Add(text="One more.")], author="me", usage=every)
         held = await memory.load()
         await memory.credit({ids[7]: Usage(helped=1)}, token="c")
-        await memory.commit([Rewrite(id=ids[3], text="First."), Remove(id=ids[4])], author="me", base=held)
+        await memory.commit(
+            [Rewrite(id=ids[3], text="First."), Remove(id=ids[4])], author="me", base=held
+        )
 
         async def reply(version: int, stamp: str) -> list[list[str]]:
-            kind, *rest = await scripts.read(client, Keys(namespace), held.epoch, version, stamp, most=256)
+            kind, *rest = await scripts.read(
+                client, Keys(namespace), held.epoch, version, stamp, most=256
+            )
             return [kind, *rest]
 
         kind, _, items, usage = await reply(held.version, held.stamp)
         assert kind == "changes"
         assert set(items[::2]) == set(usage[::2]) == {ids[3], ids[4], ids[7]}
         kind, _, items, usage = await reply(held.version, "another line of history")
-        assert (kind, len(items[::2]), len(usage[::2])) == ("all", MANY, MANY - 2), "the control: the whole set"
+        assert (kind, len(items[::2]), len(usage[::2])) == ("all", MANY, MANY - 2), (
+            "the control: the whole set"
+        )
         now = await memory.load()
         assert now == await memory.for_namespace(namespace).load()
         assert now.usage[ids[7]].helped == 1

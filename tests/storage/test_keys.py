@@ -42,7 +42,9 @@ def test_all_keys_of_a_namespace_lie_in_one_slot(namespace: str, token: str) -> 
 
 
 @given(_namespaces, _namespaces, _tokens, _tokens)
-def test_no_namespace_reaches_the_keys_of_another(one: str, other: str, token: str, another: str) -> None:
+def test_no_namespace_reaches_the_keys_of_another(
+    one: str, other: str, token: str, another: str
+) -> None:
     if one != other:
         assert not keys_of(one, token) & keys_of(other, another)
     assert NAMESPACES not in keys_of(one, token)
@@ -74,7 +76,8 @@ def test_what_passes_as_a_namespace_holds_no_brace_glob_or_blank(text: str) -> N
 
 
 @pytest.mark.parametrize(
-    "namespace", ["", "a b", "a*", "*", "a{b}", "a~b", "-a", ".a", "a\n", "\na", "ä", "a" * 129, "a\0", "a/b"]
+    "namespace",
+    ["", "a b", "a*", "*", "a{b}", "a~b", "-a", ".a", "a\n", "\na", "ä", "a" * 129, "a\0", "a/b"],
 )
 def test_such_a_namespace_is_refused(namespace: str) -> None:
     with pytest.raises(InvalidInput, match="is not allowed"):
@@ -103,7 +106,11 @@ class Recorder:
 
 def named(script: str, what: str) -> list[str]:
     """Return the names that a script's header gives to its KEYS or ARGV; what stands in brackets explains them."""
-    header = "".join(line[3:] for line in (LUA / f"{script}.lua").read_text().splitlines(True) if line[:3] == "-- ")
+    header = "".join(
+        line[3:]
+        for line in (LUA / f"{script}.lua").read_text().splitlines(True)
+        if line[:3] == "-- "
+    )
     found = re.search(rf"^{what}: (.*?)(?=^[A-Z])", header, re.MULTILINE | re.DOTALL)
     assert found is not None
     return [name.strip() for name in re.sub(r"\([^)]*\)", "", found[1]).split(",")]
@@ -133,7 +140,9 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "forget_archived": lambda client: scripts.forget_archived(client, K, [1, 2]),
     "claim": lambda client: scripts.claim(client, K, ["me", 1, 1, 1, 0, 1, 1, 1, 1]),
     "extend_lease": lambda client: scripts.extend_lease(client, K, ["me", 1, 1, 1]),
-    "return_claim": lambda client: scripts.return_claim(client, K, "r", [1, 1, "fail", "", 0, 1, 1, 1]),
+    "return_claim": lambda client: scripts.return_claim(
+        client, K, "r", [1, 1, "fail", "", 0, 1, 1, 1]
+    ),
     "erase": lambda client: scripts.erase(client, K, ["1"]),
     "now": lambda client: scripts.now(client, K),
     "lacking": lambda client: scripts.lacking(client, K, [("TIME",)]),
@@ -149,8 +158,20 @@ async def call(script: str) -> Recorder:
 
 
 SHARED = {"usage", "episodes", "evidence"}  # other scripts begin with them
-FIXED = ["commit", "credit", "read", "blank", "keep", "lease", "feedback", "replayed", "claim", "return_claim"]
-OPEN = ["record", "extend_lease", "dead", "erase", "count", "known", "forget_archived"]  # take any number of things
+FIXED = [
+    "commit",
+    "credit",
+    "read",
+    "blank",
+    "keep",
+    "lease",
+    "feedback",
+    "replayed",
+    "claim",
+    "return_claim",
+]
+# take any number of things
+OPEN = ["record", "extend_lease", "dead", "erase", "count", "known", "forget_archived"]
 ALONE = ["now", "lacking"]  # take no key, but one to know the node by
 
 

@@ -41,7 +41,9 @@ def keys() -> list[str]:
 @pytest.fixture
 async def memory(valkey: Server, namespace: str, keys: list[str]) -> AsyncIterator[TedMemory]:
     options: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
-    async with open_memory(valkey.url, namespace=namespace, cipher=cipher(keys[0]), **options) as opened:
+    async with open_memory(
+        valkey.url, namespace=namespace, cipher=cipher(keys[0]), **options
+    ) as opened:
         yield opened
 
 
@@ -52,7 +54,9 @@ def annas(run_id: str, **fields: Any) -> Episode:
 
 async def claimed(memory: TedMemory, count: int = 1) -> Any:
     log = memory.store.episodes
-    return (await log.claim(memory.namespace, "x", lease=9, count=count, max_deliveries=1, alone=False)).claims
+    return (
+        await log.claim(memory.namespace, "x", lease=9, count=count, max_deliveries=1, alone=False)
+    ).claims
 
 
 async def test_nothing_that_somebody_wrote_can_be_read_in_the_server(memory: TedMemory) -> None:
@@ -61,7 +65,9 @@ async def test_nothing_that_somebody_wrote_can_be_read_in_the_server(memory: Ted
     for run in "bc":
         await memory.record(annas(run))
     await memory.flush()
-    await memory.give_feedback("a", score=0.0, correction=f"c000, {WORD}", comment=WORD, principal="anna")
+    await memory.give_feedback(
+        "a", score=0.0, correction=f"c000, {WORD}", comment=WORD, principal="anna"
+    )
     for claim in await claimed(memory, 1):
         assert claim.episode.input[0].text.endswith(f"{WORD}.")
         assert claim.correction == f"c000, {WORD}"
@@ -117,7 +123,9 @@ async def test_keys_are_changed_and_what_was_in_the_clear_is_read(
     async with open_memory(valkey.url, namespace=namespace) as plain:
         await plain.record(annas("in-the-clear"))
         await plain.flush()
-    async with open_memory(valkey.url, namespace=namespace, cipher=cipher(keys[1], keys[0])) as newer:
+    async with open_memory(
+        valkey.url, namespace=namespace, cipher=cipher(keys[1], keys[0])
+    ) as newer:
         await newer.record(annas("new-key"))
         await newer.flush()
         runs = {claim.episode.run_id for claim in await claimed(newer, 9)}

@@ -55,7 +55,9 @@ def watch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
     return server.stopped
 
 
-def test_a_server_that_nobody_uses_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_nobody_uses_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert watch(tmp_path, monkeypatch)
 
 
@@ -92,7 +94,9 @@ def test_a_user_who_arrives_between_the_supervisors_two_looks_keeps_the_server(
     assert len(taken) > 2
 
 
-async def test_a_new_supervisor_waits_for_the_one_whose_server_has_died(tmp_path: Path, locks: list[int]) -> None:
+async def test_a_new_supervisor_waits_for_the_one_whose_server_has_died(
+    tmp_path: Path, locks: list[int]
+) -> None:
     old = take(tmp_path / "guard.lock", fcntl.LOCK_EX, locks)
     new = supervisor.lock_file(tmp_path / "guard.lock")
     locks.append(new)

@@ -25,12 +25,18 @@ def _grown(text: str) -> str:
     def grow(value: Any) -> Any:
         if isinstance(value, list):
             return [grow(one) for one in value]
-        return {**{k: grow(v) for k, v in value.items()}, **NEWER} if isinstance(value, dict) else value
+        return (
+            {**{k: grow(v) for k, v in value.items()}, **NEWER}
+            if isinstance(value, dict)
+            else value
+        )
 
     return json.dumps(grow(json.loads(text)))
 
 
-async def test_agents_read_lessons_log_and_presentation_of_a_newer_package(valkey: Server, namespace: str) -> None:
+async def test_agents_read_lessons_log_and_presentation_of_a_newer_package(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await memory.commit([Add(text="One.", when="asked")], author="me")
         keys = Keys(namespace)
@@ -45,7 +51,9 @@ async def test_agents_read_lessons_log_and_presentation_of_a_newer_package(valke
         await older.aclose()
 
 
-async def test_a_learner_learns_from_what_a_newer_package_recorded(valkey: Server, namespace: str) -> None:
+async def test_a_learner_learns_from_what_a_newer_package_recorded(
+    valkey: Server, namespace: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace, **CHEAP) as memory:
         await complain(memory, [episode("apples")])
         keys = Keys(namespace)
@@ -62,7 +70,9 @@ async def test_a_learner_learns_from_what_a_newer_package_recorded(valkey: Serve
 
 
 def test_every_stored_type_leaves_out_what_it_does_not_know() -> None:
-    lesson = Experience(id="abc", text="x", when="y", sources=("a",), metadata={"kept": {"as": "it is"}})
+    lesson = Experience(
+        id="abc", text="x", when="y", sources=("a",), metadata={"kept": {"as": "it is"}}
+    )
     head, _, body = codec.encode_item(lesson).rpartition("|{")
     grown = codec.decode_item("abc", f"{head}|{json.dumps({**json.loads('{' + body), **NEWER})}")
     assert grown == lesson

@@ -33,7 +33,11 @@ SETTLE_TRIES = 4  # of an episode's edits; the last one leaves out what still co
 async def commit(state: DistillState, *, context: DistillContext) -> Json:
     """Write the accepted edits as one version. What a cap refuses waits for the compactor, once."""
     edits, compacting = await _unknown(read_edits(state["accepted"]), context), state["compacting"]
-    update = await _commit(edits, state, context=context) if edits else {"accepted": [], **_set_aside(state)}
+    update = (
+        await _commit(edits, state, context=context)
+        if edits
+        else {"accepted": [], **_set_aside(state)}
+    )
     if compacting:
         await release_lease(state, context=context)
     return update
@@ -46,7 +50,8 @@ async def _commit(edits: Sequence[Edit], state: DistillState, *, context: Distil
         author=context.author,
         why="compaction" if compacting else _why(edits, state),
         token=_token(state, "compact" if compacting else "commit"),
-        base=None if compacting else read_set(state),  # edits of an older version conflict one by one
+        # edits of an older version conflict one by one
+        base=None if compacting else read_set(state),
     )
     may_compact = not compacting and context.settings.compaction != "none"
     pressed = [r.edit for r in done.rejected if may_compact and r.reason == PRESSED]
@@ -54,7 +59,9 @@ async def _commit(edits: Sequence[Edit], state: DistillState, *, context: Distil
         "accepted": [],
         "pending": dump_edits(pressed),
         "commits": [_summary(done)],
-        "refused": [{"edit": r.edit.op, "reason": r.reason} for r in done.rejected if r.edit not in pressed],
+        "refused": [
+            {"edit": r.edit.op, "reason": r.reason} for r in done.rejected if r.edit not in pressed
+        ],
     }
     if done.applied or pressed:
         update["status"] = "learned"
@@ -63,7 +70,9 @@ async def _commit(edits: Sequence[Edit], state: DistillState, *, context: Distil
 
 def _why(edits: Sequence[Edit], state: DistillState) -> str:
     """Return the critic's reason; none where it may quote somebody of whom the version itself would not tell."""
-    if not edits or (holds_words_of_users(state) and any(isinstance(edit, Remove) for edit in edits)):
+    if not edits or (
+        holds_words_of_users(state) and any(isinstance(edit, Remove) for edit in edits)
+    ):
         return ""
     return str(state.get("reason", ""))
 
@@ -79,14 +88,17 @@ async def credit(state: DistillState, *, context: DistillContext) -> Json:
 async def settle(state: DistillState, *, context: DistillContext) -> Json:
     """Write all that came of an episode and take it out of the queue, in one step.
 
-    After a crash nothing is done twice: lessons, what the attempts say of others, and the episode's end stand together.
+    After a crash nothing is done twice: lessons, what the attempts say of others, and the episode's
+    end stand together.
     """
     proposed = read_edits(state["accepted"])
     told = {} if proposed else _set_aside(state)
     status = "learned" if proposed else told.get("status", state["status"])
     if state["lost"] and status == "set_aside":
         return {**told, "status": LOST}  # nothing is known of it: it stays in the queue
-    usage = add_citations(group_usage(read_graded(state)), state.get("helped", []), state.get("hurt", []))
+    usage = add_citations(
+        group_usage(read_graded(state)), state.get("helped", []), state.get("hurt", [])
+    )
     archive = _archived(state, context)
     claim, spent = state["settle"], Spend.model_validate(state.get("spend") or {})
     refused: list[Json] = []
@@ -119,7 +131,13 @@ async def settle(state: DistillState, *, context: DistillContext) -> Json:
         if last or not done.rejected:
             break
         proposed = [edit for edit in proposed if edit not in [r.edit for r in for_good]]
-    return {"accepted": [], "commits": [_summary(done)], "refused": refused, **told, "status": status}
+    return {
+        "accepted": [],
+        "commits": [_summary(done)],
+        "refused": refused,
+        **told,
+        "status": status,
+    }
 
 
 def _archived(state: DistillState, context: DistillContext) -> Archived | None:
@@ -137,10 +155,14 @@ def _all_refused(refused: Sequence[Json]) -> Json:
     return {"note": f"{refused[-1]['edit']!r}: {refused[-1]['reason']}"}
 
 
-def _brought_up_to_date(proposed: Sequence[Edit], now: ExperienceSet, context: DistillContext) -> list[Edit]:
+def _brought_up_to_date(
+    proposed: Sequence[Edit], now: ExperienceSet, context: DistillContext
+) -> list[Edit]:
     """Return edits as they are worth something now: without what others have added meanwhile."""
     known = {(e.when, e.text, e.task) for e in now}
-    edits: list[Edit] = [edit for edit in proposed if not isinstance(edit, Add) or _said(edit) not in known]
+    edits: list[Edit] = [
+        edit for edit in proposed if not isinstance(edit, Add) or _said(edit) not in known
+    ]
     if context.new_state == "active":
         return [*make_room([], edits, now, context.settings), *edits]
     return edits
@@ -150,7 +172,9 @@ def counters(spent: Spend, outcome: str) -> dict[str, int]:
     """Return what an episode adds to its day's counters."""
     counted = {outcome: 1, f"hour:{datetime.now(UTC):%H}": 1}
     for role, spend in (("student", spent.student), ("teacher", spent.teacher)):
-        counted |= {f"{role}_{name}": getattr(spend, name) for name in ("calls", "tokens_in", "tokens_out")}
+        counted |= {
+            f"{role}_{name}": getattr(spend, name) for name in ("calls", "tokens_in", "tokens_out")
+        }
     return counted
 
 
@@ -163,7 +187,10 @@ def compaction_due(state: DistillState, *, context: DistillContext) -> bool:
         return False
     if state["pending"]:
         return True
-    return any(c["applied"] and c["version"] % context.settings.compact_every == 0 for c in state.get("commits", []))
+    return any(
+        c["applied"] and c["version"] % context.settings.compact_every == 0
+        for c in state.get("commits", [])
+    )
 
 
 async def _unknown(edits: list[Edit], context: DistillContext) -> list[Edit]:

@@ -23,13 +23,15 @@ from ted_memory.settings import Settings
 
 LEASE, LEASE_SECONDS = "compact", CALL_TIMEOUT  # it ends by itself should its holder die
 REMOVABLE = 0.25  # share of the set that one compaction may remove or merge away on a model's word
-ROOM = 0.9  # share of a cap that is left filled when room must be made, so that not every commit presses on it
+# share of a cap that is left filled when room must be made, so that not every commit presses on it
+ROOM = 0.9
 
 
 async def compact(state: DistillState, *, context: DistillContext) -> Json:
     """Propose edits that make the set smaller; then make room for what waits, model or no model.
 
-    While another process asks its model, this one asks none: a lease saves the money of proposals that would conflict.
+    While another process asks its model, this one asks none: a lease saves the money of proposals
+    that would conflict.
     """
     snapshot, holder = await context.memory.load(), state.get("run") or secrets.token_hex(8)
     waiting = read_edits(state["pending"])
@@ -56,14 +58,22 @@ async def compact(state: DistillState, *, context: DistillContext) -> Json:
     }
 
 
-async def compact_failed(state: DistillState, error: NodeError, *, context: DistillContext) -> Command[str]:
+async def compact_failed(
+    state: DistillState, error: NodeError, *, context: DistillContext
+) -> Command[str]:
     """Hold the caps without the model."""
-    if is_final(error.error) and not isinstance(error.error, BudgetExceeded):  # to make room costs nothing
+    # to make room costs nothing
+    if is_final(error.error) and not isinstance(error.error, BudgetExceeded):
         raise error.error
     snapshot, waiting = await context.memory.load(), read_edits(state["pending"])
     edits = make_room([], waiting, snapshot, context.settings)
     note = f"the compactor failed: {one_line(error.error)}"
-    update = {"accepted": dump_edits([*edits, *waiting]), "pending": [], "compacting": True, "note": note}
+    update = {
+        "accepted": dump_edits([*edits, *waiting]),
+        "pending": [],
+        "compacting": True,
+        "note": note,
+    }
     return Command(update=update, goto="commit")
 
 
@@ -74,7 +84,10 @@ async def release_lease(state: DistillState, *, context: DistillContext) -> None
 
 
 async def _proposed(
-    snapshot: ExperienceSet, labels: Collection[str], taken: Collection[str], context: DistillContext
+    snapshot: ExperienceSet,
+    labels: Collection[str],
+    taken: Collection[str],
+    context: DistillContext,
 ) -> tuple[list[Edit], str, Json, list[Joined]]:
     """Return what makes the set smaller and was proved to lose nothing: joins by rule, then the model's edits.
 
@@ -90,14 +103,20 @@ async def _proposed(
     asked, note, spend = await _asked(snapshot, context)
     asked = [edit for edit in asked if touched_by([edit]).isdisjoint(taken)]
     if not context.samples:  # nothing to prove them on: only what keeps the words of the old ones
-        return [edit for edit in asked if keeps_what_is_known(edit, snapshot)], note, dump_spend(spend), []
+        return (
+            [edit for edit in asked if keeps_what_is_known(edit, snapshot)],
+            note,
+            dump_spend(spend),
+            [],
+        )
     held = await replay([*joins, *asked], snapshot, context)
     return [*held.edits], note, dump_spend(spend + held.spend), [*held.told]
 
 
 async def _asked(snapshot: ExperienceSet, context: DistillContext) -> tuple[list[Edit], str, Spend]:
     """Return the model's edits, within what one compaction may take away."""
-    lessons = [e for e in snapshot.active if not e.task]  # solved tasks are cases: there is nothing to put together
+    # solved tasks are cases: there is nothing to put together
+    lessons = [e for e in snapshot.active if not e.task]
     if len(lessons) < 2:
         return [], "", Spend()
     ids = [e.id for e in lessons]
@@ -114,7 +133,9 @@ async def _asked(snapshot: ExperienceSet, context: DistillContext) -> tuple[list
     result = await context.critic.ask(messages, Compaction, check)
     if result.value is None:
         return [], f"no usable compaction: {result.problem}", result.spend
-    edits = to_edits(result.value.edits, lessons, state="active", sources=(), additions_only=result.repaired)
+    edits = to_edits(
+        result.value.edits, lessons, state="active", sources=(), additions_only=result.repaired
+    )
     words_kept = context.profile.merges == "verbatim"
     return trusted(edits, snapshot, words_kept=words_kept), "", result.spend
 
@@ -129,7 +150,11 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet, *, words_kept: bool)
     for edit in edits:
         ids = touched_by([edit])
         loss = len(ids) - 1 if isinstance(edit, Merge) else int(isinstance(edit, Remove))
-        if loss > allowed or ids & touched or (words_kept and not keeps_what_is_known(edit, snapshot)):
+        if (
+            loss > allowed
+            or ids & touched
+            or (words_kept and not keeps_what_is_known(edit, snapshot))
+        ):
             continue
         allowed -= loss
         touched |= ids
@@ -141,11 +166,16 @@ def make_room(
     edits: Sequence[Edit], waiting: Sequence[Edit], snapshot: ExperienceSet, settings: Settings
 ) -> list[Edit]:
     """Return removals until what waits fits, by default lowest utility first; none when it fits already."""
-    after = [e for e in preview([*edits, *waiting], snapshot, max_text=settings.max_text) if e.state == "active"]
+    after = [
+        e
+        for e in preview([*edits, *waiting], snapshot, max_text=settings.max_text)
+        if e.state == "active"
+    ]
     most, tokens = snapshot.caps.max_experiences, snapshot.caps.token_budget - FRAME_TOKENS
     if len(after) <= most and sum(e.tokens for e in after) <= tokens:
         return []
-    touched = touched_by([*edits, *waiting])  # a lesson whose better text waits is not the one to go
+    # a lesson whose better text waits is not the one to go
+    touched = touched_by([*edits, *waiting])
     ranked = keepers_first(snapshot.active, snapshot.usage, settings.compaction)
     expendable = [e for e in ranked if e.id not in touched]
     removals: list[Edit] = []

@@ -46,8 +46,9 @@ MOST_LABELS = 40  # answers that tasks share, of which a critic is told
 def worth_a_critique(state: Mapping[str, Any]) -> bool:
     """Tell whether there is something to learn: not when all attempts are right, nor when none has a score.
 
-    What an attempt got wrong while a lesson was withheld from it says what that lesson is worth, which is counted, and
-    not that another one is needed. So the better informed half of the attempts decides.
+    What an attempt got wrong while a lesson was withheld from it says what that lesson is worth,
+    which is counted, and not that another one is needed. So the better informed half of the
+    attempts decides.
     """
     scored = [t for t in read_graded(state) if t.score is not None]
     mean = mean_score(_best_informed(scored))
@@ -57,8 +58,9 @@ def worth_a_critique(state: Mapping[str, Any]) -> bool:
 def _best_informed(scored: Sequence[Trajectory]) -> list[Trajectory]:
     """Return the half of the attempts, rounded up, that missed the fewest lessons.
 
-    Always so many: the larger a set is, the fewer attempts share the first place, and each one less is a chance less to
-    learn. Of equals those count that stand last, where a learner's are that somebody was answered with.
+    Always so many: the larger a set is, the fewer attempts share the first place, and each one less
+    is a chance less to learn. Of equals those count that stand last, where a learner's are that
+    somebody was answered with.
     """
     most_missed_first = sorted(scored, key=lambda t: -len({*t.eligible} - {*t.seen}))
     return most_missed_first[len(scored) // 2 :]
@@ -70,7 +72,11 @@ async def critique(state: DistillState, *, context: DistillContext) -> Json:
     ids = [e.id for e in shown]
 
     def read(answer: Critique) -> list[ProposedEdit]:
-        edits = as_additions(answer.edits, ids) if context.profile.conditions == "key_words" else answer.edits
+        edits = (
+            as_additions(answer.edits, ids)
+            if context.profile.conditions == "key_words"
+            else answer.edits
+        )
         return [_with_its_own_example(edit, context) for edit in edits]
 
     def check(answer: Critique) -> None:
@@ -85,11 +91,17 @@ async def critique(state: DistillState, *, context: DistillContext) -> Json:
     proposed = read(result.value)
     if context.profile.conditions == "key_words":
         language = context.settings.language
-        proposed = [in_its_own_words(edit, shown, task, common, language=language) for edit in proposed]
+        proposed = [
+            in_its_own_words(edit, shown, task, common, language=language) for edit in proposed
+        ]
     edits = _trusted(proposed, shown, state, context, additions_only=result.repaired)
     edits = [_without_a_telling_example(edit, state, context) for edit in edits]
     if again := _refused_before(edits, state):
-        return {**update, "status": "set_aside", "note": f"asked again, the critic said the same: {again}"}
+        return {
+            **update,
+            "status": "set_aside",
+            "note": f"asked again, the critic said the same: {again}",
+        }
     if not context.verifies:  # else verification refuses them, and tells the critic
         edits = [edit for edit in edits if not tells_an_answer(edit, state, context)]
     proposal = dump_edits(edits)
@@ -114,7 +126,10 @@ def _trusted(
     additions_only: bool,
 ) -> list[Edit]:
     """Return the edits as far as this memory trusts its critic."""
-    sources = (*state.get("sources", ()), *(s for c in state.get("companions", ()) for s in c["sources"]))
+    sources = (
+        *state.get("sources", ()),
+        *(s for c in state.get("companions", ()) for s in c["sources"]),
+    )
     if context.evidence:
         return to_proposals(proposed, shown, sources=sources)
     return to_edits(
@@ -137,7 +152,8 @@ def _without_a_telling_example(edit: Edit, state: DistillState, context: Distill
     """Return a lesson without its example, where that alone tells the answer of its task: the rule may be right."""
     if not getattr(edit, "example", "") or not tells_an_answer(edit, state, context):
         return edit
-    bare = edit.model_copy(update={"example": None if isinstance(edit, Rewrite) else ""})  # None: the old one stays
+    # None: the old one stays
+    bare = edit.model_copy(update={"example": None if isinstance(edit, Rewrite) else ""})
     return edit if tells_an_answer(bare, state, context) else bare
 
 
@@ -156,14 +172,20 @@ def critique_failed(_state: DistillState, error: NodeError) -> Command[str]:
     if is_final(error.error):
         raise error.error
     note = f"the critic failed: {one_line(error.error)}"
-    update = {"status": "set_aside", "lost": is_transient(error.error), "note": note, "proposal": []}
+    update = {
+        "status": "set_aside",
+        "lost": is_transient(error.error),
+        "note": note,
+        "proposal": [],
+    }
     return Command(update=update, goto="credit")
 
 
 def _shown(state: DistillState, context: DistillContext) -> list[Experience]:
     """Return the experiences that the attempts could have seen, and an operator's own that wait.
 
-    What waits of other people's traffic has shown nothing yet: whoever wrote it would write into everybody's prompts.
+    What waits of other people's traffic has shown nothing yet: whoever wrote it would write into
+    everybody's prompts.
     """
     snapshot = read_set(state)
     ids = dict.fromkeys(id for t in read_graded(state) for id in (*t.eligible, *t.seen))
@@ -172,7 +194,9 @@ def _shown(state: DistillState, context: DistillContext) -> list[Experience]:
     return [snapshot.by_id[id] for id in ids if id in snapshot.by_id]
 
 
-def _messages(state: DistillState, shown: Sequence[Experience], context: DistillContext) -> list[BaseMessage]:
+def _messages(
+    state: DistillState, shown: Sequence[Experience], context: DistillContext
+) -> list[BaseMessage]:
     sample, of_users = read_sample(state), holds_words_of_users(state)
     material = {
         "labels": ", ".join(map(on_one_line, [*state.get("labels", {}).values()][:MOST_LABELS])),
@@ -193,9 +217,13 @@ def _messages(state: DistillState, shown: Sequence[Experience], context: Distill
     messages = under_marks(messages, about_marks, lessons=bool(theirs))
     if companions:
         companions = fence(companions) if of_users else companions
-        messages.insert(1, HumanMessage(content=context.profile.prompts["batch"].fill({"tasks": companions})))
+        messages.insert(
+            1, HumanMessage(content=context.profile.prompts["batch"].fill({"tasks": companions}))
+        )
     if pictures := image_blocks(sample):
-        messages[-1] = HumanMessage(content=[{"type": "text", "text": messages[-1].text}, *pictures])
+        messages[-1] = HumanMessage(
+            content=[{"type": "text", "text": messages[-1].text}, *pictures]
+        )
     for turn in state["feedback"]:
         messages += [AIMessage(content=turn["answer"]), HumanMessage(content=turn["told"])]
     return messages
@@ -216,7 +244,9 @@ def _companion_text(companion: Companion) -> str:
 
 
 def experiences_text(
-    experiences: Sequence[Experience], usage: Mapping[str, Usage], marked: Mapping[str, str] | None = None
+    experiences: Sequence[Experience],
+    usage: Mapping[str, Usage],
+    marked: Mapping[str, str] | None = None,
 ) -> str:
     """Return the experiences as a model sees them, each on one line: id, estimated lift, lesson.
 
@@ -235,7 +265,9 @@ def words_of_users(experiences: Sequence[Experience]) -> dict[str, str]:
     return {_place(e): _line(e) for e in experiences if principals(e)}
 
 
-def under_marks(messages: list[BaseMessage], about_marks: str, *, lessons: bool) -> list[BaseMessage]:
+def under_marks(
+    messages: list[BaseMessage], about_marks: str, *, lessons: bool
+) -> list[BaseMessage]:
     """Return a prompt that begins with what its marks mean, if it has some; ``lessons`` stand between them, too."""
     if not about_marks:
         return messages
@@ -245,7 +277,8 @@ def under_marks(messages: list[BaseMessage], about_marks: str, *, lessons: bool)
 
 
 def _place(experience: Experience) -> str:
-    return f"lesson {experience.id}"  # no name of the other parts, whatever an imported lesson is called
+    # no name of the other parts, whatever an imported lesson is called
+    return f"lesson {experience.id}"
 
 
 def _line(experience: Experience) -> str:

@@ -11,7 +11,9 @@ async def grade_all(state: DistillState, *, context: DistillContext) -> Json:
     """Score the attempts against the reference; without one, the teacher's answer is the reference."""
     sample = read_sample(state)
     reference = sample.reference or answers.final_answer(state.get("solution", ""))
-    attempts = [Trajectory.model_validate(t) for t in (*state["trajectories"], *state.get("recorded", []))]
+    attempts = [
+        Trajectory.model_validate(t) for t in (*state["trajectories"], *state.get("recorded", []))
+    ]
     graded = [await _graded(context, sample, attempt, reference) for attempt in attempts]
     # a field of their own: the reducer of `trajectories` adds up
     update: Json = {"reference": reference, "graded": [t.model_dump() for t in graded]}
@@ -32,7 +34,9 @@ async def _is_wrong(context: DistillContext, sample: Sample, solution: str) -> b
     return attempt.score == 0
 
 
-async def _graded(context: DistillContext, sample: Sample, trajectory: Trajectory, reference: str) -> Trajectory:
+async def _graded(
+    context: DistillContext, sample: Sample, trajectory: Trajectory, reference: str
+) -> Trajectory:
     if trajectory.error or trajectory.score is not None or not reference:
         return trajectory
     try:

@@ -17,11 +17,14 @@ async def recall(state: DistillState, *, context: DistillContext) -> Json:
     snapshot = await context.memory.load()
     sample = read_sample(state)
     ranking = await _ranking(state, snapshot, context.memory)
-    fresh = dict.fromkeys(("trajectories", "refused", "joined", "commits", "spend"))  # None: begin anew
+    # None: begin anew
+    fresh = dict.fromkeys(("trajectories", "refused", "joined", "commits", "spend"))
     return {
         **fresh,
         "snapshot": dump_set(snapshot),
-        "attempts": deal(sample, snapshot, context.memory, ranking, run=state.get("run", "")) if context.fresh else [],
+        "attempts": deal(sample, snapshot, context.memory, ranking, run=state.get("run", ""))
+        if context.fresh
+        else [],
         "round": 0,
         "feedback": [],
         "accepted": [],

@@ -13,8 +13,12 @@ from ted_memory.models import Trajectory
 
 async def attempt(state: Attempt, *, context: DistillContext) -> Json:
     """Let the student try once."""
-    given = await scoring.answer(context, read_sample(state), Exposure.model_validate(state["exposure"]))
-    trajectory = Trajectory(text=given.text, tools=given.tools, seen=given.shown, eligible=tuple(state["eligible"]))
+    given = await scoring.answer(
+        context, read_sample(state), Exposure.model_validate(state["exposure"])
+    )
+    trajectory = Trajectory(
+        text=given.text, tools=given.tools, seen=given.shown, eligible=tuple(state["eligible"])
+    )
     return {"trajectories": [trajectory.model_dump()], "spend": dump_spend(given.spend)}
 
 

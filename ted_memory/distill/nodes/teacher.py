@@ -15,7 +15,10 @@ async def solve(state: DistillState, *, context: DistillContext) -> Json:
     sample = read_sample(state)
     if sample.solution:
         return {"solution": sample.solution}
-    messages = [SystemMessage(content=context.profile.prompts["teacher"].variable), *sample_messages(sample)]
+    messages = [
+        SystemMessage(content=context.profile.prompts["teacher"].variable),
+        *sample_messages(sample),
+    ]
     message, spend = await context.calls.invoke("teacher", context.teacher, messages)
     solution = text_of(message).encode("utf-8", "replace").decode()
     return {"solution": solution, "spend": dump_spend(spend)}
@@ -26,4 +29,6 @@ def solve_failed(_state: DistillState, error: NodeError) -> Command[str]:
     if is_final(error.error):
         raise error.error
     note = f"the teacher gave no solution: {one_line(error.error)}"
-    return Command(update={"solution": "", "note": note, "lost": is_transient(error.error)}, goto="grade")
+    return Command(
+        update={"solution": "", "note": note, "lost": is_transient(error.error)}, goto="grade"
+    )

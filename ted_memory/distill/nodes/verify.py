@@ -1,18 +1,21 @@
 """Verification: a proposed edit is put to the test on the student before anyone keeps it.
 
-The student answers a sample with the edit and without it, pair after pair, until a sequential test tells whether the
-edit helps (`ted_memory.experience.betting`; the profile's rule says how sure it must be and how many pairs it may
-take). Which samples may say that it helps depends on the sample that the edit came from:
+The student answers a sample with the edit and without it, pair after pair, until a sequential test
+tells whether the edit helps (`ted_memory.experience.betting`; the profile's rule says how sure it
+must be and how many pairs it may take). Which samples may say that it helps depends on the sample
+that the edit came from:
 
 - its answer is one of a fixed set (labels that recur, or that the tasks list): the sample itself;
-- its answer is its own: other samples with other answers only. On the sample itself an edit that tells the answer would
-  help most of all. Where there are no others the edit is kept as *unverified*, and the gate measures it.
+- its answer is its own: other samples with other answers only. On the sample itself an edit that
+  tells the answer would help most of all. Where there are no others the edit is kept as
+  *unverified*, and the gate measures it.
 
-On a few more samples that would be shown the edit the student must not get worse. What verification finds is chosen
-after the fact and never becomes usage.
+On a few more samples that would be shown the edit the student must not get worse. What verification
+finds is chosen after the fact and never becomes usage.
 
-A merge or a removal makes the set smaller and need not help: it must lose nothing of what its lessons held, as one of a
-compactor's (`ted_memory.distill.merging`). Where no sample is at hand to prove that, it must help like any other edit.
+A merge or a removal makes the set smaller and need not help: it must lose nothing of what its
+lessons held, as one of a compactor's (`ted_memory.distill.merging`). Where no sample is at hand to
+prove that, it must help like any other edit.
 """
 
 from collections.abc import Sequence
@@ -50,7 +53,8 @@ from ted_memory.llm.fences import fence
 from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite, Sample, SetState
 
 MOST_ALIKE = 3  # lessons that wait, of which one may do the work of a new one
-SECOND_CHANCE = 0.25  # of the rule's level, for what is tried where the critic's lessons did not help by themselves
+# of the rule's level, for what is tried where the critic's lessons did not help by themselves
+SECOND_CHANCE = 0.25
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,14 @@ async def verify(state: DistillState, *, context: DistillContext) -> Json:
     # it tells what the student answered, and which other lessons it was shown
     of_users = holds_words_of_users(state) or any(principals(e) for e in verifier.snapshot)
     outcome = fence if of_users else str
-    told = "\n\n".join(revise.fill({"lesson": _described(f), "outcome": outcome(f.problem)}) for f in failed)
+    told = "\n\n".join(
+        revise.fill({"lesson": _described(f), "outcome": outcome(f.problem)}) for f in failed
+    )
     return {
         "accepted": dump_edits([edit for f in findings if not f.problem for edit in f.edits]),
-        "refused": [{"edit": describe(edit), "reason": f.problem} for f in failed for edit in f.edits],
+        "refused": [
+            {"edit": describe(edit), "reason": f.problem} for f in failed for edit in f.edits
+        ],
         "feedback": [*state["feedback"][:-1], {**state["feedback"][-1], "told": told}],
         "spend": dump_spend(verifier.comparison.spend),
         **({"note": repeated} if repeated else {}),
@@ -92,8 +100,11 @@ async def _found(state: DistillState, verifier: "_Verifier") -> list[Finding]:
     joins = [edit for edit in ready if verifier.can_prove(edit)]
     findings += await gather_all(*(verifier.test([edit]) for edit in ready if edit not in joins))
     findings = await _together_too(findings, verifier)
-    findings += await verifier.prove(joins, beside=[edit for f in findings if not f.problem for edit in f.edits])
-    if context.examples == "own" and not holds_words_of_users(state):  # what users wrote is no example for everybody
+    findings += await verifier.prove(
+        joins, beside=[edit for f in findings if not f.problem for edit in f.edits]
+    )
+    # what users wrote is no example for everybody
+    if context.examples == "own" and not holds_words_of_users(state):
         if solved := await _as_an_earlier_turn(findings, verifier):
             return [*findings, solved]
         findings = [await _with_an_example(finding, verifier) for finding in findings]
@@ -105,7 +116,12 @@ def verification_failed(_state: DistillState, error: NodeError) -> Command[str]:
     if is_final(error.error):
         raise error.error
     note = f"the proposed edits could not be verified: {one_line(error.error)}"
-    update = {"status": "set_aside", "lost": is_transient(error.error), "note": note, "accepted": []}
+    update = {
+        "status": "set_aside",
+        "lost": is_transient(error.error),
+        "note": note,
+        "accepted": [],
+    }
     return Command(update=update, goto="commit")
 
 
@@ -146,22 +162,34 @@ def _solved_tasks(findings: Sequence[Finding], verifier: "_Verifier") -> list[Ad
     words = {"common": state.get("common", ()), "kindred": state.get("kindred", ())}
     language = context.settings.language
     conditions = conditions_of(sample, state["reference"], theirs, **words, language=language)
-    made = (solved_task(sample, state["reference"], when, context, state.get("sources", ())) for when in conditions)
+    made = (
+        solved_task(sample, state["reference"], when, context, state.get("sources", ()))
+        for when in conditions
+    )
     return [lesson for lesson in made if lesson is not None]
 
 
 def _helped(finding: Finding) -> bool:
     """Tell whether the student gets better: a join that loses nothing has no evidence of that."""
-    return any(e["verified"] for e in finding.evidence) or bool(finding.evidence and not finding.problem)
+    return any(e["verified"] for e in finding.evidence) or bool(
+        finding.evidence and not finding.problem
+    )
 
 
 async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
     """Test a lesson that did not help once more, with its own sample as an example: some students follow no rule.
 
-    Not one that is shown with every task: small students copy what such an example says of its own task alone.
+    Not one that is shown with every task: small students copy what such an example says of its own
+    task alone.
     """
     edit = finding.edits[0]
-    if _helped(finding) or not finding.evidence or len(finding.edits) > 1 or not isinstance(edit, Add) or edit.example:
+    if (
+        _helped(finding)
+        or not finding.evidence
+        or len(finding.edits) > 1
+        or not isinstance(edit, Add)
+        or edit.example
+    ):
         return finding
     if edit.everywhere or not edit.when:
         return finding
@@ -173,11 +201,13 @@ async def _with_an_example(finding: Finding, verifier: "_Verifier") -> Finding:
     return shown if not shown.problem else finding
 
 
-async def _without_what_was_said(findings: list[Finding], verifier: "_Verifier") -> tuple[list[Finding], str]:
+async def _without_what_was_said(
+    findings: list[Finding], verifier: "_Verifier"
+) -> tuple[list[Finding], str]:
     """Leave out lessons from traffic that one which waits for evidence says in other words; return a note on them.
 
-    That it says the same is verified: of those that wait, one of the three most like the new lesson must help where the
-    new one came from. The episode is then evidence on it like any other.
+    That it says the same is verified: of those that wait, one of the three most like the new lesson
+    must help where the new one came from. The episode is then evidence on it like any other.
     """
     context, snapshot = verifier.context, verifier.snapshot
     waiting = [e for e in (*snapshot.trial, *snapshot.proposed) if not (e.trial and e.trial.ended)]
@@ -200,8 +230,8 @@ async def _without_what_was_said(findings: list[Finding], verifier: "_Verifier")
 async def _that_does_its_work(alike: Sequence[Experience], verifier: "_Verifier") -> str:
     """Return the id of the first of these lessons that helps where the sample came from; "" where none does.
 
-    One that is not shown there is not asked for. Those after the first have to show more: to test one after the other
-    until luck lets one through would be no test.
+    One that is not shown there is not asked for. Those after the first have to show more: to test
+    one after the other until luck lets one through would be no test.
     """
     for rank, lesson in enumerate(alike):
         level = SECOND_CHANCE if rank else 1.0
@@ -210,11 +240,13 @@ async def _that_does_its_work(alike: Sequence[Experience], verifier: "_Verifier"
     return ""
 
 
-def tells_an_answer(edit: Edit, state: DistillState, context: DistillContext, *, is_ours: bool = False) -> str:
+def tells_an_answer(
+    edit: Edit, state: DistillState, context: DistillContext, *, is_ours: bool = False
+) -> str:
     """Return the answer of a sample that the critic saw, where an edit tells one and it is no label; else "".
 
-    ``is_ours``: the sample itself is known to be its example, and others judge it. In traffic nobody knows yet which
-    answers recur; there others' episodes show what a lesson is worth.
+    ``is_ours``: the sample itself is known to be its example, and others judge it. In traffic
+    nobody knows yet which answers recur; there others' episodes show what a lesson is worth.
     """
     if context.evidence or state.get("settle"):
         return ""
@@ -222,7 +254,10 @@ def tells_an_answer(edit: Edit, state: DistillState, context: DistillContext, *,
     if is_ours and isinstance(edit, Add):
         edit = edit.model_copy(update={"example": "", "task": ""})
     said, labels = describe(edit), known_labels(state)
-    answers = (state["reference"], *(companion["reference"] for companion in state.get("companions", ())))
+    answers = (
+        state["reference"],
+        *(companion["reference"] for companion in state.get("companions", ())),
+    )
     return next((answer for answer in answers if leaks(said, sample, answer, labels)), "")
 
 
@@ -248,7 +283,9 @@ class _Verifier:
         """Return the finding for an edit that is not worth a test."""
         return Finding((edit,), problem)
 
-    async def test(self, edits: Sequence[Edit], *, level: float = 1.0, is_ours: bool = False) -> Finding:
+    async def test(
+        self, edits: Sequence[Edit], *, level: float = 1.0, is_ours: bool = False
+    ) -> Finding:
         """Return what the student's answers say about these edits, all of them in place, at so much of the level.
 
         ``is_ours``: we, not the critic, made the sample their example.
@@ -262,7 +299,9 @@ class _Verifier:
         verified = bool(judges.witnesses) and test.verdict == "helps"
         if judges.may_stay_unverified and not verified and _says_nothing_of(edits, test, pairs):
             return await self._on_its_own_sample(edits, judges)
-        evidence = tuple(self._evidence(edit, test, verified=verified, shared=len(edits) > 1) for edit in edits)
+        evidence = tuple(
+            self._evidence(edit, test, verified=verified, shared=len(edits) > 1) for edit in edits
+        )
         self.found += evidence
         problem = await self._harm(judges.guards) if verified else _did_not_help(pairs)
         return Finding(tuple(edits), problem, evidence)
@@ -274,7 +313,9 @@ class _Verifier:
         """
         if not isinstance(edit, Merge | Remove):
             return False
-        if self.context.profile.merges == "verbatim" and not keeps_what_is_known(edit, self.snapshot):
+        if self.context.profile.merges == "verbatim" and not keeps_what_is_known(
+            edit, self.snapshot
+        ):
             return False
         lessons, instead = changed(edit, self.snapshot), self._stand_ins(edit)
         return all(at_hand(e, self.context.samples) or instead.get(e.id) for e in lessons)
@@ -291,13 +332,23 @@ class _Verifier:
             else:
                 tested.append(edit)
         instead = {id: samples for edit in tested for id, samples in self._stand_ins(edit).items()}
-        found = await Proof(self.snapshot, self.context, self.comparison, beside, instead).of(tested)
+        found = await Proof(self.snapshot, self.context, self.comparison, beside, instead).of(
+            tested
+        )
         for edit, joined in zip(tested, found, strict=True):
-            problem = "it was refused before" if joined is None else "" if joined["kept"] else joined["reason"]
+            problem = (
+                "it was refused before"
+                if joined is None
+                else ""
+                if joined["kept"]
+                else joined["reason"]
+            )
             findings.append(Finding((edit,), problem))
         return findings
 
-    async def _may_be_tested(self, edits: Sequence[Edit], *, is_ours: bool = False) -> Judges | Finding:
+    async def _may_be_tested(
+        self, edits: Sequence[Edit], *, is_ours: bool = False
+    ) -> Judges | Finding:
         """Return who judges these edits, or why there is nothing to judge."""
         for edit in edits:
             if answer := tells_an_answer(edit, self.state, self.context, is_ours=is_ours):
@@ -310,8 +361,9 @@ class _Verifier:
     def _stand_ins(self, edit: Edit) -> dict[str, list[Sample]]:
         """Return by lesson which samples of this pass it is about, for a merge of it.
 
-        A removal needs those that the lesson came from: that it is of no use here says nothing of its use there. And a
-        sample with an answer of its own is no judge of what was written with a view to it.
+        A removal needs those that the lesson came from: that it is of no use here says nothing of
+        its use there. And a sample with an answer of its own is no judge of what was written with a
+        view to it.
         """
         if not isinstance(edit, Merge):
             return {}
@@ -323,7 +375,9 @@ class _Verifier:
             there = [sample.model_copy(update={"reference": reference}), *there]
         texts, common = [one.text for one in there], frozenset(self.state.get("common", ()))
         return {
-            e.id: [one for one, is_meant in zip(there, fits(e, texts, common), strict=True) if is_meant]
+            e.id: [
+                one for one, is_meant in zip(there, fits(e, texts, common), strict=True) if is_meant
+            ]
             for e in changed(edit, self.snapshot)
         }
 
@@ -332,7 +386,9 @@ class _Verifier:
         test = PairedTest(self.context.profile.verification)
         pairs = await self.comparison.test(test, judges.own)
         nothing = PairedTest(test.rule)
-        evidence = tuple(self._evidence(edit, nothing, verified=False, shared=False) for edit in edits)
+        evidence = tuple(
+            self._evidence(edit, nothing, verified=False, shared=False) for edit in edits
+        )
         self.found += evidence
         if test.verdict == "helps":
             return Finding(tuple(edits), await self._harm(judges.guards), evidence)
@@ -350,7 +406,8 @@ class _Verifier:
         except Exception as error:
             if is_final(error):
                 raise
-            return ""  # the other sample has a trouble of its own, which says nothing about the lesson
+            # the other sample has a trouble of its own, which says nothing about the lesson
+            return ""
         if test.verdict != "helps":  # what the test looks for is a loss
             return ""
         before, after = means(pairs)
@@ -363,22 +420,33 @@ class _Verifier:
         """
         after = changed_set([edit], self.snapshot, max_text=self.context.settings.max_text)
         new = [e for e in after if e not in self.snapshot.experiences]
-        said = render_line(new[0].text, new[0].when, new[0].example, new[0].task) if new else describe(edit)
+        said = (
+            render_line(new[0].text, new[0].when, new[0].example, new[0].task)
+            if new
+            else describe(edit)
+        )
         wealth = 1.0 if shared else test.wealth
         pairs = len(test.differences)
-        return {"lesson": said, "wealth": wealth, "mean": test.mean, "pairs": pairs, "verified": verified}
+        return {
+            "lesson": said,
+            "wealth": wealth,
+            "mean": test.mean,
+            "pairs": pairs,
+            "verified": verified,
+        }
 
 
 _TELLS_THE_ANSWER = (
-    "it tells the answer of this very task ({answer}), which no other task has. Say how such an answer is found"
+    "it tells the answer of this very task ({answer}), which no other task has. "
+    "Say how such an answer is found"
 )
 
 
 def _says_nothing_of(edits: Sequence[Edit], test: PairedTest, pairs: Sequence[Pair]) -> bool:
     """Tell whether the answers of other samples say nothing of these edits: all were right on both sides anyway.
 
-    Nor do they, unless they got worse, where an edit is shown everywhere for want of a condition that can be found: it
-    may be about other tasks than these.
+    Nor do they, unless they got worse, where an edit is shown everywhere for want of a condition
+    that can be found: it may be about other tasks than these.
     """
     if test.verdict == "open" and all(pair.is_full for pair in pairs):
         return True

@@ -1,7 +1,7 @@
 """A profile holds all that depends on how strong the models are; the core is the same for everyone.
 
-Two are shipped: ``default`` for capable models and any kind of task, ``small`` for models of about two
-billion parameters and less. Both can be changed in parts: see `Profile.adapted`.
+Two are shipped: ``default`` for capable models and any kind of task, ``small`` for models of about
+two billion parameters and less. Both can be changed in parts: see `Profile.adapted`.
 """
 
 import hashlib
@@ -36,17 +36,21 @@ class Profile:
     Attributes:
         name: what it is called in logs and reports.
         prompts: by the names of `PLACEHOLDERS`.
-        attempts: how the critic sees them: ``whole``, or a ``digest`` (premises, steps, conclusion).
-        attempt_tokens: what all whole attempts of one critique may take together, in tokens of 4 bytes.
-        conditions: ``as_written`` by the critic; or cut down to the ``key_words`` that tell the task apart.
-        examples: what a lesson may carry as its one example: ``none``; what the critic has ``written``; or its ``own``
-            sample, which is tried where a student does not follow the rule alone: under the rule, and as an earlier
-            turn of the conversation, with ``example`` of the prompts as the rule. Never the own sample of traffic.
-        merges: ``abstract``: a merged lesson may use new words, and is verified; ``verbatim``: it must keep
-            its parents' words.
+        attempts: how the critic sees them: ``whole``, or a ``digest`` (premises, steps,
+            conclusion).
+        attempt_tokens: what all whole attempts of one critique may take together, in tokens of 4
+            bytes.
+        conditions: ``as_written`` by the critic; or cut down to the ``key_words`` that tell the
+            task apart.
+        examples: what a lesson may carry as its one example: ``none``; what the critic has
+            ``written``; or its ``own`` sample, which is tried where a student does not follow the
+            rule alone: under the rule, and as an earlier turn of the conversation, with ``example``
+            of the prompts as the rule. Never the own sample of traffic.
+        merges: ``abstract``: a merged lesson may use new words, and is verified; ``verbatim``: it
+            must keep its parents' words.
         verification: the test that an edit must pass on the student.
-        loss: the test that a merge must pass, and by which an edit is found to harm other samples: ``worth`` is the
-            loss that may get through with chance ``missed``.
+        loss: the test that a merge must pass, and by which an edit is found to harm other samples:
+            ``worth`` is the loss that may get through with chance ``missed``.
         peers: other samples on which it is seen that an edit does no harm, at most.
         instructions: the owner's word on the domain.
     """
@@ -78,13 +82,15 @@ class Profile:
         """Return the profile with what a user changes of it.
 
         Args:
-            instructions: the owner's word on the domain, such as "our agents sell bicycles; never promise
-                dates"; teacher, critic and compactor are told.
-            prompts: texts by name, or a folder with files such as ``critic.md``; what is not there stays.
+            instructions: the owner's word on the domain, such as "our agents sell bicycles; never
+                promise dates"; teacher, critic and compactor are told.
+            prompts: texts by name, or a folder with files such as ``critic.md``; what is not there
+                stays.
             verify_calls: student calls that verify one edit at most.
 
         Raises:
-            SettingsError: the instructions are too long, or a prompt is unknown or lacks a placeholder.
+            SettingsError: the instructions are too long, or a prompt is unknown or lacks a
+                placeholder.
         """
         if len(instructions) > LONGEST_INSTRUCTIONS:
             raise SettingsError(
@@ -105,13 +111,20 @@ def _read_prompts(given: Mapping[str, str] | str | Path | None) -> dict[str, Pro
     if isinstance(given, Mapping):
         for name in given:
             _check_name(name)
-        return {name: parse_prompt(text, PLACEHOLDERS[name], name=repr(name)) for name, text in given.items()}
+        return {
+            name: parse_prompt(text, PLACEHOLDERS[name], name=repr(name))
+            for name, text in given.items()
+        }
     folder = Path(given)
     if not folder.is_dir():
-        raise SettingsError(f"prompts: {folder} is no folder; give one with files such as critic.md")
+        raise SettingsError(
+            f"prompts: {folder} is no folder; give one with files such as critic.md"
+        )
     files = sorted(folder.glob("*.md"))
     if not files:
-        raise SettingsError(f"prompts: {folder} has no prompt file; name them {', '.join(PLACEHOLDERS)} (.md)")
+        raise SettingsError(
+            f"prompts: {folder} has no prompt file; name them {', '.join(PLACEHOLDERS)} (.md)"
+        )
     for file in files:
         _check_name(file.stem)
     return {file.stem: load_prompt(file, PLACEHOLDERS[file.stem]) for file in files}
@@ -119,7 +132,9 @@ def _read_prompts(given: Mapping[str, str] | str | Path | None) -> dict[str, Pro
 
 def _check_name(name: str) -> None:
     if name not in PLACEHOLDERS:
-        raise SettingsError(f"there is no prompt {name!r}; the prompts are {', '.join(PLACEHOLDERS)}")
+        raise SettingsError(
+            f"there is no prompt {name!r}; the prompts are {', '.join(PLACEHOLDERS)}"
+        )
 
 
 def _instructed(prompt: Prompt, instructions: str) -> Prompt:

@@ -1,8 +1,9 @@
 """Another student: what lessons that an earlier one had shown to help are worth to this one.
 
-Published results go both ways: the same lessons gain a student nine points and cost another one thirteen. So when a
-run meets a set that was learned with a student of another name, each of its lessons is tested on this run's samples
-before the gate: with it and without it, among all others. What is shown to hurt is taken back to a proposal.
+Published results go both ways: the same lessons gain a student nine points and cost another one
+thirteen. So when a run meets a set that was learned with a student of another name, each of its
+lessons is tested on this run's samples before the gate: with it and without it, among all others.
+What is shown to hurt is taken back to a proposal.
 """
 
 from collections.abc import Sequence
@@ -25,15 +26,20 @@ async def verify_again(samples: Sequence[Sample], judging: Judging) -> tuple[Car
     return tuple([await _verified_again(lesson, samples, judging) for lesson in carried])
 
 
-async def _verified_again(lesson: Experience, samples: Sequence[Sample], judging: Judging) -> Carried:
+async def _verified_again(
+    lesson: Experience, samples: Sequence[Sample], judging: Judging
+) -> Carried:
     judges = await of_a_lesson(lesson, samples, judging, own_too=True)
     test = PairedTest(RULE)
     pairs = await judging.test(test, judges, f"carried:{lesson.id}")
     verdict = {"helps": "held", "useless": "useless", "open": "not shown"}[test.verdict]
-    if test.verdict != "helps" and test.mean < 0:  # on fresh answers: does it help to take the lesson away?
+    # on fresh answers: does it help to take the lesson away?
+    if test.verdict != "helps" and test.mean < 0:
         harm = PairedTest(RULE)
         turned = [Judge(j.sample, j.reference, before=j.after, after=j.before) for j in judges]
         await judging.test(harm, turned, f"harm:{lesson.id}")
         verdict = "hurt" if harm.verdict == "helps" else verdict
     said = render_line(lesson.text, lesson.when, lesson.example, lesson.task)
-    return Carried(id=lesson.id, lesson=said, verdict=verdict, pairs=len(pairs), lift=round(test.mean, 3))
+    return Carried(
+        id=lesson.id, lesson=said, verdict=verdict, pairs=len(pairs), lift=round(test.mean, 3)
+    )

@@ -1,8 +1,9 @@
 """The end of the gate: whether training samples as solved tasks do better than what has passed by then.
 
-One earlier turn may show nothing where three show all (docs/decisions/008-solved-tasks-in-threes.md), so they are
-tested together here, not one by one as in verification. They cost many tokens, so they must be shown to do better than
-the set that agents would get without them, in its own way to be shown.
+One earlier turn may show nothing where three show all
+(docs/decisions/008-solved-tasks-in-threes.md), so they are tested together here, not one by one as
+in verification. They cost many tokens, so they must be shown to do better than the set that agents
+would get without them, in its own way to be shown.
 """
 
 import random
@@ -35,7 +36,9 @@ RULE = replace(SET_RULE, level=0.025)
 GOOD_ENOUGH = 0.95  # mean score of what passed from which on nothing better is sought
 
 
-def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: ExperienceSet) -> list[Experience]:
+def candidates(
+    job: Job, train: Sequence[Sample], now: ExperienceSet, kept: ExperienceSet
+) -> list[Experience]:
     """Return training samples as solved tasks: at least as many as make `TURNS`, as many as the set has room for.
 
     Those that the run had to set aside come first.
@@ -43,7 +46,8 @@ def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: Expe
     Args:
         job: the run.
         train: its samples.
-        now: what the memory holds at this moment; none of its tasks is returned, in whatever state it is there.
+        now: what the memory holds at this moment; none of its tasks is returned, in whatever state
+            it is there.
         kept: what of the run has passed the gate.
     """
     if job.context.examples != "own" or not job.context.settings.measure_presentation:
@@ -51,7 +55,9 @@ def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: Expe
     shuffled = random.Random("solved").sample(list(train), len(train))
     edits: list[Add] = []
     language = job.context.settings.language
-    for sample in sorted(shuffled, key=lambda s: job.records.samples.get(s.id, {}).get("status") != "set_aside"):
+    for sample in sorted(
+        shuffled, key=lambda s: job.records.samples.get(s.id, {}).get("status") != "set_aside"
+    ):
         if sample.sources:
             continue
         reference = sample.reference or ""
@@ -63,9 +69,17 @@ def candidates(job: Job, train: Sequence[Sample], now: ExperienceSet, kept: Expe
             edits.append(edit)
     had = {plain_task(e.task) for e in (*now, *kept)}
     edits = [edit for edit in _once(edits) if plain_task(edit.task) not in had]
-    made = [e for e in preview(edits, kept, max_text=job.context.settings.max_text) if e.id not in kept.by_id]
+    made = [
+        e
+        for e in preview(edits, kept, max_text=job.context.settings.max_text)
+        if e.id not in kept.by_id
+    ]
     fitting = _fitting(made, kept)
-    return fitting if fitting and len(fitting) + sum(bool(e.task) for e in kept.active) >= TURNS else []
+    return (
+        fitting
+        if fitting and len(fitting) + sum(bool(e.task) for e in kept.active) >= TURNS
+        else []
+    )
 
 
 def _once(edits: Sequence[Add]) -> list[Add]:
@@ -93,8 +107,8 @@ async def with_turns(
 ) -> tuple[ExperienceSet, SolvedTasks]:
     """Return the set that has passed, with these solved tasks if it does better so, and what was measured.
 
-    The way to show them is chosen by some answers; fresh ones decide. Each sample answers once on either side, without
-    what it taught.
+    The way to show them is chosen by some answers; fresh ones decide. Each sample answers once on
+    either side, without what it taught.
     """
     passed = judging.material
     both = replace(passed.staged, experiences=(*passed.staged.experiences, *tasks))
@@ -108,8 +122,12 @@ async def with_turns(
         without = await _scores(judges, way_now, judging, passed, "judge")
         with_them = await _scores(judges, way, judging, beside, "judge")
     except BudgetExceeded:
-        return passed.staged, found.model_copy(update={"reason": "the budget had no room to find out"})
-    pairs = [(without[s.id], with_them[s.id]) for s in judges if s.id in without and s.id in with_them]
+        return passed.staged, found.model_copy(
+            update={"reason": "the budget had no room to find out"}
+        )
+    pairs = [
+        (without[s.id], with_them[s.id]) for s in judges if s.id in without and s.id in with_them
+    ]
     found = _tested(pairs, len(tasks))
     return (replace(both, presentation=way) if found.kept else passed.staged), found
 
@@ -150,12 +168,15 @@ def _tested(pairs: Sequence[tuple[float, float]], offered: int) -> SolvedTasks:
 def _ways(judging: Judging, both: ExperienceSet) -> list[Presentation]:
     """Return the ways to show solved tasks that what was stated for this memory allows: some of them, not all."""
     ways = dict.fromkeys(shown_as(judging.context.memory, both, way) for way in WAYS)
-    return [way for way in ways if way.selection == "relevant" and way.top_k >= TURNS and way.examples]
+    return [
+        way for way in ways if way.selection == "relevant" and way.top_k >= TURNS and way.examples
+    ]
 
 
 async def _scores(
     samples: Sequence[Sample], way: Presentation, judging: Judging, side: Material, phase: str
 ) -> dict[str, float]:
-    lessons = sorted(repr(e.lesson) for e in side.staged.active)  # not their ids, which each start draws anew
+    # not their ids, which each start draws anew
+    lessons = sorted(repr(e.lesson) for e in side.staged.active)
     name = digest(*lessons, repr(way))[:16]
     return await scores_of(samples, way, judging, side, f"turns:{phase}:{name}")

@@ -15,7 +15,13 @@ from ted_memory.models import Edit, ExperienceSet, Restore, Sample, SetState
 
 
 async def finish(
-    job: Job, train: Sequence[Sample], gate: Gate | None, chosen: ExperienceSet, *, stopped: str, began: float
+    job: Job,
+    train: Sequence[Sample],
+    gate: Gate | None,
+    chosen: ExperienceSet,
+    *,
+    stopped: str,
+    began: float,
 ) -> Report:
     """Promote what was chosen if the gate lets it through, and forget the staging."""
     edits = difference(job.base.active, chosen.active)
@@ -30,7 +36,10 @@ async def finish(
             token=f"{job.id}:promote",
             base=job.base,
             usage=await job.staging.usage(),
-            models={"student": model_name(job.context.student), "teacher": model_name(job.context.teacher)},
+            models={
+                "student": model_name(job.context.student),
+                "teacher": model_name(job.context.teacher),
+            },
             presentation=chosen.presentation if edits else None,
         )
         conflicts = tuple(f"{r.edit.op}: {r.reason}" for r in promotion.rejected)
@@ -46,7 +55,9 @@ async def finish(
 def _taken_back(job: Job, edits: Sequence[Edit]) -> list[Edit]:
     """Return the edits that make proposals of lessons which hurt this student, and which nothing else changes."""
     touched = touched_by(edits) | {e.experience.id for e in edits if isinstance(e, Restore)}
-    hurt = [lesson.id for lesson in job.carried if lesson.verdict == "hurt" and lesson.id not in touched]
+    hurt = [
+        lesson.id for lesson in job.carried if lesson.verdict == "hurt" and lesson.id not in touched
+    ]
     return [SetState(id=id, state="proposed") for id in hurt]
 
 
@@ -60,8 +71,13 @@ async def _keep_rejected(job: Job, gate: Gate) -> list[RejectedLesson]:
         if (said := render_line(e.text, e.when, e.example, e.task)) in reasons
     ]
     edits = gate_rules.proposals(refused, await job.memory.load())
-    await job.memory.commit(edits, author=f"distill:{job.name}", why="refused by the gate", token=f"{job.id}:rejected")
-    return [RejectedLesson(lesson=lesson, reason=f"gate: {reason}") for lesson, reason in reasons.items()]
+    await job.memory.commit(
+        edits, author=f"distill:{job.name}", why="refused by the gate", token=f"{job.id}:rejected"
+    )
+    return [
+        RejectedLesson(lesson=lesson, reason=f"gate: {reason}")
+        for lesson, reason in reasons.items()
+    ]
 
 
 def _not_verified(job: Job, train: Sequence[Sample]) -> list[RejectedLesson]:
@@ -111,6 +127,8 @@ def _report(
 
 def _joined(job: Job, train: Sequence[Sample]) -> list[JoinedLessons]:
     records = (job.records.samples.get(sample.id, {}) for sample in train)
-    on_the_way = [JoinedLessons(**joined) for record in records for joined in record.get("joined", [])]
+    on_the_way = [
+        JoinedLessons(**joined) for record in records for joined in record.get("joined", [])
+    ]
     at_the_end = job.records[TIDIED]["joined"] if TIDIED in job.records else []
     return [*on_the_way, *(JoinedLessons(**joined) for joined in at_the_end)]

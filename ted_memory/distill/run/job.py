@@ -20,11 +20,28 @@ from ted_memory.distill.progress import Records
 from ted_memory.distill.report import Carried, Shown, SolvedTasks
 from ted_memory.distill.run.gate import SET_RULE
 from ted_memory.distill.scoring import OnProgress, Progress, with_retries
-from ted_memory.distill.state import Companion, Evidence, Joined, dump_set, mean_score, read_graded, read_set
+from ted_memory.distill.state import (
+    Companion,
+    Evidence,
+    Joined,
+    dump_set,
+    mean_score,
+    read_graded,
+    read_set,
+)
 from ted_memory.errors import BudgetExceeded
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import Judge, bind_grader
-from ted_memory.llm.calls import METER, Calls, Meter, is_final, is_transient, model_name, one_line, with_temperature
+from ted_memory.llm.calls import (
+    METER,
+    Calls,
+    Meter,
+    is_final,
+    is_transient,
+    model_name,
+    one_line,
+    with_temperature,
+)
 from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory.client import TedMemory
@@ -32,7 +49,8 @@ from ted_memory.models import ExperienceSet, Restore, Rewrite, Sample
 from ted_memory.retrieval.selection import common_words, match
 
 NEAR_PEERS, OTHER_PEERS = 8, 4
-GATE_CALLS = 4  # student calls for each sample that are set aside for the gate where there is a budget
+# student calls for each sample that are set aside for the gate where there is a budget
+GATE_CALLS = 4
 LIKELY_PAIRS = 15  # of answers that verify an edit
 TIDYINGS = 3  # rounds of joining lessons at a run's end, at most
 TIDIED = "tidied"  # the record of these
@@ -42,7 +60,14 @@ INDEXED = "indexed"  # the record that lessons have the words of their samples
 class Job:
     """One run: its staging set, and the record that lets it be taken up again."""
 
-    def __init__(self, memory: TedMemory, staging: TedMemory, context: DistillContext, graph: Graph, name: str) -> None:
+    def __init__(
+        self,
+        memory: TedMemory,
+        staging: TedMemory,
+        context: DistillContext,
+        graph: Graph,
+        name: str,
+    ) -> None:
         self.memory = memory
         self.staging = staging
         self.context = context
@@ -76,7 +101,8 @@ class Job:
     ) -> "Job":
         """Take up the run that was interrupted, or begin one."""
         now = await memory.load()
-        # the set's own caps hold in staging too; what an operator chose to learn from is active there at once
+        # the set's own caps hold in staging too; what an operator chose to learn from is active
+        # there at once
         settings = memory.settings.model_copy(update={**now.caps.model_dump(), "trust": "operator"})
         student, critic = models
         told = [*(s.model_dump_json() for s in samples), *(model_name(model) for model in models)]
@@ -121,7 +147,8 @@ class Job:
             presentation=self.base.presentation,
         )
         seeded = self.base.active or self.base.presentation
-        self.began_at = seed.version if seeded else 0  # nothing to seed with answers the version of now
+        # nothing to seed with answers the version of now
+        self.began_at = seed.version if seeded else 0
 
     @property
     def meets_another_student(self) -> bool:
@@ -129,7 +156,9 @@ class Job:
         before = self.base.models.get("student", "")
         return bool(self.base.active and before) and before != model_name(self.context.student)
 
-    def gate_calls(self, train: Sequence[Sample], held_out: Sequence[Sample], budget: Budget | None) -> Counter[str]:
+    def gate_calls(
+        self, train: Sequence[Sample], held_out: Sequence[Sample], budget: Budget | None
+    ) -> Counter[str]:
         """Return the calls that are set aside for the gate where there is a budget: a third of it at most."""
         settings = self.context.settings
         if not settings.validation:
@@ -151,7 +180,9 @@ class Job:
         answers = self.context.settings.rollouts + 2 * pairs
         return Counter(student=answers, teacher=2 + answers * self.judged)
 
-    async def learn(self, train: Sequence[Sample], budget: Budget | None, *, at_the_gate: Counter[str]) -> str:
+    async def learn(
+        self, train: Sequence[Sample], budget: Budget | None, *, at_the_gate: Counter[str]
+    ) -> str:
         """Distil every sample that is not done yet, side by side; return why it stopped before the end, or ""."""
         stopped, calls = "", self.context.calls
         admission = Admission(calls, self._sample_calls())
@@ -179,7 +210,8 @@ class Job:
         language = self.context.settings.language
         self.common = sorted(common_words([s.text for s in train], language=language))
         self.labels = recurring_answers(train, of_users=any(s.sources for s in train))
-        keeps_words = self.context.settings.examples  # without examples nothing that stands in a sample is kept
+        # without examples nothing that stands in a sample is kept
+        keeps_words = self.context.settings.examples
         self.index_terms = terms_of(train, self.labels, language=language) if keeps_words else {}
         by_words = keeps_words and self.context.profile.conditions == "key_words"
         self.kindred = kindred_words(train, language=language) if by_words else {}
@@ -205,7 +237,11 @@ class Job:
             why="said twice",
             token=f"{self.id}:said-twice",
         )
-        if self.context.settings.compaction == "none" or not self.context.verifies or TIDIED in self.records:
+        if (
+            self.context.settings.compaction == "none"
+            or not self.context.verifies
+            or TIDIED in self.records
+        ):
             return
         joined = list[Joined]()
         for _ in range(TIDYINGS):
@@ -231,20 +267,30 @@ class Job:
         for sample in train:
             learned = [e for e in (await self.staging.load()).active if e.id not in known]
             has_words = bool(self.index_terms.get(sample.id))
-            lesson = lesson_for(sample, learned, self.labels, language=language) if has_words else None
+            lesson = (
+                lesson_for(sample, learned, self.labels, language=language) if has_words else None
+            )
             if lesson is None or source_of(self.name, sample) in lesson.sources:
                 continue
             terms = f"{lesson.index_terms} {self.index_terms[sample.id]}"
             # each sample by itself: it judges the set as it is without its own words
-            edit = Rewrite(id=lesson.id, text=lesson.text, index_terms=terms, sources=tuple(self.sources(sample)))
+            edit = Rewrite(
+                id=lesson.id,
+                text=lesson.text,
+                index_terms=terms,
+                sources=tuple(self.sources(sample)),
+            )
             token = f"{self.id}:index:{digest(sample.id)[:16]}"
-            await self.staging.commit([edit], author="distill", why="words of its samples", token=token)
+            await self.staging.commit(
+                [edit], author="distill", why="words of its samples", token=token
+            )
         await self.records.save(INDEXED, {})
 
     async def _pass(self, sample: Sample, train: Sequence[Sample]) -> dict[str, Any]:
         state = {
             "sample": sample.model_dump(mode="json"),
-            "run": f"{self.id}:{digest(sample.id)[:16]}",  # names tokens, which are short; ids need not be
+            # names tokens, which are short; ids need not be
+            "run": f"{self.id}:{digest(sample.id)[:16]}",
             "sources": self.sources(sample),
             "peers": self._peers(sample, train),
             "common": self.common,
@@ -259,7 +305,13 @@ class Job:
             if is_final(error):
                 raise
             lost = is_transient(error)
-            return {"status": "failed", "note": one_line(error), "score": None, "same": False, "lost": lost}
+            return {
+                "status": "failed",
+                "note": one_line(error),
+                "score": None,
+                "same": False,
+                "lost": lost,
+            }
         attempts = read_graded(out)
         # what was set aside for want of an answer is not done: it is tried again
         lost = out["lost"] and out["status"] == "set_aside"
@@ -295,29 +347,42 @@ class Job:
 
     def _companions(self, sample: Sample) -> list[Companion]:
         """Return the failed samples that are most like this one."""
-        failed = [record["companion"] for record in self.records.samples.values() if "companion" in record]
+        failed = [
+            record["companion"] for record in self.records.samples.values() if "companion" in record
+        ]
         if not failed:
             return []
         scores = match([companion["task"] for companion in failed], sample.text)
         ranked = sorted(range(len(failed)), key=lambda i: -scores[i])
-        return [failed[i] for i in ranked[: self.context.settings.critique_batch - 1] if scores[i] > 0]
+        return [
+            failed[i] for i in ranked[: self.context.settings.critique_batch - 1] if scores[i] > 0
+        ]
 
     def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[dict[str, Any]]:
         """Return other samples to test a lesson on: the most alike, and some with another answer."""
         scores = match([s.text for s in train], sample.text)
-        ranked = [train[i] for i in sorted(range(len(train)), key=lambda i: -scores[i]) if train[i].id != sample.id]
+        ranked = [
+            train[i]
+            for i in sorted(range(len(train)), key=lambda i: -scores[i])
+            if train[i].id != sample.id
+        ]
         near, rest = ranked[:NEAR_PEERS], ranked[NEAR_PEERS:]
         far = [s for s in rest if s.reference != sample.reference][:OTHER_PEERS]
         done = self.records.samples
         return [
-            {"sample": s.model_dump(mode="json"), "score": done[s.id]["score"] if s.id in done else None}
+            {
+                "sample": s.model_dump(mode="json"),
+                "score": done[s.id]["score"] if s.id in done else None,
+            }
             for s in (*near, *far)
         ]
 
     def tell(self, total: int) -> None:
         """Tell how far the run is."""
         statuses = [record["status"] for record in self.records.samples.values()]
-        done = Progress("distil", len(statuses), total, statuses.count("learned"), statuses.count("set_aside"))
+        done = Progress(
+            "distil", len(statuses), total, statuses.count("learned"), statuses.count("set_aside")
+        )
         self.on_progress(done)
 
 
@@ -328,7 +393,11 @@ def source_of(name: str, sample: Sample) -> str:
 
 def _name_of(grader: str | Grader) -> str:
     """Return what a grader is known by in another process: the text of a function has its address in it."""
-    return grader if isinstance(grader, str) else str(getattr(grader, "__qualname__", None) or repr(grader))
+    return (
+        grader
+        if isinstance(grader, str)
+        else str(getattr(grader, "__qualname__", None) or repr(grader))
+    )
 
 
 def digest(*parts: str) -> str:

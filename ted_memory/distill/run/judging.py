@@ -21,7 +21,8 @@ from ted_memory.llm.calls import is_final, is_transient
 from ted_memory.llm.spend import Budget
 from ted_memory.models import ExperienceSet, Presentation, Sample
 
-CHOSEN_STAGE, CHOSEN_WAY = "chosen-stage", "chosen-way"  # records of what was chosen, so that it is chosen once
+# records of what was chosen, so that it is chosen once
+CHOSEN_STAGE, CHOSEN_WAY = "chosen-stage", "chosen-way"
 
 
 async def validate(
@@ -74,7 +75,10 @@ async def _stages(
     steps = staged.version - job.began_at
     count = min(job.context.settings.checkpoints, max(steps, 1))
     versions = [staged.version - i * steps // count for i in range(count)]
-    return [await _material(job, version, staged, held_out, references) for version in reversed(versions)]
+    return [
+        await _material(job, version, staged, held_out, references)
+        for version in reversed(versions)
+    ]
 
 
 async def _chosen_stage(
@@ -125,7 +129,11 @@ def _has_room(job: Job, judging: Judging, answers: int) -> bool:
 
 
 async def _material(
-    job: Job, version: int, staged: ExperienceSet, held_out: Sequence[Sample], references: Mapping[str, str]
+    job: Job,
+    version: int,
+    staged: ExperienceSet,
+    held_out: Sequence[Sample],
+    references: Mapping[str, str],
 ) -> Material:
     aside = {sample.id for sample in held_out}
     evidence: dict[str, Evidence] = {}
@@ -133,7 +141,10 @@ async def _material(
     for found in job.records.evidence:
         tests += 1
         known = evidence.get(found["lesson"])
-        if known is None or (found["verified"], found["wealth"]) > (known["verified"], known["wealth"]):
+        if known is None or (found["verified"], found["wealth"]) > (
+            known["verified"],
+            known["wealth"],
+        ):
             evidence[found["lesson"]] = found
     log = await job.staging.store.log(job.staging.namespace, range(version, 0, -1))
     return Material(
@@ -158,7 +169,9 @@ async def _reference(job: Job, sample: Sample) -> str:
     key = f"reference:{sample.id}"
     if key not in job.records:
         try:
-            solved = await teacher.solve(DistillState(sample=sample.model_dump(mode="json")), context=job.context)
+            solved = await teacher.solve(
+                DistillState(sample=sample.model_dump(mode="json")), context=job.context
+            )
         except Exception as error:
             if isinstance(error, BudgetExceeded):
                 return ""

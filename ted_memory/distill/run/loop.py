@@ -19,7 +19,8 @@ from ted_memory.llm.spend import Budget
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 
-LARGE = 200  # samples from which on some are held out: with fewer, each one judges what it did not teach
+# samples from which on some are held out: with fewer, each one judges what it did not teach
+LARGE = 200
 
 
 async def distill(
@@ -38,11 +39,12 @@ async def distill(
 ) -> Report:
     """Learn from a data set; return what was learned.
 
-    Agents see one commit at the end, and only what passed the gate (`ted_memory.distill.run.gate`; setting
-    ``validation``, 0 for no gate): every sample judges what the others taught, and from 200 samples on a share of
-    them is held out for that. With ``checkpoints`` above 1 the best of so many stages of the run goes through the
-    gate. What it refuses is kept as proposed lessons, which no agent is shown. Killed at any moment and called again
-    with the same samples, models, profile and settings, it goes on; a finished run called again is a new run.
+    Agents see one commit at the end, and only what passed the gate (`ted_memory.distill.run.gate`;
+    setting ``validation``, 0 for no gate): every sample judges what the others taught, and from 200
+    samples on a share of them is held out for that. With ``checkpoints`` above 1 the best of so
+    many stages of the run goes through the gate. What it refuses is kept as proposed lessons, which
+    no agent is shown. Killed at any moment and called again with the same samples, models, profile
+    and settings, it goes on; a finished run called again is a new run.
 
     Args:
         samples: ids must differ.
@@ -51,17 +53,21 @@ async def distill(
         memory: where the lessons go.
         grader: see `ted_memory.grading.graders`.
         name: of the data set; lessons carry ``dataset:<name>#<sample id>`` as their source.
-        budget: what the run may spend. A sample begins only if there is room for all of it, and the gate's calls are
-            set aside; what was learned until then goes through the gate, and the report says so. A limit in calls
-            holds exactly; one in tokens or money is estimated from the calls before, and may be passed by a little.
-        profile: how these models are taught (`ted_memory.distill.profiles`); default: the one that the settings name.
-        instructions: as for `Profile.adapted`, in place of what the settings say; or added to ``profile``.
+        budget: what the run may spend. A sample begins only if there is room for all of it, and the
+            gate's calls are set aside; what was learned until then goes through the gate, and the
+            report says so. A limit in calls holds exactly; one in tokens or money is estimated from
+            the calls before, and may be passed by a little.
+        profile: how these models are taught (`ted_memory.distill.profiles`); default: the one that
+            the settings name.
+        instructions: as for `Profile.adapted`, in place of what the settings say; or added to
+            ``profile``.
         prompts: likewise.
         on_progress: called after each sample.
 
     Raises:
         InvalidInput: no samples, or two with one id.
-        ModelError: a model cannot be used, or went on being unavailable; what is done is kept for the next call.
+        ModelError: a model cannot be used, or went on being unavailable; what is done is kept for
+            the next call.
         StoreError: the memory cannot be reached.
         SettingsError: a prompt of the user's cannot be used.
     """
@@ -72,10 +78,14 @@ async def distill(
         profile = profile_of(memory.settings, instructions=instructions, prompts=prompts)
     elif instructions or prompts:
         profile = profile.adapted(instructions=instructions or "", prompts=prompts)
-    run = await Job.open(memory, samples, models=(student, teacher), grader=grader, name=name, profile=profile)
+    run = await Job.open(
+        memory, samples, models=(student, teacher), grader=grader, name=name, profile=profile
+    )
     run.on_progress = on_progress
     try:
-        stopped = await run.learn(train, budget, at_the_gate=run.gate_calls(train, held_out, budget))
+        stopped = await run.learn(
+            train, budget, at_the_gate=run.gate_calls(train, held_out, budget)
+        )
         gate, chosen = await validate(run, train, held_out, budget)
     except ModelError as error:
         await run.records.save_spent()

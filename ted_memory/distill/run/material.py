@@ -23,8 +23,8 @@ class Material:
         tests: how many tests of single lessons the run has made.
         labels: answers that recur, in plain form.
         common: stems of the words that stand in every sample.
-        sources_of: what lessons that a sample must not judge name as a source: the sample, unless it was held out, and
-            the principals whose words it holds.
+        sources_of: what lessons that a sample must not judge name as a source: the sample, unless
+            it was held out, and the principals whose words it holds.
         reference_of: the right answer of a sample, as far as known.
     """
 
@@ -102,7 +102,10 @@ class Material:
         if not comes_from(self.sources_of(sample), lesson):
             return lesson
         there = (e for e in self.without(sample) if e.id == lesson.id)
-        return next((e for e in there if (e.lesson, e.everywhere) == (lesson.lesson, lesson.everywhere)), None)
+        return next(
+            (e for e in there if (e.lesson, e.everywhere) == (lesson.lesson, lesson.everywhere)),
+            None,
+        )
 
     def before(self, sample: Sample) -> tuple[Experience, ...]:
         """Return the set from before, without what an earlier run learned from this sample."""

@@ -1,9 +1,9 @@
 """How a set is best shown to this student: measured on the samples, not guessed.
 
-Strong models follow a whole set in the system message; small ones follow what stands first in the user turn, and may
-do better with one lesson than with three. A few ways are compared on what others taught; half of them is dropped after
-each round, and the rest is asked about twice as many samples. These answers choose and prove nothing: the gate tests
-the set in the chosen way on fresh ones.
+Strong models follow a whole set in the system message; small ones follow what stands first in the
+user turn, and may do better with one lesson than with three. A few ways are compared on what others
+taught; half of them is dropped after each round, and the rest is asked about twice as many samples.
+These answers choose and prove nothing: the gate tests the set in the chosen way on fresh ones.
 """
 
 import random
@@ -39,7 +39,9 @@ def most_answers(samples: int) -> int:
     return (len(WAYS) + 2) * min(samples, MOST_SAMPLES)
 
 
-async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tuple[Presentation, tuple[Shown, ...]]:
+async def choose_presentation(
+    samples: Sequence[Sample], judging: Judging
+) -> tuple[Presentation, tuple[Shown, ...]]:
     """Return the best way to show the set, and what was measured; of ways as good, the one that is set already."""
     memory, staged = judging.context.memory, judging.material.staged
     set_now = memory.presentation(staged)
@@ -53,19 +55,27 @@ async def choose_presentation(samples: Sequence[Sample], judging: Judging) -> tu
             scores[way] |= await _scores(asked[begun:done], way, judging)
         ways = _best_first(ways, scores)  # stable: what is set now stands first
         ways = ways[: (len(ways) + 1) // 2]
-    bare = memory.presentation(replace(staged, presentation=ways[0].model_copy(update={"examples": False})))
+    bare = memory.presentation(
+        replace(staged, presentation=ways[0].model_copy(update={"examples": False}))
+    )
     if bare != ways[0] and any(e.example for e in staged.active):
         ways = await _two(ways[0], bare, asked[: done or MOST_SAMPLES], scores, judging)
     if not _is_better(ways[0], set_now, scores):
         ways = [set_now]
     measured = (
-        Shown(presentation=w, answers=len(got), score=mean([*got.values()])) for w, got in scores.items() if got
+        Shown(presentation=w, answers=len(got), score=mean([*got.values()]))
+        for w, got in scores.items()
+        if got
     )
     return ways[0], tuple(measured)
 
 
 async def _two(
-    first: Presentation, second: Presentation, samples: Sequence[Sample], scores: Scores, judging: Judging
+    first: Presentation,
+    second: Presentation,
+    samples: Sequence[Sample],
+    scores: Scores,
+    judging: Judging,
 ) -> list[Presentation]:
     """Return two ways, the better one first, after both were asked about all of these samples."""
     for way in (first, second):
@@ -108,7 +118,9 @@ def shown_as(memory: TedMemory, snapshot: ExperienceSet, way: Presentation) -> P
     return memory.presentation(replace(snapshot, presentation=way))
 
 
-async def _scores(samples: Sequence[Sample], way: Presentation, judging: Judging) -> dict[str, float]:
+async def _scores(
+    samples: Sequence[Sample], way: Presentation, judging: Judging
+) -> dict[str, float]:
     name = f"shown:{way.selection}:{way.top_k}:{way.placement}:{way.examples}"
     return await scores_of(samples, way, judging, judging.material, name)
 

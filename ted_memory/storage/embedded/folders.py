@@ -15,13 +15,14 @@ _ADVICE = "set TED_MEMORY_HOME to a folder of your own (a new one below it will 
 def make_private(folder: Path, files: Collection[str] | None = None) -> None:
     """Make a folder that nobody else can write into, or take one that is so.
 
-    One that others may write into is closed to them where nothing lies in it but ``files`` (None: whatever lies there),
-    which are ours by name, and all of these belong to us: with user-private groups a folder made by hand is often open
-    to its group. Where anything else lies in it, others may be meant to write there, and where something is another's,
-    others have written.
+    One that others may write into is closed to them where nothing lies in it but ``files`` (None:
+    whatever lies there), which are ours by name, and all of these belong to us: with user-private
+    groups a folder made by hand is often open to its group. Where anything else lies in it, others
+    may be meant to write there, and where something is another's, others have written.
 
     Raises:
-        StoreUnavailable: it belongs to somebody else, or must be closed by hand; nothing was read or changed.
+        StoreUnavailable: it belongs to somebody else, or must be closed by hand; nothing was read
+            or changed.
         OSError: it cannot be made or looked at.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -33,13 +34,21 @@ def make_private(folder: Path, files: Collection[str] | None = None) -> None:
         return
     why = f"{folder} can be written by others (mode {stat.S_IMODE(found.st_mode):o})"
     inside = sorted(folder.iterdir())
-    foreign = [f"{path.name} in it is somebody else's" for path in inside if path.lstat().st_uid != me]
+    foreign = [
+        f"{path.name} in it is somebody else's" for path in inside if path.lstat().st_uid != me
+    ]
     shared = [
-        f"{path.name} in it is no file of ours" for path in inside if files is not None and path.name not in files
+        f"{path.name} in it is no file of ours"
+        for path in inside
+        if files is not None and path.name not in files
     ]
     if foreign or shared or found.st_mode & stat.S_ISVTX:
         told = "; ".join([why, *foreign[:1], *shared[:1], _UNTOUCHED])
-        raise StoreUnavailable(f"{told}; look at what lies in it and take the right away (chmod go-w), or {_ADVICE}")
+        raise StoreUnavailable(
+            f"{told}; look at what lies in it and take the right away (chmod go-w), or {_ADVICE}"
+        )
     folder.chmod(0o700)
     if folder.stat().st_mode & OTHERS_WRITE:
-        raise StoreUnavailable(f"{why}, and its file system keeps no modes; {_UNTOUCHED}; {_ADVICE}")
+        raise StoreUnavailable(
+            f"{why}, and its file system keeps no modes; {_UNTOUCHED}; {_ADVICE}"
+        )

@@ -1,9 +1,9 @@
 """A real server for those who have none: started on demand, shared by all processes that open its folder.
 
-Three lock files in the folder: ``start.lock`` is held while someone looks for the server or starts it, ``users.lock``
-(shared) as long as a process has the folder open, ``guard.lock`` by the supervisor, which stops the server when the
-last process has gone. The server listens on a unix socket only, which nobody but the owner can open, in folders that
-nobody else can write into.
+Three lock files in the folder: ``start.lock`` is held while someone looks for the server or starts
+it, ``users.lock`` (shared) as long as a process has the folder open, ``guard.lock`` by the
+supervisor, which stops the server when the last process has gone. The server listens on a unix
+socket only, which nobody but the owner can open, in folders that nobody else can write into.
 """
 
 import asyncio
@@ -144,7 +144,9 @@ class EmbeddedServer:
         ]
         # -I -S: nothing of the user's environment or site-packages; starts in some 10 ms
         # the supervisor detaches itself and returns
-        subprocess.run([sys.executable, "-I", "-S", supervisor.__file__, str(self.home), *command], check=False)
+        subprocess.run(
+            [sys.executable, "-I", "-S", supervisor.__file__, str(self.home), *command], check=False
+        )
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:

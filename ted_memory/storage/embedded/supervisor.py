@@ -1,8 +1,9 @@
 """Run one embedded server for as long as anybody uses its folder. Executed as a script, standard library only.
 
-Every process that has the folder open holds a shared lock on ``users.lock``; the kernel lets go of it when the process
-ends, however it ends. The supervisor tries for the exclusive lock. When it gets it, it stops the server and goes; it
-holds ``start.lock`` meanwhile, so that nobody can arrive. Usage: supervisor.py FOLDER SERVER-COMMAND...
+Every process that has the folder open holds a shared lock on ``users.lock``; the kernel lets go of
+it when the process ends, however it ends. The supervisor tries for the exclusive lock. When it gets
+it, it stops the server and goes; it holds ``start.lock`` meanwhile, so that nobody can arrive.
+Usage: supervisor.py FOLDER SERVER-COMMAND...
 """
 
 import ctypes
@@ -62,7 +63,8 @@ def watch(folder: Path, server: "subprocess.Popen[bytes]") -> None:
     users, start = lock_file(folder / "users.lock"), lock_file(folder / "start.lock")
     while server.poll() is None:
         if try_lock(users, fcntl.LOCK_EX):
-            fcntl.flock(users, fcntl.LOCK_UN)  # before asking for `start`: its holder may wait for `users`
+            # before asking for `start`: its holder may wait for `users`
+            fcntl.flock(users, fcntl.LOCK_UN)
             if try_lock(start, fcntl.LOCK_EX):  # else somebody is arriving
                 if try_lock(users, fcntl.LOCK_EX):
                     stop(server)
@@ -84,7 +86,11 @@ def succeed(lock: int) -> bool:
 def main(folder: Path, command: list[str]) -> None:
     detach(folder / "server.log")
     if succeed(lock_file(folder / "guard.lock")):
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent) as server:  # noqa: PLW1509
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,  # noqa: PLW1509
+        ) as server:
             watch(folder, server)
 
 

@@ -1,15 +1,18 @@
 """Least-privilege users for one namespace: what each role needs, and nothing else. Holds for Lua scripts too.
 
-=========  ============================================================================================================
-agent      reads lessons, also those that wait, and where they come from; writes nothing and runs no script, since one
+=========
+============================================================================================================
+agent      reads lessons, also those that wait, and where they come from; writes nothing and runs no
+script, since one
            that never ends stops a server
-recorder   the same, and hands in what it did and what was said of it: outcomes count as evidence, lessons are not
-           touched; reads no episode, waiting or archived
-learner    commits and credits, in the set and in the staging sets of its runs; claims episodes, archives and replays
-           them; cannot lift a purge
-reviewer   approves, rejects, edits, rolls back; cannot credit usage, nor reach staging sets
-admin      all of it, and purges, forgets, imports, drops sets; sees the names of all keys of the server (SCAN)
-=========  ============================================================================================================
+recorder   the same, and hands in what it did and what was said of it: outcomes count as evidence,
+           lessons are not touched; reads no episode, waiting or archived
+learner    commits and credits, in the set and in the staging sets of its runs; claims episodes,
+           archives and replays them; cannot lift a purge
+reviewer   approves, rejects, edits, rolls back; cannot credit usage, nor reach staging sets admin
+all of it, and purges, forgets, imports, drops sets; sees the names of all keys of the server (SCAN)
+=========
+============================================================================================================
 
 They work in database 0: rules of Redis do not tell databases apart, so SELECT is nobody's.
 """
@@ -42,8 +45,30 @@ _READ_SCRIPTS = ("evalsha_ro", "eval_ro")
 _COMMIT = ("get", "set", "pexpire", "hset", "hsetnx", "hkeys", "hdel", "hexists", "time", "wait")
 _SCRIPTS = ("evalsha", "eval")
 _RUN = ("expire",)
-_RECORD = ("get", "set", "hget", "hgetall", "hset", "hincrby", "hexists", "zadd", "zscore", "pexpire", "time", "sadd")
-_LEARN = ("zrem", "zrange", "zrangebyscore", "zremrangebyscore", "zcard", "zcount", "scard", "hstrlen")
+_RECORD = (
+    "get",
+    "set",
+    "hget",
+    "hgetall",
+    "hset",
+    "hincrby",
+    "hexists",
+    "zadd",
+    "zscore",
+    "pexpire",
+    "time",
+    "sadd",
+)
+_LEARN = (
+    "zrem",
+    "zrange",
+    "zrangebyscore",
+    "zremrangebyscore",
+    "zcard",
+    "zcount",
+    "scard",
+    "hstrlen",
+)
 
 
 def rules(role: Role, namespace: str, durability: Durability = "none") -> list[str]:
@@ -52,25 +77,51 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     shown = [keys.meta, keys.experiences, keys.ranking, keys.log, keys.vectors]
     start = ["resetkeys", "resetchannels", "-@all"]
     if role == "agent":
-        return [*start, *_allow((*_CONNECT, *_READ)), *(f"%R~{key}" for key in shown), f"%R~{NAMESPACES}"]
+        return [
+            *start,
+            *_allow((*_CONNECT, *_READ)),
+            *(f"%R~{key}" for key in shown),
+            f"%R~{NAMESPACES}",
+        ]
     if role == "recorder":
         return [*rules("agent", namespace), *_allow(_READ_SCRIPTS), *_recording(keys)]
     staging = Keys(f"{namespace}~*").any_key
-    own = [*shown, keys.usage, keys.usage_before, keys.uncommitted, keys.evidence, keys.applied("*")]
+    own = [
+        *shown,
+        keys.usage,
+        keys.usage_before,
+        keys.uncommitted,
+        keys.evidence,
+        keys.applied("*"),
+    ]
     commands: tuple[str, ...] = (*_CONNECT, *_READ, *_READ_SCRIPTS, *_COMMIT)
     if role != "reviewer":
         own += [keys.credited("*"), keys.lease("*"), keys.progress, staging]
-        own += [*keys.of_traffic, keys.learners, keys.archive, keys.archived, *_of_runs(keys), keys.spend("*")]
+        own += [
+            *keys.of_traffic,
+            keys.learners,
+            keys.archive,
+            keys.archived,
+            *_of_runs(keys),
+            keys.spend("*"),
+        ]
         commands += (*_RUN, *_RECORD, *_LEARN)
-    if durability == "fsync":  # Redis 7.0 has no WAITAOF, and refuses a user that may use what it does not know
+    # Redis 7.0 has no WAITAOF, and refuses a user that may use what it does not know
+    if durability == "fsync":
         commands += ("waitaof",)
     if role == "admin":
         everything = [f"~{keys.any_key}", f"~{staging}"]
         more = ("del", "exists", "sismember", "smismember", "sadd", "scan", "hscan")
-        return [*start, *_allow((*commands, *_SCRIPTS, *more)), *everything, *_listing("sadd", "srem")]
+        return [
+            *start,
+            *_allow((*commands, *_SCRIPTS, *more)),
+            *everything,
+            *_listing("sadd", "srem"),
+        ]
     writes = [f"~{key}" for key in own]
     selectors = [
-        # a script is refused unless it may read and write all that it names: what it does with them is checked again
+        # a script is refused unless it may read and write all that it names: what it does with them
+        # is checked again
         _selector(_SCRIPTS, [*writes, f"~{keys.purged}"]),
         _selector(("exists", "sismember", "smismember"), [f"%R~{keys.purged}"]),
     ]
@@ -85,13 +136,19 @@ def _of_runs(keys: Keys) -> tuple[str, ...]:
 
 def _recording(keys: Keys) -> list[str]:
     """Return what it takes to hand in episodes and outcomes."""
-    patterns = [f"~{key}" for key in (keys.traffic, keys.waiting, keys.usage, keys.uncommitted, *_of_runs(keys))]
+    patterns = [
+        f"~{key}"
+        for key in (keys.traffic, keys.waiting, keys.usage, keys.uncommitted, *_of_runs(keys))
+    ]
     return [
         _selector((*_RECORD, "hmget"), patterns),
         _selector(("hset", "hlen"), [f"~{keys.episodes}"]),
         _selector(("hget", "hset"), [f"~{keys.evidence}"]),
-        # a script is refused unless it may read and write all that it names: what it does with them is checked again
-        _selector(_SCRIPTS, [*patterns, f"~{keys.episodes}", f"~{keys.evidence}", f"~{keys.experiences}"]),
+        # a script is refused unless it may read and write all that it names: what it does with them
+        # is checked again
+        _selector(
+            _SCRIPTS, [*patterns, f"~{keys.episodes}", f"~{keys.evidence}", f"~{keys.experiences}"]
+        ),
         _selector(("hget", "hexists"), [f"%R~{keys.experiences}"]),
         _selector(("sadd", "smembers"), [f"~{WITH_TRAFFIC}"]),
     ]
@@ -109,7 +166,9 @@ def _listing(*commands: str) -> list[str]:
     return [_selector((*commands, "smembers"), [f"~{NAMESPACES}", f"~{WITH_TRAFFIC}"])]
 
 
-def set_user(role: Role, namespace: str, *, password: str | None = None, durability: Durability = "none") -> str:
+def set_user(
+    role: Role, namespace: str, *, password: str | None = None, durability: Durability = "none"
+) -> str:
     """Return the command that makes the user of a role, with a fresh password if none is given.
 
     Raises:

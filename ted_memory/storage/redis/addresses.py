@@ -1,15 +1,18 @@
 """From a URL, or from a client that the user has, to clients of our own with our own timeouts.
 
-========================================  =======================================================================
-``redis://`` ``valkey://``                one server: ``redis://user:password@host:6379/0?option=value``
-``rediss://`` ``valkeys://``              the same over TLS; ``ssl_ca_certs``, ``ssl_certfile``, ... as options
-``unix://``                               ``unix:///path/to/socket?db=0``
-``redis+sentinel://``                     ``redis+sentinel://host:26379,host:26379/mymaster/0``; also
-                                          ``redis-sentinel://``, ``sentinel://``, and with ``rediss`` over TLS
-                                          (``sentinel_username``, ``sentinel_password`` as options)
-``redis+cluster://``                      ``redis+cluster://host:6379,host:6379``; also ``redis-cluster://``, and with
-                                          ``rediss`` over TLS
-========================================  =======================================================================
+========================================
+======================================================================= ``redis://`` ``valkey://``
+one server: ``redis://user:password@host:6379/0?option=value`` ``rediss://`` ``valkeys://``
+the same over TLS; ``ssl_ca_certs``, ``ssl_certfile``, ... as options ``unix://``
+``unix:///path/to/socket?db=0`` ``redis+sentinel://``
+``redis+sentinel://host:26379,host:26379/mymaster/0``; also
+                                          ``redis-sentinel://``, ``sentinel://``, and with
+                                          ``rediss`` over TLS (``sentinel_username``,
+                                          ``sentinel_password`` as options)
+``redis+cluster://``                      ``redis+cluster://host:6379,host:6379``; also
+                                          ``redis-cluster://``, and with ``rediss`` over TLS
+========================================
+=======================================================================
 """
 
 import inspect
@@ -36,7 +39,8 @@ from redis.backoff import NoBackoff
 
 from ted_memory.errors import SettingsError
 
-CONNECT_TIMEOUT = 1.0  # seconds; TLS and a name to look up take longer than an agent waits, which goes on meanwhile
+# seconds; TLS and a name to look up take longer than an agent waits, which goes on meanwhile
+CONNECT_TIMEOUT = 1.0
 
 Kind = Literal["standalone", "sentinel", "cluster"]
 Client = Redis | RedisCluster
@@ -51,13 +55,24 @@ _SCHEMES: Mapping[str, tuple[str, Kind]] = {
     **dict.fromkeys(("redis", "valkey"), ("redis", "standalone")),
     **dict.fromkeys(("rediss", "valkeys"), ("rediss", "standalone")),
     "unix": ("unix", "standalone"),
-    **dict.fromkeys(("redis+sentinel", "redis-sentinel", "sentinel", "valkey+sentinel"), ("redis", "sentinel")),
-    **dict.fromkeys(("rediss+sentinel", "rediss-sentinel", "valkeys+sentinel"), ("rediss", "sentinel")),
+    **dict.fromkeys(
+        ("redis+sentinel", "redis-sentinel", "sentinel", "valkey+sentinel"), ("redis", "sentinel")
+    ),
+    **dict.fromkeys(
+        ("rediss+sentinel", "rediss-sentinel", "valkeys+sentinel"), ("rediss", "sentinel")
+    ),
     **dict.fromkeys(("redis+cluster", "redis-cluster", "valkey+cluster"), ("redis", "cluster")),
     **dict.fromkeys(("rediss+cluster", "rediss-cluster", "valkeys+cluster"), ("rediss", "cluster")),
 }
 _HIDDEN = "(not shown: it may hold a password)"
-_OURS = {"retry", "retry_on_error", "retry_on_timeout", "socket_timeout", "socket_connect_timeout", "decode_responses"}
+_OURS = {
+    "retry",
+    "retry_on_error",
+    "retry_on_timeout",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "decode_responses",
+}
 
 
 def _ours(timeout: float) -> dict[str, Any]:
@@ -90,7 +105,9 @@ def from_url(url: str) -> Address:
     known = _SCHEMES.get(parts["scheme"]) if parts else None
     # a "@" behind the host: the password holds a character that should have been escaped
     safe = parts and known and "@" not in (parts["query"] or "")
-    where = f"{parts['scheme']}://{parts['hosts']}{parts['path'] or ''}" if parts and safe else _HIDDEN
+    where = (
+        f"{parts['scheme']}://{parts['hosts']}{parts['path'] or ''}" if parts and safe else _HIDDEN
+    )
     try:
         if parts is None or known is None:
             raise ValueError("not a URL that we know")
@@ -130,17 +147,27 @@ def _sentinel(scheme: str, parts: re.Match[str]) -> Callable[[float], tuple[Clie
     service, _, db = (parts["path"] or "").strip("/").partition("/")
     service = str(options.pop("service_name", "") or service or "mymaster")
     options["db"] = int(db or options.get("db", 0))
-    own = {name.removeprefix("sentinel_"): options.pop(name) for name in list(options) if name.startswith("sentinel_")}
+    own = {
+        name.removeprefix("sentinel_"): options.pop(name)
+        for name in list(options)
+        if name.startswith("sentinel_")
+    }
     own |= {name: value for name, value in options.items() if name.startswith("ssl")}
     hosts = [_host(host, 26379) for host in parts["hosts"].split(",")]
     for name in ("host", "port"):
         options.pop(name, None)
     secure = options.pop("connection_class", None) is SSLConnection
-    return lambda timeout: _by_sentinel(hosts, service, {**options, "ssl": secure}, {**own, "ssl": secure}, timeout)
+    return lambda timeout: _by_sentinel(
+        hosts, service, {**options, "ssl": secure}, {**own, "ssl": secure}, timeout
+    )
 
 
 def _by_sentinel(
-    hosts: list[tuple[str, int]], service: str, options: dict[str, Any], own: dict[str, Any], timeout: float
+    hosts: list[tuple[str, int]],
+    service: str,
+    options: dict[str, Any],
+    own: dict[str, Any],
+    timeout: float,
 ) -> tuple[Client, Close]:
     sentinel = Sentinel(hosts, sentinel_kwargs={**own, **_ours(timeout)})  # type: ignore[no-untyped-call]
     client: Redis = sentinel.master_for(service, **{**options, **_ours(timeout)})
@@ -162,10 +189,12 @@ def _cluster(scheme: str, parts: re.Match[str]) -> Callable[[float], tuple[Clien
     return lambda timeout: _clustered(hosts, {**options, "ssl": secure}, timeout)
 
 
-def _clustered(hosts: list[tuple[str, int]], options: dict[str, Any], timeout: float) -> tuple[Client, Close]:
+def _clustered(
+    hosts: list[tuple[str, int]], options: dict[str, Any], timeout: float
+) -> tuple[Client, Close]:
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    # a cluster that has lost some slots still serves the others. Reinitialising after so many moved slots would close
-    # connections that other tasks are using; each MOVED is followed anyway
+    # a cluster that has lost some slots still serves the others. Reinitialising after so many moved
+    # slots would close connections that other tasks are using; each MOVED is followed anyway
     ours = {"require_full_coverage": False, "reinitialize_steps": 0, **_ours(timeout)}
     client = RedisCluster(startup_nodes=nodes, **{**options, **ours})
     return client, client.aclose
@@ -194,12 +223,20 @@ def from_client(client: Any) -> Address:
         SettingsError: it is no client of redis-py.
     """
     if isinstance(client, RedisCluster | redis.RedisCluster):
-        nodes = [(node.host, int(node.port)) for node in client.nodes_manager.startup_nodes.values()]
-        kwargs = getattr(client, "connection_kwargs", None) or client.nodes_manager.connection_kwargs
-        options = {k: v for k, v in _taken(kwargs, RedisCluster).items() if k not in {"host", "port"}}
+        nodes = [
+            (node.host, int(node.port)) for node in client.nodes_manager.startup_nodes.values()
+        ]
+        kwargs = (
+            getattr(client, "connection_kwargs", None) or client.nodes_manager.connection_kwargs
+        )
+        options = {
+            k: v for k, v in _taken(kwargs, RedisCluster).items() if k not in {"host", "port"}
+        }
         if kwargs.get("connection_class") is SSLConnection:
             options["ssl"] = True
-        return Address(_named(nodes), "cluster", lambda timeout: _clustered(nodes, options, timeout))
+        return Address(
+            _named(nodes), "cluster", lambda timeout: _clustered(nodes, options, timeout)
+        )
     pool = getattr(client, "connection_pool", None)
     if not isinstance(client, Redis | redis.Redis) or pool is None:
         raise SettingsError(
@@ -209,30 +246,61 @@ def from_client(client: Any) -> Address:
     if isinstance(pool, SentinelConnectionPool | redis.sentinel.SentinelConnectionPool):
         sentinel, service = pool.sentinel_manager, pool.service_name
         nodes = [_node_of(one) for one in sentinel.sentinels]
-        options = {k: v for k, v in _taken(pool.connection_kwargs, Connection).items() if k not in {"host", "port"}}
+        options = {
+            k: v
+            for k, v in _taken(pool.connection_kwargs, Connection).items()
+            if k not in {"host", "port"}
+        }
         own = _taken(sentinel.sentinel_kwargs, Connection)
-        return Address(_named(nodes), "sentinel", lambda timeout: _by_sentinel(nodes, service, options, own, timeout))
+        return Address(
+            _named(nodes),
+            "sentinel",
+            lambda timeout: _by_sentinel(nodes, service, options, own, timeout),
+        )
     kind = next(
-        (ours for ours, theirs in _CONNECTIONS.items() if issubclass(pool.connection_class, theirs)), Connection
+        (
+            ours
+            for ours, theirs in _CONNECTIONS.items()
+            if issubclass(pool.connection_class, theirs)
+        ),
+        Connection,
     )
     options = {**_taken(pool.connection_kwargs, kind), "connection_class": kind}
-    where = str(options.get("path") or _named([(options.get("host", "localhost"), options.get("port", 6379))]))
-    return Address(where, "standalone", lambda timeout: _pooled(ConnectionPool(**{**options, **_ours(timeout)})))
+    where = str(
+        options.get("path")
+        or _named([(options.get("host", "localhost"), options.get("port", 6379))])
+    )
+    return Address(
+        where,
+        "standalone",
+        lambda timeout: _pooled(ConnectionPool(**{**options, **_ours(timeout)})),
+    )
 
 
 # the most special first: each of ours, and the classes whose settings it takes over
 _CONNECTIONS: Mapping[Any, tuple[type, ...]] = {
     SSLConnection: (SSLConnection, redis.connection.SSLConnection),
-    UnixDomainSocketConnection: (UnixDomainSocketConnection, redis.connection.UnixDomainSocketConnection),
+    UnixDomainSocketConnection: (
+        UnixDomainSocketConnection,
+        redis.connection.UnixDomainSocketConnection,
+    ),
 }
 
 
 def _taken(kwargs: Mapping[str, Any], target: type) -> dict[str, Any]:
     """Return the settings of a connection that ours understands, without those that are ours to make."""
-    known = {name for base in target.__mro__ for name in inspect.signature(base.__init__).parameters}  # type: ignore[misc]
+    makers = [base.__init__ for base in target.__mro__]  # type: ignore[misc]
+    known = {name for maker in makers for name in inspect.signature(maker).parameters}
     # made for the client that it was taken from: bound to its loop, its parser or its pool
-    bound = {"parser_class", "event_dispatcher", "maint_notifications_config", "maint_notifications_pool_handler"}
-    return {k: v for k, v in kwargs.items() if k in known - _OURS - bound - {"self", "kwargs", "args"}}
+    bound = {
+        "parser_class",
+        "event_dispatcher",
+        "maint_notifications_config",
+        "maint_notifications_pool_handler",
+    }
+    return {
+        k: v for k, v in kwargs.items() if k in known - _OURS - bound - {"self", "kwargs", "args"}
+    }
 
 
 def _node_of(client: Any) -> tuple[str, int]:

@@ -29,9 +29,11 @@ from ted_memory.errors import StoreUnavailable
 from ted_memory.storage.embedded.server import EmbeddedServer
 from ted_memory.storage.redis.addresses import CONNECT_TIMEOUT, Address, Client, Close, from_url
 
-LOOK_TIMEOUT = 2.0  # seconds for one command of a look at the store: a link may be slower than an agent is patient
+# seconds for one command of a look at the store: a link may be slower than an agent is patient
+LOOK_TIMEOUT = 2.0
 COMMIT_TIMEOUT = 2.5  # seconds for one try of a command that writes
-FAILOVER_TIMEOUT = 1.3  # the same where another server takes over: a frozen one is not waited for twice
+# the same where another server takes over: a frozen one is not waited for twice
+FAILOVER_TIMEOUT = 1.3
 CONFIRM_MARGIN = 0.3  # seconds less for WAIT, so that its answer still comes
 COMMIT_RETRIES = 3
 FAILOVER_RETRIES = 16  # Sentinel, Cluster: about 7 s, longer than one takes to elect a new primary
@@ -74,7 +76,9 @@ class LoopClients:
         backoff = EqualJitterBackoff(base=0.05, cap=0.5)
         retry: Retry = Retry(backoff, self.retries, supported_errors=_PASSING)
         async with self.slots:
-            return await cancellable(retry.call_with_retry(lambda: call(self.commit), _refuse_to_repeat))
+            return await cancellable(
+                retry.call_with_retry(lambda: call(self.commit), _refuse_to_repeat)
+            )
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -85,7 +89,8 @@ class LoopClients:
 async def cancellable(call: Awaitable[T]) -> T:
     """Await a call of redis-py so that a cancellation is not lost.
 
-    On Python 3.11 `asyncio.wait_for`, within which it sends, swallows one that comes just as the send ends.
+    On Python 3.11 `asyncio.wait_for`, within which it sends, swallows one that comes just as the
+    send ends.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
@@ -105,7 +110,12 @@ class Clients:
     """Opens clients at first use: of a URL, an address, or an embedded server."""
 
     def __init__(
-        self, url: str | None, server: EmbeddedServer | None, *, read_timeout: float, address: Address | None = None
+        self,
+        url: str | None,
+        server: EmbeddedServer | None,
+        *,
+        read_timeout: float,
+        address: Address | None = None,
     ) -> None:
         self.server = server
         self.read_timeout = read_timeout
@@ -116,7 +126,9 @@ class Clients:
         assert address is not None  # noqa: S101
         self._address = address
         self._url = url
-        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClients] = weakref.WeakKeyDictionary()
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClients] = (
+            weakref.WeakKeyDictionary()
+        )
         _ALL.add(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Clients":
@@ -130,7 +142,9 @@ class Clients:
     def __reduce__(self) -> tuple[Any, ...]:
         """Tell a pickle the URL or the folder, never a connection."""
         if self._url is None and self.server is None:
-            raise TypeError("a memory over a client of yours cannot be pickled; open it with a URL instead")
+            raise TypeError(
+                "a memory over a client of yours cannot be pickled; open it with a URL instead"
+            )
         home = None if self.server is None else self.server.home
         return _open, (self._url, home, self.read_timeout)
 

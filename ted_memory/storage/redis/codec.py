@@ -1,8 +1,8 @@
 """The one place where stored bytes become types, and back.
 
-An item is ``rev|order|state|tokens|body``: scripts look at the head; the body is JSON that they leave alone. What is
-stored may have fields that this package does not know, since a newer one works beside it. They are left out here, and
-refused where somebody hands them in.
+An item is ``rev|order|state|tokens|body``: scripts look at the head; the body is JSON that they
+leave alone. What is stored may have fields that this package does not know, since a newer one works
+beside it. They are left out here, and refused where somebody hands them in.
 """
 
 import contextlib
@@ -60,7 +60,9 @@ def _reading(what: str) -> Iterator[None]:
 def encode_body(experience: Experience) -> str:
     """Return the part of an item that scripts do not read."""
     return json.dumps(
-        experience.model_dump(mode="json", exclude=_HEAD, exclude_defaults=True), ensure_ascii=False, sort_keys=True
+        experience.model_dump(mode="json", exclude=_HEAD, exclude_defaults=True),
+        ensure_ascii=False,
+        sort_keys=True,
     )
 
 
@@ -78,7 +80,13 @@ def decode_item(id: str, raw: str) -> Experience:
     """
     with _reading(f"experience {id!r}"):
         rev, order, state, tokens, body = raw.split("|", 4)
-        fields = {"id": id, "rev": int(rev), "order": int(order), "state": state, "tokens": int(tokens)}
+        fields = {
+            "id": id,
+            "rev": int(rev),
+            "order": int(order),
+            "state": state,
+            "tokens": int(tokens),
+        }
         return Experience.model_validate({**json.loads(body), **fields}, extra="ignore")
 
 
@@ -97,14 +105,19 @@ def decode_archived(raw: str) -> Archived:
         return Archived.model_validate_json(raw, extra="ignore")
 
 
-def decode_shown(change: str, done: str, done_to: str, floor: str, total: str, *voices: str) -> Shown:
+def decode_shown(
+    change: str, done: str, done_to: str, floor: str, total: str, *voices: str
+) -> Shown:
     """Return what is known of a lesson from the fields of its evidence, as `known.lua` reads them.
 
     Raises:
         CorruptData: it cannot be read.
     """
     with _reading("the evidence on an experience"):
-        sums = [Sums.of([float(number) for number in raw.split("|")]) if raw else Sums() for raw in (total, *voices)]
+        sums = [
+            Sums.of([float(number) for number in raw.split("|")]) if raw else Sums()
+            for raw in (total, *voices)
+        ]
         seqs = frozenset(int(seq) for seq in done.split(",") if seq)
         evidence = Evidence(sums[0], tuple(sums[1:]))
         return Shown(int(change), evidence, seqs, int(done_to or 0), int(floor) if floor else None)
@@ -112,7 +125,9 @@ def decode_shown(change: str, done: str, done_to: str, floor: str, total: str, *
 
 def encode_usages(usages: Mapping[str, Usage]) -> list[tuple[str, list[float]]]:
     """Return ids with their counters, in the order of the model's fields."""
-    return [(id, [getattr(usage, name) for name in Usage.model_fields]) for id, usage in usages.items()]
+    return [
+        (id, [getattr(usage, name) for name in Usage.model_fields]) for id, usage in usages.items()
+    ]
 
 
 def decode_usages(stored: Iterable[tuple[str, str]]) -> dict[str, Usage]:
@@ -123,7 +138,10 @@ def decode_usages(stored: Iterable[tuple[str, str]]) -> dict[str, Usage]:
     with _reading("the usage of an experience"):
         return {
             id: Usage(
-                **{n: _bounded(n, float(text)) for n, text in zip(Usage.model_fields, raw.split("|"), strict=False)}
+                **{
+                    n: _bounded(n, float(text))
+                    for n, text in zip(Usage.model_fields, raw.split("|"), strict=False)
+                }
             )
             for id, raw in stored
         }
@@ -170,7 +188,13 @@ def encode_request(request: CommitRequest, told: Sequence[str], stamp: str, seal
             "expects": c.expects,
             "puts": [
                 {
-                    **{"id": e.id, "order": e.order, "state": e.state, "tokens": e.tokens, "body": encode_body(e)},
+                    **{
+                        "id": e.id,
+                        "order": e.order,
+                        "state": e.state,
+                        "tokens": e.tokens,
+                        "body": encode_body(e),
+                    },
                     "sources": [digest(source) for source in e.sources],
                 }
                 for e in c.puts
@@ -211,27 +235,40 @@ def encode_request(request: CommitRequest, told: Sequence[str], stamp: str, seal
     return json.dumps(fields, ensure_ascii=False)
 
 
-def decode_answer(answer: str, asked: Sequence[Edit], told: Sequence[str], *, repeated: bool) -> Commit:
+def decode_answer(
+    answer: str, asked: Sequence[Edit], told: Sequence[str], *, repeated: bool
+) -> Commit:
     """Return the commit that an answer tells of.
 
-    What its edits said comes from those that are `asked` for, if these are the ones of the answer; `told` is how an
-    answer keeps them (`encode_told`). Other edits come back empty.
+    What its edits said comes from those that are `asked` for, if these are the ones of the answer;
+    `told` is how an answer keeps them (`encode_told`). Other edits come back empty.
     """
     with _reading("the answer that this token had"):
         fields = json.loads(answer)
         kept = [item["edit"] for item in fields["items"]]
-        edits = asked if kept == list(told) else [_EDIT.validate_json(edit, extra="ignore") for edit in kept]
-        items = [(edit, item["id"], item["reason"]) for edit, item in zip(edits, fields["items"], strict=True)]
+        edits = (
+            asked
+            if kept == list(told)
+            else [_EDIT.validate_json(edit, extra="ignore") for edit in kept]
+        )
+        items = [
+            (edit, item["id"], item["reason"])
+            for edit, item in zip(edits, fields["items"], strict=True)
+        ]
         return Commit(
             epoch=fields["epoch"],
             version=fields["version"],
             applied=tuple(Applied(edit=edit, id=id) for edit, id, reason in items if not reason),
-            rejected=tuple(Rejected(edit=edit, reason=reason) for edit, _, reason in items if reason),
+            rejected=tuple(
+                Rejected(edit=edit, reason=reason) for edit, _, reason in items if reason
+            ),
             repeated=repeated,
         )
 
 
-def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]) -> ExperienceSet | None:
+def decode_set(
+    namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
+) -> ExperienceSet | None:
     """Return the set that a reply of the read script means for one who holds `known`."""
     if reply[0] == "absent":
         return None
@@ -242,13 +279,17 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
         version = int(version)
         max_experiences, token_budget, stored_format, oldest = map(int, numbers)
         named = dict(json.loads(models)) if models else {}
-        shown = Presentation.model_validate_json(presentation, extra="ignore") if presentation else None
+        shown = (
+            Presentation.model_validate_json(presentation, extra="ignore") if presentation else None
+        )
     if stored_format > FORMAT:
         raise newer_format(namespace, stored_format)
     partly = known is not None and reply[0] == "changes"
     experiences = dict(known.by_id) if known is not None and partly else {}
     usage = dict(known.usage) if known is not None and partly else {}
-    sorted_still = _change(experiences, _pairs(reply[2]), last=known.experiences[-1].order if known and partly else 0)
+    sorted_still = _change(
+        experiences, _pairs(reply[2]), last=known.experiences[-1].order if known and partly else 0
+    )
     counted = _pairs(reply[3])
     usage.update(decode_usages((id, raw) for id, raw in counted if raw))
     for id, raw in counted:
@@ -272,7 +313,9 @@ def decode_set(namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
     return made
 
 
-def _change(experiences: dict[str, Experience], items: Iterable[tuple[str, str]], *, last: int) -> bool:
+def _change(
+    experiences: dict[str, Experience], items: Iterable[tuple[str, str]], *, last: int
+) -> bool:
     """Put what changed in its place; tell whether all still stand in their order."""
     in_order = True
     for id, raw in items:
@@ -301,13 +344,18 @@ def encode_log_entry(entry: LogEntry, raw: str) -> str:
     fields = {
         **{name: getattr(entry, name) for name in ("version", "author", "why", "token")},
         "at": f"{entry.at.timestamp():.6f}",
-        "changes": [{"edit": encode_edit(change.edit), "items": _encode_items(change)} for change in entry.changes],
+        "changes": [
+            {"edit": encode_edit(change.edit), "items": _encode_items(change)}
+            for change in entry.changes
+        ],
     }
     return raw.partition("\n")[0] + "\n" + json.dumps(fields, ensure_ascii=False)
 
 
 def _encode_items(change: LoggedChange) -> list[tuple[str, str, str]]:
-    before, after = ({e.id: encode_item(e) for e in experiences} for experiences in (change.before, change.after))
+    before, after = (
+        {e.id: encode_item(e) for e in experiences} for experiences in (change.before, change.after)
+    )
     return [(id, before.get(id, ""), after.get(id, "")) for id in dict.fromkeys([*before, *after])]
 
 

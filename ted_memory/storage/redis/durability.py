@@ -1,14 +1,22 @@
 """WAIT and WAITAOF: what has been acknowledged is on a replica, or on the disk.
 
-Both speak of what their own connection wrote. So the token's key is touched on that connection first, which is a write
-that comes after the commit; and a server that does not know the token tells that the commit is not there.
+Both speak of what their own connection wrote. So the token's key is touched on that connection
+first, which is a write that comes after the commit; and a server that does not know the token tells
+that the commit is not there.
 """
 
 import asyncio
 from typing import Any
 
 from redis.asyncio import RedisCluster, SentinelConnectionPool
-from redis.exceptions import AskError, ClusterDownError, NoPermissionError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ted_memory.settings import Durability
@@ -24,15 +32,18 @@ async def confirm(client: Client, key: str, ttl: int, durability: Durability, wi
     """Tell whether all up to now is as durable as asked for, after so many milliseconds at most.
 
     Raises:
-        RedisConnectionError: the key is gone: what it stands for is not there (any more), and must be done again. Or
-            Sentinel is electing another primary: a replica that still follows the old one is no proof.
+        RedisConnectionError: the key is gone: what it stands for is not there (any more), and must
+            be done again. Or Sentinel is electing another primary: a replica that still follows the
+            old one is no proof.
     """
     wait = ("WAITAOF", 1, 0, within) if durability == "fsync" else ("WAIT", 1, within)
     try:
         touched, reached = await _together(client, key, [("PEXPIRE", key, ttl), wait])
     except _ELSEWHERE:
         raise
-    except ResponseError:  # its appendonly was switched off meanwhile: the commit is there, and not on the disk
+    except (
+        ResponseError
+    ):  # its appendonly was switched off meanwhile: the commit is there, and not on the disk
         return False
     if not touched:
         raise RedisConnectionError("the commit was lost in a failover or a restart")
@@ -80,7 +91,8 @@ async def _over(connection: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
         await connection.send_packed_command(connection.pack_commands(commands))
         answers = [await connection.read_response() for _ in commands]
     except BaseException:
-        await connection.disconnect()  # what was not read must not be taken for the answer to something else
+        # what was not read must not be taken for the answer to something else
+        await connection.disconnect()
         raise
     return answers
 
@@ -88,8 +100,8 @@ async def _over(connection: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
 async def _still_primary(pool: SentinelConnectionPool, connection: Any) -> None:
     """Make sure that most Sentinels hold the server that answered for the primary, and none is replacing it.
 
-    A primary that was frozen, and replaced meanwhile, answers again when it thaws; so may a replica that still follows
-    it. What both have confirmed is thrown away a moment later.
+    A primary that was frozen, and replaced meanwhile, answers again when it thaws; so may a replica
+    that still follows it. What both have confirmed is thrown away a moment later.
     """
 
     async def ask(sentinel: Any) -> dict[str, Any] | None:
@@ -101,7 +113,10 @@ async def _still_primary(pool: SentinelConnectionPool, connection: Any) -> None:
 
     def agrees(state: dict[str, Any]) -> bool:
         replaced = state.get("is_odown") or "failover_in_progress" in str(state.get("flags"))
-        return not replaced and (state["ip"], int(state["port"])) == (connection.host, int(connection.port))
+        return not replaced and (state["ip"], int(state["port"])) == (
+            connection.host,
+            int(connection.port),
+        )
 
     sentinels = pool.sentinel_manager.sentinels
     states = [state for state in await asyncio.gather(*map(ask, sentinels)) if state]

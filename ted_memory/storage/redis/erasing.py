@@ -32,28 +32,38 @@ async def erase(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subj
             runs.add(_run_of(keys, name))
             words += sum(_is_feedback(field) for field in record)
             await with_retries(partial(_delete, [name]))
-        elif said := [field for field in record if _is_said_by(subject, seal, field, record[field])]:
+        elif said := [
+            field for field in record if _is_said_by(subject, seal, field, record[field])
+        ]:
             words += len(said)
             await with_retries(partial(_delete_fields, name, said))
     if subject.kind == "principal":
         async for names in _names(with_retries, keys.rate("*")):
             for name in names:
-                await with_retries(partial(_delete_fields, name, [f"e:{subject.name}", f"o:{subject.name}"]))
+                await with_retries(
+                    partial(_delete_fields, name, [f"e:{subject.name}", f"o:{subject.name}"])
+                )
     return Erased(episodes=len(episodes), runs=tuple(sorted(runs)), words=words)
 
 
-async def runs_of(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject) -> frozenset[str]:
+async def runs_of(
+    with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject
+) -> frozenset[str]:
     """Return the ids of a subject's runs that wait or are known still."""
     if subject.kind == "run":
         return frozenset({subject.name})
     waiting = (await _episodes(with_retries, seal, keys, subject)).values()
     known = [
-        _run_of(keys, name) async for name, record in _records(with_retries, keys) if _owns(subject, keys, name, record)
+        _run_of(keys, name)
+        async for name, record in _records(with_retries, keys)
+        if _owns(subject, keys, name, record)
     ]
     return frozenset((*waiting, *known))
 
 
-async def _records(with_retries: WithRetries, keys: Keys) -> AsyncIterator[tuple[str, dict[str, str]]]:
+async def _records(
+    with_retries: WithRetries, keys: Keys
+) -> AsyncIterator[tuple[str, dict[str, str]]]:
     """Give the records of all runs, with their keys."""
     async for names in _names(with_retries, keys.run("*")):
         for name, record in zip(names, await with_retries(partial(hashes, names)), strict=True):
@@ -65,7 +75,9 @@ def _run_of(keys: Keys, name: str) -> str:
 
 
 def _owns(subject: Subject, keys: Keys, name: str, record: Mapping[str, str]) -> bool:
-    return subject.owns_record(_run_of(keys, name), record.get("principal", ""), record.get("unit", ""))
+    return subject.owns_record(
+        _run_of(keys, name), record.get("principal", ""), record.get("unit", "")
+    )
 
 
 async def drop_all(with_retries: WithRetries, keys: Keys) -> None:
@@ -75,11 +87,17 @@ async def drop_all(with_retries: WithRetries, keys: Keys) -> None:
 
 
 async def staging_with(
-    with_retries: WithRetries, seal: Seal, namespace: str, named: Collection[str], runs: Collection[str]
+    with_retries: WithRetries,
+    seal: Seal,
+    namespace: str,
+    named: Collection[str],
+    runs: Collection[str],
 ) -> set[str]:
     """Return the staging sets of a namespace in which one of these is named, or that worked on one of these runs."""
     # whole strings of JSON, with letters beyond ASCII as they are, and without
-    written = {json.dumps(name, ensure_ascii=ascii_only) for name in named for ascii_only in (False, True)}
+    written = {
+        json.dumps(name, ensure_ascii=ascii_only) for name in named for ascii_only in (False, True)
+    }
     fields = {f"sample:{run}" for run in runs}
     found = set()
     async for names in _names(with_retries, Keys(f"{namespace}~*").any_key):
@@ -109,7 +127,8 @@ async def rewrite_log(client: Client) -> None:
                 return
             break
         if not is_busy:
-            with contextlib.suppress(ResponseError):  # another one began just now: ours comes after it
+            # another one began just now: ours comes after it
+            with contextlib.suppress(ResponseError):
                 await client.bgrewriteaof()
                 begun = True
         await asyncio.sleep(REWRITE_WAIT)
@@ -119,7 +138,9 @@ async def rewrite_log(client: Client) -> None:
     )
 
 
-async def _episodes(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject) -> dict[str, str]:
+async def _episodes(
+    with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject
+) -> dict[str, str]:
     """Return the subject's episodes, by seq their run's id."""
     found, cursor = {}, 0
     while True:

@@ -56,7 +56,9 @@ async def _from_info(client: Client, section: str, look: Look) -> Sequence[Findi
     except (NoPermissionError, ResponseError):
         return [Finding(of=section, state="unknown", told=UNSEEN)]
     # a cluster tells of each of its nodes
-    nodes = told.values() if told and all(isinstance(one, dict) for one in told.values()) else [told]
+    nodes = (
+        told.values() if told and all(isinstance(one, dict) for one in told.values()) else [told]
+    )
     return [look(node) for node in nodes]
 
 
@@ -69,13 +71,20 @@ def _version(info: Mapping[str, Any]) -> Finding:
 
 
 def _persistence(info: Mapping[str, Any]) -> Finding:
-    failed = [name for name in ("aof_last_write_status", "aof_last_bgrewrite_status") if info.get(name, "ok") != "ok"]
+    failed = [
+        name
+        for name in ("aof_last_write_status", "aof_last_bgrewrite_status")
+        if info.get(name, "ok") != "ok"
+    ]
     if info.get("aof_enabled") and failed:
         told = f"its append-only file cannot be written ({', '.join(failed)}); is the disk full?"
         return Finding(of="persistence", state="problem", told=told)
     if info.get("aof_enabled"):
         return Finding(of="persistence", state="ok", told="writes an append-only file")
-    if info.get("rdb_last_bgsave_status") == "ok" and info.get("rdb_changes_since_last_save", 0) == 0:
+    if (
+        info.get("rdb_last_bgsave_status") == "ok"
+        and info.get("rdb_changes_since_last_save", 0) == 0
+    ):
         told = "snapshots only (no appendonly): a crash loses what was learned since the last one"
         return Finding(of="persistence", state="warning", told=told)
     told = "no append-only file: a crash loses what no snapshot holds. Set appendonly yes"
@@ -85,7 +94,11 @@ def _persistence(info: Mapping[str, Any]) -> Finding:
 def _eviction(info: Mapping[str, Any]) -> Finding:
     policy, most = str(info.get("maxmemory_policy", "noeviction")), int(info.get("maxmemory", 0))
     if not most:
-        return Finding(of="memory", state="ok", told=f"{info.get('used_memory_human')} used, no bound (maxmemory)")
+        return Finding(
+            of="memory",
+            state="ok",
+            told=f"{info.get('used_memory_human')} used, no bound (maxmemory)",
+        )
     told = f"{info.get('used_memory_human')} of {info.get('maxmemory_human')} used"
     if policy == "noeviction":
         return Finding(of="memory", state="ok", told=told)

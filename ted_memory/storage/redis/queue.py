@@ -23,7 +23,14 @@ from ted_memory.episodes import (
     Verdict,
 )
 from ted_memory.errors import CorruptData
-from ted_memory.protocols import TOLD_FIRST, CreditRules, KnownEvidence, Pair, PairVerdict, RecordLimits
+from ted_memory.protocols import (
+    TOLD_FIRST,
+    CreditRules,
+    KnownEvidence,
+    Pair,
+    PairVerdict,
+    RecordLimits,
+)
 from ted_memory.storage.redis import codec, erasing, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.clock import ServerClock
@@ -42,7 +49,9 @@ T = TypeVar("T")
 class RedisEpisodeQueue:
     """An `EpisodeQueue`. Its scripts stand in ``lua/``, each with what it promises in its head."""
 
-    def __init__(self, with_retries: WithRetries, kept: Retention | None = None, seal: Seal | None = None) -> None:
+    def __init__(
+        self, with_retries: WithRetries, kept: Retention | None = None, seal: Seal | None = None
+    ) -> None:
         self._with_retries = with_retries
         kept = kept or Retention()
         self._seal = seal or Seal()
@@ -57,10 +66,15 @@ class RedisEpisodeQueue:
         self._listed.discard(namespace)
 
     async def record(
-        self, namespace: str, episodes: Sequence[Episode], images: Mapping[str, bytes], limits: RecordLimits
+        self,
+        namespace: str,
+        episodes: Sequence[Episode],
+        images: Mapping[str, bytes],
+        limits: RecordLimits,
     ) -> tuple[Recorded, tuple[str, ...]]:
         keys, runs = Keys(namespace), [episode.run_id for episode in episodes]
-        if namespace not in self._listed:  # before the first one: what nobody finds is not learned from
+        # before the first one: what nobody finds is not learned from
+        if namespace not in self._listed:
             await self._list(namespace)
         encoded = {digest: self._seal.close_data(data) for digest, data in images.items()}
         places = {digest: place for place, digest in enumerate(encoded, start=1)}
@@ -79,15 +93,22 @@ class RedisEpisodeQueue:
             ensure_ascii=False,
         )
         today = await self.clock.today(namespace)
-        reply = await self._with_retries(lambda client: scripts.record(client, keys, today, runs, encoded, request))
-        if reply[5]:  # the namespace may have been dropped since, by another process, and its name with it
+        reply = await self._with_retries(
+            lambda client: scripts.record(client, keys, today, runs, encoded, request)
+        )
+        # the namespace may have been dropped since, by another process, and its name with it
+        if reply[5]:
             await self._list(namespace)
         counts = dict(zip(("recorded", "repeated", "dropped", "limited"), reply[:4], strict=True))
         return Recorded(**counts), tuple(runs[int(place) - 1] for place in reply[4])
 
-    def _item(self, episode: Episode, images: Mapping[str, bytes], places: Mapping[str, int]) -> dict[str, Any]:
+    def _item(
+        self, episode: Episode, images: Mapping[str, bytes], places: Mapping[str, int]
+    ) -> dict[str, Any]:
         body = self._seal.close(codec.encode_episode(episode))
-        size = len(body.encode()) + sum(2 * len(images.get(digest, b"")) for digest in episode.images)
+        size = len(body.encode()) + sum(
+            2 * len(images.get(digest, b"")) for digest in episode.images
+        )
         return {
             "principal": episode.principal,
             "unit": episode.unit,
@@ -97,7 +118,9 @@ class RedisEpisodeQueue:
             "withhold": episode.withhold_share,
             "size": size,
             "body": body,
-            "images": [places[digest] for digest in dict.fromkeys(episode.images) if digest in places],
+            "images": [
+                places[digest] for digest in dict.fromkeys(episode.images) if digest in places
+            ],
         }
 
     async def _list(self, namespace: str) -> None:
@@ -105,7 +128,12 @@ class RedisEpisodeQueue:
         self._listed.add(namespace)
 
     async def feedback(
-        self, namespace: str, run_id: str, feedback: Feedback | None, score: float | None, rules: CreditRules
+        self,
+        namespace: str,
+        run_id: str,
+        feedback: Feedback | None,
+        score: float | None,
+        rules: CreditRules,
     ) -> Verdict:
         args = [
             "" if feedback is None else self._seal.close(codec.encode_feedback(feedback)),
@@ -129,7 +157,9 @@ class RedisEpisodeQueue:
     async def archived(self, namespace: str, after: int = 0) -> tuple[Archived, ...]:
         keys = Keys(namespace)
         seqs = await self._with_retries(
-            lambda client: cast(Awaitable[list[str]], client.zrangebyscore(keys.archived, f"({after}", "+inf"))
+            lambda client: cast(
+                Awaitable[list[str]], client.zrangebyscore(keys.archived, f"({after}", "+inf")
+            )
         )
         if not seqs:
             return ()
@@ -138,14 +168,17 @@ class RedisEpisodeQueue:
         )
         found = []
         for raw in stored:
-            with contextlib.suppress(CorruptData):  # one that a newer package wrote keeps nobody from the others
+            # one that a newer package wrote keeps nobody from the others
+            with contextlib.suppress(CorruptData):
                 found += [codec.decode_archived(self._seal.open(raw))] if raw else []
         return tuple(found)
 
     async def forget_archived(self, namespace: str, seqs: Sequence[int]) -> int:
         if not seqs:
             return 0
-        return await self._with_retries(lambda client: scripts.forget_archived(client, Keys(namespace), seqs))
+        return await self._with_retries(
+            lambda client: scripts.forget_archived(client, Keys(namespace), seqs)
+        )
 
     async def replayed(self, namespace: str, pair: Pair) -> PairVerdict:
         args = [
@@ -159,10 +192,15 @@ class RedisEpisodeQueue:
             int(pair.on_tools),
         ]
         return cast(
-            PairVerdict, await self._with_retries(lambda client: scripts.replayed(client, Keys(namespace), args))
+            PairVerdict,
+            await self._with_retries(
+                lambda client: scripts.replayed(client, Keys(namespace), args)
+            ),
         )
 
-    async def evidence(self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None) -> KnownEvidence:
+    async def evidence(
+        self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None
+    ) -> KnownEvidence:
         if not ids:
             return {}
         known, keys = known or {}, Keys(namespace)
@@ -176,22 +214,41 @@ class RedisEpisodeQueue:
                 found[id] = known[id]
         return found
 
-    async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
+    async def told(
+        self, namespace: str, run_ids: Sequence[str]
+    ) -> tuple[tuple[Feedback, ...], ...]:
         names = [Keys(namespace).run(run_id) for run_id in run_ids]
         stored = await self._with_retries(lambda client: hashes(names, client))
-        return tuple(_feedback_in(run_id, fields, self._seal) for run_id, fields in zip(run_ids, stored, strict=True))
+        return tuple(
+            _feedback_in(run_id, fields, self._seal)
+            for run_id, fields in zip(run_ids, stored, strict=True)
+        )
 
     async def claim(
-        self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
+        self,
+        namespace: str,
+        learner: str,
+        *,
+        lease: float,
+        count: int,
+        max_deliveries: int,
+        alone: bool,
     ) -> Claims:
         args = [learner, _ms(lease), count, max_deliveries, int(alone), *self._of_dead, *self._days]
         while True:
-            suspects, *found = await self._with_retries(lambda client: scripts.claim(client, Keys(namespace), args))
+            suspects, *found = await self._with_retries(
+                lambda client: scripts.claim(client, Keys(namespace), args)
+            )
             claims = [await self._claim(namespace, *fields) for fields in found]
-            if any(claims) or not found:  # what cannot be read has become a dead letter: others may wait behind it
-                return Claims(claims=tuple(claim for claim in claims if claim is not None), suspects=suspects)
+            # what cannot be read has become a dead letter: others may wait behind it
+            if any(claims) or not found:
+                return Claims(
+                    claims=tuple(claim for claim in claims if claim is not None), suspects=suspects
+                )
 
-    async def _claim(self, namespace: str, seq: int, fence: int, deliveries: int, raw: str) -> Claim | None:
+    async def _claim(
+        self, namespace: str, seq: int, fence: int, deliveries: int, raw: str
+    ) -> Claim | None:
         """Return a claim; None where what is stored is no episode, of which a dead letter is made."""
         try:
             episode = codec.decode_episode(self._seal.open(raw))
@@ -204,11 +261,26 @@ class RedisEpisodeQueue:
     async def extend_lease(
         self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float
     ) -> frozenset[int]:
-        args = [learner, _ms(lease), *(number for claim in claims for number in (claim.seq, claim.fence))]
-        return frozenset(await self._with_retries(lambda client: scripts.extend_lease(client, Keys(namespace), args)))
+        args = [
+            learner,
+            _ms(lease),
+            *(number for claim in claims for number in (claim.seq, claim.fence)),
+        ]
+        return frozenset(
+            await self._with_retries(
+                lambda client: scripts.extend_lease(client, Keys(namespace), args)
+            )
+        )
 
     async def return_claim(
-        self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
+        self,
+        namespace: str,
+        claim: Claim,
+        *,
+        counts: bool,
+        reason: str,
+        delay: float,
+        max_deliveries: int,
     ) -> Literal["released", "failed", "dead", "fenced"]:
         how, reason = "fail" if counts else "release", reason.encode("utf-8", "replace").decode()
         args = [claim.seq, claim.fence, how, reason, _ms(delay) if delay else 0, max_deliveries]
@@ -219,11 +291,15 @@ class RedisEpisodeQueue:
 
     async def _give_back(self, keys: Keys, run_id: str, args: Sequence[Any]) -> str:
         args = [*args, *self._of_dead]
-        return await self._with_retries(lambda client: scripts.return_claim(client, keys, run_id, args))
+        return await self._with_retries(
+            lambda client: scripts.return_claim(client, keys, run_id, args)
+        )
 
     async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
         name = Keys(namespace).spend(await self.clock.today(namespace))
-        await self._with_retries(lambda client: scripts.count(client, name, counters, ttl=codec.SPEND_TTL))
+        await self._with_retries(
+            lambda client: scripts.count(client, name, counters, ttl=codec.SPEND_TTL)
+        )
 
     async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
         keys, found = Keys(namespace), dict[str, bytes]()
@@ -248,10 +324,14 @@ class RedisEpisodeQueue:
         )
 
     async def retry_dead(self, namespace: str, seqs: Sequence[int]) -> int:
-        return await self._with_retries(lambda client: scripts.dead(client, Keys(namespace), "retry", seqs))
+        return await self._with_retries(
+            lambda client: scripts.dead(client, Keys(namespace), "retry", seqs)
+        )
 
     async def drop_dead(self, namespace: str, seqs: Sequence[int]) -> int:
-        return await self._with_retries(lambda client: scripts.dead(client, Keys(namespace), "drop", seqs))
+        return await self._with_retries(
+            lambda client: scripts.dead(client, Keys(namespace), "drop", seqs)
+        )
 
     async def runs_of(self, namespace: str, subject: Subject) -> frozenset[str]:
         return await erasing.runs_of(self._with_retries, self._seal, Keys(namespace), subject)
@@ -263,7 +343,9 @@ class RedisEpisodeQueue:
         keys, hours = Keys(namespace), (timedelta(0), timedelta(hours=1))
         # the hour before is yesterday's, in the day's first
         days = [await self.clock.today(namespace, ago) for ago in hours]
-        head, spent, before = [await self._hash(name) for name in (keys.traffic, *map(keys.spend, days))]
+        head, spent, before = [
+            await self._hash(name) for name in (keys.traffic, *map(keys.spend, days))
+        ]
         hourly = [f"hour:{await self.clock.now(namespace) - ago:%H}" for ago in hours]
         waiting, claimed, dead, archived, learners = [
             await self._with_retries(lambda client, ask=ask: ask(client))  # type: ignore[misc]
@@ -276,7 +358,17 @@ class RedisEpisodeQueue:
             )
         ]
         settled = head.get("settled_at")
-        names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "expired", "retried")
+        names = (
+            "recorded",
+            "learned",
+            "nothing",
+            "set_aside",
+            "dead",
+            "dropped",
+            "limited",
+            "expired",
+            "retried",
+        )
         return Traffic(
             waiting=waiting,
             claimed=claimed,
@@ -285,7 +377,9 @@ class RedisEpisodeQueue:
             bytes=int(head.get("bytes", 0)),
             oldest=await self._oldest(keys),
             counts={name: int(head.get(name, 0)) for name in names},
-            today={name: float(value) for name, value in spent.items() if not name.startswith("hour:")},
+            today={
+                name: float(value) for name, value in spent.items() if not name.startswith("hour:")
+            },
             hour=int(spent.get(hourly[0], 0)) + int(before.get(hourly[1], 0)),
             last_settled=datetime.fromtimestamp(float(settled) / SECOND, UTC) if settled else None,
             last_error=head.get("last_error", ""),
@@ -299,7 +393,11 @@ class RedisEpisodeQueue:
         """
         seqs: list[str] = []
         spoken_about = _now() - TOLD_FIRST * SECOND / 2
-        for name, least in ((keys.waiting, "-inf"), (keys.waiting, spoken_about), (keys.claimed, "-inf")):
+        for name, least in (
+            (keys.waiting, "-inf"),
+            (keys.waiting, spoken_about),
+            (keys.claimed, "-inf"),
+        ):
             seqs += await self._with_retries(
                 lambda client, name=name, least=least: cast(  # type: ignore[misc]
                     Awaitable[list[str]], client.zrangebyscore(name, least, "+inf", start=0, num=1)
@@ -313,15 +411,21 @@ class RedisEpisodeQueue:
         began = []
         for body in bodies:
             with contextlib.suppress(CorruptData):  # a claim makes a dead letter of it
-                began.append(codec.decode_episode(self._seal.open((body or "").partition("|")[2])).started_at)
+                began.append(
+                    codec.decode_episode(self._seal.open((body or "").partition("|")[2])).started_at
+                )
         return max(0.0, (datetime.now(UTC) - min(began)).total_seconds()) if began else None
 
     async def namespaces(self) -> tuple[str, ...]:
-        names = await self._with_retries(lambda client: cast(Awaitable[set[str]], client.smembers(WITH_TRAFFIC)))
+        names = await self._with_retries(
+            lambda client: cast(Awaitable[set[str]], client.smembers(WITH_TRAFFIC))
+        )
         return tuple(sorted(names))
 
     async def _hash(self, name: str) -> dict[str, str]:
-        return await self._with_retries(lambda client: cast(Awaitable[dict[str, str]], client.hgetall(name)))
+        return await self._with_retries(
+            lambda client: cast(Awaitable[dict[str, str]], client.hgetall(name))
+        )
 
 
 def _field(name: str, field: str, client: Client) -> Awaitable[str | None]:
@@ -333,7 +437,11 @@ def _feedback_in(run_id: str, stored: Mapping[str, str], seal: Seal) -> tuple[Fe
     count = int(stored.get("told", 0))
     # places are taken in turn: the oldest that is kept comes first
     places = [f"f{i % FEEDBACKS}" for i in range(max(1, count - FEEDBACKS + 1), count + 1)]
-    told = [codec.decode_feedback(_of_run(run_id, seal.open(stored[place]))) for place in places if place in stored]
+    told = [
+        codec.decode_feedback(_of_run(run_id, seal.open(stored[place])))
+        for place in places
+        if place in stored
+    ]
     # said before the run was known, by somebody who has no say in it
     return tuple(said for said in told if said.is_heard(stored.get("principal", "")))
 

@@ -1,6 +1,7 @@
 """What a learner does at a server, and which of it the server would refuse: asked before anything is paid for.
 
-The server answers for its user, whoever set that one up (`redis.acl_check_cmd`); nothing is read or written.
+The server answers for its user, whoever set that one up (`redis.acl_check_cmd`); nothing is read or
+written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,13 +29,16 @@ def needed_to_learn(namespace: str, durability: Durability) -> list[Sequence[str
     """
     keys = Keys(namespace)
     on_set, on_traffic = _of_the_set(keys), _of_traffic(keys)
-    commands = [(name, key) for key, names in {**on_set, **on_traffic}.items() for name in names.split()]
+    commands = [
+        (name, key) for key, names in {**on_set, **on_traffic}.items() for name in names.split()
+    ]
     written = [key for key in (*on_set, *on_traffic) if key != NAMESPACES]
     looked_at = [keys.meta, keys.experiences, keys.ranking, keys.log, keys.evidence]
     return [
         *commands,
         ("TIME",),
-        *([("WAIT",)] if durability == "replica" else []),  # WAITAOF is tried: not every server knows it
+        # WAITAOF is tried: not every server knows it
+        *([("WAIT",)] if durability == "replica" else []),
         *(_script(name, written) for name in ("EVALSHA", "EVAL")),
         *(_script(name, looked_at) for name in ("EVALSHA_RO", "EVAL_RO")),
     ]

@@ -74,9 +74,18 @@ async def commit(
 ) -> tuple[int, str]:
     """Apply a commit; return whether its token was used before (0 or 1), and the answer as JSON.
 
-    `ends`: milliseconds after which a staging set goes; `day` is for a request that settles an episode.
+    `ends`: milliseconds after which a staging set goes; `day` is for a request that settles an
+    episode.
     """
-    names = [keys.meta, keys.experiences, keys.usage, keys.ranking, keys.log, keys.purged, keys.applied(token)]
+    names = [
+        keys.meta,
+        keys.experiences,
+        keys.usage,
+        keys.ranking,
+        keys.log,
+        keys.purged,
+        keys.applied(token),
+    ]
     names += [keys.uncommitted, keys.evidence, keys.usage_before]
     if day:
         names += [*keys.of_traffic[:5], keys.spend(day), keys.archive, keys.archived]
@@ -86,13 +95,17 @@ async def commit(
     return reply[0], reply[1]
 
 
-async def read(client: Client, keys: Keys, epoch: str, version: int, stamp: str, *, most: int) -> list[Any]:
+async def read(
+    client: Client, keys: Keys, epoch: str, version: int, stamp: str, *, most: int
+) -> list[Any]:
     """Read a set; return what `codec.decode_set` takes."""
     refused = _WITHOUT_SCRIPTS.setdefault(client, set())
     if keys.namespace not in refused:
         names = [keys.meta, keys.experiences, keys.ranking, keys.log]
         try:
-            return _listed(await _run(client, _READ, names, [epoch, version, stamp, most], writes=False))
+            return _listed(
+                await _run(client, _READ, names, [epoch, version, stamp, most], writes=False)
+            )
         except NoPermissionError:
             refused.add(keys.namespace)
     return await _read_plainly(client, keys, (epoch, str(version), stamp))
@@ -101,8 +114,8 @@ async def read(client: Client, keys: Keys, epoch: str, version: int, stamp: str,
 async def _read_plainly(client: Client, keys: Keys, known: tuple[str, str, str]) -> list[Any]:
     """Do the same for a user who may run no script, since a script that never ends stops a server.
 
-    What changed is read whole. Every commit gives the head another version, so a set that has the same head before and
-    after it was read is of one piece.
+    What changed is read whole. Every commit gives the head another version, so a set that has the
+    same head before and after it was read is of one piece.
     """
     for _ in range(PLAIN_TRIES):
         head = await _head(client, keys)
@@ -155,23 +168,45 @@ async def hold(client: Client, key: str, holder: str, *, ttl: int) -> int:
 
 
 async def record(
-    client: Client, keys: Keys, day: str, runs: Sequence[str], images: Mapping[str, str], request: str
+    client: Client,
+    keys: Keys,
+    day: str,
+    runs: Sequence[str],
+    images: Mapping[str, str],
+    request: str,
 ) -> list[Any]:
     """Take in episodes, with images by hash; return what became of them, and the places of those with feedback."""
-    names = [keys.traffic, keys.episodes, keys.waiting, keys.rate(day), *map(keys.run, runs), *map(keys.image, images)]
+    names = [
+        keys.traffic,
+        keys.episodes,
+        keys.waiting,
+        keys.rate(day),
+        *map(keys.run, runs),
+        *map(keys.image, images),
+    ]
     done: list[Any] = await _run(client, _RECORD, names, [request, *images.values()])
     return done
 
 
 async def feedback(client: Client, keys: Keys, day: str, run: str, args: Sequence[Any]) -> str:
     """Keep what is said of a run and credit its score; return what became of it."""
-    names = [keys.run(run), keys.waiting, keys.uncommitted, keys.experiences, keys.usage, keys.rate(day), keys.evidence]
+    names = [
+        keys.run(run),
+        keys.waiting,
+        keys.uncommitted,
+        keys.experiences,
+        keys.usage,
+        keys.rate(day),
+        keys.evidence,
+    ]
     return str(await _run(client, _FEEDBACK, names, list(args)))
 
 
 async def replayed(client: Client, keys: Keys, args: Sequence[Any]) -> str:
     """Count a pair of answers; return what became of it."""
-    return str(await _run(client, _REPLAYED, [keys.evidence, keys.experiences, keys.archive], list(args)))
+    return str(
+        await _run(client, _REPLAYED, [keys.evidence, keys.experiences, keys.archive], list(args))
+    )
 
 
 async def known(client: Client, keys: Keys, held: Sequence[tuple[str, int]]) -> list[Any]:
@@ -201,7 +236,9 @@ async def claim(client: Client, keys: Keys, args: Sequence[Any]) -> list[Any]:
 
 async def extend_lease(client: Client, keys: Keys, args: Sequence[Any]) -> list[int]:
     """Hold claims for longer; return the seqs of those that are lost."""
-    lost: list[int] = await _run(client, _EXTEND_LEASE, [keys.claimed, keys.holders, keys.learners], list(args))
+    lost: list[int] = await _run(
+        client, _EXTEND_LEASE, [keys.claimed, keys.holders, keys.learners], list(args)
+    )
     return lost
 
 
@@ -243,9 +280,13 @@ def _listed(reply: Any) -> list[Any]:
     return decoded
 
 
-async def _run(client: Client, source: str, keys: list[str], args: list[Any], *, writes: bool = True) -> Any:
+async def _run(
+    client: Client, source: str, keys: list[str], args: list[Any], *, writes: bool = True
+) -> Any:
     by_digest, by_source = ("EVALSHA", "EVAL") if writes else ("EVALSHA_RO", "EVAL_RO")
     try:
         return await client.execute_command(by_digest, _DIGESTS[source], len(keys), *keys, *args)
-    except NoScriptError:  # a server that is new, restarted or was told SCRIPT FLUSH; EVAL makes it known again
+    except (
+        NoScriptError
+    ):  # a server that is new, restarted or was told SCRIPT FLUSH; EVAL makes it known again
         return await client.execute_command(by_source, source, len(keys), *keys, *args)

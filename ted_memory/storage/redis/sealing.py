@@ -24,8 +24,8 @@ class Cipher(Protocol):
 class Seal:
     """Closes texts and data before they are stored, and opens them again; without a cipher it leaves them as they are.
 
-    What was stored before there was a cipher is read as it is. A key is changed by a cipher that knows the old one by
-    its name.
+    What was stored before there was a cipher is read as it is. A key is changed by a cipher that
+    knows the old one by its name.
     """
 
     def __init__(self, cipher: Cipher | None = None) -> None:
@@ -61,7 +61,9 @@ class Seal:
         try:
             return self._cipher.decrypt(name, base64.b64decode(encoded, validate=True))
         except binascii.Error as error:
-            raise CorruptData(f"an encrypted record is damaged and cannot be read ({error})") from error
+            raise CorruptData(
+                f"an encrypted record is damaged and cannot be read ({error})"
+            ) from error
         except Exception as error:  # whatever a user's cipher raises
             reason = " ".join(str(error).split()) or type(error).__name__
             raise CorruptData(

@@ -41,16 +41,19 @@ from ted_memory.storage.redis.sealing import Seal
 from ted_memory.storage.redis.vectors import RedisVectors
 
 TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
-# ... and that of a commit that settles an episode, of which there are as many as runs: later its fence refuses a repeat
+# ... and that of a commit that settles an episode, of which there are as many as runs: later its
+# fence refuses a repeat
 SETTLED_TTL = 3600 * 1000
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
 LACKS_TOLD = 3  # commands that a user may not use, of those that an error names
 CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
 
 _RIGHTS = "Give the user the rights of its role: `ted-memory acl` prints them"
-_REFUSED_IN_SCRIPT = ("ACL failure in script", "The user executing the script")  # Redis 7.2, Valkey; Redis 7.0
+# Redis 7.2, Valkey; Redis 7.0
+_REFUSED_IN_SCRIPT = ("ACL failure in script", "The user executing the script")
 
-Texts = Mapping[str, str]  # what a client with decode_responses gives; redis-py's types do not say so
+# what a client with decode_responses gives; redis-py's types do not say so
+Texts = Mapping[str, str]
 T = TypeVar("T")
 
 
@@ -61,7 +64,11 @@ class RedisStore:
     """
 
     def __init__(
-        self, clients: Clients, durable: Durability = "none", kept: Retention | None = None, seal: Seal | None = None
+        self,
+        clients: Clients,
+        durable: Durability = "none",
+        kept: Retention | None = None,
+        seal: Seal | None = None,
     ) -> None:
         self._clients = clients
         self._durable = durable
@@ -69,16 +76,26 @@ class RedisStore:
         self._listed: set[str] = set()
         self.episodes = RedisEpisodeQueue(self._with_retries, kept, self._seal)
 
-    async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+    async def read(
+        self, namespace: str, known: ExperienceSet | None = None
+    ) -> ExperienceSet | None:
         return await self._with_retries(lambda client: self._read(client, namespace, known))
 
-    async def read_fast(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+    async def read_fast(
+        self, namespace: str, known: ExperienceSet | None = None
+    ) -> ExperienceSet | None:
         with self._translated():
             return await cancellable(self._read(self._clients.get().fast, namespace, known))
 
-    async def _read(self, client: Client, namespace: str, known: ExperienceSet | None) -> ExperienceSet | None:
-        epoch, version, stamp = ("", 0, "") if known is None else (known.epoch, known.version, known.stamp)
-        reply = await scripts.read(client, Keys(namespace), epoch, version, stamp, most=CHANGES_AT_MOST)
+    async def _read(
+        self, client: Client, namespace: str, known: ExperienceSet | None
+    ) -> ExperienceSet | None:
+        epoch, version, stamp = (
+            ("", 0, "") if known is None else (known.epoch, known.version, known.stamp)
+        )
+        reply = await scripts.read(
+            client, Keys(namespace), epoch, version, stamp, most=CHANGES_AT_MOST
+        )
         return codec.decode_set(namespace, known, reply)
 
     def vectors(self, namespace: str) -> VectorStore:
@@ -98,15 +115,22 @@ class RedisStore:
                 client, keys, request.token, encoded, ttl=ttl, ends=_ends(namespace), day=day
             )
             applied = keys.applied(request.token)
-            kept = self._durable == "none" or await durability.confirm(client, applied, ttl, self._durable, within)
+            kept = self._durable == "none" or await durability.confirm(
+                client, applied, ttl, self._durable, within
+            )
             return repeated, answer, kept
 
         repeated, answer, kept = await self._with_retries(once)
-        commit = codec.decode_answer(answer, [c.edit for c in request.changes], told, repeated=bool(repeated))
+        commit = codec.decode_answer(
+            answer, [c.edit for c in request.changes], told, repeated=bool(repeated)
+        )
         if commit.version == 1:
-            await self._list(namespace, again=True)  # the data may have been lost since, and the list with them
+            # the data may have been lost since, and the list with them
+            await self._list(namespace, again=True)
         if not kept:
-            lacking = "no replica has" if self._durable == "replica" else "the server's disk has not"
+            lacking = (
+                "no replica has" if self._durable == "replica" else "the server's disk has not"
+            )
             raise NotDurable(
                 f"version {commit.version} of {namespace!r} is written, but {lacking} confirmed it within "
                 f"{within} ms (durability={self._durable}); it can be lost in a failover. "
@@ -125,7 +149,9 @@ class RedisStore:
         await self._prove_durability(namespace)
         if not to_learn:
             return
-        lacks = await self._with_retries(lambda client: rights.lacking(client, namespace, self._durable))
+        lacks = await self._with_retries(
+            lambda client: rights.lacking(client, namespace, self._durable)
+        )
         if lacks:
             raise StoreRefused(
                 f"the server at {self._clients.where} refuses its user {len(lacks)} of the commands that a learner of "
@@ -144,17 +170,27 @@ class RedisStore:
             )
         clients.syncs.set()
 
-    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0) -> bool:
+    async def credit(
+        self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0
+    ) -> bool:
         additions = json.dumps(codec.encode_usages(usage))
         took_effect = await self._with_retries(
             lambda client: scripts.credit(
-                client, Keys(namespace), token, additions, kept=kept, ttl=TOKEN_TTL, ends=_ends(namespace)
+                client,
+                Keys(namespace),
+                token,
+                additions,
+                kept=kept,
+                ttl=TOKEN_TTL,
+                ends=_ends(namespace),
             )
         )
         return bool(took_effect)
 
     async def usage(self, namespace: str) -> Mapping[str, Usage]:
-        stored = await self._with_retries(lambda client: _texts(client.hgetall(Keys(namespace).usage)))
+        stored = await self._with_retries(
+            lambda client: _texts(client.hgetall(Keys(namespace).usage))
+        )
         return codec.decode_usages(stored.items())
 
     async def log(self, namespace: str, versions: Sequence[int]) -> tuple[LogEntry, ...]:
@@ -172,7 +208,9 @@ class RedisStore:
         return await self._with_retries(ask)
 
     async def tombstone(self, namespace: str, source: str) -> None:
-        await self._with_retries(lambda client: client.sadd(Keys(namespace).purged, codec.digest(source)))
+        await self._with_retries(
+            lambda client: client.sadd(Keys(namespace).purged, codec.digest(source))
+        )
 
     async def tombstoned(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
         asked = list(sources)
@@ -180,38 +218,58 @@ class RedisStore:
             return frozenset()
         digests = [codec.digest(source) for source in asked]
         found = await self._with_retries(
-            lambda client: cast(Awaitable[list[int]], client.smismember(Keys(namespace).purged, digests))
+            lambda client: cast(
+                Awaitable[list[int]], client.smismember(Keys(namespace).purged, digests)
+            )
         )
         return frozenset(source for source, is_in in zip(asked, found, strict=True) if is_in)
 
-    async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
+    async def blank(
+        self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]
+    ) -> None:
         for version in versions:
             while not await self._blank(namespace, version, change):
                 pass  # somebody else blanked something of the same entry: look again
 
-    async def _blank(self, namespace: str, version: int, change: Callable[[LogEntry], LogEntry]) -> bool:
+    async def _blank(
+        self, namespace: str, version: int, change: Callable[[LogEntry], LogEntry]
+    ) -> bool:
         keys = Keys(namespace)
         [raw] = await self._raw_log(namespace, [version])
         entry = codec.decode_log_entry(raw) if raw is not None else None
         if raw is None or entry is None or (blanked := change(entry)) == entry:
             return True
         new = codec.encode_log_entry(blanked, raw)
-        return bool(await self._with_retries(lambda client: scripts.blank(client, keys, version, old=raw, new=new)))
+        return bool(
+            await self._with_retries(
+                lambda client: scripts.blank(client, keys, version, old=raw, new=new)
+            )
+        )
 
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
-        stored = await self._with_retries(lambda client: _texts(client.hgetall(Keys(namespace).progress)))
-        return {key: codec.decode_record(key, self._seal.open(record)) for key, record in stored.items()}
+        stored = await self._with_retries(
+            lambda client: _texts(client.hgetall(Keys(namespace).progress))
+        )
+        return {
+            key: codec.decode_record(key, self._seal.open(record)) for key, record in stored.items()
+        }
 
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         encoded = self._seal.close(json.dumps(record))
-        await self._with_retries(lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL))
+        await self._with_retries(
+            lambda client: scripts.keep(client, Keys(namespace), key, encoded, ttl=PROGRESS_TTL)
+        )
 
     async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
         key, ttl = Keys(namespace).lease(name), int(seconds * 1000)
-        return bool(await self._with_retries(lambda client: scripts.hold(client, key, holder, ttl=ttl)))
+        return bool(
+            await self._with_retries(lambda client: scripts.hold(client, key, holder, ttl=ttl))
+        )
 
     async def namespaces(self) -> tuple[str, ...]:
-        names = await self._with_retries(lambda client: cast(Awaitable[set[str]], client.smembers(NAMESPACES)))
+        names = await self._with_retries(
+            lambda client: cast(Awaitable[set[str]], client.smembers(NAMESPACES))
+        )
         return tuple(sorted(names))
 
     async def drop(self, namespace: str) -> None:
@@ -231,8 +289,12 @@ class RedisStore:
         with self._translated():
             return await examine(self._clients, Keys(namespace).meta)
 
-    async def drop_runs(self, namespace: str, sources: Collection[str], runs: Collection[str]) -> int:
-        found = await erasing.staging_with(self._with_retries, self._seal, namespace, (*sources, *runs), runs)
+    async def drop_runs(
+        self, namespace: str, sources: Collection[str], runs: Collection[str]
+    ) -> int:
+        found = await erasing.staging_with(
+            self._with_retries, self._seal, namespace, (*sources, *runs), runs
+        )
         for staging in found:
             await self.drop(staging)
         return len(found)
@@ -261,7 +323,9 @@ class RedisStore:
                 f"the server at {where} refuses us ({error}); nothing was written. Check user and password in the URL"
             ) from error
         except NoPermissionError as error:
-            raise StoreRefused(f"the server at {where} refuses us ({error}); nothing was written. {_RIGHTS}") from error
+            raise StoreRefused(
+                f"the server at {where} refuses us ({error}); nothing was written. {_RIGHTS}"
+            ) from error
         except OutOfMemoryError as error:
             raise StoreError(
                 f"the server at {where} is out of memory (its maxmemory is reached); nothing was written. "
@@ -270,8 +334,13 @@ class RedisStore:
         except TedMemoryError:
             raise
         except UnicodeEncodeError as error:
-            raise InvalidInput(f"character {error.start} is half of one (a lone surrogate); nothing was sent") from None
-        except (scripts.NotOurs, ValueError) as error:  # ValueError: redis-py's parser, on what is no reply
+            raise InvalidInput(
+                f"character {error.start} is half of one (a lone surrogate); nothing was sent"
+            ) from None
+        except (
+            scripts.NotOurs,
+            ValueError,
+        ) as error:  # ValueError: redis-py's parser, on what is no reply
             raise CorruptData(
                 f"what answers at {where} does not speak as Redis does ({_reason(error)}). Is it a Redis server?"
             ) from error

@@ -41,10 +41,14 @@ class RedisVectors:
         for begin in range(0, len(names), AT_ONCE):
             some = names[begin : begin + AT_ONCE]
             raws = await self._ask("HMGET", *some)
-            found.update({name: _decode(name, raw) for name, raw in zip(some, raws, strict=True) if raw})
+            found.update(
+                {name: _decode(name, raw) for name, raw in zip(some, raws, strict=True) if raw}
+            )
         return found
 
-    async def save(self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]) -> VectorHead:
+    async def save(
+        self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]
+    ) -> VectorHead:
         encoded = json.dumps(head.model_dump())
         await self._ask("HSETNX", HEAD, encoded)
         kept = await self.head() or head
@@ -52,7 +56,9 @@ class RedisVectors:
             return kept
         items = [(name, base64.b64encode(vector).decode()) for name, vector in vectors.items()]
         for begin in range(0, len(items), AT_ONCE):
-            await self._ask("HSET", *(part for item in items[begin : begin + AT_ONCE] for part in item))
+            await self._ask(
+                "HSET", *(part for item in items[begin : begin + AT_ONCE] for part in item)
+            )
         await self._tidy(keep)
         return kept
 
@@ -69,7 +75,9 @@ class RedisVectors:
         await self._ask("DEL")
 
     async def _ask(self, command: str, *args: str) -> Any:
-        return await self._with_retries(lambda client: client.execute_command(command, self._key, *args))
+        return await self._with_retries(
+            lambda client: client.execute_command(command, self._key, *args)
+        )
 
 
 def _decode_head(raw: str) -> VectorHead:

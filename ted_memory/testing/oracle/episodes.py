@@ -60,7 +60,11 @@ class InMemoryEpisodeQueue:
         self._queues.pop(namespace, None)
 
     async def record(
-        self, namespace: str, episodes: Sequence[Episode], images: Mapping[str, bytes], limits: RecordLimits
+        self,
+        namespace: str,
+        episodes: Sequence[Episode],
+        images: Mapping[str, bytes],
+        limits: RecordLimits,
     ) -> tuple[Recorded, tuple[str, ...]]:
         queue = self._queue(namespace)
         done: Counter[str] = Counter()
@@ -74,13 +78,20 @@ class InMemoryEpisodeQueue:
             queue.counts[outcome] += 1
         return Recorded(**done), tuple(early)
 
-    def _take_in(self, queue: Queue, episode: Episode, images: Mapping[str, bytes], limits: RecordLimits) -> str:
+    def _take_in(
+        self, queue: Queue, episode: Episode, images: Mapping[str, bytes], limits: RecordLimits
+    ) -> str:
         run = queue.runs[episode.run_id]
         if run.seq is not None:
             return "repeated"
         size = len(episode.model_dump_json(exclude_defaults=True).encode())
         size += sum(2 * len(images.get(digest, b"")) for digest in episode.images)
-        run.seq, run.principal, run.unit, run.withheld = 0, episode.principal, episode.unit, episode.withheld
+        run.seq, run.principal, run.unit, run.withheld = (
+            0,
+            episode.principal,
+            episode.unit,
+            episode.withheld,
+        )
         run.version, run.withhold = episode.version, episode.withhold_share
         run.seen = episode.seen if episode.counted is None else episode.counted
         queue.rate[f"e:{episode.principal}"] += 1
@@ -92,22 +103,32 @@ class InMemoryEpisodeQueue:
         queue.begin_day()
         queue.seq += 1
         run.seq = queue.seq
-        queue.images.update({digest: images[digest] for digest in episode.images if digest in images})
+        queue.images.update(
+            {digest: images[digest] for digest in episode.images if digest in images}
+        )
         queue.episodes[run.seq], queue.sizes[run.seq] = episode, size
         queue.waiting[run.seq] = time.time() + (-TOLD_FIRST if run.told else limits.wait)
         return "recorded"
 
     async def feedback(
-        self, namespace: str, run_id: str, feedback: Feedback | None, score: float | None, rules: CreditRules
+        self,
+        namespace: str,
+        run_id: str,
+        feedback: Feedback | None,
+        score: float | None,
+        rules: CreditRules,
     ) -> Verdict:
         queue = self._queue(namespace)
         run = queue.runs[run_id]
-        fresh = None if feedback == next(reversed(run.told), None) else feedback  # else its reply was lost
+        # else its reply was lost
+        fresh = None if feedback == next(reversed(run.told), None) else feedback
         if fresh is not None:
             queue.rate[f"o:{fresh.principal}"] += 1
             if queue.rate[f"o:{fresh.principal}"] > rules.rate_limit:
                 return "limited"
-        said = feedback or Feedback(run_id=run_id, principal=rules.speaker or ANONYMOUS, reviewer=rules.reviewer)
+        said = feedback or Feedback(
+            run_id=run_id, principal=rules.speaker or ANONYMOUS, reviewer=rules.reviewer
+        )
         if not said.is_heard(run.principal):
             return "foreign"
         if fresh is not None:
@@ -120,11 +141,14 @@ class InMemoryEpisodeQueue:
             return "kept"
         if run.score is not None and (rules.first or run.score == score):
             return "repeated"
-        # who speaks of another's run speaks for himself; where he corrects another one, the difference is his
+        # who speaks of another's run speaks for himself; where he corrects another one, the
+        # difference is his
         voice = run.principal if said.principal == ANONYMOUS else said.principal
         return self._count(namespace, run, voice, score, rules)
 
-    def _count(self, namespace: str, run: Run, speaker: str, score: float, rules: CreditRules) -> Verdict:
+    def _count(
+        self, namespace: str, run: Run, speaker: str, score: float, rules: CreditRules
+    ) -> Verdict:
         held, before, counted = self._held(namespace), run.score, dict[str, Counted]()
         evidence = self._queue(namespace).evidence
         for ids, names in (
@@ -136,7 +160,9 @@ class InMemoryEpisodeQueue:
                     continue
                 outcome = Outcome(speaker, run.unit, score, before, ids is run.seen, run.withhold)
                 counted[id] = evidence.outcome(held[id], outcome, run.counted.get(id))
-                added = dict(zip(names, (float(before is None), score - (before or 0.0)), strict=True))
+                added = dict(
+                    zip(names, (float(before is None), score - (before or 0.0)), strict=True)
+                )
                 fading = held[id].state == "active" and before is None
                 self._credit(namespace, {id: Usage(**added)}, rules.kept if fading else 1.0)
         run.score, run.counted = score, counted
@@ -162,9 +188,16 @@ class InMemoryEpisodeQueue:
 
     async def replayed(self, namespace: str, pair: Pair) -> PairVerdict:
         queue = self._queue(namespace)
-        return queue.evidence.replayed(self._held(namespace).get(pair.id), pair, is_there=pair.seq in queue.archive)
+        return queue.evidence.replayed(
+            self._held(namespace).get(pair.id), pair, is_there=pair.seq in queue.archive
+        )
 
-    async def evidence(self, namespace: str, ids: Sequence[str], known: KnownEvidence | None = None) -> KnownEvidence:  # noqa: ARG002 - all is at hand
+    async def evidence(
+        self,
+        namespace: str,
+        ids: Sequence[str],
+        known: KnownEvidence | None = None,  # noqa: ARG002 - all is at hand
+    ) -> KnownEvidence:
         found = {id: self._queue(namespace).evidence.of(id) for id in ids}
         return {id: shown for id, shown in found.items() if shown is not None}
 
@@ -172,12 +205,23 @@ class InMemoryEpisodeQueue:
         """Return the evidence that commits of the store beside it change."""
         return self._queue(namespace).evidence
 
-    async def told(self, namespace: str, run_ids: Sequence[str]) -> tuple[tuple[Feedback, ...], ...]:
+    async def told(
+        self, namespace: str, run_ids: Sequence[str]
+    ) -> tuple[tuple[Feedback, ...], ...]:
         runs = [self._queue(namespace).runs[run_id] for run_id in run_ids]
-        return tuple(tuple(said for said in run.told if said.is_heard(run.principal)) for run in runs)
+        return tuple(
+            tuple(said for said in run.told if said.is_heard(run.principal)) for run in runs
+        )
 
     async def claim(
-        self, namespace: str, learner: str, *, lease: float, count: int, max_deliveries: int, alone: bool
+        self,
+        namespace: str,
+        learner: str,
+        *,
+        lease: float,
+        count: int,
+        max_deliveries: int,
+        alone: bool,
     ) -> Claims:
         queue, now = self._queue(namespace), time.time()
         queue.learners[learner] = now + lease
@@ -199,8 +243,16 @@ class InMemoryEpisodeQueue:
             queue.waiting.pop(seq, None)
             queue.claimed[seq] = now + lease
             episode = queue.episodes[seq]
-            told = tuple(said for said in queue.runs[episode.run_id].told if said.is_heard(episode.principal))
-            claim = Claim(seq=seq, fence=self._fence, deliveries=deliveries + 1, episode=episode, feedback=told)
+            told = tuple(
+                said for said in queue.runs[episode.run_id].told if said.is_heard(episode.principal)
+            )
+            claim = Claim(
+                seq=seq,
+                fence=self._fence,
+                deliveries=deliveries + 1,
+                episode=episode,
+                feedback=told,
+            )
             claims.append(claim)
         suspects = sum(due <= now for due in queue.claimed.values())
         return Claims(claims=tuple(claims), suspects=suspects)
@@ -219,7 +271,14 @@ class InMemoryEpisodeQueue:
         return frozenset(lost)
 
     async def return_claim(
-        self, namespace: str, claim: Claim, *, counts: bool, reason: str, delay: float, max_deliveries: int
+        self,
+        namespace: str,
+        claim: Claim,
+        *,
+        counts: bool,
+        reason: str,
+        delay: float,
+        max_deliveries: int,
     ) -> Literal["released", "failed", "dead", "fenced"]:
         queue = self._queue(namespace)
         fence, deliveries = queue.holders.get(claim.seq, (0, 0))
@@ -242,7 +301,12 @@ class InMemoryEpisodeQueue:
     def _bury(self, queue: Queue, seq: int, deliveries: int, reason: str) -> None:
         episode, now = queue.episodes[seq], datetime.now(UTC)
         queue.dead[seq] = DeadLetter(
-            seq=seq, run_id=episode.run_id, reason=reason, deliveries=deliveries, at=now, episode=episode
+            seq=seq,
+            run_id=episode.run_id,
+            reason=reason,
+            deliveries=deliveries,
+            at=now,
+            episode=episode,
         )
         for place in (queue.holders, queue.waiting, queue.claimed):
             place.pop(seq, None)
@@ -259,10 +323,14 @@ class InMemoryEpisodeQueue:
 
     def _let_go_of_late(self, queue: Queue) -> None:
         """Forget what has waited, or was archived, for more days than is kept; a claimed one is being learned from."""
-        for seq in [seq for seq in queue.waiting if seq <= queue.last_before(self._kept.episode_days)]:
+        for seq in [
+            seq for seq in queue.waiting if seq <= queue.last_before(self._kept.episode_days)
+        ]:
             self._take_out(queue, seq)
             queue.counts["expired"] += 1
-        for seq in [seq for seq in queue.archive if seq <= queue.last_before(self._kept.archive_days)]:
+        for seq in [
+            seq for seq in queue.archive if seq <= queue.last_before(self._kept.archive_days)
+        ]:
             del queue.archive[seq]
 
     def check(self, namespace: str, settle: Settle) -> None:
@@ -288,13 +356,21 @@ class InMemoryEpisodeQueue:
         if size(archived) <= settle.max_archive_bytes and not archived.sources & purged:
             queue.archive[archived.seq] = archived
         while queue.archive and (
-            len(queue.archive) > settle.max_archived or size(*queue.archive.values()) > settle.max_archive_bytes
+            len(queue.archive) > settle.max_archived
+            or size(*queue.archive.values()) > settle.max_archive_bytes
         ):
             del queue.archive[min(queue.archive)]
 
     @staticmethod
     def _take_out(queue: Queue, seq: int) -> None:
-        for place in (queue.episodes, queue.sizes, queue.holders, queue.waiting, queue.claimed, queue.dead):
+        for place in (
+            queue.episodes,
+            queue.sizes,
+            queue.holders,
+            queue.waiting,
+            queue.claimed,
+            queue.dead,
+        ):
             place.pop(seq, None)
         held = {digest for episode in queue.episodes.values() for digest in episode.images}
         queue.images = {digest: data for digest, data in queue.images.items() if digest in held}
@@ -326,11 +402,15 @@ class InMemoryEpisodeQueue:
     async def runs_of(self, namespace: str, subject: Subject) -> frozenset[str]:
         queue = self._queue(namespace)
         known = queue.runs.items()
-        return frozenset(run_id for run_id, run in known if subject.owns_record(run_id, run.principal, run.unit))
+        return frozenset(
+            run_id for run_id, run in known if subject.owns_record(run_id, run.principal, run.unit)
+        )
 
     async def erase(self, namespace: str, subject: Subject) -> Erased:
         queue = self._queue(namespace)
-        gone = {seq: episode.run_id for seq, episode in queue.episodes.items() if subject.owns(episode)}
+        gone = {
+            seq: episode.run_id for seq, episode in queue.episodes.items() if subject.owns(episode)
+        }
         for seq in gone:
             self._take_out(queue, seq)
         runs, words = set(gone.values()), 0
@@ -351,7 +431,17 @@ class InMemoryEpisodeQueue:
     async def traffic(self, namespace: str) -> Traffic:
         queue, now = self._queue(namespace), datetime.now(UTC)
         alive = [queue.episodes[seq].started_at for seq in (*queue.waiting, *queue.claimed)]
-        names = ("recorded", "learned", "nothing", "set_aside", "dead", "dropped", "limited", "expired", "retried")
+        names = (
+            "recorded",
+            "learned",
+            "nothing",
+            "set_aside",
+            "dead",
+            "dropped",
+            "limited",
+            "expired",
+            "retried",
+        )
         hours = [f"hour:{now - ago:%H}" for ago in (timedelta(0), timedelta(hours=1))]
         return Traffic(
             waiting=len(queue.waiting),
@@ -361,7 +451,9 @@ class InMemoryEpisodeQueue:
             bytes=sum(queue.sizes.values()),
             oldest=max(0.0, (now - min(alive)).total_seconds()) if alive else None,
             counts={name: queue.counts[name] for name in names},
-            today={name: float(n) for name, n in queue.spent.items() if not name.startswith("hour:")},
+            today={
+                name: float(n) for name, n in queue.spent.items() if not name.startswith("hour:")
+            },
             hour=sum(queue.spent[name] for name in hours),
             last_settled=queue.settled_at,
             last_error=queue.last_error,

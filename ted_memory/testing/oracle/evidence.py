@@ -62,7 +62,9 @@ class InMemoryEvidence:
     changes: int = 0
     change: dict[str, int] = field(default_factory=dict)
     totals: dict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
-    voices: dict[str, dict[int, Sums]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Sums)))
+    voices: dict[str, dict[int, Sums]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Sums))
+    )
     done: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     done_to: dict[str, int] = field(default_factory=dict)
     floors: dict[str, int] = field(default_factory=dict)
@@ -75,11 +77,21 @@ class InMemoryEvidence:
         voices = tuple(self.voices[id].values())
         floor = self.floors.get(id)
         evidence = Evidence(self.totals[id], voices)
-        return Shown(self.change[id], evidence, frozenset(self.done[id]), self.done_to.get(id, 0), floor)
+        return Shown(
+            self.change[id], evidence, frozenset(self.done[id]), self.done_to.get(id, 0), floor
+        )
 
     def forget(self, id: str) -> None:
         """Forget all on a lesson: its text is another one, or it is gone."""
-        for place in (self.change, self.totals, self.voices, self.done, self.done_to, self.floors, self.units):
+        for place in (
+            self.change,
+            self.totals,
+            self.voices,
+            self.done,
+            self.done_to,
+            self.floors,
+            self.units,
+        ):
             place.pop(id, None)
 
     def activated(self, id: str) -> None:
@@ -110,7 +122,11 @@ class InMemoryEvidence:
             self._watch(lesson.id, pair.speaker, pair_against(*scores))
             return "counted"
         says_nothing = pair.on_tools and pair.score_with == pair.score_without
-        add = add_silent if says_nothing else partial(add_pair, with_it=scores[0], without_it=scores[1])
+        add = (
+            add_silent
+            if says_nothing
+            else partial(add_pair, with_it=scores[0], without_it=scores[1])
+        )
         voices, voice = self.voices[lesson.id], voice_of(pair.speaker)
         voices[voice], self.totals[lesson.id] = add(voices[voice]), add(self.totals[lesson.id])
         self._changed(lesson.id)
@@ -126,7 +142,9 @@ class InMemoryEvidence:
         """Count a live outcome, or a corrected one in the place of what it was ``known`` as."""
         guess = known.guess if known else self.totals[lesson.id].guess
         begun: tuple[float, ...] = known.begun if known else ()
-        trial = lesson.trial if lesson.state == "trial" and lesson.trial and lesson.trial.bet else None
+        trial = (
+            lesson.trial if lesson.state == "trial" and lesson.trial and lesson.trial.bet else None
+        )
         if not trial and not (lesson.state == "active" and outcome.withhold > 0):
             return Counted(lesson.rev, guess, begun)
         units = self.units[lesson.id]
@@ -144,7 +162,9 @@ class InMemoryEvidence:
     def _on_trial(self, id: str, trial: Trial, outcome: Outcome, guess: float) -> None:
         def steps(score: float) -> LiveSteps:
             refuted = RULES[trial.rule][0]
-            return live_steps(score, shown=outcome.shown, chance=COIN, guess=guess, bet=trial.bet, refuted=refuted)
+            return live_steps(
+                score, shown=outcome.shown, chance=COIN, guess=guess, bet=trial.bet, refuted=refuted
+            )
 
         def counted(sums: Sums) -> Sums:
             now = (outcome.score, steps(outcome.score))
@@ -156,18 +176,24 @@ class InMemoryEvidence:
         voices[voice], self.totals[id] = counted(voices[voice]), counted(self.totals[id])
         self._changed(id)
 
-    def _when_active(self, id: str, outcome: Outcome, guess: float, then: tuple[float, ...]) -> tuple[float, ...]:
+    def _when_active(
+        self, id: str, outcome: Outcome, guess: float, then: tuple[float, ...]
+    ) -> tuple[float, ...]:
 
         def steps(score: float) -> tuple[float, ...]:
             chance = 1 - outcome.withhold
-            return live_steps(score, shown=outcome.shown, chance=chance, guess=guess, bet=0, refuted=0).harms
+            return live_steps(
+                score, shown=outcome.shown, chance=chance, guess=guess, bet=0, refuted=0
+            ).harms
 
         new = steps(outcome.score)
         if outcome.before is None:
             return self._watch(id, outcome.speaker, new)
         old, total = steps(outcome.before), self.totals[id]
         # what was begun anew since is closed
-        changed = [n - o if b == t else 0.0 for n, o, b, t in zip(new, old, total.begun, then, strict=True)]
+        changed = [
+            n - o if b == t else 0.0 for n, o, b, t in zip(new, old, total.begun, then, strict=True)
+        ]
         self.totals[id] = correct_watched(total, changed)
         voices, voice = self.voices[id], voice_of(outcome.speaker)
         voices[voice] = hear(voices[voice], changed, total.begun, count=0)

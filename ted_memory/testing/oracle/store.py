@@ -44,12 +44,16 @@ class _Answer:
     def commit(self, asked: Sequence[Edit], *, repeated: bool) -> Commit:
         told = [edit for edit, _, _ in self.items]
         edits = asked if [blank_edit(edit) for edit in asked] == told else told
-        judged = [(edit, id, reason) for edit, (_, id, reason) in zip(edits, self.items, strict=True)]
+        judged = [
+            (edit, id, reason) for edit, (_, id, reason) in zip(edits, self.items, strict=True)
+        ]
         return Commit(
             epoch=self.epoch,
             version=self.version,
             applied=tuple(Applied(edit=edit, id=id) for edit, id, reason in judged if not reason),
-            rejected=tuple(Rejected(edit=edit, reason=reason) for edit, _, reason in judged if reason),
+            rejected=tuple(
+                Rejected(edit=edit, reason=reason) for edit, _, reason in judged if reason
+            ),
             repeated=repeated,
         )
 
@@ -93,11 +97,17 @@ class InMemoryStore:
         if namespace in self._spaces:
             _add_usage(self._spaces[namespace], usage, kept)
 
-    async def read(self, namespace: str, known: ExperienceSet | None = None) -> ExperienceSet | None:
+    async def read(
+        self, namespace: str, known: ExperienceSet | None = None
+    ) -> ExperienceSet | None:
         space = self._spaces.get(namespace)
         if space is None or space.version == 0 or space.caps is None:
             return None
-        if known is not None and (known.epoch, known.version, known.stamp) == (space.epoch, space.version, space.stamp):
+        if known is not None and (known.epoch, known.version, known.stamp) == (
+            space.epoch,
+            space.version,
+            space.stamp,
+        ):
             return known
         return ExperienceSet(
             namespace=namespace,
@@ -134,7 +144,9 @@ class InMemoryStore:
         space.applied[request.token] = answer
         return answer.commit(asked, repeated=False)
 
-    async def credit(self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0) -> bool:
+    async def credit(
+        self, namespace: str, usage: Mapping[str, Usage], token: str, *, kept: float = 1.0
+    ) -> bool:
         space = self._spaces.setdefault(namespace, _Space())
         if token in space.credited:
             return False
@@ -164,7 +176,9 @@ class InMemoryStore:
         purged = self._spaces[namespace].purged if namespace in self._spaces else set[str]()
         return frozenset(sources) & purged
 
-    async def blank(self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]) -> None:
+    async def blank(
+        self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]
+    ) -> None:
         space = self._spaces.setdefault(namespace, _Space())
         for version in versions:
             entry = space.log.get(version)
@@ -181,14 +195,20 @@ class InMemoryStore:
         return True
 
     async def namespaces(self) -> tuple[str, ...]:
-        return tuple(sorted(name for name, space in self._spaces.items() if space.version and "~" not in name))
+        return tuple(
+            sorted(
+                name for name, space in self._spaces.items() if space.version and "~" not in name
+            )
+        )
 
     async def drop(self, namespace: str) -> None:
         self._spaces.pop(namespace, None)
         self._vectors.pop(namespace, None)
         self.episodes.forget(namespace)
 
-    async def drop_runs(self, namespace: str, sources: Collection[str], runs: Collection[str]) -> int:
+    async def drop_runs(
+        self, namespace: str, sources: Collection[str], runs: Collection[str]
+    ) -> int:
         named = [repr(name) for name in (*sources, *runs, *(f"sample:{run}" for run in runs))]
         found = [
             name
@@ -200,7 +220,11 @@ class InMemoryStore:
         return len(found)
 
     async def examine(self, namespace: str) -> Sequence[Finding]:  # noqa: ARG002
-        return [Finding(of="server", state="warning", told="there is none: all of it ends with this process")]
+        return [
+            Finding(
+                of="server", state="warning", told="there is none: all of it ends with this process"
+            )
+        ]
 
     async def compact(self) -> bool:
         return True  # there is no disk
@@ -224,7 +248,9 @@ class _Tally:
 
     def _conflicts(self, id: str, rev: int) -> bool:
         held = self.space.experiences[id].rev if id in self.space.experiences else ABSENT
-        return self.stale or id in self.touched or held != rev or (self.elsewhere and held != ABSENT)
+        return (
+            self.stale or id in self.touched or held != rev or (self.elsewhere and held != ABSENT)
+        )
 
     def refuse(self, change: Change) -> str:
         """Return why the change cannot be applied, or "" after counting it in."""
@@ -235,7 +261,9 @@ class _Tally:
             return "purged"
         if not change.deletes and all(_same(current.get(put.id), put) for put in change.puts):
             return "unchanged"
-        gone = [current[id] for id in (*change.deletes, *(p.id for p in change.puts)) if id in current]
+        gone = [
+            current[id] for id in (*change.deletes, *(p.id for p in change.puts)) if id in current
+        ]
         count = _active_count(change.puts) - _active_count(gone)
         cost = _active_tokens(change.puts) - _active_tokens(gone)
         if count > 0 and self.active + count > self.caps.max_experiences:
@@ -276,7 +304,9 @@ def _apply(space: _Space, request: CommitRequest, evidence: InMemoryEvidence) ->
     reasons = [tally.refuse(change) for change in request.changes]
     if request.atomic and any(reasons):
         reasons = [reason or "aborted" for reason in reasons]
-    accepted = [change for change, reason in zip(request.changes, reasons, strict=True) if not reason]
+    accepted = [
+        change for change, reason in zip(request.changes, reasons, strict=True) if not reason
+    ]
     if accepted or _restated(space, request, stale=tally.stale):
         _write(space, request, accepted, caps, evidence)
     elif request.settle and not (request.atomic and any(reasons)):
@@ -284,7 +314,10 @@ def _apply(space: _Space, request: CommitRequest, evidence: InMemoryEvidence) ->
     return _Answer(
         epoch=space.epoch if space.version else "",
         version=space.version,
-        items=[(blank_edit(c.edit), c.id, reason) for c, reason in zip(request.changes, reasons, strict=True)],
+        items=[
+            (blank_edit(c.edit), c.id, reason)
+            for c, reason in zip(request.changes, reasons, strict=True)
+        ],
     )
 
 
@@ -297,7 +330,11 @@ def _restated(space: _Space, request: CommitRequest, *, stale: bool) -> bool:
 
 
 def _write(
-    space: _Space, request: CommitRequest, accepted: Sequence[Change], caps: Caps, evidence: InMemoryEvidence
+    space: _Space,
+    request: CommitRequest,
+    accepted: Sequence[Change],
+    caps: Caps,
+    evidence: InMemoryEvidence,
 ) -> None:
     space.version += 1
     space.stamp = space.stamps[space.version] = secrets.token_hex(8)
@@ -342,12 +379,18 @@ def _write(
 def _caps_that_hold(space: _Space, caps: Caps) -> Caps:
     """Return the caps; a lowered one begins to hold with the first commit that leaves the set within it."""
     active = [e for e in space.experiences.values() if e.state == "active"]
-    count, tokens, before = len(active), FRAME_TOKENS + sum(e.tokens for e in active), space.caps or caps
+    count, tokens, before = (
+        len(active),
+        FRAME_TOKENS + sum(e.tokens for e in active),
+        space.caps or caps,
+    )
     return Caps(
         max_experiences=caps.max_experiences
         if count <= caps.max_experiences
         else max(before.max_experiences, caps.max_experiences),
-        token_budget=caps.token_budget if tokens <= caps.token_budget else max(before.token_budget, caps.token_budget),
+        token_budget=caps.token_budget
+        if tokens <= caps.token_budget
+        else max(before.token_budget, caps.token_budget),
     )
 
 
@@ -356,7 +399,9 @@ def _add_usage(space: _Space, usage: Mapping[str, Usage], kept: float = 1.0) -> 
         if id in space.experiences:
             known = space.usage.get(id, Usage())
             sums = {n: getattr(known, n) * kept + getattr(added, n) for n in Usage.model_fields}
-            space.usage[id] = Usage(**{n: min(max(one, -MOST_USAGE), MOST_USAGE) for n, one in sums.items()})
+            space.usage[id] = Usage(
+                **{n: min(max(one, -MOST_USAGE), MOST_USAGE) for n, one in sums.items()}
+            )
 
 
 def _change_student(space: _Space, before: str) -> None:

@@ -9,7 +9,9 @@ from ted_memory.storage.redis.vectors import outdated
 class InMemoryVectors:
     """A `VectorStore` that ends with the process. ``held``: the heads and vectors of all namespaces."""
 
-    def __init__(self, held: dict[str, tuple[VectorHead, dict[str, bytes]]], namespace: str) -> None:
+    def __init__(
+        self, held: dict[str, tuple[VectorHead, dict[str, bytes]]], namespace: str
+    ) -> None:
         self._held = held
         self._namespace = namespace
 
@@ -20,7 +22,9 @@ class InMemoryVectors:
         vectors = self._held[self._namespace][1] if self._namespace in self._held else {}
         return {name: vectors[name] for name in names if name in vectors}
 
-    async def save(self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]) -> VectorHead:
+    async def save(
+        self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]
+    ) -> VectorHead:
         kept, held = self._held.setdefault(self._namespace, (head, {}))
         if kept == head:
             held.update(vectors)
