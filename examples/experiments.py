@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from langchain_core.language_models import BaseChatModel
@@ -23,6 +24,7 @@ from examples.families.arms import ROOM, Arm, Shows, examples, nearest, shown
 from examples.families.measure import Figures, Measurement, add_differences
 from examples.families.teacher import make_teacher
 from examples.live_desk import Desk, serve
+from examples.moved_days import moved_days
 from examples.rivals.ace import Ace, render_playbook
 from ted_memory import Add, Sample, TedMemory, open_memory
 from ted_memory.cli import output
@@ -32,7 +34,6 @@ from ted_memory.experience.rendering import render_line
 from ted_memory.llm.calls import model_name, with_temperature
 from ted_memory.llm.spend import Spend
 from ted_memory.memory.presentation import exposure_of
-from ted_memory.settings import make_settings
 from ted_memory.testing import in_memory
 
 ROLLOUT_TEMPERATURE = 0.7
@@ -141,17 +142,15 @@ async def _ted(
 
 
 async def _traffic(desk: Desk, student: BaseChatModel, teacher: BaseChatModel) -> Figures:
-    """Serve a desk's traffic from an empty memory with the profile's defaults, but for the calls of its days."""
-    home = tempfile.mkdtemp(prefix="ted-results-")
+    """Serve a desk's traffic of several days from an empty memory, with the profile's defaults."""
+    home = Path(tempfile.mkdtemp(prefix="ted-results-"))
+    settings: dict[str, Any] = {"profile": "small"}
     try:
-        a_day = make_settings(profile="small").replay_calls
-        of_days = desk.replay_calls(a_day)  # the traffic of days comes in hours
-        settings: dict[str, Any] = {"profile": "small", "replay_calls": of_days}
-        async with open_memory(home=home, namespace="traffic", **settings) as memory:
+        with moved_days(home, "traffic", settings) as days:
             came = await serve(
-                desk, memory, student=student, teacher=teacher, told=output.out.print
+                desk, days.open, student=student, teacher=teacher, told=output.out.print
             )
-            return {"settings": settings, "replay_calls_a_day": a_day} | came
+        return {"settings": settings} | came
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -24,6 +24,7 @@ from langchain_core.language_models import BaseChatModel
 from examples.experiments import Experiment, Method, Models, Rival, run
 from examples.families import Family
 from examples.local_models import STUDENT, TEACHER, fetch, serve
+from examples.moved_days import NEEDS_FAKETIME, find_library
 from examples.results_report import write
 from ted_memory.cli import output
 from ted_memory.wiring import make_chat_model
@@ -185,6 +186,9 @@ def main(
     """Run what has no result yet, then write the report."""
     folder = RESULTS / "runs"
     todo = to_do(only or [], folder, again=again)
+    if find_library() is None and any(e.method == "traffic" for e in todo):
+        output.out.print(f"traffic is left out: {NEEDS_FAKETIME}", markup=False)
+        todo = [e for e in todo if e.method != "traffic"]
     left: list[Experiment] = []
     if todo:
         with local_models() as models:

@@ -35,15 +35,33 @@ def about_traffic(run: Figures) -> str:
 
 
 def _what_came(run: Figures) -> str:
+    came = (
+        f"{run['requests']:,} requests of {PRINCIPALS} users, of which {run['graded']} were graded"
+    )
+    return (
+        f"{came}, in {run['seconds'] / 60:.0f} minutes, with the code of commit {run['code']}; "
+        f"one learner beside the agent. {_days(run)} Requests wait for the learner: no more than a "
+        f"few graded episodes wait at a time ({run['waited_in_vain']} times for a minute in vain). "
+        "`python -m examples.results --only traffic --again` makes this run alone; it is the last "
+        "of `make results`, whose two hours may not come to it."
+    )
+
+
+def _days(run: Figures) -> str:
+    """Return how the days passed for what is allowed a day; the server's clock was not moved at first."""
+    if "replay_calls_by_day" in run:
+        by_day, allowed = run["replay_calls_by_day"], run["funnel"]["replay_calls_a_day"]
+        return (
+            f"All settings are the profile's defaults. {run['requests_a_day']} requests come on a "
+            f"day: then the server's clock goes on to the next one. Replays took "
+            f"{max(by_day):,} student calls on the busiest of {len(by_day)} days, of {allowed:,} "
+            "that they may take."
+        )
     in_all, a_day = run["funnel"]["replay_calls_a_day"], run["replay_calls_a_day"]
     return (
-        f"{run['requests']:,} requests of {PRINCIPALS} users, of which {run['graded']} were graded, in "
-        f"{run['seconds'] / 60:.0f} minutes, with the code of commit {run['code']}; one learner beside the agent. Two "
-        f"settings are not the defaults: the profile, and `replay_calls`. {REQUESTS_A_DAY} requests count as a day, so "
-        f"that replays may take {in_all:,} student calls in all (the default is {a_day:,} a day). Requests wait for "
-        "the learner: no more than a few graded episodes wait at a time "
-        f"({run['waited_in_vain']} times for a minute in vain). `python -m examples.results --only traffic "
-        "--again` makes this run alone; it is the last of `make results`, whose two hours may not come to it."
+        "Two settings are not the defaults: the profile, and `replay_calls`. "
+        f"{REQUESTS_A_DAY} requests count as a day, so that replays may take {in_all:,} student "
+        f"calls in all (the default is {a_day:,} a day)."
     )
 
 

@@ -5,7 +5,6 @@ tell a later time.
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta, tzinfo
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 import pytest
 from redis.asyncio import Redis
 
+from examples.moved_days import faked, find_library
 from ted_memory.learner import trials
 from ted_memory.storage.redis import scripts
 from ted_memory.testing import wait_until
@@ -133,27 +133,12 @@ def restored() -> Iterator[None]:
         trials.datetime = datetime  # type: ignore[misc]
 
 
-def library() -> Path | None:
-    """Return libfaketime, None where it is not installed."""
-    command = shutil.which("faketime")
-    if command is None:
-        return None
-    folder = Path(command).parents[1] / "lib"
-    return next(iter(sorted(folder.glob("**/faketime/libfaketimeMT.so.1"))), None)
-
-
 def faked_server(folder: Path) -> tuple[Server, Faked]:
     """Start a server whose clock can be moved, or skip the test."""
-    found, binary = library(), SERVERS["valkey"]
+    found, binary = find_library(), SERVERS["valkey"]
     if found is None or binary is None:
         pytest.skip("faketime is not installed; the same is tested with shorter times to live")
     file = folder / "time"
     file.write_text("+0\n")
-    fakes = {
-        "LD_PRELOAD": str(found),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    server = Server(binary, folder, env={**os.environ, **fakes})
+    server = Server(binary, folder, env=os.environ | faked(found, file))
     return server, Faked(server, file)

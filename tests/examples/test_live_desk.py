@@ -1,18 +1,25 @@
 """The desk of `make results` learns from its own traffic, with a profile's defaults; here with scripted models."""
 
+import os
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from statistics import fmean
 
+import pytest
 from langchain_core.messages import BaseMessage
 
 from examples.families import FAMILIES
 from examples.families.teacher import make_teacher
-from examples.live_desk import REQUESTS_A_DAY, WINDOW, Desk, serve
+from examples.live_desk import REQUESTS_A_DAY, WINDOW, Desk, OpenMemory, serve
+from examples.moved_days import find_library, moved_days
 from examples.results_traffic import about_traffic
+from ted_memory import TedMemory
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 MUSEUM = FAMILIES["museum"]
-RUN = {"family": "museum", "code": "abc1234", "replay_calls_a_day": 2000}
+RUN = {"family": "museum", "code": "abc1234"}
 
 
 def _follows(messages: list[BaseMessage]) -> str:
@@ -21,13 +28,23 @@ def _follows(messages: list[BaseMessage]) -> str:
     return found.group(1) if found else "office X"
 
 
+def always(memory: TedMemory) -> OpenMemory:
+    """Return what opens the same memory each day."""
+
+    @asynccontextmanager
+    async def opened(_day: int) -> AsyncIterator[TedMemory]:
+        yield memory
+
+    return opened
+
+
 async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     memory = in_memory(profile="small")
     desk = Desk(MUSEUM, requests=400, speaks_up=1.0)
     told: list[str] = []
     student = ScriptedChatModel(script=_follows)
     figures = await serve(
-        desk, memory, student=student, teacher=make_teacher(MUSEUM), told=told.append
+        desk, always(memory), student=student, teacher=make_teacher(MUSEUM), told=told.append
     )
     await memory.aclose()
     assert (figures["requests"], figures["graded"], figures["cut_short"]) == (400, 400, False)
@@ -36,8 +53,11 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     assert figures["funnel"]["active"] == len(figures["lessons"]) > 0
     assert max(figures["windows"][-3:]) > figures["windows"][0] + 0.2, figures
     assert figures["funnel"]["pairs"] > 0
-    learning, replays = figures["funnel"]["learning"], figures["funnel"]["replay_calls"]
-    assert learning["student"]["calls"] > replays > 0
+    replays = figures["replay_calls_by_day"]
+    assert len(replays) == 400 // REQUESTS_A_DAY
+    assert figures["funnel"]["replay_calls"] == sum(replays) > 0
+    learning = figures["funnel"]["learning"]
+    assert learning["student"]["calls"] > 0
     text = about_traffic(figures | RUN)
     first, last = (fmean(figures["windows"][part]) for part in (slice(4), slice(-4, None)))
     assert (
@@ -51,7 +71,7 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     )
     assert text.count("\n| ") == 1 + len(figures["windows"])
     assert "with the code of commit abc1234" in text
-    assert "the profile, and `replay_calls`." in text
+    assert f"{max(replays):,} student calls on the busiest of 4 days, of 2,000" in text
     assert "the server of the models" in text
     short = about_traffic(figures | RUN | {"windows": [0.1, 0.9]})
     assert "too few requests" in short
@@ -61,7 +81,7 @@ async def test_traffic_that_has_no_more_time_tells_what_came_until_then() -> Non
     memory = in_memory(profile="small")
     student = ScriptedChatModel(script=_follows)
     desk = Desk(MUSEUM, requests=1_000_000, hours=1 / 3600)
-    figures = await serve(desk, memory, student=student, teacher=make_teacher(MUSEUM))
+    figures = await serve(desk, always(memory), student=student, teacher=make_teacher(MUSEUM))
     await memory.aclose()
     assert 0 < figures["requests"] < 1_000_000
     assert figures["cut_short"]
@@ -76,7 +96,32 @@ def test_every_sample_is_asked_before_one_is_asked_again() -> None:
     assert asked[: len(everything)] != asked[len(everything) :]
 
 
-def test_replays_may_take_what_the_days_of_the_traffic_allow() -> None:
-    assert Desk(MUSEUM, requests=REQUESTS_A_DAY).replay_calls(2000) == 2000
-    assert Desk(MUSEUM, requests=10 * REQUESTS_A_DAY).replay_calls(2000) == 20_000
-    assert Desk(MUSEUM, requests=1).replay_calls(2000) == 2000
+def test_a_day_has_so_many_requests() -> None:
+    desk = Desk(MUSEUM, requests=2 * REQUESTS_A_DAY + 1)
+    assert [len(day) for day in desk.days()] == [REQUESTS_A_DAY, REQUESTS_A_DAY, 1]
+    assert [sample for day in desk.days() for sample in day] == desk.questions()
+
+
+@pytest.mark.skipif(find_library() is None, reason="Debian's faketime is not installed")
+async def test_each_day_of_the_traffic_is_one_of_the_server(tmp_path: Path) -> None:
+    """What replays have used up on one day is theirs again on the next."""
+    environment = dict(os.environ)
+    with moved_days(tmp_path, "desk", {"profile": "small"}) as days:
+        for day in range(3):
+            async with days.open(day) as memory:
+                log = memory.store.episodes
+                assert "replay_calls" not in (await log.traffic(memory.namespace)).today
+                await log.count(memory.namespace, {"replay_calls": 2000})
+                assert (await log.traffic(memory.namespace)).today["replay_calls"] == 2000
+    assert os.environ == environment, "what this process starts later tells the machine's time"
+
+
+async def test_without_a_clock_to_move_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with (
+        pytest.raises(RuntimeError, match="install Debian's faketime"),
+        moved_days(tmp_path, "desk", {}),
+    ):
+        pass

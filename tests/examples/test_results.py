@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,12 +19,14 @@ from examples.families import FAMILIES, Family
 from examples.families.arms import Arm
 from examples.families.teacher import make_teacher
 from examples.live_desk import PRINCIPALS
+from examples.moved_days import find_library
 from examples.results_report import END, report, write
 from examples.results_summary import aims, side_by_side
 from examples.results_traffic import ENDS
 from examples.rivals import ace
 from examples.rivals.replies import read_json
 from ted_memory import Sample
+from ted_memory.settings import Settings
 from ted_memory.testing import ScriptedChatModel
 
 MUSEUM = FAMILIES["museum"]
@@ -265,13 +268,26 @@ def test_another_run_of_the_demo_would_change_the_page(tmp_path: Path) -> None:
     assert told_of_demos(folder)[0] not in page
 
 
-async def test_a_run_of_traffic_says_what_was_set() -> None:
+@pytest.mark.skipif(find_library() is None, reason="Debian's faketime is not installed")
+async def test_a_run_of_traffic_has_the_defaults_of_its_profile() -> None:
     figures = await run(Experiment("traffic", "museum", "traffic"), Scripted(), hours=1e-4)
-    assert figures["settings"] == {
-        "profile": "small",
-        "replay_calls": figures["funnel"]["replay_calls_a_day"],
-    }
-    assert figures["settings"]["replay_calls"] > figures["replay_calls_a_day"]
+    assert figures["settings"] == {"profile": "small"}
+    assert figures["funnel"]["replay_calls_a_day"] == Settings().replay_calls
+
+
+def test_without_a_clock_to_move_traffic_is_left_out_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traffic = Experiment("traffic", "museum", "traffic")
+    monkeypatch.setattr(results, "EXPERIMENTS", (traffic, *TWO[:1]))
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "find_library", lambda: None)
+    monkeypatch.setattr(results, "local_models", lambda: nullcontext(Scripted()))
+    monkeypatch.setattr(results, "write", lambda *_: None)
+    results.main()
+    assert [file.stem for file in (tmp_path / "runs").iterdir()] == ["first"]
+    assert "traffic is left out: " in " ".join(capsys.readouterr().out.split())
 
 
 def _kept(*names: str) -> dict[str, Any]:
