@@ -166,27 +166,44 @@ class Calls:
             # an address that never answered is wrong; one that did may be back in a moment
             return is_transient(error) or (_is_connection(error) and role in self._answered)
 
-        # nostream: a run inside someone's graph must not leak its tokens into their stream
-        config: RunnableConfig = {"tags": ["nostream", f"ted_memory:{role}"]}
+        try:
+            return await self._once(role, model, messages, budget)
+        except Exception as error:
+            if not worth_another(error):
+                raise
+            failed = [error]
         attempts = AsyncRetrying(
             retry=retry_if_exception(worth_another),
             wait=partial(self._pause, role),
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
         )
+        # made for a call that has failed only, since it takes longer than all else of ours; so the
+        # first of its attempts is the one that failed
         async for attempt in attempts:
             with attempt:
-                async with self._place(role, budget):
-                    async with asyncio.timeout(CALL_TIMEOUT):
-                        output = await _ask_on_this_loop(model, messages, config)
-                    self._answered.add(role)
-                    told = (
-                        output["raw"]
-                        if isinstance(output, dict) and "raw" in output
-                        else answer_of(output)
-                    )
-                    spend = Spend.of(role, messages, told)
-                    self.count(spend)
+                if failed:
+                    raise failed.pop()
+                return await self._once(role, model, messages, budget)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _once(
+        self,
+        role: str,
+        model: Runnable[Any, Any],
+        messages: Sequence[BaseMessage],
+        budget: Budget | None,
+    ) -> tuple[Any, Spend]:
+        """Make one call and count it. Raises what the model's client raises."""
+        # nostream: a run inside someone's graph must not leak its tokens into their stream
+        config: RunnableConfig = {"tags": ["nostream", f"ted_memory:{role}"]}
+        async with self._place(role, budget):
+            async with asyncio.timeout(CALL_TIMEOUT):
+                output = await _ask_on_this_loop(model, messages, config)
+            self._answered.add(role)
+            has_raw = isinstance(output, dict) and "raw" in output
+            spend = Spend.of(role, messages, output["raw"] if has_raw else answer_of(output))
+            self.count(spend)
         return output, spend
 
     @contextlib.asynccontextmanager
