@@ -68,7 +68,7 @@ class Experience(Frozen):
 
     @property
     def applies_always(self) -> bool:
-        """Whether it is about every request: it has no condition, or none that a retrieval could find it by."""
+        """Whether it is about every request: no condition, or none that a retrieval could find."""
         return self.everywhere or not self.when
 
     @property
@@ -119,11 +119,11 @@ class Presentation(Frozen):
 
 
 class Lessons(tuple[Experience, ...]):
-    """Experiences of a snapshot that are looked at again and again: what a request asks of thousands is kept."""
+    """Experiences of one snapshot, with what each request needs of them worked out once."""
 
     @cached_property
     def by_id(self) -> Mapping[str, Experience]:
-        """They by their ids."""
+        """These experiences by their ids."""
         return {e.id: e for e in self}
 
     @cached_property
@@ -144,13 +144,14 @@ class ExperienceSet:
     usage: Mapping[str, Usage] = field(default_factory=dict)
     """Usage as stored at the commit that made this version."""
     stamp: str = ""
-    """Random, made at its commit. Restored data may reach a version a second time, by another way: this tells."""
+    """Random, made at its commit. Data restored from a backup may reach the same version a second
+    time with other content: the stamps of the two differ."""
     oldest: int = 0
     """The oldest version that the history still reaches."""
     models: Mapping[str, str] = field(default_factory=dict)
-    """Names of the student and the teacher that the set was last distilled with, as far as known."""
+    """Names of the ``student`` and the ``teacher`` of the last distillation, as far as known."""
     presentation: Presentation | None = None
-    """How it is best shown, as it was measured. Not part of a version: a rollback leaves it as it is."""
+    """How it is best shown, as a run measured it. Not part of a version: a rollback leaves it."""
 
     def __iter__(self) -> Iterator[Experience]:
         return iter(self.experiences)
@@ -200,10 +201,10 @@ class Add(Frozen):
 
 
 class Rewrite(Frozen):
-    """Give an experience a new text. What is None stays as it was. ``rev``: refuse if it changed since.
+    """Give an experience a new text; what is None stays as it was.
 
-    A new ``example`` without a ``task`` is no longer the answer to the old one, and the old
-    ``index_terms`` do not belong to a new ``when``.
+    With ``rev`` it is refused if the experience changed since. A new ``example`` without a ``task``
+    is no longer the answer to the old one; a new ``when`` takes the old ``index_terms`` away.
     """
 
     op: Literal["rewrite"] = "rewrite"
@@ -219,7 +220,10 @@ class Rewrite(Frozen):
 
 
 class Merge(Frozen):
-    """Replace two or more experiences by one that carries the union of their sources and of their index terms."""
+    """Replace two or more experiences by one.
+
+    It carries the union of their sources and of their index terms.
+    """
 
     op: Literal["merge"] = "merge"
     ids: Annotated[tuple[Text, ...], Field(min_length=2)]
@@ -240,7 +244,10 @@ class Remove(Frozen):
 
 
 class SetState(Frozen):
-    """Move an experience along ``proposed -> trial -> active -> retired`` (retired: out of the set)."""
+    """Move an experience along ``proposed -> trial -> active -> retired``.
+
+    A retired one is out of the set, and in the log only.
+    """
 
     op: Literal["set_state"] = "set_state"
     id: Text
@@ -279,7 +286,10 @@ class Rejected(Frozen):
 
 
 class Commit(Frozen):
-    """The answer to a commit. ``repeated``: its token was used before; this is what was answered then."""
+    """The answer to a commit.
+
+    ``repeated``: its token was used before; this is what was answered then.
+    """
 
     epoch: str
     version: int
@@ -308,30 +318,14 @@ class LogEntry(Frozen):
 
 
 class Difference(Frozen):
-    """One experience that two versions do not have in common: as it is in the older and in the newer one."""
+    """One experience that differs between two versions.
+
+    ``before`` is as it stands in the older one, ``after`` in the newer one; None: not there.
+    """
 
     id: str
     before: Experience | None
     after: Experience | None
-
-
-class PurgeReport(Frozen):
-    """What a purge did, by experience id.
-
-    ``restored`` are what purged ones had been made from, free of the source; ``waiting`` those of
-    them that are ``proposed`` since a cap left no room. Of ``unknown`` the history no longer holds
-    the origins, or they no longer fit into the token budget at all: they are gone. ``blanked`` are
-    the versions of the log that no longer tell what came from the source, ``archived`` is how many
-    episodes were taken out of the archive.
-    """
-
-    version: int
-    removed: tuple[str, ...] = ()
-    restored: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    blanked: tuple[int, ...] = ()
-    archived: int = 0
 
 
 Content = str | tuple[dict[str, Any], ...]
