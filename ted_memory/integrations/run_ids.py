@@ -1,7 +1,7 @@
 """The id of a run: what feedback is given on."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -95,14 +95,23 @@ def _ids_in(given: Any, depth: int) -> Iterator[str]:
         yield from _ids_of_answer(given)
     elif isinstance(given, Mapping):
         yield from (str(given[key]) for key in (METADATA, STATE) if given.get(key))
-        if depth:
-            for value in given.values():
-                yield from _ids_in(value, depth - 1)
-    elif isinstance(given, list | tuple) and depth:
-        for value in reversed(given):
-            if isinstance(value, HumanMessage):  # what stands before it answers something else
-                return
+        yield from _ids_in_each(given.values(), depth)
+    elif isinstance(given, list | tuple):
+        yield from _ids_in_each(_since_the_question(given), depth)
+
+
+def _ids_in_each(values: Iterable[Any], depth: int) -> Iterator[str]:
+    if depth:
+        for value in values:
             yield from _ids_in(value, depth - 1)
+
+
+def _since_the_question(messages: Sequence[Any]) -> Iterator[Any]:
+    """Yield the latest first; what stands before the question answers something else."""
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            return
+        yield message
 
 
 def _ids_of_answer(answer: AIMessage) -> Iterator[str]:
