@@ -322,8 +322,8 @@ def _with_profile(stated: Settings) -> Settings:
             f"{LONGEST_INSTRUCTIONS} is the limit; shorten them: each critique pays for them"
         )
     defaults = PROFILES[stated.profile]
-    values = {name: getattr(stated, name) for name in Settings.model_fields}
-    values |= {
-        name: value for name, value in defaults.items() if name not in stated.model_fields_set
-    }
+    values = dict(stated)
+    for name, value in defaults.items():
+        if name not in stated.model_fields_set:
+            values[name] = value
     return Settings.model_construct(_fields_set=set(stated.model_fields_set), **values)

@@ -87,7 +87,7 @@ class Recorder:
         return len(self._buffer) + len(self._held) + len(self._beyond)
 
     def counts(self) -> dict[str, int]:
-        """Return what became of runs, by the names of `Health`."""
+        """What became of runs, by the names of `Health`."""
         return {
             "recorded": self.recorded,
             "dropped": self.dropped + self.broken,

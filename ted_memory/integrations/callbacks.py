@@ -57,12 +57,12 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
 
     Example:
         >>> chain = inject_lessons(memory) | model
-        >>> config = {
-        ...     "callbacks": [TedMemoryCallbackHandler(memory)],
-        ...     "metadata": {"principal": "anna"},
-        ... }
-        >>> answer = chain.invoke("I want my money back", config)
-        >>> asyncio.run(memory.give_feedback(find_run_id(answer), score=1.0, principal="anna"))
+        >>> handler = TedMemoryCallbackHandler(memory)
+        >>> async def ask(question, user):
+        ...     config = {"callbacks": [handler], "metadata": {"principal": user}}
+        ...     answer = await chain.ainvoke(question, config)
+        ...     return await memory.give_feedback(find_run_id(answer), score=1.0, principal=user)
+        >>> asyncio.run(ask("I want my money back", "anna"))
         'credited'
     """
 

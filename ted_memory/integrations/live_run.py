@@ -142,9 +142,14 @@ def is_sampled(memory: TedMemory, run_id: str) -> bool:
     return rate >= 1 or draw(run_id, "sample") < rate
 
 
+def configurable_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the caller has put under ``configurable``."""
+    return config.get("configurable") or {}
+
+
 def thread_of(config: Mapping[str, Any]) -> str:
     """The conversation's id, "" without one."""
-    return str((config.get("configurable") or {}).get("thread_id") or "")
+    return str(configurable_of(config).get("thread_id") or "")
 
 
 def principal_of(
@@ -158,7 +163,7 @@ def principal_of(
     """
     if given:
         return given
-    configurable = config.get("configurable") or {}
+    configurable = configurable_of(config)
     # there alone: context and metadata are the client's to write
     if authenticated := _field(configurable, AUTHENTICATED):
         return str(authenticated)

@@ -9,13 +9,14 @@ from ted_memory.episodes import Exposure
 from ted_memory.errors import MissingExtra
 from ted_memory.integrations.live_run import (
     LiveRun,
+    configurable_of,
     is_sampled,
     principal_of,
     thread_of,
     up_to_the_question,
 )
 from ted_memory.integrations.prompt_watch import PromptWatches
-from ted_memory.integrations.run_ids import mark, run_id_of
+from ted_memory.integrations.run_ids import STATE, mark, run_id_of
 from ted_memory.integrations.under_way import Key, under_way
 from ted_memory.llm.calls import model_name
 from ted_memory.llm.messages import add_turns, append_block, question, show_lessons
@@ -121,7 +122,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     async def abefore_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
         """Choose the lessons of this run."""
-        run_id = state.get("ted_memory_run", "")  # another memory's middleware may have begun it
+        run_id = _run_id(state)  # another memory's middleware may have begun it
         if not run_id:
             run_id = run_id_of(runtime, get_config())
             if under_way(self.memory).is_open(self._key(run_id)):
@@ -159,14 +160,14 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     def _key(self, run_id: str) -> Key:
         """What this middleware's part of a run is known by, in this process."""
         config = get_config()
-        inside = str((config.get("configurable") or {}).get("checkpoint_ns") or "")
+        inside = str(configurable_of(config).get("checkpoint_ns") or "")
         return Key(self._name, run_id, thread_of(config), inside.rpartition("|")[0])
 
     def after_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:  # noqa: ARG002
         """Record the run."""
         run = self._run(state)
         # after an interrupt the id is no longer in the state
-        run_id = run.run_id if run is not None else state.get("ted_memory_run", "")
+        run_id = run.run_id if run is not None else _run_id(state)
         under_way(self.memory).close(self._key(run_id))
         if run is not None:
             run.finish(state["messages"])
@@ -232,14 +233,13 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             run.output = request.state["messages"]
             run.goes_on()
             return run.exposure, run
-        run_id = str(request.state.get("ted_memory_run") or "")
+        run_id = _run_id(request.state)
         shown = under_way(self.memory).shown(self._key(run_id)) if run_id else None
         return None if shown is None else (shown, None)
 
     async def _resumed(self, request: ModelRequest[Any]) -> tuple[Exposure, LiveRun | None]:
         """Begin anew after an interrupt: before_agent is not run again."""
-        known = str(request.state.get("ted_memory_run") or "")
-        run_id = known or run_id_of(request.runtime, get_config())
+        run_id = _run_id(request.state) or run_id_of(request.runtime, get_config())
         return await self._begin(run_id, up_to_the_question(request.messages), request.runtime)
 
     def _before_tool(self, request: ToolCallRequest) -> LiveRun | None:
@@ -253,8 +253,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         """The record of this run; of a resumed one, if it began in this process."""
         if not self.record or not isinstance(state, Mapping):
             return None
-        run_id = str(state.get("ted_memory_run") or "")
-        return under_way(self.memory).record(self._key(run_id))
+        return under_way(self.memory).record(self._key(_run_id(state)))
 
     @staticmethod
     def _failed(run: LiveRun | None, error: BaseException, at: str = "model") -> None:
@@ -270,6 +269,11 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         run.model = run.model or model_name(request.model)
         marked = [mark(m, run) if isinstance(m, AIMessage) else m for m in response.result]
         return dataclasses.replace(response, result=marked)
+
+
+def _run_id(state: Mapping[str, Any]) -> str:
+    """The id of the run under way; "" where it has not begun, or an interrupt has lost it."""
+    return str(state.get(STATE) or "")
 
 
 def _injected(request: ModelRequest[Any], shown: Exposure) -> ModelRequest[Any]:

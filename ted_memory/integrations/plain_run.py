@@ -54,10 +54,14 @@ class PlainRun:
         RuntimeError: it is entered a second time.
 
     Example:
-        >>> with PlainRun(memory, "I want my money back", principal="anna") as run:
-        ...     got = client.chat.completions.create(model="gpt-5-nano", messages=run.messages)
-        ...     run.answer(got.choices[0].message.content, model=got.model)
-        >>> asyncio.run(memory.give_feedback(run.run_id, score=1.0, principal="anna"))
+        >>> async def ask(question, user):
+        ...     async with PlainRun(memory, question, principal=user) as run:
+        ...         got = await client.chat.completions.create(
+        ...             model="gpt-5-nano", messages=run.messages
+        ...         )
+        ...         run.answer(got.choices[0].message.content, model=got.model)
+        ...     return await memory.give_feedback(run.run_id, score=1.0, principal=user)
+        >>> asyncio.run(ask("I want my money back", "anna"))
         'credited'
     """
 

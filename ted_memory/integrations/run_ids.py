@@ -81,9 +81,10 @@ def find_run_id(given: Any) -> str | None:
     Example:
         >>> from langchain.agents import create_agent
         >>> agent = create_agent(model, middleware=[TedMemoryMiddleware(memory, record=True)])
-        >>> answer = agent.invoke({"messages": [("user", "I want my money back")]})
-        >>> run_id = find_run_id(answer)
-        >>> asyncio.run(memory.give_feedback(run_id, score=1.0))
+        >>> async def ask(question):
+        ...     answer = await agent.ainvoke({"messages": [("user", question)]})
+        ...     return await memory.give_feedback(find_run_id(answer), score=1.0)
+        >>> asyncio.run(ask("I want my money back"))
         'credited'
     """
     return next(_ids_in(given, DEPTH), None)

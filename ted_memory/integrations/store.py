@@ -275,7 +275,10 @@ def _placed(put: Experience, base: ExperienceSet) -> Experience:
 
 
 def _id(edit: Edit) -> str:
-    return edit.experience.id if isinstance(edit, Restore) else getattr(edit, "id", "")
+    """The id that one of our edits is about."""
+    if isinstance(edit, Restore):
+        return edit.experience.id
+    return edit.id if isinstance(edit, Remove) else ""
 
 
 def _refusal(refused: Mapping[tuple[str, str], str]) -> Exception:

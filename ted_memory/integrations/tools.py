@@ -69,28 +69,7 @@ def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> Bas
     async def arate(
         score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = ""
     ) -> str:
-        run_id = _rated(runtime.state["messages"])
-        if run_id is None:
-            return NOTHING
-        try:
-            feedback = Feedback.checked(
-                run_id=run_id,
-                score=min(max(score, 0.0), 1.0),
-                comment=storable(comment),
-                correction=storable(correction),
-                principal=_principal(memory, runtime),
-            )
-            said = memory.recorder.keep_feedback(feedback)
-        except TedMemoryError as error:  # no reason for the agent to stop
-            return _refused(error)
-        sync_bridge.flush_at_exit(memory)
-        sending = asyncio.create_task(memory.recorder.send_said(), context=contextvars.Context())
-        _SENDING.add(sending)  # a loop holds its tasks weakly
-        sending.add_done_callback(_SENDING.discard)
-        # an agent waits for the store no longer here than elsewhere; the store is asked for seconds
-        # beside it
-        await asyncio.wait({sending}, timeout=max(memory.settings.read_timeout, LEAST))
-        return _told(said)
+        return await _note(memory, runtime, score, comment, correction)
 
     def rate(  # noqa: D417 - the runtime is not the model's to give
         score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = ""
@@ -107,6 +86,33 @@ def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> Bas
     made: BaseTool = tool(name)(rate)
     made.coroutine = arate
     return made
+
+
+async def _note(
+    memory: TedMemory, runtime: ToolRuntime[Any, Any], score: float, comment: str, correction: str
+) -> str:
+    """Take in feedback, and wait a moment for the store; what the model is told of it."""
+    run_id = _rated(runtime.state["messages"])
+    if run_id is None:
+        return NOTHING
+    try:
+        feedback = Feedback.checked(
+            run_id=run_id,
+            score=min(max(score, 0.0), 1.0),
+            comment=storable(comment),
+            correction=storable(correction),
+            principal=_principal(memory, runtime),
+        )
+        said = memory.recorder.keep_feedback(feedback)
+    except TedMemoryError as error:  # no reason for the agent to stop
+        return _refused(error)
+    sync_bridge.flush_at_exit(memory)
+    sending = asyncio.create_task(memory.recorder.send_said(), context=contextvars.Context())
+    _SENDING.add(sending)  # a loop holds its tasks weakly
+    sending.add_done_callback(_SENDING.discard)
+    # an agent waits for the store no longer here than elsewhere; it is sent for seconds beside it
+    await asyncio.wait({sending}, timeout=max(memory.settings.read_timeout, LEAST))
+    return _told(said)
 
 
 def _told(said: Said) -> str:

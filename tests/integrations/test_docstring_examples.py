@@ -1,4 +1,4 @@
-"""Examples in the docstrings of what users of LangChain see first: they run, and say what comes out."""
+"""The examples in docstrings that users of LangChain see first run, and give what they say."""
 
 import asyncio
 import doctest
@@ -37,7 +37,7 @@ class Client:
     class chat:  # noqa: N801 - as the client's own is called
         class completions:  # noqa: N801
             @staticmethod
-            def create(*, model: str, messages: list[Any]) -> ChatCompletion:
+            async def create(*, model: str, messages: list[Any]) -> ChatCompletion:
                 texts = [str(message["content"]) for message in messages]
                 message = {"role": "assistant", "content": answer(texts)}
                 choice = {"index": 0, "finish_reason": "stop", "message": message}
@@ -66,7 +66,7 @@ def script(messages: list[BaseMessage]) -> AIMessage | str:
 
 
 async def with_a_lesson() -> TedMemory:
-    memory = in_memory(withhold_share=0.0)
+    memory = in_memory(withhold_share=0.0, read_timeout=5.0)  # patient on a busy machine
     await memory.commit([Add(text=LESSON)], author="test")
     return memory
 
