@@ -183,25 +183,6 @@ class Erased(Frozen):
     words: int = 0
 
 
-class PurgeReport(Frozen):
-    """What a purge did, by experience id.
-
-    ``restored`` are what purged ones had been made from, free of the source; ``waiting`` those of
-    them that are ``proposed`` since a cap left no room. Of ``unknown`` the history no longer holds
-    the origins, or they no longer fit into the token budget at all: they are gone. ``blanked`` are
-    the versions of the log that no longer tell what came from the source, ``archived`` is how many
-    episodes were taken out of the archive.
-    """
-
-    version: int
-    removed: tuple[str, ...] = ()
-    restored: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    blanked: tuple[int, ...] = ()
-    archived: int = 0
-
-
 class Retention(Frozen):
     """How long what was recorded is kept, and how much of it.
 

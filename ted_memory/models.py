@@ -107,15 +107,12 @@ class Caps(Frozen):
 
 
 class Presentation(Frozen):
-    """How a set is shown to a student. Each field is the setting of the same name.
-
-    ``examples``: whether the lessons' examples are rendered, and solved tasks shown at all.
-    """
+    """How a set is shown to a student; each field is the setting of the same name."""
 
     selection: Selection = "all"
     top_k: int = Field(3, ge=1)
     placement: Placement = "system"
-    examples: bool = True
+    examples: bool = True  # are lessons' examples rendered, and solved tasks shown at all?
 
 
 class Lessons(tuple[Experience, ...]):
@@ -144,8 +141,7 @@ class ExperienceSet:
     usage: Mapping[str, Usage] = field(default_factory=dict)
     """Usage as stored at the commit that made this version."""
     stamp: str = ""
-    """Random, made at its commit. Data restored from a backup may reach the same version a second
-    time with other content: the stamps of the two differ."""
+    """Random for each commit: of two versions of one number, after a restore, the stamps differ."""
     oldest: int = 0
     """The oldest version that the history still reaches."""
     models: Mapping[str, str] = field(default_factory=dict)
@@ -220,10 +216,7 @@ class Rewrite(Frozen):
 
 
 class Merge(Frozen):
-    """Replace two or more experiences by one.
-
-    It carries the union of their sources and of their index terms.
-    """
+    """Replace two or more experiences by one, with all their sources and index terms."""
 
     op: Literal["merge"] = "merge"
     ids: Annotated[tuple[Text, ...], Field(min_length=2)]
@@ -244,10 +237,7 @@ class Remove(Frozen):
 
 
 class SetState(Frozen):
-    """Move an experience along ``proposed -> trial -> active -> retired``.
-
-    A retired one is out of the set, and in the log only.
-    """
+    """Move an experience along ``proposed -> trial -> active -> retired`` (only in the log)."""
 
     op: Literal["set_state"] = "set_state"
     id: Text
@@ -286,10 +276,7 @@ class Rejected(Frozen):
 
 
 class Commit(Frozen):
-    """The answer to a commit.
-
-    ``repeated``: its token was used before; this is what was answered then.
-    """
+    """The answer to a commit; ``repeated``: the one that its token was given before."""
 
     epoch: str
     version: int
@@ -318,14 +305,30 @@ class LogEntry(Frozen):
 
 
 class Difference(Frozen):
-    """One experience that differs between two versions.
-
-    ``before`` is as it stands in the older one, ``after`` in the newer one; None: not there.
-    """
+    """One experience as it stands in an older and in a newer version; None: not there."""
 
     id: str
     before: Experience | None
     after: Experience | None
+
+
+class PurgeReport(Frozen):
+    """What a purge did, by experience id.
+
+    ``restored`` are what purged ones had been made from, free of the source; ``waiting`` those of
+    them that are ``proposed`` since a cap left no room. Of ``unknown`` the history no longer holds
+    the origins, or they no longer fit into the token budget at all: they are gone. ``blanked`` are
+    the versions of the log that no longer tell what came from the source, ``archived`` is how many
+    episodes were taken out of the archive.
+    """
+
+    version: int
+    removed: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    blanked: tuple[int, ...] = ()
+    archived: int = 0
 
 
 Content = str | tuple[dict[str, Any], ...]
@@ -342,19 +345,17 @@ class Message(Frozen):
         """The text of all text blocks."""
         if isinstance(self.content, str):
             return self.content
-        return "\n".join(
-            str(block["text"]) for block in self.content if block.get("type") == "text"
-        )
+        texts = [str(block["text"]) for block in self.content if block.get("type") == "text"]
+        return "\n".join(texts)
 
 
 class Sample(Frozen):
     """One input to learn from.
 
-    ``images`` are http(s) URLs or ``data:`` URLs (`evaluation.datasets` turns paths into those);
-    they follow the text of the last user message. ``choices`` that the input does not show are
-    listed below it. ``sources`` are whose words it holds, such as ``principal:anna``: what was
-    learned from it carries them, so that a purge finds it, and nothing of it becomes an example for
-    others.
+    ``images`` are http(s) or ``data:`` URLs (`datasets` turns paths into those); they follow the
+    text of the last user message. ``choices`` that the input does not show are listed below it.
+    ``sources`` are whose words it holds, such as ``principal:anna``: what was learned from it
+    carries them, so that a purge finds it, and nothing of it becomes an example for others.
     """
 
     id: str

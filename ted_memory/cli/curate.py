@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from ted_memory.cli import options, output
-from ted_memory.episodes import PurgeReport
 from ted_memory.errors import InvalidInput
 from ted_memory.memory.client import TedMemory
 from ted_memory.memory.commits import REASONS, refuse_unless_whole
-from ted_memory.models import Add, Commit, Edit, Rewrite
+from ted_memory.models import Add, Commit, Edit, PurgeReport, Rewrite
 from ted_memory.wiring import acl_commands
 
 Ids = Annotated[

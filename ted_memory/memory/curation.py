@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 from ted_memory.capture.recorder import Recorder
-from ted_memory.episodes import ANONYMOUS, DeadLetter, PurgeReport, Subject, Traffic
+from ted_memory.episodes import ANONYMOUS, DeadLetter, Subject, Traffic
 from ted_memory.errors import InvalidInput
 from ted_memory.memory import exchange
 from ted_memory.memory.commits import Commits, checked, refuse_unless_whole
@@ -19,6 +19,7 @@ from ted_memory.models import (
     Difference,
     ExperienceSet,
     LogEntry,
+    PurgeReport,
     SetState,
     State,
     Usage,

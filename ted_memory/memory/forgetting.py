@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from ted_memory.episodes import PurgeReport, Subject, unit_of
+from ted_memory.episodes import Subject, unit_of
 from ted_memory.fields import Frozen
+from ted_memory.models import PurgeReport
 from ted_memory.protocols import ExperienceStore
 
 Purge = Callable[[Sequence[str]], Awaitable[PurgeReport]]

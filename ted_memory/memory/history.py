@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from ted_memory.episodes import PurgeReport
 from ted_memory.errors import CommitRefused, HistoryTrimmed
 from ted_memory.experience import lineage
 from ted_memory.models import (
@@ -12,6 +11,7 @@ from ted_memory.models import (
     Experience,
     ExperienceSet,
     LogEntry,
+    PurgeReport,
     Remove,
     Restore,
 )
