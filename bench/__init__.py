@@ -1,1 +1,1 @@
-"""Benchmarks: what the parts that are in everybody's way cost, beside the least that they could cost."""
+"""Benchmarks: what the parts that are in everybody's way cost, and the least they could cost."""

@@ -126,7 +126,7 @@ async def commits(url: str, tasks: int) -> Row:
 
 
 async def rate(work: Callable[[int], Awaitable[None]], tasks: int) -> float:
-    """Return rounds a second of so many tasks."""
+    """Rounds a second of so many tasks."""
     began = time.perf_counter()
     await asyncio.gather(*(work(task) for task in range(tasks)))
     return ROUNDS / (time.perf_counter() - began)

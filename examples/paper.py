@@ -1,4 +1,4 @@
-"""The protocol of the paper (arXiv 2603.26778) with your models and your copy of its data, beside its own figures.
+"""The protocol of the paper (arXiv 2603.26778) with your models, beside the paper's figures.
 
 ``python -m examples.paper --help`` shows the options.
 """
@@ -8,11 +8,12 @@ import importlib.util
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import typer
 from langchain_core.language_models import BaseChatModel
 
+from examples import paper_options as options
 from ted_memory import TedMemory, TedMemoryError, open_memory
 from ted_memory.cli import output
 from ted_memory.datasets import read_samples
@@ -61,7 +62,7 @@ class Parts(NamedTuple):
 
 
 def find_benchmark(path: Path, benchmark: str | None, split: str | None) -> str:
-    """Return the benchmark's name: the one given, or the one whose columns these are."""
+    """The benchmark's name: the one given, or the one whose columns these are."""
     if benchmark is not None:
         if benchmark not in PAPER:
             raise SettingsError(
@@ -73,7 +74,8 @@ def find_benchmark(path: Path, benchmark: str | None, split: str | None) -> str:
     found = [name for name in PAPER if MAPPINGS[name] is mapping]
     if not found:
         raise DatasetError(
-            f"the columns of {path} are those of no benchmark; give --benchmark {' or '.join(PAPER)}"
+            f"the columns of {path} are those of no benchmark; "
+            f"give --benchmark {' or '.join(PAPER)}"
         )
     return found[0]
 
@@ -93,20 +95,25 @@ def read_parts(
     that was learned from.
     """
     train_split, test_split = splits[0], splits[1] or splits[0]
-    pool = [s for s in read_samples(path, mapping=benchmark, split=train_split) if s.reference]
-    rest = pool
-    if test_split != train_split:
-        rest = [s for s in read_samples(path, mapping=benchmark, split=test_split) if s.reference]
+    pool = _answered(path, benchmark, train_split)
+    rest = pool if test_split == train_split else _answered(path, benchmark, test_split)
     dice = random.Random(seed)
     chosen = dice.sample(pool, min(train, len(pool)))
     known = {_task(sample) for sample in chosen}
     test = [sample for sample in rest if _task(sample) not in known]
     if len(chosen) < train or not test:
         raise DatasetError(
-            f"{path} has too few samples with an answer: {len(pool)} to choose --train {train} from, then {len(test)} "
-            "to measure on; give a smaller --train"
+            f"{path} has too few samples with an answer: {len(pool)} to choose --train {train} "
+            f"from, then {len(test)} to measure on; give a smaller --train"
         )
-    return Parts(chosen, test if limit is None or limit >= len(test) else dice.sample(test, limit))
+    if limit is not None and limit < len(test):
+        test = dice.sample(test, limit)
+    return Parts(chosen, test)
+
+
+def _answered(path: Path, benchmark: str, split: str | None) -> list[Sample]:
+    """The samples of a split that have an answer."""
+    return [s for s in read_samples(path, mapping=benchmark, split=split) if s.reference]
 
 
 def _task(sample: Sample) -> tuple[str, tuple[str, ...]]:
@@ -116,7 +123,7 @@ def _task(sample: Sample) -> tuple[str, tuple[str, ...]]:
 async def letter_or_formula(
     *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str
 ) -> bool:
-    r"""Grade as "math" does; where there are choices, ``C) 23`` and the choice's text are right too."""
+    """Grade as "math" does; of choices, the letter and the choice's text are right too."""
     given: dict[str, Any] = {
         "inputs": inputs,
         "outputs": outputs,
@@ -126,7 +133,7 @@ async def letter_or_formula(
 
 
 def choose_grader(name: str | None, benchmark: str) -> str | Grader:
-    """Return the grader that was asked for, else the one that fits the benchmark."""
+    """The grader that was asked for, else the one that fits the benchmark."""
     if name is not None:
         find_grader(name)  # a wrong name is told before anything is paid for
         return name
@@ -143,15 +150,17 @@ async def learn_and_measure(
     grader: str | Grader,
     repeats: int,
 ) -> tuple[Report, Evaluation]:
-    """Distil the training samples, then measure on the test samples, without and with what was learned."""
+    """Distil the training samples, then measure on the test samples, without lessons and with."""
     student, teacher = models
     known = len((await memory.load()).active)
     if known:
         _say(
-            f"The memory holds {known} experiences from before; they are built upon. The paper begins without any."
+            f"The memory holds {known} experiences from before; they are built upon. "
+            "The paper begins without any."
         )
     _say(
-        f"learning from {len(parts.train)} samples of {benchmark}, then measuring on {len(parts.test)} others ..."
+        f"learning from {len(parts.train)} samples of {benchmark}, "
+        f"then measuring on {len(parts.test)} others ..."
     )
     with output.progress() as on_progress:
         learned = await distill(
@@ -176,7 +185,7 @@ async def learn_and_measure(
 
 
 async def save(folder: Path, memory: TedMemory, learned: Report, measured: Evaluation) -> None:
-    """Write the report; without plots where they cannot be drawn, since the figures are paid for by now."""
+    """Write the report; without plots where they cannot be drawn: the figures are paid for."""
     snapshot = await memory.load()
     paths = write_report(
         folder,
@@ -191,13 +200,14 @@ async def save(folder: Path, memory: TedMemory, learned: Report, measured: Evalu
 
 
 def table(benchmark: str, student: str, measured: Evaluation) -> list[str]:
-    """Return before and after as lines, the paper's below yours."""
+    """Before and after as lines, the paper's below yours."""
     d, paper = measured.difference, PAPER[benchmark]
+    difference = f"{d.mean:+.3f}  (95 % interval {d.low:+.3f} to {d.high:+.3f})"
     rows = [
         ("", "samples", "before", "after", "difference"),
         (
             f"yours: {student}", str(measured.samples), f"{measured.without.accuracy:.3f}",
-            f"{measured.with_.accuracy:.3f}", f"{d.mean:+.3f}  (95 % interval {d.low:+.3f} to {d.high:+.3f})",
+            f"{measured.with_.accuracy:.3f}", difference,
         ),
         (
             f"the paper: {PAPER_STUDENT}", "", f"{paper.before:.3f}",
@@ -221,8 +231,8 @@ def tell(benchmark: str, student: str, learned: Report, measured: Evaluation) ->
         output.out.print(line, markup=False)
     if not is_paper_student(student):
         output.out.print(
-            f"The paper's models differ from yours: its student is {PAPER_STUDENT}. Compare the differences, "
-            "not the levels."
+            f"The paper's models differ from yours: its student is {PAPER_STUDENT}. "
+            "Compare the differences, not the levels."
         )
     for failure in measured.failures[: output.REASONS_SHOWN]:
         output.out.print(f"  left out: {failure.sample}: {failure.reason}", markup=False)
@@ -233,7 +243,7 @@ def tell(benchmark: str, student: str, learned: Report, measured: Evaluation) ->
 
 
 def as_json(benchmark: str, student: str, learned: Report, measured: Evaluation) -> dict[str, Any]:
-    """Return everything that was found out, for machines."""
+    """Everything that was found out, for machines."""
     return {
         "benchmark": benchmark,
         "student": student,
@@ -286,71 +296,30 @@ async def run(
 
 
 def main(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            help="MathVision or VisualPuzzles: saved to disk by datasets, Parquet, CSV, JSON Lines."
-        ),
-    ],
-    student: Annotated[
-        str, typer.Option(help="provider:model, or a name with --student-base-url. It must see.")
-    ],
-    teacher: Annotated[
-        str, typer.Option(help="provider:model, or a name with --teacher-base-url. It must see.")
-    ],
-    student_base_url: Annotated[
-        str | None, typer.Option(help="OpenAI-compatible server of the student.")
-    ] = None,
-    teacher_base_url: Annotated[
-        str | None, typer.Option(help="OpenAI-compatible server of the teacher.")
-    ] = None,
-    benchmark: Annotated[
-        str | None, typer.Option(help="mathvision or visualpuzzles; without it the columns tell.")
-    ] = None,
-    train_split: Annotated[
-        str | None, typer.Option(help="Part of the data set to learn from.")
-    ] = None,
-    test_split: Annotated[
-        str | None, typer.Option(help="Part to measure on; without it the rest of --train-split.")
-    ] = None,
-    train: Annotated[int, typer.Option(min=1, help="Training samples, chosen by chance.")] = 100,
-    test_limit: Annotated[
-        int | None, typer.Option(min=1, help="Measure on so many, chosen by chance.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed chooses the same samples.")] = 0,
-    rollouts: Annotated[int, typer.Option(help="Attempts a sample.")] = 5,
-    inclusion: Annotated[
-        float, typer.Option(help="Share of the set that each attempt sees.")
-    ] = 1.0,
-    selection: Annotated[
-        str, typer.Option(help="Experiences that are shown: all, budget, relevant.")
-    ] = "all",
-    validation: Annotated[
-        float,
-        typer.Option(help="Share of the training samples for a validation gate; 0: all teach."),
-    ] = 0.0,
-    grader: Annotated[
-        str | None,
-        typer.Option(
-            help="How answers are scored; without it by math for MathVision, else by auto."
-        ),
-    ] = None,
-    repeats: Annotated[
-        int, typer.Option(min=1, help="Answers to each test sample on each side.")
-    ] = 1,
-    namespace: Annotated[
-        str | None, typer.Option(help="Experience set; without it the benchmark's name.")
-    ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Redis or Valkey server; without it an embedded one.")
-    ] = None,
-    home: Annotated[str | None, typer.Option(help="Folder of the embedded server.")] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write report.md, report.json and plots to this folder.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    data: options.Data,
+    student: options.Student,
+    teacher: options.Teacher,
+    student_base_url: options.StudentBaseUrl = None,
+    teacher_base_url: options.TeacherBaseUrl = None,
+    benchmark: options.Benchmark = None,
+    train_split: options.TrainSplit = None,
+    test_split: options.TestSplit = None,
+    train: options.Train = 100,
+    test_limit: options.TestLimit = None,
+    seed: options.Seed = 0,
+    rollouts: options.Rollouts = 5,
+    inclusion: options.Inclusion = 1.0,
+    selection: options.Selection = "all",
+    validation: options.Validation = 0.0,
+    grader: options.Grader = None,
+    repeats: options.Repeats = 1,
+    namespace: options.Namespace = None,
+    url: options.Url = None,
+    home: options.Home = None,
+    report: options.Report = None,
+    json: options.Json = False,
 ) -> None:
-    """Repeat the paper's experiment: learn from 100 samples of its benchmark, measure on the others."""
+    """Repeat the paper's experiment: learn from 100 samples of its benchmark, measure on others."""
     settings = {
         "rollouts": rollouts,
         "inclusion": inclusion,

@@ -44,13 +44,13 @@ class LocalModels:
         self._student_url, self._teacher_url = student_url, teacher_url
 
     def student(self, family: Family) -> BaseChatModel:
-        """Return the 0.5B; it may write as much as the family's answers take."""
+        """The 0.5B; it may write as much as the family's answers take."""
         return make_chat_model(
             STUDENT.name, base_url=self._student_url, temperature=0, max_tokens=family.answer_tokens
         )
 
     def teacher(self, family: Family) -> BaseChatModel:
-        """Return the 1.5B; it solves the family's tasks and writes critiques."""
+        """The 1.5B; it solves the family's tasks and writes critiques."""
         most = max(CRITIQUE_TOKENS, family.answer_tokens)
         return make_chat_model(
             TEACHER.name, base_url=self._teacher_url, temperature=0, max_tokens=most
@@ -58,14 +58,14 @@ class LocalModels:
 
 
 def ablation(name: str, *, runs: int = 1, **settings: Any) -> list[Experiment]:
-    """Return runs on the help desk with few samples and one thing changed."""
+    """Runs on the help desk with few samples and one thing changed."""
     first = f"ablation-{name}"
     names = [first, *(f"{first}-{i}" for i in range(2, runs + 1))]
     return [Experiment(each, "helpdesk", limit=FEW, settings=settings) for each in names]
 
 
 def compaction(name: Any) -> Experiment:
-    """Return the help desk with right lessons and room for half of them, kept by another rule."""
+    """The help desk with right lessons and room for half of them, kept by another rule."""
     settings = {"max_experiences": 6, "compact_every": 100, "compaction": name}
     return Experiment(f"compaction-{name}", "helpdesk", teacher="program", settings=settings)
 
@@ -80,7 +80,7 @@ def family(
     program: bool = True,
     profile: str = "small",
 ) -> list[Experiment]:
-    """Return a family's experiments: what needs no learning, the method with both teachers, rivals, more runs of both.
+    """A family's experiments: what needs no learning, the method with both teachers, rivals.
 
     All of them have the same training samples, ``limit`` at most. ``profile``: `small` for the two
     models here, `default` where the student is a program that follows whatever it reads.
@@ -122,7 +122,7 @@ EXPERIMENTS = (
     compaction("none"),
     Experiment("traffic", "museum", "traffic"),
 )
-"""Most telling first: what the time does not suffice for is the end of the list. The limits keep each short."""
+"""Most telling first: what the time does not suffice for is at the end. Limits keep each short."""
 
 
 @contextlib.contextmanager
@@ -158,9 +158,10 @@ def run_all(
 
 
 def to_do(only: Sequence[str], folder: Path, *, again: bool) -> list[Experiment]:
-    """Return the experiments whose names begin so (none given: all) and that have no figures yet, or all of them.
+    """The experiments whose names begin so (none given: all) and that have no figures yet.
 
-    Traffic for which the time did not suffice is among them: another run may have more.
+    With ``again`` also those that have figures. Traffic for which the time did not suffice is among
+    them: another run may have more.
     """
     wanted = [
         e for e in EXPERIMENTS if not only or any(e.name.startswith(prefix) for prefix in only)

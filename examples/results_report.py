@@ -20,48 +20,19 @@ from examples.results_summary import (
 )
 from examples.results_traffic import about_traffic
 
-INTRODUCTION = """\
-# What it reached with real models
-
-Made by `make results`, unattended, on two processor cores; every figure on this page comes from the files in `runs/`,
-or in `earlier/` for those at its end. Student: qwen2.5-coder-0.5b-instruct; teacher, critic and compactor:
-qwen2.5-coder-1.5b-instruct, both 4-bit, both served on the same machine. Where the teacher is called *program*, it
-knows the rules of the family: it shows what the method makes of lessons that are simply right. Students called
-*scripted* are programs, too: these families show whether general lessons come to live, not how well a model follows
-them.
-
-Each run learns from training samples into an empty memory and is then measured on other samples of the same family, at
-temperature 0, beside no memory on the same samples. The interval is a 95 % bootstrap interval of the paired difference.
-*Tokens* are those of the block in the prompt, on average. *Per lesson* is the difference divided by the lessons in the
-set. Attempts while learning are random: another run of the same experiment ends elsewhere. *Code* is the commit that
-was measured, as far as it was written down: runs of several commits stand side by side here.
-"""
-
-READING = """\
-## How to read it
-
-- **Right lessons by hand** are the ceiling for what any teacher can write, shown as the method shows its own. Where
-  they do not help, no memory of lessons can.
-- **Retrieved examples** learn nothing: the training samples nearest to the task, with their answers, in the user turn
-  or as earlier turns of the conversation. Where they are as good as lessons, lessons are not worth their making, unless
-  it is for their tokens.
-- **One run each**, but where it says otherwise: differences smaller than the intervals say nothing.
-"""
-
-
-READING_RIVALS = """\
-- **Rivals** are small ones of our own, with the same models and shorter prompts than the originals'. GRPO makes its
-  three passes with five attempts a sample, ACE one pass. *As published* shows all that they learned, in the system
-  message; *shown as ours* as many as ours shows, the nearest ones by their words, in our place.
-"""
+PAGES = Path(__file__).parent / "results_pages"
+"""The prose of the report."""
+ABLATIONS = "The help desk with its first 24 training tickets, one thing changed at a time."
+COMPACTION = "Right lessons, and room for six of them."
 
 BEGIN, END = "<!-- made by make results -->", "<!-- end of what make results made -->"
 
 
 def write(folder: Path, names: Sequence[str], first_page: Path | None = None) -> None:
-    """Write ``README.md`` from the runs that are there, in this order; then those with code as it was before.
+    """Write ``README.md`` from the runs that are there, in this order.
 
-    ``first_page``: a page that has the table of `side_by_side` between two marks.
+    Runs with code as it was before come after them. ``first_page``: a page that has the table of
+    `side_by_side` between two marks.
     """
     found = _read(folder / "runs")
     runs = {name: found[name] for name in names if name in found}
@@ -87,42 +58,51 @@ def _read(folder: Path) -> dict[str, Figures]:
 
 
 def report(runs: dict[str, Figures], earlier: dict[str, Figures]) -> str:
-    """Return the report as Markdown."""
-    of_families = families(runs)
-    by_family = grouped(runs)
-    parts = [INTRODUCTION]
-    if by_family:
-        parts += ["## All families side by side\n", _summary(by_family), _without_gain(by_family)]
-        parts += ["## What was aimed at, and what was reached\n", aims(by_family)]
-    for name, of_family in by_family.items():
-        parts += [
-            f"## {name}\n\n{_about(of_family[0])}\n",
-            _arms(of_family),
-            _repeated(of_family),
-            _learning(of_family),
-        ]
-    for prefix, title in (
-        (
-            "ablation-",
-            "## Ablations\n\nThe help desk with its first 24 training tickets, one thing changed at a time.\n",
-        ),
-        (
-            "compaction-",
-            "## What goes first when a cap presses\n\nRight lessons, and room for six of them.\n",
-        ),
-    ):
-        some = [run for name, run in runs.items() if name.startswith(prefix)]
-        parts += [title, _arms(some), _repeated_ablations(some), _learning(some)] if some else []
-    parts += [about_traffic(runs["traffic"])] if "traffic" in runs else []
+    """The report as Markdown."""
+    parts = [
+        _page("introduction"),
+        *_about_families(grouped(runs)),
+        *_about_some(runs, "ablation-", "Ablations", ABLATIONS),
+        *_about_some(runs, "compaction-", "What goes first when a cap presses", COMPACTION),
+    ]
+    if "traffic" in runs:
+        parts.append(about_traffic(runs["traffic"]))
     has_rivals = any(run["method"] in {"grpo", "ace"} for run in runs.values())
-    parts += [READING + READING_RIVALS if has_rivals else READING]
-    if written := [
-        _lessons(run) for run in of_families.values() if run["teacher"] not in {"none", "program"}
-    ]:
-        parts += ["## The lessons\n", *written]
+    parts.append(_page("reading") + (_page("rivals") if has_rivals else ""))
+    parts += _all_lessons(families(runs))
     if earlier:
         parts += ["## Earlier runs, with code as it was before\n", _earlier(earlier)]
     return "\n".join(part for part in parts if part)
+
+
+def _page(name: str) -> str:
+    return (PAGES / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _about_families(by_family: dict[str, list[Figures]]) -> list[str]:
+    if not by_family:
+        return []
+    parts = ["## All families side by side\n", _summary(by_family), _without_gain(by_family)]
+    parts += ["## What was aimed at, and what was reached\n", aims(by_family)]
+    for name, runs in by_family.items():
+        parts.append(f"## {name}\n\n{_about(runs[0])}\n")
+        parts += [_arms(runs), _repeated(runs), _learning(runs)]
+    return parts
+
+
+def _about_some(runs: dict[str, Figures], prefix: str, title: str, about: str) -> list[str]:
+    """The runs whose names begin so."""
+    some = [run for name, run in runs.items() if name.startswith(prefix)]
+    if not some:
+        return []
+    head = f"## {title}\n\n{about}\n"
+    return [head, _arms(some), _repeated_ablations(some), _learning(some)]
+
+
+def _all_lessons(of_families: dict[str, Figures]) -> list[str]:
+    """What the real teacher wrote."""
+    real = [run for run in of_families.values() if run["teacher"] not in {"none", "program"}]
+    return ["## The lessons\n", *map(_lessons, real)] if real else []
 
 
 SUMMARY = (
@@ -148,14 +128,13 @@ def _summary(by_family: dict[str, list[Figures]]) -> str:
 
 
 def _without_gain(by_family: dict[str, list[Figures]]) -> str:
-    """Return which families the real teacher's lessons did not help: the interval holds zero, or lies below it."""
+    """The families that the real teacher's lessons did not help for sure.
+
+    The interval of the difference holds zero there, or lies below it.
+    """
     lines, gained = list[str](), list[str]()
     for name, runs in by_family.items():
-        real = [
-            run["arms"]["ted"]["difference"]
-            for run in runs
-            if run["method"] == "ted" and run["teacher"] != "program"
-        ]
+        real = [run["arms"]["ted"]["difference"] for run in taught(runs, "real")]
         if not real:
             continue
         if fmean(difference["low"] for difference in real) > 0:
@@ -166,13 +145,8 @@ def _without_gain(by_family: dict[str, list[Figures]]) -> str:
             lines.append(f"- {name}: {gain:+.3f}{control}")
     if not lines:
         return f"With the real teacher these gained: {', '.join(gained) or 'none was measured'}.\n"
-    return "\n".join(
-        [
-            "With the real teacher nothing was gained for sure (the interval holds zero) on:\n",
-            *lines,
-            "",
-        ]
-    )
+    head = "With the real teacher nothing was gained for sure (the interval holds zero) on:\n"
+    return "\n".join([head, *lines, ""])
 
 
 def _about(run: Figures) -> str:
@@ -187,26 +161,19 @@ def _student(run: Figures) -> str:
 
 def _arms(runs: Sequence[Figures]) -> str:
     lines = [
-        "| run | teacher | arm | accuracy | difference | 95 % interval | lessons | per lesson | tokens |",
+        "| run | teacher | arm | accuracy | difference | 95 % interval "
+        "| lessons | per lesson | tokens |",
         "|---" * 9 + "|",
     ]
+    # one of them says what is reached without anything
+    is_repeated = len(runs) > 1 and any(run["method"] == "beside" for run in runs)
     for run in runs:
-        teacher = (
-            "program"
-            if run["teacher"] == "program"
-            else ""
-            if run["teacher"] == "none"
-            else "model"
-        )
+        teacher = {"program": "program", "none": ""}.get(run["teacher"], "model")
         for arm, figures in run["arms"].items():
-            if arm == "none" and run["method"] != "beside" and len(runs) > 1 and _has_beside(runs):
+            if arm == "none" and is_repeated and run["method"] != "beside":
                 continue
             lines.append(f"| {run['name']} | {teacher} | {label(run, arm)} | {_cells(figures)} |")
     return "\n".join(lines) + "\n"
-
-
-def _has_beside(runs: Sequence[Figures]) -> bool:
-    return any(run["method"] == "beside" for run in runs)
 
 
 def _cells(figures: Figures) -> str:
@@ -224,7 +191,7 @@ def _cells(figures: Figures) -> str:
 
 
 def _repeated(runs: Sequence[Figures]) -> str:
-    """Return how far several runs of the same experiment lie apart."""
+    """How far several runs of the same experiment lie apart."""
     lines = []
     for teacher, called in (("real", "the real"), ("program", "the right")):
         reached = [run["arms"]["ted"]["accuracy"] for run in taught(runs, teacher)]
@@ -237,24 +204,27 @@ def _repeated(runs: Sequence[Figures]) -> str:
 
 
 def _repeated_ablations(runs: Sequence[Figures]) -> str:
-    """Return the mean of each ablation that was run several times: ``ablation-x``, ``ablation-x-2`` and so on."""
+    """The mean of each ablation that was run several times.
+
+    Its runs are called ``ablation-x``, ``ablation-x-2`` and so on.
+    """
     reached: dict[str, list[float]] = {}
     for run in runs:
         name = re.sub(r"-\d+$", "", run["name"])
         reached.setdefault(name, []).append(run["arms"]["ted"]["accuracy"])
-    lines = [
-        f"{len(values)} runs of {name}: {', '.join(f'{value:.3f}' for value in values)}; mean {fmean(values):.3f}.\n"
-        for name, values in reached.items()
-        if len(values) > 1
-    ]
+    lines = []
+    for name, values in reached.items():
+        if len(values) > 1:
+            listed = ", ".join(f"{value:.3f}" for value in values)
+            lines.append(f"{len(values)} runs of {name}: {listed}; mean {fmean(values):.3f}.\n")
     return "\n".join(lines)
 
 
 def _learning(runs: Sequence[Figures]) -> str:
-    """Return what learning cost, and what became of the samples."""
+    """What learning cost, and what became of the samples."""
     lines = [
-        "| run | code | samples | set aside | joined / refused | gate | teacher calls | student calls | tokens "
-        "| minutes |",
+        "| run | code | samples | set aside | joined / refused | gate "
+        "| teacher calls | student calls | tokens | minutes |",
         "|---" * 10 + "|",
     ]
     for run in runs:
@@ -267,9 +237,7 @@ def _learning(runs: Sequence[Figures]) -> str:
             run["name"],
             run.get("code", "earlier"),
             str(run["training_samples"]),
-            str(learning["set_aside"])
-            if "set_aside" in learning
-            else f"{learning['lost']} answers unusable",
+            _set_aside(learning),
             _joins(learning),
             _gate(learning),
             str(spend["teacher"]["calls"]),
@@ -281,8 +249,14 @@ def _learning(runs: Sequence[Figures]) -> str:
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
+def _set_aside(learning: Figures) -> str:
+    if "set_aside" in learning:
+        return str(learning["set_aside"])
+    return f"{learning['lost']} answers unusable"
+
+
 def _joins(learning: Figures) -> str:
-    """Return how many changes that make the set smaller were proved to lose nothing, and how many were not."""
+    """How many changes that make the set smaller were proved to lose nothing / were not."""
     if "joined" not in learning:
         return ""
     proved = sum(joined["kept"] for joined in learning["joined"])
@@ -299,7 +273,8 @@ def _gate(learning: Figures) -> str:
 
 def _earlier(runs: dict[str, Figures]) -> str:
     lines = [
-        "| run | teacher | trained on | without | with | difference | 95 % interval | lessons | gate |",
+        "| run | teacher | trained on | without | with | difference | 95 % interval "
+        "| lessons | gate |",
         "|---" * 9 + "|",
     ]
     for name, run in runs.items():

@@ -1,6 +1,7 @@
-"""What the runs of `examples.results` say in short: a table for the first page, and which aims were reached."""
+"""What the runs of `examples.results` say in short: a table, and which aims were reached."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -19,16 +20,13 @@ TASKS = {
 
 
 def families(runs: dict[str, Figures]) -> dict[str, Figures]:
-    """Return the runs that belong to a family: no ablation, no compaction, no traffic."""
-    return {
-        name: r
-        for name, r in runs.items()
-        if not name.startswith(("ablation-", "compaction-", "traffic"))
-    }
+    """The runs that belong to a family: no ablation, no compaction, no traffic."""
+    others = ("ablation-", "compaction-", "traffic")
+    return {name: run for name, run in runs.items() if not name.startswith(others)}
 
 
 def grouped(runs: dict[str, Figures]) -> dict[str, list[Figures]]:
-    """Return the runs of each family."""
+    """The runs of each family."""
     by_family: dict[str, list[Figures]] = {}
     for run in families(runs).values():
         by_family.setdefault(run["family"], []).append(run)
@@ -36,7 +34,7 @@ def grouped(runs: dict[str, Figures]) -> dict[str, list[Figures]]:
 
 
 def side_by_side(by_family: dict[str, list[Figures]]) -> str:
-    """Return a short table for people who have not seen the project: accuracy, and tokens in the prompt."""
+    """A short table for people who have not seen the project: accuracy, tokens in the prompt."""
     columns = (
         "without",
         "learned",
@@ -71,12 +69,12 @@ def _short(runs: Sequence[Figures], arms: dict[str, list[float]], arm: str) -> s
 
 
 def means_of(runs: Sequence[Figures]) -> dict[str, float]:
-    """Return each arm's mean accuracy."""
+    """Each arm's mean accuracy."""
     return {arm: fmean(values) for arm, values in _accuracies(runs).items()}
 
 
 def _accuracies(runs: Sequence[Figures]) -> dict[str, list[float]]:
-    """Return each arm's accuracy in all runs that have it."""
+    """Each arm's accuracy in all runs that have it."""
     found: dict[str, list[float]] = {}
     for run in runs:
         for arm, figures in run["arms"].items():
@@ -85,8 +83,9 @@ def _accuracies(runs: Sequence[Figures]) -> dict[str, list[float]]:
 
 
 def label(run: Figures, arm: str) -> str:
-    """Return an arm's name in tables: lessons of a right teacher are told from those of a real one."""
-    return "ted, right teacher" if arm == "ted" and run["teacher"] == "program" else arm
+    """An arm's name in tables, where lessons of a right teacher are told from a real one's."""
+    is_right_teacher = arm == "ted" and run["teacher"] == "program"
+    return "ted, right teacher" if is_right_teacher else arm
 
 
 REAL, RIGHT = 0.5, 0.9  # of the lift of right lessons by hand: what each teacher is to reach
@@ -94,50 +93,82 @@ REAL, RIGHT = 0.5, 0.9  # of the lift of right lessons by hand: what each teache
 AS_GOOD, BETTER = 3, 2
 
 
+@dataclass
+class _Compared:
+    """On which families lessons are better than retrieved examples, and on which they are worse."""
+
+    count: int = 0
+    better: list[str] = field(default_factory=list)
+    worse: list[str] = field(default_factory=list)
+
+    def add(self, family: str, lessons: float, retrieved: float) -> None:
+        self.count += 1
+        if lessons > retrieved:
+            self.better.append(family)
+        elif lessons < retrieved:
+            self.worse.append(family)
+
+    def __str__(self) -> str:
+        return (
+            "\nWith the real teacher lessons are at least as good as the best retrieved examples, "
+            f"whatever the tokens of these, on {self.count - len(self.worse)} of {self.count} "
+            f"families, and better on {len(self.better)}; aimed at were {AS_GOOD} and {BETTER}. "
+            f"Worse: {', '.join(self.worse) or 'none'}. Means are compared."
+        )
+
+
 def aims(by_family: dict[str, list[Figures]]) -> str:
-    """Return, for each family in which right lessons help, whether both teachers reached what was aimed at.
+    """For each family in which right lessons help, whether both teachers reached what was aimed at.
 
     A share is that of the worst run in the lift of right lessons by hand.
     """
     lines = [
-        f"| family | lift by hand | real teacher, aim {REAL:.2f} of it | right teacher, aim {RIGHT:.2f} of it "
-        "| best retrieved examples | real teacher |",
+        f"| family | lift by hand | real teacher, aim {REAL:.2f} of it "
+        f"| right teacher, aim {RIGHT:.2f} of it | best retrieved examples | real teacher |",
         "|---" * 6 + "|",
     ]
-    compared, better, worse, without = 0, list[str](), list[str](), list[str]()
+    compared, without = _Compared(), list[str]()
     for name, runs in by_family.items():
         by_hand = [run["arms"][BY_HAND]["difference"] for run in runs if BY_HAND in run["arms"]]
-        if not by_hand or by_hand[0]["low"] <= 0:
-            without += [name] if by_hand else []
+        if not by_hand:
             continue
-        lift = by_hand[0]["mean"]
-        cells = [f"{lift:+.3f}"]
-        for teacher, aim in (("real", REAL), ("program", RIGHT)):
-            reached = [
-                run["arms"]["ted"]["difference"]["mean"] / lift for run in taught(runs, teacher)
-            ]
-            cells.append(_met(reached, aim))
-        means = means_of(runs)
-        retrieved = [value for arm, value in means.items() if " retrieved, " in arm]
-        if retrieved and "ted" in means:
-            compared += 1
-            better += [name] if means["ted"] > max(retrieved) else []
-            worse += [name] if means["ted"] < max(retrieved) else []
-        cells.append(f"{max(retrieved):.3f}" if retrieved else "")
-        cells.append(f"{means['ted']:.3f}" if "ted" in means else "not run")
+        if by_hand[0]["low"] <= 0:
+            without.append(name)
+            continue
+        cells = _reached(runs, by_hand[0]["mean"]) + _beside_retrieved(name, runs, compared)
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    told = (
-        f"\nWith the real teacher lessons are at least as good as the best retrieved examples, whatever the tokens of "
-        f"these, on {compared - len(worse)} of {compared} families, and better on {len(better)}; aimed at were "
-        f"{AS_GOOD} and {BETTER}. Worse: {', '.join(worse) or 'none'}. Means are compared."
-    )
+    told = str(compared)
     if without:
-        told += f"\nRight lessons by hand do not help for sure on {', '.join(without)}: nothing was aimed at there."
+        told += (
+            f"\nRight lessons by hand do not help for sure on {', '.join(without)}: "
+            "nothing was aimed at there."
+        )
     return "\n".join(lines) + "\n" + told + "\n"
 
 
+def _reached(runs: Sequence[Figures], lift: float) -> list[str]:
+    """The lift of right lessons by hand, and what each teacher reached of it."""
+    cells = [f"{lift:+.3f}"]
+    for teacher, aim in (("real", REAL), ("program", RIGHT)):
+        means = [run["arms"]["ted"]["difference"]["mean"] for run in taught(runs, teacher)]
+        cells.append(_met([mean / lift for mean in means], aim))
+    return cells
+
+
+def _beside_retrieved(name: str, runs: Sequence[Figures], compared: _Compared) -> list[str]:
+    """The accuracy of the best retrieved examples, and that of the real teacher's lessons."""
+    means = means_of(runs)
+    retrieved = [value for arm, value in means.items() if " retrieved, " in arm]
+    if retrieved and "ted" in means:
+        compared.add(name, means["ted"], max(retrieved))
+    return [
+        f"{max(retrieved):.3f}" if retrieved else "",
+        f"{means['ted']:.3f}" if "ted" in means else "not run",
+    ]
+
+
 def taught(runs: Sequence[Figures], teacher: str) -> list[Figures]:
-    """Return the runs of our method with the family's program as the teacher, or with a model."""
+    """The runs of our method with the family's program as the teacher, or with a model."""
     ours = [run for run in runs if run["method"] == "ted"]
     return [run for run in ours if (run["teacher"] == "program") == (teacher == "program")]
 
@@ -151,5 +182,5 @@ def _met(reached: Sequence[float], aim: float) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a lesson on one line of Markdown, its first three hundred characters."""
+    """A lesson on one line of Markdown, its first three hundred characters."""
     return " ".join(text.split())[:300].replace("<", "\\<").replace("|", "\\|")

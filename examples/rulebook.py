@@ -1,4 +1,4 @@
-"""A teacher that is a rule book: it looks a ticket up in the made-up company's handbook, and knows nothing else.
+"""A teacher that is a rule book: it looks tickets up in the made-up company's handbook.
 
 It sees only what any teacher sees, the messages, and answers in the same JSON that a real critic
 must give. It makes tests repeatable and shows the ceiling: how much the student gains from lessons
@@ -36,7 +36,7 @@ class Rule:
 
 
 def read_handbook(path: Path = HANDBOOK) -> tuple[Rule, ...]:
-    """Return the rules of the handbook's table."""
+    """The rules of the handbook's table."""
     rows = [row.groupdict() for row in _ROW.finditer(path.read_text(encoding="utf-8"))]
     return tuple(
         Rule(row["name"], row["ticket"], row["team"]) for row in rows if row["name"] != "rule"
@@ -44,7 +44,10 @@ def read_handbook(path: Path = HANDBOOK) -> tuple[Rule, ...]:
 
 
 class RulebookTeacher(BaseChatModel):
-    """Solves by the handbook; as critic names the rule that wrong attempts missed; as compactor changes nothing."""
+    """Solves by the handbook, and as critic names the rule that wrong attempts missed.
+
+    As compactor it changes nothing.
+    """
 
     rules: tuple[Rule, ...]
     model_name: str = "rulebook"
@@ -102,7 +105,7 @@ class RulebookTeacher(BaseChatModel):
 
 
 def _read_back(prompt: Prompt, filled: str) -> dict[str, str]:
-    """Return what a prompt's placeholders were filled with."""
+    """What a prompt's placeholders were filled with."""
     pattern = re.sub(r"\\\{([a-z]+)\\\}", r"(?P<\1>.*?)", re.escape(prompt.variable))
     found = re.fullmatch(pattern, filled, re.DOTALL)
     return found.groupdict() if found else {"task": filled, "reference": ""}

@@ -1,4 +1,4 @@
-"""A memory for LangGraph and LangChain agents that makes them better at their own job, without training."""
+"""A memory that makes LangGraph and LangChain agents better at their own job, without training."""
 
 from typing import Any
 

@@ -18,9 +18,10 @@ Principal = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
 class Feedback(Frozen):
-    """What somebody says of a run. ``score`` in [0, 1]; a ``correction`` is the answer that would have been right.
+    """What somebody says of a run.
 
-    ``reviewer``: whoever says it may speak of other principals' runs, too.
+    ``score`` is in [0, 1], None where only words are given. A ``correction`` is the answer that
+    would have been right. A ``reviewer`` may speak of other principals' runs, too.
     """
 
     run_id: RunId
@@ -32,7 +33,11 @@ class Feedback(Frozen):
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     def is_heard(self, principal: str) -> bool:
-        """Tell whether it counts for a run of this principal: its own word, a reviewer's, or nobody's in particular."""
+        """Tell whether it counts for a run of this principal.
+
+        It does where it is the principal's own word, a reviewer's, or where one of the two is
+        anonymous.
+        """
         return (
             self.reviewer
             or principal in {"", ANONYMOUS}
@@ -41,7 +46,7 @@ class Feedback(Frozen):
 
     @classmethod
     def checked(cls, **said: Any) -> "Feedback":
-        """Return feedback with these fields.
+        """Make feedback of fields as a caller gives them.
 
         Raises:
             InvalidInput: the run id cannot be used, or the score is outside [0, 1].
@@ -56,7 +61,12 @@ class Feedback(Frozen):
 
     @classmethod
     def from_langsmith(cls, feedback: Mapping[str, Any], principal: str = ANONYMOUS) -> "Feedback":
-        """Return feedback that has the shape of LangSmith's (``run_id``, ``score`` or ``value``, ``comment``, ...).
+        """Read feedback as LangSmith has it.
+
+        Args:
+            feedback: ``run_id`` with ``score``, or a number as ``value``; also ``comment``, and a
+                ``correction``, of a mapping the first value.
+            principal: whose word it is.
 
         Raises:
             InvalidInput: it has no run id, or a score outside [0, 1].
@@ -75,8 +85,9 @@ class Feedback(Frozen):
                 principal=principal,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise InvalidInput(
-                f"this is no feedback of LangSmith's ({' '.join(str(error).split())[:200]}); nothing was counted. "
+                f"this is no feedback of LangSmith's ({reason}); nothing was counted. "
                 "It needs run_id, and a score from 0 to 1"
             ) from None
 
@@ -131,7 +142,7 @@ class Episode(Frozen):
 
 
 def unit_of(name: str) -> str:
-    """Return what stands for a conversation in the records of its runs."""
+    """A conversation's name in the records of its runs: 8 hexadecimal digits."""
     return hashlib.sha1(name.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:8]
 
 
@@ -161,7 +172,11 @@ class Subject(Frozen):
 
 
 class Erased(Frozen):
-    """What was forgotten of a subject's traffic: episodes that waited or were dead letters, runs, and feedback."""
+    """What was forgotten of a subject's traffic.
+
+    ``episodes`` waited or were dead letters, ``runs`` are the ids of runs, ``words`` counts pieces
+    of feedback.
+    """
 
     episodes: int = 0
     runs: tuple[str, ...] = ()
@@ -205,12 +220,16 @@ class Exposure(Frozen):
     version: int = 0
 
     def without_credit(self) -> "Exposure":
-        """Return the same for a prompt that the lessons did not reach: its outcome says nothing of any of them."""
+        """Take all credit away: the lessons did not reach the prompt."""
         return self.model_copy(update={"seen": (), "withheld": (), "counted": ()})
 
 
 class Claim(Frozen):
-    """One episode that a learner holds. ``fence`` is higher for each claim: an old holder can no longer settle it."""
+    """One episode that a learner holds.
+
+    ``fence`` is higher for each claim: an old holder can no longer settle it. ``deliveries`` counts
+    the claims so far, this one included.
+    """
 
     seq: int
     fence: int
@@ -230,7 +249,7 @@ class Claim(Frozen):
 
 
 def word_of(feedback: Sequence[Feedback]) -> str:
-    """Return a name for what feedback on a run comes to: its last score and its last correction."""
+    """A name for what feedback on a run comes to: equal for equal last scores and corrections."""
     score = next((f.score for f in reversed(feedback) if f.score is not None), None)
     correction = next((f.correction for f in reversed(feedback) if f.correction), "")
     said = f"{score} {correction}".encode("utf-8", "replace")
@@ -238,7 +257,11 @@ def word_of(feedback: Sequence[Feedback]) -> str:
 
 
 class Claims(Frozen):
-    """The answer to a learner. ``suspects`` are those whose claim ended without an answer, to be begun alone."""
+    """The answer to a learner that asks for episodes.
+
+    ``suspects`` counts the episodes whose claim ended without an answer. They may have killed their
+    learner, so each is to be begun alone.
+    """
 
     claims: tuple[Claim, ...] = ()
     suspects: int = 0
@@ -269,9 +292,16 @@ class Recorded(Frozen):
 
 
 Verdict = Literal["credited", "corrected", "unknown", "limited", "repeated", "kept", "foreign"]
-"""What became of an outcome: counted; counted anew in place of an earlier one; its run is not known (yet); its
-principal has said enough today; it was the same; there was no score to count; the run is another principal's, and
-whoever spoke is no reviewer."""
+"""What became of an outcome:
+
+- ``credited``: it was counted.
+- ``corrected``: it was counted in place of an earlier one.
+- ``unknown``: its run is not known (yet).
+- ``limited``: its principal has said enough today.
+- ``repeated``: it was the same as before.
+- ``kept``: there was no score to count.
+- ``foreign``: the run is another principal's, and whoever spoke is no reviewer.
+"""
 
 
 class Traffic(Frozen):

@@ -2,20 +2,22 @@
 
 ::
 
-    TedMemoryError ├── SettingsError        a setting, URL or model name that cannot work ├──
-    InvalidInput         an edit, sample, token or namespace that breaks a rule (also a ValueError)
-    │   └── DatasetError     a line of a data set; names file, line and field ├── StoreError │   ├──
-    StoreUnavailable the server cannot be reached; nothing is known to have been written │   ├──
-    StoreRefused     the server refuses user, password or a command; its rights must change │   ├──
-    CorruptData      what is stored is not what this version writes │   ├── HistoryTrimmed   the
-    version asked for is no longer (or not yet) in the log │   ├── ClaimLost           a learner
-    came too late: another one works on its episode │   ├── CommitRefused    edits could not be
-    applied; the message says what was kept │   └── NotDurable       a commit was written, but not
-    as durably as asked for; `commit` is its answer ├── BudgetExceeded       the next model call
-    would cost more than the budget leaves ├── ModelError           a model cannot be used at all,
-    such as for a wrong address │   └── ModelRefused     its provider refuses the key, the model's
-    name or a parameter; settings must change └── MissingExtra         an optional package is not
-    installed (also an ImportError)
+    TedMemoryError
+    ├── SettingsError        a setting, URL or model name that cannot work
+    ├── InvalidInput         an edit, sample, token or namespace that breaks a rule (a ValueError)
+    │   └── DatasetError     a line of a data set; names file, line and field
+    ├── StoreError
+    │   ├── StoreUnavailable the server cannot be reached; nothing is known to have been written
+    │   ├── StoreRefused     the server refuses user, password or a command; its rights must change
+    │   ├── CorruptData      what is stored is not what this version writes
+    │   ├── HistoryTrimmed   the version asked for is no longer (or not yet) in the log
+    │   ├── ClaimLost        a learner came too late: another one works on its episode
+    │   ├── CommitRefused    edits could not be applied; the message says what was kept
+    │   └── NotDurable       a commit was written, but not as durably as asked for
+    ├── BudgetExceeded       the next model call would cost more than the budget leaves
+    ├── ModelError           a model cannot be used at all, such as for a wrong address
+    │   └── ModelRefused     its provider refuses the key, the model's name or a parameter
+    └── MissingExtra         an optional package is not installed (an ImportError)
 
 Every message says what happened, what was kept, and what to do. None derives from BaseException
 directly.
@@ -49,7 +51,10 @@ class StoreUnavailable(StoreError):  # noqa: N818
 
 
 class StoreRefused(StoreError):  # noqa: N818
-    """The server is there and refuses the user, the password or a command: nothing but other rights helps."""
+    """The server is there and refuses the user, the password or a command.
+
+    Another try changes nothing: the user's rights, or the password in the URL, must change.
+    """
 
 
 class CorruptData(StoreError):  # noqa: N818
@@ -88,7 +93,10 @@ class ModelError(TedMemoryError):
 
 
 class ModelRefused(ModelError):  # noqa: N818
-    """A provider refuses the key, the model's name or a parameter: nothing but another setting helps."""
+    """A provider refuses the key, the model's name or a parameter.
+
+    Another try changes nothing: a setting must change.
+    """
 
 
 class MissingExtra(TedMemoryError, ImportError):  # noqa: N818
@@ -96,5 +104,6 @@ class MissingExtra(TedMemoryError, ImportError):  # noqa: N818
 
     def __init__(self, package: str, extra: str, what: str) -> None:
         super().__init__(
-            f'{what} needs the package {package}; install it with: pip install "ted-memory[{extra}]"'
+            f"{what} needs the package {package}; "
+            f'install it with: pip install "ted-memory[{extra}]"'
         )

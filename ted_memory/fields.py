@@ -13,11 +13,15 @@ NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
 
 def check_namespace(namespace: str) -> str:
-    """Return the namespace, or raise InvalidInput when a character could reach another one's keys."""
+    """Check that no character of a namespace could reach another namespace's keys.
+
+    Raises:
+        InvalidInput: one could, or there are none or too many.
+    """
     if not NAMESPACE.fullmatch(namespace):
         raise InvalidInput(
-            f"namespace {namespace!r} is not allowed: use 1 to 128 letters, digits and '_', '.', ':', '-', "
-            "beginning with a letter or digit"
+            f"namespace {namespace!r} is not allowed: use 1 to 128 letters, digits and "
+            "'_', '.', ':', '-', beginning with a letter or digit"
         )
     return namespace
 
@@ -28,8 +32,9 @@ def check_text(text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"character {error.start} is a lone surrogate (half of a character); repair the text where it "
-            "comes from, for example with text.encode('utf-8', 'replace').decode()"
+            f"character {error.start} is a lone surrogate (half of a character); "
+            "repair the text where it comes from, "
+            "for example with text.encode('utf-8', 'replace').decode()"
         ) from None
     return text
 
@@ -37,7 +42,7 @@ def check_text(text: str) -> str:
 Text = Annotated[str, AfterValidator(check_text)]
 
 
-ENVELOPE = 100  # levels
+ENVELOPE = 100  # levels of JSON that metadata may be stored in: episodes, log entries, exports
 
 
 def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -45,14 +50,15 @@ def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     if metadata:
         try:
             text = check_text(json.dumps(metadata, allow_nan=False, ensure_ascii=False))
-            # with room for what it is stored in: what reads it back gives up at some 200 levels
+            # what reads it back gives up at some 200 levels
             from_json("[" * ENVELOPE + text + "]" * ENVELOPE)
             same = json.loads(text) == metadata
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"metadata must be JSON: {error}") from None
         if not same:
             raise ValueError(
-                "metadata must be JSON: use str, int, float, bool, None, list and dict with str keys"
+                "metadata must be JSON: "
+                "use str, int, float, bool, None, list and dict with str keys"
             )
     return metadata
 
@@ -63,7 +69,7 @@ Id = Annotated[Text, Field(pattern=r"^\S{1,64}$")]
 """Of an experience. Blanks would break the log's index of what changed."""
 
 
-MOST = 2**52  # Lua counts in doubles
+MOST = 2**52  # of revs, orders and tokens: Lua counts in doubles
 
 
 class Frozen(BaseModel):

@@ -1,4 +1,4 @@
-"""What somebody who looks whether all is well has found."""
+"""The result of a health check, such as those of `ted-memory doctor`."""
 
 from typing import Literal
 
@@ -6,7 +6,11 @@ from ted_memory.fields import Frozen
 
 
 class Finding(Frozen):
-    """What one look found, and what to do where it is not well."""
+    """The result of one check.
+
+    ``of`` names what was checked; ``told`` says what was found and, where that is not well, what
+    to do.
+    """
 
     of: str
     state: Literal["ok", "warning", "problem", "unknown"]

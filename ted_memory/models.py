@@ -68,7 +68,7 @@ class Experience(Frozen):
 
     @property
     def applies_always(self) -> bool:
-        """Whether it is about every request: it has no condition, or none that a retrieval could find it by."""
+        """Whether it is about every request: no condition, or none that a retrieval could find."""
         return self.everywhere or not self.when
 
     @property
@@ -107,23 +107,20 @@ class Caps(Frozen):
 
 
 class Presentation(Frozen):
-    """How a set is shown to a student. Each field is the setting of the same name.
-
-    ``examples``: whether the lessons' examples are rendered, and solved tasks shown at all.
-    """
+    """How a set is shown to a student; each field is the setting of the same name."""
 
     selection: Selection = "all"
     top_k: int = Field(3, ge=1)
     placement: Placement = "system"
-    examples: bool = True
+    examples: bool = True  # are lessons' examples rendered, and solved tasks shown at all?
 
 
 class Lessons(tuple[Experience, ...]):
-    """Experiences of a snapshot that are looked at again and again: what a request asks of thousands is kept."""
+    """Experiences of one snapshot, with what each request needs of them worked out once."""
 
     @cached_property
     def by_id(self) -> Mapping[str, Experience]:
-        """They by their ids."""
+        """These experiences by their ids."""
         return {e.id: e for e in self}
 
     @cached_property
@@ -144,13 +141,13 @@ class ExperienceSet:
     usage: Mapping[str, Usage] = field(default_factory=dict)
     """Usage as stored at the commit that made this version."""
     stamp: str = ""
-    """Random, made at its commit. Restored data may reach a version a second time, by another way: this tells."""
+    """Random for each commit: of two versions of one number, after a restore, the stamps differ."""
     oldest: int = 0
     """The oldest version that the history still reaches."""
     models: Mapping[str, str] = field(default_factory=dict)
-    """Names of the student and the teacher that the set was last distilled with, as far as known."""
+    """Names of the ``student`` and the ``teacher`` of the last distillation, as far as known."""
     presentation: Presentation | None = None
-    """How it is best shown, as it was measured. Not part of a version: a rollback leaves it as it is."""
+    """How it is best shown, as a run measured it. Not part of a version: a rollback leaves it."""
 
     def __iter__(self) -> Iterator[Experience]:
         return iter(self.experiences)
@@ -200,10 +197,10 @@ class Add(Frozen):
 
 
 class Rewrite(Frozen):
-    """Give an experience a new text. What is None stays as it was. ``rev``: refuse if it changed since.
+    """Give an experience a new text; what is None stays as it was.
 
-    A new ``example`` without a ``task`` is no longer the answer to the old one, and the old
-    ``index_terms`` do not belong to a new ``when``.
+    With ``rev`` it is refused if the experience changed since. A new ``example`` without a ``task``
+    is no longer the answer to the old one; a new ``when`` takes the old ``index_terms`` away.
     """
 
     op: Literal["rewrite"] = "rewrite"
@@ -219,7 +216,7 @@ class Rewrite(Frozen):
 
 
 class Merge(Frozen):
-    """Replace two or more experiences by one that carries the union of their sources and of their index terms."""
+    """Replace two or more experiences by one, with all their sources and index terms."""
 
     op: Literal["merge"] = "merge"
     ids: Annotated[tuple[Text, ...], Field(min_length=2)]
@@ -240,7 +237,7 @@ class Remove(Frozen):
 
 
 class SetState(Frozen):
-    """Move an experience along ``proposed -> trial -> active -> retired`` (retired: out of the set)."""
+    """Move an experience along ``proposed -> trial -> active -> retired`` (only in the log)."""
 
     op: Literal["set_state"] = "set_state"
     id: Text
@@ -279,7 +276,7 @@ class Rejected(Frozen):
 
 
 class Commit(Frozen):
-    """The answer to a commit. ``repeated``: its token was used before; this is what was answered then."""
+    """The answer to a commit; ``repeated``: the one that its token was given before."""
 
     epoch: str
     version: int
@@ -308,7 +305,7 @@ class LogEntry(Frozen):
 
 
 class Difference(Frozen):
-    """One experience that two versions do not have in common: as it is in the older and in the newer one."""
+    """One experience as it stands in an older and in a newer version; None: not there."""
 
     id: str
     before: Experience | None
@@ -348,19 +345,17 @@ class Message(Frozen):
         """The text of all text blocks."""
         if isinstance(self.content, str):
             return self.content
-        return "\n".join(
-            str(block["text"]) for block in self.content if block.get("type") == "text"
-        )
+        texts = [str(block["text"]) for block in self.content if block.get("type") == "text"]
+        return "\n".join(texts)
 
 
 class Sample(Frozen):
     """One input to learn from.
 
-    ``images`` are http(s) URLs or ``data:`` URLs (`evaluation.datasets` turns paths into those);
-    they follow the text of the last user message. ``choices`` that the input does not show are
-    listed below it. ``sources`` are whose words it holds, such as ``principal:anna``: what was
-    learned from it carries them, so that a purge finds it, and nothing of it becomes an example for
-    others.
+    ``images`` are http(s) or ``data:`` URLs (`datasets` turns paths into those); they follow the
+    text of the last user message. ``choices`` that the input does not show are listed below it.
+    ``sources`` are whose words it holds, such as ``principal:anna``: what was learned from it
+    carries them, so that a purge finds it, and nothing of it becomes an example for others.
     """
 
     id: str

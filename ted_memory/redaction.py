@@ -56,9 +56,11 @@ _PRIVATE_KEY = re.compile(
 # asked for.
 _TOKEN = re.compile(
     r"""
-    (?: (?<![A-Za-z0-9_-]) | (?<=\\[bfnrt]) | (?<=\\u[0-9A-Fa-f]{4}) )      # in JSON, "\n" ends with a letter
+    # in JSON, "\n" ends with a letter
+    (?: (?<![A-Za-z0-9_-]) | (?<=\\[bfnrt]) | (?<=\\u[0-9A-Fa-f]{4}) )
     (?:
-        sk-(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{20,}+                 # OpenAI, Anthropic, OpenRouter, Langfuse
+        # OpenAI, Anthropic, OpenRouter, Langfuse
+        sk-(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{20,}+
       | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])          # AWS
       | gh[opsur]_[A-Za-z0-9_-]{30,}+(?:\.[A-Za-z0-9_-]{10,}+)*+    # GitHub
       | github_pat_[A-Za-z0-9_]{22,}+
@@ -70,12 +72,14 @@ _TOKEN = re.compile(
       | hf_[A-Za-z0-9]{30,}+                                        # Hugging Face
       | (?:[rs]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}+             # Stripe
       | lsv2_(?=[A-Za-z_]*+[0-9])[A-Za-z0-9_]{20,}+                 # LangSmith
-      | (?:gsk_|r8_|xai-|pplx-)[A-Za-z0-9]{36,}+                    # Groq, Replicate, xAI, Perplexity
+        # Groq, Replicate, xAI, Perplexity
+      | (?:gsk_|r8_|xai-|pplx-)[A-Za-z0-9]{36,}+
       | nvapi-[A-Za-z0-9_-]{40,}+                                   # NVIDIA
       | npm_[A-Za-z0-9]{36,}+
       | pypi-AgE[A-Za-z0-9_-]{50,}+
       | SG\.[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+                # SendGrid
-      | eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){2,4}+            # JSON web tokens, signed or encrypted
+        # JSON web tokens, signed or encrypted
+      | eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){2,4}+
     )
     """,
     re.VERBOSE,
@@ -85,7 +89,8 @@ _TOKEN = re.compile(
 _HEADER = re.compile(
     r"""
     (?P<head> (?<![A-Za-z])(?i:bearer)[ ]++(?=[A-Za-z._~+/-]*+[0-9])
-    | (?i:authorization)(?:\\?["'])?+[ ]*+[:=][ ]*+(?:\\?["'])?+(?i:basic|bearer|token)[ ]++(?=[a-z]*+[A-Z0-9])
+    | (?i:authorization)(?:\\?["'])?+[ ]*+[:=][ ]*+(?:\\?["'])?+
+      (?i:basic|bearer|token)[ ]++(?=[a-z]*+[A-Z0-9])
     )
     [A-Za-z0-9._~+/-]{8,}+=*+
     """,
@@ -110,11 +115,14 @@ _IS = r"""
 # Of a text that was cut off, the end closes the value.
 _QUOTED = r"""
     (?P<open> \\{0,7}["'`] )
-    (?! (?: string | str | text | password | secret | hidden | null | none | true | false | required | optional
-          | \$?\{{1,2}[^\s{}]{0,80}\}{1,2} | <[^\s<>]{0,80}> | [A-Z0-9_-]{0,20}\.\.\. | your[_-][A-Z_-]{1,40}
+    (?! (?: string | str | text | password | secret | hidden
+          | null | none | true | false | required | optional
+          | \$?\{{1,2}[^\s{}]{0,80}\}{1,2} | <[^\s<>]{0,80}>
+          | [A-Z0-9_-]{0,20}\.\.\. | your[_-][A-Z_-]{1,40}
           | \*++ | (?:%[sdr]|[:@])++ | (?-i:[A-Z]++(?:_[A-Z]++)++)
         ) (?P=open) )
-    (?: (?: (?! (?<!\\)(?P=open) | \\{0,7}["'`][,:}\]] | \[(?:key|email|card)\] ) \S ){4,}+ (?= (?P=open) )
+    (?: (?: (?! (?<!\\)(?P=open) | \\{0,7}["'`][,:}\]] | \[(?:key|email|card)\] ) \S ){4,}+
+        (?= (?P=open) )
       | (?: (?! \[(?:key|email|card)\] ) [^\s"'`\\] ){4,}+ \Z )
 """
 # Without quotes a value ends where words end in code, shells and URLs. Neither "=" nor ":" is in
@@ -122,11 +130,13 @@ _QUOTED = r"""
 # is known to be a secret.
 _CHARACTER = r"""[^\s"'`,;&<>(){}\[\]=:|\\]"""
 _BARE = rf"""
-    (?! (?: \$[A-Z_][A-Z0-9_]*+                                         # a variable,
-          | [A-Z_]\w{{0,30}}(?:\.[A-Z_]\w{{0,30}}){{1,9}}               # an attribute,
-          | (?:~|\.{{1,2}})?/{_CHARACTER}*+                             # a path: not a secret, but where one is;
-          | (?:base64|md5|sha-?[0-9]{{1,3}}|utf-?8)(?:-[A-Z]{{1,20}})?  # nor how one is written,
-          | your[_-][A-Z0-9_-]{{1,40}}                                  # nor what a guide puts there
+    # no secrets: a variable; an attribute; a path, which is where one lies; how one is written;
+    # what a guide puts there
+    (?! (?: \$[A-Z_][A-Z0-9_]*+
+          | [A-Z_]\w{{0,30}}(?:\.[A-Z_]\w{{0,30}}){{1,9}}
+          | (?:~|\.{{1,2}})?/{_CHARACTER}*+
+          | (?:base64|md5|sha-?[0-9]{{1,3}}|utf-?8)(?:-[A-Z]{{1,20}})?
+          | your[_-][A-Z0-9_-]{{1,40}}
         ) (?!{_CHARACTER}) )
     {_CHARACTER}{{6,}}+ (?![(\[]) (?: [=:]{_CHARACTER}++ )*+ ={{0,2}}+
 """
@@ -134,7 +144,7 @@ _WITH_DIGIT = r"""(?= [^\s"'`,;&<>(){}\[\]=:|\\0-9]*+ [0-9] )"""
 
 _ASSIGNMENT = re.compile(
     rf"""
-    (?= [-bemprs] | a[cpu] )                                            # how the names begin: for speed
+    (?= [-bemprs] | a[cpu] )    # how the names begin: for speed
     (?P<head> {_NAME}{_IS} | (?<![\w\]-])--(?:[a-z]{{1,20}}-){{0,3}}(?:{_NAME}|token)[ ]++ )
     (?: {_QUOTED} | {_WITH_DIGIT}{_BARE} )
     """,
@@ -144,7 +154,8 @@ _ASSIGNMENT = re.compile(
 # An environment variable's value may be letters alone, but not the name of another variable.
 _VARIABLE = re.compile(
     rf"""
-    (?P<head> (?: PASS(?:WORD|WD|PHRASE)? | SECRET | (?:API|ACCESS|PRIVATE|SECRET)_?KEY | (?:ACCESS|AUTH)_?TOKEN )= )
+    (?P<head> (?: PASS(?:WORD|WD|PHRASE)? | SECRET
+                | (?:API|ACCESS|PRIVATE|SECRET)_?KEY | (?:ACCESS|AUTH)_?TOKEN )= )
     (?! [A-Z_]++(?!{_CHARACTER}) ) (?i:{_BARE})
     """,
     re.VERBOSE,
@@ -182,8 +193,9 @@ _ADDRESS = rf"""
 """
 _EMAIL = re.compile(
     rf"""
+    # "\n" of JSON is no part of an address
     (?: (?<![{_LETTERS}0-9._+-]) (?! (?<=\\)(?:[bfnrt]|u[0-9A-Fa-f]{{4}}) )
-      | (?<=\\[bfnrt]) | (?<=\\u[0-9A-Fa-f]{{4}}) )                       # "\n" of JSON is no part of an address
+      | (?<=\\[bfnrt]) | (?<=\\u[0-9A-Fa-f]{{4}}) )
     (?P<head> [._+-]*+ ) {_ADDRESS} (?: [._+-]++ {_ADDRESS} )*+
     """,
     re.VERBOSE,
@@ -208,19 +220,25 @@ _CARD = re.compile(
 # identifiers are none.
 _ISSUED = re.compile(
     r"""
-    4(?:\d{12}|\d{15}|\d{18}) | (?:5[1-5]|2[2-7])\d{14} | (?:5[0678]|6\d)\d{14,17} | 35\d{14}   # Visa, Mastercard ...
-  | 3[47]\d{13} | 3[0689]\d{12}                                                                 # Amex, Diners
+    4(?:\d{12}|\d{15}|\d{18})                                   # Visa
+  | (?:5[1-5]|2[2-7])\d{14}                                     # Mastercard
+  | (?:5[0678]|6\d)\d{14,17}                                    # Maestro, Discover, UnionPay
+  | 35\d{14}                                                    # JCB
+  | 3[47]\d{13}                                                 # American Express
+  | 3[0689]\d{12}                                               # Diners
     """,
     re.VERBOSE,
 )
 
 
 def _masked_card(match: re.Match[str]) -> str:
-    """The match with its card number masked, if it is one: together with the group that follows, or else without."""
+    """Mask what looks like a card number if it is one, with the group that follows or without."""
     card, more = match["card"], match["more"] or ""
     if _is_card(card + more):
         return CARD
-    return CARD + more if _is_card(card) else match[0]
+    if _is_card(card):
+        return CARD + more
+    return match[0]
 
 
 def _is_card(text: str) -> bool:
@@ -267,11 +285,11 @@ def redact(text: str) -> str:
 
 
 def keyed_hash(key: str | bytes) -> Callable[[str], str]:
-    """Return a hook for ``open_memory(identify=...)``: principals and conversations are stored as keyed hashes of them.
+    """A hook for ``open_memory(identify=...)`` that stores keyed hashes in place of names.
 
-    HMAC-SHA-256, its first 32 hexadecimal digits. Who has the key can tell whether somebody is
-    among the stored ones; who has not cannot, nor guess names. With another key everybody is
-    somebody else.
+    Principals and conversations are stored as the first 32 hexadecimal digits of an HMAC-SHA-256.
+    Who has the key can tell whether somebody is among the stored ones; who has not can neither tell
+    nor guess names. With another key everybody is somebody else.
 
     Raises:
         ValueError: the key has fewer than 16 bytes.
@@ -279,7 +297,8 @@ def keyed_hash(key: str | bytes) -> Callable[[str], str]:
     secret = key.encode() if isinstance(key, str) else key
     if len(secret) < SHORTEST_KEY:
         raise ValueError(
-            f"the key has {len(secret)} bytes; use at least {SHORTEST_KEY}, such as secrets.token_hex(16)"
+            f"the key has {len(secret)} bytes; "
+            f"use at least {SHORTEST_KEY}, such as secrets.token_hex(16)"
         )
     return partial(_keyed, secret)
 

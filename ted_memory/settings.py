@@ -30,13 +30,17 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "compact_every": 12,
     },
 }
-"""What a profile's name changes of the defaults; what is stated wins (see `ted_memory.distill.profiles`)."""
+"""What a profile (`ted_memory.distill.profiles`) changes of the defaults; what is stated wins."""
 
 LONGEST_INSTRUCTIONS = 4000  # characters
 
 
 class Settings(BaseSettings):
-    """Tunables of one memory. Arguments win over ``TED_MEMORY_*`` variables, which win over the defaults."""
+    """Tunables of one memory.
+
+    Arguments win over ``TED_MEMORY_*`` variables, which win over the profile's defaults, which win
+    over those that stand here.
+    """
 
     model_config = SettingsConfigDict(env_prefix="TED_MEMORY_", frozen=True, extra="forbid")
 
@@ -75,13 +79,15 @@ class Settings(BaseSettings):
     verify_calls: int | None = Field(
         None,
         ge=0,
-        description="student calls that verify one edit at most; none: as the profile says, 0: no check",
+        description="student calls that verify one edit at most; "
+        "none: as the profile says, 0: no check",
     )
     critique_batch: int = Field(
         1,
         ge=1,
         le=10,
-        description="failed samples that a critic sees at once, the latest one and earlier ones like it",
+        description="failed samples that a critic sees at once, "
+        "the latest one and earlier ones like it",
     )
     max_revisions: int = Field(2, ge=0, description="times the critic is asked again at most")
     concurrency: int = Field(8, ge=1, description="model calls in flight")
@@ -99,7 +105,8 @@ class Settings(BaseSettings):
     )
     measure_presentation: bool = Field(
         True,
-        description="a run compares ways to show its lessons to the student; the set carries the best one",
+        description="a run compares ways to show its lessons to the student; "
+        "the set carries the best one",
     )
     validation: float = Field(
         0.2,
@@ -171,7 +178,8 @@ class Settings(BaseSettings):
     min_principals: int = Field(
         3,
         ge=1,
-        description="principals without any one fewer of whom nothing is decided: the loudest are left out",
+        description="principals without any one fewer of whom nothing is decided: "
+        "the loudest are left out",
     )
     trial_rule: TrialRule = Field(
         "strict",
@@ -202,7 +210,10 @@ class Settings(BaseSettings):
     @field_validator("temperature", mode="before")
     @classmethod
     def _read_none(cls, value: Any) -> Any:
-        """Take the word: an argument that is None counts as not given, and the environment has only words."""
+        """Take the word "none" for None.
+
+        The environment has only words, and an argument that is None counts as not given.
+        """
         return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
@@ -269,7 +280,7 @@ class SettingNames(TypedDict, total=False):
 
 
 def make_settings(**overrides: Any) -> Settings:
-    """Return the settings; arguments that are None count as not given.
+    """Read the settings, from arguments and the environment; None counts as not given.
 
     Raises:
         SettingsError: a name is unknown or a value cannot work; the message names the setting.
@@ -286,12 +297,16 @@ def make_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
-            f"setting {name}={first['input']!r}: {first['msg']} (argument or TED_MEMORY_{name.upper()})"
+            f"setting {name}={first['input']!r}: {first['msg']} "
+            f"(argument or TED_MEMORY_{name.upper()})"
         ) from None
 
 
 def _with_profile(stated: Settings) -> Settings:
-    """Return the settings with the defaults of their profile; what was stated stays, and stays marked so.
+    """Put the profile's defaults where nothing was stated.
+
+    ``model_fields_set`` goes on naming what was stated only: what a profile says counts as a
+    default.
 
     Raises:
         SettingsError: there is no such profile, or the instructions are too long.
@@ -303,13 +318,12 @@ def _with_profile(stated: Settings) -> Settings:
         )
     if len(stated.instructions) > LONGEST_INSTRUCTIONS:
         raise SettingsError(
-            f"the instructions have {len(stated.instructions)} characters, {LONGEST_INSTRUCTIONS} is the limit; "
-            "shorten them: each critique pays for them"
+            f"the instructions have {len(stated.instructions)} characters, "
+            f"{LONGEST_INSTRUCTIONS} is the limit; shorten them: each critique pays for them"
         )
     defaults = PROFILES[stated.profile]
-    values = {name: getattr(stated, name) for name in Settings.model_fields}
-    values |= {
-        name: value for name, value in defaults.items() if name not in stated.model_fields_set
-    }
-    # what the profile says counts as a default: `model_fields_set` goes on telling what was stated
+    values = dict(stated)
+    for name, value in defaults.items():
+        if name not in stated.model_fields_set:
+            values[name] = value
     return Settings.model_construct(_fields_set=set(stated.model_fields_set), **values)

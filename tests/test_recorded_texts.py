@@ -276,7 +276,7 @@ async def test_an_episode_never_holds_our_own_block(place: str, shape: str) -> N
 
 async def test_a_block_that_is_not_taken_out_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the test above sees a block where there is one."""
-    monkeypatch.setattr("ted_memory.capture.recorder.without_block", str)
+    monkeypatch.setattr("ted_memory.capture.cleaning.without_block", str)
     for place in PLACES:
         assert "Turn it off" in await _with_block(place, "as it is")
 

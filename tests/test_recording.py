@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ted_memory import TedMemory, open_memory
-from ted_memory.capture.recorder import BATCH, BATCH_BYTES
+from ted_memory.capture.parcel import BATCH_BYTES
+from ted_memory.capture.recorder import BATCH
 from ted_memory.episodes import Episode
 from ted_memory.errors import StoreUnavailable
 from ted_memory.testing import wait_until

@@ -29,15 +29,7 @@ ORDER = (
 """Of the arms, in the table."""
 RESULTS = Path(__file__).parent.parent.parent / "docs" / "results" / "families"
 
-INTRODUCTION = """\
-# What right lessons do for a student
-
-Made by `python -m examples.families`: lessons written by hand, held-out tasks, temperature 0, nothing learned. Figures
-are mean scores. *All*, *best 3* and *best 1* are the lessons that a prompt shows (the best ones by the selection
-`relevant`), *retrieved* the nearest
-training samples with their answers; *system* and *user* say where the block stands, *turns* that they come before the
-task as a conversation. Scripted students are programs.
-"""
+INTRODUCTION = Path(__file__).with_name("introduction.md")
 
 
 class Size(NamedTuple):
@@ -48,7 +40,7 @@ class Size(NamedTuple):
 
 
 async def measure(family: Family, student: BaseChatModel, size: Size, path: Path) -> None:
-    """Measure each arm that has no figures yet on as many samples, and keep them as soon as it is done."""
+    """Measure each arm that has no figures yet; keep them as soon as an arm is done."""
     train, held_out = family.read()
     held_out = held_out[: size.limit]
     who = "scripted" if family.student else model_name(student)
@@ -69,7 +61,8 @@ async def measure(family: Family, student: BaseChatModel, size: Size, path: Path
         }
     measurement = Measurement(family, student, held_out)
     for arm in await arms(family, train, family.lessons):
-        if arm.name not in figures["arms"] and (not size.arms or arm.name in size.arms):
+        is_wanted = not size.arms or arm.name in size.arms
+        if is_wanted and arm.name not in figures["arms"]:
             figures["arms"][arm.name] = await measurement.arm(arm)
             _keep(path, figures)
             output.out.print(
@@ -88,7 +81,10 @@ def _keep(path: Path, figures: Figures) -> None:
 
 
 def write_table(folder: Path) -> None:
-    """Write ``README.md`` from the figures that are there: a row for each family and student, a column for each arm."""
+    """Write ``README.md`` from the figures that are there.
+
+    It has a row for each family and student, and a column for each arm.
+    """
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     order = {name: i for i, name in enumerate(FAMILIES)}
     found.sort(key=lambda figures: (order.get(figures["family"], len(order)), figures["student"]))
@@ -99,19 +95,22 @@ def write_table(folder: Path) -> None:
     ]
     for figures in found:
         cells = [figures["family"], figures["student"], str(figures["held_out"])]
-        cells += [
-            f"{figures['arms'][c]['accuracy']:.2f}" if c in figures["arms"] else "" for c in columns
-        ]
+        for column in columns:
+            arm = figures["arms"].get(column)
+            cells.append(f"{arm['accuracy']:.2f}" if arm else "")
         rows.append(f"| {' | '.join(cells)} |")
-    (folder / "README.md").write_text(
-        f"{INTRODUCTION}\n" + "\n".join(rows) + "\n", encoding="utf-8"
-    )
+    table = "\n".join(rows)
+    introduction = INTRODUCTION.read_text(encoding="utf-8")
+    (folder / "README.md").write_text(f"{introduction}\n{table}\n", encoding="utf-8")
 
 
 async def _run(families: Sequence[Family], model: LocalModel, url: str, size: Size) -> None:
     for family in families:
-        student = family.student() if family.student else _local(model.name, url, family)
-        short = "scripted" if family.student else "1.5b" if model is TEACHER else "0.5b"
+        if family.student:
+            student, short = family.student(), "scripted"
+        else:
+            student = _local(model.name, url, family)
+            short = "1.5b" if model is TEACHER else "0.5b"
         output.out.print(f"[bold]{family.name}[/], {short}")
         await measure(family, student, size, RESULTS / f"{family.name}-{short}.json")
     write_table(RESULTS)

@@ -1,4 +1,4 @@
-"""Ways to help a student, side by side: the same task with something else in its prompt, or with nothing."""
+"""Ways to help a student: the same task with something else in its prompt, or with nothing."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Arm:
     shows: Shows | None = None
 
     async def prompt(self, sample: Sample) -> tuple[list[BaseMessage], int]:
-        """Return the messages that a student is asked with, and the tokens that this way adds to the bare task."""
+        """The messages that a student is asked with, and the tokens that they add to the task."""
         shown = await self.shows(sample) if self.shows else Exposure()
         return show_lessons(sample_messages(sample), shown), tokens_of(shown)
 
 
 async def arms(family: Family, train: Sequence[Sample], lessons: Sequence[Add]) -> list[Arm]:
-    """Return no lessons, these lessons in several doses and places, and retrieved training samples."""
+    """All ways: no lessons, these lessons in several doses and places, retrieved examples."""
     made = [Arm("none")]
     for placement in ("system", "user"):
         made.append(
@@ -51,7 +51,7 @@ async def arms(family: Family, train: Sequence[Sample], lessons: Sequence[Add]) 
 
 
 def examples(family: Family, train: Sequence[Sample], k: int) -> list[Arm]:
-    """Return the k training samples that are nearest to a task, with their answers, as a block and as earlier turns.
+    """The k training samples nearest to a task, with answers: as a block, and as earlier turns.
 
     They are found as lessons are, by the words of what sets a task apart; the nearest one stands
     next to the task.
@@ -76,13 +76,13 @@ def examples(family: Family, train: Sequence[Sample], k: int) -> list[Arm]:
 
 
 def nearest(texts: Sequence[str], family: Family, sample: Sample, k: int) -> list[int]:
-    """Return which k of these texts are nearest to a task by its words, the nearest first."""
+    """Which k of these texts are nearest to a task by its words, the nearest first."""
     scores = match(texts, family.gist(sample.text))
     return sorted(range(len(texts)), key=lambda i: (-scores[i], i))[:k]
 
 
 def render_examples(pairs: Sequence[tuple[str, str]]) -> str:
-    """Return solved tasks as a block."""
+    """Solved tasks as a block."""
     lines = [f"{task}\nAnswer: {answer}" for task, answer in pairs]
     return "\n\n".join(["Examples of earlier tasks with their right answers:", *lines])
 
@@ -94,7 +94,7 @@ async def _memory(lessons: Sequence[Add], **settings: Any) -> TedMemory:
 
 
 def shown(memory: TedMemory) -> Shows:
-    """Return what an agent of this memory would be shown with a task."""
+    """What an agent of this memory would be shown with a task."""
 
     async def shows(sample: Sample) -> Exposure:
         return await memory.present(question(sample_messages(sample)))

@@ -1,15 +1,17 @@
-"""Tool use in other authors' data: turns of the Berkeley Function-Calling Leaderboard's multi-turn tasks.
+"""Tool use in other authors' data: turns of the Berkeley Function-Calling Leaderboard.
 
 They come out of the wheel ``bfcl-eval`` on the Python package index (2 MB, Apache 2.0), which is
 downloaded and read, never installed. Chosen are turns whose right calls begin with a step that a
 newcomer forgets; the student is scripted.
 """
 
+import itertools
 import json
 import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +54,16 @@ HABITS = (
     _habit(
         "engine",
         "the engine of the car is started, ignition, a drive",
-        "before startEngine call lockDoors for all four doors, then pressBrakePedal with pedalPosition=1.0.",
+        "before startEngine call lockDoors for all four doors, "
+        "then pressBrakePedal with pedalPosition=1.0.",
         "lockDoors",
         "pressBrakePedal",
     ),
     _habit(
         "distance",
         "the distance between cities, how far it is",
-        "before estimate_distance call get_zipcode_based_on_city for each city, and give it the codes.",
+        "before estimate_distance call get_zipcode_based_on_city for each city, "
+        "and give it the codes.",
         "get_zipcode_based_on_city",
     ),
     _habit(
@@ -84,27 +88,37 @@ HABITS = (
 
 
 def read() -> Split:
-    """Return turns of all kinds, as the package has them, the same ones each time."""
-    tasks, answers = _rows(TASKS), {row["id"]: row["ground_truth"] for row in _rows(ANSWERS)}
+    """Turns of all kinds, as the package has them, the same ones each time."""
     found: dict[str, list[Sample]] = {kind: [] for kind in STEPS}
-    for task in tasks:
-        for number, (turn, calls) in enumerate(
-            zip(task["question"], answers[task["id"]], strict=True)
-        ):
+    for sample in _turns():
+        found[str(sample.category)].append(sample)
+    return Split(
+        _in_turn([samples[:TRAIN] for samples in found.values()]),
+        _in_turn([samples[TRAIN : TRAIN + HELD_OUT] for samples in found.values()]),
+    )
+
+
+def _turns() -> Iterator[Sample]:
+    """Yield the turns that are of one of the kinds."""
+    answers = {row["id"]: row["ground_truth"] for row in _rows(ANSWERS)}
+    for task in _rows(TASKS):
+        turns = zip(task["question"], answers[task["id"]], strict=True)
+        for number, (turn, calls) in enumerate(turns):
             kind = _kind(calls)
             if kind:
-                said = " ".join(turn[0]["content"].split())
-                found[kind].append(
-                    Sample(
-                        id=f"{task['id']}-{number}",
-                        input=f"{ASKS}\n\nUser: {said}",
-                        reference="\n".join(" ".join(call.split()) for call in calls),
-                        category=kind,
-                    )
+                asked = " ".join(turn[0]["content"].split())
+                yield Sample(
+                    id=f"{task['id']}-{number}",
+                    input=f"{ASKS}\n\nUser: {asked}",
+                    reference="\n".join(" ".join(call.split()) for call in calls),
+                    category=kind,
                 )
-    # kinds in turn, so that a part of the list has all of them
-    mixed = [(i, s[i]) for i in range(TRAIN + HELD_OUT) for s in found.values() if i < len(s)]
-    return Split([s for i, s in mixed if i < TRAIN], [s for i, s in mixed if i >= TRAIN])
+
+
+def _in_turn(kinds: Sequence[Sequence[Sample]]) -> list[Sample]:
+    """One of each kind after the other, so that a part of the list has all of them."""
+    rounds = itertools.zip_longest(*kinds)
+    return [sample for one_of_each in rounds for sample in one_of_each if sample is not None]
 
 
 def _kind(calls: list[str]) -> str | None:
@@ -145,7 +159,7 @@ def _fetch(folder: Path) -> None:
 
 
 def student() -> ScriptedChatModel:
-    """Return the newcomer."""
+    """The newcomer."""
     split = read()
     return ScriptedChatModel(
         script=newcomer([*split.train, *split.held_out], HABITS), name_told="scripted newcomer"
@@ -154,7 +168,8 @@ def student() -> ScriptedChatModel:
 
 BFCL = Family(
     "bfcl",
-    "turns of the Berkeley Function-Calling Leaderboard that begin with a step that is forgotten; scripted student",
+    "turns of the Berkeley Function-Calling Leaderboard "
+    "that begin with a step that is forgotten; scripted student",
     read,
     tuple(habit.rule for habit in HABITS),
     last_paragraph,

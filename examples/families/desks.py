@@ -10,7 +10,7 @@ DATA = Path(__file__).parent.parent / "data"
 
 
 def desk(name: str, about: str) -> Family:
-    """Return the family whose samples and handbook stand in a folder of ``examples/data``."""
+    """The family whose samples and handbook stand in a folder of ``examples/data``."""
     folder = DATA / name
 
     def read() -> Split:

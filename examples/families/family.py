@@ -1,4 +1,4 @@
-"""What a family of tasks consists of: samples, a grader, the rules that are right, and who knows them."""
+"""A family of tasks: samples, a grader, and the rules that are right."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,10 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule:
-    """One right lesson, and the kind of sample (its category) that it is about; no kind: all of them."""
+    """One right lesson.
+
+    ``kind`` is the category of the samples that it is about; "": all of them.
+    """
 
     text: str
     kind: str = ""
@@ -58,13 +61,14 @@ class Family:
     control: bool = False
 
     def score(self, sample: Sample, answer: str) -> float:
-        """Return what the family's grader makes of an answer, in [0, 1]."""
+        """What the family's grader makes of an answer, in [0, 1]."""
         inputs = {"input": sample.text, "choices": list(sample.choices)}
         grader = find_grader(self.grader)
         score = grader(inputs=inputs, outputs=answer, reference_outputs=sample.reference or "")
         if not isinstance(score, int | float):
             raise TypeError(
-                f"the grader of {self.name} gave {type(score).__name__}; a family's gives a number at once"
+                f"the grader of {self.name} gave {type(score).__name__}; "
+                "a family's gives a number at once"
             )
         return float(score)
 
@@ -75,5 +79,5 @@ class Family:
 
 
 def last_paragraph(text: str) -> str:
-    """Return the last paragraph of a task: the form that it shares with all others comes before it."""
+    """The last paragraph of a task; before it comes the form that it shares with all others."""
     return text.strip().rpartition("\n\n")[2]

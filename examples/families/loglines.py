@@ -76,13 +76,14 @@ KINDS: dict[str, Goods] = {
 
 
 def line(code: str, number: int, place: str, name: str, shelf: str) -> str:
-    """Return the line as the house wants it."""
+    """The line as the house wants it."""
     return f"{code} | {number} | {place} | {name} | {shelf} {MARK}"
 
 
 RULES = (
     Rule(
-        text="Write the parts of the line in the order code, number, place, name, shelf, with ' | ' between them."
+        text="Write the parts of the line in the order code, number, place, name, shelf, "
+        "with ' | ' between them."
     ),
     Rule(text=f"End every line with {MARK}"),
     *(
@@ -98,7 +99,7 @@ RULES = (
 
 
 def read() -> Split:
-    """Return samples of all kinds, the same ones each time."""
+    """Samples of all kinds, the same ones each time."""
     luck = random.Random(SEED)
     kinds = list(KINDS)
     samples = [_sample(i, kinds[i % len(kinds)], luck) for i in range(TRAIN + HELD_OUT)]
@@ -119,7 +120,10 @@ def _sample(i: int, kind: str, luck: random.Random) -> Sample:
 
 
 def grade_parts(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> float:  # noqa: ARG001
-    """Return a quarter for each part that is right: code, the three facts in order and marked off, shelf, mark."""
+    """A quarter for each part that is right: code, the three facts, shelf, closing mark.
+
+    The facts count where all three are right, in order and marked off.
+    """
     said = next((row.strip(" `") for row in outputs.splitlines() if row.strip(" `")), "")
     wanted = reference_outputs.removesuffix(MARK).strip().split(" | ")
     body = said.removesuffix(MARK).strip(" |")
@@ -135,7 +139,8 @@ def grade_parts(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: s
 
 LOGLINES = Family(
     "loglines",
-    "one line for a delivery, four parts: order and closing mark for all tasks, code and shelf by the goods",
+    "one line for a delivery, four parts: "
+    "order and closing mark for all tasks, code and shelf by the goods",
     read,
     RULES,
     last_paragraph,

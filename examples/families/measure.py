@@ -27,7 +27,7 @@ class Measurement:
     _answers: dict[str, str] = field(default_factory=dict)
 
     async def arm(self, arm: Arm) -> Figures:
-        """Return the mean score of an arm, the mean tokens that it adds to a prompt, and each answer."""
+        """Mean score of an arm, mean tokens that it adds to a prompt, and each answer."""
         scores, tokens, answers = [], [], []
         for sample in self.samples:
             messages, added = await arm.prompt(sample)

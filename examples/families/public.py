@@ -1,4 +1,4 @@
-"""Tasks that nobody here wrote, from BIG-bench: knowledge that a lesson can hold, and a control that wants ability."""
+"""Tasks from BIG-bench: knowledge that a lesson can hold, and a control that wants ability."""
 
 import ast
 import json
@@ -45,7 +45,7 @@ MACHINES: dict[str, tuple[str, str]] = {
 
 
 def read_intents() -> Split:
-    """Return utterances; what is asked for is the code of their intent."""
+    """Utterances; what is asked for is the code of their intent."""
     luck = random.Random(SEED)
     by_intent: dict[str, list[str]] = {name: [] for name in CODES}
     for example in read_examples("intent_recognition"):
@@ -76,7 +76,7 @@ def read_intents() -> Split:
 
 
 def read_machines() -> Split:
-    """Return lists that go through machines, each with one hidden rule."""
+    """Lists that go through machines, each with one hidden rule."""
     luck = random.Random(SEED)
     made = Split([], [])
     for task, (name, _) in MACHINES.items():
@@ -93,7 +93,8 @@ def _through(task: str, name: str, i: int, example: dict[str, Any]) -> Sample:
     target = example["target"]
     return Sample(
         id=f"{task}-{i}",
-        input="A list of numbers goes through a machine. Which list comes out? Answer with the list only.\n\n"
+        input="A list of numbers goes through a machine. Which list comes out? "
+        "Answer with the list only.\n\n"
         f"Machine {name}: {example['input'].strip()}",
         reference=str(target if isinstance(target, str) else target[0]).strip(),
         category=task,
@@ -107,7 +108,7 @@ def _mixed(split: Split, luck: random.Random) -> Split:
 
 
 def same_list(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> float:  # noqa: ARG001
-    """Return 1 where the last list in the answer is the right one."""
+    """1 where the last list in the answer is the right one."""
     found = re.findall(r"\[[\d,\s]*\]", outputs)
     return float(bool(found) and ast.literal_eval(found[-1]) == json.loads(reference_outputs))
 
@@ -139,7 +140,8 @@ DATES = Family(
     lambda: Split(*read_task("date_understanding")),
     (
         Rule(
-            text="Find today's date first, then count from it as the question says, then pick that date."
+            text="Find today's date first, then count from it as the question says, "
+            "then pick that date."
         ),
         Rule(text="Dates are written month/day/year."),
         Rule(text="A month ago: one less in the month, and the day stays; a week is 7 days."),

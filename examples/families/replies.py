@@ -28,7 +28,8 @@ class Topic(NamedTuple):
     @property
     def reply(self) -> str:
         """A reply that keeps to all conventions."""
-        return f"{OPENING} Your message is in file {self.file}, and we answer within {self.limit}. {CLOSING}"
+        told = f"Your message is in file {self.file}, and we answer within {self.limit}."
+        return f"{OPENING} {told} {CLOSING}"
 
 
 TOPICS: dict[str, Topic] = {
@@ -56,7 +57,7 @@ RULES = (
 
 
 def read() -> Split:
-    """Return the help desk's tickets on these topics as messages that want a reply."""
+    """The help desk's tickets on these topics as messages that want a reply."""
     train, held_out = (
         [
             _sample(s)
@@ -80,12 +81,10 @@ def _sample(ticket: Sample) -> Sample:
 
 
 def grade_parts(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> float:  # noqa: ARG001
-    """Return a quarter for each part that is right: first words, last words, file number, time limit."""
+    """A quarter for each part that is right: first words, last words, file number, time limit."""
     said = " ".join(outputs.split())
-    file, limit = (
-        re.search(r"[A-Z]-\d\d", reference_outputs),
-        re.search(r"\d+ days", reference_outputs),
-    )
+    file = re.search(r"[A-Z]-\d\d", reference_outputs)
+    limit = re.search(r"\d+ days", reference_outputs)
     if not file or not limit:
         raise ValueError("the reference is no reply by the house's conventions")
     parts = (

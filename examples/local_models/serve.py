@@ -1,4 +1,7 @@
-"""Serve models on 127.0.0.1 as an OpenAI-compatible API, with xllamacpp: one child process (server.py) for each."""
+"""Serve models on 127.0.0.1 as an OpenAI-compatible API, with xllamacpp.
+
+Each has a child process (server.py) of its own.
+"""
 
 import contextlib
 import os
@@ -24,11 +27,11 @@ class ServeError(Exception):
 
 @contextlib.contextmanager
 def serve(*models: LocalModel | Path, slots: int = 2) -> Iterator[tuple[str, ...]]:
-    """Serve models, fetched if they are not there yet, or files; yields a base URL for each, `http://127.0.0.1:N/v1`.
+    """Serve models, fetched if they are not there yet, or files.
 
-    `slots` is the number of requests that one server works on at a time; further ones wait. Blocks
-    until all servers answer; raises FetchError or ServeError. The servers end with the context, or
-    with this process.
+    Yields a base URL for each, `http://127.0.0.1:N/v1`. `slots` is the number of requests that one
+    server works on at a time; further ones wait. Blocks until all servers answer; raises FetchError
+    or ServeError. The servers end with the context, or with this process.
     """
     paths = [fetch(model) if isinstance(model, LocalModel) else model for model in models]
     with contextlib.ExitStack() as stack:
@@ -66,7 +69,7 @@ def _child(path: Path, slots: int) -> Iterator[tuple[subprocess.Popen[bytes], IO
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with idle threads asleep: spinning ones would take the processor from the other server."""
+    """Ours, with idle threads asleep: spinning ones would take the processor from others."""
     return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
 
 
@@ -80,7 +83,8 @@ def _wait_until_up(path: Path, child: subprocess.Popen[bytes], log: IO[bytes]) -
             raise ServeError(f"The server for {path.name} ended while starting. {_last_words(log)}")
         time.sleep(0.05)
     raise ServeError(
-        f"The server for {path.name} did not answer within {START_TIMEOUT:.0f} s. {_last_words(log)}"
+        f"The server for {path.name} did not answer within {START_TIMEOUT:.0f} s. "
+        f"{_last_words(log)}"
     )
 
 

@@ -13,7 +13,7 @@ THREADS = 2
 
 
 def end_with_parent() -> None:
-    """End this process as soon as the parent closes the pipe, which the system does when it dies."""
+    """End this process when the parent closes the pipe, as the system does when it dies."""
     while os.read(0, 4096):
         pass
     os._exit(0)
@@ -26,7 +26,8 @@ def run(path: str, slots: int) -> None:
         import xllamacpp
     except ImportError:
         sys.exit(
-            f"xllamacpp is missing: {sys.executable} -m pip install xllamacpp, or use models of your own"
+            f"xllamacpp is missing: {sys.executable} -m pip install xllamacpp, "
+            "or use models of your own"
         )
     params = xllamacpp.CommonParams()
     params.model.path = path
@@ -35,9 +36,8 @@ def run(path: str, slots: int) -> None:
     params.hostnames, params.port, params.ui = ["127.0.0.1"], 0, False
     # prompts that left their slot: the samples that are worked on take turns
     params.cache_ram_mib = 512
-    params.slot_prompt_similarity = (
-        0.5  # a prompt that shares less takes a slot of its own: pairs of answers take turns
-    )
+    # a prompt that shares less takes a slot of its own: pairs of answers take turns
+    params.slot_prompt_similarity = 0.5
     params.verbosity = 1  # errors
     server = xllamacpp.Server(params)
     print(f"\nserving at {server.listening_address}", flush=True)

@@ -1,10 +1,10 @@
-"""ACE, agentic context engineering (Zhang et al. 2025, arXiv 2510.04618): a reflector and a curator grow a playbook.
+"""ACE, agentic context engineering (Zhang et al. 2025, arXiv 2510.04618).
 
-For each sample in turn the student answers with the whole playbook; a reflector looks at the
-attempt and the right answer, says what was missed, and marks bullets that helped or harmed; a
-curator turns that into additions, which are appended, never rewritten. Ours makes one pass,
-reflects only on attempts that were not right, drops repetitions by their words, and cuts the
-playbook to its budget by helpful minus harmful marks, latest first.
+A reflector and a curator grow a playbook. For each sample in turn the student answers with the
+whole playbook; a reflector looks at the attempt and the right answer, says what was missed, and
+marks bullets that helped or harmed; a curator turns that into additions, which are appended, never
+rewritten. Ours makes one pass, reflects only on attempts that were not right, drops repetitions by
+their words, and cuts the playbook to its budget by helpful minus harmful marks, latest first.
 """
 
 import re
@@ -23,14 +23,19 @@ from ted_memory.llm.spend import Spend
 
 BUDGET = 2000  # tokens of the playbook
 REFLECTOR = (
-    "You review a student's attempt at a task. You see the playbook that the student had read, the task, the attempt "
-    'and the right answer. Answer with JSON: {"error": "what went wrong", "insight": "what the student should know '
-    'or do next time, on other tasks of this kind", "helpful": [numbers of bullets that helped], "harmful": [numbers]}.'
+    "You review a student's attempt at a task. You see the playbook that the student had read, "
+    "the task, the attempt and the right answer. "
+    'Answer with JSON: {"error": "what went wrong", '
+    '"insight": "what the student should know or do next time, on other tasks of this kind", '
+    '"helpful": [numbers of bullets that helped], "harmful": [numbers]}.'
 )
 CURATOR = (
-    "You keep a playbook of short bullets that a student reads before each task. You see the playbook and a reflection "
-    'on one attempt. Add what is missing, and nothing that is there. Answer with JSON: {"operations": [{"op": "ADD", '
-    '"section": "strategies" or "facts" or "mistakes", "content": "one bullet"}]}; an empty list is a good answer.'
+    "You keep a playbook of short bullets that a student reads before each task. "
+    "You see the playbook and a reflection on one attempt. "
+    "Add what is missing, and nothing that is there. "
+    'Answer with JSON: {"operations": [{"op": "ADD", '
+    '"section": "strategies" or "facts" or "mistakes", "content": "one bullet"}]}; '
+    "an empty list is a good answer."
 )
 
 
@@ -73,7 +78,10 @@ class Ace:
 
     async def _learn(self, sample: Sample, attempt: str) -> None:
         known = f"Playbook:\n{self._numbered()}"
-        seen = f"{known}\n\nTask: {sample.text}\n\nAttempt: {attempt}\n\nRight answer: {sample.reference}"
+        seen = (
+            f"{known}\n\nTask: {sample.text}\n\nAttempt: {attempt}\n\n"
+            f"Right answer: {sample.reference}"
+        )
         reflection = read_json(
             await self._ask("teacher", SystemMessage(REFLECTOR), HumanMessage(seen))
         )
@@ -131,7 +139,7 @@ class Ace:
 
 
 def render_playbook(playbook: Sequence[Bullet]) -> str:
-    """Return the playbook as a prompt shows it, by section; nothing where it is empty."""
+    """The playbook as a prompt shows it, by section; nothing where it is empty."""
     sections: dict[str, list[str]] = {}
     for bullet in playbook:
         sections.setdefault(bullet.section, []).append(f"- {bullet.content}")

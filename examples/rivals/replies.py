@@ -5,7 +5,7 @@ from typing import Any
 
 
 def read_json(text: str) -> Any:
-    """Return the first JSON object or list in a text, whatever stands around it; None when there is none."""
+    """The first JSON object or list in a text, whatever stands around it; None: there is none."""
     decoder = json.JSONDecoder()
     for start, character in enumerate(text):
         if character in "{[":

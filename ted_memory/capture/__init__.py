@@ -1,1 +1,1 @@
-"""What agents do, on its way into the store: recorded off their path, in texts of a bounded size."""
+"""What agents do, on its way to the store: recorded off their path, in texts of a bounded size."""

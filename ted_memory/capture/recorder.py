@@ -1,4 +1,4 @@
-"""What agents did, on its way to the store: a bounded buffer that is sent in batches, off every agent's path."""
+"""The buffer of what agents did: bounded, and sent to the store in batches, off their path."""
 
 import asyncio
 import contextvars
@@ -7,13 +7,15 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
+from ted_memory.capture.cleaning import Cleaner
+from ted_memory.capture.parcel import Ended, Make, pack
 from ted_memory.capture.said import Said
-from ted_memory.capture.texts import cut, fit, size_of, storable, with_texts, without_block
-from ted_memory.episodes import ANONYMOUS, Episode, Feedback, Verdict
+from ted_memory.capture.texts import one_line
+from ted_memory.episodes import Feedback, Verdict
 from ted_memory.errors import InvalidInput, StoreError, StoreUnavailable
 from ted_memory.protocols import CreditRules, EpisodeQueue, RecordLimits
 from ted_memory.redaction import redact as default_redact
@@ -21,70 +23,58 @@ from ted_memory.settings import Settings
 
 EVERY = 0.2  # seconds between batches
 BATCH = 100  # episodes
-# then a batch is full too: neither server nor event loop does anything else meanwhile
-BATCH_BYTES = 250_000
 LONGEST_PAUSE = 5.0  # seconds between tries while the store cannot be reached
-# seconds after which a run that was begun and said nothing more counts as abandoned
 ABANDONED = 300.0
-SETTLED = 10.0  # seconds for which a failed run may still be tried again: longer than a retry waits
-# seconds between texts: an agent that waits for the interpreter gets it now, not 5 ms later
-STEP_ASIDE = 0.00002
+"""Seconds after which a run that was begun counts as abandoned, if nothing more is heard of it."""
+SETTLED = 10.0
+"""Seconds for which a failed run may still be tried again: longer than a retry waits."""
 
 Redact = Callable[[str], str]
-Images = Mapping[str, bytes]
-Make = Callable[[], tuple[Episode, Images]]
-"""Builds an episode: called in a thread when it is sent, not on the agent's path."""
-Ended = tuple[Make, bool]
-"""A run that has ended, and whether it said so itself: else it may still go on, and come to another end."""
-
 _LOG = logging.getLogger("ted_memory")
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What of a user's changes a run before it leaves the process; see `ted_memory.wiring.open_memory`."""
+    """A user's functions that change a run before it leaves the process.
+
+    ``redact`` masks texts, ``identify`` stands in for principals and conversations; see
+    `ted_memory.wiring.open_memory`.
+    """
 
     redact: Redact | None = None
     identify: Callable[[str], str] | None = None
 
 
-@dataclass
-class _Parcel:
-    """Episodes that go together, and what became of the runs that they were made of."""
-
-    episodes: list[Episode] = field(default_factory=list)
-    images: dict[str, bytes] = field(default_factory=dict)
-    told: list[tuple[str, Ended]] = field(default_factory=list)
-    broken: list[tuple[str, Ended]] = field(default_factory=list)
-    size: int = 0
-
-
 class Recorder:
     """The buffer of one namespace in one process.
 
-    What finds it full is dropped and counted. An episode stays in it until the store has taken it,
-    so that nothing is lost whatever ends a try; what is sent twice is taken in once.
+    What finds the buffer full is dropped and counted. An episode stays in it until the store has
+    taken it, so nothing is lost whatever ends a try; what is sent twice is taken in once.
     """
 
     def __init__(self, log: EpisodeQueue, settings: Settings, namespace: str, hooks: Hooks) -> None:
         self._log = log
         self._settings = settings
         self._namespace = namespace
-        self._redact = hooks.redact or default_redact
-        self._identify = hooks.identify or str
+        redact, identify = hooks.redact or default_redact, hooks.identify or str
+        self._cleaner = Cleaner(namespace, settings.episode_size, redact, identify)
         self.recorded = self.dropped = self.broken = self.removed = 0
         self.last_error = ""
         self._begin_anew()
         _ALL.add(self)
 
     def _begin_anew(self) -> None:
-        """Empty it, with a lock and a task that work: also in a forked child, where the parent sends what there was."""
+        """Begin with an empty buffer, a new lock and no task.
+
+        In a forked child, too: the parent's lock and task do not work there, and the parent sends
+        what there was.
+        """
         self._buffer: dict[str, Ended] = {}
-        self._sizes: dict[str, int] = {}  # of what it holds: about so many bytes
-        self._held: dict[str, tuple[float, Make]] = {}
-        # begun when no more could be held: if they do not end, they are dropped
+        self._sizes: dict[str, int] = {}  # bytes of what the buffer holds, about
+        self._held: dict[str, tuple[float, Make]] = {}  # runs under way, and when they are due
+        # begun when no more could be held, and when they are due: they are dropped then
         self._beyond: dict[str, float] = {}
-        self._owed: set[str] = set()  # runs for which feedback had come before
+        self._owed: set[str] = set()  # runs for which feedback came before they did
         self._said: list[Said] = []  # oldest first
         self._lock = threading.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -97,7 +87,7 @@ class Recorder:
         return len(self._buffer) + len(self._held) + len(self._beyond)
 
     def counts(self) -> dict[str, int]:
-        """Return what became of runs, by the names of `Health`."""
+        """What became of runs, by the names of `Health`."""
         return {
             "recorded": self.recorded,
             "dropped": self.dropped + self.broken,
@@ -106,7 +96,13 @@ class Recorder:
         }
 
     def put(self, run_id: str, make: Make, *, size: int = 0) -> None:
-        """Take in a run that has ended, of about so many bytes. Within an event loop; takes microseconds."""
+        """Take in a run that has ended. Within an event loop; takes microseconds.
+
+        Args:
+            run_id: names the run.
+            make: builds its episode, when it is sent.
+            size: about how many bytes it has.
+        """
         with self._lock:
             self._held.pop(run_id, None)
             self._beyond.pop(run_id, None)
@@ -126,7 +122,7 @@ class Recorder:
         )
 
     def hold(self, run_id: str, make: Make, seconds: float = ABANDONED) -> None:
-        """Take in a run that may go on: it counts when nothing more was said of it for so long."""
+        """Take in a run that may go on: it is sent when nothing is heard of it for `seconds`."""
         due = time.monotonic() + seconds
         with self._lock:
             if not self._buffer.get(run_id, (make, True))[1]:
@@ -157,7 +153,7 @@ class Recorder:
                 await self._send_all(time.monotonic())
                 self._pause = EVERY
             except Exception as error:  # noqa: BLE001 - whatever it is, what was not sent is kept
-                self.last_error = _one_line(error)
+                self.last_error = one_line(error)
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._next = time.monotonic() + self._pause
 
@@ -170,7 +166,9 @@ class Recorder:
             return False
 
     async def flush(self, *, all: bool = False) -> None:
-        """Send what has ended, and what was said; with ``all`` also runs that are under way, as abandoned.
+        """Send all that has ended, and all feedback.
+
+        With ``all`` runs that are under way are sent, too, as abandoned.
 
         Raises:
             StoreError: the store cannot be reached; what was not sent is kept.
@@ -199,7 +197,10 @@ class Recorder:
                 self._begin_anew()
 
     def _my_turn(self) -> asyncio.Lock:
-        """Return the lock of this loop: its tasks send one after the other. Two loops may send the same, in vain."""
+        """The lock of this event loop, under which its tasks send one after the other.
+
+        Two loops may send the same runs: each is taken in once.
+        """
         loop, turn = asyncio.get_running_loop(), self._turn
         if turn is None or turn[0] is not loop:
             self._turn = turn = (loop, asyncio.Lock())
@@ -213,7 +214,10 @@ class Recorder:
             await self._send_said()
 
     def _waiting(self, until: float) -> list[tuple[str, Ended]]:
-        """Return the oldest runs that have ended, those too of which nothing was heard until then."""
+        """The oldest runs that have ended by ``until`` (monotonic seconds), one batch at most.
+
+        Runs under way that are due by then count as ended.
+        """
         with self._lock:
             for run_id in [id for id, due in self._beyond.items() if due <= until]:
                 del self._beyond[run_id]
@@ -226,7 +230,8 @@ class Recorder:
 
     async def _send_some(self, waiting: Sequence[tuple[str, Ended]]) -> None:
         """Send the first of these, as many as one batch holds."""
-        parcel, s = await asyncio.to_thread(self._pack, waiting), self._settings
+        parcel, s = await asyncio.to_thread(pack, waiting, self._cleaner), self._settings
+        self.last_error = parcel.trouble or self.last_error
         limits = RecordLimits(
             wait=s.feedback_wait,
             max_episodes=s.max_episodes,
@@ -237,17 +242,18 @@ class Recorder:
             done, early = await self._log.record(
                 self._namespace, parcel.episodes, parcel.images, limits
             )
-            # of those that had come before, an earlier try may have ended before it could be told
-            self._owed.update(early if not done.repeated else (e.run_id for e in parcel.episodes))
+            if done.repeated:  # an earlier try may have ended before its answer came
+                early = tuple(episode.run_id for episode in parcel.episodes)
+            self._owed.update(early)
             refused = done.dropped + done.limited
             with self._lock:
-                self.recorded += max(self._forget(parcel.told) - refused, 0)
+                self.recorded += max(self._forget(parcel.packed) - refused, 0)
                 self.dropped += refused
         with self._lock:
             self.broken += self._forget(parcel.broken)
 
     def _forget(self, runs: Sequence[tuple[str, Ended]]) -> int:
-        """Take runs out of the buffer, unless there is more to tell of them by now; return how many were there."""
+        """Take runs out of the buffer, unless they have another outcome by now; count them."""
         gone = [id for id, ended in runs if self._buffer.get(id) is ended]
         for id in gone:
             del self._buffer[id]
@@ -261,55 +267,20 @@ class Recorder:
             await self.credit_told(run_id, told)
             self._owed.discard(run_id)
 
-    def _pack(self, waiting: Sequence[tuple[str, Ended]]) -> _Parcel:
-        """Build episodes. In a thread: looking through long texts takes a while."""
-        parcel = _Parcel()
-        for run_id, ended in waiting:
-            try:
-                made, images = ended[0]()
-                episode = self._tidy(made)
-                size = size_of(episode)
-            except Exception as error:  # noqa: BLE001 - a run that cannot be told, or a user's hook that raises
-                self.last_error = f"a run could not be recorded: {_one_line(error)}"
-                parcel.broken.append((run_id, ended))
-                continue
-            kept = {digest: images[digest] for digest in episode.images if digest in images}
-            parcel.episodes.append(episode)
-            parcel.told.append((run_id, ended))
-            parcel.images.update(kept)
-            parcel.size += size + sum(map(len, kept.values()))
-            if parcel.size >= BATCH_BYTES:
-                break
-        return parcel
-
-    def _tidy(self, episode: Episode) -> Episode:
-        """Return the episode without secrets and our own block, in the size that is allowed, and of this namespace."""
-        most = self._settings.episode_size
-        episode = episode.model_copy(
-            update={
-                "principal": self.stored(episode.principal),
-                "thread_id": self.stored(episode.thread_id),
-            }
-        )
-        plain = with_texts(episode, lambda text: storable(without_block(text)))
-
-        def redacted(text: str) -> str:
-            time.sleep(STEP_ASIDE)
-            return storable(self._redact(text))
-
-        # nobody need look through what would be cut anyway
-        clean = with_texts(fit(plain, 2 * most), redacted)
-        return fit(clean.model_copy(update={"namespace": self._namespace}), most)
-
     def stored(self, who: str) -> str:
-        """Return what stands for a principal or a conversation in the store."""
-        return who if who in {"", ANONYMOUS} else self._identify(who)
+        """What stands for a principal or a conversation in the store."""
+        return self._cleaner.stored(who)
 
     async def give_feedback(self, feedback: Feedback) -> Verdict:
-        """Send feedback; its run goes first, if that is still in the buffer, and what was said of it before."""
-        told = self._clean(feedback)
-        await self._send_first(told.run_id)
-        return await self._give(told)
+        """Send feedback, after its run and earlier feedback on it where these still wait.
+
+        Raises:
+            InvalidInput: a hook failed on it.
+            StoreError: the store cannot be reached or read; the feedback is not kept.
+        """
+        clean = self._clean(feedback)
+        await self._send_first(clean.run_id)
+        return await self._give(clean)
 
     def keep_feedback(self, feedback: Feedback) -> Said:
         """Take in feedback, to be sent as runs are (see `send_said`). Within an event loop.
@@ -329,12 +300,12 @@ class Recorder:
         return said
 
     async def send_said(self) -> None:
-        """Send what was said now, and not with the next batch. What a store that is away does not take stays."""
+        """Send feedback now, not with the next batch; it stays while the store is away."""
         try:
             async with self._my_turn():
                 await self._send_said()
         except Exception as error:  # noqa: BLE001 - whatever it is, what was not sent is kept
-            self.last_error = _one_line(error)
+            self.last_error = one_line(error)
 
     async def _send_said(self) -> None:
         while self._said:
@@ -344,34 +315,31 @@ class Recorder:
                 said.verdict = await self._give(said.feedback)
             except StoreUnavailable:
                 raise
-            except Exception as error:  # noqa: BLE001 - it would be refused again, and others wait behind it
+            except Exception as error:  # noqa: BLE001 - refused for good, and others wait behind it
                 said.trouble = error
-                self.last_error = _one_line(error)
+                self.last_error = one_line(error)
                 _LOG.warning("feedback could not be noted: %s", self.last_error)
             with self._lock:
                 if said in self._said:
                     self._said.remove(said)
 
-    async def _give(self, told: Feedback) -> Verdict:
+    async def _give(self, feedback: Feedback) -> Verdict:
         return await self._log.feedback(
-            self._namespace, told.run_id, told, told.score, self._rules()
+            self._namespace, feedback.run_id, feedback, feedback.score, self._rules()
         )
 
     def _clean(self, feedback: Feedback) -> Feedback:
-        """Return feedback as it may leave the process. Raises InvalidInput."""
-        most = self._settings.episode_size // 4
+        """Clean feedback.
 
-        def clean(text: str) -> str:
-            return storable(self._redact(cut(without_block(text), most)))
-
+        Raises:
+            InvalidInput: a hook of the user's raised.
+        """
         try:
-            said = {"comment": clean(feedback.comment), "correction": clean(feedback.correction)}
-            said["principal"] = self.stored(feedback.principal)
+            return self._cleaner.feedback(feedback)
         except Exception as error:
             raise InvalidInput(
-                f"a hook failed on feedback ({_one_line(error)}); nothing was counted"
+                f"a hook failed on feedback ({one_line(error)}); nothing was counted"
             ) from error
-        return feedback.model_copy(update=said)
 
     async def _send_first(self, run_id: str) -> None:
         """Send one run that has ended, and what waits of what was said."""
@@ -383,7 +351,7 @@ class Recorder:
                     await self._send_said()
 
     def _ended(self, run_id: str) -> Ended | None:
-        """Return a run of the buffer that has ended. Others that failed may still be tried again."""
+        """A run that waits to be sent; also one that has failed and may still be tried again."""
         with self._lock:
             held = self._held.get(run_id)
             if held is not None and held[0] <= time.monotonic() + SETTLED:
@@ -397,13 +365,16 @@ class Recorder:
             await self._pay()
 
     async def credit(self, run_id: str, score: float | None, *, first: bool = False) -> Verdict:
-        """Count a score for what a run had seen, as its principal's word; with ``first`` only if it is the first."""
+        """Count a score for the lessons that a run saw or missed, as its principal's word.
+
+        With ``first`` only where nothing was counted for the run yet.
+        """
         return await self._log.feedback(
             self._namespace, run_id, None, score, self._rules(first=first)
         )
 
     async def credit_told(self, run_id: str, told: Sequence[Feedback]) -> None:
-        """Count the latest score that was told of a run before it came, as the word of who said it.
+        """Count the latest score that came before its run did, as the word of whoever gave it.
 
         Only where nothing is counted yet: what was said since then has been counted at once.
         """
@@ -420,7 +391,3 @@ class Recorder:
 _ALL: weakref.WeakSet[Recorder] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=lambda: list(map(Recorder._begin_anew, _ALL)))
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

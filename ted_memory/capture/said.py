@@ -7,7 +7,10 @@ from ted_memory.episodes import Feedback, Verdict
 
 @dataclass(eq=False)
 class Said:
-    """Feedback in the buffer, and what became of it: a verdict, or why it was not taken. None yet: it waits."""
+    """Feedback in the buffer, and what became of it.
+
+    Either a ``verdict``, or the ``trouble`` for which it was not taken; while it waits, neither.
+    """
 
     feedback: Feedback
     verdict: Verdict | None = None

@@ -1,9 +1,9 @@
-"""Record the runs of any Runnable: ``config={"callbacks": [TedMemoryCallbackHandler(memory)]}``."""
+"""Record the runs of any Runnable, as a callback."""
 
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from ted_memory.integrations.live_run import (
     thread_of,
     up_to_the_question,
 )
-from ted_memory.integrations.run_ids import told_of
+from ted_memory.integrations.run_ids import response_metadata_of
 from ted_memory.llm.messages import LONGEST_RESULT
 from ted_memory.memory.client import TedMemory
 from ted_memory.retrieval.selection import warm
@@ -35,22 +35,35 @@ SAID = ("messages", "output", "answer", "result", "text")
 
 
 class TedMemoryCallbackHandler(BaseCallbackHandler):
-    """Turns each root run into an episode for a `Learner`, also one that fails.
+    """Records each root run of a chain or a model for a `Learner`, also one that fails.
 
-    With `ted_memory.integrations.runnable.inject_lessons` in the same chain the episode tells which
-    lessons it saw, and lessons on trial take their turn. The run id is the root's: the caller's
-    ``config["run_id"]``, else LangChain's own; a chat model's answer carries it in
-    ``response_metadata["ted_memory"]["run_id"]``. May be used by many runs at once. An agent with
+    It belongs to `ted_memory.integrations.runnable.inject_lessons`: with that in the same chain the
+    record says which lessons the run saw, and lessons on trial take their turn. An agent with
     `TedMemoryMiddleware(memory, record=True)` is recorded by that, and needs no handler.
 
+    The run's id is the root's: the caller's ``config["run_id"]``, else LangChain's own. A chat
+    model's answer carries it, and `ted_memory.integrations.run_ids.find_run_id` finds it there. One
+    handler may serve many runs at once. It raises nothing into a run: a run that cannot be recorded
+    is counted as dropped (`TedMemory.health`).
+
     Args:
-        memory: whose learner is to see the runs.
-        principal: who stands behind them; default: ``principal`` (or ``user_id``) of the run's
-            metadata, else, where `inject_lessons` sees the configuration, whom LangGraph's server
-            has authenticated, or ``principal`` of ``configurable``; else ``anonymous``. The
-            conversation is their ``thread_id``.
+        memory: the memory whose learner is to see the runs (of them the share ``sample_rate``).
+        principal: who stands behind the runs. By default ``principal`` (or ``user_id``) of the
+            run's metadata; else, where `inject_lessons` sees the configuration, whom LangGraph's
+            server has authenticated, or ``principal`` of ``configurable``; else ``anonymous``. The
+            conversation is ``thread_id`` of the same places.
         principal_from_clients: behind a LangGraph server that has authenticated nobody, believe
             what clients say there.
+
+    Example:
+        >>> chain = inject_lessons(memory) | model
+        >>> handler = TedMemoryCallbackHandler(memory)
+        >>> async def ask(question, user):
+        ...     config = {"callbacks": [handler], "metadata": {"principal": user}}
+        ...     answer = await chain.ainvoke(question, config)
+        ...     return await memory.give_feedback(find_run_id(answer), score=1.0, principal=user)
+        >>> asyncio.run(ask("I want my money back", "anna"))
+        'credited'
     """
 
     run_inline = True  # in the caller's event loop: it only takes notes
@@ -76,11 +89,11 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         return {**self.__dict__, "_runs": {}, "_roots": {}, "_children": {}, "_tools": {}}
 
     def run_of(self, run_id: UUID | None) -> LiveRun | None:
-        """Return the record of the root run that a run belongs to."""
+        """The record of the root run that a run belongs to; None where it is not recorded."""
         return None if run_id is None else self._runs.get(self._roots.get(run_id, run_id))
 
     def complete(self, run: LiveRun, config: Mapping[str, Any]) -> None:
-        """Note who and which conversation it is: a root run is not told what stands in ``configurable``."""
+        """Add principal and conversation from ``configurable``, which a root run does not see."""
         run.thread_id = run.thread_id or thread_of(config)
         if run.principal == ANONYMOUS:
             run.principal = principal_of(
@@ -124,7 +137,7 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         parent_run_id: UUID | None = None,
         **kwargs: Any,
     ) -> None:
-        """Do the same for a model of plain text."""
+        """Begin a record with a model of plain text that is called by itself, and note its name."""
         self._start(run_id, parent_run_id, lambda: [HumanMessage(prompts[0])], kwargs)
         self._name_model(run_id, kwargs)
 
@@ -137,15 +150,15 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         parent_run_id: UUID | None = None,
         **kwargs: Any,
     ) -> None:
-        """Note a tool call."""
+        """Note the call of a tool; begin a record with one that is called by itself."""
         self._start(run_id, parent_run_id, lambda: [HumanMessage(input_str)], kwargs)
         self._tools[run_id] = f"{(serialized or {}).get('name', 'tool')}({_brief(input_str)})"
 
     def on_tool_end(
         self, output: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
-        """Note its result."""
-        self._tool_told(run_id, _text(output))
+        """Note the result of a tool; record one that was called by itself."""
+        self._add_tool(run_id, _text(output))
         self._end(run_id, parent_run_id, lambda: [AIMessage(_text(output))], kwargs)
 
     def on_tool_error(
@@ -156,8 +169,8 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         parent_run_id: UUID | None = None,
         **kwargs: Any,
     ) -> None:
-        """Note its failure."""
-        self._tool_told(run_id, f"failed: {error}")
+        """Note the failure of a tool; record one that was called by itself."""
+        self._add_tool(run_id, f"failed: {error}")
         self._fail(run_id, parent_run_id, error, kwargs)
 
     def on_chain_end(
@@ -170,18 +183,16 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         """Say in the answer which run it belongs to; record a model that was called by itself."""
-        run, said = (
-            self.run_of(run_id),
-            response.generations[0][0] if response.generations else None,
-        )
-        if run is not None and isinstance(said, ChatGeneration):
-            # a dict of its own: a cache may give the same one to others
-            said.message.response_metadata = {**said.message.response_metadata, **told_of(run)}
-        message = (
-            said.message
-            if isinstance(said, ChatGeneration)
-            else AIMessage(said.text if said else "")
-        )
+        run = self.run_of(run_id)
+        first = response.generations[0][0] if response.generations else None
+        if isinstance(first, ChatGeneration):
+            message: BaseMessage = first.message
+            if run is not None:
+                # a dict of its own: a cache may give the same one to others
+                metadata = {**message.response_metadata, **response_metadata_of(run)}
+                message.response_metadata = metadata
+        else:
+            message = AIMessage(first.text if first else "")
         self._end(run_id, parent_run_id, lambda: [message], kwargs)
 
     def on_chain_error(
@@ -207,19 +218,16 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         self._fail(run_id, parent_run_id, error, kwargs)
 
     def _start(
-        self, run_id: UUID, parent: UUID | None, asked: Any, kwargs: Mapping[str, Any]
+        self,
+        run_id: UUID,
+        parent: UUID | None,
+        asked: Callable[[], Sequence[BaseMessage]],
+        kwargs: Mapping[str, Any],
     ) -> None:
         if parent is not None:
-            root = self._roots.get(parent, parent)
-            run = self._runs.get(root)
-            if run is not None:
-                self._roots[run_id] = root
-                self._children[root].append(run_id)
-                # a child that is called outside of any Runnable
-                with contextlib.suppress(RuntimeError):
-                    self.complete(run, get_config())
+            self._start_child(run_id, self._roots.get(parent, parent))
             return
-        self._let_go()
+        self._forget_abandoned()
         if not is_sampled(self.memory, str(run_id)):
             return
         metadata = kwargs.get("metadata") or {}
@@ -236,8 +244,18 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         )
         run.begun()
 
-    def _let_go(self) -> None:
-        """Forget runs that are recorded as abandoned: whose stream nobody reads any more has no end."""
+    def _start_child(self, run_id: UUID, root: UUID) -> None:
+        run = self._runs.get(root)
+        if run is None:
+            return
+        self._roots[run_id] = root
+        self._children[root].append(run_id)
+        # there is no configuration where a child is called outside of any Runnable
+        with contextlib.suppress(RuntimeError):
+            self.complete(run, get_config())
+
+    def _forget_abandoned(self) -> None:
+        """Forget runs that are recorded as abandoned: a stream that nobody reads on has no end."""
         for run_id, run in list(islice(self._runs.items(), 2)):  # the oldest ones
             if run.began + ABANDONED < time.monotonic():
                 self._close(run_id)
@@ -248,35 +266,46 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
             self._tools.pop(child, None)
         return self._runs.pop(root, None)
 
-    def _end(self, run_id: UUID, parent: UUID | None, said: Any, kwargs: Mapping[str, Any]) -> None:
+    def _end(
+        self,
+        run_id: UUID,
+        parent: UUID | None,
+        answered: Callable[[], Sequence[BaseMessage]],
+        kwargs: Mapping[str, Any],
+    ) -> None:
         run = self._close(run_id) if parent is None else None
-        if run is not None:
-            now = said()
-            self._asked_late(run, kwargs)
+        if run is None:
+            return
+        output = answered()
+        self._read_late_input(run, kwargs)
+        if not run.input:
             # a graph that is resumed gives back what it was asked before
-            run.input = run.input or tuple(m for m in up_to_the_question(now) if m is not now[-1])
-            run.finish(now)
+            run.input = tuple(m for m in up_to_the_question(output) if m is not output[-1])
+        run.finish(output)
 
     def _fail(
         self, run_id: UUID, parent: UUID | None, error: BaseException, kwargs: Mapping[str, Any]
     ) -> None:
         run = self._close(run_id) if parent is None else None
         if run is not None:
-            self._asked_late(run, kwargs)
+            self._read_late_input(run, kwargs)
             run.fail(error, final=True)
 
     @staticmethod
-    def _asked_late(run: LiveRun, kwargs: Mapping[str, Any]) -> None:
+    def _read_late_input(run: LiveRun, kwargs: Mapping[str, Any]) -> None:
         """Note what a stream was asked: LangChain tells it at the end."""
         if kwargs.get("inputs") is not None:
             run.input = tuple(_messages(kwargs["inputs"], ASKED, HumanMessage))
 
     def _name_model(self, run_id: UUID, kwargs: Mapping[str, Any]) -> None:
-        run, told = self.run_of(run_id), kwargs.get("invocation_params") or {}
-        if run is not None and not run.model:
-            run.model = str(told.get("model") or told.get("model_name") or told.get("_type") or "")
+        run = self.run_of(run_id)
+        if run is None or run.model:
+            return
+        params = kwargs.get("invocation_params") or {}
+        names = (params.get(key) for key in ("model", "model_name", "_type"))
+        run.model = str(next(filter(None, names), ""))
 
-    def _tool_told(self, run_id: UUID, result: str) -> None:
+    def _add_tool(self, run_id: UUID, result: str) -> None:
         run, call = self.run_of(run_id), self._tools.pop(run_id, None)
         if run is not None and call is not None:
             run.tools = (*run.tools, f"{call} -> {_brief(result)}")
@@ -285,33 +314,46 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
 def _messages(
     given: Any, keys: Sequence[str], kind: type[HumanMessage] | type[AIMessage]
 ) -> list[BaseMessage]:
-    """Return what went into a Runnable, or came out of it, as messages."""
+    """What went into a Runnable, or came out of it, as messages.
+
+    Args:
+        given: messages in any form that LangChain takes, or a mapping that holds them.
+        keys: where in a mapping they may stand, best first.
+        kind: of a message that is made of anything else, by its text.
+    """
     if isinstance(given, Mapping):
-        # what a stream is said to be asked when it begins
-        if len(given) == 1 and _is_nothing(given.get("input", 0)):
-            return []
-        found = next((given[key] for key in keys if not _is_nothing(given.get(key))), None)
-        given = found if found is not None else json.dumps(given, ensure_ascii=False, default=str)
+        given = _in_mapping(given, keys)
     if given is None or isinstance(given, Command):  # a graph that goes on
         return []
     if isinstance(given, PromptValue):
         return given.to_messages()
     if isinstance(given, BaseMessage):
         return [given]
-    if (
-        isinstance(given, Sequence)
-        and given
-        and all(isinstance(one, BaseMessage | Mapping | tuple) for one in given)
-    ):
-        try:
-            return convert_to_messages(given)
-        except (
-            ValueError,
-            TypeError,
-            NotImplementedError,
-        ):  # no messages in any form that LangChain takes
-            pass
-    return [kind(_text(given))]
+    return _converted(given) or [kind(_text(given))]
+
+
+def _in_mapping(given: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """What stands under the first of these keys that says something; without one, all as JSON."""
+    # what LangChain says of the input of a stream when it begins
+    is_unknown_yet = len(given) == 1 and _is_nothing(given.get("input", 0))
+    if is_unknown_yet:
+        return None
+    for key in keys:
+        if not _is_nothing(given.get(key)):
+            return given[key]
+    return json.dumps(given, ensure_ascii=False, default=str)
+
+
+def _converted(given: Any) -> list[BaseMessage]:
+    """Messages of a list in a form that LangChain takes; none where it is none of these."""
+    if not isinstance(given, Sequence):
+        return []
+    if not all(isinstance(item, BaseMessage | Mapping | tuple) for item in given):
+        return []
+    try:
+        return convert_to_messages(given)
+    except (ValueError, TypeError, NotImplementedError):
+        return []
 
 
 def _is_nothing(given: Any) -> bool:

@@ -22,18 +22,20 @@ from ted_memory.memory.client import TedMemory
 WHO = ("principal", "user_id")
 """Where a run's context or ``configurable`` may say who is behind it, best first."""
 AUTHENTICATED = "langgraph_auth_user_id"
-"""Where in ``configurable`` LangGraph's server says whom it has authenticated; it lets no client set it there."""
+"""Where in ``configurable`` LangGraph's server names whom it has authenticated; no client can."""
 SERVED = ("langgraph_request_id", "langgraph_api_url")
-"""What stands in the configuration or the metadata of a run that a client of LangGraph's server has begun."""
+"""What tells a run that a client of LangGraph's server has begun, by its ``configurable``."""
 
 _LOG = logging.getLogger("ted_memory")
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class LiveRun:
-    """What is known of a run so far. The messages are those of the run, which nobody changes in place.
+    """What is known of a run so far.
 
-    Those that it was given may stand among the ``output`` too.
+    ``input`` and ``output`` are the run's own messages, which nobody changes in place; those of the
+    input may stand among the output, too. ``started_at`` is wall-clock time, ``began`` and
+    ``ended`` are monotonic, all in seconds.
     """
 
     memory: TedMemory
@@ -47,26 +49,32 @@ class LiveRun:
     model: str = ""
     error: str = ""
     failed_at: str = ""
-    """What failed: "model", or the id of a tool call."""
+    """"model", or the id of the tool call that failed."""
     tags: tuple[str, ...] = ()
     started_at: float = field(default_factory=time.time)
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
 
     def begun(self) -> None:
-        """Have it recorded as abandoned, should nothing more be heard of it."""
+        """Have it recorded as abandoned if nothing more is heard of it."""
         self._hand_over(self.memory.recorder.hold, self._abandoned, ABANDONED)
 
     def finish(self, output: Sequence[BaseMessage] = ()) -> None:
-        """Record it: it came to its end."""
+        """Record it as ended well, with the messages that it gave back."""
         self.ended, self.output, self.error = time.monotonic(), output, ""
         self._hand_over(partial(self.memory.recorder.put, size=self._size()), self.episode)
 
     def fail(self, error: BaseException, *, at: str = "model", final: bool = False) -> None:
-        """Record what went wrong; unless it is final something may still try again and succeed."""
+        """Record what went wrong; unless it is `final` something may still try again and succeed.
+
+        Args:
+            error: what was raised.
+            at: what raised it: "model", or the id of a tool call.
+            final: nothing comes after it.
+        """
         self.ended = time.monotonic()
-        # it is cancelled since something failed
-        if not (self.error and isinstance(error, asyncio.CancelledError)):
+        is_cancelled_for_it = self.error and isinstance(error, asyncio.CancelledError)
+        if not is_cancelled_for_it:
             self.error, self.failed_at = f"{type(error).__name__}: {error}", at
         recorder = self.memory.recorder
         if final:
@@ -75,7 +83,7 @@ class LiveRun:
             self._hand_over(recorder.hold, self.episode, SETTLED)
 
     def goes_on(self, at: str = "model") -> None:
-        """Take a failure back: its model is asked again, or the tool that failed is called again."""
+        """Take a failure back, since the model or the tool that failed is called again."""
         if self.error and at in {"model", self.failed_at}:
             self.ended, self.error = None, ""
             self.begun()
@@ -90,17 +98,16 @@ class LiveRun:
         sync_bridge.flush_at_exit(self.memory)
 
     def _size(self) -> int:
-        """Return about how many bytes its messages hold. The same message may stand in input and output."""
-        return sum(
-            map(size_of_content, {id(m): m.content for m in (*self.input, *self.output)}.values())
-        )
+        """About how many bytes its messages hold; one in input and output counts once."""
+        contents = {id(message): message.content for message in (*self.input, *self.output)}
+        return sum(map(size_of_content, contents.values()))
 
     def _abandoned(self) -> tuple[Episode, Mapping[str, bytes]]:
         self.error = self.error or "abandoned: it did not come to an end"
         return self.episode()
 
     def episode(self) -> tuple[Episode, Mapping[str, bytes]]:
-        """Return the episode and its images. Called when it is sent, off the agent's path."""
+        """Build the episode, and its images by hash. Off the agent's path, when it is sent."""
         largest = self.memory.settings.image_size
         given, images = record_messages(self.input, largest=largest)
         new = new_messages(self.input, self.output)
@@ -135,57 +142,75 @@ def is_sampled(memory: TedMemory, run_id: str) -> bool:
     return rate >= 1 or draw(run_id, "sample") < rate
 
 
+def configurable_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the caller has put under ``configurable``."""
+    return config.get("configurable") or {}
+
+
 def thread_of(config: Mapping[str, Any]) -> str:
-    """Return the conversation's id, "" without one."""
-    return str((config.get("configurable") or {}).get("thread_id") or "")
+    """The conversation's id, "" without one."""
+    return str(configurable_of(config).get("thread_id") or "")
 
 
 def principal_of(
     context: Any, config: Mapping[str, Any], given: str | None, *, from_clients: bool = False
 ) -> str:
-    """Return who is behind a run: the argument, whom LangGraph's server has authenticated, context, ``configurable``.
+    """Tell who is behind a run.
 
-    The latter two are the client's word where such a server has begun the run: nobody's, unless
-    ``from_clients``.
+    The first of these that is known: ``given``; whom LangGraph's server has authenticated; the
+    run's ``context``; its ``configurable``. The last two are the client's own word where a client
+    of such a server has begun the run: it counts as `ANONYMOUS` then, unless ``from_clients``.
     """
     if given:
         return given
-    configurable = config.get("configurable") or {}
+    configurable = configurable_of(config)
     # there alone: context and metadata are the client's to write
-    if known := _told(configurable, AUTHENTICATED):
-        return str(known)
+    if authenticated := _field(configurable, AUTHENTICATED):
+        return str(authenticated)
     places = (context, configurable)
-    told = next(filter(None, (_told(place, name) for name in WHO for place in places)), None)
-    if told and not from_clients and any(_told(place, mark) for mark in SERVED for place in places):
+    named = _first_of(WHO, places)
+    if not named:
+        return ANONYMOUS
+    if _first_of(SERVED, places) and not from_clients:
         _warn_of_clients()
         return ANONYMOUS
-    return str(told or ANONYMOUS)
+    return str(named)
 
 
-def _told(place: Any, name: str) -> Any:
+def _first_of(names: Sequence[str], places: Sequence[Any]) -> Any:
+    """The first of these fields that says something; None where none does."""
+    values = (_field(place, name) for name in names for place in places)
+    return next(filter(None, values), None)
+
+
+def _field(place: Any, name: str) -> Any:
     return place.get(name) if isinstance(place, Mapping) else getattr(place, name, None)
 
 
 @cache  # once for each process
 def _warn_of_clients() -> None:
     _LOG.warning(
-        "a client of this LangGraph server names the principal of its run, and nobody is authenticated: it may name "
-        "anybody, so the run is taken for %r. Have the server authenticate its users, or say "
-        "principal_from_clients=True",
+        "a client of this LangGraph server names the principal of its run, "
+        "and nobody is authenticated: it may name anybody, so the run is taken for %r. "
+        "Have the server authenticate its users, or say principal_from_clients=True",
         ANONYMOUS,
     )
 
 
 def new_messages(given: Sequence[BaseMessage], now: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return those of the messages as they are now that were not there when the run began, nor before."""
+    """The messages of ``now`` that a run has added to those that it was ``given``."""
     known = {message.id for message in given if message.id}
-    after = 0
-    for last in given[-1:]:
-        after = next((i + 1 for i in reversed(range(len(now))) if _is(now[i], last)), 0)
+    after = _place_of(given[-1], now) + 1 if given else 0
     return [message for message in now[after:] if not message.id or message.id not in known]
 
 
-def _is(one: BaseMessage, other: BaseMessage) -> bool:
+def _place_of(message: BaseMessage, messages: Sequence[BaseMessage]) -> int:
+    """Where it stands last; -1 where it does not."""
+    places = reversed(range(len(messages)))
+    return next((i for i in places if _is_same(messages[i], message)), -1)
+
+
+def _is_same(one: BaseMessage, other: BaseMessage) -> bool:
     if other.id:
         return one.id == other.id
     # what a graph was given as a dict has neither an id nor an identity
@@ -193,9 +218,7 @@ def _is(one: BaseMessage, other: BaseMessage) -> bool:
 
 
 def up_to_the_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """Return the messages up to the last user turn; all of them where there is none."""
-    last = next(
-        (i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)),
-        len(messages),
-    )
+    """The messages up to the last user turn; all of them where there is none."""
+    places = reversed(range(len(messages)))
+    last = next((i for i in places if isinstance(messages[i], HumanMessage)), len(messages))
     return messages[: last + 1]

@@ -1,12 +1,4 @@
-"""A run of a plain client, such as OpenAI's own: shown what agents are shown, and recorded like theirs.
-
-.. code-block:: python
-
-    async with PlainRun(memory, "I want my money back", principal="anna") as run:
-        got = await client.chat.completions.create(model="gpt-5-nano", messages=run.messages)
-        run.answer(got.choices[0].message.content)
-    await memory.give_feedback(run.run_id, score=1.0, principal="anna")
-"""
+"""Runs of clients without LangChain, such as OpenAI's own: shown lessons and recorded."""
 
 import logging
 import uuid
@@ -38,15 +30,17 @@ _RECORDED: Mapping[str, type[BaseMessage]] = {
 
 
 class PlainRun:
-    """One request to a model by a client that LangChain knows nothing of: use it ``with`` or ``async with``, once.
+    """One request to a model by a client that LangChain knows nothing of.
 
-    Entering chooses what the request is shown; it never raises for want of a store. Leaving hands
-    the run in, to be learned from (setting ``sample_rate``): with its answer, or with the error
-    that ended it. What the model was really shown cannot be seen from here, so send `messages`, or
-    all that is `shown`.
+    Use it ``with`` or ``async with``, once. Entering chooses which lessons the request is shown. It
+    never raises for want of a store: it waits for the setting ``read_timeout`` (seconds) at most,
+    and goes on with the lessons that were last seen, or none. Leaving hands the run in, to be
+    learned from: with its answer, or with the error that ended it. What the model was really shown
+    cannot be seen from here, so send `messages`, or all that is `shown`.
 
     Args:
-        memory: of which lessons are shown, and to which the run is handed in.
+        memory: the memory whose lessons are shown, and whose learner is to see the run (of all
+            runs the share ``sample_rate``).
         asked: the user's question, or the messages as OpenAI's clients take them, ``{"role": ...,
             "content": ...}``, or what these returned. Give your own list each time: what `messages`
             adds is no part of the conversation.
@@ -57,6 +51,18 @@ class PlainRun:
 
     Raises:
         InvalidInput: the run id cannot be used, or what is asked are no messages.
+        RuntimeError: it is entered a second time.
+
+    Example:
+        >>> async def ask(question, user):
+        ...     async with PlainRun(memory, question, principal=user) as run:
+        ...         got = await client.chat.completions.create(
+        ...             model="gpt-5-nano", messages=run.messages
+        ...         )
+        ...         run.answer(got.choices[0].message.content, model=got.model)
+        ...     return await memory.give_feedback(run.run_id, score=1.0, principal=user)
+        >>> asyncio.run(ask("I want my money back", "anna"))
+        'credited'
     """
 
     def __init__(
@@ -72,11 +78,11 @@ class PlainRun:
         self.run_id: str = str(uuid.uuid4()) if run_id is None else _checked(run_id)
         """What feedback names."""
         self.shown = Exposure()
-        """What it is shown: ``block``, ``placement`` and ``turns``."""
+        """What it is shown: ``block``, ``placement`` and ``turns`` (see `Exposure`)."""
         self._memory = memory
-        self._given = (
-            [{"role": "user", "content": asked}] if isinstance(asked, str) else list(asked)
-        )
+        if isinstance(asked, str):
+            asked = [{"role": "user", "content": asked}]
+        self._given = list(asked)
         self._input = _to_record(self._given, self.run_id)
         self._thread_id, self._principal = str(thread_id or ""), str(principal or ANONYMOUS)
         self._tags = _each_as_text(tags)
@@ -97,9 +103,8 @@ class PlainRun:
         Clients that take the system message apart, as Anthropic's does, are given `block` there,
         and ``shown.turns`` before the first message of the user.
         """
-        return _with_turns(
-            _with_block(self._given, self.shown.block, self.shown.placement), self.shown.turns
-        )
+        messages = _with_block(self._given, self.shown.block, self.shown.placement)
+        return _with_turns(messages, self.shown.turns)
 
     def answer(
         self, text: str | None, *, model: str | None = None, tools: Sequence[str] = ()
@@ -169,7 +174,9 @@ class PlainRun:
         self._has_ended = True
         if (live := self._live) is None:
             return
-        said = [AIMessage(content=self._answer, id=f"{self.run_id}-answer")] if self._answer else []
+        said = []
+        if self._answer:
+            said.append(AIMessage(content=self._answer, id=f"{self.run_id}-answer"))
         live.model, live.tools = self._model, self._tools
         try:
             if error is None:
@@ -177,7 +184,7 @@ class PlainRun:
             else:
                 live.output = said
                 live.fail(error, final=True)
-        except Exception:  # noqa: BLE001 - an error that cannot be printed is no reason for another one
+        except Exception:  # noqa: BLE001 - such as for an error that cannot be printed
             _LOG.warning("the run %s could not be recorded", self.run_id, exc_info=True)
 
 
@@ -195,14 +202,14 @@ def _each_as_text(given: Sequence[Any]) -> tuple[str, ...]:
 
 
 def _fields(message: Any) -> Mapping[str, Any]:
-    """Return a message's fields, of a mapping or of what a client returned."""
+    """A message's fields, of a mapping or of what a client returned."""
     if isinstance(message, Mapping):
         return message
     return message.model_dump() if isinstance(message, BaseModel) else {}
 
 
 def _to_record(given: Sequence[Any], run_id: str) -> list[BaseMessage]:
-    """Return the messages as they are recorded, each with an id, so that no answer is taken for one of them."""
+    """The messages as they are recorded. Each has an id: no answer is taken for one of them."""
     if not given:
         raise InvalidInput("there are no messages; give the question, or the messages with it")
     made = []
@@ -210,8 +217,8 @@ def _to_record(given: Sequence[Any], run_id: str) -> list[BaseMessage]:
         fields = _fields(message)
         if not isinstance(fields.get("role"), str):
             raise InvalidInput(
-                f'message {i + 1} is none such as {{"role": "user", "content": "..."}}: {str(message)[:100]!r}; '
-                "nothing was recorded"
+                f'message {i + 1} is none such as {{"role": "user", "content": "..."}}: '
+                f"{str(message)[:100]!r}; nothing was recorded"
             )
         if kind := _RECORDED.get(fields["role"]):
             made.append(kind(content=_content(fields.get("content")), id=f"{run_id}-{i}"))
@@ -219,20 +226,22 @@ def _to_record(given: Sequence[Any], run_id: str) -> list[BaseMessage]:
 
 
 def _content(content: Any) -> str | list[str | dict[str, Any]]:
-    """Return content as it is recorded; text of whichever block is text."""
+    """Content as it is recorded. A block that has a text is recorded as that text."""
     if isinstance(content, str) or content is None:
         return content or ""
     if not isinstance(content, Sequence):
         raise InvalidInput(
-            f"a message's content is text or a list of blocks; this is of type {type(content).__name__}"
+            "a message's content is text or a list of blocks; "
+            f"this is of type {type(content).__name__}"
         )
-    blocks = [block if isinstance(block, str) else dict(_fields(block)) for block in content]
-    return [
-        {"type": "text", "text": block["text"]}
-        if isinstance(block, dict) and _is_text(block)
-        else block
-        for block in blocks
-    ]
+    return [_recorded_block(block) for block in content]
+
+
+def _recorded_block(block: Any) -> str | dict[str, Any]:
+    if isinstance(block, str):
+        return block
+    fields = dict(_fields(block))
+    return {"type": "text", "text": fields["text"]} if _is_text(fields) else fields
 
 
 def _is_text(block: Mapping[str, Any]) -> bool:
@@ -240,12 +249,15 @@ def _is_text(block: Mapping[str, Any]) -> bool:
 
 
 def _with_block(given: Sequence[Any], block: str, placement: Placement) -> list[Any]:
-    """Return the messages with the block at the end of the system message, or of the last one of the user."""
+    """Put the block at the end of the system message, or of the user's last one.
+
+    Where there is none of these, it becomes a system message before all others.
+    """
+    if not block:
+        return list(given)
     roles = [_fields(message)["role"] for message in given]
     users = [i for i, role in enumerate(roles) if role == "user"]
     systems = [i for i, role in enumerate(roles) if role in {"system", "developer"}]
-    if not block:
-        return list(given)
     if placement == "user" and users:
         place = users[-1]
     elif systems:
@@ -257,24 +269,22 @@ def _with_block(given: Sequence[Any], block: str, placement: Placement) -> list[
 
 def _ending_with(block: str, message: Mapping[str, Any]) -> dict[str, Any]:
     content = message.get("content")
-    if isinstance(content, str) or not content:
-        return {**message, "content": f"{content}\n\n{block}" if content else block}
+    if not content:
+        return {**message, "content": block}
+    if isinstance(content, str):
+        return {**message, "content": f"{content}\n\n{block}"}
+    # OpenAI's two interfaces name blocks of text differently: as the message has them
     kinds = [part["type"] for part in map(_fields, content) if _is_text(part)]
-    return {
-        **message,
-        "content": [*content, {"type": kinds[-1] if kinds else "text", "text": block}],
-    }
+    last = {"type": kinds[-1] if kinds else "text", "text": block}
+    return {**message, "content": [*content, last]}
 
 
 def _with_turns(messages: Sequence[Any], turns: Sequence[tuple[str, str]]) -> list[Any]:
-    """Return the messages with solved tasks and their answers before the first one of the user."""
-    first = next(
-        (i for i, message in enumerate(messages) if _fields(message)["role"] == "user"),
-        len(messages),
-    )
-    made = [
-        {"role": role, "content": text}
-        for turn in turns
-        for role, text in zip(("user", "assistant"), turn, strict=True)
-    ]
-    return [*messages[:first], *made, *messages[first:]]
+    """Put solved tasks with their answers before the first message of the user."""
+    roles = [_fields(message)["role"] for message in messages]
+    first = roles.index("user") if "user" in roles else len(messages)
+    earlier = []
+    for task, answer in turns:
+        earlier.append({"role": "user", "content": task})
+        earlier.append({"role": "assistant", "content": answer})
+    return [*messages[:first], *earlier, *messages[first:]]

@@ -1,4 +1,4 @@
-"""See what a model is really sent: whether the lessons still stand in it after other middlewares had their turn."""
+"""Look at what a model is really sent: other middlewares may have removed the lessons from it."""
 
 import contextlib
 import logging
@@ -20,14 +20,17 @@ _LOG = logging.getLogger("ted_memory")
 
 
 class PromptWatch(BaseCallbackHandler):
-    """Around one call of a model: looks for the lessons in its prompt, and tells tracers which run it belongs to."""
+    """Stands around one call of a model.
+
+    It looks for the lessons in the prompt, and tells tracers which run the call belongs to.
+    """
 
     run_inline = True  # in the caller's event loop: it only takes notes
 
     def __init__(self, shown: Exposure, metadata: Mapping[str, Any]) -> None:
         self._shown, self._metadata = shown, metadata
         self.missing: bool | None = None
-        """Whether the lessons did not reach the model; None where there were none, or no model was asked."""
+        """Whether the lessons are missing in the prompt; None: there were none, or no call."""
 
     def on_chat_model_start(
         self,
@@ -35,10 +38,11 @@ class PromptWatch(BaseCallbackHandler):
         messages: list[list[BaseMessage]],
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
-        """Look at the prompt."""
-        # middlewares may ask other models beside: one prompt is enough
-        if self._shown.block or self._shown.turns:
-            self.missing = self.missing is not False and not _stands_in(self._shown, messages[0])
+        """Look at the prompt. Middlewares may ask other models beside: one prompt is enough."""
+        if not self._shown.block and not self._shown.turns:
+            return
+        already_found = self.missing is False
+        self.missing = not already_found and not _stands_in(self._shown, messages[0])
 
     def __enter__(self) -> Self:
         config = get_config()
@@ -65,13 +69,14 @@ class PromptWatches:
 
     @contextlib.contextmanager
     def around(self, shown: Exposure, run: LiveRun | None) -> Iterator[None]:
-        """Watch one call of a model."""
+        """Watch one call of a model; take the run's credit away where lessons are missing."""
         watch = PromptWatch(shown, self._metadata(shown, run))
         try:
             with watch:
                 yield
         finally:
-            self._missing = self._missing if watch.missing is None else watch.missing
+            if watch.missing is not None:
+                self._missing = watch.missing
             if watch.missing:
                 self._memory.recorder.removed += 1
                 _warn_once(self._memory.namespace)
@@ -90,16 +95,15 @@ class PromptWatches:
 def _stands_in(shown: Exposure, prompt: Sequence[BaseMessage]) -> bool:
     """Tell whether the block stands in a prompt, and the solved tasks as turns of their own."""
     texts = [message.text for message in prompt]
-    turns = [text for turn in shown.turns for text in turn]
-    return (not shown.block or any(shown.block in text for text in texts)) and all(
-        turn in texts for turn in turns
-    )
+    block_is_there = not shown.block or any(shown.block in text for text in texts)
+    return block_is_there and all(text in texts for turn in shown.turns for text in turn)
 
 
 @cache
 def _warn_once(namespace: str) -> None:
     _LOG.warning(
-        "the lessons of %r do not reach the model: another middleware replaces the message that they stand in. Put "
-        "TedMemoryMiddleware after it in middleware=[...]; these runs count neither for the lessons nor against them",
+        "the lessons of %r do not reach the model: another middleware replaces the message that "
+        "they stand in. Put TedMemoryMiddleware after it in middleware=[...]; "
+        "these runs count neither for the lessons nor against them",
         namespace,
     )

@@ -1,7 +1,7 @@
 """The id of a run: what feedback is given on."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -19,76 +19,103 @@ DEPTH = 4  # levels of a chunk that are looked at: (namespace, (mode, {node: {"m
 
 
 def run_id_of(runtime: Any, config: Mapping[str, Any]) -> str:
-    """Return the caller's ``config["run_id"]``, which nodes are told by their runtime alone.
+    """The id of a run that begins.
 
-    Else the id under which the agent's run is traced, so that LangSmith knows it; else a new one.
+    The caller's ``config["run_id"]``, which nodes are told by their runtime alone; else the id
+    under which the agent's run is traced, so that LangSmith knows it; else a new one.
     """
-    told = getattr(getattr(runtime, "execution_info", None), "run_id", None)
+    stated = getattr(getattr(runtime, "execution_info", None), "run_id", None)
     traced = next((run.id for run in _traced(config)), None)
-    return str(told or traced or uuid.uuid4())
+    return str(stated or traced or uuid.uuid4())
 
 
-def tell_tracers(config: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+def tell_tracers(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Add to the metadata of the agent's run, which is what people look for in LangSmith."""
     for run in _traced(config):
-        run.add_metadata(dict(told))
+        run.add_metadata(dict(metadata))
 
 
 def _traced(config: Mapping[str, Any]) -> Iterator[Run]:
-    """Return the agent's run as each tracer has it: the one that its node's run belongs to.
+    """Yield the agent's run as each tracer has it: the one that its node's run belongs to.
 
     Not the root of the trace, which may hold many runs of agents.
     """
     manager = config.get("callbacks")
     if not isinstance(manager, BaseCallbackManager) or manager.parent_run_id is None:
         return
-    for tracer in manager.handlers:
-        if (
-            isinstance(tracer, BaseTracer)
-            and (node := tracer.run_map.get(str(manager.parent_run_id))) is not None
-        ):
+    tracers = [handler for handler in manager.handlers if isinstance(handler, BaseTracer)]
+    for tracer in tracers:
+        node = tracer.run_map.get(str(manager.parent_run_id))
+        if node is not None:
             yield tracer.run_map.get(str(node.parent_run_id), node)
 
 
-def told_of(run: LiveRun) -> dict[str, Any]:
-    """Return what the ``response_metadata`` of an answer tells of its run."""
-    told = {
-        "run_id": run.run_id,
-        "namespace": run.memory.namespace,
-        "version": run.exposure.version,
+def response_metadata_of(run: LiveRun) -> dict[str, Any]:
+    """What the ``response_metadata`` of an answer says of its run."""
+    return {
+        "ted_memory": {
+            "run_id": run.run_id,
+            "namespace": run.memory.namespace,
+            "version": run.exposure.version,
+        }
     }
-    return {"ted_memory": told}
 
 
 def mark(message: AIMessage, run: LiveRun) -> AIMessage:
-    """Return a copy of an answer that says which run it belongs to; a cache may give the same one to others."""
-    return message.model_copy(
-        update={"response_metadata": {**message.response_metadata, **told_of(run)}}
-    )
+    """A copy of an answer that names its run; the answer itself may come from a shared cache."""
+    metadata = {**message.response_metadata, **response_metadata_of(run)}
+    return message.model_copy(update={"response_metadata": metadata})
 
 
 def find_run_id(given: Any) -> str | None:
-    """Return the id of the run that an agent's answer, or a chunk of its stream, belongs to; None where it tells none.
+    """Find the id of the run that an agent's answer belongs to: what `give_feedback` takes.
 
-    Takes what ``invoke`` gives (also with a structured response), an answer's message, and what
-    ``stream`` and ``astream`` give in the modes ``values``, ``updates`` and ``messages``, one or
-    several of them, with subgraphs or without.
+    Args:
+        given: what ``invoke`` gives (also with a structured response), an answer's message, or a
+            chunk that ``stream`` and ``astream`` give in the modes ``values``, ``updates`` and
+            ``messages``, one or several of them, with subgraphs or without.
+
+    Returns:
+        The id; None where the answer is of no recorded run.
+
+    Example:
+        >>> from langchain.agents import create_agent
+        >>> agent = create_agent(model, middleware=[TedMemoryMiddleware(memory, record=True)])
+        >>> async def ask(question):
+        ...     answer = await agent.ainvoke({"messages": [("user", question)]})
+        ...     return await memory.give_feedback(find_run_id(answer), score=1.0)
+        >>> asyncio.run(ask("I want my money back"))
+        'credited'
     """
     return next(_ids_in(given, DEPTH), None)
 
 
 def _ids_in(given: Any, depth: int) -> Iterator[str]:
+    """Yield the ids that stand in a nest of at most so many levels, the latest one first."""
     if isinstance(given, AIMessage):
-        told = given.response_metadata.get("ted_memory")
-        if isinstance(told, Mapping) and told.get("run_id"):
-            yield str(told["run_id"])
+        yield from _ids_of_answer(given)
     elif isinstance(given, Mapping):
         yield from (str(given[key]) for key in (METADATA, STATE) if given.get(key))
-        if depth:
-            for value in given.values():
-                yield from _ids_in(value, depth - 1)
-    elif isinstance(given, list | tuple) and depth:
-        for value in reversed(given):  # the latest message first
-            if isinstance(value, HumanMessage):  # what stands before it answers something else
-                return
+        yield from _ids_in_each(given.values(), depth)
+    elif isinstance(given, list | tuple):
+        yield from _ids_in_each(_since_the_question(given), depth)
+
+
+def _ids_in_each(values: Iterable[Any], depth: int) -> Iterator[str]:
+    if depth:
+        for value in values:
             yield from _ids_in(value, depth - 1)
+
+
+def _since_the_question(messages: Sequence[Any]) -> Iterator[Any]:
+    """Yield the latest first; what stands before the question answers something else."""
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            return
+        yield message
+
+
+def _ids_of_answer(answer: AIMessage) -> Iterator[str]:
+    metadata = answer.response_metadata.get("ted_memory")
+    if isinstance(metadata, Mapping) and metadata.get("run_id"):
+        yield str(metadata["run_id"])

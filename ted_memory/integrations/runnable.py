@@ -11,22 +11,36 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from ted_memory.episodes import Exposure
 from ted_memory.integrations.callbacks import ASKED, TedMemoryCallbackHandler
+from ted_memory.integrations.live_run import LiveRun
 from ted_memory.llm.messages import question, show_lessons
 from ted_memory.memory import sync_bridge
 from ted_memory.memory.client import TedMemory
 
 
 def inject_lessons(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]:
-    """Return a Runnable that adds the memory's block to what goes into a model: ``inject_lessons(memory) | model``.
+    """A Runnable that adds the memory's lessons to what goes into a model.
 
-    Takes text, messages, a prompt's output, or a mapping that holds one of them as ``messages``,
-    ``input``, ``question`` or ``query`` (any other is a TypeError); gives messages. The block
-    stands at the end of the system message, or of the user turn (see `TedMemory.presentation`);
-    solved tasks come before the first user turn. What it gives is for a model, not for an agent,
-    which would keep it in its state: that has `TedMemoryMiddleware`. ``invoke`` and ``ainvoke``
-    both work. It never fails for want of a store: the model is then asked with the lessons that
-    were last seen, or none (`TedMemory.health` tells). With a `TedMemoryCallbackHandler` of the
-    same memory among the callbacks the run is recorded with what it saw.
+    It takes text, messages, a prompt's output, or a mapping that holds one of them as ``messages``,
+    ``input``, ``question`` or ``query``, and gives messages. The lessons stand at the end of the
+    system message, or of the user turn (see `TedMemory.presentation`); solved tasks come before the
+    first user turn. What it gives is for a model, not for an agent, which would keep it in its
+    state: agents have `TedMemoryMiddleware`.
+
+    ``invoke`` and ``ainvoke`` both work, and neither fails for want of a store: a call waits for
+    the setting ``read_timeout`` (seconds) at most, and goes on with the lessons that were last
+    seen, or none (`TedMemory.health` counts it). With a `TedMemoryCallbackHandler` of the same
+    memory among the callbacks the run is recorded with the lessons that it saw.
+
+    Args:
+        memory: the memory whose lessons are shown.
+
+    Raises:
+        TypeError: when it is invoked with a mapping that has none of these keys.
+
+    Example:
+        >>> chain = inject_lessons(memory) | model
+        >>> chain.invoke("I want my money back").text
+        'What is the order number?'
     """
     # partials of functions, not functions of its own: these can be pickled
     return RunnableLambda(
@@ -49,19 +63,27 @@ def _inject(
 
 
 async def _shown(memory: TedMemory, asked: str, config: RunnableConfig) -> Exposure:
-    """Return what the model is shown; of a run that is recorded, with what its assignment adds and leaves out."""
+    """Choose what the model is shown; for a run that is recorded, with lessons on trial."""
+    run = _recorded(memory, config)
+    if run is None:
+        return await memory.present(asked)
+    unit = run.thread_id or run.run_id
+    run.exposure = await memory.expose(asked, unit=unit, principal=run.principal)
+    return run.exposure
+
+
+def _recorded(memory: TedMemory, config: RunnableConfig) -> LiveRun | None:
+    """The record of the run that this is a part of, with its principal and conversation."""
     callbacks = config.get("callbacks")
-    handlers = callbacks.handlers if isinstance(callbacks, BaseCallbackManager) else callbacks or []
-    parent = callbacks.parent_run_id if isinstance(callbacks, BaseCallbackManager) else None
-    for handler in handlers:
+    if not isinstance(callbacks, BaseCallbackManager):
+        return None  # only a list of handlers: they have heard of no run yet
+    for handler in callbacks.handlers:
         if isinstance(handler, TedMemoryCallbackHandler) and handler.memory is memory:
-            run = handler.run_of(parent)
+            run = handler.run_of(callbacks.parent_run_id)
             if run is not None:
                 handler.complete(run, config)
-                unit = run.thread_id or run.run_id
-                run.exposure = await memory.expose(asked, unit=unit, principal=run.principal)
-                return run.exposure
-    return await memory.present(asked)
+                return run
+    return None
 
 
 def _messages(given: LanguageModelInput) -> list[BaseMessage]:
@@ -73,8 +95,9 @@ def _messages(given: LanguageModelInput) -> list[BaseMessage]:
         if held is None:
             keys = ", ".join(map(str, mapping)) or "(none)"
             raise TypeError(
-                f"inject_lessons() was given a mapping with the keys {keys}; it takes text, messages, a prompt's "
-                f"output, or a mapping with one of {', '.join(ASKED)}"
+                f"inject_lessons() was given a mapping with the keys {keys}; "
+                "it takes text, messages, a prompt's output, "
+                f"or a mapping with one of {', '.join(ASKED)}"
             )
         return _messages(held)
     return [HumanMessage(content=given)] if isinstance(given, str) else convert_to_messages(given)

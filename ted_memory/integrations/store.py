@@ -1,4 +1,4 @@
-"""Experience sets as a LangGraph ``BaseStore``: for agents and tools that keep memories through that interface."""
+"""Experience sets as a LangGraph ``BaseStore``, for agents and tools that keep memories in one."""
 
 import asyncio
 import logging
@@ -48,7 +48,7 @@ _NOTHING = ExperienceSet("nothing", "", 0, Caps(max_experiences=1, token_budget=
 class TedMemoryStore(BaseStore):
     """A LangGraph store whose namespaces are experience sets and whose items are experiences.
 
-    ``graph.compile(store=TedMemoryStore(memory))``. **What is put is a proposal, which no agent is
+    **What is put is a proposal, which no agent is
     shown**, also where an active experience stood, unless the memory's ``trust`` is ``operator``:
     then it is active at once.
 
@@ -70,8 +70,19 @@ class TedMemoryStore(BaseStore):
     errors.
 
     Args:
-        memory: of any namespace; its connections and settings serve all of them.
-        text: the field of a value in which the lesson stands, or what makes it of the value.
+        memory: a memory of any namespace; its connections and settings serve all of them.
+        text: the field of a value in which the lesson stands, or a function that makes the lesson
+            of the value.
+
+    Example:
+        >>> store = TedMemoryStore(memory)
+        >>> lesson = {"text": "Ask for the order number first.", "when": "a refund is wanted"}
+        >>> store.put(("support", "lessons"), "refunds", lesson)
+        >>> store.search(("support",), query="refund")[0].value["text"]
+        'Ask for the order number first.'
+
+    ``graph.compile(store=store)`` and ``create_agent(..., store=store)`` give it to a graph's nodes
+    and an agent's tools.
     """
 
     supports_ttl = False
@@ -88,11 +99,11 @@ class TedMemoryStore(BaseStore):
         return self.memory if name == self.memory.namespace else self.memory.for_namespace(name)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Do the same as `abatch`, for synchronous programs."""
+        """Execute operations as `abatch` does, for synchronous programs."""
         return sync_bridge.run(self.abatch(ops))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Execute operations in one go and return their results in order; that of a put is None.
+        """Execute operations in one go; the results are in their order, that of a put is None.
 
         Raises:
             InvalidInput: a namespace, key, value or filter cannot be used; nothing was written
@@ -109,17 +120,18 @@ class TedMemoryStore(BaseStore):
         outcomes = await _each(
             wanted, lambda name: self._writes.write(name, wanted[name], sets[name])
         )
-        if refused := {
-            (name, id): reason for name, its in outcomes.items() for id, reason in its.items()
-        }:
-            keys = {to_id(op.key): op.key for op in ops if isinstance(op, PutOp)}
-            raise _refusal(
-                {(name, keys.get(id, id)): reason for (name, id), reason in refused.items()}
-            )
+        keys = {to_id(op.key): op.key for op in ops if isinstance(op, PutOp)}
+        refused = {
+            (name, keys.get(id, id)): reason
+            for name, reasons in outcomes.items()
+            for id, reason in reasons.items()
+        }
+        if refused:
+            raise _refusal(refused)
         return results
 
     def _wanted(self, ops: Sequence[Op]) -> dict[str, dict[str, Experience | None]]:
-        """Return what the puts ask for, by namespace and id; the last of several wins."""
+        """What the puts ask for, by namespace and id; the last of several wins."""
         wanted: dict[str, dict[str, Experience | None]] = {}
         for op in ops:
             if isinstance(op, PutOp):
@@ -129,7 +141,7 @@ class TedMemoryStore(BaseStore):
         return wanted
 
     async def _names(self, ops: Sequence[Op]) -> list[str]:
-        """Return the namespaces that the operations look at."""
+        """The namespaces that the operations look at."""
         names: dict[str, None] = {}
         scans: list[SearchOp | ListNamespacesOp] = []
         for op in ops:
@@ -149,12 +161,9 @@ class TedMemoryStore(BaseStore):
         return list(names)
 
     def _lesson(self, key: str, id: str, value: Mapping[str, Any]) -> Experience:
-        """Return the experience of a value that is put, as a new one."""
-        now, trust, limit = (
-            datetime.now(UTC),
-            self.memory.settings.trust,
-            self.memory.settings.max_text,
-        )
+        """The experience of a value that is put, as a new one."""
+        now, settings = datetime.now(UTC), self.memory.settings
+        trust, limit = settings.trust, settings.max_text
         text, when, metadata = self._values.parts(key, value)
         if id != key:
             metadata[KEY] = key
@@ -173,24 +182,25 @@ class TedMemoryStore(BaseStore):
         (change,) = plan([Restore(experience=made)], _NOTHING, author=AUTHOR, max_text=limit)
         if change.rejected:
             raise InvalidInput(
-                f"the value of {key!r} is {change.rejected}: text and when have {len(text) + len(when)} characters, "
-                f"max_text is {limit}; nothing was written. Shorten them, or raise that setting"
+                f"the value of {key!r} is {change.rejected}: "
+                f"text and when have {len(text) + len(when)} characters, max_text is {limit}; "
+                "nothing was written. Shorten them, or raise that setting"
             )
         return made
 
     async def _commit(
         self, name: str, wanted: dict[str, Experience | None], base: ExperienceSet | None
     ) -> dict[str, str]:
-        """Commit, and again what others changed meanwhile; return why which ids were refused."""
+        """Commit, and again what others changed meanwhile; the reasons of refusals, by id."""
         memory, refused = self._of(name), dict[str, str]()
         base = base or await memory.load()
         for attempt in range(RETRIES + 1):
             commit = await memory.commit(_edits(wanted, base), author=AUTHOR, base=base)
             reasons = {_id(rejected.edit): rejected.reason for rejected in commit.rejected}
             wanted = {id: put for id, put in wanted.items() if reasons.get(id) == "conflict"}
-            refused.update(
-                {id: r for id, r in reasons.items() if r not in {"conflict", "unchanged"}}
-            )
+            for id, reason in reasons.items():
+                if reason not in {"conflict", "unchanged"}:
+                    refused[id] = reason
             if not wanted or attempt == RETRIES:
                 break
             # writers in step would meet again and again
@@ -222,8 +232,9 @@ class TedMemoryStore(BaseStore):
 @cache  # once for each process
 def _warn_once(trust: str) -> None:
     _LOG.warning(
-        "what is put into a TedMemoryStore under trust=%r is a proposal: it is found by get and search, and no agent's "
-        "prompt shows it until it is approved. Open the memory with trust='operator' to have it active at once",
+        "what is put into a TedMemoryStore under trust=%r is a proposal: "
+        "it is found by get and search, and no agent's prompt shows it until it is approved. "
+        "Open the memory with trust='operator' to have it active at once",
         trust,
     )
 
@@ -231,7 +242,7 @@ def _warn_once(trust: str) -> None:
 async def _each(
     names: Collection[str], work: Callable[[str], Coroutine[Any, Any, T]]
 ) -> dict[str, T]:
-    """Return what the work on each namespace brings; an error is raised when all of them have ended."""
+    """Work on each namespace, `AT_ONCE` at a time; an error is raised when all have ended."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(name: str) -> T:
@@ -248,17 +259,14 @@ async def _each(
 
 
 def _edits(wanted: Mapping[str, Experience | None], base: ExperienceSet) -> list[Edit]:
-    """Return the edits that make a set hold what is wanted; removals first, for they make room under the caps."""
-    removals: list[Edit] = [
-        Remove(id=id) for id, put in wanted.items() if put is None and id in base.by_id
-    ]
-    return removals + [
-        Restore(experience=_placed(put, base)) for put in wanted.values() if put is not None
-    ]
+    """The edits that make a set hold what is wanted; removals first, since they make room."""
+    gone = [id for id, put in wanted.items() if put is None and id in base.by_id]
+    new = [_placed(put, base) for put in wanted.values() if put is not None]
+    return [*(Remove(id=id) for id in gone), *(Restore(experience=put) for put in new)]
 
 
 def _placed(put: Experience, base: ExperienceSet) -> Experience:
-    """Return what is put with all that stays of the experience whose place it takes."""
+    """What is put, with all that stays of the experience whose place it takes."""
     old = base.by_id.get(put.id)
     if old is None:
         return put
@@ -267,7 +275,10 @@ def _placed(put: Experience, base: ExperienceSet) -> Experience:
 
 
 def _id(edit: Edit) -> str:
-    return edit.experience.id if isinstance(edit, Restore) else getattr(edit, "id", "")
+    """The id that one of our edits is about."""
+    if isinstance(edit, Restore):
+        return edit.experience.id
+    return edit.id if isinstance(edit, Remove) else ""
 
 
 def _refusal(refused: Mapping[tuple[str, str], str]) -> Exception:
@@ -280,8 +291,8 @@ def _refusal(refused: Mapping[tuple[str, str], str]) -> Exception:
     advice = {
         "cap": "Remove something first, or raise max_experiences or token_budget",
         "conflict": f"Others kept changing it through {RETRIES + 1} tries; put it again",
-        "purged": f"A source of it was purged, and nothing from there comes back; {SOURCE!r} is the store's own",
+        "purged": "A source of it was purged, and nothing from there comes back; "
+        f"{SOURCE!r} is the store's own",
     }
-    return CommitRefused(
-        " ".join([happened, *(advice[reason] for reason in advice if reason in refused.values())])
-    )
+    given = [advice[reason] for reason in advice if reason in refused.values()]
+    return CommitRefused(" ".join([happened, *given]))

@@ -1,4 +1,4 @@
-"""What namespaces and keys of a LangGraph store are called as experience sets and experiences, and back."""
+"""Namespaces and keys of a LangGraph store, as names of experience sets and experiences."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ _HASHED = re.compile(r"key:[0-9a-f]{40}")
 
 
 def to_namespace(labels: Sequence[str]) -> str:
-    """Return the namespace of the experience set that a tuple of labels stands for.
+    """The namespace of the experience set that a tuple of labels stands for.
 
     Labels are joined by ".". ASCII letters and digits, "_" and "-" stand for themselves; any other
     byte of a label's UTF-8 is ":" and two hex digits. "0::" comes first where the rest would not
@@ -34,21 +34,23 @@ def to_namespace(labels: Sequence[str]) -> str:
     """
     if not labels:
         raise InvalidInput(
-            "the namespace has no label; give at least one, such as ('lessons',); nothing was written"
+            "the namespace has no label; give at least one, such as ('lessons',); "
+            "nothing was written"
         )
     name = ".".join(_encoded(label) for label in labels)
     if not name[0].isalnum():
         name = _MARK + name
     if len(name) > NAMESPACE_LIMIT:
         raise InvalidInput(
-            f"namespace {tuple(labels)!r:.80} takes {len(name)} characters, {NAMESPACE_LIMIT} are allowed; nothing was "
-            "written. Use shorter labels: any byte but ASCII letters, digits, '_' and '-' takes three"
+            f"namespace {tuple(labels)!r:.80} takes {len(name)} characters, "
+            f"{NAMESPACE_LIMIT} are allowed; nothing was written. "
+            "Use shorter labels: any byte but ASCII letters, digits, '_' and '-' takes three"
         )
     return name
 
 
 def to_labels(namespace: str) -> tuple[str, ...] | None:
-    """Return the labels that `to_namespace` makes this namespace of; None when there are none."""
+    """The labels that `to_namespace` makes this namespace of; None when there are none."""
     try:
         labels = tuple(_decoded(part) for part in namespace.removeprefix(_MARK).split("."))
         return labels if to_namespace(labels) == namespace else None
@@ -62,26 +64,31 @@ def _encoded(label: str) -> str:
             f"namespace label {label!r:.80} is not a non-empty string; nothing was written"
         )
     try:
-        return "".join(
-            c if _PLAIN.fullmatch(c) else "".join(f":{byte:02X}" for byte in c.encode())
-            for c in label
-        )
+        return "".join(map(_encoded_character, label))
     except UnicodeEncodeError:
         raise InvalidInput(
-            f"namespace label {label!r:.80} has a lone surrogate (half of a character); nothing was written. "
-            "Repair it where it comes from"
+            f"namespace label {label!r:.80} has a lone surrogate (half of a character); "
+            "nothing was written. Repair it where it comes from"
         ) from None
+
+
+def _encoded_character(character: str) -> str:
+    if _PLAIN.fullmatch(character):
+        return character
+    return "".join(f":{byte:02X}" for byte in character.encode())
 
 
 def _decoded(part: str) -> str:
     head, *escaped = part.split(":")
-    return (
-        head.encode() + b"".join(bytes.fromhex(e[:2]) + e[2:].encode() for e in escaped)
-    ).decode()
+    rest = [bytes.fromhex(part[:2]) + part[2:].encode() for part in escaped]
+    return b"".join([head.encode(), *rest]).decode()
 
 
 def to_id(key: str) -> str:
-    """Return the id of the experience that a key stands for: itself, or a hash where it has blanks or is too long.
+    """The id of the experience that a key stands for.
+
+    It is the key itself; or a hash of it, where it has blanks, is longer than 64 characters, or
+    looks like such a hash: so no two keys share an id.
 
     Raises:
         InvalidInput: it is not a string, not UTF-8, or longer than 1,000 characters.
@@ -92,17 +99,17 @@ def to_id(key: str) -> str:
         )
     if len(key) > KEY_LIMIT:
         raise InvalidInput(
-            f"key {key!r:.80} has {len(key)} characters, {KEY_LIMIT} are allowed; nothing was written"
+            f"key {key!r:.80} has {len(key)} characters, {KEY_LIMIT} are allowed; "
+            "nothing was written"
         )
     try:
         written = key.encode()
     except UnicodeEncodeError:
         raise InvalidInput(
-            f"key {key!r:.80} has a lone surrogate (half of a character); nothing was written. Repair it where it "
-            "comes from"
+            f"key {key!r:.80} has a lone surrogate (half of a character); "
+            "nothing was written. Repair it where it comes from"
         ) from None
     try:
-        # a key that looks like a hash has one, too: no two keys share an id
         if not _HASHED.fullmatch(key):
             return _ID.validate_python(key)
     except ValidationError:
@@ -111,7 +118,7 @@ def to_id(key: str) -> str:
 
 
 def to_key(experience: Experience) -> str:
-    """Return the key of which `to_id` made an experience's id."""
+    """The key of which `to_id` made an experience's id."""
     if _HASHED.fullmatch(experience.id):
         return str(experience.metadata.get(KEY, experience.id))
     return experience.id

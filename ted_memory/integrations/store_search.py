@@ -1,7 +1,7 @@
 """What a LangGraph store finds: items by their words and by filters, and namespaces."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from langgraph.store.base import ListNamespacesOp, MatchCondition, SearchOp
@@ -21,34 +21,44 @@ _WORDS = WordRetriever(says=lambda e: f"{e.when} {e.text}")
 def search(
     op: SearchOp, sets: Mapping[str, ExperienceSet], value: Callable[[Experience], dict[str, Any]]
 ) -> list[tuple[Found, float | None]]:
-    """Return what a search finds, each with its score; without a query there is none.
+    """What a search finds, each with its score; without a query there is none.
 
     With a query all that passes the filter is ranked: what has no word of it comes last, with a
     score of 0.
     """
-    found: list[Found] = []
+    found = [
+        (labels, experience)
+        for labels, held in _covered(op, sets)
+        for experience in held
+        if not op.filter or _passes(value(experience), op.filter)
+    ]
+    page = slice(op.offset, op.offset + op.limit)
+    if not op.query:
+        return [(item, None) for item in found[page]]
+    scores = _WORDS.scores_now([experience for _, experience in found], op.query)
+    ranked = sorted(range(len(found)), key=lambda i: -scores[i])
+    return [(found[i], scores[i]) for i in ranked[page]]
+
+
+def _covered(
+    op: SearchOp, sets: Mapping[str, ExperienceSet]
+) -> Iterator[tuple[tuple[str, ...], ExperienceSet]]:
+    """Yield the sets that a search is about, by their labels, in the order of their names."""
     for name in sorted(sets):
         labels = to_labels(name)
         if labels is not None and covers(op, labels):
-            found += [
-                (labels, e) for e in sets[name] if not op.filter or _passes(value(e), op.filter)
-            ]
-    page = slice(op.offset, op.offset + op.limit)
-    if not op.query:
-        return [(one, None) for one in found[page]]
-    scores = _WORDS.scores_now([e for _, e in found], op.query)
-    ranked = sorted(range(len(found)), key=lambda i: -scores[i])
-    return [(found[i], scores[i]) for i in ranked[page]]
+            yield labels, sets[name]
 
 
 def list_namespaces(
     op: ListNamespacesOp, sets: Mapping[str, ExperienceSet]
 ) -> list[tuple[str, ...]]:
-    """Return the namespaces that hold something and match."""
-    decoded = (to_labels(name) for name, held in sets.items() if len(held))
-    listed = {
-        labels[: op.max_depth] for labels in decoded if labels is not None and covers(op, labels)
-    }
+    """The namespaces that hold something and match, sorted."""
+    listed = set()
+    for name, held in sets.items():
+        labels = to_labels(name)
+        if len(held) and labels is not None and covers(op, labels):
+            listed.add(labels[: op.max_depth])
     return sorted(listed)[op.offset : op.offset + op.limit]
 
 
@@ -86,15 +96,21 @@ def _at(value: Mapping[str, Any], name: str) -> Any:
 def _compares(value: Any, asked: Any) -> bool:
     """Tell whether a value is what a filter asks for, as LangGraph's own stores do."""
     if isinstance(asked, Mapping):
-        if any(name.startswith("$") for name in asked):
-            return all(_operates(value, name, operand) for name, operand in asked.items())
-        return isinstance(value, Mapping) and all(
-            _compares(value.get(name), item) for name, item in asked.items()
-        )
+        return _compares_mapping(value, asked)
     if isinstance(asked, list | tuple):
-        alike = isinstance(value, list | tuple) and len(value) == len(asked)
-        return alike and all(_compares(item, wish) for item, wish in zip(value, asked, strict=True))
+        if not isinstance(value, list | tuple) or len(value) != len(asked):
+            return False
+        return all(map(_compares, value, asked))
     return bool(value == asked)
+
+
+def _compares_mapping(value: Any, asked: Mapping[str, Any]) -> bool:
+    """Tell whether the operators hold that are asked for, or else the fields."""
+    if any(name.startswith("$") for name in asked):
+        return all(_operates(value, name, operand) for name, operand in asked.items())
+    if not isinstance(value, Mapping):
+        return False
+    return all(_compares(value.get(name), item) for name, item in asked.items())
 
 
 _ORDERS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}

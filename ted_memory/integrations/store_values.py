@@ -33,7 +33,7 @@ class Values:
         self._field = text if isinstance(text, str) else "text"
 
     def parts(self, key: str, value: Any) -> tuple[str, str, dict[str, Any]]:
-        """Return text, condition and metadata of a value that is put.
+        """Text, condition and metadata of a value that is put.
 
         Raises:
             InvalidInput: it cannot be kept.
@@ -51,48 +51,53 @@ class Values:
             raise InvalidInput(
                 f"'when' of {key!r} is no string but {type(when).__name__}; nothing was written"
             )
-        rest = _as_json(
-            key, {name: item for name, item in value.items() if name not in {self._field, "when"}}
-        )
+        beside = {name: item for name, item in value.items() if name not in {self._field, "when"}}
+        rest = _as_json(key, beside)
         if taken := {KEY, VALUE} & set(rest):
             raise InvalidInput(
-                f"the value of {key!r} has a name that is ours: {taken.pop()!r}; nothing was written"
+                f"the value of {key!r} has a name that is ours: {taken.pop()!r}; "
+                "nothing was written"
             )
         return text, when, rest
 
     def _made(self, key: str, whole: dict[str, Any]) -> str:
         if isinstance(self._text, str):
             text = json.dumps(whole, ensure_ascii=False)
-            return text if len(text) <= self._longest else text[: self._longest - len(CUT)] + CUT
+            if len(text) > self._longest:
+                return text[: self._longest - len(CUT)] + CUT
+            return text
         text = self._text(copy.deepcopy(whole))
         if not isinstance(text, str) or not text.strip():
             raise InvalidInput(
-                f"text= of the store made {text!r:.80} of the value of {key!r}, not a text that says something; "
-                "nothing was written"
+                f"text= of the store made {text!r:.80} of the value of {key!r}, "
+                "not a text that says something; nothing was written"
             )
         return text
 
     def value(self, experience: Experience) -> dict[str, Any]:
-        """Return the value that an experience is: one's own copy."""
-        metadata = copy.deepcopy(experience.metadata)  # who changes it must not change the snapshot
+        """The value that an experience is; a copy, which may be changed."""
+        metadata = copy.deepcopy(experience.metadata)
         if isinstance(whole := metadata.get(VALUE), dict):
             return whole
-        # others may have written metadata of any name
-        rest = {
-            name: item for name, item in metadata.items() if name not in {self._field, "when", KEY}
-        }
-        return {
-            self._field: experience.text,
-            **({"when": experience.when} if experience.when else {}),
-            **rest,
-        }
+        value: dict[str, Any] = {self._field: experience.text}
+        if experience.when:
+            value["when"] = experience.when
+        # what others have written may have metadata of any name
+        ours = {self._field, "when", KEY}
+        value.update((name, item) for name, item in metadata.items() if name not in ours)
+        return value
 
 
 def _as_json(key: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a value as JSON gives it back."""
+    """A value as JSON gives it back.
+
+    Raises:
+        InvalidInput: it cannot be written as JSON, or is too large.
+    """
     if odd := [name for name in value if not isinstance(name, str)]:
         raise InvalidInput(
-            f"the value of {key!r} has a name that is no string: {odd[0]!r:.80}; nothing was written"
+            f"the value of {key!r} has a name that is no string: {odd[0]!r:.80}; "
+            "nothing was written"
         )
     try:
         written = json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
@@ -102,13 +107,14 @@ def _as_json(key: str, value: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
     if len(written) > METADATA_LIMIT:
         raise InvalidInput(
-            f"the value of {key!r} has {len(written)} characters of JSON beside its texts, {METADATA_LIMIT} are "
-            "allowed; nothing was written. Keep the bulk elsewhere and a reference here"
+            f"the value of {key!r} has {len(written)} characters of JSON beside its texts, "
+            f"{METADATA_LIMIT} are allowed; nothing was written. "
+            "Keep the bulk elsewhere and a reference here"
         )
     return dict(json.loads(written))
 
 
 def short(error: Exception) -> str:
-    """Return what an error says, in one line."""
+    """What an error says, in one line of 200 characters at most."""
     said = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
     return " ".join(said.split())[:200]

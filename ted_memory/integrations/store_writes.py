@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from ted_memory.models import Experience, ExperienceSet
 
 Wanted = Mapping[str, Experience | None]
-"""By id what is to stand there, None for nothing."""
+"""By id what is to stand there; None: nothing."""
 Commits = Callable[
     [str, dict[str, Experience | None], ExperienceSet | None], Awaitable[dict[str, str]]
 ]
-"""Writes to a namespace, on a set that was read or, without one, on the set as it is now; tells what was refused."""
+"""Writes to a namespace and gives the reasons of what was refused, by id.
+
+The set is the one that was read; None: it has changed since, so the writes go on the set of now."""
 
 
 @dataclass
@@ -32,8 +34,9 @@ class _Loop:
 
 
 class Writes:
-    """Has one commit of a namespace under way at a time; what is put meanwhile goes in the next one, the last wins.
+    """Makes one commit at a time for each namespace.
 
+    What is put while one is under way goes in the next one; of two writes to one id the last wins.
     A caller that is cancelled leaves the others' writes alone, and its own may still be written.
     """
 
@@ -44,7 +47,7 @@ class Writes:
         )
 
     async def write(self, name: str, wanted: Wanted, base: ExperienceSet) -> dict[str, str]:
-        """Write; return why which ids were refused."""
+        """Write, and wait for the commit; the reasons of what was refused, by id."""
         loop = self._loops.setdefault(asyncio.get_running_loop(), _Loop())
         if name not in loop.groups:
             group, before = _Group(base=base), loop.running.get(name)

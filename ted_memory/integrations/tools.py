@@ -19,7 +19,7 @@ from ted_memory.integrations.under_way import under_way
 from ted_memory.memory import sync_bridge
 from ted_memory.memory.client import TedMemory
 
-LEAST = 0.25  # seconds; less would be too little for a server that is there
+LEAST = 0.25  # seconds that the store is waited for; less is too little for one that is there
 LATER = "Thank you, it will be passed on."
 NOTHING = "There is no earlier answer of this conversation that feedback could belong to."
 TOLD = {
@@ -36,40 +36,40 @@ _SENDING: set["asyncio.Task[None]"] = set()
 
 
 def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> BaseTool:
-    """Return a tool by which an agent takes feedback on its latest earlier answer.
+    """A tool by which an agent passes on what its user says of its latest earlier answer.
 
-    For agents with `TedMemoryMiddleware(memory, record=True)`. It counts under the principal of the
-    run that calls it, with that one's limits: a model can be talked into praise. A store is waited
-    for `read_timeout`, a quarter of a second at least. Feedback that it has not taken by then goes
-    as recorded runs do: it waits while the store is away, and `flush`, `aclose` and the program's
-    end send it.
+    For agents with `TedMemoryMiddleware(memory, record=True)`. The feedback counts under the
+    principal of the run that calls the tool, with the limits of that principal, since a model can
+    be talked into praise. The tool never raises: what became of the feedback is told to the model
+    in words.
+
+    It waits for the store for ``read_timeout`` seconds, a quarter of a second at least. Feedback
+    that the store has not taken by then goes as recorded runs do: it waits while the store is away,
+    and `flush`, `aclose` and the program's end send it.
+
+    Args:
+        memory: the memory that the agent's middleware has.
+        name: what the model calls the tool.
+
+    Example:
+        >>> from langchain.agents import create_agent
+        >>> agent = create_agent(
+        ...     model,
+        ...     tools=[create_feedback_tool(memory)],
+        ...     middleware=[TedMemoryMiddleware(memory, record=True)],
+        ... )
+        >>> conversation = [("user", "I want my money back")]
+        >>> conversation = agent.invoke({"messages": conversation})["messages"]
+        >>> conversation.append(("user", "That was wrong: you never asked for my name"))
+        >>> conversation = agent.invoke({"messages": conversation})["messages"]
+        >>> [message.text for message in conversation if message.type == "tool"]
+        ['Thank you, it was noted.']
     """
 
     async def arate(
         score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = ""
     ) -> str:
-        run_id = _rated(runtime.state["messages"])
-        if run_id is None:
-            return NOTHING
-        try:
-            feedback = Feedback.checked(
-                run_id=run_id,
-                score=min(max(score, 0.0), 1.0),
-                comment=storable(comment),
-                correction=storable(correction),
-                principal=_principal(memory, runtime),
-            )
-            said = memory.recorder.keep_feedback(feedback)
-        except TedMemoryError as error:  # no reason for the agent to stop
-            return _refused(error)
-        sync_bridge.flush_at_exit(memory)
-        sending = asyncio.create_task(memory.recorder.send_said(), context=contextvars.Context())
-        _SENDING.add(sending)  # a loop holds its tasks weakly
-        sending.add_done_callback(_SENDING.discard)
-        # an agent waits for the store no longer here than elsewhere; the store is asked for seconds
-        # beside it
-        await asyncio.wait({sending}, timeout=max(memory.settings.read_timeout, LEAST))
-        return _told(said)
+        return await _note(memory, runtime, score, comment, correction)
 
     def rate(  # noqa: D417 - the runtime is not the model's to give
         score: float, runtime: ToolRuntime[Any, Any], comment: str = "", correction: str = ""
@@ -88,8 +88,35 @@ def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> Bas
     return made
 
 
+async def _note(
+    memory: TedMemory, runtime: ToolRuntime[Any, Any], score: float, comment: str, correction: str
+) -> str:
+    """Take in feedback, and wait a moment for the store; what the model is told of it."""
+    run_id = _rated(runtime.state["messages"])
+    if run_id is None:
+        return NOTHING
+    try:
+        feedback = Feedback.checked(
+            run_id=run_id,
+            score=min(max(score, 0.0), 1.0),
+            comment=storable(comment),
+            correction=storable(correction),
+            principal=_principal(memory, runtime),
+        )
+        said = memory.recorder.keep_feedback(feedback)
+    except TedMemoryError as error:  # no reason for the agent to stop
+        return _refused(error)
+    sync_bridge.flush_at_exit(memory)
+    sending = asyncio.create_task(memory.recorder.send_said(), context=contextvars.Context())
+    _SENDING.add(sending)  # a loop holds its tasks weakly
+    sending.add_done_callback(_SENDING.discard)
+    # an agent waits for the store no longer here than elsewhere; it is sent for seconds beside it
+    await asyncio.wait({sending}, timeout=max(memory.settings.read_timeout, LEAST))
+    return _told(said)
+
+
 def _told(said: Said) -> str:
-    """Return what the model is told of feedback."""
+    """What the model is told of its feedback."""
     if said.trouble is not None:
         return _refused(said.trouble)
     return LATER if said.verdict is None else TOLD[said.verdict]
@@ -100,10 +127,9 @@ def _refused(error: Exception) -> str:
 
 
 def _rated(messages: Sequence[BaseMessage]) -> str | None:
-    """Return the run of the latest answer before this turn."""
-    turn = next(
-        (i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), 0
-    )
+    """The run of the latest answer before this turn."""
+    places = reversed(range(len(messages)))
+    turn = next((i for i in places if isinstance(messages[i], HumanMessage)), 0)
     return find_run_id(list(messages[:turn]))
 
 

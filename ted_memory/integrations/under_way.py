@@ -13,7 +13,7 @@ from ted_memory.memory.client import TedMemory
 MOST = 10_000
 """Runs of one memory whose block is remembered: those that were heard of last."""
 LONGEST = 3600.0
-"""Seconds for which a run is remembered of which nothing is heard; it chooses its block anew then."""
+"""Seconds for which a run is remembered of which nothing is heard; later it chooses anew."""
 
 
 class Key(NamedTuple):
@@ -58,7 +58,7 @@ class UnderWay:
         return record.ended is None if record is not None else key in self._shown
 
     def shown(self, key: Key) -> Exposure | None:
-        """Return what a run is shown."""
+        """What a run is shown; None for one that is not remembered."""
         with self._lock:
             if key not in self._shown:
                 return None
@@ -67,13 +67,13 @@ class UnderWay:
             return exposure
 
     def record(self, key: Key) -> LiveRun | None:
-        """Return the record of a run; without its id, of the one that its conversation was interrupted in."""
-        known: LiveRun | None = self._records.get(key) if key.run_id else self._of_threads.get(key)
-        return known
+        """The record of a run; without a run id, of the run that its thread is interrupted in."""
+        return self._records.get(key) if key.run_id else self._of_threads.get(key)
 
     def of(self, run_id: str) -> LiveRun | None:
-        """Return a record of a run, whatever middleware made it."""
-        return next((run for key, run in list(self._records.items()) if key.run_id == run_id), None)
+        """A record of a run, whatever middleware made it."""
+        records = list(self._records.items())
+        return next((run for key, run in records if key.run_id == run_id), None)
 
     def close(self, key: Key) -> None:
         """Forget a run: it has ended, or its conversation goes on with another one."""
@@ -87,5 +87,5 @@ _UNDER_WAY: weakref.WeakKeyDictionary[TedMemory, UnderWay] = weakref.WeakKeyDict
 
 
 def under_way(memory: TedMemory) -> UnderWay:
-    """Return the runs of a memory that are under way in this process."""
+    """The runs of a memory that are under way in this process."""
     return _UNDER_WAY.setdefault(memory, UnderWay())

@@ -1,4 +1,4 @@
-"""For users' tests and ours: a memory without a server, chat models that follow a script, a scripted HTTP server."""
+"""For users' tests and ours: a memory without a server, and models and servers with a script."""
 
 from ted_memory.testing.chat_model import Script, ScriptedChatModel, asked_for_edits
 from ted_memory.testing.memory import in_memory

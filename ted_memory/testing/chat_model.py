@@ -60,5 +60,5 @@ class ScriptedChatModel(BaseChatModel):
 
 
 def asked_for_edits(messages: Sequence[BaseMessage]) -> bool:
-    """Tell whether a call is the critic's, and not the teacher solving: its prompt names the JSON keys."""
+    """Tell whether a call of the teacher is the critic's: its prompt names the JSON keys."""
     return '"edits"' in str(messages[0].content)

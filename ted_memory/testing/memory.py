@@ -16,7 +16,10 @@ def in_memory(
     retriever: Retriever | None = None,
     **settings: Any,
 ) -> TedMemory:
-    """Return a memory that ends with the process. Share a `store` to play several processes."""
+    """A memory that ends with the process, with the settings of `open_memory`.
+
+    Several memories that share a `store` are like several processes.
+    """
     made = make_settings(namespace=namespace, **settings)
     return TedMemory(
         store or InMemoryStore(), made, check_namespace(namespace), retriever=retriever

@@ -20,7 +20,8 @@ class Reply:
     """Seconds before it answers."""
     headers: Mapping[str, str] = field(default_factory=dict)
     thoughts: str = ""
-    """What the model considered: a reasoning item of the Responses API, ``reasoning_content`` elsewhere."""
+    """What the model considered: a reasoning item of the Responses API, else
+    ``reasoning_content``."""
     code: str | None = None
     """Of an error; ``param`` is the parameter that it is about."""
     param: str | None = None
@@ -41,7 +42,7 @@ class Family:
     schemas: bool = True
 
     def refusal(self, request: Mapping[str, Any]) -> Reply | None:
-        """Return what is wrong with a request, None when nothing is."""
+        """The answer to a request that a model of the family refuses; None: it takes it."""
         if self.reasons and (refusal := _refused_by_reasoning(request)):
             return refusal
         form = request.get("response_format", {}).get("type")
@@ -59,7 +60,7 @@ FAMILIES = (REASONING, WITHOUT_SCHEMAS)
 
 @dataclass(frozen=True)
 class Provider:
-    """What a provider refuses before a model is asked, with the status and the body of the real ones.
+    """What a provider refuses before a model is asked, in the words of the real ones.
 
     ``models``: the names that it serves, ``key``: the only API key that it takes; empty for any.
     """
@@ -69,7 +70,7 @@ class Provider:
     key: str = ""
 
     def refusal(self, request: Mapping[str, Any], key: str) -> Reply | None:
-        """Return what is wrong with a request, None when nothing is."""
+        """The answer to a request that the provider refuses; None: it takes it."""
         name = str(request.get("model", ""))
         if self.key and key != self.key:
             where = "You can find your API key at https://platform.openai.com/account/api-keys."
@@ -114,10 +115,11 @@ def _bad_request(
 
 @dataclass
 class ScriptedServer:
-    """An OpenAI-compatible server on loopback that answers what a function of the request's JSON says.
+    """An OpenAI-compatible server on loopback that follows a script.
 
-    It speaks Chat Completions, and OpenAI's Responses API to a request that has ``input``. A
-    ``provider`` refuses requests before the script sees them.
+    ``script`` makes the answer of the request's JSON. The server speaks Chat Completions, and
+    OpenAI's Responses API to a request that has ``input``. A ``provider`` refuses requests before
+    the script sees them.
 
     It closes each connection after its answer. LangChain keeps one HTTP client for an address for
     as long as the process lives; a connection that it kept would belong to the event loop of an
@@ -217,7 +219,7 @@ def _completion(reply: Reply, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _response(reply: Reply, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an answer in the shape of OpenAI's Responses API."""
+    """An answer in the shape of OpenAI's Responses API."""
     complete = reply.finish_reason == "stop"
     said = {"type": "output_text", "text": reply.text, "annotations": []}
     summary = [{"type": "summary_text", "text": reply.thoughts}] if reply.thoughts else []

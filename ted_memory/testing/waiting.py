@@ -11,7 +11,7 @@ async def wait_until(
     timeout: float = 10.0,
     what: str = "the condition",
 ) -> None:
-    """Return as soon as a condition holds; look every 10 ms.
+    """Wait until a condition holds; look every 10 ms.
 
     Raises:
         TimeoutError: it did not hold within `timeout` seconds.

@@ -63,13 +63,13 @@ def _without_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = InMemoryEpisodeQueue._take_in
+    real = in_memory_log.Queue.take_in
 
-    def take_in(log: InMemoryEpisodeQueue, queue: Any, episode: Any, *more: Any) -> str:
+    def take_in(queue: Any, episode: Any, *more: Any) -> str:
         queue.runs[episode.run_id].seq = None
-        return real(log, queue, episode, *more)
+        return real(queue, episode, *more)
 
-    monkeypatch.setattr(InMemoryEpisodeQueue, "_take_in", take_in)
+    monkeypatch.setattr(in_memory_log.Queue, "take_in", take_in)
 
 
 def _without_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def _without_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = InMemoryEpisodeQueue._keep
+    real = in_memory_log.Queue.keep
 
     def keep(queue: Any, archived: Any, settle: Any, purged: Any) -> None:
         real(
@@ -114,7 +114,7 @@ def _without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
             purged,
         )
 
-    monkeypatch.setattr(InMemoryEpisodeQueue, "_keep", staticmethod(keep))
+    monkeypatch.setattr(in_memory_log.Queue, "keep", keep)
 
 
 @pytest.mark.parametrize(

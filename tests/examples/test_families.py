@@ -1,4 +1,4 @@
-"""Families of tasks: their references pass their graders, their rules do what they say, their teacher is right."""
+"""Families of tasks: references pass their graders, rules do what they say, teachers are right."""
 
 import json
 from pathlib import Path

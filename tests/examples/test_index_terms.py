@@ -1,4 +1,4 @@
-"""Right lessons by hand are found more often by the words of training samples, too; without any model."""
+"""Right lessons by hand are found more often by words of training samples, without any model."""
 
 import pytest
 

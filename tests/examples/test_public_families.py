@@ -1,4 +1,4 @@
-"""Families of other authors' data, read from files of the same form that stand where the downloads are kept."""
+"""Families of other authors' data, read from files of the same form as the downloads."""
 
 import json
 import zipfile

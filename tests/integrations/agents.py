@@ -25,7 +25,7 @@ Says = Callable[[list[BaseMessage]], AIMessage | str]
 
 
 class Scripted(ScriptedChatModel):
-    """Says what a function of its messages says, which may be a tool call; streams it word by word."""
+    """Says what its script says, which may be a tool call; streams it word by word."""
 
     script: Any = lambda messages: "done"
 
@@ -68,14 +68,14 @@ class Scripted(ScriptedChatModel):
 
 
 def call(name: str, id: str = "c1", **args: Any) -> AIMessage:
-    """Return the message with which a model calls a tool."""
+    """The message with which a model calls a tool."""
     return AIMessage(
         content="", tool_calls=[{"name": name, "args": args, "id": id, "type": "tool_call"}]
     )
 
 
 def calls_once(name: str, answer: str = "done", **args: Any) -> Says:
-    """Return a script that calls a tool in each turn, and then answers."""
+    """A script that calls a tool in each turn, and then answers."""
     return lambda messages: (
         answer if isinstance(messages[-1], ToolMessage) else call(name, f"c{len(messages)}", **args)
     )
@@ -96,7 +96,7 @@ def agent(
     inside: Any = (),
     **more: Any,
 ) -> tuple[Any, Scripted]:
-    """Return an agent that learns, and its model. ``around`` and ``inside`` are other middlewares."""
+    """An agent that is recorded, and its model; ``around`` and ``inside`` are middlewares."""
     ours_too = ("principal", "principal_from_clients", "record", "name")
     given = {name: more.pop(name) for name in ours_too if name in more}
     model = Scripted(script=script) if script else Scripted(script=lambda messages: "done")
@@ -105,7 +105,7 @@ def agent(
 
 
 def asks(text: str = "Hello") -> Any:
-    """Return what an agent is invoked with."""
+    """What an agent is invoked with."""
     return {"messages": [HumanMessage(content=text)]}
 
 

@@ -1,8 +1,8 @@
-"""What of ours can be found in what others are shown: objects, however deep, and the words of a block."""
+"""What of ours can be found in what others are shown: our objects, and the words of a block."""
 
 import functools
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -23,13 +23,13 @@ def ours(given: Any) -> list[str]:
 
 
 def texts(given: Any) -> list[str]:
-    """Return all strings in a nest of values, and what is written in bytes there."""
+    """All strings in a nest of values, and what is written in bytes there."""
     held = (one for one in walk(given) if isinstance(one, str | bytes))
     return [one if isinstance(one, str) else one.decode(errors="replace") for one in held]
 
 
 def walk(given: Any) -> list[Any]:
-    """Return the parts of a nest of values, each once; what objects of this package hold is left out."""
+    """The parts of a nest of values, each once, without what objects of this package hold."""
     known: dict[int, Any] = {}  # by identity; it holds them, so that none is used twice
     todo = [given]
     while todo:
@@ -50,21 +50,26 @@ def _is_ours(named: Any) -> bool:
     return str(named.__module__).partition(".")[0] == OURS
 
 
-def _parts(one: Any) -> Iterator[Any]:
+def _parts(one: Any) -> Iterable[Any]:
     if isinstance(one, Mapping):
-        yield from (part for pair in one.items() for part in pair)
-    elif isinstance(one, list | tuple | set | frozenset | deque):
-        yield from one
-    elif isinstance(one, functools.partial):
-        yield from (one.func, one.args, one.keywords)
-    elif isinstance(one, FunctionType):
-        yield from (cell.cell_contents for cell in one.__closure__ or () if _is_filled(cell))
-    elif isinstance(one, MethodType):
-        yield one.__self__
-    else:
-        slots = (name for kind in type(one).__mro__ for name in getattr(kind, "__slots__", ()))
-        yield from [getattr(one, name, None) for name in slots if name != "__weakref__"]
-        yield getattr(one, "__dict__", None)
+        return [*one.keys(), *one.values()]
+    if isinstance(one, list | tuple | set | frozenset | deque):
+        return one
+    if isinstance(one, functools.partial):
+        return [one.func, one.args, one.keywords]
+    if isinstance(one, FunctionType):
+        return [cell.cell_contents for cell in one.__closure__ or () if _is_filled(cell)]
+    if isinstance(one, MethodType):
+        return [one.__self__]
+    return _attributes(one)
+
+
+def _attributes(one: Any) -> Iterator[Any]:
+    for kind in type(one).__mro__:
+        for name in getattr(kind, "__slots__", ()):
+            if name != "__weakref__":
+                yield getattr(one, name, None)
+    yield getattr(one, "__dict__", None)
 
 
 def _is_filled(cell: Any) -> bool:

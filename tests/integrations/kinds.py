@@ -1,4 +1,4 @@
-"""Agents of every kind that people make, each with the turns of a conversation and what is to come of them."""
+"""Agents of every kind that people make, with the turns of a conversation and what they yield."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

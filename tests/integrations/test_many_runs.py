@@ -1,4 +1,4 @@
-"""Several runs in one trace, under one name, beside other models: each is one run with its own words."""
+"""Several runs in one trace, under one name, beside other models: each with its own words."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,7 @@
-"""Every kind of agent, streamed in every way, recorded and not: nothing of ours is seen, and lessons are in place.
+"""Every kind of agent, streamed in every way, recorded and not.
 
-Agents of ``deepagents`` are among the kinds where it is installed: `make test` has it, `make
-lowest` has not.
+Nothing of ours is seen, and lessons are in their places. Agents of ``deepagents`` are among the
+kinds where it is installed: `make test` has it, `make lowest` has not.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def _options(way: str) -> dict[str, Any]:
 
 
 async def run(case: Case, way: str, config: Any) -> list[Any]:
-    """Return all that a caller is given."""
+    """All that a caller is given."""
     seen: list[Any] = []
     for turn in case.turns:
         if way == "invoke":
@@ -62,7 +62,7 @@ def run_blocking(case: Case, way: str, config: Any) -> list[Any]:
 
 
 def kept(case: Case) -> list[Any]:
-    """Return what the checkpointer holds, as objects and as bytes."""
+    """What the checkpointer holds, as objects and as bytes."""
     if case.saver is None:
         return []
     whole = {"configurable": {"thread_id": THREAD}}

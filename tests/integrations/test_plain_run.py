@@ -1,4 +1,4 @@
-"""Runs of clients that LangChain knows nothing of: OpenAI's own, against a server that speaks its protocol."""
+"""Runs of OpenAI's own client, of which LangChain knows nothing, against a scripted server."""
 
 import asyncio
 import copy
@@ -148,7 +148,7 @@ async def test_a_conversation_sees_a_lesson_on_trial_in_all_of_its_runs_or_in_no
 
 
 async def test_what_was_given_is_sent_as_it_is(memory: TedMemory) -> None:
-    """Marks for a prompt cache, audio, arguments as a model wrote them: other clients' fields are none of ours."""
+    """Marks for a prompt cache, audio, arguments of calls: clients' fields are none of ours."""
     cached = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}
     called = {
         "id": "c1",

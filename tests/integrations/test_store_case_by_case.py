@@ -1,7 +1,7 @@
-"""What LangGraph's stores promise, done with its `InMemoryStore` and with ours: the same, or a row of docs/store.md.
+"""What LangGraph's stores promise, done with its `InMemoryStore` and with ours.
 
-LangGraph has no suite for stores of others: its package of conformance tests is about
-checkpointers.
+Both do the same, or it is a row of docs/store.md. LangGraph has no suite for stores of others: its
+package of conformance tests is about checkpointers.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def ours() -> BaseStore:
 
 
 async def outcome(case: Case, store: BaseStore) -> Any:
-    """Return what a case tells, or what kind of refusal it met."""
+    """What a case tells, or what kind of refusal it met."""
     try:
         return await case(store)
     except (ValueError, NotImplementedError) as error:
@@ -242,7 +242,7 @@ async def test_it_comes_out_as_with_langgraphs_own_store(case: Case) -> None:
 
 
 def kept(value: dict[str, Any], *, key: str = "k", namespace: tuple[str, ...] = NS) -> Case:
-    """Return a case that tells whether a value is there as it was put."""
+    """A case that tells whether a value is there as it was put."""
 
     async def case(store: BaseStore) -> Any:
         await store.aput(namespace, key, value)
@@ -307,7 +307,7 @@ OF_OTHER_STORES = {
     # who batches them is told in test_store_of_others
     "puts of a namespace at once": the_last_of_puts_at_once_is_kept,
 }
-"""Rows that tell of stores which are not compared here; what the one in memory does is among what is the same."""
+"""Rows that tell of stores which are not compared here: the one in memory does the same as ours."""
 
 
 @pytest.mark.parametrize(("row", "case", "there", "here"), DIFFERENT)

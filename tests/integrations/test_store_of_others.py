@@ -1,4 +1,4 @@
-"""What the well-known users of LangGraph's stores put there: values without a lesson, odd keys, many writes at once."""
+"""What well-known users of LangGraph's stores put there: values without a lesson, odd keys."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The episode log in a process's own memory: for tests, and the executable statement of what the scripts do."""
+"""The episode queue in a process's own memory: it states what the scripts do."""
 
 import time
 from collections import Counter
@@ -35,15 +35,24 @@ from ted_memory.protocols import (
 from ted_memory.testing.oracle.evidence import Counted, InMemoryEvidence, Outcome
 from ted_memory.testing.oracle.queue import Queue, Run
 
-FEEDBACKS = 20  # on one run are kept, the latest
 HOUR = 3600.0  # seconds between looks at what is too old
+
+COUNTS = (
+    *("recorded", "learned", "nothing", "set_aside", "dead"),
+    *("dropped", "limited", "expired", "retried"),
+)
+"""What `Traffic` counts since the beginning."""
 
 Held = Callable[[str], Mapping[str, Experience]]
 Credit = Callable[[str, Mapping[str, Usage], float], None]
 
 
 class InMemoryEpisodeQueue:
-    """An `EpisodeQueue` beside an in-memory store, which tells what is held and counts what is credited."""
+    """An `EpisodeQueue` that ends with the process.
+
+    The store beside it says which lessons it holds (``held``), and counts what they are credited
+    with (``credit``).
+    """
 
     def __init__(self, held: Held, credit: Credit, kept: Retention | None = None) -> None:
         self._kept = kept or Retention()
@@ -73,42 +82,10 @@ class InMemoryEpisodeQueue:
             run = queue.runs[episode.run_id]
             if run.seq is None and run.told:
                 early.append(episode.run_id)
-            outcome = self._take_in(queue, episode, images, limits)
+            outcome = queue.take_in(episode, images, limits)
             done[outcome] += 1
             queue.counts[outcome] += 1
         return Recorded(**done), tuple(early)
-
-    def _take_in(
-        self, queue: Queue, episode: Episode, images: Mapping[str, bytes], limits: RecordLimits
-    ) -> str:
-        run = queue.runs[episode.run_id]
-        if run.seq is not None:
-            return "repeated"
-        size = len(episode.model_dump_json(exclude_defaults=True).encode())
-        size += sum(2 * len(images.get(digest, b"")) for digest in episode.images)
-        run.seq, run.principal, run.unit, run.withheld = (
-            0,
-            episode.principal,
-            episode.unit,
-            episode.withheld,
-        )
-        run.version, run.withhold = episode.version, episode.withhold_share
-        run.seen = episode.seen if episode.counted is None else episode.counted
-        queue.rate[f"e:{episode.principal}"] += 1
-        if queue.rate[f"e:{episode.principal}"] > limits.rate_limit:
-            return "limited"
-        sizes = [size for seq, size in queue.sizes.items() if seq not in queue.dead]
-        if len(sizes) >= limits.max_episodes or sum(sizes) + size > limits.max_bytes:
-            return "dropped"
-        queue.begin_day()
-        queue.seq += 1
-        run.seq = queue.seq
-        queue.images.update(
-            {digest: images[digest] for digest in episode.images if digest in images}
-        )
-        queue.episodes[run.seq], queue.sizes[run.seq] = episode, size
-        queue.waiting[run.seq] = time.time() + (-TOLD_FIRST if run.told else limits.wait)
-        return "recorded"
 
     async def feedback(
         self,
@@ -120,57 +97,61 @@ class InMemoryEpisodeQueue:
     ) -> Verdict:
         queue = self._queue(namespace)
         run = queue.runs[run_id]
-        # else its reply was lost
-        fresh = None if feedback == next(reversed(run.told), None) else feedback
-        if fresh is not None:
-            queue.rate[f"o:{fresh.principal}"] += 1
-            if queue.rate[f"o:{fresh.principal}"] > rules.rate_limit:
-                return "limited"
+        # what was said last comes again where the reply to it was lost
+        is_new = feedback is not None and feedback not in run.told[-1:]
         said = feedback or Feedback(
             run_id=run_id, principal=rules.speaker or ANONYMOUS, reviewer=rules.reviewer
         )
+        if is_new and queue.exceeds_rate(f"o:{said.principal}", rules.rate_limit):
+            return "limited"
         if not said.is_heard(run.principal):
             return "foreign"
-        if fresh is not None:
-            run.told = [*run.told, fresh][-FEEDBACKS:]
+        if is_new:
+            run.add(said)
         if run.seq is None:
             return "unknown"
-        if feedback is not None and run.seq in queue.waiting:
-            queue.waiting[run.seq] = min(queue.waiting[run.seq], time.time() - TOLD_FIRST)
+        if feedback is not None:
+            queue.wake(run.seq)
+        return self._judge(namespace, run, said, score, rules)
+
+    def _judge(
+        self, namespace: str, run: Run, said: Feedback, score: float | None, rules: CreditRules
+    ) -> Verdict:
+        """Count a score of a run that is known, unless it says nothing new."""
         if score is None:
             return "kept"
         if run.score is not None and (rules.first or run.score == score):
             return "repeated"
-        # who speaks of another's run speaks for himself; where he corrects another one, the
-        # difference is his
+        # Who speaks of another's run speaks for himself. Where he corrects what another one had
+        # said, the difference is his.
         voice = run.principal if said.principal == ANONYMOUS else said.principal
-        return self._count(namespace, run, voice, score, rules)
+        before = run.score
+        self._count(namespace, run, voice, score, rules)
+        return "credited" if before is None else "corrected"
 
     def _count(
-        self, namespace: str, run: Run, speaker: str, score: float, rules: CreditRules
-    ) -> Verdict:
-        held, before, counted = self._held(namespace), run.score, dict[str, Counted]()
+        self, namespace: str, run: Run, voice: str, score: float, rules: CreditRules
+    ) -> None:
+        """Count a score for all lessons that the run saw or missed, in place of an earlier one."""
+        held, counted = self._held(namespace), dict[str, Counted]()
         evidence = self._queue(namespace).evidence
-        for ids, names in (
-            (run.seen, ("n_with", "successes_with")),
-            (run.withheld, ("n_without", "successes_without")),
-        ):
-            for id in ids:
-                if id not in held or not self._is_open(run, held[id]):
-                    continue
-                outcome = Outcome(speaker, run.unit, score, before, ids is run.seen, run.withhold)
-                counted[id] = evidence.outcome(held[id], outcome, run.counted.get(id))
-                added = dict(
-                    zip(names, (float(before is None), score - (before or 0.0)), strict=True)
-                )
-                fading = held[id].state == "active" and before is None
-                self._credit(namespace, {id: Usage(**added)}, rules.kept if fading else 1.0)
+        assigned = [(id, True) for id in run.seen] + [(id, False) for id in run.withheld]
+        for id, shown in assigned:
+            lesson = held.get(id)
+            if lesson is None or not self._is_open(run, lesson):
+                continue
+            outcome = Outcome(voice, run.unit, score, run.score, shown, run.withhold)
+            counted[id] = evidence.outcome(lesson, outcome, run.counted.get(id))
+            fades = lesson.state == "active" and outcome.is_first
+            self._credit(namespace, {id: outcome.usage}, rules.kept if fades else 1.0)
         run.score, run.counted = score, counted
-        return "credited" if before is None else "corrected"
 
     @staticmethod
     def _is_open(run: Run, lesson: Experience) -> bool:
-        """Tell whether the lesson is still what the run was assigned under: once it has moved on, it is too late."""
+        """Tell whether the lesson is still the one that the run was assigned under.
+
+        Once it has moved on, an outcome of the run comes too late for it.
+        """
         if lesson.state not in {"trial", "active"}:
             return False
         if run.score is None:
@@ -202,16 +183,14 @@ class InMemoryEpisodeQueue:
         return {id: shown for id, shown in found.items() if shown is not None}
 
     def evidence_of(self, namespace: str) -> InMemoryEvidence:
-        """Return the evidence that commits of the store beside it change."""
+        """The evidence that commits of the store beside it change."""
         return self._queue(namespace).evidence
 
     async def told(
         self, namespace: str, run_ids: Sequence[str]
     ) -> tuple[tuple[Feedback, ...], ...]:
-        runs = [self._queue(namespace).runs[run_id] for run_id in run_ids]
-        return tuple(
-            tuple(said for said in run.told if said.is_heard(run.principal)) for run in runs
-        )
+        runs = self._queue(namespace).runs
+        return tuple(runs[run_id].heard for run_id in run_ids)
 
     async def claim(
         self,
@@ -225,37 +204,41 @@ class InMemoryEpisodeQueue:
     ) -> Claims:
         queue, now = self._queue(namespace), time.time()
         queue.learners[learner] = now + lease
-        if now > queue.looked_at + HOUR:
-            queue.looked_at = now
-            self._let_go_of_dead(queue)
-            self._let_go_of_late(queue)
-        found = queue.claimed if alone else queue.waiting
-        ready = sorted((due, seq) for seq, due in found.items() if due <= now)[:count]
+        self._forget_what_is_too_old(queue, now)
+        candidates = queue.claimed if alone else queue.waiting
+        ready = sorted((due, seq) for seq, due in candidates.items() if due <= now)
         claims = []
-        for _, seq in ready:
-            deliveries = queue.holders.get(seq, (0, 0))[1]
+        for _, seq in ready[:count]:
+            _, deliveries = queue.holders.get(seq, (0, 0))
             if alone and deliveries >= max_deliveries:
                 reason = f"begun {deliveries} times, and each time its learner ended or froze"
-                self._bury(queue, seq, deliveries, reason)
-                continue
-            self._fence += 1
-            queue.holders[seq] = (self._fence, deliveries + 1)
-            queue.waiting.pop(seq, None)
-            queue.claimed[seq] = now + lease
-            episode = queue.episodes[seq]
-            told = tuple(
-                said for said in queue.runs[episode.run_id].told if said.is_heard(episode.principal)
-            )
-            claim = Claim(
-                seq=seq,
-                fence=self._fence,
-                deliveries=deliveries + 1,
-                episode=episode,
-                feedback=told,
-            )
-            claims.append(claim)
+                queue.bury(seq, deliveries, reason, self._kept)
+            else:
+                claims.append(self._claim_one(queue, seq, until=now + lease))
         suspects = sum(due <= now for due in queue.claimed.values())
         return Claims(claims=tuple(claims), suspects=suspects)
+
+    def _claim_one(self, queue: Queue, seq: int, *, until: float) -> Claim:
+        _, deliveries = queue.holders.get(seq, (0, 0))
+        self._fence += 1
+        queue.holders[seq] = (self._fence, deliveries + 1)
+        queue.waiting.pop(seq, None)
+        queue.claimed[seq] = until
+        episode = queue.episodes[seq]
+        return Claim(
+            seq=seq,
+            fence=self._fence,
+            deliveries=deliveries + 1,
+            episode=episode,
+            feedback=queue.runs[episode.run_id].heard,
+        )
+
+    def _forget_what_is_too_old(self, queue: Queue, now: float) -> None:
+        """Look for it, once an hour."""
+        if now > queue.looked_at + HOUR:
+            queue.looked_at = now
+            queue.forget_dead(self._kept)
+            queue.forget_late(self._kept)
 
     async def extend_lease(
         self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float
@@ -286,94 +269,38 @@ class InMemoryEpisodeQueue:
             return "fenced"
         queue.last_error = reason or queue.last_error
         if counts and deliveries >= max_deliveries:
-            self._bury(queue, claim.seq, deliveries, reason)
+            queue.bury(claim.seq, deliveries, reason, self._kept)
             return "dead"
         deliveries -= not counts
         del queue.claimed[claim.seq], queue.holders[claim.seq]
-        if deliveries:
+        due = time.time() + delay
+        if deliveries:  # begun before: it stays a suspect, without a holder
             queue.holders[claim.seq] = (0, deliveries)
-        told = not deliveries and queue.runs[claim.episode.run_id].told
-        due = time.time() + (-TOLD_FIRST if told else delay)
-        (queue.claimed if deliveries else queue.waiting)[claim.seq] = due
+            queue.claimed[claim.seq] = due
+        else:
+            told = queue.runs[claim.episode.run_id].told
+            queue.waiting[claim.seq] = time.time() - TOLD_FIRST if told else due
         queue.counts["retried"] += counts
         return "failed" if counts else "released"
 
-    def _bury(self, queue: Queue, seq: int, deliveries: int, reason: str) -> None:
-        episode, now = queue.episodes[seq], datetime.now(UTC)
-        queue.dead[seq] = DeadLetter(
-            seq=seq,
-            run_id=episode.run_id,
-            reason=reason,
-            deliveries=deliveries,
-            at=now,
-            episode=episode,
-        )
-        for place in (queue.holders, queue.waiting, queue.claimed):
-            place.pop(seq, None)
-        queue.counts["dead"] += 1
-        queue.last_error = reason
-        self._let_go_of_dead(queue)
-
-    def _let_go_of_dead(self, queue: Queue) -> None:
-        """Forget the oldest dead letters: those beyond the bound, and those that are too old."""
-        oldest = datetime.now(UTC) - timedelta(days=self._kept.dead_days)
-        for seq in sorted(queue.dead):
-            if len(queue.dead) > self._kept.max_dead or queue.dead[seq].at <= oldest:
-                self._take_out(queue, seq)
-
-    def _let_go_of_late(self, queue: Queue) -> None:
-        """Forget what has waited, or was archived, for more days than is kept; a claimed one is being learned from."""
-        for seq in [
-            seq for seq in queue.waiting if seq <= queue.last_before(self._kept.episode_days)
-        ]:
-            self._take_out(queue, seq)
-            queue.counts["expired"] += 1
-        for seq in [
-            seq for seq in queue.archive if seq <= queue.last_before(self._kept.archive_days)
-        ]:
-            del queue.archive[seq]
-
     def check(self, namespace: str, settle: Settle) -> None:
-        """Make sure that a commit may settle this episode."""
+        """Make sure that a commit may settle this episode.
+
+        Raises:
+            ClaimLost: another learner holds it.
+        """
         if self._queue(namespace).holders.get(settle.seq, (0, 0))[0] != settle.fence:
             raise ClaimLost("another learner has taken over this episode; nothing was written")
 
     def settle(self, namespace: str, settle: Settle, purged: Set[str]) -> None:
-        """Take an episode out, as a part of its commit; what comes from a purged source is not archived."""
+        """Take an episode out, as a part of its commit."""
         queue = self._queue(namespace)
-        self._take_out(queue, settle.seq)
+        queue.take_out(settle.seq)
         if settle.archive is not None:
-            self._keep(queue, settle.archive, settle, purged)
+            queue.keep(settle.archive, settle, purged)
         queue.counts[settle.outcome] += 1
         queue.spent.update(settle.counters)
         queue.settled_at = datetime.now(UTC)
-
-    @staticmethod
-    def _keep(queue: Queue, archived: Archived, settle: Settle, purged: Set[str]) -> None:
-        def size(*episodes: Archived) -> int:
-            return sum(len(one.model_dump_json(exclude_defaults=True).encode()) for one in episodes)
-
-        if size(archived) <= settle.max_archive_bytes and not archived.sources & purged:
-            queue.archive[archived.seq] = archived
-        while queue.archive and (
-            len(queue.archive) > settle.max_archived
-            or size(*queue.archive.values()) > settle.max_archive_bytes
-        ):
-            del queue.archive[min(queue.archive)]
-
-    @staticmethod
-    def _take_out(queue: Queue, seq: int) -> None:
-        for place in (
-            queue.episodes,
-            queue.sizes,
-            queue.holders,
-            queue.waiting,
-            queue.claimed,
-            queue.dead,
-        ):
-            place.pop(seq, None)
-        held = {digest for episode in queue.episodes.values() for digest in episode.images}
-        queue.images = {digest: data for digest, data in queue.images.items() if digest in held}
 
     async def count(self, namespace: str, counters: Mapping[str, int]) -> None:
         self._queue(namespace).spent.update(counters)
@@ -396,52 +323,32 @@ class InMemoryEpisodeQueue:
         queue = self._queue(namespace)
         found = {seq for seq in seqs if seq in queue.dead}
         for seq in found:
-            self._take_out(queue, seq)
+            queue.take_out(seq)
         return len(found)
 
     async def runs_of(self, namespace: str, subject: Subject) -> frozenset[str]:
-        queue = self._queue(namespace)
-        known = queue.runs.items()
-        return frozenset(
-            run_id for run_id, run in known if subject.owns_record(run_id, run.principal, run.unit)
-        )
+        known = self._queue(namespace).runs.items()
+        return frozenset(run_id for run_id, run in known if _owns(subject, run_id, run))
 
     async def erase(self, namespace: str, subject: Subject) -> Erased:
         queue = self._queue(namespace)
-        gone = {
-            seq: episode.run_id for seq, episode in queue.episodes.items() if subject.owns(episode)
-        }
+        gone = [seq for seq, episode in queue.episodes.items() if subject.owns(episode)]
+        runs = {queue.episodes[seq].run_id for seq in gone}
         for seq in gone:
-            self._take_out(queue, seq)
-        runs, words = set(gone.values()), 0
+            queue.take_out(seq)
+        words = 0
         for run_id, run in list(queue.runs.items()):
-            if subject.owns_record(run_id, run.principal, run.unit):
+            if _owns(subject, run_id, run):
                 runs.add(run_id)
                 words += len(queue.runs.pop(run_id).told)
-            elif subject.kind == "principal":
-                others = [said for said in run.told if said.principal != subject.name]
-                words += len(run.told) - len(others)
-                run.told = others
         if subject.kind == "principal":
-            for kind in "eo":
-                queue.rate.pop(f"{kind}:{subject.name}", None)
+            words += _erase_principal(queue, subject.name)
         queue.last_error = ""
         return Erased(episodes=len(gone), runs=tuple(sorted(runs)), words=words)
 
     async def traffic(self, namespace: str) -> Traffic:
         queue, now = self._queue(namespace), datetime.now(UTC)
         alive = [queue.episodes[seq].started_at for seq in (*queue.waiting, *queue.claimed)]
-        names = (
-            "recorded",
-            "learned",
-            "nothing",
-            "set_aside",
-            "dead",
-            "dropped",
-            "limited",
-            "expired",
-            "retried",
-        )
         hours = [f"hour:{now - ago:%H}" for ago in (timedelta(0), timedelta(hours=1))]
         return Traffic(
             waiting=len(queue.waiting),
@@ -450,10 +357,8 @@ class InMemoryEpisodeQueue:
             archived=len(queue.archive),
             bytes=sum(queue.sizes.values()),
             oldest=max(0.0, (now - min(alive)).total_seconds()) if alive else None,
-            counts={name: queue.counts[name] for name in names},
-            today={
-                name: float(n) for name, n in queue.spent.items() if not name.startswith("hour:")
-            },
+            counts={name: queue.counts[name] for name in COUNTS},
+            today={name: float(n) for name, n in queue.spent.items() if name[:5] != "hour:"},
             hour=sum(queue.spent[name] for name in hours),
             last_settled=queue.settled_at,
             last_error=queue.last_error,
@@ -462,3 +367,19 @@ class InMemoryEpisodeQueue:
 
     async def namespaces(self) -> tuple[str, ...]:
         return tuple(sorted(name for name, queue in self._queues.items() if queue.counts))
+
+
+def _owns(subject: Subject, run_id: str, run: Run) -> bool:
+    return subject.owns_record(run_id, run.principal, run.unit)
+
+
+def _erase_principal(queue: Queue, principal: str) -> int:
+    """Forget what a principal said of others' runs, and his rates; how many words he said."""
+    words = 0
+    for run in queue.runs.values():
+        others = [said for said in run.told if said.principal != principal]
+        words += len(run.told) - len(others)
+        run.told = others
+    for kind in "eo":
+        queue.rate.pop(f"{kind}:{principal}", None)
+    return words

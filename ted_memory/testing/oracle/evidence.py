@@ -1,7 +1,7 @@
-"""The evidence of one namespace in a process's own memory: the executable statement of what evidence.lua does."""
+"""The evidence of one namespace in a process's own memory: it states what evidence.lua does."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,7 +24,7 @@ from ted_memory.experience.evidence import (
     watch_again,
 )
 from ted_memory.experience.trials import RULES
-from ted_memory.models import Experience, Trial
+from ted_memory.models import Experience, Trial, Usage
 from ted_memory.protocols import Pair, PairVerdict, Shown
 
 LONGEST_LIST = 8000  # characters of the lists of episodes and of conversations that a lesson has
@@ -45,7 +45,12 @@ class Counted:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One live outcome: whose word it is, its score, that before a correction, how the request was assigned."""
+    """One live outcome for one lesson.
+
+    ``speaker`` is whose word it is, ``unit`` the conversation. ``before`` is the score that it
+    corrects, None where it is the first. ``shown``: whether the request saw the lesson.
+    ``withhold``: the chance with which an active lesson was withheld.
+    """
 
     speaker: str
     unit: str
@@ -53,6 +58,19 @@ class Outcome:
     before: float | None
     shown: bool
     withhold: float
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing was counted for its request before."""
+        return self.before is None
+
+    @property
+    def usage(self) -> Usage:
+        """What it adds to the lesson's usage."""
+        n, difference = float(self.is_first), self.score - (self.before or 0.0)
+        if self.shown:
+            return Usage(n_with=n, successes_with=difference)
+        return Usage(n_without=n, successes_without=difference)
 
 
 @dataclass
@@ -71,7 +89,7 @@ class InMemoryEvidence:
     units: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def of(self, id: str) -> Shown | None:
-        """Return what is known of a lesson; None where nothing is."""
+        """What is known of a lesson; None where nothing is."""
         if id not in self.change:
             return None
         voices = tuple(self.voices[id].values())
@@ -116,17 +134,15 @@ class InMemoryEvidence:
         if pair.seq in self.done[lesson.id] or pair.seq <= self.done_to.get(lesson.id, 0):
             return "repeated"
         self._add_to_done(lesson.id, pair.seq)
-        scores = (pair.score_with, pair.score_without)
         if lesson.state == "active":
             self.floors.setdefault(lesson.id, pair.floor)
-            self._watch(lesson.id, pair.speaker, pair_against(*scores))
+            against = pair_against(pair.score_with, pair.score_without)
+            self._watch(lesson.id, pair.speaker, against)
             return "counted"
         says_nothing = pair.on_tools and pair.score_with == pair.score_without
-        add = (
-            add_silent
-            if says_nothing
-            else partial(add_pair, with_it=scores[0], without_it=scores[1])
-        )
+        add: Callable[[Sums], Sums] = add_silent
+        if not says_nothing:
+            add = partial(add_pair, with_it=pair.score_with, without_it=pair.score_without)
         voices, voice = self.voices[lesson.id], voice_of(pair.speaker)
         voices[voice], self.totals[lesson.id] = add(voices[voice]), add(self.totals[lesson.id])
         self._changed(lesson.id)
@@ -139,25 +155,25 @@ class InMemoryEvidence:
             self.done[id].remove(self.done_to[id])
 
     def outcome(self, lesson: Experience, outcome: Outcome, known: Counted | None) -> Counted:
-        """Count a live outcome, or a corrected one in the place of what it was ``known`` as."""
-        guess = known.guess if known else self.totals[lesson.id].guess
-        begun: tuple[float, ...] = known.begun if known else ()
-        trial = (
-            lesson.trial if lesson.state == "trial" and lesson.trial and lesson.trial.bet else None
-        )
-        if not trial and not (lesson.state == "active" and outcome.withhold > 0):
-            return Counted(lesson.rev, guess, begun)
+        """Count a live outcome; a corrected one in the place of what it was ``known`` as."""
+        before = known or Counted(lesson.rev, self.totals[lesson.id].guess)
+        trial = _running_trial(lesson)
+        is_watched = lesson.state == "active" and outcome.withhold > 0
+        if trial is None and not is_watched:
+            return Counted(lesson.rev, before.guess, before.begun)
         units = self.units[lesson.id]
         # the coin fell once for the whole conversation: its later outcomes are no bets of their own
-        if not (known.is_evidence if known else outcome.unit not in units):
-            return Counted(lesson.rev, guess, is_evidence=False)
+        is_evidence = known.is_evidence if known else outcome.unit not in units
+        if not is_evidence:
+            return Counted(lesson.rev, before.guess, is_evidence=False)
         if outcome.unit not in units:
             self.units[lesson.id] = _latest([*units, outcome.unit])
-        if trial:
-            self._on_trial(lesson.id, trial, outcome, guess)
+        begun = before.begun
+        if trial is not None:
+            self._on_trial(lesson.id, trial, outcome, before.guess)
         else:
-            begun = self._when_active(lesson.id, outcome, guess, begun)
-        return Counted(lesson.rev, guess, begun)
+            begun = self._when_active(lesson.id, outcome, before.guess, begun)
+        return Counted(lesson.rev, before.guess, begun)
 
     def _on_trial(self, id: str, trial: Trial, outcome: Outcome, guess: float) -> None:
         def steps(score: float) -> LiveSteps:
@@ -190,10 +206,12 @@ class InMemoryEvidence:
         if outcome.before is None:
             return self._watch(id, outcome.speaker, new)
         old, total = steps(outcome.before), self.totals[id]
-        # what was begun anew since is closed
-        changed = [
-            n - o if b == t else 0.0 for n, o, b, t in zip(new, old, total.begun, then, strict=True)
-        ]
+        changed = []
+        for new_step, old_step, now_begun, then_begun in zip(
+            new, old, total.begun, then, strict=True
+        ):
+            was_begun_anew = now_begun != then_begun  # what was bet before that is closed
+            changed.append(0.0 if was_begun_anew else new_step - old_step)
         self.totals[id] = correct_watched(total, changed)
         voices, voice = self.voices[id], voice_of(outcome.speaker)
         voices[voice] = hear(voices[voice], changed, total.begun, count=0)
@@ -212,13 +230,20 @@ class InMemoryEvidence:
         self.change[id] = self.changes
 
 
+def _running_trial(lesson: Experience) -> Trial | None:
+    """The lesson's trial, if its live test has begun."""
+    if lesson.state != "trial" or lesson.trial is None or not lesson.trial.bet:
+        return None
+    return lesson.trial
+
+
 def _latest(units: list[str]) -> list[str]:
-    """Return the latest of these conversations: as many as the script keeps."""
+    """The latest of these conversations: as many as the script keeps."""
     while _length(units) > LONGEST_LIST:
         units = units[1:]
     return units
 
 
 def _length(listed: Sequence[object]) -> int:
-    """Return the characters of a list as the script keeps it."""
+    """The characters of a list as the script keeps it."""
     return len(",") + sum(len(f"{one},") for one in listed)

@@ -7,7 +7,10 @@ from ted_memory.storage.redis.vectors import outdated
 
 
 class InMemoryVectors:
-    """A `VectorStore` that ends with the process. ``held``: the heads and vectors of all namespaces."""
+    """A `VectorStore` that ends with the process.
+
+    ``held`` are the heads and vectors of all namespaces.
+    """
 
     def __init__(
         self, held: dict[str, tuple[VectorHead, dict[str, bytes]]], namespace: str
