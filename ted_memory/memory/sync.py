@@ -26,10 +26,10 @@ def _blocking(
 
 
 class SyncTedMemory:
-    """A `TedMemory` with blocking methods, for programs without an event loop. Made by `open_memory_sync`.
+    """A `TedMemory` with blocking methods, for programs without an event loop.
 
-    May be used from any thread. All calls run on the one event loop that the integrations'
-    synchronous methods use.
+    Made by `open_memory_sync`. May be used from any thread. All calls run on the one event loop
+    that the integrations' synchronous methods use.
     """
 
     def __init__(self, memory: TedMemory) -> None:
