@@ -207,10 +207,11 @@ class RedisStore:
 
         return await self._with_retries(ask)
 
-    async def tombstone(self, namespace: str, source: str) -> None:
-        await self._with_retries(
-            lambda client: client.sadd(Keys(namespace).purged, codec.digest(source))
-        )
+    async def tombstone(self, namespace: str, *sources: str) -> None:
+        if not sources:
+            return
+        digests = [codec.digest(source) for source in sources]
+        await self._with_retries(lambda client: client.sadd(Keys(namespace).purged, *digests))
 
     async def tombstoned(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
         asked = list(sources)
