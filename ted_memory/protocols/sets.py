@@ -192,8 +192,8 @@ class ExperienceStore(Progress, Protocol):
     async def hold(self, namespace: str, name: str, holder: str, seconds: float) -> bool:
         """Hold a lease, or hold it longer; False when another holder has it.
 
-        0 seconds let go of it. It saves double work. It is no lock: it ends while its holder is still at work if that takes
-        too long.
+        0 seconds let go of it. It saves double work. It is no lock: it ends while its holder is
+        still at work if that takes too long.
         """
         ...
 

@@ -147,7 +147,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "now": lambda client: scripts.now(client, K),
     "lacking": lambda client: scripts.lacking(client, K, [("TIME",)]),
     "dead": lambda client: scripts.dead(client, K, "retry", [1]),
-    "blank": lambda client: scripts.blank(client, K, 1, old="old", new="new"),
+    "blank": lambda client: scripts.blank(client, K, [(1, "old", "new")]),
 }
 
 
@@ -162,7 +162,6 @@ FIXED = [
     "commit",
     "credit",
     "read",
-    "blank",
     "keep",
     "lease",
     "feedback",
@@ -171,7 +170,7 @@ FIXED = [
     "return_claim",
 ]
 # take any number of things
-OPEN = ["record", "extend_lease", "dead", "erase", "count", "known", "forget_archived"]
+OPEN = ["record", "extend_lease", "dead", "erase", "count", "known", "forget_archived", "blank"]
 ALONE = ["now", "lacking"]  # take no key, but one to know the node by
 
 

@@ -1,8 +1,12 @@
-"""Forgetting a subject's traffic on Redis and Valkey: there is no index by person, so all of it is looked through."""
+"""Forgetting a subject's traffic on Redis and Valkey.
+
+There is no index by person, so all of it is looked through, by the page.
+"""
 
 import asyncio
 import contextlib
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -27,47 +31,42 @@ async def erase(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subj
     episodes = await _episodes(with_retries, seal, keys, subject)
     await with_retries(lambda client: scripts.erase(client, keys, list(episodes)))
     runs, words = set(episodes.values()), 0
-    async for name, record in _records(with_retries, keys):
-        if _owns(subject, keys, name, record):
-            runs.add(_run_of(keys, name))
-            words += sum(_is_feedback(field) for field in record)
-            await with_retries(partial(_delete, [name]))
-        elif said := [
-            field for field in record if _is_said_by(subject, seal, field, record[field])
-        ]:
-            words += len(said)
-            await with_retries(partial(_delete_fields, name, said))
+    async for page in _records(with_retries, keys):
+        own = [name for name, record in page.items() if _owns(subject, keys, name, record)]
+        others = {name: record for name, record in page.items() if name not in own}
+        said = _fields_said_by(subject, seal, others)
+        runs.update(_run_of(keys, name) for name in own)
+        words += sum(_is_feedback(field) for name in own for field in page[name])
+        words += sum(map(len, said.values()))
+        await with_retries(partial(_delete, own, said))
     if subject.kind == "principal":
+        counts = [f"e:{subject.name}", f"o:{subject.name}"]
         async for names in _names(with_retries, keys.rate("*")):
-            for name in names:
-                await with_retries(
-                    partial(_delete_fields, name, [f"e:{subject.name}", f"o:{subject.name}"])
-                )
+            await with_retries(partial(_delete, [], dict.fromkeys(names, counts)))
     return Erased(episodes=len(episodes), runs=tuple(sorted(runs)), words=words)
 
 
 async def runs_of(
     with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject
 ) -> frozenset[str]:
-    """Return the ids of a subject's runs that wait or are known still."""
+    """Find the ids of a subject's runs that wait or are known still."""
     if subject.kind == "run":
         return frozenset({subject.name})
     waiting = (await _episodes(with_retries, seal, keys, subject)).values()
-    known = [
-        _run_of(keys, name)
-        async for name, record in _records(with_retries, keys)
-        if _owns(subject, keys, name, record)
-    ]
-    return frozenset((*waiting, *known))
+    found = set(waiting)
+    async for page in _records(with_retries, keys):
+        own = [name for name, record in page.items() if _owns(subject, keys, name, record)]
+        found.update(_run_of(keys, name) for name in own)
+    return frozenset(found)
 
 
 async def _records(
     with_retries: WithRetries, keys: Keys
-) -> AsyncIterator[tuple[str, dict[str, str]]]:
-    """Give the records of all runs, with their keys."""
+) -> AsyncIterator[dict[str, dict[str, str]]]:
+    """Give the records of all runs by their keys, a page at a time."""
     async for names in _names(with_retries, keys.run("*")):
-        for name, record in zip(names, await with_retries(partial(hashes, names)), strict=True):
-            yield name, record
+        records = await with_retries(partial(hashes, names))
+        yield dict(zip(names, records, strict=True))
 
 
 def _run_of(keys: Keys, name: str) -> str:
@@ -83,7 +82,7 @@ def _owns(subject: Subject, keys: Keys, name: str, record: Mapping[str, str]) ->
 async def drop_all(with_retries: WithRetries, keys: Keys) -> None:
     """Delete every key of a namespace."""
     async for names in _names(with_retries, keys.any_key):
-        await with_retries(partial(_delete, names))
+        await with_retries(partial(_delete_keys, names))
 
 
 async def staging_with(
@@ -93,23 +92,37 @@ async def staging_with(
     named: Collection[str],
     runs: Collection[str],
 ) -> set[str]:
-    """Return the staging sets of a namespace in which one of these is named, or that worked on one of these runs."""
-    # whole strings of JSON, with letters beyond ASCII as they are, and without
-    written = {
-        json.dumps(name, ensure_ascii=ascii_only) for name in named for ascii_only in (False, True)
-    }
-    fields = {f"sample:{run}" for run in runs}
+    """Find the staging sets of a namespace that name one of these, or worked on one of these runs."""
+    quoted = _as_json(named)
+    samples = {f"sample:{run}" for run in runs}
     found = set()
+    for staging, names in (await _staging_sets(with_retries, namespace)).items():
+        for stored in await with_retries(partial(hashes, names)):
+            texts = _opened(seal, list(stored.values()))
+            if samples & stored.keys() or _names_any(texts, quoted):
+                found.add(staging)
+    return found
+
+
+async def _staging_sets(with_retries: WithRetries, namespace: str) -> dict[str, list[str]]:
+    """Find the keys of staging sets in which a source or a run may be named, by set."""
+    found = defaultdict[str, list[str]](list)
     async for names in _names(with_retries, Keys(f"{namespace}~*").any_key):
         for name in names:
             staging, _, kind = name.removeprefix("ted:{").partition("}:")
-            if staging in found or kind not in {"progress", "experiences", "log"}:
-                continue
-            [texts] = await with_retries(partial(hashes, [name]))
-            told = _opened(seal, list(texts.values()))
-            if fields & texts.keys() or any(one in text for text in told for one in written):
-                found.add(staging)
+            if kind in {"progress", "experiences", "log"}:
+                found[staging].append(name)
     return found
+
+
+def _as_json(names: Collection[str]) -> set[str]:
+    """Write names as whole strings of JSON, with letters beyond ASCII as they are, and without."""
+    as_they_are = {json.dumps(name, ensure_ascii=False) for name in names}
+    return as_they_are | {json.dumps(name) for name in names}
+
+
+def _names_any(texts: Sequence[str], quoted: Collection[str]) -> bool:
+    return any(name in text for text in texts for name in quoted)
 
 
 async def rewrite_log(client: Client) -> None:
@@ -133,8 +146,8 @@ async def rewrite_log(client: Client) -> None:
                 begun = True
         await asyncio.sleep(REWRITE_WAIT)
     raise StoreError(
-        "the server's file of changes was not rewritten: until it is, it may hold what was deleted. Is its disk full? "
-        "All else is done; call it again"
+        "the server's file of changes was not rewritten: until it is, it may hold what was "
+        "deleted. Is its disk full? All else is done; call it again"
     )
 
 
@@ -180,12 +193,32 @@ def _page(name: str, cursor: int, client: Client) -> Awaitable[tuple[int, Mappin
     return cast(Awaitable[tuple[int, Mapping[str, str]]], client.hscan(name, cursor, count=PAGE))
 
 
-def _delete(names: Sequence[str], client: Client) -> Awaitable[Any]:
+def _delete_keys(names: Sequence[str], client: Client) -> Awaitable[Any]:
     return cast(Awaitable[Any], client.delete(*names))
 
 
-def _delete_fields(name: str, fields: Sequence[str], client: Client) -> Awaitable[Any]:
-    return cast(Awaitable[Any], client.hdel(name, *fields))
+async def _delete(
+    names: Sequence[str], fields: Mapping[str, Sequence[str]], client: Client
+) -> None:
+    """Delete keys, and fields of others, which all lie in one slot, in one round trip."""
+    pipeline = client.pipeline(transaction=False)
+    if names:
+        pipeline.delete(*names)
+    for name, gone in fields.items():
+        pipeline.hdel(name, *gone)
+    await pipeline.execute()
+
+
+def _fields_said_by(
+    subject: Subject, seal: Seal, records: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[str]]:
+    """Find a subject's feedback in records of others' runs: its fields, by the record's key."""
+    found = {}
+    for name, record in records.items():
+        said = [field for field in record if _is_said_by(subject, seal, field, record[field])]
+        if said:
+            found[name] = said
+    return found
 
 
 def _is_feedback(field: str) -> bool:

@@ -149,10 +149,14 @@ async def credit(
     return took_effect
 
 
-async def blank(client: Client, keys: Keys, version: int, *, old: str, new: str) -> int:
-    """Replace an entry of the log; return 0 when it is no longer the old one."""
-    replaced: int = await _run(client, _BLANK, [keys.log], [version, old, new])
-    return replaced
+async def blank(client: Client, keys: Keys, entries: Sequence[tuple[int, str, str]]) -> list[int]:
+    """Replace entries of the log, each a version with its old and its new text.
+
+    Gives the versions that are no longer what they were: they stay as they are.
+    """
+    args = [part for entry in entries for part in entry]
+    changed: list[int] = await _run(client, _BLANK, [keys.log], args)
+    return changed
 
 
 async def keep(client: Client, keys: Keys, key: str, record: str, *, ttl: int) -> None:

@@ -46,6 +46,7 @@ TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
 SETTLED_TTL = 3600 * 1000
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
 LACKS_TOLD = 3  # commands that a user may not use, of those that an error names
+BLANKED_AT_ONCE = 100  # entries of the log that one script replaces
 CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
 
 _RIGHTS = "Give the user the rights of its role: `ted-memory acl` prints them"
@@ -228,24 +229,28 @@ class RedisStore:
     async def blank(
         self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]
     ) -> None:
-        for version in versions:
-            while not await self._blank(namespace, version, change):
-                pass  # somebody else blanked something of the same entry: look again
+        left = list(versions)
+        while left:
+            first, rest = left[:BLANKED_AT_ONCE], left[BLANKED_AT_ONCE:]
+            left = await self._blank(namespace, first, change) + rest
 
     async def _blank(
-        self, namespace: str, version: int, change: Callable[[LogEntry], LogEntry]
-    ) -> bool:
+        self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]
+    ) -> list[int]:
+        """Blank these entries; gives those that somebody else blanked meanwhile, to look at again."""
+        raws = await self._raw_log(namespace, versions)
+        replaced = []
+        for version, raw in zip(versions, raws, strict=True):
+            if raw is None:
+                continue
+            entry = codec.decode_log_entry(raw)
+            blanked = change(entry)
+            if blanked != entry:
+                replaced.append((version, raw, codec.encode_log_entry(blanked, raw)))
+        if not replaced:
+            return []
         keys = Keys(namespace)
-        [raw] = await self._raw_log(namespace, [version])
-        entry = codec.decode_log_entry(raw) if raw is not None else None
-        if raw is None or entry is None or (blanked := change(entry)) == entry:
-            return True
-        new = codec.encode_log_entry(blanked, raw)
-        return bool(
-            await self._with_retries(
-                lambda client: scripts.blank(client, keys, version, old=raw, new=new)
-            )
-        )
+        return await self._with_retries(lambda client: scripts.blank(client, keys, replaced))
 
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
         stored = await self._with_retries(
