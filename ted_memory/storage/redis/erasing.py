@@ -30,7 +30,23 @@ async def erase(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subj
     """Forget a subject's episodes, run records, feedback and counts."""
     episodes = await _episodes(with_retries, seal, keys, subject)
     await with_retries(lambda client: scripts.erase(client, keys, list(episodes)))
-    runs, words = set(episodes.values()), 0
+    runs, words = await _erase_records(with_retries, seal, keys, subject)
+    if subject.kind == "principal":
+        counts = [f"e:{subject.name}", f"o:{subject.name}"]
+        async for names in _names(with_retries, keys.rate("*")):
+            await with_retries(partial(_delete, [], dict.fromkeys(names, counts)))
+    runs.update(episodes.values())
+    return Erased(episodes=len(episodes), runs=tuple(sorted(runs)), words=words)
+
+
+async def _erase_records(
+    with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject
+) -> tuple[set[str], int]:
+    """Forget the records of a subject's runs, and what it said of others' runs.
+
+    Gives the runs, and how many words of feedback went, on them and on others'.
+    """
+    runs, words = set[str](), 0
     async for page in _records(with_retries, keys):
         own = [name for name, record in page.items() if _owns(subject, keys, name, record)]
         others = {name: record for name, record in page.items() if name not in own}
@@ -39,11 +55,7 @@ async def erase(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subj
         words += sum(_is_feedback(field) for name in own for field in page[name])
         words += sum(map(len, said.values()))
         await with_retries(partial(_delete, own, said))
-    if subject.kind == "principal":
-        counts = [f"e:{subject.name}", f"o:{subject.name}"]
-        async for names in _names(with_retries, keys.rate("*")):
-            await with_retries(partial(_delete, [], dict.fromkeys(names, counts)))
-    return Erased(episodes=len(episodes), runs=tuple(sorted(runs)), words=words)
+    return runs, words
 
 
 async def runs_of(
@@ -92,7 +104,7 @@ async def staging_with(
     named: Collection[str],
     runs: Collection[str],
 ) -> set[str]:
-    """Find the staging sets of a namespace that name one of these, or worked on one of these runs."""
+    """Find the staging sets that name one of these, or worked on one of these runs."""
     quoted = _as_json(named)
     samples = {f"sample:{run}" for run in runs}
     found = set()

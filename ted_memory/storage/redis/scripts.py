@@ -98,7 +98,7 @@ async def commit(
 async def read(
     client: Client, keys: Keys, epoch: str, version: int, stamp: str, *, most: int
 ) -> list[Any]:
-    """Read a set; return what `codec.decode_set` takes."""
+    """Read a set; gives what `replies.decode_set` takes."""
     refused = _WITHOUT_SCRIPTS.setdefault(client, set())
     if keys.namespace not in refused:
         names = [keys.meta, keys.experiences, keys.ranking, keys.log]
@@ -179,7 +179,7 @@ async def record(
     images: Mapping[str, str],
     request: str,
 ) -> list[Any]:
-    """Take in episodes, with images by hash; return what became of them, and the places of those with feedback."""
+    """Take in episodes, with images by hash; gives what ``record.lua`` says."""
     names = [
         keys.traffic,
         keys.episodes,
@@ -214,7 +214,10 @@ async def replayed(client: Client, keys: Keys, args: Sequence[Any]) -> str:
 
 
 async def known(client: Client, keys: Keys, held: Sequence[tuple[str, int]]) -> list[Any]:
-    """Read what is known of lessons; `held` are their ids with the numbers of the changes that the caller knows."""
+    """Read what is known of lessons.
+
+    ``held`` are their ids, each with the number of the change that the caller knows.
+    """
     args = [part for one in held for part in one]
     return _listed(await _run(client, _KNOWN, [keys.evidence], args, writes=False))
 

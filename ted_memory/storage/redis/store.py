@@ -31,7 +31,7 @@ from ted_memory.findings import Finding
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest, VectorStore
 from ted_memory.settings import Durability
-from ted_memory.storage.redis import codec, durability, erasing, rights, scripts
+from ted_memory.storage.redis import codec, durability, erasing, replies, rights, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.clients import Clients, cancellable
 from ted_memory.storage.redis.examining import examine
@@ -59,9 +59,13 @@ T = TypeVar("T")
 
 
 class RedisStore:
-    """An `ExperienceStore`. `durable`: what each commit waits for; `kept`: how long what was recorded is.
+    """An `ExperienceStore`.
 
-    ``seal`` closes what people wrote.
+    Args:
+        clients: its connections.
+        durable: what each commit waits for.
+        kept: how long what was recorded stays.
+        seal: closes what people wrote.
     """
 
     def __init__(
@@ -97,7 +101,7 @@ class RedisStore:
         reply = await scripts.read(
             client, Keys(namespace), epoch, version, stamp, most=CHANGES_AT_MOST
         )
-        return codec.decode_set(namespace, known, reply)
+        return replies.decode_set(namespace, known, reply)
 
     def vectors(self, namespace: str) -> VectorStore:
         return RedisVectors(self._with_retries, namespace)
@@ -122,7 +126,7 @@ class RedisStore:
             return repeated, answer, kept
 
         repeated, answer, kept = await self._with_retries(once)
-        commit = codec.decode_answer(
+        commit = replies.decode_answer(
             answer, [c.edit for c in request.changes], told, repeated=bool(repeated)
         )
         if commit.version == 1:
@@ -133,7 +137,8 @@ class RedisStore:
                 "no replica has" if self._durable == "replica" else "the server's disk has not"
             )
             raise NotDurable(
-                f"version {commit.version} of {namespace!r} is written, but {lacking} confirmed it within "
+                f"version {commit.version} of {namespace!r} is written, but {lacking} confirmed it "
+                "within "
                 f"{within} ms (durability={self._durable}); it can be lost in a failover. "
                 "Send the same token again to wait again",
                 commit,
@@ -155,8 +160,10 @@ class RedisStore:
         )
         if lacks:
             raise StoreRefused(
-                f"the server at {self._clients.where} refuses its user {len(lacks)} of the commands that a learner of "
-                f"{namespace!r} needs ({', '.join(lacks[:LACKS_TOLD])}); nothing was asked or written. {_RIGHTS}"
+                f"the server at {self._clients.where} refuses its user {len(lacks)} of the "
+                "commands that a learner of "
+                f"{namespace!r} needs ({', '.join(lacks[:LACKS_TOLD])}); nothing was asked or "
+                f"written. {_RIGHTS}"
             )
 
     async def _prove_durability(self, namespace: str) -> None:
@@ -166,7 +173,8 @@ class RedisStore:
         reason = await self._with_retries(lambda client: durability.lacks_fsync(client, key))
         if reason:
             raise StoreError(
-                f"the server at {self._clients.where} cannot give durability=fsync ({reason}); nothing was written. "
+                f"the server at {self._clients.where} cannot give durability=fsync ({reason}); "
+                "nothing was written. "
                 "It needs Redis 7.2 or Valkey, with appendonly yes"
             )
         clients.syncs.set()
@@ -237,7 +245,7 @@ class RedisStore:
     async def _blank(
         self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]
     ) -> list[int]:
-        """Blank these entries; gives those that somebody else blanked meanwhile, to look at again."""
+        """Blank entries; gives those that somebody else blanked meanwhile, to look at again."""
         raws = await self._raw_log(namespace, versions)
         replaced = []
         for version, raw in zip(versions, raws, strict=True):
@@ -326,7 +334,8 @@ class RedisStore:
             yield
         except (AuthenticationError, AuthorizationError) as error:
             raise StoreRefused(
-                f"the server at {where} refuses us ({error}); nothing was written. Check user and password in the URL"
+                f"the server at {where} refuses us ({error}); nothing was written. Check user and "
+                "password in the URL"
             ) from error
         except NoPermissionError as error:
             raise StoreRefused(
@@ -334,7 +343,8 @@ class RedisStore:
             ) from error
         except OutOfMemoryError as error:
             raise StoreError(
-                f"the server at {where} is out of memory (its maxmemory is reached); nothing was written. "
+                f"the server at {where} is out of memory (its maxmemory is reached); nothing was "
+                "written. "
                 "Raise maxmemory, or give the memory a server of its own"
             ) from error
         except TedMemoryError:
@@ -348,33 +358,36 @@ class RedisStore:
             ValueError,
         ) as error:  # ValueError: redis-py's parser, on what is no reply
             raise CorruptData(
-                f"what answers at {where} does not speak as Redis does ({_reason(error)}). Is it a Redis server?"
+                f"what answers at {where} does not speak as Redis does ({_reason(error)}). Is it a "
+                "Redis server?"
             ) from error
         except ResponseError as error:
             raise _answered(error, where) from error
         except (RedisError, RedisClusterException, OSError) as error:
             raise StoreUnavailable(
-                f"no answer from the memory at {where} ({_reason(error)}). Is the server running and the URL right? "
+                f"no answer from the memory at {where} ({_reason(error)}). Is the server running "
+                "and the URL right? "
                 "A commit with the same token may safely be sent again"
             ) from error
 
 
 def _answered(error: ResponseError, where: str) -> StoreError:
-    """Return what an error stands for that the server answered a command with."""
+    """Tell what an error stands for that the server answered a command with."""
     said = str(error)
     if said.startswith("TEDFORMAT"):
-        return codec.newer_format(where, said.rsplit(maxsplit=1)[-1])
+        return replies.newer_format(where, said.rsplit(maxsplit=1)[-1])
     if said.startswith("TEDFENCED"):
         return ClaimLost("another learner has taken over this episode; nothing was written")
     if any(words in said for words in _REFUSED_IN_SCRIPT):
         return StoreRefused(
-            f"the server at {where} refuses us within a script ({_reason(error)}); a part of it may be done. {_RIGHTS}"
+            f"the server at {where} refuses us within a script ({_reason(error)}); a part of it "
+            f"may be done. {_RIGHTS}"
         )
     return StoreError(f"the server at {where} answered: {error}; nothing was written")
 
 
 def _ends(namespace: str) -> int:
-    """Return the milliseconds after which a set goes: a staging set of which no run has anything more to say."""
+    """Tell the milliseconds after which a staging set goes that nobody writes to; else 0."""
     return PROGRESS_TTL * 1000 if "~" in namespace else 0
 
 
