@@ -216,7 +216,7 @@ class ExperienceStore(Progress, Protocol):
         ...
 
     async def compact(self) -> bool:
-        """Have what was deleted leave the disk, too; False where the server's owner must do that."""
+        """Have what was deleted leave the disk, too; False where its owner must see to that."""
         ...
 
     async def aclose(self) -> None:

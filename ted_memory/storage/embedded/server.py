@@ -1,4 +1,4 @@
-"""A real server for those who have none: started on demand, shared by all processes that open its folder.
+"""A real server for those who have none: started on demand, one for all that open its folder.
 
 Three lock files in the folder: ``start.lock`` is held while someone looks for the server or starts
 it, ``users.lock`` (shared) as long as a process has the folder open, ``guard.lock`` by the
@@ -42,7 +42,7 @@ class EmbeddedServer:
 
     @property
     def socket_path(self) -> str:
-        """Where the server listens: in its folder, or in a short folder of our own when that path is too long."""
+        """Where the server listens: in its folder, or in a short one if that path is too long."""
         path = self.home / "server.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
             return str(path)
@@ -67,7 +67,8 @@ class EmbeddedServer:
                     self._start()
         except OSError as error:
             raise StoreUnavailable(
-                f"the embedded server's folder {self.home} cannot be used ({error.strerror or error}); "
+                f"the embedded server's folder {self.home} cannot be used "
+                f"({error.strerror or error}); "
                 "set TED_MEMORY_HOME to a local folder that you can write, or give a URL"
             ) from error
 
@@ -115,8 +116,10 @@ class EmbeddedServer:
         while not supervisor.try_lock(descriptor, operation):
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
-                    f"another process has been starting or stopping the embedded server in {self.home} for too long; "
-                    f"look at {self.home / 'server.log'}, and for hung processes that use this folder"
+                    "another process has been starting or stopping the embedded server in "
+                    f"{self.home} for too long; "
+                    f"look at {self.home / 'server.log'}, and for hung processes that use this "
+                    "folder"
                 )
             time.sleep(POLL)
 
@@ -154,7 +157,8 @@ class EmbeddedServer:
         while self._ask("PING") != "+PONG":
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
-                    f"the embedded server in {self.home} did not come up within {READY_TIMEOUT:.0f} s"
+                    f"the embedded server in {self.home} did not come up within "
+                    f"{READY_TIMEOUT:.0f} s"
                     f"{self._last_words()}; its data are kept in {self.home / 'data'}"
                 )
             time.sleep(POLL)
@@ -192,5 +196,6 @@ def find_server() -> str:
         if path := shutil.which(name):
             return path
     raise StoreUnavailable(
-        "no embedded server for this platform; install redis-server or valkey-server, or give the URL of a server"
+        "no embedded server for this platform; install redis-server or valkey-server, or give the "
+        "URL of a server"
     )

@@ -1,4 +1,4 @@
-"""Encryption of what people wrote, by a cipher of the user's: in the server stands nothing that can be read."""
+"""Encryption of what people wrote, by a user's cipher: nothing readable stands in the server."""
 
 import base64
 import binascii
@@ -10,22 +10,25 @@ _MARK = "~"  # JSON and hexadecimal numbers begin with none
 
 
 class Cipher(Protocol):
-    """What encrypts; the protocol of LangGraph's encrypting serializers (`langgraph.checkpoint.serde.base`)."""
+    """What encrypts: the protocol of LangGraph's encrypting serializers.
+
+    There it is `langgraph.checkpoint.serde.base.CipherProtocol`.
+    """
 
     def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
-        """Return the cipher's name and the ciphertext."""
+        """Give the cipher's name and the ciphertext."""
         ...
 
     def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
-        """Return the plaintext."""
+        """Give the plaintext."""
         ...
 
 
 class Seal:
-    """Closes texts and data before they are stored, and opens them again; without a cipher it leaves them as they are.
+    """Closes texts and data before they are stored, and opens them again.
 
-    What was stored before there was a cipher is read as it is. A key is changed by a cipher that
-    knows the old one by its name.
+    Without a cipher it leaves them as they are. What was stored before there was a cipher is read
+    as it is. A key is changed by a cipher that knows the old one by its name.
     """
 
     def __init__(self, cipher: Cipher | None = None) -> None:
@@ -55,7 +58,8 @@ class Seal:
         _, name, encoded = stored.split(_MARK, 2) if stored.count(_MARK) >= 2 else ("", "", "")
         if self._cipher is None:
             raise CorruptData(
-                f"a record is encrypted (cipher {name!r}), and this memory has none: it cannot be read. Open it "
+                f"a record is encrypted (cipher {name!r}), and this memory has none: it cannot be "
+                "read. Open it "
                 "with the cipher that wrote it, open_memory(cipher=...)"
             )
         try:
@@ -67,7 +71,8 @@ class Seal:
         except Exception as error:  # whatever a user's cipher raises
             reason = " ".join(str(error).split()) or type(error).__name__
             raise CorruptData(
-                f"an encrypted record cannot be read: the cipher refuses it ({reason}). Is it the key that wrote it?"
+                f"an encrypted record cannot be read: the cipher refuses it ({reason}). Is it the "
+                "key that wrote it?"
             ) from error
 
 
