@@ -67,7 +67,8 @@ class TedMemory(Curated):
             refresh=settings.refresh,
             patience=first_wait or settings.read_timeout,
         )
-        self._set = SetRepository(store, namespace, self._snapshots, settings)
+        self.repository = SetRepository(store, namespace, self._snapshots, settings)
+        """The set in its store, for what works beside agents."""
 
     # copied or pickled it comes back unconnected, with an empty buffer
     def __reduce__(self) -> tuple[Any, ...]:
@@ -123,7 +124,7 @@ class TedMemory(Curated):
         Raises:
             StoreError: the store cannot be read.
         """
-        return await self._set.read()
+        return await self.repository.read()
 
     async def snapshot(self) -> ExperienceSet:
         """Give the set for an agent's call: cached, at most `read_timeout` late, never an error."""
@@ -334,7 +335,7 @@ class TedMemory(Curated):
             presentation=presentation,
             settle=settle,
         )
-        commit = await self._set.commit(tuple(edits), terms, base=base)
+        commit = await self.repository.commit(tuple(edits), terms, base=base)
         await self._ranker.prepare_after(commit, self.load)
         return commit
 
@@ -352,7 +353,7 @@ class TedMemory(Curated):
             InvalidInput: the token or an id cannot be used.
             StoreError: the store cannot be reached.
         """
-        return await self._set.credit(usage, token)
+        return await self.repository.credit(usage, token)
 
     def health(self) -> Health:
         """Tell what an agent's path has counted so far; no I/O."""

@@ -32,7 +32,7 @@ class Curated(ABC):
 
     store: ExperienceStore
     namespace: str
-    _set: SetRepository
+    repository: SetRepository
     _ranker: Ranker
 
     @property
@@ -46,12 +46,12 @@ class Curated(ABC):
 
     async def usage(self) -> dict[str, Usage]:
         """Read the usage of the experiences as it is now. Raises StoreError."""
-        return dict(await self._set.usage())
+        return dict(await self.repository.usage())
 
     async def log(self, limit: int = 20) -> tuple[LogEntry, ...]:
         """Read the latest entries of the history, newest first. Raises StoreError."""
-        newest = (await self._set.read()).version
-        return await self._set.entries(range(newest, max(newest - limit, 0), -1))
+        newest = (await self.repository.read()).version
+        return await self.repository.entries(range(newest, max(newest - limit, 0), -1))
 
     async def at(self, version: int) -> ExperienceSet:
         """Give the set as it was at an older version, with today's usage.
@@ -59,8 +59,8 @@ class Curated(ABC):
         Raises:
             HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
         """
-        now = await self._set.read()
-        return replace(now, version=version, experiences=await self._set.at(now, version))
+        now = await self.repository.read()
+        return replace(now, version=version, experiences=await self.repository.at(now, version))
 
     async def diff(self, old: int, new: int | None = None) -> tuple[Difference, ...]:
         """Tell what changed from one version to another (default: now), in the set's order.
@@ -68,7 +68,7 @@ class Curated(ABC):
         Raises:
             HistoryTrimmed: the log no longer reaches back that far, or a version is yet to come.
         """
-        return await self._set.diff(await self._set.read(), old, new)
+        return await self.repository.diff(await self.repository.read(), old, new)
 
     async def approve(self, *ids: str, author: str) -> Commit:
         """Make lessons active: every agent sees them from now on. All or nothing.
@@ -128,7 +128,7 @@ class Curated(ABC):
             CommitRefused: others kept changing the set, or the old set breaks today's caps; nothing
                 was written.
         """
-        return await self._set.rollback(version, author=author)
+        return await self.repository.rollback(version, author=author)
 
     async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
         """Take out for good all that came from a source, and keep it from coming again.
@@ -145,7 +145,7 @@ class Curated(ABC):
         checked("source", source)
         # first: nothing of it may come in while we look
         await self.store.tombstone(self.namespace, source)
-        return await purging.purge(self._set, self._ranker, [source], author=author)
+        return await purging.purge(self.repository, self._ranker, [source], author=author)
 
     async def forget(self, kind: Literal["principal", "run", "thread"], name: str) -> ForgetReport:
         """Forget a person, one run, or one conversation: what was recorded, and what was learned.
@@ -166,7 +166,9 @@ class Curated(ABC):
                 "namespace"
             )
         stored = name if kind == "run" else self.recorder.stored(name)
-        return await forgetting.forget(self._set, self._ranker, Subject(kind=kind, name=stored))
+        return await forgetting.forget(
+            self.repository, self._ranker, Subject(kind=kind, name=stored)
+        )
 
     async def forget_vectors(self) -> None:
         """Forget the vectors that the set keeps for its embeddings; they are made anew.
@@ -174,14 +176,14 @@ class Curated(ABC):
         Raises:
             StoreError: the store cannot be reached.
         """
-        await purging.forget_vectors(self._set, self._ranker)
+        await purging.forget_vectors(self.repository, self._ranker)
 
     async def export(self) -> str:
         """Write the set as JSON Lines that any installation can import.
 
         The format is described in `ted_memory.memory.exchange`.
         """
-        return exchange.dump(replace(await self._set.read(), usage=await self.usage()))
+        return exchange.dump(replace(await self.repository.read(), usage=await self.usage()))
 
     async def import_set(
         self, text: str, *, merge: bool = False, author: str = "import", name: str = "the export"
@@ -197,7 +199,7 @@ class Curated(ABC):
             CommitRefused: the set is not empty, or too small for all of it. Nothing was imported.
         """
         exported = exchange.parse(text, name)
-        now = await self._set.read()
+        now = await self.repository.read()
         if not merge:
             exchange.refuse_unless_empty(now)
         coming = exchange.sort_in(exported, now)

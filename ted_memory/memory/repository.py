@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ted_memory.errors import CommitRefused, HistoryTrimmed
 from ted_memory.experience import lineage
@@ -26,7 +27,7 @@ from ted_memory.models import (
     SetState,
     Usage,
 )
-from ted_memory.protocols import ExperienceStore
+from ted_memory.protocols import ExperienceStore, KnownEvidence
 from ted_memory.settings import Settings
 
 ROLLBACK_TRIES = 5
@@ -73,6 +74,37 @@ class SetRepository:
     async def tombstoned(self, sources: Iterable[str]) -> frozenset[str]:
         """Tell which of these sources the store refuses."""
         return await self.store.tombstoned(self.namespace, sources)
+
+    # --- for those who work on the set
+
+    async def hold(self, name: str, holder: str, seconds: float) -> bool:
+        """Hold a lease; False when another holder has it. 0 seconds let go of it.
+
+        It saves double work, and is no lock.
+        """
+        return await self.store.hold(self.namespace, name, holder, seconds)
+
+    async def evidence(
+        self, ids: Sequence[str], known: KnownEvidence | None = None
+    ) -> KnownEvidence:
+        """Read what pairs and outcomes have shown of lessons; ``known`` saves what is unchanged."""
+        return await self.store.episodes.evidence(self.namespace, ids, known)
+
+    async def count(self, counters: Mapping[str, int]) -> None:
+        """Add to this day's counters: what was spent without a result."""
+        await self.store.episodes.count(self.namespace, counters)
+
+    async def load_progress(self) -> Mapping[str, Mapping[str, Any]]:
+        """Read the records of the distillation that works in this set, by key."""
+        return await self.store.load_progress(self.namespace)
+
+    async def save_progress(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep a record that JSON can hold, for 30 days."""
+        await self.store.save_progress(self.namespace, key, record)
+
+    async def drop(self) -> None:
+        """Forget the set and all that belongs to it."""
+        await self.store.drop(self.namespace)
 
     # --- commits
 
