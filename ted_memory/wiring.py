@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from ted_memory.capture.recorder import Hooks
 from ted_memory.episodes import Retention
-from ted_memory.errors import MissingExtra, ModelError, SettingsError
+from ted_memory.errors import MissingExtra, ModelError, SettingsError, reason_of
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.fields import check_namespace
 from ted_memory.memory.client import TedMemory
@@ -70,8 +70,7 @@ def open_memory(
     if made.token_budget < FRAME_TOKENS + SMALLEST_LESSON:
         raise SettingsError(
             f"token_budget={made.token_budget} is too small for one experience: the block around "
-            "it takes "
-            f"{FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use "
+            f"it takes {FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use "
             f"{FRAME_TOKENS + SMALLEST_LESSON} or more"
         )
     return _open(
@@ -227,11 +226,10 @@ def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -
             raise MissingExtra(error.name, "langchain", f"the model {name!r}") from error
         raise ModelError(f"the model {name!r} cannot be used: {error}") from error
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise ModelError(
             f"the model {name!r} cannot be used: {reason[:300]}. Give provider:model (such as "
-            "openai:gpt-5-mini), "
-            "or a model's name and the base URL of an OpenAI-compatible server"
+            "openai:gpt-5-mini), or a model's name and the base URL of an OpenAI-compatible server"
         ) from error
     return model
 

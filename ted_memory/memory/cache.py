@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
+from ted_memory.errors import reason_of
 from ted_memory.fields import Frozen
 from ted_memory.models import ExperienceSet
 
@@ -237,7 +238,7 @@ class Snapshots:
                 stored = await self._read(self.held)
                 self.offer(self.empty if stored is None else stored, began=began)
         except Exception as error:  # noqa: BLE001 - fail open: the agent goes on with what there is
-            self._fail(" ".join(str(error).split()) or type(error).__name__)
+            self._fail(reason_of(error))
 
     def _fail(self, reason: str) -> None:
         self._failed += 1

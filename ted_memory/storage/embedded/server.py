@@ -68,8 +68,8 @@ class EmbeddedServer:
         except OSError as error:
             raise StoreUnavailable(
                 f"the embedded server's folder {self.home} cannot be used "
-                f"({error.strerror or error}); "
-                "set TED_MEMORY_HOME to a local folder that you can write, or give a URL"
+                f"({error.strerror or error}); set TED_MEMORY_HOME to a local folder that you can "
+                "write, or give a URL"
             ) from error
 
     def release(self) -> None:
@@ -117,9 +117,8 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
                     "another process has been starting or stopping the embedded server in "
-                    f"{self.home} for too long; "
-                    f"look at {self.home / 'server.log'}, and for hung processes that use this "
-                    "folder"
+                    f"{self.home} for too long; look at {self.home / 'server.log'}, and for hung "
+                    "processes that use this folder"
                 )
             time.sleep(POLL)
 
@@ -158,8 +157,8 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
                     f"the embedded server in {self.home} did not come up within "
-                    f"{READY_TIMEOUT:.0f} s"
-                    f"{self._last_words()}; its data are kept in {self.home / 'data'}"
+                    f"{READY_TIMEOUT:.0f} s{self._last_words()}; its data are kept in "
+                    f"{self.home / 'data'}"
                 )
             time.sleep(POLL)
 

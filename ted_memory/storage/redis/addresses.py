@@ -124,9 +124,8 @@ def from_url(url: str) -> Address:
 def _unusable(where: str) -> SettingsError:
     return SettingsError(
         f"the URL {where} cannot be used: write redis://host:6379/0, rediss://..., unix:///path, "
-        "redis+sentinel://host:26379,host:26379/service/0 or "
-        "redis+cluster://host:6379,host:6379, with options that redis-py knows, and %40 %2F %3F "
-        "%23 for @ / ? # in a password"
+        "redis+sentinel://host:26379,host:26379/service/0 or redis+cluster://host:6379,host:6379, "
+        "with options that redis-py knows, and %40 %2F %3F %23 for @ / ? # in a password"
     )
 
 

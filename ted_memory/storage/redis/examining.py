@@ -45,8 +45,8 @@ async def _speed(client: Client, where: str, connected: float) -> Finding:
         took.append(time.monotonic() - began)
     middle = sorted(took)[PROBES // 2]
     told = (
-        f"{where} answers within {middle * 1000:.1f} ms; "
-        f"the first connection took {connected * 1000:.0f} ms"
+        f"{where} answers within {middle * 1000:.1f} ms; the first connection took "
+        f"{connected * 1000:.0f} ms"
     )
     if middle < SLOW:
         return Finding(of="answers", state="ok", told=told)

@@ -1,7 +1,7 @@
 """What of a namespace's traffic waits, what became of the rest, and how old the oldest is."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,7 +35,9 @@ async def read_traffic(
 ) -> Traffic:
     """Count what waits and read the counters, in two round trips."""
     now = await clock.now(keys.namespace)
-    reply = await with_retries(lambda client: _ask(client, keys, now))
+    # the hour before may be yesterday's
+    days = [await clock.today(keys.namespace, ago) for ago in (timedelta(0), HOUR)]
+    reply = await with_retries(lambda client: _ask(client, keys, days))
     head, today, before, waiting, claimed, dead, archived, learners, *firsts = reply
     seqs = [seq for first in firsts for seq in first]
     bodies = await with_retries(lambda client: fields_of(keys.episodes, seqs, client))
@@ -56,9 +58,7 @@ async def read_traffic(
     )
 
 
-async def _ask(client: Client, keys: Keys, now: datetime) -> list[Any]:
-    # the hour before may be yesterday's
-    days = [f"{at:%Y-%m-%d}" for at in (now, now - HOUR)]
+async def _ask(client: Client, keys: Keys, days: Sequence[str]) -> list[Any]:
     here = datetime.now(UTC).timestamp() * SECOND
     pipeline = client.pipeline(transaction=False)
     for name in (keys.traffic, *map(keys.spend, days)):

@@ -25,6 +25,7 @@ from ted_memory.episodes import (
     Verdict,
 )
 from ted_memory.errors import CorruptData
+from ted_memory.fields import repair_text
 from ted_memory.protocols import (
     CreditRules,
     KnownEvidence,
@@ -294,8 +295,9 @@ class RedisEpisodeQueue:
         delay: float,
         max_deliveries: int,
     ) -> Literal["released", "failed", "dead", "fenced"]:
-        how, reason = "fail" if counts else "release", reason.encode("utf-8", "replace").decode()
-        args = [claim.seq, claim.fence, how, reason, _ms(delay) if delay else 0, max_deliveries]
+        how = "fail" if counts else "release"
+        wait = _ms(delay) if delay else 0
+        args = [claim.seq, claim.fence, how, repair_text(reason), wait, max_deliveries]
         return cast(
             Literal["released", "failed", "dead", "fenced"],
             await self._give_back(Keys(namespace), claim.episode.run_id, args),

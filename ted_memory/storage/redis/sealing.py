@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import Protocol
 
-from ted_memory.errors import CorruptData
+from ted_memory.errors import CorruptData, reason_of
 
 _MARK = "~"  # JSON and hexadecimal numbers begin with none
 
@@ -59,8 +59,7 @@ class Seal:
         if self._cipher is None:
             raise CorruptData(
                 f"a record is encrypted (cipher {name!r}), and this memory has none: it cannot be "
-                "read. Open it "
-                "with the cipher that wrote it, open_memory(cipher=...)"
+                "read. Open it with the cipher that wrote it, open_memory(cipher=...)"
             )
         try:
             return self._cipher.decrypt(name, base64.b64decode(encoded, validate=True))
@@ -69,9 +68,9 @@ class Seal:
                 f"an encrypted record is damaged and cannot be read ({error})"
             ) from error
         except Exception as error:  # whatever a user's cipher raises
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise CorruptData(
-                f"an encrypted record cannot be read: the cipher refuses it ({reason}). Is it the "
+                f"an encrypted record cannot be read: the cipher refuses it ({reason_of(error)}). "
+                "Is it the "
                 "key that wrote it?"
             ) from error
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from ted_memory.errors import CorruptData
+from ted_memory.errors import CorruptData, reason_of
 from ted_memory.protocols import VectorHead
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.keys import Keys
@@ -102,8 +102,8 @@ def _decode(name: str, raw: str) -> bytes:
 
 
 def _corrupt(what: str, error: Exception) -> CorruptData:
-    reason = " ".join(str(error).split())[:200]
+    reason = reason_of(error)[:200]
     return CorruptData(
-        f"{what} cannot be read ({reason}); nothing was changed. "
-        "`await memory.forget_vectors()` has them made anew"
+        f"{what} cannot be read ({reason}); nothing was changed. `await memory.forget_vectors()` "
+        "has them made anew"
     )
