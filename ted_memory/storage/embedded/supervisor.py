@@ -61,7 +61,7 @@ def stop(server: "subprocess.Popen[bytes]") -> None:
 
 
 def watch(folder: Path, server: "subprocess.Popen[bytes]") -> None:
-    """Return when the server has ended: by itself, or because nobody uses it."""
+    """Wait until the server has ended: by itself, or because nobody uses it any more."""
     users, start = lock_file(folder / "users.lock"), lock_file(folder / "start.lock")
     while server.poll() is None:
         if try_lock(users, fcntl.LOCK_EX):

@@ -13,12 +13,13 @@ from typing import Any, cast
 
 from redis.exceptions import ResponseError
 
-from ted_memory.episodes import ANONYMOUS, Erased, Subject
+from ted_memory.episodes import Erased, Subject
 from ted_memory.errors import CorruptData, StoreError
 from ted_memory.storage.redis import codec, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.keys import Keys
 from ted_memory.storage.redis.retries import WithRetries, hashes
+from ted_memory.storage.redis.run_record import RunRecord
 from ted_memory.storage.redis.sealing import Seal
 
 REWRITE_TRIES = 600
@@ -48,12 +49,15 @@ async def _erase_records(
     """
     runs, words = set[str](), 0
     async for page in _records(with_retries, keys):
-        own = [name for name, record in page.items() if _owns(subject, keys, name, record)]
-        others = {name: record for name, record in page.items() if name not in own}
-        said = _fields_said_by(subject, seal, others)
-        runs.update(_run_of(keys, name) for name in own)
-        words += sum(_is_feedback(field) for name in own for field in page[name])
-        words += sum(map(len, said.values()))
+        own, said = list[str](), dict[str, list[str]]()
+        for name, record in page.items():
+            if _owns(subject, record):
+                own.append(name)
+                runs.add(record.run_id)
+                words += len(record.feedback_fields)
+            elif subject.kind == "principal":
+                said[name] = record.fields_said_by(subject.name, seal)
+                words += len(said[name])
         await with_retries(partial(_delete, own, said))
     return runs, words
 
@@ -67,28 +71,23 @@ async def runs_of(
     waiting = (await _episodes(with_retries, seal, keys, subject)).values()
     found = set(waiting)
     async for page in _records(with_retries, keys):
-        own = [name for name, record in page.items() if _owns(subject, keys, name, record)]
-        found.update(_run_of(keys, name) for name in own)
+        found.update(record.run_id for record in page.values() if _owns(subject, record))
     return frozenset(found)
 
 
-async def _records(
-    with_retries: WithRetries, keys: Keys
-) -> AsyncIterator[dict[str, dict[str, str]]]:
+async def _records(with_retries: WithRetries, keys: Keys) -> AsyncIterator[dict[str, RunRecord]]:
     """Give the records of all runs by their keys, a page at a time."""
+    begin = keys.run("")
     async for names in _names(with_retries, keys.run("*")):
-        records = await with_retries(partial(hashes, names))
-        yield dict(zip(names, records, strict=True))
+        stored = await with_retries(partial(hashes, names))
+        yield {
+            name: RunRecord(name.removeprefix(begin), fields)
+            for name, fields in zip(names, stored, strict=True)
+        }
 
 
-def _run_of(keys: Keys, name: str) -> str:
-    return name.removeprefix(keys.run(""))
-
-
-def _owns(subject: Subject, keys: Keys, name: str, record: Mapping[str, str]) -> bool:
-    return subject.owns_record(
-        _run_of(keys, name), record.get("principal", ""), record.get("unit", "")
-    )
+def _owns(subject: Subject, record: RunRecord) -> bool:
+    return subject.owns_record(record.run_id, record.principal, record.unit)
 
 
 async def drop_all(with_retries: WithRetries, keys: Keys) -> None:
@@ -166,7 +165,7 @@ async def rewrite_log(client: Client) -> None:
 async def _episodes(
     with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject
 ) -> dict[str, str]:
-    """Return the subject's episodes, by seq their run's id."""
+    """Find the subject's episodes: the ids of their runs, by seq."""
     found, cursor = {}, 0
     while True:
         cursor, page = await with_retries(partial(_page, keys.episodes, cursor))
@@ -193,7 +192,7 @@ async def _scanned(pattern: str, client: Client) -> list[str]:
 
 
 def _opened(seal: Seal, stored: Sequence[str]) -> list[str]:
-    """Return those texts that can be read."""
+    """Open the texts that can be read, and leave out the others."""
     found = []
     for text in stored:
         with contextlib.suppress(CorruptData):
@@ -217,30 +216,6 @@ async def _delete(
     if names:
         pipeline.delete(*names)
     for name, gone in fields.items():
-        pipeline.hdel(name, *gone)
+        if gone:
+            pipeline.hdel(name, *gone)
     await pipeline.execute()
-
-
-def _fields_said_by(
-    subject: Subject, seal: Seal, records: Mapping[str, Mapping[str, str]]
-) -> dict[str, list[str]]:
-    """Find a subject's feedback in records of others' runs: its fields, by the record's key."""
-    found = {}
-    for name, record in records.items():
-        said = [field for field in record if _is_said_by(subject, seal, field, record[field])]
-        if said:
-            found[name] = said
-    return found
-
-
-def _is_feedback(field: str) -> bool:
-    return field[:1] == "f" and field[1:].isdigit()
-
-
-def _is_said_by(subject: Subject, seal: Seal, field: str, stored: str) -> bool:
-    """Tell whether a field of a run's record is feedback of a principal who is to be forgotten."""
-    if subject.kind != "principal" or not _is_feedback(field):
-        return False
-    with contextlib.suppress(ValueError, AttributeError, CorruptData):
-        return bool(json.loads(seal.open(stored)).get("principal", ANONYMOUS) == subject.name)
-    return False

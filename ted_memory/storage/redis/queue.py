@@ -38,11 +38,11 @@ from ted_memory.storage.redis.clock import ServerClock
 from ted_memory.storage.redis.keys import WITH_TRAFFIC, Keys
 from ted_memory.storage.redis.overview import SECOND, read_traffic
 from ted_memory.storage.redis.retries import WithRetries, field_of_each, fields_of, hashes
+from ted_memory.storage.redis.run_record import RunRecord
 from ted_memory.storage.redis.sealing import Seal
 
 DAY = 24 * 3600 * 1000  # milliseconds
 RATE_TTL = 2 * DAY
-FEEDBACKS = 20  # on one run are kept, the latest
 
 T = TypeVar("T")
 
@@ -217,7 +217,7 @@ class RedisEpisodeQueue:
         names = [Keys(namespace).run(run_id) for run_id in run_ids]
         stored = await self._with_retries(lambda client: hashes(names, client))
         return tuple(
-            _feedback_in(run_id, fields, self._seal)
+            RunRecord(run_id, fields).feedback(self._seal)
             for run_id, fields in zip(run_ids, stored, strict=True)
         )
 
@@ -256,7 +256,7 @@ class RedisEpisodeQueue:
         claims = []
         for (seq, fence, deliveries, episode), record in zip(episodes, records, strict=True):
             try:
-                told = _feedback_in(episode.run_id, record, self._seal)
+                told = RunRecord(episode.run_id, record).feedback(self._seal)
             except CorruptData as error:
                 await self._dead_letter(keys, seq, fence, error)
             else:
@@ -357,28 +357,6 @@ class RedisEpisodeQueue:
             lambda client: cast(Awaitable[set[str]], client.smembers(WITH_TRAFFIC))
         )
         return tuple(sorted(names))
-
-
-def _feedback_in(run_id: str, stored: Mapping[str, str], seal: Seal) -> tuple[Feedback, ...]:
-    """Return the feedback that the record of a run holds, oldest first. Raises CorruptData."""
-    count = int(stored.get("told", 0))
-    # places are taken in turn: the oldest that is kept comes first
-    places = [f"f{i % FEEDBACKS}" for i in range(max(1, count - FEEDBACKS + 1), count + 1)]
-    told = [
-        codec.decode_feedback(_of_run(run_id, seal.open(stored[place])))
-        for place in places
-        if place in stored
-    ]
-    # said before the run was known, by somebody who has no say in it
-    return tuple(said for said in told if said.is_heard(stored.get("principal", "")))
-
-
-def _of_run(run_id: str, feedback: str) -> str:
-    """Return stored feedback with its run; what is no feedback is left to who decodes it."""
-    try:
-        return json.dumps({**json.loads(feedback), "run_id": run_id})
-    except (ValueError, TypeError):
-        return feedback
 
 
 def _ms(seconds: float) -> int:

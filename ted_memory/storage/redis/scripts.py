@@ -230,7 +230,7 @@ async def forget_archived(client: Client, keys: Keys, seqs: Sequence[int]) -> in
 
 
 async def now(client: Client, keys: Keys) -> int:
-    """Return the server's time, in seconds."""
+    """Ask the server for its time, in seconds."""
     return int(await _run(client, _NOW, [keys.traffic], []))
 
 
@@ -271,13 +271,13 @@ async def erase(client: Client, keys: Keys, seqs: Sequence[str]) -> None:
 
 
 async def lacking(client: Client, keys: Keys, calls: Sequence[Sequence[str]]) -> list[int]:
-    """Return the places, from 1, of those commands that the user may not use."""
+    """Tell which of these commands the user may not use: their places, from 1."""
     places: list[int] = await _run(client, _LACKING, [keys.meta], [json.dumps(calls)])
     return places
 
 
 def _listed(reply: Any) -> list[Any]:
-    """Return the list that a reply is, as JSON."""
+    """Read a reply that is a list, as JSON. Raises NotOurs."""
     try:
         decoded = json.loads(reply)
     except (TypeError, ValueError):

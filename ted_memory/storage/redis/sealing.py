@@ -35,15 +35,15 @@ class Seal:
         self._cipher = cipher
 
     def close(self, text: str) -> str:
-        """Return a text as it is stored."""
+        """Make of a text what is stored."""
         return text if self._cipher is None else _closed(self._cipher, text.encode())
 
     def close_data(self, data: bytes) -> str:
-        """Return data as they are stored."""
+        """Make of data what is stored."""
         return data.hex() if self._cipher is None else _closed(self._cipher, data)
 
     def open(self, stored: str) -> str:
-        """Return a stored text.
+        """Read a stored text.
 
         Raises:
             CorruptData: it is encrypted, and the cipher is missing or cannot read it.
@@ -51,7 +51,7 @@ class Seal:
         return self._opened(stored).decode() if stored.startswith(_MARK) else stored
 
     def open_data(self, stored: str) -> bytes:
-        """Return stored data. Raises CorruptData as `open` does."""
+        """Read stored data. Raises CorruptData as `open` does."""
         return self._opened(stored) if stored.startswith(_MARK) else bytes.fromhex(stored)
 
     def _opened(self, stored: str) -> bytes:
