@@ -1,4 +1,4 @@
-"""What every `ExperienceStore` promises about its log, usage, and records of runs. The suite's second half."""
+"""What every `ExperienceStore` promises of its log, of usage and of records of runs."""
 
 import asyncio
 from collections.abc import Callable
@@ -99,7 +99,7 @@ def student(name: str) -> dict[str, str]:
 
 
 async def test_usage_is_kept_for_each_student(writer: Writer) -> None:
-    """What a lesson was worth to one student says nothing of another; what was known comes back with the student."""
+    """What a lesson was worth to one student says nothing of another, and comes back with it."""
     one, two = await writer.add("One.", "Two.", models=student("small"))
     await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "first")
     await writer.commit(models=student("large"), usage={two.id: ONE_OF_EACH})

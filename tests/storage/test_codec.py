@@ -1,4 +1,4 @@
-"""Stored bytes become types in one place: what comes back is what went in, and anything else is told."""
+"""Stored bytes become types in one place: what went in comes back, and all else is told."""
 
 import json
 
