@@ -30,6 +30,11 @@ class TedMemoryError(Exception):
     """Root of everything that this package raises on purpose."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Tell in one line what any error says, for a message of ours; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class SettingsError(TedMemoryError):
     """A setting has a value that cannot work."""
 

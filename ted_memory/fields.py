@@ -39,6 +39,11 @@ def check_text(text: str) -> str:
     return text
 
 
+def repair_text(text: str) -> str:
+    """Put a question mark for each half of a character, so that the text can be stored."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 Text = Annotated[str, AfterValidator(check_text)]
 
 

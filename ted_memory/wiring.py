@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from ted_memory.capture.recorder import Hooks
 from ted_memory.episodes import Retention
-from ted_memory.errors import MissingExtra, ModelError, SettingsError
+from ted_memory.errors import MissingExtra, ModelError, SettingsError, reason_of
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.fields import check_namespace
 from ted_memory.memory.client import TedMemory
@@ -37,7 +37,7 @@ def open_memory(
     embeddings: "Embeddings | None" = None,
     **settings: Unpack[SettingNames],
 ) -> TedMemory:
-    """Return the memory of one experience set. No I/O here: it connects at first use, for each event loop.
+    """Open the memory of one experience set; no I/O: it connects at first use.
 
     Without a ``url`` (or ``TED_MEMORY_URL``) an embedded server keeps the data under ``home``
     (``TED_MEMORY_HOME``, default ``./.ted-memory``); any number of processes may share that folder.
@@ -69,8 +69,9 @@ def open_memory(
     check_namespace(made.namespace)
     if made.token_budget < FRAME_TOKENS + SMALLEST_LESSON:
         raise SettingsError(
-            f"token_budget={made.token_budget} is too small for one experience: the block around it takes "
-            f"{FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use {FRAME_TOKENS + SMALLEST_LESSON} or more"
+            f"token_budget={made.token_budget} is too small for one experience: the block around "
+            f"it takes {FRAME_TOKENS} tokens and a short lesson {SMALLEST_LESSON}; use "
+            f"{FRAME_TOKENS + SMALLEST_LESSON} or more"
         )
     return _open(
         made, client, Hooks(redact, identify), cipher, _retriever(made, retriever, embeddings)
@@ -90,7 +91,10 @@ def open_memory_sync(
     embeddings: "Embeddings | None" = None,
     **settings: Unpack[SettingNames],
 ) -> SyncTedMemory:
-    """Return the same as `open_memory`, with blocking methods; a context manager, and ``close()`` ends it."""
+    """Open the same as `open_memory` does, with blocking methods.
+
+    It is a context manager, and ``close()`` ends it.
+    """
     memory = open_memory(
         url,
         namespace=namespace,
@@ -109,7 +113,7 @@ def open_memory_sync(
 def acl_commands(
     namespace: str, roles: Sequence[str] = (), *, durability: Durability = "none"
 ) -> dict[str, str]:
-    """Return ``ACL SETUSER`` commands for one namespace, by role (default: all of `ted_memory.storage.redis.acl`).
+    """Write ``ACL SETUSER`` commands for one namespace, by role (default: all roles).
 
     With ``durability="fsync"`` they allow WAITAOF, which Redis 7.0 does not know and refuses to
     name. Each has a fresh random password. What a role may do stands in
@@ -129,7 +133,7 @@ def acl_commands(
 def _retriever(
     settings: Settings, retriever: Retriever | None, embeddings: "Embeddings | None"
 ) -> Retriever | None:
-    """Return the retriever that the arguments name, None for words alone."""
+    """Choose the retriever that the arguments name, None for words alone."""
     if retriever is not None and embeddings is not None:
         raise SettingsError(
             "retriever and embeddings exclude each other; to fuse them give "
@@ -195,7 +199,7 @@ def _open(
 
 
 def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -> "BaseChatModel":
-    """Return a chat model from ``provider:model``, or from a model's name at any OpenAI-compatible server.
+    """Make a chat model of ``provider:model``, or of a name at any OpenAI-compatible server.
 
     Args:
         name: as `langchain.chat_models.init_chat_model` takes it; with a ``base_url`` the name that
@@ -222,10 +226,10 @@ def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -
             raise MissingExtra(error.name, "langchain", f"the model {name!r}") from error
         raise ModelError(f"the model {name!r} cannot be used: {error}") from error
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise ModelError(
-            f"the model {name!r} cannot be used: {reason[:300]}. Give provider:model (such as openai:gpt-5-mini), "
-            "or a model's name and the base URL of an OpenAI-compatible server"
+            f"the model {name!r} cannot be used: {reason[:300]}. Give provider:model (such as "
+            "openai:gpt-5-mini), or a model's name and the base URL of an OpenAI-compatible server"
         ) from error
     return model
 
@@ -237,8 +241,13 @@ def _openai_compatible(name: str, base_url: str, options: dict[str, Any]) -> "Ba
     # max_retries: `llm.calls` makes calls again, and lets the others wait meanwhile
     # temperature: stated, else the client sends 1 to names that begin with o1
     options = {
-        "model": name, "base_url": base_url, "stream_usage": True, "max_retries": 0, "temperature": None, **options
-    }  # fmt: skip
+        "model": name,
+        "base_url": base_url,
+        "stream_usage": True,
+        "max_retries": 0,
+        "temperature": None,
+        **options,
+    }
     try:
         return ChatOpenAI(**options)
     except Exception:  # noqa: BLE001 - no OPENAI_API_KEY: a local server needs none, but the client insists on one

@@ -9,7 +9,16 @@ import pytest
 
 from ted_memory import Add, Merge, Remove, Rewrite, TedMemory, open_memory
 from ted_memory.errors import CommitRefused, HistoryTrimmed, InvalidInput
-from ted_memory.models import Experience, Presentation, Restore, SetState, Usage
+from ted_memory.models import (
+    Commit,
+    Experience,
+    Presentation,
+    Rejected,
+    Restore,
+    SetState,
+    Usage,
+)
+from ted_memory.protocols import CommitRequest
 from ted_memory.testing import in_memory
 from ted_memory.testing.oracle.store import InMemoryStore
 from tests.conftest import Server
@@ -325,6 +334,26 @@ async def test_two_purges_at_once_and_one_that_died_on_its_way_come_to_an_end(
     assert await texts(either) == ["One."]
     await either.purge(EVE)
     assert not [word for word in ("Evil", "Bad", "All.") if word in str(await either.log(100))]
+
+
+async def test_what_cannot_be_put_right_again_is_taken_out(
+    scratch: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [one] = await add(scratch, "One.")
+    await scratch.commit([Rewrite(id=one, text="Evil twin.", sources=(EVE,))], author="eve")
+    commit = scratch.store.commit
+
+    async def refuses_what_comes_back(namespace: str, request: CommitRequest) -> Commit:
+        edits = [change.edit for change in request.changes]
+        if not any(isinstance(edit, Restore) for edit in edits):
+            return await commit(namespace, request)
+        refused = tuple(Rejected(edit=edit, reason="too many sources") for edit in edits)
+        return Commit(epoch="", version=0, rejected=refused)
+
+    monkeypatch.setattr(scratch.store, "commit", refuses_what_comes_back)
+    report = await scratch.purge(EVE)
+    assert (report.removed, report.restored, report.unknown) == ((one,), (), (one,))
+    assert await texts(scratch) == []
 
 
 async def test_an_origin_that_is_longer_than_today_allows_comes_back_all_the_same(

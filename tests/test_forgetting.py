@@ -19,6 +19,7 @@ from ted_memory.episodes import Episode, Subject
 from ted_memory.errors import InvalidInput, StoreError
 from ted_memory.experience.edits import MOST_SOURCES
 from ted_memory.learner import Learner
+from ted_memory.memory import forgetting
 from ted_memory.models import Merge, Message, Rewrite
 from ted_memory.storage.redis import erasing, scripts
 from ted_memory.storage.redis.store import RedisStore
@@ -195,15 +196,14 @@ async def test_who_is_interrupted_while_he_forgets_calls_it_again(
     await complain(memory, [annas("r")])
     quoting = teacher(lambda _: critique(*EDITS))
     await Learner(memory, student=student(), teacher=quoting, replay="none").run(until_empty=True)
-    real = memory._purge
 
-    async def away(*_: Any) -> Any:
-        raise StoreError("away")
+    async def away(*_: Any, author: str) -> Any:
+        raise StoreError(f"away, {author}")
 
-    monkeypatch.setattr(memory, "_purge", away)
-    with pytest.raises(StoreError, match="away"):
-        await memory.forget("thread", f"{WORD}-thread")
-    monkeypatch.setattr(memory, "_purge", real)
+    with monkeypatch.context() as patch:
+        patch.setattr(forgetting, "purge", away)
+        with pytest.raises(StoreError, match="away, forget"):
+            await memory.forget("thread", f"{WORD}-thread")
     report = await memory.forget("thread", f"{WORD}-thread")
     assert report.lessons.archived == 1
 

@@ -235,5 +235,5 @@ async def test_a_way_is_told_by_the_files_that_it_goes_back_to() -> None:
     assert walk.row() == ("5", "3", "3", "1")
     forgotten = await walks.walked("forget")
     assert forgotten.steps
-    assert {"memory/curation.py", "memory/forgetting.py", "memory/history.py"} <= {*forgotten.files}
+    assert {"memory/curation.py", "memory/forgetting.py", "memory/purging.py"} <= {*forgotten.files}
     assert not any(name.startswith(walks.BESIDE) for name in forgotten.files)

@@ -40,7 +40,7 @@ class Records:
     @classmethod
     async def load(cls, staging: TedMemory, calls: Calls) -> "Records":
         """Return the records of the run that works in this staging set; `calls` go on counting from there."""
-        records = cls(staging, calls, await staging.store.load_progress(staging.namespace))
+        records = cls(staging, calls, await staging.repository.load_progress())
         if "spent" in records:
             calls.spent = Spend.model_validate(records["spent"])
         return records
@@ -63,7 +63,7 @@ class Records:
         await self._put("spent", self._calls.spent.model_dump())
 
     async def _put(self, key: str, record: Record) -> None:
-        await self._staging.store.save_progress(self._staging.namespace, key, record)
+        await self._staging.repository.save_progress(key, record)
         self._records[key] = json.loads(json.dumps(record))
 
     def count(self, prefix: str) -> int:

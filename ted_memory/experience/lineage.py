@@ -84,6 +84,16 @@ def comes_from(forbidden: Collection[str], experience: Experience) -> bool:
     return any(source in forbidden for source in experience.sources)
 
 
+def sources_in(now: Iterable[Experience], log: Iterable[LogEntry]) -> set[str]:
+    """Collect every source that a set or its log names."""
+    found = {source for experience in now for source in experience.sources}
+    for entry in log:
+        for change in entry.changes:
+            for experience in (*change.before, *change.after):
+                found.update(experience.sources)
+    return found
+
+
 def undone(now: Iterable[Experience], newer: Iterable[LogEntry]) -> tuple[Experience, ...]:
     """Return the experiences as they were before these entries of the log, which come newest first."""
     experiences = {e.id: e for e in now}

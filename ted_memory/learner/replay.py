@@ -126,7 +126,7 @@ class Replayer:
 
     async def _hold(self, seconds: float) -> bool:
         memory = self.context.memory
-        return await memory.store.hold(memory.namespace, LEASE, self.holder, seconds)
+        return await memory.repository.hold(LEASE, self.holder, seconds)
 
     @contextlib.asynccontextmanager
     async def _held(self) -> AsyncIterator[None]:
@@ -179,9 +179,7 @@ class Replayer:
         from_traffic = [
             e for e in (*snapshot.active, *snapshot.trial, *snapshot.proposed) if principals(e)
         ]
-        self._known = await memory.store.episodes.evidence(
-            memory.namespace, [e.id for e in from_traffic], self._known
-        )
+        self._known = await memory.repository.evidence([e.id for e in from_traffic], self._known)
         return [e for e in from_traffic if wants_pairs(e, self._shown(e).evidence, memory.settings)]
 
     def _shown(self, lesson: Experience) -> Shown:
@@ -190,7 +188,7 @@ class Replayer:
     async def _pairs_left_today(self) -> int:
         memory, now = self.context.memory, time.monotonic()
         if now - self._counted_at > COUNT_AGAIN:
-            today = (await memory.store.episodes.traffic(memory.namespace)).today
+            today = (await memory.traffic()).today
             self._calls_today = today.get("replay_calls", 0.0) + self._owed["replay_calls"]
             self._counted_at = now
         return int((memory.settings.replay_calls - self._calls_today) // CALLS)
@@ -389,7 +387,7 @@ class Replayer:
         """
         if pairs:
             memory = self.context.memory
-            await memory.store.episodes.count(memory.namespace, {"replay_calls": pairs * CALLS})
+            await memory.repository.count({"replay_calls": pairs * CALLS})
             self._calls_today += pairs * CALLS
 
     def _owe(self, meter: Meter, *, is_paid: bool = False) -> None:
@@ -411,7 +409,7 @@ class Replayer:
         if not owed:
             return
         try:
-            await memory.store.episodes.count(memory.namespace, owed)
+            await memory.repository.count(owed)
         except StoreError:
             self._owed.update(owed)
             raise

@@ -47,7 +47,7 @@ class Space:
     async def forget_purged(self, sources: Collection[str]) -> bool:
         """Tell whether one of these sources was purged; let go of samples that come from one that was."""
         held = {source for sample, _ in self.recent for source in sample.sources}
-        purged = await self.memory.store.tombstoned(self.memory.namespace, {*sources, *held})
+        purged = await self.memory.repository.tombstoned({*sources, *held})
         if purged & held:
             kept = [one for one in self.recent if purged.isdisjoint(one[0].sources)]
             self.recent.clear()
@@ -61,7 +61,7 @@ class Space:
         owed, self.unpaid = self.unpaid, Counter()
         if owed:
             try:
-                await self.memory.store.episodes.count(self.memory.namespace, owed)
+                await self.memory.repository.count(owed)
             except StoreError:
                 self.unpaid.update(owed)
 
@@ -180,7 +180,7 @@ class Spaces:
         name = space.memory.namespace
         if time.monotonic() < self._over_budget.get(name, 0.0):
             return True
-        today = (await space.memory.store.episodes.traffic(name)).today
+        today = (await space.memory.traffic()).today
         spent, done = counted_spend(today), sum(today.get(outcome, 0) for outcome in SETTLED)
         one = counted_spend({k: v / done for k, v in today.items()}) if done else Spend()
         limit = self._budget.passed_by(spent + one)

@@ -21,7 +21,7 @@ async def standings(memory: TedMemory, limit: int = 20) -> list[Standing]:
     """Return the lessons that are not active yet, on trial first: where each one stands, and what it waits for."""
     snapshot = await memory.load()
     waiting = [*snapshot.trial, *snapshot.proposed][:limit]
-    known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in waiting])
+    known = await memory.repository.evidence([e.id for e in waiting])
     return [_standing(e, known, memory.settings) for e in waiting]
 
 
@@ -37,7 +37,7 @@ async def explain(memory: TedMemory, id: str) -> Standing:
         raise InvalidInput(
             f"there is no experience {id!r} in {memory.namespace!r}; `ted-memory show` lists them"
         )
-    known = await memory.store.episodes.evidence(memory.namespace, [id])
+    known = await memory.repository.evidence([id])
     standing, replays = (
         _standing(lesson, known, memory.settings),
         await _replays_left(memory, lesson, known),

@@ -44,12 +44,12 @@ async def look(
     """
     known, done = known or {}, [] if done is None else done
     is_off = memory.settings.trust == "operator"
-    if is_off or not await memory.store.hold(memory.namespace, LEASE, holder, SECONDS):
+    if is_off or not await memory.repository.hold(LEASE, holder, SECONDS):
         return done, known
     snapshot = await _without_repetitions(memory)
     if not len(snapshot):
         return done, known
-    known = await memory.store.episodes.evidence(memory.namespace, [e.id for e in snapshot], known)
+    known = await memory.repository.evidence([e.id for e in snapshot], known)
     evidence = {id: shown.evidence for id, shown in known.items()}
     now = datetime.now(UTC)
     for due in next_steps(snapshot, evidence, memory.settings, now):
@@ -93,7 +93,7 @@ def _repeated(proposed: Sequence[Experience]) -> list[Edit]:
 async def release_lease(memory: TedMemory, holder: str) -> None:
     """Let another learner look."""
     if memory.settings.trust != "operator":
-        await memory.store.hold(memory.namespace, LEASE, holder, 0)
+        await memory.repository.hold(LEASE, holder, 0)
 
 
 def _with_room(
@@ -139,4 +139,4 @@ async def _count(taken: Sequence[SetState], snapshot: ExperienceSet, memory: Ted
             moved[name] += 1
     if moved:
         with contextlib.suppress(StoreError):
-            await memory.store.episodes.count(memory.namespace, moved)
+            await memory.repository.count(moved)

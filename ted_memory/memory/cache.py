@@ -5,31 +5,42 @@ import contextvars
 import logging
 import time
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
+from ted_memory.errors import reason_of
 from ted_memory.fields import Frozen
 from ted_memory.models import ExperienceSet
 
-IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.hot`
+IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.get`
 BREAK_AFTER = 3  # failures in a row; then nobody waits for the store until it answers again
 # seconds, or a caller's patience if longer; then a look counts as failed, a new connection included
 GIVE_UP = 5.0
 PROBE_EVERY = 0.5  # seconds between looks at a store that failed so often
 
-Read = Callable[[ExperienceSet | None], Awaitable[ExperienceSet]]
+Read = Callable[[ExperienceSet | None], Awaitable[ExperienceSet | None]]
+"""Reads the set for one who holds another state of it; None where the store has none."""
 
 _LOG = logging.getLogger("ted_memory")
 
 
+Reset = Literal["lost", "replaced", "restored"]
+_WAS: Mapping[Reset, str] = {
+    "lost": "emptied",
+    "restored": "set back to older data",
+    "replaced": "replaced by another set",
+}
+
+
 class MemoryReset(Frozen):
-    """The store no longer holds what it held: its data were lost, replaced, or restored from an older copy.
+    """The store no longer holds what it held.
 
     ``kind``: ``lost`` (there is nothing), ``replaced`` (another set, of another epoch),
-    ``restored`` (the same set at an older version, or one that went another way from there).
+    ``restored`` (the same set at an older version, or one that went another way from there, as
+    after a backup was brought back).
     """
 
-    kind: Literal["lost", "replaced", "restored"]
+    kind: Reset
     version_before: int
     version_after: int
 
@@ -67,13 +78,17 @@ class Health(Frozen):
 class Snapshots:
     """Serves a snapshot at once and looks at the store beside the call.
 
-    `read` is the fast read, `patience` the seconds that a caller waits for it at most, `refresh`
-    the age in seconds at which a snapshot is looked at again.
+    Args:
+        read: one try, on the agent's path.
+        empty: what is served until something was read, or where the store has no such set.
+        refresh: age in seconds at which the store is looked at again.
+        patience: seconds that a caller waits for the store at most.
     """
 
     def __init__(
         self, read: Read, empty: ExperienceSet, *, refresh: float, patience: float
     ) -> None:
+        self.empty = empty
         self._read = read
         self._refresh = refresh
         self._patience = patience
@@ -95,18 +110,20 @@ class Snapshots:
         return None if self._read_at is None else self._snapshot
 
     def offer(self, snapshot: ExperienceSet, *, began: float | None = None) -> None:
-        """Take a set that was read, by a read that began then (by `time.monotonic`; default: just now).
+        """Take a set that was read; ``began`` is when that read began (by `time.monotonic`).
 
-        An older version is a read that was overtaken when it began before what is held was there,
-        and else a store that has gone back.
+        An older version, or another epoch, means one of two things. Where the read began before
+        what is held was there, it was overtaken, and what is held stays. Else the store itself has
+        gone back, and is followed.
         """
         held, read_at = self._snapshot, self._read_at
         now = time.monotonic()
-        overtaken = read_at is not None and began is not None and began <= read_at
-        if overtaken and (snapshot.epoch != held.epoch or snapshot.version < held.version):
+        goes_back = snapshot.epoch != held.epoch or snapshot.version < held.version
+        was_overtaken = read_at is not None and began is not None and began <= read_at
+        if goes_back and was_overtaken:
             return
         self._notice_reset(held, snapshot)
-        if snapshot.epoch != held.epoch or snapshot.version < held.version:
+        if goes_back:
             self._needed = 0
         self._snapshot = snapshot
         self._read_at = now
@@ -117,45 +134,44 @@ class Snapshots:
             return
         if (new.epoch, new.version, new.stamp) == (held.epoch, held.version, held.stamp):
             return
-        kind: Literal["lost", "replaced", "restored"]
-        kind = "lost" if not new.version else "restored" if new.epoch == held.epoch else "replaced"
+        kind = _kind_of_reset(held, new)
         self._resets += 1
         self._last_reset = MemoryReset(
             kind=kind, version_before=held.version, version_after=new.version
         )
         _LOG.warning(
-            "MemoryReset: the store of namespace %r was %s: version %d is now version %d. Agents go on with what the "
-            "store holds; bring a backup back if that is not what you want",
+            "MemoryReset: the store of namespace %r was %s: version %d is now version %d. Agents "
+            "go on with what the store holds; bring a backup back if that is not what you want",
             held.namespace,
-            {
-                "lost": "emptied",
-                "restored": "set back to older data",
-                "replaced": "replaced by another set",
-            }[kind],
+            _WAS[kind],
             held.version,
             new.version,
         )
 
     def preload(self) -> None:
-        """Look at the store beside whatever comes next: the fast connection is there when an agent needs it."""
+        """Begin to look at the store, so that the connection is there when an agent needs it."""
         self._refreshing()
 
     def require_version(self, version: int) -> None:
-        """Make the next caller wait for this version, as after an idle time: it was just committed here."""
+        """Read your writes: the next `get` waits until this version is here, `patience` at most."""
         self._needed = max(self._needed, version)
 
     async def get(self) -> ExperienceSet:
-        """Return what there is; wait for the store `patience` seconds at most, and only after an idle time."""
+        """Give what there is, at once; only after an idle time the store is waited for.
+
+        That takes `patience` seconds at most.
+        """
         self._reads += 1
-        if self._older_than(self._refresh):
-            if self._broken:
-                self._stale += self._older_than(IDLE)
-                if time.monotonic() - self._failed_at >= PROBE_EVERY:
-                    self._refreshing()
-            else:
+        if not self._older_than(self._refresh):
+            return self._snapshot
+        if self._broken:
+            self._stale += self._older_than(IDLE)
+            if time.monotonic() - self._failed_at >= PROBE_EVERY:
                 self._refreshing()
-                if self._older_than(IDLE):
-                    await self._wait()
+            return self._snapshot
+        self._refreshing()
+        if self._older_than(IDLE):
+            await self._wait()
         return self._snapshot
 
     @property
@@ -169,16 +185,15 @@ class Snapshots:
             left = deadline - time.monotonic()
             if left <= 0:
                 # the look itself may hang much longer
-                self._fail(
-                    f"no answer within {self._patience * 1000:.0f} ms, which is all that a call waits"
-                )
+                waited = f"{self._patience * 1000:.0f} ms"
+                self._fail(f"no answer within {waited}, which is all that a call waits")
                 break
             await asyncio.wait({self._refreshing()}, timeout=left)
         self._stale += self._older_than(IDLE)
         self._needed = 0  # waited for once; a store that lost it will not find it again
 
     def health(self) -> Health:
-        """Return the counters; no I/O."""
+        """Tell what was counted so far; no I/O."""
         return Health(
             reads=self._reads,
             stale_reads=self._stale,
@@ -206,7 +221,7 @@ class Snapshots:
         return None if self._read_at is None else time.monotonic() - self._read_at
 
     def _refreshing(self) -> asyncio.Task[None]:
-        """Return the one refresh of this loop, started if there is none."""
+        """Give the one refresh of this loop, which is started if there is none."""
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
         if task is None or task.done():
@@ -220,12 +235,19 @@ class Snapshots:
         try:
             # a look that hangs must end, too
             async with asyncio.timeout(max(self._patience, GIVE_UP)):
-                self.offer(await self._read(self.held), began=began)
-        except Exception as error:  # noqa: BLE001 - fail open: whatever it is, the agent goes on with what there is
-            self._fail(" ".join(str(error).split()) or type(error).__name__)
+                stored = await self._read(self.held)
+                self.offer(self.empty if stored is None else stored, began=began)
+        except Exception as error:  # noqa: BLE001 - fail open: the agent goes on with what there is
+            self._fail(reason_of(error))
 
     def _fail(self, reason: str) -> None:
         self._failed += 1
         self._failed_in_a_row += 1
         self._failed_at = time.monotonic()
         self._last_error = reason
+
+
+def _kind_of_reset(held: ExperienceSet, new: ExperienceSet) -> Reset:
+    if not new.version:
+        return "lost"
+    return "restored" if new.epoch == held.epoch else "replaced"

@@ -1,6 +1,5 @@
-"""TedMemory: the face of one experience set. Thin: rules are in `experience`, promises in `protocols`."""
+"""TedMemory: the face of one set. It is thin: the rules lie in `experience`."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -13,12 +12,11 @@ from ted_memory.experience.ranking import NO_QUESTION, Ranking
 from ted_memory.experience.rendering import render_block
 from ted_memory.fields import check_namespace
 from ted_memory.memory.cache import Health, Snapshots
-from ted_memory.memory.commits import Commits, checked_token, checked_usage
+from ted_memory.memory.commits import CommitTerms
 from ted_memory.memory.curation import Curated
-from ted_memory.memory.history import History
 from ted_memory.memory.presentation import exposure_of, presentation_of, selector_of
+from ted_memory.memory.repository import SetRepository
 from ted_memory.models import (
-    Add,
     Caps,
     Commit,
     Edit,
@@ -54,25 +52,23 @@ class TedMemory(Curated):
         self.store = store
         self.settings = settings
         self.namespace = namespace
-        self._first_wait, self._hooks = first_wait, hooks or Hooks()
+        self._first_wait = first_wait
+        self._hooks = hooks or Hooks()
         # of all that share these connections
         self._recorders = {} if recorders is None else recorders
         self._retriever = retriever
         self._ranker = ranker or Ranker(
             retriever, language=settings.language, vectors=store.vectors(namespace)
         )
-        self._history = History(store, namespace)
         caps = Caps(max_experiences=settings.max_experiences, token_budget=settings.token_budget)
-        self._empty = ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps)
         self._snapshots = Snapshots(
-            self._read_fast,
-            self._empty,
+            partial(store.read_fast, namespace),
+            ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps),
             refresh=settings.refresh,
             patience=first_wait or settings.read_timeout,
         )
-        self._commits = Commits(
-            store, settings, namespace, self.load, self._snapshots.require_version
-        )
+        self.repository = SetRepository(store, namespace, self._snapshots, settings)
+        """The set in its store, for what works beside agents."""
 
     # copied or pickled it comes back unconnected, with an empty buffer
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,7 +102,7 @@ class TedMemory(Curated):
         await self.store.aclose()
 
     def for_namespace(self, namespace: str) -> "TedMemory":
-        """Return the memory of another experience set over the same connections.
+        """Open another experience set over the same connections; no I/O.
 
         Raises:
             InvalidInput: the namespace has a character that is not allowed.
@@ -116,34 +112,26 @@ class TedMemory(Curated):
         )
 
     def staging(self, run: str, settings: Settings | None = None) -> "TedMemory":
-        """Return the memory in which a run works; agents never read it."""
+        """Open the set in which a run of `distill` works; agents never read it."""
         # what a lesson's words mean is the same there: one ranker, and one place for vectors
         return TedMemory(
             self.store, settings or self.settings, f"{self.namespace}~{run}", ranker=self._ranker
         )
 
     async def load(self) -> ExperienceSet:
-        """Return the set as it is now; empty at version 0 when nothing was ever committed.
+        """Read the set as it is now; empty at version 0 when nothing was ever committed.
 
         Raises:
             StoreError: the store cannot be read.
         """
-        began = time.monotonic()
-        stored = await self.store.read(self.namespace, self._snapshots.held)
-        snapshot = self._empty if stored is None else stored
-        self._snapshots.offer(snapshot, began=began)
-        return snapshot
-
-    async def _read_fast(self, known: ExperienceSet | None) -> ExperienceSet:
-        stored = await self.store.read_fast(self.namespace, known)
-        return self._empty if stored is None else stored
+        return await self.repository.read()
 
     async def snapshot(self) -> ExperienceSet:
-        """Return the set for an agent's call: cached, at most `read_timeout` late, never an error."""
+        """Give the set for an agent's call: cached, at most `read_timeout` late, never an error."""
         return await self._snapshots.get()
 
     def presentation(self, snapshot: ExperienceSet) -> Presentation:
-        """Return how this memory shows a set.
+        """Tell how this memory shows a set; no I/O.
 
         What was stated for this memory, as an argument or in the environment, wins over what the
         set carries, and that over the settings' defaults; each field by itself.
@@ -151,13 +139,20 @@ class TedMemory(Curated):
         return presentation_of(snapshot, self.settings)
 
     def selector(self, snapshot: ExperienceSet) -> Selector:
-        """Return the rule that chooses what stands in a prompt, as it stands there (see `presentation`)."""
+        """Give the rule that chooses what stands in a prompt, as it stands there.
+
+        See `presentation`.
+        """
         return selector_of(snapshot, self.settings)
 
     async def rank(
         self, experiences: Sequence[Experience], question: str, *, patience: float | None = None
     ) -> Ranking:
-        """Return which of these the question is about; never raises. After `patience` seconds words rank instead."""
+        """Tell which of these the question is about. Never raises.
+
+        The retriever is waited for ``patience`` seconds (None: as long as it takes); then words
+        rank instead.
+        """
         return await self._ranker.rank(experiences, question, patience=patience)
 
     async def show(
@@ -168,32 +163,38 @@ class TedMemory(Curated):
         experiences: Sequence[Experience] | None = None,
         patience: float | None = None,
     ) -> tuple[Experience, ...]:
-        """Return which of these experiences (default: the snapshot's active ones) stand in the prompt for a question.
+        """Choose which of these experiences stand in the prompt for a question. Never raises.
 
-        Nothing is ranked where the selection does not look at the question.
+        By default they are the snapshot's active ones. Nothing is ranked where the selection does
+        not look at the question.
         """
         active = snapshot.active if experiences is None else experiences
         ranking = NO_QUESTION
-        if self.presentation(snapshot).selection == "relevant":
+        if presentation_of(snapshot, self.settings).selection == "relevant":
             among = snapshot.candidates if experiences is None else experiences
-            ranking = await self.rank(among, question, patience=patience)
-        return self.selector(snapshot)(active, snapshot.usage, ranking)
+            ranking = await self._ranker.rank(among, question, patience=patience)
+        choose = selector_of(snapshot, self.settings)
+        return choose(active, snapshot.usage, ranking)
 
     async def present(self, question: str = "") -> Exposure:
-        """Return the block for a prompt, where in it that belongs, and solved tasks as earlier turns. Never raises."""
-        snapshot = await self.snapshot()
+        """Give the block for a prompt, where it belongs, and solved tasks as earlier turns.
+
+        Never raises.
+        """
+        snapshot = await self._snapshots.get()
         seen = await self._seen(snapshot, question)
-        shown = exposure_of(seen, self.presentation(snapshot).placement)
+        shown = exposure_of(seen, presentation_of(snapshot, self.settings).placement)
         return shown.model_copy(update={"epoch": snapshot.epoch, "version": snapshot.version})
 
     async def render(self, question: str = "") -> str:
-        """Return all that a prompt is shown as one text block, "" when the set is empty.
+        """Write all that a prompt is shown as one text block, "" when the set is empty.
 
         Solved tasks, which `present` gives as turns of their own, stand in it as examples.
         ``question`` is the task at hand; selection ``relevant`` picks by it, the others don't look
         at it. Never raises: without the store it goes on with what it last saw (see `health`).
         """
-        return render_block(await self._seen(await self.snapshot(), question), alone=True)
+        snapshot = await self._snapshots.get()
+        return render_block(await self._seen(snapshot, question), alone=True)
 
     async def _seen(self, snapshot: ExperienceSet, question: str) -> tuple[Experience, ...]:
         return await self.show(snapshot, question, patience=self.settings.read_timeout)
@@ -201,31 +202,38 @@ class TedMemory(Curated):
     async def expose(
         self, question: str = "", *, unit: str, principal: str = ANONYMOUS
     ) -> Exposure:
-        """Return what one recorded request is shown: as `render`, with lessons on trial, or without one.
+        """Give what one recorded request is shown: as `present`, and what is on trial.
+
+        By a coin it sees a lesson on trial or not, and now and then one that is active is withheld.
 
         ``unit`` is the conversation (thread id), else the run: one is assigned in the same way
         throughout. What is ``seen`` and ``withheld`` belongs into its `Episode`. Never raises.
         """
-        snapshot, s = await self.snapshot(), self.settings
-        ranking = await self.rank(snapshot.candidates, question, patience=s.read_timeout)
-        choose = self.selector(snapshot)
-        who, share = self._who(principal), s.withhold_share
+        who = self._who(principal)
+        snapshot = await self._snapshots.get()
+        ranking = await self._ranker.rank(
+            snapshot.candidates, question, patience=self.settings.read_timeout
+        )
         exposure = expose(
             snapshot,
-            choose,
+            selector_of(snapshot, self.settings),
             ranking,
             unit=unit,
             principal=who,
-            withhold_share=share,
+            withhold_share=self.settings.withhold_share,
             now=datetime.now(UTC),
         )
-        return exposure.model_copy(update={"placement": self.presentation(snapshot).placement})
+        placement = presentation_of(snapshot, self.settings).placement
+        return exposure.model_copy(update={"placement": placement})
 
     def _who(self, principal: str) -> str:
-        """Return what stands for a principal in the store; nobody where the user's hook fails: then no run is kept."""
+        """Tell what stands for a principal in the store; nobody where the user's hook fails.
+
+        No run is kept then.
+        """
         try:
             return self.recorder.stored(principal)
-        except Exception:  # noqa: BLE001 - an agent's call does not fail for it; the recorder tells of it
+        except Exception:  # noqa: BLE001 - an agent's call goes on; the recorder tells of it
             return ANONYMOUS
 
     @property
@@ -242,7 +250,11 @@ class TedMemory(Curated):
         self.recorder.put(episode.run_id, lambda: (episode, {}))
 
     async def flush(self) -> None:
-        """Wait until every recorded run that has ended is in the store; StoreError keeps what was not sent."""
+        """Wait until every recorded run that has ended is in the store.
+
+        Raises:
+            StoreError: the store cannot be reached; what was not sent is kept.
+        """
         await self.recorder.flush()
 
     async def give_feedback(
@@ -255,12 +267,13 @@ class TedMemory(Curated):
         correction: str = "",
         reviewer: bool = False,
     ) -> Verdict:
-        """Say how good a run was, now or up to 30 days later; it is credited to the lessons that the run had seen.
+        """Say how good a run was, now or up to 30 days later.
 
-        A ``correction``, the answer that would have been right, becomes the reference to learn
-        from. A later score takes the place of an earlier one. A named ``principal`` speaks of his
-        own runs alone (else ``foreign``), unless you know him as a ``reviewer``. The answer is
-        ``unknown`` for a run that is not recorded (yet): should it come, this waits for it.
+        It is credited to the lessons that the run had seen. A ``correction``, the answer that would
+        have been right, becomes the reference to learn from. A later score takes the place of an
+        earlier one. A named ``principal`` speaks of his own runs alone (else ``foreign``), unless
+        you know him as a ``reviewer``. The answer is ``unknown`` for a run that is not recorded
+        (yet): should it come, this waits for it.
 
         Raises:
             InvalidInput: the run id cannot be used, or the score is outside [0, 1].
@@ -311,37 +324,23 @@ class TedMemory(Curated):
                 written.
             NotDurable: it took effect, but not as durably as asked for (setting ``durability``).
         """
-        edits, given = tuple(edits), base is not None
         await self._ranker.check()
-        if base is None:
-            # additions touch nothing that is there, so any snapshot is as good as the newest
-            held = (
-                self._snapshots.held
-                if edits and all(isinstance(edit, Add) for edit in edits)
-                else None
-            )
-            base = held if held is not None and held.version else await self.load()
-        if not edits and settle is None and presentation is None and not models:
-            return Commit(epoch=base.epoch, version=base.version)
-        if await self._commits.retire_over_caps(base) and not given:
-            base = await self.load()
-        commit = await self._commits.send(
-            edits,
-            base,
+        terms = CommitTerms(
             author=author,
             why=why,
             token=token,
             atomic=atomic,
             usage=usage,
-            models=models or {},
+            models=models,
             presentation=presentation,
             settle=settle,
         )
+        commit = await self.repository.commit(tuple(edits), terms, base=base)
         await self._ranker.prepare_after(commit, self.load)
         return commit
 
     async def namespaces(self) -> tuple[str, ...]:
-        """Return the namespaces of all experience sets in this store, sorted."""
+        """List the namespaces of all experience sets in this store, sorted."""
         return await self.store.namespaces()
 
     async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:
@@ -354,12 +353,9 @@ class TedMemory(Curated):
             InvalidInput: the token or an id cannot be used.
             StoreError: the store cannot be reached.
         """
-        counted, kept = checked_usage(usage), self.settings.usage_kept
-        return not usage or await self.store.credit(
-            self.namespace, counted, checked_token(token), kept=kept
-        )
+        return await self.repository.credit(usage, token)
 
     def health(self) -> Health:
-        """Return what the hot path has counted; no I/O."""
+        """Tell what an agent's path has counted so far; no I/O."""
         counted = {**self.recorder.counts(), "retrieval_fallbacks": self._ranker.fallbacks}
         return self._snapshots.health().model_copy(update=counted)

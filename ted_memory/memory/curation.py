@@ -1,19 +1,18 @@
-"""What an operator does with a set: look at its history and go back, take out what must go, export and import."""
+"""What an operator does with a set: look at it, approve, go back, forget, export, import."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 from ted_memory.capture.recorder import Recorder
 from ted_memory.episodes import ANONYMOUS, DeadLetter, Subject, Traffic
 from ted_memory.errors import InvalidInput
-from ted_memory.memory import exchange
-from ted_memory.memory.commits import Commits, checked, refuse_unless_whole
+from ted_memory.memory import exchange, forgetting, purging
+from ted_memory.memory.commits import checked, refuse_unless_whole
 from ted_memory.memory.exchange import ImportReport
-from ted_memory.memory.forgetting import ForgetReport, forget
-from ted_memory.memory.history import History
+from ted_memory.memory.forgetting import ForgetReport
+from ted_memory.memory.repository import SetRepository
 from ted_memory.models import (
     Commit,
     Difference,
@@ -33,8 +32,7 @@ class Curated(ABC):
 
     store: ExperienceStore
     namespace: str
-    _history: History
-    _commits: Commits
+    repository: SetRepository
     _ranker: Ranker
 
     @property
@@ -43,38 +41,34 @@ class Curated(ABC):
         """The buffer of what agents did."""
 
     @abstractmethod
-    async def load(self) -> ExperienceSet:
-        """Return the set as it is now."""
-
-    @abstractmethod
     async def commit(self, *args: Any, **kwargs: Any) -> Commit:
         """Apply edits as one new version of the set."""
 
     async def usage(self) -> dict[str, Usage]:
-        """Return the usage of the experiences as it is now."""
-        return dict(await self.store.usage(self.namespace))
+        """Read the usage of the experiences as it is now. Raises StoreError."""
+        return dict(await self.repository.usage())
 
     async def log(self, limit: int = 20) -> tuple[LogEntry, ...]:
-        """Return the latest entries of the history, newest first."""
-        newest = (await self.load()).version
-        return await self.store.log(self.namespace, range(newest, max(newest - limit, 0), -1))
+        """Read the latest entries of the history, newest first. Raises StoreError."""
+        newest = (await self.repository.read()).version
+        return await self.repository.entries(range(newest, max(newest - limit, 0), -1))
 
     async def at(self, version: int) -> ExperienceSet:
-        """Return the set as it was at an older version, with today's usage.
+        """Give the set as it was at an older version, with today's usage.
 
         Raises:
             HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
         """
-        now = await self.load()
-        return replace(now, version=version, experiences=await self._history.at(now, version))
+        now = await self.repository.read()
+        return replace(now, version=version, experiences=await self.repository.at(now, version))
 
     async def diff(self, old: int, new: int | None = None) -> tuple[Difference, ...]:
-        """Return what changed from one version to another (default: now), in the set's order.
+        """Tell what changed from one version to another (default: now), in the set's order.
 
         Raises:
             HistoryTrimmed: the log no longer reaches back that far, or a version is yet to come.
         """
-        return await self._history.diff(await self.load(), old, new)
+        return await self.repository.diff(await self.repository.read(), old, new)
 
     async def approve(self, *ids: str, author: str) -> Commit:
         """Make lessons active: every agent sees them from now on. All or nothing.
@@ -86,7 +80,7 @@ class Curated(ABC):
         return await self._set_state(ids, "active", author)
 
     async def reject(self, *ids: str, author: str) -> Commit:
-        """Retire lessons: they leave the set, and the log keeps them, so that a rollback may bring them back.
+        """Retire lessons: they leave the set, but not the log, so that a rollback brings them back.
 
         Raises:
             CommitRefused: one of them is not there; nothing was changed.
@@ -95,24 +89,35 @@ class Curated(ABC):
 
     async def _set_state(self, ids: Sequence[str], state: State, author: str) -> Commit:
         edits = [SetState(id=id, state=state) for id in ids]
-        return refuse_unless_whole(
-            await self.commit(edits, author=author, why="by hand", atomic=True)
-        )
+        commit = await self.commit(edits, author=author, why="by hand", atomic=True)
+        return refuse_unless_whole(commit)
 
     async def traffic(self) -> Traffic:
-        """Return what waits to be learned from, and what became of the rest. Raises StoreError."""
+        """Count what waits to be learned from, and what became of the rest. Raises StoreError."""
         return await self.store.episodes.traffic(self.namespace)
 
     async def dead_letters(self, limit: int = 20) -> tuple[DeadLetter, ...]:
-        """Return the newest episodes that could not be learned from, with the reason. Raises StoreError."""
+        """List the newest episodes that could not be learned from, with the reason.
+
+        Raises:
+            StoreError: the store cannot be reached or read.
+        """
         return await self.store.episodes.dead_letters(self.namespace, limit)
 
     async def retry_dead_letters(self, seqs: Sequence[int]) -> int:
-        """Put dead letters back into the queue; return how many of these there were. Raises StoreError."""
+        """Put dead letters back into the queue, and tell how many of these there were.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
         return await self.store.episodes.retry_dead(self.namespace, seqs)
 
     async def drop_dead_letters(self, seqs: Sequence[int]) -> int:
-        """Forget dead letters for good; return how many of these there were. Raises StoreError."""
+        """Forget dead letters for good, and tell how many of these there were.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
         return await self.store.episodes.drop_dead(self.namespace, seqs)
 
     async def rollback(self, version: int, *, author: str = "rollback") -> Commit:
@@ -123,24 +128,27 @@ class Curated(ABC):
             CommitRefused: others kept changing the set, or the old set breaks today's caps; nothing
                 was written.
         """
-        return await self._commits.rollback(version, self._history.at, author=author)
+        return await self.repository.rollback(version, author=author)
 
     async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
-        """Take out all that came from a source, also through rewrites and merges and in the archive, for good.
+        """Take out for good all that came from a source, and keep it from coming again.
 
-        What was made from lessons of others too goes back to these lessons. The log keeps the
-        versions and loses the texts; neither a rollback nor an import nor a commit or a run that is
-        under way brings them back to agents. Interrupted, it may be called again. Of a person take
-        `forget`.
+        That is also what came through rewrites and merges, and what is in the archive. What was
+        made from lessons of others too goes back to these lessons. The log keeps the versions and
+        loses the texts; neither a rollback nor an import nor a commit or a run that is under way
+        brings them back to agents. Interrupted, it may be called again. Of a person take `forget`.
 
         Raises:
             InvalidInput: the source is empty.
             StoreError: the store cannot be reached or read.
         """
-        return await self._purge([checked("source", source)], author)
+        checked("source", source)
+        # first: nothing of it may come in while we look
+        await self.store.tombstone(self.namespace, source)
+        return await purging.purge(self.repository, self._ranker, [source], author=author)
 
     async def forget(self, kind: Literal["principal", "run", "thread"], name: str) -> ForgetReport:
-        """Forget a person, one run, or one conversation: what was recorded of it, and what was learned from it.
+        """Forget a person, one run, or one conversation: what was recorded, and what was learned.
 
         Episodes that wait or are archived, dead letters, run records, feedback, counts and images
         go, and all that `purge` takes out; who works on one of them comes too late. A principal's
@@ -154,43 +162,55 @@ class Curated(ABC):
         checked("name", name)
         if kind == "principal" and name == ANONYMOUS:
             raise InvalidInput(
-                f"{ANONYMOUS!r} is nobody in particular; forget runs or conversations, or drop the namespace"
+                f"{ANONYMOUS!r} is nobody in particular; forget runs or conversations, or drop the "
+                "namespace"
             )
-        subject = Subject(kind=kind, name=name if kind == "run" else self.recorder.stored(name))
-        return await forget(self.store, self.namespace, subject, self._purge)
-
-    async def _purge(self, sources: Sequence[str], author: str = "forget") -> PurgeReport:
-        for source in sources:  # first: nothing of it may come in while we look
-            await self.store.tombstone(self.namespace, source)
-        report = await self._history.purge(
-            sources, self.load, partial(self._commits.take_out, author=author)
+        stored = name if kind == "run" else self.recorder.stored(name)
+        return await forgetting.forget(
+            self.repository, self._ranker, Subject(kind=kind, name=stored)
         )
-        await self.forget_vectors()
-        return report
 
     async def forget_vectors(self) -> None:
-        """Forget the vectors that the set keeps for its embeddings; they are made anew. Raises StoreError."""
-        self._ranker.forget()
-        await self.store.vectors(self.namespace).drop()
+        """Forget the vectors that the set keeps for its embeddings; they are made anew.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        await purging.forget_vectors(self.repository, self._ranker)
 
     async def export(self) -> str:
-        """Return the set as JSON Lines that any installation can import (see `ted_memory.memory.exchange`)."""
-        return exchange.dump(replace(await self.load(), usage=await self.usage()))
+        """Write the set as JSON Lines that any installation can import.
+
+        The format is described in `ted_memory.memory.exchange`.
+        """
+        return exchange.dump(replace(await self.repository.read(), usage=await self.usage()))
 
     async def import_set(
         self, text: str, *, merge: bool = False, author: str = "import", name: str = "the export"
     ) -> ImportReport:
-        """Take in a set that was exported. Without ``merge`` only into an empty set, and all of it or nothing.
+        """Take in a set that was exported.
 
-        With ``merge`` what is here stays as it is, and what is not here yet is added as far as the
-        caps let it.
+        Without ``merge`` it goes only into an empty set, and all of it or nothing. With ``merge``
+        what is here stays as it is, and what is not here yet is added as far as the caps let it.
 
         Raises:
             InvalidInput: it is no export, or damaged; ``name`` is what the message calls it.
                 Nothing was imported.
             CommitRefused: the set is not empty, or too small for all of it. Nothing was imported.
         """
-        exported, now = exchange.parse(text, name), await self.load()
-        return await exchange.take_in(
-            exported, now, partial(self.commit, author=author), merge=merge
+        exported = exchange.parse(text, name)
+        now = await self.repository.read()
+        if not merge:
+            exchange.refuse_unless_empty(now)
+        coming = exchange.sort_in(exported, now)
+        commit = await self.commit(
+            coming.edits,
+            author=author,
+            why=f"{exported.namespace} at version {exported.version}",
+            base=now,
+            atomic=not merge,
+            usage=coming.usage,
+            models=exported.models if not now.version else None,
+            presentation=exported.presentation if not now.version else None,
         )
+        return exchange.report(coming, commit, merge=merge)

@@ -1,6 +1,6 @@
 """Experience sets as JSON Lines: what `export` writes and another installation's `import` reads.
 
-The first line is the head: ``{"ted_memory": "experience set", "format": 2, "namespace", "epoch",
+The first line is the head: ``{"ted_memory": "experience set", "format": 3, "namespace", "epoch",
 "version", "caps", "models", "presentation", "experiences": <count>, "sha256": <of all bytes after
 the first line>}``. Then one line for each experience, ``{"experience": {...}, "usage": {...}}``, in
 the set's order.
@@ -8,14 +8,15 @@ the set's order.
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.fields import Frozen, Text, check_text
-from ted_memory.models import Commit, Edit, Experience, ExperienceSet, Presentation, Restore, Usage
+from ted_memory.models import Commit, Experience, ExperienceSet, Presentation, Restore, Usage
 
 FORMAT = 3
 KIND = "experience set"
@@ -33,7 +34,7 @@ class Exported(Frozen):
 
 
 class ImportReport(Frozen):
-    """What an import did, by experience id. Everything that is not in ``added`` left the set as it was.
+    """What an import did, by experience id. What is not in ``added`` left the set as it was.
 
     ``unchanged`` were there already; ``duplicates`` are there under another id; ``conflicts`` have
     an id that says something else here; ``refused`` come with the reason of `models.Rejected`.
@@ -57,17 +58,8 @@ class _Head(BaseModel):
 
 
 def dump(snapshot: ExperienceSet) -> str:
-    """Return a set as JSON Lines, ending in a line break."""
-    lines = []
-    for e in snapshot:
-        usage = snapshot.usage.get(e.id)
-        fields = {"experience": e.model_dump(mode="json", exclude_defaults=True)}
-        lines.append(
-            _line(
-                {**fields, **({"usage": usage.model_dump(exclude_defaults=True)} if usage else {})}
-            )
-        )
-    body = "".join(lines)
+    """Write a set as JSON Lines, ending in a line break."""
+    body = "".join(_experience_line(e, snapshot.usage.get(e.id)) for e in snapshot)
     head = {
         "ted_memory": KIND,
         "format": FORMAT,
@@ -83,8 +75,15 @@ def dump(snapshot: ExperienceSet) -> str:
     return _line(head) + body
 
 
+def _experience_line(experience: Experience, usage: Usage | None) -> str:
+    fields = {"experience": experience.model_dump(mode="json", exclude_defaults=True)}
+    if usage is not None:
+        fields["usage"] = usage.model_dump(exclude_defaults=True)
+    return _line(fields)
+
+
 def parse(text: str, name: str = "the export") -> Exported:
-    """Return the set of an export.
+    """Read an export; ``name`` is what the messages call it.
 
     Raises:
         InvalidInput: it is no export, of a newer format, cut off or changed; names the line.
@@ -96,8 +95,8 @@ def parse(text: str, name: str = "the export") -> Exported:
     head = _head(first, name)
     if head.sha256 != _digest(body):
         raise InvalidInput(
-            f"{name} is cut off or was changed: its checksum is not that of its first line; nothing was imported. "
-            "Export again, or take another copy"
+            f"{name} is cut off or was changed: its checksum is not that of its first line; "
+            "nothing was imported. Export again, or take another copy"
         )
     lines = [_lesson(line, name, number) for number, line in enumerate(body.splitlines(), start=2)]
     if len({experience.id for experience, _ in lines}) != head.experiences:
@@ -118,12 +117,14 @@ def _head(line: str, name: str) -> _Head:
     fields = _object(line, name, 1)
     if fields.get("ted_memory") != KIND:
         raise InvalidInput(
-            f"{name} is no export of an experience set (its first line says so); nothing was imported"
+            f"{name} is no export of an experience set (its first line says so); nothing was "
+            "imported"
         )
-    if type(fields.get("format")) is not int or fields["format"] > FORMAT:
+    stored_format = fields.get("format")
+    if type(stored_format) is not int or stored_format > FORMAT:
         raise InvalidInput(
-            f"{name} is in format {fields.get('format')}, this ted-memory reads up to {FORMAT}; nothing was imported. "
-            "Upgrade the package: pip install -U ted-memory"
+            f"{name} is in format {stored_format}, this ted-memory reads up to {FORMAT}; nothing "
+            "was imported. Upgrade the package: pip install -U ted-memory"
         )
     try:
         return _Head.model_validate(fields)
@@ -150,56 +151,79 @@ def _said(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
-def sort_in(
-    exported: Sequence[Experience], now: ExperienceSet
-) -> tuple[list[Edit], dict[str, list[str]]]:
-    """Return the edits that add what a set lacks, and the ids of the rest by what they are (see `ImportReport`)."""
-    said = {e.lesson: e.id for e in now}
-    edits: list[Edit] = []
-    rest: dict[str, list[str]] = {"unchanged": [], "duplicates": [], "conflicts": []}
-    for e in exported:
+@dataclass(frozen=True)
+class Incoming:
+    """What an import would do to a set: the edits that add what it lacks, and the rest, by id."""
+
+    namespace: str
+    edits: tuple[Restore, ...]
+    usage: dict[str, Usage]
+    unchanged: tuple[str, ...]
+    duplicates: tuple[str, ...]
+    conflicts: tuple[str, ...]
+
+
+def refuse_unless_empty(now: ExperienceSet) -> None:
+    """Raise CommitRefused where an import would have to be merged into what is there."""
+    if len(now):
+        raise CommitRefused(
+            f"namespace {now.namespace!r} has {len(now)} experiences; nothing was imported. Merge "
+            "into it (merge=True, --merge), or import into another namespace"
+        )
+
+
+def sort_in(exported: Exported, now: ExperienceSet) -> Incoming:
+    """Tell what a set lacks of an export, and what it has already (see `ImportReport`)."""
+    lessons_here = {e.lesson for e in now}
+    edits: list[Restore] = []
+    unchanged: list[str] = []
+    duplicates: list[str] = []
+    conflicts: list[str] = []
+    for e in exported.experiences:
         here = now.by_id.get(e.id)
-        if here is not None:
-            same = here.lesson == e.lesson
-            rest["unchanged" if same else "conflicts"].append(e.id)
-        elif e.lesson in said:
-            rest["duplicates"].append(e.id)
+        if here is not None and here.lesson == e.lesson:
+            unchanged.append(e.id)
+        elif here is not None:
+            conflicts.append(e.id)
+        elif e.lesson in lessons_here:
+            duplicates.append(e.id)
         else:
             edits.append(Restore(experience=e.model_copy(update={"order": 0})))
-    return edits, rest
-
-
-async def take_in(
-    exported: Exported, now: ExperienceSet, commit: Callable[..., Awaitable[Commit]], *, merge: bool
-) -> ImportReport:
-    """Add what a set lacks; `commit` is the memory's. See `TedMemory.import_set`."""
-    if len(now) and not merge:
-        raise CommitRefused(
-            f"namespace {now.namespace!r} has {len(now)} experiences; nothing was imported. Merge into it "
-            "(merge=True, --merge), or import into another namespace"
-        )
-    edits, rest = sort_in(exported.experiences, now)
-    ids = tuple(edit.experience.id for edit in edits if isinstance(edit, Restore))
-    done = await commit(
-        edits,
-        why=f"{exported.namespace} at version {exported.version}",
-        base=now,
-        atomic=not merge,
+    ids = [edit.experience.id for edit in edits]
+    return Incoming(
+        namespace=now.namespace,
+        edits=tuple(edits),
         usage={id: exported.usage[id] for id in ids if id in exported.usage},
-        models=exported.models if not now.version else None,
-        presentation=exported.presentation if not now.version else None,
+        unchanged=tuple(unchanged),
+        duplicates=tuple(duplicates),
+        conflicts=tuple(conflicts),
     )
+
+
+def report(coming: Incoming, commit: Commit, *, merge: bool) -> ImportReport:
+    """Tell what became of an import.
+
+    Raises:
+        CommitRefused: without ``merge``: not all of it fits, and so nothing was imported.
+    """
     refused = tuple(
-        (r.edit.experience.id, r.reason) for r in done.rejected if isinstance(r.edit, Restore)
+        (r.edit.experience.id, r.reason) for r in commit.rejected if isinstance(r.edit, Restore)
     )
     if refused and not merge:
         reasons = ", ".join(sorted({reason for _, reason in refused} - {"aborted"}))
         raise CommitRefused(
-            f"{len(edits)} experiences do not fit into {now.namespace!r} ({reasons}); nothing was imported. "
-            "cap: raise max_experiences or token_budget; too long: raise max_text; or import what fits with --merge"
+            f"{len(coming.edits)} experiences do not fit into {coming.namespace!r} ({reasons}); "
+            "nothing was imported. cap: raise max_experiences or token_budget; too long: raise "
+            "max_text; or import what fits with --merge"
         )
-    added = tuple(applied.id for applied in done.applied)
-    return ImportReport(version=done.version, added=added, refused=refused, **rest)
+    return ImportReport(
+        version=commit.version,
+        added=tuple(applied.id for applied in commit.applied),
+        refused=refused,
+        unchanged=coming.unchanged,
+        duplicates=coming.duplicates,
+        conflicts=coming.conflicts,
+    )
 
 
 def _line(fields: Mapping[str, Any]) -> str:

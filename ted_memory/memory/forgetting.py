@@ -1,13 +1,11 @@
-"""Forgetting a person, a run or a conversation: in what was recorded, in what was learned, and in what is under way."""
-
-from collections.abc import Awaitable, Callable, Sequence
+"""Forgetting a person, a run or a conversation, in all that was recorded and learned."""
 
 from ted_memory.episodes import Subject, unit_of
 from ted_memory.fields import Frozen
+from ted_memory.memory.purging import purge
+from ted_memory.memory.repository import SetRepository
 from ted_memory.models import PurgeReport
-from ted_memory.protocols import ExperienceStore
-
-Purge = Callable[[Sequence[str]], Awaitable[PurgeReport]]
+from ted_memory.retrieval.ranker import Ranker
 
 
 class ForgetReport(Frozen):
@@ -27,27 +25,23 @@ class ForgetReport(Frozen):
     compacted: bool = False
 
 
-async def forget(
-    store: ExperienceStore, namespace: str, subject: Subject, purge: Purge
-) -> ForgetReport:
-    """Forget a subject. ``purge`` takes out what came from sources, and refuses them from then on."""
-    log = store.episodes
-    runs = set(await log.runs_of(namespace, subject))
+async def forget(lessons: SetRepository, ranker: Ranker, subject: Subject) -> ForgetReport:
+    """Forget a subject; see `TedMemory.forget`."""
+    store, namespace, queue = lessons.store, lessons.namespace, lessons.store.episodes
+    runs = set(await queue.runs_of(namespace, subject))
     if subject.kind == "thread":  # what was learned from a conversation names its runs
-        runs |= {
-            one.run_id for one in await log.archived(namespace) if one.unit == unit_of(subject.name)
-        }
+        unit, archive = unit_of(subject.name), await queue.archived(namespace)
+        runs |= {episode.run_id for episode in archive if episode.unit == unit}
         sources = [f"run:{run_id}" for run_id in sorted(runs)]
     else:
         sources = [f"{subject.kind}:{subject.name}"]
     # first: nothing of it may be learned meanwhile, and who is interrupted finds what is left
-    for source in sources:
-        await store.tombstone(namespace, source)
-    erased = await log.erase(namespace, subject)
-    lessons = await purge(sources)
+    await store.tombstone(namespace, *sources)
+    erased = await queue.erase(namespace, subject)
+    purged = await purge(lessons, ranker, sources, author="forget")
     drafts = await store.drop_runs(namespace, sources, sorted(runs))
     return ForgetReport(
-        lessons=lessons,
+        lessons=purged,
         episodes=erased.episodes,
         runs=len(erased.runs),
         words=erased.words,

@@ -1,4 +1,7 @@
-"""How a set is shown: by what was stated, what the set carries, and the settings' defaults, in this order."""
+"""How a set is shown.
+
+What was stated for this memory comes first, then what the set carries, then the settings' defaults.
+"""
 
 from collections.abc import Sequence
 
@@ -16,7 +19,7 @@ from ted_memory.settings import Placement, Settings
 
 
 def presentation_of(snapshot: ExperienceSet, settings: Settings) -> Presentation:
-    """Return how a memory with these settings shows a set; each field by itself."""
+    """Tell how a memory with these settings shows a set; each field is decided by itself."""
     names = set(Presentation.model_fields)
     if snapshot.presentation is None:
         return Presentation(**settings.model_dump(include=names))
@@ -25,7 +28,7 @@ def presentation_of(snapshot: ExperienceSet, settings: Settings) -> Presentation
 
 
 def exposure_of(shown: Sequence[Experience], placement: Placement) -> Exposure:
-    """Return what a prompt gets of these lessons: their block, and the solved tasks among them as earlier turns."""
+    """Put lessons as a prompt gets them: a block, and the solved tasks as earlier turns."""
     return Exposure(
         block=render_block(shown),
         turns=earlier_turns(shown),
@@ -35,14 +38,13 @@ def exposure_of(shown: Sequence[Experience], placement: Placement) -> Exposure:
 
 
 def tokens_of(exposure: Exposure) -> int:
-    """Return the tokens that what is shown adds to a prompt (see `experience.rendering.count_tokens`)."""
-    return count_tokens(exposure.block) + sum(
-        count_tokens(task + answer) for task, answer in exposure.turns
-    )
+    """Count the tokens that an exposure adds to a prompt, as `rendering.count_tokens` does."""
+    of_turns = sum(count_tokens(task + answer) for task, answer in exposure.turns)
+    return count_tokens(exposure.block) + of_turns
 
 
 def selector_of(snapshot: ExperienceSet, settings: Settings) -> Selector:
-    """Return the rule that chooses what stands in a prompt, as it stands there."""
+    """Give the rule that chooses what stands in a prompt, as it stands there."""
     shown = presentation_of(snapshot, settings)
     budget = min(settings.token_budget, snapshot.caps.token_budget)
     choose = make_selector(shown.selection, top_k=shown.top_k, token_budget=budget)

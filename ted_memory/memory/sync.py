@@ -26,10 +26,10 @@ def _blocking(
 
 
 class SyncTedMemory:
-    """A `TedMemory` with blocking methods, for programs without an event loop. Made by `open_memory_sync`.
+    """A `TedMemory` with blocking methods, for programs without an event loop.
 
-    May be used from any thread. All calls run on the one event loop that the integrations'
-    synchronous methods use.
+    Made by `open_memory_sync`. May be used from any thread. All calls run on the one event loop
+    that the integrations' synchronous methods use.
     """
 
     def __init__(self, memory: TedMemory) -> None:
@@ -58,15 +58,15 @@ class SyncTedMemory:
         sync_bridge.run(self.memory.aclose())
 
     def for_namespace(self, namespace: str) -> "SyncTedMemory":
-        """Return the memory of another experience set over the same connections."""
+        """Open another experience set over the same connections; no I/O."""
         return SyncTedMemory(self.memory.for_namespace(namespace))
 
     def health(self) -> Health:
-        """Return what the hot path has counted; no I/O."""
+        """Tell what an agent's path has counted so far; no I/O."""
         return self.memory.health()
 
     def presentation(self, snapshot: ExperienceSet) -> Presentation:
-        """Return how a set is shown; no I/O."""
+        """Tell how a set is shown; no I/O."""
         return self.memory.presentation(snapshot)
 
     def record(self, episode: Episode) -> None:

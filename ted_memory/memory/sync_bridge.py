@@ -1,4 +1,4 @@
-"""The one way from synchronous code into the async core: one event loop in one background thread."""
+"""The one way from synchronous code into the async core: an event loop in a background thread."""
 
 import asyncio
 import atexit
@@ -38,7 +38,8 @@ class _Bridge:
         if asyncio._get_running_loop() is loop:
             coroutine.close()
             raise RuntimeError(
-                "a blocking method was called from within the memory's own event loop; await the async one"
+                "a blocking method was called from within the memory's own event loop; await the "
+                "async one"
             )
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
@@ -46,7 +47,10 @@ class _Bridge:
         self._running_loop().call_soon_threadsafe(call)
 
     def flush_at_exit(self, memory: Flushes) -> None:
-        """Have what a memory has recorded sent on this loop when the program ends, whoever forgets to close it."""
+        """Have what a memory has recorded sent on this loop when the program ends.
+
+        So nothing is lost where somebody forgets to close it.
+        """
         if memory in self._recorded:
             return
         self._running_loop()  # its thread, too
@@ -92,7 +96,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine of the core on the bridge's loop and return its result; blocks the calling thread."""
+    """Run a coroutine of the core on the bridge's loop; blocks this thread until it has ended."""
     return _BRIDGE.run(coroutine)
 
 
@@ -102,7 +106,7 @@ def soon(call: Callable[[], None]) -> None:
 
 
 def flush_at_exit(memory: Flushes) -> None:
-    """Have what a memory has recorded sent when the program ends, on whichever loop it was recorded."""
+    """Have what a memory has recorded sent when the program ends, whichever loop recorded it."""
     _BRIDGE.flush_at_exit(memory)
 
 

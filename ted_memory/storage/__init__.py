@@ -1,1 +1,1 @@
-"""Where sets and episodes are kept: `redis` speaks to servers, `embedded` runs one beside the program."""
+"""Where sets and episodes are kept: `redis` speaks to servers, `embedded` runs one of our own."""

@@ -34,7 +34,7 @@ def backend_url(
 
 @pytest.fixture
 async def store(backend_url: str | None) -> AsyncIterator[ExperienceStore]:
-    """A store of each kind. What it leaves behind must end by itself or be on the list of `storage.keys`."""
+    """A store of each kind. What it leaves ends by itself or is on the list of `storage.keys`."""
     if backend_url is None:
         yield InMemoryStore()
         return

@@ -1,4 +1,4 @@
-"""The mechanisms of the scripts on evidence and archive, each with a test that must fail without it."""
+"""The mechanisms of evidence and archive in scripts, each with a test that fails without it."""
 
 from tests.contracts import test_archive as kept
 from tests.contracts import test_evidence as shown
@@ -18,7 +18,7 @@ OFF: Off = {
         "_REPLAYED",
         "elseif ARGV[8] == '1' and difference == 0 then",
         "elseif false then",
-        shown.test_pairs_on_recorded_tool_results_that_were_scored_alike_speak_neither_for_it_nor_against,
+        shown.test_pairs_on_recorded_tool_results_that_were_scored_alike_say_nothing,
     ),
     "a pair counts once for two learners": (
         "_REPLAYED",
@@ -99,7 +99,8 @@ OFF: Off = {
     ),
     "a correction takes its old factor back": (
         "_FEEDBACK",
-        "if before then old_live, old_harms = live_steps(before, shown, COIN, guess, trial.bet, refuted) end",
+        "if before then old_live, old_harms = live_steps(before, shown, COIN, guess, trial.bet, "
+        "refuted) end",
         "",
         shown.test_a_corrected_score_takes_its_old_factor_back,
     ),
@@ -238,7 +239,8 @@ OFF: Off = {
     # the archive
     "the bounds of the archive": (
         "_COMMIT",
-        "while bytes > settle.max_archive_bytes or redis.call('ZCARD', archived) > settle.max_archived do",
+        "while bytes > settle.max_archive_bytes or redis.call('ZCARD', archived) > "
+        "settle.max_archived do",
         "while false do",
         kept.test_the_archive_has_bounds_and_the_oldest_go,
     ),
@@ -269,7 +271,8 @@ OFF: Off = {
     ),
     "who is late archives nothing": (
         "_COMMIT",
-        "if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end",
+        "if settle and holder(at, settle.seq) ~= settle.fence then return "
+        "redis.error_reply('TEDFENCED') end",
         "",
         kept.test_who_comes_too_late_archives_nothing,
     ),

@@ -145,7 +145,8 @@ OFF: Off = {
     # settle
     "the fence of a settlement": (
         "_COMMIT",
-        "if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end",
+        "if settle and holder(at, settle.seq) ~= settle.fence then return "
+        "redis.error_reply('TEDFENCED') end",
         "",
         LATE,
         "by another",
@@ -226,7 +227,8 @@ OFF: Off = {
     ),
     "a quiet time ages all": (
         "_CLAIM",
-        "  return tonumber(redis.call('HGET', at.traffic, 'seq') or 0)\nend\n\nlocal function holder",
+        "  return tonumber(redis.call('HGET', at.traffic, 'seq') or 0)\nend\n\nlocal function "
+        "holder",
         "  return 0\nend\n\nlocal function holder",
         ageing.test_when_nothing_came_since_all_is_old,
     ),

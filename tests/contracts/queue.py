@@ -1,4 +1,4 @@
-"""The traffic of one namespace, the way agents and learners make it, but with every option in reach."""
+"""The traffic of one namespace, as agents and learners make it, with every option in reach."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ BEGUN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 on_a_server = pytest.mark.parametrize(
     "backend_url", [name for name, binary in SERVERS.items() if binary], indirect=True
 )
-"""For what a process's own memory has no part in: keys that end by themselves, and what other packages have stored."""
+"""For what a process's own memory has no part in: keys that end, what other packages stored."""
 
 
 def an_episode(run_id: str, **fields: Any) -> Episode:
@@ -52,7 +52,7 @@ def runs(claims: Claims) -> list[str]:
 
 
 async def emptied(url: str | None) -> None:
-    """Leave nothing of earlier tests on a server: after each test all that is there is looked through."""
+    """Leave nothing of earlier tests on a server: each test looks through all that is there."""
     if url is not None:
         async with Redis.from_url(url) as client:
             await client.flushdb()
@@ -60,7 +60,7 @@ async def emptied(url: str | None) -> None:
 
 @dataclass
 class Queue:
-    """What waits in one namespace of one store, who works on it, and the lessons that it is credited to."""
+    """What waits in one namespace of a store, who works on it, and the lessons it counts for."""
 
     store: ExperienceStore
     writer: Writer
@@ -82,7 +82,7 @@ class Queue:
     async def record(
         self, *episodes: Episode | str, images: Mapping[str, bytes] | None = None, **limits: Any
     ) -> Recorded:
-        """Record runs, named or made by `an_episode`; `limits` take the place of those of `ROOM`."""
+        """Record runs, named or made by `an_episode`; `limits` replace those of `ROOM`."""
         made = [an_episode(one) if isinstance(one, str) else one for one in episodes]
         done, self.early = await self.log.record(
             self.namespace, made, images or {}, ROOM.model_copy(update=dict(limits))
@@ -180,7 +180,7 @@ class Queue:
         counters: Mapping[str, int] | None = None,
         **options: Any,
     ) -> Commit:
-        """Commit these edits and take the episode out with them; `options` are those of `Writer.request`."""
+        """Commit these edits and settle the episode; `options` are those of `Writer.request`."""
         told = Settle.model_validate(
             {"seq": claim.seq, "fence": claim.fence, "outcome": outcome, "counters": counters or {}}
         )

@@ -7,7 +7,7 @@ from typing import Any
 Test = Callable[..., Awaitable[None]]
 
 Off = dict[str, tuple[str, str, str, Test, *tuple[Any, ...]]]
-"""Mechanism -> script, its line, what stands there instead, the test that must fail and its parameters."""
+"""Mechanism -> script, its line, what replaces it, the test that must fail, its parameters."""
 
 
 class Handed(Enum):

@@ -1,4 +1,4 @@
-"""Episodes that wait, and those in the archive, are forgotten after days, counted from their recording."""
+"""Episodes that wait or are archived are forgotten after days, counted from their recording."""
 
 import pytest
 
@@ -13,7 +13,7 @@ KEPT = Retention(episode_days=3, archive_days=5)
 
 
 async def pass_days(queue: Queue, days: int) -> None:
-    """Make all that was recorded so many days older, and let the next claim look for what is too old."""
+    """Make all that was recorded so many days older; the next claim looks for what is too old."""
     if isinstance(queue.log, InMemoryEpisodeQueue):
         held = queue.log._queue(queue.namespace)
         held.days = {day - days: last for day, last in held.days.items()}

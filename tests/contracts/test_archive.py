@@ -1,4 +1,4 @@
-"""What every backend promises of episodes that are kept for replays: bounds, one step, a way out for good."""
+"""What every backend promises of archived episodes: bounds, one step, a way out for good."""
 
 import pytest
 

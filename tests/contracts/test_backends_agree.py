@@ -1,4 +1,4 @@
-"""The in-memory store states what the scripts do: any sequence of commits must come out the same in both."""
+"""The in-memory store states what the scripts do: any commits come out the same in both."""
 
 import asyncio
 import itertools

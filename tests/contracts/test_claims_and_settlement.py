@@ -1,4 +1,4 @@
-"""What every `EpisodeQueue` promises of an episode that is begun: until when it is held, and how it leaves."""
+"""What every `EpisodeQueue` promises of a claimed episode: how long it is held, how it leaves."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The controls: each mechanism of the scripts in turn is switched off, and the suite must find it out."""
+"""The controls: each mechanism of the scripts is switched off, and the suite must find it out."""
 
 import hashlib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What every `EpisodeQueue` promises of episodes that come in and wait, and of those that are begun."""
+"""What every `EpisodeQueue` promises of episodes that come in, that wait, and that are begun."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Evidence on lessons from traffic: every backend counts it as `ted_memory.experience.evidence` says."""
+"""Evidence from traffic: every backend counts it as `ted_memory.experience.evidence` says."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ async def test_a_pair_counts_once_for_a_lesson_and_an_episode(queue: Queue) -> N
     assert same((await known(queue, other)).evidence.total, add_pair(Sums(), 0, 0.5))
 
 
-async def test_pairs_on_recorded_tool_results_that_were_scored_alike_speak_neither_for_it_nor_against(
+async def test_pairs_on_recorded_tool_results_that_were_scored_alike_say_nothing(
     queue: Queue,
 ) -> None:
     lesson = await queue.lesson(state="proposed")

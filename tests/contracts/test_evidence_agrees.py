@@ -1,4 +1,4 @@
-"""Any sequence of pairs, outcomes and changes gives the same evidence in memory and on every server."""
+"""Any pairs, outcomes and changes give the same evidence in memory and on every server."""
 
 import asyncio
 import itertools
@@ -139,7 +139,7 @@ class Player:
 
 
 def ordered(evidence: Evidence) -> list[Sums]:
-    """Return the sums in all, then those of each voice in an order that rounding does not change."""
+    """Give the sums in all, then each voice's, in an order that rounding does not change."""
     return [evidence.total, *sorted(evidence.voices, key=row)]
 
 

@@ -1,4 +1,4 @@
-"""Evidence and archive where they are kept: they outlive a restart, are bounded, and damage stops nobody."""
+"""Evidence and archive on a server: they outlive it, are bounded, and damage stops nobody."""
 
 import contextlib
 import hashlib
@@ -172,7 +172,7 @@ async def test_of_what_it_was_replayed_on_the_latest_is_known(
 async def test_in_whatever_order_an_archive_is_replayed_no_pair_counts_twice(
     queue: Queue, state: State
 ) -> None:
-    """Learners replay the newest first; one that takes over begins again with what is not listed."""
+    """Learners replay the newest first; who takes over begins again with what is not listed."""
     lesson = await queue.lesson(state=state)
     seqs = await archive(queue, *(f"r{i}" for i in range(400)), max_archived=1000)
     since = await version(queue)

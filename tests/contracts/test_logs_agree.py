@@ -1,4 +1,4 @@
-"""The in-memory log states what the scripts do: any sequence of calls must come out the same in both."""
+"""The in-memory queue states what the scripts do: any calls come out the same in both."""
 
 import asyncio
 import itertools
@@ -213,7 +213,7 @@ def counts(traffic: Traffic) -> Traffic:
 
 
 def check(traffic: Traffic, dead: int) -> None:
-    """Every episode that was taken in is in one place, or was settled, or was dropped as a dead letter."""
+    """Every episode taken in is in one place, or was settled, or dropped as a dead letter."""
     there = traffic.waiting + traffic.claimed + traffic.dead
     assert traffic.dead == dead
     assert (

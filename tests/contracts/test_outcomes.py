@@ -1,4 +1,4 @@
-"""What every `EpisodeQueue` promises of what is said of a run: it is kept, and counts once for what that had seen."""
+"""What every `EpisodeQueue` promises of feedback: it is kept, and counts once for its run."""
 
 import asyncio
 

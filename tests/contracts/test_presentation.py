@@ -83,7 +83,7 @@ async def test_a_namespace_that_is_dropped_takes_it_along(writer: Writer) -> Non
 
 
 async def test_without_edits_other_models_make_a_version_too(writer: Writer) -> None:
-    """A set whose lessons were tested on another student says so, though none of them has changed."""
+    """A set whose lessons were tested on another student says so, though none has changed."""
     small, large = {"student": "small"}, {"student": "large"}
     await writer.commit(Add(text="One."), models=small)
     assert (await writer.commit(models=large)).version == 2

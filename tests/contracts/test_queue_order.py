@@ -26,7 +26,7 @@ async def test_what_somebody_spoke_about_is_begun_first_and_in_that_order(queue:
 async def test_what_somebody_spoke_about_keeps_its_place_when_it_is_given_back(
     queue: Queue, when: str
 ) -> None:
-    """An outage of a model, or a new version of a learner, gives back what was being learned from."""
+    """An outage of a model, or a learner's new version, gives back what was being learned from."""
     if when == "before":
         await queue.say("told", 0.0)
     await queue.record("told")

@@ -1,9 +1,20 @@
-"""What every `ExperienceStore` promises about its log, usage, and records of runs. The suite's second half."""
+"""What every `ExperienceStore` promises of its log, of usage and of records of runs."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from ted_memory.models import Add, Edit, Merge, Remove, Restore, Rewrite, SetState, Usage
+from ted_memory.models import (
+    Add,
+    Edit,
+    LogEntry,
+    Merge,
+    Remove,
+    Restore,
+    Rewrite,
+    SetState,
+    Usage,
+)
 from tests.contracts.writer import Writer, reasons
 
 ONE_OF_EACH = Usage(
@@ -88,7 +99,7 @@ def student(name: str) -> dict[str, str]:
 
 
 async def test_usage_is_kept_for_each_student(writer: Writer) -> None:
-    """What a lesson was worth to one student says nothing of another; what was known comes back with the student."""
+    """What a lesson was worth to one student says nothing of another, and comes back with it."""
     one, two = await writer.add("One.", "Two.", models=student("small"))
     await writer.store.credit(writer.namespace, {one.id: ONE_OF_EACH}, "first")
     await writer.commit(models=student("large"), usage={two.id: ONE_OF_EACH})
@@ -275,6 +286,36 @@ async def test_a_source_that_is_forbidden_never_comes_in_again(writer: Writer) -
     )
     assert reasons(commit) == ["purged"]
     assert await writer.texts() == ["Good."]
+
+
+async def test_any_number_of_sources_is_forbidden_at_once(writer: Writer) -> None:
+    sources = ["principal:eve", "run:r", "principal:mal"]
+    await writer.store.tombstone(writer.namespace)
+    assert await writer.store.tombstoned(writer.namespace, sources) == frozenset()
+    await writer.store.tombstone(writer.namespace, *sources[:2])
+    assert await writer.store.tombstoned(writer.namespace, sources) == {"principal:eve", "run:r"}
+
+
+async def test_entries_of_the_log_are_blanked_whatever_is_blanked_beside_them(
+    writer: Writer,
+) -> None:
+    for i in range(5):
+        await writer.commit(Add(text=f"Lesson {i}."), why=f"reason {i}")
+    versions = [2, 9, 4, 5]
+
+    def without(reason: str) -> Callable[[LogEntry], LogEntry]:
+        def change(entry: LogEntry) -> LogEntry:
+            return entry.model_copy(update={"why": entry.why.replace(reason, "")})
+
+        return change
+
+    await asyncio.gather(
+        *(writer.store.blank(writer.namespace, versions, without(part)) for part in ("rea", "son"))
+    )
+    kept = {
+        entry.version: entry.why for entry in await writer.store.log(writer.namespace, range(6))
+    }
+    assert kept == {1: "reason 0", 2: " 1", 3: "reason 2", 4: " 3", 5: " 4"}
 
 
 async def test_who_looked_at_another_line_of_history_conflicts_whatever_the_rev(

@@ -1,4 +1,4 @@
-"""What nobody takes up again goes: the staging set of a run that was killed, and the answers of settlements."""
+"""What nobody takes up again goes: staging sets of killed runs, and answers of settlements."""
 
 import pytest
 from redis.asyncio import Redis
@@ -22,7 +22,7 @@ async def _ends(client: "Redis", keys: Keys) -> dict[str, int]:
 async def test_a_staging_set_ends_whenever_its_run_was_killed(
     memory: TedMemory, valkey: Server
 ) -> None:
-    """Also between a commit and the next record, which is when it has keys that no record knows of."""
+    """Also between a commit and the next record, when it has keys that no record knows of."""
     staging = memory.staging("run-1")
     made = await staging.commit(
         [Add(text="One."), Add(text="Two.")], author="distill", models={"student": "a"}

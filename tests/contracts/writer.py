@@ -1,4 +1,4 @@
-"""Commits to a store the way `TedMemory` does: through `plan`, but with every option of the request in reach."""
+"""Commits to a store as `TedMemory` does, with every option of the request in reach."""
 
 import uuid
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -140,17 +140,20 @@ async def test_a_lesson_at_the_last_place_hides_no_set(
 
 
 def _without_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def claim(
-        self: RedisEpisodeQueue, _: str, seq: int, fence: int, deliveries: int, raw: str
-    ) -> Claim:
-        return Claim(
-            seq=seq,
-            fence=fence,
-            deliveries=deliveries,
-            episode=codec.decode_episode(self._seal.open(raw)),
-        )
+    async def readable(
+        self: RedisEpisodeQueue, _: Keys, found: Sequence[tuple[int, int, int, str]]
+    ) -> list[Claim]:
+        return [
+            Claim(
+                seq=seq,
+                fence=fence,
+                deliveries=deliveries,
+                episode=codec.decode_episode(self._seal.open(raw)),
+            )
+            for seq, fence, deliveries, raw in found
+        ]
 
-    monkeypatch.setattr(RedisEpisodeQueue, "_claim", claim)
+    monkeypatch.setattr(RedisEpisodeQueue, "_readable", readable)
 
 
 def _without_turns_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from ted_memory import TedMemory, open_memory
 from ted_memory.errors import InvalidInput, StoreRefused, StoreUnavailable
 from ted_memory.learner import Learner, learner
-from ted_memory.storage.redis import acl, rights, store
+from ted_memory.storage.redis import acl, failures, rights
 from ted_memory.storage.redis.keys import Keys
 from ted_memory.testing import in_memory, wait_until
 from tests.conftest import Server
@@ -213,7 +213,7 @@ async def test_were_a_refusal_an_absence_it_would_be_free_for_ever(
 ) -> None:
     """The control."""
     nothing_lacks(monkeypatch)
-    monkeypatch.setattr(store, "StoreRefused", StoreUnavailable)
+    monkeypatch.setattr(failures, "StoreRefused", StoreUnavailable)
     one, deliveries = await refused_at_the_end(valkey, namespace)
     assert deliveries > 2 * MOST
     assert one.report.outcomes.keys() == {"released"}

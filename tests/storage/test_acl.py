@@ -1,4 +1,4 @@
-"""Least-privilege users: each does its work over the real memory, and nothing else, in Lua neither."""
+"""Least-privilege users: each does its work over the real memory, and no more, nor in Lua."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Stored bytes become types in one place: what comes back is what went in, and anything else is told."""
+"""Stored bytes become types in one place: what went in comes back, and all else is told."""
 
 import json
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ted_memory.errors import CorruptData
 from ted_memory.models import Experience, Presentation, Usage
-from ted_memory.storage.redis import codec
+from ted_memory.storage.redis import codec, replies
 
 _texts = st.text(st.characters(codec="utf-8"), max_size=40)
 _experiences = st.builds(
@@ -89,7 +89,7 @@ def test_an_entry_of_the_log_that_is_damaged_is_told(raw: str) -> None:
 )
 def test_an_answer_that_is_damaged_is_told(raw: str) -> None:
     with pytest.raises(CorruptData, match="the answer that this token had"):
-        codec.decode_answer(raw, (), (), repeated=True)
+        replies.decode_answer(raw, (), (), repeated=True)
 
 
 @pytest.mark.parametrize("raw", ["", "[1]", "1", "null", "{"])
@@ -101,7 +101,7 @@ def test_a_record_that_is_damaged_is_told_by_its_key(raw: str) -> None:
 def test_a_namespace_in_a_newer_format_says_to_upgrade() -> None:
     newer = [*HEAD[:5], str(codec.FORMAT + 1), *HEAD[6:]]
     with pytest.raises(CorruptData) as caught:
-        codec.decode_set(
+        replies.decode_set(
             "support", None, ["all", newer, ["id", json.dumps({"of": "a kind unknown today"})], []]
         )
     message = str(caught.value)
@@ -112,7 +112,7 @@ def test_a_namespace_in_a_newer_format_says_to_upgrade() -> None:
 
 
 def test_the_format_of_today_is_read() -> None:
-    read = codec.decode_set(
+    read = replies.decode_set(
         "support", None, ["all", HEAD, ["id", '1|1|active|1|{"text": "x"}'], []]
     )
     assert read is not None
@@ -124,7 +124,7 @@ def test_a_head_that_is_damaged_is_told_by_its_namespace() -> None:
         head = [*HEAD]
         head[place] = "x"
         with pytest.raises(CorruptData, match="the head of namespace 'support'"):
-            codec.decode_set("support", None, ["all", head, [], []])
+            replies.decode_set("support", None, ["all", head, [], []])
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_head_that_is_damaged_is_told_by_its_namespace() -> None:
 def test_how_a_set_is_shown_is_read_where_it_is_absent_or_says_more(
     stored: object, read_as: object
 ) -> None:
-    read = codec.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])
+    read = replies.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])
     assert read is not None
     assert read.presentation == read_as
 
@@ -150,4 +150,4 @@ def test_how_a_set_is_shown_is_read_where_it_is_absent_or_says_more(
 @pytest.mark.parametrize("stored", ["1", "[1]", '{"selection": "by chance"}', '{"top_k": 0}', "{"])
 def test_how_a_set_is_shown_that_is_damaged_is_told(stored: str) -> None:
     with pytest.raises(CorruptData, match="the head of namespace 'support'"):
-        codec.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])
+        replies.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])

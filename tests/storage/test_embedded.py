@@ -1,4 +1,4 @@
-"""The embedded server, with real processes: who starts it, who ends it, what survives whose death."""
+"""The embedded server, with real processes: who starts it, who ends it, what survives."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Key names: one slot for each namespace, none in another's reach; and scripts that are handed what they name."""
+"""Key names: one slot a namespace, none in another's reach; scripts get what they name."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ def keys_of(namespace: str, token: str) -> set[str]:
 
 
 def hash_tag(key: str) -> str:
-    """The part of a key that a cluster looks at: between the first "{" and the first "}" behind it."""
+    """The part of a key that a cluster looks at: between the first "{" and the next "}"."""
     found = re.search(r"\{(.+?)\}", key)
     assert found is not None
     return found[1]
@@ -105,7 +105,7 @@ class Recorder:
 
 
 def named(script: str, what: str) -> list[str]:
-    """Return the names that a script's header gives to its KEYS or ARGV; what stands in brackets explains them."""
+    """Give the names of KEYS or ARGV in a script's header, without what stands in brackets."""
     header = "".join(
         line[3:]
         for line in (LUA / f"{script}.lua").read_text().splitlines(True)
@@ -147,7 +147,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "now": lambda client: scripts.now(client, K),
     "lacking": lambda client: scripts.lacking(client, K, [("TIME",)]),
     "dead": lambda client: scripts.dead(client, K, "retry", [1]),
-    "blank": lambda client: scripts.blank(client, K, 1, old="old", new="new"),
+    "blank": lambda client: scripts.blank(client, K, [(1, "old", "new")]),
 }
 
 
@@ -162,7 +162,6 @@ FIXED = [
     "commit",
     "credit",
     "read",
-    "blank",
     "keep",
     "lease",
     "feedback",
@@ -171,7 +170,7 @@ FIXED = [
     "return_claim",
 ]
 # take any number of things
-OPEN = ["record", "extend_lease", "dead", "erase", "count", "known", "forget_archived"]
+OPEN = ["record", "extend_lease", "dead", "erase", "count", "known", "forget_archived", "blank"]
 ALONE = ["now", "lacking"]  # take no key, but one to know the node by
 
 

@@ -1,4 +1,4 @@
-"""What people wrote, encrypted by a cipher of the user's: unreadable in the server, and all works as without."""
+"""What people wrote, encrypted by a user's cipher: unreadable in the server, and all works."""
 
 import re
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A newer package works beside an older one: fields that the older one does not know are left out when it reads."""
+"""A newer package works beside an older one, which leaves out the fields it does not know."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Another process that uses an embedded memory: commits a lesson, says so, and stays until its input ends.
+"""Another process with an embedded memory: commits a lesson, says so, stays until input ends.
 
 Usage: python user_process.py HOME TEXT
 """

@@ -36,14 +36,14 @@ async def compact(state: DistillState, *, context: DistillContext) -> Json:
     snapshot, holder = await context.memory.load(), state.get("run") or secrets.token_hex(8)
     waiting = read_edits(state["pending"])
     edits, note, spend, joined = list[Edit](), "", Json(), list[Joined]()
-    if await context.memory.store.hold(context.memory.namespace, LEASE, holder, LEASE_SECONDS):
+    if await context.memory.repository.hold(LEASE, holder, LEASE_SECONDS):
         try:
             edits, note, spend, joined = await _proposed(
                 snapshot, state.get("labels", {}), touched_by(waiting), context
             )
         except Exception:
-            await context.memory.store.hold(
-                context.memory.namespace, LEASE, holder, 0
+            await context.memory.repository.hold(
+                LEASE, holder, 0
             )  # what follows does not know the holder
             raise
     edits += make_room(edits, waiting, snapshot, context.settings)
@@ -80,7 +80,7 @@ async def compact_failed(
 async def release_lease(state: DistillState, *, context: DistillContext) -> None:
     """Let others compact: this compaction is committed."""
     if state.get("holder"):
-        await context.memory.store.hold(context.memory.namespace, LEASE, state["holder"], 0)
+        await context.memory.repository.hold(LEASE, state["holder"], 0)
 
 
 async def _proposed(

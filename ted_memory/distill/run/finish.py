@@ -48,7 +48,7 @@ async def finish(
         rejected += await _keep_rejected(job, gate)
     now = await job.memory.load()
     report = _report(job, train, gate, now, promoted=promoted, conflicts=conflicts, began=began)
-    await job.staging.store.drop(job.staging.namespace)
+    await job.staging.repository.drop()
     return report.model_copy(update={"stopped": stopped, "rejected": tuple(rejected)})
 
 

@@ -146,7 +146,7 @@ async def _material(
             known["wealth"],
         ):
             evidence[found["lesson"]] = found
-    log = await job.staging.store.log(job.staging.namespace, range(version, 0, -1))
+    log = await job.staging.repository.entries(range(version, 0, -1))
     return Material(
         base=job.base,
         staged=staged if version == staged.version else await job.staging.at(version),

@@ -1,4 +1,7 @@
-"""Whose the folder of an embedded server is: what others can write there, they can put into everybody's prompt."""
+"""Whose the folder of an embedded server is.
+
+What others can write there, they can put into everybody's prompt.
+"""
 
 import os
 import stat
@@ -28,22 +31,16 @@ def make_private(folder: Path, files: Collection[str] | None = None) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found, me = folder.stat(), os.getuid()
     if found.st_uid != me:
-        why = f"{folder} belongs to user {found.st_uid} (this is user {me}), who could write into every prompt"
-        raise StoreUnavailable(f"{why}; {_UNTOUCHED}; {_ADVICE}")
+        raise StoreUnavailable(
+            f"{folder} belongs to user {found.st_uid} (this is user {me}), who could write into "
+            f"every prompt; {_UNTOUCHED}; {_ADVICE}"
+        )
     if not found.st_mode & OTHERS_WRITE:
         return
     why = f"{folder} can be written by others (mode {stat.S_IMODE(found.st_mode):o})"
-    inside = sorted(folder.iterdir())
-    foreign = [
-        f"{path.name} in it is somebody else's" for path in inside if path.lstat().st_uid != me
-    ]
-    shared = [
-        f"{path.name} in it is no file of ours"
-        for path in inside
-        if files is not None and path.name not in files
-    ]
-    if foreign or shared or found.st_mode & stat.S_ISVTX:
-        told = "; ".join([why, *foreign[:1], *shared[:1], _UNTOUCHED])
+    against = _against_closing(folder, files)
+    if against or found.st_mode & stat.S_ISVTX:
+        told = "; ".join([why, *against, _UNTOUCHED])
         raise StoreUnavailable(
             f"{told}; look at what lies in it and take the right away (chmod go-w), or {_ADVICE}"
         )
@@ -52,3 +49,14 @@ def make_private(folder: Path, files: Collection[str] | None = None) -> None:
         raise StoreUnavailable(
             f"{why}, and its file system keeps no modes; {_UNTOUCHED}; {_ADVICE}"
         )
+
+
+def _against_closing(folder: Path, files: Collection[str] | None) -> list[str]:
+    """Say what of others lies in a folder, and what may be meant for others: the first of each."""
+    inside = sorted(folder.iterdir())
+    foreign = [path.name for path in inside if path.lstat().st_uid != os.getuid()]
+    shared = [path.name for path in inside if files is not None and path.name not in files]
+    return [
+        *(f"{name} in it is somebody else's" for name in foreign[:1]),
+        *(f"{name} in it is no file of ours" for name in shared[:1]),
+    ]

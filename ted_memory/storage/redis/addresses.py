@@ -1,18 +1,17 @@
 """From a URL, or from a client that the user has, to clients of our own with our own timeouts.
 
-========================================
-======================================================================= ``redis://`` ``valkey://``
-one server: ``redis://user:password@host:6379/0?option=value`` ``rediss://`` ``valkeys://``
-the same over TLS; ``ssl_ca_certs``, ``ssl_certfile``, ... as options ``unix://``
-``unix:///path/to/socket?db=0`` ``redis+sentinel://``
-``redis+sentinel://host:26379,host:26379/mymaster/0``; also
-                                          ``redis-sentinel://``, ``sentinel://``, and with
-                                          ``rediss`` over TLS (``sentinel_username``,
-                                          ``sentinel_password`` as options)
-``redis+cluster://``                      ``redis+cluster://host:6379,host:6379``; also
-                                          ``redis-cluster://``, and with ``rediss`` over TLS
-========================================
-=======================================================================
+``redis://``, ``valkey://``
+    one server: ``redis://user:password@host:6379/0?option=value``
+``rediss://``, ``valkeys://``
+    the same over TLS; ``ssl_ca_certs``, ``ssl_certfile``, ... as options
+``unix://``
+    ``unix:///path/to/socket?db=0``
+``redis+sentinel://``
+    ``redis+sentinel://host:26379,host:26379/mymaster/0``; also ``redis-sentinel://``,
+    ``sentinel://``, and with ``rediss`` over TLS (``sentinel_username``, ``sentinel_password`` as
+    options)
+``redis+cluster://``
+    ``redis+cluster://host:6379,host:6379``; also ``redis-cluster://``, and with ``rediss`` over TLS
 """
 
 import inspect
@@ -45,9 +44,14 @@ CONNECT_TIMEOUT = 1.0
 Kind = Literal["standalone", "sentinel", "cluster"]
 Client = Redis | RedisCluster
 Close = Callable[[], Awaitable[None]]
+Make = Callable[[float], tuple[Client, Close]]
+"""Makes a client that tries once and waits so many seconds, and what closes it."""
 
 _URL = re.compile(
-    r"(?P<scheme>[a-z+-]+)://(?:(?P<login>[^/?#]*)@)?(?P<hosts>(?:\[[^@/?#\]]*\]|[^@/?#])*)(?P<path>/[^@?#]*)?"
+    r"(?P<scheme>[a-z+-]+)://"
+    r"(?:(?P<login>[^/?#]*)@)?"
+    r"(?P<hosts>(?:\[[^@/?#\]]*\]|[^@/?#])*)"
+    r"(?P<path>/[^@?#]*)?"
     r"(?P<query>[?#].*)?",
     re.DOTALL,
 )
@@ -76,7 +80,7 @@ _OURS = {
 
 
 def _ours(timeout: float) -> dict[str, Any]:
-    """Return the options that the codec and the agents' path need, whatever a URL says."""
+    """Give the options that the codec and the agents' path need, whatever a URL says."""
     # no retries in the client: `RedisStore` knows which calls may be sent again
     return {
         "decode_responses": True,
@@ -88,49 +92,52 @@ def _ours(timeout: float) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the data are, and how to make a client for them that tries once and waits `timeout` seconds."""
+    """Where the data are (``where``, for people, without a password), and how to reach them."""
 
     where: str
     kind: Kind
-    make: Callable[[float], tuple[Client, Close]]
+    make: Make
 
 
 def from_url(url: str) -> Address:
-    """Return the address of a URL.
+    """Read a URL.
 
     Raises:
         SettingsError: it cannot be used; the message does not hold a password.
     """
     parts = _URL.fullmatch(url)
-    known = _SCHEMES.get(parts["scheme"]) if parts else None
+    scheme = _SCHEMES.get(parts["scheme"]) if parts is not None else None
+    if parts is None or scheme is None:
+        raise _unusable(_HIDDEN)
     # a "@" behind the host: the password holds a character that should have been escaped
-    safe = parts and known and "@" not in (parts["query"] or "")
-    where = (
-        f"{parts['scheme']}://{parts['hosts']}{parts['path'] or ''}" if parts and safe else _HIDDEN
-    )
+    is_safe = "@" not in (parts["query"] or "")
+    where = f"{parts['scheme']}://{parts['hosts']}{parts['path'] or ''}" if is_safe else _HIDDEN
+    base, kind = scheme
     try:
-        if parts is None or known is None:
-            raise ValueError("not a URL that we know")
-        make = _MAKERS[known[1]](known[0], parts)
+        make = _MAKERS[kind](base, parts)
         make(1.0)  # no I/O; refuses options that do not exist
     except (ValueError, TypeError, redis.RedisError):  # what they say may hold the password
-        raise SettingsError(
-            f"the URL {where} cannot be used: write redis://host:6379/0, rediss://..., unix:///path, "
-            "redis+sentinel://host:26379,host:26379/service/0 or redis+cluster://host:6379,host:6379, with "
-            "options that redis-py knows, and %40 %2F %3F %23 for @ / ? # in a password"
-        ) from None
-    return Address(where, known[1], make)
+        raise _unusable(where) from None
+    return Address(where, kind, make)
+
+
+def _unusable(where: str) -> SettingsError:
+    return SettingsError(
+        f"the URL {where} cannot be used: write redis://host:6379/0, rediss://..., unix:///path, "
+        "redis+sentinel://host:26379,host:26379/service/0 or redis+cluster://host:6379,host:6379, "
+        "with options that redis-py knows, and %40 %2F %3F %23 for @ / ? # in a password"
+    )
 
 
 def _options(scheme: str, parts: re.Match[str], path: str = "") -> dict[str, Any]:
-    """Return what a URL says, as redis-py reads it."""
+    """Read the options of a URL as redis-py reads them, without those that are ours to make."""
     host = parts["hosts"].split(",")[0]
     login = f"{parts['login']}@" if parts["login"] is not None else ""
     options = dict(parse_url(f"{scheme}://{login}{host}{path}{parts['query'] or ''}"))
     return {name: value for name, value in options.items() if name not in _OURS}
 
 
-def _standalone(scheme: str, parts: re.Match[str]) -> Callable[[float], tuple[Client, Close]]:
+def _standalone(scheme: str, parts: re.Match[str]) -> Make:
     options = _options(scheme, parts, parts["path"] or "")
     options.setdefault("connection_class", Connection)
     return lambda timeout: _pooled(ConnectionPool(**{**options, **_ours(timeout)}))
@@ -142,24 +149,32 @@ def _pooled(pool: ConnectionPool) -> tuple[Client, Close]:
     return client, client.aclose
 
 
-def _sentinel(scheme: str, parts: re.Match[str]) -> Callable[[float], tuple[Client, Close]]:
+def _sentinel(scheme: str, parts: re.Match[str]) -> Make:
     options = _options(scheme, parts)
     service, _, db = (parts["path"] or "").strip("/").partition("/")
     service = str(options.pop("service_name", "") or service or "mymaster")
     options["db"] = int(db or options.get("db", 0))
-    own = {
-        name.removeprefix("sentinel_"): options.pop(name)
-        for name in list(options)
-        if name.startswith("sentinel_")
-    }
-    own |= {name: value for name, value in options.items() if name.startswith("ssl")}
-    hosts = [_host(host, 26379) for host in parts["hosts"].split(",")]
-    for name in ("host", "port"):
-        options.pop(name, None)
     secure = options.pop("connection_class", None) is SSLConnection
+    of_sentinels = {**_popped(options, "sentinel_"), **_starting_with(options, "ssl")}
+    options = _without_place(options)
+    hosts = [_host(host, 26379) for host in parts["hosts"].split(",")]
     return lambda timeout: _by_sentinel(
-        hosts, service, {**options, "ssl": secure}, {**own, "ssl": secure}, timeout
+        hosts, service, {**options, "ssl": secure}, {**of_sentinels, "ssl": secure}, timeout
     )
+
+
+def _popped(options: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Take out the options that begin with a prefix, and give them without it."""
+    names = [name for name in options if name.startswith(prefix)]
+    return {name.removeprefix(prefix): options.pop(name) for name in names}
+
+
+def _starting_with(options: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name.startswith(prefix)}
+
+
+def _without_place(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in {"host", "port"}}
 
 
 def _by_sentinel(
@@ -180,7 +195,7 @@ def _by_sentinel(
     return client, close
 
 
-def _cluster(scheme: str, parts: re.Match[str]) -> Callable[[float], tuple[Client, Close]]:
+def _cluster(scheme: str, parts: re.Match[str]) -> Make:
     options = _options(scheme, parts)
     for name in ("host", "port", "db"):
         options.pop(name, None)
@@ -200,7 +215,7 @@ def _clustered(
     return client, client.aclose
 
 
-_MAKERS: Mapping[Kind, Callable[[str, re.Match[str]], Callable[[float], tuple[Client, Close]]]] = {
+_MAKERS: Mapping[Kind, Callable[[str, re.Match[str]], Make]] = {
     "standalone": _standalone,
     "sentinel": _sentinel,
     "cluster": _cluster,
@@ -217,64 +232,62 @@ def _host(text: str, port: int) -> tuple[str, int]:
 
 
 def from_client(client: Any) -> Address:
-    """Return the address that a user's client talks to. Its settings are used; its connections are left alone.
+    """Read where a user's client talks to. Its settings are used; its connections are left alone.
 
     Raises:
         SettingsError: it is no client of redis-py.
     """
     if isinstance(client, RedisCluster | redis.RedisCluster):
-        nodes = [
-            (node.host, int(node.port)) for node in client.nodes_manager.startup_nodes.values()
-        ]
-        kwargs = (
-            getattr(client, "connection_kwargs", None) or client.nodes_manager.connection_kwargs
-        )
-        options = {
-            k: v for k, v in _taken(kwargs, RedisCluster).items() if k not in {"host", "port"}
-        }
-        if kwargs.get("connection_class") is SSLConnection:
-            options["ssl"] = True
-        return Address(
-            _named(nodes), "cluster", lambda timeout: _clustered(nodes, options, timeout)
-        )
+        return _of_cluster(client)
     pool = getattr(client, "connection_pool", None)
     if not isinstance(client, Redis | redis.Redis) or pool is None:
         raise SettingsError(
-            f"client={type(client).__name__} cannot be used: pass a Redis or RedisCluster client of redis-py "
-            "(redis.asyncio or redis), or a URL"
+            f"client={type(client).__name__} cannot be used: pass a Redis or RedisCluster client "
+            "of redis-py (redis.asyncio or redis), or a URL"
         )
     if isinstance(pool, SentinelConnectionPool | redis.sentinel.SentinelConnectionPool):
-        sentinel, service = pool.sentinel_manager, pool.service_name
-        nodes = [_node_of(one) for one in sentinel.sentinels]
-        options = {
-            k: v
-            for k, v in _taken(pool.connection_kwargs, Connection).items()
-            if k not in {"host", "port"}
-        }
-        own = _taken(sentinel.sentinel_kwargs, Connection)
-        return Address(
-            _named(nodes),
-            "sentinel",
-            lambda timeout: _by_sentinel(nodes, service, options, own, timeout),
-        )
-    kind = next(
-        (
-            ours
-            for ours, theirs in _CONNECTIONS.items()
-            if issubclass(pool.connection_class, theirs)
-        ),
-        Connection,
-    )
-    options = {**_taken(pool.connection_kwargs, kind), "connection_class": kind}
-    where = str(
-        options.get("path")
-        or _named([(options.get("host", "localhost"), options.get("port", 6379))])
-    )
+        return _of_sentinel(pool)
+    return _of_pool(pool)
+
+
+def _of_cluster(client: Any) -> Address:
+    nodes = [(node.host, int(node.port)) for node in client.nodes_manager.startup_nodes.values()]
+    kwargs = getattr(client, "connection_kwargs", None) or client.nodes_manager.connection_kwargs
+    options = _without_place(_taken(kwargs, RedisCluster))
+    if kwargs.get("connection_class") is SSLConnection:
+        options["ssl"] = True
+    return Address(_named(nodes), "cluster", lambda timeout: _clustered(nodes, options, timeout))
+
+
+def _of_sentinel(pool: Any) -> Address:
+    sentinel, service = pool.sentinel_manager, pool.service_name
+    nodes = [_node_of(one) for one in sentinel.sentinels]
+    options = _without_place(_taken(pool.connection_kwargs, Connection))
+    of_sentinels = _taken(sentinel.sentinel_kwargs, Connection)
     return Address(
-        where,
+        _named(nodes),
+        "sentinel",
+        lambda timeout: _by_sentinel(nodes, service, options, of_sentinels, timeout),
+    )
+
+
+def _of_pool(pool: Any) -> Address:
+    kind = _our_kind(pool.connection_class)
+    options = {**_taken(pool.connection_kwargs, kind), "connection_class": kind}
+    node = options.get("host", "localhost"), options.get("port", 6379)
+    return Address(
+        str(options.get("path") or _named([node])),
         "standalone",
         lambda timeout: _pooled(ConnectionPool(**{**options, **_ours(timeout)})),
     )
+
+
+def _our_kind(theirs: type) -> Any:
+    """Find the class of our connections that is like one of theirs."""
+    for ours, alike in _CONNECTIONS.items():
+        if issubclass(theirs, alike):
+            return ours
+    return Connection
 
 
 # the most special first: each of ours, and the classes whose settings it takes over
@@ -288,9 +301,10 @@ _CONNECTIONS: Mapping[Any, tuple[type, ...]] = {
 
 
 def _taken(kwargs: Mapping[str, Any], target: type) -> dict[str, Any]:
-    """Return the settings of a connection that ours understands, without those that are ours to make."""
-    makers = [base.__init__ for base in target.__mro__]  # type: ignore[misc]
-    known = {name for maker in makers for name in inspect.signature(maker).parameters}
+    """Take over the settings that ``target`` understands, without those that are ours to make."""
+    known = set[str]()
+    for base in target.__mro__:
+        known.update(inspect.signature(base.__init__).parameters)  # type: ignore[misc]
     # made for the client that it was taken from: bound to its loop, its parser or its pool
     bound = {
         "parser_class",
@@ -298,9 +312,8 @@ def _taken(kwargs: Mapping[str, Any], target: type) -> dict[str, Any]:
         "maint_notifications_config",
         "maint_notifications_pool_handler",
     }
-    return {
-        k: v for k, v in kwargs.items() if k in known - _OURS - bound - {"self", "kwargs", "args"}
-    }
+    known -= _OURS | bound | {"self", "kwargs", "args"}
+    return {name: value for name, value in kwargs.items() if name in known}
 
 
 def _node_of(client: Any) -> tuple[str, int]:

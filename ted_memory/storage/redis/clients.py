@@ -1,4 +1,7 @@
-"""Connections: one client of each kind for each event loop, since a connection belongs to the loop that made it."""
+"""Connections: one client of each kind for each event loop.
+
+A connection belongs to the loop that made it.
+"""
 
 import asyncio
 import contextlib
@@ -132,7 +135,7 @@ class Clients:
         _ALL.add(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Clients":
-        """Return new ones, unconnected; over a client that was given the same ones, since there is no other."""
+        """Make new ones, unconnected; those over a user's client stay: there is no other."""
         if self._url is None and self.server is None:
             return self
         make, given = self.__reduce__()
@@ -154,7 +157,7 @@ class Clients:
         return self._address.where
 
     def get(self) -> LoopClients:
-        """Return the clients of the running loop."""
+        """Give the clients of the running loop."""
         loop = asyncio.get_running_loop()
         clients = self._by_loop.get(loop)
         if clients is None:
@@ -173,7 +176,7 @@ class Clients:
         return clients
 
     async def aclose(self) -> None:
-        """Close the clients of every loop that still runs; those of closed loops are gone with their loops."""
+        """Close the clients of every loop that still runs; others are gone with their loops."""
         here = asyncio.get_running_loop()
         for loop, clients in list(self._by_loop.items()):
             del self._by_loop[loop]
@@ -187,7 +190,10 @@ class Clients:
             self.server.release()
 
     def leave_to_parent(self) -> None:
-        """In a forked child: begin anew, and never close what the parent uses, not even by garbage collection."""
+        """In a forked child begin anew, and never close what the parent uses.
+
+        It is kept, so that no garbage collection closes it either.
+        """
         _OF_PARENT.append(list(self._by_loop.items()))
         self._by_loop = weakref.WeakKeyDictionary()
 

@@ -19,7 +19,7 @@ class ServerClock:
         """What the server said, and when, by `time.monotonic`."""
 
     async def now(self, namespace: str) -> datetime:
-        """Return the time (UTC); the server is asked now and then, by a script on this namespace."""
+        """Tell the time (UTC). The server is asked now and then, by a script on this namespace."""
         if self._told is None or time.monotonic() - self._told[1] > ASKED_EVERY:
             seconds = await self._with_retries(lambda client: scripts.now(client, Keys(namespace)))
             self._told = datetime.fromtimestamp(seconds, UTC), time.monotonic()
@@ -27,5 +27,5 @@ class ServerClock:
         return then + timedelta(seconds=time.monotonic() - at)
 
     async def today(self, namespace: str, ago: timedelta = timedelta(0)) -> str:
-        """Return the day (UTC) in which something is counted."""
+        """Tell the day (UTC) in which something is counted."""
         return f"{await self.now(namespace) - ago:%Y-%m-%d}"

@@ -52,7 +52,7 @@ async def confirm(client: Client, key: str, ttl: int, durability: Durability, wi
 
 
 async def lacks_fsync(client: Client, key: str) -> str:
-    """Return why the server cannot wait for its disk, or "". Writes nothing."""
+    """Tell why the server cannot wait for its disk, or "". Writes nothing."""
     try:
         await _together(client, key, [("WAITAOF", 1, 0, 1)])
     except _ELSEWHERE:
@@ -63,7 +63,7 @@ async def lacks_fsync(client: Client, key: str) -> str:
 
 
 async def _together(client: Client, key: str, commands: list[tuple[Any, ...]]) -> list[Any]:
-    """Send commands over one connection to the server that holds the key; return the answers."""
+    """Send commands over one connection to the server that holds the key; gives the answers."""
     if isinstance(client, RedisCluster):
         await client.initialize()
         node = client.get_node_from_key(key)
@@ -98,10 +98,11 @@ async def _over(connection: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
 
 
 async def _still_primary(pool: SentinelConnectionPool, connection: Any) -> None:
-    """Make sure that most Sentinels hold the server that answered for the primary, and none is replacing it.
+    """Make sure that most Sentinels take the server that answered for the primary.
 
-    A primary that was frozen, and replaced meanwhile, answers again when it thaws; so may a replica
-    that still follows it. What both have confirmed is thrown away a moment later.
+    None of them may be replacing it. A primary that was frozen, and replaced meanwhile, answers
+    again when it thaws; so may a replica that still follows it. What both have confirmed is thrown
+    away a moment later.
     """
 
     async def ask(sentinel: Any) -> dict[str, Any] | None:

@@ -1,20 +1,25 @@
-"""Forgetting a subject's traffic on Redis and Valkey: there is no index by person, so all of it is looked through."""
+"""Forgetting a subject's traffic on Redis and Valkey.
+
+There is no index by person, so all of it is looked through, by the page.
+"""
 
 import asyncio
 import contextlib
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 from redis.exceptions import ResponseError
 
-from ted_memory.episodes import ANONYMOUS, Erased, Subject
+from ted_memory.episodes import Erased, Subject
 from ted_memory.errors import CorruptData, StoreError
 from ted_memory.storage.redis import codec, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.keys import Keys
 from ted_memory.storage.redis.retries import WithRetries, hashes
+from ted_memory.storage.redis.run_record import RunRecord
 from ted_memory.storage.redis.sealing import Seal
 
 REWRITE_TRIES = 600
@@ -26,64 +31,69 @@ async def erase(with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subj
     """Forget a subject's episodes, run records, feedback and counts."""
     episodes = await _episodes(with_retries, seal, keys, subject)
     await with_retries(lambda client: scripts.erase(client, keys, list(episodes)))
-    runs, words = set(episodes.values()), 0
-    async for name, record in _records(with_retries, keys):
-        if _owns(subject, keys, name, record):
-            runs.add(_run_of(keys, name))
-            words += sum(_is_feedback(field) for field in record)
-            await with_retries(partial(_delete, [name]))
-        elif said := [
-            field for field in record if _is_said_by(subject, seal, field, record[field])
-        ]:
-            words += len(said)
-            await with_retries(partial(_delete_fields, name, said))
+    runs, words = await _erase_records(with_retries, seal, keys, subject)
     if subject.kind == "principal":
+        counts = [f"e:{subject.name}", f"o:{subject.name}"]
         async for names in _names(with_retries, keys.rate("*")):
-            for name in names:
-                await with_retries(
-                    partial(_delete_fields, name, [f"e:{subject.name}", f"o:{subject.name}"])
-                )
+            await with_retries(partial(_delete, [], dict.fromkeys(names, counts)))
+    runs.update(episodes.values())
     return Erased(episodes=len(episodes), runs=tuple(sorted(runs)), words=words)
+
+
+async def _erase_records(
+    with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject
+) -> tuple[set[str], int]:
+    """Forget the records of a subject's runs, and what it said of others' runs.
+
+    Gives the runs, and how many words of feedback went, on them and on others'.
+    """
+    runs, words = set[str](), 0
+    async for page in _records(with_retries, keys):
+        own, said = list[str](), dict[str, list[str]]()
+        for name, record in page.items():
+            if _owns(subject, record):
+                own.append(name)
+                runs.add(record.run_id)
+                words += len(record.feedback_fields)
+            elif subject.kind == "principal":
+                said[name] = record.fields_said_by(subject.name, seal)
+                words += len(said[name])
+        await with_retries(partial(_delete, own, said))
+    return runs, words
 
 
 async def runs_of(
     with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject
 ) -> frozenset[str]:
-    """Return the ids of a subject's runs that wait or are known still."""
+    """Find the ids of a subject's runs that wait or are known still."""
     if subject.kind == "run":
         return frozenset({subject.name})
     waiting = (await _episodes(with_retries, seal, keys, subject)).values()
-    known = [
-        _run_of(keys, name)
-        async for name, record in _records(with_retries, keys)
-        if _owns(subject, keys, name, record)
-    ]
-    return frozenset((*waiting, *known))
+    found = set(waiting)
+    async for page in _records(with_retries, keys):
+        found.update(record.run_id for record in page.values() if _owns(subject, record))
+    return frozenset(found)
 
 
-async def _records(
-    with_retries: WithRetries, keys: Keys
-) -> AsyncIterator[tuple[str, dict[str, str]]]:
-    """Give the records of all runs, with their keys."""
+async def _records(with_retries: WithRetries, keys: Keys) -> AsyncIterator[dict[str, RunRecord]]:
+    """Give the records of all runs by their keys, a page at a time."""
+    begin = keys.run("")
     async for names in _names(with_retries, keys.run("*")):
-        for name, record in zip(names, await with_retries(partial(hashes, names)), strict=True):
-            yield name, record
+        stored = await with_retries(partial(hashes, names))
+        yield {
+            name: RunRecord(name.removeprefix(begin), fields)
+            for name, fields in zip(names, stored, strict=True)
+        }
 
 
-def _run_of(keys: Keys, name: str) -> str:
-    return name.removeprefix(keys.run(""))
-
-
-def _owns(subject: Subject, keys: Keys, name: str, record: Mapping[str, str]) -> bool:
-    return subject.owns_record(
-        _run_of(keys, name), record.get("principal", ""), record.get("unit", "")
-    )
+def _owns(subject: Subject, record: RunRecord) -> bool:
+    return subject.owns_record(record.run_id, record.principal, record.unit)
 
 
 async def drop_all(with_retries: WithRetries, keys: Keys) -> None:
     """Delete every key of a namespace."""
     async for names in _names(with_retries, keys.any_key):
-        await with_retries(partial(_delete, names))
+        await with_retries(partial(_delete_keys, names))
 
 
 async def staging_with(
@@ -93,23 +103,37 @@ async def staging_with(
     named: Collection[str],
     runs: Collection[str],
 ) -> set[str]:
-    """Return the staging sets of a namespace in which one of these is named, or that worked on one of these runs."""
-    # whole strings of JSON, with letters beyond ASCII as they are, and without
-    written = {
-        json.dumps(name, ensure_ascii=ascii_only) for name in named for ascii_only in (False, True)
-    }
-    fields = {f"sample:{run}" for run in runs}
+    """Find the staging sets that name one of these, or worked on one of these runs."""
+    quoted = _as_json(named)
+    samples = {f"sample:{run}" for run in runs}
     found = set()
+    for staging, names in (await _staging_sets(with_retries, namespace)).items():
+        for stored in await with_retries(partial(hashes, names)):
+            texts = _opened(seal, list(stored.values()))
+            if samples & stored.keys() or _names_any(texts, quoted):
+                found.add(staging)
+    return found
+
+
+async def _staging_sets(with_retries: WithRetries, namespace: str) -> dict[str, list[str]]:
+    """Find the keys of staging sets in which a source or a run may be named, by set."""
+    found = defaultdict[str, list[str]](list)
     async for names in _names(with_retries, Keys(f"{namespace}~*").any_key):
         for name in names:
             staging, _, kind = name.removeprefix("ted:{").partition("}:")
-            if staging in found or kind not in {"progress", "experiences", "log"}:
-                continue
-            [texts] = await with_retries(partial(hashes, [name]))
-            told = _opened(seal, list(texts.values()))
-            if fields & texts.keys() or any(one in text for text in told for one in written):
-                found.add(staging)
+            if kind in {"progress", "experiences", "log"}:
+                found[staging].append(name)
     return found
+
+
+def _as_json(names: Collection[str]) -> set[str]:
+    """Write names as whole strings of JSON, with letters beyond ASCII as they are, and without."""
+    as_they_are = {json.dumps(name, ensure_ascii=False) for name in names}
+    return as_they_are | {json.dumps(name) for name in names}
+
+
+def _names_any(texts: Sequence[str], quoted: Collection[str]) -> bool:
+    return any(name in text for text in texts for name in quoted)
 
 
 async def rewrite_log(client: Client) -> None:
@@ -133,15 +157,15 @@ async def rewrite_log(client: Client) -> None:
                 begun = True
         await asyncio.sleep(REWRITE_WAIT)
     raise StoreError(
-        "the server's file of changes was not rewritten: until it is, it may hold what was deleted. Is its disk full? "
-        "All else is done; call it again"
+        "the server's file of changes was not rewritten: until it is, it may hold what was "
+        "deleted. Is its disk full? All else is done; call it again"
     )
 
 
 async def _episodes(
     with_retries: WithRetries, seal: Seal, keys: Keys, subject: Subject
 ) -> dict[str, str]:
-    """Return the subject's episodes, by seq their run's id."""
+    """Find the subject's episodes: the ids of their runs, by seq."""
     found, cursor = {}, 0
     while True:
         cursor, page = await with_retries(partial(_page, keys.episodes, cursor))
@@ -168,7 +192,7 @@ async def _scanned(pattern: str, client: Client) -> list[str]:
 
 
 def _opened(seal: Seal, stored: Sequence[str]) -> list[str]:
-    """Return those texts that can be read."""
+    """Open the texts that can be read, and leave out the others."""
     found = []
     for text in stored:
         with contextlib.suppress(CorruptData):
@@ -180,22 +204,18 @@ def _page(name: str, cursor: int, client: Client) -> Awaitable[tuple[int, Mappin
     return cast(Awaitable[tuple[int, Mapping[str, str]]], client.hscan(name, cursor, count=PAGE))
 
 
-def _delete(names: Sequence[str], client: Client) -> Awaitable[Any]:
+def _delete_keys(names: Sequence[str], client: Client) -> Awaitable[Any]:
     return cast(Awaitable[Any], client.delete(*names))
 
 
-def _delete_fields(name: str, fields: Sequence[str], client: Client) -> Awaitable[Any]:
-    return cast(Awaitable[Any], client.hdel(name, *fields))
-
-
-def _is_feedback(field: str) -> bool:
-    return field[:1] == "f" and field[1:].isdigit()
-
-
-def _is_said_by(subject: Subject, seal: Seal, field: str, stored: str) -> bool:
-    """Tell whether a field of a run's record is feedback of a principal who is to be forgotten."""
-    if subject.kind != "principal" or not _is_feedback(field):
-        return False
-    with contextlib.suppress(ValueError, AttributeError, CorruptData):
-        return bool(json.loads(seal.open(stored)).get("principal", ANONYMOUS) == subject.name)
-    return False
+async def _delete(
+    names: Sequence[str], fields: Mapping[str, Sequence[str]], client: Client
+) -> None:
+    """Delete keys, and fields of others, which all lie in one slot, in one round trip."""
+    pipeline = client.pipeline(transaction=False)
+    if names:
+        pipeline.delete(*names)
+    for name, gone in fields.items():
+        if gone:
+            pipeline.hdel(name, *gone)
+    await pipeline.execute()

@@ -18,7 +18,11 @@ UNSEEN = "these rights do not show it"
 
 
 async def examine(clients: Clients, key: str) -> Sequence[Finding]:
-    """Look at the server; raises StoreError where there is none. ``key`` is any of ours, for what needs one."""
+    """Look at the server; ``key`` is any of ours, for what needs one.
+
+    Raises:
+        StoreError: there is none.
+    """
     client = clients.get().commit
     began = time.monotonic()
     await client.ping()  # a first connection takes longer than a call
@@ -40,7 +44,10 @@ async def _speed(client: Client, where: str, connected: float) -> Finding:
         await client.ping()
         took.append(time.monotonic() - began)
     middle = sorted(took)[PROBES // 2]
-    told = f"{where} answers within {middle * 1000:.1f} ms; the first connection took {connected * 1000:.0f} ms"
+    told = (
+        f"{where} answers within {middle * 1000:.1f} ms; the first connection took "
+        f"{connected * 1000:.0f} ms"
+    )
     if middle < SLOW:
         return Finding(of="answers", state="ok", told=told)
     hint = "agents go on with what they last saw; raise read_timeout or move the server nearer"

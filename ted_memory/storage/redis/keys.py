@@ -1,35 +1,39 @@
 """All key names. One namespace's keys share one hash tag, so that every script stays in one slot.
 
-Grammar::
+Each begins with ``ted:{<namespace>}:``, and then there is::
 
-    ted:{<namespace>}:meta               hash    format, epoch, version, caps, counters
-    ted:{<namespace>}:experiences        hash    id -> item (see codec) ted:{<namespace>}:usage
-    hash    id -> counters, as they are now ted:{<namespace>}:ranking            hash    usage, as
-    it was at the last commit ted:{<namespace>}:usage_before       hash    id -> usage with earlier
-    students (see commit.lua) ted:{<namespace>}:uncommitted        set     ids whose usage has
-    changed since the last commit ted:{<namespace>}:log                hash    version -> entry
-    ted:{<namespace>}:vectors            hash    digest of a lesson's condition -> vector; and whose
-    they are ted:{<namespace>}:purged             set     digests of sources that must never come
-    back ted:{<namespace>}:progress           hash    key -> record of a run, 30 days
-    ted:{<namespace>}:lease:<name>       string  who does what only one should do at a time, until
-    it ends by itself ted:{<namespace>}:applied:<token>    string  the answer that this commit's
-    token had, 7 days ted:{<namespace>}:credited:<token>   string  this credit's token was used, 7
-    days ted:{<namespace>}:traffic            hash    counters of the episodes, and the last fence
-    ted:{<namespace>}:episodes           hash    seq -> episode (its bytes, its JSON)
-    ted:{<namespace>}:waiting            zset    seq by the time from which it may be begun
-    ted:{<namespace>}:claimed            zset    seq by the time at which its claim ends
-    ted:{<namespace>}:holders            hash    seq -> fence and number of claims
-    ted:{<namespace>}:dead               hash    seq -> why it could not be learned from
-    ted:{<namespace>}:learners           zset    learner by the time at which it counts as gone, one
-    lease ted:{<namespace>}:run:<run id>       hash    what a run saw, and what was said of it, 30
-    days ted:{<namespace>}:image:<sha256>     hash    an image, and the seqs of episodes that hold
-    it; ends with runs ted:{<namespace>}:evidence           hash    id -> what replays and live
-    outcomes have shown (see evidence.lua) ted:{<namespace>}:archive            hash    seq -> a
-    graded episode, for replays ted:{<namespace>}:archived           zset    seq of these, oldest
-    first ted:{<namespace>}:rate:<day>         hash    episodes and outcomes of each principal, 2
-    days ted:{<namespace>}:spend:<day>        hash    what learning from episodes cost, 8 days
-    ted:namespaces                       set     all namespaces ted:traffic
-    set     namespaces with episodes
+    meta               hash    format, epoch, version, caps, counters
+    experiences        hash    id -> item (see codec)
+    usage              hash    id -> counters, as they are now
+    ranking            hash    usage, as it was at the last commit
+    usage_before       hash    id -> usage with earlier students (see commit.lua)
+    uncommitted        set     ids whose usage has changed since the last commit
+    log                hash    version -> entry
+    vectors            hash    digest of a lesson's condition -> vector; and whose they are
+    purged             set     digests of sources that must never come back
+    progress           hash    key -> record of a run, 30 days
+    lease:<name>       string  who does what only one should do at a time, until it ends by itself
+    applied:<token>    string  the answer that this commit's token had, 7 days
+    credited:<token>   string  this credit's token was used, 7 days
+    traffic            hash    counters of the episodes, and the last fence
+    episodes           hash    seq -> episode (its bytes, its JSON)
+    waiting            zset    seq by the time from which it may be begun
+    claimed            zset    seq by the time at which its claim ends
+    holders            hash    seq -> fence and number of claims
+    dead               hash    seq -> why it could not be learned from
+    learners           zset    learner by the time at which it counts as gone, one lease
+    run:<run id>       hash    what a run saw, and what was said of it, 30 days
+    image:<sha256>     hash    an image, and the seqs of episodes that hold it; ends with runs
+    evidence           hash    id -> what replays and outcomes have shown (see evidence.lua)
+    archive            hash    seq -> a graded episode, for replays
+    archived           zset    seq of these, oldest first
+    rate:<day>         hash    episodes and outcomes of each principal, 2 days
+    spend:<day>        hash    what learning from episodes cost, 8 days
+
+Beside them::
+
+    ted:namespaces     set     all namespaces
+    ted:traffic        set     namespaces with episodes
 
 A run works in a staging set, ``<namespace>~<run>``: "~" can't stand in a namespace that a user
 names.

@@ -1,10 +1,12 @@
-"""The episode log on Redis and Valkey: one sorted set of what may be begun when, one of what is claimed until when."""
+"""The episode queue on Redis and Valkey: two sorted sets, of what waits and of what is claimed.
+
+What waits is sorted by the time from which it may be begun, what is claimed by the time until which
+it is.
+"""
 
 import contextlib
 import json
 from collections.abc import Awaitable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 from ted_memory.episodes import (
@@ -23,8 +25,8 @@ from ted_memory.episodes import (
     Verdict,
 )
 from ted_memory.errors import CorruptData
+from ted_memory.fields import repair_text
 from ted_memory.protocols import (
-    TOLD_FIRST,
     CreditRules,
     KnownEvidence,
     Pair,
@@ -32,16 +34,15 @@ from ted_memory.protocols import (
     RecordLimits,
 )
 from ted_memory.storage.redis import codec, erasing, scripts
-from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.clock import ServerClock
 from ted_memory.storage.redis.keys import WITH_TRAFFIC, Keys
-from ted_memory.storage.redis.retries import WithRetries, hashes
+from ted_memory.storage.redis.overview import SECOND, read_traffic
+from ted_memory.storage.redis.retries import WithRetries, field_of_each, fields_of, hashes
+from ted_memory.storage.redis.run_record import RunRecord
 from ted_memory.storage.redis.sealing import Seal
 
 DAY = 24 * 3600 * 1000  # milliseconds
 RATE_TTL = 2 * DAY
-FEEDBACKS = 20  # on one run are kept, the latest
-SECOND = 1000
 
 T = TypeVar("T")
 
@@ -161,11 +162,7 @@ class RedisEpisodeQueue:
                 Awaitable[list[str]], client.zrangebyscore(keys.archived, f"({after}", "+inf")
             )
         )
-        if not seqs:
-            return ()
-        stored = await self._with_retries(
-            lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.archive, seqs))
-        )
+        stored = await self._with_retries(lambda client: fields_of(keys.archive, seqs, client))
         found = []
         for raw in stored:
             # one that a newer package wrote keeps nobody from the others
@@ -220,7 +217,7 @@ class RedisEpisodeQueue:
         names = [Keys(namespace).run(run_id) for run_id in run_ids]
         stored = await self._with_retries(lambda client: hashes(names, client))
         return tuple(
-            _feedback_in(run_id, fields, self._seal)
+            RunRecord(run_id, fields).feedback(self._seal)
             for run_id, fields in zip(run_ids, stored, strict=True)
         )
 
@@ -239,24 +236,40 @@ class RedisEpisodeQueue:
             suspects, *found = await self._with_retries(
                 lambda client: scripts.claim(client, Keys(namespace), args)
             )
-            claims = [await self._claim(namespace, *fields) for fields in found]
+            claims = await self._readable(Keys(namespace), found)
             # what cannot be read has become a dead letter: others may wait behind it
-            if any(claims) or not found:
-                return Claims(
-                    claims=tuple(claim for claim in claims if claim is not None), suspects=suspects
-                )
+            if claims or not found:
+                return Claims(claims=tuple(claims), suspects=suspects)
 
-    async def _claim(
-        self, namespace: str, seq: int, fence: int, deliveries: int, raw: str
-    ) -> Claim | None:
-        """Return a claim; None where what is stored is no episode, of which a dead letter is made."""
-        try:
-            episode = codec.decode_episode(self._seal.open(raw))
-            [told] = await self.told(namespace, [episode.run_id])
-        except CorruptData as error:
-            await self._give_back(Keys(namespace), "", [seq, fence, "fail", str(error), 0, 1])
-            return None
-        return Claim(seq=seq, fence=fence, deliveries=deliveries, episode=episode, feedback=told)
+    async def _readable(self, keys: Keys, found: Sequence[Sequence[Any]]) -> list[Claim]:
+        """Read claims as the script gives them; what is no episode becomes a dead letter."""
+        episodes = []
+        for seq, fence, deliveries, raw in found:
+            try:
+                episode = codec.decode_episode(self._seal.open(raw))
+            except CorruptData as error:
+                await self._dead_letter(keys, seq, fence, error)
+            else:
+                episodes.append((seq, fence, deliveries, episode))
+        names = [keys.run(episode.run_id) for *_, episode in episodes]
+        records = await self._with_retries(lambda client: hashes(names, client))
+        claims = []
+        for (seq, fence, deliveries, episode), record in zip(episodes, records, strict=True):
+            try:
+                told = RunRecord(episode.run_id, record).feedback(self._seal)
+            except CorruptData as error:
+                await self._dead_letter(keys, seq, fence, error)
+            else:
+                claims.append(
+                    Claim(
+                        seq=seq, fence=fence, deliveries=deliveries, episode=episode, feedback=told
+                    )
+                )
+        return claims
+
+    async def _dead_letter(self, keys: Keys, seq: int, fence: int, error: CorruptData) -> None:
+        """Give back at once, as a failure for good, what cannot be read."""
+        await self._give_back(keys, "", [seq, fence, "fail", str(error), 0, 1])
 
     async def extend_lease(
         self, namespace: str, learner: str, claims: Sequence[Claim], *, lease: float
@@ -282,8 +295,9 @@ class RedisEpisodeQueue:
         delay: float,
         max_deliveries: int,
     ) -> Literal["released", "failed", "dead", "fenced"]:
-        how, reason = "fail" if counts else "release", reason.encode("utf-8", "replace").decode()
-        args = [claim.seq, claim.fence, how, reason, _ms(delay) if delay else 0, max_deliveries]
+        how = "fail" if counts else "release"
+        wait = _ms(delay) if delay else 0
+        args = [claim.seq, claim.fence, how, repair_text(reason), wait, max_deliveries]
         return cast(
             Literal["released", "failed", "dead", "fenced"],
             await self._give_back(Keys(namespace), claim.episode.run_id, args),
@@ -302,22 +316,18 @@ class RedisEpisodeQueue:
         )
 
     async def images(self, namespace: str, digests: Sequence[str]) -> Mapping[str, bytes]:
-        keys, found = Keys(namespace), dict[str, bytes]()
-        for digest in digests:
-            raw = await self._with_retries(partial(_field, keys.image(digest), "data"))
-            if raw is not None:
-                found[digest] = self._seal.open_data(raw)
-        return found
+        names = [Keys(namespace).image(digest) for digest in digests]
+        stored = await self._with_retries(lambda client: field_of_each(names, "data", client))
+        found = dict(zip(digests, stored, strict=True))
+        return {
+            digest: self._seal.open_data(raw) for digest, raw in found.items() if raw is not None
+        }
 
     async def dead_letters(self, namespace: str, limit: int) -> tuple[DeadLetter, ...]:
         keys = Keys(namespace)
-        stored = await self._hash(keys.dead)
+        [stored] = await self._with_retries(lambda client: hashes([keys.dead], client))
         newest = sorted(stored, key=int, reverse=True)[:limit]
-        if not newest:
-            return ()
-        bodies = await self._with_retries(
-            lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.episodes, newest))
-        )
+        bodies = await self._with_retries(lambda client: fields_of(keys.episodes, newest, client))
         return tuple(
             codec.decode_dead_letter(seq, stored[seq], body, self._seal)
             for seq, body in zip(newest, bodies, strict=True)
@@ -340,81 +350,7 @@ class RedisEpisodeQueue:
         return await erasing.erase(self._with_retries, self._seal, Keys(namespace), subject)
 
     async def traffic(self, namespace: str) -> Traffic:
-        keys, hours = Keys(namespace), (timedelta(0), timedelta(hours=1))
-        # the hour before is yesterday's, in the day's first
-        days = [await self.clock.today(namespace, ago) for ago in hours]
-        head, spent, before = [
-            await self._hash(name) for name in (keys.traffic, *map(keys.spend, days))
-        ]
-        hourly = [f"hour:{await self.clock.now(namespace) - ago:%H}" for ago in hours]
-        waiting, claimed, dead, archived, learners = [
-            await self._with_retries(lambda client, ask=ask: ask(client))  # type: ignore[misc]
-            for ask in (
-                lambda client: client.zcard(keys.waiting),
-                lambda client: client.zcard(keys.claimed),
-                lambda client: client.hlen(keys.dead),
-                lambda client: client.zcard(keys.archived),
-                lambda client: client.zcount(keys.learners, _now(), "+inf"),
-            )
-        ]
-        settled = head.get("settled_at")
-        names = (
-            "recorded",
-            "learned",
-            "nothing",
-            "set_aside",
-            "dead",
-            "dropped",
-            "limited",
-            "expired",
-            "retried",
-        )
-        return Traffic(
-            waiting=waiting,
-            claimed=claimed,
-            dead=dead,
-            archived=archived,
-            bytes=int(head.get("bytes", 0)),
-            oldest=await self._oldest(keys),
-            counts={name: int(head.get(name, 0)) for name in names},
-            today={
-                name: float(value) for name, value in spent.items() if not name.startswith("hour:")
-            },
-            hour=int(spent.get(hourly[0], 0)) + int(before.get(hourly[1], 0)),
-            last_settled=datetime.fromtimestamp(float(settled) / SECOND, UTC) if settled else None,
-            last_error=head.get("last_error", ""),
-            learners=learners,
-        )
-
-    async def _oldest(self, keys: Keys) -> float | None:
-        """Return the age of what has waited longest, among those that may be begun first and those that are claimed.
-
-        First come those that somebody spoke about, and then the others.
-        """
-        seqs: list[str] = []
-        spoken_about = _now() - TOLD_FIRST * SECOND / 2
-        for name, least in (
-            (keys.waiting, "-inf"),
-            (keys.waiting, spoken_about),
-            (keys.claimed, "-inf"),
-        ):
-            seqs += await self._with_retries(
-                lambda client, name=name, least=least: cast(  # type: ignore[misc]
-                    Awaitable[list[str]], client.zrangebyscore(name, least, "+inf", start=0, num=1)
-                )
-            )
-        if not seqs:
-            return None
-        bodies = await self._with_retries(
-            lambda client: cast(Awaitable[list[str | None]], client.hmget(keys.episodes, seqs))
-        )
-        began = []
-        for body in bodies:
-            with contextlib.suppress(CorruptData):  # a claim makes a dead letter of it
-                began.append(
-                    codec.decode_episode(self._seal.open((body or "").partition("|")[2])).started_at
-                )
-        return max(0.0, (datetime.now(UTC) - min(began)).total_seconds()) if began else None
+        return await read_traffic(self._with_retries, self.clock, self._seal, Keys(namespace))
 
     async def namespaces(self) -> tuple[str, ...]:
         names = await self._with_retries(
@@ -422,41 +358,6 @@ class RedisEpisodeQueue:
         )
         return tuple(sorted(names))
 
-    async def _hash(self, name: str) -> dict[str, str]:
-        return await self._with_retries(
-            lambda client: cast(Awaitable[dict[str, str]], client.hgetall(name))
-        )
-
-
-def _field(name: str, field: str, client: Client) -> Awaitable[str | None]:
-    return cast(Awaitable[str | None], client.hget(name, field))
-
-
-def _feedback_in(run_id: str, stored: Mapping[str, str], seal: Seal) -> tuple[Feedback, ...]:
-    """Return the feedback that the record of a run holds, oldest first. Raises CorruptData."""
-    count = int(stored.get("told", 0))
-    # places are taken in turn: the oldest that is kept comes first
-    places = [f"f{i % FEEDBACKS}" for i in range(max(1, count - FEEDBACKS + 1), count + 1)]
-    told = [
-        codec.decode_feedback(_of_run(run_id, seal.open(stored[place])))
-        for place in places
-        if place in stored
-    ]
-    # said before the run was known, by somebody who has no say in it
-    return tuple(said for said in told if said.is_heard(stored.get("principal", "")))
-
-
-def _of_run(run_id: str, feedback: str) -> str:
-    """Return stored feedback with its run; what is no feedback is left to who decodes it."""
-    try:
-        return json.dumps({**json.loads(feedback), "run_id": run_id})
-    except (ValueError, TypeError):
-        return feedback
-
 
 def _ms(seconds: float) -> int:
     return max(1, int(seconds * SECOND))
-
-
-def _now() -> int:
-    return int(datetime.now(UTC).timestamp() * SECOND)

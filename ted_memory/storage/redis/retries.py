@@ -1,7 +1,7 @@
-"""How the parts of the Redis store make their calls."""
+"""How the parts of the Redis store make their calls: retried, and several to one slot at once."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from ted_memory.storage.redis.addresses import Client
 
@@ -12,14 +12,30 @@ class WithRetries(Protocol):
     """How a call is made: again where that may help, with its errors translated."""
 
     async def __call__(self, call: Callable[[Client], Awaitable[T]]) -> T:
-        """Return what the call gives."""
+        """Give what the call gives."""
         ...
 
 
 async def hashes(names: Sequence[str], client: Client) -> list[dict[str, str]]:
-    """Read whole hashes in one round trip."""
+    """Read whole hashes, which lie in one slot, in one round trip."""
     pipeline = client.pipeline(transaction=False)
     for name in names:
         pipeline.hgetall(name)
     found: list[dict[str, str]] = await pipeline.execute()
     return found
+
+
+async def field_of_each(names: Sequence[str], field: str, client: Client) -> list[str | None]:
+    """Read one field of several hashes, which lie in one slot, in one round trip."""
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.hget(name, field)
+    found: list[str | None] = await pipeline.execute()
+    return found
+
+
+async def fields_of(name: str, fields: Sequence[str], client: Client) -> list[str | None]:
+    """Read fields of a hash; nothing is asked where there are none to read."""
+    if not fields:
+        return []
+    return await cast(Awaitable[list[str | None]], client.hmget(name, list(fields)))

@@ -1,7 +1,7 @@
-"""What a learner does at a server, and which of it the server would refuse: asked before anything is paid for.
+"""What a learner does at a server, and which of it the server would refuse.
 
-The server answers for its user, whoever set that one up (`redis.acl_check_cmd`); nothing is read or
-written.
+It is asked before anything is paid for. The server answers for its user, whoever set that one up
+(`redis.acl_check_cmd`); nothing is read or written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,17 @@ ANY_DIGEST = "0" * 40
 
 
 async def lacking(client: Client, namespace: str, durability: Durability) -> list[str]:
-    """Return what the user may not do that a learner does, each as a command and the key that it is for."""
+    """Tell what of a learner's work the user may not do: commands, each with the key it is for."""
     calls = needed_to_learn(namespace, durability)
     refused = [calls[place - 1] for place in await scripts.lacking(client, Keys(namespace), calls)]
     return [" ".join(call if len(call) == 2 else call[:1]) for call in refused]
 
 
 def needed_to_learn(namespace: str, durability: Durability) -> list[Sequence[str]]:
-    """Return the commands of a learner, in its scripts and beside them; none that only some learners need.
+    """List the commands of a learner, in its scripts and beside them.
 
-    Those are: vectors, for embeddings, and the list of all namespaces with traffic.
+    What only some learners need is left out: vectors, for embeddings, and the list of all
+    namespaces with traffic.
     """
     keys = Keys(namespace)
     on_set, on_traffic = _of_the_set(keys), _of_traffic(keys)

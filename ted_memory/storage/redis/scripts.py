@@ -98,7 +98,7 @@ async def commit(
 async def read(
     client: Client, keys: Keys, epoch: str, version: int, stamp: str, *, most: int
 ) -> list[Any]:
-    """Read a set; return what `codec.decode_set` takes."""
+    """Read a set; gives what `replies.decode_set` takes."""
     refused = _WITHOUT_SCRIPTS.setdefault(client, set())
     if keys.namespace not in refused:
         names = [keys.meta, keys.experiences, keys.ranking, keys.log]
@@ -149,10 +149,14 @@ async def credit(
     return took_effect
 
 
-async def blank(client: Client, keys: Keys, version: int, *, old: str, new: str) -> int:
-    """Replace an entry of the log; return 0 when it is no longer the old one."""
-    replaced: int = await _run(client, _BLANK, [keys.log], [version, old, new])
-    return replaced
+async def blank(client: Client, keys: Keys, entries: Sequence[tuple[int, str, str]]) -> list[int]:
+    """Replace entries of the log, each a version with its old and its new text.
+
+    Gives the versions that are no longer what they were: they stay as they are.
+    """
+    args = [part for entry in entries for part in entry]
+    changed: list[int] = await _run(client, _BLANK, [keys.log], args)
+    return changed
 
 
 async def keep(client: Client, keys: Keys, key: str, record: str, *, ttl: int) -> None:
@@ -175,7 +179,7 @@ async def record(
     images: Mapping[str, str],
     request: str,
 ) -> list[Any]:
-    """Take in episodes, with images by hash; return what became of them, and the places of those with feedback."""
+    """Take in episodes, with images by hash; gives what ``record.lua`` says."""
     names = [
         keys.traffic,
         keys.episodes,
@@ -210,7 +214,10 @@ async def replayed(client: Client, keys: Keys, args: Sequence[Any]) -> str:
 
 
 async def known(client: Client, keys: Keys, held: Sequence[tuple[str, int]]) -> list[Any]:
-    """Read what is known of lessons; `held` are their ids with the numbers of the changes that the caller knows."""
+    """Read what is known of lessons.
+
+    ``held`` are their ids, each with the number of the change that the caller knows.
+    """
     args = [part for one in held for part in one]
     return _listed(await _run(client, _KNOWN, [keys.evidence], args, writes=False))
 
@@ -223,7 +230,7 @@ async def forget_archived(client: Client, keys: Keys, seqs: Sequence[int]) -> in
 
 
 async def now(client: Client, keys: Keys) -> int:
-    """Return the server's time, in seconds."""
+    """Ask the server for its time, in seconds."""
     return int(await _run(client, _NOW, [keys.traffic], []))
 
 
@@ -264,13 +271,13 @@ async def erase(client: Client, keys: Keys, seqs: Sequence[str]) -> None:
 
 
 async def lacking(client: Client, keys: Keys, calls: Sequence[Sequence[str]]) -> list[int]:
-    """Return the places, from 1, of those commands that the user may not use."""
+    """Tell which of these commands the user may not use: their places, from 1."""
     places: list[int] = await _run(client, _LACKING, [keys.meta], [json.dumps(calls)])
     return places
 
 
 def _listed(reply: Any) -> list[Any]:
-    """Return the list that a reply is, as JSON."""
+    """Read a reply that is a list, as JSON. Raises NotOurs."""
     try:
         decoded = json.loads(reply)
     except (TypeError, ValueError):

@@ -1,46 +1,49 @@
-"""Encryption of what people wrote, by a cipher of the user's: in the server stands nothing that can be read."""
+"""Encryption of what people wrote, by a user's cipher: nothing readable stands in the server."""
 
 import base64
 import binascii
 from typing import Protocol
 
-from ted_memory.errors import CorruptData
+from ted_memory.errors import CorruptData, reason_of
 
 _MARK = "~"  # JSON and hexadecimal numbers begin with none
 
 
 class Cipher(Protocol):
-    """What encrypts; the protocol of LangGraph's encrypting serializers (`langgraph.checkpoint.serde.base`)."""
+    """What encrypts: the protocol of LangGraph's encrypting serializers.
+
+    There it is `langgraph.checkpoint.serde.base.CipherProtocol`.
+    """
 
     def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
-        """Return the cipher's name and the ciphertext."""
+        """Give the cipher's name and the ciphertext."""
         ...
 
     def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
-        """Return the plaintext."""
+        """Give the plaintext."""
         ...
 
 
 class Seal:
-    """Closes texts and data before they are stored, and opens them again; without a cipher it leaves them as they are.
+    """Closes texts and data before they are stored, and opens them again.
 
-    What was stored before there was a cipher is read as it is. A key is changed by a cipher that
-    knows the old one by its name.
+    Without a cipher it leaves them as they are. What was stored before there was a cipher is read
+    as it is. A key is changed by a cipher that knows the old one by its name.
     """
 
     def __init__(self, cipher: Cipher | None = None) -> None:
         self._cipher = cipher
 
     def close(self, text: str) -> str:
-        """Return a text as it is stored."""
+        """Make of a text what is stored."""
         return text if self._cipher is None else _closed(self._cipher, text.encode())
 
     def close_data(self, data: bytes) -> str:
-        """Return data as they are stored."""
+        """Make of data what is stored."""
         return data.hex() if self._cipher is None else _closed(self._cipher, data)
 
     def open(self, stored: str) -> str:
-        """Return a stored text.
+        """Read a stored text.
 
         Raises:
             CorruptData: it is encrypted, and the cipher is missing or cannot read it.
@@ -48,15 +51,15 @@ class Seal:
         return self._opened(stored).decode() if stored.startswith(_MARK) else stored
 
     def open_data(self, stored: str) -> bytes:
-        """Return stored data. Raises CorruptData as `open` does."""
+        """Read stored data. Raises CorruptData as `open` does."""
         return self._opened(stored) if stored.startswith(_MARK) else bytes.fromhex(stored)
 
     def _opened(self, stored: str) -> bytes:
         _, name, encoded = stored.split(_MARK, 2) if stored.count(_MARK) >= 2 else ("", "", "")
         if self._cipher is None:
             raise CorruptData(
-                f"a record is encrypted (cipher {name!r}), and this memory has none: it cannot be read. Open it "
-                "with the cipher that wrote it, open_memory(cipher=...)"
+                f"a record is encrypted (cipher {name!r}), and this memory has none: it cannot be "
+                "read. Open it with the cipher that wrote it, open_memory(cipher=...)"
             )
         try:
             return self._cipher.decrypt(name, base64.b64decode(encoded, validate=True))
@@ -65,9 +68,10 @@ class Seal:
                 f"an encrypted record is damaged and cannot be read ({error})"
             ) from error
         except Exception as error:  # whatever a user's cipher raises
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise CorruptData(
-                f"an encrypted record cannot be read: the cipher refuses it ({reason}). Is it the key that wrote it?"
+                f"an encrypted record cannot be read: the cipher refuses it ({reason_of(error)}). "
+                "Is it the "
+                "key that wrote it?"
             ) from error
 
 

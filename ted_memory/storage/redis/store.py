@@ -1,40 +1,21 @@
 """The experience store on Redis and Valkey: core commands and a few scripts."""
 
-import contextlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    NoPermissionError,
-    OutOfMemoryError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-)
-
 from ted_memory.episodes import Retention
-from ted_memory.errors import (
-    ClaimLost,
-    CorruptData,
-    InvalidInput,
-    NotDurable,
-    StoreError,
-    StoreRefused,
-    StoreUnavailable,
-    TedMemoryError,
-)
+from ted_memory.errors import NotDurable, StoreError, StoreRefused
 from ted_memory.findings import Finding
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
 from ted_memory.protocols import CommitRequest, VectorStore
 from ted_memory.settings import Durability
-from ted_memory.storage.redis import codec, durability, erasing, rights, scripts
+from ted_memory.storage.redis import codec, durability, erasing, replies, rights, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.clients import Clients, cancellable
 from ted_memory.storage.redis.examining import examine
+from ted_memory.storage.redis.failures import ASK_FOR_RIGHTS, in_our_words
 from ted_memory.storage.redis.keys import NAMESPACES, WITH_TRAFFIC, Keys
 from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.storage.redis.sealing import Seal
@@ -46,11 +27,8 @@ TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
 SETTLED_TTL = 3600 * 1000
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
 LACKS_TOLD = 3  # commands that a user may not use, of those that an error names
+BLANKED_AT_ONCE = 100  # entries of the log that one script replaces
 CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
-
-_RIGHTS = "Give the user the rights of its role: `ted-memory acl` prints them"
-# Redis 7.2, Valkey; Redis 7.0
-_REFUSED_IN_SCRIPT = ("ACL failure in script", "The user executing the script")
 
 # what a client with decode_responses gives; redis-py's types do not say so
 Texts = Mapping[str, str]
@@ -58,9 +36,13 @@ T = TypeVar("T")
 
 
 class RedisStore:
-    """An `ExperienceStore`. `durable`: what each commit waits for; `kept`: how long what was recorded is.
+    """An `ExperienceStore`.
 
-    ``seal`` closes what people wrote.
+    Args:
+        clients: its connections.
+        durable: what each commit waits for.
+        kept: how long what was recorded stays.
+        seal: closes what people wrote.
     """
 
     def __init__(
@@ -84,7 +66,7 @@ class RedisStore:
     async def read_fast(
         self, namespace: str, known: ExperienceSet | None = None
     ) -> ExperienceSet | None:
-        with self._translated():
+        with in_our_words(self._clients.where):
             return await cancellable(self._read(self._clients.get().fast, namespace, known))
 
     async def _read(
@@ -96,7 +78,7 @@ class RedisStore:
         reply = await scripts.read(
             client, Keys(namespace), epoch, version, stamp, most=CHANGES_AT_MOST
         )
-        return codec.decode_set(namespace, known, reply)
+        return replies.decode_set(namespace, known, reply)
 
     def vectors(self, namespace: str) -> VectorStore:
         return RedisVectors(self._with_retries, namespace)
@@ -121,7 +103,7 @@ class RedisStore:
             return repeated, answer, kept
 
         repeated, answer, kept = await self._with_retries(once)
-        commit = codec.decode_answer(
+        commit = replies.decode_answer(
             answer, [c.edit for c in request.changes], told, repeated=bool(repeated)
         )
         if commit.version == 1:
@@ -132,8 +114,8 @@ class RedisStore:
                 "no replica has" if self._durable == "replica" else "the server's disk has not"
             )
             raise NotDurable(
-                f"version {commit.version} of {namespace!r} is written, but {lacking} confirmed it within "
-                f"{within} ms (durability={self._durable}); it can be lost in a failover. "
+                f"version {commit.version} of {namespace!r} is written, but {lacking} confirmed it "
+                f"within {within} ms (durability={self._durable}); it can be lost in a failover. "
                 "Send the same token again to wait again",
                 commit,
             )
@@ -154,8 +136,9 @@ class RedisStore:
         )
         if lacks:
             raise StoreRefused(
-                f"the server at {self._clients.where} refuses its user {len(lacks)} of the commands that a learner of "
-                f"{namespace!r} needs ({', '.join(lacks[:LACKS_TOLD])}); nothing was asked or written. {_RIGHTS}"
+                f"the server at {self._clients.where} refuses its user {len(lacks)} of the "
+                f"commands that a learner of {namespace!r} needs "
+                f"({', '.join(lacks[:LACKS_TOLD])}); nothing was asked or written. {ASK_FOR_RIGHTS}"
             )
 
     async def _prove_durability(self, namespace: str) -> None:
@@ -165,8 +148,8 @@ class RedisStore:
         reason = await self._with_retries(lambda client: durability.lacks_fsync(client, key))
         if reason:
             raise StoreError(
-                f"the server at {self._clients.where} cannot give durability=fsync ({reason}); nothing was written. "
-                "It needs Redis 7.2 or Valkey, with appendonly yes"
+                f"the server at {self._clients.where} cannot give durability=fsync ({reason}); "
+                "nothing was written. It needs Redis 7.2 or Valkey, with appendonly yes"
             )
         clients.syncs.set()
 
@@ -207,10 +190,11 @@ class RedisStore:
 
         return await self._with_retries(ask)
 
-    async def tombstone(self, namespace: str, source: str) -> None:
-        await self._with_retries(
-            lambda client: client.sadd(Keys(namespace).purged, codec.digest(source))
-        )
+    async def tombstone(self, namespace: str, *sources: str) -> None:
+        if not sources:
+            return
+        digests = [codec.digest(source) for source in sources]
+        await self._with_retries(lambda client: client.sadd(Keys(namespace).purged, *digests))
 
     async def tombstoned(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
         asked = list(sources)
@@ -227,24 +211,28 @@ class RedisStore:
     async def blank(
         self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]
     ) -> None:
-        for version in versions:
-            while not await self._blank(namespace, version, change):
-                pass  # somebody else blanked something of the same entry: look again
+        left = list(versions)
+        while left:
+            first, rest = left[:BLANKED_AT_ONCE], left[BLANKED_AT_ONCE:]
+            left = await self._blank(namespace, first, change) + rest
 
     async def _blank(
-        self, namespace: str, version: int, change: Callable[[LogEntry], LogEntry]
-    ) -> bool:
+        self, namespace: str, versions: Sequence[int], change: Callable[[LogEntry], LogEntry]
+    ) -> list[int]:
+        """Blank entries; gives those that somebody else blanked meanwhile, to look at again."""
+        raws = await self._raw_log(namespace, versions)
+        replaced = []
+        for version, raw in zip(versions, raws, strict=True):
+            if raw is None:
+                continue
+            entry = codec.decode_log_entry(raw)
+            blanked = change(entry)
+            if blanked != entry:
+                replaced.append((version, raw, codec.encode_log_entry(blanked, raw)))
+        if not replaced:
+            return []
         keys = Keys(namespace)
-        [raw] = await self._raw_log(namespace, [version])
-        entry = codec.decode_log_entry(raw) if raw is not None else None
-        if raw is None or entry is None or (blanked := change(entry)) == entry:
-            return True
-        new = codec.encode_log_entry(blanked, raw)
-        return bool(
-            await self._with_retries(
-                lambda client: scripts.blank(client, keys, version, old=raw, new=new)
-            )
-        )
+        return await self._with_retries(lambda client: scripts.blank(client, keys, replaced))
 
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
         stored = await self._with_retries(
@@ -286,7 +274,7 @@ class RedisStore:
         self._listed.discard(namespace)
 
     async def examine(self, namespace: str) -> Sequence[Finding]:
-        with self._translated():
+        with in_our_words(self._clients.where):
             return await examine(self._clients, Keys(namespace).meta)
 
     async def drop_runs(
@@ -309,72 +297,14 @@ class RedisStore:
         await self._clients.aclose()
 
     async def _with_retries(self, call: Callable[[Client], Awaitable[T]]) -> T:
-        with self._translated():
+        with in_our_words(self._clients.where):
             return await self._clients.get().with_retries(call)
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn redis-py's errors into ours, in one sentence."""
-        where = self._clients.where
-        try:
-            yield
-        except (AuthenticationError, AuthorizationError) as error:
-            raise StoreRefused(
-                f"the server at {where} refuses us ({error}); nothing was written. Check user and password in the URL"
-            ) from error
-        except NoPermissionError as error:
-            raise StoreRefused(
-                f"the server at {where} refuses us ({error}); nothing was written. {_RIGHTS}"
-            ) from error
-        except OutOfMemoryError as error:
-            raise StoreError(
-                f"the server at {where} is out of memory (its maxmemory is reached); nothing was written. "
-                "Raise maxmemory, or give the memory a server of its own"
-            ) from error
-        except TedMemoryError:
-            raise
-        except UnicodeEncodeError as error:
-            raise InvalidInput(
-                f"character {error.start} is half of one (a lone surrogate); nothing was sent"
-            ) from None
-        except (
-            scripts.NotOurs,
-            ValueError,
-        ) as error:  # ValueError: redis-py's parser, on what is no reply
-            raise CorruptData(
-                f"what answers at {where} does not speak as Redis does ({_reason(error)}). Is it a Redis server?"
-            ) from error
-        except ResponseError as error:
-            raise _answered(error, where) from error
-        except (RedisError, RedisClusterException, OSError) as error:
-            raise StoreUnavailable(
-                f"no answer from the memory at {where} ({_reason(error)}). Is the server running and the URL right? "
-                "A commit with the same token may safely be sent again"
-            ) from error
-
-
-def _answered(error: ResponseError, where: str) -> StoreError:
-    """Return what an error stands for that the server answered a command with."""
-    said = str(error)
-    if said.startswith("TEDFORMAT"):
-        return codec.newer_format(where, said.rsplit(maxsplit=1)[-1])
-    if said.startswith("TEDFENCED"):
-        return ClaimLost("another learner has taken over this episode; nothing was written")
-    if any(words in said for words in _REFUSED_IN_SCRIPT):
-        return StoreRefused(
-            f"the server at {where} refuses us within a script ({_reason(error)}); a part of it may be done. {_RIGHTS}"
-        )
-    return StoreError(f"the server at {where} answered: {error}; nothing was written")
 
 
 def _ends(namespace: str) -> int:
-    """Return the milliseconds after which a set goes: a staging set of which no run has anything more to say."""
+    """Tell the milliseconds after which a staging set goes that nobody writes to; else 0."""
     return PROGRESS_TTL * 1000 if "~" in namespace else 0
 
 
 def _texts(reply: Any) -> Awaitable[Texts]:
     return cast(Awaitable[Texts], reply)
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

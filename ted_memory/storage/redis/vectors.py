@@ -3,26 +3,28 @@
 import base64
 import binascii
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from itertools import chain
+from typing import Any, cast
 
 from pydantic import ValidationError
 
-from ted_memory.errors import CorruptData
+from ted_memory.errors import CorruptData, reason_of
 from ted_memory.protocols import VectorHead
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.retries import WithRetries
 
 HEAD = "model"  # the field that is no vector; names of vectors are hexadecimal
 AT_ONCE = 500  # vectors that one command carries
 SPARE = 64  # vectors of lessons that are gone, beyond which they are looked for
 
-WithRetries = Callable[[Callable[[Client], Awaitable[Any]]], Awaitable[Any]]
-
 
 def outdated(names: Collection[str], keep: Collection[str]) -> list[str]:
-    """Return which vectors go: none before they are many, since to find them takes a look at all of them."""
-    return [n for n in names if n not in keep] if len(names) > 2 * len(keep) + SPARE else []
+    """Tell which vectors go: none before they are many, since it takes a look at all of them."""
+    if len(names) <= 2 * len(keep) + SPARE:
+        return []
+    return [name for name in names if name not in keep]
 
 
 class RedisVectors:
@@ -49,18 +51,23 @@ class RedisVectors:
     async def save(
         self, head: VectorHead, vectors: Mapping[str, bytes], keep: Collection[str]
     ) -> VectorHead:
-        encoded = json.dumps(head.model_dump())
-        await self._ask("HSETNX", HEAD, encoded)
-        kept = await self.head() or head
+        kept = await self._with_retries(lambda client: self._claim_head(client, head))
         if kept != head:
             return kept
         items = [(name, base64.b64encode(vector).decode()) for name, vector in vectors.items()]
         for begin in range(0, len(items), AT_ONCE):
-            await self._ask(
-                "HSET", *(part for item in items[begin : begin + AT_ONCE] for part in item)
-            )
+            some = items[begin : begin + AT_ONCE]
+            await self._ask("HSET", *chain.from_iterable(some))
         await self._tidy(keep)
         return kept
+
+    async def _claim_head(self, client: Client, head: VectorHead) -> VectorHead:
+        """Be the model whose vectors are kept, if there are none; gives whose they are."""
+        pipeline = client.pipeline(transaction=False)
+        pipeline.hsetnx(self._key, HEAD, json.dumps(head.model_dump()))
+        pipeline.hget(self._key, HEAD)
+        _, raw = await pipeline.execute()
+        return head if raw is None else _decode_head(raw)
 
     async def _tidy(self, keep: Collection[str]) -> None:
         count = await self._ask("HLEN")
@@ -76,7 +83,7 @@ class RedisVectors:
 
     async def _ask(self, command: str, *args: str) -> Any:
         return await self._with_retries(
-            lambda client: client.execute_command(command, self._key, *args)
+            lambda client: cast(Awaitable[Any], client.execute_command(command, self._key, *args))
         )
 
 
@@ -95,7 +102,8 @@ def _decode(name: str, raw: str) -> bytes:
 
 
 def _corrupt(what: str, error: Exception) -> CorruptData:
-    reason = " ".join(str(error).split())[:200]
+    reason = reason_of(error)[:200]
     return CorruptData(
-        f"{what} cannot be read ({reason}); nothing was changed. `await memory.forget_vectors()` has them made anew"
+        f"{what} cannot be read ({reason}); nothing was changed. `await memory.forget_vectors()` "
+        "has them made anew"
     )

@@ -97,8 +97,8 @@ class InMemoryStore:
     async def save_progress(self, namespace: str, key: str, record: Mapping[str, Any]) -> None:
         self._spaces.setdefault(namespace, Space()).progress[key] = dict(record)
 
-    async def tombstone(self, namespace: str, source: str) -> None:
-        self._spaces.setdefault(namespace, Space()).purged.add(source)
+    async def tombstone(self, namespace: str, *sources: str) -> None:
+        self._spaces.setdefault(namespace, Space()).purged.update(sources)
 
     async def tombstoned(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
         purged = self._spaces[namespace].purged if namespace in self._spaces else set[str]()
