@@ -1,6 +1,5 @@
 """One run over a data set: its staging set, and the record that lets it be taken up again."""
 
-import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,8 @@ from ted_memory.distill.nodes.critic import attempts_text
 from ted_memory.distill.profiles import Profile
 from ted_memory.distill.progress import Records
 from ted_memory.distill.report import Carried, Shown, SolvedTasks
-from ted_memory.distill.run.gate import SET_RULE
+from ted_memory.distill.run.asking import SET_RULE
+from ted_memory.distill.run.names import digest, name_of, source_of
 from ted_memory.distill.scoring import OnProgress, Progress, with_retries
 from ted_memory.distill.state import (
     Companion,
@@ -106,7 +106,7 @@ class Job:
         settings = memory.settings.model_copy(update={**now.caps.model_dump(), "trust": "operator"})
         student, critic = models
         told = [*(s.model_dump_json() for s in samples), *(model_name(model) for model in models)]
-        key = digest(*told, settings.model_dump_json(), _name_of(grader), name, profile.fingerprint)
+        key = digest(*told, settings.model_dump_json(), name_of(grader), name, profile.fingerprint)
         staging = memory.staging(key[:12], settings)
         calls = Calls(settings.concurrency)
         author = f"distill:{name}"
@@ -159,7 +159,10 @@ class Job:
     def gate_calls(
         self, train: Sequence[Sample], held_out: Sequence[Sample], budget: Budget | None
     ) -> Counter[str]:
-        """Return the calls that are set aside for the gate where there is a budget: a third of it at most."""
+        """Return the calls that are set aside for the gate.
+
+        Where there is a budget they are a third of it at most.
+        """
         settings = self.context.settings
         if not settings.validation:
             return Counter()
@@ -183,7 +186,10 @@ class Job:
     async def learn(
         self, train: Sequence[Sample], budget: Budget | None, *, at_the_gate: Counter[str]
     ) -> str:
-        """Distil every sample that is not done yet, side by side; return why it stopped before the end, or ""."""
+        """Distil every sample that is not done yet, side by side.
+
+        Answers why it stopped before the end, "" where it did not.
+        """
         stopped, calls = "", self.context.calls
         admission = Admission(calls, self._sample_calls())
 
@@ -328,11 +334,17 @@ class Job:
         }
 
     def sources(self, sample: Sample) -> list[str]:
-        """Return what a lesson from a sample names as its sources: where it stands, and whose words it holds."""
+        """Return what a lesson from a sample names as its sources.
+
+        They say where the sample stands, and whose words it holds.
+        """
         return [source_of(self.name, sample), *sample.sources]
 
     def _as_companion(self, sample: Sample, out: Mapping[str, Any]) -> dict[str, Companion]:
-        """Return what later critics are shown of a sample that the student failed on, where they see several."""
+        """Return what later critics are shown of a sample, where they are shown several.
+
+        They are shown those that the student failed on.
+        """
         attempts = read_graded(out)
         if self.context.settings.critique_batch < 2 or (mean_score(attempts) or 0.0) >= 1:
             return {}
@@ -359,13 +371,10 @@ class Job:
         ]
 
     def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[dict[str, Any]]:
-        """Return other samples to test a lesson on: the most alike, and some with another answer."""
+        """Return samples to test a lesson on: the most alike, and some with another answer."""
         scores = match([s.text for s in train], sample.text)
-        ranked = [
-            train[i]
-            for i in sorted(range(len(train)), key=lambda i: -scores[i])
-            if train[i].id != sample.id
-        ]
+        best_first = sorted(range(len(train)), key=lambda i: -scores[i])
+        ranked = [train[i] for i in best_first if train[i].id != sample.id]
         near, rest = ranked[:NEAR_PEERS], ranked[NEAR_PEERS:]
         far = [s for s in rest if s.reference != sample.reference][:OTHER_PEERS]
         done = self.records.samples
@@ -384,22 +393,3 @@ class Job:
             "distil", len(statuses), total, statuses.count("learned"), statuses.count("set_aside")
         )
         self.on_progress(done)
-
-
-def source_of(name: str, sample: Sample) -> str:
-    """Return what a lesson that came from a sample names as its source."""
-    return f"dataset:{name}#{sample.id}"
-
-
-def _name_of(grader: str | Grader) -> str:
-    """Return what a grader is known by in another process: the text of a function has its address in it."""
-    return (
-        grader
-        if isinstance(grader, str)
-        else str(getattr(grader, "__qualname__", None) or repr(grader))
-    )
-
-
-def digest(*parts: str) -> str:
-    """Return a name for these texts in their order."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
