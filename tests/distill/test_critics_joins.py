@@ -9,9 +9,9 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, Sample, TedMemory
 from ted_memory.distill.graph import compile_graph
-from ted_memory.distill.nodes import verify
 from ted_memory.distill.profiles import PROFILES
 from ted_memory.distill.state import Evidence
+from ted_memory.distill.verifier import Verifier
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.testing import in_memory
 from tests.distill.scripts import critique, one_pass, prompt_of, sample, student, teacher
@@ -75,8 +75,8 @@ async def criticised(
         context, teacher=expert, critic=StructuredModel(expert, context.calls), **changes
     )
     labels = {"done with care": "done with care"}
-    given = {"sample": ASKED[0].model_dump(mode="json"), "labels": labels}
-    out = await compile_graph(context).ainvoke(given)  # type: ignore[call-overload]
+    given: Any = {"sample": ASKED[0].model_dump(mode="json"), "labels": labels}
+    out = await compile_graph().ainvoke(given, context=context)
     return out, [e.when for e in (await memory.load()).active]
 
 
@@ -129,7 +129,7 @@ async def test_what_helps_here_and_loses_elsewhere_is_refused() -> None:
 async def test_control_without_the_proof_a_lift_is_asked_for(
     edits_of: Edits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify._Verifier, "can_prove", lambda *_: False)
+    monkeypatch.setattr(Verifier, "can_prove", lambda *_: False)
     out, left = await criticised(edits_of)
     assert len(left) == 3
     assert NO_LIFT in out["refused"][0]["reason"]

@@ -7,10 +7,9 @@ import pytest
 from langchain_core.messages import BaseMessage
 
 from ted_memory import Add
-from ted_memory.distill import distill
+from ted_memory.distill import distill, verifier
 from ted_memory.distill import judges as judges_module
 from ted_memory.distill.leaks import leaks, recurring_answers
-from ted_memory.distill.nodes import verify
 from ted_memory.models import Sample
 from ted_memory.testing import in_memory
 from tests.distill.leak_questions import KINDS, WORDINGS, Kind
@@ -159,7 +158,7 @@ async def test_without_looking_for_leaks_and_judging_by_others_they_do(
     kind: Kind, wording: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: these scripts do leak."""
-    monkeypatch.setattr(verify, "leaks", lambda *_: False)
+    monkeypatch.setattr(verifier, "leaks", lambda *_: False)
     monkeypatch.setattr(judges_module, "has_open_answer", lambda *_: False)
     memory = in_memory(trust="operator", validation=0)
     teaching = _critic(kind, wording, right_too=False)

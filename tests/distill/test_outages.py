@@ -187,7 +187,8 @@ async def test_what_a_judge_spends_is_counted_also_when_a_run_is_taken_up() -> N
 
     def counting(name: str, script: Any) -> Any:
         def say(messages: list[BaseMessage]) -> str:
-            if name == "teacher" and made[name] == 4 and broken[0]:
+            # the first of the fifth sample's answers, when no other call is in flight
+            if name == "judge" and made[name] == 24 and broken[0]:
                 broken[0] = False
                 error = RuntimeError("bad key")
                 error.status_code = 401  # type: ignore[attr-defined]
@@ -292,6 +293,6 @@ async def test_the_compactors_model_leaves_alone_what_waits() -> None:
     removal = {"reason": "it harms", "edits": [{"op": "remove", "ids": [apples.id]}]}
     master = teacher(lambda _: critique(longer), compactor=lambda _: json.dumps(removal))
     out = await one_pass(memory, sample("apples"), student=student(), teacher=master)
-    assert out["compacting"], "the cap pressed"
+    assert len(out["commits"]) == 2, "the cap pressed"
     kept = (await memory.load()).by_id[apples.id]
     assert kept.text.startswith(f"say {CODES['apples']} always")

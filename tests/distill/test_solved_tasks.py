@@ -102,7 +102,7 @@ async def test_it_is_tested_once_however_often_the_critic_is_asked_again() -> No
     def restless(messages: list[BaseMessage]) -> str:
         return critique(add(f"answer boxes | 3, try {next(again)}", "boxes"))
 
-    peers = [{"sample": sample.model_dump(mode="json"), "score": 0.0} for sample in GIVEN[1:]]
+    peers = [(sample, 0.0) for sample in GIVEN[1:]]
     models = {"student": student(watched), "teacher": teacher(restless, solves=_line)}
     out = await one_pass(memory, GIVEN[0], **models, peers=peers)
     assert len(out["refused"]) == 3, "the control: the critic was asked three times"
@@ -125,7 +125,7 @@ async def test_an_answer_that_stands_in_its_task_is_no_part_of_the_condition() -
         thing = task.removeprefix("Task: ").split()[1]
         return critique(add(f"answer {thing}", thing))
 
-    peers = [{"sample": sample.model_dump(mode="json"), "score": 0.0} for sample in given[1:]]
+    peers = [(sample, 0.0) for sample in given[1:]]
     models = {"student": student(names_it), "teacher": teacher(repeats, solves=lambda m: "?")}
     await one_pass(memory, given[0], **models, peers=peers, grader="exact")
     [lesson] = (await memory.load()).active
@@ -226,7 +226,7 @@ async def test_a_learner_shows_no_episode_to_others_whatever_is_trusted(
     trust: str, settle: dict[str, Any]
 ) -> None:
     memory = in_memory(trust=trust, profile="small", placement="user")
-    peers = [{"sample": sample.model_dump(mode="json"), "score": 0.0} for sample in GIVEN[1:]]
+    peers = [(sample, 0.0) for sample in GIVEN[1:]]
     models = {"student": student(_imitates), "teacher": teacher(_tells_the_answer, solves=_line)}
     await one_pass(memory, GIVEN[0], **models, peers=peers, **settle)
     is_ours = trust == "operator" and not settle  # the control

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage
+from langgraph.runtime import Runtime
 
 from ted_memory import Add
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.nodes import verify as node
 from ted_memory.distill.nodes.verify import verify
 from ted_memory.distill.profiles import SMALL
-from ted_memory.distill.state import dump_edits, dump_set
+from ted_memory.distill.state import dump_edits
+from ted_memory.distill.verifier import Verifier
 from ted_memory.grading.judge import bind_grader
 from ted_memory.llm.calls import Calls
 from ted_memory.llm.structured import StructuredModel
@@ -43,7 +45,7 @@ async def kept_of_one_critique(seed: int, lessons: int, base: float) -> int:
         author="me",
         profile=SMALL,
     )
-    snapshot = dump_set(await memory.load())
+    recalled = context.sets.keep(await memory.load())
     for ask in range(1, ASKS + 1):
         edits = [
             Add(text=f"think hard {ask} {i}", when="asked about apples") for i in range(lessons)
@@ -52,12 +54,12 @@ async def kept_of_one_critique(seed: int, lessons: int, base: float) -> int:
             "sample": APPLES.model_dump(mode="json"),
             "reference": APPLES.reference,
             "labels": {code: code for code in CODES.values()},
-            "snapshot": snapshot,
+            "set_version": recalled,
             "round": ask,
             "proposal": dump_edits(edits),
             "feedback": [{"answer": "", "told": ""}],
         }
-        if kept := (await verify(state, context=context))["accepted"]:
+        if kept := (await verify(state, Runtime(context=context)))["accepted"]:
             return len(kept)
     return 0
 
@@ -85,7 +87,7 @@ async def test_what_is_tried_after_the_lessons_alone_is_tried_at_a_quarter_of_th
     if whole:
         monkeypatch.setattr(node, "SECOND_CHANCE", 1.0)
     levels: dict[str, set[float]] = {"alone": set(), "together": set(), "with an example": set()}
-    test = node._Verifier.test
+    test = Verifier.test
 
     async def watched(
         self: Any, edits: Sequence[Add], *, level: float = 1.0, is_ours: bool = False
@@ -94,7 +96,7 @@ async def test_what_is_tried_after_the_lessons_alone_is_tried_at_a_quarter_of_th
         levels[tried].add(level)
         return await test(self, edits, level=level, is_ours=is_ours)
 
-    monkeypatch.setattr(node._Verifier, "test", watched)
+    monkeypatch.setattr(Verifier, "test", watched)
     assert await kept_of_one_critique(0, 3, 0.0) == 0
     second = 1.0 if whole else 0.25
     assert levels == {"alone": {1.0}, "together": {second}, "with an example": {second}}

@@ -28,8 +28,8 @@ from tests.distill.scripts import (
 APPLES = sample("apples")
 
 
-def peer(thing: str, score: float | None = None, **fields: Any) -> dict[str, Any]:
-    return {"sample": sample(thing, 1, **fields).model_dump(mode="json"), "score": score}
+def peer(thing: str, score: float | None = None, **fields: Any) -> tuple[Sample, float | None]:
+    return sample(thing, 1, **fields), score
 
 
 def _useless(messages: list[BaseMessage]) -> str:

@@ -15,19 +15,19 @@ from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.merging import joinable, replay, said_twice
 from ted_memory.distill.nodes.critic import attempts_text
 from ted_memory.distill.profiles import Profile
-from ted_memory.distill.progress import Records
+from ted_memory.distill.progress import Records, dump_set, read_set
 from ted_memory.distill.report import Carried, Shown, SolvedTasks
 from ted_memory.distill.run.asking import SET_RULE
 from ted_memory.distill.run.names import digest, name_of, source_of
 from ted_memory.distill.scoring import OnProgress, Progress, with_retries
 from ted_memory.distill.state import (
     Companion,
+    DistillInput,
     Evidence,
     Joined,
-    dump_set,
+    Peer,
     mean_score,
     read_graded,
-    read_set,
 )
 from ted_memory.errors import BudgetExceeded
 from ted_memory.grading.graders import Grader
@@ -125,9 +125,10 @@ class Job:
             author=author,
             profile=profile,
             samples=by_source,
+            peers={sample.id: sample for sample in samples},
             keep_evidence=keep_evidence,
         )
-        run = cls(memory, staging, context, compile_graph(context), name)
+        run = cls(memory, staging, context, compile_graph(), name)
         run.judged = isinstance(grader, Judge)
         await run._take_up(now)
         return run
@@ -137,7 +138,7 @@ class Job:
         if "run" not in self.records:
             await self.records.save("run", {"id": secrets.token_hex(8), "snapshot": dump_set(now)})
         self.id = str(self.records["run"]["id"])
-        self.base = read_set(self.records["run"])
+        self.base = read_set(self.records["run"]["snapshot"])
         self.resumed = len(self.records.samples)
         seed = await self.staging.commit(
             [Restore(experience=e) for e in self.base.active],
@@ -293,7 +294,7 @@ class Job:
         await self.records.save(INDEXED, {})
 
     async def _pass(self, sample: Sample, train: Sequence[Sample]) -> dict[str, Any]:
-        state = {
+        state: DistillInput = {
             "sample": sample.model_dump(mode="json"),
             # names tokens, which are short; ids need not be
             "run": f"{self.id}:{digest(sample.id)[:16]}",
@@ -306,7 +307,7 @@ class Job:
             "companions": self._companions(sample),
         }
         try:
-            out = await self.graph.ainvoke(state)  # type: ignore[call-overload]
+            out = await self.graph.ainvoke(state, context=self.context)
         except Exception as error:
             if is_final(error):
                 raise
@@ -370,7 +371,7 @@ class Job:
             failed[i] for i in ranked[: self.context.settings.critique_batch - 1] if scores[i] > 0
         ]
 
-    def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[dict[str, Any]]:
+    def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[Peer]:
         """Return samples to test a lesson on: the most alike, and some with another answer."""
         scores = match([s.text for s in train], sample.text)
         best_first = sorted(range(len(train)), key=lambda i: -scores[i])
@@ -379,10 +380,7 @@ class Job:
         far = [s for s in rest if s.reference != sample.reference][:OTHER_PEERS]
         done = self.records.samples
         return [
-            {
-                "sample": s.model_dump(mode="json"),
-                "score": done[s.id]["score"] if s.id in done else None,
-            }
+            Peer(id=s.id, score=done[s.id]["score"] if s.id in done else None)
             for s in (*near, *far)
         ]
 

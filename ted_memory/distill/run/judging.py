@@ -15,7 +15,7 @@ from ted_memory.distill.run.material import Material
 from ted_memory.distill.run.names import source_of
 from ted_memory.distill.run.showing import choose_presentation, most_answers
 from ted_memory.distill.run.stages import choose_stage
-from ted_memory.distill.state import DistillState, Evidence
+from ted_memory.distill.state import Evidence
 from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import difference
 from ted_memory.grading import answers
@@ -183,16 +183,14 @@ async def _reference(job: Job, sample: Sample) -> str:
     key = f"reference:{sample.id}"
     if key not in job.records:
         try:
-            solved = await teacher.solve(
-                DistillState(sample=sample.model_dump(mode="json")), context=job.context
-            )
+            solution, _ = await teacher.solution_of(sample, job.context)
         except Exception as error:
             if isinstance(error, BudgetExceeded):
                 return ""
             if is_final(error) or is_transient(error):
                 raise
             return ""
-        await job.records.save(key, {"answer": answers.final_answer(solved["solution"])})
+        await job.records.save(key, {"answer": answers.final_answer(solution)})
     return str(job.records[key]["answer"])
 
 
