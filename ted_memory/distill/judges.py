@@ -38,7 +38,7 @@ def known_labels(state: DistillState, context: DistillContext) -> frozenset[str]
 
     The answer of this task is one of them where the tasks beside it list it.
     """
-    labels, reference = frozenset(state.get("labels", {})), plain(state["reference"])
+    labels, reference = frozenset(state["labels"]), plain(state["reference"])
     beside = [plain(peer.text) for peer, _ in context.peers_of(state)]
     return labels | {reference} if is_listed(reference, beside) else labels
 
@@ -84,7 +84,7 @@ def _peers_meant(
     new: Sequence[Experience], sample: Sample, state: DistillState, context: DistillContext
 ) -> list[tuple[Sample, float | None]]:
     """Return the peers with a right answer that a change claims to be about, too."""
-    common = frozenset(state.get("common", ()))
+    common = frozenset(state["common"])
     with_answers = [
         (peer, score)
         for peer, score in context.peers_of(state)

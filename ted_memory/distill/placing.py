@@ -37,7 +37,7 @@ async def place(
     new = [e for e in changed if e not in snapshot.experiences]
     if not new:
         return edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters"
-    common, language = frozenset(state.get("common", ())), context.settings.language
+    common, language = frozenset(state["common"]), context.settings.language
     by_key_words = context.profile.conditions == "key_words"
     if by_key_words and _fits_every_task(new[0], sample, common, language):
         hint = _hint(sample, common, state, language)
@@ -60,7 +60,7 @@ def _shown_everywhere_if_not_found(
     found = is_found_by(
         f"{edit.when} {index_terms}",
         sample.text,
-        state.get("common", ()),
+        state["common"],
         language=context.settings.language,
     )
     return edit.model_copy(update={"everywhere": not found})
@@ -103,7 +103,7 @@ def free_words(
 
 
 def _hint(sample: Sample, taken: Collection[str], state: DistillState, language: str) -> str:
-    words = free_words(state.get("kindred", ()), sample, taken, language=language)
+    words = free_words(state["kindred"], sample, taken, language=language)
     words = words or telling_words(sample, taken, language=language)
     return f", such as: {', '.join(words)}" if words else ""
 
@@ -117,7 +117,7 @@ def _not_found(
 ) -> str:
     """Say which lesson stood in the way, and which words of the task would lead to another one."""
     problem = "it was not found for this very task"
-    taken = {*state.get("common", ())}
+    taken = {*state["common"]}
     in_the_way = [e for e in seen if e.id in snapshot.by_id]
     for e in sorted(in_the_way, key=lambda e: e.id):
         problem += f"; {e.id} was found instead: {render_line(e.text, e.when)!r}"

@@ -175,12 +175,29 @@ class DistillState(DistillInput, DistillOutput, total=False):
     holder: str
 
 
+def left_out(given: Mapping[str, Any]) -> Json:
+    """Return what stands for those parts of the input that are not given."""
+    nothing = DistillInput(
+        run="",
+        sources=[],
+        peers=[],
+        common=[],
+        labels={},
+        index_terms="",
+        kindred=[],
+        companions=[],
+        recorded=[],
+        settle={},
+    )
+    return {name: value for name, value in nothing.items() if name not in given}
+
+
 def holds_words_of_users(state: DistillState) -> bool:
     """Tell whether the sample comes from traffic.
 
     Then somebody else wrote it, who may want to write more than a task.
     """
-    return bool(state.get("settle") or read_sample(state).sources)
+    return bool(state["settle"] or read_sample(state).sources)
 
 
 def read_sample(state: Mapping[str, Any]) -> Sample:
@@ -201,7 +218,7 @@ def read_sample(state: Mapping[str, Any]) -> Sample:
 
 def read_graded(state: Mapping[str, Any]) -> list[Trajectory]:
     """Return the attempts with their scores; none before they are graded."""
-    return [Trajectory.model_validate(t) for t in state.get("graded", [])]
+    return [Trajectory.model_validate(t) for t in state["graded"]]
 
 
 def read_edits(edits: Sequence[Json]) -> list[Edit]:

@@ -148,7 +148,7 @@ class Verifier:
         """
         if not isinstance(edit, Merge):
             return {}
-        samples, common = self._may_stand_in(), frozenset(self.state.get("common", ()))
+        samples, common = self._may_stand_in(), frozenset(self.state["common"])
         texts = [sample.text for sample in samples]
         found = dict[str, Sequence[Sample]]()
         for lesson in changed(edit, self.snapshot):
@@ -246,13 +246,13 @@ def tells_an_answer(
     episodes show what a lesson is worth. ``is_ours``: the sample itself is known to be its example,
     and others judge it.
     """
-    if context.evidence or state.get("settle"):
+    if context.evidence or state["settle"]:
         return ""
     sample = read_sample(state)
     if is_ours and isinstance(edit, Add):
         edit = edit.model_copy(update={"example": "", "task": ""})
     said, labels = describe(edit), known_labels(state, context)
-    companions = state.get("companions", ())
+    companions = state["companions"]
     for answer in (state["reference"], *(companion["reference"] for companion in companions)):
         if leaks(said, sample, answer, labels):
             return answer

@@ -28,6 +28,7 @@ from tests.distill.scripts import (
     student,
     teacher,
     texts_of,
+    thing_in,
 )
 
 APPLES = sample("apples")
@@ -275,6 +276,23 @@ async def test_a_strict_checkpointer_keeps_it_and_samples_on_one_thread_do_not_m
     assert spent == [spent[0]] * 3, "not added up over samples"
     assert (await graph.aget_state(config)).values["status"] == "learned"
     assert not [w for w in recwarn.list if "msgpack" in str(w.message)]
+
+
+async def test_what_the_critic_cited_for_one_sample_is_not_counted_for_the_next_one_of_a_thread(
+    scratch: TedMemory,
+) -> None:
+    await scratch.commit([Add(text="Be brief.")], author="me")
+    [brief] = await scratch.load()
+    cites = teacher(lambda _: critique(helped=[brief.id]))
+    knowing = student(lambda asked: knows(asked) if thing_in(prompt_of(asked)) == "figs" else "?")
+    built = build_distillation_graph(student=knowing, teacher=cites, memory=scratch)
+    graph = built.builder.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "one"}}
+    for thing in ("apples", "figs"):  # what is known needs no critique
+        given: Any = {"sample": sample(thing).model_dump(mode="json")}
+        await graph.ainvoke(given, config)
+        assert calls_of(cites, "critic") == 1, "the control: it cites once"
+    assert (await scratch.usage())[brief.id].helped == 1.0
 
 
 @pytest.mark.parametrize("trust", ["evidence", "review"])

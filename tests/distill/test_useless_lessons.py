@@ -13,7 +13,7 @@ from ted_memory.distill.context import DistillContext
 from ted_memory.distill.nodes import verify as node
 from ted_memory.distill.nodes.verify import verify
 from ted_memory.distill.profiles import SMALL
-from ted_memory.distill.state import dump_edits
+from ted_memory.distill.state import dump_edits, left_out
 from ted_memory.distill.verifier import Verifier
 from ted_memory.grading.judge import bind_grader
 from ted_memory.llm.calls import Calls
@@ -51,6 +51,7 @@ async def kept_of_one_critique(seed: int, lessons: int, base: float) -> int:
             Add(text=f"think hard {ask} {i}", when="asked about apples") for i in range(lessons)
         ]
         state: Any = {
+            **left_out({}),
             "sample": APPLES.model_dump(mode="json"),
             "reference": APPLES.reference,
             "labels": {code: code for code in CODES.values()},

@@ -79,7 +79,7 @@ def _why(edits: Sequence[Edit], state: DistillState) -> str:
     removes = any(isinstance(edit, Remove) for edit in edits)
     if not edits or (removes and holds_words_of_users(state)):
         return ""
-    return str(state.get("reason", ""))
+    return state["reason"]
 
 
 async def credit(state: DistillState, runtime: Runtime[DistillContext]) -> Json:
@@ -92,7 +92,7 @@ async def credit(state: DistillState, runtime: Runtime[DistillContext]) -> Json:
 def _usage(state: DistillState) -> dict[str, Usage]:
     """Return what this pass says of experiences: its attempts, and what the critic cites."""
     usage = group_usage(read_graded(state))
-    return add_citations(usage, state.get("helped", []), state.get("hurt", []))
+    return add_citations(usage, state["helped"], state["hurt"])
 
 
 async def settle(state: DistillState, runtime: Runtime[DistillContext]) -> Json:
@@ -153,7 +153,7 @@ async def _settled(
     All of them or none, but at the last try: else it would be settled without what only conflicts.
     """
     claim, settings = state["settle"], context.settings
-    spent = Spend.model_validate(state.get("spend") or {})
+    spent = Spend.model_validate(state["spend"])
     return await context.memory.commit(
         edits,
         author=context.author,
@@ -180,7 +180,7 @@ def _archived(state: DistillState, context: DistillContext) -> Archived | None:
         return None
     archived = Archived.model_validate(state["settle"]["archive"])
     sample = archived.sample
-    if not sample.reference and context.judged and state.get("reference"):
+    if not sample.reference and context.judged and state["reference"]:
         sample = sample.model_copy(update={"reference": state["reference"]})
     return archived.model_copy(update={"sample": sample}) if sample.reference else None
 
@@ -220,7 +220,7 @@ def compaction_due(state: DistillState, context: DistillContext) -> bool:
         return True
     return any(
         c["applied"] and c["version"] % context.settings.compact_every == 0
-        for c in state.get("commits", [])
+        for c in state["commits"]
     )
 
 
@@ -237,7 +237,7 @@ def _said(edit: Add) -> tuple[str, str, str]:
 
 def _set_aside(state: DistillState) -> Json:
     """Say why nothing was kept: what was proposed did not pass its verification."""
-    refused = state.get("refused", [])
+    refused = state["refused"]
     if state["compacting"] or not refused:
         return {}
     return {"status": "set_aside", "note": _as_note(refused[-1])}
@@ -252,7 +252,7 @@ def _token(state: DistillState, step: str) -> str | None:
 
     None for a pass without a name, whose steps cannot be told from those of another one.
     """
-    return f"{state['run']}:{step}" if state.get("run") else None
+    return f"{state['run']}:{step}" if state["run"] else None
 
 
 def _summary(commit: Commit) -> Json:

@@ -43,13 +43,13 @@ async def compact(state: DistillState, runtime: Runtime[DistillContext]) -> Json
 
 
 async def _compact(state: DistillState, context: DistillContext) -> Json:
-    snapshot, holder = await context.memory.load(), state.get("run") or secrets.token_hex(8)
+    snapshot, holder = await context.memory.load(), state["run"] or secrets.token_hex(8)
     waiting = read_edits(state["pending"])
     edits, note, spend, joined = list[Edit](), "", Json(), list[Joined]()
     if await context.memory.store.hold(context.memory.namespace, LEASE, holder, LEASE_SECONDS):
         try:
             edits, note, spend, joined = await _proposed(
-                snapshot, state.get("labels", {}), touched_by(waiting), context
+                snapshot, state["labels"], touched_by(waiting), context
             )
         except Exception:
             await context.memory.store.hold(
@@ -81,7 +81,7 @@ async def _only_room(state: DistillState, note: str, context: DistillContext) ->
 
 async def release_lease(state: DistillState, context: DistillContext) -> None:
     """Let others compact: this compaction is committed."""
-    if state.get("holder"):
+    if state["holder"]:
         await context.memory.store.hold(context.memory.namespace, LEASE, state["holder"], 0)
 
 

@@ -148,7 +148,7 @@ def _about_this_task(
     """Return edits with conditions of this task's own words, where conditions are key words."""
     if context.profile.conditions != "key_words":
         return proposed
-    task, common = read_sample(state).text, state.get("common", ())
+    task, common = read_sample(state).text, state["common"]
     language = context.settings.language
     return [in_its_own_words(edit, shown, task, common, language=language) for edit in proposed]
 
@@ -162,8 +162,8 @@ def _trusted(
     additions_only: bool,
 ) -> list[Edit]:
     """Return the edits as far as this memory trusts its critic."""
-    sources = tuple(state.get("sources", ()))
-    for companion in state.get("companions", ()):
+    sources = tuple(state["sources"])
+    for companion in state["companions"]:
         sources += tuple(companion["sources"])
     if context.evidence:
         edits = to_proposals(proposed, shown, sources=sources)
@@ -174,7 +174,7 @@ def _trusted(
             state=context.new_state,
             sources=sources,
             additions_only=additions_only,
-            index_terms=state.get("index_terms", ""),
+            index_terms=state["index_terms"],
         )
     return [_without_a_telling_example(edit, state, context) for edit in edits]
 
@@ -207,7 +207,7 @@ def _refused_before(edits: Sequence[Edit], state: DistillState) -> str:
 
     To try them again until luck lets them through would be no test.
     """
-    refused = {r["edit"]: f"{r['edit']!r}: {r['reason']}" for r in state.get("refused", [])}
+    refused = {r["edit"]: f"{r['edit']!r}: {r['reason']}" for r in state["refused"]}
     said = [describe(edit) for edit in edits]
     return refused[said[0]] if said and all(edit in refused for edit in said) else ""
 
@@ -251,7 +251,7 @@ def _messages(
         experiences += "\n" + prompts["labels"].fill(material)
     messages = prompts["critic"].messages(**material, experiences=experiences)
     messages = under_marks(messages, about_marks, lessons=bool(theirs))
-    if companions := "\n\n".join(map(_companion_text, state.get("companions", ()))):
+    if companions := "\n\n".join(map(_companion_text, state["companions"])):
         tasks = fence(companions) if of_users else companions
         messages.insert(1, HumanMessage(content=prompts["batch"].fill({"tasks": tasks})))
     if pictures := image_blocks(sample):
@@ -264,12 +264,12 @@ def _messages(
 
 def _material(state: DistillState, context: DistillContext) -> dict[str, str]:
     """Return what the critic's prompt is filled with, but for the experiences."""
-    labels = [*state.get("labels", {}).values()][:MOST_LABELS]
+    labels = [*state["labels"].values()][:MOST_LABELS]
     return {
         "labels": ", ".join(map(on_one_line, labels)),
         "task": read_sample(state).text,
         "reference": state["reference"],
-        "solution": state.get("solution") or "(none)",
+        "solution": state["solution"] or "(none)",
         "attempts": attempts_text(read_graded(state), context),
     }
 

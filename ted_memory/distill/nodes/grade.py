@@ -17,9 +17,9 @@ async def grade_all(state: DistillState, runtime: Runtime[DistillContext]) -> Js
     Without one the teacher's answer is the reference.
     """
     sample, context = read_sample(state), runtime.context
-    solution = state.get("solution", "")
+    solution = state["solution"]
     reference = sample.reference or answers.final_answer(solution)
-    attempts = [*state["trajectories"], *state.get("recorded", [])]
+    attempts = [*state["trajectories"], *state["recorded"]]
     graded = [
         await _graded(context, sample, Trajectory.model_validate(attempt), reference)
         for attempt in attempts

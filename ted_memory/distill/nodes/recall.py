@@ -7,7 +7,7 @@ from langgraph.types import Overwrite
 
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.scoring import without_its_own
-from ted_memory.distill.state import Attempt, DistillState, Json, read_sample
+from ted_memory.distill.state import Attempt, DistillState, Json, left_out, read_sample
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
 from ted_memory.llm.messages import question, sample_messages
 from ted_memory.memory.client import TedMemory
@@ -28,16 +28,24 @@ async def recall(state: DistillState, runtime: Runtime[DistillContext]) -> Json:
     if context.fresh:
         ranking = await _ranking(sample, snapshot, context.memory)
         attempts = deal(sample, snapshot, context.memory, ranking, run=state.get("run", ""))
+    # all anew: a thread may have held another sample before
     return {
+        **left_out(state),
         "set_version": context.sets.keep(snapshot),
         "attempts": attempts,
-        # a thread may have held another sample before
         "trajectories": [],
+        "reference": "",
+        "solution": "",
+        "graded": [],
         "refused": Overwrite([]),
         "joined": Overwrite([]),
         "commits": Overwrite([]),
         "spend": Overwrite({}),
         "round": 0,
+        "proposal": [],
+        "reason": "",
+        "helped": [],
+        "hurt": [],
         "feedback": [],
         "accepted": [],
         "pending": [],

@@ -189,13 +189,13 @@ def _solved_tasks(findings: Sequence[Finding], verifier: Verifier) -> list[Add]:
         sample,
         state["reference"],
         [edit.when for edit in tested if isinstance(edit, Add)],
-        common=state.get("common", ()),
-        kindred=state.get("kindred", ()),
+        common=state["common"],
+        kindred=state["kindred"],
         language=context.settings.language,
     )
     lessons = list[Add]()
     for when in conditions:
-        sources = state.get("sources", ())
+        sources = state["sources"]
         lesson = solved_task(sample, state["reference"], when, context, sources)
         if lesson is not None:
             lessons.append(lesson)

@@ -327,9 +327,9 @@ class Job:
             "lost": lost,
             "note": out["note"],
             "score": mean_score(attempts),
-            "refused": out.get("refused", []),
-            "joined": out.get("joined", []),
-            "reference": out.get("reference", ""),
+            "refused": out["refused"],
+            "joined": out["joined"],
+            "reference": out["reference"],
             "same": len(attempts) > 1 and len({t.text for t in attempts}) == 1,
             **self._as_companion(sample, out),
         }
@@ -352,8 +352,8 @@ class Job:
         companion = Companion(
             sources=self.sources(sample),
             task=sample.text,
-            reference=out.get("reference", ""),
-            solution=out.get("solution", ""),
+            reference=out["reference"],
+            solution=out["solution"],
             attempts=attempts_text(attempts, self.context),
         )
         return {"companion": companion}
