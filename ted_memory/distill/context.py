@@ -19,7 +19,7 @@ from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Sample
 from ted_memory.settings import Settings
 
-MOST_SETS = 64  # versions of a set that are kept parsed; an older one is read from the log
+_MOST_SETS = 64  # versions of a set that are kept parsed; an older one is read from the log
 
 KeepEvidence = Callable[[str, Sequence[Evidence]], Awaitable[None]]
 """From the name of a pass and its round, and what was found."""
@@ -51,7 +51,7 @@ class RecalledSets:
         key = snapshot.version, snapshot.stamp
         self._sets.pop(key, None)
         self._sets[key] = snapshot
-        if len(self._sets) > MOST_SETS:
+        if len(self._sets) > _MOST_SETS:
             del self._sets[next(iter(self._sets))]
         return SetVersion(version=snapshot.version, stamp=snapshot.stamp)
 

@@ -45,9 +45,9 @@ from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 
 Graph = CompiledStateGraph[DistillState, DistillContext, DistillInput, DistillOutput]
-Builder = StateGraph[DistillState, DistillContext, DistillInput, DistillOutput]
-Node = Callable[[DistillState, Runtime[DistillContext]], Awaitable[Json]]
-Router = Callable[[DistillState, DistillContext], str]
+_Builder = StateGraph[DistillState, DistillContext, DistillInput, DistillOutput]
+_Node = Callable[[DistillState, Runtime[DistillContext]], Awaitable[Json]]
+_Router = Callable[[DistillState, DistillContext], str]
 
 
 def build_distillation_graph(
@@ -113,7 +113,7 @@ def build_live_graph() -> Graph:
     return _wire(live=True).compile(name="live_distillation")
 
 
-def _wire(built_with: DistillContext | None = None, *, live: bool = False) -> Builder:
+def _wire(built_with: DistillContext | None = None, *, live: bool = False) -> _Builder:
     """Wire the nodes. What routing needs to know of a failure is in the state like all else."""
     apart = _kept_from_inner_graphs if built_with is None else contextlib.nullcontext
 
@@ -121,7 +121,7 @@ def _wire(built_with: DistillContext | None = None, *, live: bool = False) -> Bu
         # whatever a run brings: on a server that comes from a client
         return runtime if built_with is None else runtime.override(context=built_with)
 
-    def add(name: str, node: Node) -> None:
+    def add(name: str, node: _Node) -> None:
         # no retry policy: `Calls` asks models again by itself, so that what was paid for in a node
         # is not paid twice
         async def run(state: Any, runtime: Runtime[DistillContext]) -> Json:
@@ -130,13 +130,13 @@ def _wire(built_with: DistillContext | None = None, *, live: bool = False) -> Bu
 
         builder.add_node(name, run)
 
-    def route(source: str, choose: Router, ends: dict[Hashable, str]) -> None:
+    def route(source: str, choose: _Router, ends: dict[Hashable, str]) -> None:
         def after(state: Any, runtime: Runtime[DistillContext]) -> str:
             return choose(state, given(runtime).context)
 
         builder.add_conditional_edges(source, after, ends)
 
-    builder: Builder = StateGraph(
+    builder: _Builder = StateGraph(
         DistillState,
         # what a graph was built with no run can change: then there is nothing to ask for in a form
         context_schema=DistillContext if built_with is None else None,

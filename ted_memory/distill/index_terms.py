@@ -117,19 +117,23 @@ def _parts_of(samples: Sequence[Sample], language: str) -> Mapping[str, set[str]
 
 def _stems_of(texts: Sequence[str], language: str) -> list[set[str]]:
     """Return the stems of each text."""
-    texts = [looked_at(text) for text in texts]
-    spoken = languages_of(texts) if language == AUTO else [language] * len(texts)
-    return [
-        {stem for _, stem in stemmed(text, one)} for text, one in zip(texts, spoken, strict=True)
-    ]
+    return [{stem for _, stem in words} for words in _stemmed_all(texts, language)]
+
+
+def _stemmed_all(texts: Sequence[str], language: str) -> list[Sequence[tuple[str, str]]]:
+    """Return the words of each text with their stems, as retrieval reads them."""
+    read = [looked_at(text) for text in texts]
+    spoken = languages_of(read) if language == AUTO else [language] * len(read)
+    return [stemmed(text, one) for text, one in zip(read, spoken, strict=True)]
 
 
 def _words_of(samples: Sequence[Sample], language: str) -> Mapping[str, Mapping[str, str]]:
     """Return by sample id what it asks, each word by its stem, in the order of the text."""
-    asked = [looked_at(question(sample_messages(s))) for s in samples]
-    spoken = languages_of(asked) if language == AUTO else [language] * len(asked)
-    stems = [stemmed(text, one) for text, one in zip(asked, spoken, strict=True)]
-    return {s.id: {stem: word for word, stem in own} for s, own in zip(samples, stems, strict=True)}
+    asked = [question(sample_messages(sample)) for sample in samples]
+    found = dict[str, Mapping[str, str]]()
+    for sample, words in zip(samples, _stemmed_all(asked, language), strict=True):
+        found[sample.id] = {stem: word for word, stem in words}
+    return found
 
 
 def lesson_for(
@@ -140,8 +144,9 @@ def lesson_for(
     Of several it is the one that is found first for the sample.
     """
     answer = plain(sample.reference or "")
-    telling = [
-        e for e in lessons if not e.applies_always and answer and label_in(e.text, labels) == answer
-    ]
+    if not answer:
+        return None
+    conditional = [e for e in lessons if not e.applies_always]
+    telling = [e for e in conditional if label_in(e.text, labels) == answer]
     found = WordRetriever(language).rank_now(telling, question(sample_messages(sample)))
     return next(iter([*found, *telling]), None)

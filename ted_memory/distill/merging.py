@@ -60,7 +60,7 @@ def said_twice(experiences: Sequence[Experience]) -> list[Edit]:
     for e in experiences:
         alike[e.when.casefold(), e.text.casefold(), e.task].append(e)
     return [
-        Merge(ids=ids_of(same), text=same[0].text, when=same[0].when, **_example(same))
+        Merge(ids=_ids_of(same), text=same[0].text, when=same[0].when, **_example(same))
         for same in alike.values()
         if len(same) > 1
     ]
@@ -79,7 +79,7 @@ def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int)
     for same in alike.values():
         when = _strung([e.when for e in same])
         if len(same) > 1 and len(when) + len(same[0].text) <= max_text:
-            merges.append(Merge(ids=ids_of(same), text=same[0].text, when=when, **_example(same)))
+            merges.append(Merge(ids=_ids_of(same), text=same[0].text, when=when, **_example(same)))
     return merges
 
 
@@ -135,7 +135,7 @@ def origins(
     return list({sample.id: sample for sample in turns}.values())[:JUDGES]
 
 
-def ids_of(experiences: Sequence[Experience]) -> tuple[str, ...]:
+def _ids_of(experiences: Sequence[Experience]) -> tuple[str, ...]:
     """Return their ids."""
     return tuple(e.id for e in experiences)
 

@@ -1,4 +1,7 @@
-"""Students and teachers that follow a script, in a world where each thing has a code that nobody can guess."""
+"""Students and teachers that follow a script.
+
+In their world each thing has a code that nobody can guess.
+"""
 
 import asyncio
 import json
@@ -139,7 +142,10 @@ async def one_pass(
     peers: Sequence[tuple[Sample, float | None]] = (),
     **state: Any,
 ) -> dict[str, Any]:
-    """Send one sample through the graph; return what comes out. ``peers`` are others, with scores."""
+    """Send one sample through the graph; return what comes out.
+
+    ``peers`` are other samples, each with its score.
+    """
     graph = build_distillation_graph(
         student=student,
         teacher=teacher,

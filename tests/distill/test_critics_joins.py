@@ -1,4 +1,4 @@
-"""A critic's merge or removal needs no lift: it must lose nothing of what its lessons held, as a compactor's."""
+"""A critic's merge or removal needs no lift: it must lose nothing of what its lessons held."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,7 +26,10 @@ LOST = "something is lost, or it was not shown that nothing is"
 
 
 class Slips:
-    """Does as another student does, but for its attempts: there is something to criticise, and nothing to gain."""
+    """Does as another student does, but for its attempts.
+
+    So there is something to criticise, and nothing to gain.
+    """
 
     def __init__(self, student: Callable[[list[BaseMessage]], str] = careful) -> None:
         self.student, self.answers = student, 0
@@ -67,7 +70,10 @@ def take_out_what_is_needed(ids: Ids) -> list[dict[str, Any]]:
 async def criticised(
     edits_of: Edits, *, answering: Callable[[list[BaseMessage]], str] | None = None, **changes: Any
 ) -> tuple[dict[str, Any], list[str]]:
-    """Send a task about dividing through the graph; return what came of it, and the conditions that are left."""
+    """Send a task about dividing through the graph.
+
+    Returns what came of it, and the conditions that are left.
+    """
     memory, context = await three_rules(answering or Slips(), inclusion=1.0)
     ids = [e.id for e in await memory.load()]
     expert = teacher(lambda _: critique(*edits_of(ids)), solves=lambda _: "done with care")

@@ -1,4 +1,4 @@
-"""The picture of the graph is the graph: each pass goes along its edges, failures included, and no edge is idle."""
+"""The drawn graph is the one that runs: passes take its edges, failures too, and none is idle."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -44,7 +44,10 @@ def useless(messages: list[BaseMessage]) -> str:
 
 @dataclass
 class Watched:
-    """A compiled graph, and the edges that its passes took: from each node of a step to each of the next."""
+    """A compiled graph, and the edges that its passes took.
+
+    They lead from each node of a step to each one of the next step.
+    """
 
     graph: Any
     taken: Edges = field(default_factory=set)

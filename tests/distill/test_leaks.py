@@ -1,4 +1,4 @@
-"""A lesson that tells the answer of its own sample never goes live; the right lesson beside it does."""
+"""A lesson that tells its own sample's answer never goes live; the right one beside it does."""
 
 import re
 from typing import Any
@@ -24,7 +24,10 @@ def _answer_to(kind: Kind, messages: list[BaseMessage]) -> str:
 
 
 def _believes_lessons(kind: Kind) -> Any:
-    """A student that is right when told how, repeats any answer that a lesson tells, and is wrong by itself."""
+    """A student that is right when told how, and wrong by itself.
+
+    It repeats any answer that a lesson tells.
+    """
 
     def answer(messages: list[BaseMessage]) -> str:
         said = prompt_of(messages)
@@ -227,7 +230,7 @@ def test_labels_and_choices_may_be_named() -> None:
 
 
 def test_an_answer_that_is_frequent_among_open_ones_is_a_label() -> None:
-    """A desk refers every seventh customer to the office and writes a reply of its own to all others."""
+    """A desk refers every seventh customer to the office; all others get replies of their own."""
 
     def desk(referred: int, replies: int) -> list[Sample]:
         answers = ["please call the office"] * referred + [

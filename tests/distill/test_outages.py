@@ -1,4 +1,4 @@
-"""Providers that are away for long, budgets that press: no sample is lost, and no call is forgotten."""
+"""Providers that are away for long, budgets that press: no sample is lost, no call forgotten."""
 
 import json
 from collections import Counter
@@ -10,6 +10,7 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, Rewrite, Sample, TedMemory
 from ted_memory.distill import Budget, Judge, distill
+from ted_memory.distill.merging import touched_by
 from ted_memory.distill.nodes.compactor import make_room
 from ted_memory.errors import ModelError
 from ted_memory.evaluation import evaluate
@@ -273,7 +274,7 @@ async def test_a_lesson_whose_better_text_waits_is_not_the_one_to_go() -> None:
     for waiting in now.active:
         longer = Rewrite(id=waiting.id, text="x " * 150)
         assert [r.reason for r in (await memory.commit([longer], author="a")).rejected] == ["cap"]
-        going = {edit.id for edit in make_room([], [longer], now, memory.settings)}  # type: ignore[union-attr]
+        going = touched_by(make_room([], [longer], now, memory.settings))
         assert going
         assert waiting.id not in going
 

@@ -1,4 +1,7 @@
-"""Profile `small`: where a student follows no rule, a sample with its answer may become an earlier turn."""
+"""Profile `small`: a sample with its answer may become an earlier turn.
+
+That is for students that follow no rule.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -157,7 +160,10 @@ async def test_no_sample_is_shown_its_own_answer_while_it_is_learned_from_or_mea
 
 
 async def test_at_the_gate_only_others_say_what_a_solved_task_is_worth() -> None:
-    """Answers that recur are judged by their own samples, too; a solved task would look right there for nothing."""
+    """Answers that recur are judged by their own samples, too.
+
+    A solved task would look right there for nothing.
+    """
     memory = in_memory(trust="operator", profile="small", placement="user")
 
     def knows_by_heart(messages: list[BaseMessage]) -> str:

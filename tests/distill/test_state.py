@@ -45,7 +45,9 @@ def size(value: Any) -> int:
 
 
 async def written(memory: TedMemory, *, carried: bool = False) -> int:
-    """Send a sample with a picture through the graph, its peers have one, too; count what is written.
+    """Send a sample with a picture through the graph, and count the bytes that are written.
+
+    Its peers have pictures, too.
 
     ``carried``: the peers stand in the state with their samples, as they once did.
     """

@@ -1,4 +1,7 @@
-"""How many lessons of no use a critique of the profile `small` gets past verification: chance has several tries."""
+"""How many lessons of no use get past verification in the profile `small`.
+
+Chance has several tries.
+"""
 
 import random
 from collections.abc import Sequence
@@ -28,7 +31,10 @@ APPLES = sample("apples")
 
 
 async def kept_of_one_critique(seed: int, lessons: int, base: float) -> int:
-    """Return how many lessons are kept of a critic that is asked until something is; none of them does anything."""
+    """Return how many lessons are kept of a critic that is asked until something is kept.
+
+    None of them does anything.
+    """
     luck = random.Random(f"{seed}/{lessons}/{base}")
 
     def by_chance(_: list[BaseMessage]) -> str:
@@ -66,7 +72,10 @@ async def kept_of_one_critique(seed: int, lessons: int, base: float) -> int:
 
 
 async def share(lessons: int) -> float:
-    """Return of how many critiques something is kept, where the student is right half of the time."""
+    """Return the share of critiques of which something is kept.
+
+    The student is right half of the time.
+    """
     kept = [await kept_of_one_critique(seed, lessons, 0.5) for seed in range(CRITIQUES)]
     return sum(map(bool, kept)) / CRITIQUES
 

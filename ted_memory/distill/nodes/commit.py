@@ -29,7 +29,7 @@ PRESSED = "cap"
 LOST = "lost"
 PASSING = {"conflict", "aborted"}  # reasons that may be gone when the edit is worked out again
 SETTLE_TRIES = 4  # of an episode's edits; the last one leaves out what still conflicts
-LAST_TRY = SETTLE_TRIES - 1
+_LAST_TRY = SETTLE_TRIES - 1
 
 
 async def commit(state: DistillState, runtime: Runtime[DistillContext]) -> Json:
@@ -134,7 +134,7 @@ def _without(edits: Sequence[Edit], rejected: Sequence[Rejected]) -> list[Edit]:
 
 def _rejected_for_good(done: Commit, tried: int) -> Sequence[Rejected]:
     """Return what need not be tried again; at the last try that is all."""
-    if tried == LAST_TRY:
+    if tried == _LAST_TRY:
         return done.rejected
     return [r for r in done.rejected if r.reason not in PASSING]
 
@@ -161,7 +161,7 @@ async def _settled(
         token=_token(state, f"settle:{claim['fence']}:{tried}"),
         base=base,
         usage=_usage(state),
-        atomic=tried < LAST_TRY,
+        atomic=tried < _LAST_TRY,
         settle=Settle(
             seq=claim["seq"],
             fence=claim["fence"],

@@ -213,7 +213,7 @@ async def _with_an_example(finding: Finding, verifier: Verifier) -> Finding:
         return finding
     if not isinstance(edit, Add) or edit.example or edit.everywhere or not edit.when:
         return finding
-    example = own_example(verifier.sample, verifier.state["reference"])
+    example = _own_example(verifier.sample, verifier.state["reference"])
     if len(example) > verifier.context.settings.max_text:
         return finding
     with_it = edit.model_copy(update={"example": example})
@@ -221,7 +221,7 @@ async def _with_an_example(finding: Finding, verifier: Verifier) -> Finding:
     return shown if shown.passed else finding
 
 
-def own_example(sample: Sample, reference: str) -> str:
+def _own_example(sample: Sample, reference: str) -> str:
     """Write a sample as the example of a lesson that came from it."""
     return f"{sample.text.strip()} => {reference.strip()}"
 

@@ -21,7 +21,7 @@ from ted_memory.models import Experience, ExperienceSet, Sample
 
 SET_RULE = Rule(level=0.05, worth=0.1, missed=0.05, pairs=100, bets=(0.2, 0.5, 0.9))
 
-Turn = tuple[Judge, int]
+_Turn = tuple[Judge, int]
 """A judge, and which of its pairs is asked for, counted from 0."""
 
 
@@ -67,7 +67,7 @@ class Judging:
             pairs += got
         return pairs
 
-    def _turns(self, judges: Sequence[Judge], name: str, most: int) -> Iterator[Turn]:
+    def _turns(self, judges: Sequence[Judge], name: str, most: int) -> Iterator[_Turn]:
         """Yield whose turn it is, without those that were found to be unable to answer."""
         order = [*judges]
         random.Random(name).shuffle(order)
@@ -86,7 +86,7 @@ class Judging:
         )
         return score
 
-    async def _pair(self, comparison: Comparison, turn: Turn, name: str) -> Pair | None:
+    async def _pair(self, comparison: Comparison, turn: _Turn, name: str) -> Pair | None:
         """Return a pair, None where it cannot be had: for want of budget, or of an answer."""
         judge, number = turn
         key = f"gate:{name}:{judge.sample.id}:{number}"

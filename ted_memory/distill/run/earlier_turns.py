@@ -93,7 +93,11 @@ def _once(edits: Sequence[Add]) -> list[Add]:
     same: dict[str, list[Add]] = {}
     for edit in edits:
         same.setdefault(plain_task(edit.task), []).append(edit)
-    return [group[0] for group in same.values() if len({edit.example for edit in group}) == 1]
+    return [group[0] for group in same.values() if _agree(group)]
+
+
+def _agree(edits: Sequence[Add]) -> bool:
+    return len({edit.example for edit in edits}) == 1
 
 
 def _fitting(tasks: Sequence[Experience], kept: ExperienceSet) -> list[Experience]:

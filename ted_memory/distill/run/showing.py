@@ -99,12 +99,18 @@ async def _better(
 def _best_first(ways: Sequence[Presentation], scores: Scores) -> list[Presentation]:
     """Sort ways by their mean scores, on the samples that each of them got an answer for."""
     same = _asked_of_all(ways, scores)
-    return sorted(ways, key=lambda way: -mean([scores[way][id] for id in same]))
+
+    def mean_of(way: Presentation) -> float:
+        return mean([scores[way][id] for id in same])
+
+    return sorted(ways, key=mean_of, reverse=True)
 
 
 def _asked_of_all(ways: Sequence[Presentation], scores: Scores) -> list[str]:
+    """Return the samples that each way got an answer for, in the order of the first one's."""
     first, *others = (scores[way] for way in ways)
-    return [id for id in first if all(id in other for other in others)]
+    of_all = {*first}.intersection(*others)
+    return [id for id in first if id in of_all]
 
 
 def _ways(memory: TedMemory, staged: ExperienceSet) -> list[Presentation]:
