@@ -19,7 +19,7 @@ from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Sample
 from ted_memory.settings import Settings
 
-_MOST_SETS = 64  # versions of a set that are kept parsed; an older one is read from the log
+_MOST_SETS = 64
 
 KeepEvidence = Callable[[str, Sequence[Evidence]], Awaitable[None]]
 """From the name of a pass and its round, and what was found."""
@@ -41,23 +41,32 @@ class AnswerContext:
 
 
 class RecalledSets:
-    """The versions of one set that passes under way speak of, each parsed once."""
+    """The versions of one set that passes under way speak of, each parsed once.
+
+    The latest `_MOST_SETS` are kept; an older one is read from the log again.
+    """
 
     def __init__(self) -> None:
         self._sets: dict[tuple[int, str], ExperienceSet] = {}
 
     def keep(self, snapshot: ExperienceSet) -> SetVersion:
         """Keep a set; what is answered stands for it in a pass's state."""
-        key = snapshot.version, snapshot.stamp
-        self._sets.pop(key, None)
-        self._sets[key] = snapshot
-        if len(self._sets) > _MOST_SETS:
-            del self._sets[next(iter(self._sets))]
+        self._keep_last((snapshot.version, snapshot.stamp), snapshot)
         return SetVersion(version=snapshot.version, stamp=snapshot.stamp)
 
     def find(self, named: SetVersion) -> ExperienceSet | None:
         """Return a set that was kept; None where it was not, or too many came after it."""
-        return self._sets.get((named["version"], named["stamp"]))
+        key = named["version"], named["stamp"]
+        found = self._sets.get(key)
+        if found is not None:  # what is asked for is needed longest
+            self._keep_last(key, found)
+        return found
+
+    def _keep_last(self, key: tuple[int, str], snapshot: ExperienceSet) -> None:
+        self._sets.pop(key, None)
+        self._sets[key] = snapshot
+        if len(self._sets) > _MOST_SETS:
+            del self._sets[next(iter(self._sets))]
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,14 @@ class DistillContext(AnswerContext):
     lossy: set[object] = field(default_factory=set)
     keep_evidence: KeepEvidence | None = None
     sets: RecalledSets = field(default_factory=RecalledSets)
+
+    def for_one_pass(self, peers: Mapping[str, Sample] | None = None) -> "DistillContext":
+        """Return the context of one pass: its set is kept until it ends, however many others begin.
+
+        ``peers`` take the place of this context's.
+        """
+        own = self.peers if peers is None else peers
+        return replace(self, peers=own, sets=RecalledSets())
 
     async def recalled_set(self, state: DistillState) -> ExperienceSet:
         """Return the set that a pass speaks of, as it was when the pass began.

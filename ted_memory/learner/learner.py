@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -323,7 +322,7 @@ class Learner:
         judged, language = isinstance(self._grader, Judge), self.memory.settings.language
         state = to_state(claim, sample, space.recent, judged=judged, language=language)
         peers = {one.id: one for one, _ in space.recent}
-        context = replace(space.replayer.context, peers=peers)
+        context = space.replayer.context.for_one_pass(peers)
         out = await space.graph.ainvoke(state, context=context)
         if out["status"] == LOST:
             raise _Lost(out["note"])

@@ -17,6 +17,7 @@ from langgraph.types import Overwrite
 from ted_memory import Add, Sample, TedMemory
 from ted_memory.distill import build_distillation_graph, distill
 from ted_memory.distill import graph as graph_module
+from ted_memory.distill.context import DistillContext
 from ted_memory.distill.nodes import recall
 from ted_memory.episodes import Claim, Episode
 from ted_memory.errors import InvalidInput
@@ -172,6 +173,27 @@ async def test_a_pass_that_another_process_takes_up_reads_its_version_from_the_l
     assert read == [1], "the version that the pass began with"
     assert out["status"] == "learned"
     assert "say c000" in await texts_of(scratch)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["", "control"])
+async def test_a_pass_keeps_its_set_however_many_others_begin_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """Else it would be read from the log, which may no longer reach back to it."""
+    read, at = list[int](), TedMemory.at
+
+    async def noted(memory: TedMemory, version: int) -> Any:
+        read.append(version)
+        return await at(memory, version)
+
+    monkeypatch.setattr(TedMemory, "at", noted)
+    monkeypatch.setattr("ted_memory.distill.context._MOST_SETS", 1)
+    if not own:
+        monkeypatch.setattr(DistillContext, "for_one_pass", lambda context: context)
+    memory = in_memory(validation=0, concurrency=4)
+    report = await distill(samples(4), student=student(), teacher=teacher(), memory=memory)
+    assert report.learned >= 4
+    assert bool(read) is not own
 
 
 def counted(memory: TedMemory, monkeypatch: pytest.MonkeyPatch) -> list[int]:

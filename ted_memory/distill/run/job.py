@@ -307,7 +307,7 @@ class Job:
             "companions": self._companions(sample),
         }
         try:
-            out = await self.graph.ainvoke(state, context=self.context)
+            out = await self.graph.ainvoke(state, context=self.context.for_one_pass())
         except Exception as error:
             if is_final(error):
                 raise
