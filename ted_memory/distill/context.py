@@ -128,11 +128,11 @@ class DistillContext(AnswerContext):
         Raises:
             InvalidInput: the pass names one that this context does not have.
         """
-        return [(self._peer(peer), peer["score"]) for peer in state.get("peers", [])]
+        return [self._peer(peer) for peer in state.get("peers", [])]
 
-    def _peer(self, named: Peer) -> Sample:
+    def _peer(self, named: Peer) -> tuple[Sample, float | None]:
         try:
-            return self.peers[named["id"]]
+            return self.peers[named["id"]], named["score"]
         except KeyError as unknown:
             raise InvalidInput(
                 f"a peer is not known ({unknown}): build the graph with `peers`, and send "

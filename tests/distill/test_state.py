@@ -103,8 +103,10 @@ async def test_a_peer_that_the_graph_does_not_know_is_refused_without_its_pictur
     scratch: TedMemory,
 ) -> None:
     carried = {"sample": OTHERS[0].model_dump(mode="json"), "score": None}
-    for peer in (carried, {"id": "nobody", "score": None}):
-        graph = build_distillation_graph(student=student(), teacher=teacher(), memory=scratch)
+    graph = build_distillation_graph(
+        student=student(), teacher=teacher(), memory=scratch, peers=OTHERS[:1]
+    )
+    for peer in (carried, {"id": "nobody", "score": None}, {"id": OTHERS[0].id}):
         given: Any = {"sample": APPLES.model_dump(mode="json"), "peers": [peer]}
         with pytest.raises(InvalidInput, match="build the graph with `peers`") as refused:
             await graph.ainvoke(given)
