@@ -99,16 +99,13 @@ def proposals(rejected: Sequence[tuple[Experience, str]], now: ExperienceSet) ->
 
 async def _of_the_set(samples: Sequence[Sample], judging: Judging) -> list[Judge]:
     """Return who judges the whole set: each sample without what it taught itself."""
-    material = judging.material
-    return [
-        judge
-        for sample in samples
-        if (
-            judge := await _judge(
-                sample, judging, material.before(sample), material.without(sample)
-            )
-        )
-    ]
+    material, judges = judging.material, list[Judge]()
+    for sample in samples:
+        before, after = material.before(sample), material.without(sample)
+        judge = await _judge(sample, judging, before, after)
+        if judge is not None:
+            judges.append(judge)
+    return judges
 
 
 async def _judge(
