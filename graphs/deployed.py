@@ -38,9 +38,10 @@ DEFAULT_MODEL = "openai:gpt-5-mini"
 
 
 class Refusing(BaseChatModel):
-    """What stands for a model that cannot be made: the server makes the graphs to draw them, too, without any key.
+    """What stands for a model that cannot be made.
 
-    Its errors are ValueErrors, the only ones whose message the server passes on to a client.
+    The server makes the graphs to draw them, too, without any key. Its errors are ValueErrors, the
+    only ones whose message the server passes on to a client.
     """
 
     told: str
@@ -85,7 +86,7 @@ async def _lifespan(_: Starlette) -> AsyncIterator[None]:
 
 
 app = Starlette(lifespan=_lifespan)
-"""Named as ``http.app`` in langgraph.json: what was recorded last is sent before the server ends."""
+"""Named as ``http.app`` in langgraph.json, so that what was recorded last is still sent."""
 
 
 @cache  # the server makes the graphs anew for each run, and what was recorded is sent after it

@@ -13,11 +13,11 @@ ENOUGH = 4  # samples whose costs say more than an estimate
 
 
 class Admission:
-    """Lets a sample begin while the budget has room for all that are under way, each at `each` calls.
+    """Lets a sample begin while the budget has room for all that are under way.
 
-    A sample that was paid for half is paid for in vain. So one that finds no room waits until
-    others have ended, which mostly leave some, and is turned away when none is under way. After a
-    few samples the dearest one is the measure.
+    Each of them is expected to take ``each`` calls. A sample that was paid for half is paid for in
+    vain. So one that finds no room waits until others have ended, which mostly leave some, and is
+    turned away when none is under way. After a few samples the dearest one is the measure.
     """
 
     def __init__(self, calls: Calls, each: Counter[str]) -> None:

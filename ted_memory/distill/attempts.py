@@ -34,7 +34,10 @@ _THOUGHTS = re.compile(r"</?think>")
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt, taken apart. Each part may be empty; the conclusion is empty only if the attempt is."""
+    """One attempt, taken apart.
+
+    Each part may be empty; the conclusion is empty only if the attempt is.
+    """
 
     premises: str
     steps: tuple[str, ...]
@@ -42,27 +45,34 @@ class Attempt:
 
 
 def take_apart(text: str, tools: Sequence[str] = ()) -> Attempt:
-    """Return premises, steps and conclusion of an attempt; `tools` are the tool calls that came before its text."""
+    """Take an attempt apart; `tools` are the tool calls that came before its text."""
     thoughts, _, said = text.rpartition("</think>")
     if not said.strip():
         thoughts, said = "", text
     conclusion = final_answer(said)
     # without a mark all that it says is its conclusion, and only its thoughts are steps
     whole = thoughts if conclusion == said.strip() else f"{thoughts}\n{said}"
-    lines = [line.strip() for line in _THOUGHTS.sub("\n", whole).splitlines()]
-    lines = [line for line in lines if line and not _HEADING.match(line)]
-    if lines:
-        lines[-1:] = _before(lines[-1], conclusion)
-    if not lines:
-        return Attempt("", tuple(tools), conclusion)
+    lines = _lines_before(conclusion, whole)
     first = next((i for i, line in enumerate(lines) if _ITEM.match(line)), None)
     if first is None:
         return Attempt("", (*tools, *_sentences(lines)), conclusion)
     return Attempt(" ".join(lines[:first]), (*tools, *_items(lines[first:])), conclusion)
 
 
+def _lines_before(conclusion: str, text: str) -> list[str]:
+    """Return the lines of a text that say something, up to its conclusion."""
+    stripped = (line.strip() for line in _THOUGHTS.sub("\n", text).splitlines())
+    lines = [line for line in stripped if line and not _HEADING.match(line)]
+    if lines:
+        lines[-1:] = _before(lines[-1], conclusion)
+    return lines
+
+
 def _before(line: str, conclusion: str) -> list[str]:
-    """Return what a last line says before it comes to the conclusion; nothing when it is no more than that."""
+    """Return what a last line says before it comes to the conclusion.
+
+    Nothing when it is no more than that.
+    """
     if line == conclusion:
         return []
     if final_answer(line) != conclusion:
@@ -98,7 +108,7 @@ def _sentences(lines: Sequence[str]) -> list[str]:
 
 
 def describe_attempts(trajectories: Sequence[Trajectory]) -> str:
-    """Return the attempts as lines, the same ones once: a critique costs by the token."""
+    """Write the attempts as lines, the same ones once: a critique costs by the token."""
     counted: Counter[tuple[str, str]] = Counter()
     for t in trajectories:
         comment = f" ({_shortened(t.comment, 200)})" if t.comment else ""
@@ -107,7 +117,7 @@ def describe_attempts(trajectories: Sequence[Trajectory]) -> str:
 
 
 def whole_attempts(trajectories: Sequence[Trajectory], tokens: int) -> str:
-    """Return the attempts whole, best first, with the step at which the best and the worst one part.
+    """Write the attempts whole, best first; above them where the best and the worst one part.
 
     What has no score stands last, and is neither. The same text stands there once, with all that
     was said of it. What does not fit into `tokens` (of 4 bytes) is left out in the middle of the
@@ -125,7 +135,7 @@ def whole_attempts(trajectories: Sequence[Trajectory], tokens: int) -> str:
 
 
 def _best_first(same: Sequence[Trajectory]) -> tuple[bool, float]:
-    """Return what attempts with the same text are sorted by: their mean score; last stands what nobody scored."""
+    """Sort attempts with the same text by their mean score, without one last."""
     mean = mean_score(same)
     return mean is None, -(mean or 0.0)
 
@@ -137,7 +147,7 @@ def _verdict(trajectory: Trajectory) -> str:
 
 
 def _verdicts(same: Sequence[Trajectory]) -> str:
-    """Return what was said of attempts with the same text: a grader may judge one text in two ways."""
+    """Say what became of attempts with the same text: a grader may judge one text in two ways."""
     told = [
         (_verdict(t), f", graded: {_shortened(t.comment, 400)}" if t.comment else "") for t in same
     ]
@@ -173,7 +183,10 @@ def _without_middle(text: str, most: int) -> str:
 
 
 def _parting(scored: Sequence[Trajectory]) -> str:
-    """Say at which step the first and the last of these part, "" when they do so from the start or never."""
+    """Say at which step the first and the last of these part.
+
+    "" when they do so from the start or never.
+    """
     if len(scored) < 2:
         return ""
     best, worst = (list(take_apart(t.text, t.tools).steps) for t in (scored[0], scored[-1]))
@@ -187,7 +200,8 @@ def _parting(scored: Sequence[Trajectory]) -> str:
         for steps in (best, worst)
     ]
     return (
-        f"The best and the worst attempt agree in their first {same} steps. Then the best one goes on: {ahead[0]}\n"
+        f"The best and the worst attempt agree in their first {same} steps. "
+        f"Then the best one goes on: {ahead[0]}\n"
         f"and the worst one: {ahead[1]}"
     )
 

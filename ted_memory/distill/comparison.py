@@ -1,4 +1,4 @@
-"""Pairs of answers to one question: one with a changed set of lessons, one with the set as it is."""
+"""Pairs of answers to one question: with a changed set of lessons, and with the set as it is."""
 
 import asyncio
 from collections import defaultdict, deque
@@ -64,9 +64,10 @@ class Pair:
 
 @dataclass
 class Comparison:
-    """Asks a student for pairs. The answers without a change are shared by all changes that are compared.
+    """Asks a student for pairs of answers.
 
-    `spend` is what all pairs cost so far.
+    The answers without a change are shared by all changes that are compared. `spend` is what all
+    pairs cost so far.
     """
 
     context: AnswerContext
@@ -113,7 +114,10 @@ class Comparison:
         return pairs
 
     async def test_loss(self, test: PairedTest, judges: Sequence[Judge]) -> list[Pair]:
-        """Add pairs to a test of whether the change loses something, until it is over; judges take turns."""
+        """Add pairs to a test of whether the change loses something, until it is over.
+
+        Judges take turns.
+        """
         pairs = list[Pair]()
         turns = ((judge, number) for number in range(test.rule.pairs) for judge in judges)
         while not test.is_over and (
@@ -128,7 +132,10 @@ class Comparison:
         return pairs
 
     async def _pair_or_none(self, judge: Judge, number: int) -> Pair | None:
-        """Return a pair; None where the provider did not answer: what was paid for before is not lost for that."""
+        """Return a pair; None where the provider did not answer.
+
+        What was paid for before is not lost for that, unless it goes on so.
+        """
         try:
             return await self.pair(judge, number)
         except Exception as error:

@@ -2,22 +2,27 @@
 
 ::
 
-              +-> student (x N, Send) --+
-    recall ---|                         +-> grade -+-> critic <-> verify -> commit -+-> credit -+->
-              END +-> teacher --------------+          |                             |           |
-                                                   +-----------------------------+           +->
-                                                   compactor -> commit
+    recall -> student and teacher, side by side -> grade
+    grade  -> critic; or credit, where there is nothing to learn
+    critic -> verify; or commit, where edits are not verified; or credit, without a proposal
+    verify -> commit; or the critic once more, with what failed
+    commit -> credit -> END, or compactor -> commit -> END
+
+A learner's graph ends otherwise: wherever it says commit or credit here, its `settle` ends the
+episode in one step. A node that fails answers with data (`nodes.failures`), and routing goes on
+from that, so the drawn graph is the one that runs.
 """
 
-import inspect
-from functools import partial
+import contextlib
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from langchain_core.runnables import Runnable
-from langgraph.errors import GraphBubbleUp, NodeError
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.config import get_config
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Send
+from langgraph.runtime import Runtime
 
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.nodes import (
@@ -31,14 +36,18 @@ from ted_memory.distill.nodes import (
     verify,
 )
 from ted_memory.distill.profiles import Profile, profile_of
-from ted_memory.distill.state import DistillState
+from ted_memory.distill.state import DistillInput, DistillOutput, DistillState, Json
 from ted_memory.grading.graders import Grader
 from ted_memory.grading.judge import bind_grader
 from ted_memory.llm.calls import Calls, with_temperature
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory.client import TedMemory
+from ted_memory.models import Sample
 
-Graph = CompiledStateGraph[DistillState, Any, DistillState, DistillState]
+Graph = CompiledStateGraph[DistillState, DistillContext, DistillInput, DistillOutput]
+_Builder = StateGraph[DistillState, DistillContext, DistillInput, DistillOutput]
+_Node = Callable[[DistillState, Runtime[DistillContext]], Awaitable[Json]]
+_Router = Callable[[DistillState, DistillContext], str]
 
 
 def build_distillation_graph(
@@ -50,12 +59,15 @@ def build_distillation_graph(
     calls: Calls | None = None,
     author: str = "distillation",
     profile: Profile | None = None,
+    peers: Sequence[Sample] = (),
 ) -> Graph:
-    """Return the graph that distils one sample into a memory: a `CompiledStateGraph`, without a checkpointer.
+    """Build the graph that distils one sample into a memory: a `CompiledStateGraph`.
 
-    Invoke it with ``{"sample": sample.model_dump(mode="json")}``; see
-    `ted_memory.distill.state.DistillState` for what comes out. With trust ``operator`` new lessons
-    are active at once, else they are proposed.
+    Invoke it with ``{"sample": sample.model_dump(mode="json")}``; `ted_memory.distill.state` says
+    what else may go in (`DistillInput`) and what comes out (`DistillOutput`). With trust
+    ``operator`` new lessons are active at once, else they are proposed. It has no checkpointer;
+    ``graph.builder.compile(checkpointer=...)`` gives it one. What it works with is built in: a run
+    cannot change that by a ``context`` of its own.
 
     Args:
         student: chat model or Runnable from messages to a message, text, messages or an agent's
@@ -67,6 +79,8 @@ def build_distillation_graph(
         calls: shared by graphs that must share one cap on model calls in flight.
         author: who stands in the log.
         profile: how these models are taught; default: what the memory's settings name.
+        peers: other samples that lessons may be tested on. A run names those it wants by their id:
+            ``{"sample": ..., "peers": [{"id": "2", "score": None}]}``.
 
     Raises:
         SettingsError: there is no grader of this name, or a prompt of the user's cannot be used.
@@ -81,110 +95,121 @@ def build_distillation_graph(
         calls=calls,
         author=author,
         profile=profile or profile_of(memory.settings),
+        peers={sample.id: sample for sample in peers},
     )
-    return compile_graph(context)
-
-
-def compile_graph(context: DistillContext) -> Graph:
-    """Return the graph of a run over a data set."""
     return _wire(context).compile(name="distillation")
 
 
-def build_live_graph(context: DistillContext) -> Graph:
-    """Return the graph of a learner: its commits settle the episode that the state's ``settle`` names."""
-    return _wire(context, live=True).compile(name="live_distillation")
+def compile_graph() -> Graph:
+    """Compile the graph of a run over a data set; each pass brings its own ``context``."""
+    return _wire().compile(name="distillation")
 
 
-def _wire(
-    context: DistillContext, *, live: bool = False
-) -> StateGraph[DistillState, Any, DistillState, DistillState]:
-    builder = StateGraph(DistillState)
+def build_live_graph() -> Graph:
+    """Compile the graph of a learner; each pass brings its own ``context``.
 
-    def add(name: str, node: Any, failed: Any = None) -> None:
+    All its ways end in `settle`, which ends the episode that the state's ``settle`` names.
+    """
+    return _wire(live=True).compile(name="live_distillation")
+
+
+def _wire(built_with: DistillContext | None = None, *, live: bool = False) -> _Builder:
+    """Wire the nodes. What routing needs to know of a failure is in the state like all else."""
+    apart = _kept_from_inner_graphs if built_with is None else contextlib.nullcontext
+
+    def given(runtime: Runtime[DistillContext]) -> Runtime[DistillContext]:
+        # whatever a run brings: on a server that comes from a client
+        return runtime if built_with is None else runtime.override(context=built_with)
+
+    def add(name: str, node: _Node) -> None:
         # no retry policy: `Calls` asks models again by itself, so that what was paid for in a node
         # is not paid twice
-        bound = partial(node, context=context)
-        builder.add_node(
-            name, partial(_handled, name=name, node=bound, failed=failed) if failed else bound
-        )
+        async def run(state: Any, runtime: Runtime[DistillContext]) -> Json:
+            with apart():
+                return await node(state, given(runtime))
 
+        builder.add_node(name, run)
+
+    def route(source: str, choose: _Router, ends: dict[Hashable, str]) -> None:
+        def after(state: Any, runtime: Runtime[DistillContext]) -> str:
+            return choose(state, given(runtime).context)
+
+        builder.add_conditional_edges(source, after, ends)
+
+    builder: _Builder = StateGraph(
+        DistillState,
+        # what a graph was built with no run can change: then there is nothing to ask for in a form
+        context_schema=DistillContext if built_with is None else None,
+        input_schema=DistillInput,
+        output_schema=DistillOutput,
+    )
     add("recall", recall.recall)
-    add("student", student.attempt, student.attempt_failed)
-    add("teacher", teacher.solve, teacher.solve_failed)
+    add("student", student.answer_all)
+    add("teacher", teacher.solve)
     add("grade", grade.grade_all)
-    add("critic", critic.critique, critic.critique_failed)
-    add("verify", verify.verify, verify.verification_failed)
-    if live:
-        # one step ends an episode, whichever way the pass came to its end
-        add("commit", commit.settle)
-        add("credit", commit.settle)
-    else:
-        add("commit", commit.commit)
-        add("credit", commit.credit)
-        add("compactor", compactor.compact, partial(compactor.compact_failed, context=context))
-
+    add("critic", critic.critique)
+    add("verify", verify.verify)
     builder.add_edge(START, "recall")
-    builder.add_conditional_edges("recall", _fan_out, ["student", "teacher"])
+    builder.add_edge("recall", "student")
+    builder.add_edge("recall", "teacher")
     builder.add_edge("student", "grade")
     builder.add_edge("teacher", "grade")
-    builder.add_conditional_edges("grade", _after_grade, ["critic", "credit"])
-    builder.add_conditional_edges(
-        "critic", partial(_after_critic, context=context), ["verify", "commit", "credit"]
-    )
-    builder.add_conditional_edges(
-        "verify", partial(_after_verify, context=context), ["critic", "commit"]
-    )
+
+    kept, nothing = ("settle", "settle") if live else ("commit", "credit")
+    route("grade", _after_grade, {"criticise": "critic", "nothing": nothing})
+    route("critic", _after_critic, {"verify": "verify", "keep": kept, "nothing": nothing})
+    route("verify", _after_verify, {"revise": "critic", "keep": kept})
     if live:
-        builder.add_edge("commit", END)
-        builder.add_edge("credit", END)
+        add("settle", commit.settle)
+        builder.add_edge("settle", END)
         return builder
-    builder.add_conditional_edges("commit", _after_commit, ["credit", END])
-    builder.add_conditional_edges(
-        "credit", partial(_after_credit, context=context), ["compactor", END]
-    )
+    add("commit", commit.commit)
+    add("credit", commit.credit)
+    add("compactor", compactor.compact)
+    route("commit", _after_commit, {"credit": "credit", "end": END})
+    route("credit", _after_credit, {"compact": "compactor", "end": END})
     builder.add_edge("compactor", "commit")
     return builder
 
 
-async def _handled(state: Any, *, name: str, node: Any, failed: Any) -> Any:
-    """Run a node, and let `failed` answer for it or raise.
+@contextlib.contextmanager
+def _kept_from_inner_graphs() -> Iterator[None]:
+    """Keep our context from graphs that run inside a node, such as an agent that is the student.
 
-    Not as the graph's ``error_handler``: when one of these raises beside other tasks, LangGraph
-    (1.2) first goes on to the end, commits included, and raises then.
+    LangGraph hands the context of a run on to them. They have their own, or none.
     """
+    config = get_config()
+    inner = {
+        key: value.override(context=None) if isinstance(value, Runtime) else value
+        for key, value in config["configurable"].items()
+    }
+    token = var_child_runnable_config.set({**config, "configurable": inner})
     try:
-        return await node(state)
-    except GraphBubbleUp:  # an interrupt is no failure
-        raise
-    except Exception as error:  # noqa: BLE001 - `failed` knows which failures end the run
-        answer = failed(state, NodeError(node=name, error=error))
-        return await answer if inspect.isawaitable(answer) else answer
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
 
 
-def _fan_out(state: DistillState) -> list[Send | str]:
-    return [*(Send("student", attempt) for attempt in state["attempts"]), "teacher"]
+def _after_grade(state: DistillState, _context: DistillContext) -> str:
+    return "criticise" if critic.worth_a_critique(state) else "nothing"
 
 
-def _after_grade(state: DistillState) -> str:
-    return "critic" if critic.worth_a_critique(state) else "credit"
-
-
-def _after_critic(state: DistillState, *, context: DistillContext) -> str:
+def _after_critic(state: DistillState, context: DistillContext) -> str:
     if not state["proposal"]:
-        return "credit"
-    return "verify" if context.verifies else "commit"
+        return "nothing"
+    return "verify" if context.verifies else "keep"
 
 
-def _after_verify(state: DistillState, *, context: DistillContext) -> str:
+def _after_verify(state: DistillState, context: DistillContext) -> str:
     asked_enough = state["round"] > context.revisions or state["status"] == "set_aside"
     # what was left out is said already: there is nothing to revise
     nothing_failed = not state["feedback"][-1]["told"]
-    return "commit" if state["accepted"] or nothing_failed or asked_enough else "critic"
+    return "keep" if state["accepted"] or nothing_failed or asked_enough else "revise"
 
 
-def _after_commit(state: DistillState) -> str:
-    return END if state["compacting"] else "credit"
+def _after_commit(state: DistillState, _context: DistillContext) -> str:
+    return "end" if state["compacting"] else "credit"
 
 
-def _after_credit(state: DistillState, *, context: DistillContext) -> str:
-    return "compactor" if commit.compaction_due(state, context=context) else END
+def _after_credit(state: DistillState, context: DistillContext) -> str:
+    return "compact" if commit.compaction_due(state, context) else "end"

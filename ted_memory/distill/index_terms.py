@@ -1,8 +1,9 @@
-"""Words of training samples by which a lesson is found besides its condition: what other askers may use, too.
+"""Words of training samples by which a lesson is found besides its condition.
 
-A condition of few words misses most of what is about the same thing. What is added to the index is
-what documents are expanded with for search (Nogueira et al., "Document Expansion by Query
-Prediction", arXiv 1904.08375), only that the questions need not be predicted: they are there.
+They are words that other askers may use, too. A condition of few words misses most of what is about
+the same thing. What is added to the index is what documents are expanded with for search (Nogueira
+et al., "Document Expansion by Query Prediction", arXiv 1904.08375), only that the questions need
+not be predicted: they are there.
 """
 
 from collections import Counter, defaultdict
@@ -44,51 +45,69 @@ def terms_of(
 
     terms = {}
     for sample in samples:
-        own, answer = words[sample.id], answers[sample.id]
-        if answer in labels and not sample.sources:
-            telling = [stem for stem in own if len(met[stem]) == 1 and not own[stem].isdigit()]
-            telling.sort(key=lambda stem: met[stem].total(), reverse=True)
-            terms[sample.id] = " ".join(own[stem] for stem in telling[:MOST])
+        if answers[sample.id] in labels and not sample.sources:
+            terms[sample.id] = " ".join(_telling(words[sample.id], met))
     return terms
+
+
+def _telling(words: Mapping[str, str], met: Mapping[str, Counter[str]]) -> list[str]:
+    """Return the words of a sample that none with another answer has, the most frequent first."""
+    telling = [stem for stem, word in words.items() if len(met[stem]) == 1 and not word.isdigit()]
+    telling.sort(key=lambda stem: met[stem].total(), reverse=True)
+    return [words[stem] for stem in telling[:MOST]]
 
 
 def kindred_words(
     samples: Sequence[Sample], *, language: str = AUTO
 ) -> Mapping[str, tuple[str, ...]]:
-    """Return by sample id those of its words that go with answers like its own, in the order of the text.
+    """Return by sample id those of its words that go with answers like its own.
 
-    An answer in parts (a code, a place, a closing line) has some that its own task does not say. A
-    word goes with them where at least two other samples have it, and these share at least half of
-    the parts, in the mean: "seeds" does, the day of the month does not. Samples whose answers have
-    no such part are left out, and so are numbers, dates, and whatever holds somebody's words.
+    They stand in the order of the text. An answer in parts (a code, a place, a closing line) has
+    some that its own task does not say. A word goes with them where at least two other samples have
+    it, and these share at least half of the parts, in the mean: "seeds" does, the day of the month
+    does not. Samples whose answers have no such part are left out, and so are numbers, dates, and
+    whatever holds somebody's words.
     """
     ours = [s for s in samples if not s.sources and not is_computed(plain(s.reference or ""))]
     words, parts = _words_of(ours, language), _parts_of(ours, language)
-    # of each stem: how many samples with it have each part
-    having: dict[str, Counter[str]] = defaultdict(Counter)
-    carriers: Counter[str] = Counter(stem for sample in ours for stem in words[sample.id])
+    together = _Together(ours, words, parts)
+    found = dict[str, tuple[str, ...]]()
     for sample in ours:
-        for stem in words[sample.id]:
-            having[stem].update(parts[sample.id])
+        own = parts[sample.id]
+        if own:
+            found[sample.id] = tuple(
+                word
+                for stem, word in words[sample.id].items()
+                if not word.isdigit() and together.go(stem, own)
+            )
+    return found
 
-    def is_alike(stem: str, id: str) -> bool:
-        others = carriers[stem] - 1
-        shared = sum(having[stem][part] - 1 for part in parts[id])
-        return others >= OTHERS and shared >= ALIKE * len(parts[id]) * others
 
-    return {
-        sample.id: tuple(
-            word
-            for stem, word in words[sample.id].items()
-            if not word.isdigit() and is_alike(stem, sample.id)
-        )
-        for sample in ours
-        if parts[sample.id]
-    }
+class _Together:
+    """How often words stand in tasks whose answers have the same parts."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        words: Mapping[str, Mapping[str, str]],
+        parts: Mapping[str, set[str]],
+    ) -> None:
+        self._samples_with: Counter[str] = Counter()
+        self._parts_with: dict[str, Counter[str]] = defaultdict(Counter)
+        for sample in samples:
+            for stem in words[sample.id]:
+                self._samples_with[stem] += 1
+                self._parts_with[stem].update(parts[sample.id])
+
+    def go(self, stem: str, parts: Collection[str]) -> bool:
+        """Tell whether the other samples with a word have most of these parts of an answer."""
+        others = self._samples_with[stem] - 1
+        shared = sum(self._parts_with[stem][part] - 1 for part in parts)
+        return others >= OTHERS and shared >= ALIKE * len(parts) * others
 
 
 def _parts_of(samples: Sequence[Sample], language: str) -> Mapping[str, set[str]]:
-    """Return by sample id the stems of its answer that neither its task has nor most answers have."""
+    """Return by sample id the stems that its answer has, and neither its task nor most answers."""
     said = _stems_of([plain(s.reference or "") for s in samples], language)
     asked = _stems_of([s.text for s in samples], language)
     counts = Counter(stem for stems in said for stem in stems)
@@ -98,28 +117,36 @@ def _parts_of(samples: Sequence[Sample], language: str) -> Mapping[str, set[str]
 
 def _stems_of(texts: Sequence[str], language: str) -> list[set[str]]:
     """Return the stems of each text."""
-    texts = [looked_at(text) for text in texts]
-    spoken = languages_of(texts) if language == AUTO else [language] * len(texts)
-    return [
-        {stem for _, stem in stemmed(text, one)} for text, one in zip(texts, spoken, strict=True)
-    ]
+    return [{stem for _, stem in words} for words in _stemmed_all(texts, language)]
+
+
+def _stemmed_all(texts: Sequence[str], language: str) -> list[Sequence[tuple[str, str]]]:
+    """Return the words of each text with their stems, as retrieval reads them."""
+    read = [looked_at(text) for text in texts]
+    spoken = languages_of(read) if language == AUTO else [language] * len(read)
+    return [stemmed(text, one) for text, one in zip(read, spoken, strict=True)]
 
 
 def _words_of(samples: Sequence[Sample], language: str) -> Mapping[str, Mapping[str, str]]:
     """Return by sample id what it asks, each word by its stem, in the order of the text."""
-    asked = [looked_at(question(sample_messages(s))) for s in samples]
-    spoken = languages_of(asked) if language == AUTO else [language] * len(asked)
-    stems = [stemmed(text, one) for text, one in zip(asked, spoken, strict=True)]
-    return {s.id: {stem: word for word, stem in own} for s, own in zip(samples, stems, strict=True)}
+    asked = [question(sample_messages(sample)) for sample in samples]
+    found = dict[str, Mapping[str, str]]()
+    for sample, words in zip(samples, _stemmed_all(asked, language), strict=True):
+        found[sample.id] = {stem: word for word, stem in words}
+    return found
 
 
 def lesson_for(
     sample: Sample, lessons: Sequence[Experience], labels: Collection[str], *, language: str = AUTO
 ) -> Experience | None:
-    """Return the lesson that tells the answer of a sample, if any: of several the one that is found first for it."""
+    """Return the lesson that tells the answer of a sample, None where none does.
+
+    Of several it is the one that is found first for the sample.
+    """
     answer = plain(sample.reference or "")
-    telling = [
-        e for e in lessons if not e.applies_always and answer and label_in(e.text, labels) == answer
-    ]
+    if not answer:
+        return None
+    conditional = [e for e in lessons if not e.applies_always]
+    telling = [e for e in conditional if label_in(e.text, labels) == answer]
     found = WordRetriever(language).rank_now(telling, question(sample_messages(sample)))
     return next(iter([*found, *telling]), None)

@@ -33,55 +33,95 @@ class Judges:
     may_stay_unverified: bool
 
 
-def known_labels(state: DistillState) -> frozenset[str]:
-    """Return the answers that lessons may name, in plain form; this task's own is one where its neighbours list it."""
-    labels, reference = frozenset(state.get("labels", {})), plain(state["reference"])
-    neighbours = [plain(peer.text) for peer, _ in peers(state)]
-    return labels | {reference} if is_listed(reference, neighbours) else labels
+def known_labels(state: DistillState, context: DistillContext) -> frozenset[str]:
+    """Return the answers that lessons may name, in plain form.
+
+    The answer of this task is one of them where the tasks beside it list it.
+    """
+    labels, reference = frozenset(state["labels"]), plain(state["reference"])
+    beside = [plain(peer.text) for peer, _ in context.peers_of(state)]
+    return labels | {reference} if is_listed(reference, beside) else labels
 
 
 async def choose_judges(
     edits: Sequence[Edit], state: DistillState, snapshot: ExperienceSet, context: DistillContext
 ) -> Judges:
-    """Return who judges these edits, all of them in place."""
+    """Choose who judges these edits, all of them in place.
+
+    Where the answer is a label that recurs, the sample itself is the witness. Where the sample has
+    an answer of its own, or is itself the lesson (a solved task), only others are.
+    """
     sample, reference = read_sample(state), state["reference"]
     after = changed_set(edits, snapshot, max_text=context.settings.max_text)
     new = [e for e in after if e not in snapshot.experiences]
-
-    common = frozenset(state.get("common", ()))
 
     async def judge(other: Sample, right: str) -> Judge:
         before = await chosen(context, other, snapshot, snapshot.experiences)
         return Judge(other, right, before, await chosen(context, other, snapshot, after))
 
-    own = tuple(j for j in [await judge(sample, reference)] if j.differs)
-    others = [
-        (await judge(peer, peer.reference), score)
-        for peer, score in peers(state)
-        if peer.id != sample.id and peer.reference and _is_meant(new, peer, sample, common)
-    ]
-    others = [(other, score) for other, score in others if other.differs]
-    guards = tuple(_guards([other for other, _ in others], reference))
-    is_solved = any(e.task for e in new)
-    if not is_solved and not has_open_answer(reference, known_labels(state)):
-        return Judges(own, guards[: context.profile.peers], own, may_stay_unverified=False)
-    witnesses = _witnesses(others, "" if is_solved else reference)
-    guards = tuple(g for g in guards if g not in witnesses)[: context.profile.peers]
-    if is_solved:  # it says what is right for its own sample
-        return Judges(witnesses, guards, (), may_stay_unverified=False)
+    itself = await judge(sample, reference)
+    own = (itself,) if itself.differs else ()
+    others = list[tuple[Judge, float | None]]()
+    for peer, score in _peers_meant(new, sample, state, context):
+        other = await judge(peer, peer.reference or "")
+        if other.differs:
+            others.append((other, score))
+    guards, most = _guards(others, reference), context.profile.peers
+
+    if any(e.task for e in new):  # what a solved task says is right for its own sample
+        witnesses = _witnesses(others, "")
+        return Judges(
+            witnesses, _others_of(guards, witnesses)[:most], (), may_stay_unverified=False
+        )
+    if not has_open_answer(reference, known_labels(state, context)):
+        return Judges(own, guards[:most], own, may_stay_unverified=False)
+    witnesses = _witnesses(others, reference)
+    guards = _others_of(guards, witnesses)[:most]
     return Judges(witnesses, guards, own, may_stay_unverified=bool(own))
 
 
+def _peers_meant(
+    new: Sequence[Experience], sample: Sample, state: DistillState, context: DistillContext
+) -> list[tuple[Sample, float | None]]:
+    """Return the peers with a right answer that a change claims to be about, too."""
+    common = frozenset(state["common"])
+    with_answers = [
+        (peer, score)
+        for peer, score in context.peers_of(state)
+        if peer.id != sample.id and peer.reference
+    ]
+    return [(peer, score) for peer, score in with_answers if _is_meant(new, peer, sample, common)]
+
+
 def _witnesses(others: Sequence[tuple[Judge, float | None]], reference: str) -> tuple[Judge, ...]:
-    """Return those with another answer than this one; where the student was right already an edit can show nothing."""
+    """Return those with another answer than this one, and on which an edit can show something.
+
+    It can show nothing where the student was right already.
+    """
     elsewhere = [(j, score) for j, score in others if plain(j.reference) != plain(reference)]
     return tuple(j for j, score in elsewhere if score is None or score < 1)[:WITNESSES]
+
+
+def _guards(others: Sequence[tuple[Judge, float | None]], reference: str) -> tuple[Judge, ...]:
+    """Return the others, those with another answer first.
+
+    A lesson that tells an answer does harm there.
+    """
+    judges = [judge for judge, _ in others]
+    return tuple(sorted(judges, key=lambda judge: plain(judge.reference) == plain(reference)))
+
+
+def _others_of(judges: Sequence[Judge], taken: Collection[Judge]) -> tuple[Judge, ...]:
+    return tuple(judge for judge in judges if judge not in taken)
 
 
 def changed_set(
     edits: Sequence[Edit], snapshot: ExperienceSet, *, max_text: int
 ) -> tuple[Experience, ...]:
-    """Return the set with these edits in place and active: the question is whether they work, not whether they may."""
+    """Return the set with these edits in place, and what they change active.
+
+    The question is whether they work, not whether they may.
+    """
     after = preview(edits, snapshot, max_text=max_text)
     known = {e.id: e for e in snapshot.experiences}
     return tuple(
@@ -89,30 +129,24 @@ def changed_set(
     )
 
 
-def peers(state: DistillState) -> list[tuple[Sample, float | None]]:
-    """Return the other samples of a pass, each with the student's score on it where that is known."""
-    return [(Sample.model_validate(p["sample"]), p["score"]) for p in state.get("peers", [])]
-
-
 def _is_meant(
     new: Sequence[Experience], other: Sample, sample: Sample, common: Collection[str]
 ) -> bool:
-    """Tell whether a change claims to be about another sample, too: by a lesson's condition, where it has one.
+    """Tell whether a change claims to be about another sample, too.
 
-    That of a solved task claims nothing: it is shown wherever it is the nearest one.
+    It does so by a lesson's condition, where it has one. That of a solved task claims nothing: it
+    is shown wherever it is the nearest one.
     """
     return not new or any(e.task or fits(e, [sample.text, other.text], common)[1] for e in new)
 
 
 def fits(lesson: Experience, tasks: Sequence[str], common: Collection[str]) -> list[bool]:
-    """Tell of which tasks a lesson is about: those that its condition matches half as well as the best one, or all."""
+    """Tell of each task whether a lesson is about it; one without a condition is about all.
+
+    It is about those that its condition matches at least half as well as the best one.
+    """
     if lesson.applies_always:
         return [True] * len(tasks)
     telling = " ".join(word for word in lesson.when.split() if stems(word).isdisjoint(common))
     scores = match(tasks, telling or lesson.when)
     return [score > 0 and score >= FITS * max(scores) for score in scores]
-
-
-def _guards(others: Sequence[Judge], reference: str) -> list[Judge]:
-    """Return the others, those with another answer first: a lesson that tells an answer does harm there."""
-    return sorted(others, key=lambda judge: plain(judge.reference) == plain(reference))

@@ -1,8 +1,9 @@
-"""A leak is a lesson that tells the answer of the sample it came from, where other samples have other answers.
+"""A leak is a lesson that tells the answer of the sample it came from.
 
-A label that recurs (a team, a code, a category) is no leak: to say which inputs get it is what a
-lesson is for. What slips through here, because it says the answer in other words, is still measured
-on samples with other answers before anybody sees it (`ted_memory.distill.run.gate`).
+It is one where other samples have other answers. A label that recurs (a team, a code, a category)
+is no leak: to say which inputs get it is what a lesson is for. What slips through here, because it
+says the answer in other words, is still measured on samples with other answers before anybody sees
+it (`ted_memory.distill.run.gate`).
 """
 
 import math
@@ -28,7 +29,9 @@ _WORD = re.compile(r"\w+")
 
 
 def recurring_answers(samples: Sequence[Sample], *, of_users: bool = False) -> dict[str, str]:
-    """Return the answers that are labels of a fixed set, sorted: in plain form, and as they are written.
+    """Return the answers that are labels of a fixed set, sorted.
+
+    The keys are in plain form, the values as they are written.
 
     At least two of these samples have such an answer, and most samples one that recurs; or the
     answer is frequent among answers that are not, as "please call the office" among free replies;
@@ -57,7 +60,10 @@ def recurring_answers(samples: Sequence[Sample], *, of_users: bool = False) -> d
 
 
 def is_listed(answer: str, texts: Sequence[str]) -> bool:
-    """Tell whether at least half of these tasks name an answer; both in plain form. Numbers are never listed."""
+    """Tell whether at least half of these tasks name an answer; both in plain form.
+
+    Numbers are never listed.
+    """
     if len(texts) < 2 or not answer or is_computed(answer):
         return False
     return sum(stands_in(answer, text) for text in texts) >= LISTED * len(texts)
@@ -96,7 +102,10 @@ def leaks(text: str, sample: Sample, reference: str, labels: Collection[str]) ->
 
 
 def is_computed(answer: str) -> bool:
-    """Tell whether an answer, in plain form, is a number or a date: two tasks may come to the same by chance."""
+    """Tell whether an answer, in plain form, is a number or a date.
+
+    Two tasks may come to the same one by chance.
+    """
     return bool(NUMBER.fullmatch(answer) or _DATE.fullmatch(answer))
 
 
@@ -112,7 +121,7 @@ def _digits(date: str) -> list[int]:
 
 
 def _is_copy(answer: str, text: str) -> bool:
-    """Tell whether a text holds most of an answer of several words, whatever stands between them."""
+    """Tell whether a text holds most of an answer of several words."""
     wanted, said = _WORD.findall(answer), _WORD.findall(text)
     if len(wanted) < 2:
         return False

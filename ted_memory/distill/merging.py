@@ -1,4 +1,6 @@
-"""Making a set smaller without losing what it knows: which lessons may be one, and the proof that nothing was lost.
+"""Making a set smaller without losing what it knows.
+
+Here stands which lessons may be one, and the proof that nothing was lost.
 
 Two lessons may be joined without a model when they say the same: the same text, or the same one of
 the answers that recur. A model may propose more. Whatever is proposed is replayed on the samples
@@ -25,7 +27,16 @@ from ted_memory.experience.rendering import render_line
 from ted_memory.grading.answers import plain, stands_in
 from ted_memory.llm.calls import is_final, one_line
 from ted_memory.llm.spend import Spend
-from ted_memory.models import Edit, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
+from ted_memory.models import (
+    Edit,
+    Experience,
+    ExperienceSet,
+    Merge,
+    Remove,
+    Rewrite,
+    Sample,
+    SetState,
+)
 from ted_memory.retrieval.selection import common_words, stems
 
 JUDGES = 8  # samples that one merge is replayed on, at most
@@ -41,12 +52,15 @@ class Replayed:
 
 
 def said_twice(experiences: Sequence[Experience]) -> list[Edit]:
-    """Return merges of lessons that are the same word for word: two passes at once may have learned the same."""
+    """Return merges of lessons that are the same word for word.
+
+    Two passes at once may have learned the same.
+    """
     alike: dict[tuple[str, str, str], list[Experience]] = defaultdict(list)
     for e in experiences:
         alike[e.when.casefold(), e.text.casefold(), e.task].append(e)
     return [
-        Merge(ids=ids_of(same), text=same[0].text, when=same[0].when, **_example(same))
+        Merge(ids=_ids_of(same), text=same[0].text, when=same[0].when, **_example(same))
         for same in alike.values()
         if len(same) > 1
     ]
@@ -65,7 +79,7 @@ def joinable(snapshot: ExperienceSet, labels: Collection[str], *, max_text: int)
     for same in alike.values():
         when = _strung([e.when for e in same])
         if len(same) > 1 and len(when) + len(same[0].text) <= max_text:
-            merges.append(Merge(ids=ids_of(same), text=same[0].text, when=when, **_example(same)))
+            merges.append(Merge(ids=_ids_of(same), text=same[0].text, when=when, **_example(same)))
     return merges
 
 
@@ -89,11 +103,17 @@ async def replay(
 
 def touched_by(edits: Sequence[Edit]) -> set[str]:
     """Return the ids of the experiences that these edits change or take out."""
-    return {id for edit in edits for id in getattr(edit, "ids", (getattr(edit, "id", ""),)) if id}
+    touched = set[str]()
+    for edit in edits:
+        if isinstance(edit, Merge):
+            touched |= {*edit.ids}
+        elif isinstance(edit, Rewrite | Remove | SetState):
+            touched.add(edit.id)
+    return touched
 
 
 def at_hand(experience: Experience, samples: Mapping[str, Sample]) -> list[Sample]:
-    """Return the samples that an experience came from, as far as they are at hand and can be graded."""
+    """Return the samples that an experience came from, those at hand that can be graded."""
     return [
         samples[source]
         for source in experience.sources
@@ -106,13 +126,16 @@ def origins(
     samples: Mapping[str, Sample],
     instead: Mapping[str, Sequence[Sample]],
 ) -> list[Sample]:
-    """Return samples that these experiences came from, some of each; ``instead``, by id, where none is at hand."""
+    """Return samples that these experiences came from, some of each, `JUDGES` at most.
+
+    ``instead``, by id of the experience: what stands in where none is at hand.
+    """
     each = [at_hand(e, samples) or instead.get(e.id, ()) for e in experiences]
     turns = [group[i] for i in range(JUDGES) for group in each if i < len(group)]
     return list({sample.id: sample for sample in turns}.values())[:JUDGES]
 
 
-def ids_of(experiences: Sequence[Experience]) -> tuple[str, ...]:
+def _ids_of(experiences: Sequence[Experience]) -> tuple[str, ...]:
     """Return their ids."""
     return tuple(e.id for e in experiences)
 
@@ -137,7 +160,7 @@ class Proof:
     _held: dict[object, Joined] = field(default_factory=dict)
 
     async def of(self, edits: Sequence[Edit]) -> list[Joined | None]:
-        """Return what became of each of these edits, in their order; None for one that was refused before.
+        """Find out what becomes of each of these edits; None for one that was refused before.
 
         Two lessons that say the same may each go as long as the other one stays. So an edit is
         replayed with those in place that held before it. What held is then replayed with those
@@ -267,9 +290,10 @@ def keeps_what_is_known(edit: Edit, snapshot: ExperienceSet) -> bool:
 
 
 def keeps(text: str, merged: str, others: Sequence[Experience]) -> bool:
-    """Tell whether a merged text still holds at least half of the words that set one of its parents' apart.
+    """Tell whether a merged text keeps what was special about the text of one of its parents.
 
-    Lessons for the same kind of task may say opposite things; one of them would be lost.
+    It must hold at least half of the words that set that one apart. Lessons for the same kind of
+    task may say opposite things; one of them would be lost.
     """
     counts = Counter(word for e in others for word in _words(e.text))
     own = {word for word in _words(text) if counts[word] <= len(others) / 2}
@@ -281,10 +305,10 @@ def _words(text: str) -> set[str]:
 
 
 def coherent(experiences: Sequence[Experience], among: Sequence[Experience]) -> bool:
-    """Tell whether every two of them apply to something alike: a merge of unrelated lessons says nothing.
+    """Tell whether every two of them apply to something alike.
 
-    What nearly all lessons of the set name, such as "a customer asks", does not make two of them
-    alike, unless they name nothing else.
+    A merge of unrelated lessons says nothing. What nearly all lessons of the set name, such as "a
+    customer asks", does not make two of them alike, unless they name nothing else.
     """
     common = common_words([e.when or e.text for e in among])
     named = [stems(e.when or e.text) for e in experiences]
@@ -303,22 +327,31 @@ def label_in(text: str, labels: Collection[str]) -> str:
 
 
 def _what_to_do(text: str, labels: Collection[str]) -> str:
-    """Return what two texts have in common that say to do the same: the label that they name, else their words."""
+    """Return what texts have in common that say to do the same.
+
+    It is the one label that they name, else their words.
+    """
     return label_in(text, labels) or " ".join(re.findall(r"\w+", plain(text)))
 
 
 def _strung(conditions: Sequence[str]) -> str:
     """Return one condition that holds where any of these does; each phrase once."""
-    semantic = any(";" in when for when in conditions) or not all(
-        "," in when or " " not in when for when in conditions
-    )
-    phrases = [
-        part.strip()
-        for when in conditions
-        for part in (when.split(";") if semantic else when.split(","))
-    ]
+    mark = _between_phrases(conditions)
+    phrases = [part.strip() for when in conditions for part in when.split(mark)]
     unique = {phrase.casefold(): phrase for phrase in reversed(phrases) if phrase}
-    return ("; " if semantic else ", ").join(reversed(unique.values()))
+    return f"{mark} ".join(reversed(unique.values()))
+
+
+def _between_phrases(conditions: Sequence[str]) -> str:
+    """Return what stands between the phrases of these conditions.
+
+    Key words have commas between them. Whole sentences may have commas of their own, and are
+    parted by semicolons.
+    """
+    if any(";" in when for when in conditions):
+        return ";"
+    are_key_words = all("," in when or " " not in when for when in conditions)
+    return "," if are_key_words else ";"
 
 
 def _example(experiences: Sequence[Experience]) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Where a proposed lesson applies: whether its own task would find it by its condition, and what becomes of it if not.
+"""Where a proposed lesson applies.
+
+Whether its own task would find it by its condition, and what becomes of it if not.
 
 Key words (profile ``small``) must set a task apart, or the lesson would push out others. A
 condition in whole words is a matter for readers: one that no retrieval finds is shown everywhere.
@@ -10,7 +12,7 @@ from collections.abc import Collection, Sequence
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.judges import changed_set
 from ted_memory.distill.scoring import chosen
-from ted_memory.distill.state import DistillState, read_set
+from ted_memory.distill.state import DistillState, read_sample
 from ted_memory.experience.rendering import render_line
 from ted_memory.models import Add, Edit, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
 from ted_memory.retrieval.language import AUTO
@@ -21,41 +23,54 @@ WORDS = 12  # of the task, that the critic is pointed to
 
 
 async def place(
-    edit: Edit, sample: Sample, state: DistillState, context: DistillContext
+    edit: Edit, snapshot: ExperienceSet, state: DistillState, context: DistillContext
 ) -> tuple[Edit, str]:
-    """Return the edit as it can be found, and what speaks against it before any attempt ("" for nothing)."""
+    """Return the edit as it can be found, and what speaks against it before any attempt.
+
+    The second value is "" where nothing does.
+    """
     if isinstance(edit, Remove):
         return edit, ""
-    snapshot, limit = read_set(state), context.settings.max_text
-    common, language = frozenset(state.get("common", ())), context.settings.language
-    if (
-        context.profile.conditions == "as_written"
-        and isinstance(edit, Add | Rewrite | Merge)
-        and edit.when
-    ):
-        found_by = f"{edit.when} {getattr(edit, 'index_terms', None) or ''}"
-        edit = edit.model_copy(
-            update={"everywhere": not is_found_by(found_by, sample.text, common, language=language)}
-        )
+    sample, limit = read_sample(state), context.settings.max_text
+    edit = _shown_everywhere_if_not_found(edit, sample, state, context)
     changed = changed_set([edit], snapshot, max_text=limit)
     new = [e for e in changed if e not in snapshot.experiences]
     if not new:
         return edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters"
-    if (
-        context.profile.conditions == "key_words"
-        and new[0].when
-        and _fits_every_task(new[0], sample, common, language)
-    ):
+    common, language = frozenset(state["common"]), context.settings.language
+    by_key_words = context.profile.conditions == "key_words"
+    if by_key_words and _fits_every_task(new[0], sample, common, language):
         hint = _hint(sample, common, state, language)
         return edit, f"'when' fits every task. Use words that set this task apart in 'when'{hint}"
     seen = await chosen(context, sample, snapshot, changed)
-    if not {e.id for e in new} & {e.id for e in seen}:
+    if {e.id for e in new}.isdisjoint(e.id for e in seen):
         return edit, _not_found(seen, snapshot, sample, state, language)
     return edit, ""
 
 
+def _shown_everywhere_if_not_found(
+    edit: Edit, sample: Sample, state: DistillState, context: DistillContext
+) -> Edit:
+    """Mark an edit whose condition, written for readers, does not lead to its own task."""
+    if context.profile.conditions != "as_written":
+        return edit
+    if not isinstance(edit, Add | Rewrite | Merge) or not edit.when:
+        return edit
+    index_terms = "" if isinstance(edit, Merge) else edit.index_terms or ""
+    found = is_found_by(
+        f"{edit.when} {index_terms}",
+        sample.text,
+        state["common"],
+        language=context.settings.language,
+    )
+    return edit.model_copy(update={"everywhere": not found})
+
+
 def is_found_by(when: str, task: str, common: Collection[str], *, language: str = AUTO) -> bool:
-    """Tell whether a condition leads to a task and away from others: it shares words that not every task has."""
+    """Tell whether a condition leads to a task and away from others.
+
+    It does by words that it shares with the task, and that not every task has.
+    """
     return bool(_shared(when, task, language) - {*common})
 
 
@@ -68,6 +83,7 @@ def _shared(when: str, task: str, language: str) -> frozenset[str]:
 def _fits_every_task(
     lesson: Experience, sample: Sample, common: Collection[str], language: str
 ) -> bool:
+    """Tell whether all that leads to the lesson are words that every task has."""
     met = _shared(lesson.when, sample.text, language)
     return bool(met) and not met - {*common}
 
@@ -87,7 +103,7 @@ def free_words(
 
 
 def _hint(sample: Sample, taken: Collection[str], state: DistillState, language: str) -> str:
-    words = free_words(state.get("kindred", ()), sample, taken, language=language)
+    words = free_words(state["kindred"], sample, taken, language=language)
     words = words or telling_words(sample, taken, language=language)
     return f", such as: {', '.join(words)}" if words else ""
 
@@ -101,10 +117,10 @@ def _not_found(
 ) -> str:
     """Say which lesson stood in the way, and which words of the task would lead to another one."""
     problem = "it was not found for this very task"
-    taken = {*state.get("common", ())}
-    for e in sorted((e for e in seen if e.id in snapshot.by_id), key=lambda e: e.id):
+    taken = {*state["common"]}
+    in_the_way = [e for e in seen if e.id in snapshot.by_id]
+    for e in sorted(in_the_way, key=lambda e: e.id):
         problem += f"; {e.id} was found instead: {render_line(e.text, e.when)!r}"
         taken |= stems(e.when, language=spoken_in(e.when, sample.text, language))
-    return (
-        f"{problem}. Use other words of the task in 'when'{_hint(sample, taken, state, language)}"
-    )
+    hint = _hint(sample, taken, state, language)
+    return f"{problem}. Use other words of the task in 'when'{hint}"

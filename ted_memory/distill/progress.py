@@ -4,12 +4,28 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from ted_memory.distill.state import Evidence
 from ted_memory.llm.calls import Calls, hash_images
 from ted_memory.llm.spend import Spend
 from ted_memory.memory.client import TedMemory
+from ted_memory.models import ExperienceSet
 
 Record = Mapping[str, Any]
+
+_SET: TypeAdapter[ExperienceSet] = TypeAdapter(ExperienceSet)
+
+
+def dump_set(snapshot: ExperienceSet) -> Record:
+    """Turn a set into a part of a record; `read_set` is the way back."""
+    dumped: Record = _SET.dump_python(snapshot, mode="json")
+    return dumped
+
+
+def read_set(dumped: Record) -> ExperienceSet:
+    """Parse a set that stands in a record."""
+    return _SET.validate_python(dumped)
 
 
 def _without_images(value: Any) -> Any:
@@ -35,11 +51,17 @@ class Records:
         self._calls = calls
         self._records = dict(records)
         self.failed: dict[str, Record] = {}
-        """Samples of which nothing is known, kept by this process only: the next start tries them again."""
+        """Samples of which nothing is known.
+
+        They are kept by this process only: the next start tries them again.
+        """
 
     @classmethod
     async def load(cls, staging: TedMemory, calls: Calls) -> "Records":
-        """Return the records of the run that works in this staging set; `calls` go on counting from there."""
+        """Load the records of the run that works in this staging set.
+
+        `calls` go on counting from what was spent until then.
+        """
         records = cls(staging, calls, await staging.repository.load_progress())
         if "spent" in records:
             calls.spent = Spend.model_validate(records["spent"])

@@ -17,16 +17,19 @@ MOST_COMPACTION_EDITS = 12
 
 
 class _Answer(BaseModel):
-    """Strict: a field too many or of another type is an error, not a guess. Flat: small models manage no more."""
+    """Strict: a field too many or of another type is an error, not a guess.
+
+    Flat: small models manage no more.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class ProposedEdit(_Answer):
-    """One edit as a model writes it. ``ids`` are those it touches; ``when`` and ``text`` are the lesson's.
+    """One edit as a model writes it.
 
-    What may be empty may be left out: small models pay for each token. A rewrite of nothing is read
-    as an addition.
+    ``ids`` are those it touches; ``when`` and ``text`` are the lesson's. What may be empty may be
+    left out: small models pay for each token. A rewrite of nothing is read as an addition.
     """
 
     op: Literal["add", "rewrite", "merge", "remove"]
@@ -42,7 +45,10 @@ class ProposedEdit(_Answer):
 
 
 class Critique(_Answer):
-    """What the critic answers. ``comparison`` is for itself: who writes down where attempts part sees why."""
+    """What the critic answers.
+
+    ``comparison`` is for itself: who writes down where attempts part sees why.
+    """
 
     comparison: str = ""
     reason: str
@@ -65,23 +71,31 @@ def check_edits(edits: Sequence[ProposedEdit], known: Sequence[str], *, may_add:
         BadOutput: with what the model is told.
     """
     for edit in edits:
-        if edit.op != "remove" and not edit.text.strip():
-            raise BadOutput(f"the text of {edit.op} is empty")
-        if any(hash_images(said) != said for said in (edit.when, edit.text, edit.example)):
-            raise BadOutput("a lesson cannot hold an image; say in words what is seen")
-        if edit.adds:
-            if not may_add:
-                raise BadOutput(
-                    "only rewrite, merge and remove are allowed here, each with the ids it touches"
-                )
-            continue
-        unknown = [id for id in edit.ids if id not in known]
-        if unknown:
-            raise BadOutput(f"there is no experience {unknown[0]!r}")
-        if edit.op == "merge" and len(set(edit.ids)) < 2:
-            raise BadOutput("merge takes two or more ids")
-        if edit.op != "merge" and len(set(edit.ids)) != 1:
-            raise BadOutput(f"{edit.op} takes one id")
+        _check_words(edit)
+        if not edit.adds:
+            _check_ids(edit, known)
+        elif not may_add:
+            raise BadOutput(
+                "only rewrite, merge and remove are allowed here, each with the ids it touches"
+            )
+
+
+def _check_words(edit: ProposedEdit) -> None:
+    if edit.op != "remove" and not edit.text.strip():
+        raise BadOutput(f"the text of {edit.op} is empty")
+    if any(hash_images(said) != said for said in (edit.when, edit.text, edit.example)):
+        raise BadOutput("a lesson cannot hold an image; say in words what is seen")
+
+
+def _check_ids(edit: ProposedEdit, known: Sequence[str]) -> None:
+    unknown = [id for id in edit.ids if id not in known]
+    if unknown:
+        raise BadOutput(f"there is no experience {unknown[0]!r}")
+    count = len(set(edit.ids))
+    if edit.op == "merge" and count < 2:
+        raise BadOutput("merge takes two or more ids")
+    if edit.op != "merge" and count != 1:
+        raise BadOutput(f"{edit.op} takes one id")
 
 
 def as_additions(edits: Sequence[ProposedEdit], known: Sequence[str]) -> list[ProposedEdit]:
@@ -91,11 +105,13 @@ def as_additions(edits: Sequence[ProposedEdit], known: Sequence[str]) -> list[Pr
     is told so instead.
     """
     return [
-        edit.model_copy(update={"op": "add", "ids": []})
-        if edit.op == "rewrite" and not {*edit.ids} & {*known}
-        else edit
+        edit.model_copy(update={"op": "add", "ids": []}) if _is_made_up(edit, known) else edit
         for edit in edits
     ]
+
+
+def _is_made_up(edit: ProposedEdit, known: Sequence[str]) -> bool:
+    return edit.op == "rewrite" and not {*edit.ids} & {*known}
 
 
 def about_the_same(experience: Experience, when: str, *, language: str = AUTO) -> bool:
@@ -141,7 +157,7 @@ def to_edits(
     additions_only: bool,
     index_terms: str = "",
 ) -> list[Edit]:
-    """Return checked proposals as edits.
+    """Turn checked proposals into edits.
 
     An addition that says what is known already is dropped; a rewrite without a condition keeps the
     old one. What has a condition is found by the ``index_terms`` of its task as well.
@@ -150,46 +166,53 @@ def to_edits(
     edits: list[Edit] = []
     for p in proposed:
         when = tidy_when(p.when)
-        if p.adds:
-            if _said(when, p.text) not in known:
-                known.add(_said(when, p.text))
-                terms = index_terms if when else ""
-                edits.append(
-                    Add(
-                        text=p.text,
-                        when=when,
-                        example=p.example,
-                        index_terms=terms,
-                        state=state,
-                        sources=sources,
-                    )
-                )
-        elif additions_only:
-            continue
-        elif p.op == "rewrite":
-            old = next((e.index_terms for e in shown if [e.id] == p.ids), "")
+        if not p.adds:
+            if not additions_only:
+                edits.append(_change(p, shown, sources=sources, index_terms=index_terms))
+        elif _said(when, p.text) not in known:
+            known.add(_said(when, p.text))
             edits.append(
-                Rewrite(
-                    id=p.ids[0],
+                Add(
                     text=p.text,
-                    when=when or None,
-                    example=p.example or None,
-                    index_terms=f"{old} {index_terms}".strip(),
+                    when=when,
+                    example=p.example,
+                    index_terms=index_terms if when else "",
+                    state=state,
                     sources=sources,
                 )
             )
-        elif p.op == "merge":
-            ids = tuple(dict.fromkeys(p.ids))
-            edits.append(Merge(ids=ids, text=p.text, when=when, example=p.example, sources=sources))
-        else:
-            edits.append(Remove(id=p.ids[0]))
     return edits
+
+
+def _change(
+    proposed: ProposedEdit,
+    shown: Sequence[Experience],
+    *,
+    sources: tuple[str, ...],
+    index_terms: str,
+) -> Edit:
+    """Turn a proposal that touches old lessons into an edit."""
+    when, ids = tidy_when(proposed.when), tuple(dict.fromkeys(proposed.ids))
+    text, example = proposed.text, proposed.example
+    if proposed.op == "remove":
+        return Remove(id=ids[0])
+    if proposed.op == "merge":
+        return Merge(ids=ids, text=text, when=when, example=example, sources=sources)
+    old = next((e.index_terms for e in shown if [e.id] == proposed.ids), "")
+    return Rewrite(
+        id=ids[0],
+        text=text,
+        when=when or None,
+        example=example or None,
+        index_terms=f"{old} {index_terms}".strip(),
+        sources=sources,
+    )
 
 
 def to_proposals(
     proposed: Sequence[ProposedEdit], shown: Sequence[Experience], *, sources: tuple[str, ...]
 ) -> list[Edit]:
-    """Return what may come of a critique where nothing is believed without evidence: new proposals.
+    """Turn a critique into new proposals, for where nothing is believed without evidence.
 
     A rewrite becomes a proposal of its own, or text without evidence would stand in place of text
     that has it; merges and removals are left to the evidence. What waits already needs no second

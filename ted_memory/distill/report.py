@@ -110,7 +110,10 @@ class Carried(Frozen):
 
 
 class JoinedLessons(Frozen):
-    """A change that was proposed to make the set smaller, in words, and whether it was proved to lose nothing."""
+    """A change that was proposed to make the set smaller, in words.
+
+    ``kept``: it was proved to lose nothing.
+    """
 
     edit: str
     kept: bool
@@ -118,16 +121,17 @@ class JoinedLessons(Frozen):
 
 
 class Report(Frozen):
-    """The outcome of `distill`. ``seconds`` are of this process; ``spend`` is of the whole run, resumed or not.
+    """The outcome of `distill`.
 
-    ``samples`` were trained on: ``learned`` changed the set, ``set_aside`` should have and did not,
-    the others had nothing to teach. ``resumed`` were done by an earlier, interrupted process.
-    ``collapsed`` groups gave the same attempt every time: if answers are long, the setting
-    ``temperature`` is too low, or a cache is at work. ``joined`` are the merges, rewrites and
-    removals of compactions, ``shown`` the ways to show the set that were compared; the best one
-    goes live with it. ``carried``: what became of lessons that a student of another name had
-    learned. ``solved_tasks``: of training samples beside the lessons, where that was tried.
-    ``stopped`` says why samples were left out.
+    ``seconds`` are of this process; ``spend`` is of the whole run, resumed or not. ``samples`` were
+    trained on: ``learned`` changed the set, ``set_aside`` should have and did not, the others had
+    nothing to teach. ``resumed`` were done by an earlier, interrupted process. ``collapsed`` groups
+    gave the same attempt every time: if answers are long, the setting ``temperature`` is too low,
+    or a cache is at work. ``joined`` are the merges, rewrites and removals of compactions,
+    ``shown`` the ways to show the set that were compared; the best one goes live with it.
+    ``carried``: what became of lessons that a student of another name had learned.
+    ``solved_tasks``: of training samples beside the lessons, where that was tried. ``stopped`` says
+    why samples were left out.
     """
 
     namespace: str

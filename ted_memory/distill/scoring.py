@@ -25,7 +25,10 @@ from ted_memory.models import Experience, ExperienceSet, Sample
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: ``done`` of ``total`` in a phase ("distil", "validate", "measure"), and what came of it."""
+    """Where a run is: ``done`` of ``total`` in a phase, and what came of it.
+
+    Phases are ``distil``, ``validate``, ``show`` and ``measure``.
+    """
 
     phase: str
     done: int
@@ -52,7 +55,7 @@ class Answer:
 
 
 async def answer(context: AnswerContext, sample: Sample, exposure: Exposure) -> Answer:
-    """Return the student's answer to a sample with what it is shown; our own block is cut out of it."""
+    """Have the student answer a sample with what it is shown; our own block is cut out of it."""
     messages = show_lessons(sample_messages(sample), exposure)
     output, spend = await context.calls.raw("student", context.student, messages)
     tools = tuple(_clean(call) for call in tool_calls(output))
@@ -69,7 +72,10 @@ async def chosen(
     snapshot: ExperienceSet,
     experiences: Sequence[Experience],
 ) -> tuple[Experience, ...]:
-    """Return which of these experiences a student would see, chosen as in production but for its own solved task."""
+    """Return which of these experiences a student would see.
+
+    They are chosen as in production, but for the sample itself as a solved task.
+    """
     active = without_its_own([e for e in experiences if e.state == "active"], sample)
     return await context.memory.show(
         snapshot, question(sample_messages(sample)), experiences=active
@@ -77,7 +83,10 @@ async def chosen(
 
 
 def without_its_own(experiences: Sequence[Experience], sample: Sample) -> list[Experience]:
-    """Return these without the sample itself as a solved task: who is shown the answer says nothing of any lesson."""
+    """Leave out the sample itself as a solved task.
+
+    Who is shown the answer says nothing of any lesson.
+    """
     task = plain_task(task_of(sample))
     return [e for e in experiences if not e.task or plain_task(e.task) != task]
 
@@ -100,7 +109,10 @@ async def answer_with(
 
 
 async def gather_all(*work: Coroutine[Any, Any, T]) -> list[T]:
-    """Return what each of these gives; when one fails the others are stopped, and its error is raised."""
+    """Return what each of these gives.
+
+    When one fails the others are stopped, and its error is raised.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
@@ -112,10 +124,10 @@ async def gather_all(*work: Coroutine[Any, Any, T]) -> list[T]:
 async def with_retries(
     work: Callable[[Any], Awaitable[str]], tasks: Sequence[Any], workers: int
 ) -> None:
-    """Work through the tasks, and again through those that were lost to the provider, as long as that helps.
+    """Work through the tasks, and again through those that were lost to the provider.
 
-    `work` returns why a task was lost, "" when it was not. A few that go on being lost are left as
-    they are: each may have a trouble of its own.
+    That goes on as long as it helps. `work` returns why a task was lost, "" when it was not. A few
+    that go on being lost are left as they are: each may have a trouble of its own.
 
     Raises:
         ModelError: so many went on being lost that it is the provider's trouble.
@@ -137,14 +149,18 @@ async def with_retries(
     if len(todo) > max(1, OWN_TROUBLE * len(tasks)):
         reason = next(iter(lost.values()))
         raise ModelError(
-            f"the provider did not answer for {len(todo)} samples, also when asked again ({reason})."
+            f"the provider did not answer for {len(todo)} samples, "
+            f"also when asked again ({reason})."
         )
 
 
 async def map_bounded(
     work: Callable[[Any], Awaitable[None]], tasks: Sequence[Any], workers: int
 ) -> None:
-    """Work through the tasks in order, so many at a time; the first error stops all and is raised."""
+    """Work through the tasks in order, so many at a time.
+
+    The first error stops all and is raised.
+    """
     waiting = iter(tasks)
 
     async def worker() -> None:

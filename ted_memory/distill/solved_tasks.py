@@ -1,7 +1,7 @@
-"""A sample with its answer as a lesson, shown as an earlier turn: some students follow no rule, and do as they did.
+"""A sample with its answer as a lesson, shown as an earlier turn of the conversation.
 
-Only samples that an operator chose to learn from become one, never what users wrote
-(docs/decisions/003 and 008).
+Some students follow no rule, and do as they did. Only samples that an operator chose to learn from
+become one, never what users wrote (docs/decisions/003 and 008).
 """
 
 from collections.abc import Collection, Sequence
@@ -53,10 +53,10 @@ def conditions_of(
     kindred: Sequence[str],
     language: str = AUTO,
 ) -> list[str]:
-    """Return the conditions that a solved task may be found by, the best first: words of its own, and ``others``.
+    """Return the conditions that a solved task may be found by, the best first.
 
-    Its own come first where they are ``kindred``, known to go with answers like its own; else they
-    come last.
+    They are words of its own, and ``others``. Its own come first where they are ``kindred``, known
+    to go with answers like its own; else they come last.
     """
     if words := free_words(kindred, sample, common, language=language):
         found = [", ".join(words), *others]

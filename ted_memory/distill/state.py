@@ -1,5 +1,11 @@
-"""What travels through the graph. JSON-able throughout, so that any checkpointer can keep it."""
+"""What travels through the graph: its input, what the nodes work on, and its output.
 
+All of it is JSON-able, so that any checkpointer can keep it, and each thing is there once: what can
+be large (samples with pictures, the set) is named by id or version, and the nodes get it from their
+`ted_memory.distill.context.DistillContext`. Only the sample of the pass itself is in the state.
+"""
+
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -10,29 +16,39 @@ from typing_extensions import TypedDict
 
 from ted_memory.errors import InvalidInput
 from ted_memory.llm.spend import Spend, add_spend
-from ted_memory.models import Edit, ExperienceSet, Sample, Trajectory
+from ted_memory.models import Edit, Sample, Trajectory
 
 Json = dict[str, Any]
 
-_SET: TypeAdapter[ExperienceSet] = TypeAdapter(ExperienceSet)
 _EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)
 
 
-def _extend(left: list[Any] | None, right: list[Any] | None) -> list[Any]:
-    """Collect; None begins anew, which matters when one thread runs several samples."""
-    return [] if right is None else [*(left or []), *right]
-
-
-def _add_spend(left: Json | None, right: Json | None) -> Json:
-    return {} if right is None else add_spend(left or {}, right)
-
-
 class Attempt(TypedDict):
-    """What one student is sent: the sample, and the lessons it may look at (`ted_memory.episodes.Exposure`)."""
+    """What one attempt is shown.
 
-    sample: Json
+    ``exposure`` is a `ted_memory.episodes.Exposure`; ``eligible`` are the ids that it would have
+    been shown had no lesson been left out at random.
+    """
+
     exposure: Json
     eligible: list[str]
+
+
+class Peer(TypedDict):
+    """Another sample to test a lesson on, by its id in `DistillContext.peers`.
+
+    ``score``: the student's mean score on it, None when unknown.
+    """
+
+    id: str
+    score: float | None
+
+
+class SetVersion(TypedDict):
+    """Which version of the set a pass speaks of (see `DistillContext.recalled_set`)."""
+
+    version: int
+    stamp: str
 
 
 class Evidence(TypedDict):
@@ -66,25 +82,27 @@ class Companion(TypedDict):
     attempts: str
 
 
-class DistillState(TypedDict, total=False):
-    """One pass over one sample.
+class DistillInput(TypedDict, total=False):
+    """What a pass begins with. Only ``sample`` must be there.
 
-    In: ``sample``, and from `distill` also ``run`` (names the pass in tokens), ``sources``,
-    ``peers`` (other samples to test a lesson on, each ``{"sample", "score"}``, the score None when
-    unknown), ``common`` (stems of the words that stand in every sample), ``labels`` (answers that
-    recur, in plain form and as written: lessons may name them), ``index_terms`` (words by which its
-    lessons are found besides their condition), ``kindred`` (those of its words that go with answers
-    like its own) and ``companions`` (other samples of a batch, which the critic sees too). From a
-    learner also ``recorded`` (what the live agent did, as an attempt) and ``settle`` (the claim
-    that the commit settles, and what is kept of its episode). Out: ``status`` (``learned``,
-    ``nothing``, ``set_aside``), ``lost`` (a provider that did not answer had a part in it: it may
-    go otherwise another time), ``note``, ``commits``, ``spend``.
+    Attributes:
+        sample: a `ted_memory.models.Sample` as JSON.
+        run: names the pass in tokens, so that a pass that runs twice has one effect.
+        sources: what its lessons name as their sources.
+        peers: other samples to test a lesson on.
+        common: stems of the words that stand in every sample.
+        labels: answers that recur, in plain form and as written: lessons may name them.
+        index_terms: words by which its lessons are found besides their condition.
+        kindred: those of its words that go with answers like its own.
+        companions: other samples of a batch, which the critic sees too.
+        recorded: from a learner: what the live agent did, as an attempt.
+        settle: from a learner: the claim that the commit settles, and what is kept of its episode.
     """
 
     sample: Json
     run: str
     sources: list[str]
-    peers: list[Json]
+    peers: list[Peer]
     common: list[str]
     labels: dict[str, str]
     index_terms: str
@@ -93,12 +111,56 @@ class DistillState(TypedDict, total=False):
     recorded: list[Json]
     settle: Json
 
-    snapshot: Json
-    attempts: list[Attempt]
-    trajectories: Annotated[list[Json], _extend]
-    solution: str
+
+class DistillOutput(TypedDict, total=False):
+    """What comes out of a pass.
+
+    Attributes:
+        status: ``learned``, ``nothing`` or ``set_aside``.
+        lost: a provider that did not answer had a part in it: it may go otherwise another time.
+        note: why, in words.
+        reference: what the attempts were measured against.
+        solution: the teacher's, "" where it gave none or a wrong one.
+        graded: the attempts with their scores, as `ted_memory.models.Trajectory`.
+        refused: edits that were not kept, each with the reason.
+        joined: what became of the edits of a compaction.
+        commits: the versions that were made.
+        spend: what it has cost, as `ted_memory.llm.spend.Spend`.
+    """
+
+    status: str
+    lost: bool
+    note: str
     reference: str
+    solution: str
     graded: list[Json]
+    refused: Annotated[list[Json], operator.add]
+    joined: Annotated[list[Joined], operator.add]
+    commits: Annotated[list[Json], operator.add]
+    spend: Annotated[Json, add_spend]
+
+
+class DistillState(DistillInput, DistillOutput, total=False):
+    """One pass over one sample: its input, its output, and what the nodes hand on to each other.
+
+    Attributes:
+        set_version: which version of the set the pass speaks of.
+        attempts: what each attempt is shown.
+        trajectories: what the attempts came to, without scores.
+        round: how often the critic was asked.
+        proposal: the edits that the critic asks for.
+        reason: the critic's.
+        helped: ids of lessons that helped, as the critic says; ``hurt`` likewise.
+        feedback: the critic's answers, each with what it was told about it.
+        accepted: the edits that are to be committed.
+        pending: edits that a cap refused; they wait for the compactor.
+        compacting: whether the compactor was here.
+        holder: in whose name the compactor holds its lease.
+    """
+
+    set_version: SetVersion
+    attempts: list[Attempt]
+    trajectories: list[Json]
 
     round: int
     proposal: list[Json]
@@ -107,64 +169,70 @@ class DistillState(TypedDict, total=False):
     hurt: list[str]
     feedback: list[Json]
     accepted: list[Json]
-    refused: Annotated[list[Json], _extend]
 
-    joined: Annotated[list[Joined], _extend]
     pending: list[Json]
     compacting: bool
     holder: str
-    commits: Annotated[list[Json], _extend]
 
-    status: str
-    lost: bool
-    note: str
-    spend: Annotated[Json, _add_spend]
+
+def left_out(given: Mapping[str, Any]) -> Json:
+    """Return what stands for those parts of the input that are not given."""
+    nothing = DistillInput(
+        run="",
+        sources=[],
+        peers=[],
+        common=[],
+        labels={},
+        index_terms="",
+        kindred=[],
+        companions=[],
+        recorded=[],
+        settle={},
+    )
+    return {name: value for name, value in nothing.items() if name not in given}
 
 
 def holds_words_of_users(state: DistillState) -> bool:
-    """Tell whether the sample comes from traffic: somebody else wrote it, who may want to write more than a task."""
-    return bool(state.get("settle") or read_sample(state).sources)
+    """Tell whether the sample comes from traffic.
+
+    Then somebody else wrote it, who may want to write more than a task.
+    """
+    return bool(state["settle"] or read_sample(state).sources)
 
 
 def read_sample(state: Mapping[str, Any]) -> Sample:
-    """Return the state's sample. Raises InvalidInput: there is none."""
+    """Return the state's sample.
+
+    Raises:
+        InvalidInput: there is none.
+    """
     if "sample" not in state:
         told = ", ".join(map(str, state)) or "(nothing)"
         raise InvalidInput(
-            'the graph learns from one sample: send {"sample": {"id": "1", "input": "...", "reference": "..."}}; '
+            "the graph learns from one sample: send "
+            '{"sample": {"id": "1", "input": "...", "reference": "..."}}; '
             f"it was sent {told}"
         )
     return Sample.model_validate(state["sample"])
 
 
-def read_set(state: Mapping[str, Any]) -> ExperienceSet:
-    """Return the set that this pass speaks of."""
-    return _SET.validate_python(state["snapshot"])
-
-
-def dump_set(snapshot: ExperienceSet) -> Json:
-    """Return a set as JSON-able data."""
-    dumped: Json = _SET.dump_python(snapshot, mode="json")
-    return dumped
-
-
 def read_graded(state: Mapping[str, Any]) -> list[Trajectory]:
-    """Return the attempts with their scores."""
-    return [Trajectory.model_validate(t) for t in state.get("graded", [])]
+    """Return the attempts with their scores; none before they are graded."""
+    return [Trajectory.model_validate(t) for t in state["graded"]]
 
 
 def read_edits(edits: Sequence[Json]) -> list[Edit]:
-    """Return edits from their JSON form."""
+    """Parse edits of the state."""
     return [_EDIT.validate_python(edit) for edit in edits]
 
 
 def dump_edits(edits: Sequence[Edit]) -> list[Json]:
-    """Return edits in their JSON form."""
+    """Turn edits into what the state holds; `read_edits` is the way back."""
     return [_EDIT.dump_python(edit, mode="json") for edit in edits]
 
 
 def dump_spend(spend: Spend) -> Json:
-    """Return a cost in its JSON form."""
+    """Turn a cost into what the state holds."""
     return spend.model_dump()
 
 

@@ -1,13 +1,13 @@
 """Edits in words, for models and for people."""
 
 from ted_memory.experience.rendering import render_line
-from ted_memory.models import Edit, Remove
+from ted_memory.models import Add, Edit, Merge, Remove, Rewrite
 
 
 def describe(edit: Edit) -> str:
-    """Return an edit in words."""
+    """Say in one line what an edit would have a lesson say; "" for one that changes no words."""
     if isinstance(edit, Remove):
         return f"{edit.op} {edit.id}"
-    text, when = getattr(edit, "text", ""), getattr(edit, "when", "") or ""
-    example, task = (getattr(edit, name, "") or "" for name in ("example", "task"))
-    return render_line(text, when, example, task)
+    if isinstance(edit, Add | Merge | Rewrite):
+        return render_line(edit.text, edit.when or "", edit.example or "", edit.task or "")
+    return render_line("")

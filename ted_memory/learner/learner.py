@@ -275,7 +275,7 @@ class Learner:
         )
         # only the model by itself answers again without doing anything twice in the world
         replayer = Replayer(context, self.id, is_off=self._replay != "model")
-        return Space(memory, build_live_graph(context), replayer)
+        return Space(memory, build_live_graph(), replayer)
 
     # --- one episode
 
@@ -321,7 +321,9 @@ class Learner:
         sample = to_sample(claim, images, with_tools=self._replay == "model")
         judged, language = isinstance(self._grader, Judge), self.memory.settings.language
         state = to_state(claim, sample, space.recent, judged=judged, language=language)
-        out = await space.graph.ainvoke(state)  # type: ignore[call-overload]
+        peers = {one.id: one for one, _ in space.recent}
+        context = space.replayer.context.for_one_pass(peers)
+        out = await space.graph.ainvoke(state, context=context)
         if out["status"] == LOST:
             raise _Lost(out["note"])
         graded = read_graded(out)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ted_memory.distill.leaks import recurring_answers
+from ted_memory.distill.state import DistillInput, Peer
 from ted_memory.episodes import ANONYMOUS, Archived, Claim, Episode, word_of
 from ted_memory.llm.messages import TOOL_RESULTS, restore_images
 from ted_memory.models import Message, Sample, Trajectory
@@ -106,7 +107,7 @@ def to_state(
     *,
     judged: bool,
     language: str,
-) -> dict[str, Any]:
+) -> DistillInput:
     """Return what the graph begins with: the task, its live run, and recent ones with the scores that they had.
 
     ``language`` is the set's, by which words are told apart.
@@ -123,10 +124,7 @@ def to_state(
             "fence": claim.fence,
             "archive": to_archive(claim, judged=judged),
         },
-        "peers": [
-            {"sample": one.model_dump(mode="json"), "score": score}
-            for one, score in latest[-PEERS:]
-        ],
+        "peers": [Peer(id=one.id, score=score) for one, score in latest[-PEERS:]],
         "common": sorted(common_words([one.text for one in samples], language=language)),
         "labels": recurring_answers(samples, of_users=True),
     }

@@ -1,4 +1,7 @@
-"""Students and teachers that follow a script, in a world where each thing has a code that nobody can guess."""
+"""Students and teachers that follow a script.
+
+In their world each thing has a code that nobody can guess.
+"""
 
 import asyncio
 import json
@@ -136,13 +139,27 @@ async def one_pass(
     student: ScriptedChatModel,
     teacher: ScriptedChatModel,
     grader: Any = "auto",
+    peers: Sequence[tuple[Sample, float | None]] = (),
     **state: Any,
 ) -> dict[str, Any]:
-    """Send one sample through the graph; return the state that comes out."""
-    graph = build_distillation_graph(student=student, teacher=teacher, memory=memory, grader=grader)
-    labels = {code: code for code in CODES.values()}
-    given_state = {"sample": given.model_dump(mode="json"), "labels": labels, **state}
-    return await graph.ainvoke(given_state)  # type: ignore[call-overload]
+    """Send one sample through the graph; return what comes out.
+
+    ``peers`` are other samples, each with its score.
+    """
+    graph = build_distillation_graph(
+        student=student,
+        teacher=teacher,
+        memory=memory,
+        grader=grader,
+        peers=[sample for sample, _ in peers],
+    )
+    given_state: Any = {
+        "sample": given.model_dump(mode="json"),
+        "labels": {code: code for code in CODES.values()},
+        "peers": [{"id": sample.id, "score": score} for sample, score in peers],
+        **state,
+    }
+    return await graph.ainvoke(given_state)
 
 
 async def texts_of(memory: TedMemory) -> list[str]:

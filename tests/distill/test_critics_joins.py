@@ -1,4 +1,4 @@
-"""A critic's merge or removal needs no lift: it must lose nothing of what its lessons held, as a compactor's."""
+"""A critic's merge or removal needs no lift: it must lose nothing of what its lessons held."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,9 +9,9 @@ from langchain_core.messages import BaseMessage
 
 from ted_memory import Add, Sample, TedMemory
 from ted_memory.distill.graph import compile_graph
-from ted_memory.distill.nodes import verify
 from ted_memory.distill.profiles import PROFILES
 from ted_memory.distill.state import Evidence
+from ted_memory.distill.verifier import Verifier
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.testing import in_memory
 from tests.distill.scripts import critique, one_pass, prompt_of, sample, student, teacher
@@ -26,7 +26,10 @@ LOST = "something is lost, or it was not shown that nothing is"
 
 
 class Slips:
-    """Does as another student does, but for its attempts: there is something to criticise, and nothing to gain."""
+    """Does as another student does, but for its attempts.
+
+    So there is something to criticise, and nothing to gain.
+    """
 
     def __init__(self, student: Callable[[list[BaseMessage]], str] = careful) -> None:
         self.student, self.answers = student, 0
@@ -67,7 +70,10 @@ def take_out_what_is_needed(ids: Ids) -> list[dict[str, Any]]:
 async def criticised(
     edits_of: Edits, *, answering: Callable[[list[BaseMessage]], str] | None = None, **changes: Any
 ) -> tuple[dict[str, Any], list[str]]:
-    """Send a task about dividing through the graph; return what came of it, and the conditions that are left."""
+    """Send a task about dividing through the graph.
+
+    Returns what came of it, and the conditions that are left.
+    """
     memory, context = await three_rules(answering or Slips(), inclusion=1.0)
     ids = [e.id for e in await memory.load()]
     expert = teacher(lambda _: critique(*edits_of(ids)), solves=lambda _: "done with care")
@@ -75,8 +81,8 @@ async def criticised(
         context, teacher=expert, critic=StructuredModel(expert, context.calls), **changes
     )
     labels = {"done with care": "done with care"}
-    given = {"sample": ASKED[0].model_dump(mode="json"), "labels": labels}
-    out = await compile_graph(context).ainvoke(given)  # type: ignore[call-overload]
+    given: Any = {"sample": ASKED[0].model_dump(mode="json"), "labels": labels}
+    out = await compile_graph().ainvoke(given, context=context)
     return out, [e.when for e in (await memory.load()).active]
 
 
@@ -129,7 +135,7 @@ async def test_what_helps_here_and_loses_elsewhere_is_refused() -> None:
 async def test_control_without_the_proof_a_lift_is_asked_for(
     edits_of: Edits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify._Verifier, "can_prove", lambda *_: False)
+    monkeypatch.setattr(Verifier, "can_prove", lambda *_: False)
     out, left = await criticised(edits_of)
     assert len(left) == 3
     assert NO_LIFT in out["refused"][0]["reason"]

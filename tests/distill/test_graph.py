@@ -7,6 +7,7 @@ import pytest
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.types import Overwrite
 
 from ted_memory import Add, TedMemory
 from ted_memory.distill import build_distillation_graph
@@ -21,11 +22,13 @@ from tests.distill.scripts import (
     follows,
     knows,
     one_pass,
+    prompt_of,
     role,
     sample,
     student,
     teacher,
     texts_of,
+    thing_in,
 )
 
 APPLES = sample("apples")
@@ -33,6 +36,12 @@ APPLES = sample("apples")
 
 def _boom(_messages: list[BaseMessage]) -> str:
     raise RuntimeError("the model fell over")
+
+
+def _only_overwrite(value: object) -> Any:
+    """An `Overwrite` is no state: it tells the graph to begin a list anew."""
+    assert isinstance(value, Overwrite)
+    return value.value
 
 
 def test_every_step_of_the_method_is_a_node_of_its_own(scratch: TedMemory) -> None:
@@ -71,7 +80,7 @@ def test_every_step_of_the_method_is_a_node_of_its_own(scratch: TedMemory) -> No
 async def test_an_input_without_a_sample_is_told_what_is_needed(scratch: TedMemory) -> None:
     graph = build_distillation_graph(student=student(), teacher=teacher(), memory=scratch)
     with pytest.raises(InvalidInput, match=r"send \{\"sample\": .* it was sent run"):
-        await graph.ainvoke({"run": "r"})  # type: ignore[call-overload]
+        await graph.ainvoke({"run": "r"})
 
 
 async def test_a_pass_over_what_the_student_cannot_do_leaves_a_lesson(scratch: TedMemory) -> None:
@@ -88,26 +97,28 @@ async def test_a_pass_over_what_the_student_cannot_do_leaves_a_lesson(scratch: T
 async def test_each_attempt_sees_a_random_share_of_the_set(namespace: str) -> None:
     memory = in_memory(namespace=namespace, trust="operator", rollouts=40)
     await memory.commit([Add(text=f"Lesson {i}.") for i in range(10)], author="me")
-    first = await one_pass(memory, APPLES, student=student(knows), teacher=teacher(), run="r1")
-    seen = [attempt["exposure"]["seen"] for attempt in first["attempts"]]
-    assert len(seen) == len(first["trajectories"]) == 40
+    answering = student(knows)
+    first = await one_pass(memory, APPLES, student=answering, teacher=teacher(), run="r1")
+    seen = [attempt["seen"] for attempt in first["graded"]]
+    assert len(seen) == 40
     assert len({tuple(ids) for ids in seen}) > 10
     assert 0.72 < sum(len(ids) for ids in seen) / 400 < 0.88
-    for attempt, ids in zip(first["attempts"], seen, strict=True):
+    for attempt in first["graded"]:
         assert len(attempt["eligible"]) == 10
-        assert attempt["exposure"]["block"].count("\n- ") == len(ids)
+    blocks = [prompt_of(messages).count("\n- ") for messages in answering.asked[:40]]
+    assert sorted(blocks) == sorted(len(ids) for ids in seen)
 
     again = await one_pass(memory, APPLES, student=student(knows), teacher=teacher(), run="r1")
     other = await one_pass(memory, APPLES, student=student(knows), teacher=teacher(), run="r2")
-    assert [a["exposure"]["seen"] for a in again["attempts"]] == seen
-    assert [a["exposure"]["seen"] for a in other["attempts"]] != seen
+    assert [attempt["seen"] for attempt in again["graded"]] == seen
+    assert [attempt["seen"] for attempt in other["graded"]] != seen
 
 
 async def test_with_inclusion_one_every_attempt_sees_all_of_it(namespace: str) -> None:
     memory = in_memory(namespace=namespace, trust="operator", inclusion=1.0)
     await memory.commit([Add(text=f"Lesson {i}.") for i in range(10)], author="me")
     out = await one_pass(memory, APPLES, student=student(), teacher=teacher())
-    assert [len(attempt["exposure"]["seen"]) for attempt in out["attempts"]] == [10] * 5
+    assert [len(attempt["seen"]) for attempt in out["graded"]] == [10] * 5
 
 
 async def test_a_group_that_is_all_right_costs_no_critic_call_and_is_credited(
@@ -237,7 +248,7 @@ async def test_the_state_is_json_at_every_step(scratch: TedMemory) -> None:
     given: Any = {"sample": APPLES.model_dump(mode="json"), "run": "r", "sources": ["dataset:d#1"]}
     steps = 0
     async for mode, state in graph.astream(given, stream_mode=["values", "updates"]):
-        assert json.dumps(state), mode
+        assert json.dumps(state, default=_only_overwrite), mode
         steps += 1
     assert steps > 10
 
@@ -256,7 +267,7 @@ async def test_a_strict_checkpointer_keeps_it_and_samples_on_one_thread_do_not_m
             "labels": {code: code for code in CODES.values()},
         }
         out = await graph.ainvoke(given, config)
-        assert len(out["trajectories"]) == len(out["graded"]) == 5
+        assert len(out["graded"]) == 5
         assert len(out["commits"]) == 1
         assert out["refused"] == []
         assert out["reference"] == CODES[thing]
@@ -265,6 +276,23 @@ async def test_a_strict_checkpointer_keeps_it_and_samples_on_one_thread_do_not_m
     assert spent == [spent[0]] * 3, "not added up over samples"
     assert (await graph.aget_state(config)).values["status"] == "learned"
     assert not [w for w in recwarn.list if "msgpack" in str(w.message)]
+
+
+async def test_what_the_critic_cited_for_one_sample_is_not_counted_for_the_next_one_of_a_thread(
+    scratch: TedMemory,
+) -> None:
+    await scratch.commit([Add(text="Be brief.")], author="me")
+    [brief] = await scratch.load()
+    cites = teacher(lambda _: critique(helped=[brief.id]))
+    knowing = student(lambda asked: knows(asked) if thing_in(prompt_of(asked)) == "figs" else "?")
+    built = build_distillation_graph(student=knowing, teacher=cites, memory=scratch)
+    graph = built.builder.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "one"}}
+    for thing in ("apples", "figs"):  # what is known needs no critique
+        given: Any = {"sample": sample(thing).model_dump(mode="json")}
+        await graph.ainvoke(given, config)
+        assert calls_of(cites, "critic") == 1, "the control: it cites once"
+    assert (await scratch.usage())[brief.id].helped == 1.0
 
 
 @pytest.mark.parametrize("trust", ["evidence", "review"])
@@ -333,7 +361,7 @@ async def test_our_own_block_in_an_answer_is_never_learned_from(scratch: TedMemo
     await scratch.commit([Add(text="Be brief.")], author="me")
     echo = ScriptedChatModel(script=lambda messages: f"{messages[0].text}\nno idea")
     out = await one_pass(scratch, APPLES, student=echo, teacher=teacher())
-    assert {t["text"] for t in out["trajectories"] if t["seen"]} == {"no idea"}
+    assert {t["text"] for t in out["graded"] if t["seen"]} == {"no idea"}
 
 
 @pytest.mark.parametrize(("solved", "shown"), [("c000", "c000"), ("c999", "(none)")])

@@ -1,4 +1,4 @@
-"""A lesson that tells the answer of its own sample never goes live; the right lesson beside it does."""
+"""A lesson that tells its own sample's answer never goes live; the right one beside it does."""
 
 import re
 from typing import Any
@@ -7,10 +7,9 @@ import pytest
 from langchain_core.messages import BaseMessage
 
 from ted_memory import Add
-from ted_memory.distill import distill
+from ted_memory.distill import distill, verifier
 from ted_memory.distill import judges as judges_module
 from ted_memory.distill.leaks import leaks, recurring_answers
-from ted_memory.distill.nodes import verify
 from ted_memory.models import Sample
 from ted_memory.testing import in_memory
 from tests.distill.leak_questions import KINDS, WORDINGS, Kind
@@ -25,7 +24,10 @@ def _answer_to(kind: Kind, messages: list[BaseMessage]) -> str:
 
 
 def _believes_lessons(kind: Kind) -> Any:
-    """A student that is right when told how, repeats any answer that a lesson tells, and is wrong by itself."""
+    """A student that is right when told how, and wrong by itself.
+
+    It repeats any answer that a lesson tells.
+    """
 
     def answer(messages: list[BaseMessage]) -> str:
         said = prompt_of(messages)
@@ -159,7 +161,7 @@ async def test_without_looking_for_leaks_and_judging_by_others_they_do(
     kind: Kind, wording: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: these scripts do leak."""
-    monkeypatch.setattr(verify, "leaks", lambda *_: False)
+    monkeypatch.setattr(verifier, "leaks", lambda *_: False)
     monkeypatch.setattr(judges_module, "has_open_answer", lambda *_: False)
     memory = in_memory(trust="operator", validation=0)
     teaching = _critic(kind, wording, right_too=False)
@@ -228,7 +230,7 @@ def test_labels_and_choices_may_be_named() -> None:
 
 
 def test_an_answer_that_is_frequent_among_open_ones_is_a_label() -> None:
-    """A desk refers every seventh customer to the office and writes a reply of its own to all others."""
+    """A desk refers every seventh customer to the office; all others get replies of their own."""
 
     def desk(referred: int, replies: int) -> list[Sample]:
         answers = ["please call the office"] * referred + [

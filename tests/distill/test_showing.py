@@ -8,7 +8,7 @@ import pytest
 
 from ted_memory import Add, Sample
 from ted_memory.distill.run import showing
-from ted_memory.distill.run.gate import Judging
+from ted_memory.distill.run.asking import Judging
 from ted_memory.distill.run.material import Material
 from ted_memory.distill.run.showing import FIRST, MOST_SAMPLES, choose_presentation, most_answers
 from ted_memory.models import Experience, ExperienceSet, Presentation

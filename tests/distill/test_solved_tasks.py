@@ -1,4 +1,7 @@
-"""Profile `small`: where a student follows no rule, a sample with its answer may become an earlier turn."""
+"""Profile `small`: a sample with its answer may become an earlier turn.
+
+That is for students that follow no rule.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -102,7 +105,7 @@ async def test_it_is_tested_once_however_often_the_critic_is_asked_again() -> No
     def restless(messages: list[BaseMessage]) -> str:
         return critique(add(f"answer boxes | 3, try {next(again)}", "boxes"))
 
-    peers = [{"sample": sample.model_dump(mode="json"), "score": 0.0} for sample in GIVEN[1:]]
+    peers = [(sample, 0.0) for sample in GIVEN[1:]]
     models = {"student": student(watched), "teacher": teacher(restless, solves=_line)}
     out = await one_pass(memory, GIVEN[0], **models, peers=peers)
     assert len(out["refused"]) == 3, "the control: the critic was asked three times"
@@ -125,7 +128,7 @@ async def test_an_answer_that_stands_in_its_task_is_no_part_of_the_condition() -
         thing = task.removeprefix("Task: ").split()[1]
         return critique(add(f"answer {thing}", thing))
 
-    peers = [{"sample": sample.model_dump(mode="json"), "score": 0.0} for sample in given[1:]]
+    peers = [(sample, 0.0) for sample in given[1:]]
     models = {"student": student(names_it), "teacher": teacher(repeats, solves=lambda m: "?")}
     await one_pass(memory, given[0], **models, peers=peers, grader="exact")
     [lesson] = (await memory.load()).active
@@ -157,7 +160,10 @@ async def test_no_sample_is_shown_its_own_answer_while_it_is_learned_from_or_mea
 
 
 async def test_at_the_gate_only_others_say_what_a_solved_task_is_worth() -> None:
-    """Answers that recur are judged by their own samples, too; a solved task would look right there for nothing."""
+    """Answers that recur are judged by their own samples, too.
+
+    A solved task would look right there for nothing.
+    """
     memory = in_memory(trust="operator", profile="small", placement="user")
 
     def knows_by_heart(messages: list[BaseMessage]) -> str:
@@ -226,7 +232,7 @@ async def test_a_learner_shows_no_episode_to_others_whatever_is_trusted(
     trust: str, settle: dict[str, Any]
 ) -> None:
     memory = in_memory(trust=trust, profile="small", placement="user")
-    peers = [{"sample": sample.model_dump(mode="json"), "score": 0.0} for sample in GIVEN[1:]]
+    peers = [(sample, 0.0) for sample in GIVEN[1:]]
     models = {"student": student(_imitates), "teacher": teacher(_tells_the_answer, solves=_line)}
     await one_pass(memory, GIVEN[0], **models, peers=peers, **settle)
     is_ours = trust == "operator" and not settle  # the control

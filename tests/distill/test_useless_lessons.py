@@ -1,4 +1,7 @@
-"""How many lessons of no use a critique of the profile `small` gets past verification: chance has several tries."""
+"""How many lessons of no use get past verification in the profile `small`.
+
+Chance has several tries.
+"""
 
 import random
 from collections.abc import Sequence
@@ -6,13 +9,15 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import BaseMessage
+from langgraph.runtime import Runtime
 
 from ted_memory import Add
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.nodes import verify as node
 from ted_memory.distill.nodes.verify import verify
 from ted_memory.distill.profiles import SMALL
-from ted_memory.distill.state import dump_edits, dump_set
+from ted_memory.distill.state import dump_edits, left_out
+from ted_memory.distill.verifier import Verifier
 from ted_memory.grading.judge import bind_grader
 from ted_memory.llm.calls import Calls
 from ted_memory.llm.structured import StructuredModel
@@ -26,7 +31,10 @@ APPLES = sample("apples")
 
 
 async def kept_of_one_critique(seed: int, lessons: int, base: float) -> int:
-    """Return how many lessons are kept of a critic that is asked until something is; none of them does anything."""
+    """Return how many lessons are kept of a critic that is asked until something is kept.
+
+    None of them does anything.
+    """
     luck = random.Random(f"{seed}/{lessons}/{base}")
 
     def by_chance(_: list[BaseMessage]) -> str:
@@ -43,27 +51,31 @@ async def kept_of_one_critique(seed: int, lessons: int, base: float) -> int:
         author="me",
         profile=SMALL,
     )
-    snapshot = dump_set(await memory.load())
+    recalled = context.sets.keep(await memory.load())
     for ask in range(1, ASKS + 1):
         edits = [
             Add(text=f"think hard {ask} {i}", when="asked about apples") for i in range(lessons)
         ]
         state: Any = {
+            **left_out({}),
             "sample": APPLES.model_dump(mode="json"),
             "reference": APPLES.reference,
             "labels": {code: code for code in CODES.values()},
-            "snapshot": snapshot,
+            "set_version": recalled,
             "round": ask,
             "proposal": dump_edits(edits),
             "feedback": [{"answer": "", "told": ""}],
         }
-        if kept := (await verify(state, context=context))["accepted"]:
+        if kept := (await verify(state, Runtime(context=context)))["accepted"]:
             return len(kept)
     return 0
 
 
 async def share(lessons: int) -> float:
-    """Return of how many critiques something is kept, where the student is right half of the time."""
+    """Return the share of critiques of which something is kept.
+
+    The student is right half of the time.
+    """
     kept = [await kept_of_one_critique(seed, lessons, 0.5) for seed in range(CRITIQUES)]
     return sum(map(bool, kept)) / CRITIQUES
 
@@ -85,7 +97,7 @@ async def test_what_is_tried_after_the_lessons_alone_is_tried_at_a_quarter_of_th
     if whole:
         monkeypatch.setattr(node, "SECOND_CHANCE", 1.0)
     levels: dict[str, set[float]] = {"alone": set(), "together": set(), "with an example": set()}
-    test = node._Verifier.test
+    test = Verifier.test
 
     async def watched(
         self: Any, edits: Sequence[Add], *, level: float = 1.0, is_ours: bool = False
@@ -94,7 +106,7 @@ async def test_what_is_tried_after_the_lessons_alone_is_tried_at_a_quarter_of_th
         levels[tried].add(level)
         return await test(self, edits, level=level, is_ours=is_ours)
 
-    monkeypatch.setattr(node._Verifier, "test", watched)
+    monkeypatch.setattr(Verifier, "test", watched)
     assert await kept_of_one_critique(0, 3, 0.0) == 0
     second = 1.0 if whole else 0.25
     assert levels == {"alone": {1.0}, "together": {second}, "with an example": {second}}

@@ -28,8 +28,8 @@ from tests.distill.scripts import (
 APPLES = sample("apples")
 
 
-def peer(thing: str, score: float | None = None, **fields: Any) -> dict[str, Any]:
-    return {"sample": sample(thing, 1, **fields).model_dump(mode="json"), "score": score}
+def peer(thing: str, score: float | None = None, **fields: Any) -> tuple[Sample, float | None]:
+    return sample(thing, 1, **fields), score
 
 
 def _useless(messages: list[BaseMessage]) -> str:
@@ -340,7 +340,7 @@ async def test_the_try_alone_keeps_a_leaked_answer_out(namespace: str, when: str
 
 @pytest.mark.parametrize("when", VAGUE)
 async def test_without_tries_and_gate_the_leak_gets_through(namespace: str, when: str) -> None:
-    """The control: it is the tries that keep the leak out, and not the script that fails to leak."""
+    """The control: the tries keep the leak out, and not a script that fails to leak."""
     open_door = in_memory(namespace=namespace, verify_calls=0, validation=0.0)
     report = await distill(
         TICKETS, student=student(_parrot), teacher=_leaking(when), memory=open_door

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from ted_memory.distill.profiles import DEFAULT, SMALL
-from ted_memory.distill.run.gate import SET_RULE
+from ted_memory.distill.run.asking import SET_RULE
 from ted_memory.experience.betting import PairedTest, Rule, sign
 
 RUNS = 1000

@@ -3,19 +3,19 @@
 import secrets
 from collections.abc import Collection, Sequence
 
-from langgraph.errors import NodeError
-from langgraph.types import Command
+from langgraph.runtime import Runtime
 
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.merging import joinable, keeps_what_is_known, replay, touched_by
 from ted_memory.distill.nodes.critic import experiences_text, under_marks, words_of_users
+from ted_memory.distill.nodes.failures import ends_the_run
 from ted_memory.distill.proposals import Compaction, check_edits, to_edits
 from ted_memory.distill.state import DistillState, Joined, Json, dump_edits, dump_spend, read_edits
 from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import preview
 from ted_memory.experience.lift import keepers_first
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.llm.calls import CALL_TIMEOUT, is_final, one_line
+from ted_memory.llm.calls import CALL_TIMEOUT, one_line
 from ted_memory.llm.fences import fenced
 from ted_memory.llm.spend import Spend
 from ted_memory.models import Edit, ExperienceSet, Merge, Remove
@@ -27,24 +27,33 @@ REMOVABLE = 0.25  # share of the set that one compaction may remove or merge awa
 ROOM = 0.9
 
 
-async def compact(state: DistillState, *, context: DistillContext) -> Json:
+async def compact(state: DistillState, runtime: Runtime[DistillContext]) -> Json:
     """Propose edits that make the set smaller; then make room for what waits, model or no model.
 
     While another process asks its model, this one asks none: a lease saves the money of proposals
     that would conflict.
     """
-    snapshot, holder = await context.memory.load(), state.get("run") or secrets.token_hex(8)
+    try:
+        return await _compact(state, runtime.context)
+    except Exception as error:
+        # to make room costs nothing, so that the caps are held without the model, too
+        if ends_the_run(error) and not isinstance(error, BudgetExceeded):
+            raise
+        return await _only_room(state, f"the compactor failed: {one_line(error)}", runtime.context)
+
+
+async def _compact(state: DistillState, context: DistillContext) -> Json:
+    snapshot, holder = await context.memory.load(), state["run"] or secrets.token_hex(8)
     waiting = read_edits(state["pending"])
     edits, note, spend, joined = list[Edit](), "", Json(), list[Joined]()
     if await context.memory.repository.hold(LEASE, holder, LEASE_SECONDS):
         try:
             edits, note, spend, joined = await _proposed(
-                snapshot, state.get("labels", {}), touched_by(waiting), context
+                snapshot, state["labels"], touched_by(waiting), context
             )
         except Exception:
-            await context.memory.repository.hold(
-                LEASE, holder, 0
-            )  # what follows does not know the holder
+            # what follows does not know the holder
+            await context.memory.repository.hold(LEASE, holder, 0)
             raise
     edits += make_room(edits, waiting, snapshot, context.settings)
     return {
@@ -58,28 +67,20 @@ async def compact(state: DistillState, *, context: DistillContext) -> Json:
     }
 
 
-async def compact_failed(
-    state: DistillState, error: NodeError, *, context: DistillContext
-) -> Command[str]:
-    """Hold the caps without the model."""
-    # to make room costs nothing
-    if is_final(error.error) and not isinstance(error.error, BudgetExceeded):
-        raise error.error
+async def _only_room(state: DistillState, note: str, context: DistillContext) -> Json:
     snapshot, waiting = await context.memory.load(), read_edits(state["pending"])
     edits = make_room([], waiting, snapshot, context.settings)
-    note = f"the compactor failed: {one_line(error.error)}"
-    update = {
+    return {
         "accepted": dump_edits([*edits, *waiting]),
         "pending": [],
         "compacting": True,
         "note": note,
     }
-    return Command(update=update, goto="commit")
 
 
-async def release_lease(state: DistillState, *, context: DistillContext) -> None:
+async def release_lease(state: DistillState, context: DistillContext) -> None:
     """Let others compact: this compaction is committed."""
-    if state.get("holder"):
+    if state["holder"]:
         await context.memory.repository.hold(LEASE, state["holder"], 0)
 
 
@@ -89,9 +90,10 @@ async def _proposed(
     taken: Collection[str],
     context: DistillContext,
 ) -> tuple[list[Edit], str, Json, list[Joined]]:
-    """Return what makes the set smaller and was proved to lose nothing: joins by rule, then the model's edits.
+    """Return edits that were proved to lose nothing, with a note, their cost, and all outcomes.
 
-    None of them touches a lesson that is ``taken``, by an edit that waits.
+    These are joins by rule, then the model's edits. None of them touches a lesson that is
+    ``taken``, by an edit that waits.
     """
     if len(snapshot.active) < 2:
         return [], "", {}, []
@@ -148,13 +150,10 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet, *, words_kept: bool)
     lessons = [e for e in snapshot.active if not e.task]
     allowed, kept, touched = int(len(lessons) * REMOVABLE), list[Edit](), set[str]()
     for edit in edits:
-        ids = touched_by([edit])
-        loss = len(ids) - 1 if isinstance(edit, Merge) else int(isinstance(edit, Remove))
-        if (
-            loss > allowed
-            or ids & touched
-            or (words_kept and not keeps_what_is_known(edit, snapshot))
-        ):
+        ids, loss = touched_by([edit]), _lessons_lost(edit)
+        if loss > allowed or ids & touched:
+            continue
+        if words_kept and not keeps_what_is_known(edit, snapshot):
             continue
         allowed -= loss
         touched |= ids
@@ -162,26 +161,33 @@ def trusted(edits: Sequence[Edit], snapshot: ExperienceSet, *, words_kept: bool)
     return kept
 
 
+def _lessons_lost(edit: Edit) -> int:
+    """Return by how many lessons an edit makes the set smaller."""
+    if isinstance(edit, Merge):
+        return len({*edit.ids}) - 1
+    return int(isinstance(edit, Remove))
+
+
 def make_room(
     edits: Sequence[Edit], waiting: Sequence[Edit], snapshot: ExperienceSet, settings: Settings
 ) -> list[Edit]:
-    """Return removals until what waits fits, by default lowest utility first; none when it fits already."""
-    after = [
-        e
-        for e in preview([*edits, *waiting], snapshot, max_text=settings.max_text)
-        if e.state == "active"
-    ]
-    most, tokens = snapshot.caps.max_experiences, snapshot.caps.token_budget - FRAME_TOKENS
-    if len(after) <= most and sum(e.tokens for e in after) <= tokens:
+    """Return removals until what waits fits, by default lowest utility first.
+
+    None when it fits already; else so many that some room is left (`ROOM`).
+    """
+    after = preview([*edits, *waiting], snapshot, max_text=settings.max_text)
+    tokens_of = [e.tokens for e in after if e.state == "active"]
+    most, most_tokens = snapshot.caps.max_experiences, snapshot.caps.token_budget - FRAME_TOKENS
+    count, tokens = len(tokens_of), sum(tokens_of)
+    if count <= most and tokens <= most_tokens:
         return []
     # a lesson whose better text waits is not the one to go
     touched = touched_by([*edits, *waiting])
     ranked = keepers_first(snapshot.active, snapshot.usage, settings.compaction)
     expendable = [e for e in ranked if e.id not in touched]
     removals: list[Edit] = []
-    count, used = len(after), sum(e.tokens for e in after)
-    while expendable and (count > max(1, int(most * ROOM)) or used > tokens * ROOM):
+    while expendable and (count > max(1, int(most * ROOM)) or tokens > most_tokens * ROOM):
         worst = expendable.pop()
         removals.append(Remove(id=worst.id))
-        count, used = count - 1, used - worst.tokens
+        count, tokens = count - 1, tokens - worst.tokens
     return removals

@@ -2,9 +2,12 @@
 
 import random
 
+from langgraph.runtime import Runtime
+from langgraph.types import Overwrite
+
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.scoring import without_its_own
-from ted_memory.distill.state import Attempt, DistillState, Json, dump_set, read_sample
+from ted_memory.distill.state import Attempt, DistillState, Json, left_out, read_sample
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
 from ted_memory.llm.messages import question, sample_messages
 from ted_memory.memory.client import TedMemory
@@ -12,20 +15,37 @@ from ted_memory.memory.presentation import exposure_of
 from ted_memory.models import ExperienceSet, Sample
 
 
-async def recall(state: DistillState, *, context: DistillContext) -> Json:
-    """Load the set once and deal out the attempts; the whole pass speaks of this version."""
+async def recall(state: DistillState, runtime: Runtime[DistillContext]) -> Json:
+    """Load the set once and deal out the attempts; the whole pass speaks of this version.
+
+    Raises:
+        InvalidInput: there is no sample, or a peer that the context does not have.
+    """
+    context = runtime.context
+    sample, _ = read_sample(state), context.peers_of(state)
     snapshot = await context.memory.load()
-    sample = read_sample(state)
-    ranking = await _ranking(state, snapshot, context.memory)
-    # None: begin anew
-    fresh = dict.fromkeys(("trajectories", "refused", "joined", "commits", "spend"))
+    attempts: list[Attempt] = []
+    if context.fresh:
+        ranking = await _ranking(sample, snapshot, context.memory)
+        attempts = deal(sample, snapshot, context.memory, ranking, run=state.get("run", ""))
+    # all anew: a thread may have held another sample before
     return {
-        **fresh,
-        "snapshot": dump_set(snapshot),
-        "attempts": deal(sample, snapshot, context.memory, ranking, run=state.get("run", ""))
-        if context.fresh
-        else [],
+        **left_out(state),
+        "set_version": context.sets.keep(snapshot),
+        "attempts": attempts,
+        "trajectories": [],
+        "reference": "",
+        "solution": "",
+        "graded": [],
+        "refused": Overwrite([]),
+        "joined": Overwrite([]),
+        "commits": Overwrite([]),
+        "spend": Overwrite({}),
         "round": 0,
+        "proposal": [],
+        "reason": "",
+        "helped": [],
+        "hurt": [],
         "feedback": [],
         "accepted": [],
         "pending": [],
@@ -37,11 +57,11 @@ async def recall(state: DistillState, *, context: DistillContext) -> Json:
     }
 
 
-async def _ranking(state: DistillState, snapshot: ExperienceSet, memory: TedMemory) -> Ranking:
+async def _ranking(sample: Sample, snapshot: ExperienceSet, memory: TedMemory) -> Ranking:
     """Rank the set for the sample, where the selection looks at the question."""
     if memory.presentation(snapshot).selection != "relevant":
         return NO_QUESTION
-    return await memory.rank(snapshot.candidates, question(sample_messages(read_sample(state))))
+    return await memory.rank(snapshot.candidates, question(sample_messages(sample)))
 
 
 def deal(
@@ -66,7 +86,6 @@ def deal(
         shown = choose(share, snapshot.usage, ranking)
         attempts.append(
             Attempt(
-                sample=sample.model_dump(mode="json"),
                 exposure=exposure_of(shown, placement).model_dump(mode="json"),
                 eligible=eligible,
             )

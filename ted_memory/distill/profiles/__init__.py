@@ -24,7 +24,10 @@ PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
     "example": (),
     "compactor": ("experiences", "budget"),
 }
-"""The prompts of a profile, and what is filled into each of them; ``labels`` and ``example`` may be missing."""
+"""The prompts of a profile, and what is filled into each of them.
+
+``labels`` and ``example`` may be missing.
+"""
 
 TOLD = ("teacher", "critic", "compactor")  # the prompts that the owner's instructions are given to
 
@@ -69,7 +72,10 @@ class Profile:
 
     @property
     def fingerprint(self) -> str:
-        """A short text that differs when anything of the profile does: it is part of a run's identity."""
+        """A short text that differs when anything of the profile does.
+
+        It is part of a run's identity.
+        """
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
     def adapted(
@@ -94,7 +100,8 @@ class Profile:
         """
         if len(instructions) > LONGEST_INSTRUCTIONS:
             raise SettingsError(
-                f"the instructions have {len(instructions)} characters, {LONGEST_INSTRUCTIONS} is the limit"
+                f"the instructions have {len(instructions)} characters, "
+                f"{LONGEST_INSTRUCTIONS} is the limit"
             )
         changed = {**self.prompts, **_read_prompts(prompts)}
         if instructions:

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from ted_memory.distill.comparison import Judge
 from ted_memory.distill.report import Carried
-from ted_memory.distill.run.gate import LESSON_PAIRS, SET_RULE, Judging, of_a_lesson
+from ted_memory.distill.run.asking import SET_RULE, Judging
+from ted_memory.distill.run.gate import LESSON_PAIRS, of_a_lesson
 from ted_memory.experience.betting import PairedTest
 from ted_memory.experience.rendering import render_line
 from ted_memory.models import Experience, Sample

@@ -1,4 +1,4 @@
-"""The end of the gate: whether training samples as solved tasks do better than what has passed by then.
+"""The end of the gate: whether training samples as solved tasks do better than what has passed.
 
 One earlier turn may show nothing where three show all
 (docs/decisions/008-solved-tasks-in-threes.md), so they are tested together here, not one by one as
@@ -13,9 +13,10 @@ from dataclasses import replace
 from ted_memory.distill.nodes.compactor import ROOM
 from ted_memory.distill.placing import telling_words
 from ted_memory.distill.report import SolvedTasks
-from ted_memory.distill.run.gate import SET_RULE, Judging
-from ted_memory.distill.run.job import Job, digest
+from ted_memory.distill.run.asking import SET_RULE, Judging
+from ted_memory.distill.run.job import Job
 from ted_memory.distill.run.material import Material
+from ted_memory.distill.run.names import digest
 from ted_memory.distill.run.showing import MOST_SAMPLES, TURNS, in_order, mean, scores_of, shown_as
 from ted_memory.distill.scoring import plain_task
 from ted_memory.distill.solved_tasks import solved_task
@@ -39,9 +40,10 @@ GOOD_ENOUGH = 0.95  # mean score of what passed from which on nothing better is 
 def candidates(
     job: Job, train: Sequence[Sample], now: ExperienceSet, kept: ExperienceSet
 ) -> list[Experience]:
-    """Return training samples as solved tasks: at least as many as make `TURNS`, as many as the set has room for.
+    """Return training samples as solved tasks, as many as the set has room for.
 
-    Those that the run had to set aside come first.
+    Together with those that it has they make at least `TURNS`, else there are none. Those that the
+    run had to set aside come first.
 
     Args:
         job: the run.
@@ -50,36 +52,40 @@ def candidates(
             it is there.
         kept: what of the run has passed the gate.
     """
-    if job.context.examples != "own" or not job.context.settings.measure_presentation:
+    settings = job.context.settings
+    if job.context.examples != "own" or not settings.measure_presentation:
         return []
+    had = {plain_task(e.task) for e in (*now, *kept)}
+    offered = [edit for edit in _once(_as_tasks(job, train)) if plain_task(edit.task) not in had]
+    made = preview(offered, kept, max_text=settings.max_text)
+    fitting = _fitting([e for e in made if e.id not in kept.by_id], kept)
+    count = len(fitting) + sum(bool(e.task) for e in kept.active)
+    return fitting if count >= TURNS else []
+
+
+def _as_tasks(job: Job, train: Sequence[Sample]) -> list[Add]:
+    """Return the samples that may be solved tasks, in random order, but those set aside first.
+
+    Each is found by words of its own. Kindred words are none of them: these tasks are chosen with
+    the answers of all judges in view.
+    """
+
+    def was_set_aside(sample: Sample) -> bool:
+        record = job.records.samples.get(sample.id)
+        return record is not None and record["status"] == "set_aside"
+
     shuffled = random.Random("solved").sample(list(train), len(train))
-    edits: list[Add] = []
-    language = job.context.settings.language
-    for sample in sorted(
-        shuffled, key=lambda s: job.records.samples.get(s.id, {}).get("status") != "set_aside"
-    ):
+    language, edits = job.context.settings.language, list[Add]()
+    for sample in sorted(shuffled, key=lambda sample: not was_set_aside(sample)):
         if sample.sources:
             continue
         reference = sample.reference or ""
-        # no kindred words: these are chosen with the answers of all judges in view
         told = stems(reference, language=spoken_in(reference, sample.text, language))
         when = ", ".join(telling_words(sample, told | {*job.common}, language=language))
         edit = solved_task(sample, reference, when, job.context, job.sources(sample))
         if edit is not None:
             edits.append(edit)
-    had = {plain_task(e.task) for e in (*now, *kept)}
-    edits = [edit for edit in _once(edits) if plain_task(edit.task) not in had]
-    made = [
-        e
-        for e in preview(edits, kept, max_text=job.context.settings.max_text)
-        if e.id not in kept.by_id
-    ]
-    fitting = _fitting(made, kept)
-    return (
-        fitting
-        if fitting and len(fitting) + sum(bool(e.task) for e in kept.active) >= TURNS
-        else []
-    )
+    return edits
 
 
 def _once(edits: Sequence[Add]) -> list[Add]:
@@ -87,7 +93,11 @@ def _once(edits: Sequence[Add]) -> list[Add]:
     same: dict[str, list[Add]] = {}
     for edit in edits:
         same.setdefault(plain_task(edit.task), []).append(edit)
-    return [group[0] for group in same.values() if len({edit.example for edit in group}) == 1]
+    return [group[0] for group in same.values() if _agree(group)]
+
+
+def _agree(edits: Sequence[Add]) -> bool:
+    return len({edit.example for edit in edits}) == 1
 
 
 def _fitting(tasks: Sequence[Experience], kept: ExperienceSet) -> list[Experience]:
@@ -105,8 +115,9 @@ def _fitting(tasks: Sequence[Experience], kept: ExperienceSet) -> list[Experienc
 async def with_turns(
     samples: Sequence[Sample], judging: Judging, tasks: Sequence[Experience]
 ) -> tuple[ExperienceSet, SolvedTasks]:
-    """Return the set that has passed, with these solved tasks if it does better so, and what was measured.
+    """Return the set that goes live, and what was measured.
 
+    It is the one that has passed, with these solved tasks if it does better so.
     The way to show them is chosen by some answers; fresh ones decide. Each sample answers once on
     either side, without what it taught.
     """
@@ -135,7 +146,10 @@ async def with_turns(
 async def _best_way(
     asked: Sequence[Sample], judging: Judging, passed: Material, beside: Material
 ) -> tuple[Presentation | None, str]:
-    """Return the way to show solved tasks that looks best, None where none looks better than what passed, and why."""
+    """Return the way to show solved tasks that looks best, and why there is none.
+
+    None where none looks better than what passed.
+    """
     if not (ways := _ways(judging, beside.staged)):
         return None, "what was stated for this memory leaves no way to show them"
     few, best = asked[:MOST_SAMPLES], None
@@ -166,7 +180,7 @@ def _tested(pairs: Sequence[tuple[float, float]], offered: int) -> SolvedTasks:
 
 
 def _ways(judging: Judging, both: ExperienceSet) -> list[Presentation]:
-    """Return the ways to show solved tasks that what was stated for this memory allows: some of them, not all."""
+    """Return the ways to show solved tasks that what was stated for this memory allows."""
     ways = dict.fromkeys(shown_as(judging.context.memory, both, way) for way in WAYS)
     return [
         way for way in ways if way.selection == "relevant" and way.top_k >= TURNS and way.examples

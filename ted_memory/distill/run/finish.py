@@ -1,4 +1,4 @@
-"""The end of a run: what passed goes live in one commit, what did not is kept, and the report says both."""
+"""The end of a run: what passed goes live in one commit, and what did not is kept for a person."""
 
 import time
 from collections.abc import Sequence
@@ -53,7 +53,10 @@ async def finish(
 
 
 def _taken_back(job: Job, edits: Sequence[Edit]) -> list[Edit]:
-    """Return the edits that make proposals of lessons which hurt this student, and which nothing else changes."""
+    """Return the edits that make proposals of lessons which hurt this student.
+
+    What this run changes anyway is left as it changes it.
+    """
     touched = touched_by(edits) | {e.experience.id for e in edits if isinstance(e, Restore)}
     hurt = [
         lesson.id for lesson in job.carried if lesson.verdict == "hurt" and lesson.id not in touched

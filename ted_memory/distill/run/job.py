@@ -1,6 +1,5 @@
 """One run over a data set: its staging set, and the record that lets it be taken up again."""
 
-import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,18 +15,19 @@ from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.merging import joinable, replay, said_twice
 from ted_memory.distill.nodes.critic import attempts_text
 from ted_memory.distill.profiles import Profile
-from ted_memory.distill.progress import Records
+from ted_memory.distill.progress import Records, dump_set, read_set
 from ted_memory.distill.report import Carried, Shown, SolvedTasks
-from ted_memory.distill.run.gate import SET_RULE
+from ted_memory.distill.run.asking import SET_RULE
+from ted_memory.distill.run.names import digest, name_of, source_of
 from ted_memory.distill.scoring import OnProgress, Progress, with_retries
 from ted_memory.distill.state import (
     Companion,
+    DistillInput,
     Evidence,
     Joined,
-    dump_set,
+    Peer,
     mean_score,
     read_graded,
-    read_set,
 )
 from ted_memory.errors import BudgetExceeded
 from ted_memory.grading.graders import Grader
@@ -106,7 +106,7 @@ class Job:
         settings = memory.settings.model_copy(update={**now.caps.model_dump(), "trust": "operator"})
         student, critic = models
         told = [*(s.model_dump_json() for s in samples), *(model_name(model) for model in models)]
-        key = digest(*told, settings.model_dump_json(), _name_of(grader), name, profile.fingerprint)
+        key = digest(*told, settings.model_dump_json(), name_of(grader), name, profile.fingerprint)
         staging = memory.staging(key[:12], settings)
         calls = Calls(settings.concurrency)
         author = f"distill:{name}"
@@ -125,9 +125,10 @@ class Job:
             author=author,
             profile=profile,
             samples=by_source,
+            peers={sample.id: sample for sample in samples},
             keep_evidence=keep_evidence,
         )
-        run = cls(memory, staging, context, compile_graph(context), name)
+        run = cls(memory, staging, context, compile_graph(), name)
         run.judged = isinstance(grader, Judge)
         await run._take_up(now)
         return run
@@ -137,7 +138,7 @@ class Job:
         if "run" not in self.records:
             await self.records.save("run", {"id": secrets.token_hex(8), "snapshot": dump_set(now)})
         self.id = str(self.records["run"]["id"])
-        self.base = read_set(self.records["run"])
+        self.base = read_set(self.records["run"]["snapshot"])
         self.resumed = len(self.records.samples)
         seed = await self.staging.commit(
             [Restore(experience=e) for e in self.base.active],
@@ -159,7 +160,10 @@ class Job:
     def gate_calls(
         self, train: Sequence[Sample], held_out: Sequence[Sample], budget: Budget | None
     ) -> Counter[str]:
-        """Return the calls that are set aside for the gate where there is a budget: a third of it at most."""
+        """Return the calls that are set aside for the gate.
+
+        Where there is a budget they are a third of it at most.
+        """
         settings = self.context.settings
         if not settings.validation:
             return Counter()
@@ -183,7 +187,10 @@ class Job:
     async def learn(
         self, train: Sequence[Sample], budget: Budget | None, *, at_the_gate: Counter[str]
     ) -> str:
-        """Distil every sample that is not done yet, side by side; return why it stopped before the end, or ""."""
+        """Distil every sample that is not done yet, side by side.
+
+        Answers why it stopped before the end, "" where it did not.
+        """
         stopped, calls = "", self.context.calls
         admission = Admission(calls, self._sample_calls())
 
@@ -287,7 +294,7 @@ class Job:
         await self.records.save(INDEXED, {})
 
     async def _pass(self, sample: Sample, train: Sequence[Sample]) -> dict[str, Any]:
-        state = {
+        state: DistillInput = {
             "sample": sample.model_dump(mode="json"),
             # names tokens, which are short; ids need not be
             "run": f"{self.id}:{digest(sample.id)[:16]}",
@@ -300,7 +307,7 @@ class Job:
             "companions": self._companions(sample),
         }
         try:
-            out = await self.graph.ainvoke(state)  # type: ignore[call-overload]
+            out = await self.graph.ainvoke(state, context=self.context.for_one_pass())
         except Exception as error:
             if is_final(error):
                 raise
@@ -320,27 +327,33 @@ class Job:
             "lost": lost,
             "note": out["note"],
             "score": mean_score(attempts),
-            "refused": out.get("refused", []),
-            "joined": out.get("joined", []),
-            "reference": out.get("reference", ""),
+            "refused": out["refused"],
+            "joined": out["joined"],
+            "reference": out["reference"],
             "same": len(attempts) > 1 and len({t.text for t in attempts}) == 1,
             **self._as_companion(sample, out),
         }
 
     def sources(self, sample: Sample) -> list[str]:
-        """Return what a lesson from a sample names as its sources: where it stands, and whose words it holds."""
+        """Return what a lesson from a sample names as its sources.
+
+        They say where the sample stands, and whose words it holds.
+        """
         return [source_of(self.name, sample), *sample.sources]
 
     def _as_companion(self, sample: Sample, out: Mapping[str, Any]) -> dict[str, Companion]:
-        """Return what later critics are shown of a sample that the student failed on, where they see several."""
+        """Return what later critics are shown of a sample, where they are shown several.
+
+        They are shown those that the student failed on.
+        """
         attempts = read_graded(out)
         if self.context.settings.critique_batch < 2 or (mean_score(attempts) or 0.0) >= 1:
             return {}
         companion = Companion(
             sources=self.sources(sample),
             task=sample.text,
-            reference=out.get("reference", ""),
-            solution=out.get("solution", ""),
+            reference=out["reference"],
+            solution=out["solution"],
             attempts=attempts_text(attempts, self.context),
         )
         return {"companion": companion}
@@ -358,22 +371,16 @@ class Job:
             failed[i] for i in ranked[: self.context.settings.critique_batch - 1] if scores[i] > 0
         ]
 
-    def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[dict[str, Any]]:
-        """Return other samples to test a lesson on: the most alike, and some with another answer."""
+    def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[Peer]:
+        """Return samples to test a lesson on: the most alike, and some with another answer."""
         scores = match([s.text for s in train], sample.text)
-        ranked = [
-            train[i]
-            for i in sorted(range(len(train)), key=lambda i: -scores[i])
-            if train[i].id != sample.id
-        ]
+        best_first = sorted(range(len(train)), key=lambda i: -scores[i])
+        ranked = [train[i] for i in best_first if train[i].id != sample.id]
         near, rest = ranked[:NEAR_PEERS], ranked[NEAR_PEERS:]
         far = [s for s in rest if s.reference != sample.reference][:OTHER_PEERS]
         done = self.records.samples
         return [
-            {
-                "sample": s.model_dump(mode="json"),
-                "score": done[s.id]["score"] if s.id in done else None,
-            }
+            Peer(id=s.id, score=done[s.id]["score"] if s.id in done else None)
             for s in (*near, *far)
         ]
 
@@ -384,22 +391,3 @@ class Job:
             "distil", len(statuses), total, statuses.count("learned"), statuses.count("set_aside")
         )
         self.on_progress(done)
-
-
-def source_of(name: str, sample: Sample) -> str:
-    """Return what a lesson that came from a sample names as its source."""
-    return f"dataset:{name}#{sample.id}"
-
-
-def _name_of(grader: str | Grader) -> str:
-    """Return what a grader is known by in another process: the text of a function has its address in it."""
-    return (
-        grader
-        if isinstance(grader, str)
-        else str(getattr(grader, "__qualname__", None) or repr(grader))
-    )
-
-
-def digest(*parts: str) -> str:
-    """Return a name for these texts in their order."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

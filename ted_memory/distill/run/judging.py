@@ -7,13 +7,15 @@ from dataclasses import replace
 from ted_memory.distill.nodes import teacher
 from ted_memory.distill.report import Gate, Point, Shown
 from ted_memory.distill.run import gate
+from ted_memory.distill.run.asking import Judging
 from ted_memory.distill.run.carrying import verify_again
 from ted_memory.distill.run.earlier_turns import candidates, with_turns
-from ted_memory.distill.run.gate import Judging
-from ted_memory.distill.run.job import Job, source_of
+from ted_memory.distill.run.job import Job
 from ted_memory.distill.run.material import Material
+from ted_memory.distill.run.names import source_of
 from ted_memory.distill.run.showing import choose_presentation, most_answers
-from ted_memory.distill.state import DistillState, Evidence
+from ted_memory.distill.run.stages import choose_stage
+from ted_memory.distill.state import Evidence
 from ted_memory.errors import BudgetExceeded
 from ted_memory.experience.edits import difference
 from ted_memory.grading import answers
@@ -54,7 +56,10 @@ async def validate(
 async def _at_the_gate(
     job: Job, judges: Sequence[Sample], stages: Sequence[Material], judging: Judging
 ) -> tuple[Gate, ExperienceSet]:
-    """Return what the gate says of the best stage, in its best way to be shown, and the set with what passed."""
+    """Return what the gate says of the best stage, and the set with what passed.
+
+    The stage is judged in its best way to be shown.
+    """
     judging.material, curve = await _chosen_stage(job, judges, stages, judging)
     if job.context.settings.measure_presentation and judging.material.new:
         way, job.shown = await _chosen_presentation(job, judges, judging)
@@ -70,7 +75,10 @@ async def _at_the_gate(
 async def _stages(
     job: Job, judges: Sequence[Sample], held_out: Sequence[Sample], staged: ExperienceSet
 ) -> list[Material]:
-    """Return what the gate may choose from: the set at a few moments of the run, the last one at its end."""
+    """Return what the gate may choose from: the set at a few moments of the run.
+
+    The last one is the run's end.
+    """
     references = {sample.id: await _reference(job, sample) for sample in judges}
     steps = staged.version - job.began_at
     count = min(job.context.settings.checkpoints, max(steps, 1))
@@ -84,14 +92,17 @@ async def _stages(
 async def _chosen_stage(
     job: Job, judges: Sequence[Sample], stages: Sequence[Material], judging: Judging
 ) -> tuple[Material, tuple[Point, ...]]:
-    """Return the stage that goes through the gate, and the learning curve: a run that is taken up keeps its choice."""
+    """Return the stage that goes through the gate, and the learning curve.
+
+    A run that is taken up keeps its choice.
+    """
     if len(stages) == 1:
         return stages[-1], ()
     if CHOSEN_STAGE not in job.records:
         if not _has_room(job, judging, (1 + len(stages)) * len(judges)):
             return stages[-1], ()
         try:
-            stage, curve = await gate.choose_stage(judges, stages, judging)
+            stage, curve = await choose_stage(judges, stages, judging)
         except BudgetExceeded:  # its limit in tokens or money could only be estimated
             return stages[-1], ()
         points = [point.model_dump() for point in curve]
@@ -104,7 +115,10 @@ async def _chosen_stage(
 async def _chosen_presentation(
     job: Job, judges: Sequence[Sample], judging: Judging
 ) -> tuple[Presentation | None, tuple[Shown, ...]]:
-    """Return how the set is shown, and what was measured; as it is now where the budget has no room to find out."""
+    """Return how the set is shown, and what was measured.
+
+    It is shown as it is now where the budget has no room to find out.
+    """
     if CHOSEN_WAY not in job.records:
         if not _has_room(job, judging, most_answers(len(judges))):
             return judging.material.staged.presentation, ()
@@ -169,16 +183,14 @@ async def _reference(job: Job, sample: Sample) -> str:
     key = f"reference:{sample.id}"
     if key not in job.records:
         try:
-            solved = await teacher.solve(
-                DistillState(sample=sample.model_dump(mode="json")), context=job.context
-            )
+            solution, _ = await teacher.solution_of(sample, job.context)
         except Exception as error:
             if isinstance(error, BudgetExceeded):
                 return ""
             if is_final(error) or is_transient(error):
                 raise
             return ""
-        await job.records.save(key, {"answer": answers.final_answer(solved["solution"])})
+        await job.records.save(key, {"answer": answers.final_answer(solution)})
     return str(job.records[key]["answer"])
 
 

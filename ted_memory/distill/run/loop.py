@@ -1,4 +1,12 @@
-"""The data set loop: distil sample by sample in a staging set, then let agents see the result in one commit."""
+"""Learning from a data set: sample by sample in a staging set, which agents see in one commit.
+
+Between the two stands the gate (setting ``validation``; 0 for none). Every sample judges what the
+others taught, and from `LARGE` samples on a share of them is held out for that. With
+``checkpoints`` above 1 the best of so many stages of the run goes through the gate.
+
+A sample begins only if the budget has room for all of it. The gate's calls are set aside: what was
+learned until the budget ended goes through the gate, and the report says so.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -10,14 +18,16 @@ from langchain_core.runnables import Runnable
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.distill.report import Report
 from ted_memory.distill.run.finish import finish
-from ted_memory.distill.run.job import Job, digest
+from ted_memory.distill.run.job import Job
 from ted_memory.distill.run.judging import validate
+from ted_memory.distill.run.names import digest
 from ted_memory.distill.scoring import OnProgress
 from ted_memory.errors import InvalidInput, ModelError
 from ted_memory.grading.graders import Grader
 from ted_memory.llm.spend import Budget
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
+from ted_memory.settings import Settings
 
 # samples from which on some are held out: with fewer, each one judges what it did not teach
 LARGE = 200
@@ -37,14 +47,12 @@ async def distill(
     prompts: Mapping[str, str] | str | Path | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Report:
-    """Learn from a data set; return what was learned.
+    """Learn from a data set.
 
-    Agents see one commit at the end, and only what passed the gate (`ted_memory.distill.run.gate`;
-    setting ``validation``, 0 for no gate): every sample judges what the others taught, and from 200
-    samples on a share of them is held out for that. With ``checkpoints`` above 1 the best of so
-    many stages of the run goes through the gate. What it refuses is kept as proposed lessons, which
-    no agent is shown. Killed at any moment and called again with the same samples, models, profile
-    and settings, it goes on; a finished run called again is a new run.
+    Agents see one commit at the end, and only what passed the gate (`ted_memory.distill.run.gate`).
+    What it refuses is kept as proposed lessons, which no agent is shown. Killed at any moment and
+    called again with the same samples, models, profile and settings, it goes on; a finished run
+    called again is a new run.
 
     Args:
         samples: ids must differ.
@@ -53,12 +61,10 @@ async def distill(
         memory: where the lessons go.
         grader: see `ted_memory.grading.graders`.
         name: of the data set; lessons carry ``dataset:<name>#<sample id>`` as their source.
-        budget: what the run may spend. A sample begins only if there is room for all of it, and the
-            gate's calls are set aside; what was learned until then goes through the gate, and the
-            report says so. A limit in calls holds exactly; one in tokens or money is estimated from
-            the calls before, and may be passed by a little.
-        profile: how these models are taught (`ted_memory.distill.profiles`); default: the one that
-            the settings name.
+        budget: what the run may spend, the gate's calls included. A limit in calls holds exactly;
+            one in tokens or money is estimated from the calls before, and may be passed by a
+            little.
+        profile: how these models are taught; default: the one that the settings name.
         instructions: as for `Profile.adapted`, in place of what the settings say; or added to
             ``profile``.
         prompts: likewise.
@@ -74,18 +80,13 @@ async def distill(
     began = time.monotonic()
     _check(samples)
     train, held_out = split(samples, memory.settings.validation)
-    if profile is None:
-        profile = profile_of(memory.settings, instructions=instructions, prompts=prompts)
-    elif instructions or prompts:
-        profile = profile.adapted(instructions=instructions or "", prompts=prompts)
-    run = await Job.open(
-        memory, samples, models=(student, teacher), grader=grader, name=name, profile=profile
-    )
+    profile = _adapted(profile, memory.settings, instructions, prompts)
+    models = (student, teacher)
+    run = await Job.open(memory, samples, models=models, grader=grader, name=name, profile=profile)
     run.on_progress = on_progress
+    set_aside = run.gate_calls(train, held_out, budget)
     try:
-        stopped = await run.learn(
-            train, budget, at_the_gate=run.gate_calls(train, held_out, budget)
-        )
+        stopped = await run.learn(train, budget, at_the_gate=set_aside)
         gate, chosen = await validate(run, train, held_out, budget)
     except ModelError as error:
         await run.records.save_spent()
@@ -94,10 +95,24 @@ async def distill(
     return await finish(run, train, gate, chosen, stopped=stopped, began=began)
 
 
-def split(samples: Sequence[Sample], validation: float) -> tuple[list[Sample], list[Sample]]:
-    """Return training and held-out samples: of many, every n-th of those sorted by category and reference is held out.
+def _adapted(
+    profile: Profile | None,
+    settings: Settings,
+    instructions: str | None,
+    prompts: Mapping[str, str] | str | Path | None,
+) -> Profile:
+    if profile is None:
+        return profile_of(settings, instructions=instructions, prompts=prompts)
+    if instructions or prompts:
+        return profile.adapted(instructions=instructions or "", prompts=prompts)
+    return profile
 
-    The same samples always fall the same way.
+
+def split(samples: Sequence[Sample], validation: float) -> tuple[list[Sample], list[Sample]]:
+    """Return training and held-out samples; the same samples always fall the same way.
+
+    Of few none is held out. Of `LARGE` and more every n-th is, of those sorted by category and
+    reference.
     """
     if not validation or len(samples) < LARGE:
         return list(samples), []

@@ -1,4 +1,4 @@
-"""What the gate judges: the set before a run and after it, what came from whom, and what verification had found."""
+"""What the gate judges: the set before a run and after it, and what came from whom."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Material:
 
     @cached_property
     def _gone(self) -> dict[str, list[Experience]]:
-        """What the log says of experiences, by id: those that merges have taken out are only there."""
+        """What the log says of experiences, by id; what merges have taken out is only there."""
         gone: dict[str, list[Experience]] = {}
         for entry in self.log:
             for change in entry.changes:
@@ -65,9 +65,10 @@ class Material:
         return gone
 
     def evidence_of(self, lesson: Experience) -> Evidence | None:
-        """Return what verification found of a lesson; of one that was joined, the weakest of what it was joined from.
+        """Return what verification found of a lesson, None where it found nothing.
 
-        Joining was replayed: what the old lessons were verified for holds for the new one.
+        Of one that was joined it is the weakest of what it was joined from. Joining was replayed:
+        what the old lessons were verified for holds for the new one.
         """
         said = render_line(lesson.text, lesson.when, lesson.example, lesson.task)
         if said in self.evidence or not lesson.parents:
@@ -85,7 +86,10 @@ class Material:
         return [e for e in self.before(sample) if e.id in ids]
 
     def without(self, sample: Sample) -> tuple[Experience, ...]:
-        """Return the staged set as it would be if this sample, and whoever speaks in it, had taught nothing."""
+        """Return the staged set as it would be if this sample had taught nothing.
+
+        Nor would have whoever speaks in it.
+        """
         sources = self.sources_of(sample)
         if not sources:
             return self.staged.experiences

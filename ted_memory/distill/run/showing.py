@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ted_memory.distill.report import Shown
-from ted_memory.distill.run.gate import Judging
+from ted_memory.distill.run.asking import Judging
 from ted_memory.distill.run.material import Material
 from ted_memory.distill.scoring import Progress, with_retries
 from ted_memory.llm.calls import is_final, is_transient, one_line
@@ -42,12 +42,36 @@ def most_answers(samples: int) -> int:
 async def choose_presentation(
     samples: Sequence[Sample], judging: Judging
 ) -> tuple[Presentation, tuple[Shown, ...]]:
-    """Return the best way to show the set, and what was measured; of ways as good, the one that is set already."""
+    """Return the best way to show the set, and what was measured.
+
+    Of ways that are as good it is the one that is set already.
+    """
     memory, staged = judging.context.memory, judging.material.staged
-    set_now = memory.presentation(staged)
-    ways = _ways(memory, staged)
     asked = in_order(samples, judging.material)
     scores: Scores = defaultdict(dict)
+    way, done = await _best_of(_ways(memory, staged), asked, scores, judging)
+    without_examples = way.model_copy(update={"examples": False})
+    bare = memory.presentation(replace(staged, presentation=without_examples))
+    if bare != way and any(e.example for e in staged.active):
+        way = await _better(way, bare, asked[: done or MOST_SAMPLES], scores, judging)
+    set_now = memory.presentation(staged)
+    if not _is_better(way, set_now, scores):
+        way = set_now
+    measured = [
+        Shown(presentation=tried, answers=len(got), score=mean([*got.values()]))
+        for tried, got in scores.items()
+        if got
+    ]
+    return way, tuple(measured)
+
+
+async def _best_of(
+    ways: list[Presentation], asked: Sequence[Sample], scores: Scores, judging: Judging
+) -> tuple[Presentation, int]:
+    """Halve the ways, the worse ones first, until one is left or all samples are asked.
+
+    The second value is how many samples were asked about the last ones.
+    """
     done = 0
     while len(ways) > 1 and done < len(asked):
         begun, done = done, min(max(FIRST, 2 * done), len(asked))
@@ -55,50 +79,45 @@ async def choose_presentation(
             scores[way] |= await _scores(asked[begun:done], way, judging)
         ways = _best_first(ways, scores)  # stable: what is set now stands first
         ways = ways[: (len(ways) + 1) // 2]
-    bare = memory.presentation(
-        replace(staged, presentation=ways[0].model_copy(update={"examples": False}))
-    )
-    if bare != ways[0] and any(e.example for e in staged.active):
-        ways = await _two(ways[0], bare, asked[: done or MOST_SAMPLES], scores, judging)
-    if not _is_better(ways[0], set_now, scores):
-        ways = [set_now]
-    measured = (
-        Shown(presentation=w, answers=len(got), score=mean([*got.values()]))
-        for w, got in scores.items()
-        if got
-    )
-    return ways[0], tuple(measured)
+    return ways[0], done
 
 
-async def _two(
+async def _better(
     first: Presentation,
     second: Presentation,
     samples: Sequence[Sample],
     scores: Scores,
     judging: Judging,
-) -> list[Presentation]:
-    """Return two ways, the better one first, after both were asked about all of these samples."""
+) -> Presentation:
+    """Return the better of two ways, after both were asked about all of these samples."""
     for way in (first, second):
         missing = [sample for sample in samples if sample.id not in scores[way]]
         scores[way] |= await _scores(missing, way, judging)
-    return _best_first([first, second], scores)
+    return _best_first([first, second], scores)[0]
 
 
 def _best_first(ways: Sequence[Presentation], scores: Scores) -> list[Presentation]:
-    """Return ways sorted by their mean scores on the samples that each of them got an answer for."""
+    """Sort ways by their mean scores, on the samples that each of them got an answer for."""
     same = _asked_of_all(ways, scores)
-    return sorted(ways, key=lambda way: -mean([scores[way][id] for id in same]))
+
+    def mean_of(way: Presentation) -> float:
+        return mean([scores[way][id] for id in same])
+
+    return sorted(ways, key=mean_of, reverse=True)
 
 
 def _asked_of_all(ways: Sequence[Presentation], scores: Scores) -> list[str]:
+    """Return the samples that each way got an answer for, in the order of the first one's."""
     first, *others = (scores[way] for way in ways)
-    return [id for id in first if all(id in other for other in others)]
+    of_all = {*first}.intersection(*others)
+    return [id for id in first if id in of_all]
 
 
 def _ways(memory: TedMemory, staged: ExperienceSet) -> list[Presentation]:
-    """Return the ways to compare, each once, the one that is set now first; never more turns in a prompt than `TURNS`.
+    """Return the ways to compare, each once, the one that is set now first.
 
-    What was stated for this memory stays as it is in all of them.
+    None has more turns in a prompt than `TURNS`. What was stated for this memory stays as it is in
+    all of them.
     """
     all_too = sum(bool(e.task) for e in staged.active) <= TURNS
     tried = (way for way in WAYS if way.selection == "relevant" or all_too)
@@ -107,7 +126,7 @@ def _ways(memory: TedMemory, staged: ExperienceSet) -> list[Presentation]:
 
 
 def in_order(samples: Sequence[Sample], material: Material) -> list[Sample]:
-    """Return the samples that can be graded, in the order in which they are asked: each start repeats it."""
+    """Return the samples that can be graded, in a random order that each start repeats."""
     asked = [sample for sample in samples if material.reference_of.get(sample.id)]
     random.Random("showing").shuffle(asked)
     return asked
@@ -128,9 +147,10 @@ async def _scores(
 async def scores_of(
     samples: Sequence[Sample], way: Presentation, judging: Judging, material: Material, name: str
 ) -> dict[str, float]:
-    """Return by sample the student's score with the staged set, shown in this way, without what the sample taught.
+    """Return by sample the student's score with the staged set, shown in this way.
 
-    ``name``: what the scores are kept under in the run's records.
+    Each answers without what it taught itself. ``name``: what the scores are kept under in the
+    run's records.
     """
     snapshot = replace(material.staged, presentation=way)
     found: dict[str, float] = {}
@@ -154,7 +174,10 @@ async def scores_of(
 
 
 def _is_better(way: Presentation, than: Presentation, scores: Scores) -> bool:
-    """Tell whether a way is better by more than about one standard error of the difference, on the same samples."""
+    """Tell whether a way is clearly better, on the same samples.
+
+    That is by more than about one standard error of the difference.
+    """
     same = _asked_of_all([way, than], scores)
     lead = mean([scores[way][id] for id in same]) - mean([scores[than][id] for id in same])
     return bool(same) and lead > (0.5 / len(same)) ** 0.5
