@@ -89,7 +89,7 @@ def learn(
 
     With --json, it is printed at the end. Keys of --json: outcomes (of episodes, by name), replayed
     (pairs), steps (what was done with lessons), last_error, funnel (as `status` prints it; null if
-    the store is away, and with --all-namespaces).
+    the store is away). With --all-namespaces there is funnels (by namespace) in place of funnel.
 
     Examples:
         ted-memory learn --teacher openai:gpt-5 --student openai:gpt-5-nano --namespace support
@@ -208,8 +208,11 @@ def _as_json(report: LearnerReport) -> dict[str, Any]:
 
 
 async def _funnels_as_json(memory: TedMemory, *, every: bool) -> dict[str, Any]:
-    way = None if every else await _funnel_of(memory)
-    return {"funnel": way.model_dump(mode="json") if way else None}
+    if not every:
+        way = await _funnel_of(memory)
+        return {"funnel": way.model_dump(mode="json") if way else None}
+    ways = await _funnels_of_all(memory)
+    return {"funnels": {name: way.model_dump(mode="json") for name, way in ways.items()}}
 
 
 async def _print_funnels(memory: TedMemory, prices: Prices | None, *, every: bool) -> None:
