@@ -1,6 +1,7 @@
 """``ted-memory drop``: a namespace is deleted."""
 
 import asyncio
+import contextlib
 from typing import Annotated
 
 import typer
@@ -29,7 +30,8 @@ def drop(
     place.ask(f"Delete all of namespace {namespace!r}? Nothing brings it back", yes=yes)
 
     async def run() -> None:
-        async with place.memory_of(url, namespace, home) as memory:
+        # closed, but not entered: that would watch the set, and warn when it is gone
+        async with contextlib.aclosing(place.memory_of(url, namespace, home)) as memory:
             sets, queues = await memory.namespaces(), await memory.store.episodes.namespaces()
             known = namespace in sets or namespace in queues
             await memory.store.drop(memory.namespace)

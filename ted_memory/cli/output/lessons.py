@@ -56,9 +56,9 @@ def print_entry(entry: LogEntry) -> None:
     )
     for change in entry.changes:
         for before in change.before:
-            out.print(f"  [red]-[/] {before.id}  {_text(before)}")
+            out.print(f"  [red]-[/] {before.id}  {_state_and_text(before)}")
         for after in change.after:
-            out.print(f"  [green]+[/] {after.id}  {_text(after)}")
+            out.print(f"  [green]+[/] {after.id}  {_state_and_text(after)}")
 
 
 def print_commit(namespace: str, commit: Commit, *, as_json: bool) -> None:
@@ -82,9 +82,5 @@ def waits_for(standing: Standing) -> str:
 
 
 def _state_and_text(experience: Experience) -> str:
-    return f"{experience.state:<8}  {_text(experience)}"
-
-
-def _text(experience: Experience) -> str:
     line = render_line(experience.text, experience.when, experience.example, experience.task)
-    return escape(line)
+    return f"{experience.state:<8}  {escape(line)}"
