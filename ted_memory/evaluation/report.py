@@ -253,35 +253,26 @@ def _curve(evaluation: Evaluation, images: Mapping[str, bytes]) -> list[str]:
 def _cost(evaluation: Evaluation, learning: dict[str, Any] | None) -> list[str]:
     work = [("measuring", evaluation.spend, evaluation.cost, evaluation.currency)]
     if learning is not None:
-        work.insert(
-            0,
-            (
-                "learning",
-                Spend.model_validate(learning["spend"]),
-                learning["cost"],
-                learning["currency"],
-            ),
-        )
-    rows = [
-        (
-            f"{what}, {role}",
-            f"{one.calls:,}",
-            f"{one.tokens_in:,}",
-            f"{one.tokens_out:,}",
-            f"{one.estimated:,}",
-        )
-        for what, spend, _, _ in work
-        for role, one in (("student", spend.student), ("teacher", spend.teacher))
-        if one.calls
-    ]
-    costs = [
-        f"{what.capitalize()} cost {_money(cost, money)}."
-        for what, _, cost, money in work
-        if cost is not None
-    ]
-    note = "Calls are estimated where the provider told no usage: a token for each 4 bytes."
+        spend = Spend.model_validate(learning["spend"])
+        work.insert(0, ("learning", spend, learning["cost"], learning["currency"]))
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for what, spend, cost, currency in work:
+        rows += _rows_of_calls(what, spend)
+        if cost is not None:
+            notes.append(f"{what.capitalize()} cost {_money(cost, currency)}.")
+    notes.append("Calls are estimated where the provider told no usage: a token for each 4 bytes.")
     head = ("role", "calls", "tokens in", "tokens out", "calls estimated")
-    return ["## Cost", "", *table(head, rows), " ".join([*costs, note]), ""]
+    return ["## Cost", "", *table(head, rows), " ".join(notes), ""]
+
+
+def _rows_of_calls(what: str, spend: Spend) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for role, used in (("student", spend.student), ("teacher", spend.teacher)):
+        if used.calls:
+            figures = (used.calls, used.tokens_in, used.tokens_out, used.estimated)
+            rows.append((f"{what}, {role}", *(f"{figure:,}" for figure in figures)))
+    return rows
 
 
 def _money(amount: float, currency: str | None) -> str:
