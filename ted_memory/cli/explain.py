@@ -53,21 +53,21 @@ async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
         if not known and (gone := await departure(memory, id)):
             _print_departure(memory.namespace, gone, as_json=as_json)
             return
-        one = await standing_of(memory, id)
-    going, left_out = pace(one), loudest(memory.settings)
+        standing = await standing_of(memory, id)
+    going, left_out = pace(standing), loudest(memory.settings)
     if as_json:
         output.print_json(
             {
                 "namespace": memory.namespace,
-                "experience": one.experience.model_dump(mode="json"),
-                **one.model_dump(mode="json", exclude={"experience"}),
+                "experience": standing.experience.model_dump(mode="json"),
+                **standing.model_dump(mode="json", exclude={"experience"}),
                 "without_the_loudest": left_out,
                 **going.model_dump(),
             }
         )
         return
-    output.print_experience(one.experience)
-    for line in _evidence(one, going, left_out):
+    output.print_experience(standing.experience)
+    for line in _evidence(standing, going, left_out):
         output.out.print(f"  {line}", markup=False)
 
 
@@ -85,51 +85,53 @@ def _print_departure(namespace: str, gone: Departure, *, as_json: bool) -> None:
         output.out.print(f"  came from: {sources}", markup=False)
 
 
-def _evidence(one: Standing, going: Pace, left_out: int) -> list[str]:
+def _evidence(standing: Standing, going: Pace, left_out: int) -> list[str]:
     """Put the evidence on one lesson in words, a stage a line."""
-    lines = [output.waits_for(one), *_stages(one)]
-    if one.experience.state == "trial":
-        lines += _of_the_trial(one, going)
+    lines = [output.waits_for(standing), *_stages(standing)]
+    if standing.experience.state == "trial":
+        lines += _of_the_trial(standing, going)
     else:
-        lines += _of_the_replays(one, going)
-    if one.principals:
+        lines += _of_the_replays(standing, going)
+    if standing.principals:
         without = f"; wealths are without the {left_out} loudest" if left_out else ""
-        lines.append(f"principals heard: {one.principals}{without}")
-    sources = output.one_line(", ".join(one.experience.sources)) or "nobody who is named"
+        lines.append(f"principals heard: {standing.principals}{without}")
+    sources = output.one_line(", ".join(standing.experience.sources)) or "nobody who is named"
     lines.append(f"comes from: {sources}")
     return lines
 
 
-def _stages(one: Standing) -> list[str]:
+def _stages(standing: Standing) -> list[str]:
     lines: list[str] = []
-    if one.pairs:
+    if standing.pairs:
         lines.append(
-            f"replays: lift {one.lift:+.2f} in {one.pairs} pairs of answers; "
-            f"wealth {one.helps:.3g} of {one.needed['helps']:g} that it helps, "
-            f"{one.useless:.3g} of {one.needed['useless']:g} that it is useless"
+            f"replays: lift {standing.lift:+.2f} in {standing.pairs} pairs of answers; "
+            f"wealth {standing.helps:.3g} of {standing.needed['helps']:g} that it helps, "
+            f"{standing.useless:.3g} of {standing.needed['useless']:g} that it is useless"
         )
-    if one.outcomes:
-        rule = (one.experience.trial or Trial()).rule
+    if standing.outcomes:
+        rule = (standing.experience.trial or Trial()).rule
         lines.append(
-            f"live ({rule}): {one.outcomes} outcomes; "
-            f"wealth {one.live:.3g} of {one.needed['live']:.3g} that it helps, "
-            f"{one.harms:.3g} of {one.needed['harms']:g} that it hurts"
+            f"live ({rule}): {standing.outcomes} outcomes; "
+            f"wealth {standing.live:.3g} of {standing.needed['live']:.3g} that it helps, "
+            f"{standing.harms:.3g} of {standing.needed['harms']:g} that it hurts"
         )
     return lines
 
 
-def _of_the_replays(one: Standing, going: Pace) -> list[str]:
+def _of_the_replays(standing: Standing, going: Pace) -> list[str]:
     if going.a_day is None:
         return []
-    lines = [f"so far {going.a_day:.3g} pairs a day since {one.experience.created_at:%Y-%m-%d}"]
+    lines = [
+        f"so far {going.a_day:.3g} pairs a day since {standing.experience.created_at:%Y-%m-%d}"
+    ]
     if going.days:
         rate = f"at this rate about {_rounded(going.days)} more"
         lines.append(f"{rate}, if it goes on helping as much")
     return lines
 
 
-def _of_the_trial(one: Standing, going: Pace) -> list[str]:
-    trial = one.experience.trial
+def _of_the_trial(standing: Standing, going: Pace) -> list[str]:
+    trial = standing.experience.trial
     if trial is None or trial.began_at is None:
         return []
     ends = trial.began_at + LONGEST_TRIAL

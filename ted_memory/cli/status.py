@@ -85,21 +85,26 @@ async def _print_status(memory: TedMemory, prices: Prices | None, *, as_json: bo
                 "traffic": traffic.model_dump(mode="json"),
                 "funnel": way.model_dump(mode="json"),
                 "cost_today": costs(way, prices),
-                "waiting_for": [_brief(one) for one in waiting],
+                "waiting_for": [_brief(standing) for standing in waiting],
             }
         )
         return
     _print_set(now, last)
     _print_traffic(traffic)
     print_funnel(way, traffic.counts, prices)
-    for one in waiting:
-        output.print_experience(one.experience)
-        output.out.print(f"        {output.waits_for(one)}", markup=False)
+    for standing in waiting:
+        output.print_experience(standing.experience)
+        output.out.print(f"        {output.waits_for(standing)}", markup=False)
 
 
-def _brief(one: Standing) -> dict[str, Any]:
-    numbers = one.model_dump(mode="json", exclude={"experience", "waits_for"})
-    return {"id": one.experience.id, "state": one.experience.state, "for": one.waits_for, **numbers}
+def _brief(standing: Standing) -> dict[str, Any]:
+    numbers = standing.model_dump(mode="json", exclude={"experience", "waits_for"})
+    return {
+        "id": standing.experience.id,
+        "state": standing.experience.state,
+        "for": standing.waits_for,
+        **numbers,
+    }
 
 
 def _print_set(now: ExperienceSet, last: LogEntry | None) -> None:
