@@ -33,13 +33,13 @@ def drop(
         # closed, but not entered: that would watch the set, and warn when it is gone
         async with contextlib.aclosing(place.memory_of(url, namespace, home)) as memory:
             sets, queues = await memory.namespaces(), await memory.store.episodes.namespaces()
-            known = namespace in sets or namespace in queues
+            existed = namespace in sets or namespace in queues
             await memory.store.drop(memory.namespace)
             await memory.store.compact()
         if json:
-            output.print_json({"namespace": memory.namespace, "dropped": known})
+            output.print_json({"namespace": memory.namespace, "dropped": existed})
             return
-        told = "deleted" if known else f"there was no namespace {namespace!r}"
-        output.out.print(told, markup=False)
+        message = "deleted" if existed else f"there was no namespace {namespace!r}"
+        output.out.print(message, markup=False)
 
     asyncio.run(run())

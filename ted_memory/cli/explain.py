@@ -49,8 +49,8 @@ async def _explain(memory: TedMemory, id: str, *, as_json: bool) -> None:
     from ted_memory.learner.standing import explain as standing_of
 
     async with memory:
-        known = id in (await memory.load()).by_id
-        if not known and (gone := await departure(memory, id)):
+        is_there = id in (await memory.load()).by_id
+        if not is_there and (gone := await departure(memory, id)):
             _print_departure(memory.namespace, gone, as_json=as_json)
             return
         standing = await standing_of(memory, id)

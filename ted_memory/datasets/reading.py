@@ -56,8 +56,8 @@ def read_samples(
         samples.append(_sample(place, row, chosen))
     if not samples and limit != 0:
         lines = path.is_file() and path.suffix.lower() not in {".csv", ".parquet"}
-        told = "write one JSON object a line" if lines else "give it at least one row"
-        raise DatasetError(f"the data set {path} has no samples; {told}")
+        advice = "write one JSON object a line" if lines else "give it at least one row"
+        raise DatasetError(f"the data set {path} has no samples; {advice}")
     _check_ids(path, samples)
     return samples
 

@@ -96,8 +96,8 @@ def _chosen(path: Path, splits: Iterable[str], split: str | None) -> str:
         return names[0]
     if split in names:
         return str(split)
-    told = f"has no split {split!r}" if split is not None else "has several splits"
-    raise DatasetError(f"the data set {path} {told}; give split= one of {', '.join(names)}")
+    problem = f"has no split {split!r}" if split is not None else "has several splits"
+    raise DatasetError(f"the data set {path} {problem}; give split= one of {', '.join(names)}")
 
 
 def _read_json_lines(path: Path) -> Rows:

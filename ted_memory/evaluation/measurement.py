@@ -77,16 +77,17 @@ class Measurement:
 
     def _side(self, active: Side) -> int:
         """Find the side that shows a student these, by index; a new one if none does yet."""
-        known = [_said(side) for side in self.sides]
-        if _said(active) in known:
-            return known.index(_said(active))
+        shown = [_said(side) for side in self.sides]
+        if _said(active) in shown:
+            return shown.index(_said(active))
         self.sides.append(active)
         return len(self.sides) - 1
 
-    def pairs(self, one: int, other: int) -> list[tuple[float, float]]:
+    def pairs(self, first: int, second: int) -> list[tuple[float, float]]:
         """Pair the scores of two sides, by sample, in the samples' order."""
         return [
-            (self.answers[i][one].score, self.answers[i][other].score) for i in sorted(self.answers)
+            (self.answers[i][first].score, self.answers[i][second].score)
+            for i in sorted(self.answers)
         ]
 
     def curve(self) -> tuple[CurvePoint, ...]:
@@ -154,11 +155,13 @@ class Measurement:
 
     async def _ask(self, sample: Sample, shown: Exposure) -> tuple[float, int]:
         """Score one answer, and count the tokens that went into it."""
-        given = await answer(self.context, sample, shown)
+        answered = await answer(self.context, sample, shown)
         # a student that repeats what it was shown is graded on the rest, as with our own block
-        said = given.text.replace(shown.block, "").strip() if shown.block else given.text
-        score, _ = await graders.grade(self.context.grader, sample, said, sample.reference or "")
-        return score, given.spend.student.tokens_in
+        own_words = answered.text.replace(shown.block, "").strip() if shown.block else answered.text
+        score, _ = await graders.grade(
+            self.context.grader, sample, own_words, sample.reference or ""
+        )
+        return score, answered.spend.student.tokens_in
 
 
 def _said(side: Side) -> list[tuple[str, tuple[str, ...]]]:

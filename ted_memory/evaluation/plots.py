@@ -68,8 +68,8 @@ def lifts_of(experiences: Iterable[Experience], usage: Mapping[str, Usage]) -> l
     """Estimate the experiences' lifts, highest first; the set's order breaks ties."""
     rows = []
     for e in experiences:
-        known = usage.get(e.id, Usage())
-        lift = estimate(known)
+        used = usage.get(e.id, Usage())
+        lift = estimate(used)
         rows.append(
             LessonLift(
                 id=e.id,
@@ -80,7 +80,7 @@ def lifts_of(experiences: Iterable[Experience], usage: Mapping[str, Usage]) -> l
                 lift=lift.mean,
                 low=lift.low,
                 high=lift.high,
-                measured=known.weight > 0 or bool(known.n_with and known.n_without),
+                measured=used.weight > 0 or bool(used.n_with and used.n_without),
             )
         )
     return sorted(rows, key=lambda row: -row.lift)

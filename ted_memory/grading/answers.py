@@ -50,8 +50,8 @@ def final_answer(text: str) -> str:
     the whole text. "The answer is", and both in other languages, are marks as well. Thoughts, up to
     ``</think>``, are left aside.
     """
-    said = text.rpartition("</think>")[2]
-    text = said if said.strip() else text
+    answer = text.rpartition("</think>")[2]
+    text = answer if answer.strip() else text
     if boxed := _last_boxed(text):
         return boxed
     if marks := list(ANSWER_MARK.finditer(text)):
@@ -94,15 +94,15 @@ def picked(answer: str, choices: list[str]) -> int | None:
 
     It may be the choice itself, its letter, or a sentence that holds it. ``choices`` are `plain`.
     """
-    said = plain(answer)
-    if said in choices:
-        return choices.index(said)
+    text = plain(answer)
+    if text in choices:
+        return choices.index(text)
     letter = _LETTER.fullmatch(answer.strip()) or _LETTER_FIRST.match(answer.strip())
     if letter:
         index = ord(letter.group(1)) - ord("A")
         if index < len(choices):
             return index
-    named = [i for i, choice in enumerate(choices) if stands_in(choice, said)]
+    named = [i for i, choice in enumerate(choices) if stands_in(choice, text)]
     longest = [i for i in named if not _is_within_another(i, named, choices)]
     return longest[0] if len(longest) == 1 else None
 

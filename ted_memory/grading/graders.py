@@ -37,10 +37,10 @@ def contains(*, inputs: _Inputs, outputs: str, reference_outputs: str) -> bool: 
 
 def numeric(*, inputs: _Inputs, outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
     """Right when the last number of the final answer is the reference, within 1e-6 of it."""
-    said, wanted = last_number(final_answer(outputs)), last_number(reference_outputs)
-    if said is None or wanted is None:
+    number, wanted = last_number(final_answer(outputs)), last_number(reference_outputs)
+    if number is None or wanted is None:
         return False
-    return math.isclose(said, wanted, rel_tol=1e-6, abs_tol=1e-9)
+    return math.isclose(number, wanted, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def multiple_choice(*, inputs: _Inputs, outputs: str, reference_outputs: str) -> bool:
@@ -126,8 +126,8 @@ async def grade(grader: Grader, sample: Sample, answer: str, reference: str) -> 
         Exception: whatever the grader raises.
     """
     inputs = {"input": sample.text, "choices": list(sample.choices)}
-    given = {"inputs": inputs, "outputs": answer, "reference_outputs": reference}
-    result = await _call(grader, given)
+    arguments = {"inputs": inputs, "outputs": answer, "reference_outputs": reference}
+    result = await _call(grader, arguments)
     if isinstance(result, list) and len(result) == 1:
         result = result[0]
     score, comment = result, ""
@@ -140,26 +140,26 @@ async def grade(grader: Grader, sample: Sample, answer: str, reference: str) -> 
     return float(score), comment
 
 
-async def _call(grader: Grader, given: Mapping[str, Any]) -> Any:
+async def _call(grader: Grader, arguments: Mapping[str, Any]) -> Any:
     """Call a grader with what its signature takes, where it does no harm."""
     if any(grader is own for own in GRADERS.values()):
-        result: Any = grader(**given)
+        result: Any = grader(**arguments)
     else:
-        call = functools.partial(grader, **_taken(grader, given))
+        call = functools.partial(grader, **_taken(grader, arguments))
         result = call() if _is_async(grader) else await asyncio.to_thread(_contained, call)
     return await result if inspect.isawaitable(result) else result
 
 
-def _taken(grader: Grader, given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _taken(grader: Grader, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """Choose the arguments that a callable has a name for: all, where it takes any or is silent."""
     try:
         parameters = inspect.signature(grader).parameters.values()
     except (TypeError, ValueError):
-        return given
+        return arguments
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return given
+        return arguments
     names = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
-    return {name: value for name, value in given.items() if name in names}
+    return {name: value for name, value in arguments.items() if name in names}
 
 
 def _is_async(grader: Grader) -> bool:

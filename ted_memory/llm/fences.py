@@ -38,8 +38,8 @@ def fenced(texts: Mapping[str, str]) -> tuple[str, dict[str, str]]:
 
 def fence(text: str) -> str:
     """Put one text between two marks of its own, below a sentence that says what they mean."""
-    told, made = fenced({"text": text})
-    return f"{told}{made['text']}" if text else text
+    explanation, texts = fenced({"text": text})
+    return f"{explanation}{texts['text']}" if text else text
 
 
 def on_one_line(text: str) -> str:

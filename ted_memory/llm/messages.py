@@ -284,31 +284,31 @@ def record_messages(
     `tool_calls`). An image of more than `largest` bytes is left out and named in words.
     """
     images: dict[str, bytes] = {}
-    kept = []
+    recorded = []
     for message in messages:
         role = _NAMES.get(message.type.removesuffix("MessageChunk").lower())  # of a stream
         if role is None or _is_example(message):
             continue
         content = message.content
         if isinstance(content, str):
-            said: Any = storable(without_block(content))
+            recorded_content: Any = storable(without_block(content))
         else:
             blocks = (_record_block(block, images, largest) for block in content)
-            said = tuple(block for block in blocks if block is not None)
-        if said:
-            kept.append(Message(role=role, content=said))
-    return tuple(kept), images
+            recorded_content = tuple(block for block in blocks if block is not None)
+        if recorded_content:
+            recorded.append(Message(role=role, content=recorded_content))
+    return tuple(recorded), images
 
 
-def _record_block(given: Any, images: dict[str, bytes], largest: int) -> dict[str, Any] | None:
+def _record_block(block: Any, images: dict[str, bytes], largest: int) -> dict[str, Any] | None:
     """Make of a content block what is kept; None for thoughts and all else but texts and images.
 
     The bytes of an image are added to ``images``.
     """
-    if isinstance(given, str) or given.get("type") == "text":
-        text = given if isinstance(given, str) else str(given.get("text", ""))
+    if isinstance(block, str) or block.get("type") == "text":
+        text = block if isinstance(block, str) else str(block.get("text", ""))
         return {"type": "text", "text": storable(without_block(text))}
-    url = _image_url(given)
+    url = _image_url(block)
     if url is None:
         return None
     if not url.startswith("data:"):
@@ -331,8 +331,8 @@ def _image_url(block: Mapping[str, Any]) -> str | None:
     """Read the URL of an image block in one of the shapes that LangChain's providers know."""
     kind = block.get("type")
     if kind == "image_url":  # OpenAI's
-        given = block.get("image_url")
-        url = given.get("url") if isinstance(given, Mapping) else given
+        image = block.get("image_url")
+        url = image.get("url") if isinstance(image, Mapping) else image
         return str(url) if url else None
     if kind != "image":
         return None

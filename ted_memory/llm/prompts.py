@@ -63,7 +63,7 @@ def parse_prompt(text: str, placeholders: Collection[str], *, name: str) -> Prom
         ("has the unknown placeholder", unknown),
     ):
         if names:
-            allowed = ", ".join(f"{{{known}}}" for known in placeholders) or "none"
+            allowed = ", ".join(f"{{{placeholder}}}" for placeholder in placeholders) or "none"
             raise SettingsError(
                 f"the prompt {name} {problem} {{{names[0]}}}; it takes exactly: {allowed}"
             )

@@ -147,12 +147,12 @@ def _parameter(error: BaseException, status: int | None, text: str) -> str:
         return _named_in(text) if by_client else ""
     if status not in _BAD_REQUEST or is_too_long(error):
         return ""
-    told = _field(error, "param")
-    if told is None and (found := _LOCATION.search(text)):
-        told = found[1]
-    if told is None:
+    named = _field(error, "param")
+    if named is None and (found := _LOCATION.search(text)):
+        named = found[1]
+    if named is None:
         return _named_in(message_of(error))
-    name = re.split(r"[.\[]", told)[0]
+    name = re.split(r"[.\[]", named)[0]
     return name if name in _PARAMETERS else ""
 
 

@@ -54,10 +54,10 @@ class Spend(Frozen):
         """Count one call, from the provider's usage where it gives it."""
         usage = answer.usage_metadata if isinstance(answer, AIMessage) else None
         if usage is not None:
-            known = RoleSpend(
+            counted = RoleSpend(
                 calls=1, tokens_in=usage["input_tokens"], tokens_out=usage["output_tokens"]
             )
-            return cls(**{role: known})
+            return cls(**{role: counted})
         tokens_in, tokens_out = sum(_estimate(m) for m in asked), _estimate(answer)
         return cls(
             **{role: RoleSpend(calls=1, tokens_in=tokens_in, tokens_out=tokens_out, estimated=1)}

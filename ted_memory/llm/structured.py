@@ -169,13 +169,13 @@ def _cut_off(error: Exception) -> BaseMessage | None:
         return None
     text = completion.choices[0].message.content or ""
     usage = completion.usage
-    told = usage and UsageMetadata(
+    counted = usage and UsageMetadata(
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,
     )
     return AIMessage(
-        content=text, response_metadata={"finish_reason": "length"}, usage_metadata=told
+        content=text, response_metadata={"finish_reason": "length"}, usage_metadata=counted
     )
 
 
@@ -232,9 +232,11 @@ def _sendable(text: str) -> str:
 
 
 def _refuse_cut_off(answer: BaseMessage) -> None:
-    told = answer.response_metadata
-    incomplete = told.get("incomplete_details") or {}  # of OpenAI's Responses API
-    reason = told.get("finish_reason") or told.get("stop_reason") or incomplete.get("reason")
+    metadata = answer.response_metadata
+    incomplete = metadata.get("incomplete_details") or {}  # of OpenAI's Responses API
+    reason = (
+        metadata.get("finish_reason") or metadata.get("stop_reason") or incomplete.get("reason")
+    )
     if reason in CUT_OFF:
         raise BadOutput("it was cut off at the token limit; be shorter")
 
