@@ -13,12 +13,12 @@ from ted_memory.cli.output.help import Command, Commands
 from ted_memory.errors import InvalidInput
 from ted_memory.memory.client import TedMemory
 
-EVERY_ONE = 1_000_000  # more dead letters than are ever kept
+_EVERY_ONE = 1_000_000  # more dead letters than are ever kept
 
-Seqs = Annotated[
+_Seqs = Annotated[
     list[int] | None, typer.Argument(help="Numbers of dead letters, as `dead list` shows them.")
 ]
-All = Annotated[bool, typer.Option("--all", help="All of them.")]
+_All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 app = typer.Typer(
     cls=Commands,
@@ -64,8 +64,8 @@ def list_(
 
 @app.command("retry", cls=Command)
 def retry(
-    seqs: Seqs = None,
-    every: All = False,
+    seqs: _Seqs = None,
+    every: _All = False,
     namespace: place.Namespace = None,
     url: place.Url = None,
     home: place.Home = None,
@@ -95,8 +95,8 @@ def retry(
 
 @app.command("drop", cls=Command)
 def drop(
-    seqs: Seqs = None,
-    every: All = False,
+    seqs: _Seqs = None,
+    every: _All = False,
     namespace: place.Namespace = None,
     url: place.Url = None,
     home: place.Home = None,
@@ -131,4 +131,4 @@ def _check(seqs: list[int] | None, *, every: bool) -> None:
 
 async def _named(memory: TedMemory, seqs: list[int] | None) -> list[int]:
     """Give the numbers; without them those of all dead letters."""
-    return seqs or [letter.seq for letter in await memory.dead_letters(EVERY_ONE)]
+    return seqs or [letter.seq for letter in await memory.dead_letters(_EVERY_ONE)]

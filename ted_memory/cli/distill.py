@@ -18,7 +18,7 @@ from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 from ted_memory.wiring import make_chat_model
 
-Reader = Callable[[TedMemory], Awaitable[Sequence[Sample]]]
+_Reader = Callable[[TedMemory], Awaitable[Sequence[Sample]]]
 
 
 def distill(
@@ -154,7 +154,7 @@ def distill(
 
 def _file_reader(
     file: Path, up_to: str | None, limit: int | None, mapping: str, split: str | None
-) -> Reader:
+) -> _Reader:
     """Read a data set at once: what is wrong with it is told before the memory is opened."""
     from ted_memory.datasets import read_samples
 
@@ -170,7 +170,7 @@ def _file_reader(
 
 def _archive_reader(
     up_to: str | None, limit: int | None, mapping: str, split: str | None
-) -> Reader:
+) -> _Reader:
     if split is not None or mapping != "auto":
         raise InvalidInput(
             "--split and --mapping are for a FILE; episodes have the same shape always"

@@ -12,15 +12,15 @@ from ted_memory.errors import StoreError
 from ted_memory.findings import Finding
 from ted_memory.memory.client import TedMemory
 
-EXTRAS = {
+_EXTRAS = {
     "langchain": "langchain",
     "embeddings": "wordllama",
     "math": "math_verify",
     "data": "pyarrow",
     "plots": "matplotlib",
 }
-STALE = 3600.0  # seconds that an episode may wait before somebody should ask why
-MARKS = {
+_STALE = 3600.0  # seconds that an episode may wait before somebody should ask why
+_MARKS = {
     "ok": "[green]ok[/]",
     "warning": "[yellow]warning[/]",
     "problem": "[red]problem[/]",
@@ -54,7 +54,7 @@ def doctor(
         output.print_json({"findings": [finding.model_dump() for finding in findings]})
     else:
         for finding in findings:
-            output.out.print(f"{MARKS[finding.state]:<20} {finding.of}: ", end="")
+            output.out.print(f"{_MARKS[finding.state]:<20} {finding.of}: ", end="")
             output.out.print(finding.told, markup=False)
     if any(finding.state == "problem" for finding in findings):
         raise typer.Exit(1)
@@ -92,14 +92,14 @@ async def _queue(memory: TedMemory) -> list[Finding]:
 def _waiting(traffic: Traffic) -> Finding:
     told = f"{traffic.waiting} episodes wait, {traffic.learners} learners are at work"
     oldest = traffic.oldest or 0.0
-    if traffic.waiting and not traffic.learners and oldest > STALE:
+    if traffic.waiting and not traffic.learners and oldest > _STALE:
         hint = f"{told}; the oldest has waited {oldest:.0f} s: start `ted-memory learn`"
         return Finding(of="traffic", state="warning", told=hint)
     return Finding(of="traffic", state="ok", told=told)
 
 
 def _extras() -> Finding:
-    here = [name for name, module in EXTRAS.items() if find_spec(module)]
+    here = [name for name, module in _EXTRAS.items() if find_spec(module)]
     return Finding(
         of="extras", state="ok", told=", ".join(here) or "none: pip install 'ted-memory[langchain]'"
     )

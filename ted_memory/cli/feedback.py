@@ -9,7 +9,7 @@ from ted_memory.cli import output
 from ted_memory.cli.options import place
 from ted_memory.errors import InvalidInput
 
-MEANINGS = {
+_MEANINGS = {
     "unknown": "no such run is recorded here (yet); should it come, this waits for it",
     "kept": "kept",
     "foreign": "not counted: the run is another principal's; "
@@ -63,6 +63,6 @@ def feedback(
         if json:
             output.print_json({"run_id": run_id, "verdict": verdict})
         else:
-            output.out.print(MEANINGS.get(verdict, verdict), markup=False)
+            output.out.print(_MEANINGS.get(verdict, verdict), markup=False)
 
     asyncio.run(run())

@@ -14,7 +14,7 @@ from ted_memory.errors import InvalidInput
 if TYPE_CHECKING:
     from ted_memory.memory.forgetting import ForgetReport
 
-Kind = Literal["principal", "run", "thread"]
+_Kind = Literal["principal", "run", "thread"]
 
 
 def forget(
@@ -57,8 +57,8 @@ def forget(
     asyncio.run(work())
 
 
-def _one_of(principal: str | None, run: str | None, thread: str | None) -> tuple[Kind, str]:
-    named: list[tuple[Kind, str]] = []
+def _one_of(principal: str | None, run: str | None, thread: str | None) -> tuple[_Kind, str]:
+    named: list[tuple[_Kind, str]] = []
     if principal:
         named.append(("principal", principal))
     if run:

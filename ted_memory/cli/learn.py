@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ted_memory.learner import Funnel, Learner, LearnerReport
     from ted_memory.llm.spend import Prices
 
-PERIOD = 5.0  # seconds between lines of a learner at work
+_PERIOD = 5.0  # seconds between lines of a learner at work
 
 
 def learn(
@@ -177,7 +177,7 @@ class _Teller:
         """Print what is new, now and then."""
         output.err.print("learning; stop with Ctrl-C", markup=False)
         while True:
-            await asyncio.sleep(PERIOD)
+            await asyncio.sleep(_PERIOD)
             self.tell_steps()
             if (line := _progress(self._report)) != self._line:
                 output.err.print(line, markup=False)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.llm.spend import Prices, Spend
 
 REASONS_SHOWN = 5
-VERDICTS = {
+_VERDICTS = {
     "helps": "helps",
     "hurts": "hurts",
     "useless": "does not help",
@@ -85,7 +85,7 @@ def _print_gate(report: Report) -> None:
     out.print(
         f"gate: {gate.before:.2f} before, {gate.after:.2f} after, "
         f"in {gate.pairs} pairs of answers to {gate.samples} samples "
-        f"(the set {VERDICTS[gate.verdict]}); "
+        f"(the set {_VERDICTS[gate.verdict]}); "
         f"{kept} of {len(gate.lessons)} lessons passed: {verdict}"
     )
     if kept < len(gate.lessons):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-EXAMPLES = "\n\nExamples:\n"
+_EXAMPLES = "\n\nExamples:\n"
 """What begins the examples in a command's docstring: the lines below it are printed as they are."""
 
 
@@ -20,7 +20,7 @@ class _WithExamples:
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.help, _, self.examples = (self.help or "").partition(EXAMPLES)
+        self.help, _, self.examples = (self.help or "").partition(_EXAMPLES)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - of click
         """Write the examples."""

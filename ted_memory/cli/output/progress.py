@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.distill.scoring import OnProgress
     from ted_memory.distill.scoring import Progress as Step
 
-PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal
+_PLAIN_PERIOD = 5.0  # seconds between lines where there is no terminal
 
 
 @contextlib.contextmanager
@@ -58,7 +58,7 @@ def _on_lines() -> OnProgress:
 
     def show(step: Step) -> None:
         now = time.monotonic()
-        due = step.phase not in last or now - last[step.phase] >= PLAIN_PERIOD
+        due = step.phase not in last or now - last[step.phase] >= _PLAIN_PERIOD
         if due or step.done == step.total:
             last[step.phase] = now
             line = f"{step.phase}: {step.done}/{step.total} {_note(step)}"
