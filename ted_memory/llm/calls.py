@@ -184,7 +184,12 @@ class Calls:
                     async with asyncio.timeout(CALL_TIMEOUT):
                         output = await _ask_on_this_loop(model, messages, config)
                     self._answered.add(role)
-                    spend = Spend.of(role, messages, _message_in(output))
+                    told = (
+                        output["raw"]
+                        if isinstance(output, dict) and "raw" in output
+                        else answer_of(output)
+                    )
+                    spend = Spend.of(role, messages, told)
                     self.count(spend)
         return output, spend
 
@@ -223,14 +228,6 @@ class Calls:
         asked_for = min(asked_for, LONGEST_PAUSE)
         self._welcome_at[role] = max(self._welcome_at.get(role, 0.0), time.monotonic() + asked_for)
         return asked_for
-
-
-def _message_in(output: Any) -> BaseMessage:
-    """Find the message in what a model gave, also beside what a parser made of it (``"raw"``)."""
-    if isinstance(output, dict) and "raw" in output:
-        message: BaseMessage = output["raw"]
-        return message
-    return answer_of(output)
 
 
 def retry_after(error: BaseException | None) -> float | None:
