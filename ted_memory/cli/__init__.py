@@ -4,6 +4,7 @@ Each command has a file named like it, with the function that typer makes a comm
 printing that several share are in `options` and `output`.
 """
 
+import inspect
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -138,12 +139,21 @@ def _options(
 ) -> None: ...
 
 
+def help_of(command: Callable[..., None]) -> str:
+    """Read a command's help: its docstring, and that of its file below the first line.
+
+    A command with many options fills a page with them alone.
+    """
+    _, _, more = (sys.modules[command.__module__].__doc__ or "").partition("\n\n")
+    return f"{inspect.getdoc(command)}\n\n{more}".rstrip()
+
+
 for _group in COMMANDS.values():
     for _name, _command in _group.items():
         if isinstance(_command, typer.Typer):
             app.add_typer(_command, name=_name)
         else:
-            app.command(_name, cls=Command)(_command)
+            app.command(_name, cls=Command, help=help_of(_command))(_command)
 
 
 def main() -> None:

@@ -1,13 +1,30 @@
-"""``ted-memory distill``: lessons from a data set, or from the archive of live traffic.
+r"""``ted-memory distill``: lessons from a data set, or from the archive of live traffic.
 
-What calls a model is imported when it is needed: other commands start without LangChain.
+Interrupted at any moment, the same command goes on where it stopped. Agents see the result in
+one step, and only what passed the gate: each sample judges the lessons that did not come from
+it.
+
+With --from-traffic the archive of graded episodes is the data set, for traffic that is too
+little for trials (ted-memory plan). What passes the gate is active at once: that is your word
+for what your users said.
+
+Keys of --json: namespace, version, samples, learned, set_aside, resumed, collapsed, reasons,
+stopped (of the samples), promoted, gate, conflicts, rejected, joined, shown, carried,
+solved_tasks, experiences (of the lessons), spend, seconds.
+
+Examples:
+    ted-memory distill train.jsonl --student openai:gpt-5-nano --teacher openai:gpt-5 -n tickets
+    ted-memory distill --from-traffic --student openai:gpt-5-nano --teacher openai:gpt-5
+    ted-memory distill train.jsonl --student qwen3 --student-base-url http://localhost:8000/v1 \
+        --teacher openai:gpt-5 --max-cost 5 --prices 0,0,1.25,10 --json > run.json
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,6 +34,9 @@ from ted_memory.errors import InvalidInput
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 from ted_memory.wiring import make_chat_model
+
+if TYPE_CHECKING:  # commands that call no model start without LangChain
+    from ted_memory.distill import Prices
 
 _Reader = Callable[[TedMemory], Awaitable[Sequence[Sample]]]
 
@@ -65,91 +85,73 @@ def distill(
     placement: showing.Placement = None,
     json: place.Json = False,
 ) -> None:
-    r"""Learn from a data set, or from graded episodes of traffic.
-
-    Interrupted at any moment, the same command goes on where it stopped. Agents see the result in
-    one step, and only what passed the gate: each sample judges the lessons that did not come from
-    it.
-
-    With --from-traffic the archive of graded episodes is the data set, for traffic that is too
-    little for trials (ted-memory plan). What passes the gate is active at once: that is your word
-    for what your users said.
-
-    Keys of --json: namespace, version, samples, learned, set_aside, resumed, collapsed, reasons,
-    stopped (of the samples), promoted, gate, conflicts, rejected, joined, shown, carried,
-    solved_tasks, experiences (of the lessons), spend, seconds.
-
-    Examples:
-        ted-memory distill train.jsonl --student openai:gpt-5-nano --teacher openai:gpt-5 -n tickets
-        ted-memory distill --from-traffic --student openai:gpt-5-nano --teacher openai:gpt-5
-        ted-memory distill train.jsonl --student qwen3 --student-base-url http://localhost:8000/v1 \
-            --teacher openai:gpt-5 --max-cost 5 --prices 0,0,1.25,10 --json > run.json
-    """
+    """Learn from a data set, or from graded episodes of traffic."""
     price_list = spending.prices_of(prices)  # a wrong one is told before anything is paid for
+    read = _reader(file, up_to, limit, mapping, split, from_traffic=from_traffic)
+    memory = place.memory_of(url, namespace, home, **learning.settings_among(locals()))
+    run = _run_of("traffic" if file is None else file.stem, locals())
+    asyncio.run(_distill(memory, read, run, price_list, as_json=json))
+
+
+def _run_of(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Make models, grader and budget of a run as the command's options name them."""
+    return {
+        "name": name,
+        "student": make_chat_model(
+            options["student"],
+            base_url=options["student_base_url"],
+            max_tokens=options["student_max_tokens"],
+            temperature=options["student_temperature"],
+        ),
+        "teacher": make_chat_model(options["teacher"], base_url=options["teacher_base_url"]),
+        "grader": grading.grader_of(options["grader"], options["judge"], options["judge_base_url"]),
+        "budget": spending.budget_of(
+            options["max_calls"], options["max_tokens"], options["max_cost"], options["prices"]
+        ),
+    }
+
+
+async def _distill(
+    memory: TedMemory,
+    read: _Reader,
+    run: Mapping[str, Any],
+    prices: Prices | None,
+    *,
+    as_json: bool,
+) -> None:
+    from ted_memory.distill import distill as run_distillation
+
+    async with memory:
+        samples = await read(memory)
+        with output.progress() as on_progress:
+            report = await run_distillation(samples, memory=memory, on_progress=on_progress, **run)
+    if as_json:
+        output.print_json(report.model_dump(mode="json"))
+    else:
+        output.print_report(report, prices)
+    if report.samples and report.set_aside == report.samples:  # a script has to notice
+        raise typer.Exit(1)
+
+
+def _reader(
+    file: Path | None,
+    up_to: str | None,
+    limit: int | None,
+    mapping: str,
+    split: str | None,
+    *,
+    from_traffic: bool,
+) -> _Reader:
+    """Choose the data set that the options name.
+
+    Raises:
+        InvalidInput: they name none, or two.
+    """
     if from_traffic == (file is not None):
         raise InvalidInput("give one data set: a FILE, or --from-traffic")
     if file is not None:
-        read, name = _file_reader(file, up_to, limit, mapping, split), file.stem
-    else:
-        read, name = _archive_reader(up_to, limit, mapping, split), "traffic"
-    memory = place.memory_of(
-        url,
-        namespace,
-        home,
-        rollouts=rollouts,
-        inclusion=inclusion,
-        profile=profile,
-        instructions=learning.instructions_of(instructions),
-        prompts=prompts,
-        verify_calls=verify_calls,
-        max_revisions=max_revisions,
-        critique_batch=critique_batch,
-        temperature=temperature,
-        validation=validation,
-        checkpoints=checkpoints,
-        compaction=compaction,
-        compact_every=compact_every,
-        selection=selection,
-        top_k=top_k,
-        retrieval=retrieval,
-        language=language,
-        placement=placement,
-        concurrency=concurrency,
-    )
-    answering = make_chat_model(
-        student,
-        base_url=student_base_url,
-        max_tokens=student_max_tokens,
-        temperature=student_temperature,
-    )
-    teaching = make_chat_model(teacher, base_url=teacher_base_url)
-    scoring = grading.grader_of(grader, judge, judge_base_url)
-    budget = spending.budget_of(max_calls, max_tokens, max_cost, prices)
-
-    async def run() -> None:
-        from ted_memory.distill import distill as run_distillation
-
-        async with memory:
-            samples = await read(memory)
-            with output.progress() as on_progress:
-                report = await run_distillation(
-                    samples,
-                    memory=memory,
-                    student=answering,
-                    teacher=teaching,
-                    grader=scoring,
-                    budget=budget,
-                    name=name,
-                    on_progress=on_progress,
-                )
-        if json:
-            output.print_json(report.model_dump(mode="json"))
-        else:
-            output.print_report(report, price_list)
-        if report.samples and report.set_aside == report.samples:  # a script has to notice
-            raise typer.Exit(1)
-
-    asyncio.run(run())
+        return _file_reader(file, up_to, limit, mapping, split)
+    return _archive_reader(up_to, limit, mapping, split)
 
 
 def _file_reader(

@@ -1,20 +1,34 @@
-"""``ted-memory eval``: what the lessons are worth.
+r"""``ted-memory eval``: what the lessons are worth.
 
-What calls a model is imported when it is needed: other commands start without LangChain.
+Both sides answer the same samples. With --examples, also with the nearest solved samples in
+place of the experiences, at about as many tokens. With --report, the figures are also written
+to a folder as Markdown, JSON and plots.
+
+Keys of --json: namespace, version, presentation, active (lessons), samples, repeats, without,
+with, difference, mcnemar_p, gain_per_lesson, gain_per_100_tokens, examples (null without
+--examples), categories, curve (empty without --checkpoints), failures, spend, cost, currency
+(null without --prices).
+
+Examples:
+    ted-memory eval test.jsonl --student openai:gpt-5-nano --namespace tickets
+    ted-memory eval test.jsonl --student openai:gpt-5-nano -n tickets --examples train.jsonl \
+        --report report/ --learning run.json --prices 0.05,0.4,1.25,10
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ted_memory.cli import output
 from ted_memory.cli.options import data, grading, models, place, reporting, showing, spending
 from ted_memory.cli.options.reporting import ReportOptions
 from ted_memory.memory.client import TedMemory
+from ted_memory.models import Sample
 from ted_memory.wiring import make_chat_model
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.evaluation import Evaluation
 
 
@@ -50,71 +64,56 @@ def evaluate(
     gpu_hour_price: reporting.GpuHourPrice = None,
     json: place.Json = False,
 ) -> None:
-    r"""Measure a student with and without the lessons, in pairs.
-
-    Both sides answer the same samples. With --examples, also with the nearest solved samples in
-    place of the experiences, at about as many tokens. With --report, the figures are also written
-    to a folder as Markdown, JSON and plots.
-
-    Keys of --json: namespace, version, presentation, active (lessons), samples, repeats, without,
-    with, difference, mcnemar_p, gain_per_lesson, gain_per_100_tokens, examples (null without
-    --examples), categories, curve (empty without --checkpoints), failures, spend, cost, currency
-    (null without --prices).
-
-    Examples:
-        ted-memory eval test.jsonl --student openai:gpt-5-nano --namespace tickets
-        ted-memory eval test.jsonl --student openai:gpt-5-nano -n tickets --examples train.jsonl \
-            --report report/ --learning run.json --prices 0.05,0.4,1.25,10
-    """
+    """Measure a student with and without the lessons, in pairs."""
     from ted_memory.datasets import read_samples
 
     samples = read_samples(file, limit=limit, mapping=mapping, split=split)
     solved = read_samples(examples, mapping=mapping, split=examples_split) if examples else None
     memory = place.memory_of(
-        url,
-        namespace,
-        home,
-        selection=selection,
-        top_k=top_k,
-        retrieval=retrieval,
-        language=language,
-        placement=placement,
-        concurrency=concurrency,
-    )
+        url, namespace, home,
+        selection=selection, top_k=top_k, retrieval=retrieval, language=language,
+        placement=placement, concurrency=concurrency,
+    )  # fmt: skip
     price_list = spending.prices_of(prices)
-    answering = make_chat_model(
-        student,
-        base_url=student_base_url,
-        max_tokens=student_max_tokens,
-        temperature=student_temperature,
-    )
-    scoring = grading.grader_of(grader, judge, judge_base_url)
+    measured: dict[str, Any] = {"repeats": repeats, "checkpoints": checkpoints, "examples": solved}
+    measured |= _answering(locals()) | {"prices": price_list}
     wanted = reporting.report_options_of(report, learning, price_list, gpu_hours, gpu_hour_price)
+    asyncio.run(_evaluate(memory, samples, measured, wanted, as_json=json))
 
-    async def run() -> None:
-        from ted_memory.evaluation import evaluate as run_evaluation
 
-        async with memory:
-            with output.progress() as on_progress:
-                result = await run_evaluation(
-                    samples,
-                    memory=memory,
-                    student=answering,
-                    grader=scoring,
-                    repeats=repeats,
-                    checkpoints=checkpoints,
-                    examples=solved,
-                    prices=price_list,
-                    on_progress=on_progress,
-                )
-            if json:
-                output.print_json(result.to_json())
-            else:
-                output.print_evaluation(result)
-            if wanted is not None:
-                await _write_report(memory, result, wanted)
+def _answering(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Make student and grader as the command's options name them."""
+    student = make_chat_model(
+        options["student"],
+        base_url=options["student_base_url"],
+        max_tokens=options["student_max_tokens"],
+        temperature=options["student_temperature"],
+    )
+    grader = grading.grader_of(options["grader"], options["judge"], options["judge_base_url"])
+    return {"student": student, "grader": grader}
 
-    asyncio.run(run())
+
+async def _evaluate(
+    memory: TedMemory,
+    samples: Sequence[Sample],
+    measured: Mapping[str, Any],
+    wanted: ReportOptions | None,
+    *,
+    as_json: bool,
+) -> None:
+    from ted_memory.evaluation import evaluate as run_evaluation
+
+    async with memory:
+        with output.progress() as on_progress:
+            result = await run_evaluation(
+                samples, memory=memory, on_progress=on_progress, **measured
+            )
+        if as_json:
+            output.print_json(result.to_json())
+        else:
+            output.print_evaluation(result)
+        if wanted is not None:
+            await _write_report(memory, result, wanted)
 
 
 async def _write_report(memory: TedMemory, result: Evaluation, wanted: ReportOptions) -> None:

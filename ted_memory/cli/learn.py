@@ -1,4 +1,16 @@
-"""``ted-memory learn``: a learner, which works until it is stopped."""
+"""``ted-memory learn``: a learner, which works until it is stopped.
+
+Any number of these may run at once, on one machine or many. What is under way when one is
+stopped is finished, or given back; what one that is killed held is another's after the lease.
+
+With --json, it is printed at the end. Keys of --json: outcomes (of episodes, by name), replayed
+(pairs), steps (what was done with lessons), last_error, funnel (as `status` prints it; null if
+the store is away). With --all-namespaces there is funnels (by namespace) in place of funnel.
+
+Examples:
+    ted-memory learn --teacher openai:gpt-5 --student openai:gpt-5-nano --namespace support
+    ted-memory learn --all-namespaces --teacher openai:gpt-5 --attempts none --max-calls 2000
+"""
 
 from __future__ import annotations
 
@@ -17,57 +29,61 @@ from ted_memory.fields import NAMESPACE
 from ted_memory.memory.client import TedMemory
 from ted_memory.wiring import make_chat_model
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # commands that call no model start without LangChain
     from ted_memory.learner import Funnel, Learner, LearnerReport
     from ted_memory.llm.spend import Prices
 
 _PERIOD = 5.0  # seconds between lines of a learner at work
 
+_Student = Annotated[
+    str | None,
+    typer.Option(
+        "--student",
+        help="As for distill; needed unless --attempts none.",
+        rich_help_panel="Models",
+    ),
+]
+_AtOnce = Annotated[int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")]
+_UntilEmpty = Annotated[
+    bool, typer.Option("--until-empty", help="End when nothing waits any more.")
+]
+_Every = Annotated[
+    bool,
+    typer.Option(
+        "--all-namespaces",
+        help="Learn for every namespace that has traffic.",
+        rich_help_panel="Memory",
+    ),
+]
+_Attempts = Annotated[
+    str,
+    typer.Option(
+        "--attempts",
+        help="How a task is attempted again: model (over the recorded tools), none.",
+        rich_help_panel="Learning",
+    ),
+]
+
 
 def learn(
     teacher: models.Teacher,
-    student: Annotated[
-        str | None,
-        typer.Option(
-            "--student",
-            help="As for distill; needed unless --attempts none.",
-            rich_help_panel="Models",
-        ),
-    ] = None,
+    student: _Student = None,
     student_base_url: models.StudentUrl = None,
     teacher_base_url: models.TeacherUrl = None,
     student_max_tokens: models.StudentTokens = None,
     temperature: models.Temperature = None,
     concurrency: models.Concurrency = None,
-    at_once: Annotated[
-        int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")
-    ] = None,
-    until_empty: Annotated[
-        bool, typer.Option("--until-empty", help="End when nothing waits any more.")
-    ] = False,
+    at_once: _AtOnce = None,
+    until_empty: _UntilEmpty = False,
     namespace: place.Namespace = None,
-    every: Annotated[
-        bool,
-        typer.Option(
-            "--all-namespaces",
-            help="Learn for every namespace that has traffic.",
-            rich_help_panel="Memory",
-        ),
-    ] = False,
+    every: _Every = False,
     url: place.Url = None,
     home: place.Home = None,
     grader: grading.Grader = "auto",
     judge: grading.Judge = None,
     judge_base_url: grading.JudgeUrl = None,
     trust: learning.Trust = None,
-    attempts: Annotated[
-        str,
-        typer.Option(
-            "--attempts",
-            help="How a task is attempted again: model (over the recorded tools), none.",
-            rich_help_panel="Learning",
-        ),
-    ] = "model",
+    attempts: _Attempts = "model",
     rollouts: learning.Rollouts = None,
     profile: learning.Profile = None,
     instructions: learning.Instructions = None,
@@ -82,50 +98,18 @@ def learn(
     prices: spending.Prices = None,
     json: place.Json = False,
 ) -> None:
-    """Learn from live traffic until it is stopped (Ctrl-C, SIGTERM).
-
-    Any number of these may run at once, on one machine or many. What is under way when one is
-    stopped is finished, or given back; what one that is killed held is another's after the lease.
-
-    With --json, it is printed at the end. Keys of --json: outcomes (of episodes, by name), replayed
-    (pairs), steps (what was done with lessons), last_error, funnel (as `status` prints it; null if
-    the store is away). With --all-namespaces there is funnels (by namespace) in place of funnel.
-
-    Examples:
-        ted-memory learn --teacher openai:gpt-5 --student openai:gpt-5-nano --namespace support
-        ted-memory learn --all-namespaces --teacher openai:gpt-5 --attempts none --max-calls 2000
-    """
+    """Learn from live traffic until it is stopped (Ctrl-C, SIGTERM)."""
     from ted_memory.learner import Learner
 
     if attempts not in {"model", "none"}:
         raise InvalidInput(
             f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)"
         )
-    memory = place.memory_of(
-        url,
-        namespace,
-        home,
-        episodes_at_once=at_once,
-        trust=trust,
-        rollouts=rollouts,
-        profile=profile,
-        instructions=learning.instructions_of(instructions),
-        prompts=prompts,
-        verify_calls=verify_calls,
-        max_revisions=max_revisions,
-        temperature=temperature,
-        retrieval=retrieval,
-        language=language,
-        concurrency=concurrency,
-    )
-    answering = None
-    if student is not None:
-        answering = make_chat_model(
-            student, base_url=student_base_url, max_tokens=student_max_tokens
-        )
+    settings = learning.settings_among(locals())
+    memory = place.memory_of(url, namespace, home, episodes_at_once=at_once, **settings)
     learner = Learner(
         memory,
-        student=answering,
+        student=_student_of(student, student_base_url, student_max_tokens),
         teacher=make_chat_model(teacher, base_url=teacher_base_url),
         grader=grading.grader_of(grader, judge, judge_base_url),
         namespaces="all" if every else "own",
@@ -133,19 +117,33 @@ def learn(
         budget=spending.budget_of(max_calls, max_tokens, max_cost, prices),
     )
     price_list = spending.prices_of(prices)
+    asyncio.run(
+        _learn(memory, learner, price_list, until_empty=until_empty, every=every, as_json=json)
+    )
 
-    async def run() -> None:
-        async with memory:
-            report = await _work(learner, until_empty=until_empty)
-            if json:
-                output.print_json(_as_json(report) | await _funnels_as_json(memory, every=every))
-            else:
-                output.out.print(_progress(report), markup=False)
-                await _print_funnels(memory, price_list, every=every)
-        if until_empty and report.refused:
-            raise ModelRefused(f"{report.refused} The episodes wait; call again to go on")
 
-    asyncio.run(run())
+def _student_of(name: str | None, url: str | None, longest: int | None) -> Any:
+    return None if name is None else make_chat_model(name, base_url=url, max_tokens=longest)
+
+
+async def _learn(
+    memory: TedMemory,
+    learner: Learner,
+    prices: Prices | None,
+    *,
+    until_empty: bool,
+    every: bool,
+    as_json: bool,
+) -> None:
+    async with memory:
+        report = await _work(learner, until_empty=until_empty)
+        if as_json:
+            output.print_json(_as_json(report) | await _funnels_as_json(memory, every=every))
+        else:
+            output.out.print(_progress(report), markup=False)
+            await _print_funnels(memory, prices, every=every)
+    if until_empty and report.refused:
+        raise ModelRefused(f"{report.refused} The episodes wait; call again to go on")
 
 
 async def _work(learner: Learner, *, until_empty: bool) -> LearnerReport:

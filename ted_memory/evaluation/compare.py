@@ -68,13 +68,7 @@ async def evaluate(
         ModelError: the student, or a judge, cannot be used at all.
         StoreError: the memory cannot be read.
     """
-    if repeats < 1 or checkpoints < 0:
-        raise InvalidInput(
-            f"repeats is {repeats}, checkpoints {checkpoints}; they begin at 1 and 0"
-        )
-    graded = [sample for sample in samples if sample.reference]
-    if not graded:
-        raise InvalidInput("no sample has a reference, so there is nothing to measure against")
+    graded = _graded(samples, repeats, checkpoints)
     solved = None if examples is None else SolvedSamples.of(examples)
     calls = Calls(memory.settings.concurrency)
     context = AnswerContext(student, memory, bind_grader(grader, calls), calls)
@@ -90,6 +84,18 @@ async def evaluate(
     if not measured.answers:
         raise InvalidInput(f"no sample could be scored: {measured.failures[0].reason}")
     return _evaluation(graded, measured, prices)
+
+
+def _graded(samples: Sequence[Sample], repeats: int, checkpoints: int) -> list[Sample]:
+    """Take the samples that have a reference; what cannot be measured is refused."""
+    if repeats < 1 or checkpoints < 0:
+        raise InvalidInput(
+            f"repeats is {repeats}, checkpoints {checkpoints}; they begin at 1 and 0"
+        )
+    graded = [sample for sample in samples if sample.reference]
+    if not graded:
+        raise InvalidInput("no sample has a reference, so there is nothing to measure against")
+    return graded
 
 
 def _evaluation(

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from ted_memory import Episode, open_memory
-from ted_memory.cli import COMMANDS, app, dead
+from ted_memory.cli import COMMANDS, app, dead, help_of
 from ted_memory.distill import Report
 from ted_memory.evaluation import Evaluation
 from ted_memory.learner.overview import Departure
@@ -19,7 +20,9 @@ from tests.conftest import Server
 
 FOLDER = Path(inspect.getfile(dead)).parent
 PLAIN = {name: made for group in COMMANDS.values() for name, made in group.items()}
-DOCUMENTED = {name: inspect.getdoc(made) or "" for name, made in PLAIN.items() if name != "dead"}
+DOCUMENTED = {
+    name: help_of(made) for name, made in PLAIN.items() if not isinstance(made, typer.Typer)
+}
 DOCUMENTED |= {
     f"dead {word.name}": inspect.getdoc(word.callback) or ""
     for word in dead.app.registered_commands

@@ -1,12 +1,14 @@
 """How lessons are made: settings of the distillation, by their names."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ted_memory.errors import InvalidInput
+from ted_memory.settings import Settings
 
 _option = partial(typer.Option, rich_help_panel="Learning")
 
@@ -91,3 +93,16 @@ def instructions_of(given: str | None) -> str | None:
         raise InvalidInput(
             f"the instructions {given[1:]} cannot be read: {error}; nothing was begun"
         ) from None
+
+
+def settings_among(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose those of a command's arguments that are settings by their names.
+
+    Where the memory lives is not among them.
+
+    Raises:
+        InvalidInput: the instructions name a file that cannot be read.
+    """
+    names = Settings.model_fields.keys() - {"url", "namespace", "home"}
+    settings = {name: value for name, value in arguments.items() if name in names}
+    return settings | {"instructions": instructions_of(settings.get("instructions"))}

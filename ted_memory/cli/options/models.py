@@ -1,5 +1,7 @@
 """Which models are called, and how many calls are made at a time."""
 
+from __future__ import annotations
+
 from functools import partial
 from typing import Annotated
 
