@@ -1,22 +1,96 @@
-"""The command line: parse, call, print. No logic."""
+"""The command line: parse, call, print. No logic.
 
+Each command has a file named like it, with the function that typer makes a command of. Options and
+printing that several share are in `options` and `output`.
+"""
+
+import inspect
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
 
-from ted_memory.cli import curate, doctor, learn, measure, output, plan, sets, status, traffic
+from ted_memory.cli import (
+    acl,
+    add,
+    approve,
+    dead,
+    diff,
+    distill,
+    doctor,
+    drop,
+    edit,
+    eval,
+    explain,
+    export,
+    feedback,
+    forget,
+    import_,
+    learn,
+    log,
+    namespaces,
+    output,
+    plan,
+    purge,
+    reject,
+    rollback,
+    show,
+    status,
+)
+from ted_memory.cli.output.help import Command, Commands
 from ted_memory.errors import TedMemoryError
+
+COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "Learn from a data set": {
+        "distill": distill.distill,
+        "eval": eval.evaluate,
+    },
+    "Learn from live traffic": {
+        "plan": plan.plan,
+        "learn": learn.learn,
+        "status": status.status,
+        "explain": explain.explain,
+        "feedback": feedback.feedback,
+        "dead": dead.app,
+    },
+    "Look at a set": {
+        "show": show.show,
+        "log": log.log,
+        "diff": diff.diff,
+        "export": export.export,
+    },
+    "Change a set": {
+        "add": add.add,
+        "edit": edit.edit,
+        "approve": approve.approve,
+        "reject": reject.reject,
+        "rollback": rollback.rollback,
+        "import": import_.import_,
+    },
+    "Delete for good": {
+        "purge": purge.purge,
+        "forget": forget.forget,
+        "drop": drop.drop,
+    },
+    "Look after a memory": {
+        "namespaces": namespaces.namespaces,
+        "doctor": doctor.doctor,
+        "acl": acl.acl,
+    },
+}
+"""All commands, in the groups and in the order of ``ted-memory --help``."""
 
 
 def _tell(what: str) -> None:
     print(f"ted-memory: {what}", file=sys.stderr)  # noqa: T201
 
 
-class _Commands(TyperGroup):
+class _CommandLine(Commands):
     """Says in one line what typer would end in silence, or in a traceback."""
+
+    groups: ClassVar = {group: tuple(commands) for group, commands in COMMANDS.items()}
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -33,10 +107,14 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     name="ted-memory",
-    cls=_Commands,
+    cls=_CommandLine,
     help="A memory that makes LangChain agents better at their own job, without training.\n\n"
-    "The memory is at --url or TED_MEMORY_URL; without one it is an embedded server with its data in ./.ted-memory "
-    "(TED_MEMORY_HOME).",
+    "The memory is at --url or TED_MEMORY_URL; without one it is an embedded server with its data "
+    "in ./.ted-memory (TED_MEMORY_HOME).\n\n"
+    "Examples:\n"
+    "    ted-memory distill train.jsonl --student openai:gpt-5-nano --teacher openai:gpt-5\n"
+    "    ted-memory show\n"
+    "    ted-memory eval test.jsonl --student openai:gpt-5-nano",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -61,30 +139,21 @@ def _options(
 ) -> None: ...
 
 
-app.command()(learn.distill)
-app.command("eval")(measure.evaluate)
-app.command()(sets.show)
-app.command()(sets.log)
-app.command()(sets.namespaces)
-app.command()(sets.drop)
-app.command()(sets.rollback)
-app.command()(curate.diff)
-app.command()(curate.add)
-app.command()(curate.edit)
-app.command()(curate.approve)
-app.command()(curate.reject)
-app.command()(curate.purge)
-app.command()(curate.forget)
-app.command()(curate.export)
-app.command("import")(curate.import_)
-app.command()(curate.acl)
-app.command()(traffic.learn)
-app.command()(status.status)
-app.command()(status.explain)
-app.command()(plan.plan)
-app.command()(doctor.doctor)
-app.command()(traffic.feedback)
-app.add_typer(traffic.dead, name="dead")
+def help_of(command: Callable[..., None]) -> str:
+    """Read a command's help: its docstring, and that of its file below the first line.
+
+    A command with many options fills a page with them alone.
+    """
+    _, _, more = (sys.modules[command.__module__].__doc__ or "").partition("\n\n")
+    return f"{inspect.getdoc(command)}\n\n{more}".rstrip()
+
+
+for _group in COMMANDS.values():
+    for _name, _command in _group.items():
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, name=_name)
+        else:
+            app.command(_name, cls=Command, help=help_of(_command))(_command)
 
 
 def main() -> None:
@@ -92,7 +161,7 @@ def main() -> None:
     try:
         app()
     except TedMemoryError as error:
-        print(f"ted-memory: {output.visible(' '.join(str(error).split()))}", file=sys.stderr)  # noqa: T201
+        _tell(output.visible(output.one_line(str(error))))
         sys.exit(1)
     except BrokenPipeError:  # the reader has seen enough: `ted-memory log | head`
         sys.stderr.close()

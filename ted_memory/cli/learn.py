@@ -1,179 +1,253 @@
-"""Commands that call models. What calls them is imported when it is needed: other commands start without LangChain."""
+"""``ted-memory learn``: a learner, which works until it is stopped.
+
+Any number of these may run at once, on one machine or many. What is under way when one is
+stopped is finished, or given back; what one that is killed held is another's after the lease.
+
+With --json, it is printed at the end. Keys of --json: outcomes (of episodes, by name), replayed
+(pairs), steps (what was done with lessons), last_error, funnel (as `status` prints it; null if
+the store is away). With --all-namespaces there is funnels (by namespace) in place of funnel.
+
+Examples:
+    ted-memory learn --teacher openai:gpt-5 --student openai:gpt-5-nano --namespace support
+    ted-memory learn --all-namespaces --teacher openai:gpt-5 --attempts none --max-calls 2000
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import contextlib
+import signal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ted_memory.cli import options, output
-from ted_memory.errors import InvalidInput
+from ted_memory.cli import output
+from ted_memory.cli.options import grading, learning, models, place, showing, spending
+from ted_memory.cli.output.funnel import in_one_line, print_funnel
+from ted_memory.errors import InvalidInput, ModelRefused, StoreError
+from ted_memory.fields import NAMESPACE
 from ted_memory.memory.client import TedMemory
-from ted_memory.models import Sample
 from ted_memory.wiring import make_chat_model
 
-if TYPE_CHECKING:
-    from ted_memory.distill import Prices
+if TYPE_CHECKING:  # commands that call no model start without LangChain
+    from ted_memory.learner import Funnel, Learner, LearnerReport
+    from ted_memory.llm.spend import Prices
 
-Reader = Callable[[TedMemory], Awaitable[Sequence[Sample]]]
+_PERIOD = 5.0  # seconds between lines of a learner at work
+
+_Student = Annotated[
+    str | None,
+    typer.Option(
+        "--student",
+        help="As for distill; needed unless --attempts none.",
+        rich_help_panel="Models",
+    ),
+]
+_AtOnce = Annotated[int | None, typer.Option("--at-once", help="Episodes at a time.  [default: 4]")]
+_UntilEmpty = Annotated[
+    bool, typer.Option("--until-empty", help="End when nothing waits any more.")
+]
+_Every = Annotated[
+    bool,
+    typer.Option(
+        "--all-namespaces",
+        help="Learn for every namespace that has traffic.",
+        rich_help_panel="Memory",
+    ),
+]
+_Attempts = Annotated[
+    str,
+    typer.Option(
+        "--attempts",
+        help="How a task is attempted again: model (over the recorded tools), none.",
+        rich_help_panel="Learning",
+    ),
+]
 
 
-def distill(
-    student: options.Student,
-    teacher: options.Teacher,
-    file: options.OptionalFile = None,
-    from_traffic: options.FromTraffic = False,
-    up_to: options.UpTo = None,
-    student_base_url: options.StudentUrl = None,
-    teacher_base_url: options.TeacherUrl = None,
-    student_max_tokens: options.StudentTokens = None,
-    student_temperature: options.StudentTemperature = None,
-    namespace: options.Namespace = None,
-    url: options.Url = None,
-    home: options.Home = None,
-    mapping: options.Mapping = "auto",
-    split: options.Split = None,
-    grader: options.Grader = "auto",
-    judge: options.Judge = None,
-    judge_base_url: options.JudgeUrl = None,
-    limit: options.Limit = None,
-    rollouts: options.Rollouts = None,
-    inclusion: options.Inclusion = None,
-    profile: options.Profile = None,
-    instructions: options.Instructions = None,
-    prompts: options.Prompts = None,
-    verify_calls: options.VerifyCalls = None,
-    max_revisions: options.MaxRevisions = None,
-    critique_batch: options.CritiqueBatch = None,
-    temperature: options.Temperature = None,
-    validation: options.Validation = None,
-    checkpoints: options.Checkpoints = None,
-    compaction: options.Compaction = None,
-    compact_every: options.CompactEvery = None,
-    max_calls: options.MaxCalls = None,
-    max_tokens: options.MaxTokens = None,
-    max_cost: options.MaxCost = None,
-    prices: options.Prices = None,
-    selection: options.Selection = None,
-    top_k: options.TopK = None,
-    retrieval: options.Retrieval = None,
-    language: options.Language = None,
-    placement: options.Placement = None,
-    concurrency: options.Concurrency = None,
-    json: options.Json = False,
+def learn(
+    teacher: models.Teacher,
+    student: _Student = None,
+    student_base_url: models.StudentUrl = None,
+    teacher_base_url: models.TeacherUrl = None,
+    student_max_tokens: models.StudentTokens = None,
+    temperature: models.Temperature = None,
+    concurrency: models.Concurrency = None,
+    at_once: _AtOnce = None,
+    until_empty: _UntilEmpty = False,
+    namespace: place.Namespace = None,
+    every: _Every = False,
+    url: place.Url = None,
+    home: place.Home = None,
+    grader: grading.Grader = "auto",
+    judge: grading.Judge = None,
+    judge_base_url: grading.JudgeUrl = None,
+    trust: learning.Trust = None,
+    attempts: _Attempts = "model",
+    rollouts: learning.Rollouts = None,
+    profile: learning.Profile = None,
+    instructions: learning.Instructions = None,
+    prompts: learning.Prompts = None,
+    verify_calls: learning.VerifyCalls = None,
+    max_revisions: learning.MaxRevisions = None,
+    retrieval: showing.Retrieval = None,
+    language: showing.Language = None,
+    max_calls: spending.CallsADay = None,
+    max_tokens: spending.TokensADay = None,
+    max_cost: spending.CostADay = None,
+    prices: spending.Prices = None,
+    json: place.Json = False,
 ) -> None:
-    """Learn from a data set, or from the graded episodes of live traffic.
+    """Learn from live traffic until it is stopped (Ctrl-C, SIGTERM)."""
+    from ted_memory.learner import Learner
 
-    Interrupted at any moment, the same command goes on where it stopped. Agents see the result in
-    one step, and only what passed the gate: each sample judges the lessons that did not come from
-    it.
-
-    With --from-traffic the archive of graded episodes is the data set, for traffic that is too
-    little for trials (ted-memory plan). What passes the gate is active at once: that is your word
-    for what your users said.
-    """
-    price_list = options.prices_of(prices)  # a wrong one is told before anything is paid for
-    read = _reader(
-        file, from_traffic=from_traffic, up_to=up_to, limit=limit, mapping=mapping, split=split
-    )
-    memory = options.memory_of(url, namespace, home, **options.settings_among(locals()))
-    given = _called_for("traffic" if file is None else file.stem, locals())
-    asyncio.run(_learn(memory, read, given, price_list, as_json=json))
-
-
-def _reader(
-    file: Path | None,
-    *,
-    from_traffic: bool,
-    up_to: str | None,
-    limit: int | None,
-    mapping: str,
-    split: str | None,
-) -> Reader:
-    """Return what reads the samples that a command's options name.
-
-    Raises:
-        InvalidInput: they name no data set, or two.
-    """
-    if from_traffic == (file is not None):
-        raise InvalidInput("give one data set: a FILE, or --from-traffic")
-    if file is not None:
-        from ted_memory.datasets import read_samples
-
-        if up_to is not None:
-            raise InvalidInput("--up-to is for --from-traffic")
-        samples = read_samples(file, limit=limit, mapping=mapping, split=split)
-
-        async def from_file(_: TedMemory) -> Sequence[Sample]:
-            return samples
-
-        return from_file
-    if split is not None or mapping != "auto":
+    if attempts not in {"model", "none"}:
         raise InvalidInput(
-            "--split and --mapping are for a FILE; episodes have the same shape always"
+            f"--attempts {attempts!r}: use model or none (agent is for Learner, in Python)"
         )
-
-    async def from_archive(memory: TedMemory) -> Sequence[Sample]:
-        from ted_memory.learner import archived_samples
-
-        found = await archived_samples(memory, limit=limit, up_to=up_to)
-        again = f"; to take the same ones again: --up-to {found[-1].id}" if up_to is None else ""
-        people = {
-            source
-            for sample in found
-            for source in sample.sources
-            if source.startswith("principal:")
-        }
-        told = f"{_counted(len(found), 'archived episode')} of {_counted(len(people), 'principal')}"
-        output.err.print(f"learning from {told}{again}", markup=False)
-        return found
-
-    return from_archive
+    settings = learning.settings_among(locals())
+    memory = place.memory_of(url, namespace, home, episodes_at_once=at_once, **settings)
+    learner = Learner(
+        memory,
+        student=_student_of(student, student_base_url, student_max_tokens),
+        teacher=make_chat_model(teacher, base_url=teacher_base_url),
+        grader=grading.grader_of(grader, judge, judge_base_url),
+        namespaces="all" if every else "own",
+        replay="none" if attempts == "none" else "model",
+        budget=spending.budget_of(max_calls, max_tokens, max_cost, prices),
+    )
+    price_list = spending.prices_of(prices)
+    asyncio.run(
+        _learn(memory, learner, price_list, until_empty=until_empty, every=every, as_json=json)
+    )
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _called_for(name: str, options_of: Mapping[str, Any]) -> dict[str, Any]:
-    """Return models, grader and budget of a run as the command's options name them."""
-    o = options_of
-    return {
-        "student": make_chat_model(
-            o["student"],
-            base_url=o["student_base_url"],
-            max_tokens=o["student_max_tokens"],
-            temperature=o["student_temperature"],
-        ),
-        "teacher": make_chat_model(o["teacher"], base_url=o["teacher_base_url"]),
-        "grader": options.grader_of(o["grader"], o["judge"], o["judge_base_url"]),
-        "budget": options.budget_of(o["max_calls"], o["max_tokens"], o["max_cost"], o["prices"]),
-        "name": name,
-    }
+def _student_of(name: str | None, url: str | None, longest: int | None) -> Any:
+    return None if name is None else make_chat_model(name, base_url=url, max_tokens=longest)
 
 
 async def _learn(
     memory: TedMemory,
-    read: Reader,
-    given: Mapping[str, Any],
+    learner: Learner,
     prices: Prices | None,
     *,
+    until_empty: bool,
+    every: bool,
     as_json: bool,
 ) -> None:
-    from ted_memory.distill import distill as run_distillation
-
     async with memory:
-        samples = await read(memory)
-        with output.progress() as on_progress:
-            report = await run_distillation(
-                samples, memory=memory, on_progress=on_progress, **given
-            )
-    if as_json:
-        output.print_json(report.model_dump(mode="json"))
-    else:
-        output.print_report(report, prices)
-    if report.samples and report.set_aside == report.samples:  # for whoever runs it in a script
-        raise typer.Exit(1)
+        report = await _work(learner, until_empty=until_empty)
+        if as_json:
+            output.print_json(_as_json(report) | await _funnels_as_json(memory, every=every))
+        else:
+            output.out.print(_progress(report), markup=False)
+            await _print_funnels(memory, prices, every=every)
+    if until_empty and report.refused:
+        raise ModelRefused(f"{report.refused} The episodes wait; call again to go on")
+
+
+async def _work(learner: Learner, *, until_empty: bool) -> LearnerReport:
+    """Let a learner work until it is stopped, and tell on standard error what it does."""
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(name, learner.stop)
+    teller = _Teller(learner.report)
+    telling = asyncio.create_task(teller.tell_always())
+    try:
+        report = await learner.run(until_empty=until_empty)
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+    teller.tell_steps()
+    return report
+
+
+class _Teller:
+    """Tells what a learner does, on standard error."""
+
+    def __init__(self, report: LearnerReport) -> None:
+        self._report = report
+        self._steps = 0
+        self._line = ""
+
+    async def tell_always(self) -> None:
+        """Print what is new, now and then."""
+        output.err.print("learning; stop with Ctrl-C", markup=False)
+        while True:
+            await asyncio.sleep(_PERIOD)
+            self.tell_steps()
+            if (line := _progress(self._report)) != self._line:
+                output.err.print(line, markup=False)
+                self._line = line
+
+    def tell_steps(self) -> None:
+        """Print the steps that were taken since the last time."""
+        steps, self._steps = self._report.steps_since(self._steps)
+        for step in steps:
+            output.err.print(step, markup=False)
+
+
+def _progress(report: LearnerReport) -> str:
+    counts = report.outcomes
+    done = ", ".join(f"{name.replace('_', ' ')} {counts[name]}" for name in sorted(counts))
+    replayed = f"; {report.replayed} pairs replayed" if report.replayed else ""
+    error = f"; last error: {report.last_error}" if report.last_error else ""
+    return f"{report.settled} episodes: {done or 'nothing yet'}{replayed}{error}"
+
+
+def _as_json(report: LearnerReport) -> dict[str, Any]:
+    return {
+        "outcomes": dict(report.outcomes),
+        "replayed": report.replayed,
+        "steps": report.steps,
+        "last_error": report.last_error,
+    }
+
+
+async def _funnels_as_json(memory: TedMemory, *, every: bool) -> dict[str, Any]:
+    if not every:
+        way = await _funnel_of(memory)
+        return {"funnel": way.model_dump(mode="json") if way else None}
+    ways = await _funnels_of_all(memory)
+    return {"funnels": {name: way.model_dump(mode="json") for name, way in ways.items()}}
+
+
+async def _print_funnels(memory: TedMemory, prices: Prices | None, *, every: bool) -> None:
+    if every:
+        for name, way in (await _funnels_of_all(memory)).items():
+            output.out.print(in_one_line(name, way, prices), markup=False)
+        return
+    own = await _funnel_of(memory)
+    if own is not None:
+        with contextlib.suppress(StoreError):
+            traffic = await memory.traffic()
+            print_funnel(own, traffic.counts, prices)
+
+
+async def _funnel_of(memory: TedMemory) -> Funnel | None:
+    """Read how far one namespace has come; None where the store is away.
+
+    What the learner did is told anyway.
+    """
+    from ted_memory.learner import funnel
+
+    try:
+        return await funnel(memory)
+    except StoreError:
+        return None
+
+
+async def _funnels_of_all(memory: TedMemory) -> dict[str, Funnel]:
+    """Read how far each namespace with traffic has come; those that cannot be read are left out."""
+    names: tuple[str, ...] = ()
+    with contextlib.suppress(StoreError):
+        names = await memory.store.episodes.namespaces()
+    ways: dict[str, Funnel] = {}
+    for name in names:
+        if not NAMESPACE.fullmatch(name):  # the learner has told of it
+            continue
+        found = await _funnel_of(memory.for_namespace(name))
+        if found is not None:
+            ways[name] = found
+    return ways

@@ -1,4 +1,4 @@
-"""The command that says beforehand whether there is traffic enough to learn from."""
+"""``ted-memory plan``: whether there is traffic enough to learn from, before one begins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from ted_memory.cli import options, output
+from ted_memory.cli import output
+from ted_memory.cli.options import place
 from ted_memory.experience.assignment import LONGEST_TRIAL
 from ted_memory.experience.forecast import Forecast, Rates, forecast
 from ted_memory.experience.trials import MOST_OUTCOMES, MOST_PAIRS
@@ -39,14 +40,20 @@ def plan(
     users: Annotated[
         int, typer.Option("--users", help="Principals who grade, in about equal parts.")
     ] = 10,
-    json: options.Json = False,
+    json: place.Json = False,
 ) -> None:
-    """Say about how many graded requests and days it takes until a lesson from traffic is active.
+    """Say about how long a lesson from traffic takes to be active.
 
-    The figures are those by which half of the lessons with this lift get there: a formula, no
-    measurement (ted_memory.experience.forecast). No memory is needed.
+    In graded requests and in days. The figures are those by which half of the lessons with this
+    lift get there: a formula, no measurement (ted_memory.experience.forecast). No memory is needed.
+
+    Keys of --json: pairs, student_calls, outcomes, graded_requests, requests, days,
+    days_with_a_filled_archive (null where nothing is ever decided), matched_a_day, chance (0 to 1).
+
+    Examples:
+        ted-memory plan --requests-a-day 5000 --graded 0.2 --applies 0.05 --lift 0.2
     """
-    settings = options.settings_of(None)
+    settings = place.settings_of(None)
     rates = Rates(requests_a_day=requests_a_day, graded=graded, applies=applies, principals=users)
     rule = rule or settings.trial_rule
     principals = settings.min_principals if principals is None else principals
@@ -56,11 +63,11 @@ def plan(
     if json:
         output.print_json(_as_json(found))
         return
-    left_out = (
-        f", without the {principals - 1} loudest of {users} principals" if principals > 1 else ""
-    )
+    left_out = ""
+    if principals > 1:
+        left_out = f", without the {principals - 1} loudest of {users} principals"
     output.out.print(f"a lesson that raises {base:g} by {lift:g}, trial rule {rule}{left_out}:")
-    for line in _told(found):
+    for line in _in_words(found):
         output.out.print(f"  {line}", markup=False)
 
 
@@ -78,7 +85,7 @@ def _as_json(found: Forecast) -> dict[str, Any]:
     }
 
 
-def _told(found: Forecast) -> list[str]:
+def _in_words(found: Forecast) -> list[str]:
     pairs, outcomes = found.pairs, found.outcomes
     replays, live = found.days(pairs), found.days(outcomes)
     if pairs is None or outcomes is None:
@@ -86,12 +93,15 @@ def _told(found: Forecast) -> list[str]:
             "nothing is ever decided: no principal is left, or the lift is too small to be seen"
         ]
     lines = [
-        f"replays: about {pairs:,} pairs of answers ({found.calls:,} student calls); no user is involved",
+        f"replays: about {pairs:,} pairs of answers ({found.calls:,} student calls); "
+        "no user is involved",
         f"live: about {outcomes:,} graded requests that it applies to; half of them see it",
-        f"at {found.rates.matched_a_day:.3g} such requests a day: {replays:,.3g} days of replays (none where "
-        f"the archive is filled), then {live:,.3g} days live; {found.requests:,} requests in all",
-        f"chance to get there within {MOST_PAIRS} pairs and {MOST_OUTCOMES} outcomes (the busiest principals' not "
-        f"counted) or the {LONGEST_TRIAL.days} days of a trial: {found.chance:.0%}",
+        f"at {found.rates.matched_a_day:.3g} such requests a day: "
+        f"{replays:,.3g} days of replays (none where the archive is filled), "
+        f"then {live:,.3g} days live; {found.requests:,} requests in all",
+        f"chance to get there within {MOST_PAIRS} pairs and {MOST_OUTCOMES} outcomes "
+        f"(the busiest principals' not counted) or the {LONGEST_TRIAL.days} days of a trial: "
+        f"{found.chance:.0%}",
     ]
     if found.chance < 0.5:
         lines.append(

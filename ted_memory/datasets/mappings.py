@@ -21,23 +21,29 @@ _LETTER_ONLY = "Answer with the letter of the right choice only."
 
 
 def ted(row: Row) -> dict[str, Any]:
-    """Return the row: its columns are a Sample's fields. What is null was not given."""
+    """Take the columns as a Sample's fields. What is null was not given."""
     fields = {name: value for name, value in row.items() if value is not None}
     if "input" not in fields:
         names = "id, input, reference, solution, choices, images and category"
         raise ValueError(
-            f"field 'input' is missing among {', '.join(map(repr, row))}; name the columns {names}, or use a mapping"
+            f"field 'input' is missing among {', '.join(map(repr, row))}; "
+            f"name the columns {names}, or use a mapping"
         )
     return fields
 
 
 def mathvision(row: Row) -> dict[str, Any]:
-    r"""Map MathVision's columns; the answer is asked for in ``\boxed{}``, as a letter where there are options."""
+    r"""Map MathVision's columns.
+
+    The answer is asked for in ``\boxed{}``, as a letter where there are options.
+    """
     choices = _options(row)
-    picture = next(
-        (row[name] for name in ("decoded_image", "image") if row.get(name) is not None), None
-    )
-    asked = _BOXED_LETTER + ", ".join(choice_labels(choices)) + "." if choices else _BOXED
+    picture = row.get("decoded_image")
+    if picture is None:
+        picture = row.get("image")
+    asked = _BOXED
+    if choices:
+        asked = f"{_BOXED_LETTER}{', '.join(choice_labels(choices))}."
     return {
         "id": row.get("id"),
         "input": _shown(f"{_text(row, 'question')} {asked}".strip(), choices),
@@ -50,7 +56,10 @@ def mathvision(row: Row) -> dict[str, Any]:
 
 
 def visualpuzzles(row: Row) -> dict[str, Any]:
-    """Map VisualPuzzles' columns. Options often stand in the picture: then there are no choices, only a letter."""
+    """Map VisualPuzzles' columns.
+
+    Options often stand in the picture: then there are no choices, and a letter is asked for.
+    """
     choices = _options(row)
     if row.get("image") is None:
         raise ValueError("field 'image' is missing")
@@ -76,7 +85,7 @@ _KNOWN_BY: dict[str, frozenset[str]] = {
 
 
 def find_mapping(mapping: str | Mapping, columns: Iterable[str]) -> Mapping:
-    """Return a mapping by its name, for "auto" the one that fits these columns, or the callable itself.
+    """Find a mapping by its name, for "auto" the one that fits these columns; a callable is one.
 
     Raises:
         SettingsError: there is no mapping of this name.
@@ -84,18 +93,21 @@ def find_mapping(mapping: str | Mapping, columns: Iterable[str]) -> Mapping:
     if callable(mapping):
         return mapping
     if mapping == "auto":
-        given = set(columns)
-        fitting = [
-            name
-            for name, known_by in _KNOWN_BY.items()
-            if known_by <= given and "input" not in given
-        ]
-        return MAPPINGS[fitting[0] if fitting else "ted"]
+        return MAPPINGS[_known_by(set(columns))]
     if mapping not in MAPPINGS:
         raise SettingsError(
-            f"there is no mapping {mapping!r}; use one of auto, {', '.join(MAPPINGS)}, or a callable"
+            f"there is no mapping {mapping!r}; "
+            f"use one of auto, {', '.join(MAPPINGS)}, or a callable"
         )
     return MAPPINGS[mapping]
+
+
+def _known_by(columns: set[str]) -> str:
+    if "input" not in columns:
+        for name, known_by in _KNOWN_BY.items():
+            if known_by <= columns:
+                return name
+    return "ted"
 
 
 def _text(row: Row, name: str, *, needed: bool = True) -> str:
@@ -110,7 +122,7 @@ def _text(row: Row, name: str, *, needed: bool = True) -> str:
 
 
 def _options(row: Row) -> tuple[str, ...]:
-    """Return the options as text; none if they are blank, since then they stand in the picture."""
+    """Read the options as text; none if they are blank, since then they stand in the picture."""
     options = row.get("options")
     if options is None:
         return ()
@@ -123,7 +135,7 @@ def _options(row: Row) -> tuple[str, ...]:
 
 
 def _shown(text: str, choices: tuple[str, ...]) -> str:
-    """Return the text with the choices below it.
+    """Write the choices below the text.
 
     What shows samples adds choices only when the text lacks one, and "12 of 35" has all of 1, 2, 3
     and 5: without the list nobody could tell which letter is which.
@@ -131,6 +143,5 @@ def _shown(text: str, choices: tuple[str, ...]) -> str:
     letters = choice_labels(choices)
     if list(choices) == letters:  # they stand in the picture
         return text
-    return "\n".join(
-        [text, "", "Choices:", *(f"{a}) {b}" for a, b in zip(letters, choices, strict=True))]
-    )
+    lines = [f"{letter}) {choice}" for letter, choice in zip(letters, choices, strict=True)]
+    return "\n".join([text, "", "Choices:", *lines])

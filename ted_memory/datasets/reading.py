@@ -16,6 +16,7 @@ from ted_memory.models import Sample
 
 _KINDS = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _NEEDED = "a PNG, JPEG, GIF or WEBP is needed"
+_LONGEST_PATH = 4096  # characters; what is longer is an image as base64, or nothing
 
 
 def read_samples(
@@ -25,7 +26,7 @@ def read_samples(
     mapping: str | Mapping = "auto",
     split: str | None = None,
 ) -> list[Sample]:
-    """Return the samples of a data set; no more than `limit` rows are read.
+    """Read the samples of a data set; no more than `limit` rows are read.
 
     The path tells what it is: a .csv file with a header, a .parquet file or a folder of them, a
     folder that ``save_to_disk`` of the package datasets wrote; anything else is JSON Lines. A
@@ -55,16 +56,21 @@ def read_samples(
         samples.append(_sample(place, row, chosen))
     if not samples and limit != 0:
         lines = path.is_file() and path.suffix.lower() not in {".csv", ".parquet"}
-        told = "write one JSON object a line" if lines else "give it at least one row"
-        raise DatasetError(f"the data set {path} has no samples; {told}")
+        advice = "write one JSON object a line" if lines else "give it at least one row"
+        raise DatasetError(f"the data set {path} has no samples; {advice}")
+    _check_ids(path, samples)
+    return samples
+
+
+def _check_ids(path: Path, samples: list[Sample]) -> None:
     numbers: dict[str, int] = {}
     for number, sample in enumerate(samples, 1):
         if sample.id in numbers:
             raise DatasetError(
-                f"{path}, samples {numbers[sample.id]} and {number}: field 'id' is {sample.id!r} in both"
+                f"{path}, samples {numbers[sample.id]} and {number}: "
+                f"field 'id' is {sample.id!r} in both"
             )
         numbers[sample.id] = number
-    return samples
 
 
 def _sample(place: Place, row: Row, mapping: Mapping) -> Sample:
@@ -106,11 +112,13 @@ def _image(place: Place, row: Row, image: Any) -> str:
 
 
 def _url(folder: Path, image: Any) -> str:
-    """Return the http(s) or ``data:`` URL of an image, or raise ValueError."""
+    """Make an http(s) or ``data:`` URL of an image.
+
+    Raises:
+        ValueError: it is none, or of a kind that models do not take.
+    """
     if isinstance(image, dict) and {"bytes", "path"} >= image.keys():
-        image = image.get("path") if image.get("bytes") is None else image["bytes"]
-        if image is None:
-            raise ValueError("the image has neither bytes nor a path")
+        image = _kept(image)
     if isinstance(image, bytes):
         return _data_url(image, _sniffed(image))
     if not isinstance(image, str):
@@ -118,20 +126,40 @@ def _url(folder: Path, image: Any) -> str:
     if image.startswith(("http://", "https://", "data:")):
         return image
     file = folder / image
+    url = _url_of_file(file) if len(image) < _LONGEST_PATH else None
+    url = url or _url_of_base64(image)
+    if url is None:
+        raise ValueError(f"there is no file {str(file)[:200]!r}")
+    return url
+
+
+def _kept(image: dict[str, Any]) -> Any:
+    """Take the bytes or the path that Hugging Face's data sets keep of an image."""
+    content, path = image.get("bytes"), image.get("path")
+    if content is None and path is None:
+        raise ValueError("the image has neither bytes nor a path")
+    return path if content is None else content
+
+
+def _url_of_file(file: Path) -> str | None:
+    """Read an image; None: there is no such file."""
     try:
-        if len(image) < 4096 and file.is_file():
-            content = file.read_bytes()
-            # what it is counts, not how it is called: servers refuse a JPEG that says it is a PNG
-            return _data_url(content, _sniffed(content) or mimetypes.guess_type(file.name)[0])
+        if not file.is_file():
+            return None
+        content = file.read_bytes()
     except OSError as error:
         raise ValueError(f"{file} cannot be read ({error.strerror})") from None
+    # what it is counts, not how it is called: servers refuse a JPEG that says it is a PNG
+    return _data_url(content, _sniffed(content) or mimetypes.guess_type(file.name)[0])
+
+
+def _url_of_base64(text: str) -> str | None:
+    """Name the kind of a bare base64 image; None: it is something else."""
     try:
-        content = base64.b64decode(image, validate=True)
+        kind = _sniffed(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError):
-        content = b""
-    if kind := _sniffed(content):
-        return f"data:{kind};base64,{image}"
-    raise ValueError(f"there is no file {str(file)[:200]!r}")
+        return None
+    return f"data:{kind};base64,{text}" if kind else None
 
 
 def _data_url(content: bytes, kind: str | None) -> str:
@@ -141,7 +169,7 @@ def _data_url(content: bytes, kind: str | None) -> str:
 
 
 def _sniffed(content: bytes) -> str | None:
-    """Return the kind of an image by its first bytes."""
+    """Tell the kind of an image by its first bytes."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "image/webp"
     marks = {

@@ -1,4 +1,4 @@
-"""Where the rows of a data set come from: JSON Lines, CSV, Parquet, or a Hugging Face data set on disk."""
+"""The rows of a data set, from JSON Lines, CSV, Parquet, or a Hugging Face data set on disk."""
 
 import csv
 import json
@@ -25,7 +25,10 @@ _PART = re.compile(r"(.+)-\d+-of-\d+.*")  # how the Hub names files: test-00000-
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row stands; printed in front of what is wrong with it. ``number`` is its id when it has none."""
+    """Where a row stands; printed in front of what is wrong with it.
+
+    ``number`` is the row's id when it has none.
+    """
 
     file: Path
     unit: str
@@ -46,7 +49,9 @@ Rows = Iterator[tuple[Place, Row]]
 
 
 def read_rows(path: Path, *, split: str | None = None) -> Rows:
-    """Return the rows of a file or folder, read as they are asked for; what is in them is not checked.
+    """Read the rows of a file or folder, as they are asked for.
+
+    What is in them is not checked.
 
     Raises:
         DatasetError: it cannot be read, or has no such split. Some of this shows only while rows
@@ -75,7 +80,8 @@ def _read_folder(path: Path, split: str | None) -> Rows:
         parts[named.group(1) if named else ""].append(file)
     if not parts:
         raise DatasetError(
-            f"the data set {path} is a folder with neither Parquet files nor what save_to_disk of datasets writes"
+            f"the data set {path} is a folder with neither Parquet files "
+            "nor what save_to_disk of datasets writes"
         )
     if list(parts) == [""] and split is None:
         return _read_parquet(path, parts[""])
@@ -90,8 +96,8 @@ def _chosen(path: Path, splits: Iterable[str], split: str | None) -> str:
         return names[0]
     if split in names:
         return str(split)
-    told = f"has no split {split!r}" if split is not None else "has several splits"
-    raise DatasetError(f"the data set {path} {told}; give split= one of {', '.join(names)}")
+    problem = f"has no split {split!r}" if split is not None else "has several splits"
+    raise DatasetError(f"the data set {path} {problem}; give split= one of {', '.join(names)}")
 
 
 def _read_json_lines(path: Path) -> Rows:
@@ -133,13 +139,8 @@ def _read_csv(path: Path) -> Rows:
                     raise DatasetError(
                         f"{place}: {len(cells)} cells, but the header has {len(header)}"
                     )
-                yield (
-                    place,
-                    {
-                        name: _cell(place, name, cell)
-                        for name, cell in zip(header, cells, strict=True)
-                    },
-                )
+                pairs = zip(header, cells, strict=True)
+                yield place, {name: _cell(place, name, cell) for name, cell in pairs}
     except csv.Error as error:
         # the limit of the module csv holds for the whole process: not ours to change
         raise DatasetError(
@@ -199,10 +200,8 @@ def _read_saved(path: Path, split: str | None) -> Rows:
         for batch in loaded.with_format("arrow").iter(batch_size=_BATCH):
             for row in batch.to_pylist():
                 number += 1
-                yield (
-                    Place(path, "row", number, number),
-                    row | {n: _class(kind, row[n]) for n, kind in classes.items()},
-                )
+                named = {name: _class(kind, row[name]) for name, kind in classes.items()}
+                yield Place(path, "row", number, number), row | named
     except DatasetError:
         raise
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:

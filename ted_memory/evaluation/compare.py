@@ -1,4 +1,4 @@
-"""With and without, and beside solved examples: the same student on the same samples, compared in pairs."""
+"""The same student on the same samples, with lessons, without, and with solved examples."""
 
 import math
 import random
@@ -37,7 +37,7 @@ async def evaluate(
     prices: Prices | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Evaluation:
-    """Measure the student on samples with a reference, without and with the memory's active experiences.
+    """Measure a student without and with the memory's active experiences, in pairs.
 
     All answers to one sample are asked for one after the other, and which side comes first
     alternates: what drifts at the provider meanwhile is not taken for an effect. The lessons are
@@ -68,13 +68,7 @@ async def evaluate(
         ModelError: the student, or a judge, cannot be used at all.
         StoreError: the memory cannot be read.
     """
-    if repeats < 1 or checkpoints < 0:
-        raise InvalidInput(
-            f"repeats is {repeats}, checkpoints {checkpoints}; they begin at 1 and 0"
-        )
-    graded = [sample for sample in samples if sample.reference]
-    if not graded:
-        raise InvalidInput("no sample has a reference, so there is nothing to measure against")
+    graded = _graded(samples, repeats, checkpoints)
     solved = None if examples is None else SolvedSamples.of(examples)
     calls = Calls(memory.settings.concurrency)
     context = AnswerContext(student, memory, bind_grader(grader, calls), calls)
@@ -90,6 +84,18 @@ async def evaluate(
     if not measured.answers:
         raise InvalidInput(f"no sample could be scored: {measured.failures[0].reason}")
     return _evaluation(graded, measured, prices)
+
+
+def _graded(samples: Sequence[Sample], repeats: int, checkpoints: int) -> list[Sample]:
+    """Take the samples that have a reference; what cannot be measured is refused."""
+    if repeats < 1 or checkpoints < 0:
+        raise InvalidInput(
+            f"repeats is {repeats}, checkpoints {checkpoints}; they begin at 1 and 0"
+        )
+    graded = [sample for sample in samples if sample.reference]
+    if not graded:
+        raise InvalidInput("no sample has a reference, so there is nothing to measure against")
+    return graded
 
 
 def _evaluation(
@@ -146,12 +152,13 @@ def _examples_arm(measured: Measurement) -> ExamplesArm | None:
 async def _checkpoints(
     memory: TedMemory, now: ExperienceSet, wanted: int
 ) -> list[tuple[int, Side]]:
-    """Return older versions and what was active in them, oldest first."""
+    """Choose older versions, evenly spaced, with what was active in them, oldest first."""
     # undoing the oldest entry of the log leads to the version before it
     first = max(now.oldest - 1, 0)
     span = now.version - first
+    versions = {first + i * span // wanted for i in range(wanted)} - {now.version}
     found = []
-    for version in sorted({first + i * span // wanted for i in range(wanted)} - {now.version}):
+    for version in sorted(versions):
         try:
             active = (await memory.at(version)).active
         except HistoryTrimmed:
@@ -163,7 +170,7 @@ async def _checkpoints(
 def by_category(
     categories: Sequence[str | None], pairs: Sequence[tuple[float, float]]
 ) -> tuple[CategoryResult, ...]:
-    """Return the comparison within each category, sorted by name, None last.
+    """Compare the two sides within each category, sorted by name, None last.
 
     Args:
         categories: one for each sample.
@@ -188,10 +195,11 @@ def by_category(
 
 
 def bootstrap(differences: Sequence[float]) -> Difference:
-    """Return the mean and its 95 % percentile bootstrap interval (Efron 1979; 10,000 resamples, fixed seed).
+    """Estimate the mean difference and its 95 % interval, by a percentile bootstrap.
 
-    Samples are resampled, not answers: each difference is that of one sample's means over its
-    repeats, so more repeats do not count as more samples.
+    Efron 1979, with 10,000 resamples and a fixed seed. Samples are resampled, not answers: each
+    difference is that of one sample's means over its repeats, so more repeats do not count as more
+    samples.
     """
     draw, count = random.Random(SEED), len(differences)
     means = sorted(fmean(draw.choices(differences, k=count)) for _ in range(RESAMPLES))
@@ -201,17 +209,18 @@ def bootstrap(differences: Sequence[float]) -> Difference:
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the quantile of sorted numbers, between the two next to it where it falls between them."""
+    """Find the quantile of sorted numbers; between two of them it is interpolated."""
     place = share * (len(ordered) - 1)
     below = ordered[math.floor(place)]
     return below + (ordered[math.ceil(place)] - below) * (place % 1)
 
 
 def mcnemar(pairs: Sequence[tuple[float, float]]) -> float:
-    """Return the exact two-sided p-value of McNemar's test (binomial on the pairs that differ; 1.0 if none does).
+    """Test whether one side is right more often: the exact two-sided p-value of McNemar's test.
 
     A sample counts as right on a side when its score there, the mean of its repeats, is 0.5 or
-    more. (McNemar 1947; the exact form is the sign test on discordant pairs.)
+    more. The test is binomial on the pairs that differ, and gives 1.0 if none does. (McNemar 1947;
+    the exact form is the sign test on discordant pairs.)
     """
     better = sum(a < 0.5 <= b for a, b in pairs)
     worse = sum(b < 0.5 <= a for a, b in pairs)

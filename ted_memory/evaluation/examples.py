@@ -23,7 +23,7 @@ class SolvedSamples:
 
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Self:
-        """Return those of the samples that can stand as examples: with a reference, and with a task in words.
+        """Take the samples that can stand as examples: they have a reference and a task in words.
 
         Raises:
             InvalidInput: there is none.
@@ -37,13 +37,16 @@ class SolvedSamples:
         return cls(tuple(sample for sample, _ in solved), tuple(task for _, task in solved))
 
     def nearest(self, sample: Sample) -> list[Sample]:
-        """Return the others, the most alike first; a sample is never its own example."""
+        """Order the others, the most alike first; a sample is never its own example."""
         scores = match(self.tasks, task_of(sample))
         order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
         return [self.samples[i] for i in order if self.samples[i].id != sample.id]
 
     def examples_for(self, sample: Sample, tokens: float) -> list[Sample]:
-        """Return the nearest ones, as many as come closest to these tokens of a block; at least one if there is any."""
+        """Choose the nearest ones, as many as come closest to these tokens of a block.
+
+        At least one is chosen, if there is any.
+        """
         examples: list[Sample] = []
         off = float("inf")
         for other in self.nearest(sample):
@@ -56,6 +59,6 @@ class SolvedSamples:
 
 
 def render_examples(samples: Sequence[Sample]) -> str:
-    """Return the block of these worked examples, or the empty string when there is none."""
+    """Write the block of these worked examples, or the empty string when there is none."""
     solved = [f"Task: {task_of(sample)}\nAnswer: {sample.reference}" for sample in samples]
     return "\n\n".join([OPENING, *solved, CLOSING]) if solved else ""

@@ -18,17 +18,20 @@ _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\ud
 
 
 def plain(text: str) -> str:
-    """Return a text as Markdown that shows it literally on one line, also within a table."""
+    """Escape a text, so that Markdown shows it literally on one line, also within a table."""
     line = " ".join(_INVISIBLE.sub(" ", text).split())
     return _MARKS.sub(r"\\\1", line.translate(_ENTITIES))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return a table and an empty line; cells are Markdown already. Columns of figures are to the right."""
+    """Write a table and an empty line below it; cells are Markdown already.
+
+    Columns that are not `WORDS` hold figures, and stand to the right.
+    """
     rule = ["---" if name in WORDS else "---:" for name in head]
     return [*(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)), ""]
 
 
 def embedded(name: str, title: str, images: Mapping[str, bytes]) -> list[str]:
-    """Return the lines that show a plot, if it was drawn."""
+    """Write the lines that show a plot, if it was drawn."""
     return [f"![{title}]({name})", ""] if name in images else []

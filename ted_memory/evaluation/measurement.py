@@ -39,7 +39,11 @@ class Answered:
 
 
 class Measurement:
-    """Answers of all sides: without, with, each other set of active experiences, and with solved samples."""
+    """The answers of all sides to all samples.
+
+    The sides are: without lessons, with them, with those of each older version that differs, and
+    with solved samples.
+    """
 
     def __init__(
         self,
@@ -66,33 +70,36 @@ class Measurement:
         way = context.memory.presentation(snapshot)
         self._placement = way.placement
         self._as_turns = way.examples and any(e.task for e in snapshot.active)
-        """Whether solved samples are shown as the lessons' solved tasks are: the form makes no difference then."""
+        """Whether solved samples are shown as the lessons' solved tasks are, as earlier turns.
+
+        Else the form in which they are shown could make the difference.
+        """
 
     def _side(self, active: Side) -> int:
-        """Return the index of the side that shows a student these; a new one if none does yet."""
-        known = [_said(side) for side in self.sides]
-        if _said(active) in known:
-            return known.index(_said(active))
+        """Find the side that shows a student these, by index; a new one if none does yet."""
+        shown = [_said(side) for side in self.sides]
+        if _said(active) in shown:
+            return shown.index(_said(active))
         self.sides.append(active)
         return len(self.sides) - 1
 
-    def pairs(self, one: int, other: int) -> list[tuple[float, float]]:
-        """Return the scores of two sides, by sample, in the samples' order."""
+    def pairs(self, first: int, second: int) -> list[tuple[float, float]]:
+        """Pair the scores of two sides, by sample, in the samples' order."""
         return [
-            (self.answers[i][one].score, self.answers[i][other].score) for i in sorted(self.answers)
+            (self.answers[i][first].score, self.answers[i][second].score)
+            for i in sorted(self.answers)
         ]
 
     def curve(self) -> tuple[CurvePoint, ...]:
-        """Return the mean score at each checkpoint and now; nothing when there is no checkpoint."""
-        points = [*self.older, (self.snapshot.version, WITH)] if self.older else []
-        return tuple(
-            CurvePoint(
-                version=version,
-                active=len(self.sides[side]),
-                accuracy=fmean(answers[side].score for answers in self.answers.values()),
-            )
-            for version, side in points
-        )
+        """Average the score at each checkpoint and now; nothing when there is no checkpoint."""
+        if not self.older:
+            return ()
+        points = []
+        for version, side in [*self.older, (self.snapshot.version, WITH)]:
+            accuracy = fmean(answers[side].score for answers in self.answers.values())
+            active = len(self.sides[side])
+            points.append(CurvePoint(version=version, active=active, accuracy=accuracy))
+        return tuple(points)
 
     async def run(self, samples: Sequence[Sample]) -> None:
         """Ask for all answers. What fails on one side leaves the sample out of all."""
@@ -122,7 +129,9 @@ class Measurement:
         prompts: list[list[int]] = [[] for _ in blocks]
         for repeat in range(self.repeats):
             order = list(range(len(blocks)))
-            for side in reversed(order) if (index + repeat) % 2 else order:
+            if (index + repeat) % 2:
+                order.reverse()
+            for side in order:
                 score, prompt_tokens = await self._ask(sample, blocks[side])
                 scores[side].append(score)
                 prompts[side].append(prompt_tokens)
@@ -145,12 +154,14 @@ class Measurement:
         return Exposure(block=render_examples(chosen_ones), placement=self._placement, seen=seen)
 
     async def _ask(self, sample: Sample, shown: Exposure) -> tuple[float, int]:
-        """Return the score of one answer, and the tokens that went into it."""
-        given = await answer(self.context, sample, shown)
+        """Score one answer, and count the tokens that went into it."""
+        answered = await answer(self.context, sample, shown)
         # a student that repeats what it was shown is graded on the rest, as with our own block
-        said = given.text.replace(shown.block, "").strip() if shown.block else given.text
-        score, _ = await graders.grade(self.context.grader, sample, said, sample.reference or "")
-        return score, given.spend.student.tokens_in
+        own_words = answered.text.replace(shown.block, "").strip() if shown.block else answered.text
+        score, _ = await graders.grade(
+            self.context.grader, sample, own_words, sample.reference or ""
+        )
+        return score, answered.spend.student.tokens_in
 
 
 def _said(side: Side) -> list[tuple[str, tuple[str, ...]]]:

@@ -31,7 +31,10 @@ SUBSTITUTE = "\N{WHITE SQUARE}"
 
 
 class LessonLift(Frozen):
-    """One experience with its lift and the 90 % bounds, in units of score; not ``measured``: only the prior."""
+    """One experience with its lift and the 90 % bounds, in units of score.
+
+    Where it is not ``measured`` they are those of the prior.
+    """
 
     id: str
     state: str
@@ -50,7 +53,10 @@ class LessonLift(Frozen):
 
 
 class VersionSize(Frozen):
-    """The size of one version of the set. ``at`` is ISO 8601 in UTC, None where the log does not reach."""
+    """The size of one version of the set.
+
+    ``at`` is ISO 8601 in UTC, None where the log does not reach.
+    """
 
     version: int
     at: str | None
@@ -59,11 +65,11 @@ class VersionSize(Frozen):
 
 
 def lifts_of(experiences: Iterable[Experience], usage: Mapping[str, Usage]) -> list[LessonLift]:
-    """Return the experiences with their lifts, highest first; the set's order breaks ties."""
+    """Estimate the experiences' lifts, highest first; the set's order breaks ties."""
     rows = []
     for e in experiences:
-        known = usage.get(e.id, Usage())
-        lift = estimate(known)
+        used = usage.get(e.id, Usage())
+        lift = estimate(used)
         rows.append(
             LessonLift(
                 id=e.id,
@@ -74,14 +80,14 @@ def lifts_of(experiences: Iterable[Experience], usage: Mapping[str, Usage]) -> l
                 lift=lift.mean,
                 low=lift.low,
                 high=lift.high,
-                measured=known.weight > 0 or bool(known.n_with and known.n_without),
+                measured=used.weight > 0 or bool(used.n_with and used.n_without),
             )
         )
     return sorted(rows, key=lambda row: -row.lift)
 
 
 def sizes_of(snapshot: ExperienceSet, log: Iterable[LogEntry]) -> list[VersionSize]:
-    """Return the size of each version that a log (newest first) leads back to, oldest first.
+    """Measure each version that a log (newest first) leads back to, oldest first.
 
     The last is the snapshot itself, the first the version before the log's oldest entry.
     """
@@ -117,7 +123,7 @@ def check_installed() -> None:
 
 
 def learning_curve(points: Sequence[CurvePoint], without: float) -> bytes:
-    """Return a PNG of accuracy, and of the number of active experiences, over versions.
+    """Draw accuracy, and the number of active experiences, over versions; a PNG.
 
     Args:
         points: oldest version first; at least one.
@@ -141,7 +147,7 @@ def learning_curve(points: Sequence[CurvePoint], without: float) -> bytes:
 
 
 def arms(sides: Mapping[str, Arm]) -> bytes:
-    """Return a PNG of the accuracy of each side, with the tokens of its block.
+    """Draw the accuracy of each side, with the tokens of its block; a PNG.
 
     Args:
         sides: by name, from top to bottom; at least one.
@@ -169,7 +175,7 @@ def arms(sides: Mapping[str, Arm]) -> bytes:
 
 
 def lift(rows: Sequence[LessonLift]) -> bytes:
-    """Return a PNG of the lift of each experience with its 90 % bounds, numbered in the order given, first on top.
+    """Draw the lift of each experience with its 90 % bounds, the first on top; a PNG.
 
     Args:
         rows: at least one. Of more than 100 the first and the last 50 are shown.
@@ -220,7 +226,7 @@ def _bars(
 
 
 def set_size(sizes: Sequence[VersionSize], caps: Caps) -> bytes:
-    """Return a PNG of active experiences and tokens over versions, with their caps.
+    """Draw active experiences and tokens over versions, with their caps; a PNG.
 
     Args:
         sizes: oldest first; at least one.
@@ -266,7 +272,10 @@ def _period(sizes: Sequence[VersionSize]) -> str:
 
 
 def short(text: str, limit: int = LABEL) -> str:
-    """Return a text on one line of at most `limit` characters, with a square for what the font cannot show."""
+    """Shorten a text to one line of `limit` characters at most.
+
+    A square stands for what the font cannot show.
+    """
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     line = " ".join(text.split())
@@ -286,7 +295,10 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _panels(number: int, versions: Sequence[int]) -> tuple["Figure", Any]:
-    """Return a figure with panels one above the other, which share the axis of versions (oldest first)."""
+    """Make a figure of panels one above the other, which share an axis of versions.
+
+    The versions are ordered, the oldest first.
+    """
     figure = _figure(8.0, 6.0)
     panels = figure.subplots(number, 1, sharex=True)
     for axes in panels:

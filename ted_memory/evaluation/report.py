@@ -33,7 +33,7 @@ def write_report(
     prices: Prices | None = None,
     plots: bool = True,
 ) -> list[Path]:
-    """Write report.json, report.md and plots; return their paths, the two reports first.
+    """Write report.json, report.md and plots; the paths come back, the two reports first.
 
     The plots are lift.png, set_size.png, learning_curve.png where checkpoints were measured, and
     arms.png where solved examples were. What has nothing to show is not drawn. All are made in
@@ -56,11 +56,8 @@ def write_report(
     """
     if plots:
         drawing.check_installed()
-    lifts, sizes, learned = (
-        lifts_of(snapshot.experiences, usage),
-        sizes_of(snapshot, log),
-        _learning(learning, prices),
-    )
+    lifts, sizes = lifts_of(snapshot.experiences, usage), sizes_of(snapshot, log)
+    learned = _learning(learning, prices)
     images = _images(evaluation, snapshot.caps, lifts, sizes) if plots else {}
     fields = {
         "evaluation": evaluation.to_json(),
@@ -154,18 +151,18 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 def _head(evaluation: Evaluation, sizes: Sequence[VersionSize]) -> list[str]:
     measured, shown = evaluation.version, sizes[-1]
-    made = (
-        f" ({shown.at[:16].replace('T', ' ')} UTC)"
-        if shown.at and shown.version == measured
-        else ""
-    )
-    later = (
-        f" The set has changed since: experiences and sizes below are of version {shown.version}."
-    )
+    made = later = ""
+    if shown.version != measured:
+        later = (
+            " The set has changed since: "
+            f"experiences and sizes below are of version {shown.version}."
+        )
+    elif shown.at:
+        made = f" ({shown.at[:16].replace('T', ' ')} UTC)"
     return [
         f"# What the memory {plain(evaluation.namespace)} is worth",
         "",
-        f"Measured at version {measured}{made}.{later if shown.version != measured else ''} "
+        f"Measured at version {measured}{made}.{later} "
         "All figures are in [report.json](report.json).",
         "",
     ]
@@ -174,9 +171,15 @@ def _head(evaluation: Evaluation, sizes: Sequence[VersionSize]) -> list[str]:
 def _accuracy(evaluation: Evaluation) -> list[str]:
     d = evaluation.difference
     if d.low > 0:
-        verdict = "With its experiences the student is better: the 95 % interval of the difference is above zero."
+        verdict = (
+            "With its experiences the student is better: "
+            "the 95 % interval of the difference is above zero."
+        )
     elif d.high < 0:
-        verdict = "With its experiences the student is **worse**: the 95 % interval of the difference is below zero."
+        verdict = (
+            "With its experiences the student is **worse**: "
+            "the 95 % interval of the difference is below zero."
+        )
     else:
         verdict = "These samples show no difference: its 95 % interval includes zero."
     answers = "once" if evaluation.repeats == 1 else f"{evaluation.repeats} times"
@@ -202,9 +205,9 @@ def _accuracy(evaluation: Evaluation) -> list[str]:
         verdict,
         "",
         *table(head, [row]),
-        f"Accuracy is the mean score. Each sample was answered {answers} on each side and counts once. The interval is "
-        "a percentile bootstrap over samples; p is of the exact two-sided McNemar test, in which a sample is right "
-        "when its mean score is 0.5 or more.",
+        f"Accuracy is the mean score. Each sample was answered {answers} on each side and counts "
+        "once. The interval is a percentile bootstrap over samples; p is of the exact two-sided "
+        "McNemar test, in which a sample is right when its mean score is 0.5 or more.",
         "",
     ]
 
@@ -250,35 +253,26 @@ def _curve(evaluation: Evaluation, images: Mapping[str, bytes]) -> list[str]:
 def _cost(evaluation: Evaluation, learning: dict[str, Any] | None) -> list[str]:
     work = [("measuring", evaluation.spend, evaluation.cost, evaluation.currency)]
     if learning is not None:
-        work.insert(
-            0,
-            (
-                "learning",
-                Spend.model_validate(learning["spend"]),
-                learning["cost"],
-                learning["currency"],
-            ),
-        )
-    rows = [
-        (
-            f"{what}, {role}",
-            f"{one.calls:,}",
-            f"{one.tokens_in:,}",
-            f"{one.tokens_out:,}",
-            f"{one.estimated:,}",
-        )
-        for what, spend, _, _ in work
-        for role, one in (("student", spend.student), ("teacher", spend.teacher))
-        if one.calls
-    ]
-    costs = [
-        f"{what.capitalize()} cost {_money(cost, money)}."
-        for what, _, cost, money in work
-        if cost is not None
-    ]
-    note = "Calls are estimated where the provider told no usage: a token for each 4 bytes."
+        spend = Spend.model_validate(learning["spend"])
+        work.insert(0, ("learning", spend, learning["cost"], learning["currency"]))
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for what, spend, cost, currency in work:
+        rows += _rows_of_calls(what, spend)
+        if cost is not None:
+            notes.append(f"{what.capitalize()} cost {_money(cost, currency)}.")
+    notes.append("Calls are estimated where the provider told no usage: a token for each 4 bytes.")
     head = ("role", "calls", "tokens in", "tokens out", "calls estimated")
-    return ["## Cost", "", *table(head, rows), " ".join([*costs, note]), ""]
+    return ["## Cost", "", *table(head, rows), " ".join(notes), ""]
+
+
+def _rows_of_calls(what: str, spend: Spend) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for role, used in (("student", spend.student), ("teacher", spend.teacher)):
+        if used.calls:
+            figures = (used.calls, used.tokens_in, used.tokens_out, used.estimated)
+            rows.append((f"{what}, {role}", *(f"{figure:,}" for figure in figures)))
+    return rows
 
 
 def _money(amount: float, currency: str | None) -> str:
@@ -288,11 +282,9 @@ def _money(amount: float, currency: str | None) -> str:
 
 
 def beside(training: TrainingComparison, currency: str | None) -> list[str]:
-    """Return what the report says on training the weights instead, as lines of Markdown."""
-    learning, weights = (
-        _money(training.learning_cost, currency),
-        _money(training.training_cost, currency),
-    )
+    """Write what the report says on training the weights instead, as lines of Markdown."""
+    learning = _money(training.learning_cost, currency)
+    weights = _money(training.training_cost, currency)
     times = training.times_cheaper
     if times is None:
         outcome = "Learning cost nothing to speak of, so it was cheaper beyond any factor."
@@ -310,11 +302,13 @@ def beside(training: TrainingComparison, currency: str | None) -> list[str]:
     return [
         "## Beside training the weights",
         "",
-        f"Learning cost {learning}. Training the student for {training.gpu_hours:g} GPU hours at "
-        f"{_money(training.gpu_hour_price, currency)} would cost {weights}. {outcome}",
+        f"Learning cost {learning}. "
+        f"Training the student for {training.gpu_hours:g} GPU hours "
+        f"at {_money(training.gpu_hour_price, currency)} would cost {weights}. {outcome}",
         "",
-        f"The paper ({PAPER}) claims more than {CLAIM} times lower cost. {reached} The hours and the "
-        "price are as they were given; whether training would reach the same accuracy was not measured.",
+        f"The paper ({PAPER}) claims more than {CLAIM} times lower cost. {reached} The hours and "
+        "the price are as they were given; whether training would reach the same accuracy was not "
+        "measured.",
         "",
     ]
 
@@ -338,8 +332,8 @@ def _lessons(lifts: Sequence[LessonLift], images: Mapping[str, bytes]) -> list[s
     return [
         "## Experiences",
         "",
-        "Lift is how much higher the mean score of attempts was with the experience than without it (posterior mean "
-        "under a prior around zero). A dash: not measured yet.",
+        "Lift is how much higher the mean score of attempts was with the experience than without "
+        "it (posterior mean under a prior around zero). A dash: not measured yet.",
         "",
         *embedded("lift.png", "Lift of each experience", images),
         *table(head, rows),

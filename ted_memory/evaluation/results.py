@@ -23,7 +23,7 @@ class Arm(Frozen):
 
 
 class Difference(Frozen):
-    """Mean of the paired differences (with minus without) and its 95 % percentile bootstrap interval."""
+    """Mean of the paired differences, with minus without, and its 95 % bootstrap interval."""
 
     mean: float
     low: float
@@ -43,7 +43,10 @@ class ExamplesArm(Arm):
 
 
 class CategoryResult(Frozen):
-    """The comparison within one category; None: samples that name none. All in units of score, in [0, 1]."""
+    """The comparison within one category, in units of score.
+
+    ``category`` is None for the samples that name none.
+    """
 
     category: str | None
     samples: int
@@ -53,7 +56,7 @@ class CategoryResult(Frozen):
 
 
 class CurvePoint(Frozen):
-    """One version of the set: how many active experiences it had, and the student's mean score with them."""
+    """One version of the set: its number of active experiences, and the mean score with them."""
 
     version: int
     active: int
@@ -100,7 +103,7 @@ class Evaluation(Frozen):
     currency: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it with the field names of the command line: ``with`` is a keyword in Python."""
+        """Name the fields as the command line does: ``with`` is a keyword in Python."""
         fields = _renamed(self.model_dump(mode="json"))
         return fields | {"categories": [_renamed(category) for category in fields["categories"]]}
 
@@ -126,7 +129,7 @@ class TrainingComparison(Frozen):
 def compare_with_training(
     learning_cost: float, gpu_hours: float, gpu_hour_price: float
 ) -> TrainingComparison:
-    """Compare the cost of learning with that of parameter distillation: GPU hours times their price.
+    """Compare the cost of learning with that of training the weights: GPU hours times their price.
 
     Raises:
         InvalidInput: hours or price are not positive, the cost is negative, or one of them is not

@@ -7,22 +7,23 @@ from ted_memory.evaluation.results import Arm, CurvePoint, Difference, Evaluatio
 
 
 def arms_of(evaluation: Evaluation) -> dict[str, Arm]:
-    """Return the sides that were measured, by the name that people read."""
+    """Name the sides that were measured, as people read them."""
     arms = {"nothing": evaluation.without, "lessons": evaluation.with_}
-    return arms | ({"solved examples": evaluation.examples} if evaluation.examples else {})
+    if evaluation.examples:
+        arms["solved examples"] = evaluation.examples
+    return arms
 
 
 def sides_section(evaluation: Evaluation, images: Mapping[str, bytes]) -> list[str]:
-    """Return what the report says of the sides: their accuracy and their tokens."""
+    """Write what the report says of the sides: their accuracy and their tokens."""
     rows = [
         (name, f"{arm.accuracy:.3f}", f"{arm.tokens:,.1f}", f"{arm.prompt_tokens:,.1f}")
         for name, arm in arms_of(evaluation).items()
     ]
     shown = evaluation.presentation
     place = {"system": "in the system message", "user": "in the user turn"}[shown.placement]
-    how = (
-        f"selection {shown.selection}, {'with' if shown.examples else 'without'} examples, {place}"
-    )
+    examples = "with" if shown.examples else "without"
+    how = f"selection {shown.selection}, {examples} examples, {place}"
     return [
         "## What the student is shown",
         "",
@@ -40,9 +41,11 @@ def _beside_examples(evaluation: Evaluation) -> list[str]:
     if examples is None:
         return []
     return [
-        f"{_against_examples(examples.difference)} Lessons minus examples: {_interval(examples.difference)}, "
-        f"McNemar p {examples.mcnemar_p:.2g}. The examples are the nearest solved samples, {examples.k:.1f} in a "
-        "prompt on average, at about as many tokens as the lessons.",
+        f"{_against_examples(examples.difference)} "
+        f"Lessons minus examples: {_interval(examples.difference)}, "
+        f"McNemar p {examples.mcnemar_p:.2g}. "
+        f"The examples are the nearest solved samples, {examples.k:.1f} in a prompt on average, "
+        "at about as many tokens as the lessons.",
         "",
     ]
 
@@ -51,7 +54,10 @@ def _against_examples(d: Difference) -> str:
     if d.low > 0:
         return "Lessons are better than solved examples."
     if d.high < 0:
-        return "Lessons are **worse** than solved examples: for this student and these tasks they are not worth it."
+        return (
+            "Lessons are **worse** than solved examples: "
+            "for this student and these tasks they are not worth it."
+        )
     return "These samples show no difference between lessons and solved examples."
 
 
@@ -69,5 +75,5 @@ def _gains(evaluation: Evaluation) -> list[str]:
 
 
 def gain_per_lesson(point: CurvePoint, without: Arm) -> str:
-    """Return the accuracy that each active lesson of a version gained, as a cell of a table."""
+    """Write the accuracy that each active lesson of a version gained, as a cell of a table."""
     return f"{(point.accuracy - without.accuracy) / point.active:+.4f}" if point.active else "-"

@@ -1,4 +1,4 @@
-"""What an attempt concludes: the final answer in a text, the choice it picks, the number it ends with."""
+"""What an attempt concludes: its final answer, the choice that it picks, its last number."""
 
 import re
 import unicodedata
@@ -33,33 +33,35 @@ _NAMED = [
 ]
 ANSWER_MARK = re.compile(rf"(?:{'|'.join(_NAMED)})\s*+{_COLON}?+\s*+(?=\S)", re.IGNORECASE)
 _VERB_AT_THE_END = re.compile(
-    r"(?:です|(?<=\d)だ|である|となります|になります|입니다|이다)[。.!\uff01]?$"
+    r"(?:です|(?<=\d)だ|である|となります|になります|입니다|이다)"
+    r"[。.!\uff01]?$"
 )
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*+\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?(?:\s*+/\s*+\d++)?")
 LONG = 1000  # characters; a longer needle is no word among others
 _CLOSING = " .,;:!?\"'`*。।«»„“”「」"
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:)]?")
+_LETTER_FIRST = re.compile(r"\(?([A-Z])[.:)]\s")
 
 
 def final_answer(text: str) -> str:
-    r"""Return what an attempt concludes: ``\boxed{}``, else what follows the last "Answer:", else all of it.
+    r"""Find what an attempt concludes.
 
-    "The answer is", and both in other languages, are marks as well. Thoughts, up to ``</think>``,
-    are none of it.
+    It stands in ``\boxed{}``, else behind the last "Answer:" up to the end of that line, else it is
+    the whole text. "The answer is", and both in other languages, are marks as well. Thoughts, up to
+    ``</think>``, are left aside.
     """
-    said = text.rpartition("</think>")[2]
-    text = said if said.strip() else text
+    answer = text.rpartition("</think>")[2]
+    text = answer if answer.strip() else text
     if boxed := _last_boxed(text):
         return boxed
     if marks := list(ANSWER_MARK.finditer(text)):
-        return _VERB_AT_THE_END.sub("", text[marks[-1].end() :].splitlines()[0].strip("*` ")).strip(
-            "*` "
-        )
+        line = text[marks[-1].end() :].splitlines()[0].strip("*` ")
+        return _VERB_AT_THE_END.sub("", line).strip("*` ")
     return text.strip()
 
 
 def _last_boxed(text: str) -> str:
-    r"""Return what stands in the last complete ``\boxed{}``, whatever braces it holds; "" without one."""
+    r"""Find what stands in the last complete ``\boxed{}``, whatever braces it holds, or ""."""
     found = ""
     for part in text.split(r"\boxed{")[1:]:
         depth = 1
@@ -72,34 +74,49 @@ def _last_boxed(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text for comparison: case, spaces, width and closing punctuation aside."""
+    """Make a text comparable: case, spaces, width and closing punctuation make no difference."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(text.split()).strip(_CLOSING)
 
 
 def stands_in(needle: str, text: str) -> bool:
-    """Tell whether the needle stands in the text as whole words; where a long one begins and ends is not looked at."""
+    """Tell whether a text holds the needle as whole words.
+
+    Where a needle of more than `LONG` characters begins and ends is not looked at.
+    """
     if len(needle) > LONG:
         return needle in text
     return bool(needle) and re.search(rf"(?<!\w){re.escape(needle)}(?!\w)", text) is not None
 
 
 def picked(answer: str, choices: list[str]) -> int | None:
-    """Return the index of the one choice that an answer names, or None."""
-    said = plain(answer)
-    if said in choices:
-        return choices.index(said)
-    letter = _LETTER.fullmatch(answer.strip()) or re.match(r"\(?([A-Z])[.:)]\s", answer.strip())
-    if letter and ord(letter.group(1)) - ord("A") < len(choices):
-        return ord(letter.group(1)) - ord("A")
-    named = [i for i, choice in enumerate(choices) if stands_in(choice, said)]
-    # "team a" also stands in "team a plus": the longer one is meant
-    named = [i for i in named if not any(i != j and choices[i] in choices[j] for j in named)]
-    return named[0] if len(named) == 1 else None
+    """Find the index of the one choice that an answer names; None: it names none, or several.
+
+    It may be the choice itself, its letter, or a sentence that holds it. ``choices`` are `plain`.
+    """
+    text = plain(answer)
+    if text in choices:
+        return choices.index(text)
+    letter = _LETTER.fullmatch(answer.strip()) or _LETTER_FIRST.match(answer.strip())
+    if letter:
+        index = ord(letter.group(1)) - ord("A")
+        if index < len(choices):
+            return index
+    named = [i for i, choice in enumerate(choices) if stands_in(choice, text)]
+    longest = [i for i in named if not _is_within_another(i, named, choices)]
+    return longest[0] if len(longest) == 1 else None
+
+
+def _is_within_another(index: int, named: list[int], choices: list[str]) -> bool:
+    """Tell whether another choice holds this one.
+
+    An answer that names "team a plus" also holds "team a": the longer one is meant.
+    """
+    return any(choices[index] in choices[other] for other in named if other != index)
 
 
 def last_number(text: str) -> float | None:
-    """Return the last number of a text, None without one."""
+    """Read the last number of a text, None without one."""
     found = NUMBER.findall(text)
     if not found:
         return None

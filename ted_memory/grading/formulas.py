@@ -15,7 +15,7 @@ import threading
 from typing import Any
 
 COMPARING = 5.0
-"""Seconds that the comparison of two mathematical answers may take; a power tower takes for ever."""
+"""Seconds that comparing two mathematical answers may take; a power tower takes for ever."""
 LONGEST = 500  # characters; the parser's time grows faster than these
 # of address space for the comparison: 9^{9^{9}} fills any machine before it is done
 MOST_BYTES = 2**31
@@ -23,10 +23,10 @@ _SYMBOLS = {"pi": r"\pi", "infinity": r"\infty"}
 
 
 class _Comparer:
-    """Compares formulas in a process of its own: one that computes for ever, or eats all memory, can be ended.
+    """Compares formulas in a process of its own, which can be ended.
 
-    The library's own time limits are signals, which only a main thread can have, and which long
-    arithmetic ignores.
+    A comparison may compute for ever, or eat all memory. The library's own time limits are signals,
+    which only a main thread can have, and which long arithmetic ignores.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ atexit.register(COMPARER.close)
 
 
 def _exchange(process: "subprocess.Popen[str]", question: object) -> str:
-    """Send one line, return the line that comes back; nothing when the process has ended."""
+    """Send one line and read the one that comes back; nothing when the process has ended."""
     stdin, stdout = process.stdin, process.stdout
     if stdin is None or stdout is None:
         return ""
@@ -95,7 +95,11 @@ def _exchange(process: "subprocess.Popen[str]", question: object) -> str:
 
 
 def serve() -> None:
-    """Compare the formulas that come as lines of JSON, until no more come: the other side of `_Comparer`."""
+    """Compare the formulas that come as lines of JSON, until no more come.
+
+    This is what the process of `_Comparer` does: a line is a pair of formulas, or null to ask
+    whether it is ready, and the answer is true or false.
+    """
     from math_verify import verify  # type: ignore[import-untyped]
 
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
@@ -116,7 +120,10 @@ def serve() -> None:
 
 
 def _formula(text: str) -> Any:
-    """Return what math-verify reads in a text. Words would be products of letters, so a sentence is only searched."""
+    """Read a text with math-verify.
+
+    It takes words for products of letters, so a sentence is only searched for formulas.
+    """
     from math_verify import parse
 
     text = text.strip("*` ").replace("**", "^").replace("\N{GREEK SMALL LETTER PI}", r"\pi ")
@@ -125,5 +132,6 @@ def _formula(text: str) -> Any:
         r"(?<![\\a-zA-Z])(pi|infinity)(?![a-zA-Z])", lambda found: _SYMBOLS[found.group()], text
     )
     words = re.findall(r"(?<![\\{a-zA-Z])(?!sqrt)[a-zA-Z]{3,}", text)
-    is_formula = "$" not in text and "\\(" not in text and "\\[" not in text and len(words) < 2
+    marked = any(mark in text for mark in ("$", "\\(", "\\["))
+    is_formula = not marked and len(words) < 2
     return parse(f"${text}$" if is_formula else text, parsing_timeout=None)

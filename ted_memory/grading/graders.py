@@ -1,4 +1,7 @@
-"""Is an attempt right? Graders have the signature of openevals: keyword-only inputs, outputs, reference_outputs."""
+"""Is an attempt right?
+
+Graders have the signature of openevals: keyword-only inputs, outputs, reference_outputs.
+"""
 
 import asyncio
 import functools
@@ -19,38 +22,43 @@ Grade = float | bool | Mapping[str, Any]
 
 Grader = Callable[..., Grade | Awaitable[Grade]]
 
+_Inputs = Mapping[str, Any]  # "input", the text of the question, and "choices", a list
 
-def exact(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
+
+def exact(*, inputs: _Inputs, outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
     """Right when the final answer is the reference, case, spaces and closing punctuation aside."""
     return plain(final_answer(outputs)) == plain(reference_outputs)
 
 
-def contains(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
+def contains(*, inputs: _Inputs, outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
     """Right when the reference stands in the answer as whole words."""
     return stands_in(plain(reference_outputs), plain(outputs))
 
 
-def numeric(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
-    """Right when the last number of the final answer equals the reference (relative difference 1e-6)."""
-    said, wanted = last_number(final_answer(outputs)), last_number(reference_outputs)
-    return (
-        said is not None
-        and wanted is not None
-        and math.isclose(said, wanted, rel_tol=1e-6, abs_tol=1e-9)
-    )
+def numeric(*, inputs: _Inputs, outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
+    """Right when the last number of the final answer is the reference, within 1e-6 of it."""
+    number, wanted = last_number(final_answer(outputs)), last_number(reference_outputs)
+    if number is None or wanted is None:
+        return False
+    return math.isclose(number, wanted, rel_tol=1e-6, abs_tol=1e-9)
 
 
-def multiple_choice(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:
-    """Right when the answer picks the reference among ``inputs["choices"]``, by text or letter, and no other."""
+def multiple_choice(*, inputs: _Inputs, outputs: str, reference_outputs: str) -> bool:
+    """Right when the answer picks the reference among the choices, and no other.
+
+    The choices are ``inputs["choices"]``; a text or a letter picks one.
+    """
     choices = [plain(choice) for choice in inputs["choices"]]
     wanted = picked(reference_outputs, choices)
     return wanted is not None and picked(final_answer(outputs), choices) == wanted
 
 
-def auto(
-    *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str
-) -> Grade | Awaitable[Grade]:
-    """Choose by the sample: multiple choice where there are choices, numeric for a number, else exact."""
+def auto(*, inputs: _Inputs, outputs: str, reference_outputs: str) -> Grade | Awaitable[Grade]:
+    """Choose a grader by the sample.
+
+    Where there are choices it is `multiple_choice`, where the reference is a number `numeric`, else
+    `exact`.
+    """
     if inputs["choices"]:
         chosen: Grader = multiple_choice
     else:
@@ -58,11 +66,16 @@ def auto(
     return chosen(inputs=inputs, outputs=outputs, reference_outputs=reference_outputs)
 
 
-async def mathematics(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> bool:  # noqa: ARG001
-    r"""Right when the final answer is mathematically equal to the reference, however both are written.
+async def mathematics(
+    *,
+    inputs: _Inputs,  # noqa: ARG001
+    outputs: str,
+    reference_outputs: str,
+) -> bool:
+    r"""Right when the final answer is mathematically equal to the reference.
 
-    As math-verify sees it: units are dropped, ``50\%`` is 50 and also 1/2, ``x = 3`` is 3, sets
-    have no order.
+    However both are written, as math-verify sees it: units are dropped, ``50\%`` is 50 and also
+    1/2, ``x = 3`` is 3, sets have no order.
 
     Raises:
         ValueError: the two could not be compared.
@@ -86,7 +99,7 @@ GRADERS: Mapping[str, Grader] = {
 
 
 def find_grader(grader: str | Grader) -> Grader:
-    """Return a grader by its name, or the callable itself.
+    """Find a grader by its name; a callable is one.
 
     Raises:
         SettingsError: there is no grader of this name.
@@ -104,19 +117,22 @@ def find_grader(grader: str | Grader) -> Grader:
 
 
 async def grade(grader: Grader, sample: Sample, answer: str, reference: str) -> tuple[float, str]:
-    """Return score in [0, 1] and comment. A sync callable runs in a thread, so that no loop waits for it.
+    """Score an answer: a number in [0, 1], and the grader's comment.
+
+    A grader that is not async runs in a thread, so that no event loop waits for it.
 
     Raises:
         ValueError: the grader gave no number in [0, 1].
         Exception: whatever the grader raises.
     """
     inputs = {"input": sample.text, "choices": list(sample.choices)}
-    given = {"inputs": inputs, "outputs": answer, "reference_outputs": reference}
-    result = await _call(grader, given)
+    arguments = {"inputs": inputs, "outputs": answer, "reference_outputs": reference}
+    result = await _call(grader, arguments)
     if isinstance(result, list) and len(result) == 1:
         result = result[0]
-    score: Any = result.get("score") if isinstance(result, Mapping) else result
-    comment = str(result.get("comment") or "") if isinstance(result, Mapping) else ""
+    score, comment = result, ""
+    if isinstance(result, Mapping):
+        score, comment = result.get("score"), str(result.get("comment") or "")
     if type(score).__module__ == "numpy":
         score = score.item()  # its numbers are not all Python's
     if not isinstance(score, Real) or not 0 <= float(score) <= 1:
@@ -124,26 +140,26 @@ async def grade(grader: Grader, sample: Sample, answer: str, reference: str) -> 
     return float(score), comment
 
 
-async def _call(grader: Grader, given: Mapping[str, Any]) -> Any:
+async def _call(grader: Grader, arguments: Mapping[str, Any]) -> Any:
     """Call a grader with what its signature takes, where it does no harm."""
     if any(grader is own for own in GRADERS.values()):
-        result: Any = grader(**given)
+        result: Any = grader(**arguments)
     else:
-        call = functools.partial(grader, **_taken(grader, given))
+        call = functools.partial(grader, **_taken(grader, arguments))
         result = call() if _is_async(grader) else await asyncio.to_thread(_contained, call)
     return await result if inspect.isawaitable(result) else result
 
 
-def _taken(grader: Grader, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the arguments that a callable has a name for; all where it takes any, or does not say."""
+def _taken(grader: Grader, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Choose the arguments that a callable has a name for: all, where it takes any or is silent."""
     try:
         parameters = inspect.signature(grader).parameters.values()
     except (TypeError, ValueError):
-        return given
+        return arguments
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return given
+        return arguments
     names = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
-    return {name: value for name, value in given.items() if name in names}
+    return {name: value for name, value in arguments.items() if name in names}
 
 
 def _is_async(grader: Grader) -> bool:

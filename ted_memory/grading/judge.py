@@ -1,4 +1,7 @@
-"""A chat model as a grader. What it judges is untrusted text, so that text cannot leave its place in the prompt."""
+"""A chat model as a grader.
+
+What it judges is untrusted text, so it stands between marks that the text cannot hold.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,35 +47,33 @@ class Judge:
         return f"Judge({model_name(self._asks.model)})"
 
     def share(self, calls: Calls) -> None:
-        """Make the calls under the cap and the budget of a run from now on; they count as the teacher's."""
+        """Have calls count as the teacher's from now on, under the cap and the budget of a run."""
         self._asks.calls = calls
 
     async def __call__(
         self, *, inputs: Mapping[str, Any], outputs: str, reference_outputs: str
     ) -> dict[str, Any]:
-        """Return openevals' ``{"key", "score", "comment"}``.
+        """Judge an answer, as openevals' ``{"key", "score", "comment"}``.
 
         Raises:
             ValueError: the model gave no usable verdict.
             Exception: whatever the model's client raises.
         """
-        task, reference, answer = (
-            _task(inputs),
-            _sendable(reference_outputs),
-            _cut(_sendable(outputs)),
-        )
+        task, reference = _task(inputs), _sendable(reference_outputs)
+        answer = _cut(_sendable(outputs))
         mark = mark_for(task, reference, answer)
         messages = JUDGE.messages(task=task, reference=reference, answer=answer, mark=mark)
         result = await self._asks.ask(messages, Verdict)
         if result.value is None:
             raise ValueError(
-                f"the judge gave no usable verdict: {result.problem}; it wrote: {result.raw[:200]!r}"
+                f"the judge gave no usable verdict: {result.problem}; "
+                f"it wrote: {result.raw[:200]!r}"
             )
         return {"key": "judge", "score": result.value.score, "comment": result.value.reason}
 
 
 def bind_grader(grader: str | Grader, calls: Calls) -> Grader:
-    """Return a grader by its name, or the callable itself; a judge asks its model under the cap of `calls`.
+    """Find a grader as `find_grader` does; a judge asks its model under the cap of ``calls``.
 
     Raises:
         SettingsError: there is no grader of this name.
@@ -95,5 +96,5 @@ def _cut(answer: str) -> str:
 
 
 def _sendable(text: str) -> str:
-    """Return the text without halves of characters, which no client can send."""
+    """Replace halves of characters (lone surrogates), which no client can send."""
     return text.encode("utf-8", "replace").decode()

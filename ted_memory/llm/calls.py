@@ -1,4 +1,8 @@
-"""The one place where a model is called: under one cap on calls in flight, counted, and with its failures sorted."""
+"""The one place where a model is called.
+
+Calls are made under one cap on those in flight, counted, and their failures sorted: what is worth
+another try, what is about one sample, and what stops the whole run.
+"""
 
 import asyncio
 import contextlib
@@ -91,7 +95,7 @@ class Calls:
     async def invoke(
         self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]
     ) -> tuple[BaseMessage, Spend]:
-        """Return the answer and its cost.
+        """Ask a model; the answer comes with its cost.
 
         Raises:
             ModelRefused: the provider refuses the key, the model's name or a parameter, whatever it
@@ -107,7 +111,7 @@ class Calls:
     async def raw(
         self, role: str, model: Runnable[Any, Any], messages: Sequence[BaseMessage]
     ) -> tuple[Any, Spend]:
-        """Do the same for a model whose output is not a message, such as ``{"raw": ...}``."""
+        """Ask a model whose output is not a message, such as ``{"raw": ...}``; else as `invoke`."""
         # of now: a call that still waits when the budget is lifted is not free of it
         budget = self.budget
         try:
@@ -116,10 +120,10 @@ class Calls:
             if not is_of_model(error, model):
                 raise
             if (refusal := refusal_of(error)) is not None:
-                told = explain(
-                    refusal, _in_one_line(message_of(error)), role, model, model_name(model)
-                )
-                raise ModelRefused(told) from error
+                said = _in_one_line(message_of(error))
+                raise ModelRefused(
+                    explain(refusal, said, role, model, model_name(model))
+                ) from error
             if is_hopeless(error):
                 raise ModelError(
                     f"the {role} cannot be used: {one_line(error)}. {_advice(error)}"
@@ -127,7 +131,7 @@ class Calls:
             raise
 
     def count(self, spend: Spend) -> Spend:
-        """Add the cost of a call that was made and paid for, and return it."""
+        """Add the cost of a call that was made and paid for; gives it back."""
         self.spent = self.spent + spend
         meter = METER.get()
         if meter is not None:
@@ -208,7 +212,10 @@ class Calls:
 
     @contextlib.asynccontextmanager
     async def _place(self, role: str, budget: Budget | None) -> AsyncIterator[None]:
-        """Hold one place among the calls in flight. A role that must wait holds none: the other one goes on."""
+        """Hold one place among the calls in flight.
+
+        A role that must wait holds none, so that the other role's calls go on.
+        """
         semaphore = self._semaphores.setdefault(
             asyncio.get_running_loop(), asyncio.Semaphore(self._concurrency)
         )
@@ -241,30 +248,37 @@ class Calls:
 
 
 def retry_after(error: BaseException | None) -> float | None:
-    """Return the seconds that a provider asks to wait (RFC 9110, 10.2.3), None when it names none."""
+    """Read how many seconds a provider asks to wait (RFC 9110, 10.2.3); None: it does not say.
+
+    It may name them, or a date, which is 0 seconds away once it has passed.
+    """
     headers = getattr(getattr(error, "response", None), "headers", None)
-    told = headers.get("retry-after") if isinstance(headers, Mapping) else None
-    if not told:
+    asked = headers.get("retry-after") if isinstance(headers, Mapping) else None
+    if not asked:
         return None
     try:
-        seconds = float(told)
+        seconds = float(asked)
     except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(str(told)) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
-            return None
+        seconds = _seconds_until(str(asked))
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
+def _seconds_until(date: str) -> float:
+    try:
+        return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def with_temperature(model: Runnable[Any, Any], temperature: float | None) -> Runnable[Any, Any]:
-    """Return the model at a temperature, where it is a chat model that has one."""
+    """Bind a temperature to a chat model; any other student is left as it is."""
     if temperature is None or not isinstance(model, BaseChatModel):
         return model
     return model.bind(temperature=temperature)
 
 
 def model_name(model: Runnable[Any, Any]) -> str:
-    """Return what a report calls the model."""
+    """Name a model for reports: as the provider knows it, else by its class."""
     name = getattr(model, "model_name", None) or getattr(model, "model", None)
     return str(name) if isinstance(name, str) else type(model).__name__
 
@@ -277,9 +291,9 @@ def is_hopeless(error: BaseException) -> bool:
 async def _ask_on_this_loop(
     model: Runnable[Any, Any], messages: Sequence[BaseMessage], config: RunnableConfig
 ) -> Any:
-    """Ask, and ask again at once where a client of the provider's takes a connection of an earlier ``asyncio.run``.
+    """Ask, and ask again at once where the provider's client holds a connection of an earlier loop.
 
-    LangChain keeps its clients from one event loop to the next. Each such failure drops one of
+    LangChain keeps its clients from one ``asyncio.run`` to the next. Each such failure drops one of
     their connections.
     """
     for _ in range(MOST_STALE):
@@ -306,7 +320,7 @@ def is_final(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message in one line of bearable length, with hashes for images."""
+    """Write an error's message on one line of 300 characters at most, with hashes for images."""
     return _in_one_line(str(error)) or type(error).__name__
 
 
@@ -316,7 +330,7 @@ def _in_one_line(text: str) -> str:
 
 
 def hash_images(text: str) -> str:
-    """Return the text with ``sha256:...`` for each image that stands in it as base64."""
+    """Put ``sha256:...`` in place of each image that stands in a text as base64."""
     return _IMAGE.sub(
         lambda found: f"sha256:{hashlib.sha256(found[0].encode()).hexdigest()[:16]}", text
     )

@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+)
 
 from ted_memory.capture.texts import storable, without_block
 from ted_memory.episodes import Exposure
@@ -28,40 +35,37 @@ _ROLES: dict[str, type[BaseMessage]] = {
 
 
 def sample_messages(sample: Sample) -> list[BaseMessage]:
-    """Return what a student is asked: the input, choices that it does not show, then the images."""
-    given = (
-        (Message(role="user", content=sample.input),)
-        if isinstance(sample.input, str)
-        else sample.input
-    )
-    messages = [
-        _ROLES[m.role](content=m.content if isinstance(m.content, str) else list(m.content))
-        for m in given
-    ]
-    hidden = [choice for choice in sample.choices if choice not in sample.text]
-    if hidden:
-        lines = [
-            f"{label}) {choice}"
-            for label, choice in zip(choice_labels(sample.choices), sample.choices, strict=True)
-        ]
+    """Make what a student is asked: the input, choices that it does not show, then the images."""
+    if isinstance(sample.input, str):
+        messages: list[BaseMessage] = [HumanMessage(content=sample.input)]
+    else:
+        messages = [_langchain_message(message) for message in sample.input]
+    if any(choice not in sample.text for choice in sample.choices):
+        labelled = zip(choice_labels(sample.choices), sample.choices, strict=True)
+        lines = [f"{label}) {choice}" for label, choice in labelled]
         messages = place_block(messages, "\n".join(["Choices:", *lines]), "user")
     for image in sample.images:
         messages = _with_last_user(messages, [*_blocks(_last_user(messages)), image_block(image)])
     return messages
 
 
+def _langchain_message(message: Message) -> BaseMessage:
+    content = message.content
+    return _ROLES[message.role](content=content if isinstance(content, str) else list(content))
+
+
 def task_of(sample: Sample) -> str:
-    """Return what a student is asked, in words, with choices that the input does not show."""
+    """Put what a student is asked in words, with choices that the input does not show."""
     return question(sample_messages(sample)).strip()
 
 
 def choice_labels(choices: Sequence[str]) -> list[str]:
-    """Return the letters of the choices, A first."""
+    """Name the choices by letters, A first."""
     return [chr(ord("A") + i) for i in range(len(choices))]
 
 
 def image_block(image: str) -> dict[str, Any]:
-    """Return the content block of an http(s) or ``data:`` URL."""
+    """Make the content block of an image from its http(s) or ``data:`` URL."""
     if not image.startswith("data:"):
         return {"type": "image", "url": image}
     head, _, data = image.removeprefix("data:").partition(",")
@@ -69,30 +73,43 @@ def image_block(image: str) -> dict[str, Any]:
 
 
 def image_blocks(sample: Sample) -> list[dict[str, Any]]:
-    """Return the content blocks of a sample that are no text: its images, wherever they stand."""
-    given = () if isinstance(sample.input, str) else sample.input
-    within = [block for m in given if not isinstance(m.content, str) for block in m.content]
-    return [
-        *(block for block in within if block.get("type") != "text"),
-        *map(image_block, sample.images),
-    ]
+    """Collect the content blocks of a sample that are no text: images, wherever they stand."""
+    found: list[dict[str, Any]] = []
+    for message in () if isinstance(sample.input, str) else sample.input:
+        if not isinstance(message.content, str):
+            found += [block for block in message.content if block.get("type") != "text"]
+    return [*found, *map(image_block, sample.images)]
 
 
 def tool_calls(output: Any) -> tuple[str, ...]:
-    """Return the tool calls of an agent's last turn, each with its result, in one line; of any other student none."""
+    """Write down the tool calls of an agent's last turn, a line each, with their results.
+
+    A student that is no agent makes none.
+    """
     messages = output.get("messages") if isinstance(output, Mapping) else output
     if not isinstance(messages, Sequence) or isinstance(messages, str):
         return ()
-    start = max((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), default=-1) + 1
-    results = {
-        m.tool_call_id: _brief(text_of(m)) for m in messages[start:] if isinstance(m, ToolMessage)
-    }
-    calls = [call for m in messages[start:] if isinstance(m, AIMessage) for call in m.tool_calls]
-    return tuple(
-        f"{call['name']}({_brief(json.dumps(call['args'], ensure_ascii=False, default=str))})"
-        f" -> {results.get(call['id'] or '', '(no result)')}"
-        for call in calls
-    )
+    calls: list[ToolCall] = []
+    results: dict[str, str] = {}
+    for message in messages[_after_last_user(messages) :]:
+        if isinstance(message, AIMessage):
+            calls += message.tool_calls
+        elif isinstance(message, ToolMessage):
+            results[message.tool_call_id] = _brief(text_of(message))
+    return tuple(_call_in_words(call, results) for call in calls)
+
+
+def _call_in_words(call: ToolCall, results: Mapping[str, str]) -> str:
+    arguments = _brief(json.dumps(call["args"], ensure_ascii=False, default=str))
+    result = results.get(call["id"] or "", "(no result)")
+    return f"{call['name']}({arguments}) -> {result}"
+
+
+def _after_last_user(messages: Sequence[Any]) -> int:
+    for i in reversed(range(len(messages))):
+        if isinstance(messages[i], HumanMessage):
+            return i + 1
+    return 0
 
 
 def _brief(text: str) -> str:
@@ -101,17 +118,17 @@ def _brief(text: str) -> str:
 
 
 def show_lessons(messages: Sequence[BaseMessage], exposure: Exposure) -> list[BaseMessage]:
-    """Return the messages with what an exposure shows: its block in its place, its solved tasks as the first turns."""
+    """Add what an exposure shows: its block in its place, its solved tasks as the first turns."""
     return add_turns(place_block(messages, exposure.block, exposure.placement), exposure.turns)
 
 
 def add_turns(
     messages: Sequence[BaseMessage], turns: Sequence[tuple[str, str]]
 ) -> list[BaseMessage]:
-    """Return the messages with tasks and their answers as turns, before the first one of the user.
+    """Add tasks and their answers as turns, before the first turn of the user.
 
     So users and assistants take turns as before. Without a user's turn there is nothing that they
-    could come before.
+    could come before, and none is added.
     """
     first = next((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), None)
     if first is None:
@@ -132,7 +149,7 @@ def _is_example(message: BaseMessage) -> bool:
 def place_block(
     messages: Sequence[BaseMessage], block: str, placement: Placement
 ) -> list[BaseMessage]:
-    """Return the messages with the block at the end of the system message, or of the last user turn.
+    """Add the block at the end of the system message, or of the last user turn.
 
     A string stays a string; other content gets one text block more. Messages are copied, never
     changed.
@@ -148,16 +165,23 @@ def place_block(
 
 
 def append_block(message: SystemMessage | None, block: str) -> SystemMessage:
-    """Return a system message that ends with the block."""
+    """Make a system message that ends with the block."""
     if message is None:
         return SystemMessage(content=block)
     return message.model_copy(update={"content": _appended(message.content, block)})
 
 
 def question(messages: Sequence[BaseMessage]) -> str:
-    """Return the text of the last user turn: what lessons are picked for. Recorded tool results are none."""
-    turns = (text_of(m) for m in reversed(messages) if isinstance(m, HumanMessage))
-    return next((turn for turn in turns if not turn.startswith(TOOL_RESULTS)), "")
+    """Find the text of the last user turn, which lessons are picked for.
+
+    What was recorded of tools is shown to models as a user turn, and does not count as one.
+    """
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            turn = text_of(message)
+            if not turn.startswith(TOOL_RESULTS):
+                return turn
+    return ""
 
 
 def rests_on_tools(messages: Sequence[BaseMessage]) -> bool:
@@ -168,7 +192,7 @@ def rests_on_tools(messages: Sequence[BaseMessage]) -> bool:
 
 
 def text_of(message: BaseMessage) -> str:
-    """Return the text of a message, without other content blocks and without a model's thoughts.
+    """Read a message's text, without other content blocks and without a model's thoughts.
 
     Thoughts are blocks of their own, or stand before the answer in ``<think>``. Where they were cut
     off there is no answer: what a model considered is not what it said.
@@ -178,7 +202,11 @@ def text_of(message: BaseMessage) -> str:
 
 
 def answer_of(output: Any) -> BaseMessage:
-    """Return the answer in what a student gives back: a message, text, messages, or an agent's state."""
+    """Find the answer in what a student gives back: a message, text, messages, an agent's state.
+
+    Raises:
+        TypeError: it is something else.
+    """
     if isinstance(output, BaseMessage):
         return output
     if isinstance(output, str):
@@ -204,45 +232,42 @@ def _blocks(message: BaseMessage) -> list[Any]:
 
 
 def _last_user(messages: Sequence[BaseMessage]) -> BaseMessage:
-    return next(
-        (m for m in reversed(messages) if isinstance(m, HumanMessage)), HumanMessage(content="")
-    )
+    after = _after_last_user(messages)
+    return messages[after - 1] if after else HumanMessage(content="")
 
 
 def _with_last_user(messages: Sequence[BaseMessage], content: str | list[Any]) -> list[BaseMessage]:
-    last = next(
-        (i for i in reversed(range(len(messages))) if isinstance(messages[i], HumanMessage)), None
-    )
-    if last is None:
+    after = _after_last_user(messages)
+    if not after:
         return [*messages, HumanMessage(content=content)]
-    changed = messages[last].model_copy(update={"content": content})
-    return [*messages[:last], changed, *messages[last + 1 :]]
+    changed = messages[after - 1].model_copy(update={"content": content})
+    return [*messages[: after - 1], changed, *messages[after:]]
 
 
 def restore_images(messages: Sequence[Message], images: Mapping[str, bytes]) -> tuple[Message, ...]:
-    """Return recorded messages with their images; one whose bytes are gone is named in words."""
+    """Give recorded messages their images back; one whose bytes are gone is named in words."""
+    return tuple(_restored(message, images) for message in messages)
 
-    def block(given: dict[str, Any]) -> dict[str, Any]:
-        digest = given.get("blob")
-        if digest is None:
-            return given
-        data = images.get(digest)
-        return (
-            image_block(data.decode())
-            if data
-            else {"type": "text", "text": f"[an image that is gone: {digest}]"}
-        )
 
-    return tuple(
-        m
-        if isinstance(m.content, str)
-        else m.model_copy(update={"content": tuple(block(b) for b in m.content)})
-        for m in messages
-    )
+def _restored(message: Message, images: Mapping[str, bytes]) -> Message:
+    if isinstance(message.content, str):
+        return message
+    blocks = tuple(_restored_block(block, images) for block in message.content)
+    return message.model_copy(update={"content": blocks})
+
+
+def _restored_block(block: dict[str, Any], images: Mapping[str, bytes]) -> dict[str, Any]:
+    digest = block.get("blob")
+    if digest is None:
+        return block
+    data = images.get(digest)
+    if data:
+        return image_block(data.decode())
+    return {"type": "text", "text": f"[an image that is gone: {digest}]"}
 
 
 def size_of_content(content: Any) -> int:
-    """Return about how many bytes a message's content holds: its texts and data."""
+    """Measure about how many bytes a message's content holds: its texts and data."""
     if isinstance(content, str):
         return len(content)
     if isinstance(content, Mapping):
@@ -253,34 +278,37 @@ def size_of_content(content: Any) -> int:
 def record_messages(
     messages: Sequence[BaseMessage], *, largest: int
 ) -> tuple[tuple[Message, ...], dict[str, bytes]]:
-    """Return messages as an episode keeps them, and the bytes of their images by hash, as ``data:`` URLs.
+    """Make of messages what an episode keeps, with the images (``data:`` URLs) apart, by hash.
 
     Our own block and our solved tasks are cut out; tool calls and results are not among them (see
     `tool_calls`). An image of more than `largest` bytes is left out and named in words.
     """
     images: dict[str, bytes] = {}
-    kept = []
+    recorded = []
     for message in messages:
         role = _NAMES.get(message.type.removesuffix("MessageChunk").lower())  # of a stream
         if role is None or _is_example(message):
             continue
         content = message.content
         if isinstance(content, str):
-            said: Any = storable(without_block(content))
+            recorded_content: Any = storable(without_block(content))
         else:
             blocks = (_record_block(block, images, largest) for block in content)
-            said = tuple(block for block in blocks if block is not None)
-        if said:
-            kept.append(Message(role=role, content=said))
-    return tuple(kept), images
+            recorded_content = tuple(block for block in blocks if block is not None)
+        if recorded_content:
+            recorded.append(Message(role=role, content=recorded_content))
+    return tuple(recorded), images
 
 
-def _record_block(given: Any, images: dict[str, bytes], largest: int) -> dict[str, Any] | None:
-    """Return a content block as it is kept; None for what is neither text nor image, such as thoughts."""
-    if isinstance(given, str) or given.get("type") == "text":
-        text = given if isinstance(given, str) else str(given.get("text", ""))
+def _record_block(block: Any, images: dict[str, bytes], largest: int) -> dict[str, Any] | None:
+    """Make of a content block what is kept; None for thoughts and all else but texts and images.
+
+    The bytes of an image are added to ``images``.
+    """
+    if isinstance(block, str) or block.get("type") == "text":
+        text = block if isinstance(block, str) else str(block.get("text", ""))
         return {"type": "text", "text": storable(without_block(text))}
-    url = _image_url(given)
+    url = _image_url(block)
     if url is None:
         return None
     if not url.startswith("data:"):
@@ -300,14 +328,19 @@ _NAMES: dict[str, Literal["system", "user", "assistant"]] = {
 
 
 def _image_url(block: Mapping[str, Any]) -> str | None:
-    """Return the URL of an image block in one of the shapes that LangChain's providers know."""
-    if block.get("type") == "image_url":
-        given = block.get("image_url")
-        url = given.get("url") if isinstance(given, Mapping) else given
+    """Read the URL of an image block in one of the shapes that LangChain's providers know."""
+    kind = block.get("type")
+    if kind == "image_url":  # OpenAI's
+        image = block.get("image_url")
+        url = image.get("url") if isinstance(image, Mapping) else image
         return str(url) if url else None
-    if block.get("type") != "image":
+    if kind != "image":
         return None
-    source = block["source"] if isinstance(block.get("source"), Mapping) else block
+    source = block.get("source")  # Anthropic's; LangChain's own has the same keys in the block
+    return _source_url(source if isinstance(source, Mapping) else block)
+
+
+def _source_url(source: Mapping[str, Any]) -> str | None:
     data = source.get("base64") or source.get("data")
     if data:
         mime = source.get("mime_type") or source.get("media_type") or "image/png"

@@ -1,7 +1,7 @@
-"""Prompts as Markdown files: a fixed part, then, below a line ``---``, the part with placeholders (all, without one).
+"""Prompts as Markdown files: a fixed part, then, below a line ``---``, the one with placeholders.
 
 The fixed part becomes the system message and comes first, so that a provider's prompt cache keeps
-it.
+it. A file without such a line has no fixed part.
 """
 
 import re
@@ -24,16 +24,19 @@ class Prompt:
     variable: str
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """Return the variable part. What is filled in is never searched for placeholders itself."""
+        """Fill in the variable part.
+
+        What is filled in is never searched for placeholders itself.
+        """
         return PLACEHOLDER.sub(lambda match: values[match.group(1)], self.variable)
 
     def messages(self, **values: str) -> list[BaseMessage]:
-        """Return the prompt as a system and a user message."""
+        """Make a system and a user message of the prompt."""
         return [SystemMessage(content=self.fixed), HumanMessage(content=self.fill(values))]
 
 
 def load_prompt(path: Path, placeholders: Collection[str]) -> Prompt:
-    """Return a prompt whose variable part has exactly these placeholders.
+    """Read a prompt whose variable part has exactly these placeholders.
 
     Raises:
         SettingsError: the file cannot be read, or lacks a placeholder, or has one that nobody
@@ -47,7 +50,7 @@ def load_prompt(path: Path, placeholders: Collection[str]) -> Prompt:
 
 
 def parse_prompt(text: str, placeholders: Collection[str], *, name: str) -> Prompt:
-    """Return the prompt that a text holds; `name` is what an error calls it.
+    """Parse the prompt that a text holds; `name` is what an error calls it.
 
     Raises:
         SettingsError: a placeholder is missing, or one stands there that nobody fills.
@@ -60,7 +63,7 @@ def parse_prompt(text: str, placeholders: Collection[str], *, name: str) -> Prom
         ("has the unknown placeholder", unknown),
     ):
         if names:
-            allowed = ", ".join(f"{{{known}}}" for known in placeholders) or "none"
+            allowed = ", ".join(f"{{{placeholder}}}" for placeholder in placeholders) or "none"
             raise SettingsError(
                 f"the prompt {name} {problem} {{{names[0]}}}; it takes exactly: {allowed}"
             )

@@ -1,9 +1,9 @@
-"""What a provider refuses whatever it is asked: a parameter, the key, the model's name. And which setting to change.
+"""What a provider refuses whatever it is asked, and which setting to change then.
 
-Providers word their refusals in their own ways. OpenAI and servers like it name the parameter in
-the error's body, pydantic-based ones (vLLM, Mistral) in ``loc``, Anthropic and Google only in the
-message. Only parameters that go with every call count: a refusal that is about the text of one
-sample is that sample's own trouble.
+That is a parameter, the key, or the model's name. Providers word their refusals in their own ways.
+OpenAI and servers like it name the parameter in the error's body, pydantic-based ones (vLLM,
+Mistral) in ``loc``, Anthropic and Google only in the message. Only parameters that go with every
+call count: a refusal that is about the text of one sample is that sample's own trouble.
 """
 
 import re
@@ -52,7 +52,8 @@ _NO_MODEL = "model_not_found"
 _NO_MONEY = "insufficient_quota"  # OpenAI's, with status 429: waiting does not help
 # packages that speak to models and to nothing else, which an agent's tools might do
 _CLIENTS = re.compile(
-    r"(?:openai|anthropic|google\.genai|groq|mistralai|cohere|together|fireworks|ollama|cerebras|xai_sdk"
+    r"(?:openai|anthropic|google\.genai|groq|mistralai|cohere|together|fireworks|ollama|cerebras"
+    r"|xai_sdk"
     r"|langchain_(?!core\b|community\b|mcp_adapters\b)\w+)(?:\.|$)"
 )
 
@@ -65,7 +66,7 @@ class Refusal(NamedTuple):
 
 
 def status_of(error: BaseException | None) -> int | None:
-    """Return the HTTP status that an error of any provider's client stands for.
+    """Find the HTTP status that an error of any provider's client stands for.
 
     Most carry it as `status_code`; Google's as `code`, in the error behind the one that LangChain
     raises.
@@ -89,12 +90,15 @@ def is_of_model(error: BaseException, model: Runnable[Any, Any]) -> bool:
         model = model.bound
     if isinstance(model, BaseChatModel):
         return True
-    kinds = {kind for e in (error, error.__cause__) for kind in type(e).__mro__}
+    kinds = {*type(error).__mro__, *type(error.__cause__).__mro__}
     return any(_CLIENTS.match(kind.__module__) for kind in kinds)
 
 
 def refusal_of(error: BaseException) -> Refusal | None:
-    """Return what is refused, None when another call may fare better. For errors of a model (`is_of_model`)."""
+    """Say what is refused; None: another call may fare better.
+
+    Only for errors of a model, see `is_of_model`.
+    """
     status, code, text = status_of(error), _field(error, "code"), str(error)
     if status == 401 or any(mark in text for mark in _BAD_KEYS):
         return Refusal("key")
@@ -107,12 +111,12 @@ def refusal_of(error: BaseException) -> Refusal | None:
 
 
 def is_too_long(error: BaseException) -> bool:
-    """Tell whether a text is longer than the model takes: then the text is at fault, and nothing that goes with it."""
+    """Tell whether a text is longer than the model takes, so that no parameter is at fault."""
     return _TOO_LONG.search(str(error)) is not None
 
 
 def explain(refusal: Refusal, said: str, role: str, model: Runnable[Any, Any], name: str) -> str:
-    """Return one line: what is refused, which setting to change, what the provider said.
+    """Say on one line what is refused, which setting to change, and what the provider said.
 
     Args:
         refusal: by `refusal_of`.
@@ -136,19 +140,19 @@ def explain(refusal: Refusal, said: str, role: str, model: Runnable[Any, Any], n
 
 
 def _parameter(error: BaseException, status: int | None, text: str) -> str:
-    """Return the parameter that goes with every call and is refused, "" when it is about something else."""
+    """Find the parameter that is refused and goes with every call; "" for any other trouble."""
     if status is None:
         # some clients refuse by themselves what they know that the provider would
         by_client = isinstance(error, ValueError) and "not supported" in text
         return _named_in(text) if by_client else ""
     if status not in _BAD_REQUEST or is_too_long(error):
         return ""
-    told = _field(error, "param")
-    if told is None and (found := _LOCATION.search(text)):
-        told = found[1]
-    if told is None:
+    named = _field(error, "param")
+    if named is None and (found := _LOCATION.search(text)):
+        named = found[1]
+    if named is None:
         return _named_in(message_of(error))
-    name = re.split(r"[.\[]", told)[0]
+    name = re.split(r"[.\[]", named)[0]
     return name if name in _PARAMETERS else ""
 
 
@@ -158,7 +162,10 @@ def _named_in(text: str) -> str:
 
 
 def _value_of(parameter: str, model: Runnable[Any, Any]) -> tuple[Any, bool]:
-    """Return the value that was sent, None where it cannot be seen, and whether it was bound to the model."""
+    """Find the value that was sent, and whether it was bound to the model.
+
+    None: the value cannot be seen.
+    """
     names = _LENGTHS if parameter in _LENGTHS else (parameter,)
     while isinstance(model, RunnableBinding):
         for name in names:
@@ -178,19 +185,17 @@ def _advice_on(parameter: str, role: str, *, bound: bool) -> str:
 
 
 def _variable(model: Runnable[Any, Any]) -> str:
-    """Return the environment variable that the key is read from, where the client tells it."""
+    """Name the environment variable that the key is read from, where the client tells it."""
     while isinstance(model, RunnableBinding):
         model = model.bound
-    names = (
-        [name for name in model.lc_secrets.values() if "KEY" in name]
-        if isinstance(model, BaseChatModel)
-        else []
-    )
+    if not isinstance(model, BaseChatModel):
+        return ""
+    names = [name for name in model.lc_secrets.values() if "KEY" in name]
     return f" ({names[0]})" if names else ""
 
 
 def _body(error: BaseException) -> Mapping[str, Any]:
-    """Return the error in a body: OpenAI's client unwraps it, Anthropic's does not."""
+    """Unwrap the error in a body, as OpenAI's client does and Anthropic's does not."""
     body = getattr(error, "body", None)
     body = body.get("error", body) if isinstance(body, Mapping) else None
     return body if isinstance(body, Mapping) else {}
@@ -202,5 +207,5 @@ def _field(error: BaseException, name: str) -> str | None:
 
 
 def message_of(error: BaseException) -> str:
-    """Return what the provider said, without what its client adds."""
+    """Read what the provider said, without what its client adds."""
     return _field(error, "message") or str(error)

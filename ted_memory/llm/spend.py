@@ -12,7 +12,10 @@ BYTES_PER_TOKEN = 4
 
 
 class RoleSpend(Frozen):
-    """Calls and tokens of one role. ``estimated``: calls whose provider told no usage; their tokens are bytes / 4."""
+    """Calls and tokens of one role.
+
+    ``estimated`` calls are those whose provider told no usage; their tokens are bytes / 4.
+    """
 
     calls: int = 0
     tokens_in: int = 0
@@ -20,7 +23,7 @@ class RoleSpend(Frozen):
     estimated: int = 0
 
     def times(self, count: int) -> "RoleSpend":
-        """Return what this many calls like the mean one cost, tokens rounded up."""
+        """Estimate what this many calls like the mean one cost, tokens rounded up."""
         each = max(self.calls, 1)
         return RoleSpend(
             calls=count,
@@ -29,8 +32,12 @@ class RoleSpend(Frozen):
         )
 
     def __add__(self, other: "RoleSpend") -> "RoleSpend":
-        names = RoleSpend.model_fields
-        return RoleSpend(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return RoleSpend(
+            calls=self.calls + other.calls,
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
+            estimated=self.estimated + other.estimated,
+        )
 
 
 class Spend(Frozen):
@@ -44,13 +51,13 @@ class Spend(Frozen):
 
     @classmethod
     def of(cls, role: str, asked: Iterable[BaseMessage], answer: BaseMessage) -> Self:
-        """Return the cost of one call, from the provider's usage where it gives it."""
+        """Count one call, from the provider's usage where it gives it."""
         usage = answer.usage_metadata if isinstance(answer, AIMessage) else None
         if usage is not None:
-            known = RoleSpend(
+            counted = RoleSpend(
                 calls=1, tokens_in=usage["input_tokens"], tokens_out=usage["output_tokens"]
             )
-            return cls(**{role: known})
+            return cls(**{role: counted})
         tokens_in, tokens_out = sum(_estimate(m) for m in asked), _estimate(answer)
         return cls(
             **{role: RoleSpend(calls=1, tokens_in=tokens_in, tokens_out=tokens_out, estimated=1)}
@@ -67,7 +74,7 @@ class Prices(Frozen):
     currency: str = "USD"
 
     def cost(self, spend: Spend) -> float:
-        """Return what a spend costs, in ``currency``."""
+        """Price a spend, in ``currency``."""
         student, teacher = spend.student, spend.teacher
         parts = (
             student.tokens_in * self.student_in,
@@ -79,7 +86,10 @@ class Prices(Frozen):
 
 
 class Budget(Frozen):
-    """What a run may spend at most, over both roles; None: any amount. ``money`` needs ``prices``."""
+    """What a run may spend at most, over both roles.
+
+    None allows any amount. ``money`` needs ``prices``.
+    """
 
     calls: int | None = Field(None, ge=1)
     tokens: int | None = Field(None, ge=1)
@@ -93,9 +103,10 @@ class Budget(Frozen):
         return self
 
     def passed_by(self, spend: Spend) -> str:
-        """Return which limit this spend is beyond, "" for none."""
-        roles = (spend.student, spend.teacher)
-        calls, tokens = sum(r.calls for r in roles), sum(r.tokens_in + r.tokens_out for r in roles)
+        """Name the limit that this spend is beyond, "" for none."""
+        student, teacher = spend.student, spend.teacher
+        calls = student.calls + teacher.calls
+        tokens = student.tokens_in + student.tokens_out + teacher.tokens_in + teacher.tokens_out
         money = self.prices.cost(spend)
         if self.calls is not None and calls > self.calls:
             return f"{self.calls} calls"
@@ -112,7 +123,7 @@ def add_spend(left: Mapping[str, object], right: Mapping[str, object]) -> dict[s
 
 
 def counted_spend(counters: Mapping[str, float]) -> Spend:
-    """Return the spend that stands in a day's counters, such as ``teacher_tokens_in``."""
+    """Read the spend from a day's counters, such as ``teacher_tokens_in``."""
 
     def role(name: str) -> RoleSpend:
         fields = ("calls", "tokens_in", "tokens_out")

@@ -15,7 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    InvalidToolCall,
+    ToolCall,
+)
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ValidationError
@@ -44,7 +50,9 @@ class BadOutput(ValueError):  # noqa: N818 - a statement about the output
 
 @dataclass(frozen=True)
 class Structured(Generic[Shape]):
-    """What came of it. ``value`` is None when all asks failed; ``problem`` and ``raw`` then say why.
+    """What came of asking.
+
+    ``value`` is None when all asks failed; ``problem`` and ``raw`` then say why.
 
     ``repaired``: something had to be cut away around the JSON, or it is not known what exactly the
     model wrote; such output may add, never remove or merge.
@@ -74,9 +82,10 @@ class StructuredModel:
         shape: type[Shape],
         check: Callable[[Shape], None] = lambda _: None,
     ) -> Structured[Shape]:
-        """Return the answer as `shape`; up to three asks. Errors of the model's client are raised.
+        """Ask for an answer of a shape, three times at most.
 
-        `check` may refuse an answer of the right shape with BadOutput.
+        `check` may refuse an answer of the right shape with BadOutput. Errors of the model's client
+        are raised.
         """
         asked, spend, raw, problem = list(messages), Spend(), "", ""
         for _ in range(ASKS):
@@ -92,13 +101,9 @@ class StructuredModel:
                 return Structured(value, raw, spend, repaired=repaired or not exact)
             except BadOutput as error:
                 problem = str(error)[:LONGEST_PROBLEM]
-            asked = [
-                *messages,
-                AIMessage(content=_sendable(raw[:2000]) or "(nothing)"),
-                HumanMessage(
-                    content=f"That cannot be used: {problem}. Answer again, with the JSON object only."
-                ),
-            ]
+            again = f"That cannot be used: {problem}. Answer again, with the JSON object only."
+            said = _sendable(raw[:2000]) or "(nothing)"
+            asked = [*messages, AIMessage(content=said), HumanMessage(content=again)]
         return Structured(None, raw, spend, problem=problem)
 
     async def _call(
@@ -122,10 +127,12 @@ class StructuredModel:
                     raise
                 continue
             self._methods = [method, *methods]
-            message = output["raw"] if isinstance(output, dict) and "raw" in output else output
-            return (
-                message if isinstance(message, BaseMessage) else AIMessage(content=str(message))
-            ), spend
+            return _message_in(output), spend
+
+
+def _message_in(output: Any) -> BaseMessage:
+    message = output["raw"] if isinstance(output, dict) and "raw" in output else output
+    return message if isinstance(message, BaseMessage) else AIMessage(content=str(message))
 
 
 def _bound(model: Runnable[Any, Any], shape: type[BaseModel], method: Method) -> Runnable[Any, Any]:
@@ -152,27 +159,35 @@ def _unsupported(error: Exception) -> bool:
 
 
 def _cut_off(error: Exception) -> BaseMessage | None:
-    """Return the answer that OpenAI's client raises instead of giving, because the token limit cut it off."""
+    """Find the answer in an error, which is how OpenAI's client hands over one that was cut off.
+
+    None: it is another error. What the token limit cut off was paid for, so it is not asked again
+    in another way.
+    """
     completion = getattr(error, "completion", None)
     if type(error).__name__ != "LengthFinishReasonError" or completion is None:
         return None
     text = completion.choices[0].message.content or ""
     usage = completion.usage
-    told = usage and UsageMetadata(
+    counted = usage and UsageMetadata(
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,
     )
     return AIMessage(
-        content=text, response_metadata={"finish_reason": "length"}, usage_metadata=told
+        content=text, response_metadata={"finish_reason": "length"}, usage_metadata=counted
     )
 
 
 def _raw_text(answer: BaseMessage) -> tuple[str, bool]:
-    """Return what the model wrote, its one tool call's arguments, else its text; and whether it is that exactly."""
-    calls = (
-        [*answer.tool_calls, *answer.invalid_tool_calls] if isinstance(answer, AIMessage) else []
-    )
+    """Read what the model wrote, and whether it wrote exactly that.
+
+    It is the arguments of its one tool call, else its text. Arguments that somebody has parsed are
+    not known exactly; of several calls none is taken.
+    """
+    calls: list[ToolCall | InvalidToolCall] = []
+    if isinstance(answer, AIMessage):
+        calls = [*answer.tool_calls, *answer.invalid_tool_calls]
     if not calls:
         # `text` would copy the content, which may be long
         return answer.content if isinstance(answer.content, str) else str(answer.text), True
@@ -183,7 +198,10 @@ def _raw_text(answer: BaseMessage) -> tuple[str, bool]:
 
 
 def _dumped(arguments: object) -> str:
-    """Return parsed arguments as JSON again; a text that is none when they are too many, or none themselves."""
+    """Write parsed arguments as JSON again.
+
+    Where they are too long, or were no JSON, it is a remark in words, which no parser takes.
+    """
     if not _is_small(arguments):
         return f"(a tool call of more than {LONGEST} characters)"
     try:
@@ -193,7 +211,10 @@ def _dumped(arguments: object) -> str:
 
 
 def _is_small(value: object) -> bool:
-    """Tell whether a value has no more than `LONGEST` characters and parts, after a look at no more than these."""
+    """Tell whether a value has no more than `LONGEST` characters and parts.
+
+    No more than these are looked at, however large it is.
+    """
     room, waiting = LONGEST, [value]
     while waiting and room >= 0:
         part = waiting.pop()
@@ -206,14 +227,16 @@ def _is_small(value: object) -> bool:
 
 
 def _sendable(text: str) -> str:
-    """Return the text without halves of characters, which no client can send."""
+    """Replace halves of characters (lone surrogates), which no client can send."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _refuse_cut_off(answer: BaseMessage) -> None:
-    told = answer.response_metadata
-    incomplete = told.get("incomplete_details") or {}  # of OpenAI's Responses API
-    reason = told.get("finish_reason") or told.get("stop_reason") or incomplete.get("reason")
+    metadata = answer.response_metadata
+    incomplete = metadata.get("incomplete_details") or {}  # of OpenAI's Responses API
+    reason = (
+        metadata.get("finish_reason") or metadata.get("stop_reason") or incomplete.get("reason")
+    )
     if reason in CUT_OFF:
         raise BadOutput("it was cut off at the token limit; be shorter")
 
@@ -232,7 +255,7 @@ def _unwrap(raw: str) -> tuple[str, bool]:
 
 
 def parse(text: str, shape: type[Shape]) -> Shape:
-    """Return the object that strict JSON of this shape describes.
+    """Parse strict JSON of a shape.
 
     Raises:
         BadOutput: it is too long, not JSON (duplicate keys, NaN and trailing text are not), or not

@@ -1,4 +1,4 @@
-"""A student that follows lessons and a teacher that knows, behind a scripted OpenAI-compatible server."""
+"""A student that follows lessons and a teacher that knows, behind a scripted server."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ FILE_LINES = [
 
 
 def answer(request: dict[str, Any]) -> Reply | str:
-    """Play the student, the teacher, or a judge that finds everything right, by the request's model."""
+    """Play the model that the request names: student, teacher, or a judge who is content."""
     if request["model"] == "judge":
         return json.dumps({"reason": "as good as any", "score": 1.0})
     prompt = "\n".join(str(message["content"]) for message in request["messages"])

@@ -1,4 +1,4 @@
-"""Whatever is wrong, the answer is one line that says what to do: exit code 1, or 2 for wrong usage."""
+"""Whatever is wrong, one line says what to do; the exit code is 1, or 2 for wrong usage."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The command line as a user runs it: a process of its own, a real memory, a server that speaks the real protocol."""
+"""The command line as a user runs it: a real memory, and models behind the real protocol."""
 
 import json
 import subprocess
@@ -92,7 +92,10 @@ def test_the_version_is_told(tmp_path: Path) -> None:
 
 
 def test_commands_that_call_no_model_start_without_langchain(tmp_path: Path) -> None:
-    code = "import sys, ted_memory.cli; print([m for m in sys.modules if m.startswith(('langchain', 'langgraph'))])"
+    code = (
+        "import sys, ted_memory.cli; "
+        "print([m for m in sys.modules if m.startswith(('langchain', 'langgraph'))])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
     )

@@ -154,7 +154,7 @@ MOVES = {"\x1b", "\x07", "\u202e", "\x9b"}
 async def test_what_others_wrote_moves_no_cursor(
     valkey: Server, namespace: str, tmp_path: Path
 ) -> None:
-    """A reason and an author are free text; so is an id that somebody hands in and that an error repeats."""
+    """A reason, an author, and an id that an error repeats are free text."""
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await memory.commit([Add(text="One.")], author=f"eve{EVIL}", why=EVIL)
     told = run(valkey, namespace, tmp_path, "log")
@@ -168,7 +168,10 @@ async def test_what_others_wrote_moves_no_cursor(
 
 def unmended(*args: str, cwd: Path) -> str:
     """Return what a command would print if it printed what it is given."""
-    code = "from ted_memory.cli import main, output; output.visible = str; main()"
+    code = (
+        "from ted_memory.cli import main; from ted_memory.cli.output import terminal; "
+        "terminal.visible = str; main()"
+    )
     return subprocess.run(
         [sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=cwd, check=True
     ).stdout

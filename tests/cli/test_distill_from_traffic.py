@@ -65,7 +65,10 @@ async def test_one_principals_words_wait_for_a_person(
     nothing_proposed: list[str],
     tmp_path: Path,
 ) -> None:
-    """Who fills the archive alone is no witness of what he says himself; what others bear out goes live beside it."""
+    """What only its own author bears out is not promoted; what others bear out goes live.
+
+    Else whoever fills the archive alone could write the lessons of all.
+    """
     distill = ["distill", "--from-traffic", *model_options(models), *at, "--json"]
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await complain(memory, *(f"run-{i}" for i in range(12)), by="mallory")
@@ -94,8 +97,8 @@ async def test_graded_episodes_become_lessons_that_carry_whose_words_they_hold(
         assert done.returncode == 0, done.stderr
         told = next(line for line in done.stderr.splitlines() if line.startswith("learning from "))
         assert (
-            "learning from 12 archived episodes of 12 principals; to take the same ones again: --up-to run-"
-            in told
+            "learning from 12 archived episodes of 12 principals; "
+            "to take the same ones again: --up-to run-" in told
         )
         report = json.loads(done.stdout)
         assert (report["samples"], report["promoted"]) == (12, True)
@@ -145,8 +148,8 @@ async def test_the_same_episodes_can_be_taken_again_while_newer_ones_come(
         archive(nothing_proposed, at, tmp_path)
     newest = run_cli(*distill, "--limit", "1", cwd=tmp_path)
     assert (
-        "learning from 1 archived episode of 1 principal; to take the same ones again: --up-to three"
-        in newest.stderr
+        "learning from 1 archived episode of 1 principal; "
+        "to take the same ones again: --up-to three" in newest.stderr
     )
     earlier = run_cli(*distill, "--up-to", "two", cwd=tmp_path)
     assert "learning from 2 archived episodes of 2 principals\n" in earlier.stderr

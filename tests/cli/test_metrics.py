@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from ted_memory import open_memory
-from ted_memory.cli import metrics
-from ted_memory.cli.metrics import EVENTS, exposition
+from ted_memory.cli.output import metrics
+from ted_memory.cli.output.metrics import EVENTS, exposition
 from ted_memory.episodes import Episode, Traffic
 from ted_memory.learner import Funnel
 from ted_memory.llm.spend import Prices, RoleSpend, Spend

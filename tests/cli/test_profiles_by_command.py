@@ -1,4 +1,4 @@
-"""How a run speaks to its models can be said on the command line: profile, instructions, prompts, language."""
+"""Options say how a run speaks to its models: profile, instructions, prompts, language."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The README's first commands as they stand there, against a provider that refuses what the real one refuses."""
+"""The README's first commands, against a provider that refuses what the real one refuses."""
 
 import json
 import re
@@ -82,7 +82,8 @@ def test_a_refused_temperature_is_one_line_that_helps(folder: Path, by_option: b
             1,
             {},
             ["--student", "openai:gpt-5-pico"],
-            r"the student cannot be used: gpt-5-pico: The model `gpt-5-pico` does not exist.*name right.* call again",
+            r"the student cannot be used: gpt-5-pico: "
+            r"The model `gpt-5-pico` does not exist.*name right.* call again",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""`ted-memory status` and `explain`: how far learning from traffic has come, and where one lesson stands."""
+"""`ted-memory status` and `explain`: how far learning has come, and where one lesson stands."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ async def lesson(memory: TedMemory, *, state: Any = "proposed", **fields: Any) -
 
 
 async def on_trial(memory: TedMemory, scores: list[tuple[bool, float]], *, days: float) -> str:
-    """Put a lesson on trial so long ago, with these outcomes: whether it was shown, and the score."""
+    """Put a lesson on trial so long ago; an outcome says whether it was shown, and the score."""
     id = await lesson(memory)
     for i, seq in enumerate(await fill_archive(memory, [f"user-{i}" for i in range(8)])):
         pair = Pair(id=id, since=99, seq=seq, speaker=f"user-{i}", score_with=1, score_without=0)
@@ -206,7 +206,7 @@ async def test_explain_tells_what_lessons_wait_for_that_are_not_on_trial(
 async def replayed(
     memory: TedMemory, id: str, scores: list[tuple[int, int]], *, users: int = 8
 ) -> None:
-    """Count pairs for a proposed lesson, each on another question, with these scores: with it, without it."""
+    """Count pairs for a proposed lesson, each on another question: scores with it and without."""
     seqs = await fill_archive(memory, [f"user-{i % users}" for i in range(len(scores))])
     for i, (seq, (right, before)) in enumerate(zip(seqs, scores, strict=True)):
         pair = Pair(
@@ -302,5 +302,6 @@ def test_explaining_what_is_not_there_is_one_line(
     done = run_cli("explain", "nosuch", *where(valkey, namespace), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"ted-memory: there is no experience 'nosuch' in '{namespace}'; `ted-memory show` lists them\n"
+        f"ted-memory: there is no experience 'nosuch' in '{namespace}'; "
+        "`ted-memory show` lists them\n"
     )

@@ -19,12 +19,14 @@ from ted_memory.models import Sample
 from tests.evaluation.pictures import data_url, picture, seen_colours
 
 SUM = {
-    "id": "1", "question": "How much is the sum in the picture? <image1>", "options": [], "image": "images/1.png",
-    "answer": "12", "solution": "7 + 5", "level": 2, "subject": "arithmetic",
+    "id": "1", "question": "How much is the sum in the picture? <image1>", "options": [],
+    "image": "images/1.png", "answer": "12", "solution": "7 + 5", "level": 2,
+    "subject": "arithmetic",
 }  # fmt: skip
 CHOICE = {
-    "id": "2", "question": "Of 1 and 23 and 45, which digit is red?", "options": ["1", "2", "3", "4", "5"],
-    "image": "images/1.png", "answer": "C", "solution": "", "level": 1, "subject": "counting",
+    "id": "2", "question": "Of 1 and 23 and 45, which digit is red?",
+    "options": ["1", "2", "3", "4", "5"], "image": "images/1.png", "answer": "C",
+    "solution": "", "level": 1, "subject": "counting",
 }  # fmt: skip
 IN_PICTURE = CHOICE | {
     "id": "3",
@@ -34,10 +36,12 @@ IN_PICTURE = CHOICE | {
 MATHVISION = [SUM, CHOICE, IN_PICTURE]
 
 WORDS = {
-    "id": 3, "category": "spatial", "question": "How much cheese?", "options": ["32", "35", "37", "40"], "answer": "C",
+    "id": 3, "category": "spatial", "question": "How much cheese?",
+    "options": ["32", "35", "37", "40"], "answer": "C",
 }  # fmt: skip
 FIGURES = {
-    "id": 1, "category": "inductive", "question": "Which option completes it?", "options": None, "answer": "D",
+    "id": 1, "category": "inductive", "question": "Which option completes it?",
+    "options": None, "answer": "D",
 }  # fmt: skip
 # one without options comes first, as in what is published
 VISUALPUZZLES = [FIGURES, WORDS]

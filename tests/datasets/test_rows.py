@@ -1,4 +1,4 @@
-"""Data sets as CSV, Parquet and Hugging Face folders, written by the packages that people write them with."""
+"""Data sets as CSV, Parquet and Hugging Face folders, written by the packages in common use."""
 
 import base64
 import builtins
@@ -33,7 +33,7 @@ def _csv(folder: Path, *rows: list[Any]) -> Path:
 
 
 def _saved(folder: Path, colours: list[str] | None = None, **more: list[Any]) -> Path:
-    """Save questions about pictures; the picture's colour is the reference unless `more` says otherwise."""
+    """Save questions about pictures; the reference is the colour, unless `more` has another."""
     shown = colours or list(COLOURS)
     columns = {name: [value] * len(shown) for name, value in QUESTION.items()}
     images = [[{"bytes": picture(colour), "path": None}] for colour in shown]
@@ -142,8 +142,12 @@ def test_reading_a_saved_data_set_writes_nothing(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent.parent
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(folder)],
-        cwd=tmp_path, env=home | {"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=home | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.stdout, done.stderr) == ("3\n", "")
     assert _files(tmp_path) == before
 

@@ -399,8 +399,10 @@ def test_learning_is_put_beside_training(learning: float, ratio: float | None) -
     ("cost", "hours", "price", "named"),
     [
         (1.0, 0, 2.0, "gpu_hours"), (1.0, -1, 2.0, "gpu_hours"), (1.0, math.nan, 2.0, "gpu_hours"),
-        (1.0, 8, 0.0, "gpu_hour_price"), (1.0, 8, -2.0, "gpu_hour_price"), (1.0, 8, math.inf, "gpu_hour_price"),
-        (-1.0, 8, 2.0, "learning_cost"), (math.nan, 8, 2.0, "learning_cost"), (1.0, 1e200, 1e200, "more than"),
+        (1.0, 8, 0.0, "gpu_hour_price"), (1.0, 8, -2.0, "gpu_hour_price"),
+        (1.0, 8, math.inf, "gpu_hour_price"),
+        (-1.0, 8, 2.0, "learning_cost"), (math.nan, 8, 2.0, "learning_cost"),
+        (1.0, 1e200, 1e200, "more than"),
     ],
 )  # fmt: skip
 def test_hours_and_prices_that_cannot_be_are_refused(
@@ -441,7 +443,7 @@ def test_the_interval_of_many_samples_is_nearly_the_normal_one() -> None:
 def test_the_interval_needs_no_package_that_the_base_does_not_bring(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`make demo` installs no more than the base and what serves its models, and numpy is not among that."""
+    """`make demo` installs no more than the base and what serves its models: no numpy."""
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(ImportError):
         importlib.import_module("numpy")

@@ -40,8 +40,8 @@ def image(drawn: bytes) -> Image.Image:
 
 def row(text: str = "say it", *, lift: float = 0.1, measured: bool = True) -> LessonLift:
     return LessonLift(
-        id="a", state="active", when="", text=text, tokens=5, lift=lift, low=lift - 0.1, high=lift + 0.1,
-        measured=measured,
+        id="a", state="active", when="", text=text, tokens=5,
+        lift=lift, low=lift - 0.1, high=lift + 0.1, measured=measured,
     )  # fmt: skip
 
 

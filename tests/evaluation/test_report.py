@@ -29,7 +29,8 @@ PRICES = Prices(student_in=1.0, student_out=2.0, teacher_in=30.0, teacher_out=60
 EMPTY = ExperienceSet(namespace="test", epoch="", version=0, caps=CAPS)
 
 LEARNING = Report(
-    namespace="test", version=4, samples=12, learned=4, set_aside=1, experiences=SetSize(active=4, tokens=100),
+    namespace="test", version=4, samples=12, learned=4, set_aside=1,
+    experiences=SetSize(active=4, tokens=100),
     spend=Spend(
         student=RoleSpend(calls=60, tokens_in=1_000_000, tokens_out=500_000),
         teacher=RoleSpend(calls=9, tokens_in=100_000, tokens_out=50_000),
@@ -40,7 +41,8 @@ LEARNING = Report(
 
 def evaluation(**fields: Any) -> Evaluation:
     given: dict[str, Any] = {
-        "namespace": "test", "version": 0, "samples": 8, "without": Arm(accuracy=0.25), "with_": Arm(accuracy=0.75),
+        "namespace": "test", "version": 0, "samples": 8,
+        "without": Arm(accuracy=0.25), "with_": Arm(accuracy=0.75),
         "difference": Difference(mean=0.5, low=0.1, high=0.8), "mcnemar_p": 0.03, "spend": Spend(),
     }  # fmt: skip
     return Evaluation(**{**given, **fields})

@@ -245,7 +245,8 @@ async def test_a_learner_of_all_namespaces_tells_of_no_single_one(
 ) -> None:
     of_all = [*model_options(models), "--until-empty", "--json", "--all-namespaces"]
     said = json.loads(run(["--url", own_server.url], tmp_path, "learn", *of_all))
-    assert (said["funnel"], said["outcomes"]) == (None, {})
+    assert (said["funnels"], said["outcomes"]) == ({}, {})
+    assert "funnel" not in said
 
 
 async def test_a_learner_ends_with_the_way_so_far_and_its_cost(
@@ -279,6 +280,10 @@ async def test_a_learner_of_all_namespaces_ends_with_a_line_for_each(
         other = memory.for_namespace("two")
         await record(other, "c")
         said = run(at, tmp_path, *learn, "--all-namespaces", "--prices", "100,100,100,100")
+        as_json = json.loads(run(at, tmp_path, *learn, "--all-namespaces", "--json"))
+        alone = json.loads(run([*at, "-n", "one"], tmp_path, "status", "--json"))
+    assert set(as_json["funnels"]) == {"one", "two"}
+    assert as_json["funnels"]["one"] == alone["funnel"], "as status tells it"
     first, *lines = said.splitlines()
     assert first.startswith("3 episodes: learned 3")
     assert [line.split(";")[0] for line in lines] == [

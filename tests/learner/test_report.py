@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ted_memory.cli import traffic
+from ted_memory.cli import learn
 from ted_memory.learner import LearnerReport, beside
 from ted_memory.learner.beside import Beside
 from ted_memory.learner.report import STEPS
@@ -39,7 +39,7 @@ async def test_every_step_is_told_once_though_the_report_keeps_a_thousand(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = LearnerReport()
-    teller = traffic._Teller(report)
+    teller = learn._Teller(report)
     for _ in range(5):
         await looks(report, monkeypatch, 1)
         teller.tell_steps()

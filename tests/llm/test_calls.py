@@ -1,4 +1,4 @@
-"""Calls of models that are slow, busy or away for a while: over the real wire, with the client that people use."""
+"""Calls of models that are slow, busy or away for a while, over the wire with the usual client."""
 
 import asyncio
 import base64

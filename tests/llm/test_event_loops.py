@@ -1,4 +1,4 @@
-"""A program with two event loops and one model: LangChain keeps a client's connections from the first one."""
+"""A program with two event loops and one model, whose client keeps connections of the first."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ ASKED = [HumanMessage("Are you there?")]
 
 @contextlib.contextmanager
 def _server_that_keeps_connections() -> Iterator[str]:
-    """Serve answers in a thread of its own, as providers do: a connection stays open for the next request."""
+    """Serve answers in a thread; connections stay open for the next request, as providers do it."""
 
     async def answer(_: web.Request) -> web.Response:
         message = {
@@ -67,7 +67,8 @@ model = ChatOpenAI(model="m", base_url=sys.argv[1], api_key="none", max_retries=
 
 async def ask(count):
     calls = Calls(count)
-    answers = await asyncio.gather(*(calls.invoke("student", model, [HumanMessage("?")]) for _ in range(count)))
+    asked = (calls.invoke("student", model, [HumanMessage("?")]) for _ in range(count))
+    answers = await asyncio.gather(*asked)
     print(*(answer.content for answer, _ in answers))
 
 asyncio.run(ask(24))
@@ -76,7 +77,7 @@ asyncio.run(ask(1))  # all that is left of the first loop is in its way
 
 
 def test_one_model_serves_a_program_that_runs_two_event_loops() -> None:
-    """First a distillation, then an evaluation: LangChain keeps the connections of the first loop for the second."""
+    """A distillation, then an evaluation: LangChain keeps the first loop's connections."""
     with _server_that_keeps_connections() as url:
         command = [sys.executable, "-c", TWO_LOOPS, url]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""What providers refuse whatever they are asked, in their own words, over the real client where there is one."""
+"""What providers refuse whatever they are asked, in their words, over the real client if we can."""
 
 import re
 import urllib.error
@@ -175,8 +175,9 @@ async def test_a_refused_temperature_says_which_setting_to_change_and_is_not_tri
         with pytest.raises(ModelRefused) as caught:
             await Calls(1).invoke("student", model, ASKED)
     assert str(caught.value) == (
-        f"the provider refuses temperature=0.7 for gpt-5-nano, the student; {TO_NONE}. It says: Unsupported value: "
-        "'temperature' does not support 0.7 with this model. Only the default (1) value is supported."
+        f"the provider refuses temperature=0.7 for gpt-5-nano, the student; {TO_NONE}. "
+        "It says: Unsupported value: 'temperature' does not support 0.7 with this model. "
+        "Only the default (1) value is supported."
     )
     assert len(server.requests) == 1
     assert is_final(caught.value)
@@ -213,7 +214,8 @@ async def test_a_wrong_key_and_a_wrong_name_say_so() -> None:
             (
                 "wrong",
                 "gpt-5",
-                r"the teacher cannot be used: gpt-5: Incorrect API key.*API key \(OPENAI_API_KEY\) set",
+                r"the teacher cannot be used: gpt-5: "
+                r"Incorrect API key.*API key \(OPENAI_API_KEY\) set",
             ),
             (
                 "right",

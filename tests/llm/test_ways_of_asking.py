@@ -1,4 +1,7 @@
-"""Which way of asking for JSON a model takes is remembered, and one question's own trouble says nothing of it."""
+"""Which way of asking for JSON a model takes is remembered.
+
+What is wrong with one question says nothing of the way.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -17,7 +20,8 @@ from ted_memory.testing import Reply, ScriptedServer
 
 ASK, REFUSED = [HumanMessage("Are you there?")], [HumanMessage("REFUSED")]
 TOO_LONG = {
-    "OpenAI": "This model's maximum context length is 4 tokens. However, your messages resulted in 9 tokens.",
+    "OpenAI": "This model's maximum context length is 4 tokens. "
+    "However, your messages resulted in 9 tokens.",
     "OpenAI, responses": "Input tokens exceed the configured limit of 4 tokens.",
     "Anthropic": "prompt is too long: 9 tokens > 4 maximum",
     "Anthropic, with its answer": "input length and `max_tokens` exceed context limit: 9 + 9 > 4",
@@ -34,7 +38,7 @@ def has_schema(request: dict[str, Any]) -> bool:
 
 
 async def formats(said: str, refuses: Callable[[dict[str, Any]], bool]) -> list[bool]:
-    """Return for each request whether it had a schema: for one question that the server may refuse, and another."""
+    """Ask a question that the server may refuse, and another: whether each request had a schema."""
 
     def script(request: dict[str, Any]) -> Reply | str:
         its_text = "REFUSED" in str(request["messages"])

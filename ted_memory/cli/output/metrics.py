@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ted_memory.cli.funnel import costs
+from ted_memory.cli.output.funnel import costs
 from ted_memory.models import ExperienceSet
 
 if TYPE_CHECKING:  # what brings LangChain is imported where it is needed
@@ -31,8 +31,6 @@ EVENTS = (
     "retried",
 )
 """What may become of an episode: the totals of `episodes.Traffic`."""
-MOVES = ("trials_begun", "activated", "retired", "demoted")
-"""What learners do with lessons: fields of `learner.Funnel`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Metric:
 
 
 def exposition(now: ExperienceSet, traffic: Traffic, way: Funnel, prices: Prices | None) -> str:
-    """Return all metrics of one namespace; with prices also what today has cost."""
+    """Write all metrics of one namespace; with prices also what today has cost."""
     metrics = [*_of_the_queue(traffic), *_of_the_way(now, way), *_of_the_day(way, prices)]
     return "".join(_written(one, now.namespace) for one in metrics if one.samples)
 
@@ -107,7 +105,12 @@ def _of_the_way(now: ExperienceSet, way: Funnel) -> list[Metric]:
 
 
 def _of_the_day(way: Funnel, prices: Prices | None) -> list[Metric]:
-    moved = {name: getattr(way, name) for name in MOVES}
+    moved = {
+        "trials_begun": way.trials_begun,
+        "activated": way.activated,
+        "retired": way.retired,
+        "demoted": way.demoted,
+    }
     calls: list[tuple[Mapping[str, str], float]] = []
     tokens: list[tuple[Mapping[str, str], float]] = []
     for stage, spend in (("learning", way.learning), ("replays", way.replays)):
@@ -157,10 +160,9 @@ def _written(metric: Metric, namespace: str) -> str:
     name = f"ted_memory_{metric.name}"
     lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
     for labels, value in metric.samples:
-        told = ",".join(
-            f'{key}="{_escaped(text)}"' for key, text in {"namespace": namespace, **labels}.items()
-        )
-        lines.append(f"{name}{{{told}}} {value!r}")
+        all_labels = {"namespace": namespace, **labels}
+        pairs = ",".join(f'{key}="{_escaped(text)}"' for key, text in all_labels.items())
+        lines.append(f"{name}{{{pairs}}} {value!r}")
     return "\n".join(lines) + "\n"
 
 

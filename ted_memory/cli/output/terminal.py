@@ -1,0 +1,45 @@
+"""The two consoles, and what is done to text of others before a terminal has it."""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+# the last two belong to the spelling of some languages, and to emoji
+_KEPT = {"\n", "\t", "\u200c", "\u200d"}
+
+
+def visible(text: str) -> str:
+    """Spell out what would move a terminal's cursor or turn its letters round.
+
+    A lesson or a user's name may hold such characters, and what a reviewer approves must be what
+    the reviewer sees.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    hidden = {c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Zl", "Zp"}} - _KEPT
+    return text.translate({ord(c): f"\\u{ord(c):04x}" for c in hidden})
+
+
+def one_line(text: str) -> str:
+    """Take line breaks out of what somebody wrote, so that no line of a list is forged."""
+    return " ".join(text.split())
+
+
+class _Terminal(Console):
+    """Prints what others wrote: lessons, reasons, names."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        shown = [visible(one) if isinstance(one, str) else one for one in objects]
+        super().print(*shown, **options)
+
+
+out = _Terminal(soft_wrap=True, highlight=False)
+err = _Terminal(stderr=True, highlight=False)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    out.print(json.dumps(value, ensure_ascii=False, indent=2), markup=False)
