@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import singledispatch
 
+from ted_memory.experience.identity import content, meaning
 from ted_memory.experience.rendering import (
     FRAME_TOKENS,
     is_seen,
@@ -217,10 +218,9 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
         created_at=old.created_at,
         updated_at=planner.now,
     )
-    if _content(new) == _content(old):
+    if content(new) == content(old):
         raise Refusal("unchanged")
-    # what it says is as it was where only its index terms are others: so is what is known of it
-    fresh = () if (new.lesson, new.everywhere) == (old.lesson, old.everywhere) else (old.id,)
+    fresh = () if meaning(new) == meaning(old) else (old.id,)
     return Change(
         edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=fresh
     )
@@ -275,7 +275,7 @@ def _(edit: Restore, planner: _Planner) -> Change:
     kept = given.model_dump(exclude={"text", "when", "example", "task", "tokens"})
     new = planner.lesson(given.text, given.when, given.example, given.task, **kept)
     old = planner.base.by_id.get(new.id)
-    same = old if old and _content(old) == _content(new) else None
+    same = old if old and content(old) == content(new) else None
     if new.state == "trial":  # that it was on trial once, or elsewhere, lets nobody see it
         goes_on = same is not None and same.state == "trial"
         new = new.model_copy(
@@ -303,11 +303,6 @@ def _terms_of(edit: Rewrite, old: Experience) -> str:
     if edit.index_terms is not None:
         return edit.index_terms
     return old.index_terms if edit.when in {None, old.when} else ""
-
-
-def _content(experience: Experience) -> tuple[object, ...]:
-    """Return what a rewrite may change."""
-    return *experience.lesson, experience.everywhere, experience.index_terms
 
 
 def _rev(stated: int | None, old: Experience) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ted_memory.experience.edits import growth
+from ted_memory.experience.identity import is_same_lesson
 from ted_memory.models import (
     Add,
     Edit,
@@ -180,8 +181,7 @@ def _before_it_left(
     """Go on where a restored experience had stood before it was taken out."""
     for i, entry in enumerate(log):
         for change in entry.changes:
-            # an id that was used before for something else is no origin
-            earlier = next((e for e in change.before if _is_same(e, experience)), None)
+            earlier = next((e for e in change.before if is_same_lesson(e, experience)), None)
             if earlier is not None:
                 return (
                     ([earlier], True)
@@ -189,10 +189,6 @@ def _before_it_left(
                     else clean_ancestors(earlier, log[i + 1 :], tainted)
                 )
     return [], not experience.parents
-
-
-def _is_same(one: Experience, other: Experience) -> bool:
-    return (one.id, one.created_at) == (other.id, other.created_at)
 
 
 def _no_more_trusted(parent: Experience, child: Experience) -> Experience:

@@ -9,7 +9,6 @@ of them leave out the loudest principals.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from datetime import datetime
 from ted_memory.experience.assignment import LONGEST_TRIAL, principals
 from ted_memory.experience.concerns import concern
 from ted_memory.experience.evidence import Evidence, live_bet
+from ted_memory.experience.identity import tell_the_same
 from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial
 from ted_memory.settings import Settings, TrialRule
@@ -84,22 +84,11 @@ def _one_trial_at_a_time(
     steps = []
     for e, step in due:
         if step.edit.state == "trial":
-            if any(_tell_the_same(e, other) for other in under_way):
+            if any(tell_the_same(e, other) for other in under_way):
                 continue
             under_way.append(e)
         steps.append(step)
     return steps
-
-
-def _tell_the_same(one: Experience, other: Experience) -> bool:
-    """Tell whether two lessons have the same text, and conditions that share a word."""
-    if one.text.casefold().split() != other.text.casefold().split():
-        return False
-    return one.applies_always or other.applies_always or bool(_words(one.when) & _words(other.when))
-
-
-def _words(when: str) -> set[str]:
-    return set(re.findall(r"\w+", when.casefold()))
 
 
 def is_replayed(e: Experience) -> bool:

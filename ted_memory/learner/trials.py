@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from ted_memory.errors import StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
+from ted_memory.experience.identity import wording
 from ted_memory.experience.trials import Step, next_steps, room_for, without_room
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
@@ -83,7 +84,7 @@ def _repeated(proposed: Sequence[Experience]) -> list[Edit]:
     known: set[tuple[str, str]] = set()
     edits: list[Edit] = []
     for e in sorted(proposed, key=lambda e: e.order):
-        said = e.when.casefold(), e.text.casefold()
+        said = wording(e.when, e.text)
         if said in known and principals(e):
             edits.append(SetState(id=e.id, state="retired", rev=e.rev))
         known.add(said)
