@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import singledispatch
 
+from ted_memory.experience.capacity import Size, growth
 from ted_memory.experience.identity import content, meaning
 from ted_memory.experience.rendering import (
-    FRAME_TOKENS,
     is_seen,
     lesson_tokens,
     tidy_text,
@@ -87,21 +87,8 @@ def difference(old: Iterable[Experience], new: Iterable[Experience]) -> list[Edi
         if e.id not in before
         or e.model_copy(update=last_change) != before[e.id].model_copy(update=last_change)
     ]
-    # what makes room comes first: on the way no cap is pressed more than at its beginning or its
-    # end
     changed.sort(key=lambda e: growth(before.get(e.id), e))
     return [*gone, *(Restore(experience=e) for e in changed)]
-
-
-def growth(old: Experience | None, new: Experience) -> tuple[int, int]:
-    """Return by how many active experiences, and by how many of their tokens, a set grows.
-
-    Sorted by it, changes make room before they take it.
-    """
-    was, is_now = old is not None and old.state == "active", new.state == "active"
-    return is_now - was, (new.tokens if is_now else 0) - (
-        old.tokens if old is not None and was else 0
-    )
 
 
 class _Planner:
@@ -141,7 +128,7 @@ class _Planner:
         if max(len(text) + len(when), len(example), len(task)) > self.max_text:
             raise Refusal("too long")
         tokens = lesson_tokens(text, when, example, task)
-        if FRAME_TOKENS + tokens > self.base.caps.token_budget:
+        if Size().tokens + tokens > self.base.caps.token_budget:
             raise Refusal("over budget")
         said = {"text": text, "when": when, "example": example, "task": task}
         fields["index_terms"] = tidy_terms(str(fields.get("index_terms", "")))

@@ -15,8 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.models import Caps, Experience, ExperienceSet, Trajectory, Usage
+from ted_memory.models import Experience, Trajectory, Usage
 from ted_memory.settings import Compaction
 
 PRIOR_DEVIATION = 0.2
@@ -91,16 +90,6 @@ def add_citations(
             usage = counted.get(id, Usage())
             counted[id] = usage.model_copy(update={field: getattr(usage, field) + 1})
     return counted
-
-
-def over(snapshot: ExperienceSet, caps: Caps) -> list[Experience]:
-    """Return the active experiences that must go for the set to keep these caps, lowest utility first."""
-    ranked = rank(snapshot.active, snapshot.usage)
-    tokens, going = FRAME_TOKENS + sum(e.tokens for e in ranked), list[Experience]()
-    while ranked and (len(ranked) > caps.max_experiences or tokens > caps.token_budget):
-        going.append(ranked.pop())
-        tokens -= going[-1].tokens
-    return going
 
 
 def keepers_first(

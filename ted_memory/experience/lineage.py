@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ted_memory.experience.edits import growth
+from ted_memory.experience.capacity import growth
 from ted_memory.experience.identity import is_same_lesson
 from ted_memory.models import (
     Add,

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ted_memory.experience.assignment import LONGEST_TRIAL, principals
+from ted_memory.experience.capacity import make_room
 from ted_memory.experience.concerns import concern
 from ted_memory.experience.evidence import Evidence, live_bet
 from ted_memory.experience.identity import tell_the_same
-from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial
 from ted_memory.settings import Settings, TrialRule
 
@@ -230,17 +230,12 @@ def room_for(
     def worth(e: Experience) -> float:
         return evidence.get(e.id, NOTHING).lift_of_most(loudest(settings))
 
-    caps, count = snapshot.caps, len(snapshot.active) + 1
-    tokens = FRAME_TOKENS + sum(e.tokens for e in snapshot.active) + lesson.tokens
     by_trial = [e for e in snapshot.active if e.trial and e.trial.passed]
     worse = [e for e in by_trial if worth(e) < worth(lesson)]
-    going = []
-    for e in sorted(worse, key=worth):
-        if count <= caps.max_experiences and tokens <= caps.token_budget:
-            break
-        going.append(SetState(id=e.id, state="retired", rev=e.rev))
-        count, tokens = count - 1, tokens - e.tokens
-    return going if count <= caps.max_experiences and tokens <= caps.token_budget else None
+    going = make_room(lesson, snapshot, sorted(worse, key=worth))
+    if going is None:
+        return None
+    return [SetState(id=e.id, state="retired", rev=e.rev) for e in going]
 
 
 def without_room(lesson: Experience, now: datetime) -> Step | None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Literal
 
 from ted_memory.errors import CommitRefused, InvalidInput
+from ted_memory.experience.capacity import over_caps
 from ted_memory.experience.edits import difference, plan
-from ted_memory.experience.lift import over
 from ted_memory.fields import check_text
 from ted_memory.models import (
     Caps,
@@ -89,10 +89,10 @@ class Commits:
     async def retire_over_caps(self, base: ExperienceSet) -> bool:
         """Make a cap that this memory's settings lower hold, before anything else is committed under it."""
         caps = self._caps(base)
-        if caps == base.caps or not over(base, caps):
+        if caps == base.caps or not over_caps(base, caps):
             return False
         now = await self._load()
-        going = [SetState(id=e.id, state="retired") for e in over(now, caps)]
+        going = [SetState(id=e.id, state="retired") for e in over_caps(now, caps)]
         if going:
             why = f"caps lowered to {caps.max_experiences} experiences, {caps.token_budget} tokens"
             await self.send(going, now, author="caps", why=why)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from ted_memory.experience.assignment import Selector
+from ted_memory.experience.capacity import first_that_fit
 from ted_memory.experience.lift import rank
 from ted_memory.experience.ranking import Ranking
-from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, Lessons, Usage
 from ted_memory.retrieval.bm25 import match
 from ted_memory.retrieval.conditions import common_words, distinctive, spoken_in, stems
@@ -29,10 +29,10 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
         if selection == "all":
             return tuple(experiences)
         if selection == "budget" or ranking.ids is None:
-            return _fit(rank(experiences, usage), token_budget)
+            return first_that_fit(rank(experiences, usage), token_budget)
         among = experiences if isinstance(experiences, Lessons) else Lessons(experiences)
         best = ranking.best(among, top_k)
-        chosen = _fit([*best, *rank(among.always, usage)], token_budget)
+        chosen = first_that_fit([*best, *rank(among.always, usage)], token_budget)
         specific = {e.id for e in best}
         return (
             *(e for e in chosen if e.id not in specific),
@@ -40,17 +40,6 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
         )
 
     return select
-
-
-def _fit(ranked: Sequence[Experience], token_budget: int) -> tuple[Experience, ...]:
-    """Take experiences in this order as long as the block fits; a long one does not keep shorter ones out."""
-    chosen: list[Experience] = []
-    left = token_budget - FRAME_TOKENS
-    for experience in ranked:
-        if experience.tokens <= left:
-            chosen.append(experience)
-            left -= experience.tokens
-    return tuple(chosen)
 
 
 def warm() -> None:

@@ -35,7 +35,7 @@ from ted_memory.distill.scoring import (
 from ted_memory.errors import BudgetExceeded, ModelError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.betting import PairedTest, Rule, sign
-from ted_memory.experience.lift import over
+from ted_memory.experience.capacity import over_caps
 from ted_memory.experience.rendering import render_line
 from ted_memory.grading import graders
 from ted_memory.llm.calls import is_final, is_transient, one_line
@@ -319,9 +319,8 @@ def _live(material: Material, going: Sequence[Experience], *, whole: bool) -> li
     there = {id for e in live for id in material.ancestors(e)}
     back = {id for e in refused for id in material.ancestors(e)} - there
     live += [e for e in material.base.active if e.id in back]
-    gone = {
-        e.id for e in over(replace(material.staged, experiences=tuple(live)), material.staged.caps)
-    }
+    candidate = replace(material.staged, experiences=tuple(live))
+    gone = {e.id for e in over_caps(candidate, material.staged.caps)}
     return sorted((e for e in live if e.id not in gone), key=lambda e: (e.order, e.id))
 
 
