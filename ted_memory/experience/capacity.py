@@ -46,7 +46,7 @@ class Size:
 
 
 def over_caps(snapshot: ExperienceSet, caps: Caps) -> list[Experience]:
-    """Return the active lessons that have to go for these caps to hold, lowest estimated lift first."""
+    """Return the active lessons that have to go for these caps to hold, lowest lift first."""
     lowest_first = rank(snapshot.active, snapshot.usage)[::-1]
     going, _ = _until_it_fits(Size.of(snapshot.active), caps, lowest_first)
     return going

@@ -1,4 +1,6 @@
-"""When two records are of one lesson, and when two lessons say the same: each question has its own answer.
+"""When are two records of one lesson, and when do two lessons say the same?
+
+These are different questions, and each has its own answer:
 
 | question | answer |
 |---|---|
@@ -15,17 +17,20 @@ from ted_memory.models import Experience
 
 
 def is_same_lesson(one: Experience, other: Experience) -> bool:
-    """Tell whether two records are of one lesson. An id alone may have been used for something else before."""
+    """Tell whether two records are of one lesson, perhaps at different times.
+
+    An id alone does not say so: it may have been used for something else before.
+    """
     return (one.id, one.created_at) == (other.id, other.created_at)
 
 
 def content(lesson: Experience) -> tuple[object, ...]:
-    """All of a lesson that a rewrite can change: an edit that leaves it as it is changes nothing."""
+    """Return all of a lesson that a rewrite can change: an edit that leaves it changes nothing."""
     return *meaning(lesson), lesson.index_terms
 
 
 def meaning(lesson: Experience) -> tuple[object, ...]:
-    """What evidence and usage are about: what the lesson says, and on which requests it is said.
+    """Return what evidence and usage are about: what a lesson says, and on which requests.
 
     Index terms are not part of it. They only help to find the lesson, so what is known of it holds
     on when they change.
@@ -34,7 +39,10 @@ def meaning(lesson: Experience) -> tuple[object, ...]:
 
 
 def wording(when: str, text: str) -> tuple[str, str]:
-    """Condition and text as people compare them: upper case, blanks and line breaks make no difference."""
+    """Return condition and text as people compare them: without upper case and line breaks.
+
+    Blanks count only as what parts two words.
+    """
     return _plain(when), _plain(text)
 
 

@@ -3,13 +3,8 @@
 from ted_memory.episodes import Standing
 from ted_memory.errors import InvalidInput
 from ted_memory.experience.forecast import pairs_left
-from ted_memory.experience.trials import (
-    loudest,
-    outcomes_left,
-    waits_for,
-    wants_pairs,
-    wealths_needed,
-)
+from ted_memory.experience.trials import loudest, wants_pairs
+from ted_memory.experience.waiting import outcomes_left, waits_for, wealths_needed
 from ted_memory.learner.reach import Reach
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Experience

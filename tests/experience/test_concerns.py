@@ -8,7 +8,8 @@ from examples.families import FAMILIES
 from ted_memory.experience import trials
 from ted_memory.experience.concerns import concern
 from ted_memory.experience.evidence import Evidence, Sums
-from ted_memory.experience.trials import is_replayed, next_steps, waits_for
+from ted_memory.experience.trials import is_replayed, next_steps
+from ted_memory.experience.waiting import waits_for
 from ted_memory.models import Caps, Experience, ExperienceSet
 from ted_memory.settings import make_settings
 

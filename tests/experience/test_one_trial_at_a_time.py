@@ -11,9 +11,9 @@ from ted_memory.experience.trials import (
     Step,
     loudest,
     next_steps,
-    waits_for,
     wants_pairs,
 )
+from ted_memory.experience.waiting import waits_for
 from ted_memory.models import Experience
 from ted_memory.settings import make_settings
 from tests.experience.lessons import NOW, a_set, on_trial, proposed

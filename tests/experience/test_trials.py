@@ -24,9 +24,9 @@ from ted_memory.experience.trials import (
     next_steps,
     room_for,
     turn,
-    waits_for,
     without_room,
 )
+from ted_memory.experience.waiting import waits_for
 from ted_memory.models import Caps, Experience, Trial
 from ted_memory.settings import TrialRule, make_settings
 from tests.experience.lessons import NOW, a_set, lesson, on_trial, proposed

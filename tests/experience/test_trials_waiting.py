@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.experience.evidence import LARGEST_BET, LEAST_BET, Evidence, Sums, live_bet
-from ted_memory.experience.trials import ENOUGH, is_replayed, outcomes_left, waits_for
+from ted_memory.experience.trials import ENOUGH, is_replayed
+from ted_memory.experience.waiting import outcomes_left, waits_for
 from ted_memory.models import Experience, Trial
 from ted_memory.settings import make_settings
 from tests.experience.lessons import lesson, on_trial, proposed
