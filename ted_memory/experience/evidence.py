@@ -34,7 +34,7 @@ docs/decisions/002-evidence-from-traffic.md.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 BETS = (0.3, 0.6, 0.9)  # shares ``k`` of the largest possible stake; wealth is the mean over them
@@ -119,15 +119,15 @@ class Sums:
             pairs=n[0],
             score_with=n[1],
             score_without=n[2],
-            helps=_bets(n, 3),
-            useless=_bets(n, 6),
+            helps=_bets(n[3:6]),
+            useless=_bets(n[6:9]),
             outcomes=n[9],
             score=n[10],
             live=n[11],
-            harms=_bets(n, 12),
+            harms=_bets(n[12:15]),
             watched=n[15],
-            turned=_bets(n, 16),
-            begun=_bets(n, 19),
+            turned=_bets(n[16:19]),
+            begun=_bets(n[19:22]),
             silent=n[22],
         )
 
@@ -211,8 +211,9 @@ class Evidence:
         return (self.total.score_with - self.total.score_without) / self.total.pairs
 
 
-def _bets(numbers: Sequence[float], start: int) -> Bets:
-    return numbers[start], numbers[start + 1], numbers[start + 2]
+def _bets(numbers: Iterable[float]) -> Bets:
+    first, second, third = numbers
+    return first, second, third
 
 
 def voice_of(principal: str) -> int:
@@ -306,9 +307,9 @@ def watch(sums: Sums, steps: Sequence[float]) -> tuple[Sums, Bets]:
     ``steps`` are its log factors, one for each of `BETS`. Sums that are not above 0, so that
     nothing speaks against the lesson, are begun anew with it.
     """
-    begun = tuple(b + (t <= 0) for t, b in zip(sums.turned, sums.begun, strict=True))
-    turned = tuple(max(t, 0.0) + step for t, step in zip(sums.turned, steps, strict=True))
-    return replace(sums, watched=sums.watched + 1, turned=turned, begun=begun), begun  # type: ignore[arg-type, return-value]
+    begun = _bets(b + (t <= 0) for t, b in zip(sums.turned, sums.begun, strict=True))
+    turned = _bets(max(t, 0.0) + step for t, step in zip(sums.turned, steps, strict=True))
+    return replace(sums, watched=sums.watched + 1, turned=turned, begun=begun), begun
 
 
 def hear(voice: Sums, steps: Sequence[float], begun: Sequence[float], count: int = 1) -> Sums:
@@ -321,7 +322,8 @@ def hear(voice: Sums, steps: Sequence[float], begun: Sequence[float], count: int
         (t if b == now else 0.0) + step
         for t, b, now, step in zip(voice.turned, voice.begun, begun, steps, strict=True)
     ]
-    return replace(voice, watched=voice.watched + count, turned=tuple(turned), begun=tuple(begun))  # type: ignore[arg-type]
+    watched = voice.watched + count
+    return replace(voice, watched=watched, turned=_bets(turned), begun=_bets(begun))
 
 
 def correct_watched(sums: Sums, steps: Sequence[float]) -> Sums:
@@ -362,8 +364,9 @@ def live_steps(
     """
     z = (score - guess) / chance if shown else -(score - guess) / (1 - chance)
     widest = _widest(chance)
-    harms = tuple(math.log(1 - share * z / widest) for share in BETS)
-    return LiveSteps(math.log(1 + bet * (z - refuted) / (widest + abs(refuted))), harms)  # type: ignore[arg-type]
+    helps = math.log(1 + bet * (z - refuted) / (widest + abs(refuted)))
+    harms = _bets(math.log(1 - share * z / widest) for share in BETS)
+    return LiveSteps(helps, harms)
 
 
 def _widest(chance: float) -> float:
@@ -372,7 +375,7 @@ def _widest(chance: float) -> float:
 
 
 def _add(left: Bets, right: Sequence[float]) -> Bets:
-    return tuple(a + b for a, b in zip(left, right, strict=True))  # type: ignore[return-value]
+    return _bets(a + b for a, b in zip(left, right, strict=True))
 
 
 def _between(least: float, value: float, most: float) -> float:

@@ -1,4 +1,4 @@
-"""Which experiences stand in a prompt."""
+"""Which experiences stand in a prompt: the setting ``selection``."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,12 +15,12 @@ __all__ = ["common_words", "distinctive", "make_selector", "match", "spoken_in",
 
 
 def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Selector:
-    """Return the rule for a selection: ``all``, ``budget`` or ``relevant``.
+    """Return what chooses the experiences of a prompt, and their order there.
 
-    ``relevant`` shows those that apply always, best utility first, and then the `top_k` best by the
-    ranking. The latter take the budget first, and stand last in the block: small students follow
-    best what they read last (docs/decisions/006-general-lessons-first.md). Without a question it is
-    ``budget``.
+    ``all`` shows all of them, ``budget`` those of the highest lift that fit. ``relevant`` shows
+    first those that apply always, highest lift first, then the ``top_k`` best by the ranking. The
+    latter take the budget first, and stand last: small students follow best what they read last
+    (docs/decisions/006-general-lessons-first.md). Without a question it is ``budget``.
     """
 
     def select(
@@ -43,5 +43,5 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
 
 
 def warm() -> None:
-    """Import now what the first request would wait for."""
+    """Import now what the first request would otherwise wait for: the stemmer."""
     stems("warm")
