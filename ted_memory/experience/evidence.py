@@ -95,21 +95,10 @@ class Sums:
     @property
     def numbers(self) -> list[float]:
         """All of it in one row, as it is stored; `of` reads it."""
-        return [
-            self.pairs,
-            self.score_with,
-            self.score_without,
-            *self.helps,
-            *self.useless,
-            self.outcomes,
-            self.score,
-            self.live,
-            *self.harms,
-            self.watched,
-            *self.turned,
-            *self.begun,
-            self.silent,
-        ]
+        pairs = [self.pairs, self.score_with, self.score_without, *self.helps, *self.useless]
+        trial = [self.outcomes, self.score, self.live, *self.harms]
+        watch = [self.watched, *self.turned, *self.begun]
+        return [*pairs, *trial, *watch, self.silent]
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> "Sums":
