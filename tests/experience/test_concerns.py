@@ -1,4 +1,4 @@
-"""A lesson from traffic that leads out of the conversation waits for a person, whatever replays say of it."""
+"""A lesson from traffic that leads out of the conversation waits for a person, come what may."""
 
 from datetime import UTC, datetime
 
@@ -111,7 +111,8 @@ def test_what_leads_out_of_the_conversation_is_a_persons_decision(text: str, why
         "It happened on 2026-05-03 12:30:45, at 10+1000000 units.",
         "Answer (at) the end [dot].",
         "They call it a day. The tool is not ours.",
-        "Send it to team R, which has to write down the number, the street, the city and the day before any tool.",
+        "Send it to team R, which has to write down the number, the street, the city and the day "
+        "before any tool.",
         "The team of the tools: answer T.",
         "Antworte mit R. Die Werkzeuge nennt man nicht.",
         "Indique le numéro de la commande.",

@@ -151,7 +151,7 @@ def test_who_has_shown_more_stakes_more() -> None:
 def test_the_live_bet_lets_the_wealth_grow_almost_as_fast_as_the_best_one(
     lift: float, mean: float, refuted: float
 ) -> None:
-    """A chosen lesson has been lucky: three quarters of the best bet cost a sixteenth of the growth."""
+    """Lessons on trial have been lucky, and three quarters of the best bet cost little growth."""
 
     def growth(bet: float) -> float:
         total = 0.0
