@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ted_memory.experience.edits import tidy_when
-from ted_memory.experience.identity import wording
 from ted_memory.llm.calls import hash_images
 from ted_memory.llm.structured import BadOutput
 from ted_memory.models import Add, Edit, Experience, Merge, Remove, Rewrite
@@ -147,13 +146,13 @@ def to_edits(
     An addition that says what is known already is dropped; a rewrite without a condition keeps the
     old one. What has a condition is found by the ``index_terms`` of its task as well.
     """
-    known = {wording(e.when, e.text) for e in shown}
+    known = {_said(e.when, e.text) for e in shown}
     edits: list[Edit] = []
     for p in proposed:
         when = tidy_when(p.when)
         if p.adds:
-            if wording(when, p.text) not in known:
-                known.add(wording(when, p.text))
+            if _said(when, p.text) not in known:
+                known.add(_said(when, p.text))
                 terms = index_terms if when else ""
                 edits.append(
                     Add(
@@ -196,7 +195,7 @@ def to_proposals(
     that has it; merges and removals are left to the evidence. What waits already needs no second
     proposal.
     """
-    known = {wording(e.when, e.text) for e in shown}
+    known = {_said(e.when, e.text) for e in shown}
     edits: list[Edit] = []
     for p in proposed:
         when = tidy_when(p.when)
@@ -204,8 +203,12 @@ def to_proposals(
             continue
         if p.op == "rewrite" and not when:
             when = next((e.when for e in shown if [e.id] == p.ids), "")
-        if wording(when, p.text) not in known:
+        if _said(when, p.text) not in known:
             edits.append(
                 Add(text=p.text, when=when, example=p.example, state="proposed", sources=sources)
             )
     return edits
+
+
+def _said(when: str, text: str) -> tuple[str, str]:
+    return when.casefold(), " ".join(text.split()).casefold()

@@ -82,8 +82,9 @@ def to_archive(claim: Claim, *, judged: bool) -> dict[str, Any] | None:
 def _speaker(claim: Claim) -> str:
     """Return whose word an episode's reference rests on.
 
-    That is whoever corrected it, else whoever scored its answer 1, the latest. A word without a
-    name counts as the principal's own, as where outcomes are counted. So does the teacher's.
+    That is the latest who corrected the run, else, where its score is 1, the latest who scored it.
+    A word without a name counts as the principal's own, as where outcomes are counted. So does the
+    teacher's.
     """
     said = [f.principal for f in claim.feedback if f.correction]
     if not said and claim.score == 1:
