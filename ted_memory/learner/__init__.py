@@ -8,7 +8,7 @@
 | `beside.py` | what goes on beside the episodes? |
 | `trials.py` | which steps of lessons are taken now? |
 | `replay.py`, `reach.py` | which lesson is replayed on which archived episode? |
-| `standing.py`, `overview.py`, `report.py` | how far has it come, and why is a lesson where it is? |
+| `standing.py`, `overview.py`, `report.py` | how far has it come, and where is a lesson? |
 | `archive.py` | what of it may a run over a data set learn from? |
 """
 
