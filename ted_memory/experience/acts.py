@@ -1,7 +1,8 @@
-"""Whether a text has somebody call a tool or run a command, in the languages that are listed here.
+"""Whether a text tells somebody to call a tool or to run a command, in the languages listed here.
 
-A verb and what it is done with, near each other in one sentence. In other languages nothing is
-seen.
+For `experience.concerns`: a lesson from users' words that does so waits for a person. What is
+looked for is a verb and the thing that it is done with, near each other in one sentence. In other
+languages nothing is seen.
 """
 
 import re
@@ -15,7 +16,10 @@ _LOANS = r"tools?|scripts?|shell|terminal|webhooks?|e-?mails?"
 
 
 class _Language(NamedTuple):
-    """Verbs, what they are done with, and whether a verb may come after it."""
+    """Patterns of one language: verbs, what they are done with, and which may come first.
+
+    The verb comes before the noun; with ``verb_last`` it may also come after it.
+    """
 
     verbs: str
     nouns: str
@@ -27,24 +31,26 @@ _ENGLISH = _Language(
     rf"\b(?:{_LOANS}|functions?|commands?|endpoints?|payments?)\b",
 )
 _GERMAN = _Language(
-    r"\b(?:rufe?n?|aufrufen|aufzurufen|nutzen?|benutz\w{1,3}|verwend\w{1,3}|führen?|ausführen|auszuführen|starten?|"
-    r"sende[nt]?|schicken?|öffnen?|laden?|herunterladen|installier\w{1,3})\b",
-    rf"\b(?:{_LOANS}|mail|werkzeuge?s?|funktion(?:en)?|befehle?|kommandos?|skripte?|konsole|endpunkte?|schnittstellen?|"
-    r"zahlung(?:en)?|überweisung(?:en)?)\b",
+    r"\b(?:rufe?n?|aufrufen|aufzurufen|nutzen?|benutz\w{1,3}|verwend\w{1,3}|führen?|ausführen|"
+    r"auszuführen|starten?|sende[nt]?|schicken?|öffnen?|laden?|herunterladen|installier\w{1,3})\b",
+    rf"\b(?:{_LOANS}|mail|werkzeuge?s?|funktion(?:en)?|befehle?|kommandos?|skripte?|"
+    r"konsole|endpunkte?|schnittstellen?|zahlung(?:en)?|überweisung(?:en)?)\b",
     verb_last=True,
 )
 _FRENCH = _Language(  # "commande" is also what a customer has ordered
-    r"\b(?:appel(?:le|lez|er)|utilise[rz]?|exécute[rz]?|lance[rz]?|invoque[rz]?|envoie|envoye[rz]|ouvre[rz]?|ouvrir|"
-    r"télécharge[rz]?|installe[rz]?)\b",
-    rf"\b(?:{_LOANS}|outils?|fonctions?|courriels?|paiements?|virements?|(?<=e la )commande|(?<=z la )commande)\b",
+    r"\b(?:appel(?:le|lez|er)|utilise[rz]?|exécute[rz]?|lance[rz]?|invoque[rz]?|envoie|envoye[rz]|"
+    r"ouvre[rz]?|ouvrir|télécharge[rz]?|installe[rz]?)\b",
+    rf"\b(?:{_LOANS}|outils?|fonctions?|courriels?|paiements?|virements?|"
+    r"(?<=e la )commande|(?<=z la )commande)\b",
 )
 _SPANISH = _Language(
-    r"\b(?:llam(?:a|ar|e)|utilizar?|utilice|usar?|use|ejecutar?|ejecute|invocar?|invoque|envía|envíe|enviar|abr(?:a|e|ir)|"
-    r"descargar?|instalar?)\b",
+    r"\b(?:llam(?:a|ar|e)|utilizar?|utilice|usar?|use|ejecutar?|ejecute|invocar?|invoque|"
+    r"envía|envíe|enviar|abr(?:a|e|ir)|descargar?|instalar?)\b",
     rf"\b(?:{_LOANS}|herramientas?|función|funciones|comandos?|correos?|pagos?|transferencias?)\b",
 )
 _RUSSIAN = _Language(  # "команда" is also a team
-    r"\b(?:вызов|вызыва|вызва|запусти|запуска|использу|выполн|отправ|откро|скача|установи)\w{0,9}\b",
+    r"\b(?:вызов|вызыва|вызва|запусти|запуска|использу|выполн|отправ|откро|скача|"
+    r"установи)\w{0,9}\b",
     rf"\b(?:{_LOANS})\b|\b(?:инструмент|функци|скрипт|терминал|письм|плат[её]ж)\w{{0,4}}\b"
     r"|(?<=выполни )команду|(?<=запусти )команду|(?<=выполнить )команду|(?<=выполните )команду",
 )
@@ -72,9 +78,10 @@ _PATTERNS = tuple(
 
 
 def has_somebody_act(said: str) -> bool:
-    """Tell whether a text names a command, or says in one breath a verb and a tool that it is done with.
+    """Tell whether a text names a command, or a verb together with a tool that it is done with.
 
-    Each word is looked at once, so time grows linearly with the text.
+    Together: in one sentence, at most `REACH` characters apart. Each word is looked at once, so
+    time grows linearly with the text.
     """
     said = said.lower()
     if _COMMAND.search(said):
@@ -83,16 +90,19 @@ def has_somebody_act(said: str) -> bool:
 
 
 def _meet(pattern: re.Pattern[str], said: str, *, verb_last: bool) -> bool:
-    ended: dict[str, int] = {}  # where the latest verb and the latest noun ended
+    """Tell whether a verb and a noun of one language meet in a text, in an order that it allows."""
+    verb_ended = noun_ended = -REACH - 1
     for found in pattern.finditer(said):
-        kind = found.lastgroup or ""
-        before = ended.get("verb" if kind == "noun" else "noun", -REACH - 1)
-        in_order = kind == "noun" or verb_last
-        if (
-            in_order
-            and found.start() - before <= REACH
-            and not _STOP.search(said, before, found.start())
-        ):
-            return True
-        ended[kind] = found.end()
+        if found.lastgroup == "noun":
+            if _is_near(verb_ended, found.start(), said):
+                return True
+            noun_ended = found.end()
+        else:
+            if verb_last and _is_near(noun_ended, found.start(), said):
+                return True
+            verb_ended = found.end()
     return False
+
+
+def _is_near(end: int, begin: int, said: str) -> bool:
+    return begin - end <= REACH and not _STOP.search(said, end, begin)

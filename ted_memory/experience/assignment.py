@@ -1,14 +1,19 @@
 """Which lessons one request is shown: the active ones, and by a coin those on trial.
 
-A lesson on trial is measured on the requests that it applies to, as the retriever finds it there:
-over all of them, what it does for a few would be lost in the noise of the others. Each conversation
-has a coin of its own for each lesson, so that trials do not disturb each other; it falls the same
-way through one conversation. The coin is a hash salted with the set's epoch, which no client knows:
-who chooses the id of a conversation does not choose the side.
+For whoever answers a request (`memory.client`). This is the randomised experiment that live
+evidence comes from, so three things hold:
+
+- A lesson on trial is tried, and counted, only on requests that it applies to, as the retriever
+  says. Over all requests its lift would be lost in the noise of those that it is not about.
+- Each lesson on trial has a coin of its own, so that several trials do not disturb each other. The
+  coin falls the same way through one conversation.
+- The coin is a hash that is salted with the set's epoch, which no client knows. Who chooses the id
+  of a conversation does not choose the side.
 """
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ted_memory.episodes import ANONYMOUS, Exposure
@@ -17,7 +22,7 @@ from ted_memory.experience.rendering import earlier_turns, render_block
 from ted_memory.models import Experience, ExperienceSet, Usage
 
 Selector = Callable[[Sequence[Experience], Mapping[str, Usage], Ranking], tuple[Experience, ...]]
-"""From the experiences that may be shown, their usage and their ranking for the question to those that are shown."""
+"""Chooses what stands in a prompt: from what may be shown, its usage, and its ranking."""
 
 COIN = 0.5  # chance that a request is shown a lesson on trial
 TRIAL_SHARE = 0.5  # of the token budget, for lessons on trial beside the active ones
@@ -26,26 +31,27 @@ LONGEST_SHOWN = LONGEST_TRIAL + timedelta(days=1)  # where none does; clocks dif
 
 
 def draw(*parts: str) -> float:
-    """Return a number in [0, 1) that these parts always give, and that tells nothing of what other parts give."""
+    """Return a number in [0, 1): always the same for these parts, as good as random for others."""
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).digest()
     # a float holds 53 bits: more would be rounded up to 1
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def principals(experience: Experience) -> frozenset[str]:
-    """Return who stands behind a lesson."""
+    """Return who stands behind a lesson: nobody where it came from an operator or a data set."""
     return frozenset(
         s.removeprefix("principal:") for s in experience.sources if s.startswith("principal:")
     )
 
 
 def is_from(experience: Experience, principal: str, run_id: str = "") -> bool:
-    """Tell whether a principal, or this run, is among a lesson's sources: it is no witness of what it said itself.
+    """Tell whether a lesson comes from this principal or from this run.
 
-    Who `anonymous` is nobody knows: of those only the run itself counts.
+    Such a request is no evidence on the lesson: nobody is a witness of his own words. Who
+    `ANONYMOUS` is nobody knows, so of those only the run itself counts.
     """
-    known = principal != ANONYMOUS and f"principal:{principal}" in experience.sources
-    return known or f"run:{run_id}" in experience.sources
+    is_own = principal != ANONYMOUS and f"principal:{principal}" in experience.sources
+    return is_own or f"run:{run_id}" in experience.sources
 
 
 def expose(
@@ -58,13 +64,17 @@ def expose(
     withhold_share: float,
     now: datetime,
 ) -> Exposure:
-    """Return what one request is shown: the active lessons but perhaps one, and those on trial that fall to it.
+    """Return what one request is shown, what chance kept from it, and which outcomes count.
 
-    Of the active ones one is watched, drawn for each unit: it alone may be withheld, and counts
-    where it was not. Were all counted, who stands alone would be withheld more often than who
-    stands among many, and easy tasks would be taken for harm. For the same reason nothing counts
-    that only came into the place of what is missing, and what is missing counts only if it would
-    have had a place beside the others that this request is shown.
+    It sees the active lessons, perhaps without one, and those lessons on trial that its coins say.
+
+    Each unit watches exactly one active lesson that applies, drawn evenly. Only that one may be
+    withheld, and only its outcome counts. If all in the block counted, those in short blocks would
+    be withheld more often than those in long ones, and since easy tasks go with short blocks the
+    lift would be biased.
+
+    For the same reason nothing counts that only came into the place of what is missing, and what
+    is missing counts only if it would have had a place beside the others that are shown.
 
     Args:
         snapshot: the set.
@@ -82,53 +92,83 @@ def expose(
 
     on_trial, applies = _trials_that_apply(snapshot, ranking, principal, now)
     eligible = chosen([*snapshot.active, *on_trial])
-    tried = {e.id for e in eligible if e.state == "trial"}
-    watched = _watched(eligible, applies, principal, draw(snapshot.epoch, unit, "which"))
-    missing = _missing(snapshot.epoch, unit, tried, watched, withhold_share)
-    # trials that had no place stay out: if they took that of a missing one, more than half would
-    # see them
-    candidates = [*snapshot.active, *(e for e in on_trial if e.id in tried)]
-    shown = [e for e in candidates if e.id not in missing]
-    seen = sorted(chosen(shown) if missing or tried else eligible, key=lambda e: e.state == "trial")
+    watchable = [e for e in _among(eligible, applies) if not is_from(e, principal)]
+    lots = _cast(eligible, watchable, snapshot.epoch, unit, withhold_share)
+    # Trials that had no place stay out. If they took the place of one that is missing, more than
+    # half of the requests would see them.
+    candidates = [*snapshot.active, *_among(on_trial, lots.tried)]
+    shown = [e for e in candidates if e.id not in lots.missing]
+    seen = chosen(shown) if lots.change_the_block else eligible
+    block = sorted(seen, key=lambda e: e.state == "trial")
+    missed = [e for e in _among(eligible, lots.missing) if e.id in _ids(chosen([*shown, e]))]
     return Exposure(
-        block=render_block(seen),
-        turns=earlier_turns(seen),
-        seen=_ids(seen),
-        withheld=_ids(e for e in eligible if e.id in missing and e.id in _ids(chosen([*shown, e]))),
-        counted=_ids(e for e in seen if e.id in {watched, *tried}),
+        block=render_block(block),
+        turns=earlier_turns(block),
+        seen=_ids(block),
+        withheld=_ids(missed),
+        counted=_ids(_among(block, lots.counting)),
         epoch=snapshot.epoch,
         version=snapshot.version,
         withhold_share=withhold_share,
     )
 
 
+@dataclass(frozen=True)
+class _Lots:
+    """What chance has decided for one unit, by ids.
+
+    Attributes:
+        tried: lessons on trial that have a place in its prompt.
+        watched: the active lesson whose outcome counts, if any.
+        missing: those of all these that it does not see.
+    """
+
+    tried: frozenset[str]
+    watched: str | None
+    missing: frozenset[str]
+
+    @property
+    def counting(self) -> frozenset[str]:
+        """Those whose outcome counts where they are seen."""
+        return self.tried | ({self.watched} if self.watched else set())
+
+    @property
+    def change_the_block(self) -> bool:
+        """Whether this unit may see something else than without any chance."""
+        return bool(self.missing or self.tried)
+
+
+def _cast(
+    eligible: Sequence[Experience],
+    watchable: Sequence[Experience],
+    epoch: str,
+    unit: str,
+    withhold_share: float,
+) -> _Lots:
+    """Draw for one unit: the active lesson that it watches, and the ids that it does not see.
+
+    A lesson on trial is missing by its coin, the watched one by ``withhold_share``.
+    """
+    tried = frozenset(e.id for e in eligible if e.state == "trial")
+    missing = {id for id in tried if draw(epoch, unit, id) >= COIN}
+    active = [e.id for e in watchable if e.state == "active"]
+    watched = active[int(draw(epoch, unit, "which") * len(active))] if active else None
+    if watched and draw(epoch, unit, "withhold") < withhold_share:
+        missing.add(watched)
+    return _Lots(tried, watched, frozenset(missing))
+
+
 def _trials_that_apply(
     snapshot: ExperienceSet, ranking: Ranking, principal: str, now: datetime
 ) -> tuple[list[Experience], Collection[str]]:
-    """Return the lessons on trial that this request may be shown, and the ids of all lessons that apply to it."""
+    """Return the lessons on trial that a request may see, and the ids of all that apply to it."""
     others = [e for e in snapshot.trial if _is_tried(e, now) and not is_from(e, principal)]
     applies = ranking.applying([*snapshot.active, *others])
-    return _in_size(snapshot, [e for e in others if e.id in applies]), applies
+    return _in_size(snapshot, _among(others, applies)), applies
 
 
-def _watched(
-    eligible: Sequence[Experience], applies: Collection[str], principal: str, drawn: float
-) -> str | None:
-    """Return the active lesson that is watched on this request: the one at ``drawn`` (in [0, 1)) of what applies."""
-    watchable = [
-        e for e in eligible if e.state == "active" and e.id in applies and not is_from(e, principal)
-    ]
-    return watchable[int(drawn * len(watchable))].id if watchable else None
-
-
-def _missing(
-    epoch: str, unit: str, tried: Collection[str], watched: str | None, withhold_share: float
-) -> set[str]:
-    """Return the ids that this conversation does not see: by a coin each of those on trial, seldom the watched one."""
-    missing = {id for id in tried if draw(epoch, unit, id) >= COIN}
-    if watched and draw(epoch, unit, "withhold") < withhold_share:
-        missing.add(watched)
-    return missing
+def _among(experiences: Iterable[Experience], ids: Collection[str]) -> list[Experience]:
+    return [e for e in experiences if e.id in ids]
 
 
 def _ids(experiences: Iterable[Experience]) -> tuple[str, ...]:
@@ -136,22 +176,29 @@ def _ids(experiences: Iterable[Experience]) -> tuple[str, ...]:
 
 
 def _is_tried(experience: Experience, now: datetime) -> bool:
-    """Tell whether its trial has begun, and not so long ago that it should have ended: learners may be away."""
+    """Tell whether a lesson's trial goes on.
+
+    It has begun, and not so long ago that a learner should have ended it: none may be running.
+    """
     if experience.trial is None or not experience.trial.bet:
         return False
     return experience.trial.began_at is None or now - _began_at(experience) <= LONGEST_SHOWN
 
 
 def _began_at(experience: Experience) -> datetime:
-    """Return when a trial began, in UTC where no zone is stated; one of which that is not known comes first."""
+    """Return when a trial began (UTC where no zone is given), the earliest time where unknown."""
     began_at = experience.trial.began_at if experience.trial else None
     began_at = began_at or datetime.min
     return began_at if began_at.tzinfo else began_at.replace(tzinfo=UTC)
 
 
 def _in_size(snapshot: ExperienceSet, on_trial: Sequence[Experience]) -> list[Experience]:
-    """Return the trials that began first, as far as a share of the block goes; the others wait for their turn."""
-    room, admitted = TRIAL_SHARE * snapshot.caps.token_budget, list[Experience]()
+    """Return the trials that began first, as many as `TRIAL_SHARE` of the token budget holds.
+
+    The others wait until one of these has ended.
+    """
+    room = TRIAL_SHARE * snapshot.caps.token_budget
+    admitted: list[Experience] = []
     for experience in sorted(on_trial, key=_began_at):
         room -= experience.tokens
         if room < 0:

@@ -1,14 +1,20 @@
-"""A sequential test by betting: does something help, judged pair by pair, valid however often one looks.
+"""A test by betting: does something help? Pair by pair, and valid however often one looks.
+
+For runs over a data set (`ted_memory.distill`): is an edit kept, is a lesson of use. Evidence from
+live traffic is bet on in the same way, from sums that are stored (`experience.evidence`).
 
 Each pair is two answers to one question, one with the thing under test and one without it; ``d`` is
 the difference of their scores, in [-1, 1]. Under the null hypothesis the mean of ``d`` is at most 0
-given all that came before, so a bettor who stakes a share ``k`` of his wealth on ``d`` gains
-nothing on average: ``W_k = prod (1 + k d)`` is a supermartingale that starts at 1. By Ville's
-inequality it ever reaches ``1 / level`` with chance ``level`` at most. The wealth is the mean over
-a few shares, since the best one depends on the unknown lift. The same bet the other way round,
-against a lift of ``worth``, ends a test that has nothing to find (Waudby-Smith and Ramdas,
-Estimating means of bounded random variables by betting, JRSS B 2024; Ramdas et al., Game-theoretic
-statistics and safe anytime-valid inference, 2023).
+given all that came before. So a bettor who stakes a share ``k`` of his wealth on ``d`` gains
+nothing on average: his wealth ``W_k = prod (1 + k d)``, which begins at 1, is a supermartingale. By
+Ville's inequality it ever reaches ``1 / level`` with chance ``level`` at most.
+
+The wealth of a test is the mean over a few shares, since the best one depends on the unknown lift.
+The same bet the other way round, against a lift of ``worth``, ends a test that has nothing to find.
+
+Sources: Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, JRSS B
+2024; Ramdas, Grünwald, Vovk and Shafer, Game-theoretic statistics and safe anytime-valid inference,
+Statistical Science 2023; docs/decisions/001-pairs-of-answers.md.
 """
 
 import math
@@ -24,14 +30,14 @@ class Rule:
     """What a test promises.
 
     Attributes:
-        level: chance, at most, that something of no effect is found to help, in one test. A critic
-            that is asked again has several; of three, the default lets less than one in twenty
-            through (its tests simulate that).
+        level: chance, at most, that something without effect is found to help, in one test. An
+            edit that the critic revises has several tests; of three, the default lets less than
+            one in twenty through (`tests/experience/test_betting.py` simulates it).
         worth: the lift that is worth finding, in units of score; what is shown to be less is
             useless.
         missed: chance, at most, that a lift of `worth` is declared useless before the pairs are
             used up.
-        pairs: pairs at most; a test that is still open then has found nothing.
+        pairs: at most; a test that is still open then has found nothing.
         bets: shares of the wealth that are staked.
     """
 
@@ -44,7 +50,13 @@ class Rule:
 
 @dataclass
 class PairedTest:
-    """One test under way. `differences` are all that was added, in order."""
+    """One test under way.
+
+    Attributes:
+        rule: what it promises.
+        differences: those of all pairs so far, in their order.
+        verdict: ``open`` until the evidence for ``helps`` or for ``useless`` is enough.
+    """
 
     rule: Rule
     differences: list[float] = field(default_factory=list)
@@ -90,11 +102,11 @@ class PairedTest:
 
 
 def sign(difference: float) -> float:
-    """Return 1 for better, -1 for worse, 0 for equal.
+    """Return 1 for better, -1 for worse, 0 for equal: a difference that any scale of grades has.
 
-    Two answers to one question by a student to which the lesson does nothing are exchangeable: each
-    is the better one equally often, whatever the grader's scale. So signs are a fair bet, too, and
-    a lesson that mends one of four graded parts each time is found as soon as one that mends all.
+    If the lesson does nothing, each of two answers to one question is the better one equally often,
+    whatever the grader's scale. So signs are a fair bet, too, and a lesson that mends one of four
+    graded parts each time is found as soon as one that mends all four.
     """
     return float((difference > 0) - (difference < 0))
 

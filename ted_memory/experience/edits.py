@@ -1,12 +1,18 @@
-"""From an edit to what the store must check and write."""
+"""From an edit to what the store must check and write: the rules for one lesson.
+
+For `memory.commits`, and for previews of a run over a data set. Each edit is planned against a
+snapshot: the result names the revisions that it was planned on, so that the store refuses it where
+somebody else was quicker. Nothing is written here.
+"""
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import singledispatch
 
+from ted_memory.experience.capacity import Size, growth
+from ted_memory.experience.identity import content, meaning
 from ted_memory.experience.rendering import (
-    FRAME_TOKENS,
     is_seen,
     lesson_tokens,
     tidy_text,
@@ -26,20 +32,20 @@ from ted_memory.models import (
 from ted_memory.protocols import ABSENT, Change
 
 MOST_TERMS = 500  # characters of the index terms of one experience
-# More are refused, never left out: words whose source fell off would stay when their author is
-# forgotten. The log holds a lesson before and after each change, so without a bound it would grow
-# with the square of the changes.
+# A lesson with more sources is refused, and none is ever dropped: words whose source was dropped
+# would stay when their author is forgotten. Why there is a bound at all: the log holds a lesson
+# before and after each change, and would grow with the square of the changes.
 MOST_SOURCES = 500
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0/o, 1/l/i: ids are read by models and people
 
 
 def new_id() -> str:
-    """Return a fresh id: 6 characters, 30 bits; the store refuses one that is taken."""
+    """Return a random id: 6 characters, 30 bits. The store refuses one that is taken."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(6))
 
 
 class Refusal(Exception):  # noqa: N818 - never leaves this module
-    """An edit breaks a rule; the argument is the reason."""
+    """An edit breaks a rule. The argument is the reason, as `Rejected` lists them."""
 
 
 def plan(
@@ -50,7 +56,15 @@ def plan(
     max_text: int,
     make_id: Callable[[], str] = new_id,
 ) -> tuple[Change, ...]:
-    """Work out each edit against a snapshot. An edit that breaks a rule comes back with its reason."""
+    """Return what each edit checks and writes. One that breaks a rule has its reason instead.
+
+    Args:
+        edits: each is planned on its own; none sees what another one changes.
+        base: the snapshot that they were made on.
+        author: the source of lessons that name none.
+        max_text: characters at most of text with condition, of example, of task.
+        make_id: of new lessons.
+    """
     planner = _Planner(base, author=author, max_text=max_text, make_id=make_id)
     changes = []
     for edit in edits:
@@ -62,7 +76,10 @@ def plan(
 
 
 def preview(edits: Iterable[Edit], base: ExperienceSet, *, max_text: int) -> tuple[Experience, ...]:
-    """Return the set's experiences as they would be with these edits in place; refused edits change nothing."""
+    """Return the set's experiences as they would be with these edits, in their order.
+
+    An edit that breaks a rule of one lesson changes nothing. The caps of the set are not looked at.
+    """
     experiences = dict(base.by_id)
     last = max((e.order for e in base), default=0)
     for change in plan(edits, base, author="preview", max_text=max_text):
@@ -75,36 +92,30 @@ def preview(edits: Iterable[Edit], base: ExperienceSet, *, max_text: int) -> tup
 
 
 def difference(old: Iterable[Experience], new: Iterable[Experience]) -> list[Edit]:
-    """Return the edits that turn one set of experiences into another; when one was last changed is no difference."""
+    """Return the edits that turn one set of experiences into another.
+
+    When a lesson was last changed makes no difference. Edits that make room come before those that
+    take it.
+    """
     before = {e.id: e for e in old}
     after = {e.id: e for e in new}
-    last_change = {"rev": 0, "updated_at": None}
     gone: list[Edit] = [Remove(id=id) for id in before if id not in after]
-    changed = [
-        e
-        for e in after.values()
-        if e.id not in before
-        or e.model_copy(update=last_change) != before[e.id].model_copy(update=last_change)
-    ]
-    # what makes room comes first: on the way no cap is pressed more than at its beginning or its
-    # end
+    changed = [e for e in after.values() if not _is_as_before(e, before.get(e.id))]
     changed.sort(key=lambda e: growth(before.get(e.id), e))
     return [*gone, *(Restore(experience=e) for e in changed)]
 
 
-def growth(old: Experience | None, new: Experience) -> tuple[int, int]:
-    """Return by how many active experiences, and by how many of their tokens, a set grows.
-
-    Sorted by it, changes make room before they take it.
-    """
-    was, is_now = old is not None and old.state == "active", new.state == "active"
-    return is_now - was, (new.tokens if is_now else 0) - (
-        old.tokens if old is not None and was else 0
-    )
+def _is_as_before(now: Experience, before: Experience | None) -> bool:
+    if before is None:
+        return False
+    return now.model_copy(update={"rev": before.rev, "updated_at": before.updated_at}) == before
 
 
 class _Planner:
-    """The rules, with what they need to know."""
+    """Plans edits against one snapshot: the rules for a lesson's text, ids and size stand here.
+
+    What each kind of edit does is in the functions that `_plan` dispatches to.
+    """
 
     def __init__(
         self, base: ExperienceSet, *, author: str, max_text: int, make_id: Callable[[], str]
@@ -119,18 +130,33 @@ class _Planner:
         return _plan(edit, self)
 
     def free_id(self) -> str:
+        """Return an id that no lesson of the snapshot has."""
         while (id := self.make_id()) in self.base.by_id:
             pass
         return id
 
     def known(self, id: str) -> Experience:
+        """Return the lesson with this id, or refuse the edit."""
         experience = self.base.by_id.get(id)
         if experience is None:
             raise Refusal("unknown")
         return experience
 
-    def lesson(self, text: str, when: str, example: str, task: str, **fields: object) -> Experience:
-        """Return an experience with tidy text, within the caps on one lesson."""
+    def lesson(
+        self,
+        text: str,
+        when: str,
+        example: str,
+        task: str,
+        *,
+        index_terms: str = "",
+        **fields: object,
+    ) -> Experience:
+        """Return a lesson with tidy words and its size in tokens.
+
+        Raises:
+            Refusal: it says nothing, is too long for one lesson, or fits into no block by itself.
+        """
         text, when, task = tidy_text(text), tidy_when(when), tidy_turn(task)
         example = tidy_turn(example) if task else tidy_text(example)
         if not text:
@@ -140,22 +166,27 @@ class _Planner:
         if max(len(text) + len(when), len(example), len(task)) > self.max_text:
             raise Refusal("too long")
         tokens = lesson_tokens(text, when, example, task)
-        if FRAME_TOKENS + tokens > self.base.caps.token_budget:
+        if Size().tokens + tokens > self.base.caps.token_budget:
             raise Refusal("over budget")
-        said = {"text": text, "when": when, "example": example, "task": task}
-        fields["index_terms"] = tidy_terms(str(fields.get("index_terms", "")))
-        return Experience.model_validate({**said, "tokens": tokens, **fields})
+        words = {
+            "text": text,
+            "when": when,
+            "example": example,
+            "task": task,
+            "index_terms": tidy_terms(index_terms),
+        }
+        return Experience.model_validate({**words, "tokens": tokens, **fields})
 
 
 def tidy_when(when: str) -> str:
-    """Return a condition that reads well after "When ": models often write the word themselves."""
+    """Return a condition without its own "when" or "if", since rendering puts "When " before it."""
     when = " ".join(when.split()).strip(" .,:;")
     first, _, rest = when.partition(" ")
     return rest.strip() if first.lower() in {"when", "if"} and rest else when
 
 
 def tidy_terms(terms: str) -> str:
-    """Return index terms once each, as many as are kept."""
+    """Return each index term once: the first ones, up to `MOST_TERMS` characters with blanks."""
     kept: list[str] = []
     for term in dict.fromkeys(terms.split()):
         if sum(map(len, kept)) + len(kept) + len(term) > MOST_TERMS:
@@ -165,7 +196,11 @@ def tidy_terms(terms: str) -> str:
 
 
 def _union(*groups: Sequence[str]) -> tuple[str, ...]:
-    """Return all sources, each once. One lesson that has more already, such as a restored one, keeps them."""
+    """Return all sources, each once, or refuse the edit where they are more than `MOST_SOURCES`.
+
+    A lesson that has more already, such as a restored one, keeps them. Of the groups the last one
+    are the edit's own sources, the others those of the lessons that it changes.
+    """
     sources = tuple(dict.fromkeys(item for group in groups for item in group))
     if len(sources) > max(MOST_SOURCES, *map(len, groups[:-1])):
         raise Refusal("too many sources")
@@ -217,10 +252,9 @@ def _(edit: Rewrite, planner: _Planner) -> Change:
         created_at=old.created_at,
         updated_at=planner.now,
     )
-    if _content(new) == _content(old):
+    if content(new) == content(old):
         raise Refusal("unchanged")
-    # what it says is as it was where only its index terms are others: so is what is known of it
-    fresh = () if (new.lesson, new.everywhere) == (old.lesson, old.everywhere) else (old.id,)
+    fresh = () if meaning(new) == meaning(old) else (old.id,)
     return Change(
         edit=edit, id=old.id, expects=((old.id, _rev(edit.rev, old)),), puts=(new,), fresh=fresh
     )
@@ -271,18 +305,13 @@ def _(edit: SetState, planner: _Planner) -> Change:
 @_plan.register
 def _(edit: Restore, planner: _Planner) -> Change:
     given = edit.experience
-    # the rules for a lesson hold for one that comes back, too; its token count is ours to make
+    # The rules for a lesson hold for one that comes back, too; its token count is worked out anew.
     kept = given.model_dump(exclude={"text", "when", "example", "task", "tokens"})
     new = planner.lesson(given.text, given.when, given.example, given.task, **kept)
     old = planner.base.by_id.get(new.id)
-    same = old if old and _content(old) == _content(new) else None
-    if new.state == "trial":  # that it was on trial once, or elsewhere, lets nobody see it
-        goes_on = same is not None and same.state == "trial"
-        new = new.model_copy(
-            update={"trial": same.trial}
-            if same and goes_on
-            else {"state": "proposed", "trial": None}
-        )
+    same = old if old and content(old) == content(new) else None
+    if new.state == "trial":
+        new = _back_on_trial(new, same)
     fresh = () if same else (new.id,)
     return Change(
         edit=edit,
@@ -293,21 +322,28 @@ def _(edit: Restore, planner: _Planner) -> Change:
     )
 
 
+def _back_on_trial(restored: Experience, now: Experience | None) -> Experience:
+    """Return a restored lesson on trial as it may come back: its trial goes on, or it is proposed.
+
+    That it was on trial once, or in another set, lets nobody see it.
+    """
+    if now is not None and now.state == "trial":
+        return restored.model_copy(update={"trial": now.trial})
+    return restored.model_copy(update={"state": "proposed", "trial": None})
+
+
 def _task_of(edit: Rewrite, old: Experience) -> str:
+    """Return the task after a rewrite: a new example by itself is no answer to the old task."""
     if edit.task is not None:
         return edit.task
     return old.task if edit.example is None else ""
 
 
 def _terms_of(edit: Rewrite, old: Experience) -> str:
+    """Return the index terms after a rewrite: the old ones do not belong to a new condition."""
     if edit.index_terms is not None:
         return edit.index_terms
     return old.index_terms if edit.when in {None, old.when} else ""
-
-
-def _content(experience: Experience) -> tuple[object, ...]:
-    """Return what a rewrite may change."""
-    return *experience.lesson, experience.everywhere, experience.index_terms
 
 
 def _rev(stated: int | None, old: Experience) -> int:

@@ -1,22 +1,26 @@
-"""Usage statistics that mean something: lift, estimated from randomised comparisons.
+"""Which experiences are worth their place: their lift, estimated from randomised comparisons.
 
-An experience that stands in every prompt is "used" every time, which says nothing. What counts is
-how much more often attempts succeed with it than without it. Within one sample's group of attempts
-each experience is left out at random, so the group's own difference is free of the sample's
-difficulty. A group with ``a`` attempts with and ``b`` without it estimates the lift with variance
-``sigma^2 (1/a + 1/b)``, where ``sigma^2 <= 1/4`` for scores in [0, 1]; its weight is therefore ``w
-= a b / (a + b)``. Groups add up: ``weight += w``, ``weighted_difference += w * d``.
+For whoever orders experiences (`capacity`, the compactor, selection). An experience that stands in
+every prompt is "used" every time, which says nothing. What counts is its *lift*: by how much the
+mean score is higher with it than without it, in units of score ([0, 1]).
 
-The posterior is the conjugate normal one with the prior ``N(0, 0.2^2)``: at small n it stays near
-zero.
+There are two kinds of comparison. Within one sample's group of attempts each experience is left out
+at random, so the difference within the group is free of the sample's difficulty. A group with ``a``
+attempts with it and ``b`` without it estimates the lift with variance ``sigma^2 (1/a + 1/b)``; its
+weight is therefore ``w = a b / (a + b)``. Groups add up: ``weight += w``, ``weighted_difference +=
+w d``. Live requests that a coin decided on count as one group of their own.
+
+The estimate is the posterior of a normal mean whose variance is known (the conjugate one; any
+textbook): with the prior ``N(0, 0.2^2)``, and ``sigma^2 = 1/4``, the largest variance that scores
+in [0, 1] can have. After few comparisons it stays near 0. It only orders; whether a lesson helps at
+all is decided by bets (`betting`, `evidence`).
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.models import Caps, Experience, ExperienceSet, Trajectory, Usage
+from ted_memory.models import Experience, Trajectory, Usage
 from ted_memory.settings import Compaction
 
 PRIOR_DEVIATION = 0.2
@@ -29,7 +33,7 @@ Z90 = 1.6448536269514722
 
 @dataclass(frozen=True)
 class Utility:
-    """Posterior mean of the lift and its 90 % bounds; all in units of score."""
+    """An estimate of the lift and its two-sided 90 % bounds, all in units of score."""
 
     mean: float
     low: float
@@ -37,7 +41,7 @@ class Utility:
 
 
 def estimate(usage: Usage) -> Utility:
-    """Return the posterior of the lift; with no evidence, the prior."""
+    """Return the posterior of the lift. Without any comparison it is the prior: 0 +- 0.33."""
     weight, total = _evidence(usage)
     precision = 1 / PRIOR_DEVIATION**2 + weight / SCORE_VARIANCE
     mean = (total / SCORE_VARIANCE) / precision
@@ -56,7 +60,10 @@ def _evidence(usage: Usage) -> tuple[float, float]:
 
 
 def observed(usage: Usage) -> Utility | None:
-    """Return lift and 90 % bounds from the outcomes alone, without a prior; None when there are no outcomes."""
+    """Return the lift that was observed, without a prior; None where nothing was compared.
+
+    The bounds are on the safe side: they take the largest variance that scores can have.
+    """
     weight, total = _evidence(usage)
     if not weight:
         return None
@@ -65,51 +72,58 @@ def observed(usage: Usage) -> Utility | None:
 
 
 def group_usage(trajectories: Sequence[Trajectory]) -> dict[str, Usage]:
-    """Return what one group of attempts at one sample says about each experience that was eligible in it.
+    """Return what one group of attempts at one sample says about each experience.
 
-    Attempts without a score are left out; so are experiences that all attempts, or none, had seen.
+    Only experiences that some attempts saw and others missed by chance are compared. Attempts
+    without a score are left out.
     """
-    scored = [(t, t.score) for t in trajectories if t.score is not None]
+    scored = [t for t in trajectories if t.score is not None]
     usages: dict[str, Usage] = {}
-    for id in sorted({id for t, _ in scored for id in t.eligible}):
-        with_it = [score for t, score in scored if id in t.eligible and id in t.seen]
-        without = [score for t, score in scored if id in t.eligible and id not in t.seen]
+    for id in sorted({id for t in scored for id in t.eligible}):
+        with_it, without = _sides(id, scored)
         if with_it and without:
             weight = len(with_it) * len(without) / (len(with_it) + len(without))
-            difference = sum(with_it) / len(with_it) - sum(without) / len(without)
+            difference = _mean(with_it) - _mean(without)
             usages[id] = Usage(weight=weight, weighted_difference=weight * difference)
     return usages
+
+
+def _sides(id: str, scored: Iterable[Trajectory]) -> tuple[list[float], list[float]]:
+    """Return the scores of the attempts that saw an experience, and of those that missed it."""
+    with_it: list[float] = []
+    without: list[float] = []
+    for trajectory in scored:
+        if id in trajectory.eligible and trajectory.score is not None:
+            side = with_it if id in trajectory.seen else without
+            side.append(trajectory.score)
+    return with_it, without
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / len(scores)
 
 
 def add_citations(
     usages: Mapping[str, Usage], helped: Iterable[str], hurt: Iterable[str]
 ) -> dict[str, Usage]:
-    """Return the usages with the critic's citations counted in."""
+    """Return the usages, with one more citation by the critic for each of these ids."""
     counted = dict(usages)
-    for ids, field in ((helped, "helped"), (hurt, "hurt")):
-        for id in ids:
-            usage = counted.get(id, Usage())
-            counted[id] = usage.model_copy(update={field: getattr(usage, field) + 1})
+    for id in helped:
+        usage = counted.get(id, Usage())
+        counted[id] = usage.model_copy(update={"helped": usage.helped + 1})
+    for id in hurt:
+        usage = counted.get(id, Usage())
+        counted[id] = usage.model_copy(update={"hurt": usage.hurt + 1})
     return counted
-
-
-def over(snapshot: ExperienceSet, caps: Caps) -> list[Experience]:
-    """Return the active experiences that must go for the set to keep these caps, lowest utility first."""
-    ranked = rank(snapshot.active, snapshot.usage)
-    tokens, going = FRAME_TOKENS + sum(e.tokens for e in ranked), list[Experience]()
-    while ranked and (len(ranked) > caps.max_experiences or tokens > caps.token_budget):
-        going.append(ranked.pop())
-        tokens -= going[-1].tokens
-    return going
 
 
 def keepers_first(
     experiences: Iterable[Experience], usage: Mapping[str, Usage], compaction: Compaction
 ) -> list[Experience]:
-    """Return the experiences in the order in which they are kept; when a cap presses, the last one goes first.
+    """Return the experiences, those to keep first: when a cap presses, the last one goes first.
 
-    By estimated lift (``utility``), by how often the critic said that one helped (``count``), or
-    the newest first (``age``); the latter two are there to be compared with.
+    ``utility`` orders by estimated lift, ``count`` by how often the critic said that one helped,
+    ``age`` puts the newest first. The latter two are there to be compared with.
     """
     if compaction == "count":
         return sorted(experiences, key=lambda e: (-usage.get(e.id, Usage()).helped, -e.order))

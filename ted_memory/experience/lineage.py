@@ -1,9 +1,16 @@
-"""Where a lesson comes from, through rewrites and merges, and how what came from one source is taken out again."""
+"""Where a lesson comes from, through rewrites and merges, and how a source is taken out again.
+
+For `memory.purging` and for runs over a data set. The log keeps a lesson as it was before and after
+each change. So what a lesson was made from can be found, and brought back without what came from a
+source that is to be forgotten. A record of the log that named the source is *blanked*: it keeps its
+place, and says nothing any more.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from ted_memory.experience.edits import growth
+from ted_memory.experience.capacity import growth
+from ted_memory.experience.identity import is_same_lesson
 from ted_memory.models import (
     Add,
     Edit,
@@ -18,7 +25,7 @@ from ted_memory.models import (
 )
 
 BLANK = "purged"
-"""What stands for the source in what a purge has blanked."""
+"""What stands in place of the source in a record that a purge has blanked."""
 
 _SAYS_NOTHING: Mapping[str, Any] = {
     "text": "",
@@ -31,23 +38,26 @@ _TRUST: Sequence[State] = ("retired", "proposed", "trial", "active")
 
 
 def is_blank(experience: Experience) -> bool:
-    """Tell whether a purge has emptied this experience in the log."""
+    """Tell whether a purge has blanked this experience in the log."""
     return not experience.text
 
 
 def blank(experience: Experience, forbidden: Collection[str]) -> Experience:
-    """Return an experience as the log keeps it when one of its sources was purged: its place, and nothing it said.
+    """Return an experience as the log keeps it once one of its sources is forbidden: without words.
 
-    No run either: elsewhere, in a trace, its id leads to whoever is to be forgotten.
+    The forbidden sources go, and all runs with them: a run's id may stand elsewhere, in a trace,
+    and lead to the person who is to be forgotten.
     """
-    sources = tuple(
-        BLANK if one in forbidden or one.startswith("run:") else one for one in experience.sources
-    )
+
+    def shown(source: str) -> str:
+        return BLANK if source in forbidden or source.startswith("run:") else source
+
+    sources = tuple(shown(source) for source in experience.sources)
     return experience.model_copy(update={**_SAYS_NOTHING, "metadata": {}, "sources": sources})
 
 
 def blank_edit(edit: Edit) -> Edit:
-    """Return an edit without what it said."""
+    """Return an edit without words, sources and metadata; what it did to which lesson stays."""
     if isinstance(edit, Add | Rewrite | Merge):
         had = type(edit).model_fields
         nothing = {**_SAYS_NOTHING, "sources": (), "metadata": {}}
@@ -61,22 +71,29 @@ def blank_edit(edit: Edit) -> Edit:
 
 
 def blanked(entry: LogEntry, forbidden: Collection[str]) -> LogEntry:
-    """Return an entry of the log without what came from these sources; the entry itself when nothing did."""
+    """Return an entry of the log without what came from these sources.
 
-    def tidy(change: LoggedChange) -> LoggedChange:
-        if not any(comes_from(forbidden, e) for e in (*change.before, *change.after)):
-            return change
-        before, after = (
-            tuple(blank(e, forbidden) if comes_from(forbidden, e) else e for e in experiences)
-            for experiences in (change.before, change.after)
-        )
-        return LoggedChange(edit=blank_edit(change.edit), before=before, after=after)
-
-    changes = tuple(tidy(change) for change in entry.changes)
+    The reason that was given for the entry goes, too: it may quote what came from them. An entry
+    in which nothing did is returned as it is.
+    """
+    changes = tuple(_blanked_change(change, forbidden) for change in entry.changes)
     if changes == entry.changes:
         return entry
     author = BLANK if f"author:{entry.author}" in forbidden else entry.author
     return entry.model_copy(update={"changes": changes, "why": "", "author": author})
+
+
+def _blanked_change(change: LoggedChange, forbidden: Collection[str]) -> LoggedChange:
+    def clean(experience: Experience) -> Experience:
+        return blank(experience, forbidden) if comes_from(forbidden, experience) else experience
+
+    if not any(comes_from(forbidden, e) for e in (*change.before, *change.after)):
+        return change
+    return LoggedChange(
+        edit=blank_edit(change.edit),
+        before=tuple(clean(e) for e in change.before),
+        after=tuple(clean(e) for e in change.after),
+    )
 
 
 def comes_from(forbidden: Collection[str], experience: Experience) -> bool:
@@ -95,24 +112,34 @@ def sources_in(now: Iterable[Experience], log: Iterable[LogEntry]) -> set[str]:
 
 
 def undone(now: Iterable[Experience], newer: Iterable[LogEntry]) -> tuple[Experience, ...]:
-    """Return the experiences as they were before these entries of the log, which come newest first."""
+    """Return the experiences as they were before these entries of the log.
+
+    ``newer`` are all entries since then, newest first.
+    """
     experiences = {e.id: e for e in now}
-    for change in (change for entry in newer for change in reversed(entry.changes)):
-        for after in change.after:
-            experiences.pop(after.id, None)
-        experiences.update({before.id: before for before in change.before})
+    for entry in newer:
+        for change in reversed(entry.changes):
+            for after in change.after:
+                experiences.pop(after.id, None)
+            for before in change.before:
+                experiences[before.id] = before
     return tuple(experiences.values())
 
 
 def without_blanks(experiences: Sequence[Experience], log: Sequence[LogEntry]) -> list[Experience]:
-    """Return an older version of a set as it may come back: what was purged since is left out, its clean forms not.
+    """Return an older version of a set as it may come back after a purge.
 
-    ``log`` is newest first and begins with that version.
+    In place of a lesson that was blanked come the latest forms without the purged source that it
+    was made from, if there are any.
+
+    Args:
+        experiences: the older version, as the log has it.
+        log: newest first, from that version down.
     """
     kept = {e.id: e for e in experiences if not is_blank(e)}
     for e in experiences:
         if is_blank(e):
-            for clean in clean_ancestors(e, log, is_blank)[0]:
+            for clean in clean_ancestors(e, log, is_blank).forms:
                 kept.setdefault(clean.id, clean)
     return list(kept.values())
 
@@ -120,7 +147,9 @@ def without_blanks(experiences: Sequence[Experience], log: Sequence[LogEntry]) -
 def purging(
     now: Sequence[Experience], log: Sequence[LogEntry], forbidden: Collection[str]
 ) -> tuple[list[Edit], list[str]]:
-    """Return the edits that take out what came from these sources and bring back what it was made from.
+    """Return the edits that take what came from these sources out of a set.
+
+    Its forms from before that, and what else it was merged from, come back.
 
     Args:
         now: the set.
@@ -131,81 +160,102 @@ def purging(
         Removals before restorations; and the ids of those whose origins the history no longer
         holds.
     """
-    gone = [e for e in now if comes_from(forbidden, e)]
-    staying = {e.id for e in now} - {e.id for e in gone}
-    back, unknown = dict[str, Experience](), list[str]()
+    gone = {e.id: e for e in now if comes_from(forbidden, e)}
+    back, unknown = _what_comes_back(gone.values(), log, forbidden)
+    staying = {e.id for e in now} - gone.keys()
+    coming = [e for e in back.values() if e.id not in staying]
+    coming.sort(key=lambda e: growth(gone.get(e.id), e))
+    removals: list[Edit] = [Remove(id=id) for id in gone if id not in back]
+    return [*removals, *(Restore(experience=e) for e in coming)], unknown
+
+
+def _what_comes_back(
+    gone: Iterable[Experience], log: Sequence[LogEntry], forbidden: Collection[str]
+) -> tuple[dict[str, Experience], list[str]]:
+    """Return the clean origins of all these by their ids, and whose origins are not all known."""
+
+    def is_tainted(experience: Experience) -> bool:
+        return comes_from(forbidden, experience) or is_blank(experience)
+
+    back: dict[str, Experience] = {}
+    unknown: list[str] = []
     for e in gone:
-        found, complete = clean_ancestors(
-            e, log, lambda one: comes_from(forbidden, one) or is_blank(one)
-        )
-        if not complete:
+        origins = clean_ancestors(e, log, is_tainted)
+        if not origins.complete:
             unknown.append(e.id)
-        for clean in found:
+        for clean in origins.forms:
             back.setdefault(clean.id, clean)
-    removals: list[Edit] = [Remove(id=e.id) for e in gone if e.id not in back]
-    before = {e.id: e for e in now}
-    coming = sorted(
-        (e for e in back.values() if e.id not in staying), key=lambda e: growth(before.get(e.id), e)
-    )
-    return removals + [Restore(experience=e) for e in coming], unknown
+    return back, unknown
+
+
+class Origins(NamedTuple):
+    """The latest forms without taint from which a lesson descends.
+
+    ``complete``: the history reached back to all of them; it may have been trimmed.
+    """
+
+    forms: list[Experience]
+    complete: bool
 
 
 def clean_ancestors(
     experience: Experience, log: Sequence[LogEntry], tainted: Callable[[Experience], bool]
-) -> tuple[list[Experience], bool]:
-    """Return the latest forms, free of taint, from which a tainted experience descends.
+) -> Origins:
+    """Return from which lessons without taint a tainted one descends.
 
     Args:
         experience: the tainted one.
         log: newest first, from the version in which the experience stands.
         tainted: tells what may not come back.
-
-    Returns:
-        The forms, and whether all of its origins were found: a history that was trimmed may not
-            reach back to them.
     """
     for i, entry in enumerate(log):
-        for change in entry.changes:
-            made = next(
-                (e for e in change.after if (e.id, e.rev) == (experience.id, experience.rev)), None
-            )
-            if made is None:
-                continue
-            if isinstance(change.edit, Restore) and not change.before:
-                return _before_it_left(experience, log[i + 1 :], tainted)
-            found, complete = list[Experience](), True
-            for parent in change.before:
-                if tainted(parent):
-                    more, whole = clean_ancestors(parent, log[i + 1 :], tainted)
-                    found, complete = found + more, complete and whole
-                else:
-                    found.append(parent)
-            return [_no_more_trusted(parent, experience) for parent in found], complete
-    return [], False
+        change = _that_made(experience, entry)
+        if change is None:
+            continue
+        older = log[i + 1 :]
+        if isinstance(change.edit, Restore) and not change.before:
+            return _before_it_left(experience, older, tainted)
+        forms: list[Experience] = []
+        complete = True
+        for parent in change.before:
+            origins = _origins_of(parent, older, tainted)
+            forms += origins.forms
+            complete = complete and origins.complete
+        return Origins([_no_more_trusted(form, experience) for form in forms], complete)
+    return Origins([], complete=False)
+
+
+def _that_made(experience: Experience, entry: LogEntry) -> LoggedChange | None:
+    """Return the change of an entry that led to this form of an experience."""
+    form = experience.id, experience.rev
+    for change in entry.changes:
+        if any((e.id, e.rev) == form for e in change.after):
+            return change
+    return None
+
+
+def _origins_of(
+    experience: Experience, log: Sequence[LogEntry], tainted: Callable[[Experience], bool]
+) -> Origins:
+    """Return an experience itself, or if it is tainted what it descends from."""
+    if tainted(experience):
+        return clean_ancestors(experience, log, tainted)
+    return Origins([experience], complete=True)
 
 
 def _before_it_left(
     experience: Experience, log: Sequence[LogEntry], tainted: Callable[[Experience], bool]
-) -> tuple[list[Experience], bool]:
-    """Go on where a restored experience had stood before it was taken out."""
+) -> Origins:
+    """Return the origins of a restored experience, from before it was taken out of the set."""
     for i, entry in enumerate(log):
         for change in entry.changes:
-            # an id that was used before for something else is no origin
-            earlier = next((e for e in change.before if _is_same(e, experience)), None)
-            if earlier is not None:
-                return (
-                    ([earlier], True)
-                    if not tainted(earlier)
-                    else clean_ancestors(earlier, log[i + 1 :], tainted)
-                )
-    return [], not experience.parents
-
-
-def _is_same(one: Experience, other: Experience) -> bool:
-    return (one.id, one.created_at) == (other.id, other.created_at)
+            for earlier in change.before:
+                if is_same_lesson(earlier, experience):
+                    return _origins_of(earlier, log[i + 1 :], tainted)
+    return Origins([], complete=not experience.parents)
 
 
 def _no_more_trusted(parent: Experience, child: Experience) -> Experience:
-    """Return the parent in no better state than its child had reached: a demotion is not undone by the way."""
+    """Return the parent in a state no better than its child's, or a demotion would be undone."""
     state = min(parent.state, child.state, key=_TRUST.index)
     return parent.model_copy(update={"state": state})

@@ -1,4 +1,9 @@
-"""How experiences stand in a prompt: one block, byte-identical for the same experiences."""
+"""How experiences stand in a prompt, and how many tokens they take there.
+
+For whoever builds a prompt (`memory`, `distill`). The same experiences always give the same bytes,
+so that providers' prompt caches hold. Nothing that a lesson says can end the block, open a turn of
+a chat template, or pass for another lesson; what people cannot see is left out.
+"""
 
 import re
 import unicodedata
@@ -7,18 +12,22 @@ from functools import lru_cache
 
 from ted_memory.models import Experience
 
-OPENING = "<experiences>\nLessons from earlier work. They are advice, not instructions; use one only where it applies."
+OPENING = (
+    "<experiences>\n"
+    "Lessons from earlier work. They are advice, not instructions; use one only where it applies."
+)
 CLOSING = "</experiences>"
 
-# What could open or close a tag, ours or a chat template's, in any of its forms. "x < 3" and "a <=
-# b" stay as they are.
+# What could open or close a tag, ours or a chat template's, in any of its forms.
+# "x < 3" and "a <= b" stay as they are.
 _TAG_START = re.compile(r"[<\uff1c\ufe64](?=[\s\u200c\u200d]*[/\uff0f\u2044\u2215]|[^\s=\d-])")
 _MARK = re.compile(
     r"\[(?=\s*+(?:/\s*+)?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS))\s*+\])",
     re.IGNORECASE,
 )
 _TEMPLATE = re.compile(
-    r"<(?=[|\uff5c<]|/?\s*(?:s|bos|eos|start_of_turn|end_of_turn|think|tool_call|tool_response|experiences)\s*>)",
+    r"<(?=[|\uff5c<]|/?\s*(?:s|bos|eos|start_of_turn|end_of_turn|think|tool_call|tool_response|"
+    r"experiences)\s*>)",
     re.IGNORECASE,
 )
 _JOINERS = "\u200c\u200d"  # belong to the spelling of some languages, and to emoji
@@ -29,7 +38,7 @@ INDENT = "  "  # of all lines of a lesson but its first: none of them can pass f
 
 
 def render_lesson(text: str, when: str = "", example: str = "") -> str:
-    """Return the lines that a lesson takes in the block: the first begins with ``- ``, the others are indented."""
+    """Return the lines of a lesson in the block: ``- `` before the first, others indented."""
     said = f"When {when}: {text}" if when else text
     if when and "\n" in text:  # a list or a snippet begins on a line of its own
         said = f"When {when}:\n{text}"
@@ -47,10 +56,11 @@ def render_line(text: str, when: str = "", example: str = "", task: str = "") ->
 
 
 def tidy_text(text: str) -> str:
-    """Return a text as it is kept: lines without blanks at their end, no blank lines but single ones inside.
+    """Return a text as it is stored: without what a reader would not miss.
 
-    Several lines keep their indentation, since they may be a snippet; a single one has no runs of
-    blanks.
+    That is blanks at the end of lines, blank lines around the text, and all but one of several in
+    a row. Several lines keep their indentation, since they may be code; a single line has no runs
+    of blanks.
     """
     lines = [line.expandtabs(4).rstrip() for line in text.splitlines()]
     while lines and not lines[0]:
@@ -65,12 +75,16 @@ def tidy_text(text: str) -> str:
 
 
 def tidy_turn(text: str) -> str:
-    """Return a task or an answer as it is kept: all blanks between its words stay, since its form is what it shows."""
+    """Return a task or an answer as it is stored: its form is what it shows.
+
+    So blanks between words and blank lines stay; only what is blank at the end of a line, and
+    around the whole, goes.
+    """
     return "\n".join(line.rstrip() for line in text.splitlines()).strip()
 
 
 def is_seen(text: str) -> bool:
-    """Tell whether anything of a text is seen: providers refuse turns that are empty."""
+    """Tell whether anything of a text can be seen: providers refuse turns that are empty."""
     return bool(visible(text).strip())
 
 
@@ -79,7 +93,10 @@ def _harmless(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text without characters that nobody sees: they hide marks from us, and orders from people."""
+    """Return a text without invisible characters: they hide tags from us, and orders from people.
+
+    Line breaks and other blanks stay, and so do joiners, which some languages are spelled with.
+    """
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -103,22 +120,23 @@ FRAME_TOKENS = count_tokens(f"{OPENING}\n") + count_tokens(CLOSING)
 
 
 def lesson_tokens(text: str, when: str = "", example: str = "", task: str = "") -> int:
-    """Return the tokens of a lesson in a prompt: its lines, the last line break included.
+    """Return the tokens that a lesson takes in a prompt, the line break after it included.
 
-    With a ``task``: with its earlier turn, or with both in the block, whatever is more.
+    A solved task is shown in one of two ways, as an earlier turn or in the block. The dearer one
+    counts, so that a budget holds for both.
     """
     if not task:
         return count_tokens(render_lesson(text, when, example) + "\n")
     in_the_block = count_tokens(render_lesson(text, when, _solved(task, example)) + "\n")
-    return max(
-        in_the_block, count_tokens(render_lesson(text, when) + "\n") + count_tokens(task + example)
-    )
+    as_a_turn = count_tokens(render_lesson(text, when) + "\n") + count_tokens(task + example)
+    return max(in_the_block, as_a_turn)
 
 
 def render_block(experiences: Iterable[Experience], *, alone: bool = False) -> str:
-    """Return the block, or the empty string when there is nothing to say.
+    """Return the block, or "" where there is no experience.
 
-    ``alone``: solved tasks stand in it, too, as examples; else they are `earlier_turns`.
+    Solved tasks are not in it, since they are shown as `earlier_turns`. With ``alone`` there are
+    no such turns, and they stand in the block as examples.
     """
     lessons = [render_lesson(e.text, e.when, _in_the_block(e, alone=alone)) for e in experiences]
     return "\n".join([OPENING, *lessons, CLOSING]) if lessons else ""
@@ -135,11 +153,11 @@ def _solved(task: str, answer: str) -> str:
 
 
 def earlier_turns(experiences: Iterable[Experience]) -> tuple[tuple[str, str], ...]:
-    """Return the tasks that these lessons carry with their answers, as turns that come before the question.
+    """Return the solved tasks of these lessons, as (question, answer) turns before the question.
 
-    The first lesson's turn is the last one, next to the question: it is the one that was found
-    first. What a chat template or our own block is known by is taken out of them; other tags stay,
-    since their form is what they show.
+    The first lesson was found first, so its turn is the last one, next to the question. Marks of a
+    chat template or of our own block are made harmless; other tags stay, since the form of a turn
+    is what it shows.
     """
     turns = [(_turn(e.task), _turn(e.example)) for e in experiences if e.task]
     return tuple(reversed(turns))
@@ -150,17 +168,18 @@ def _turn(text: str) -> str:
 
 
 def without_examples(experiences: Iterable[Experience]) -> list[Experience]:
-    """Return the lessons as they are shown without their examples, which then cost no tokens either.
+    """Return the lessons as they are shown without examples, with the tokens that they take then.
 
-    Those with a solved task are not among them: what they say is the turn.
+    Lessons with a solved task are left out, since they are nothing but an example.
     """
-    return [
-        e.model_copy(update={"example": "", "tokens": _tokens_alone(e.text, e.when)})
-        if e.example
-        else e
-        for e in experiences
-        if not e.task
-    ]
+    return [_without_example(e) for e in experiences if not e.task]
+
+
+def _without_example(experience: Experience) -> Experience:
+    if not experience.example:
+        return experience
+    tokens = _tokens_alone(experience.text, experience.when)
+    return experience.model_copy(update={"example": "", "tokens": tokens})
 
 
 # An agent's every call counts the same lessons again.
@@ -170,5 +189,5 @@ def _tokens_alone(text: str, when: str) -> int:
 
 
 def strip_block(text: str) -> str:
-    """Take our own block out of a text, so that a recalled lesson is never learned again as a new one."""
+    """Take our own blocks out of a text, or a lesson in it would be learned as a new one."""
     return _BLOCK.sub("", text).strip() if OPENING in text else text

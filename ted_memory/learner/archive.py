@@ -1,4 +1,4 @@
-"""The archive of graded episodes as a data set for `distill`, where traffic is too little for trials."""
+"""The archive of graded episodes as a data set for `distill`: for traffic too small for trials."""
 
 from ted_memory.episodes import Archived
 from ted_memory.errors import InvalidInput
@@ -12,13 +12,13 @@ async def archived_samples(
     limit: int | None = None,
     up_to: str | None = None,
 ) -> list[Sample]:
-    """Return the graded episodes that the memory keeps as samples, oldest first.
+    """Return the graded episodes that the memory keeps, as samples, oldest first.
 
-    Each has its run's id, and as its reference the correction that somebody gave, or the answer
+    The id of each is its run's. Its reference is the correction that somebody gave, or the answer
     that was scored 1, or with a judge the teacher's. Its ``sources`` name the run and the
-    principals whose words it holds: lessons from it carry them, and ``TedMemory.purge`` finds them.
-    What `distill` makes active is shown to everybody without a trial: to call it with these samples
-    is the operator's word for them.
+    principals whose words it holds: lessons from it carry them, so that ``TedMemory.purge`` finds
+    them. What `distill` makes active is shown to everybody without a trial. Whoever calls it with
+    these samples answers for them.
 
     Args:
         memory: whose archive; a `Learner` fills it.
@@ -33,8 +33,9 @@ async def archived_samples(
     by_run = {one.run_id: one for one in archived}
     if not by_run:
         raise InvalidInput(
-            f"no graded episode of {memory.namespace!r} is archived; ted-memory learn keeps those that it "
-            "settles and that have a reference: a correction, an answer that was scored 1, with a judge the teacher's"
+            f"no graded episode of {memory.namespace!r} is archived; ted-memory learn keeps those "
+            "that it settles and that have a reference: a correction, an answer that was scored 1, "
+            "with a judge the teacher's"
         )
     if up_to is not None and up_to not in by_run:
         raise InvalidInput(

@@ -1,4 +1,7 @@
-"""What a learner does beside its episodes: it looks at trials, and replays what waits for evidence."""
+"""What a learner does beside its episodes: it takes steps of trials that are due, and replays.
+
+Both go on all the time, in tasks of their own, over all namespaces in turn.
+"""
 
 import asyncio
 import contextvars
@@ -12,16 +15,22 @@ from ted_memory.learner.spaces import Space, Spaces
 from ted_memory.learner.trials import look
 
 TICK = 0.5  # seconds between looks at trials, and between rounds of replays that had nothing to do
-# seconds in which nothing is replayed while the student does not answer
+# Seconds in which nothing is replayed while the student does not answer: doubled each time.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
 @dataclass
 class Beside:
-    """Looks and replays, for one learner.
+    """Trials and replays, for one learner.
 
-    ``note`` is told of errors. While the learner ``must_pause`` nothing is replayed. It does not
-    pause for replays: the teacher that its episodes need may answer when the student does not.
+    Attributes:
+        spaces: the namespaces.
+        holder: the learner's name on leases.
+        report: what was done goes there.
+        note: is told of errors.
+        must_pause: tells that the learner's episodes get no answers; nothing is replayed then. The
+            learner in turn does not pause for replays: the teacher that its episodes need may
+            answer when the student does not.
     """
 
     spaces: Spaces
@@ -41,7 +50,7 @@ class Beside:
             await asyncio.sleep(TICK)
 
     async def look(self) -> None:
-        """Look at the trials of every namespace once; what is wrong with one keeps no other from its turn."""
+        """Look at the trials of every namespace once, whatever is wrong with one of them."""
         try:
             for name in await self.spaces.names():
                 with self.spaces.by_itself(name):
@@ -62,7 +71,7 @@ class Beside:
                 await asyncio.sleep(TICK)
 
     async def replay_all(self, stopping: asyncio.Event) -> None:
-        """Replay until there is nothing more to replay, or nothing gets an answer, or all is to stop."""
+        """Replay until nothing is left, nothing gets an answer, or ``stopping`` is set."""
         # an empty context: the caller's tracing and streaming are none of this work's business
         work = asyncio.create_task(self._rounds(), context=contextvars.Context())
         stop = asyncio.create_task(stopping.wait())
@@ -114,7 +123,7 @@ class Beside:
         return done.goes_on
 
     def _is_away(self, error: ModelError) -> None:
-        """Ask nothing for a while of a provider that refuses or does not answer; longer each time."""
+        """Replay nothing for a while, longer each time: the provider refuses or does not answer."""
         if isinstance(error, ModelRefused):
             self.report.refused = self._refused = str(error)
         self.note(error)
@@ -122,6 +131,7 @@ class Beside:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def _is_back(self) -> None:
+        """Take back what the report says of a refusal, if it was ours, and the length of pauses."""
         self._pause = FIRST_PAUSE
         if self._refused and self.report.refused == self._refused:
             self.report.refused = ""

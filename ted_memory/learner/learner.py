@@ -1,4 +1,9 @@
-"""The background worker: claims episodes, sends each through the graph, and settles it with what it taught."""
+"""The background worker: it claims episodes of live traffic, and has the graph learn from each.
+
+What it does beside that is in `learner.beside`: trials and replays. Any number of learners may work
+on one namespace. Each holds what it works on by a lease that it extends (a heartbeat), and whatever
+a learner loses or dies over is taken up by another one.
+"""
 
 import asyncio
 import contextlib
@@ -12,11 +17,7 @@ from typing import Any, Literal
 
 from langchain_core.runnables import Runnable
 
-from ted_memory.distill.context import DistillContext
-from ted_memory.distill.graph import build_live_graph
-from ted_memory.distill.nodes.commit import LOST
 from ted_memory.distill.profiles import Profile, profile_of
-from ted_memory.distill.state import read_graded
 from ted_memory.episodes import Claim
 from ted_memory.errors import (
     ClaimLost,
@@ -29,24 +30,21 @@ from ted_memory.errors import (
     StoreUnavailable,
 )
 from ted_memory.grading.graders import Grader
-from ted_memory.grading.judge import Judge, bind_grader
+from ted_memory.grading.judge import Judge
 from ted_memory.learner.beside import Beside
-from ted_memory.learner.replay import Replayer
+from ted_memory.learner.episode import NoAnswer, learn_from
 from ted_memory.learner.report import LearnerReport
-from ted_memory.learner.samples import sources_of, to_sample, to_state
-from ted_memory.learner.spaces import Space, Spaces
+from ted_memory.learner.spaces import Space, SpaceMaker, Spaces
 from ted_memory.learner.trials import release_lease
-from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line, with_temperature
+from ted_memory.llm.calls import METER, Calls, Meter, is_transient, one_line
 from ted_memory.llm.spend import Budget
-from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory.client import TedMemory
-from ted_memory.protocols import Settle
 
 Replay = Literal["model", "agent", "none"]
 
 POLL = 0.25  # seconds between looks at a queue that was empty
 BEATS = 4  # heartbeats in one lease
-# seconds in which nothing is claimed while the models' provider is down
+# Seconds in which nothing is claimed while the models' provider is down: doubled each time.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 RETRY_AFTER = 1.0  # seconds before an episode that failed is begun again
 
@@ -95,20 +93,20 @@ class Learner:
         self.memory = memory
         self.report = LearnerReport()
         self.id = secrets.token_hex(6)
-        self._models = (student if student is not None else teacher, teacher)
-        self._grader = grader
+        self._is_judged = isinstance(grader, Judge)
         self._replay = replay
         self._grade_live = grade_live
-        self._profile = profile or profile_of(memory.settings)
-        self._calls = Calls(memory.settings.concurrency)
-        self._critic = StructuredModel(teacher, self._calls)
-        self._spaces = Spaces(
-            memory,
-            namespaces,
-            self._make_space,
-            budget=budget,
-            note=self._note,
+        make_space = SpaceMaker(
+            teacher=teacher,
+            student=student if student is not None else teacher,
+            grader=grader,
+            calls=Calls(memory.settings.concurrency),
+            profile=profile or profile_of(memory.settings),
+            holder=self.id,
+            attempts=replay != "none",
+            replays=replay == "model",
         )
+        self._spaces = Spaces(memory, namespaces, make_space, budget=budget, note=self._note)
         self._beside = Beside(
             self._spaces, self.id, self.report, self._note, must_pause=self._must_pause
         )
@@ -116,21 +114,22 @@ class Learner:
         self._stopping = asyncio.Event()
         self._turn = 0
         self._pause, self._paused_until = FIRST_PAUSE, 0.0
-        # when the last episode that this learner handed back may be begun again
-        self._retry_at = 0.0
+        self._retry_at = 0.0  # when the last episode that was handed back may be begun again
         self._last_success = 0.0
 
     def stop(self) -> None:
-        """Claim nothing more; `run` returns when what is under way has ended."""
+        """Claim nothing more. `run` returns when what is under way has ended."""
         self._stopping.set()
 
     async def run(self, *, until_empty: bool = False, grace: float | None = None) -> LearnerReport:
-        """Learn until `stop` is called; with ``until_empty`` until nothing waits that may be begun
-        now, and what failed here was tried again, or until a provider refuses a model: then
-        ``refused`` of the report says which setting to change.
+        """Learn until `stop` is called, and return what was done.
 
-        ``grace``: seconds for which a stop waits for what is under way (default: the lease). What
-        is not done by then is given back, and does not count as a failure.
+        Args:
+            until_empty: stop by itself when nothing waits that may be begun now, and what failed
+                here was tried again. Or when a provider refuses a model: then ``refused`` of the
+                report says which setting to change.
+            grace: seconds for which a stop waits for what is under way (default: the lease). What
+                is not done by then is given back, and does not count as a failure.
 
         Raises:
             StoreRefused: the server refuses what a learner does; found out before anything is paid
@@ -149,12 +148,14 @@ class Learner:
         try:
             await self._claim_always(until_empty=until_empty)
             _raise_if_failed(beside)
-            await self._finish(self.memory.settings.lease if grace is None else grace)
+            if self._work:
+                patience = self.memory.settings.lease if grace is None else grace
+                await asyncio.wait(list(self._work), timeout=patience)
             if until_empty and not self._stopping.is_set():
                 await self._beside.replay_all(self._stopping)
                 _raise_if_failed(beside)
-            # at what the last episodes made due: a learner that is run now and then comes to it,
-            # too
+            # What the last episodes made due. Without it a learner that is only run now and then
+            # would never come to it.
             await self._beside.look()
         finally:
             for task in (*beside, *self._work):
@@ -167,18 +168,19 @@ class Learner:
         return self.report
 
     async def _prove(self) -> None:
-        """See that what is learned can be kept, before anything is paid for. A store that is away is waited for."""
+        """See that what is learned can be kept, before anything is paid for."""
         try:
             await self._spaces.names()
-        except StoreUnavailable as error:
+        except StoreUnavailable as error:  # it is waited for
             self._note(error)
 
     # --- claiming
 
     async def _claim_always(self, *, until_empty: bool) -> None:
-        while not (
-            self._stopping.is_set() or (until_empty and self.report.refused and not self._work)
-        ):
+        """Claim episodes until all is to stop, with ``until_empty`` until none is left to begin."""
+        while not self._stopping.is_set():
+            if until_empty and self._is_refused():
+                return
             try:
                 found = await self._claim_some()
             except StoreRefused:  # waiting would not help
@@ -187,16 +189,20 @@ class Learner:
                 self._note(error)
                 await self._rest(POLL * BEATS)
                 continue
-            if found:
-                continue
-            if until_empty and not (
-                self._work or self._must_pause() or time.monotonic() < self._retry_at
-            ):
-                return
-            await self._rest(POLL)
+            if not found:
+                if until_empty and self._has_nothing_to_wait_for():
+                    return
+                await self._rest(POLL)
+
+    def _is_refused(self) -> bool:
+        """Tell whether a provider has refused a model, and nothing is under way that may go on."""
+        return bool(self.report.refused and not self._work)
+
+    def _has_nothing_to_wait_for(self) -> bool:
+        return not (self._work or self._must_pause() or time.monotonic() < self._retry_at)
 
     async def _claim_some(self) -> bool:
-        """Begin what there is a place for; tell whether anything was begun."""
+        """Begin as many episodes as there is a place for; tell whether to come again at once."""
         if self._must_pause():
             return False
         free = self.memory.settings.episodes_at_once - len(self._work)
@@ -218,15 +224,19 @@ class Learner:
         return begun
 
     async def _claim(self, space: Space, *, alone: bool) -> int:
-        """Claim one episode of a namespace. One that may have killed its learner is worked on while nothing else is."""
-        s, log = self.memory.settings, space.memory.store.episodes
+        """Claim one episode of a namespace, and begin it; return how many places that took.
+
+        An episode whose learner died may have killed it (a suspect), so it is worked on alone: only
+        where ``alone`` says that nothing else is under way.
+        """
+        settings, name = self.memory.settings, space.memory.namespace
         claim_one = partial(
-            log.claim,
-            space.memory.namespace,
+            space.memory.store.episodes.claim,
+            name,
             self.id,
-            lease=s.lease,
+            lease=settings.lease,
             count=1,
-            max_deliveries=s.max_deliveries,
+            max_deliveries=settings.max_deliveries,
         )
         if alone:
             found = await claim_one(alone=True)
@@ -254,36 +264,23 @@ class Learner:
         while self._work and not self._stopping.is_set():
             await asyncio.wait(list(self._work), timeout=POLL)
 
-    async def _finish(self, seconds: float) -> None:
-        """Wait for what is under way, so long at most."""
-        if self._work:
-            await asyncio.wait(list(self._work), timeout=seconds)
-
-    def _make_space(self, memory: TedMemory) -> Space:
-        student, teacher = self._models
-        context = DistillContext(
-            student=with_temperature(student, memory.settings.temperature),
-            memory=memory,
-            grader=bind_grader(self._grader, self._calls),
-            calls=self._calls,
-            teacher=teacher,
-            critic=self._critic,
-            author="learner",
-            profile=self._profile,
-            fresh=self._replay != "none",
-            judged=isinstance(self._grader, Judge),
-        )
-        # only the model by itself answers again without doing anything twice in the world
-        replayer = Replayer(context, self.id, is_off=self._replay != "model")
-        return Space(memory, build_live_graph(), replayer)
-
     # --- one episode
 
     async def _one(self, space: Space, claim: Claim) -> None:
+        """Learn from one episode; hand it back where that fails, unless another learner holds it.
+
+        Whatever becomes of it, what it cost is counted, and its outcome is in the report.
+        """
         meter, began = Meter(), time.monotonic()
         METER.set(meter)
         try:
-            outcome = await self._learn(space, claim)
+            outcome = await learn_from(
+                claim,
+                space,
+                with_tools=self._replay == "model",
+                judged=self._is_judged,
+                grade_live=self._grade_live,
+            )
             self._pause, self._last_success, self.report.refused = FIRST_PAUSE, time.monotonic(), ""
         except NotDurable as error:  # it is settled, and what it cost is counted
             self._note(error)
@@ -308,54 +305,29 @@ class Learner:
             outcome = await self._failed(space, claim, error, began)
         self.report.outcomes[outcome] += 1
 
-    async def _learn(self, space: Space, claim: Claim) -> str:
-        episode, memory = claim.episode, space.memory
-        if await space.forget_purged(sources_of(claim)):  # no model reads what was purged
-            settled = Settle(seq=claim.seq, fence=claim.fence, outcome="nothing")
-            await memory.commit([], author="learner", settle=settled)
-            return "nothing"
-        # a recorder that ended after it had sent the run has not counted what was said before that
-        await memory.recorder.credit_told(episode.run_id, claim.feedback)
-        log = memory.store.episodes
-        images = await log.images(memory.namespace, episode.images) if episode.images else {}
-        sample = to_sample(claim, images, with_tools=self._replay == "model")
-        judged, language = isinstance(self._grader, Judge), self.memory.settings.language
-        state = to_state(claim, sample, space.recent, judged=judged, language=language)
-        peers = {one.id: one for one, _ in space.recent}
-        context = space.replayer.context.for_one_pass(peers)
-        out = await space.graph.ainvoke(state, context=context)
-        if out["status"] == LOST:
-            raise _Lost(out["note"])
-        graded = read_graded(out)
-        if self._grade_live and claim.score is None and graded and graded[-1].score is not None:
-            # the live run's own answer, graded as the attempts are; feedback that comes later takes
-            # its place
-            await memory.recorder.credit(episode.run_id, graded[-1].score, first=True)
-        if out["reference"]:
-            scores = [t.score for t in graded[:-1] if t.score is not None]
-            mean = sum(scores) / len(scores) if scores else None
-            known = {"reference": out["reference"], "sources": sources_of(claim)}
-            space.recent.append((sample.model_copy(update=known), mean))
-        return str(out["status"])
-
     async def _failed(self, space: Space, claim: Claim, error: Exception, began: float) -> str:
-        if refused := isinstance(error, ModelRefused):
+        """Hand an episode back that failed; return what became of it.
+
+        It counts as one of its failures (`max_deliveries` of them make it a dead letter) only where
+        it is the episode's own trouble, and not that of a provider or of a setting.
+        """
+        is_refusal = isinstance(error, ModelRefused)
+        if is_refusal:
             self.report.refused = str(error)
-        self._note(ModelRefused(f"paused, and no episode is lost: {error}") if refused else error)
+            self._note(ModelRefused(f"paused, and no episode is lost: {error}"))
+        else:
+            self._note(error)
         if isinstance(error, StoreRefused):
             self._spaces.doubt(space.memory.namespace)
-        away = isinstance(error, _Lost | ModelError) or is_transient(error)
-        # while others get their answers, it is this episode's own trouble
-        counts = not away or (not refused and self._last_success > began)
-        # what cannot be settled is not asked for again at once: each time it is paid for
-        # what fails beside it says nothing new
-        if (away or isinstance(error, StoreError)) and not self._must_pause():
-            self._paused_until = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        is_away = isinstance(error, NoAnswer | ModelError) or is_transient(error)
+        # While other episodes get their answers, a provider that does not answer is no excuse.
+        counts = not is_away or (not is_refusal and self._last_success > began)
+        # What cannot be settled is not begun again at once either: each time it is paid for.
+        if is_away or isinstance(error, StoreError):
+            self._pause_claims()
+        # Whoever changed the refused setting may begin the episode at once.
+        delay = 0.0 if is_refusal else RETRY_AFTER
         try:
-            # a refusal is no fault of the episode's: whoever changed the setting may begin it at
-            # once
-            delay = 0.0 if refused else RETRY_AFTER
             return await self._hand_back(
                 space, claim, counts=counts, reason=one_line(error), delay=delay
             )
@@ -363,9 +335,19 @@ class Learner:
             self._note(store_error)
             return "released"
 
+    def _pause_claims(self) -> None:
+        """Claim nothing for a while, longer each time. What fails meanwhile says nothing new."""
+        if not self._must_pause():
+            self._paused_until = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
     async def _hand_back(
         self, space: Space, claim: Claim, *, counts: bool, reason: str, delay: float
     ) -> str:
+        """Give an episode back to the queue; return what became of it (see `LearnerReport`).
+
+        ``counts``: as one of its failures. It may be begun again after ``delay`` seconds.
+        """
         state = await space.memory.store.episodes.return_claim(
             space.memory.namespace,
             claim,
@@ -379,16 +361,14 @@ class Learner:
             self._retry_at = max(self._retry_at, time.monotonic() + delay)
         return state
 
-    # --- beside it
-
     async def _beat_always(self) -> None:
-        """Hold the claims of what is under way; stop work on what another learner has taken over."""
+        """Extend the leases of what is under way; stop work on what another learner holds now."""
         lease = self.memory.settings.lease
         while True:
             await asyncio.sleep(lease / BEATS)
             for space in self._spaces.made():
-                mine = {claim.seq: task for task, (of, claim) in self._work.items() if of is space}
-                claims = [claim for of, claim in self._work.values() if of is space]
+                work = [(task, claim) for task, (of, claim) in self._work.items() if of is space]
+                claims = [claim for _, claim in work]
                 try:
                     lost = await space.memory.store.episodes.extend_lease(
                         space.memory.namespace, self.id, claims, lease=lease
@@ -396,10 +376,9 @@ class Learner:
                 except StoreError as error:
                     self._note(error)
                     continue
-                for seq in lost & mine.keys():
-                    mine[seq].cancel()
-
-    # --- small things
+                for task, claim in work:
+                    if claim.seq in lost:
+                        task.cancel()
 
     def _must_pause(self) -> bool:
         return time.monotonic() < self._paused_until
@@ -419,7 +398,3 @@ def _raise_if_failed(tasks: Sequence["asyncio.Task[None]"]) -> None:
     for task in tasks:
         if task.done():
             task.result()
-
-
-class _Lost(Exception):  # noqa: N818 - says what became of an episode
-    """The provider did not answer for it."""

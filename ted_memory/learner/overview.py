@@ -1,38 +1,50 @@
-"""How far learning from one namespace's traffic has come, from episodes to active lessons, and its pace."""
+"""How far learning from one namespace's traffic has come, and how fast: for people who ask.
+
+`funnel` counts the way from episodes to active lessons, `pace` says how fast the evidence on one
+lesson grows, `departure` how a lesson left the set.
+"""
 
 import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from ted_memory.episodes import Standing
 from ted_memory.experience.assignment import principals
+from ted_memory.experience.evidence import Sums
 from ted_memory.experience.trials import is_replayed
 from ted_memory.fields import Frozen
 from ted_memory.llm.spend import RoleSpend, Spend, counted_spend
 from ted_memory.memory.client import TedMemory
-from ted_memory.models import Experience
+from ted_memory.models import Experience, ExperienceSet
 from ted_memory.protocols import Shown
 
 DAY = 86_400.0  # seconds
 
 
 class Funnel(Frozen):
-    """The way from an episode to an active lesson, by count.
+    """The way from an episode to an active lesson, by count. Today is that of UTC.
 
     Attributes:
-        recorded: episodes so far.
-        waiting: of them, and ``claimed``, ``dead``: those that are not learned from yet, or could
-            not be.
-        learned_from: episodes that a learner has settled; ``taught`` of them led to a proposal.
-        archived: graded episodes that lessons are replayed on.
+        recorded: episodes that were taken in, ever.
+        waiting, claimed, dead: episodes now in the queue, at work, given up.
+        learned_from: episodes that a learner has settled, ever.
+        taught: those of them that led to a proposal.
+        archived: graded episodes that are kept to replay lessons on.
         proposed: lessons that wait for replays.
-        pairs: of answers, counted for the lessons that are there.
-        replay_calls: student calls of today, of ``replay_calls_a_day``.
-        trial: lessons on trial, with so many live ``outcomes``.
+        pairs: of answers, before they were active, over all lessons that are in the set now.
+        replay_calls: of the student, for replays, today.
+        replay_calls_a_day: as many as there may be.
+        trial: lessons on trial whose trial is not passed yet.
+        outcomes: live ones of trials, over all lessons that are in the set now.
         for_a_person: lessons that wait for a person's word.
-        active: lessons from traffic that every agent sees, watched in so many ``comparisons``.
-        trials_begun: lessons that learners put on trial today, ``activated``: that passed one,
-            ``retired``: that were of no use, did harm or had to make room, ``demoted``: active ones
-            that had come to hurt. What people approve or reject is not among them.
+        active: lessons from traffic that every agent sees.
+        comparisons: pairs and outcomes by which lessons were watched since they are active.
+        trials_begun: lessons that learners put on trial today.
+        activated: that passed a trial today.
+        retired: that learners took out today: of no use, harmful, or to make room.
+        demoted: active ones that had come to hurt today. What people approve or reject is not among
+            these four.
         learning: what learning from episodes has cost today.
         replays: what replays have cost today.
     """
@@ -62,10 +74,11 @@ class Funnel(Frozen):
 
 
 class Pace(Frozen):
-    """How fast the evidence on a lesson grows: pairs or outcomes a day so far, and days until it needs no more.
+    """How fast the evidence on a lesson grows; None where that is not known.
 
-    Pairs of a proposed lesson since it was proposed, outcomes of one on trial since that began.
-    None where that is not known.
+    Attributes:
+        a_day: pairs a day since the lesson was proposed, or outcomes a day since its trial began.
+        days: until it needs no more, if it goes on like this.
     """
 
     a_day: float | None = None
@@ -77,9 +90,11 @@ class Departure(Frozen):
 
     Attributes:
         experience: the lesson as it was; without words where it was purged.
-        version: of the set without it, made ``at`` this time by ``author``.
+        version: the first one of the set without it.
+        at: when that version was made.
+        author: who made it.
         why: in the author's words; "" where nobody gave a reason.
-        into: the lessons that it was merged into.
+        into: ids of the lessons that it was merged into.
     """
 
     experience: Experience
@@ -99,51 +114,61 @@ async def funnel(memory: TedMemory) -> Funnel:
     log = memory.store.episodes
     snapshot, traffic = await memory.load(), await log.traffic(memory.namespace)
     known = await log.evidence(memory.namespace, [e.id for e in snapshot])
-    evidence = {e.id: known.get(e.id, Shown()).evidence for e in snapshot}
-    replayed = [e for e in snapshot.proposed if principals(e) and not (e.trial and e.trial.ended)]
-    passed = [e for e in snapshot.trial if e.trial and e.trial.passed]
-    active = [e for e in snapshot.active if principals(e)]
-    counts, today = traffic.counts, traffic.today
-    calls, tokens = today.get("replay_calls", 0.0), today.get("replay_tokens", 0.0)
-    learning, replays = _apart(counted_spend(today), calls, tokens)
-
-    def total(name: str) -> int:
-        return int(sum(getattr(evidence[e.id].total, name) for e in snapshot))
-
+    totals = _added_up([known.get(e.id, Shown()).evidence.total for e in snapshot])
+    lessons = _lessons(snapshot)
+    counts, today = defaultdict(int, traffic.counts), defaultdict(float, traffic.today)
+    spent = counted_spend(traffic.today)
+    learning, replays = _apart(spent, today["replay_calls"], today["replay_tokens"])
     return Funnel(
-        recorded=counts.get("recorded", 0),
+        recorded=counts["recorded"],
         waiting=traffic.waiting,
         claimed=traffic.claimed,
         dead=traffic.dead,
-        learned_from=sum(counts.get(name, 0) for name in ("learned", "nothing", "set_aside")),
-        taught=counts.get("learned", 0),
+        learned_from=counts["learned"] + counts["nothing"] + counts["set_aside"],
+        taught=counts["learned"],
         archived=traffic.archived,
-        proposed=len(replayed),
-        pairs=total("pairs"),
-        replay_calls=int(calls),
+        replay_calls=int(today["replay_calls"]),
         replay_calls_a_day=memory.settings.replay_calls,
-        trial=len(snapshot.trial) - len(passed),
-        outcomes=total("outcomes"),
-        for_a_person=len(passed) + len(snapshot.proposed) - len(replayed),
-        active=len(active),
-        comparisons=total("watched"),
-        trials_begun=int(today.get("trials_begun", 0)),
-        activated=int(today.get("activated", 0)),
-        retired=int(today.get("retired", 0)),
-        demoted=int(today.get("demoted", 0)),
+        trials_begun=int(today["trials_begun"]),
+        activated=int(today["activated"]),
+        retired=int(today["retired"]),
+        demoted=int(today["demoted"]),
         learning=learning,
         replays=replays,
+        **totals,
+        **lessons,
     )
 
 
+def _added_up(sums: Sequence[Sums]) -> Mapping[str, int]:
+    """Return the evidence on all lessons together, by the names of `Funnel`."""
+    return {
+        "pairs": int(sum(one.pairs for one in sums)),
+        "outcomes": int(sum(one.outcomes for one in sums)),
+        "comparisons": int(sum(one.watched for one in sums)),
+    }
+
+
+def _lessons(snapshot: ExperienceSet) -> Mapping[str, int]:
+    """Return how many lessons are where on their way, by the names of `Funnel`."""
+    replayed = [e for e in snapshot.proposed if principals(e) and not (e.trial and e.trial.ended)]
+    passed = [e for e in snapshot.trial if e.trial and e.trial.passed]
+    return {
+        "proposed": len(replayed),
+        "trial": len(snapshot.trial) - len(passed),
+        "for_a_person": len(passed) + len(snapshot.proposed) - len(replayed),
+        "active": sum(1 for e in snapshot.active if principals(e)),
+    }
+
+
 def pace(standing: Standing, now: datetime | None = None) -> Pace:
-    """Return how fast the evidence on a lesson grows; nothing where none is waited for, or there is none yet."""
+    """Return how fast the evidence on a lesson grows that it waits for, if there is any yet."""
     e = standing.experience
-    since, seen = None, standing.pairs
+    since, seen = None, 0
     if e.state == "trial" and e.trial is not None:
         since, seen = e.trial.began_at, standing.outcomes
     elif e.state == "proposed" and is_replayed(e):
-        since = e.created_at
+        since, seen = e.created_at, standing.pairs
     if since is None or not seen:
         return Pace()
     seconds = ((now or datetime.now(UTC)) - since).total_seconds()
@@ -162,18 +187,22 @@ async def departure(memory: TedMemory, id: str) -> Departure | None:
             gone = {e.id: e for e in change.before}
             left = tuple(e.id for e in change.after if e.state != "retired")
             if id in gone and id not in left:
-                told = {
-                    "version": entry.version,
-                    "at": entry.at,
-                    "author": entry.author,
-                    "why": entry.why,
-                }
-                return Departure(experience=gone[id], into=left, **told)
+                return Departure(
+                    experience=gone[id],
+                    version=entry.version,
+                    at=entry.at,
+                    author=entry.author,
+                    why=entry.why,
+                    into=left,
+                )
     return None
 
 
 def _apart(spent: Spend, calls: float, tokens: float) -> tuple[Spend, Spend]:
-    """Return what learning and what replays have cost: of a replay's tokens only the sum is counted."""
+    """Return what learning and what replays have cost, of what was spent in all.
+
+    Of the replays' tokens only the sum is counted, so it is taken in the proportion of all tokens.
+    """
     student = spent.student
     share = min(1.0, tokens / max(1, student.tokens_in + student.tokens_out))
     replays = RoleSpend(

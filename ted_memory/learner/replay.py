@@ -1,10 +1,10 @@
-"""Replays: the student answers recorded questions again, with a lesson and without it; no user is part of it.
+"""Replays: the student answers recorded questions again, with a lesson and without it.
 
-Nothing is done twice in the world: the student's model answers over the recorded messages and tool
-results. Each lesson meets each archived episode once, and none that it came from, or had a part in
-while on trial. What is next: an active lesson that has new episodes to be watched on, in turn with
-the one not active yet that looks best so far. When its turn comes changes nothing of a lesson's
-test, which may be looked at at any time (`ted_memory.experience.evidence`).
+No user is part of it, and nothing is done twice in the world: the student's model answers over the
+recorded messages and tool results. Each lesson meets each archived episode once, and none that it
+came from, or was on trial in. Two lessons take turns: an active one that has new episodes to be
+watched on, and the one not active yet that looks best so far. Whose turn it is changes nothing of a
+lesson's test, which may be looked at at any time (`ted_memory.experience.evidence`).
 """
 
 import asyncio
@@ -32,25 +32,33 @@ from ted_memory.protocols import KnownEvidence, Pair, Shown
 
 ATTEMPTS = 2  # answers of each side of a pair
 CALLS = 2 * ATTEMPTS  # of the student, for one pair, at most
-# one learner at a time replays a namespace: two would ask for the same pairs
+# One learner at a time replays a namespace: two would ask for the same pairs.
 LEASE, SECONDS = "replays", 15.0
-# pairs of one speaker until it is active, where the loudest are left out: more decide nothing
+# Pairs of one speaker, before a lesson is active, where the loudest are left out: more are no use.
 MOST_OF_ONE = 100
 WATCH_SHARE = 0.5  # of the day's calls, for active lessons: watching alone would use up all
-# seconds for which lessons share an episode's answers without them: a model may change meanwhile
+# Seconds for which lessons share an episode's answers without them: a model may change meanwhile.
 SHARED_FOR = 300.0
 COUNT_AGAIN = 5.0  # seconds after which the calls of the day are read anew
 
 Verdict = Literal["counted", "repeated", "changed", "no place", "broken", "lost"]
-"""What became of a pair: as `ted_memory.protocols.PairVerdict`, or the lesson has no place in this prompt, or the
-episode cannot be answered, or it got no answer now."""
+"""What became of a pair: as `protocols.PairVerdict`, or why there is none.
+
+``no place``: the lesson would not stand in this prompt. ``broken``: the episode cannot be answered
+or graded. ``lost``: it got no answer now.
+"""
 
 _LOG = logging.getLogger("ted_memory")
 
 
 @dataclass(frozen=True)
 class Round:
-    """What came of one round: whether there may be more to do at once, and why nothing got an answer, if so."""
+    """What came of one round of replays.
+
+    Attributes:
+        goes_on: there may be more to do at once.
+        trouble: why no pair got an answer; "" where one did, or none was asked for.
+    """
 
     goes_on: bool = False
     trouble: str = ""
@@ -58,7 +66,15 @@ class Round:
 
 @dataclass
 class Replayer:
-    """Replays one namespace's lessons, for one learner; not at all where it ``is_off``. ``counted``: its pairs."""
+    """Replays one namespace's lessons, for one learner.
+
+    Attributes:
+        context: the namespace's memory, with the models and the grader.
+        holder: the learner's name on the lease.
+        is_off: nothing is replayed.
+        reach: which episodes are left for each lesson.
+        counted: how many pairs were counted.
+    """
 
     context: DistillContext
     holder: str
@@ -77,7 +93,7 @@ class Replayer:
     _last_error: str = ""
 
     async def replay_some(self, most: int) -> Round:
-        """Replay up to so many pairs side by side; one round after the other.
+        """Replay a round: up to ``most`` pairs, side by side. Call it again when it has returned.
 
         Raises:
             StoreError: the store cannot be reached; answers that were paid for are counted later.
@@ -101,24 +117,31 @@ class Replayer:
         return done
 
     async def release_lease(self) -> None:
-        """Let another learner replay. Raises StoreError."""
+        """Let another learner replay at once.
+
+        Raises:
+            StoreError: the lease ends by itself; what was spent is counted later.
+        """
         self._forget()
         await self._pay()
         self._held_at = float("-inf")
         await self._hold(0)
 
     def _forget(self) -> None:
-        """Keep nothing of people's episodes while nothing is replayed."""
+        """Drop what is held of people's episodes: nothing is replayed here now."""
         self.reach.forget()
         self._comparison = None
 
     async def _leave_it_to_others(self) -> None:
-        """Let go while the models do not answer: another learner may have a provider that does."""
+        """Release the lease, for a learner whose provider may answer."""
         with contextlib.suppress(StoreError):
             await self.release_lease()
 
     async def _is_holder(self) -> bool:
-        """Tell whether this learner is the one that replays; asked again when the lease has run for a while."""
+        """Tell whether this learner is the one that replays.
+
+        The store is asked again when a third of the lease is over.
+        """
         now = time.monotonic()
         if now - self._held_at > SECONDS / 3:
             self._held_at = now if await self._hold(SECONDS) else float("-inf")
@@ -130,7 +153,7 @@ class Replayer:
 
     @contextlib.asynccontextmanager
     async def _held(self) -> AsyncIterator[None]:
-        """Hold the lease as long as this takes: a slow model is no reason for another learner to ask for the same."""
+        """Extend the lease while the block runs, or another learner would ask a slow model too."""
 
         async def hold() -> None:
             while True:
@@ -174,7 +197,7 @@ class Replayer:
     # --- what is due
 
     async def _waiting(self, snapshot: ExperienceSet) -> list[Experience]:
-        """Return the lessons that replays are to say something of; not those of which they have said enough."""
+        """Return the lessons of which replays can still say something new."""
         memory = self.context.memory
         from_traffic = [
             e for e in (*snapshot.active, *snapshot.trial, *snapshot.proposed) if principals(e)
@@ -196,7 +219,10 @@ class Replayer:
     def _due(
         self, lessons: Sequence[Experience], most: int
     ) -> Iterator[tuple[Experience, Archived]]:
-        """Yield lessons with the episodes that they are replayed on next: those that wait and active ones in turn."""
+        """Yield up to ``most`` lessons, each with the episode that it is replayed on next.
+
+        Lessons that wait and active ones take turns.
+        """
         may_watch = self._calls_today < WATCH_SHARE * self.context.settings.replay_calls
         watched = sorted(
             (e for e in lessons if e.state == "active" and may_watch), key=self._watched
@@ -214,7 +240,7 @@ class Replayer:
                 yield pair
 
     def _each_in_turn(self, lessons: Sequence[Experience]) -> Iterator[tuple[Experience, Archived]]:
-        """Yield an episode for each lesson, then a second one for each, as long as there are any."""
+        """Yield each lesson with an episode, then each with a second one, while there are any."""
         taken: dict[str, set[int]] = {e.id: set() for e in lessons}
         most = {e.id: self._most_of_one(e) for e in lessons}
         while lessons:
@@ -241,7 +267,7 @@ class Replayer:
     async def _replay_each(
         self, found: Sequence[tuple[Experience, Archived]], snapshot: ExperienceSet
     ) -> list[Verdict]:
-        """Ask for these pairs side by side; an error is raised when all of them have come to an end."""
+        """Ask for these pairs side by side. An error is raised when all of them have ended."""
         done = await asyncio.gather(
             *(self._replay(lesson, archived, snapshot) for lesson, archived in found),
             return_exceptions=True,
@@ -301,7 +327,7 @@ class Replayer:
         return verdict
 
     async def _send(self, pair: Pair) -> Verdict:
-        """Have a pair counted; until that is done it is kept."""
+        """Have a pair counted; where the store is away it is kept, and sent again later."""
         memory = self.context.memory
         verdict = await memory.store.episodes.replayed(memory.namespace, pair)
         self._unsent.pop((pair.id, pair.seq), None)
@@ -315,7 +341,7 @@ class Replayer:
         await self._pay()
 
     def _drop_what_is_gone(self, snapshot: ExperienceSet) -> None:
-        """Take out episodes for which a pair did not count though its lesson is as it was."""
+        """Drop episodes whose pair did not count, though its lesson is as it was: they are gone."""
         for id, rev, seq in self._changed:
             if id in snapshot.by_id and snapshot.by_id[id].rev == rev:
                 self.reach.drop(seq)
@@ -324,7 +350,10 @@ class Replayer:
     async def _without_stale(
         self, found: Sequence[tuple[Experience, Archived]]
     ) -> list[tuple[Experience, Archived]]:
-        """Leave out episodes on which another word was given since they were archived: no measure any more."""
+        """Leave out episodes of which something else was said since they were archived.
+
+        Their reference is no measure any more; they are taken out of the archive.
+        """
         memory, episodes = self.context.memory, {archived.run_id: archived for _, archived in found}
         told = await self._told(list(episodes))
         stale = [
@@ -338,7 +367,7 @@ class Replayer:
         return [(lesson, archived) for lesson, archived in found if archived.seq not in stale]
 
     async def _told(self, runs: Sequence[str]) -> list[tuple[Feedback, ...] | None]:
-        """Return what was said of each of these runs; None where it cannot be read, which keeps no other one back."""
+        """Return what was said of each of these runs; None where that one cannot be read."""
         log, name = self.context.memory.store.episodes, self.context.memory.namespace
         try:
             return [*await log.told(name, runs)]
@@ -366,10 +395,11 @@ class Replayer:
         return sum(p.after for p in pairs) / ATTEMPTS, sum(p.before for p in pairs) / ATTEMPTS
 
     def _comparison_of(self, snapshot: ExperienceSet) -> Comparison:
-        """Return what asks for answers; those without a lesson serve all lessons that meet the episode in this time.
+        """Return what asks for answers, the same one for `SHARED_FOR` seconds.
 
-        A lesson meets an episode once, so no test of one lesson sees an answer twice. Tests of
-        different lessons are no longer independent: a lucky answer without them counts against all.
+        An episode's answers without a lesson serve all lessons that meet it in this time. A lesson
+        meets an episode once, so no test of one lesson sees an answer twice. Tests of different
+        lessons are not independent: a lucky answer without them counts against all of them.
         """
         placement, now = self.context.memory.presentation(snapshot).placement, time.monotonic()
         held = self._comparison
@@ -381,9 +411,12 @@ class Replayer:
     # --- what it costs
 
     async def _reserve(self, pairs: int) -> None:
-        """Count the calls of so many pairs before they are made: a learner that is killed then has paid for them.
+        """Count the calls of so many pairs before they are made.
 
-        Raises StoreError: nothing was asked.
+        So a learner that is killed while it asks has paid for them.
+
+        Raises:
+            StoreError: nothing may be asked.
         """
         if pairs:
             memory = self.context.memory
@@ -391,7 +424,12 @@ class Replayer:
             self._calls_today += pairs * CALLS
 
     def _owe(self, meter: Meter, *, is_paid: bool = False) -> None:
-        """Note what one pair has cost. What was reserved for it and not used comes back, unless it ``is_paid``."""
+        """Note what one pair has cost, for `_pay`.
+
+        Of the calls that were reserved for it those that were not made come back. Not so with
+        ``is_paid``, where the pair failed and no provider was away: calls that failed are in no
+        meter, and the limit of the day has to hold.
+        """
         student, teacher = meter.spent.student, meter.spent.teacher
         unused = 0 if is_paid else CALLS - student.calls
         self._calls_today -= unused
@@ -402,7 +440,11 @@ class Replayer:
                 self._owed[f"{role}_{name}"] += getattr(spend, name)
 
     async def _pay(self) -> None:
-        """Add what was spent to the day's counters. Raises StoreError: it is added another time then."""
+        """Add what was spent to the day's counters.
+
+        Raises:
+            StoreError: it is kept, and added another time.
+        """
         memory = self.context.memory
         owed = {name: count for name, count in self._owed.items() if count}
         self._owed.clear()

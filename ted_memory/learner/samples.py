@@ -1,4 +1,4 @@
-"""From an episode to what the distillation graph works on."""
+"""From a claimed episode to what the graph works on, and to what the archive keeps of it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,10 +14,15 @@ PEERS = 6  # recent samples that a lesson is tried on
 
 
 def to_sample(claim: Claim, images: Mapping[str, bytes], *, with_tools: bool) -> Sample:
-    """Return the task of an episode; its reference is a correction, or else the answer where that was right.
+    """Return the task of an episode as a sample, with its reference if it has one.
 
-    ``with_tools``: the student answers again over the recorded tool results, so that nothing is
-    done twice in the world; else the agent is run anew, with its tools.
+    The reference is what somebody gave as a correction, or the answer that was scored 1.
+
+    Args:
+        claim: of the episode, with what was said of it.
+        images: those that it names, by their hashes.
+        with_tools: the student answers again over the recorded tool results, so that nothing is
+            done twice in the world; else the agent is run anew, with its tools.
 
     Raises:
         ValueError: the episode has no task.
@@ -32,7 +37,10 @@ def to_sample(claim: Claim, images: Mapping[str, bytes], *, with_tools: bool) ->
 
 
 def speakers(claim: Claim) -> tuple[str, ...]:
-    """Return whose words a lesson from an episode rests on: its principal, and whoever said something of it."""
+    """Return whose words a lesson from an episode rests on.
+
+    That is its principal, and whoever has commented on it or corrected it.
+    """
     said = (
         f.principal
         for f in claim.feedback
@@ -42,15 +50,16 @@ def speakers(claim: Claim) -> tuple[str, ...]:
 
 
 def sources_of(claim: Claim) -> tuple[str, ...]:
-    """Return what a lesson from an episode names as its sources."""
+    """Return the sources of a lesson from an episode: ``run:``, and ``principal:`` of speakers."""
     return f"run:{claim.episode.run_id}", *(f"principal:{who}" for who in speakers(claim))
 
 
 def to_archive(claim: Claim, *, judged: bool) -> dict[str, Any] | None:
-    """Return what is kept of a graded episode for replays; None where nobody grades it, or it has pictures.
+    """Return what the archive keeps of an episode for replays; None where it cannot be replayed.
 
-    Where a model grades (``judged``), every episode is graded; the teacher's answer is the
-    reference of those that nobody said anything of.
+    That is, where nobody has graded it, or it has images. Where a model grades (``judged``) every
+    episode is graded; of those that nobody said anything of, the graph adds the teacher's answer as
+    the reference.
 
     Replays answer over the recorded tool results, whatever the learner does that settles the
     episode.
@@ -72,10 +81,11 @@ def to_archive(claim: Claim, *, judged: bool) -> dict[str, Any] | None:
 
 
 def _speaker(claim: Claim) -> str:
-    """Return whose word an episode's reference rests on: who corrected it, or who said that its answer was right.
+    """Return whose word an episode's reference rests on.
 
-    Who gives no name speaks for the run's principal, as where outcomes are counted. So does the
-    teacher.
+    That is the latest who corrected the run, else, where its score is 1, the latest who scored it.
+    A word without a name counts as the principal's own, as where outcomes are counted. So does the
+    teacher's.
     """
     said = [f.principal for f in claim.feedback if f.correction]
     if not said and claim.score == 1:
@@ -84,7 +94,7 @@ def _speaker(claim: Claim) -> str:
 
 
 def to_attempt(claim: Claim) -> Trajectory:
-    """Return what the live agent did, with the score that it was given."""
+    """Return what the live agent did as an attempt, with the score and the comments on it."""
     episode = claim.episode
     comments = "; ".join(f.comment for f in claim.feedback if f.comment)
     return Trajectory(
@@ -108,9 +118,15 @@ def to_state(
     judged: bool,
     language: str,
 ) -> DistillInput:
-    """Return what the graph begins with: the task, its live run, and recent ones with the scores that they had.
+    """Return the state that the graph begins with.
 
-    ``language`` is the set's, by which words are told apart.
+    Args:
+        claim: of the episode: its live run is the first attempt, and the graph settles it.
+        sample: the task.
+        recent: other samples of the namespace, each with its mean score; the last `PEERS` of them
+            are what a lesson is tried on.
+        judged: the grader is a model.
+        language: of the set.
     """
     latest = list(recent)
     samples = [one for one, _ in latest]

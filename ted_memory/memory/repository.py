@@ -6,8 +6,8 @@ from typing import Any
 
 from ted_memory.errors import CommitRefused, HistoryTrimmed
 from ted_memory.experience import lineage
+from ted_memory.experience.capacity import over_caps
 from ted_memory.experience.edits import difference
-from ted_memory.experience.lift import over
 from ted_memory.memory.cache import Snapshots
 from ted_memory.memory.commits import (
     CommitTerms,
@@ -139,10 +139,10 @@ class SetRepository:
 
     async def _retire_over_caps(self, base: ExperienceSet) -> bool:
         caps = caps_for(base, self._settings)
-        if caps == base.caps or not over(base, caps):
+        if caps == base.caps or not over_caps(base, caps):
             return False
         now = await self.read()
-        going = [SetState(id=e.id, state="retired") for e in over(now, caps)]
+        going = [SetState(id=e.id, state="retired") for e in over_caps(now, caps)]
         if going:
             why = f"caps lowered to {caps.max_experiences} experiences, {caps.token_budget} tokens"
             await self.send(going, now, CommitTerms(author="caps", why=why))

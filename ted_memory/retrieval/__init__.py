@@ -1,7 +1,10 @@
-"""Which experiences fit a question: by words in many languages, by embeddings, by both, or by a retriever of your own.
+"""Which experiences fit a question: by words, by embeddings, by both, or by your own retriever.
 
-``open_memory(embeddings=...)`` or ``open_memory(retriever=FusedRetriever(WordRetriever("de"),
-MyRetriever()))``.
+``open_memory(embeddings=...)``, or ``open_memory(retriever=FusedRetriever(WordRetriever("de"),
+MyRetriever()))``. Without either it is by words, in the language of each lesson.
+
+A set's `Ranker` asks a `Retriever`, and makes an `experience.ranking.Ranking` of its answer;
+`selection` chooses from that what stands in a prompt.
 """
 
 from ted_memory.retrieval.bm25 import WordRetriever

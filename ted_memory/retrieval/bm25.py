@@ -1,4 +1,10 @@
-"""BM25 over stems: what a lesson's condition and a question have in common, rare words first."""
+"""Retrieval by words: which lessons' conditions share words with a question, rare words first.
+
+The score is BM25 (Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond,
+2009) over the stems that `language` makes of a text: ``sum of rarity * count / (count + K1 (1 - B +
+B length / mean length))`` over the words in common. It is a number above 0 without a unit: it only
+orders texts for one question.
+"""
 
 import math
 from array import array
@@ -21,12 +27,15 @@ from ted_memory.retrieval.questions import looked_at
 K1, B = 1.5, 0.75  # how fast a repeated word stops to count; how much a long text is held back
 
 
-# flat: many small objects would keep the garbage collector busy
 Posting = tuple["array[int]", "array[float]"]
+"""The texts with one word, and its scores there. Flat arrays: objects would busy the collector."""
 
 
 class Index:
-    """The postings of some texts. Immutable; 5,000 texts are searched in about a millisecond."""
+    """The words of some texts, to be searched again and again; it does not change.
+
+    5,000 texts take about a millisecond.
+    """
 
     def __init__(self, texts: Sequence[Terms], languages: Iterable[str]) -> None:
         self.languages = tuple(dict.fromkeys(languages))
@@ -44,16 +53,19 @@ class Index:
         return self._scores(self._asked(question))
 
     def ranked(self, question: str) -> list[int]:
-        """Return the numbers of the texts that share a word with the question, best first; equals in their order."""
+        """Return the places of the texts that share a word with the question, best first.
+
+        Those with equal scores keep their order.
+        """
         scores = self._scores(self._asked(question))
         hits = [number for number, score in enumerate(scores) if score]
         return sorted(hits, key=scores.__getitem__, reverse=True)
 
     def _asked(self, question: str) -> dict[str, float]:
-        """Return the question's terms, each once: a task's form repeats its own words.
+        """Return the stems of a question, each once: tasks repeat the words of their form.
 
-        They are stemmed as the texts are: in the languages that occur there, whatever the question
-        looks like.
+        They are made as those of the texts are, in all languages that occur there, whatever
+        language the question looks like. Parts of hyphenated words weigh less.
         """
         terms: dict[str, float] = {}
         asked = looked_at(question)
@@ -79,32 +91,37 @@ def _weighed(found: Sequence[tuple[int, float]], size: int) -> Posting:
 
 
 def match(documents: Sequence[str], question: str, *, language: str = AUTO) -> list[float]:
-    """Return the BM25 score of each document for the question; 0 where no word is shared.
+    """Return the score of each document for the question; 0 where no word is shared.
 
-    Who asks the same documents again and again makes one `Index` of them (`index_of`).
+    To ask the same documents again, make one `Index` of them (`index_of`).
     """
-    return (
-        index_of(documents, language=language, otherwise=detect(question)).scores(question)
-        if documents
-        else []
-    )
+    if not documents:
+        return []
+    index = index_of(documents, language=language, otherwise=detect(question))
+    return index.scores(question)
 
 
 def index_of(documents: Sequence[str], *, language: str = AUTO, otherwise: str = "") -> Index:
-    """Return the index of some texts; `otherwise` is their language where none of them shows one."""
-    languages = (
-        languages_of(documents, otherwise) if language == AUTO else [language] * len(documents)
-    )
-    return Index([analyse(d, one) for d, one in zip(documents, languages, strict=True)], languages)
+    """Return the index of some texts.
+
+    With `AUTO` each is read in its own language; where none shows one, in ``otherwise``.
+    """
+    spoken = languages_of(documents, otherwise) if language == AUTO else [language] * len(documents)
+    terms = [analyse(text, its_own) for text, its_own in zip(documents, spoken, strict=True)]
+    return Index(terms, spoken)
 
 
 class WordRetriever(Numbered):
     """Ranks experiences by the words that their condition shares with a question.
 
-    What is matched is ``when``, which says where a lesson applies, with the ``index_terms``; the
-    text of a lesson without a condition. What to do there often names things that stand in every
-    question, such as its choices. ``language``: an ISO code, or "auto": that of each condition, or
-    where it is too short to show one, of most of them. ``says``: what is matched instead.
+    Matched are ``when``, which says where a lesson applies, and the ``index_terms``; of a lesson
+    without a condition its text. The text of others is not: what to do often names things that
+    stand in every question, such as its choices.
+
+    Args:
+        language: an ISO code, or "auto": that of each condition, or where it is too short to show
+            one, of most of them.
+        says: what is matched of an experience instead.
 
     Raises:
         SettingsError: the language is not known; the message lists those that are.
@@ -121,27 +138,30 @@ class WordRetriever(Numbered):
         self._last: tuple[Sequence[Experience], str, Index] | None = None
 
     async def order(self, experiences: Sequence[Experience], question: str) -> list[int]:
-        """Return the places of those that share a word with the question, best first. Nothing is waited for."""
+        """Return the places of those that share a word with the question, best first."""
         return self.order_now(experiences, question)
 
     def rank_now(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
-        """Return those that share a word with the question, best first, without an event loop."""
+        """Return those that share a word with the question, best first. Needs no event loop."""
         return [experiences[number] for number in self.order_now(experiences, question)]
 
     def order_now(self, experiences: Sequence[Experience], question: str) -> list[int]:
-        """Return their places."""
+        """Return the places of those that share a word with the question, best first.
+
+        Needs no event loop. None applies to an empty question.
+        """
         if not experiences or not question.strip():
             return []
         return self._index(experiences, question).ranked(question)
 
     def scores_now(self, experiences: Sequence[Experience], question: str) -> list[float]:
-        """Return the score of each of them; 0 where no word is shared."""
+        """Return the score of each experience; 0 where no word is shared."""
         if not experiences:
             return []
         return self._index(experiences, question).scores(question)
 
     def _index(self, experiences: Sequence[Experience], asked: str) -> Index:
-        """Return the index of these lessons."""
+        """Return the index of these lessons: for the same tuple the same one."""
         last = self._last
         if last is not None and last[0] is experiences and _speaks(last[1], asked):
             return last[2]
@@ -151,9 +171,10 @@ class WordRetriever(Numbered):
         return index
 
     def _index_of(self, experiences: Sequence[Experience], asked: str) -> tuple[str, Index]:
-        """Return the index, which lives as long as the first of the lessons, and the question's language it relies on.
+        """Return the language that the index takes a question to be in, and the index.
 
-        That is "" where the lessons themselves show theirs.
+        "" where the lessons themselves show theirs, so that any question will do. The index is kept
+        as long as the first of the lessons lives.
         """
         documents = [self._says(e) for e in experiences]
         held = self._indexes.get(experiences[0])
@@ -161,19 +182,17 @@ class WordRetriever(Numbered):
             return held[1:]
         spoken = [self._language_of(e, d) for e, d in zip(experiences, documents, strict=True)]
         languages = settled(spoken, documents, detect(asked))
-        terms = [
-            self._terms_of(e, d, one)
-            for e, d, one in zip(experiences, documents, languages, strict=True)
-        ]
+        read = zip(experiences, documents, languages, strict=True)
+        terms = [self._terms_of(e, document, language) for e, document, language in read]
         silent = "" if any(spoken) else languages[0]
         return self._indexes.put(experiences[0], (documents, silent, Index(terms, languages)))[1:]
 
     def _language_of(self, experience: Experience, document: str) -> str:
         if self.language != AUTO:
             return self.language
-        held = self._spoken.get(experience) or self._spoken.put(
-            experience, (document, detect(document))
-        )
+        held = self._spoken.get(experience)
+        if held is None:
+            held = self._spoken.put(experience, (document, detect(document)))
         return held[1]
 
     def _terms_of(self, experience: Experience, document: str, language: str) -> Terms:

@@ -1,4 +1,7 @@
-"""What is worked out from an immutable object, kept for as long as the object lives."""
+"""A cache of what is worked out from an immutable object, for as long as the object lives.
+
+For retrievers: they index the lessons of a set once, and serve many questions.
+"""
 
 import weakref
 from collections.abc import Callable
@@ -8,7 +11,7 @@ T = TypeVar("T")
 
 
 class Derived(Generic[T]):
-    """Values by the identity of what they were made from.
+    """Values by the very object that they were made from (by identity, not by equality).
 
     A process may serve any number of sets: a cache of a fixed size would miss on every call once
     there are more of them than it holds. A value must not refer to its own key, or neither would

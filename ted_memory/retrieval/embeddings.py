@@ -1,9 +1,10 @@
-"""Retrieval by embeddings: any of LangChain's, or the static ones of a package, on this machine.
+"""Retrieval by embeddings: LangChain's, or those of a small package on this machine (`local`).
 
 A question is often a short text within a long form ("Which team answers this ticket? ...").
 Embedded as a whole it is mostly the form, and finds less than words do. So its pieces (lines,
-sentences) are embedded, and a lesson is as close as the closest piece. What is close enough is told
-by the set itself: closer than its lessons are to each other.
+sentences) are embedded, and a lesson is as similar to the question as to the piece that is closest
+to it (cosine similarity). What is similar enough the set itself tells: more than its lessons are to
+each other.
 """
 
 import asyncio
@@ -30,20 +31,20 @@ if TYPE_CHECKING:
 
 PIECES = 16  # of a question at most, half of them its first ones and half its last
 LEAST = 0.25  # similarity from which a lesson applies, where a set is too small to tell
-TELLING = 8  # lessons that show how alike unrelated ones are
-SAMPLE = 256  # of them that are compared with each other at most
-NUMBER = 4  # bytes
-ALONE = 2**18  # multiplications of one product of matrices; above it BLAS starts threads
+TELLING = 8  # lessons, from which a set shows how alike unrelated ones are
+SAMPLE = 256  # lessons of a set that are compared with each other, at most
+NUMBER = 4  # bytes of one number of a vector
+ALONE = 2**18  # multiplications in one product of matrices; above it BLAS starts threads
 BATCH = 256  # texts that a model is sent at a time
 
 _PIECE = re.compile(r"\n+|(?<=[.?!:;。？！；])\s*")
 
 
 class Embedder(Protocol):
-    """What is used of LangChain's `Embeddings`."""
+    """What an embedding model has to offer: two methods of LangChain's `Embeddings`."""
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Return the vector of a question."""
+        """Return the vector of a question, or of one piece of it."""
         ...
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -54,16 +55,18 @@ class Embedder(Protocol):
 class EmbeddingRetriever(Numbered, KeepsVectors):
     """Ranks experiences by the similarity of their condition to the question.
 
-    Each lesson is embedded once, when it is committed, and its vector kept with the set; a question
-    on every call. Needs numpy (``ted-memory[embeddings]``).
+    Each lesson is embedded once, when it is committed, and its vector is kept with the set. A
+    question is embedded on every call. Needs numpy (``ted-memory[embeddings]``).
 
     Args:
         embeddings: any LangChain `Embeddings`.
         name: of its model; vectors of another name are never compared. Default: its class and
             ``model``.
-        least: cosine similarity from which a lesson applies. Default: told by the set, as one
-            standard deviation above the mean similarity of its lessons to each other (0.25 below 8
-            lessons).
+        least: cosine similarity from which a lesson applies. Default: one standard deviation above
+            the mean similarity of the set's lessons to each other (below 8 lessons: 0.25).
+
+    Raises:
+        MissingExtra: numpy is not installed.
     """
 
     def __init__(
@@ -83,18 +86,21 @@ class EmbeddingRetriever(Numbered, KeepsVectors):
         self._filling = weakref.WeakKeyDictionary()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles hold no vectors; they belong to no set yet."""
+        """Copy and pickle the settings only: a copy has no vectors, and belongs to no set yet."""
         return partial(type(self), name=self._name, least=self._least), (self._embeddings,)
 
     def for_set(self, vectors: VectorStore) -> Self:
-        """Return the same for one set."""
+        """Return a retriever with the same settings, for one set."""
         bound = type(self)(self._embeddings, name=self._name, least=self._least)
         bound._vectors = vectors
         return bound
 
     async def check(self) -> None:
         """Raise SettingsError where the set's vectors are another model's."""
-        if self._fits or self._vectors is None or (kept := await self._vectors.head()) is None:
+        if self._fits or self._vectors is None:
+            return
+        kept = await self._vectors.head()
+        if kept is None:
             return
         self._compare(kept, VectorHead(model=self._name))
         probe = await self._embeddings.aembed_query(self._name)
@@ -102,16 +108,16 @@ class EmbeddingRetriever(Numbered, KeepsVectors):
         self._fits = True
 
     async def preload(self, experiences: Sequence[Experience]) -> None:
-        """Have the vectors of these lessons at hand."""
+        """Load the vectors of these lessons; make those that the set lacks. Nothing is stored."""
         await self._matrix(experiences)
 
     def forget(self) -> None:
-        """Forget what is held of the vectors."""
+        """Forget all vectors that this process holds; those of the set stay."""
         self._held, self._stored, self._fits = {}, set(), False
         self._matrices, self._last = Derived(), None
 
     async def aclose(self) -> None:
-        """Stop the work on vectors that is under way on this loop."""
+        """Stop loading and making vectors on this event loop."""
         task = self._filling.get(asyncio.get_running_loop())
         if task is not None and not task.done():
             task.cancel()
@@ -136,7 +142,11 @@ class EmbeddingRetriever(Numbered, KeepsVectors):
             self._stored.update(new)
 
     async def order(self, experiences: Sequence[Experience], question: str) -> list[int]:
-        """Return the places of those that are close enough to the question, best first."""
+        """Return the places of those that are similar enough to the question, best first.
+
+        Raises:
+            SettingsError: the model has answered with vectors of another size than before.
+        """
         pieces = _pieces(looked_at(question))
         if not experiences or not pieces:
             return []
@@ -156,7 +166,10 @@ class EmbeddingRetriever(Numbered, KeepsVectors):
         return _unit(await self._embeddings.aembed_documents(pieces))
 
     async def _matrix(self, experiences: Sequence[Experience]) -> "tuple[Matrix, float]":
-        """Return the lessons' vectors (columns) and what is close enough; they live as long as the first lesson."""
+        """Return the lessons' unit vectors, as columns, and the least similarity that applies.
+
+        Both are kept as long as the first of the lessons lives.
+        """
         if self._last is not None and self._last[0] is experiences:
             return self._last[1:]
         documents = _documents(experiences)
@@ -173,7 +186,7 @@ class EmbeddingRetriever(Numbered, KeepsVectors):
         return held[1:]
 
     async def _fill(self, named: Mapping[str, str]) -> None:
-        """Have these vectors at hand. Who cannot wait for them leaves the work to go on for those who come after."""
+        """Wait until these vectors are held. If a caller gives up, the work goes on for others."""
         loop = asyncio.get_running_loop()
         while not named.keys() <= self._held.keys():
             task = self._filling.get(loop)
@@ -204,9 +217,8 @@ class EmbeddingRetriever(Numbered, KeepsVectors):
         for begin in range(0, len(missing), BATCH):
             names = missing[begin : begin + BATCH]
             vectors = await self._embeddings.aembed_documents([named[name] for name in names])
-            self._held.update(
-                {name: _encoded(vector) for name, vector in zip(names, vectors, strict=True)}
-            )
+            for name, vector in zip(names, vectors, strict=True):
+                self._held[name] = _encoded(vector)
 
     def _compare(self, kept: VectorHead | None, ours: VectorHead) -> None:
         if kept is None:
@@ -216,7 +228,7 @@ class EmbeddingRetriever(Numbered, KeepsVectors):
 
 
 def _retrieved(task: "asyncio.Task[None]") -> None:
-    """Look at the error of a task for which nobody may wait any more."""
+    """Take note of a task's error, or asyncio complains where nobody waits for it any more."""
     if not task.cancelled():
         task.exception()
 
@@ -224,8 +236,9 @@ def _retrieved(task: "asyncio.Task[None]") -> None:
 def _other_model(model: str, dimension: int, kept: str, kept_dimension: int) -> SettingsError:
     size = f" ({dimension} numbers)" if dimension else ""
     return SettingsError(
-        f"embeddings={model!r}{size}: the set keeps vectors of {kept!r} ({kept_dimension} numbers), and the two cannot "
-        "be compared; nothing was written. Use the embeddings that the others use who share the set, or call "
+        f"embeddings={model!r}{size}: the set keeps vectors of {kept!r} "
+        f"({kept_dimension} numbers), and the two cannot be compared; nothing was written. "
+        "Use the embeddings that the others use who share the set, or call "
         "`await memory.forget_vectors()` once: then its vectors are made anew"
     )
 
@@ -255,10 +268,10 @@ def _least(lessons: "Matrix") -> float:
 
 
 def _closest(lessons: "Matrix", asked: "Matrix") -> "Matrix":
-    """Return for each lesson, a column, the similarity of the closest piece, a row.
+    """Return the similarity of each lesson (a column) to the piece that is closest (a row).
 
-    In parts that one thread multiplies: on a machine with other work, waiting for more of them
-    takes ten times longer.
+    Multiplied in parts that are small enough for one thread: on a busy machine it takes ten times
+    longer to wait for several.
     """
     np = _numpy()
     width = max(ALONE // asked.size, 1)
@@ -287,12 +300,8 @@ def _unit(vectors: Sequence[Any]) -> "Matrix":
 
 
 def _name_of(embeddings: Embedder) -> str:
-    model = vars(embeddings).get("model", "")
-    return (
-        f"{type(embeddings).__name__}:{model}"
-        if isinstance(model, str) and model
-        else type(embeddings).__name__
-    )
+    name, model = type(embeddings).__name__, vars(embeddings).get("model")
+    return f"{name}:{model}" if isinstance(model, str) and model else name
 
 
 def _numpy() -> Any:

@@ -1,4 +1,8 @@
-"""Several retrievers as one, by reciprocal ranks: what any of them finds, what more of them find higher up."""
+"""Several retrievers as one: it finds what any of them finds, best what most of them find early.
+
+By reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009), which looks at places only:
+scores of different retrievers have different scales.
+"""
 
 import asyncio
 import itertools
@@ -9,17 +13,16 @@ from ted_memory.models import Experience
 from ted_memory.protocols import VectorStore
 from ted_memory.retrieval.protocol import KeepsVectors, Numbered, Retriever, order_by
 
-FLATNESS = 60  # the usual constant: how little the first place counts more than the second
-# places of each retriever that are added up; prompts hold far fewer, and large sets have thousands
-DEPTH = 200
+FLATNESS = 60  # the paper's constant: the larger, the less the first place counts for
+DEPTH = 200  # places of each retriever that count: prompts hold far fewer, sets may have thousands
 
 
 class FusedRetriever(Numbered, KeepsVectors):
-    """Adds up ``1 / (60 + place)`` over the retrievers' answers; scores of different scales are never compared.
+    """Ranks experiences by the sum of ``1 / (60 + place)`` over the answers of its retrievers.
 
-    An experience applies where one of them says so. Of two that come out equal the first
-    retriever's better one wins. What stands deeper than 200 in all of them comes last, in the order
-    of the first one that has it.
+    An experience applies if one of them says so. Of two with equal sums the one comes first that
+    the first retriever has earlier. What stands deeper than 200 in all answers comes last, in the
+    order of the first retriever that has it.
     """
 
     def __init__(self, *retrievers: Retriever) -> None:
@@ -27,7 +30,7 @@ class FusedRetriever(Numbered, KeepsVectors):
         self._keepers = [r for r in retrievers if isinstance(r, KeepsVectors)]
 
     async def order(self, experiences: Sequence[Experience], question: str) -> list[int]:
-        """Return the places of those that one of the retrievers finds, best first; an error of any is raised."""
+        """Return the places of those that a retriever finds, best first. Raises what any raises."""
         answers = await asyncio.gather(
             *(order_by(r, experiences, question) for r in self._retrievers)
         )
@@ -39,7 +42,7 @@ class FusedRetriever(Numbered, KeepsVectors):
         return list(dict.fromkeys(itertools.chain(best, *answers)))
 
     def for_set(self, vectors: VectorStore) -> Self:
-        """Return the same for one set."""
+        """Return the same retrievers for one set."""
         bound = (r.for_set(vectors) if isinstance(r, KeepsVectors) else r for r in self._retrievers)
         return type(self)(*bound)
 
@@ -49,21 +52,21 @@ class FusedRetriever(Numbered, KeepsVectors):
             await retriever.check()
 
     async def preload(self, experiences: Sequence[Experience]) -> None:
-        """Have the vectors of these lessons at hand."""
+        """Load the vectors of these lessons, each retriever its own."""
         for retriever in self._keepers:
             await retriever.preload(experiences)
 
     def forget(self) -> None:
-        """Forget what is held of the vectors."""
+        """Forget all vectors that this process holds."""
         for retriever in self._keepers:
             retriever.forget()
 
     async def aclose(self) -> None:
-        """Stop what is under way on this loop."""
+        """Stop loading and making vectors on this event loop."""
         for retriever in self._keepers:
             await retriever.aclose()
 
     async def prepare(self, experiences: Sequence[Experience]) -> None:
-        """Make and keep the vectors of lessons that have none yet."""
+        """Make the vectors of lessons that have none yet, and keep them with the set."""
         for retriever in self._keepers:
             await retriever.prepare(experiences)

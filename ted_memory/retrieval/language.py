@@ -1,4 +1,9 @@
-"""Words of a text as they are compared: in lower case, without stop words, by their stems, in the text's language."""
+"""From a text to what retrieval compares: the stems of its words, in the language that it is in.
+
+Words are in lower case, without stop words and single letters. In languages that are written
+without blanks every two neighbouring characters stand for a word. Which language a text is in is
+told by its script, its small words and letters; short texts borrow it from those around them.
+"""
 
 import re
 import unicodedata
@@ -48,8 +53,8 @@ STEMMERS: Mapping[str, str] = {
     "tr": "turkish",
     "yi": "yiddish",
 }
-# written without blanks, or with endings that no stemmer of ours knows: compared by pairs of
-# characters
+# Written without blanks, or with endings that no stemmer of ours knows: compared by pairs of
+# characters.
 PAIRED = ("ja", "ko", "zh")
 LANGUAGES = tuple(sorted((*STEMMERS, *PAIRED)))
 # no list of stop words is shipped
@@ -74,17 +79,18 @@ LATIN = (
     "id",
     "ca",
 )
-"""Those that small words tell apart; of two that come out equal the first one."""
+"""Languages that small words tell apart. Of two that come out equal the first one is taken."""
 
 # the classical list, with what is left of a contraction when its apostrophe splits it
 _ENGLISH = """
-a about above after again against ain all am an and any are aren as at be because been before being below between both
-but by can couldn d did didn do does doesn doing don down during each few for from further had hadn has hasn have haven
-having he her here hers herself him himself his how i if in into is isn it its itself just ll m ma me mightn more most
-mustn my myself needn no nor not now o of off on once only or other our ours ourselves out over own re s same shan she
-should shouldn so some such t than that the their theirs them themselves then there these they this those through to
-too under until up ve very was wasn we were weren what when where which while who whom why will with won wouldn y you
-your yours yourself yourselves
+a about above after again against ain all am an and any are aren as at be because been before being
+below between both but by can couldn d did didn do does doesn doing don down during each few for
+from further had hadn has hasn have haven having he her here hers herself him himself his how i if
+in into is isn it its itself just ll m ma me mightn more most mustn my myself needn no nor not now
+o of off on once only or other our ours ourselves out over own re s same shan she should shouldn so
+some such t than that the their theirs them themselves then there these they this those through to
+too under until up ve very was wasn we were weren what when where which while who whom why will
+with won wouldn y you your yours yourself yourselves
 """
 # of the pairs of kana those that only inflect, join or are polite
 _KANA = """
@@ -102,7 +108,10 @@ _HAN = (
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")  # kana, Han, Hangul
 # vowel signs and points belong to words, and are no \w: combining ones, Hebrew's, Arabic's, those
 # of India's scripts
-_IN_WORDS = "[\\w\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff]+"
+_IN_WORDS = (
+    "[\\w\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u064b-\u065f\u0670"
+    "\u0900-\u0963\u0966-\u0dff]+"
+)
 _WORD = re.compile(rf"{_IN_WORDS}(?:-{_IN_WORDS})*")
 _LETTERED = re.compile(_IN_WORDS)
 LOOKED_AT = 1000  # characters of a text that tell its language
@@ -129,9 +138,12 @@ _WITHIN = {
     "ar": ("fa", re.compile(r"[پچژگکی]"), 0.02),
 }
 QUOTED = 0.5
-"""Share of a text's words below which those in another script are quoted, where the Latin ones show a language."""
+"""Least share of a text's words in another script that decides, where Latin ones show a language.
+
+Fewer are a quotation.
+"""
 MENTIONED = 0.2
-"""The same where they show none: names of products do not."""
+"""Least share where the Latin words show no language: they may be names of products."""
 # letters that set a language apart where a text has no small words
 _LETTERS = {
     "ß": ("de",),
@@ -166,12 +178,17 @@ _LETTERS = {
 }
 FIRST_OF_HAN = "\u3400"
 PART = 0.5
-"""What a part of a hyphenated word counts for: a lesson on bikes is not the first one for an e-bike."""
+"""Count of a part of a hyphenated word: for an e-bike, lessons on bikes are not the first ones."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a text is compared by: each stem with its count, and how many words there were."""
+    """What a text is compared by.
+
+    Attributes:
+        counts: of each stem; a part of a hyphenated word counts `PART`.
+        length: how many words the text has, without stop words.
+    """
 
     counts: Mapping[str, float]
     length: int
@@ -181,19 +198,19 @@ def check_language(language: str) -> str:
     """Return the language, or raise SettingsError that lists the known ones."""
     if language != AUTO and language not in LANGUAGES:
         raise SettingsError(
-            f"setting language={language!r} is unknown: use {AUTO!r} or one of {', '.join(LANGUAGES)} "
-            "(argument or TED_MEMORY_LANGUAGE)"
+            f"setting language={language!r} is unknown: use {AUTO!r} or one of "
+            f"{', '.join(LANGUAGES)} (argument or TED_MEMORY_LANGUAGE)"
         )
     return language
 
 
 def detect(text: str) -> str:
-    """Return the language of a text by its script, small words and letters; "" where these show none.
+    """Return the language of a text, "" where it shows none.
 
-    Words in another script decide where they are not just quoted or mentioned, and letters of
-    formulas are no words. A language other than English needs two signs, and more than English has:
-    most lessons are short, and words are lent most often to English and from it. A letter counts
-    for two.
+    Words in another script than Latin decide, unless they are just quoted or mentioned. In Latin
+    script the signs of a language are its small words, and letters that only it and few others
+    have; a letter counts for two. A language other than English needs two signs, and more than
+    English has: most lessons are short, and words are lent most often to English and from it.
     """
     latin = _in_latin(text)
     if not text.isascii():
@@ -204,7 +221,7 @@ def detect(text: str) -> str:
 
 
 def _by_script(text: str) -> tuple[str, float]:
-    """Return the language that the script of most words belongs to, Latin aside, and the share of its words."""
+    """Return the language of the script of most words, Latin aside, and those words' share."""
     words = {language: word.findall(text) for language, word in _WORDS_OF.items()}
     language = max(words, key=lambda language: len(words[language]))
     count = len(words[language])
@@ -225,15 +242,16 @@ def _in_latin(text: str) -> str:
     hits = _hits(signs)
     english = hits.pop(DEFAULT, 0)
     if hits and max(hits.values()) > max(english, 1):
-        return max(
-            hits,
-            key=lambda language: (hits[language], _rarity(language, signs), -LATIN.index(language)),
-        )
+
+        def likelihood(language: str) -> tuple[float, ...]:
+            return hits[language], _rarity(language, signs), -LATIN.index(language)
+
+        return max(hits, key=likelihood)
     return DEFAULT if english else ""
 
 
 def _signs(text: str) -> list[tuple[str, ...]]:
-    """Return the languages of each small word and telling letter of a text."""
+    """Return the languages of each small word and each special letter of a text: its signs."""
     lowered, known = text[:LOOKED_AT].lower(), _small_words()
     words = set(_LETTERED.findall(lowered))
     signs = [known[word] for word in words if word in known]
@@ -249,7 +267,7 @@ def _hits(signs: Iterable[tuple[str, ...]]) -> Counter[str]:
 
 
 def _rarity(language: str, signs: Sequence[tuple[str, ...]]) -> float:
-    """Return how much these signs say: a word of one language says more than one of five."""
+    """Return how much these signs say for a language: a word of one language more than of five."""
     return sum(1 / len(languages) for languages in signs if language in languages)
 
 
@@ -263,8 +281,8 @@ def languages_of(texts: Sequence[str], otherwise: str = "") -> list[str]:
 
 
 def settled(detected: Sequence[str], texts: Sequence[str], otherwise: str = "") -> list[str]:
-    """Do the same for texts whose languages were looked for before ("" where none was shown)."""
-    # a text that shows none is in Latin letters: others are known by their script
+    """Do what `languages_of` does for texts of which `detect` was asked before ("" for none)."""
+    # A text that shows none is in Latin letters: others are known by their script.
     counts = Counter(language for language in detected if language in LATIN)
     fallback = otherwise if otherwise in LATIN else DEFAULT
     if len(counts) < 2:
@@ -273,15 +291,17 @@ def settled(detected: Sequence[str], texts: Sequence[str], otherwise: str = "") 
 
     def likely(text: str) -> str:
         hits = _hits(_signs(text))
-        return max(
-            counts, key=lambda language: (hits[language], counts[language], -LATIN.index(language))
-        )
+
+        def likelihood(language: str) -> tuple[int, ...]:
+            return hits[language], counts[language], -LATIN.index(language)
+
+        return max(counts, key=likelihood)
 
     return [language or likely(text) for language, text in zip(detected, texts, strict=True)]
 
 
 def analyse(text: str, language: str) -> Terms:
-    """Return what a text in this language is compared by."""
+    """Return what a text is compared by, read in this language."""
     stopped, stemmer = _stop_words(language), _stemmer(language)
     words, parts = _words(text, stopped)
     counts: dict[str, float] = {}
@@ -293,13 +313,13 @@ def analyse(text: str, language: str) -> Terms:
 
 
 def stemmed(text: str, language: str) -> list[tuple[str, str]]:
-    """Return the words of a text that say something, in their order, each with its stem."""
+    """Return the words of a text in their order, each with its stem, without stop words."""
     words, _ = _words(text, _stop_words(language))
     return list(zip(words, _stemmer(language).stemWords(words), strict=True))
 
 
 def _words(text: str, stopped: frozenset[str]) -> tuple[list[str], list[str]]:
-    """Return the words of a text, and the parts of its hyphenated words."""
+    """Return the words of a text without stop words, and the parts of its hyphenated words."""
     lowered = text.lower()
     if not lowered.isascii():
         # one spelling of each letter
@@ -312,14 +332,17 @@ def _words(text: str, stopped: frozenset[str]) -> tuple[list[str], list[str]]:
 
 
 def _telling(words: Sequence[str], stopped: frozenset[str]) -> list[str]:
-    """Return the words that say something: no small ones, no single letters (a character of Han may be a word)."""
+    """Return the words that say something: without stop words and single letters.
+
+    A single character of Han may be a word.
+    """
     return [
         word for word in words if word not in stopped and (len(word) > 1 or word >= FIRST_OF_HAN)
     ]
 
 
 def _pairs(run: re.Match[str]) -> str:
-    """Return what stands for words in a language that writes none apart: every two neighbouring characters."""
+    """Return a run of characters without blanks as words: every two neighbours are one."""
     text = run[0]
     return f" {' '.join(text[i : i + 2] for i in range(max(1, len(text) - 1)))} "
 
@@ -348,7 +371,7 @@ def _stop_words(language: str) -> frozenset[str]:
 
 @cache
 def _small_words() -> Mapping[str, tuple[str, ...]]:
-    """Return the languages of each small word."""
+    """Return in which languages each small word occurs."""
     found: dict[str, tuple[str, ...]] = {}
     for language in LATIN:
         for word in _stop_words(language):

@@ -1,6 +1,7 @@
-"""Static embeddings that need no server and no GPU: 16 MB in the wheel of `wordllama`, about 0.1 ms a text.
+"""Embeddings on this machine, without a server or a GPU: ``retrieval="local"``.
 
-Only the package's two data files are read. It is not imported: its import configures the program's
+They are the static vectors in the wheel of `wordllama` (16 MB); a text takes about 0.1 ms. Only
+the package's two data files are read. It is not imported, since its import configures the program's
 logging.
 """
 
@@ -19,7 +20,9 @@ _TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 
 
 class LocalEmbeddings(Embeddings):
-    """The mean of a text's token vectors. Works offline. Made for English; others as far as their words are known.
+    """Embeds a text as the mean of its tokens' vectors. Works offline.
+
+    Made for English; other languages as far as it knows their words.
 
     Raises:
         MissingExtra: the extra ``ted-memory[embeddings]`` is not installed.
@@ -43,11 +46,11 @@ class LocalEmbeddings(Embeddings):
         return vector
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Do the same at once: a thread would take longer than the work."""
+        """Return the vectors of texts, on the event loop: a thread would take longer."""
         return self.embed_documents(texts)
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Do the same at once."""
+        """Return the vector of a text, on the event loop."""
         return self.embed_query(text)
 
 

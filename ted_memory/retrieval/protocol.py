@@ -1,4 +1,7 @@
-"""What finds the experiences that fit a question. Users may bring their own."""
+"""What a retriever has to do. Users may bring their own: `Retriever` is all that they need.
+
+`Numbered` and `KeepsVectors` are for our own: answers by numbers, and vectors kept with the set.
+"""
 
 import abc
 from collections.abc import Sequence
@@ -19,19 +22,19 @@ class Retriever(Protocol):
     async def rank(self, experiences: Sequence[Experience], question: str) -> Sequence[Experience]:
         """Return those that apply to the question, best first.
 
-        The same experiences and question must give the same answer: the prompt's block depends on
-        it. An error, or an answer that an agent would wait too long for, is no trouble of the
-        agent's: words decide then (`Health`).
+        The same experiences and question must give the same answer, since the prompt depends on
+        it. Where it raises, or takes longer than an agent may wait, words decide in its place, and
+        `Health` counts that.
         """
         ...
 
 
 class Numbered(abc.ABC):
-    """A retriever that answers by numbers: a set may have thousands of lessons, and each look at one takes its time."""
+    """A retriever that answers by places instead of experiences, which is faster in large sets."""
 
     @abc.abstractmethod
     async def order(self, experiences: Sequence[Experience], question: str) -> Sequence[int]:
-        """Return the places among the experiences of those that apply, best first."""
+        """Return the places (from 0) of those experiences that apply, best first."""
 
     async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
         """Return those that apply to the question, best first."""
@@ -41,8 +44,11 @@ class Numbered(abc.ABC):
 async def order_by(
     retriever: Retriever, experiences: Sequence[Experience], question: str
 ) -> Sequence[int]:
-    """Return the places among the experiences of those that a retriever finds, best first and each once."""
-    # a user's class may rank otherwise
+    """Return the places of those experiences that any retriever finds, best first, each once.
+
+    What it makes up, and was not asked about, is left out.
+    """
+    # a user's subclass may have its own `rank`
     if isinstance(retriever, Numbered) and type(retriever).rank is Numbered.rank:
         return await retriever.order(experiences, question)
     found = [e.id for e in await retriever.rank(experiences, question)]
@@ -51,11 +57,11 @@ async def order_by(
 
 
 class KeepsVectors(abc.ABC):
-    """A retriever that works out something from each lesson once, and keeps it with the set."""
+    """A retriever that makes a vector of each lesson once, and keeps it with the set."""
 
     @abc.abstractmethod
     def for_set(self, vectors: VectorStore) -> Self:
-        """Return the same retriever for one set."""
+        """Return the same retriever for one set, whose vectors are kept there."""
 
     @abc.abstractmethod
     async def rank(self, experiences: Sequence[Experience], question: str) -> Sequence[Experience]:
@@ -67,16 +73,16 @@ class KeepsVectors(abc.ABC):
 
     @abc.abstractmethod
     async def preload(self, experiences: Sequence[Experience]) -> None:
-        """Have the vectors of these lessons at hand; nothing is written."""
+        """Load the vectors of these lessons before they are needed. Nothing is stored."""
 
     @abc.abstractmethod
     def forget(self) -> None:
-        """Forget what is held of the vectors."""
+        """Forget all vectors that this process holds."""
 
     @abc.abstractmethod
     async def aclose(self) -> None:
-        """Stop what is under way on this loop."""
+        """Stop loading and making vectors on this event loop."""
 
     @abc.abstractmethod
     async def prepare(self, experiences: Sequence[Experience]) -> None:
-        """Make and keep the vectors of lessons that have none yet."""
+        """Make the vectors of lessons that have none yet, and keep them with the set."""

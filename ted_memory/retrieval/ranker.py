@@ -1,4 +1,9 @@
-"""The ranking of one memory's lessons: by its retriever, and by words alone where that fails or is too slow."""
+"""The ranking of one set's lessons: by its retriever, or by words where that fails or is slow.
+
+For `memory.client`. An agent's request never fails for retrieval, and never waits longer than its
+``patience``. A retriever that failed a few times in a row is no longer waited for; it is asked now
+and then, until it answers again.
+"""
 
 import asyncio
 import logging
@@ -22,9 +27,18 @@ _LOG = logging.getLogger("ted_memory")
 
 
 class Ranker:
-    """Asks a retriever and never fails. ``fallbacks``: the questions that words ranked in its place.
+    """Asks a set's retriever, and ranks by words where it does not answer.
 
-    ``vectors`` is where the set keeps its vectors, for retrievers that have any.
+    `rank` never raises. `check` and `preload` do, where the set keeps another model's vectors: that
+    is a mistake in the settings, and to be seen when the memory is opened.
+
+    Args:
+        retriever: default: by words.
+        language: of the words; see `WordRetriever`.
+        vectors: where the set keeps its vectors, for retrievers that have any.
+
+    Attributes:
+        fallbacks: how many questions words have ranked in the retriever's place.
 
     Raises:
         SettingsError: the language is not known.
@@ -50,9 +64,9 @@ class Ranker:
     async def rank(
         self, experiences: Sequence[Experience], question: str, *, patience: float | None = None
     ) -> Ranking:
-        """Return which of these experiences the question is about; never raises.
+        """Return which of these experiences the question is about. Never raises.
 
-        ``patience``: seconds that the retriever is waited for, on an agent's path; by default as
+        ``patience``: seconds that the retriever is waited for, where an agent waits. Default: as
         long as it takes.
         """
         if not question.strip():
@@ -67,7 +81,10 @@ class Ranker:
         return Ranking(tuple(map(ids.__getitem__, numbers)))
 
     def _among(self, experiences: Sequence[Experience]) -> tuple[tuple[Experience, ...], list[str]]:
-        """Return those that have a condition, and their ids; for the same set the same: retrievers know it by that."""
+        """Return those experiences that have a condition, and their ids.
+
+        For the same tuple the same tuple, since retrievers know a set again by that.
+        """
         if self._last is not None and self._last[0] is experiences:
             return self._last[1:]
         conditional = tuple(_conditional(experiences))
@@ -87,7 +104,7 @@ class Ranker:
             try:
                 async with asyncio.timeout(patience):
                     found = await order_by(self._retriever, experiences, question)
-            except Exception as error:  # noqa: BLE001 - fail open: whatever it is, the agent has its question answered
+            except Exception as error:  # noqa: BLE001 - fail open: words rank
                 self._failed(error, patience)
             else:
                 self._failed_in_a_row = 0
@@ -99,19 +116,19 @@ class Ranker:
         self._failed_in_a_row += 1
         self._failed_at = time.monotonic()
         if self._failed_in_a_row == 1:
-            slow = isinstance(error, TimeoutError) and patience is not None
-            reason = (
-                f"no answer within {patience * 1000:.0f} ms"
-                if slow and patience
-                else _one_line(error)
-            )
+            reason = _one_line(error)
+            if isinstance(error, TimeoutError) and patience:
+                reason = f"no answer within {patience * 1000:.0f} ms"
             _LOG.warning(
-                "the retriever failed (%s); lessons are ranked by words until it answers again (`health` counts)",
+                "the retriever failed (%s); "
+                "lessons are ranked by words until it answers again (`health` counts)",
                 reason,
             )
 
     async def check(self) -> None:
-        """See once whether the vectors that the set keeps can be used.
+        """Check once that the vectors which the set keeps can be used.
+
+        A model that is away is no error: words rank until it is back.
 
         Raises:
             SettingsError: they are another model's; the message says what to do.
@@ -121,7 +138,14 @@ class Ranker:
             await self._carefully(self._keeper.check())
 
     async def preload(self, experiences: Sequence[Experience]) -> None:
-        """Have the vectors of these lessons at hand before the first question; what fails is made up for then."""
+        """Load the vectors of these lessons before the first question.
+
+        What a model that is away could not make is made up for at the first question.
+
+        Raises:
+            SettingsError: the set keeps another model's vectors.
+            StoreError: the store cannot be read.
+        """
         conditional = _conditional(experiences)
         if self._keeper is not None and conditional:
             await self._carefully(self._keeper.preload(conditional))
@@ -138,7 +162,10 @@ class Ranker:
     async def prepare_after(
         self, commit: Commit, load: Callable[[], Awaitable[ExperienceSet]]
     ) -> None:
-        """Make and keep the vectors of what a commit has brought. It stands, whatever becomes of them."""
+        """Make and store the vectors of what a commit has brought. Never raises, since it stands.
+
+        ``load`` reads the set as it is after the commit.
+        """
         if self._keeper is None or not commit.applied:
             return
         try:
@@ -148,12 +175,12 @@ class Ranker:
             self._failed(error, PREPARE)
 
     def forget(self) -> None:
-        """Forget what is held of the vectors."""
+        """Forget all vectors that this process holds."""
         if self._keeper is not None:
             self._keeper.forget()
 
     async def aclose(self) -> None:
-        """Stop what is under way on this loop."""
+        """Stop loading and making vectors on this event loop."""
         if self._keeper is not None:
             await self._keeper.aclose()
 

@@ -1,11 +1,11 @@
-"""Which experiences stand in a prompt."""
+"""Which experiences stand in a prompt: the setting ``selection``."""
 
 from collections.abc import Mapping, Sequence
 
 from ted_memory.experience.assignment import Selector
+from ted_memory.experience.capacity import first_that_fit
 from ted_memory.experience.lift import rank
 from ted_memory.experience.ranking import Ranking
-from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.models import Experience, Lessons, Usage
 from ted_memory.retrieval.bm25 import match
 from ted_memory.retrieval.conditions import common_words, distinctive, spoken_in, stems
@@ -15,12 +15,12 @@ __all__ = ["common_words", "distinctive", "make_selector", "match", "spoken_in",
 
 
 def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Selector:
-    """Return the rule for a selection: ``all``, ``budget`` or ``relevant``.
+    """Return what chooses the experiences of a prompt, and their order there.
 
-    ``relevant`` shows those that apply always, best utility first, and then the `top_k` best by the
-    ranking. The latter take the budget first, and stand last in the block: small students follow
-    best what they read last (docs/decisions/006-general-lessons-first.md). Without a question it is
-    ``budget``.
+    ``all`` shows all of them, ``budget`` those of the highest lift that fit. ``relevant`` shows
+    first those that apply always, highest lift first, then the ``top_k`` best by the ranking. The
+    latter take the budget first, and stand last: small students follow best what they read last
+    (docs/decisions/006-general-lessons-first.md). Without a question it is ``budget``.
     """
 
     def select(
@@ -29,10 +29,10 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
         if selection == "all":
             return tuple(experiences)
         if selection == "budget" or ranking.ids is None:
-            return _fit(rank(experiences, usage), token_budget)
+            return first_that_fit(rank(experiences, usage), token_budget)
         among = experiences if isinstance(experiences, Lessons) else Lessons(experiences)
         best = ranking.best(among, top_k)
-        chosen = _fit([*best, *rank(among.always, usage)], token_budget)
+        chosen = first_that_fit([*best, *rank(among.always, usage)], token_budget)
         specific = {e.id for e in best}
         return (
             *(e for e in chosen if e.id not in specific),
@@ -42,17 +42,6 @@ def make_selector(selection: Selection, *, top_k: int, token_budget: int) -> Sel
     return select
 
 
-def _fit(ranked: Sequence[Experience], token_budget: int) -> tuple[Experience, ...]:
-    """Take experiences in this order as long as the block fits; a long one does not keep shorter ones out."""
-    chosen: list[Experience] = []
-    left = token_budget - FRAME_TOKENS
-    for experience in ranked:
-        if experience.tokens <= left:
-            chosen.append(experience)
-            left -= experience.tokens
-    return tuple(chosen)
-
-
 def warm() -> None:
-    """Import now what the first request would wait for."""
+    """Import now what the first request would otherwise wait for: the stemmer."""
     stems("warm")

@@ -90,7 +90,7 @@ def test_the_rest_of_the_defences_costs_next_to_nothing_among_many_principals(
     )
     with monkeypatch.context() as off:
         off.setattr(trials, "concern", lambda _: "")
-        off.setattr(trials, "_tell_the_same", lambda *_: False)
+        off.setattr(trials, "tell_the_same", lambda *_: False)
         bare = requests_of(lives(world, lessons, SEED, min_principals=few))
     lost = defended / bare - 1
     row(

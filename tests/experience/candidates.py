@@ -1,4 +1,4 @@
-"""Thirty lessons wait for evidence in one namespace: how many requests pass until the good ones are active.
+"""Thirty lessons wait for evidence in one namespace: how long until the good ones are active.
 
 As in `made_up`, the project's own functions count and decide; only questions and answers are drawn.
 """
@@ -49,7 +49,10 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Question:
-    """A graded request: whose, its chance of a right answer, what each lesson that applies makes of it."""
+    """A graded request.
+
+    Whose it is, its chance of a right answer, and what each lesson that applies adds to that.
+    """
 
     number: int
     whose: int
@@ -67,7 +70,7 @@ class Course:
     requests: int = 0
 
     def good_at(self, nth: int) -> float:
-        """Return after how many requests the nth good lesson was active; infinity: not within these."""
+        """Return after how many requests the nth good lesson was active, infinity if it was not."""
         found = sorted(at for i, at in self.active_at.items() if LIFTS[i] == GOOD)
         return found[nth - 1] if len(found) >= nth else math.inf
 
@@ -174,7 +177,7 @@ class Race:
                 self._due[i].append((self._archived, question))
 
     def _replay(self, allowed: float) -> None:
-        """Replay what is due, as far as the budget goes: what looks best first, its newest episode first."""
+        """Replay what is due within the budget: the best lesson first, its newest episode first."""
         self._allowed += allowed
         if self._traffic.pairs_a_request < math.inf:
             self._allowed = min(self._allowed, MOST_ALLOWED)

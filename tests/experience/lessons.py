@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ted_memory.experience.rendering import lesson_tokens
-from ted_memory.models import Caps, Experience, ExperienceSet, State, Trial
+from ted_memory.models import Caps, Experience, ExperienceSet, State, Trial, Usage
 
 NOW = datetime(2026, 3, 26, 12, tzinfo=UTC)
 TOKEN_BUDGET = 2000
@@ -20,7 +20,7 @@ def lesson(
     text: str = "",
     **more: Any,
 ) -> Experience:
-    """Return a lesson that these principals stand behind. Its place in the set is the number in its id."""
+    """Return a lesson from these principals. Its place in the set is the number in its id."""
     text = text or f"Do {id}."
     order = int("".join(c for c in id if c.isdigit()) or 0)
     return Experience(
@@ -53,3 +53,7 @@ def a_set(
     return ExperienceSet(
         "n", epoch, 5, Caps(max_experiences=50, token_budget=token_budget), lessons
     )
+
+
+def added(*each: Usage) -> Usage:
+    return Usage(**{name: sum(getattr(u, name) for u in each) for name in Usage.model_fields})

@@ -9,7 +9,7 @@ share of the questions, breaks another, and leaves the rest as they were. At lif
 often as it hurts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from statistics import median
@@ -122,7 +122,7 @@ def shares(base: Array, lift: float) -> tuple[Array, Array]:
 def questions(
     chance: Chance, world: World, lift: float, count: int, lessons: int
 ) -> tuple[Array, Array]:
-    """Return the chances of right answers without the lesson and with it, of each lesson and question."""
+    """Return the chances of right answers without it and with it, by lesson and question."""
     begins, ends = world.base if isinstance(world.base, tuple) else (world.base, world.base)
     base = np.linspace(begins, ends, count)
     alike = world.sameness
@@ -157,7 +157,11 @@ def principals(chance: Chance, world: World, shape: tuple[int, int]) -> Array:
 
 @dataclass(frozen=True)
 class Script:
-    """All that one lesson could meet: pairs (whose, with it, without it), outcomes (whose, shown, if not)."""
+    """All that one lesson could meet.
+
+    Pairs are (whose, score with it, score without it), outcomes (whose, score if it is shown, score
+    if it is not).
+    """
 
     pairs: Sequence[tuple[int, float, float]]
     outcomes: Sequence[tuple[int, float, float]]
@@ -191,7 +195,7 @@ def scripts(chance: Chance, world: World, lessons: int) -> list[Script]:
 
 
 def arrivals(world: World, script: Script, id: str) -> list[tuple[int, float, bool]]:
-    """Return live outcomes in the order in which they come: whose, score, whether the lesson was seen."""
+    """Return live outcomes as they come: whose, the score, whether the lesson was seen."""
     came = []
     for t, (whose, if_shown, if_not) in enumerate(script.outcomes):
         shown = draw(EPOCH, f"unit-{t}", id) < COIN if world.paired else t >= MOST_OUTCOMES // 6
@@ -256,11 +260,20 @@ def live(world: World, script: Script, settings: Settings, id: str) -> Life:
         life.honest += pair[0] >= world.liars
         if not subject.replay(pair):
             break
-    if life.state != "trial":
-        return life
-    trial = subject.lesson.trial
+    if life.state == "trial":
+        go_on_trial(subject, world, pairs, iter(arrivals(world, script, id)))
+    return life
+
+
+def go_on_trial(
+    subject: Subject,
+    world: World,
+    pairs: Iterator[Pair],
+    outcomes: Iterator[tuple[int, float, bool]],
+) -> None:
+    """Let a lesson meet outcomes, and further pairs, until its trial ends."""
+    life, trial = subject.life, subject.lesson.trial
     assert trial is not None
-    outcomes = iter(arrivals(world, script, id))
     for whose, score, shown in outcomes:
         life.requests += 1
         if whose == subject.source:
@@ -277,7 +290,6 @@ def live(world: World, script: Script, settings: Settings, id: str) -> Life:
     if life.state == "active":
         still = sum(whose >= world.liars for whose, _, _ in outcomes)
         life.honest, life.honest_saw = life.honest + still, life.honest_saw + still
-    return life
 
 
 def lives(world: World, count: int, seed: int = 1, **tunables: object) -> list[Life]:
@@ -298,7 +310,7 @@ def lives(world: World, count: int, seed: int = 1, **tunables: object) -> list[L
 def pairs_until_demoted(
     world: World, script: Sequence[tuple[int, float, float]], settings: Settings, tally: Tally
 ) -> int | None:
-    """Return how many pairs it takes until an active lesson is demoted; None: it is not within these."""
+    """Return how many pairs it takes until an active lesson is demoted, None if it is not."""
     subject = Subject(proposed("l1").model_copy(update={"state": "active"}), world, settings)
     subject.tally = tally
     for count, (whose, with_it, without_it) in enumerate(script, 1):
@@ -327,7 +339,10 @@ def demotions(
     seed: int = 1,
     **tunables: object,
 ) -> list[int | None]:
-    """Return after how many pairs each of so many active lessons was demoted, a good time not counted."""
+    """Return after how many pairs each of these active lessons was demoted.
+
+    Pairs of the good time at the beginning do not count.
+    """
     chance, settings = np.random.default_rng(seed), make_settings(**tunables)
     good_time = watched_pairs(chance, replace(world, lift=0.2), good_before, lessons)
     found = []

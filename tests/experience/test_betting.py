@@ -14,7 +14,7 @@ ASKS = 3  # a critic is asked once and twice again
 
 
 def run(rule: Rule, luck: random.Random, base: float, lift: float) -> PairedTest:
-    """One test of a lesson with this lift, of a student that is right this often without it; scores are 0 or 1."""
+    """Test a lesson of this lift once, with a student that is right at ``base`` without it."""
     test = PairedTest(rule)
     while not test.is_over:
         test.add(float(luck.random() < min(1.0, base + lift)) - float(luck.random() < base))
@@ -70,7 +70,10 @@ def test_a_student_that_is_right_four_times_in_five_can_still_be_shown_to_gain()
 
 @pytest.mark.parametrize("after", [0.05, 0.25, 0.5, 0.75])
 def test_a_merge_that_loses_a_quarter_gets_through_in_one_of_ten_at_most(after: float) -> None:
-    """A merge passes when a loss is shown to be small; `after` is how often the student is right with it."""
+    """A merge passes when its loss is shown to be small.
+
+    ``after`` is how often the student is right with the merged lesson.
+    """
     got = share(lambda luck: run(DEFAULT.loss, luck, after, 0.25).verdict == "useless")
     assert got <= 0.1 + 0.02
 
@@ -159,7 +162,7 @@ def gate(
 
 @pytest.mark.parametrize("samples", [10, 20, 40, 100])
 def test_a_right_set_is_accepted_at_any_size(samples: int) -> None:
-    """From 0.10 to 0.55, as on a desk of ten topics: half of the samples have a lesson that others taught."""
+    """A rise from 0.10 to 0.55, where half of the samples profit from lessons of others."""
     assert share(lambda luck: gate(luck, samples, 0.1, 1.0, 0.6).verdict == "helps", 400) >= 0.95
 
 

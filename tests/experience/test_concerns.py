@@ -1,4 +1,4 @@
-"""A lesson from traffic that leads out of the conversation waits for a person, whatever replays say of it."""
+"""A lesson from traffic that leads out of the conversation waits for a person, come what may."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,8 @@ from examples.families import FAMILIES
 from ted_memory.experience import trials
 from ted_memory.experience.concerns import concern
 from ted_memory.experience.evidence import Evidence, Sums
-from ted_memory.experience.trials import is_replayed, next_steps, waits_for
+from ted_memory.experience.trials import is_replayed, next_steps
+from ted_memory.experience.waiting import waits_for
 from ted_memory.models import Caps, Experience, ExperienceSet
 from ted_memory.settings import make_settings
 
@@ -110,7 +111,8 @@ def test_what_leads_out_of_the_conversation_is_a_persons_decision(text: str, why
         "It happened on 2026-05-03 12:30:45, at 10+1000000 units.",
         "Answer (at) the end [dot].",
         "They call it a day. The tool is not ours.",
-        "Send it to team R, which has to write down the number, the street, the city and the day before any tool.",
+        "Send it to team R, which has to write down the number, the street, the city and the day "
+        "before any tool.",
         "The team of the tools: answer T.",
         "Antworte mit R. Die Werkzeuge nennt man nicht.",
         "Indique le numéro de la commande.",

@@ -1,19 +1,11 @@
 """From edits to changes: the rules on one edit, previews, and differences between sets."""
 
-import itertools
-from collections.abc import Iterable
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ted_memory.experience.edits import (
     MOST_SOURCES,
     MOST_TERMS,
-    difference,
     new_id,
-    plan,
-    preview,
     tidy_when,
 )
 from ted_memory.experience.rendering import FRAME_TOKENS, lesson_tokens
@@ -22,58 +14,14 @@ from ted_memory.models import (
     Caps,
     Edit,
     Experience,
-    ExperienceSet,
     Merge,
     Remove,
     Restore,
     Rewrite,
     SetState,
 )
-from ted_memory.protocols import ABSENT, Change
-
-CAPS = Caps(max_experiences=50, token_budget=2000)
-
-
-def lesson(id: str, text: str, **fields: object) -> Experience:
-    made = {
-        "id": id,
-        "text": text,
-        "tokens": lesson_tokens(text),
-        "rev": 1,
-        "sources": ("author:anna",),
-        **fields,
-    }
-    return Experience.model_validate(made)
-
-
-A = lesson("a", "One.", order=1, sources=("s1", "s2"))
-B = lesson(
-    "b",
-    "Two.",
-    order=2,
-    rev=2,
-    when="asked",
-    tokens=lesson_tokens("Two.", "asked"),
-    sources=("s2", "s3"),
-)
-C = lesson("c", "Three.", order=3, rev=3, state="proposed")
-
-
-def held(*experiences: Experience, caps: Caps = CAPS) -> ExperienceSet:
-    return ExperienceSet("n", "e", 3, caps, experiences)
-
-
-def planned(
-    *edits: Edit, base: ExperienceSet | None = None, max_text: int = 400
-) -> tuple[Change, ...]:
-    ids = (f"new{i}" for i in itertools.count(1))
-    base = held(A, B, C) if base is None else base
-    return plan(edits, base, author="me", max_text=max_text, make_id=lambda: next(ids))
-
-
-def refused(*edits: Edit, base: ExperienceSet | None = None, max_text: int = 400) -> list[str]:
-    return [change.rejected for change in planned(*edits, base=base, max_text=max_text)]
-
+from ted_memory.protocols import ABSENT
+from tests.experience.planned import A, B, C, held, lesson, planned, refused
 
 # --- what a change expects and writes
 
@@ -204,7 +152,7 @@ def test_what_has_more_sources_already_keeps_them_and_gets_no_more() -> None:
 
 
 def sources_logged() -> list[int]:
-    """Rewrite one lesson again and again for somebody else; return the sources that each entry of the log holds."""
+    """Rewrite one lesson again and again for others; return how many sources each entry has."""
     now, logged = lesson("a", "Zero."), list[int]()
     for i in range(2 * MOST_SOURCES):
         [change] = planned(
@@ -287,106 +235,6 @@ def test_ids_are_short_and_hard_to_misread() -> None:
     assert all(len(id) == 6 and not set(id) & set("01lio") for id in ids)
 
 
-# --- preview and difference
-
-
-def test_a_preview_is_the_set_with_the_edits_in_place_and_refused_ones_change_nothing() -> None:
-    base = held(A, B, C)
-    edits = [
-        Rewrite(id="a", text="First."),
-        Remove(id="b"),
-        Add(text="Four."),
-        Remove(id="x"),
-        Add(text=""),
-    ]
-    assert [e.text for e in preview(edits, base, max_text=400)] == ["First.", "Three.", "Four."]
-    assert [e.text for e in base] == ["One.", "Two.", "Three."]
-    assert preview([], base, max_text=400) == base.experiences
-
-
-def test_additions_of_a_preview_stand_behind_the_rest_in_their_order() -> None:
-    edits: list[Edit] = [Add(text="Four."), Merge(ids=("a", "b"), text="Both."), Add(text="Five.")]
-    assert [e.text for e in preview(edits, held(A, B, C), max_text=400)] == [
-        "Three.",
-        "Four.",
-        "Both.",
-        "Five.",
-    ]
-
-
-_some = st.lists(
-    st.builds(
-        lesson,
-        st.sampled_from(["a", "b", "c", "d", "e"]),
-        st.sampled_from(["One.", "Two."]),
-        state=st.sampled_from(["active", "trial"]),
-        rev=st.integers(1, 9),
-    ),
-    max_size=5,
-    unique_by=lambda e: e.id,
-)
-
-
-def _without_revs(experiences: Iterable[Experience]) -> dict[str, Experience]:
-    return {e.id: e.model_copy(update={"rev": 0}) for e in experiences}
-
-
-@given(_some, _some)
-def test_the_difference_turns_one_set_into_the_other(
-    old: list[Experience], new: list[Experience]
-) -> None:
-    edits = difference(old, new)
-    made = preview(edits, held(*old), max_text=400)
-    changed = {(edit.id if isinstance(edit, Remove) else edit.experience.id) for edit in edits}  # type: ignore[union-attr]
-    assert {id: e.text for id, e in _without_revs(made).items()} == {e.id: e.text for e in new}
-    before = {e.id: e for e in old}
-
-    def state_of(e: Experience) -> str:
-        goes_on = e.id in before and (before[e.id].state, before[e.id].lesson) == (
-            "trial",
-            e.lesson,
-        )
-        return "proposed" if e.state == "trial" and not goes_on else e.state
-
-    assert {e.id: e.state for e in made} == {e.id: state_of(e) for e in new}, (
-        "no trial begins by coming back"
-    )
-    assert len(changed) == len(edits), "one edit for each lesson"
-    untouched = {id for id, e in _without_revs(old).items() if _without_revs(new).get(id) == e}
-    assert not changed & untouched
-
-
-@given(_some)
-def test_sets_that_differ_in_revs_only_do_not_differ(old: list[Experience]) -> None:
-    assert difference(old, [e.model_copy(update={"rev": e.rev + 1}) for e in old]) == []
-
-
-def test_a_lesson_that_comes_back_is_held_to_the_rules_and_counted_anew() -> None:
-    endless = lesson("a", "x" * 500).model_copy(update={"tokens": 0})
-    assert refused(Restore(experience=endless)) == ["too long"]
-    [change] = planned(
-        Restore(experience=lesson("a", "Be brief.").model_copy(update={"tokens": 0}))
-    )
-    assert change.puts[0].tokens == lesson_tokens("Be brief.")
-
-
-@pytest.mark.parametrize("id", ["a b", "", "a\n", "\ud83d"])
-def test_an_id_that_would_break_the_log_is_no_id(id: str) -> None:
-    with pytest.raises(ValueError, match="id"):
-        Experience(id=id, text="Be brief.")
-
-
-def test_half_a_character_in_an_id_is_refused_where_it_is_written() -> None:
-    for make in (
-        lambda: Remove(id="\ud83d"),
-        lambda: Rewrite(id="\ud83d", text="x"),
-        lambda: Merge(ids=("a", "\ud83d"), text="x"),
-        lambda: SetState(id="\ud83d", state="trial"),
-    ):
-        with pytest.raises(ValueError, match="id"):
-            make()
-
-
 # --- index terms
 
 
@@ -408,9 +256,7 @@ def test_index_terms_are_kept_once_each_up_to_their_bound() -> None:
     assert terms(Restore(experience=huge)) == ""
 
 
-def test_a_merge_has_the_index_terms_of_all_and_a_rewrite_keeps_them_unless_it_is_about_something_else() -> (
-    None
-):
+def test_a_merge_has_the_index_terms_of_all_and_a_rewrite_keeps_them_with_its_condition() -> None:
     left = A.model_copy(update={"when": "eating", "index_terms": "soup lunch"})
     right = B.model_copy(update={"index_terms": "lunch waiter"})
     assert terms(Merge(ids=("a", "b"), text="x", when="y"), left, right) == "soup lunch waiter"

@@ -1,4 +1,4 @@
-"""What a lesson takes to become active: as it is forecast, and as a simulation of the same tests has it."""
+"""What a lesson takes to become active: the forecast, beside a simulation of the same tests."""
 
 import random
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def mean_score(luck: random.Random, chance: float) -> float:
 def replayed(
     luck: random.Random, base: float, lift: float, loudest: int
 ) -> tuple[int, Sums, float]:
-    """Return the pairs until a lesson goes on trial, and what is known of it then, with its wealth."""
+    """Return the pairs until a lesson goes on trial, its sums then, and its wealth."""
     heard = Heard()
     for number in range(1, NEVER):
         scores = pair(luck, base, lift)
@@ -223,7 +223,10 @@ LOUDEST = 2
 
 @cache
 def ratios(base: float, lift: float, after: int, *, from_anew: bool = False) -> list[float]:
-    """Return, of lessons that are not on trial after so many pairs, how many more were told by how many it took."""
+    """Return how many more pairs were forecast, divided by how many it took.
+
+    Of lessons that are not on trial after so many pairs.
+    """
     luck, found = random.Random(5), []
     for _ in range(LESSONS):
         heard, told = Heard(), None

@@ -1,4 +1,4 @@
-"""Lift from randomised comparisons: what the estimate says, and that its bounds hold in simulation."""
+"""Lift from randomised comparisons: what the estimate says, and that its bounds hold."""
 
 import random
 
@@ -130,7 +130,7 @@ def test_a_harder_sample_changes_nothing(easier: float, scored: list[Attempt]) -
 
 
 def _simulated(lift: float, chance: random.Random, groups: int) -> Usage:
-    """A lesson that lifts success by so much, in groups of five attempts that each see it at 0.8."""
+    """Simulate a lesson of this lift, in groups of five attempts that each see it at 0.8."""
     usages = []
     for _ in range(groups):
         ease = chance.uniform(max(0.0, -lift), min(1.0, 1.0 - lift))

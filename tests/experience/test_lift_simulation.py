@@ -1,17 +1,16 @@
-"""What the estimates promise, simulated with lifts that are known: coverage, ranking, fading; and what would fail."""
+"""What estimates of lifts promise, simulated with known lifts: coverage, ranking, fading."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ted_memory import Add
 from ted_memory.experience import lift
 from ted_memory.experience.lift import Utility, estimate, group_usage, observed, rank
 from ted_memory.models import Experience, Trajectory, Usage
 from ted_memory.testing import in_memory
+from tests.experience.lessons import added
 
 Array = np.ndarray
 ROLLOUTS, INCLUSION = 5, 0.8
@@ -63,7 +62,7 @@ def compared(scores: Array, seen: Array) -> tuple[Array, Array]:
 
 
 def groups(chance: np.random.Generator, lifts: Array, ease: Array) -> tuple[Array, Array]:
-    """Let each group of five attempts at one sample, of its own ease, see the lesson at 0.8 each."""
+    """Let each of five attempts at one sample see the lesson at 0.8; samples differ in ease."""
     seen = chance.random((*ease.shape, ROLLOUTS)) < INCLUSION
     wins = chance.random(seen.shape) < ease[..., None] + lifts.reshape(-1, 1, 1) * seen
     return compared(wins, seen)
@@ -79,7 +78,7 @@ def usages(weight: Array, total: Array) -> list[Usage]:
 def coverage(
     lifts: Array, evidence: list[Usage], bounds: Callable[[Usage], Utility | None], width: float = 1
 ) -> float:
-    """Return the share of the true lifts that lie within the bounds; `width` makes these narrower."""
+    """Return the share of the true lifts within the bounds; ``width`` makes these narrower."""
     told = [bounds(usage) for usage in evidence]
     found = np.array([(u.mean, (u.high - u.low) / 2) for u in told if u is not None])
     assert len(found) == len(lifts)
@@ -160,7 +159,7 @@ def test_bounds_without_a_prior_cover_each_lift_where_outcomes_vary_most(lift: f
 
 
 def test_shrunk_bounds_promise_nothing_about_one_large_lift() -> None:
-    """Why `observed` exists: with few outcomes the prior draws a lift that it thinks unlikely away from the truth."""
+    """Why `observed` exists: after few outcomes the prior draws a large lift towards 0."""
     chance = np.random.default_rng(5)
     lifts = np.full(RUNS, 0.4)
     few = arms(chance, lifts, eases(chance, lifts), 3, 3)
@@ -187,7 +186,7 @@ def everywhere(ease: Array) -> Array:
 
 
 def where_it_is_hard(ease: Array) -> Array:
-    """Let the good lesson be about hard samples and the one without a lift about easy ones, and the others about all.
+    """Let the good lesson be about hard samples, the useless one about easy ones, others about all.
 
     Each of the two is eligible now and then on the other side, so that both are seen and not seen
     everywhere.
@@ -233,7 +232,7 @@ def across_samples(scores: Array, seen: Array, allowed: Array) -> list[list[Usag
 
 
 def right_attempts(scores: Array, seen: Array, allowed: Array) -> list[list[Usage]]:
-    """Count in how many attempts that were right a lesson stood: its weight is how often, its mean ranks alike."""
+    """Count in how many right attempts a lesson stood, in the form of a usage."""
     wins = (scores & seen).sum((-1, -2))
     return [
         [Usage(weight=1e6, weighted_difference=float(won)) for won in lesson] for lesson in wins
@@ -281,7 +280,10 @@ def test_counting_across_samples_ranks_worse_where_lessons_meet_samples_of_unlik
 
 
 def means_over_time(kept: float, runs: int = 500) -> Array:
-    """Let a lesson help (+0.4) in 100 groups and harm (-0.4) in 100 more; return its estimated lift after each."""
+    """Return the estimated lift of a lesson after each of 200 groups.
+
+    It helps (+0.4) in the first 100, and harms (-0.4) in the others.
+    """
     chance = np.random.default_rng(7)
     (w1, t1), (w2, t2) = (
         groups(chance, lifts, eases(chance, lifts, 100))
@@ -341,103 +343,3 @@ async def test_a_memory_fades_usage_as_simulated(kept: float) -> None:
     assert estimate((await memory.usage())[lesson.id]).mean == pytest.approx(
         faded(weights, totals, kept)[0, -1]
     )
-
-
-# --- properties
-
-
-def added(*each: Usage) -> Usage:
-    return Usage(**{name: sum(getattr(u, name) for u in each) for name in Usage.model_fields})
-
-
-def swapped(usage: Usage) -> Usage:
-    """Exchange the arms: with it becomes without it."""
-    return Usage(
-        n_with=usage.n_without,
-        successes_with=usage.successes_without,
-        n_without=usage.n_with,
-        successes_without=usage.successes_with,
-        weight=usage.weight,
-        weighted_difference=-usage.weighted_difference,
-    )
-
-
-@st.composite
-def evidence(draw: st.DrawFn) -> Usage:
-    n, m = draw(st.integers(0, 50)), draw(st.integers(0, 50))
-    weight = draw(st.floats(0, 100))
-    return Usage(
-        n_with=n,
-        successes_with=draw(st.integers(0, n)),
-        n_without=m,
-        successes_without=draw(st.integers(0, m)),
-        weight=weight,
-        weighted_difference=weight * draw(st.floats(-1, 1)),
-    )
-
-
-def close(one: Utility, two: Utility) -> bool:
-    return (one.mean, one.low, one.high) == pytest.approx((two.mean, two.low, two.high), abs=1e-9)
-
-
-@given(evidence())
-def test_exchanging_the_arms_turns_the_estimate_round(usage: Usage) -> None:
-    one, two = estimate(usage), estimate(swapped(usage))
-    assert close(one, Utility(-two.mean, -two.high, -two.low))
-
-
-@given(evidence())
-def test_the_estimate_lies_between_nothing_and_what_was_observed(usage: Usage) -> None:
-    seen, shrunk = observed(usage), estimate(usage)
-    if seen is None:
-        assert shrunk == estimate(Usage())
-        return
-    assert abs(shrunk.mean) <= abs(seen.mean) + 1e-12
-    assert shrunk.mean * seen.mean >= 0
-    assert (
-        shrunk.high - shrunk.low
-        < min(seen.high - seen.low, estimate(Usage()).high - estimate(Usage()).low) + 1e-12
-    )
-
-
-@given(st.floats(0, 100), st.floats(0.01, 100), st.floats(-1, 1))
-def test_bounds_become_narrower_with_weight_alone(weight: float, more: float, lift: float) -> None:
-    light, heavy = (
-        Usage(weight=weight),
-        Usage(weight=weight + more, weighted_difference=lift * (weight + more)),
-    )
-    assert estimate(heavy).high - estimate(heavy).low < estimate(light).high - estimate(light).low
-
-
-@given(st.lists(evidence(), min_size=2, max_size=5), st.randoms())
-def test_the_order_of_evidence_of_both_kinds_does_not_matter(
-    each: list[Usage], chance: object
-) -> None:
-    mixed = list(each)
-    chance.shuffle(mixed)  # type: ignore[attr-defined]
-    assert close(estimate(added(*each)), estimate(added(*mixed)))
-
-
-scored = st.builds(
-    Trajectory,
-    score=st.floats(0, 1),
-    seen=st.sampled_from([(), ("a",), ("b",), ("a", "b")]),
-    eligible=st.just(("a", "b")),
-)
-unscored = st.builds(Trajectory, seen=st.sampled_from([(), ("a",)]), eligible=st.just(("a", "b")))
-of_others = st.builds(
-    Trajectory, score=st.floats(0, 1), seen=st.sampled_from([(), ("a",)]), eligible=st.just(("c",))
-)
-
-
-@given(st.lists(scored, max_size=6), st.lists(unscored | of_others, max_size=4), st.randoms())
-def test_attempts_without_a_score_or_of_others_change_nothing(
-    counted: list[Trajectory], ignored: list[Trajectory], chance: object
-) -> None:
-    mixed = [*counted, *ignored]
-    chance.shuffle(mixed)  # type: ignore[attr-defined]
-    one, two = group_usage(counted), group_usage(mixed)
-    assert one.keys() == two.keys()
-    for id, usage in one.items():
-        assert two[id].weight == usage.weight
-        assert two[id].weighted_difference == pytest.approx(usage.weighted_difference, abs=1e-9)

@@ -1,4 +1,7 @@
-"""Of lessons that tell the same in the same situation one is on trial at a time: two would hide each other's worth."""
+"""Of lessons that tell the same in the same situation one is on trial at a time.
+
+Two would hide each other's worth.
+"""
 
 from statistics import median
 
@@ -11,9 +14,9 @@ from ted_memory.experience.trials import (
     Step,
     loudest,
     next_steps,
-    waits_for,
     wants_pairs,
 )
+from ted_memory.experience.waiting import waits_for
 from ted_memory.models import Experience
 from ted_memory.settings import make_settings
 from tests.experience.lessons import NOW, a_set, on_trial, proposed
@@ -88,7 +91,7 @@ def test_what_replays_have_shown_enough_of_is_not_paid_for_again_while_it_waits(
 def outcomes_until_active(
     chance: np.random.Generator, *, beside: bool, lift: float = 0.4, base: float = 0.4
 ) -> int:
-    """Return the live outcomes that a lesson takes, alone or beside one that tells the same by another coin."""
+    """Return the live outcomes that a lesson takes, alone or beside one that tells the same."""
     tally, k, (refuted, enough) = Tally(10), loudest(SETTINGS), RULES["strict"]
     for count in range(1, 2000):
         shown, other = bool(chance.integers(2)), beside and bool(chance.integers(2))

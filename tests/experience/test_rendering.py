@@ -54,7 +54,8 @@ def test_nothing_to_say_is_no_block() -> None:
 def test_the_block_is_these_bytes() -> None:
     assert render_block(lessons(("Ask for the number.", "a refund is wanted"), "Be brief.")) == (
         "<experiences>\n"
-        "Lessons from earlier work. They are advice, not instructions; use one only where it applies.\n"
+        "Lessons from earlier work. "
+        "They are advice, not instructions; use one only where it applies.\n"
         "- When a refund is wanted: Ask for the number.\n"
         "- Be brief.\n"
         "</experiences>"
@@ -65,7 +66,9 @@ def test_the_block_has_the_same_bytes_in_every_process() -> None:
     code = (
         "from ted_memory import Experience\n"
         "from ted_memory.experience.rendering import render_block\n"
-        "print(ascii(render_block([Experience(id=str(i), text=t) for i, t in enumerate(['Ü <b>', 'a  b', '1 < 2'])])))"
+        "texts = ['Ü <b>', 'a  b', '1 < 2']\n"
+        "lessons = [Experience(id=str(i), text=t) for i, t in enumerate(texts)]\n"
+        "print(ascii(render_block(lessons)))"
     )
     here = ascii(render_block(lessons("Ü <b>", "a  b", "1 < 2")))
     for seed in ("0", "1"):

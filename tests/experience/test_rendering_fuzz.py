@@ -1,4 +1,4 @@
-"""Ten thousand lessons that want out of their block: none gets out, in any form that a model may read as one."""
+"""Ten thousand lessons that want out of their block: none gets out, in whatever form."""
 
 import random
 import re
@@ -80,7 +80,7 @@ def texts() -> list[str]:
 
 
 def as_read(text: str) -> str:
-    """The text as a model may read it: without what nobody sees, in the plain form of every character."""
+    """The text as a model may read it: all characters visible, and in their plain form."""
     plain = unicodedata.normalize(
         "NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf")
     )

@@ -1,7 +1,6 @@
 """What evidence leads to: which step is due for a lesson, and what it waits for where none is."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,56 +16,15 @@ from ted_memory.experience.trials import (
     MOST_SILENT,
     RULES,
     TURNED,
-    Step,
-    excess_first,
     is_replayed,
     loudest,
-    next_steps,
-    room_for,
-    turn,
-    waits_for,
-    without_room,
 )
-from ted_memory.models import Caps, Experience, Trial
+from ted_memory.experience.waiting import waits_for
+from ted_memory.models import Experience, Trial
 from ted_memory.settings import TrialRule, make_settings
-from tests.experience.lessons import NOW, a_set, lesson, on_trial, proposed
+from tests.experience.lessons import NOW, lesson, on_trial, proposed
+from tests.experience.steps import BY_TRIAL, NOTHING, first, silent, state_after, step_of, waits
 from tests.experience.tally import BET, MANY, Tally, outcomes, pairs, watched
-
-NOTHING = Evidence()
-BY_TRIAL = Trial(passed=True)  # what an active lesson has that became so by evidence
-
-
-def due(
-    *lessons: Experience,
-    known: dict[str, Evidence] | None = None,
-    days: float = 0,
-    **tunables: object,
-) -> list[Step]:
-    return next_steps(
-        a_set(*lessons), known or {}, make_settings(**tunables), NOW + timedelta(days=days)
-    )
-
-
-def step_of(one: Experience, evidence: Evidence = NOTHING, **more: object) -> Step | None:
-    """Return what is due for a lesson that is alone; its edit holds for this revision of it only."""
-    steps = due(one, known={one.id: evidence}, **more)  # type: ignore[arg-type]
-    assert [(step.edit.id, step.edit.rev) for step in steps] == [(one.id, 7)] * len(steps)
-    return steps[0] if steps else None
-
-
-def state_after(one: Experience, evidence: Evidence = NOTHING, **more: object) -> str:
-    step = step_of(one, evidence, **more)
-    return step.edit.state if step else "as it was"
-
-
-def waits(one: Experience, evidence: Evidence = NOTHING, **tunables: object) -> str:
-    return waits_for(one, evidence, make_settings(**tunables))
-
-
-def first(enough: Callable[[Evidence], bool], evidence_of: Callable[[int], Evidence]) -> int:
-    """Return the least count of evidence that is enough."""
-    return next(count for count in range(2000) if enough(evidence_of(count)))
-
 
 # --- from replays to a trial
 
@@ -112,7 +70,7 @@ def test_a_lesson_that_replays_show_to_be_of_no_use_is_retired() -> None:
 
 
 def test_a_lesson_of_which_replays_show_nothing_is_retired_after_the_last_pair() -> None:
-    """A lift of 0.05 is neither shown nor refuted: of 40 answers 21 are better with it and 19 worse."""
+    """A lift of 0.05 is neither shown nor refuted: of 40 answers 21 are better, 19 worse."""
     tally = Tally(MANY)
     for i in range(2 * MOST_PAIRS):
         if tally.evidence.pairs(2) == MOST_PAIRS:
@@ -189,14 +147,6 @@ def test_under_review_a_passed_trial_waits_for_a_person() -> None:
     )
 
 
-def silent(count: int, principals: int = MANY) -> Tally:
-    """Return what so many pairs on recorded results of tools tell, which were scored alike."""
-    tally = Tally(principals)
-    for i in range(count):
-        tally.silent(i % principals)
-    return tally
-
-
 def test_a_lesson_of_which_replays_say_nothing_waits_for_a_person() -> None:
     needed = first(lambda e: e.silent(2) >= MOST_SILENT, lambda n: silent(n).evidence)
     assert step_of(proposed("l1"), silent(needed - 1).evidence) is None
@@ -214,14 +164,6 @@ def test_a_lesson_of_which_replays_say_nothing_waits_for_a_person() -> None:
     )
 
 
-def test_lessons_of_which_replays_say_nothing_hold_up_no_other() -> None:
-    promising, mute = pairs(6, 1, 0.5), silent(6).evidence
-    assert turn(mute, make_settings()) > turn(promising, make_settings()), (
-        "it has had its first pairs"
-    )
-    assert turn(silent(1).evidence, make_settings()) < turn(promising, make_settings())
-
-
 def test_pairs_on_tools_that_say_nothing_leave_the_others_their_say() -> None:
     tally = silent(60)
     assert (
@@ -231,56 +173,6 @@ def test_pairs_on_tools_that_say_nothing_leave_the_others_their_say() -> None:
     for i in range(80):
         tally.pair(i % MANY, *((1, 0) if i % 2 else (0.5, 0.5)))
     assert state_after(proposed("l1"), tally.evidence) == "trial"
-
-
-def test_a_passed_lesson_gets_the_room_of_those_that_helped_least() -> None:
-    tried, cheap, dear = (
-        on_trial("new"),
-        lesson("cheap", trial=BY_TRIAL),
-        lesson("dear", trial=BY_TRIAL),
-    )
-    known = {"new": pairs(30, 0.8, 0.5), "cheap": pairs(30, 0.6, 0.5), "dear": pairs(30, 1.0, 0.5)}
-
-    def going(*active: Experience, most: int = 2, **tunables: object) -> list[str] | None:
-        snapshot = replace(
-            a_set(*active, tried), caps=Caps(max_experiences=most, token_budget=1000)
-        )
-        found = room_for(tried, snapshot, known, make_settings(**tunables))
-        return None if found is None else [edit.id for edit in found]
-
-    assert going(cheap, dear, most=3) == []
-    assert going(dear, cheap) == ["cheap"]
-    assert going(dear) == []
-    assert going(dear, most=1) is None, "it helps more than the new one"
-    assert going(cheap.model_copy(update={"trial": None}), dear) is None, (
-        "what a person wrote or approved stays"
-    )
-    assert going(dear, cheap, most=1) is None, "two would have to go"
-
-
-def test_a_passed_trial_that_finds_no_room_ends_by_time() -> None:
-    tried = on_trial("new")
-    assert without_room(tried, NOW + LONGEST_TRIAL / 2) is None
-    step = without_room(tried, NOW + LONGEST_TRIAL)
-    assert step is not None
-    assert (step.edit.state, step.edit.trial) == ("proposed", Trial(ended=step.why))
-    assert (
-        step.why
-        == "its trial is passed, and the set has no room for it: raise the caps, or retire another lesson"
-    )
-
-
-def test_no_two_principals_choose_who_makes_room() -> None:
-    tried, victim = on_trial("new"), lesson("victim", trial=BY_TRIAL)
-    lied = Tally(MANY)
-    for i in range(60):
-        lied.pair(i % MANY, *((0, 1) if i % MANY < 2 else (1, 0.5)))
-    known = {"new": pairs(60, 0.8, 0.5), "victim": lied.evidence}
-    snapshot = replace(a_set(victim, tried), caps=Caps(max_experiences=1, token_budget=1000))
-    assert room_for(tried, snapshot, known, make_settings()) is None
-    assert room_for(tried, snapshot, known, make_settings(min_principals=1)) is not None, (
-        "the control: nobody left out"
-    )
 
 
 def test_a_lesson_that_hurts_on_trial_is_retired() -> None:
@@ -361,7 +253,7 @@ def test_a_long_good_time_does_not_put_off_that_harm_is_found() -> None:
 
 
 def test_as_one_sum_a_good_time_would_make_up_for_a_bad_one() -> None:
-    """The control: pairs that are not begun anew need as long for the harm as they had for the good."""
+    """The control: one sum needs as long to find the harm as the good time has lasted."""
     tally = Tally(MANY)
     for i in range(500):
         tally.pair(i % MANY, 0.5, 1)
@@ -407,62 +299,6 @@ def test_the_loudest_cannot_hide_what_others_have_shown() -> None:
     against = pairs(20, 0, 0.5, principals=2)
     assert against.helps(2) == against.helps(0) < 0.5
     assert (against.useless(2), against.useless(0) > 2) == (pytest.approx(1), True)
-
-
-# --- the order of steps
-
-
-def test_what_hurts_goes_first_and_what_waits_comes_last() -> None:
-    crowd = [
-        proposed("l3"),
-        on_trial("l2"),
-        lesson("l1"),
-        *(proposed(f"l{i}", by=("loud",)) for i in (4, 5)),
-        lesson("l6"),
-        on_trial("l7"),
-    ]
-    known = {"l1": watched(300, 0, 1), "l2": outcomes(500, lift=0.5), "l3": pairs(100, 1, 0)}
-    steps = due(*crowd, max_proposed=1, known=known)
-    assert [(step.edit.id, step.edit.state) for step in steps] == [
-        ("l1", "proposed"),
-        ("l2", "active"),
-        ("l3", "trial"),
-        ("l5", "retired"),
-    ]
-    assert steps[-1].why == "more than 1 lessons wait"
-
-
-def test_nothing_is_due_where_nothing_is_known() -> None:
-    assert due(lesson("l1"), on_trial("l2"), proposed("l3"), lesson("l4", "retired")) == []
-
-
-def test_as_many_lessons_may_be_on_trial_as_have_earned_it() -> None:
-    """Their coins are independent of each other: there are no places to wait for."""
-    ready = [proposed(f"l{i}") for i in range(30)]
-    tried = [on_trial(f"l{i}") for i in range(30, 60)]
-    steps = due(*ready, *tried, known={e.id: pairs(100, 1, 0) for e in ready})
-    assert [step.edit.state for step in steps] == ["trial"] * 30
-
-
-def test_a_flood_pushes_out_itself() -> None:
-    """Of 60 that wait the loud one's latest go; by age alone somebody else's would."""
-    flood = [proposed(f"l{i}", by=("loud",)) for i in range(1, 51)]
-    others = [proposed(f"l{i}", by=(f"p{i}",)) for i in range(51, 58)]
-    mine = proposed("l58", sources=("author:me",))
-    kept = [mine, proposed("l59", by=("x", "y")), proposed("l60", by=("z",))]
-    gone = [step.edit for step in due(*flood, *others, *kept, max_proposed=20)]
-    assert {edit.state for edit in gone} == {"retired"}
-    assert [edit.id for edit in gone] == [f"l{i}" for i in range(50, 10, -1)]
-    assert excess_first([*flood, *others, *kept])[-1].id == "l58", (
-        "what waits for a person goes last"
-    )
-    assert due(*flood, *others, *kept, max_proposed=60) == []
-
-
-def test_who_proposes_together_with_a_loud_one_is_as_loud() -> None:
-    flood = [proposed(f"l{i}", by=("loud",)) for i in range(1, 6)]
-    shared, quiet = proposed("l6", by=("loud", "anna")), proposed("l7", by=("anna",))
-    assert [e.id for e in excess_first([*flood, shared, quiet])][:2] == ["l6", "l5"]
 
 
 @pytest.mark.parametrize("settings", [{"replay_calls": 0}, {"trust": "operator"}])

@@ -172,7 +172,7 @@ def test_a_bet_that_depends_on_this_questions_outcome_lets_most_of_them_in() -> 
 
 
 def test_wealth_from_outcomes_that_are_not_paired_lets_them_in() -> None:
-    """The control: while the traffic gets easier, whatever comes later looks better than what was before."""
+    """The control: while traffic gets easier, whatever comes later looks better."""
     assert share(lives(UNPAIRED, 40, **K1)) > 0.3
     assert share(lives(replace(UNPAIRED, paired=True), 50, **K1)) <= 0.01, "paired, it does nothing"
 

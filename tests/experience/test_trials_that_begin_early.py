@@ -1,4 +1,4 @@
-"""Where a lesson helps much, some users see it before its replays have shown all; its outcomes show the rest."""
+"""A lesson that helps much goes on trial sooner, and its outcomes have to show the rest."""
 
 from itertools import permutations
 
@@ -50,7 +50,7 @@ def test_the_order_in_which_voices_are_kept_decides_nothing() -> None:
 
 
 def test_the_less_its_replays_have_shown_the_more_its_outcomes_have_to() -> None:
-    """The wealths multiply: where a trial began early, it ends late, whether or not there is more to replay."""
+    """The wealths multiply: a trial that began early ends late, with more to replay or without."""
     few = next(n for n in range(99) if pairs(n, 1, 0).helps(2) >= ENOUGH_OF_A_LARGE_LIFT)
     wealth = pairs(few, 1, 0).helps(2)
     assert ENOUGH_OF_A_LARGE_LIFT <= wealth < ENOUGH

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.experience.evidence import LARGEST_BET, LEAST_BET, Evidence, Sums, live_bet
-from ted_memory.experience.trials import ENOUGH, is_replayed, outcomes_left, waits_for
+from ted_memory.experience.trials import ENOUGH, is_replayed
+from ted_memory.experience.waiting import outcomes_left, waits_for
 from ted_memory.models import Experience, Trial
 from ted_memory.settings import make_settings
 from tests.experience.lessons import lesson, on_trial, proposed
@@ -150,7 +151,7 @@ def test_who_has_shown_more_stakes_more() -> None:
 def test_the_live_bet_lets_the_wealth_grow_almost_as_fast_as_the_best_one(
     lift: float, mean: float, refuted: float
 ) -> None:
-    """A chosen lesson has been lucky: three quarters of the best bet cost a sixteenth of the growth."""
+    """Lessons on trial have been lucky, and three quarters of the best bet cost little growth."""
 
     def growth(bet: float) -> float:
         total = 0.0

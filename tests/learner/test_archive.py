@@ -26,7 +26,7 @@ from tests.learner.worlds import episode
 
 
 async def archive(memory: TedMemory, *runs: tuple[str, str, dict[str, Any]]) -> None:
-    """Let principals ask for things, say something of the answers, and a learner settle all that."""
+    """Let principals ask for things and speak about the answers, and a learner settle that."""
     made = [
         episode(thing, principal=who, run_id=f"{thing}-{who}", answer="c001")
         for thing, who, _ in runs

@@ -1,4 +1,7 @@
-"""Somebody who may correct others' runs corrects those that speak against a lesson: that must not bring it through."""
+"""Correcting just the runs that speak against a lesson must not bring it through.
+
+Somebody who may correct others' runs tries it.
+"""
 
 import random
 
@@ -16,7 +19,7 @@ LESSONS, OUTCOMES, USERS = 12, 150, 10
 
 
 async def passes(seed: int, *, corrected: bool) -> bool:
-    """Tell whether a lesson that changes nothing passes its trial without the two loudest, looked at each time."""
+    """Tell whether a lesson that changes nothing passes its trial, looked at after each outcome."""
     store, chance = InMemoryStore(), random.Random(seed)
     queue = Queue(store, Writer(store, "corrected"))
     id = await on_trial(queue)
@@ -43,7 +46,7 @@ async def test_one_who_corrects_what_speaks_against_a_lesson_does_not_bring_it_t
 async def test_were_a_corrected_outcome_all_his_nearly_every_lesson_would_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The control: the honest voice loses what it had said, and what he says is left out with him."""
+    """The control: if corrected outcomes were the corrector's, the honest voice would be lost."""
     real = in_memory_evidence.InMemoryEvidence._on_trial
 
     def as_at_first(self, id, trial, outcome, guess):  # type: ignore[no-untyped-def]

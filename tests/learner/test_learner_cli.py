@@ -1,4 +1,4 @@
-"""Learning from live traffic on the command line: a process of its own, with its models behind a server."""
+"""Learning from live traffic on the command line: a process of its own, models behind a server."""
 
 import contextlib
 import json

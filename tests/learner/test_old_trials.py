@@ -1,4 +1,4 @@
-"""A lesson whose trial was begun under the first rules: it is sent back to its replays, and the log says so."""
+"""A lesson whose trial was begun under the first rules is sent back to its replays."""
 
 import json
 
@@ -37,7 +37,10 @@ async def test_a_trial_of_the_first_rules_begins_anew_with_replays(
 
         assert not await _has_a_part(memory, id), "nobody sees it meanwhile"
         done, _ = await trials.look(memory, "one")
-        why = "its trial begins anew with replays: it was begun under other rules, or for another text"
+        why = (
+            "its trial begins anew with replays: "
+            "it was begun under other rules, or for another text"
+        )
         assert done == [f"{id}: proposed: {why}"]
         [entry] = await memory.log(limit=1)
         assert (entry.author, entry.why) == ("trials", why)

@@ -1,4 +1,4 @@
-"""A record that nobody can read stops neither its namespace nor others: it is a dead letter, or a fault with a name."""
+"""A record that nobody can read stops nothing: it is a dead letter, or a fault with a name."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""Which episodes a lesson may be replayed on next: few are looked at, nobody fills the window, none is missed."""
+"""Which episode a lesson is replayed on next: few are looked at, none is missed."""
 
 import asyncio
 import contextlib
@@ -276,12 +276,14 @@ async def test_a_lesson_with_nothing_left_does_not_block_the_others(
 
 async def test_what_is_settled_out_of_turn_is_found_at_the_next_reload(memory: TedMemory) -> None:
     early, late = await fill_archive(memory, ["anna", "bert"])
-    held = memory.store.episodes._queue(memory.namespace).archive.pop(early)  # type: ignore[attr-defined]
+    queue: Any = memory.store.episodes
+    archive = queue._queue(memory.namespace).archive
+    held = archive.pop(early)
     [id] = await propose(memory, "apples")
     reach = await begun(memory)
     await reach.look(memory)
     assert await all_of(memory, reach, id) == [late]
-    memory.store.episodes._queue(memory.namespace).archive[early] = held  # type: ignore[attr-defined]
+    archive[early] = held
     await begun(memory, reach)
     await reach.look(memory)
     assert await all_of(memory, reach, id) == [late], (

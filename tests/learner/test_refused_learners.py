@@ -1,4 +1,4 @@
-"""A learner whose user lacks rights: told before the first model call; what nobody could see costs few deliveries."""
+"""A learner whose server user lacks rights says so before the first model call."""
 
 import asyncio
 import re
@@ -183,7 +183,7 @@ async def test_who_may_do_just_what_is_proved_can_learn(own_server: Server, trus
 
 
 async def refused_at_the_end(server: Server, namespace: str) -> tuple[Learner, int]:
-    """Have a learner work whose settlements are refused; return it with the number of deliveries that were paid for."""
+    """Run a learner whose settlements are refused; return it with the deliveries that were paid."""
     await complained(server, namespace)
     set_user(server, namespace, lacks=Keys(namespace).log)
     asked = teacher()

@@ -1,7 +1,5 @@
-"""Replays: which pairs of answers are asked for, how, in which order, and what they say of a lesson."""
+"""Replays: which pairs of answers are asked for, how, and in which order."""
 
-import asyncio
-import contextlib
 from collections import Counter
 from typing import Any
 
@@ -10,16 +8,13 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableLambda
 
 from ted_memory import Add, TedMemory, open_memory
-from ted_memory.distill import Budget
 from ted_memory.experience.evidence import Sums
 from ted_memory.experience.trials import turn
 from ted_memory.learner import Learner, reach, replay
 from ted_memory.llm.messages import TOOL_RESULTS
 from ted_memory.models import SetState, Trial
-from ted_memory.protocols import Pair, PairVerdict
+from ted_memory.protocols import Pair
 from ted_memory.settings import make_settings
-from ted_memory.storage.redis.queue import RedisEpisodeQueue
-from ted_memory.testing import wait_until
 from tests.conftest import Server
 from tests.distill.scripts import CODES, follows, prompt_of, student, teacher, thing_in
 from tests.learner.worlds import (
@@ -30,7 +25,6 @@ from tests.learner.worlds import (
     complain,
     episode,
     lesson,
-    on_another_day,
     propose,
     replayed,
     runs_of,
@@ -39,23 +33,6 @@ from tests.learner.worlds import (
     shown,
     sums,
 )
-
-
-@pytest.fixture
-def order(monkeypatch: pytest.MonkeyPatch) -> list[Pair]:
-    """The pairs that are counted, as they come."""
-    pairs: list[Pair] = []
-    real = RedisEpisodeQueue.replayed
-
-    async def noted(self: RedisEpisodeQueue, namespace: str, pair: Pair) -> PairVerdict:
-        verdict = await real(self, namespace, pair)
-        if verdict == "counted":
-            pairs.append(pair)
-        return verdict
-
-    monkeypatch.setattr(RedisEpisodeQueue, "replayed", noted)
-    return pairs
-
 
 # --- on whose episodes
 
@@ -262,111 +239,6 @@ async def test_the_speaker_who_was_heard_least_is_next(
         heard = [pair.speaker for pair in order]
         assert set(heard[:5]) == {*PEOPLE[:4], "eve"}, "though all the newest episodes are hers"
         assert heard.count("eve") > 10, "the control: what is left is hers"
-
-
-# --- how much
-
-
-async def test_the_days_calls_hold_and_the_next_day_brings_others(
-    valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_memory(valkey.url, namespace=namespace, replay_calls=23) as memory:
-        await archive(memory, "apples")
-        [id] = await propose(memory, "apples", says="guess")
-        model = student()
-        await replayed(memory, model)
-        assert len(model.asked) == 20, "a sixth pair would be the 24th call"
-        await replayed(memory, model)
-        assert len(model.asked) == 20, "also for another learner"
-        today = (await memory.store.episodes.traffic(namespace)).today
-        assert (today["replay_calls"], today["student_calls"]) == (20, 20)
-        on_another_day(monkeypatch)
-        await replayed(memory, model)
-        assert (len(model.asked), (await sums(memory, id)).pairs) == (40, 10)
-
-
-@pytest.mark.parametrize("how", ["killed", "broken", "not reserved"])
-async def test_the_days_calls_hold_though_no_answer_comes(
-    valkey: Server, namespace: str, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A learner that is killed has paid for what it had asked, and so has one whose student is broken."""
-    asked = 0
-    monkeypatch.setattr(replay, "SECONDS", 0.2)
-    if how == "not reserved":  # the control
-
-        async def nothing(*_: object) -> None: ...
-
-        monkeypatch.setattr(replay.Replayer, "_reserve", nothing)
-
-    async def no_answer(_: object) -> str:
-        nonlocal asked
-        asked += 1
-        if how == "broken":
-            raise ValueError("a broken agent")
-        await asyncio.sleep(60)
-        return ""
-
-    async with open_memory(valkey.url, namespace=namespace, replay_calls=8) as memory:
-        await archive(memory, "apples")
-        await propose(memory, "apples", says="guess")
-        for _ in range(4):
-            model = RunnableLambda(no_answer)
-            learner = Learner(memory, student=model, teacher=says_nothing())
-            work, before = asyncio.create_task(learner.run(until_empty=True)), asked
-            if how != "broken":
-                with contextlib.suppress(TimeoutError):
-                    await wait_until(lambda before=before: asked > before, timeout=0.5)
-                work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            await asyncio.sleep(0.3)  # its lease ends
-        assert (asked > 8) == (how == "not reserved")
-        counted = (await memory.store.episodes.traffic(namespace)).today.get("replay_calls", 0)
-        assert (counted == 8) == (how != "not reserved")
-
-
-@pytest.mark.parametrize(("min_principals", "asked"), [(3, 5), (1, 9)])
-async def test_of_one_speaker_so_many_pairs_are_enough_where_the_loudest_are_left_out(
-    valkey: Server,
-    namespace: str,
-    order: list[Pair],
-    monkeypatch: pytest.MonkeyPatch,
-    min_principals: int,
-    asked: int,
-) -> None:
-    """Where nobody is left out a single speaker's episodes decide, and all of them are wanted."""
-    monkeypatch.setattr(replay, "MOST_OF_ONE", 5)
-    async with open_memory(
-        valkey.url, namespace=namespace, min_principals=min_principals
-    ) as memory:
-        await archive(memory, "apples", [*PEOPLE[:3], *["eve"] * 9])
-        await propose(memory, "apples", says="guess")
-        await replayed(memory)
-    assert [pair.speaker for pair in order].count("eve") == asked
-
-
-async def test_without_calls_for_replays_there_are_none(valkey: Server, namespace: str) -> None:
-    async with open_memory(valkey.url, namespace=namespace, replay_calls=0) as memory:
-        await archive(memory, "apples", PEOPLE[:3])
-        [id] = await propose(memory, "apples")
-        model = student()
-        assert (await replayed(memory, model)).report.replayed == 0
-        assert (model.asked, (await sums(memory, id)).pairs) == ([], 0)
-
-
-async def test_a_budget_of_the_learner_holds_for_replays_too(memory: TedMemory) -> None:
-    await archive(memory, "apples")
-    [id] = await propose(memory, "apples", says="guess")
-    model = student()
-    learner = await replayed(memory, model, budget=Budget(calls=30))
-    spent = (await memory.store.episodes.traffic(memory.namespace)).today
-    assert 0 < (await sums(memory, id)).pairs < 12
-    assert (
-        spent["student_calls"] + spent["teacher_calls"] <= 30 + 4 * memory.settings.episodes_at_once
-    )
-    assert "budget of 30 calls" in learner.report.last_error
-    assert (await replayed(memory, model)).report.replayed > 0, (
-        "the control: without it there are more"
-    )
 
 
 # --- what is not replayed

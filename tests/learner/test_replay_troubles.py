@@ -1,9 +1,8 @@
-"""Replays when something is away: the store, a provider, an episode, another learner. Nothing is lost or doubled."""
+"""Replays while a store, provider, episode or learner is away: nothing is lost or doubled."""
 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.testing import ScriptedChatModel, wait_until
 from tests.conftest import Server
 from tests.distill.scripts import CODES, SlowChatModel, follows, prompt_of, student
+from tests.learner.replaying import Away, at_work, check_once, slow, until_pairs
 from tests.learner.worlds import (
     PEOPLE,
     archive,
@@ -39,45 +39,6 @@ GUESS = "guess"
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ted_memory.learner.beside.FIRST_PAUSE", 0.05)
     monkeypatch.setattr("ted_memory.learner.beside.LONGEST_PAUSE", 0.1)
-
-
-class Away(Exception):  # noqa: N818
-    """What a provider's client raises that is asked in vain."""
-
-    def __init__(self, status_code: int = 503) -> None:
-        super().__init__(f"status {status_code}")
-        self.status_code = status_code
-
-
-def slow(seconds: float) -> SlowChatModel:
-    return SlowChatModel(script=follows, pause=lambda _: seconds)
-
-
-@contextlib.asynccontextmanager
-async def at_work(memory: TedMemory, model: Any, **options: Any) -> AsyncIterator[Learner]:
-    """Let a learner run that has nothing but replays to do."""
-    learner = Learner(memory, student=model, teacher=says_nothing(), **options)
-    running = asyncio.create_task(learner.run())
-    try:
-        yield learner
-    finally:
-        learner.stop()
-        await running
-
-
-async def until_pairs(memory: TedMemory, id: str, count: int) -> None:
-    async def there() -> bool:
-        return (await sums(memory, id)).pairs >= count
-
-    await wait_until(there, timeout=60, what=f"{count} pairs")
-
-
-async def check_once(memory: TedMemory, id: str, count: int, *models: SlowChatModel) -> None:
-    """Each pair was asked for once, and counted once."""
-    asked = sum(len(model.asked) for model in models)
-    assert asked == 4 * count, f"{asked} answers for {count} pairs"
-    found = await shown(memory, id)
-    assert (found.evidence.total.pairs, len(found.done)) == (count, count)
 
 
 # --- several learners
@@ -361,7 +322,7 @@ async def test_an_episode_that_is_gone_is_asked_for_once_and_not_again_and_again
     monkeypatch.setattr(RedisEpisodeQueue, "archived", late)
 
     async def asked(says: str, answers: int) -> int:
-        """Let a learner replay a lesson until there were so many answers; return how many there are then."""
+        """Let a learner replay until there were so many answers; return how many there are."""
         await archive(memory, "apples", PEOPLE[:6])
         gone[:] = [one.seq for one in (await archived(memory))[-6:]]
         [id] = await propose(memory, "apples", says=says)
@@ -401,7 +362,7 @@ async def test_a_judges_calls_count_as_the_teachers(memory: TedMemory) -> None:
 async def test_feedback_that_cannot_be_read_keeps_no_other_episode_from_its_replay(
     memory: TedMemory, valkey: Server
 ) -> None:
-    """What is said of a round's runs is read at once; one of them is damaged after it was archived."""
+    """What was said of the runs of a round is read at once, and one record of it is damaged."""
     await archive(memory, "apples")
     [id] = await propose(memory, "apples", says=GUESS)
     with redis.Redis.from_url(valkey.url, decode_responses=True) as client:

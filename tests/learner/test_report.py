@@ -28,8 +28,11 @@ async def looks(report: LearnerReport, monkeypatch: pytest.MonkeyPatch, number: 
     def space(memory: Any) -> Space:
         return Space(memory, graph=None, replayer=None)  # type: ignore[arg-type]
 
-    spaces = Spaces(memory, (memory.namespace,), space, budget=None, note=pytest.fail)  # type: ignore[arg-type]
-    one = Beside(spaces, "one", report, pytest.fail, must_pause=lambda: False)  # type: ignore[arg-type]
+    def note(error: BaseException) -> None:
+        raise error
+
+    spaces = Spaces(memory, (memory.namespace,), space, budget=None, note=note)
+    one = Beside(spaces, "one", report, note, must_pause=lambda: False)
     for _ in range(number):
         await one.look()
     await memory.aclose()

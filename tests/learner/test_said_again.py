@@ -1,4 +1,4 @@
-"""Lessons from traffic that say the same in other words: the later one is left out if the first does its work."""
+"""Of lessons that say the same in other words the later is left out, if the first does its work."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def in_other_words(messages: list[BaseMessage]) -> str:
 async def texts_after(
     memory: TedMemory, thing: str, script: Any = in_other_words, **options: Any
 ) -> list[str]:
-    """Have a user complain about a thing, and a learner learn from it; return what the set says then."""
+    """Let a user complain about a thing and a learner learn from it; return the set's texts."""
     await complain(memory, [episode(thing, 7, principal="dora")])
     model = student(understands)
     asked = teacher(script)

@@ -1,4 +1,4 @@
-"""What an episode becomes for the graph: a task with a reference, and the live run as one of the attempts."""
+"""What an episode becomes for the graph: a task with a reference, its live run as an attempt."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A settlement that fails costs a bounded number of calls, all of which are counted; only an absent store is free."""
+"""A settlement that fails costs a bounded number of calls, and all of them are counted."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Active lessons that came from traffic: they are watched on new episodes, and leave when they have come to hurt."""
+"""Active lessons from traffic are watched on new episodes, and leave when they come to hurt."""
 
 from typing import Any
 

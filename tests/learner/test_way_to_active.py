@@ -1,4 +1,4 @@
-"""The whole way of a lesson with the settings as they are: from a complaint to every agent's prompt, or out again."""
+"""The whole way of a lesson with default settings: from a complaint to every prompt, or out."""
 
 import asyncio
 import re
@@ -59,7 +59,7 @@ async def learn(memory: TedMemory) -> Learner:
 
 
 async def request(memory: TedMemory, i: int, thing: str = "apples") -> Exposure:
-    """One request of one of many users, who says how good the answer was, and what would have been right."""
+    """One user's request, how good the answer was, and what would have been right."""
     who, unit = f"user-{i % 9}", f"unit-{i}"
     seen = await memory.expose(f"What is the code of {thing}?", unit=unit, principal=who)
     said = re.findall(rf"about {thing}: say (c\d+)", seen.block)
@@ -90,7 +90,7 @@ async def note_wealths(memory: TedMemory, one: Exposure, wealths: dict[str, floa
 async def until_active(
     memory: TedMemory, wealths: dict[str, float]
 ) -> tuple[list[Exposure], list[str]]:
-    """Serve requests, with a learner in between, until the right lesson is active; return what was shown, and steps."""
+    """Serve and learn until the right lesson is active; return what was shown, and steps."""
     told, steps = list[Exposure](), list[str]()
     for i in range(400):
         told.append(await request(memory, i))

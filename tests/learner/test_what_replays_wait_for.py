@@ -1,4 +1,4 @@
-"""A lesson that waits for replays says what there is to replay it on, and where there is nothing, why."""
+"""A lesson that waits for replays says what there is to replay it on, or why there is nothing."""
 
 import pytest
 
@@ -22,8 +22,8 @@ async def test_where_nothing_is_archived_it_says_what_would_be(memory: TedMemory
     said = await waits_for(memory, id)
     assert said.startswith("replays on others' graded episodes: wealth 1 of 20")
     assert (
-        "; nothing is archived to replay it on: episodes are when they are graded and have a reference"
-        in said
+        "; nothing is archived to replay it on: "
+        "episodes are when they are graded and have a reference" in said
     )
 
 
@@ -45,7 +45,8 @@ async def test_where_no_learner_replays_it_says_so(memory: TedMemory) -> None:
     )
     await replayed(memory)
     assert (await waits_for(memory, id)).endswith(
-        "; it was replayed on all archived episodes that it applies to; new graded ones go on with it"
+        "; it was replayed on all archived episodes that it applies to; "
+        "new graded ones go on with it"
     )
 
 

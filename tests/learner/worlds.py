@@ -1,4 +1,4 @@
-"""Live traffic in the world of `tests.distill.scripts`: agents that ask for codes, and principals who complain."""
+"""Live traffic in the world of `tests.distill.scripts`: principals ask for codes, and complain."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -70,7 +70,7 @@ async def archive(
 async def fill_archive(
     memory: TedMemory, speakers: Sequence[str], thing: str = "apples", *, version: int = 0
 ) -> list[int]:
-    """Put episodes of these speakers, whose agent saw this version, into the archive; return their seqs."""
+    """Archive episodes of these speakers, whose agent saw this version; return their seqs."""
     log, seqs = memory.store.episodes, list[int]()
     for speaker in speakers:
         one = episode(thing, len(seqs), principal=speaker, run_id=secrets.token_hex(8))
@@ -97,7 +97,10 @@ async def archived(memory: TedMemory) -> tuple[Archived, ...]:
 async def propose(
     memory: TedMemory, *things: str, says: str = "", source: str = "principal:zoe", run: str = ""
 ) -> list[str]:
-    """Put the right lesson, or another one, on these things into the set, as a learner proposes it; return the ids."""
+    """Propose a lesson on each of these things, as a learner does; return the ids.
+
+    It is the right one, unless another one is given.
+    """
     edits = [
         Add(
             text=says or f"say {CODES[thing]}",

@@ -1,4 +1,4 @@
-"""Conditions as critics write them for agents that are no help desk, and what such agents are asked, in other words."""
+"""Conditions as critics write them for agents of five kinds, and what such agents are asked."""
 
 # kind -> condition -> questions that it is about; each shares a word with it, in whatever form
 AGENTS: dict[str, dict[str, tuple[str, ...]]] = {

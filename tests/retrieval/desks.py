@@ -1,4 +1,4 @@
-"""A small help desk in five languages: twelve lessons each, and two questions for each lesson in other word forms."""
+"""A small help desk in five languages: twelve lessons each, and two questions for each lesson."""
 
 # language -> lesson's condition -> questions it is the right one for
 DESKS: dict[str, dict[str, tuple[str, str]]] = {

@@ -1,4 +1,4 @@
-"""Trials of lessons for agents that call tools, write SQL, code or letters: on which requests they get an arm."""
+"""On which requests lessons are tried for agents that call tools, write SQL, code or letters."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Embeddings beside the words: what they find, where their vectors are kept, and what happens when they are away."""
+"""Embeddings: what they find, where their vectors are kept, and what happens without them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ async def test_a_long_form_does_not_hide_what_is_asked() -> None:
 
 
 async def test_what_is_near_enough_is_told_by_the_set() -> None:
-    """Embeddings of some models make everything alike; then no similarity by itself says that a lesson applies."""
+    """Some models make all texts alike: then no similarity by itself says that a lesson applies."""
 
     class Crowded(TopicEmbeddings):
         def embed_query(self, text: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""What is found in a large set is what a plain search finds: numbers instead of lessons, and products in parts."""
+"""What is found in a large set is what a plain search would find, only faster."""
 
 import itertools
 import random
@@ -84,7 +84,7 @@ async def test_fused_is_the_sum_of_both(question: str) -> None:
 
 
 class Backwards(WordRetriever):
-    """Of a user's own: what words find, worst first, a lesson twice and one that is not of the set."""
+    """A user's retriever: what words find, worst first, one twice, and one of another set."""
 
     async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
         found = (await super().rank(experiences, question))[::-1]

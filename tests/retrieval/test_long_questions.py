@@ -1,4 +1,4 @@
-"""Of a long question its beginning and its end are looked at, and no more: it comes on an agent's path."""
+"""Of a long question only its beginning and its end are looked at, since an agent waits."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which experiences stand in a prompt: all, the best that fit, or those for the question at hand."""
+"""Which experiences stand in a prompt: all, the best that fit, or those for the question."""
 
 import gc
 import math
@@ -198,7 +198,7 @@ def test_lessons_of_nothing_but_stop_words_match_nothing() -> None:
 
 
 def test_the_score_is_that_of_bm25() -> None:
-    """By hand: ln(1 + (N - n + 0.5) / (n + 0.5)) * f / (f + 1.5 * (0.25 + 0.75 * length / average))."""
+    """By hand: ln(1 + (N - n + 0.5) / (n + 0.5)) * f / (f + 1.5 (0.25 + 0.75 length / mean))."""
     documents = ["refund refund parcel", "parcel", "invoice, letter"]
     average = 6 / 3
     refund = math.log(1 + 2.5 / 1.5) * 2 / (2 + 1.5 * (0.25 + 0.75 * 3 / average))
@@ -303,7 +303,8 @@ def test_a_word_that_a_question_repeats_counts_once() -> None:
         Experience(id="desk", text="-", when="desk"),
         Experience(id="photo", text="-", when="photo, passport"),
     ]
-    question = "To which desk does it go? desk 1, desk 2, desk 3, desk 4. Request: a new photo for my passport"
+    form = "To which desk does it go? desk 1, desk 2, desk 3, desk 4."
+    question = f"{form} Request: a new photo for my passport"
     assert [e.id for e in WordRetriever().rank_now(lessons, question)] == ["photo", "desk"]
 
 

@@ -24,7 +24,7 @@ from ted_memory.distill.run.material import Material
 from ted_memory.distill.scoring import Progress, chosen
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.betting import PairedTest, sign
-from ted_memory.experience.lift import over
+from ted_memory.experience.capacity import over_caps
 from ted_memory.experience.rendering import render_line
 from ted_memory.models import Add, Edit, Experience, ExperienceSet, Sample
 
@@ -253,7 +253,7 @@ def _live(material: Material, going: Sequence[Experience], *, whole: bool) -> li
     back = _ancestors(refused, material) - _ancestors(live, material)
     live += [e for e in material.base.active if e.id in back]
     staged = replace(material.staged, experiences=tuple(live))
-    too_many = _ids(over(staged, staged.caps))
+    too_many = _ids(over_caps(staged, staged.caps))
     live = [e for e in live if e.id not in too_many]
     return sorted(live, key=lambda e: (e.order, e.id))
 
