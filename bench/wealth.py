@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ted_memory.experience.assignment import LONGEST_TRIAL
 from ted_memory.experience.evidence import Evidence, Sums, add_outcome, live_bet, live_steps
 from ted_memory.experience.forecast import Forecast, Rates, forecast
-from ted_memory.experience.trials import ENOUGH, MOST_OUTCOMES, RULES
+from ted_memory.experience.trials import ENOUGH, ENOUGH_OUTCOMES, MOST_OUTCOMES, REFUTED
 from ted_memory.settings import TrialRule
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Course:
 
 def simulate(lift: float, luck: random.Random) -> Course:
     """The wealths of one lesson that was replayed with a lift of 0.2, whatever it does to users."""
-    refuted, _ = RULES["strict"]
+    refuted = REFUTED["strict"]
     bet = live_bet(Sums(pairs=1, score_with=BASE + 0.2, score_without=BASE), refuted)
     total, voices, course = Sums(), [Sums()] * PRINCIPALS, Course()
     for _ in range(OUTCOMES):
@@ -73,7 +73,7 @@ def picture() -> bytes:
     figure = Figure(figsize=(8.0, 7.0), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True)
-    needed = RULES["strict"][1]
+    needed = ENOUGH_OUTCOMES
     _draw(above, courses, lambda course: course.helps, "active", needed)
     _draw(below, courses, lambda course: course.harms, "retired", ENOUGH)
     above.set_ylabel("wealth of the bet that it helps")

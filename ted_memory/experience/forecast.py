@@ -51,7 +51,7 @@ from ted_memory.experience.trials import (
     LARGE_LIFT,
     MOST_OUTCOMES,
     MOST_PAIRS,
-    RULES,
+    REFUTED,
     live_needed,
 )
 from ted_memory.settings import TrialRule
@@ -184,8 +184,8 @@ def _check(lift: float, base: float, rule: TrialRule, min_principals: int) -> No
             f"a lift of {lift:g} from a base of {base:g}: "
             f"above 0 and at most {1 - base:g} is needed (what does not help never becomes active)"
         )
-    if rule not in RULES:
-        raise InvalidInput(f"there is no trial rule {rule!r}: use {' or '.join(RULES)}")
+    if rule not in REFUTED:
+        raise InvalidInput(f"there is no trial rule {rule!r}: use {' or '.join(REFUTED)}")
     if min_principals < 1:
         raise InvalidInput(f"min_principals is {min_principals}: at least 1 is needed")
 
@@ -322,7 +322,7 @@ def _live(base: float, lift: float, rule: TrialRule, others: tuple[int, int]) ->
     Nothing is left to replay when the trial begins. Where something is, its outcomes have to show
     less.
     """
-    refuted, wealth = RULES[rule][0], live_needed(rule, _shown_by_pairs(lift))
+    refuted, wealth = REFUTED[rule], live_needed(_shown_by_pairs(lift))
     bet = live_bet(Sums(pairs=1, score_with=base + lift, score_without=base), refuted)
     guess = min(max(base + lift * COIN, LOWEST_GUESS), HIGHEST_GUESS)
     steps = []

@@ -34,8 +34,10 @@ ENOUGH = 20.0
 # the pairs that are saved.
 ENOUGH_OF_A_LARGE_LIFT = 10.0
 LARGE_LIFT = 0.4
-RULES: Mapping[TrialRule, tuple[float, float]] = {"strict": (0.0, 5.0), "quick": (-0.1, 10.0)}
-"""The live lift that a trial refutes, and the wealth that refutes it after enough pairs."""
+# of live outcomes: with `ENOUGH` of the pairs, at most one in a hundred that have no lift reach both
+ENOUGH_OUTCOMES = 5.0
+REFUTED: Mapping[TrialRule, float] = {"strict": 0.0, "quick": -0.1}
+"""The live lift that a trial refutes: a lesson that is passed is shown to have more."""
 TURNED = 1000.0  # wealth against an active lesson: larger, since it is looked at for ever
 FIRST_PAIRS = 4  # of every lesson, before the best one goes on
 # What ends something by numbers does not count the busiest principals, so none does it alone.
@@ -148,7 +150,7 @@ def pairs_needed(evidence: Evidence, k: int) -> float:
     return ENOUGH_OF_A_LARGE_LIFT if evidence.lift_of_most(k) >= LARGE_LIFT else ENOUGH
 
 
-def live_needed(rule: TrialRule, helps: float) -> float:
+def live_needed(helps: float) -> float:
     """Return the wealth of live outcomes at which a trial is passed.
 
     ``helps`` is the wealth of the pairs. Pairs and outcomes are of different questions, so the two
@@ -156,7 +158,7 @@ def live_needed(rule: TrialRule, helps: float) -> float:
     without effect is as seldom active, whenever its trial begins. More than `ENOUGH` by pairs does
     not make up for outcomes, since whoever fools the grader fools all pairs.
     """
-    return RULES[rule][1] * ENOUGH / min(max(helps, LEAST_WEALTH), ENOUGH)
+    return ENOUGH_OUTCOMES * ENOUGH / min(max(helps, LEAST_WEALTH), ENOUGH)
 
 
 def excess_first(proposed: Sequence[Experience]) -> list[Experience]:
@@ -261,8 +263,8 @@ def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: dateti
 
 def _on_trial(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step:
     """Put a lesson on trial that replays have shown to help."""
-    wealth, (refuted, _) = evidence.helps(loudest(settings)), RULES[settings.trial_rule]
-    trial = Trial(rule=settings.trial_rule, bet=live_bet(evidence.total, refuted), began_at=now)
+    wealth, rule = evidence.helps(loudest(settings)), settings.trial_rule
+    trial = Trial(rule=rule, bet=live_bet(evidence.total, REFUTED[rule]), began_at=now)
     return Step(
         SetState(id=e.id, state="trial", trial=trial, rev=e.rev),
         f"replays show it: {_lift_in_words(evidence)} ({wealth:.3g})",
@@ -312,7 +314,7 @@ def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime)
     if trial.passed and settings.trust == "review":
         return None
     wealth = evidence.live(k)
-    if trial.passed or wealth >= live_needed(trial.rule, evidence.helps(k)):
+    if trial.passed or wealth >= live_needed(evidence.helps(k)):
         why = f"its trial is passed (wealth {wealth:.3g} in {outcomes:g} outcomes)"
         return _passed(e, trial, why, settings)
     return _of_no_use(e, evidence, k) or _lasted_long_enough(e, trial, evidence, settings, now)

@@ -59,7 +59,7 @@ def _replays_wanted(evidence: Evidence, settings: Settings) -> str:
 
 def _outcomes_wanted(trial: Trial, evidence: Evidence, settings: Settings) -> str:
     k = loudest(settings)
-    wealth, needed = evidence.live(k), live_needed(trial.rule, evidence.helps(k))
+    wealth, needed = evidence.live(k), live_needed(evidence.helps(k))
     if wealth >= needed or trial.passed:
         return (
             "a learner's next look: its trial is passed. "
@@ -81,20 +81,20 @@ def wealths_needed(e: Experience, evidence: Evidence, settings: Settings) -> Map
     return {
         "helps": pairs_needed(evidence, k) if e.state == "proposed" else ENOUGH,
         "useless": ENOUGH,
-        "live": live_needed((e.trial or Trial()).rule, evidence.helps(k)),
+        "live": live_needed(evidence.helps(k)),
         "harms": ENOUGH,
         "turned": TURNED,
     }
 
 
-def outcomes_left(e: Experience, evidence: Evidence, settings: Settings) -> int | None:
+def outcomes_left(evidence: Evidence, settings: Settings) -> int | None:
     """Return about how many graded requests more a trial needs, if its wealth grows on like this.
 
     None where it does not grow.
     """
     k = loudest(settings)
     wealth, seen = evidence.live(k), evidence.total.outcomes
-    needed = live_needed((e.trial or Trial()).rule, evidence.helps(k))
+    needed = live_needed(evidence.helps(k))
     if not seen or wealth <= 1:
         return None
     if wealth >= needed:

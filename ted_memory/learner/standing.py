@@ -101,7 +101,7 @@ def _standing(e: Experience, known: KnownEvidence, settings: Settings) -> Standi
     if e.state == "proposed":
         left = pairs_left(evidence.total, evidence.helps(k), needed["helps"])
     if e.state == "trial":
-        left = outcomes_left(e, evidence, settings)
+        left = outcomes_left(evidence, settings)
     return Standing(
         experience=e,
         waits_for=waits_for(e, evidence, settings),

@@ -238,7 +238,7 @@ def audit(
 
 
 def _stands(why: str, old: Experience, to: str, rows: Mapping[str, Row], s: Settings) -> None:
-    few, rule = s.min_principals - 1, trials.RULES[old.trial.rule if old.trial else "strict"]
+    few = s.min_principals - 1
     least = {
         "replays show it": (HELPS, trials.ENOUGH_OF_A_LARGE_LIFT),
         "of no use": (USELESS, trials.ENOUGH),
@@ -275,7 +275,7 @@ def _stands(why: str, old: Experience, to: str, rows: Mapping[str, Row], s: Sett
             helps * least_wealth(rows, LIVE, few),
             bool(old.trial and old.trial.passed),
         )
-        assert passed or product >= trials.ENOUGH * rule[1] - CLOSE, (
+        assert passed or product >= trials.ENOUGH * trials.ENOUGH_OUTCOMES - CLOSE, (
             f"{old.id} is active: {product} of {rows}"
         )
 

@@ -19,12 +19,12 @@ def lower_the_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
         ("ENOUGH_OF_A_LARGE_LIFT", 1.2),
         ("ENOUGH", 1.4),
+        ("ENOUGH_OUTCOMES", 1.4),
         ("TURNED", 1.6),
         ("MOST_PAIRS", 14),
         ("MOST_OUTCOMES", 14),
     ):
         monkeypatch.setattr(f"{module}.{name}", value)
-    monkeypatch.setattr(f"{module}.RULES", {"strict": (0.0, 1.4), "quick": (-0.1, 1.6)})
     monkeypatch.setattr("ted_memory.learner.trials.datetime", Later)
     monkeypatch.setattr("secrets.token_hex", Dice.token_hex)
     monkeypatch.setattr("secrets.choice", Dice.choice)

@@ -69,7 +69,7 @@ async def test_two_agents_get_better_together_by_one_learner(
         for lesson, _ in activated:
             evidence, k = await _evidence(memory, lesson.id), loudest(memory.settings)
             assert evidence.helps(k) >= ENOUGH_OF_A_LARGE_LIFT, "replayed first"
-            assert evidence.live(k) >= live_needed(memory.settings.trial_rule, evidence.helps(k))
+            assert evidence.live(k) >= live_needed(evidence.helps(k))
     assert activated, "something became active on the evidence of the traffic"
     delays = [
         _first(run, lesson) - at

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ted_memory.experience.assignment import COIN, draw
-from ted_memory.experience.trials import RULES, turn, wants_pairs
+from ted_memory.experience.trials import REFUTED, turn, wants_pairs
 from ted_memory.learner.replay import ATTEMPTS
 from ted_memory.settings import Settings, make_settings
 from tests.experience.lessons import proposed
@@ -162,7 +162,7 @@ class Race:
             score = (
                 common if self._traffic.together else self._score(self._right(question, alone), 1)
             )
-            refuted = RULES[trial.rule][0]
+            refuted = REFUTED[trial.rule]
             subject.tally.outcome(
                 question.whose, score, shown=i in seen, bet=trial.bet, refuted=refuted
             )

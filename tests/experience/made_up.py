@@ -18,7 +18,7 @@ import numpy as np
 
 from ted_memory.experience.assignment import COIN, draw
 from ted_memory.experience.evidence import add_pair, live_steps
-from ted_memory.experience.trials import MOST_OUTCOMES, MOST_PAIRS, RULES, next_steps, wants_pairs
+from ted_memory.experience.trials import MOST_OUTCOMES, MOST_PAIRS, REFUTED, next_steps, wants_pairs
 from ted_memory.learner.replay import ATTEMPTS
 from ted_memory.models import Experience, ExperienceSet
 from ted_memory.settings import Settings, make_settings
@@ -278,9 +278,7 @@ def go_on_trial(
         life.requests += 1
         if whose == subject.source:
             continue
-        subject.tally.outcome(
-            whose, score, shown=shown, bet=trial.bet, refuted=RULES[trial.rule][0]
-        )
+        subject.tally.outcome(whose, score, shown=shown, bet=trial.bet, refuted=REFUTED[trial.rule])
         life.outcomes += 1
         life.saw += shown
         life.honest += whose >= world.liars

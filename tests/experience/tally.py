@@ -15,7 +15,7 @@ from ted_memory.experience.evidence import (
     pair_against,
     watch,
 )
-from ted_memory.experience.trials import RULES
+from ted_memory.experience.trials import REFUTED
 from ted_memory.settings import TrialRule
 
 MANY = 10  # principals
@@ -102,7 +102,7 @@ def outcomes(
     for i in range(count):
         shown = i % 2 == 0
         score = 0.5 + lift / 2 * (1 if shown else -1)
-        tally.outcome(i // 2 % principals, score, shown=shown, bet=BET, refuted=RULES[rule][0])
+        tally.outcome(i // 2 % principals, score, shown=shown, bet=BET, refuted=REFUTED[rule])
     return tally.evidence
 
 

@@ -19,7 +19,7 @@ from ted_memory.experience.evidence import (
     live_steps,
 )
 from ted_memory.experience.forecast import ANSWERS, BROKEN, Forecast, Rates, forecast, pairs_left
-from ted_memory.experience.trials import RULES, live_needed, pairs_needed
+from ted_memory.experience.trials import REFUTED, live_needed, pairs_needed
 from ted_memory.learner.replay import ATTEMPTS
 from ted_memory.settings import TrialRule
 
@@ -84,7 +84,7 @@ def tried(
 ) -> int:
     """Return the live outcomes until a trial is passed, with nothing left to replay."""
     sums, wealth = known
-    refuted, needed = RULES[rule][0], live_needed(rule, wealth)
+    refuted, needed = REFUTED[rule], live_needed(wealth)
     bet, heard = live_bet(sums, refuted), Heard()
 
     for number in range(1, NEVER):

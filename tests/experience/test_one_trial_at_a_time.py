@@ -10,7 +10,8 @@ import pytest
 
 from ted_memory.experience.trials import (
     ENOUGH,
-    RULES,
+    ENOUGH_OUTCOMES,
+    REFUTED,
     Step,
     loudest,
     next_steps,
@@ -92,12 +93,12 @@ def outcomes_until_active(
     chance: np.random.Generator, *, beside: bool, lift: float = 0.4, base: float = 0.4
 ) -> int:
     """Return the live outcomes that a lesson takes, alone or beside one that tells the same."""
-    tally, k, (refuted, enough) = Tally(10), loudest(SETTINGS), RULES["strict"]
+    tally, k, refuted = Tally(10), loudest(SETTINGS), REFUTED["strict"]
     for count in range(1, 2000):
         shown, other = bool(chance.integers(2)), beside and bool(chance.integers(2))
         score = float(chance.random() < base + lift * (shown or other))
         tally.outcome(count % 10, score, shown=shown, bet=BET, refuted=refuted)
-        if tally.evidence.live(k) >= enough:
+        if tally.evidence.live(k) >= ENOUGH_OUTCOMES:
             return count
     return 2000
 

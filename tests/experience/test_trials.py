@@ -11,10 +11,11 @@ from ted_memory.experience.evidence import Evidence, live_bet
 from ted_memory.experience.trials import (
     ENOUGH,
     ENOUGH_OF_A_LARGE_LIFT,
+    ENOUGH_OUTCOMES,
     MOST_OUTCOMES,
     MOST_PAIRS,
     MOST_SILENT,
-    RULES,
+    REFUTED,
     TURNED,
     is_replayed,
     loudest,
@@ -40,19 +41,20 @@ def test_a_lesson_goes_on_trial_as_soon_as_replays_have_shown_that_it_helps() ->
     assert step.why.startswith(f"replays show it: lift +0.50 in {needed} pairs of answers (1")
 
 
-@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("rule", list(REFUTED))
 def test_a_trial_is_run_by_the_rule_that_holds_when_it_begins(rule: TrialRule) -> None:
     shown = pairs(100, 1, 0.5)
     step = step_of(proposed("l1"), shown, trial_rule=rule)
     assert step is not None and step.edit.trial is not None
     assert (step.edit.trial.rule, step.edit.trial.bet) == (
         rule,
-        live_bet(shown.total, RULES[rule][0]),
+        live_bet(shown.total, REFUTED[rule]),
     )
-    enough = RULES[rule][1]
-    needed = first(lambda e: e.live(2) >= enough, lambda n: outcomes(n, lift=0.5, rule=rule))
+    needed = first(
+        lambda e: e.live(2) >= ENOUGH_OUTCOMES, lambda n: outcomes(n, lift=0.5, rule=rule)
+    )
     one = lesson("l1", "trial", step.edit.trial)
-    for other in RULES:
+    for other in REFUTED:
         assert (
             state_after(one, outcomes(needed - 1, lift=0.5, rule=rule), trial_rule=other)
             == "as it was"
@@ -116,7 +118,7 @@ def test_a_lesson_that_nobody_stands_behind_waits_for_a_person_whatever_is_known
 
 
 def test_a_trial_is_passed_as_soon_as_its_outcomes_show_it() -> None:
-    needed = first(lambda e: e.live(2) >= RULES["strict"][1], lambda n: outcomes(n, lift=0.5))
+    needed = first(lambda e: e.live(2) >= ENOUGH_OUTCOMES, lambda n: outcomes(n, lift=0.5))
     assert 5 < needed < MOST_OUTCOMES
     assert step_of(on_trial("l1"), outcomes(needed - 1, lift=0.5)) is None
     step = step_of(on_trial("l1"), outcomes(needed, lift=0.5))

@@ -6,8 +6,8 @@ from ted_memory.experience.evidence import Evidence, Sums, add_pair
 from ted_memory.experience.trials import (
     ENOUGH,
     ENOUGH_OF_A_LARGE_LIFT,
+    ENOUGH_OUTCOMES,
     LARGE_LIFT,
-    RULES,
     live_needed,
     pairs_needed,
     wants_pairs,
@@ -55,7 +55,7 @@ def test_the_less_its_replays_have_shown_the_more_its_outcomes_have_to() -> None
     wealth = pairs(few, 1, 0).helps(2)
     assert ENOUGH_OF_A_LARGE_LIFT <= wealth < ENOUGH
     for replayed, factor in ((few, ENOUGH / wealth), (60, 1.0)):
-        least = factor * RULES["strict"][1]
+        least = factor * ENOUGH_OUTCOMES
         needed = first(lambda e, least=least: e.live(2) >= least, lambda n: outcomes(n, lift=0.5))
         for count, becomes in ((needed - 1, "as it was"), (needed, "active")):
             assert (
@@ -65,10 +65,8 @@ def test_the_less_its_replays_have_shown_the_more_its_outcomes_have_to() -> None
         assert f" of {least:.3g} after {needed - 1}, " in waits(on_trial("l1"), told)
         assert wants_pairs(on_trial("l1"), told, make_settings()) is (factor > 1)
     assert pairs(60, 1, 0).helps(2) > 100 * ENOUGH, "but no wealth of pairs makes up for outcomes"
-    assert live_needed("strict", 1e9) == RULES["strict"][1]
-    assert live_needed("quick", 0.0) > 1e6, (
-        "where pairs speak against it, hardly any outcomes are enough"
-    )
+    assert live_needed(1e9) == ENOUGH_OUTCOMES
+    assert live_needed(0.0) > 1e6, "where pairs speak against it, hardly any outcomes are enough"
 
 
 def test_a_trial_ends_where_replays_go_on_to_show_that_the_lesson_is_of_no_use() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ted_memory.experience.evidence import LARGEST_BET, LEAST_BET, Evidence, Sums, live_bet
-from ted_memory.experience.trials import ENOUGH, is_replayed
+from ted_memory.experience.trials import ENOUGH, ENOUGH_OUTCOMES, is_replayed
 from ted_memory.experience.waiting import outcomes_left, waits_for
 from ted_memory.models import Experience, Trial
 from ted_memory.settings import make_settings
@@ -68,7 +68,7 @@ def test_replays_are_of_lessons_from_traffic_that_are_to_show_something(
             on_trial("l1").model_copy(update={"trial": Trial(bet=BET, rule="quick")}),
             NOTHING,
             3,
-            f"live outcomes: wealth 1 of 200 after 0, 0 of 600 {OTHERS}",
+            f"live outcomes: wealth 1 of 100 after 0, 0 of 600 {OTHERS}",
         ),
         (on_trial("l1"), outcomes(200, lift=0.9), 3, ROOM),
         (
@@ -91,27 +91,22 @@ def test_what_a_lesson_waits_for_is_said_with_its_wealth(
     assert waits(one, evidence, min_principals=min_principals) == said
 
 
-def left(one: Experience, evidence: Evidence, **tunables: object) -> int | None:
-    return outcomes_left(one, evidence, make_settings(**tunables))
+def left(evidence: Evidence, **tunables: object) -> int | None:
+    return outcomes_left(evidence, make_settings(**tunables))
 
 
 def test_how_much_more_is_needed_is_told_from_how_it_went_so_far() -> None:
-    assert left(on_trial("l1"), NOTHING) is None
-    assert left(on_trial("l1"), outcomes(50, lift=0.0)) is None, "it gets nowhere"
-    assert left(on_trial("l1"), outcomes(400, lift=0.6)) == 0
-    for one, needed in (
-        (on_trial("l1"), 5),
-        (lesson("l1", "trial", Trial(bet=BET, rule="quick")), 10),
-    ):
-        some = outcomes(24, lift=0.3)
-        expected = math.ceil(math.log(needed / some.live(2)) / (math.log(some.live(2)) / 24))
-        assert some.live(2) < 5
-        assert left(one, some) == expected
-        early = outcomes(24, lift=0.3, replayed=7)
-        assert 10 < early.helps(2) < ENOUGH
-        assert (more := left(one, early)) is not None and more > expected, (
-            "its replays have shown less"
-        )
+    assert left(NOTHING) is None
+    assert left(outcomes(50, lift=0.0)) is None, "it gets nowhere"
+    assert left(outcomes(400, lift=0.6)) == 0
+    some = outcomes(24, lift=0.3)
+    assert some.live(2) < ENOUGH_OUTCOMES
+    grows = math.log(some.live(2)) / 24
+    expected = math.ceil(math.log(ENOUGH_OUTCOMES / some.live(2)) / grows)
+    assert left(some) == expected
+    early = outcomes(24, lift=0.3, replayed=7)
+    assert 10 < early.helps(2) < ENOUGH
+    assert (more := left(early)) is not None and more > expected, "its replays have shown less"
 
 
 # --- the live bet

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from ted_memory.experience.evidence import add_outcome
-from ted_memory.experience.trials import RULES
+from ted_memory.experience.trials import ENOUGH_OUTCOMES, REFUTED
 from ted_memory.testing.oracle import evidence as in_memory_evidence
 from ted_memory.testing.oracle.store import InMemoryStore
 from tests.contracts.evidence import known, on_trial, version
@@ -32,7 +32,7 @@ async def passes(seed: int, *, corrected: bool) -> bool:
         await queue.say(f"r{i}", score, principal=who)
         if corrected and shown == (score == 0):
             await queue.say(f"r{i}", 1 - score, principal="mallory", reviewer=True)
-        if (await known(queue, id)).evidence.live(2) >= RULES["strict"][1]:
+        if (await known(queue, id)).evidence.live(2) >= ENOUGH_OUTCOMES:
             return True
     return False
 
@@ -53,7 +53,7 @@ async def test_were_a_corrected_outcome_all_his_nearly_every_lesson_would_pass(
         real(self, id, trial, outcome, guess)
         if outcome.before is None:
             return
-        refuted = RULES[trial.rule][0]
+        refuted = REFUTED[trial.rule]
         way = {
             "shown": outcome.shown,
             "chance": 0.5,

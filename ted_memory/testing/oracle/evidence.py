@@ -23,7 +23,7 @@ from ted_memory.experience.evidence import (
     watch,
     watch_again,
 )
-from ted_memory.experience.trials import RULES
+from ted_memory.experience.trials import REFUTED
 from ted_memory.models import Experience, Trial, Usage
 from ted_memory.protocols import Pair, PairVerdict, Shown
 
@@ -177,7 +177,7 @@ class InMemoryEvidence:
 
     def _on_trial(self, id: str, trial: Trial, outcome: Outcome, guess: float) -> None:
         def steps(score: float) -> LiveSteps:
-            refuted = RULES[trial.rule][0]
+            refuted = REFUTED[trial.rule]
             return live_steps(
                 score, shown=outcome.shown, chance=COIN, guess=guess, bet=trial.bet, refuted=refuted
             )
