@@ -19,7 +19,7 @@ INTERRUPTIBLE = [
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "runpy.run_module('ted_memory', run_name='__main__', alter_sys=True)",
 ]
-"""The command that hears Ctrl-C, as in a terminal: what a shell starts in the background ignores SIGINT."""
+"""Wraps a command so that it hears Ctrl-C: what a shell starts in the background ignores SIGINT."""
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [

@@ -1,4 +1,4 @@
-"""The demo with other models in place of the local ones, as its options promise: real commands, a scripted server."""
+"""The demo with other models than the local ones: real commands, and a scripted server."""
 
 import json
 import re
@@ -25,7 +25,7 @@ TYPES: dict[str, type[BaseMessage]] = {
 
 
 def answer(request: dict[str, Any]) -> Reply | str:
-    """Play a student that follows the first lesson it is shown, and a teacher that reads the handbook."""
+    """Play a student that follows its first lesson, and a teacher that reads the handbook."""
     messages = [
         TYPES[message["role"]](content=message["content"]) for message in request["messages"]
     ]

@@ -19,7 +19,8 @@ SAYS = {
 
 
 WARNS = {
-    "03_look_after_a_set": "is a proposal: it is found by get and search, and no agent's prompt shows it"
+    "03_look_after_a_set": "is a proposal: "
+    "it is found by get and search, and no agent's prompt shows it"
 }
 
 

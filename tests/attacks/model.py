@@ -1,4 +1,4 @@
-"""What the attacked memory must hold, in plain Python: what was said of which run, what waits, what must be gone."""
+"""What the attacked memory must hold, in plain Python: what was said, what waits, what is gone."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -48,7 +48,10 @@ class Model:
     def commit(
         self, edits: tuple[Edit, ...], base: ExperienceSet, made: list[str], atomic: bool
     ) -> list[str]:
-        """Apply edits; return for each the reason of its refusal, or "". `made`: the ids that the store gave."""
+        """Apply edits; give the reason of each one's refusal, or "".
+
+        `made` are the ids that the store gave to what was added.
+        """
         before = (dict(self.items), dict(self.revs), dict(self.usage), self.last_place)
         touched: set[str] = set()
         reasons = [self._edit(edit, base, made, touched) for edit in edits]

@@ -1,4 +1,4 @@
-"""Campaigns of accounts that lie together, over many lessons: for a lesson of no use, and against one that helps.
+"""Campaigns of accounts that lie together: for a lesson of no use, and against one that helps.
 
 The simulation is that of `tests.experience.made_up`. One campaign is one lesson and all that is
 said of it, until it is decided on. In `make test` there are few of them, bounded by what chance
@@ -130,7 +130,7 @@ def test_headers_of_lies_against_trials() -> None:
 def test_who_is_left_out_cannot_end_a_trial_as_harmful(
     liars: int, enough: int, lies: float, lies_late: bool
 ) -> None:
-    """They can keep it from being passed, since what they say against it counts: that takes nobody else."""
+    """Liars can keep a lesson from being passed, since what they say against it counts in full."""
     world = replace(against(liars, enough), lies=lies, lies_late=lies_late, lift=0.4, live_lift=0.2)
     hurts = {}
     for few, count in ((enough, size(4, 300)), (NOBODY_LEFT_OUT, size(4, 100))):

@@ -1,4 +1,4 @@
-"""Servers as people run them: every shape does what one server does, and nothing acknowledged is lost in a failover."""
+"""Servers as people run them: each shape behaves like one server; no failover loses a commit."""
 
 import asyncio
 import contextlib
@@ -194,7 +194,7 @@ class Load:
 
     memory: TedMemory
     fresh_tokens: bool = False
-    """The fault that the token is against: what was not answered is sent again under another token."""
+    """The fault that tokens prevent: an unanswered commit is sent again under another token."""
     acknowledged: set[str] = field(default_factory=set)
     stall: float = 0.0
     """Longest time between two acknowledgements of one writer, in seconds."""
@@ -268,7 +268,7 @@ async def _kill(setup: SentinelSetup) -> None:
 
 
 async def _freeze(setup: SentinelSetup, *, briefly: bool = False) -> None:
-    """Freeze the primary until all follow another. Then it still takes itself for the primary, and has clients.
+    """Freeze the primary until all follow another. It still holds clients, and itself for primary.
 
     Briefly: until another is promoted; the third still follows the old one and confirms what it
     writes.

@@ -1,4 +1,4 @@
-"""Hostile names and texts: refused before anything is written, or kept in their own namespace; never in another."""
+"""Hostile names and texts: refused before a write, or kept in their own namespace alone."""
 
 import random
 import re
@@ -163,7 +163,7 @@ class Fuzz:
         return dict(zip(names, await pipeline.execute(), strict=True))
 
     async def one(self, namespace: str) -> None:
-        """Use a namespace in every way that there is; then nothing of anybody else may be different."""
+        """Use a namespace in every way there is; after that no other namespace may be different."""
         try:
             memory = self.neighbour.for_namespace(namespace)
         except InvalidInput as error:
@@ -388,7 +388,8 @@ async def test_hostile_names_are_refused_or_stay_in_their_own_namespace(server: 
                 await fuzzing.one(namespace)
         assert min(fuzzing.refused, fuzzing.accepted) > wanted / 10, "both ways are taken"
         report(
-            f"fuzzed names: {fuzzing.refused} namespaces refused, {fuzzing.accepted} used, no foreign key touched"
+            f"fuzzed names: {fuzzing.refused} namespaces refused, {fuzzing.accepted} used, "
+            "no foreign key touched"
         )
     await assert_only_known_keys(server.url)
 

@@ -1,4 +1,4 @@
-"""Whole runs with a student that has luck: right lessons go live at any size, in any order; useless ones do not.
+"""Runs with a student that has luck: right lessons go live at any size, in any order; no others do.
 
 A desk of topics with two samples each, as small installations have it. The student guesses right
 now and then, and follows a right lesson nine times in ten.
@@ -109,7 +109,8 @@ async def test_no_run_ends_at_nothing_where_right_lessons_were_found(
     assert sum(run.promoted for run in runs) >= 0.95 * len(runs), [run.gate for run in runs]
     live = [run.experiences.active / topics for run in runs]
     report(
-        f"gate, {2 * topics} samples, right at {base} without lessons: topics with a lesson that is live "
+        f"gate, {2 * topics} samples, right at {base} without lessons: "
+        "topics with a lesson that is live "
         f"{min(live):.2f} to {max(live):.2f}, mean {fmean(live):.2f} ({len(live)} runs)"
     )
     assert fmean(live) >= (0.9 if base < 0.5 else 0.5), (
@@ -144,7 +145,7 @@ ANSWERS = ("JO", "VU", "WI")
 
 
 async def _without_reason(seed: int, *, numbered: bool = False) -> Report:
-    """Run over tasks of random words and random answers, with a student that repeats the answer of an earlier turn.
+    """Run over random tasks and answers; the student repeats the answer of an earlier turn.
 
     ``numbered``: each task has a number that its answer repeats, so that every answer is its
     sample's own.
@@ -153,7 +154,8 @@ async def _without_reason(seed: int, *, numbered: bool = False) -> Report:
     given = [
         Sample(
             id=f"s{i}",
-            input=f"Write the line. Parcel{f' {i + 100}' * numbered}: {' '.join(world.sample(SYLLABLES, 6))}.",
+            input=f"Write the line. Parcel{f' {i + 100}' * numbered}: "
+            f"{' '.join(world.sample(SYLLABLES, 6))}.",
             reference=world.choice(ANSWERS) + f" {i + 100}" * numbered,
         )
         for i in range(24)
@@ -188,7 +190,8 @@ async def test_several_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> 
     runs = [await _without_reason(seed, numbered=True) for seed in range(WORLDS)]
     live = sum(run.promoted for run in runs)
     report(
-        f"gate, nothing to learn, answers of their own: {live} of {len(runs)} runs let solved tasks go live"
+        f"gate, nothing to learn, answers of their own: "
+        f"{live} of {len(runs)} runs let solved tasks go live"
     )
     assert live <= 0.05 * len(runs) + 2 * (0.05 * len(runs)) ** 0.5
 

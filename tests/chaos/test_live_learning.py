@@ -1,4 +1,4 @@
-"""Agents under live traffic and a learner, each a process of its own: what one learns, all know; what hurts, goes."""
+"""Agents under traffic beside a learner: what one agent learns all know, and what hurts goes."""
 
 import asyncio
 import json
@@ -61,7 +61,8 @@ async def test_two_agents_get_better_together_by_one_learner(
     for i, curve in enumerate(curves):
         print(f"agent {i}, accuracy per 50 requests:", *(f"{share:.2f}" for share in curve))
         report(
-            f"agent {i} of two, accuracy per 50 requests: {' '.join(f'{share:.2f}' for share in curve)}"
+            f"agent {i} of two, accuracy per 50 requests: "
+            f"{' '.join(f'{share:.2f}' for share in curve)}"
         )
         assert curve[-1] >= curve[0] + GAINED, "its users' complaints taught it"
     async with open_memory(valkey.url, namespace=namespace) as memory:
@@ -143,7 +144,8 @@ async def test_an_active_lesson_that_comes_to_hurt_leaves_every_agent(
             True,
         )
         report(
-            f"an active lesson that hurts left the agent's prompt {took:.2f} s after the bound was crossed"
+            f"an active lesson that hurts left the agent's prompt "
+            f"{took:.2f} s after the bound was crossed"
         )
         if FULL:
             assert took <= WITHIN
