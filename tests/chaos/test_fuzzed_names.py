@@ -228,19 +228,21 @@ class Fuzz:
             ("render", lambda: memory.render(name())),
         )
         for what, step in steps:
-            seen = await self.keys(), await self.listed()
-            try:
-                await step()
-            except (
-                TedMemoryError,
-                ValueError,
-            ) as error:  # also pydantic's ValidationError, when an edit is made
-                known = isinstance(error, InvalidInput | ValidationError)
-                if known and (await self.keys(), await self.listed()) != seen:
-                    raise TouchedError(f"refused, but something was written: {error!r}") from error
-                if not isinstance(error, TedMemoryError | ValidationError):
-                    assert await self.keys() == seen[0]
-                    self.odd[f"{what}: {type(error).__name__}"] += 1
+            await self._attempt(what, step)
+
+    async def _attempt(self, what: str, step: Callable[[], Awaitable[Any]]) -> None:
+        """Take one step. What is refused must have written nothing."""
+        seen = await self.keys(), await self.listed()
+        try:
+            await step()
+        # ValueError: also pydantic's ValidationError, when an edit is made
+        except (TedMemoryError, ValueError) as error:
+            known = isinstance(error, InvalidInput | ValidationError)
+            if known and (await self.keys(), await self.listed()) != seen:
+                raise TouchedError(f"refused, but something was written: {error!r}") from error
+            if not isinstance(error, TedMemoryError | ValidationError):
+                assert await self.keys() == seen[0]
+                self.odd[f"{what}: {type(error).__name__}"] += 1
 
     async def _record(self, memory: TedMemory, seen: str) -> None:
         run_id, said = self.name(), (Message(role="user", content=self.name()),)
