@@ -23,14 +23,14 @@ OFTEN: Lines = {
         ),
         "while false do",
     ),
-    "a purged source of a lesson": ("_COMMIT", "if is_purged(put) then return 'purged' end", ""),
     "the cap on episodes": ("_RECORD", "waiting >= request.max_episodes or", ""),
-    "once for its run": ("_RECORD", "redis.call('HEXISTS', run, 'seq') == 1", "false"),
     "a purged source in the archive": ("_COMMIT", "and not is_purged(settle)", ""),
 }
 """What a few examples find."""
 
 SELDOM: Lines = {
+    "a purged source of a lesson": ("_COMMIT", "if is_purged(put) then return 'purged' end", ""),
+    "once for its run": ("_RECORD", "redis.call('HEXISTS', run, 'seq') == 1", "false"),
     "an outcome's own stratum": (
         "_FEEDBACK",
         "before and known and known.rev == rev or",

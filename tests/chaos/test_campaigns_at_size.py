@@ -38,6 +38,10 @@ FOR_NOTHING = {
 }
 
 
+SPEAKING = [world for world, (active_anyway, _) in FOR_NOTHING.items() if active_anyway]
+"""Worlds whose control lets some through: the small size leaves the others to `make chaos`."""
+
+
 def campaigns(lift: float, lies: float, count: int, few: str) -> list[Life]:
     return lives(World(lift=lift, liars=2, lies=lies), count, SEED, **FEW[few])
 
@@ -53,7 +57,7 @@ def test_headers_of_campaigns() -> None:
     )
 
 
-@pytest.mark.parametrize(("lift", "lies"), list(FOR_NOTHING))
+@pytest.mark.parametrize(("lift", "lies"), size(SPEAKING, list(FOR_NOTHING)))
 def test_two_sybils_bring_hardly_any_lesson_of_no_use_about(lift: float, lies: float) -> None:
     """Of a thousand no more than one in a hundred is active; who saw one is another matter.
 
@@ -61,9 +65,8 @@ def test_two_sybils_bring_hardly_any_lesson_of_no_use_about(lift: float, lies: f
     it does harm. Of neutral ones one to four in a thousand see one, since each trial takes hundreds
     of outcomes: missed.
     """
-    small = 150 if (lift, lies) == (0.0, 0.3) else 40
     found, control = (
-        campaigns(lift, lies, size(small, 1000), "K=2"),
+        campaigns(lift, lies, size(40, 1000), "K=2"),
         campaigns(lift, lies, size(20, 200), "K=1"),
     )
     for few, lived in (("K=2", found), ("K=1, the control", control)):

@@ -17,7 +17,7 @@ from ted_memory.distill import distill
 from ted_memory.distill.report import Report
 from ted_memory.distill.run import gate
 from ted_memory.testing import Script, in_memory
-from tests.chaos.sizes import FULL, report, size
+from tests.chaos.sizes import report, size
 from tests.distill.scripts import add, critique, prompt_of, student, teacher
 
 FOLLOWS = 0.9  # of the answers with a right lesson in the prompt are right
@@ -101,7 +101,7 @@ async def one(
 
 
 @pytest.mark.parametrize("base", [0.1, 0.5])
-@pytest.mark.parametrize("topics", size([5, 10, 20], [5, 10, 20, 50]))
+@pytest.mark.parametrize("topics", size([5, 10], [5, 10, 20, 50]))
 async def test_no_run_ends_at_nothing_where_right_lessons_were_found(
     topics: int, base: float
 ) -> None:
@@ -119,11 +119,11 @@ async def test_no_run_ends_at_nothing_where_right_lessons_were_found(
 
 
 async def test_useless_lessons_go_live_in_one_run_of_twenty_at_most() -> None:
-    cells = [(topics, base) for topics in size((5, 10), (5, 10, 20)) for base in (0.1, 0.5, 0.8)]
+    cells = [(topics, base) for topics in size((5,), (5, 10, 20)) for base in (0.1, 0.5, 0.8)]
     live = [
         (await one(topics, base, seed, useless)).promoted
         for topics, base in cells
-        for seed in range(size(2, 20))
+        for seed in range(size(1, 20))
     ]
     report(f"gate, useless lessons: {sum(live)} of {len(live)} runs let some of them go live")
     assert sum(live) <= 0.05 * len(live) + 2 * (0.05 * len(live)) ** 0.5
@@ -172,11 +172,15 @@ async def _without_reason(seed: int, *, numbered: bool = False) -> Report:
     return await distill(given, student=student(repeats), teacher=expert, memory=memory)
 
 
-WORLDS = size(12, 60)
+WORLDS = size((8, 9), range(60))
+"""Seeds. In nearly all of the first ten the tests before the gate leave it nothing to judge.
+
+Of 8 and 9 it is asked, and lets both go live when its rule is switched off (the control below).
+"""
 
 
 async def test_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
-    runs = [await _without_reason(seed) for seed in range(WORLDS)]
+    runs = [await _without_reason(seed) for seed in WORLDS]
     live = sum(run.promoted for run in runs)
     report(f"gate, nothing to learn: {live} of {len(runs)} runs let solved tasks go live")
     assert live <= 0.05 * len(runs) + 2 * (0.05 * len(runs)) ** 0.5
@@ -187,7 +191,7 @@ async def test_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
 
 async def test_several_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
     """Beside what has passed they are chosen by some answers and judged by fresh ones."""
-    runs = [await _without_reason(seed, numbered=True) for seed in range(WORLDS)]
+    runs = [await _without_reason(seed, numbered=True) for seed in WORLDS]
     live = sum(run.promoted for run in runs)
     report(
         f"gate, nothing to learn, answers of their own: "
@@ -200,9 +204,8 @@ async def test_control_else_few_samples_judge_again_and_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gate, "_turns", lambda _: None)
-    runs = [await _without_reason(seed) for seed in range(WORLDS)]
+    runs = [await _without_reason(seed) for seed in WORLDS]
     live = sum(run.promoted for run in runs)
     report(f"gate, nothing to learn, few samples judge again and again: {live} of {len(runs)} runs")
     assert any(run.gate.pairs > run.gate.samples for run in runs if run.gate)
-    if FULL:
-        assert live > 0.1 * len(runs)
+    assert live > 0.1 * len(runs)
