@@ -16,6 +16,7 @@ from ted_memory.experience.rendering import render_block
 from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.memory import cache as snapshots
 from ted_memory.models import Add, Commit
+from ted_memory.storage.redis import clients
 from ted_memory.testing import ScriptedChatModel, wait_until
 from tests.chaos.broken_servers import WAYS, BreakableServer, breakable
 from tests.chaos.sizes import FULL, report, size
@@ -42,8 +43,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less where no time is asserted: for the next look, an answer, and the last retry."""
     if not FULL:
         monkeypatch.setattr(snapshots, "PROBE_EVERY", 0.05)
+        monkeypatch.setattr(clients, "LOOK_TIMEOUT", 0.3)
+        monkeypatch.setattr(clients, "COMMIT_RETRIES", 1)
 
 
 @pytest.fixture
