@@ -5,7 +5,6 @@ import io
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from PIL import Image
 from examples import paper
 from ted_memory.testing import Reply
 from tests.cli.helpdesk import serve_in_thread
+from tests.command_line import run_script
 from tests.evaluation.pictures import COLOURS, picture
 
 ROOT = Path(__file__).parent.parent
@@ -95,19 +95,10 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def run(server: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def start(*args: str | Path, student: str = "student") -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "examples.paper",
-            *map(str, args),
-            "--home",
-            str(tmp_path / "home"),
-        ]
+        options = ["--home", str(tmp_path / "home")]
         for role, name in (("student", student), ("teacher", "teacher")):
-            command += [f"--{role}", name, f"--{role}-base-url", server]
-        return subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110
-        )
+            options += [f"--{role}", name, f"--{role}-base-url", server]
+        return run_script("examples.paper", *map(str, args), *options, cwd=ROOT, TERM="dumb")
 
     return start
 
