@@ -49,9 +49,11 @@ lint: .venv/developed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two workers, and tests in a random order: the seed is printed, ARGS=--randomly-seed=N takes it again. What tests draw
-# is not seeded, or both workers would draw the same ports.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --randomly-dont-reset-seed
+# Tests wait for servers and processes about half of their time: twice as many workers as cores of a small machine. Their order
+# is random; the seed is printed, and ARGS=--randomly-seed=N takes it again. What tests draw is not seeded, or all workers
+# would draw the same ports.
+WORKERS ?= 4
+PYTEST := $(BIN)/python -m pytest --dist loadgroup --randomly-dont-reset-seed
 
 # the rules without their simulations, how texts are found, graded and read, what documents name, and the fundamentals
 SIMULATED := $(patsubst %,tests/experience/test_%.py,betting forecast lift_simulation rendering_fuzz trials_simulation)
@@ -60,10 +62,10 @@ QUICK := $(filter-out $(SIMULATED),$(wildcard tests/experience/test_*.py)) \
 	$(patsubst %,tests/test_%.py,documents face house memory settings)
 
 check: lint
-	$(PYTEST) $(QUICK) $(ARGS)
+	$(PYTEST) -n 2 $(QUICK) $(ARGS)
 
 test: lint
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -n $(WORKERS) $(ARGS)
 
 LOWEST := .venv-lowest
 UV := $(LOWEST)/tools/bin/uv
@@ -99,7 +101,7 @@ weight: .venv/installed
 	@$(BIN)/python -m bench.weight
 
 coverage: .venv/developed
-	$(PYTEST) --cov --cov-report=term:skip-covered $(ARGS)
+	$(PYTEST) -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 
 chaos: .venv/developed
 	TED_MEMORY_CHAOS=full $(BIN)/python -m pytest tests/chaos -p no:xdist -p no:randomly -v $(ARGS)
