@@ -231,6 +231,15 @@ class Load:
                 return
             await asyncio.sleep(0.002)
 
+    async def _goes_on(self) -> None:
+        """Write for 0.4 s, and on a busy machine until more than ten are acknowledged."""
+        wanted = len(self.acknowledged) + 10
+        deadline = time.monotonic() + PATIENCE
+        await asyncio.sleep(0.4)
+        while len(self.acknowledged) <= wanted:
+            assert time.monotonic() < deadline, f"{wanted} are not acknowledged: {self}"
+            await asyncio.sleep(0.01)
+
     def __str__(self) -> str:
         lost = f"0 of {len(self.acknowledged)} acknowledged commits lost, 0 doubled"
         head = f"{lost}; {self.repeated} answered as repeated"
@@ -243,10 +252,10 @@ class Load:
         async with asyncio.TaskGroup() as group:
             for _ in range(WRITERS):
                 group.create_task(self.write(stop))
-            await asyncio.sleep(0.4)
+            await self._goes_on()
             try:
                 yield
-                await asyncio.sleep(0.4)
+                await self._goes_on()
             finally:
                 stop.set()
 
