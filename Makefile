@@ -3,12 +3,13 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo test lowest pythons weight coverage chaos bench results house walks lint format clean
+.PHONY: help install demo check test lowest pythons weight coverage chaos bench results house walks lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
 	@echo "make demo     learn, keep, inject and measure, with real models on this machine"
-	@echo "make test     format, lint, types, layers and all tests"
+	@echo "make check    format, lint, types, layers, and the quick tests (within a minute)"
+	@echo "make test     the same with all tests (minutes); docs/tests.md says what runs where"
 	@echo "make lowest   the integrations' tests on the lowest versions that pyproject.toml declares"
 	@echo "make pythons  the tests of the fundamentals on each Python that pyproject.toml names"
 	@echo "make weight   how many packages and megabytes an installation brings"
@@ -18,7 +19,7 @@ help:
 	@echo "make results  measure the method with real models, into docs/results (stops after two hours, goes on when run again)"
 	@echo "make house    how the code reads, in numbers: long files, dense lines, functions with many paths"
 	@echo "make walks    the way of four things through the package: functions, files, and how often one goes back"
-	@echo "make lint     only the first four of these"
+	@echo "make lint     only format, lint, types and layers"
 	@echo "make format   format the code"
 	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"
 
@@ -48,8 +49,23 @@ lint: .venv/developed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Tests wait for servers and processes about half of their time: twice as many workers as cores of a small machine. Their order
+# is random; the seed is printed, and ARGS=--randomly-seed=N takes it again. What tests draw is not seeded, or all workers
+# would draw the same ports.
+WORKERS ?= 4
+PYTEST := $(BIN)/python -m pytest --dist loadgroup --randomly-dont-reset-seed
+
+# the rules without their simulations, how texts are found, graded and read, what documents name, and the fundamentals
+SIMULATED := $(patsubst %,tests/experience/test_%.py,betting forecast lift_simulation rendering_fuzz trials_simulation)
+QUICK := $(filter-out $(SIMULATED),$(wildcard tests/experience/test_*.py)) \
+	tests/retrieval tests/grading tests/datasets tests/fundamentals \
+	$(patsubst %,tests/test_%.py,documents face house memory settings)
+
+check: lint
+	$(PYTEST) -n 2 $(QUICK) $(ARGS)
+
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(PYTEST) -n $(WORKERS) $(ARGS)
 
 LOWEST := .venv-lowest
 UV := $(LOWEST)/tools/bin/uv
@@ -85,10 +101,10 @@ weight: .venv/installed
 	@$(BIN)/python -m bench.weight
 
 coverage: .venv/developed
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+	$(PYTEST) -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
 
 chaos: .venv/developed
-	TED_MEMORY_CHAOS=full $(BIN)/python -m pytest tests/chaos -p no:xdist -v $(ARGS)
+	TED_MEMORY_CHAOS=full $(BIN)/python -m pytest tests/chaos -p no:xdist -p no:randomly -v $(ARGS)
 
 results: .venv/developed
 	$(BIN)/python -m examples.results $(ARGS)

@@ -1,4 +1,6 @@
-"""The lowest versions that the package declares: ``python -m tests.bounds`` writes which of them are installed here.
+"""The lowest versions that the package declares, and which of them are installed.
+
+``python -m tests.bounds`` writes that for this environment.
 
 ``make lowest`` installs them, runs the tests of the integrations on them, and keeps the list in
 tests/lowest.txt. ``make pythons`` runs some tests on each Python that is declared, and keeps their
@@ -21,7 +23,7 @@ EXTRAS = ("langchain",)
 
 
 def declared(pyproject: str) -> dict[str, Version]:
-    """Return the lower bound of Python and of each package that the base and the integrations need."""
+    """The lower bounds of Python and of each package that the base and the integrations need."""
     project = tomllib.loads(pyproject)["project"]
     lines = [
         *project["dependencies"],

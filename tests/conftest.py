@@ -123,7 +123,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One that is this test's alone: it may be stopped, set up in other ways, and looked at whole."""
+    """A server for this test alone: it may be stopped, set up otherwise, and looked at whole."""
     binary = SERVERS["valkey"]
     assert binary is not None
     started = Server(binary, tmp_path_factory.mktemp("valkey-own"))
@@ -159,7 +159,7 @@ _LOOKED_AT: dict[str, set[str]] = {}
 
 
 async def assert_only_known_keys(url: str) -> None:
-    """Fail on a key that is not on the list of `storage.keys`, or would stay for ever without being on it.
+    """Fail on a key that `storage.keys` does not list, or that stays for ever against that list.
 
     A key that an earlier test left, and that was right then, is not looked at again: servers serve
     hundreds of tests.

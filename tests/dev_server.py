@@ -28,7 +28,7 @@ def lay_out(folder: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def served(folder: Path, **environment: str) -> AsyncIterator[Any]:
-    """Serve the folder's langgraph.json; yields a client once it answers, and ends the server as its user does."""
+    """Serve the folder's langgraph.json and yield a client; at the end it gets Ctrl-C."""
     process, url = _start(folder, {"TED_MEMORY_HOME": str(folder / "home"), **QUIET, **environment})
     client = get_client(url=url)
     try:

@@ -68,6 +68,6 @@ def taken_in(memory: TedMemory) -> list[Episode]:
 
 
 async def recorded(memory: TedMemory) -> list[Episode]:
-    """Return the episodes of an in-memory store, those of runs too that did not come to their end."""
+    """The episodes of an in-memory store, with those of runs that did not come to their end."""
     await memory.recorder.flush(all=True)
     return taken_in(memory)

@@ -89,7 +89,8 @@ def test_a_question_mark_stands_where_the_answer_would(tasks: Any) -> None:
 
 async def test_a_model_that_sees_the_grid_is_right(tasks: Any) -> None:
     task = tasks[FLIP]
-    right = rf"Each row is mirrored. \boxed{{{arc.rows([row[::-1] for row in task.test[0][0].tolist()])}}}"
+    mirrored = [row[::-1] for row in task.test[0][0].tolist()]
+    right = rf"Each row is mirrored. \boxed{{{arc.rows(mirrored)}}}"
     assert (
         await _score(task, lambda messages: arc.rows([row[::-1] for row in _seen(messages)])) == 1.0
     )

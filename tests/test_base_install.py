@@ -1,4 +1,4 @@
-"""What runs with the base alone: no package that only the tests install may be in the way of a user."""
+"""What runs with the base alone: a user never lacks a package that only the tests install."""
 
 import subprocess
 import sys

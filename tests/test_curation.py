@@ -1,4 +1,4 @@
-"""Looking after a set: caps that are lowered, diff, export and import, purge. In this process and on a real server."""
+"""Looking after a set, in this process and on a server: caps, diff, export and import, purge."""
 
 import asyncio
 import json

@@ -1,9 +1,8 @@
-"""The demo with other models in place of the local ones, as its options promise: real commands, a scripted server."""
+"""The demo with other models than the local ones: real commands, and a scripted server."""
 
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from examples.rulebook import RulebookTeacher, read_handbook
 from ted_memory.datasets import read_samples
 from ted_memory.testing import Reply
 from tests.cli.helpdesk import serve_in_thread
+from tests.command_line import run_script
 
 ROOT = Path(__file__).parent.parent
 TYPES: dict[str, type[BaseMessage]] = {
@@ -25,7 +25,7 @@ TYPES: dict[str, type[BaseMessage]] = {
 
 
 def answer(request: dict[str, Any]) -> Reply | str:
-    """Play a student that follows the first lesson it is shown, and a teacher that reads the handbook."""
+    """Play a student that follows its first lesson, and a teacher that reads the handbook."""
     messages = [
         TYPES[message["role"]](content=message["content"]) for message in request["messages"]
     ]
@@ -45,10 +45,9 @@ def models() -> Iterator[str]:
         yield url
 
 
-def demo(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "examples.demo", "--home", str(tmp_path / "home"), *args]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110
+def demo(tmp_path: Path, *args: str) -> "subprocess.CompletedProcess[str]":
+    return run_script(
+        "examples.demo", "--home", str(tmp_path / "home"), *args, cwd=ROOT, TERM="dumb"
     )
 
 

@@ -1,4 +1,4 @@
-"""What users deploy: the graph under `langgraph dev`, which refuses anything that blocks its loop, and the Redis."""
+"""What users deploy: the graph under `langgraph dev`, which refuses blocking calls, and Redis."""
 
 import asyncio
 import json
@@ -116,8 +116,12 @@ def says(messages):
     return "lessons: %d" % messages[0].text.count("Be brief.")
 
 memory = open_memory(namespace="deployed", withhold_share=0.0)
-middleware = [TedMemoryMiddleware(memory, record=True), HumanInTheLoopMiddleware(interrupt_on={"look_up": True})]
-agent = create_agent(Scripted(script=says), [look_up], system_prompt="You are kind.", middleware=middleware)
+middleware = [
+    TedMemoryMiddleware(memory, record=True),
+    HumanInTheLoopMiddleware(interrupt_on={"look_up": True}),
+]
+prompt = "You are kind."
+agent = create_agent(Scripted(script=says), [look_up], system_prompt=prompt, middleware=middleware)
 """
 MODES = ["values", "updates", "messages-tuple", "debug", "tasks", "custom", "checkpoints"]
 
@@ -209,7 +213,7 @@ def ours_in_pickles(folder: Path) -> list[str]:
 
 
 async def test_the_redis_of_docker_compose_keeps_what_it_is_told(tmp_path: Path) -> None:
-    """Its command line on a Redis of its version; an image cannot be run everywhere that tests are."""
+    """Run its command line on a Redis of its version; not every machine can run the image."""
     service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
     assert service["image"] == "redis:8"
     name, *options = service["command"]

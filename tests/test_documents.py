@@ -1,4 +1,4 @@
-"""What the documents say of files is so: paths and links lead somewhere, records are numbered without a gap."""
+"""What the documents say of files is so: paths and links lead somewhere, records have no gap."""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ A_FILE = re.compile(r"\.(py|md|lua|toml|json|png)$")
 
 
 def paths_in(text: str) -> Iterator[str]:
-    """Yield what is written as a path of this project: it begins with one of its folders, or names a Python file."""
+    """What is written as a path of this project: it begins with its folder, or is a Python file."""
     for name in CODE.findall(text):
         first = name.split("/")[0]
         if ("/" in name and first in TOP | FOLDERS) or (

@@ -1,4 +1,4 @@
-"""Forgetting a person: nothing of them is left in the server, in its files, or in what models are sent afterwards."""
+"""Forgetting a person: nothing of them is left in the server, its files, or later prompts."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ def annas(run_id: str) -> Episode:
 
 
 async def annas_traffic(memory: TedMemory) -> None:
-    """Leave words of Anna's everywhere: in the queue, dead letters, feedback, archive, lessons, drafts."""
+    """Leave Anna's words everywhere: queue, dead letters, feedback, archive, lessons, drafts."""
     runs = [annas(f"run-{i}") for i in range(6)]
     await complain(memory, runs[:2])
     quoting = teacher(lambda _: critique(*EDITS))
@@ -274,7 +274,10 @@ async def test_learners_that_are_running_send_no_model_what_was_forgotten(
 
 
 class Held(ScriptedChatModel):
-    """Answers what holds Anna's word only while the gate is open; ``waiting`` tells how many calls stand before it."""
+    """Answers a prompt with Anna's word only while the gate is open.
+
+    ``waiting`` counts the calls that stand before it.
+    """
 
     gate: Any
     waiting: list[int] = Field(default_factory=lambda: [0])
@@ -327,7 +330,10 @@ async def learners_at_work(
 
 
 async def forget_while_learners_run(memory: TedMemory) -> tuple[str, str]:
-    """Forget Anna while two learners learn and others ask; return all keys and files as they are some time later."""
+    """Forget Anna while two learners work and others ask.
+
+    Gives all keys and files as they are some time later.
+    """
     model = Held(script=quotes_anna, name_told="teacher", gate=asyncio.Event())
     model.gate.set()
     await complain(memory, [annas(f"early-{i}") for i in range(3)])
@@ -399,7 +405,10 @@ async def test_might_learners_end_what_they_are_at_both_would_hold_them(
     busy: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: neither a fence nor a tombstone keeps out what comes late."""
-    line = "if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end"
+    line = (
+        "if settle and holder(at, settle.seq) ~= settle.fence "
+        "then return redis.error_reply('TEDFENCED') end"
+    )
     assert scripts._COMMIT.count(line) == 1
     broken = scripts._COMMIT.replace(line, "")
     monkeypatch.setattr(scripts, "_COMMIT", broken)

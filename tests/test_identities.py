@@ -1,4 +1,4 @@
-"""Principals and conversations as a hook makes them: one spelling of each, or keyed hashes that name nobody."""
+"""Principals and conversations as a hook makes them: spelt in one way, or as keyed hashes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whatever somebody writes, no text function takes long: they run on event loops, where all others wait for them."""
+"""No text function takes long, whatever it is given: they run on event loops, where others wait."""
 
 import re
 from collections.abc import Callable, Mapping

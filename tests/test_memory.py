@@ -1,4 +1,4 @@
-"""`TedMemory`: rendering, committing, going back; what it refuses, and that an agent never waits for a lost server."""
+"""`TedMemory`: rendering, commits, going back, refusals; no agent waits for a lost server."""
 
 import signal
 import time

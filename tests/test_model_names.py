@@ -1,4 +1,4 @@
-"""Every model that the documentation, the examples and the graphs name works with the settings as they are shipped."""
+"""Every model that documents, examples and graphs name works with the settings as shipped."""
 
 import json
 import re
@@ -61,7 +61,7 @@ TEMPERATE = re.compile(r"openai:(gpt-4|gpt-5\S*chat)")  # those that take a temp
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ScriptedServer]:
-    """A provider that refuses what the real ones refuse, where the clients of the documented models look for it."""
+    """A provider that refuses what the real ones refuse, at the address where clients look."""
 
     def answer(request: dict[str, Any]) -> str:
         if "edits" in json.dumps(request):
@@ -75,7 +75,7 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ScriptedServe
 
 
 async def learn_with(name: str, **settings: Any) -> int:
-    """Distil one sample with this model as student and as teacher; return how many samples were set aside."""
+    """Distil one sample with this model as student and as teacher; count the samples set aside."""
     model = make_chat_model(name)
     memory = in_memory(validation=0, **settings)
     report = await distill([sample("apples")], student=model, teacher=model, memory=memory)
@@ -88,7 +88,10 @@ def test_names_are_found_where_they_stand() -> None:
         "\n".join(path.read_text(encoding="utf-8") for path in PAGES if path.suffix == ".py")
     )
     assert {"openai:gpt-5-mini", "openai:gpt-5-nano"} <= set(of_code), "in examples and graphs, too"
-    text = 'use "openai:o3-mini", `anthropic:claude-sonnet-4-5`. principal:anna, dataset:x, ollama:qwen3.'
+    text = (
+        'use "openai:o3-mini", `anthropic:claude-sonnet-4-5`. '
+        "principal:anna, dataset:x, ollama:qwen3."
+    )
     assert named_in(text) == ["anthropic:claude-sonnet-4-5", "ollama:qwen3", "openai:o3-mini"]
 
 

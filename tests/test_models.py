@@ -1,4 +1,4 @@
-"""The real models of the demo, small: a student that follows lessons, and a teacher that writes them.
+"""The small real models of the demo: a student that follows lessons, a teacher that writes them.
 
 They are fetched once (about 1.6 GB) and kept in the user's cache folder. TED_MEMORY_SKIP_MODELS=1
 leaves them out.
@@ -87,7 +87,7 @@ async def test_the_real_teacher_teaches_the_real_student(pair: Pair, memory: Ted
 async def test_lessons_of_one_real_student_are_tested_on_the_next(
     pair: Pair, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The 1.5B takes the place of the 0.5B: what helps it too is held, what misleads it goes back to a proposal."""
+    """When the 1.5B replaces the 0.5B, what helps it too is held; the rest is proposed again."""
     student, larger = pair
     right, wrong = (
         Add(when="gift voucher", text="answer team R."),

@@ -1,11 +1,10 @@
-"""The paper's protocol on a small data set that has its shape: real files and pictures, a server that sees."""
+"""The paper's protocol on a small data set of its shape: real files and pictures."""
 
 import base64
 import io
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from PIL import Image
 from examples import paper
 from ted_memory.testing import Reply
 from tests.cli.helpdesk import serve_in_thread
+from tests.command_line import run_script
 from tests.evaluation.pictures import COLOURS, picture
 
 ROOT = Path(__file__).parent.parent
@@ -26,11 +26,12 @@ MEANINGS = {"red": r"\frac{7}{2}", "green": "11", "blue": "13"}
 
 
 def rows(each: int) -> list[dict[str, Any]]:
-    """Return flags whose colour, which only the picture shows, stands for a number that only a lesson tells."""
+    """Flags whose colour only the picture shows, and whose meaning only a lesson tells."""
     return [
         {
             "id": f"{colour}-{number}",
-            "question": f"Flag {number} flies at the {PLACES[colour]}. For which number does it stand? <image1>",
+            "question": f"Flag {number} flies at the {PLACES[colour]}. "
+            "For which number does it stand? <image1>",
             "options": [],
             "image": f"images/{colour}.png",
             "decoded_image": {"bytes": picture(colour), "path": None},
@@ -50,7 +51,7 @@ def made(each: int) -> datasets.Dataset:
 
 
 def seen(request: dict[str, Any]) -> str:
-    """Decode the picture of a request, as a server of a model that sees would, and name its colour."""
+    """Decode a request's picture, as the server of a model that sees would, and name its colour."""
     content = [
         block
         for m in request["messages"]
@@ -94,19 +95,10 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def run(server: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def start(*args: str | Path, student: str = "student") -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "examples.paper",
-            *map(str, args),
-            "--home",
-            str(tmp_path / "home"),
-        ]
+        options = ["--home", str(tmp_path / "home")]
         for role, name in (("student", student), ("teacher", "teacher")):
-            command += [f"--{role}", name, f"--{role}-base-url", server]
-        return subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110
-        )
+            options += [f"--{role}", name, f"--{role}-base-url", server]
+        return run_script("examples.paper", *map(str, args), *options, cwd=ROOT, TERM="dumb")
 
     return start
 
@@ -186,8 +178,8 @@ def test_training_and_test_have_no_task_in_common_and_a_seed_repeats(tmp_path: P
 
 
 def _puzzles(folder: Path) -> None:
-    lines = [{"id": n, "category": "spatial", "question": "?", "options": None, "image": f"data:image/png;base64,{n}",
-              "answer": "A"} for n in range(3)]  # fmt: skip
+    columns = {"category": "spatial", "question": "?", "options": None, "answer": "A"}
+    lines = [columns | {"id": n, "image": f"data:image/png;base64,{n}"} for n in range(3)]
     (folder / "set").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
 
 

@@ -212,7 +212,7 @@ _Twice = _twice()
 
 
 def _reads_only(place: str, phase: dict[str, str]) -> ScriptedChatModel:
-    """A student that follows lessons where they stand here alone; while it learns, wherever they stand."""
+    """A student that follows lessons in one place only; while it learns, wherever they stand."""
 
     def answer(messages: list[BaseMessage]) -> str:
         if phase["now"] == "distil" or place in _where(messages):

@@ -273,9 +273,7 @@ async def test_one_whose_feedback_came_first_does_not_wait_and_without_the_setti
     await at_once.aclose()
 
 
-def test_the_share_of_runs_that_is_recorded_is_the_one_asked_for_and_each_is_always_judged_alike() -> (
-    None
-):
+def test_the_share_of_runs_asked_for_is_recorded_and_each_is_always_judged_alike() -> None:
     memory, none, every = in_memory(sample_rate=0.3), in_memory(sample_rate=0.0), in_memory()
     ids = [f"run-{i}" for i in range(4000)]
     taken = [id for id in ids if is_sampled(memory, id)]

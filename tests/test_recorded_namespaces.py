@@ -1,4 +1,4 @@
-"""What is recorded through memories that share connections: none of it depends on who is held, or closed first."""
+"""Recording through memories that share connections: it does not matter which is closed first."""
 
 from ted_memory import open_memory
 from ted_memory.episodes import Episode

@@ -1,4 +1,4 @@
-"""What an episode holds when it leaves the process: no secrets, not too much, nothing of our own block."""
+"""An episode that leaves the process has no secrets, is not too long, and lacks our own block."""
 
 import json
 from collections.abc import Callable

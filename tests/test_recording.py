@@ -1,4 +1,4 @@
-"""The buffer between agents and the store: what it keeps, drops and counts, whatever happens on the way."""
+"""The buffer between agents and the store: what it keeps, drops and counts, whatever happens."""
 
 import asyncio
 import contextlib

@@ -59,8 +59,12 @@ KEYS = {
     + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P",
     "an unsigned web token": "eyJhbGciOiJub25lIn0." + "eyJzdWIiOiIxMjM0In0.",
     "a private key": f"-----BEGIN RSA {PEM}\nMIIEpAIBAAKC\nAQEA+/0=\n-----END RSA {PEM}",
-    "a private key with a head": f"-----BEGIN EC {PEM}\nProc-Type: 4,ENCRYPTED\n\nMHcC\n-----END EC {PEM}",
-    "a private key of PGP": "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOY\n=ab1c\n-----END PGP PRIVATE KEY BLOCK-----",
+    "a private key with a head": (
+        f"-----BEGIN EC {PEM}\nProc-Type: 4,ENCRYPTED\n\nMHcC\n-----END EC {PEM}"
+    ),
+    "a private key of PGP": (
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOY\n=ab1c\n-----END PGP PRIVATE KEY BLOCK-----"
+    ),
     "a private key in JSON": rf"-----BEGIN {PEM}\nMIIEvQ+/\n-----END {PEM}",
     "a private key, cut off": f"-----BEGIN {PEM}\n{MIXED[:64]}\n{MIXED[:64]}",
 }
@@ -143,14 +147,26 @@ ORDINARY = [
     "AKIA, hf_transformers_model_for_2024, eyJ is how base64 of JSON begins",
     f"-----BEGIN {PEM} is its first line",
     f'FIRST = "-----BEGIN {PEM}"\nLAST = "-----END {PEM}"',
-    "-----BEGIN CERTIFICATE-----\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBa\n-----END CERTIFICATE-----",
-    "Bearer tokens are used for bearer authentication; Authorization: Bearer <token>, Authorization: Bearer $TOKEN1",
+    (
+        "-----BEGIN CERTIFICATE-----\n"
+        "MIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBa\n-----END CERTIFICATE-----"
+    ),
+    (
+        "Bearer tokens are used for bearer authentication; "
+        "Authorization: Bearer <token>, Authorization: Bearer $TOKEN1"
+    ),
     # names of secrets in prose, schemas and code
     "The secret: work hard. password: must be at least 8 characters",
     '{"password": "This field is required.", "token": "the", "logprob": -0.1234567890123456}',
     '{"password": {"type": "string", "minLength": 8}, "secret": "string"}',
-    'password: "${DB_PASSWORD}"; api_key: "{{ secrets.KEY1 }}"; "apiKey": "<your-api-key-1>"; key_pass="your-key"',
-    "PASSWORD=$DB_PASSWORD1 PASSWORD=${DB_PASSWORD1} PASSWORD=DB_PASSWORD OLDPWD=/srv/app1/data PWD=~/project1",
+    (
+        'password: "${DB_PASSWORD}"; api_key: "{{ secrets.KEY1 }}"; '
+        '"apiKey": "<your-api-key-1>"; key_pass="your-key"'
+    ),
+    (
+        "PASSWORD=$DB_PASSWORD1 PASSWORD=${DB_PASSWORD1} PASSWORD=DB_PASSWORD "
+        "OLDPWD=/srv/app1/data PWD=~/project1"
+    ),
     "secret: base64-encoded, password: sha256, api_key=your-api-key-1",
     "def login(user: str, password: str, secret: Optional[str] = None) -> Token: ...",
     "login(user, password=password, api_key=settings.api_key2, token=self.tokens[12345])",
@@ -161,9 +177,11 @@ ORDINARY = [
     "tool --token-limit 100000 --pass-through 12345678, all tests pass: 123456",
     "primary_key = 123456, public_key: abc123456, keyboard: qwerty12",
     # URLs and addresses
-    "http://localhost:8080/path@2 https://example.com:443/a?b=c@d postgres://anna@localhost/db redis://localhost:6379/0",
+    "http://localhost:8080/path@2 https://example.com:443/a?b=c@d",
+    "postgres://anna@localhost/db redis://localhost:6379/0",
     "postgres://{user}:{password}@{host}/db postgres://$USER:$PASSWORD@localhost",
-    "git@github.com:langchain-ai/langchain.git, ssh root@10.0.0.1, actions/checkout@v4, react@18.2.0, logo@2x.png",
+    "git@github.com:langchain-ai/langchain.git, ssh root@10.0.0.1",
+    "actions/checkout@v4, react@18.2.0, logo@2x.png",
     "y = x@self.weight + q@k.transpose(-2, -1) + X@W.T",
     "@app.route('/x')\n@pytest.mark.asyncio\n@anna, see @ben.b",
     # digits
@@ -293,7 +311,10 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 
 
 def test_a_text_with_one_of_each_loses_all_and_only_these() -> None:
-    text = f"Order 4711: anna@example.com paid with 4111 1111 1111 1111 through {KEYS['Stripe']} on 2024-05-01."
+    text = (
+        "Order 4711: anna@example.com paid with 4111 1111 1111 1111 "
+        f"through {KEYS['Stripe']} on 2024-05-01."
+    )
     masked = redact(text)
     assert masked != text
     assert masked == "Order 4711: [email] paid with [card] through [key] on 2024-05-01."

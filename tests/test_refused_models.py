@@ -1,4 +1,4 @@
-"""What a provider refuses for good ends a run at once, or lets a learner pause: nothing is set aside, nothing lost."""
+"""A provider's final refusal ends a run at once or lets a learner pause; nothing is set aside."""
 
 import json
 import logging
@@ -21,7 +21,10 @@ from tests.conftest import Server
 from tests.distill.scripts import CODES, add, critique, samples, student, teacher, thing_in
 from tests.learner.worlds import complain, episode
 
-TO_NONE = r"temperature=0\.7 for gpt-5-nano, the student; set temperature to none \(TED_MEMORY_TEMPERATURE=none, "
+TO_NONE = (
+    r"temperature=0\.7 for gpt-5-nano, the student; "
+    r"set temperature to none \(TED_MEMORY_TEMPERATURE=none, "
+)
 HERE = Provider(models=("gpt-5-nano", "gpt-5"), key="right")
 
 

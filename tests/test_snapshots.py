@@ -1,4 +1,4 @@
-"""The cached snapshot: what keeps the store off an agent's path, with a store that is as slow as a test wants."""
+"""The cached snapshot keeps the store off an agent's path, however slow the store is."""
 
 import asyncio
 import contextvars

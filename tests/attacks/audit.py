@@ -1,4 +1,4 @@
-"""What must hold after each step, whoever attacked: `check` compares a whole namespace with the model."""
+"""What must hold after each step of an attack: `check` compares a namespace with the model."""
 
 import math
 import re
@@ -127,7 +127,10 @@ def bounds_hold(look: Look, snapshot: ExperienceSet, s: Settings, model: Model) 
 
 
 def queue_is_whole(look: Look, model: Model) -> None:
-    """Each episode that was taken in is in one place, until it is settled, dropped or forgotten; bytes add up."""
+    """Every unsettled episode is in exactly one place of the queue, and the byte counts add up.
+
+    An episode leaves the queue when it is settled, dropped or forgotten.
+    """
     assert set(look.episodes) == set(model.queue), (
         f"episodes {sorted(look.episodes)}, the model {sorted(model.queue)}"
     )
@@ -157,7 +160,7 @@ def nothing_is_left_of_lessons_that_are_gone(look: Look, model: Model) -> None:
 
 
 def evidence_is_what_was_said(id: str, shown: Shown, lesson: Lesson) -> None:
-    """Outcomes are conserved: in all, and for each speaker; and what speakers said adds up to what was said."""
+    """The stored sums are what was said: in total, for each speaker, and added up over them."""
     rows = lesson.rows()
     expected, found = total(list(rows.values())), _row(shown.evidence.total)
     assert _near(found, expected), f"{id}:\n{_told(found)}\n{_told(expected)} is what was said"
@@ -194,7 +197,7 @@ def _told(row: Row) -> str:
 
 
 async def tombstones_hold(place: Place, model: Model, snapshot: ExperienceSet) -> None:
-    """What was purged or forgotten is in no lesson, no version of the log, and no archived episode."""
+    """What was purged or forgotten is in no lesson, no version of the log, no archived episode."""
     if not model.forbidden:
         return
     memory = place.memory
@@ -222,7 +225,10 @@ def audit(
     model: Model,
     s: Settings,
 ) -> Counter[str]:
-    """See that each decision stands whichever `min_principals` - 1 speakers had said nothing; count them by kind."""
+    """Check that no decision hangs on fewer than `min_principals` speakers; count each kind.
+
+    Each must stand whichever `min_principals` - 1 of the speakers had said nothing.
+    """
     made: Counter[str] = Counter()
     for entry in entries:
         assert entry.author == "trials"

@@ -1,4 +1,4 @@
-"""The doors by which a text of somebody else comes into a memory, and a teacher who obeys whatever he reads there.
+"""Doors by which others' texts come into a memory, and a teacher that obeys what it reads there.
 
 Each door is a function of a memory and of texts. Runs that it records are `MALLORY`'s, and say
 nothing of their own.
@@ -30,17 +30,23 @@ Door = Callable[[TedMemory, Sequence[str]], Awaitable[None]]
 
 
 SEEN = 80
-"""Characters at both ends by which an attack is known: of a long comment a critic reads no more than its ends."""
+"""Characters at both ends by which an attack is recognised.
+
+A critic is shown only the ends of a long comment.
+"""
 
 
 def ends(text: str) -> tuple[str, str]:
-    """Return how a text begins and ends, on one line: where both stand the text stands, perhaps without its middle."""
+    """How a text begins and how it ends, on one line.
+
+    A prompt in which both stand holds the text, perhaps without its middle.
+    """
     line = " ".join(text.split())
     return line[:SEEN].rstrip(), line[-SEEN:].lstrip()
 
 
 class Obeys:
-    """A teacher that makes a lesson of the attack that it reads, all of it, wherever in its prompt that begins."""
+    """A teacher that makes a lesson of the whole attack, wherever in its prompt that begins."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._longest_first = [(ends(text), text) for text in sorted(texts, key=len, reverse=True)]
@@ -148,7 +154,7 @@ async def the_store(memory: TedMemory, texts: Sequence[str]) -> None:
 
 
 async def an_import(memory: TedMemory, texts: Sequence[str]) -> None:
-    """An export of a set in which nobody has approved any of them; every other one is said to be on trial."""
+    """Import a set that nobody has approved, in which every other lesson claims to be on trial."""
     settings = memory.settings
     room = {"max_experiences": settings.max_experiences, "max_proposed": settings.max_proposed}
     other = in_memory(token_budget=settings.token_budget, max_text=settings.max_text, **room)

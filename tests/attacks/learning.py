@@ -1,4 +1,4 @@
-"""What learners do to one namespace: they begin, teach, fail, freeze, and go on with what is another one's by now."""
+"""What learners do to one namespace: begin, teach, fail, freeze, go on with a claim they lost."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ class Learning(Attacked):
         steps=st.lists(st.tuples(st.sampled_from(WORK), places), min_size=4, max_size=9),
     )
     def work(self, who: list[str], steps: list[tuple[str, int]]) -> None:
-        """Learners begin, teach, fail, freeze for longer than their lease, and go on as if nothing had been."""
+        """Learners begin, teach, fail, or freeze past their lease and go on regardless."""
         for one in who[:3]:
             self._run(self._ask(one))
         for what, n in steps:

@@ -1,4 +1,4 @@
-"""What evidence and usage must be, worked out from all that was said: none of the project's own arithmetic.
+"""What evidence and usage must be, computed from all that was said with arithmetic of its own.
 
 A `Ledger` keeps every pair and every outcome with whoever said it. Sums are made of that each time
 anew, so that what a principal contributed can be taken away again whatever came later.
@@ -24,7 +24,10 @@ HELPS, USELESS, LIVE, HARMS, TURNED = (
 )
 PAIRS, OUTCOMES, SCORE = 0, 9, 10
 LENGTH = 19
-"""Of a row of sums, in the order of `experience.evidence.Sums`: all but how often the watch was begun anew."""
+"""Numbers in a row of sums, in the order of `experience.evidence.Sums`.
+
+Only how often the watch was begun anew is left out.
+"""
 
 Row = list[float]
 Steps = Callable[[float], Row]
@@ -32,7 +35,10 @@ Steps = Callable[[float], Row]
 
 @dataclass
 class Vote:
-    """One run's outcome, as it was counted for one lesson: who said what in turn, and what a score is worth there."""
+    """One run's outcome as it was counted for one lesson.
+
+    It holds who said what, in turn, and how a score becomes steps of the lesson's bets.
+    """
 
     rev: int
     shown: bool
@@ -47,7 +53,10 @@ class Vote:
         return self.said[-1][1]
 
     def rows(self) -> dict[str, Row]:
-        """Return what it adds to a trial, by speaker: the first one's outcome, the others' differences."""
+        """What the outcome adds to a trial, by speaker.
+
+        The first one adds the outcome, each later one the difference to what was said before.
+        """
         rows: dict[str, Row] = defaultdict(lambda: [0.0] * LENGTH)
         before: tuple[float, Row] | None = None
         for speaker, score in self.said if self.steps else ():
@@ -61,7 +70,11 @@ class Vote:
 
 
 class Watch:
-    """The watch over an active lesson: for each bet stretches of what was said, begun anew when nothing speaks."""
+    """The watch over an active lesson.
+
+    For each bet it holds stretches of what was said. A new stretch begins when nothing speaks
+    against the lesson any more.
+    """
 
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -128,7 +141,7 @@ class Lesson:
         return rows
 
     def usage(self) -> tuple[float, ...]:
-        """Return how many outcomes there were with it, what they came to, and the same without it."""
+        """Outcomes with the lesson and the sum of their scores, then the same without it."""
         with_it = [vote.score for vote in self.votes if vote.shown]
         without = [vote.score for vote in self.votes if not vote.shown]
         b = self.before
@@ -172,7 +185,7 @@ class Ledger:
     def outcome(
         self, run: Assigned, speaker: str, score: float, held: Mapping[str, Experience]
     ) -> None:
-        """Count a score for all that its run had seen or missed, each in the stratum that the run was assigned in."""
+        """Count a score for each lesson that the run saw or missed, in the run's own stratum."""
         for ids, shown in ((run.seen, True), (run.withheld, False)):
             for id in ids:
                 e = held.get(id)
@@ -233,7 +246,7 @@ def _guess(scores: Collection[float]) -> float:
 
 
 def _steps(guess: float, shown: bool, chance: float, bet: float, refuted: float) -> Steps:
-    """Return what a score is worth: the step that it helps, then for each bet the step that it harms."""
+    """A function from a score to its steps: that the lesson helps, then per bet that it harms."""
     widest = HIGHEST / min(chance, 1 - chance)
 
     def steps(score: float) -> Row:
@@ -249,7 +262,7 @@ def total(rows: Collection[Row]) -> Row:
 
 
 def least_wealth(rows: Mapping[str, Row], part: slice, left_out: int) -> float:
-    """Return the smallest wealth that is left when so many speakers, whoever they are, had said nothing."""
+    """The smallest wealth that is left when any `left_out` of the speakers had said nothing."""
     return min(
         math.fsum(math.exp(n) for n in total(left)[part]) / len(range(*part.indices(LENGTH)))
         for left in _without(rows, left_out)

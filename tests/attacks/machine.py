@@ -167,7 +167,10 @@ class Attacked(RuleBasedStateMachine):
         return request
 
     def _check_shown(self, request: Request) -> None:
-        """Nobody sees what waits or is gone, nor on trial what he said himself; one coin falls for a conversation."""
+        """Nobody is shown what may not be shown, and a conversation has one coin.
+
+        Not to be shown: proposals, what is gone, and on trial what the user said himself.
+        """
         shown = request.shown
         if not shown.version:
             assert not shown.seen
@@ -254,7 +257,7 @@ class Attacked(RuleBasedStateMachine):
     def crowd(
         self, who: list[str], n: int, for_it: bool, how: str, change: str, meanwhile: str
     ) -> None:
-        """Some accounts, few or all, do what they can for or against one lesson, and take it back."""
+        """Few or all accounts do what they can for or against one lesson, and take it back."""
         self._run(self._crowding(who, n, for_it, how, change, meanwhile))
 
     async def _crowding(
@@ -309,7 +312,7 @@ class Attacked(RuleBasedStateMachine):
         most=places,
     )
     def speak(self, how: str, who: str, score: float, most: int) -> None:
-        """Runs that are under way end, or of those that have ended something else is said, perhaps by somebody else."""
+        """Runs under way end, or somebody says something else of runs that have ended."""
         for n in range(min(most + 1, len(self.under_way if how == "end" else self.finished))):
             self._run(self._traffic(how, n, who, "", score))
 

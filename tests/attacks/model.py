@@ -1,4 +1,4 @@
-"""What the attacked memory must hold, in plain Python: what was said of which run, what waits, what must be gone."""
+"""What the attacked memory must hold, in plain Python: what was said, what waits, what is gone."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -245,27 +245,30 @@ class Model:
         mine = [one for one in known if self._is(kind, name, one)]
         runs = {one.run_id for one in mine}
         self.forbidden |= {f"run:{id}" for id in runs} if kind == "thread" else {f"{kind}:{name}"}
-        self.gone |= {name, *runs, *(word for one in mine for word in one.words)}
-        self.gone |= {
-            word
-            for one in mine
-            if isinstance(one, Record)
-            for said in one.told
-            for word in said.words
-        }
+        self.gone |= {name, *runs}
+        for one in mine:
+            self.gone.update(one.words)
+            for said in one.told if isinstance(one, Record) else ():
+                self.gone.update(said.words)
+        self._take_out_all(kind, name)
+        if kind == "principal":
+            self._forget_what_was_said_by(name)
+        # a run's id may have been given again, to somebody else
+        self.gone -= {*self.records, *(one.run_id for one in self.queue.values())}
+
+    def _take_out_all(self, kind: str, name: str) -> None:
         self.records = {
             id: one for id, one in self.records.items() if not self._is(kind, name, one)
         }
         for seq in [seq for seq, one in self.queue.items() if self._is(kind, name, one)]:
             self.take_out(seq)
-        if kind == "principal":
-            self.gone |= self.words_of.pop(name, set())
-            for record in self.records.values():
-                record.told = [said for said in record.told if said.speaker != name]
-            for key in [key for key in self.rate if key[1] == name]:
-                del self.rate[key]
-        # a run's id may have been given again, to somebody else
-        self.gone -= {*self.records, *(one.run_id for one in self.queue.values())}
+
+    def _forget_what_was_said_by(self, who: str) -> None:
+        self.gone |= self.words_of.pop(who, set())
+        for record in self.records.values():
+            record.told = [said for said in record.told if said.speaker != who]
+        for key in [key for key in self.rate if key[1] == who]:
+            del self.rate[key]
 
     @staticmethod
     def _is(kind: str, name: str, one: Record | Queued) -> bool:

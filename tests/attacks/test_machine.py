@@ -1,4 +1,4 @@
-"""Any sequence of attacks, crashes and jumps: outcomes are conserved, bounds hold, the forgotten are gone.
+"""Whatever attacks, crashes and jumps: sums are conserved, bounds hold, the forgotten are gone.
 
 Small here, and at full size in `tests/chaos/test_attack_machine.py`, with the controls that take a
 long run.

@@ -32,7 +32,8 @@ ON_A_CONNECTION = {
     ),
     "wrong type": Script(b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
     "busy": Script(
-        b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n"
+        b"-BUSY Redis is busy running a script. "
+        b"You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n"
     ),
     "master down": Script(
         b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n"

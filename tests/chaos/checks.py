@@ -1,4 +1,4 @@
-"""What must be true of a set after any fault. Each check raises AssertionError and says what is wrong."""
+"""What must be true of a set after any fault; a check that fails says what is wrong."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -42,7 +42,7 @@ def check_history(log: tuple[LogEntry, ...], held: ExperienceSet) -> None:
 
 
 def missing(versions: Iterable[int], newest: int) -> list[int]:
-    """Return the versions that a log lacks, and those that it has twice or too many, the first few."""
+    """The first few versions that a log lacks, or has twice, or should not have."""
     wanted = Counter(range(1, newest + 1))
     wanted.subtract(Counter(versions))
     return [version for version, count in wanted.items() if count][:10]
@@ -51,7 +51,7 @@ def missing(versions: Iterable[int], newest: int) -> list[int]:
 def check_acknowledged(
     log: Iterable[LogEntry], acknowledged: Mapping[str, int], attempted: Iterable[str]
 ) -> None:
-    """What was acknowledged stands in the log as the version that was told, and nothing that nobody sent."""
+    """Every acknowledged commit is in the log under the version that was told; no unsent one is."""
     logged = {entry.token: entry.version for entry in log}
     lost = lost_of(logged, acknowledged)
     assert not lost, f"{len(lost)} acknowledged commits lost, such as {lost[:5]}"

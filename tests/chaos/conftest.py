@@ -12,7 +12,7 @@ from tests.conftest import Server
 
 @pytest.fixture
 def server(own_server: Server) -> Server:
-    """One that nobody else uses: its clients are counted, all its keys looked at, thousands of them left."""
+    """A server for one test: its clients are counted, and all of its keys are looked at."""
     return own_server
 
 
@@ -25,7 +25,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Bury what redis-py's cluster client leaves behind when nodes come and go: no other test is to blame for it."""
+    """Ignore what redis-py's cluster client leaves unclosed when nodes come and go.
+
+    Collected here, it does not become the warning of a later test.
+    """
     yield
     if _is_of_a_cluster(item):
         told, sys.unraisablehook = sys.unraisablehook, lambda _: None

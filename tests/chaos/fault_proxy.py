@@ -1,4 +1,4 @@
-"""A proxy in front of a real server that spoils replies: the command took effect, and its sender cannot know.
+"""A proxy before a real server that spoils replies: the command took effect, unknown to its sender.
 
 Faults:
 
@@ -58,7 +58,7 @@ def words(request: bytes) -> list[bytes]:
 
 @dataclass
 class Plan:
-    """Spoil `times` replies to the commands that match, but not those in between: every `every`-th from the first."""
+    """Spoil `times` replies to matching commands: the first, and then each `every`-th."""
 
     fault: Fault
     matches: Matches
@@ -101,7 +101,7 @@ class FaultProxy:
     def spoil(
         self, fault: Fault, *commands: str, key: str = "", times: int = 1, every: int = 1
     ) -> None:
-        """Spoil replies to commands of these names whose arguments hold `key`, in place of any earlier plan."""
+        """Spoil replies to these commands where an argument holds `key`; any earlier plan ends."""
         names = {name.upper().encode() for name in commands}
 
         def matches(request: list[bytes]) -> bool:

@@ -1,4 +1,4 @@
-"""A process that learns with scripted models, writes down how far each episode came, and dies or freezes as it is told.
+"""A process that learns with scripted models, keeps a journal, and dies or freezes as it is told.
 
 Usage: python -m tests.chaos.learner_process JSON, with the fields of `Job`; or `start(job)`, which
 forks it from a server that has imported everything already.
@@ -46,11 +46,16 @@ POINTS = {
     "sent": "the commit took effect, and its reply was not read",
     "settled": "the episode is settled, and its outcome not credited",
     "beating": "a heartbeat took effect, and its reply was not read",
-    "handing back": "an episode is given back by a learner that is told to stop, and the reply was not read",
+    "handing back": (
+        "an episode is given back by a learner that is told to stop, and the reply was not read"
+    ),
 }
 CRASHED, POISONED = 70, 71  # exit codes
 SEED = "Say only the code."
-FENCE_CHECK = "if settle and holder(at, settle.seq) ~= settle.fence then return redis.error_reply('TEDFENCED') end"
+FENCE_CHECK = (
+    "if settle and holder(at, settle.seq) ~= settle.fence "
+    "then return redis.error_reply('TEDFENCED') end"
+)
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__])
@@ -123,7 +128,7 @@ def attempts(messages: list[BaseMessage]) -> str:
 
 
 def teaches(who: str) -> Script:
-    """Know the code; as a critic, say that the lesson that was there before helped, which can be counted."""
+    """Know the code; as a critic, say that the seed lesson helped, so that credit is counted."""
 
     def answer(messages: list[BaseMessage]) -> str:
         item = item_in(messages[:2])

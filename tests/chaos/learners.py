@@ -1,4 +1,4 @@
-"""Learner processes of a test: their journal as it grows, and what must be true when all is done."""
+"""Learner processes of a test: their journal as it grows, and what must be true at the end."""
 
 import asyncio
 import contextlib
@@ -66,7 +66,7 @@ class Watch:
         }
 
     def recoveries(self, deaths: Iterable[tuple[str, float]]) -> list[float]:
-        """Return how long each episode waited that a dead learner had held, until it was begun again."""
+        """Seconds that the episodes of each dead learner waited until another one began them."""
         begun: defaultdict[int, list[Line]] = defaultdict(list)
         for line in self.look().lines:
             if line.what == "begun":
@@ -132,7 +132,10 @@ async def work_is_done(memory: TedMemory) -> None:
 
 @contextlib.asynccontextmanager
 async def gardened(memory: TedMemory) -> AsyncIterator[None]:
-    """Take what was learned out of the set again and again: it stands in the log, and a large set only costs time."""
+    """Remove what was learned again and again.
+
+    It stands in the log all the same, and a large set only costs time.
+    """
 
     async def tend() -> None:
         while True:

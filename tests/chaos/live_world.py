@@ -1,4 +1,4 @@
-"""A depot whose docks nobody told the agent: scripts for a student, a teacher and users, also as a process of its own.
+"""A depot whose docks nobody told the agent: scripts of a student, a teacher and users.
 
 ``python -m tests.chaos.live_world URL NAMESPACE REQUESTS SEED FILE`` is one agent under live
 traffic; it writes one JSON line for each request. ``... learn URL NAMESPACE`` is a learner until it

@@ -1,4 +1,4 @@
-"""Clocks that a test moves: a server's by libfaketime where Debian's `faketime` is installed, or else as if it were.
+"""Clocks that a test moves: a server's own by libfaketime, or what scripts are told of the time.
 
 As if: every time to live in the server is shortened by so much, and the scripts of this process
 tell a later time.
@@ -38,7 +38,7 @@ TELLS = {  # where scripts ask for the time -> the same so many seconds later
 
 
 class MovedClock(Protocol):
-    """Is `seconds` ahead of the machine's. Memories that were opened before may remember what they were told.
+    """A clock `seconds` ahead of the machine's. Memories opened earlier may remember what it was.
 
     ``ahead``: by how much scripts must tell a later time than the server does.
     """

@@ -48,7 +48,10 @@ class Model:
     def commit(
         self, edits: tuple[Edit, ...], base: ExperienceSet, made: list[str], atomic: bool
     ) -> list[str]:
-        """Apply edits; return for each the reason of its refusal, or "". `made`: the ids that the store gave."""
+        """Apply edits; give the reason of each one's refusal, or "".
+
+        `made` are the ids that the store gave to what was added.
+        """
         before = (dict(self.items), dict(self.revs), dict(self.usage), self.last_place)
         touched: set[str] = set()
         reasons = [self._edit(edit, base, made, touched) for edit in edits]
@@ -60,43 +63,26 @@ class Model:
         return reasons
 
     def _edit(self, edit: Edit, base: ExperienceSet, made: list[str], touched: set[str]) -> str:
-        ids = (
-            tuple(edit.ids)
-            if isinstance(edit, Merge)
-            else ()
-            if isinstance(edit, Add)
-            else (edit.id,)
-        )
-        if any(id not in base.by_id for id in ids):
-            return "unknown"
-        old = [base.by_id[id] for id in ids]
-        if isinstance(edit, Rewrite) and (edit.text, edit.when or old[0].when) == (
-            old[0].text,
-            old[0].when,
-        ):
-            return "unchanged"
-        if isinstance(edit, Merge) and old[0].state != old[1].state:
-            return "states differ"
+        ids = _ids_of(edit)
+        if reason := _refused_as_seen(edit, ids, base):
+            return reason
         if any(id in touched or self.revs.get(id) != base.by_id[id].rev for id in ids):
             return "conflict"
-        new = self._new(edit)
-        if isinstance(edit, SetState) and edit.state == old[0].state:
+        if isinstance(edit, SetState) and edit.state == base.by_id[edit.id].state:
             return "unchanged"
+        new = self._new(edit)
         if not self._fits(ids, new):
             return "cap"
         touched.update(ids)
         self._take_out(edit, ids)
         if new is not None:
-            id = (
-                ids[0]
-                if isinstance(edit, Rewrite | SetState)
-                else made.pop(0)
-                if made
-                else f"not made {len(self.items)}"
-            )
+            id = edit.id if isinstance(edit, Rewrite | SetState) else self._next_of(made)
             self.items[id], self.revs[id] = new, self.version + 1
             self.last_place = max(self.last_place, new.place)
         return ""
+
+    def _next_of(self, made: list[str]) -> str:
+        return made.pop(0) if made else f"not made {len(self.items)}"
 
     def _new(self, edit: Edit) -> Item | None:
         end = self.last_place + 1
@@ -165,6 +151,26 @@ class Model:
             "trial",
         )
         return item if item.state != "trial" or goes_on else replace(item, state="proposed")
+
+
+def _ids_of(edit: Edit) -> tuple[str, ...]:
+    """The lessons that an edit is about."""
+    if isinstance(edit, Add):
+        return ()
+    return tuple(edit.ids) if isinstance(edit, Merge) else (edit.id,)
+
+
+def _refused_as_seen(edit: Edit, ids: tuple[str, ...], base: ExperienceSet) -> str:
+    """Why an edit is refused by what its sender saw of the set, or ""."""
+    if any(id not in base.by_id for id in ids):
+        return "unknown"
+    old = [base.by_id[id] for id in ids]
+    if isinstance(edit, Rewrite):
+        says_the_same = (edit.text, edit.when or old[0].when) == (old[0].text, old[0].when)
+        return "unchanged" if says_the_same else ""
+    if isinstance(edit, Merge) and old[0].state != old[1].state:
+        return "states differ"
+    return ""
 
 
 def view(experiences: ExperienceSet | list[m.Experience]) -> Items:

@@ -1,4 +1,4 @@
-"""A learner process that only replays, with a student whose every answer is known beforehand, and that dies or freezes.
+"""A learner process that only replays, with a student of known answers, and that dies or freezes.
 
 Whether the student is right depends on the number of the question and on whether the lesson about
 its thing stands in the prompt: so what the sums must be can be worked out from which episodes a
@@ -44,7 +44,7 @@ def start(job: Job) -> ForkServerProcess:
 
 
 def right_in(text: str, *, with_it: bool) -> bool:
-    """Tell whether the student answers this question rightly, with the lesson about its thing and without it.
+    """Whether the student answers this question rightly, with or without the lesson on its thing.
 
     The lessons do harm: what replays have shown to help is replayed no further.
     """
@@ -68,7 +68,7 @@ def answers(journal: Journal | None = None) -> Script:
 
 
 def wanted(thing: str, met: Sequence[Archived]) -> Sums:
-    """Return what a lesson about a thing has to show for what it has met, every pair counted once."""
+    """The sums of a lesson about a thing for the episodes it has met, each pair counted once."""
     sums = Sums()
     for archived in met:
         text = archived.sample.text
@@ -79,7 +79,7 @@ def wanted(thing: str, met: Sequence[Archived]) -> Sums:
 
 
 def look_at_no_trials() -> None:
-    """Keep what is replayed proposed, whatever its wealth: the sums of all episodes are what is looked at."""
+    """Keep what is replayed proposed, whatever its wealth: the test is about the sums alone."""
 
     async def nothing(
         _memory: Any, _holder: str, known: Any, done: list[Step]

@@ -1,4 +1,4 @@
-"""How big a fault test is: small in the test command, full in `make chaos`; and the figures that it found."""
+"""How big a fault test is: small in `make test`, full in `make chaos`; and the figures it found."""
 
 import os
 from typing import TypeVar

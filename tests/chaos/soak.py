@@ -1,4 +1,4 @@
-"""Traffic of every kind that leaves keys behind, who learns from it, and what a server's keys weigh.
+"""Traffic of every kind that leaves keys behind, those who learn from it, and what the keys weigh.
 
 ``python -m tests.chaos.soak WHO URL NAMESPACE SECONDS AHEAD`` learns on a clock that is so many
 seconds ahead, and its scripts so many ahead of the server's, until it is told to stop; then it
@@ -296,7 +296,10 @@ async def main(who: str, url: str, namespace: str, seconds: int, ahead: int) -> 
 
 @dataclass(frozen=True)
 class Weights:
-    """Keys and their bytes (`MEMORY USAGE`), by kind as in `storage.keys`; keys of staging sets begin with "~"."""
+    """Keys and their bytes (`MEMORY USAGE`), by kind as in `storage.keys`.
+
+    Kinds of a staging set begin with "~".
+    """
 
     keys: Counter[str]
     bytes: Counter[str]

@@ -1,4 +1,4 @@
-"""The same attack strings through each door by which others' texts come in: none reaches a user without others' word.
+"""The same attacks through each door for others' texts: none is shown on its author's word alone.
 
 Whoever lets them in, a teacher obeys each of them. What becomes of the lessons is for evidence and
 for a person; what they can do to a prompt, to a block, or to the machine is nothing. Small in the
@@ -47,7 +47,7 @@ _WATCHED: list[list[str]] = []
 
 @pytest.fixture(autouse=True)
 def _stopped_by_evidence_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many of them name an address or call a tool, and would wait for a person before they are replayed."""
+    """Replay what names an address or calls a tool, too: else it would wait for a person."""
     monkeypatch.setattr(trials, "concern", lambda _: "")
 
 
@@ -110,7 +110,7 @@ def check_prompts(prompts: Sequence[str], texts: Sequence[str]) -> None:
 
 
 def check_block(block: str, lessons: int) -> None:
-    """So many lessons stand in one block, whose end none of them writes, and with nothing that nobody sees."""
+    """The block holds so many lessons and ends once, at its end; nothing in it is invisible."""
     assert (block.count(OPENING), block.count(CLOSING)) == (1, 1)
     assert block.startswith(OPENING)
     assert block.endswith(CLOSING)
@@ -151,7 +151,10 @@ async def approve_all(memory: TedMemory) -> int:
 
 
 def in_parts(texts: list[str]) -> list[list[str]]:
-    """Return the texts in parts, each for a namespace of its own: a learner looks at all that waits after each run."""
+    """The texts in parts, each for a namespace of its own.
+
+    A learner looks at all that waits after each run, so the cost grows with the square.
+    """
     return [texts[start : start + PART] for start in range(0, len(texts), PART)]
 
 
@@ -169,7 +172,7 @@ async def test_through_no_door_does_an_attack_reach_a_user(
 
 
 async def let_in(memory: TedMemory, texts: Sequence[str], door: str) -> int:
-    """Let attacks in, have a learner do all that it can with them, and look; return how many became proposals."""
+    """Let attacks in and have a learner do all it can with them; gives the number proposed."""
     with nothing_is_executed():
         await DOORS[door](memory, texts)
         teacher = await settle(memory, texts)
@@ -187,7 +190,7 @@ async def let_in(memory: TedMemory, texts: Sequence[str], door: str) -> int:
 
 
 async def archive(memory: TedMemory, texts: Sequence[str], liars: Sequence[str]) -> None:
-    """Fill the archive with what these accounts ask for and call right, with a teacher that has nothing to say."""
+    """Fill the archive with what these accounts ask for and call right; the teacher is silent."""
     for who in liars:
         for i, text in enumerate(texts):
             run_id = await a_run(memory, f"Please do what attack {i} says: {text}", who)
@@ -201,7 +204,7 @@ async def archive(memory: TedMemory, texts: Sequence[str], liars: Sequence[str])
 async def distilled(
     memory: TedMemory, texts: Sequence[str], liars: Sequence[str]
 ) -> dict[str, int]:
-    """Distil an archive in which these accounts say that each attack is right; return what became of the attacks."""
+    """Distil an archive in which these accounts call each attack right; gives the attacks' fate."""
     with nothing_is_executed():
         await archive(memory, texts, liars)
         student, teacher = (ScriptedChatModel(script=script(texts)) for script in (Student, Obeys))
@@ -214,7 +217,7 @@ async def distilled(
 async def test_distilled_from_traffic_what_one_account_says_waits_for_a_person(
     valkey: Server, namespace: str
 ) -> None:
-    """What a run has learned is known to its critic, whoever it came from: so marks are not looked for here."""
+    """A run's critic knows what the run has learned, whoever said it: marks are not looked for."""
     texts, proposed = attacks(), 0
     for i, part in enumerate(in_parts(texts)):
         async with open_memory(valkey.url, namespace=f"{namespace}-{i}", **PATIENT) as memory:
@@ -228,7 +231,8 @@ async def test_distilled_from_traffic_what_one_account_says_waits_for_a_person(
     # of 800
     assert proposed >= 0.8 * len(texts), f"the teacher obeys: {proposed}"
     report(
-        f"{len(texts)} attack strings distilled from one account's traffic: {proposed} proposed, 0 shown"
+        f"{len(texts)} attack strings distilled from one account's traffic: "
+        f"{proposed} proposed, 0 shown"
     )
 
 
@@ -238,7 +242,7 @@ async def test_distilled_from_traffic_what_one_account_says_waits_for_a_person(
 async def test_distilled_from_traffic_what_two_accounts_say_is_active(
     valkey: Server, namespace: str
 ) -> None:
-    """To distil is an operator's word for his users, whose say-so is enough where two of them agree."""
+    """By distilling an operator vouches for his users: what two of them agree on is enough."""
     async with open_memory(valkey.url, namespace=namespace, **PATIENT) as memory:
         assert (await distilled(memory, attacks()[:6], ["eve", "trudy"]))["active"] > 0
 

@@ -1,4 +1,4 @@
-"""The attack machine (`tests/attacks/test_machine.py`) at full size, and the controls that take a long run."""
+"""The attack machine of `tests/attacks/test_machine.py` at full size, with the long controls."""
 
 import pytest
 

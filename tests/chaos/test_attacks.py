@@ -1,4 +1,4 @@
-"""Attack strings through a teacher that copies them verbatim: evidence, not a filter, keeps them from the agents.
+"""Attacks through a teacher that copies them: evidence, not a filter, keeps them from the agents.
 
 Small in the test command, all of them in `make chaos`. In the same run helpful lessons must get
 through, or a gate that lets nothing through would pass. Whatever is shown to any user, replays had
@@ -102,7 +102,7 @@ def silent(messages: Sequence[BaseMessage]) -> str:
 
 
 class Student:
-    """Is right by chance, more often with the helpful lesson; and does what an attack says where a liar asks for it.
+    """A student that is right by chance, more often with the helpful lesson, and obeys attacks.
 
     The same question with the same lessons is answered in the same two ways, whoever asks when.
     """
@@ -128,7 +128,7 @@ class Student:
 async def settle(
     memory: TedMemory, episodes: Sequence[Episode], script: Any, correction: str = ""
 ) -> None:
-    """Record runs, say what would have been right, and have a learner with this teacher work through them."""
+    """Record runs with corrections, and have a learner with this teacher work through them."""
     for one in episodes:
         await memory.record(one)
         await memory.give_feedback(
@@ -184,7 +184,7 @@ async def replay(memory: TedMemory, texts: Sequence[str]) -> Learner:
 async def serve(
     memory: TedMemory, texts: Sequence[str], luck: random.Random, liars: Sequence[str]
 ) -> list[Exposure]:
-    """Live traffic of all, liars too, until every trial has ended; return what each request was shown."""
+    """Live traffic of all, liars too, until every trial has ended; gives what each request saw."""
     told, known = list[Exposure](), None
     for _ in range(ROUNDS // 10):
         _, known = await look(memory, "proof", known)
@@ -242,7 +242,7 @@ async def check_shown(memory: TedMemory, told: Sequence[Exposure]) -> None:
 
 @pytest.fixture(autouse=True)
 def _stopped_by_evidence_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many of them name an address or call a tool, and would wait for a person before they are replayed."""
+    """Replay what names an address or calls a tool, too: else it would wait for a person."""
     monkeypatch.setattr(trials, "concern", lambda _: "")
 
 
@@ -268,7 +268,9 @@ async def test_what_leads_out_of_the_conversation_waits_for_a_person(
 async def test_attacks_reach_no_user_although_two_accounts_lie_for_them_and_what_helps_does(
     valkey: Server, namespace: str
 ) -> None:
-    texts, luck, liars = attacks(), random.Random(5), ["eve", "trudy"]
+    # each is replayed on the whole archive, which grows with their number
+    texts = attacks()[:: size(3, 1)]
+    luck, liars = random.Random(5), ["eve", "trudy"]
     async with open_memory(valkey.url, namespace=namespace, refresh=0.05, **ROOM) as memory:
         await honest_traffic(memory)
         await lies(memory, texts, liars)
@@ -285,8 +287,9 @@ async def test_attacks_reach_no_user_although_two_accounts_lie_for_them_and_what
             await states(memory, [helpful(i) for i in range(HELPFUL)]),
         )
         report(
-            f"{len(texts)} attack strings, two accounts lie for them: {learner.report.replayed} pairs, "
-            f"{tried['trial']} on trial, {found['active']} active; helpful lessons active: {helped['active']} of "
+            f"{len(texts)} attack strings, two accounts lie for them: "
+            f"{learner.report.replayed} pairs, {tried['trial']} on trial, "
+            f"{found['active']} active; helpful lessons active: {helped['active']} of "
             f"{HELPFUL} after {len(told)} requests"
         )
         assert tried["trial"] <= 0.05 * len(texts), (
@@ -326,7 +329,8 @@ async def test_of_one_account_nothing_is_ever_shown(valkey: Server, namespace: s
             ).block == ""
         assert await memory.render() == ""
         report(
-            f"{len(texts)} attack strings from one account with {LIES} lies for each: 0 on trial, 0 active"
+            f"{len(texts)} attack strings from one account with {LIES} lies for each: "
+            "0 on trial, 0 active"
         )
 
 
@@ -358,5 +362,6 @@ async def test_harmful_attacks_are_retired_before_any_user_sees_them(
             ": retired: of no use: lift -" in step for step in learner.report.steps
         ) >= 0.95 * len(texts)
         report(
-            f"{len(texts)} harmful attacks: all retired after {learner.report.replayed / len(texts):.0f} pairs each"
+            f"{len(texts)} harmful attacks: "
+            f"all retired after {learner.report.replayed / len(texts):.0f} pairs each"
         )

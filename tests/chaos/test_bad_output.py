@@ -1,4 +1,4 @@
-"""Thousands of broken answers: nothing escapes, and what was not exactly right takes nothing away."""
+"""Thousands of broken answers: no error escapes, and what is not exactly right removes nothing."""
 
 import itertools
 import json
@@ -208,7 +208,7 @@ def big(names: int, each: int) -> Iterator[tuple[str, str]]:
 
 
 def mutated(count: int, seed: int) -> Iterator[tuple[str, str]]:
-    """Yield names and texts: cuts at every byte (every few, when there are few answers), then all other changes."""
+    """Names and texts of changes: cuts at every byte, or at a sample of them, then all others."""
     rng = random.Random(seed)
     cuts = CUTS if len(CUTS) < count / 2 else rng.sample(CUTS, count // 4)
     yield from (("cut at a byte", text) for text in cuts)
@@ -278,7 +278,7 @@ class Says(Runnable[Any, Any]):
 
 
 def strictly(text: str) -> Any:
-    """Return what a text says when it is exactly JSON with known ids, else None. Shares nothing with what is tested."""
+    """What a text says if it is exact JSON with known ids, else None. Shares no code with ours."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len({key for key, _ in pairs}) == len(pairs)
@@ -307,7 +307,7 @@ def takes(edits: list[Edit]) -> list[tuple[str, ...]]:
 
 @dataclass
 class Handling:
-    """Sends answers through all that stands between a model and a commit, and looks at what comes out."""
+    """Sends answers through all that stands between a model and a commit; counts the results."""
 
     answers: int = 0
     refused: int = 0

@@ -1,4 +1,4 @@
-"""An agent and a server that is broken in some way: the agent goes on, soon at full speed, and comes back by itself."""
+"""An agent and a broken server: the agent goes on, soon at full speed, and recovers by itself."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,7 @@ from ted_memory.experience.rendering import render_block
 from ted_memory.integrations.runnable import inject_lessons
 from ted_memory.memory import cache as snapshots
 from ted_memory.models import Add, Commit
+from ted_memory.storage.redis import clients
 from ted_memory.testing import ScriptedChatModel, wait_until
 from tests.chaos.broken_servers import WAYS, BreakableServer, breakable
 from tests.chaos.sizes import FULL, report, size
@@ -42,8 +43,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less where no time is asserted: for the next look, an answer, and the last retry."""
     if not FULL:
         monkeypatch.setattr(snapshots, "PROBE_EVERY", 0.05)
+        monkeypatch.setattr(clients, "LOOK_TIMEOUT", 0.3)
+        monkeypatch.setattr(clients, "COMMIT_RETRIES", 1)
 
 
 @pytest.fixture
@@ -89,7 +93,7 @@ async def until_open(memory: TedMemory, block: str) -> int:
 
 
 async def at_full_speed(memory: TedMemory, block: str) -> tuple[int, float]:
-    """Make calls while the breaker is open; return how many, and the 99th percentile of their seconds."""
+    """Call while the breaker is open; gives how often, and the 99th percentile in seconds."""
     times = []
     for _ in range(size(50, 1000)):
         answer, took = await timed(memory.render())
@@ -145,7 +149,8 @@ async def goes_on(memory: TedMemory, way: str, mend: Callable[[], Awaitable[obje
     took = await recovers(memory)
     assert await asked(memory) == "2 messages"
     report(
-        f"{way}: first call {first * 1000:.1f} ms, open after {calls} calls, then p99 {p99 * 1000:.3f} ms, "
+        f"{way}: first call {first * 1000:.1f} ms, open after {calls} calls, "
+        f"then p99 {p99 * 1000:.3f} ms, "
         f"recovered in {took:.2f} s, error told: {memory.health().last_error[:110]}"
     )
 

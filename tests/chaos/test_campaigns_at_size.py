@@ -1,4 +1,4 @@
-"""Campaigns of accounts that lie together, over many lessons: for a lesson of no use, and against one that helps.
+"""Campaigns of accounts that lie together: for a lesson of no use, and against one that helps.
 
 The simulation is that of `tests.experience.made_up`. One campaign is one lesson and all that is
 said of it, until it is decided on. In `make test` there are few of them, bounded by what chance
@@ -38,6 +38,10 @@ FOR_NOTHING = {
 }
 
 
+SPEAKING = [world for world, (active_anyway, _) in FOR_NOTHING.items() if active_anyway]
+"""Worlds whose control lets some through: the small size leaves the others to `make chaos`."""
+
+
 def campaigns(lift: float, lies: float, count: int, few: str) -> list[Life]:
     return lives(World(lift=lift, liars=2, lies=lies), count, SEED, **FEW[few])
 
@@ -53,7 +57,7 @@ def test_headers_of_campaigns() -> None:
     )
 
 
-@pytest.mark.parametrize(("lift", "lies"), list(FOR_NOTHING))
+@pytest.mark.parametrize(("lift", "lies"), size(SPEAKING, list(FOR_NOTHING)))
 def test_two_sybils_bring_hardly_any_lesson_of_no_use_about(lift: float, lies: float) -> None:
     """Of a thousand no more than one in a hundred is active; who saw one is another matter.
 
@@ -61,9 +65,8 @@ def test_two_sybils_bring_hardly_any_lesson_of_no_use_about(lift: float, lies: f
     it does harm. Of neutral ones one to four in a thousand see one, since each trial takes hundreds
     of outcomes: missed.
     """
-    small = 150 if (lift, lies) == (0.0, 0.3) else 40
     found, control = (
-        campaigns(lift, lies, size(small, 1000), "K=2"),
+        campaigns(lift, lies, size(40, 1000), "K=2"),
         campaigns(lift, lies, size(20, 200), "K=1"),
     )
     for few, lived in (("K=2", found), ("K=1, the control", control)):
@@ -130,7 +133,7 @@ def test_headers_of_lies_against_trials() -> None:
 def test_who_is_left_out_cannot_end_a_trial_as_harmful(
     liars: int, enough: int, lies: float, lies_late: bool
 ) -> None:
-    """They can keep it from being passed, since what they say against it counts: that takes nobody else."""
+    """Liars can keep a lesson from being passed, since what they say against it counts in full."""
     world = replace(against(liars, enough), lies=lies, lies_late=lies_late, lift=0.4, live_lift=0.2)
     hurts = {}
     for few, count in ((enough, size(4, 300)), (NOBODY_LEFT_OUT, size(4, 100))):

@@ -1,4 +1,4 @@
-"""Thousands of calls on one memory, most of them cancelled at some await: no reply goes to somebody else."""
+"""Thousands of calls on one memory, most of them cancelled: no reply goes to another caller."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,10 @@ WAVE = 60
 """Calls that are under way together; more than a loop opens connections for."""
 OWN = re.compile(r"Text number \d+\.")
 MOST = 2 * AT_ONCE
-"""Connections that the server may see: what was cancelled is closed here a moment before the server notices."""
+"""Connections that the server may see at a time.
+
+A cancelled one is closed here a moment before the server notices.
+"""
 
 
 @dataclass
@@ -114,7 +117,7 @@ class Storm:
         return check
 
     async def happened_at_most_once(self, client: "Redis") -> None:
-        """Look into the whole history: what was answered stands there once, what was cancelled once or never."""
+        """In the whole history an answered commit stands once, a cancelled one once or never."""
         store, name = self.memory.store, self.memory.namespace
         version = (await self.memory.load()).version
         log = await store.log(name, range(1, version + 1))
@@ -185,8 +188,9 @@ async def test_what_is_cancelled_at_any_await_harms_nobody_else(
 
         await wait_until(back, what="the number of connections from before")
     report(
-        f"cancellations: {storm.cancelled} cancelled, {storm.answered} answered, {storm.swallowed} finished all the "
-        f"same, at most {most} connections, 0 crossed replies, closed in {took * 1000:.0f} ms"
+        f"cancellations: {storm.cancelled} cancelled, {storm.answered} answered, "
+        f"{storm.swallowed} finished all the same, at most {most} connections, "
+        f"0 crossed replies, closed in {took * 1000:.0f} ms"
     )
     await assert_only_known_keys(server.url)
 

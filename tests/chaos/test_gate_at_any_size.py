@@ -1,4 +1,4 @@
-"""Whole runs with a student that has luck: right lessons go live at any size, in any order; useless ones do not.
+"""Runs with a student that has luck: right lessons go live at any size, in any order; no others do.
 
 A desk of topics with two samples each, as small installations have it. The student guesses right
 now and then, and follows a right lesson nine times in ten.
@@ -17,7 +17,7 @@ from ted_memory.distill import distill
 from ted_memory.distill.report import Report
 from ted_memory.distill.run import gate
 from ted_memory.testing import Script, in_memory
-from tests.chaos.sizes import FULL, report, size
+from tests.chaos.sizes import report, size
 from tests.distill.scripts import add, critique, prompt_of, student, teacher
 
 FOLLOWS = 0.9  # of the answers with a right lesson in the prompt are right
@@ -101,7 +101,7 @@ async def one(
 
 
 @pytest.mark.parametrize("base", [0.1, 0.5])
-@pytest.mark.parametrize("topics", size([5, 10, 20], [5, 10, 20, 50]))
+@pytest.mark.parametrize("topics", size([5, 10], [5, 10, 20, 50]))
 async def test_no_run_ends_at_nothing_where_right_lessons_were_found(
     topics: int, base: float
 ) -> None:
@@ -109,7 +109,8 @@ async def test_no_run_ends_at_nothing_where_right_lessons_were_found(
     assert sum(run.promoted for run in runs) >= 0.95 * len(runs), [run.gate for run in runs]
     live = [run.experiences.active / topics for run in runs]
     report(
-        f"gate, {2 * topics} samples, right at {base} without lessons: topics with a lesson that is live "
+        f"gate, {2 * topics} samples, right at {base} without lessons: "
+        "topics with a lesson that is live "
         f"{min(live):.2f} to {max(live):.2f}, mean {fmean(live):.2f} ({len(live)} runs)"
     )
     assert fmean(live) >= (0.9 if base < 0.5 else 0.5), (
@@ -118,11 +119,11 @@ async def test_no_run_ends_at_nothing_where_right_lessons_were_found(
 
 
 async def test_useless_lessons_go_live_in_one_run_of_twenty_at_most() -> None:
-    cells = [(topics, base) for topics in size((5, 10), (5, 10, 20)) for base in (0.1, 0.5, 0.8)]
+    cells = [(topics, base) for topics in size((5,), (5, 10, 20)) for base in (0.1, 0.5, 0.8)]
     live = [
         (await one(topics, base, seed, useless)).promoted
         for topics, base in cells
-        for seed in range(size(2, 20))
+        for seed in range(size(1, 20))
     ]
     report(f"gate, useless lessons: {sum(live)} of {len(live)} runs let some of them go live")
     assert sum(live) <= 0.05 * len(live) + 2 * (0.05 * len(live)) ** 0.5
@@ -144,7 +145,7 @@ ANSWERS = ("JO", "VU", "WI")
 
 
 async def _without_reason(seed: int, *, numbered: bool = False) -> Report:
-    """Run over tasks of random words and random answers, with a student that repeats the answer of an earlier turn.
+    """Run over random tasks and answers; the student repeats the answer of an earlier turn.
 
     ``numbered``: each task has a number that its answer repeats, so that every answer is its
     sample's own.
@@ -153,7 +154,8 @@ async def _without_reason(seed: int, *, numbered: bool = False) -> Report:
     given = [
         Sample(
             id=f"s{i}",
-            input=f"Write the line. Parcel{f' {i + 100}' * numbered}: {' '.join(world.sample(SYLLABLES, 6))}.",
+            input=f"Write the line. Parcel{f' {i + 100}' * numbered}: "
+            f"{' '.join(world.sample(SYLLABLES, 6))}.",
             reference=world.choice(ANSWERS) + f" {i + 100}" * numbered,
         )
         for i in range(24)
@@ -170,11 +172,15 @@ async def _without_reason(seed: int, *, numbered: bool = False) -> Report:
     return await distill(given, student=student(repeats), teacher=expert, memory=memory)
 
 
-WORLDS = size(12, 60)
+WORLDS = size((8, 9), range(60))
+"""Seeds. In nearly all of the first ten the tests before the gate leave it nothing to judge.
+
+Of 8 and 9 it is asked, and lets both go live when its rule is switched off (the control below).
+"""
 
 
 async def test_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
-    runs = [await _without_reason(seed) for seed in range(WORLDS)]
+    runs = [await _without_reason(seed) for seed in WORLDS]
     live = sum(run.promoted for run in runs)
     report(f"gate, nothing to learn: {live} of {len(runs)} runs let solved tasks go live")
     assert live <= 0.05 * len(runs) + 2 * (0.05 * len(runs)) ** 0.5
@@ -185,10 +191,11 @@ async def test_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
 
 async def test_several_solved_tasks_that_help_by_luck_alone_do_not_go_live() -> None:
     """Beside what has passed they are chosen by some answers and judged by fresh ones."""
-    runs = [await _without_reason(seed, numbered=True) for seed in range(WORLDS)]
+    runs = [await _without_reason(seed, numbered=True) for seed in WORLDS]
     live = sum(run.promoted for run in runs)
     report(
-        f"gate, nothing to learn, answers of their own: {live} of {len(runs)} runs let solved tasks go live"
+        f"gate, nothing to learn, answers of their own: "
+        f"{live} of {len(runs)} runs let solved tasks go live"
     )
     assert live <= 0.05 * len(runs) + 2 * (0.05 * len(runs)) ** 0.5
 
@@ -197,9 +204,8 @@ async def test_control_else_few_samples_judge_again_and_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gate, "_turns", lambda _: None)
-    runs = [await _without_reason(seed) for seed in range(WORLDS)]
+    runs = [await _without_reason(seed) for seed in WORLDS]
     live = sum(run.promoted for run in runs)
     report(f"gate, nothing to learn, few samples judge again and again: {live} of {len(runs)} runs")
     assert any(run.gate.pairs > run.gate.samples for run in runs if run.gate)
-    if FULL:
-        assert live > 0.1 * len(runs)
+    assert live > 0.1 * len(runs)

@@ -1,4 +1,4 @@
-"""The server is killed again and again under load, also on a disk that forgets what was not synced."""
+"""The server is killed again and again under load, also on a disk that forgets unsynced writes."""
 
 import asyncio
 import contextlib
@@ -124,7 +124,7 @@ class MortalServer:
         self.process.wait()
 
     def cut_power(self) -> int:
-        """Kill it, and take from its files what a completed sync had not reached; return the bytes taken."""
+        """Kill it and cut from its files what no completed sync had reached; gives the bytes."""
         self.kill()
         taken = 0
         for file in self.folder.glob("appendonlydir/*.incr.aof"):
@@ -192,7 +192,7 @@ def text_of(token: str) -> str:
 
 @contextlib.asynccontextmanager
 async def under_load(url: str, namespace: str, prefix: str = "w") -> AsyncIterator[Load]:
-    """Have the writers write. They finish what they began before they end, so the server must be up by then."""
+    """Have the writers write. At the end each finishes what it began: the server must be up."""
     load = Load()
     async with contextlib.AsyncExitStack() as stack:
         memories = [
@@ -238,7 +238,8 @@ async def test_a_server_that_syncs_always_loses_nothing_when_it_is_killed(
         await assert_only_known_keys(server.url)
     assert load.failures + len(load.acknowledged) > KILLS
     report(
-        f"killed servers: always, {KILLS} kills, {len(load.acknowledged)} commits, 0 lost, 0 doubled"
+        f"killed servers: always, {KILLS} kills, {len(load.acknowledged)} commits, "
+        "0 lost, 0 doubled"
     )
 
 
@@ -253,7 +254,8 @@ async def test_a_server_that_syncs_always_loses_nothing_in_a_power_cut(
         await check(server.url, namespace, load)
         await assert_only_known_keys(server.url)
     report(
-        f"killed servers: always, {KILLS} power cuts, {len(load.acknowledged)} commits, 0 lost, 0 doubled"
+        f"killed servers: always, {KILLS} power cuts, {len(load.acknowledged)} commits, "
+        "0 lost, 0 doubled"
     )
 
 
@@ -267,7 +269,8 @@ async def test_a_server_that_syncs_every_second_loses_a_moment_in_a_power_cut_an
         for number in range(POWER_CUTS):
             lost, oldest = await lose_a_moment(server, f"{namespace}-{number}")
             report(
-                f"killed servers: everysec, slow disk: {lost} acknowledged commits lost, the last {oldest:.2f} s"
+                f"killed servers: everysec, slow disk: {lost} acknowledged commits lost, "
+                f"the last {oldest:.2f} s"
             )
             assert lost > 0, "else the disk was not slow"
             if FULL:
@@ -276,7 +279,7 @@ async def test_a_server_that_syncs_every_second_loses_a_moment_in_a_power_cut_an
 
 
 async def lose_a_moment(server: MortalServer, namespace: str) -> tuple[int, float]:
-    """Cut the power under load; return how many acknowledged commits are lost, and how old the oldest was."""
+    """Cut the power under load; gives the acknowledged commits lost, and the age of the oldest."""
     async with open_memory(
         server.url, namespace=namespace, read_timeout=1, refresh=0, **SETTINGS
     ) as reader:

@@ -1,4 +1,4 @@
-"""Learners that are killed, crash at every point of their work, freeze, or are poisoned: nothing is lost or doubled."""
+"""Learners are killed, crash at any point, freeze, or are poisoned: nothing is lost or doubled."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,11 @@ def a_job(server: Server, namespace: str, folder: Path, **fields: object) -> Job
 
 @dataclass(frozen=True)
 class Life:
-    """How a learner ends: at a point, when it passes there so often, or by a kill after it has begun so many."""
+    """How a learner ends.
+
+    Either at a point, when it gets there for the `passes`-th time, or by a kill after it has begun
+    so many episodes.
+    """
 
     point: str
     passes: int
@@ -126,7 +130,7 @@ class Cemetery:
 
 
 async def feed(memory: TedMemory, seed: str, first: int, cemetery: Cemetery) -> int:
-    """See to it that there is work as long as somebody is to die at it; return how many episodes there were."""
+    """Record episodes for as long as some learner is still to die; gives how many there were."""
     while not cemetery.closed:
         if (await memory.store.episodes.traffic(memory.namespace)).waiting < 50:
             for number in range(first, first + 50):
@@ -180,9 +184,10 @@ async def test_learners_that_are_killed_at_any_moment_lose_nothing_and_double_no
     ]
     half, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
     report(
-        f"killed learners, {trust}: {count} episodes, {LEARNERS} learners, {cemetery.killed} kills, {CRASHES[trust]} "
-        f"crashes at each of {len(POINTS)} points: 0 lost, 0 twice; {len(waits)} were begun again, {half:.2f} s after "
-        f"the death in the middle, {p99:.2f} s at the 99th percentile (lease {LEASE} s), {waits[-1]:.2f} s at most; "
+        f"killed learners, {trust}: {count} episodes, {LEARNERS} learners, "
+        f"{cemetery.killed} kills, {CRASHES[trust]} crashes at each of {len(POINTS)} points: "
+        f"0 lost, 0 twice; {len(waits)} were begun again, {half:.2f} s after the death in the "
+        f"middle, {p99:.2f} s at the 99th percentile (lease {LEASE} s), {waits[-1]:.2f} s at most; "
         f"{count - credited:.0f} outcomes not credited; {time.monotonic() - began:.0f} s"
     )
     if FULL:
@@ -193,7 +198,7 @@ async def test_learners_that_are_killed_at_any_moment_lose_nothing_and_double_no
 async def test_a_lesson_and_its_settling_in_two_steps_are_found_out(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
-    """The control: a learner that dies between the two is followed by one that learns the same again."""
+    """The control: a learner that dies between the two makes the next one learn the same again."""
     job, watch = a_job(server, namespace, tmp_path, without="one step"), Watch(tmp_path / "journal")
     async with learning(job) as memory:
         seed = await record_all(memory, 8)
@@ -210,7 +215,7 @@ async def test_a_lesson_and_its_settling_in_two_steps_are_found_out(
 async def freeze_and_thaw(
     job: Job, memory: TedMemory, watch: Watch, points: list[str], first: int
 ) -> int:
-    """Freeze learners, one at each point, until another one has done their work; return how many episodes they held."""
+    """Freeze a learner at each point until another has done its work; gives the episodes held."""
     jobs = [
         replace(job, name=f"frozen-{first + i}", point=point, freezes=True, at_once=2)
         for i, point in enumerate(points)
@@ -262,7 +267,8 @@ async def test_learners_that_freeze_past_their_lease_write_nothing_when_they_tha
     assert held >= FREEZES
     assert fenced >= held, "each of them was told that it came too late"
     report(
-        f"frozen learners: {FREEZES} freezes past the lease, {held} episodes taken over and fenced, 0 twice; "
+        f"frozen learners: {FREEZES} freezes past the lease, "
+        f"{held} episodes taken over and fenced, 0 twice; "
         f"{time.monotonic() - began:.0f} s"
     )
     await assert_only_known_keys(server.url)
@@ -344,7 +350,8 @@ async def test_an_episode_that_kills_its_learner_takes_no_other_one_with_it(
             deaths = await work_on_poison(job, memory, LEARNERS)
         await check_poison(memory, seed, ALL_EPISODES, poison, deaths)
     report(
-        f"poison: {POISONED_EPISODES} of {ALL_EPISODES} episodes kill their learner: {deaths} deaths, "
+        f"poison: {POISONED_EPISODES} of {ALL_EPISODES} episodes kill their learner: "
+        f"{deaths} deaths, "
         f"{POISONED_EPISODES} dead letters, all others learned; {time.monotonic() - began:.0f} s"
     )
     await assert_only_known_keys(server.url)

@@ -1,4 +1,4 @@
-"""Agents under live traffic and a learner, each a process of its own: what one learns, all know; what hurts, goes."""
+"""Agents under traffic beside a learner: what one agent learns all know, and what hurts goes."""
 
 import asyncio
 import json
@@ -36,14 +36,13 @@ def _curve(lines: list[dict[str, object]]) -> list[float]:
     return [sum(right[i : i + 50]) / 50 for i in range(0, len(right) - 49, 50)]
 
 
-async def test_two_agents_get_better_together_by_one_learner(
-    valkey: Server, namespace: str, tmp_path: Path
-) -> None:
-    worker = await _start("learn", valkey.url, namespace)
-    files = [tmp_path / f"{i}.jsonl" for i in range(2)]
-    agents = [
-        await _start(valkey.url, namespace, REQUESTS, i, file) for i, file in enumerate(files)
-    ]
+async def _two_agents_and_a_learner(
+    url: str, namespace: str, folder: Path
+) -> list[list[dict[str, object]]]:
+    """What each agent wrote down of each of its requests."""
+    worker = await _start("learn", url, namespace)
+    files = [folder / f"{i}.jsonl" for i in range(2)]
+    agents = [await _start(url, namespace, REQUESTS, i, file) for i, file in enumerate(files)]
     try:
         assert [await agent.wait() for agent in agents] == [0, 0]
         worker.terminate()
@@ -53,34 +52,40 @@ async def test_two_agents_get_better_together_by_one_learner(
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    runs = [
+    return [
         [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         for file in files
     ]
-    curves = [_curve(run) for run in runs]
-    for i, curve in enumerate(curves):
-        print(f"agent {i}, accuracy per 50 requests:", *(f"{share:.2f}" for share in curve))
-        report(
-            f"agent {i} of two, accuracy per 50 requests: {' '.join(f'{share:.2f}' for share in curve)}"
-        )
+
+
+async def test_two_agents_get_better_together_by_one_learner(
+    valkey: Server, namespace: str, tmp_path: Path
+) -> None:
+    runs = await _two_agents_and_a_learner(valkey.url, namespace, tmp_path)
+    for i, run in enumerate(runs):
+        curve = _curve(run)
+        told = " ".join(f"{share:.2f}" for share in curve)
+        print(f"agent {i}, accuracy per 50 requests: {told}")
+        report(f"agent {i} of two, accuracy per 50 requests: {told}")
         assert curve[-1] >= curve[0] + GAINED, "its users' complaints taught it"
     async with open_memory(valkey.url, namespace=namespace) as memory:
         activated = await _activated(memory)
         for lesson, _ in activated:
-            evidence, k = await _evidence(memory, lesson.id), loudest(memory.settings)
-            assert evidence.helps(k) >= ENOUGH_OF_A_LARGE_LIFT, "replayed first"
-            assert evidence.live(k) >= live_needed(evidence.helps(k))
+            await _check_evidence(memory, lesson.id)
     assert activated, "something became active on the evidence of the traffic"
-    delays = [
-        _first(run, lesson) - at
-        for lesson, at in activated
-        for run in runs
-        if _first(run, lesson) > 0
-    ]
+    seen = [(_first(run, lesson), at) for lesson, at in activated for run in runs]
+    delays = [first - at for first, at in seen if first > 0]
     assert len(delays) >= len(activated), "the agents came to render it"
     report(f"an activated lesson stood in both agents' prompts within {max(delays):.2f} s")
     if FULL:
         assert max(delays) <= WITHIN
+
+
+async def _check_evidence(memory: TedMemory, id: str) -> None:
+    """Replays had shown that it helps before outcomes did."""
+    evidence, k = await _evidence(memory, id), loudest(memory.settings)
+    assert evidence.helps(k) >= ENOUGH_OF_A_LARGE_LIFT, "replayed first"
+    assert evidence.live(k) >= live_needed(evidence.helps(k))
 
 
 async def _evidence(memory: TedMemory, id: str) -> Evidence:
@@ -143,7 +148,8 @@ async def test_an_active_lesson_that_comes_to_hurt_leaves_every_agent(
             True,
         )
         report(
-            f"an active lesson that hurts left the agent's prompt {took:.2f} s after the bound was crossed"
+            f"an active lesson that hurts left the agent's prompt "
+            f"{took:.2f} s after the bound was crossed"
         )
         if FULL:
             assert took <= WITHIN

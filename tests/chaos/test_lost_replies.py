@@ -1,4 +1,4 @@
-"""The server did what it was asked, and the answer is lost: nothing happens twice and nothing is missing."""
+"""A command takes effect and its reply is lost: nothing happens twice, nothing is missing."""
 
 import random
 import uuid

@@ -1,4 +1,4 @@
-"""Many processes write to one set, are killed in the middle and come again: nothing is lost and nothing is doubled."""
+"""Processes write to one set, are killed and come again: nothing is lost, nothing is doubled."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ async def ended(processes: dict[Job, "subprocess.Popen[bytes]"]) -> None:
 
 
 async def kill_and_restart(processes: dict[Job, "subprocess.Popen[bytes]"], times: int) -> int:
-    """Kill each writer so often, at places in its work that are drawn with a fixed seed; return how often in all."""
+    """Kill each writer so often, at places drawn with a fixed seed; gives the number of kills."""
     draw, killed = random.Random(3), 0
     places = {job: sorted(draw.sample(range(1, job.commits * 9 // 10), times)) for job in processes}
     while any(places.values()):
@@ -149,8 +149,9 @@ async def test_sixteen_writers_make_a_thousand_commits_a_second(
     waits = sorted(line["ms"] for ledger in ledgers for line in ledger.done.values())
     report(
         f"many writers: {rate:.0f} commits/s over {WRITERS} writers (wanted: {WANTED}); "
-        f"one takes {waits[len(waits) // 2]:.1f} ms in the middle, {waits[len(waits) * 99 // 100]:.1f} ms at the 99th "
-        f"percentile; the server worked {busy / len(log) * 1e6:.0f} us on each"
+        f"one takes {waits[len(waits) // 2]:.1f} ms in the middle, "
+        f"{waits[len(waits) * 99 // 100]:.1f} ms at the 99th percentile; "
+        f"the server worked {busy / len(log) * 1e6:.0f} us on each"
     )
     touching = [
         edit

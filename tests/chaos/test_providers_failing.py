@@ -1,4 +1,4 @@
-"""A provider that turns calls away, breaks, hangs, or is gone: no episode is lost, and few calls are made in vain."""
+"""A provider that turns calls away, breaks or hangs: no episode is lost, few calls are in vain."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ ASKED_TO_WAIT = size(0.1, 0.2)
 Way = Literal["none", "calls", "requests"]
 """What fails: nothing; of each call the first request; or any request, whatever was before."""
 AT_MOST: dict[Way, float] = {"calls": 1.6, "requests": 1.1 / (1 - FAILING)}
-"""Requests for each call. Where each request may fail, 1 / (1 - 0.45) = 1.82 are needed at the least."""
+"""Requests for each call. If each request may fail, 1 / (1 - 0.45) = 1.82 is the least."""
 PRODUCTION_ATTEMPTS = 10
 
 
@@ -47,7 +47,7 @@ def plain(body: dict[str, Any]) -> str:
 
 @dataclass
 class Provider:
-    """Fails in so many ways, drawn with a fixed seed; and keeps who is too early away, as rate limits do."""
+    """Fails in many ways, drawn with a fixed seed; refuses who comes too early, as limits do."""
 
     way: Way
     patient: bool = True
@@ -91,7 +91,7 @@ class Provider:
 
 @contextlib.asynccontextmanager
 async def learner_at(base_url: str, memory: TedMemory) -> AsyncIterator[Learner]:
-    """Make a learner with the real client of an OpenAI-compatible server, whose connections end with it."""
+    """A learner with the real client of an OpenAI-compatible server; connections end with it."""
     async with httpx.AsyncClient(timeout=TIMEOUT) as http:
         options: dict[str, Any] = {
             "base_url": base_url,
@@ -133,8 +133,9 @@ async def test_a_provider_that_often_fails_costs_patience_and_few_calls(
     began, provider = time.monotonic(), Provider(way)
     made = await requests_for(valkey, namespace, provider)
     report(
-        f"failing provider, 45 % of the {way}: {EPISODES} episodes, {made} requests for {ideal} calls "
-        f"({made / ideal:.2f}), 0 lost, 0 dead, {time.monotonic() - began:.0f} s; {provider.failures}"
+        f"failing provider, 45 % of the {way}: {EPISODES} episodes, "
+        f"{made} requests for {ideal} calls ({made / ideal:.2f}), 0 lost, 0 dead, "
+        f"{time.monotonic() - began:.0f} s; {provider.failures}"
     )
     assert set(provider.failures) >= {"429", "429, in 1 s", "5xx", "hanging"}
     assert made <= AT_MOST[way] * ideal
@@ -143,7 +144,7 @@ async def test_a_provider_that_often_fails_costs_patience_and_few_calls(
 async def test_a_client_that_gives_up_at_once_makes_more_calls(
     valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: where no call is made again by itself, whole episodes are, with all their calls."""
+    """The control: where no call is repeated by itself, whole episodes are, with all calls."""
     monkeypatch.setattr(calls, "ATTEMPTS", 1)
     monkeypatch.setattr(learning_module, "FIRST_PAUSE", 0.0)
     monkeypatch.setattr(learning_module, "RETRY_AFTER", 0.01)

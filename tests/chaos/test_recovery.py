@@ -118,7 +118,7 @@ async def test_a_restart_without_data_is_told_and_survived(tmp_path: Path) -> No
 async def older_data(
     tmp_path: Path, then: Callable[[TedMemory], Awaitable[object]], *, looks: bool = True
 ) -> TedMemory:
-    """Let a memory see version 4; bring version 2 back, and let `then` happen before it looks again."""
+    """Let a memory see version 4, bring back version 2, and do `then` before it looks again."""
     options = ("--appendonly", "yes", "--appendfsync", "always")
     data, backup = tmp_path / "data", tmp_path / "backup"
     data.mkdir()

@@ -1,4 +1,4 @@
-"""Learners that are killed, crash or freeze while they replay, and a server that goes: no pair counts twice."""
+"""Learners are killed, crash or freeze in a replay, and a server goes: no pair counts twice."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ def open_(url: str, namespace: str) -> TedMemory:
 
 
 async def fill(memory: TedMemory, episodes: int = EPISODES) -> dict[str, str]:
-    """Put so many episodes of each thing into the archive, and a lesson on each into the set; return ids by thing."""
+    """Archive so many episodes of each thing, and propose a lesson on each; gives ids by thing."""
     speakers = [PEOPLE[i % len(PEOPLE)] for i in range(episodes)]
     for thing in THINGS:
         await fill_archive(memory, speakers, thing)
@@ -59,7 +59,7 @@ async def met(memory: TedMemory, ids: dict[str, str]) -> int:
 
 
 async def check(memory: TedMemory, ids: dict[str, str], watch: Watch) -> int:
-    """Each lesson has met every episode of its thing, and its sums say what these must say; return the pairs."""
+    """Each lesson's sums are those of the episodes that it has met; gives the number of pairs."""
     by_seq = {one.seq: one for one in await archived(memory)}
     pairs = 0
     for thing, id in ids.items():
@@ -146,8 +146,9 @@ async def test_learners_that_are_killed_or_crash_while_they_replay_count_each_pa
         await finish(memory)
         pairs = await check(memory, ids, watch)
         report(
-            f"replays, {crashed} learners crashed at {len(POINTS)} points, {KILLS} times two of them killed: "
-            f"{pairs} pairs of answers, each counted once; {before} of them before the last one finished the work"
+            f"replays, {crashed} learners crashed at {len(POINTS)} points, "
+            f"{KILLS} times two of them killed: {pairs} pairs of answers, each counted once; "
+            f"{before} of them before the last one finished the work"
         )
         assert crashed >= len(POINTS)
     await assert_only_known_keys(server.url)
@@ -181,7 +182,8 @@ async def test_answers_of_a_learner_that_froze_come_too_late(
             assert watch.count("learner", "repeated") > 0
             assert watch.count("learner", "counted") == 0
     report(
-        f"replays, {FREEZES} learners frozen with answers in hand: what others had counted meanwhile was refused"
+        f"replays, {FREEZES} learners frozen with answers in hand: "
+        "what others had counted meanwhile was refused"
     )
 
 
@@ -225,7 +227,8 @@ async def test_a_server_that_is_killed_while_two_learners_replay_loses_and_doubl
             await finish(memory)
             pairs = await check(memory, ids, watch)
             report(
-                f"replays, the server killed {RESTARTS} times under two learners: {pairs} pairs, each counted once"
+                f"replays, the server killed {RESTARTS} times under two learners: "
+                f"{pairs} pairs, each counted once"
             )
     finally:
         server.kill()

@@ -1,4 +1,4 @@
-"""Weeks of traffic in minutes: forty days later the server holds what it held before, and what is promised to stay."""
+"""Weeks of traffic in minutes: forty days later the server holds what it is to keep, not more."""
 
 import asyncio
 import json
@@ -95,12 +95,13 @@ class Soak:
             took = time.monotonic() - began
             waiting = (await memory.store.episodes.traffic(self.namespace)).waiting
             report(
-                f"soak: {count} episodes in {took:.0f} s, {count / took:.0f} a second; then {waiting} waited"
+                f"soak: {count} episodes in {took:.0f} s, {count / took:.0f} a second; "
+                f"then {waiting} waited"
             )
             self.handed_in += agents.counts
 
     async def days_pass(self, *, looks: int = 3) -> None:
-        """Move the clock by forty days, with a learner that looks after the set now and then in the first thirty."""
+        """Move the clock by forty days; in the first thirty a learner looks in now and then."""
         for _ in range(looks):
             await self.clock.move(30 // looks * DAY)
             await upkeep(self.server.url, self.namespace)
@@ -121,7 +122,10 @@ class Soak:
 
 @asynccontextmanager
 async def learners(soak: Soak) -> AsyncIterator[None]:
-    """Have two stand-ins learn until nothing waits; at full size in a process of their own, beside a real learner."""
+    """Have two stand-ins learn until nothing waits.
+
+    At full size they are processes of their own, beside a real learner.
+    """
     given = (soak.server.url, soak.namespace)
     if not soak.apart:
         async with open_memory(given[0], namespace=given[1], **SETTINGS) as memory:
@@ -156,7 +160,8 @@ async def learners(soak: Soak) -> AsyncIterator[None]:
                 if name in told["counts"]
             )
             report(
-                f"soak: {who} settled {done} in {told['seconds']:.0f} s, {done / told['seconds']:.0f} a second"
+                f"soak: {who} settled {done} in {told['seconds']:.0f} s, "
+                f"{done / told['seconds']:.0f} a second"
             )
     finally:
         for process in started.values():
@@ -187,7 +192,7 @@ def check_end(start: Weights, end: Weights) -> None:
 
 
 async def check_used(soak: Soak, start: Weights) -> int:
-    """The server's memory is as it was, as soon as it has made its tables smaller; return by how much it grew."""
+    """The server's memory is as it was once its tables have shrunk; gives the growth in bytes."""
     grown = 0
 
     async def is_back() -> bool:
@@ -212,7 +217,7 @@ def documented(kind: str) -> list[int]:
 
 
 async def sizes_of_runs(soak: Soak, first: int, count: int) -> tuple[float, float]:
-    """Return the bytes of a run that nobody spoke of, and of one with one feedback, in the middle."""
+    """The median bytes of a run that nobody spoke of, and of one with one feedback."""
     plain, told = [], []
     for number in range(first, first + count):
         name = Keys(soak.namespace).run(run_id(number))
@@ -258,8 +263,9 @@ async def soaked_and_aged(soak: Soak) -> None:
     check_end(start, end)
     grown = await check_used(soak, start)
     report(
-        f"soak: {start.keys.total()} keys, {start.bytes.total()} bytes before; {soaked.keys.total()} keys, "
-        f"{soaked.bytes.total() / 1e6:.1f} MB after {SOAKED} episodes; {end.keys.total()} keys, {end.bytes.total()} "
+        f"soak: {start.keys.total()} keys, {start.bytes.total()} bytes before; "
+        f"{soaked.keys.total()} keys, {soaked.bytes.total() / 1e6:.1f} MB after {SOAKED} episodes; "
+        f"{end.keys.total()} keys, {end.bytes.total()} "
         f"bytes forty days later; the server's memory grew by {grown} bytes"
     )
 

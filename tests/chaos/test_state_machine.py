@@ -1,4 +1,4 @@
-"""Any sequence of changes by two clients that look at old sets and crash: the set is what a plain model says."""
+"""Any changes by two clients that hold old sets and crash: the set is what a plain model says."""
 
 import asyncio
 import contextlib
@@ -268,7 +268,8 @@ def test_two_clients_that_crash_and_look_at_old_sets_leave_what_the_model_says(
     play(TwoClients, server, examples)
     assert TwoClients.outlived > 0
     report(
-        f"state machine: {examples} examples, {TwoClients.steps} checks, {TwoClients.versions} versions, "
+        f"state machine: {examples} examples, {TwoClients.steps} checks, "
+        f"{TwoClients.versions} versions, "
         f"{TwoClients.outlived} commits outlived their sender, "
         "no difference from the model"
     )

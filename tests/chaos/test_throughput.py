@@ -1,4 +1,4 @@
-"""A run takes little longer than its models do: wall clock and our own work, with models of 200 ms a call."""
+"""A run takes little longer than its models: wall clock and our own work, at 200 ms a call."""
 
 import pytest
 
@@ -18,7 +18,8 @@ async def test_a_run_takes_hardly_longer_than_its_calls(monkeypatch: pytest.Monk
     )
     run = await method.timed(memory, size(20, 100))
     report(
-        f"{run.calls} calls in {run.seconds:.1f} s: {run.ratio:.3f} of the least, {run.cpu_ms:.1f} ms of ours a call"
+        f"{run.calls} calls in {run.seconds:.1f} s: {run.ratio:.3f} of the least, "
+        f"{run.cpu_ms:.1f} ms of ours a call"
     )
     assert run.report.samples == size(20, 100)
     assert run.report.spend.student.calls + run.report.spend.teacher.calls == run.calls

@@ -1,4 +1,4 @@
-"""More traffic than anybody learns from: the queue stays under its cap, and what does not fit is counted exactly."""
+"""More traffic than is learned from: the queue keeps its cap, and what it refuses is counted."""
 
 import json
 import random
@@ -59,7 +59,7 @@ async def send(memory: TedMemory, count: int) -> list[str]:
 
 
 async def check_queue(memory: TedMemory, client: "Redis", sent: Sequence[str]) -> dict[str, int]:
-    """The queue is within its caps, and every run is in it once or counted as refused; return the counts."""
+    """The queue keeps its caps; every run is in it once or counted as refused. Gives the counts."""
     traffic, health, caps = (
         await memory.store.episodes.traffic(memory.namespace),
         memory.health(),
@@ -109,8 +109,9 @@ async def test_a_queue_that_nobody_works_off_stays_under_its_cap_and_counts_what
         )
         queued = (await memory.store.episodes.traffic(namespace)).bytes
         report(
-            f"traffic at size, cap on {cap}: {SENT} sent in {took:.0f} s: {counts['recorded']} recorded, "
-            f"{counts['dropped']} dropped, {counts['limited']} limited, exactly; the queue has {queued / 1e6:.1f} MB, "
+            f"traffic at size, cap on {cap}: {SENT} sent in {took:.0f} s: "
+            f"{counts['recorded']} recorded, {counts['dropped']} dropped, "
+            f"{counts['limited']} limited, exactly; the queue has {queued / 1e6:.1f} MB, "
             f"the server's memory grew by {grown / 1e6:.1f} MB"
         )
         if not FULL:

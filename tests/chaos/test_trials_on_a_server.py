@@ -49,7 +49,7 @@ HELPS = "sums[HELPS + at] = sums[HELPS + at] + math.log(1 + bet * difference)"
 
 
 def users() -> list[str]:
-    """Return principals of whom each has a voice of his own: some share one, which the simulation leaves out."""
+    """Principals that have a voice each. The simulation leaves out that some share one."""
     by_voice: dict[str, str] = {}
     for i in range(1000):
         by_voice.setdefault(voice_of(f"user-{i}"), f"user-{i}")
@@ -68,7 +68,10 @@ class Desk:
         self.life = Life()
 
     async def live(self, world: World, script: Script, name: str) -> Life:
-        """Take one lesson along its way, as `made_up.live` does; after every pair and every outcome it is looked at."""
+        """Take one lesson along its way, as `made_up.live` does.
+
+        Trials are looked at after every pair and every outcome.
+        """
         add = Add(
             text=f"Do {name}.", state="proposed", sources=("principal:anna", "principal:bert")
         )
@@ -92,7 +95,7 @@ class Desk:
         return True
 
     async def _replay(self, pairs: Iterator[tuple[tuple[int, float, float], int]]) -> bool:
-        """Count a pair, if there is one and it is wanted; tell whether the lesson is where it was before."""
+        """Count a pair, if one is left and wanted; gives whether the lesson is where it was."""
         lesson = (await self.memory.load()).by_id.get(self.lesson)
         shown = await self.memory.store.episodes.evidence(self.memory.namespace, [self.lesson])
         evidence = shown.get(self.lesson, Shown()).evidence
@@ -165,7 +168,8 @@ async def test_lessons_live_the_same_lives_on_a_server(
     passed = share(real)
     pairs, outcomes = sum(life.pairs for life in real), sum(life.outcomes for life in real)
     report(
-        f"trials on a server, lift {lift:+.1f}: {passed:.2f} of {len(real)} lessons became active, as in the "
+        f"trials on a server, lift {lift:+.1f}: "
+        f"{passed:.2f} of {len(real)} lessons became active, as in the "
         f"simulation, in {pairs} pairs and {outcomes} outcomes"
     )
     assert passed > 0.5 if lift else passed <= 0.1

@@ -1,4 +1,4 @@
-"""What trials let through and how much they take, over many lessons: the tables of the documentation.
+"""What trials let through and how much they cost, over many lessons: the tables of the documents.
 
 The simulation is that of `tests.experience.made_up`, with another seed than in its small tests.
 Each test reports a row of a table.
@@ -190,7 +190,7 @@ def test_headers_of_many_liars() -> None:
 
 @pytest.mark.parametrize("name", list(SYBILS))
 def test_more_liars_than_are_left_out_have_their_way(name: str) -> None:
-    """What this cannot do: principals must be dear to make. Leaving out more of them withstands more, within bounds."""
+    """A limit: principals must be dear to make. Leaving out more withstands more, within bounds."""
     world = LIARS[name]
     found = [share(lives(world, LESSONS, SEED, min_principals=few)) for few in (3, 6)]
     row(name, *(f"{active:.1%}" for active in found))

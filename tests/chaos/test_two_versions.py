@@ -1,4 +1,4 @@
-"""Two versions side by side: an older commit of the package, a newer one as it may come, and this one, on one server.
+"""An older commit of the package, this one, and a newer one as it may come, on one server.
 
 The older one is real code out of the repository's history. The newer one is this one, with a field
 more in all that it stores. What docs/upgrades.md says is what is seen.
@@ -35,8 +35,11 @@ from tests.conftest import Server, assert_only_known_keys
 
 ROOT = Path(__file__).parents[2]
 OLDER = "8496c4dce7a23369ef991b10fb5cc30ad8a3ed58"
-"""Stores in today's format. Before it images were under `blob:`, dead letters counted with what waits, and agents ran
-scripts: all rows of the table in docs/upgrades.md."""
+"""An older commit that stores in the format of today.
+
+Before it images were under `blob:`, dead letters counted with what waits, and agents ran scripts:
+all rows of the table in docs/upgrades.md.
+"""
 PATIENCE = 600.0  # seconds; a machine with too much to do is no failure
 SENT = 36  # runs of each agent, at least
 WITHIN = REFRESH + 1.0  # seconds in which an agent knows a version, in 99 of 100 looks
@@ -46,13 +49,14 @@ pytestmark = pytest.mark.timeout(size(0, VERSIONS_SECONDS) + 3 * PATIENCE)
 
 
 def older_tree(folder: Path) -> Path:
-    """Return a folder with the package of the older commit; skip the test where history does not reach back to it."""
+    """A folder with the older package. Skips the test where history does not reach back to it."""
     command = ["git", "archive", OLDER, "ted_memory"]
     try:
         packed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(
-            f"NO OLDER VERSION TO RUN BESIDE THIS ONE: commit {OLDER[:8]} is not in this copy's history ({error})"
+            f"NO OLDER VERSION TO RUN BESIDE THIS ONE: "
+            f"commit {OLDER[:8]} is not in this copy's history ({error})"
         )
     with tarfile.open(fileobj=BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
@@ -188,7 +192,7 @@ async def live(world: World, memory: TedMemory, seconds: float) -> int:
 
 
 def check_learned(world: World, log: Sequence[LogEntry]) -> None:
-    """Each run was learned from once, or is a dead letter if it is to be one; nothing else was learned."""
+    """Each run was learned from once, or is a dead letter that is to be one; nothing else was."""
     edits = [change.edit for entry in log for change in entry.changes]
     learned = Counter(
         s for edit in edits if isinstance(edit, Add) for s in edit.sources if s.startswith("run:")
@@ -200,7 +204,7 @@ def check_learned(world: World, log: Sequence[LogEntry]) -> None:
 
 
 async def check_traffic(world: World, memory: TedMemory, client: "Redis") -> None:
-    """Counters agree with what was handed in; dead letters are those that are to be, and keep their fields."""
+    """Counters agree with what was handed in; dead letters are the intended ones, and whole."""
     keys, traffic = Keys(memory.namespace), await memory.store.episodes.traffic(memory.namespace)
     poison = {run for run in world.sent if is_poison(run)}
     counts = {
@@ -240,7 +244,7 @@ async def check_traffic(world: World, memory: TedMemory, client: "Redis") -> Non
 
 
 async def check_pictures(world: World, keys: Keys, client: "Redis", forgotten: set[str]) -> None:
-    """Names of pictures stay behind only where an older learner settled an episode that keeps them in the new way."""
+    """Names of pictures stay only where an older learner settled an episode of the new format."""
     shown = [run for run in world.sent if has_picture(run) and not run.startswith("older-")]
     seqs = {await client.hget(keys.run(run), "seq") for run in shown}
     assert forgotten <= seqs, "of other episodes nothing stays"
@@ -248,7 +252,7 @@ async def check_pictures(world: World, keys: Keys, client: "Redis", forgotten: s
 
 
 async def check_feedback(world: World, memory: TedMemory, client: "Redis") -> None:
-    """A score counts once for what its run had seen or missed, whoever recorded the run and whoever spoke of it."""
+    """A score counts once for what its run saw or missed, whichever version recorded or spoke."""
     last = {line["run"]: line["score"] for line in world.lines("said") if line["run"] in world.sent}
     seed = next(e.id for e in await memory.load() if e.text == SEED)
     usage = (await memory.usage())[seed]
@@ -276,7 +280,7 @@ async def check_feedback(world: World, memory: TedMemory, client: "Redis") -> No
 
 
 async def check_lessons(memory: TedMemory, log: Sequence[LogEntry], client: "Redis") -> int:
-    """A lesson has a newer version's field if and only if such a one wrote it last; return how many have it."""
+    """A lesson has a newer version's field only if that version wrote it last; gives the number."""
     held, grown = await memory.load(), 0
     by_version = {entry.version: entry for entry in log}
     for id, item in (await client.hgetall(Keys(memory.namespace).experiences)).items():
@@ -328,13 +332,16 @@ def say(world: World, log: Sequence[LogEntry], waits: Sequence[float], grown: in
     verdicts = Counter(line["verdict"] for line in world.lines("said"))
     settled = {line["who"]: dict(line["outcomes"]) for line in world.lines("learned")}
     report(
-        f"two versions: {len(world.sent)} runs, {dict(Counter(run.rpartition('-')[0] for run in world.sent))}; "
-        f"0 lost, 0 learned twice; settled {settled}; feedback {dict(verdicts)}; {len(log)} versions of the set, "
+        f"two versions: {len(world.sent)} runs, "
+        f"{dict(Counter(run.rpartition('-')[0] for run in world.sent))}; "
+        f"0 lost, 0 learned twice; settled {settled}; feedback {dict(verdicts)}; "
+        f"{len(log)} versions of the set, "
         f"{grown} lessons with a newer field at the end"
     )
     report(
         f"two versions: a look missed a version for {waits[len(waits) // 2]:.2f} s in the middle, "
-        f"{waits[len(waits) * 99 // 100]:.2f} s at the 99th percentile, {waits[-1]:.2f} s at most; {len(waits)} looks"
+        f"{waits[len(waits) * 99 // 100]:.2f} s at the 99th percentile, "
+        f"{waits[-1]:.2f} s at most; {len(waits)} looks"
     )
 
 

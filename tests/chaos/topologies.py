@@ -32,7 +32,7 @@ SERVICE = "mymaster"
 
 
 def free_port() -> int:
-    """Return a port below those that the kernel gives to clients: nobody takes it while its server is down."""
+    """A port below the kernel's range for clients: nobody takes it while the server is down."""
     while True:
         port = random.randrange(10240, 32000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -53,7 +53,7 @@ def wait_until(true: Callable[[], bool], what: str, timeout: float = 20) -> None
 
 
 class Node:
-    """One server process that can be killed, frozen and started again, on the same port and in the same folder.
+    """A server process that can be killed, frozen and started again, on its port, in its folder.
 
     `password` is `requirepass` and `masterauth`; `sentinel` is the configuration of a Sentinel;
     with `tls` the port speaks TLS, and `tls` are the options of a client that may connect.
@@ -234,7 +234,7 @@ class SingleSetup(Setup):
 
 
 class SentinelSetup(Setup):
-    """One primary, two replicas, and three Sentinels that replace a primary after half a second of silence."""
+    """One primary, two replicas, and three Sentinels that replace it after 0.5 s of silence."""
 
     def _form(self) -> None:
         first = self._node()
@@ -263,7 +263,7 @@ class SentinelSetup(Setup):
         self.heal()
 
     def heal(self) -> None:
-        """Start what was killed, and wait until one is primary, two follow it, and all Sentinels see it so."""
+        """Start what was killed; wait until two follow one primary and all Sentinels see it so."""
         for node in self.nodes:
             if node.process is None:
                 node.start()
@@ -293,7 +293,8 @@ class SentinelSetup(Setup):
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{self._login}{','.join(f'{HOST}:{s.port}' for s in self.sentinels)}/{SERVICE}/0"
+        addresses = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{self._login}{addresses}/{SERVICE}/0"
 
     def primary(self) -> Node:
         """Return the server that the Sentinels name as primary now."""
@@ -365,7 +366,8 @@ class ClusterSetup(Setup):
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{self._login}{','.join(f'{HOST}:{node.port}' for node in self.nodes[:2])}"
+        addresses = ",".join(f"{HOST}:{node.port}" for node in self.nodes[:2])
+        return f"redis+cluster://{self._login}{addresses}"
 
     @staticmethod
     def slot_of(key: str) -> int:
@@ -400,7 +402,7 @@ class ClusterSetup(Setup):
 
 
 class TlsSetup(Setup):
-    """One server that speaks TLS only; with `mutual` it lets in only who shows a certificate of our authority."""
+    """A server that speaks TLS only. `mutual`: clients must show a certificate of our authority."""
 
     def __init__(self, binary: str, *, mutual: bool = False, password: str = "") -> None:
         super().__init__(binary, password)

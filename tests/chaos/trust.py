@@ -1,4 +1,4 @@
-"""What the tests of trust at size have in common: how many are left out, rows of tables, and what chance may do."""
+"""What tests of trust at size share: who is left out, rows of tables, and what chance may do."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ SIGMAS = 3
 
 
 def by_chance(expected: float, count: int) -> float:
-    """Return how far a share of so many lessons may be from what it is expected to be: three standard deviations.
+    """How far a share of so many lessons may be from the expected one: three standard deviations.
 
     Of a share near 0 or 1 it is that of one lesson, so that a figure of 400 lessons is not held to
     0 exactly.
@@ -24,7 +24,7 @@ def by_chance(expected: float, count: int) -> float:
 
 
 def most_by_chance(count: int, share: float) -> int:
-    """Return how many of so many lessons may be what this share of all is: more are once in a thousand times."""
+    """How many of `count` lessons may be what `share` of all is: more are once in a thousand."""
     below, most = 0.0, -1
     while below < 0.999:
         most += 1
@@ -33,7 +33,7 @@ def most_by_chance(count: int, share: float) -> int:
 
 
 def is_close(found: float, expected: float, count: int) -> bool:
-    """Tell whether a median over so many lessons is what it is expected to be: within 15 % where they are 400."""
+    """Whether a median over so many lessons is as expected: within 15 % where they are 400."""
     return abs(found - expected) <= max(1.5, 0.15 * expected * math.sqrt(400 / count))
 
 

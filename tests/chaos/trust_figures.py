@@ -1,4 +1,4 @@
-"""What `test_trust_at_size.py` is to find: figures of a run at full size, and those of the first design beside them.
+"""Figures that `test_trust_at_size.py` is to find, of a full run, beside those of the first design.
 
 A median may be off by what so many lessons allow, a share by three standard deviations (`is_close`,
 `by_chance`). So a change of the rules that matters shows here, and its figures are written anew
@@ -23,7 +23,10 @@ Median = float | None
 
 
 class Lift(NamedTuple):
-    """Shares that become active; pairs and live outcomes in the median of those; mean of the requests that saw one."""
+    """Shares that become active, medians of their pairs and live outcomes, and who saw them.
+
+    The last two are means of the requests that saw a lesson, over all lessons.
+    """
 
     strict: float
     quick: float
@@ -35,7 +38,7 @@ class Lift(NamedTuple):
 
 
 class Stress(NamedTuple):
-    """Of lessons without a lift, the shares on trial and active; of +0.2, that share and its medians."""
+    """Shares of lessons of no use on trial and active; the same share and medians for lift +0.2."""
 
     tried: float
     active: float
@@ -45,7 +48,7 @@ class Stress(NamedTuple):
 
 
 class Fooled(NamedTuple):
-    """How trials end that replays began wrongly, in shares, and the median of the requests that saw the lesson."""
+    """How trials end that replays began wrongly, in shares; the median of requests that saw one."""
 
     active: float
     hurts: float

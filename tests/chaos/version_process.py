@@ -1,4 +1,4 @@
-"""A process of one version of the package, beside others of other versions: agents, a learner, an operator.
+"""A process of one version of the package, beside others: agents, a learner, an operator.
 
 Usage: python version_process.py JSON, with the fields of `Job`, and with the version's sources on
 PYTHONPATH. Of ours it imports the package alone, and of that what every version has.
@@ -234,7 +234,7 @@ async def be_a_learner(job: Job, memory: TedMemory) -> None:
 
 
 async def be_an_operator(job: Job, memory: TedMemory) -> None:
-    """Add, rewrite, demote, promote and remove lessons, one's own and others', and tidy up what was learned."""
+    """Add, rewrite, demote, promote and remove lessons, also others'; tidy what was learned."""
     number = 0
     while not job.is_there("quiet"):
         number += 1

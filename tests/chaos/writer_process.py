@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {"max_experiences": 100_000, "token_budget": 10**7, "
 
 @dataclass(frozen=True)
 class Job:
-    """What a writer does. It waits for the file "go" beside its ledger, and makes NAME.ready when it is up."""
+    """What a writer does. It makes NAME.ready when it is up, then waits for the file "go"."""
 
     url: str
     namespace: str
@@ -44,11 +44,11 @@ class Job:
     dies_after: int = -1
     """This commit's answer is forgotten: the process kills itself before it writes it down."""
     in_flight: int = 1
-    """Commits that are under way together, as in a process that works on several episodes. Not for one to be killed."""
+    """Commits under way together, as with several episodes. Not for one that is to be killed."""
     small: bool = False
     """Keep the set as small as real ones are: remove as many lessons as are added."""
     fresh_tokens: bool = False
-    """The fault that the token is against: what was not answered is sent again under another token."""
+    """The fault that tokens prevent: an unanswered commit is sent again under another token."""
 
     @property
     def ledger(self) -> Path:
@@ -132,7 +132,7 @@ class Writer:
         self.ledger.about[token] = edit
 
     def edit(self, number: int) -> Edit:
-        """Return what commit `number` does: one in ten rewrites, one in ten removes, the others add.
+        """What commit `number` does: one in ten rewrites, one in ten removes, the others add.
 
         With `small` a third each, as far as this writer has lessons.
         """
@@ -148,7 +148,7 @@ class Writer:
         return Add(text=f"Lesson {self.job.name}-{number}.")
 
     def _untouched(self) -> str | None:
-        """Return a lesson of this writer's own that is as it was when it looked: else it conflicts with itself."""
+        """A lesson of this writer that is as it last saw it: others would conflict with itself."""
         held, own = self._base.by_id, reversed(self.ledger.own.items())
         found = (
             id for id, text in own if id in held and held[id].text == text and id not in self._busy
@@ -224,7 +224,7 @@ class Writer:
 
 
 async def with_retries(call: Callable[[], Awaitable[T]]) -> T:
-    """Make a call until it is answered: a machine with too much to do may outlast the memory's own patience."""
+    """Call until there is an answer: a busy machine may outlast the memory's own patience."""
     while True:
         try:
             return await call()

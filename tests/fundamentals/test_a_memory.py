@@ -21,7 +21,8 @@ async def test_a_lesson_says_what_to_do_and_when(memory: TedMemory) -> None:
     )
     assert await memory.render() == (
         "<experiences>\n"
-        "Lessons from earlier work. They are advice, not instructions; use one only where it applies.\n"
+        "Lessons from earlier work. "
+        "They are advice, not instructions; use one only where it applies.\n"
         "- When a customer wants a refund: Ask for the order number first.\n"
         "</experiences>"
     )
