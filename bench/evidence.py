@@ -1,4 +1,4 @@
-"""``python -m bench evidence``: what each kind of key takes in the server, and our own work for a replayed pair.
+"""``python -m bench evidence``: bytes of each kind of key, and our own work for a replayed pair.
 
 Texts have the lengths that a small helpdesk would have: lessons of 100 characters, episodes of 1
 kB. A pair is four answers of scripted models that answer at once, over a task of 1 kB. What bare
@@ -32,7 +32,10 @@ TASK = (
     "Which code does this ticket get? "
     + "Our order came late and one of the parts is broken. " * 20
 )[:1000]
-LESSON = "Look up what the ticket is about first, and only then in which list its code stands; answer with it alone."
+LESSON = (
+    "Look up what the ticket is about first, and only then in which list its code stands; "
+    "answer with it alone."
+)
 BOUNDS: dict[str, Any] = {"max_archived": 10**6, "max_archive_bytes": 10**9}
 ROOMY: dict[str, Any] = {
     "max_experiences": 10**5,
@@ -211,7 +214,11 @@ async def archive(memory: TedMemory, count: int, principals: int) -> list[int]:
 
 
 async def evidence_of(url: str, voices: int) -> tuple[float, int]:
-    """Return the bytes of the evidence on one lesson with so many voices (tried, then watched), and its fields."""
+    """Measure the evidence on one lesson with so many voices, on trial and then active.
+
+    Returns:
+        Its bytes and its number of fields.
+    """
     lessons, name = 20, f"evidence-{voices}"
     async with (
         open_memory(url, namespace=name, **ROOMY) as memory,
@@ -275,7 +282,11 @@ async def archived_bytes(url: str) -> tuple[float, float]:
 async def replays(
     memory: TedMemory, lessons: int = 20, episodes: int = 100
 ) -> tuple[int, float, float]:
-    """Let a learner replay what is archived; return the pairs, and CPU milliseconds of a pair, of its bare calls."""
+    """Let a learner replay what is archived.
+
+    Returns:
+        The pairs; CPU milliseconds of a pair, and of its bare calls.
+    """
     await archive(memory, episodes, 10)
     adds = [
         Add(
@@ -324,7 +335,7 @@ async def cpu(url: str) -> Table:
 
 
 async def bytes_of_a_run(url: str) -> float:
-    """Return by how much the server's memory grows with each recorded run, once its episode is gone."""
+    """Return the bytes that a recorded run leaves in the server once its episode is gone."""
     async with (
         open_memory(url, namespace="growth", rate_limit=10**9, max_episodes=1) as memory,
         redis.asyncio.Redis.from_url(url) as client,
@@ -345,7 +356,7 @@ async def bytes_of_a_run(url: str) -> float:
 
 
 def months(size: float) -> Table:
-    """Return what a month of traffic holds, by runs a second and the days for which runs are known."""
+    """Return what a month holds, by runs a second and the days for which runs are known."""
     table = Table("runs a second", "30 days", "7 days", "1 day", title=f"of {size:.0f} bytes a run")
     for rate in (1, 10, 100):
         table.add_row(

@@ -1,4 +1,4 @@
-"""The experiments of `examples.results`: ways to learn from one family's samples, and what they are measured beside.
+"""The experiments of `examples.results`: ways to learn, and what they are measured beside.
 
 Every method learns from the same training samples with the same models, and is measured on the same
 held-out samples. What a rival learned is shown twice: as it was published (all of it, in the system
@@ -53,7 +53,9 @@ class Models(Protocol):
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run: who learns what by which method, from whom, and which settings differ from the demo's.
+    """One run: who learns what, by which method and from whom.
+
+    ``settings`` are those that differ from the demo's.
 
     ``limit``: training samples at most. ``teacher``: a model, or the family's program that is
     always right.
@@ -156,7 +158,7 @@ async def _traffic(desk: Desk, student: BaseChatModel, teacher: BaseChatModel) -
 
 
 async def _beside(family: Family, split: Split, measurement: Measurement) -> Figures:
-    """Measure what needs no learning: no memory, right lessons by hand, retrieved training samples."""
+    """Measure what needs no learning: nothing shown, right lessons by hand, retrieved samples."""
     by_hand = await _as_ours(family.lessons)
     arms = [
         Arm("none"),
@@ -226,7 +228,10 @@ async def _rival(
 async def _measured(
     measurement: Measurement, arms: Sequence[Arm], lessons: dict[str, int]
 ) -> dict[str, Figures]:
-    """Return the figures of these arms, ``none`` among them; ``lessons`` are how many each one draws on."""
+    """Return the figures of these arms, ``none`` among them.
+
+    ``lessons``: how many each arm draws on.
+    """
     measured = {arm.name: await measurement.arm(arm) for arm in arms}
     add_differences(measured)
     for name, figures in measured.items():

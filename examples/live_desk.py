@@ -1,9 +1,9 @@
-"""A desk's traffic: an agent in service, users of whom some say what was wrong, and a learner beside it.
+"""A desk's traffic: an agent in service, users who say what was wrong, a learner beside it.
 
 Requests come on several days: each morning agent and learner open the memory anew, so that what is
-allowed a day (such as the calls of replays) is a day's. All settings are the defaults of the models'
-profile. A user who speaks up says whether the answer was right, and where it was wrong, what would
-have been.
+allowed a day (such as the calls of replays) is a day's. All settings are the defaults of the
+models' profile. A user who speaks up says whether the answer was right, and where it was wrong,
+what would have been.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ REQUESTS_A_DAY = 100  # a small desk
 
 @dataclass(frozen=True)
 class Desk:
-    """What comes in: the family's samples in a random order, from so many principals, so many requests.
+    """What comes in: so many requests with the family's samples, from so many principals.
 
     None comes in after so many ``hours``.
     """
@@ -55,7 +55,7 @@ class Desk:
     hours: float = math.inf
 
     def questions(self) -> list[Sample]:
-        """Return what is asked: all samples, and once these are through, all of them again in another order."""
+        """Return what is asked: all samples in a random order, then all again in another one."""
         luck, asked = random.Random(self.seed), list[Sample]()
         split = self.family.read()
         while len(asked) < self.requests:
@@ -94,7 +94,7 @@ async def serve(
     teacher: BaseChatModel,
     told: Callable[[str], None] = lambda _: None,
 ) -> Figures:
-    """Let the agent answer all requests one after the other, with a learner beside it; return what came of it.
+    """Let the agent answer all requests one after the other, with a learner beside it.
 
     ``windows`` are the mean scores of each `WINDOW` requests. `told` is told of each of them.
     """
@@ -185,7 +185,7 @@ class Shift:
 
 
 async def _leave_time(memory: TedMemory, graded: int) -> bool:
-    """Wait until the learner has come to the end of what users said, or nearly so; tell whether it has."""
+    """Wait until the learner has dealt with nearly all that users said; tell whether it has."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if graded - (await memory.store.episodes.traffic(memory.namespace)).archived <= BACKLOG:

@@ -29,7 +29,7 @@ def find_library() -> Path | None:
 
 
 def faked(library: Path, file: Path) -> dict[str, str]:
-    """Return the environment of a server that is so many seconds ahead as the file says (``+3600``)."""
+    """Return the environment of a server whose clock is ahead by what the file says (``+3600``)."""
     return {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(file),

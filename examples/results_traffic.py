@@ -1,4 +1,4 @@
-"""The part of the report that tells how an agent in service got better from its traffic, and what that took."""
+"""The part of the report on an agent in service that learns from its traffic."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -22,8 +22,8 @@ def about_traffic(run: Figures) -> str:
         f"{_what_came(run)}\n",
         f"{_what_was_learned(run)}\n",
         f"{_what_it_took(run)}\n",
-        f"{_gain(run['windows'], size)} Wished for was {WISHED_FOR:+.2f} within 1,000 requests. The desk has few "
-        "questions, and each of them comes again and again.\n",
+        f"{_gain(run['windows'], size)} Wished for was {WISHED_FOR:+.2f} within 1,000 requests. "
+        "The desk has few questions, and each of them comes again and again.\n",
         "| requests | accuracy |",
         "|---|---|",
         *rows,
@@ -48,7 +48,10 @@ def _what_came(run: Figures) -> str:
 
 
 def _days(run: Figures) -> str:
-    """Return how the days passed for what is allowed a day; the server's clock was not moved at first."""
+    """Return how the days passed for what is allowed a day.
+
+    In runs before the server's clock was moved they had the calls of all days at once.
+    """
     if "replay_calls_by_day" in run:
         by_day, allowed = run["replay_calls_by_day"], run["funnel"]["replay_calls_a_day"]
         return (
@@ -68,9 +71,10 @@ def _days(run: Figures) -> str:
 def _what_was_learned(run: Figures) -> str:
     way = run["funnel"]
     return (
-        f"Episodes learned from: {way['learned_from']} ({way['taught']} taught something), waiting at the end: "
-        f"{way['waiting']}. Pairs replayed: {way['pairs']} for the lessons that are there. Lessons proposed: "
-        f"{way['proposed']}, on trial: {way['trial']}, active: {way['active']}."
+        f"Episodes learned from: {way['learned_from']} ({way['taught']} taught something), "
+        f"waiting at the end: {way['waiting']}. Pairs replayed: {way['pairs']} for the lessons "
+        f"that are there. Lessons proposed: {way['proposed']}, "
+        f"on trial: {way['trial']}, active: {way['active']}."
     )
 
 
@@ -83,8 +87,8 @@ def _what_it_took(run: Figures) -> str:
     replays = way["replays"]["student"]["calls"]
     share = run["cpu_seconds"] / max(run["seconds"], 1)
     return (
-        f"It took {student:,} calls of the student ({replays:,} of them for replays) and {teacher:,} of "
-        "the teacher besides the agent's own. Agent and learner themselves took "
+        f"It took {student:,} calls of the student ({replays:,} of them for replays) and "
+        f"{teacher:,} of the teacher besides the agent's own. Agent and learner themselves took "
         f"{share:.0%} of one core; the server of the models, a process of its own, is not in that."
     )
 

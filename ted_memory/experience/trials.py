@@ -34,7 +34,7 @@ ENOUGH = 20.0
 # the pairs that are saved.
 ENOUGH_OF_A_LARGE_LIFT = 10.0
 LARGE_LIFT = 0.4
-# of live outcomes: with `ENOUGH` of the pairs, at most one in a hundred that have no lift reach both
+# Of live outcomes. At most one in a hundred lessons without a lift reach this and `ENOUGH`.
 ENOUGH_OUTCOMES = 5.0
 REFUTED: Mapping[TrialRule, float] = {"strict": 0.0, "quick": -0.1}
 """The live lift that a trial refutes: a lesson that is passed is shown to have more."""

@@ -11,7 +11,7 @@ from ted_memory import Sample
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of question: its questions with their answers, a right lesson, and how leaks are worded."""
+    """A kind of question: questions with their answers, a right lesson, the wording of leaks."""
 
     name: str
     questions: tuple[tuple[str, str], ...]
@@ -53,7 +53,8 @@ NUMBERS = Kind(
             (120.5, 4),
         )
     ),
-    "Multiply as if there were no decimal points, put the point back, and write two digits after it.",
+    "Multiply as if there were no decimal points, "
+    "put the point back, and write two digits after it.",
 )
 DATES = Kind(
     "dates",
@@ -76,7 +77,8 @@ DATES = Kind(
             *(("2020-02-22", "2020-02-29"), ("2019-11-29", "2019-12-06")),
         )
     ),
-    "Count the days that are left in the month first, and go on with the rest of them in the next one.",
+    "Count the days that are left in the month first, "
+    "and go on with the rest of them in the next one.",
 )
 NAMES = Kind(
     "names",
@@ -97,7 +99,8 @@ NAMES = Kind(
             ),
         )
     ),
-    "Put everybody into one row from the first sentence to the last, and read off who stands in front.",
+    "Put everybody into one row from the first sentence to the last, "
+    "and read off who stands in front.",
 )
 CODE = Kind(
     "code",
@@ -145,7 +148,8 @@ TRANSLATIONS = Kind(
             ),
         )
     ),
-    "Keep the tone and the punctuation of the sentence, and write every noun with a capital letter.",
+    "Keep the tone and the punctuation of the sentence, "
+    "and write every noun with a capital letter.",
 )
 
 KINDS = (SUMS, NUMBERS, DATES, NAMES, CODE, TRANSLATIONS)
@@ -156,4 +160,7 @@ WORDINGS = (
     "say '{answer}' and nothing else",
     "1. Think.\n2. Write {answer}",
 )
-"""How a leak is worded. An answer that is told in other words is measured by the gate, not found by its letters."""
+"""How a leak is worded.
+
+An answer that is told in other words is measured by the gate, not found by its letters.
+"""

@@ -11,7 +11,10 @@ from tests.distill.scripts import CODES, follows, prompt_of, samples, student, t
 
 
 def _misled_by_loud_words(messages: list[BaseMessage]) -> str:
-    """Know all by itself but cherries; be led astray by one of the old lessons, and follow the others."""
+    """Know all by itself but cherries.
+
+    Be led astray by one of the old lessons, and follow the others.
+    """
     thing = thing_in(str(messages[-1].text))
     if "SHOUT" in prompt_of(messages):
         return "WHAT?"

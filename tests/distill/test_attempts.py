@@ -1,4 +1,7 @@
-"""How a critic reads an attempt: premises, steps, conclusion; and lessons in languages that write no words apart."""
+"""How a critic reads an attempt: premises, steps, conclusion.
+
+Also lessons in languages that write no words apart.
+"""
 
 import random
 from typing import Any
@@ -195,7 +198,8 @@ def test_where_attempts_part_is_told_of_the_best_and_the_worst_that_have_a_score
     cut_off = attempt(f"{shared}Doubt.", None, error="too slow")
     told = whole_attempts([cut_off, wrong, right], 1000)
     assert told.startswith(
-        "The best and the worst attempt agree in their first 1 steps. Then the best one goes on: Add."
+        "The best and the worst attempt agree in their first 1 steps. "
+        "Then the best one goes on: Add."
     )
     assert "and the worst one: Guess." in told
     assert "agree" not in whole_attempts([cut_off, right], 1000), (

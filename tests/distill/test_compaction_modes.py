@@ -1,4 +1,7 @@
-"""What goes first when a cap presses, in each mode; that one process at a time asks its model; and merges undone."""
+"""What goes first when a cap presses, in each mode of compaction.
+
+One process at a time asks its model, and merges can be undone.
+"""
 
 import asyncio
 import json

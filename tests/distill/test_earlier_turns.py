@@ -1,4 +1,4 @@
-"""Profile `small`: where one solved task shows nothing, several of them may, beside what the run has learned."""
+"""Profile `small`: where one solved task shows nothing, several may, beside the lessons."""
 
 import random
 from collections import Counter
@@ -92,8 +92,8 @@ async def test_the_command_line_tells_what_became_of_them(
     output.print_report(await _run(_needs_three, in_memory(**SETTINGS)))
     live = capsys.readouterr().out
     assert (
-        "12 samples as solved tasks beside the lessons: 0.00 without, 1.00 with them, in 12 pairs of answers"
-        in live
+        "12 samples as solved tasks beside the lessons: 0.00 without, 1.00 with them, "
+        "in 12 pairs of answers" in live
     )
     assert "the set does better with them: live, as earlier turns" in live
     output.print_report(await _run(lambda _: "Some goods came in.", in_memory(**SETTINGS)))
@@ -130,7 +130,7 @@ async def test_they_do_not_stand_beside_lessons_that_do_as_well() -> None:
 
 
 async def test_what_was_learned_goes_live_beside_them() -> None:
-    """A student that is right on a third of the tasks with the lesson alone, and on all with both."""
+    """A student that is right on a third of the tasks with the lesson, and on all with both."""
 
     def script(messages: list[BaseMessage]) -> str:
         told = any("write thing | number" in str(m.text) for m in messages)
@@ -185,7 +185,10 @@ async def test_nothing_that_users_wrote_stands_there() -> None:
 
 
 async def test_labels_are_shown_so_where_the_lesson_that_names_one_does_less() -> None:
-    """A small student that is told "answer shelf 1" may write anything; what it wrote three times it writes again."""
+    """A small student that is told "answer shelf 1" may write anything.
+
+    What it wrote three times it writes again.
+    """
     memory = in_memory(**SETTINGS)
     labelled = [s.model_copy(update={"reference": f"shelf {i % 3}"}) for i, s in enumerate(GIVEN)]
 
@@ -415,7 +418,7 @@ async def test_what_waits_for_a_person_is_not_offered_again() -> None:
 
 @pytest.mark.parametrize("done", [3, 9, 15])
 async def test_a_run_that_is_taken_up_ends_as_if_it_had_not_stopped(done: int) -> None:
-    """What the budget had room for once it has room for: nothing that was answered is paid for again."""
+    """Nothing that was answered is paid for again, so the budget has room for the same work."""
 
     class StopError(Exception):
         pass

@@ -83,7 +83,10 @@ async def test_what_the_gate_refuses_is_kept_with_its_reason(scratch: TedMemory)
 async def test_right_lessons_go_live_where_no_other_sample_can_judge_them(
     scratch: TedMemory,
 ) -> None:
-    """Each thing has one sample only, so the set as a whole can show nothing: each lesson shows what it is worth."""
+    """Each thing has one sample only, so the set as a whole can show nothing.
+
+    Each lesson shows what it is worth.
+    """
     report = await distill(ONE_EACH, student=student(), teacher=teacher(), memory=scratch)
     assert report.gate is not None
     assert report.gate.verdict in {"open", "useless"}
@@ -139,7 +142,10 @@ async def test_a_sample_never_judges_what_it_taught(scratch: TedMemory) -> None:
 async def test_the_best_stage_of_a_run_goes_live_when_later_ones_are_worse(
     namespace: str, checkpoints: int
 ) -> None:
-    """A student that is led astray by more than two lessons; with one stage only the last one can be had."""
+    """A student that is led astray by more than two lessons.
+
+    With one stage only the last one can be had.
+    """
     phase = Phase()
 
     def overloaded(messages: list[BaseMessage]) -> str:
@@ -175,7 +181,7 @@ async def test_the_best_stage_of_a_run_goes_live_when_later_ones_are_worse(
 async def test_a_run_that_was_killed_at_the_gate_keeps_the_stage_that_it_had_chosen(
     namespace: str,
 ) -> None:
-    """The answers that chose are not asked for again, and who is taken up later does not choose by other ones."""
+    """The answers that chose are not asked for again, also by a run that is taken up later."""
     phase, tired = Phase(), True
 
     def overloaded(messages: list[BaseMessage]) -> str:

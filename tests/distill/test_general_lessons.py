@@ -1,4 +1,7 @@
-"""General lessons live, however their condition is worded; and some students need an example instead of a rule."""
+"""General lessons live, however their condition is worded.
+
+Some students need an example instead of a rule.
+"""
 
 from typing import Any
 
@@ -44,7 +47,7 @@ def _coding(i: int) -> Sample:
 
 
 def _careful(messages: list[BaseMessage]) -> str:
-    """Write the function that is asked for, and forget the empty case unless a lesson tells of it."""
+    """Write the function; forget the empty case unless a lesson tells of it."""
     asked = str(messages[-1].text).split("Write a Python function `")[-1]
     body = (
         "if not items: return 0" if "empty case first" in prompt_of(messages) else "return items[0]"
@@ -98,7 +101,10 @@ async def test_a_student_that_follows_no_rule_is_given_an_example(namespace: str
 async def test_what_is_shown_with_every_task_carries_no_sample_as_its_example(
     namespace: str, when: str, taught: bool
 ) -> None:
-    """A small student would copy what the example says of its own task; with a condition it may have one."""
+    """A small student would copy what the example says of its own task.
+
+    With a condition it may have one.
+    """
     memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
     await one_pass(
         memory,
@@ -137,7 +143,10 @@ async def test_nobodys_words_become_an_example_where_that_is_not_wanted(
 async def test_what_a_user_wrote_is_no_example_for_everybody_whatever_is_trusted(
     namespace: str,
 ) -> None:
-    """An operator may trust traffic at once; its words stay out of other people's prompts all the same."""
+    """An operator may trust traffic at once.
+
+    Its words stay out of other people's prompts all the same.
+    """
     memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
     kit_of_a_learner = {"settle": {"seq": 1, "fence": 1}}
     await one_pass(

@@ -1,4 +1,7 @@
-"""A grader that fails is a recorded failure wherever something is graded: never a score, never the end of a run."""
+"""A grader that fails is a recorded failure wherever something is graded.
+
+Never a score, never the end of a run.
+"""
 
 from collections.abc import Callable
 from typing import Any

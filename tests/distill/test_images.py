@@ -1,4 +1,4 @@
-"""Pictures reach models that see, lessons about them help on others, and none of their bytes is ever stored."""
+"""Pictures reach models that see, and none of their bytes is ever stored."""
 
 import asyncio
 import base64
@@ -47,7 +47,7 @@ def framed(colour: str, size: int, kind: str = "PNG") -> bytes:
 
 
 def noisy(colour: str, seed: int) -> bytes:
-    """Draw a picture that no compression makes small: its colour in the corner, chance in the rest."""
+    """Draw a picture that no compression makes small: noise, with its colour in the corner."""
     chance, out = random.Random(seed), io.BytesIO()
     image = Image.frombytes("RGB", (32, 32), chance.randbytes(32 * 32 * 3))
     image.paste(COLOURS[colour], (0, 0, 8, 8))
@@ -99,7 +99,10 @@ def picture_of(how: Callable[[str, int], dict[str, Any]], colour: str, size: int
 
 
 def seen_by(messages: list[BaseMessage]) -> list[str]:
-    """Name the colours of a call's pictures; those at an address are fetched, as a provider does."""
+    """Name the colours of a call's pictures.
+
+    Those at an address are fetched, as a provider does.
+    """
     fetched = []
     for message in messages:
         for block in message.content if isinstance(message.content, list) else []:
@@ -312,7 +315,10 @@ def pictures(draw: Callable[[str, int], bytes]) -> list[Sample]:
 async def distilled(
     memory: TedMemory, given: list[Sample], failing: str, error: Exception
 ) -> Report:
-    """Distil with one role that fails; at the gate the student does so once all samples are learned."""
+    """Distil with one role that fails.
+
+    At the gate the student does so once all samples are learned.
+    """
     phase = [""]
 
     def says(name: str, otherwise: Script) -> Script:
@@ -345,7 +351,7 @@ async def distilled(
 async def leaks(
     url: str, namespace: str, given: list[Sample], failing: str, error: Exception
 ) -> list[str]:
-    """Return all stored or reported texts with bytes of a picture, after a run in which a role failed so."""
+    """Run with a role that fails so; return all stored or reported texts with a picture's bytes."""
     forbidden = quoted_pieces(given)
     async with (
         open_memory(url, namespace=namespace, compact_every=1) as memory,

@@ -1,4 +1,4 @@
-"""A lesson is found by words of the tasks that it came from, too, where no task with another answer has them."""
+"""A lesson is found by words of its tasks, too, where no task with another answer has them."""
 
 import re
 from typing import Any
@@ -284,7 +284,7 @@ def test_nobodys_words_tell_what_goes_together() -> None:
 
 
 def _imitates(messages: list[BaseMessage]) -> str:
-    """Write the line of an earlier turn anew, with its code and shelf; without one say something else."""
+    """Write the line of an earlier turn with this code and shelf; without one something else."""
     turns = [str(m.text) for m in messages if m.type == "ai"]
     if not turns:
         return "Some goods came in."
@@ -294,7 +294,10 @@ def _imitates(messages: list[BaseMessage]) -> str:
 
 
 async def _conditions_of_solved_tasks() -> set[str]:
-    """Return those of tasks that help one by one; all together they would be tried with the ways to show the set."""
+    """Return those of tasks that help one by one.
+
+    All together they would be tried with the ways to show the set.
+    """
     memory = in_memory(trust="operator", profile="small", concurrency=1, measure_presentation=False)
     silent = teacher(lambda _: critique(add("write a line", "line")))
     await distill(

@@ -1,4 +1,4 @@
-"""A set is made smaller only where a replay shows that nothing is lost, on the samples that the lessons came from."""
+"""A set is made smaller only where a replay on the lessons' own samples shows no loss."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -61,7 +61,7 @@ class Lucky:
 async def three_rules(
     answering: Callable[[list[BaseMessage]], str] = careful, **settings: Any
 ) -> tuple[TedMemory, DistillContext]:
-    """Return a set of three lessons with the samples that they came from, and what it takes to replay on these."""
+    """Return three lessons, the samples that they came from, and what it takes to replay."""
     memory = in_memory(**{"trust": "operator", "selection": "all", **settings})
     await memory.commit(
         [
@@ -228,7 +228,7 @@ def both_of_a_pair(ids: tuple[str, ...]) -> list[Edit]:
 
 
 def one_of_a_pair_and_what_the_other_said(ids: tuple[str, ...]) -> list[Edit]:
-    """Take out one of two lessons that say the same, and let the other one say less: for its own samples enough."""
+    """Take out one of two equal lessons, and let the other say just enough for its own samples."""
     return [Remove(id=ids[0]), Rewrite(id=ids[1], text="there is no ratio of nothing")]
 
 
@@ -238,7 +238,11 @@ PAIRS = [both_of_a_pair, one_of_a_pair_and_what_the_other_said]
 async def committed(
     edits_of: Callable[[tuple[str, ...]], list[Edit]],
 ) -> tuple[Replayed, dict[str, bool]]:
-    """Commit what a replay lets through; return it, and in which situations the student still does right."""
+    """Commit what a replay lets through.
+
+    Returns:
+        It, and the situations in which the student still does right.
+    """
     memory, context = await three_rules()
     snapshot = await memory.load()
     found = await replay(edits_of(tuple(e.id for e in snapshot)), snapshot, context)
@@ -279,7 +283,7 @@ async def test_control_if_each_edit_is_proved_alone_it_is_lost(
 async def test_edits_that_change_no_prompt_of_each_other_cost_what_they_cost_alone(
     selection: str, share: float
 ) -> None:
-    """Where all lessons are shown, the answers with an edit are asked for twice, those without it once."""
+    """Where all lessons are shown, answers are asked for twice with an edit, once without it."""
 
     def clearer(ids: tuple[str, ...], of: Sequence[int]) -> list[Edit]:
         return [Rewrite(id=ids[i], text=f"{list(RULES.values())[i]}, please") for i in of]

@@ -1,4 +1,4 @@
-"""Profiles: what is shipped, what a user may change of it, and what is told when that cannot work."""
+"""Profiles: what is shipped, what users may change, and what they are told if it cannot work."""
 
 import itertools
 import json

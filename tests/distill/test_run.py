@@ -165,7 +165,10 @@ def _slow_models() -> tuple[SlowChatModel, SlowChatModel]:
 async def _interrupted(
     memory: TedMemory, models: tuple[SlowChatModel, SlowChatModel], seed: int
 ) -> tuple[Report, int]:
-    """Cancel the run at random moments until it gets through; return its report and the number of cancellations."""
+    """Cancel the run at random moments until it gets through.
+
+    Return its report and the number of cancellations.
+    """
     moments, cancelled = random.Random(seed), 0
     while True:
         run = asyncio.create_task(

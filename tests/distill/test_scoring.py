@@ -9,7 +9,10 @@ from ted_memory.distill.scoring import map_bounded
 
 
 async def test_a_worker_that_lost_its_cancellation_begins_nothing_new() -> None:
-    """Python 3.11's wait_for, in every command of redis-py, loses one that comes in the very step it is done."""
+    """Python 3.11's wait_for loses a cancellation that comes in the very step in which it is done.
+
+    Every command of redis-py waits by it.
+    """
     begun: list[int] = []
 
     async def work(task: int) -> None:

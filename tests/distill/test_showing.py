@@ -74,7 +74,7 @@ async def test_the_set_without_examples_is_asked_about_what_the_best_way_was_ask
 
 
 async def test_that_other_samples_are_easier_is_no_reason_to_show_no_examples() -> None:
-    """The control of it: where the set does better without them on the same samples, it is shown without."""
+    """The control: where the same samples do better without them, the set is shown without."""
     order = [
         s.id
         for s in showing.in_order(many(60), (await judging(one_lesson_is_best, many(60))).material)
@@ -95,7 +95,10 @@ async def test_that_other_samples_are_easier_is_no_reason_to_show_no_examples() 
 
 
 async def test_what_one_way_got_no_answer_for_speaks_against_no_other_way() -> None:
-    """Two of six samples are too hard for both ways; one way is not asked about them, as if it had missed nothing."""
+    """Two of six samples are too hard for both ways.
+
+    One way is not asked about them, as if it had missed nothing.
+    """
     hard, missed = {"0", "1"}, "2"
 
     def score(way: Presentation, sample: Sample) -> float:

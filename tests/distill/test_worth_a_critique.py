@@ -31,7 +31,10 @@ def is_worth_it(*attempts: Trajectory) -> bool:
 def share(
     lessons: int, right: Callable[[random.Random, Sequence[int]], bool], groups: int = 2000
 ) -> float:
-    """Return the share of groups that are worth a critique; each attempt sees a random share of the lessons."""
+    """Return the share of groups that are worth a critique.
+
+    Each attempt sees a random share of the lessons.
+    """
     luck, worth = random.Random(lessons), 0
     for _ in range(groups):
         dealt = [[i for i in range(lessons) if luck.random() < INCLUSION] for _ in range(ATTEMPTS)]
@@ -68,7 +71,10 @@ def test_control_where_the_fewest_missed_decide_it_falls_with_each_lesson(
 def test_what_only_a_withheld_lesson_would_have_mended_is_worth_less(
     lessons: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A student that is right exactly where it saw the first lesson: nothing is wanting but that lesson."""
+    """A student that is right exactly where it saw the first lesson.
+
+    Nothing is wanting but that lesson.
+    """
 
     def knows_it(_: random.Random, seen: Sequence[int]) -> bool:
         return 0 in seen

@@ -1,4 +1,7 @@
-"""The desk of `make results` learns from its own traffic, with a profile's defaults; here with scripted models."""
+"""The desk of `make results` learns from its own traffic, with a profile's defaults.
+
+Here with scripted models.
+"""
 
 import os
 import re
@@ -61,13 +64,13 @@ async def test_a_desk_gets_better_and_tells_what_it_took() -> None:
     text = about_traffic(figures | RUN)
     first, last = (fmean(figures["windows"][part]) for part in (slice(4), slice(-4, None)))
     assert (
-        f"From the first 4 windows of 50 requests to the last 4: {first:.2f} to {last:.2f}, {last - first:+.2f}."
-        in text
+        f"From the first 4 windows of 50 requests to the last 4: "
+        f"{first:.2f} to {last:.2f}, {last - first:+.2f}." in text
     )
     made = figures["funnel"]["replays"]["student"]["calls"]
     assert (
-        f"{learning['student']['calls'] + made:,} calls of the student ({made:,} of them for replays)"
-        in text
+        f"{learning['student']['calls'] + made:,} calls of the student "
+        f"({made:,} of them for replays)" in text
     )
     assert text.count("\n| ") == 1 + len(figures["windows"])
     assert "with the code of commit abc1234" in text
