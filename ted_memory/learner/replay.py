@@ -12,7 +12,6 @@ import contextlib
 import logging
 import math
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -24,22 +23,19 @@ from ted_memory.episodes import Archived, Feedback, word_of
 from ted_memory.errors import CorruptData, ModelError, StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.trials import loudest, turn, wants_pairs
+from ted_memory.learner.allowance import ATTEMPTS, Allowance
 from ted_memory.learner.reach import Reach
 from ted_memory.llm.calls import METER, Meter, is_final, is_transient, one_line
 from ted_memory.llm.messages import rests_on_tools, sample_messages
 from ted_memory.models import Experience, ExperienceSet, Sample
 from ted_memory.protocols import KnownEvidence, Pair, Shown
 
-ATTEMPTS = 2  # answers of each side of a pair
-CALLS = 2 * ATTEMPTS  # of the student, for one pair, at most
 # One learner at a time replays a namespace: two would ask for the same pairs.
 LEASE, SECONDS = "replays", 15.0
 # Pairs of one speaker, before a lesson is active, where the loudest are left out: more are no use.
 MOST_OF_ONE = 100
-WATCH_SHARE = 0.5  # of the day's calls, for active lessons: watching alone would use up all
 # Seconds for which lessons share an episode's answers without them: a model may change meanwhile.
 SHARED_FOR = 300.0
-COUNT_AGAIN = 5.0  # seconds after which the calls of the day are read anew
 
 Verdict = Literal["counted", "repeated", "changed", "no place", "broken", "lost"]
 """What became of a pair: as `protocols.PairVerdict`, or why there is none.
@@ -85,12 +81,14 @@ class Replayer:
     _comparison: Comparison | None = None
     _compared_since: float = 0.0
     _unsent: dict[tuple[str, int], Pair] = field(default_factory=dict)
-    _owed: Counter[str] = field(default_factory=Counter)
     _changed: set[tuple[str, int, int]] = field(default_factory=set)
-    _counted_at: float = float("-inf")
     _held_at: float = float("-inf")
-    _calls_today: float = 0.0
     _last_error: str = ""
+    _allowance: Allowance = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the calls of this memory's days."""
+        self._allowance = Allowance(self.context.memory)
 
     async def replay_some(self, most: int) -> Round:
         """Replay a round: up to ``most`` pairs, side by side. Call it again when it has returned.
@@ -104,7 +102,7 @@ class Replayer:
             return Round()
         if not await self._is_holder():
             self._forget()
-            self._counted_at = float("-inf")
+            self._allowance.doubt()
             return Round()
         try:
             async with self._held():
@@ -123,7 +121,7 @@ class Replayer:
             StoreError: the lease ends by itself; what was spent is counted later.
         """
         self._forget()
-        await self._pay()
+        await self._allowance.pay()
         self._held_at = float("-inf")
         await self._hold(0)
 
@@ -179,7 +177,7 @@ class Replayer:
             return Round()
         await self.reach.refresh(memory)
         self.reach.follow(lessons, self._known)
-        most = min(most, await self._pairs_left_today())
+        most = min(most, await self._allowance.pairs_left())
         if most <= 0:
             return Round()
         has_more = await self.reach.look(memory)
@@ -187,9 +185,9 @@ class Replayer:
         if not found:
             self._comparison = None
         fresh = await self._without_stale(found)
-        await self._reserve(len(fresh))
+        await self._allowance.reserve(len(fresh))
         verdicts = await self._replay_each(fresh, snapshot)
-        await self._pay()
+        await self._allowance.pay()
         if verdicts and set(verdicts) == {"lost"}:
             return Round(trouble=self._last_error)
         return Round(goes_on=has_more or bool(found))
@@ -208,14 +206,6 @@ class Replayer:
     def _shown(self, lesson: Experience) -> Shown:
         return self._known.get(lesson.id, Shown())
 
-    async def _pairs_left_today(self) -> int:
-        memory, now = self.context.memory, time.monotonic()
-        if now - self._counted_at > COUNT_AGAIN:
-            today = (await memory.traffic()).today
-            self._calls_today = today.get("replay_calls", 0.0) + self._owed["replay_calls"]
-            self._counted_at = now
-        return int((memory.settings.replay_calls - self._calls_today) // CALLS)
-
     def _due(
         self, lessons: Sequence[Experience], most: int
     ) -> Iterator[tuple[Experience, Archived]]:
@@ -223,7 +213,7 @@ class Replayer:
 
         Lessons that wait and active ones take turns.
         """
-        may_watch = self._calls_today < WATCH_SHARE * self.context.settings.replay_calls
+        may_watch = self._allowance.allows_watching
         watched = sorted(
             (e for e in lessons if e.state == "active" and may_watch), key=self._watched
         )
@@ -283,7 +273,7 @@ class Replayer:
         """Ask for one pair and count it."""
         judge = await self._judge(lesson, archived.sample, snapshot)
         if not judge.differs:  # it says nothing of the lesson that others take its place
-            self._owe(Meter())
+            self._allowance.owe(Meter())
             self.reach.skip(lesson, archived.seq)
             return "no place"
         meter = Meter()
@@ -296,7 +286,7 @@ class Replayer:
             comparison = self._comparison_of(snapshot)
             # on this lesson alone
             chokes = not no_answer and await comparison.answers_without(judge)
-            self._owe(meter, is_paid=not no_answer)
+            self._allowance.owe(meter, is_paid=not no_answer)
             if is_final(error):
                 raise
             self._last_error = one_line(error)
@@ -309,7 +299,7 @@ class Replayer:
                 self.reach.give_up(archived.seq)
             _LOG.warning("run %s cannot be replayed: %s", archived.run_id, self._last_error)
             return "broken"
-        self._owe(meter)
+        self._allowance.owe(meter)
         pair = Pair(
             id=lesson.id,
             since=snapshot.version,
@@ -338,7 +328,7 @@ class Replayer:
         """Send what a store that was away has not got yet."""
         for pair in list(self._unsent.values()):
             await self._send(pair)
-        await self._pay()
+        await self._allowance.pay()
 
     def _drop_what_is_gone(self, snapshot: ExperienceSet) -> None:
         """Drop episodes whose pair did not count, though its lesson is as it was: they are gone."""
@@ -407,51 +397,3 @@ class Replayer:
             held, self._compared_since = Comparison(self.context, placement), now
             self._comparison = held
         return held
-
-    # --- what it costs
-
-    async def _reserve(self, pairs: int) -> None:
-        """Count the calls of so many pairs before they are made.
-
-        So a learner that is killed while it asks has paid for them.
-
-        Raises:
-            StoreError: nothing may be asked.
-        """
-        if pairs:
-            memory = self.context.memory
-            await memory.repository.count({"replay_calls": pairs * CALLS})
-            self._calls_today += pairs * CALLS
-
-    def _owe(self, meter: Meter, *, is_paid: bool = False) -> None:
-        """Note what one pair has cost, for `_pay`.
-
-        Of the calls that were reserved for it those that were not made come back. Not so with
-        ``is_paid``, where the pair failed and no provider was away: calls that failed are in no
-        meter, and the limit of the day has to hold.
-        """
-        student, teacher = meter.spent.student, meter.spent.teacher
-        unused = 0 if is_paid else CALLS - student.calls
-        self._calls_today -= unused
-        self._owed["replay_calls"] -= unused
-        self._owed["replay_tokens"] += student.tokens_in + student.tokens_out
-        for role, spend in (("student", student), ("teacher", teacher)):
-            for name in ("calls", "tokens_in", "tokens_out"):
-                self._owed[f"{role}_{name}"] += getattr(spend, name)
-
-    async def _pay(self) -> None:
-        """Add what was spent to the day's counters.
-
-        Raises:
-            StoreError: it is kept, and added another time.
-        """
-        memory = self.context.memory
-        owed = {name: count for name, count in self._owed.items() if count}
-        self._owed.clear()
-        if not owed:
-            return
-        try:
-            await memory.repository.count(owed)
-        except StoreError:
-            self._owed.update(owed)
-            raise

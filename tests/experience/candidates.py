@@ -12,7 +12,7 @@ import numpy as np
 
 from ted_memory.experience.assignment import COIN, draw
 from ted_memory.experience.trials import REFUTED, turn, wants_pairs
-from ted_memory.learner.replay import ATTEMPTS
+from ted_memory.learner.allowance import ATTEMPTS
 from ted_memory.settings import Settings, make_settings
 from tests.experience.lessons import proposed
 from tests.experience.made_up import Chance, Subject, World, shares

@@ -19,7 +19,7 @@ import numpy as np
 from ted_memory.experience.assignment import COIN, draw
 from ted_memory.experience.evidence import add_pair, live_steps
 from ted_memory.experience.trials import MOST_OUTCOMES, MOST_PAIRS, REFUTED, next_steps, wants_pairs
-from ted_memory.learner.replay import ATTEMPTS
+from ted_memory.learner.allowance import ATTEMPTS
 from ted_memory.models import Experience, ExperienceSet
 from ted_memory.settings import Settings, make_settings
 from tests.experience.lessons import NOW, a_set, proposed

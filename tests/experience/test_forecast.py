@@ -20,7 +20,7 @@ from ted_memory.experience.evidence import (
 )
 from ted_memory.experience.forecast import ANSWERS, BROKEN, Forecast, Rates, forecast, pairs_left
 from ted_memory.experience.trials import REFUTED, live_needed, pairs_needed
-from ted_memory.learner.replay import ATTEMPTS
+from ted_memory.learner.allowance import ATTEMPTS
 from ted_memory.settings import TrialRule
 
 LESSONS = 200

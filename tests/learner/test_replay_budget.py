@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableLambda
 from ted_memory import TedMemory, open_memory
 from ted_memory.distill import Budget
 from ted_memory.learner import Learner, replay
+from ted_memory.learner.allowance import Allowance
 from ted_memory.protocols import Pair
 from ted_memory.testing import wait_until
 from tests.conftest import Server
@@ -53,7 +54,7 @@ async def test_the_days_calls_hold_though_no_answer_comes(
 
         async def nothing(*_: object) -> None: ...
 
-        monkeypatch.setattr(replay.Replayer, "_reserve", nothing)
+        monkeypatch.setattr(Allowance, "reserve", nothing)
 
     async def no_answer(_: object) -> str:
         nonlocal asked

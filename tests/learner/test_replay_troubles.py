@@ -183,7 +183,11 @@ async def test_answers_that_are_not_kept_would_be_paid_for_again(
         raise StoreUnavailable("the reply is lost")
 
     monkeypatch.setattr(RedisEpisodeQueue, "replayed", broken)
-    monkeypatch.setattr(Replayer, "_send_all", Replayer._pay)
+
+    async def send_nothing(self: Replayer) -> None:
+        await self._allowance.pay()
+
+    monkeypatch.setattr(Replayer, "_send_all", send_nothing)
     await archive(memory, "apples")
     [id] = await propose(memory, "apples", says=GUESS)
     model = slow(0)
