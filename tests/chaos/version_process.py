@@ -16,13 +16,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import ted_memory
 from ted_memory import Add, Episode, TedMemory, open_memory
 from ted_memory.episodes import Archived, Claim, Feedback
 from ted_memory.errors import StoreUnavailable
 from ted_memory.learner import Learner
+from ted_memory.learner import learner as learner_module
 from ted_memory.models import Experience, Message, Remove, Rewrite, SetState
 from ted_memory.testing import ScriptedChatModel, asked_for_edits
 
@@ -210,15 +211,23 @@ def teaches(messages: list[Any]) -> str:
     return json.dumps({"reason": f"item {item}", "edits": [edit], "helped": [], "hurt": []})
 
 
-async def be_a_learner(job: Job, memory: TedMemory) -> None:
-    learn = Learner._learn
+def fail_on_poison() -> None:
+    """Have no learner of this process learn from poison; an older version's does by a method."""
+    is_older = hasattr(Learner, "_learn")
+    place, name = (Learner, "_learn") if is_older else (learner_module, "learn_from")
+    learn = getattr(place, name)
 
-    async def learn_or_fail(self: Learner, space: Any, claim: Claim) -> str:
+    async def learn_or_fail(*given: Any, **named: Any) -> str:
+        [claim] = [each for each in given if isinstance(each, Claim)]
         if is_poison(claim.episode.run_id):
             raise ValueError("nobody can learn from this")
-        return await learn(self, space, claim)
+        return cast(str, await learn(*given, **named))
 
-    Learner._learn = learn_or_fail  # type: ignore[method-assign]
+    setattr(place, name, learn_or_fail)
+
+
+async def be_a_learner(job: Job, memory: TedMemory) -> None:
+    fail_on_poison()
     teacher = ScriptedChatModel(script=teaches)
     # as an older version says
     name = "replay" if "replay" in inspect.signature(Learner).parameters else "rollouts"

@@ -161,7 +161,7 @@ async def learns(
 ) -> Watched:
     """Have a learner settle one complaint; without options, praise of what its student knows."""
     watched = Watched(build_live_graph())
-    monkeypatch.setattr("ted_memory.learner.learner.build_live_graph", lambda: watched)
+    monkeypatch.setattr("ted_memory.learner.spaces.build_live_graph", lambda: watched)
     if options:
         await complain(memory, [episode(thing, principal="dora")])
     else:

@@ -193,17 +193,18 @@ class RedisStore:
     async def tombstone(self, namespace: str, *sources: str) -> None:
         if not sources:
             return
-        digests = [codec.digest(source) for source in sources]
-        await self._with_retries(lambda client: client.sadd(Keys(namespace).purged, *digests))
+        await self._with_retries(
+            lambda client: client.sadd(Keys(namespace).purged, *map(codec.digest, sources))
+        )
 
     async def tombstoned(self, namespace: str, sources: Iterable[str]) -> frozenset[str]:
         asked = list(sources)
         if not asked:
             return frozenset()
-        digests = [codec.digest(source) for source in asked]
         found = await self._with_retries(
             lambda client: cast(
-                Awaitable[list[int]], client.smismember(Keys(namespace).purged, digests)
+                Awaitable[list[int]],
+                client.smismember(Keys(namespace).purged, [*map(codec.digest, asked)]),
             )
         )
         return frozenset(source for source, is_in in zip(asked, found, strict=True) if is_in)
