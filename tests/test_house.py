@@ -227,6 +227,19 @@ shown: int = 2
     assert found.with_many_paths == []
 
 
+def test_no_function_of_the_package_has_more_than_ten_paths() -> None:
+    """Conditions count as well, which the linter's measure (C901) leaves out."""
+    assert house.measure(house.PACKAGE).with_many_paths == []
+
+
+def test_a_function_of_many_paths_is_found(tmp_path: Path) -> None:
+    """The control of it."""
+    many = " or ".join(f"x == {i}" for i in range(house.MOST_PATHS))
+    (tmp_path / "one.py").write_text(f"def f(x):\n    return 1 if {many} else 0\n", "utf-8")
+    [[found, _]] = house.measure(tmp_path).with_many_paths
+    assert found.endswith("one.py:1 f")
+
+
 async def test_a_way_is_told_by_the_files_that_it_goes_back_to() -> None:
     walk = walks.Walk(
         dict.fromkeys([("a.py", "f"), ("a.py", "g"), ("b.py", "f"), ("a.py", "h"), ("c.py", "f")])
