@@ -24,6 +24,5 @@ async def test_a_run_takes_hardly_longer_than_its_calls(monkeypatch: pytest.Monk
     assert run.report.samples == size(20, 100)
     assert run.report.spend.student.calls + run.report.spend.teacher.calls == run.calls
     if FULL:
-        # 1.10 before what a compaction changes was proved together: one edit waits for the other
-        assert run.ratio <= 1.30
+        assert run.ratio <= 1.10
         assert run.cpu_ms <= 10
