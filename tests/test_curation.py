@@ -336,6 +336,30 @@ async def test_two_purges_at_once_and_one_that_died_on_its_way_come_to_an_end(
     assert not [word for word in ("Evil", "Bad", "All.") if word in str(await either.log(100))]
 
 
+async def test_a_purge_that_begins_within_another_one_takes_no_lesson_of_a_third_person(
+    either: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first version of the lesson is back, which neither of the two had to do with."""
+    bert, anna = "principal:bert", "principal:anna"
+    [id] = await add(either, "Ask for the number.", source="principal:carl")
+    for text, source in (("Ask for the date.", bert), ("Ask for the name.", anna)):
+        await either.commit([Rewrite(id=id, text=text, sources=(source,))], author="me")
+    commit, within = either.store.commit, 0
+
+    async def another_begins(namespace: str, request: CommitRequest) -> Commit:
+        nonlocal within
+        within += 1
+        if within == 1:
+            await either.store.tombstone(namespace, bert)
+        return await commit(namespace, request)
+
+    monkeypatch.setattr(either.store, "commit", another_begins)
+    report = await either.purge(anna)
+    assert within > 1
+    assert (report.removed, report.restored) == ((), (id,))
+    assert await texts(either) == ["Ask for the number."]
+
+
 async def test_what_cannot_be_put_right_again_is_taken_out(
     scratch: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,11 @@ def _length_of(edit: Edit) -> int:
     return max(len(when) + len(text), len(example), len(task))
 
 
+ANOTHER_LOOK = {"cap", "conflict", "aborted", "purged"}
+"""Reasons after which a restoration may succeed. With ``purged`` another source has been forbidden
+meanwhile, and the next plan goes back to before that one, too."""
+
+
 @dataclass
 class _Purge:
     """What became of lessons so far, by id.
@@ -140,9 +145,7 @@ class _Purge:
     def learn_from(self, refused: Commit) -> None:
         """Note which lessons have no room, and which cannot come back at all."""
         self.waiting |= _restores(refused, lambda reason: reason == "cap")
-        self.unknown |= _restores(
-            refused, lambda reason: reason not in {"cap", "conflict", "aborted"}
-        )
+        self.unknown |= _restores(refused, lambda reason: reason not in ANOTHER_LOOK)
 
     def count(self, edits: Sequence[Edit], lost: Sequence[str]) -> None:
         """Note what has been done; the origins of those that are ``lost`` are not in the log."""

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 
 from ted_memory import Add, TedMemory, open_memory
-from ted_memory.episodes import Subject
+from ted_memory.episodes import Episode, Subject
+from ted_memory.errors import StoreError
 from ted_memory.models import LogEntry
 from ted_memory.protocols import VectorHead
 from ted_memory.storage.redis.keys import Keys
@@ -161,3 +163,18 @@ async def test_vectors_are_kept_in_three_trips(memory: TedMemory, wire: Wire) ->
     with wire.takes(3):  # whose they are, the vectors, and how many there are now
         assert await place.save(head, vectors, [*vectors]) == head
     assert await place.load([*vectors]) == vectors
+
+
+async def test_a_command_that_fails_in_a_pipeline_is_not_quoted(
+    memory: TedMemory, valkey: Server, namespace: str
+) -> None:
+    """It would name the person who is to be forgotten."""
+    await memory.record(Episode(run_id="r1", principal="Anna Muster"))
+    await memory.flush()
+    async with Redis.from_url(valkey.url) as client:
+        [rate] = [name async for name in client.scan_iter(match=f"*{namespace}*:rate:*")]
+        await client.delete(rate)
+        await client.set(rate, "no hash")
+    with pytest.raises(StoreError, match="WRONGTYPE Operation") as told:
+        await memory.forget("principal", "Anna Muster")
+    assert "Anna" not in str(told.value)

@@ -18,7 +18,7 @@ from ted_memory.errors import CorruptData, StoreError
 from ted_memory.storage.redis import codec, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.keys import Keys
-from ted_memory.storage.redis.retries import WithRetries, hashes
+from ted_memory.storage.redis.retries import WithRetries, all_answers, hashes
 from ted_memory.storage.redis.run_record import RunRecord
 from ted_memory.storage.redis.sealing import Seal
 
@@ -213,9 +213,9 @@ async def _delete(
 ) -> None:
     """Delete keys, and fields of others, which all lie in one slot, in one round trip."""
     pipeline = client.pipeline(transaction=False)
-    if names:
-        pipeline.delete(*names)
+    for name in names:
+        pipeline.delete(name)  # one by one: a slot that is on its way refuses several keys
     for name, gone in fields.items():
         if gone:
             pipeline.hdel(name, *gone)
-    await pipeline.execute()
+    await all_answers(pipeline)

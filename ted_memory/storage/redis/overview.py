@@ -12,7 +12,7 @@ from ted_memory.storage.redis import codec
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.clock import ServerClock
 from ted_memory.storage.redis.keys import Keys
-from ted_memory.storage.redis.retries import WithRetries, fields_of
+from ted_memory.storage.redis.retries import WithRetries, all_answers, fields_of
 from ted_memory.storage.redis.sealing import Seal
 
 SECOND = 1000  # milliseconds
@@ -73,8 +73,7 @@ async def _ask(client: Client, keys: Keys, days: Sequence[str]) -> list[Any]:
     pipeline.zrangebyscore(keys.waiting, "-inf", "+inf", start=0, num=1)
     pipeline.zrangebyscore(keys.waiting, spoken_about, "+inf", start=0, num=1)
     pipeline.zrangebyscore(keys.claimed, "-inf", "+inf", start=0, num=1)
-    reply: list[Any] = await pipeline.execute()
-    return reply
+    return await all_answers(pipeline)
 
 
 def _hour(at: datetime) -> str:

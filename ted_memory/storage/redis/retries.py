@@ -1,7 +1,7 @@
 """How the parts of the Redis store make their calls: retried, and several to one slot at once."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from ted_memory.storage.redis.addresses import Client
 
@@ -16,13 +16,26 @@ class WithRetries(Protocol):
         ...
 
 
+async def all_answers(pipeline: Any) -> list[Any]:
+    """Send a pipeline, and give the answers to its commands.
+
+    Raises:
+        RedisError: the first that a command was answered with, as the server said it. redis-py's
+            own way names the command with its arguments, among them ids of people.
+    """
+    answers: list[Any] = await pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
 async def hashes(names: Sequence[str], client: Client) -> list[dict[str, str]]:
     """Read whole hashes, which lie in one slot, in one round trip."""
     pipeline = client.pipeline(transaction=False)
     for name in names:
         pipeline.hgetall(name)
-    found: list[dict[str, str]] = await pipeline.execute()
-    return found
+    return await all_answers(pipeline)
 
 
 async def field_of_each(names: Sequence[str], field: str, client: Client) -> list[str | None]:
@@ -30,8 +43,7 @@ async def field_of_each(names: Sequence[str], field: str, client: Client) -> lis
     pipeline = client.pipeline(transaction=False)
     for name in names:
         pipeline.hget(name, field)
-    found: list[str | None] = await pipeline.execute()
-    return found
+    return await all_answers(pipeline)
 
 
 async def fields_of(name: str, fields: Sequence[str], client: Client) -> list[str | None]:

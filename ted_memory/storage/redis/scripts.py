@@ -14,6 +14,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.keys import Keys
+from ted_memory.storage.redis.retries import all_answers
 
 
 class NotOurs(Exception):  # noqa: N818
@@ -126,7 +127,7 @@ async def _read_plainly(client: Client, keys: Keys, known: tuple[str, str, str])
         pipeline = client.pipeline(transaction=False)
         pipeline.hgetall(keys.experiences)
         pipeline.hgetall(keys.ranking)
-        experiences, ranking = await pipeline.execute()
+        experiences, ranking = await all_answers(pipeline)
         if await _head(client, keys) == head:
             return ["all", head, _flat(experiences), _flat(ranking)]
     raise TimeoutError(f"the set changed {PLAIN_TRIES} times while it was read")

@@ -2,7 +2,8 @@
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from ted_memory.episodes import Retention
@@ -27,7 +28,8 @@ TOKEN_TTL = 7 * 24 * 3600 * 1000  # milliseconds that a token's answer is kept
 SETTLED_TTL = 3600 * 1000
 PROGRESS_TTL = 30 * 24 * 3600  # seconds that an unfinished run can be taken up again
 LACKS_TOLD = 3  # commands that a user may not use, of those that an error names
-BLANKED_AT_ONCE = 100  # entries of the log that one script replaces
+BLANKED_AT_ONCE = 100  # entries of the log that are looked at
+BLANKED_BYTES = 1_000_000  # of the log that one script replaces: others wait meanwhile
 CHANGES_AT_MOST = 256  # versions that a read walks before it sends the whole set instead
 
 # what a client with decode_responses gives; redis-py's types do not say so
@@ -230,10 +232,11 @@ class RedisStore:
             blanked = change(entry)
             if blanked != entry:
                 replaced.append((version, raw, codec.encode_log_entry(blanked, raw)))
-        if not replaced:
-            return []
-        keys = Keys(namespace)
-        return await self._with_retries(lambda client: scripts.blank(client, keys, replaced))
+        again = list[int]()
+        for some in _in_parts(replaced):
+            replaces = partial(scripts.blank, keys=Keys(namespace), entries=some)
+            again += await self._with_retries(replaces)
+        return again
 
     async def load_progress(self, namespace: str) -> Mapping[str, Mapping[str, Any]]:
         stored = await self._with_retries(
@@ -300,6 +303,21 @@ class RedisStore:
     async def _with_retries(self, call: Callable[[Client], Awaitable[T]]) -> T:
         with in_our_words(self._clients.where):
             return await self._clients.get().with_retries(call)
+
+
+def _in_parts(
+    replaced: Sequence[tuple[int, str, str]],
+) -> Iterator[list[tuple[int, str, str]]]:
+    """Yield entries of the log in parts of `BLANKED_BYTES` at most, or of one entry."""
+    part, size = list[tuple[int, str, str]](), 0
+    for entry in replaced:
+        if part and size + len(entry[1]) > BLANKED_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(entry)
+        size += len(entry[1])
+    if part:
+        yield part
 
 
 def _ends(namespace: str) -> int:

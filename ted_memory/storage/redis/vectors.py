@@ -13,7 +13,7 @@ from ted_memory.errors import CorruptData, reason_of
 from ted_memory.protocols import VectorHead
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.keys import Keys
-from ted_memory.storage.redis.retries import WithRetries
+from ted_memory.storage.redis.retries import WithRetries, all_answers
 
 HEAD = "model"  # the field that is no vector; names of vectors are hexadecimal
 AT_ONCE = 500  # vectors that one command carries
@@ -66,7 +66,7 @@ class RedisVectors:
         pipeline = client.pipeline(transaction=False)
         pipeline.hsetnx(self._key, HEAD, json.dumps(head.model_dump()))
         pipeline.hget(self._key, HEAD)
-        _, raw = await pipeline.execute()
+        _, raw = await all_answers(pipeline)
         return head if raw is None else _decode_head(raw)
 
     async def _tidy(self, keep: Collection[str]) -> None:
