@@ -19,7 +19,7 @@ from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Sample
 from ted_memory.settings import Settings
 
-_MOST_SETS = 64
+_MOST_SETS = 256  # passes that one built graph has under way, each with a version of its own
 
 KeepEvidence = Callable[[str, Sequence[Evidence]], Awaitable[None]]
 """From the name of a pass and its round, and what was found."""
@@ -118,8 +118,10 @@ class DistillContext(AnswerContext):
         named = state["set_version"]
         found = self.sets.find(named)
         if found is None:
-            found = await self.memory.at(named["version"])
-            self.sets.keep(replace(found, stamp=named["stamp"]))
+            read = await self.memory.at(named["version"])
+            # of this pass's line of history: a commit on a line that was lost is to be refused
+            found = replace(read, stamp=named["stamp"])
+            self.sets.keep(found)
         return found
 
     def peers_of(self, state: DistillState) -> list[tuple[Sample, float | None]]:

@@ -39,11 +39,12 @@ def meaning(lesson: Experience) -> tuple[object, ...]:
 
 
 def wording(when: str, text: str) -> tuple[str, str]:
-    """Return condition and text as people compare them: without upper case and line breaks.
+    """Return condition and text as people compare them: without upper case.
 
-    Blanks count only as what parts two words.
+    In one line blanks count only as what parts two words. A text of several lines may be code,
+    where they say something.
     """
-    return _plain(when), _plain(text)
+    return _plain(when), text.casefold() if "\n" in text else _plain(text)
 
 
 def tell_the_same(one: Experience, other: Experience) -> bool:

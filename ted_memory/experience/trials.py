@@ -34,7 +34,8 @@ ENOUGH = 20.0
 # the pairs that are saved.
 ENOUGH_OF_A_LARGE_LIFT = 10.0
 LARGE_LIFT = 0.4
-# Of live outcomes. At most one in a hundred lessons without a lift reach this and `ENOUGH`.
+# Of live outcomes. At most one in a hundred of those lessons whose lift is no more than what the
+# rule refutes reach this and `ENOUGH`.
 ENOUGH_OUTCOMES = 5.0
 REFUTED: Mapping[TrialRule, float] = {"strict": 0.0, "quick": -0.1}
 """The live lift that a trial refutes: a lesson that is passed is shown to have more."""
@@ -154,9 +155,10 @@ def live_needed(helps: float) -> float:
     """Return the wealth of live outcomes at which a trial is passed.
 
     ``helps`` is the wealth of the pairs. Pairs and outcomes are of different questions, so the two
-    multiply, and the product has to reach what it would after `ENOUGH` by pairs. So a lesson
-    without effect is as seldom active, whenever its trial begins. More than `ENOUGH` by pairs does
-    not make up for outcomes, since whoever fools the grader fools all pairs.
+    multiply, and the product has to reach what it would after `ENOUGH` by pairs. So a lesson whose
+    lift is no more than what the rule refutes is as seldom active, whenever its trial begins. More
+    than `ENOUGH` by pairs does not make up for outcomes, since whoever fools the grader fools all
+    pairs.
     """
     return ENOUGH_OUTCOMES * ENOUGH / min(max(helps, LEAST_WEALTH), ENOUGH)
 

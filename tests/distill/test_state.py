@@ -24,7 +24,16 @@ from ted_memory.errors import InvalidInput
 from ted_memory.learner.samples import to_state
 from ted_memory.models import Message
 from ted_memory.testing import in_memory
-from tests.distill.scripts import CODES, one_pass, sample, samples, student, teacher, texts_of
+from tests.distill.scripts import (
+    CODES,
+    critique,
+    one_pass,
+    sample,
+    samples,
+    student,
+    teacher,
+    texts_of,
+)
 
 PICTURE = 200_000  # bytes, as it is written in a sample
 MOST = 1.5 * PICTURE
@@ -175,6 +184,27 @@ async def test_a_pass_that_another_process_takes_up_reads_its_version_from_the_l
     assert read == [1], "the version that the pass began with"
     assert out["status"] == "learned"
     assert "say c000" in await texts_of(scratch)
+
+
+async def test_what_a_pass_taken_up_before_its_commit_rewrites_is_no_conflict(
+    scratch: TedMemory,
+) -> None:
+    """Its edits are made on the version that it began with, which nobody has contradicted."""
+    [told] = (
+        await scratch.commit([Add(text="Guess.", when="asked about apples")], author="me")
+    ).applied
+    rewrite = {"op": "rewrite", "ids": [told.id], "when": "asked about apples", "text": "say c000"}
+    expert = teacher(lambda _: critique(rewrite))
+    saver, config = InMemorySaver(), {"configurable": {"thread_id": "one"}}
+    begun: Any = {"sample": sample("apples").model_dump(mode="json"), "labels": LABELS}
+    for given, stop in ((begun, ["commit"]), (None, [])):
+        built = build_distillation_graph(student=student(), teacher=expert, memory=scratch)
+        graph = built.builder.compile(checkpointer=saver, interrupt_before=stop)
+        out = await graph.ainvoke(given, config)
+        await scratch.commit([Add(text=f"Added meanwhile: {bool(stop)}.")], author="another")
+    assert (out["status"], out["refused"]) == ("learned", [])
+    assert "say c000" in await texts_of(scratch)
+    assert "Guess." not in await texts_of(scratch)
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["", "control"])

@@ -46,8 +46,14 @@ def test_what_an_edit_changes(
     assert (meaning(changed) != meaning(LESSON)) is changes_meaning
 
 
-def test_upper_case_blanks_and_line_breaks_make_no_other_wording() -> None:
-    written = wording("Audio guide", "Answer\n  office  G")
+def test_code_that_is_indented_in_another_way_says_something_else() -> None:
+    inside = wording("loops", "for x in xs:\n    add(x)\n    show()")
+    assert inside != wording("loops", "for x in xs:\n    add(x)\nshow()")
+    assert inside == wording("Loops", "For x in xs:\n    add(x)\n    show()")
+
+
+def test_upper_case_and_blanks_make_no_other_wording() -> None:
+    written = wording("Audio\nguide", "Answer  office  G")
     assert written == wording("audio guide", "answer office g")
     assert written != wording("audio guide", "answer office h")
     assert written != wording("audio guides", "answer office g")
