@@ -20,6 +20,7 @@ from ted_memory.episodes import Archived
 from ted_memory.experience.evidence import Sums, add_pair
 from ted_memory.experience.trials import Step
 from ted_memory.learner import Learner, beside, replay
+from ted_memory.learner.allowance import Allowance
 from ted_memory.learner.replay import Replayer
 from ted_memory.storage.redis import scripts
 from ted_memory.testing import Script, ScriptedChatModel
@@ -90,9 +91,10 @@ def look_at_no_trials() -> None:
 
 
 def _watch(journal: Journal) -> None:
-    reserve, send, counted, pay = Replayer._reserve, Replayer._send, scripts.replayed, Replayer._pay
+    reserve, pay = Allowance.reserve, Allowance.pay
+    send, counted = Replayer._send, scripts.replayed
 
-    async def reserved(self: Replayer, pairs: int) -> None:
+    async def reserved(self: Allowance, pairs: int) -> None:
         await reserve(self, pairs)
         if pairs:
             journal.passes("reserved")
@@ -107,13 +109,14 @@ def _watch(journal: Journal) -> None:
         journal.passes("counted")
         return verdict
 
-    async def paid(self: Replayer) -> None:
+    async def paid(self: Allowance) -> None:
         owed = bool(self._owed)
         await pay(self)
         if owed:
             journal.passes("paid")
 
-    Replayer._reserve, Replayer._send, Replayer._pay = reserved, answered, paid  # type: ignore[method-assign]
+    Allowance.reserve, Allowance.pay = reserved, paid  # type: ignore[method-assign]
+    Replayer._send = answered  # type: ignore[method-assign]
     scripts.replayed = took_effect
 
 

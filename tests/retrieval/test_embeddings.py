@@ -145,7 +145,8 @@ async def test_a_retriever_of_the_users_own_decides() -> None:
     assert "stolen" in block
     assert "Always." in block
     assert "refund" not in block
-    assert (await memory.expose("Give me my money", unit="u")).counted
+    exposed = await memory.expose("Give me my money", unit="u")
+    assert exposed.counted or exposed.withheld, "the coin of two in a hundred may withhold it"
 
 
 # --- where their vectors are kept
