@@ -1,5 +1,6 @@
 """A server whose clock a program moves on: days of traffic come in hours (by Debian's faketime)."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -8,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from redis import Redis as Server
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from ted_memory import TedMemory, open_memory
 from ted_memory.storage.embedded.server import EmbeddedServer
@@ -90,6 +93,9 @@ def moved_days(home: Path, namespace: str, settings: dict[str, Any]) -> Iterator
     try:
         yield MovedDays(home / "memory", clock, namespace, settings)
     finally:
+        # by its moved clock it would not find out in time that nobody needs it any more
+        with contextlib.suppress(RedisError):
+            Server(unix_socket_path=EmbeddedServer(home / "memory").socket_path).shutdown(save=True)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
