@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
@@ -80,17 +81,12 @@ def retry(
         ted-memory dead retry --all --namespace support
     """
     _check(seqs, every=every)
-
-    async def run() -> None:
-        async with place.memory_of(url, namespace, home) as memory:
-            named = await _named(memory, seqs)
-            count = await memory.retry_dead_letters(named) if named else 0
-        if json:
-            output.print_json({"retried": count})
-        else:
-            output.out.print(f"{count} dead letters wait again")
-
-    asyncio.run(run())
+    memory = place.memory_of(url, namespace, home)
+    count = asyncio.run(_each(memory, seqs, TedMemory.retry_dead_letters))
+    if json:
+        output.print_json({"retried": count})
+    else:
+        output.out.print(f"{count} dead letters wait again")
 
 
 @app.command("drop", cls=Command)
@@ -110,17 +106,12 @@ def drop(
         ted-memory dead drop 12 --namespace support
     """
     _check(seqs, every=every)
-
-    async def run() -> None:
-        async with place.memory_of(url, namespace, home) as memory:
-            named = await _named(memory, seqs)
-            count = await memory.drop_dead_letters(named) if named else 0
-        if json:
-            output.print_json({"dropped": count})
-        else:
-            output.out.print(f"{count} dead letters are forgotten")
-
-    asyncio.run(run())
+    memory = place.memory_of(url, namespace, home)
+    count = asyncio.run(_each(memory, seqs, TedMemory.drop_dead_letters))
+    if json:
+        output.print_json({"dropped": count})
+    else:
+        output.out.print(f"{count} dead letters are forgotten")
 
 
 def _check(seqs: list[int] | None, *, every: bool) -> None:
@@ -129,6 +120,12 @@ def _check(seqs: list[int] | None, *, every: bool) -> None:
         raise InvalidInput("give numbers of dead letters, or --all")
 
 
-async def _named(memory: TedMemory, seqs: list[int] | None) -> list[int]:
-    """Give the numbers; without them those of all dead letters."""
-    return seqs or [letter.seq for letter in await memory.dead_letters(_EVERY_ONE)]
+async def _each(
+    memory: TedMemory,
+    seqs: list[int] | None,
+    change: Callable[[TedMemory, list[int]], Awaitable[int]],
+) -> int:
+    """Change the dead letters of these numbers, without them all; count those that were there."""
+    async with memory:
+        named = seqs or [letter.seq for letter in await memory.dead_letters(_EVERY_ONE)]
+        return await change(memory, named) if named else 0

@@ -42,21 +42,34 @@ def recurring_answers(samples: Sequence[Sample], *, of_users: bool = False) -> d
     """
     written = {plain(s.reference): s.reference for s in samples if s.reference}
     counts = Counter(plain(s.reference) for s in samples if s.reference)
-    texts = [plain(s.text) for s in samples]
-    few = len(counts) * FEW <= counts.total()
-    shared = len(counts) <= SHARED * counts.total()
-    often = math.inf if of_users else max(FEW, OFTEN * counts.total())
+    rule = _LabelRule(counts, [plain(s.text) for s in samples], of_users=of_users)
+    return {answer: written[answer] for answer in sorted(counts) if rule.is_label(answer)}
 
-    def is_label(answer: str, count: int) -> bool:
+
+class _LabelRule:
+    """Which answers are labels, as `recurring_answers` says it.
+
+    Args:
+        counts: how often each answer was given, in plain form.
+        tasks: of all samples, in plain form.
+        of_users: whether users wrote the answers.
+    """
+
+    def __init__(self, counts: Counter[str], tasks: Sequence[str], *, of_users: bool) -> None:
+        self._counts, self._tasks = counts, tasks
+        total = counts.total()
+        self._are_few = len(counts) * FEW <= total
+        self._are_shared = len(counts) <= SHARED * total
+        self._often = math.inf if of_users else max(FEW, OFTEN * total)
+
+    def is_label(self, answer: str) -> bool:
+        count = self._counts[answer]
+        if not answer:
+            return False
         if is_computed(answer):
-            return few and count >= FEW
-        return (shared and count > 1) or count >= often or is_listed(answer, texts)
-
-    return {
-        answer: written[answer]
-        for answer, count in sorted(counts.items())
-        if answer and is_label(answer, count)
-    }
+            return self._are_few and count >= FEW
+        recurs = self._are_shared and count > 1
+        return recurs or count >= self._often or is_listed(answer, self._tasks)
 
 
 def is_listed(answer: str, texts: Sequence[str]) -> bool:

@@ -269,9 +269,8 @@ class Spaces:
         today = (await space.memory.traffic()).today
         limit = self._budget.passed_by(counted_spend(today) + _spend_of_one(today))
         if limit:
-            self._over_budget[name] = (
-                time.monotonic() + ASK_AGAIN
-            )  # the day may be another one then
+            # the day may be another one then
+            self._over_budget[name] = time.monotonic() + ASK_AGAIN
             self._note(
                 BudgetExceeded(
                     f"{name!r} has used up its budget of {limit} for today; its episodes wait"

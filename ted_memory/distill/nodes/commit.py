@@ -35,7 +35,8 @@ _LAST_TRY = SETTLE_TRIES - 1
 async def commit(state: DistillState, runtime: Runtime[DistillContext]) -> Json:
     """Write the accepted edits as one version. What a cap refuses waits for the compactor, once."""
     context, compacting = runtime.context, state["compacting"]
-    edits = await _unknown(read_edits(state["accepted"]), context)
+    accepted = read_edits(state["accepted"])
+    edits = _news(accepted, await context.memory.load()) if accepted else []
     update = await _written(edits, state, context) if edits else _set_aside(state)
     if compacting:
         await release_lease(state, context)
@@ -189,10 +190,7 @@ def _brought_up_to_date(
     proposed: Sequence[Edit], now: ExperienceSet, context: DistillContext
 ) -> list[Edit]:
     """Leave out what others have added meanwhile, and make room for the rest where it is active."""
-    known = {(e.when, e.text, e.task) for e in now}
-    edits: list[Edit] = [
-        edit for edit in proposed if not isinstance(edit, Add) or _said(edit) not in known
-    ]
+    edits = _news(proposed, now)
     if context.new_state == "active":
         return [*make_room([], edits, now, context.settings), *edits]
     return edits
@@ -224,10 +222,10 @@ def compaction_due(state: DistillState, context: DistillContext) -> bool:
     )
 
 
-async def _unknown(edits: list[Edit], context: DistillContext) -> list[Edit]:
+def _news(edits: Sequence[Edit], now: ExperienceSet) -> list[Edit]:
     """Leave out additions that another pass has made meanwhile, word for word."""
-    known = {(e.when, e.text, e.task) for e in await context.memory.load()} if edits else set()
-    return [e for e in edits if not (isinstance(e, Add) and _said(e) in known)]
+    known = {(e.when, e.text, e.task) for e in now}
+    return [edit for edit in edits if not (isinstance(edit, Add) and _said(edit) in known)]
 
 
 def _said(edit: Add) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from langgraph.runtime import Runtime
 
 from ted_memory.distill.attempts import describe_attempts, whole_attempts
 from ted_memory.distill.context import DistillContext
-from ted_memory.distill.nodes.failures import ends_the_run
+from ted_memory.distill.nodes.failures import ends_the_run, set_aside
 from ted_memory.distill.proposals import (
     Critique,
     ProposedEdit,
@@ -34,7 +34,6 @@ from ted_memory.distill.wording import describe
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.lift import estimate
 from ted_memory.experience.rendering import render_line
-from ted_memory.llm.calls import is_transient, one_line
 from ted_memory.llm.fences import OF_LESSONS, fence, fenced, on_one_line
 from ted_memory.llm.messages import image_blocks
 from ted_memory.models import (
@@ -84,12 +83,7 @@ async def critique(state: DistillState, runtime: Runtime[DistillContext]) -> Jso
     except Exception as error:
         if ends_the_run(error):
             raise
-        return {
-            "status": "set_aside",
-            "lost": is_transient(error),
-            "note": f"the critic failed: {one_line(error)}",
-            "proposal": [],
-        }
+        return set_aside(error, "the critic failed") | {"proposal": []}
 
 
 async def _critique(state: DistillState, context: DistillContext) -> Json:

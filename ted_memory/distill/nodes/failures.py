@@ -2,7 +2,8 @@
 
 from langgraph.errors import GraphBubbleUp
 
-from ted_memory.llm.calls import is_final
+from ted_memory.distill.state import Json
+from ted_memory.llm.calls import is_final, is_transient, one_line
 
 
 def ends_the_run(error: Exception) -> bool:
@@ -13,3 +14,12 @@ def ends_the_run(error: Exception) -> bool:
     the end, commits included, and raises then.
     """
     return isinstance(error, GraphBubbleUp) or is_final(error)
+
+
+def set_aside(error: Exception, what: str) -> Json:
+    """Say that nothing is kept of this sample, and why. ``what`` could not be done."""
+    return {
+        "status": "set_aside",
+        "lost": is_transient(error),
+        "note": f"{what}: {one_line(error)}",
+    }

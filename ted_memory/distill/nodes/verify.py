@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from langgraph.runtime import Runtime
 
 from ted_memory.distill.context import DistillContext
-from ted_memory.distill.nodes.failures import ends_the_run
+from ted_memory.distill.nodes.failures import ends_the_run, set_aside
 from ted_memory.distill.placing import place
 from ted_memory.distill.scoring import gather_all
 from ted_memory.distill.solved_tasks import conditions_of, solved_task
@@ -40,7 +40,6 @@ from ted_memory.distill.state import (
 from ted_memory.distill.verifier import Finding, Verifier, edits_of
 from ted_memory.distill.wording import describe
 from ted_memory.experience.assignment import principals
-from ted_memory.llm.calls import is_transient, one_line
 from ted_memory.llm.fences import fence
 from ted_memory.models import Add, Edit, Experience, Sample, SetState
 
@@ -59,12 +58,8 @@ async def verify(state: DistillState, runtime: Runtime[DistillContext]) -> Json:
     except Exception as error:
         if ends_the_run(error):
             raise
-        return {
-            "status": "set_aside",
-            "lost": is_transient(error),
-            "note": f"the proposed edits could not be verified: {one_line(error)}",
-            "accepted": [],
-        }
+        failed = set_aside(error, "the proposed edits could not be verified")
+        return failed | {"accepted": []}
 
 
 async def _verify(state: DistillState, context: DistillContext) -> Json:

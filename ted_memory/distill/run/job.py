@@ -214,14 +214,7 @@ class Job:
             self.tell(len(train))
             return str(record["note"]) if record["lost"] else ""
 
-        language = self.context.settings.language
-        self.common = sorted(common_words([s.text for s in train], language=language))
-        self.labels = recurring_answers(train, of_users=any(s.sources for s in train))
-        # without examples nothing that stands in a sample is kept
-        keeps_words = self.context.settings.examples
-        self.index_terms = terms_of(train, self.labels, language=language) if keeps_words else {}
-        by_words = keeps_words and self.context.profile.conditions == "key_words"
-        self.kindred = kindred_words(train, language=language) if by_words else {}
+        self._look_over(train)
         self.tell(len(train))
         calls.budget, calls.reserved = budget, at_the_gate
         try:
@@ -235,6 +228,17 @@ class Job:
             # what was set aside is the gate's now
             calls.reserved = Counter()
         return stopped
+
+    def _look_over(self, train: Sequence[Sample]) -> None:
+        """Note what all samples together say of each one: its words, and answers that recur."""
+        language = self.context.settings.language
+        self.common = sorted(common_words([s.text for s in train], language=language))
+        self.labels = recurring_answers(train, of_users=any(s.sources for s in train))
+        if not self.context.settings.examples:  # nothing that stands in a sample is kept
+            return
+        self.index_terms = terms_of(train, self.labels, language=language)
+        if self.context.profile.conditions == "key_words":
+            self.kindred = kindred_words(train, language=language)
 
     async def _tidy(self) -> None:
         """Make one lesson of those that say the same."""

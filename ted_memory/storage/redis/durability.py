@@ -41,9 +41,8 @@ async def confirm(client: Client, key: str, ttl: int, durability: Durability, wi
         touched, reached = await _together(client, key, [("PEXPIRE", key, ttl), wait])
     except _ELSEWHERE:
         raise
-    except (
-        ResponseError
-    ):  # its appendonly was switched off meanwhile: the commit is there, and not on the disk
+    except ResponseError:
+        # its appendonly was switched off meanwhile: the commit is there, and not on the disk
         return False
     if not touched:
         raise RedisConnectionError("the commit was lost in a failover or a restart")

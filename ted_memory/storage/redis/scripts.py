@@ -294,7 +294,6 @@ async def _run(
     by_digest, by_source = ("EVALSHA", "EVAL") if writes else ("EVALSHA_RO", "EVAL_RO")
     try:
         return await client.execute_command(by_digest, _DIGESTS[source], len(keys), *keys, *args)
-    except (
-        NoScriptError
-    ):  # a server that is new, restarted or was told SCRIPT FLUSH; EVAL makes it known again
+    except NoScriptError:
+        # a server that is new, restarted or was told SCRIPT FLUSH; EVAL makes it known again
         return await client.execute_command(by_source, source, len(keys), *keys, *args)
