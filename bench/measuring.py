@@ -1,11 +1,12 @@
 """A server of our own, and how long calls take there."""
 
 import contextlib
+import os
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 from ted_memory.storage.embedded.server import find_server
@@ -15,8 +16,8 @@ ROUNDS = 2000
 
 
 @contextlib.asynccontextmanager
-async def server() -> AsyncIterator[str]:
-    """Start a server without persistence on a socket; give its URL."""
+async def server(environment: Mapping[str, str] | None = None) -> AsyncIterator[str]:
+    """Start a server on a socket, without persistence and with these variables; give its URL."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s"
         command = [
@@ -30,7 +31,8 @@ async def server() -> AsyncIterator[str]:
             "--dir",
             folder,
         ]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: ASYNC220 - before it measures
+        env = {**os.environ, **(environment or {})}
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env) as process:  # noqa: ASYNC220 - before it measures
             await wait_until(path.exists)
             try:
                 yield f"unix://{path}"

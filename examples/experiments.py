@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from langchain_core.language_models import BaseChatModel
@@ -145,16 +144,10 @@ async def _ted(
 
 async def _traffic(desk: Desk, student: BaseChatModel, teacher: BaseChatModel) -> Figures:
     """Serve a desk's traffic of several days from an empty memory, with the profile's defaults."""
-    home = Path(tempfile.mkdtemp(prefix="ted-results-"))
     settings: dict[str, Any] = {"profile": "small"}
-    try:
-        with moved_days(home, "traffic", settings) as days:
-            came = await serve(
-                desk, days.open, student=student, teacher=teacher, told=output.out.print
-            )
-        return {"settings": settings} | came
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    async with moved_days("traffic", settings) as days:
+        came = await serve(desk, days.open, student=student, teacher=teacher, told=output.out.print)
+    return {"settings": settings} | came
 
 
 async def _beside(family: Family, split: Split, measurement: Measurement) -> Figures:

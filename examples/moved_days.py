@@ -1,20 +1,17 @@
 """A server whose clock a program moves on: days of traffic come in hours (by Debian's faketime)."""
 
-import contextlib
-import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from redis import Redis as Server
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from bench.measuring import server
 from ted_memory import TedMemory, open_memory
-from ted_memory.storage.embedded.server import EmbeddedServer
 from ted_memory.testing import wait_until
 
 NEEDS_FAKETIME = "days that pass in hours need a clock that can be moved: install Debian's faketime"
@@ -42,14 +39,14 @@ def faked(library: Path, file: Path) -> dict[str, str]:
 
 
 class MovedDays:
-    """Opens a memory for one day after the other, on an embedded server that has come to that day.
+    """Opens a memory for one day after the other, on a server that has come to that day.
 
     All that the server counts by the day then counts as it would in service: the calls that
     replays may make, how much each user's word may weigh.
     """
 
-    def __init__(self, home: Path, clock: Path, namespace: str, settings: dict[str, Any]) -> None:
-        self._home, self._clock = home, clock
+    def __init__(self, url: str, clock: Path, namespace: str, settings: dict[str, Any]) -> None:
+        self._url, self._clock = url, clock
         self._namespace, self._settings = namespace, settings
         self._began = datetime.now(UTC)
 
@@ -57,28 +54,26 @@ class MovedDays:
     async def open(self, day: int) -> AsyncIterator[TedMemory]:
         """Open the memory on the day of that number, the first is 0; it is closed at the end."""
         self._clock.write_text(f"+{day * DAY}\n", encoding="ascii")
-        async with self._memory():  # it starts the server
-            await self._has_come(self._began + timedelta(seconds=day * DAY))
+        await self._has_come(self._began + timedelta(seconds=day * DAY))
         # opened anew: a memory asks for the time once and keeps the answer for some minutes
-        async with self._memory() as memory:
+        async with open_memory(self._url, namespace=self._namespace, **self._settings) as memory:
             yield memory
 
     async def _has_come(self, then: datetime) -> None:
         """Wait until the server tells that time: it looks at its file now and then."""
-        async with Redis(unix_socket_path=EmbeddedServer(self._home).socket_path) as client:
+        async with Redis.from_url(self._url) as client:
 
             async def has_come() -> bool:
                 return (await client.time())[0] >= int(then.timestamp())
 
             await wait_until(has_come, timeout=PATIENCE, what=f"the server's {then:%d %B}")
 
-    def _memory(self) -> TedMemory:
-        return open_memory(home=str(self._home), namespace=self._namespace, **self._settings)
 
+@asynccontextmanager
+async def moved_days(namespace: str, settings: dict[str, Any]) -> AsyncIterator[MovedDays]:
+    """Start a server whose clock can be moved; it ends with all that is in it.
 
-@contextmanager
-def moved_days(home: Path, namespace: str, settings: dict[str, Any]) -> Iterator[MovedDays]:
-    """Have servers that this process starts take their time from a file in ``home``.
+    The embedded server would not do: its supervisor could not sleep by that clock.
 
     Raises:
         RuntimeError: libfaketime is not installed.
@@ -86,18 +81,8 @@ def moved_days(home: Path, namespace: str, settings: dict[str, Any]) -> Iterator
     library = find_library()
     if library is None:
         raise RuntimeError(NEEDS_FAKETIME)
-    clock = home / "clock"
-    clock.write_text("+0\n", encoding="ascii")
-    before = {name: os.environ.get(name) for name in faked(library, clock)}
-    os.environ.update(faked(library, clock))
-    try:
-        yield MovedDays(home / "memory", clock, namespace, settings)
-    finally:
-        # by its moved clock it would not find out in time that nobody needs it any more
-        with contextlib.suppress(RedisError):
-            Server(unix_socket_path=EmbeddedServer(home / "memory").socket_path).shutdown(save=True)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with tempfile.TemporaryDirectory(prefix="ted-days-") as folder:
+        clock = Path(folder) / "clock"
+        clock.write_text("+0\n", encoding="ascii")
+        async with server(faked(library, clock)) as url:
+            yield MovedDays(url, clock, namespace, settings)

@@ -3,11 +3,9 @@
 Here with scripted models.
 """
 
-import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -106,25 +104,20 @@ def test_a_day_has_so_many_requests() -> None:
 
 
 @pytest.mark.skipif(find_library() is None, reason="Debian's faketime is not installed")
-async def test_each_day_of_the_traffic_is_one_of_the_server(tmp_path: Path) -> None:
+async def test_each_day_of_the_traffic_is_one_of_the_server() -> None:
     """What replays have used up on one day is theirs again on the next."""
-    environment = dict(os.environ)
-    with moved_days(tmp_path, "desk", {"profile": "small"}) as days:
+    async with moved_days("desk", {"profile": "small"}) as days:
         for day in range(3):
             async with days.open(day) as memory:
-                log = memory.store.episodes
-                assert "replay_calls" not in (await log.traffic(memory.namespace)).today
-                await log.count(memory.namespace, {"replay_calls": 2000})
-                assert (await log.traffic(memory.namespace)).today["replay_calls"] == 2000
-    assert os.environ == environment, "what this process starts later tells the machine's time"
+                assert "replay_calls" not in (await memory.traffic()).today
+                await memory.repository.count({"replay_calls": 2000})
+                assert (await memory.traffic()).today["replay_calls"] == 2000
 
 
 async def test_without_a_clock_to_move_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
-    with (
-        pytest.raises(RuntimeError, match="install Debian's faketime"),
-        moved_days(tmp_path, "desk", {}),
-    ):
-        pass
+    with pytest.raises(RuntimeError, match="install Debian's faketime"):
+        async with moved_days("desk", {}):
+            pass
