@@ -44,7 +44,7 @@ REQUESTS_A_DAY = 100  # a small desk
 class Desk:
     """What comes in: so many requests with the family's samples, from so many principals.
 
-    None comes in after so many ``hours``.
+    After so many ``hours`` none but the first one comes in.
     """
 
     family: Family
@@ -138,7 +138,7 @@ class Shift:
         teacher: BaseChatModel,
         until: float,
     ) -> None:
-        """Answer these samples, until that moment (`time.monotonic`) at most."""
+        """Answer these samples; none but the first begins after that moment (`time.monotonic`)."""
         recording = TedMemoryMiddleware(self.memory, record=True)
         agent = create_agent(student, [], middleware=[recording])
         learner = Learner(
@@ -147,9 +147,9 @@ class Shift:
         learning = asyncio.create_task(learner.run())
         try:
             for sample in samples:
+                await self._answer(agent, sample)
                 if time.monotonic() >= until:
                     break
-                await self._answer(agent, sample)
         finally:
             learner.stop()
             await learning
