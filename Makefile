@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo check test lowest pythons weight coverage chaos bench results house walks lint format clean
+.PHONY: help install demo check test lowest pythons weight coverage chaos bench results house walks reference lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
@@ -19,6 +19,7 @@ help:
 	@echo "make results  measure the method with real models, into docs/results (stops after two hours, goes on when run again)"
 	@echo "make house    how the code reads, in numbers: long files, dense lines, functions with many paths"
 	@echo "make walks    the way of four things through the package: functions, files, and how often one goes back"
+	@echo "make reference write docs/reference.md anew: what users may import"
 	@echo "make lint     only format, lint, types and layers"
 	@echo "make format   format the code"
 	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"
@@ -111,6 +112,9 @@ results: .venv/developed
 
 house: .venv/installed
 	@$(BIN)/python -m bench.house $(ARGS)
+
+reference: .venv/installed
+	@$(BIN)/python -m bench.reference
 
 walks: .venv/installed
 	@$(BIN)/python -m bench.walks $(ARGS)

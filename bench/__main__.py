@@ -46,7 +46,9 @@ async def recording(url: str) -> list[Row]:
     """What it costs an agent's call to be recorded, and to be shown what is on trial."""
     lessons = [Add(text=f"Lesson {i} says what to do.", when=f"topic{i}") for i in range(50)]
     trials = [Add(text=f"Trial {i}.", when=f"topic{i}", state="proposed") for i in range(5)]
-    async with open_memory(url, namespace="recording", refresh=3600, buffer=10**6) as memory:
+    async with open_memory(
+        url, namespace="recording", refresh=3600, buffer_episodes=10**6
+    ) as memory:
         commit = await memory.commit([*lessons, *trials], author="bench")
         on_trial = Trial(bet=0.5)
         ids = [applied.id for applied in commit.applied[50:]]
@@ -134,7 +136,7 @@ async def rate(work: Callable[[int], Awaitable[None]], tasks: int) -> float:
 
 async def puts(url: str) -> list[Row]:
     """The BaseStore, against LangGraph's own in memory."""
-    settings = {**ROOMY, "trust": "operator"}
+    settings = {**ROOMY, "trust": "always"}
     rows = []
     async with open_memory(url, namespace="store", **settings) as memory:
         ours, theirs = TedMemoryStore(memory), InMemoryStore()

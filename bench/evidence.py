@@ -370,9 +370,7 @@ async def main() -> None:
     console = Console(width=120)
     async with server() as url:
         async with (
-            open_memory(
-                url, namespace="keys", **ROOMY, trust="operator", rate_limit=10**6
-            ) as memory,
+            open_memory(url, namespace="keys", **ROOMY, trust="always", rate_limit=10**6) as memory,
             redis.asyncio.Redis.from_url(url) as client,
         ):
             table = Table(

@@ -19,6 +19,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.reference import public_names
+
 PACKAGE = Path(__file__).parent.parent / "ted_memory"
 LINE = 100  # characters that a line may have
 MOST_PATHS = 10
@@ -183,6 +185,8 @@ def main(args: Sequence[str]) -> None:
     table = Table("measured", package.name, "aim")
     for row in found.rows():
         table.add_row(*row)
+    if package == PACKAGE:
+        table.add_row("names that users may import", f"{len(public_names())}", "200")
     out.print(table)
     for place, count in found.with_many_paths[:NAMED]:
         out.print(f"{count:4} {place}", highlight=False)

@@ -113,7 +113,7 @@ async def _request() -> Callable[[], Awaitable[Any]]:
 
 async def _sample() -> Callable[[], Awaitable[Any]]:
     """One sample through the graph."""
-    memory = in_memory(trust="operator", rollouts=1)
+    memory = in_memory(trust="always", rollouts=1)
     graph = build_distillation_graph(
         student=_student(), teacher=_teacher(), memory=memory, grader="exact"
     )

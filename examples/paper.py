@@ -308,7 +308,7 @@ def main(
     test_limit: options.TestLimit = None,
     seed: options.Seed = 0,
     rollouts: options.Rollouts = 5,
-    inclusion: options.Inclusion = 1.0,
+    shown_share: options.ShownShare = 1.0,
     selection: options.Selection = "all",
     validation: options.Validation = 0.0,
     grader: options.Grader = None,
@@ -322,7 +322,7 @@ def main(
     """Repeat the paper's experiment: learn from 100 samples of its benchmark, measure on others."""
     settings = {
         "rollouts": rollouts,
-        "inclusion": inclusion,
+        "shown_share": shown_share,
         "selection": selection,
         "validation": validation,
     }

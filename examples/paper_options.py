@@ -34,7 +34,7 @@ Train = Annotated[int, typer.Option(min=1, help="Training samples, chosen by cha
 TestLimit = Annotated[int | None, typer.Option(min=1, help="Measure on so many, chosen by chance.")]
 Seed = Annotated[int, typer.Option(help="The same seed chooses the same samples.")]
 Rollouts = Annotated[int, typer.Option(help="Attempts a sample.")]
-Inclusion = Annotated[float, typer.Option(help="Share of the set that each attempt sees.")]
+ShownShare = Annotated[float, typer.Option(help="Share of the set that each attempt sees.")]
 Selection = Annotated[str, typer.Option(help="Experiences that are shown: all, budget, relevant.")]
 Validation = Annotated[
     float, typer.Option(help="Share of the training samples for a validation gate; 0: all teach.")

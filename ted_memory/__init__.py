@@ -4,8 +4,8 @@ from typing import Any
 
 from ted_memory.episodes import Episode, Feedback
 from ted_memory.errors import TedMemoryError
-from ted_memory.memory.client import TedMemory
-from ted_memory.models import Add, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
+from ted_memory.memory import Health, SyncTedMemory, TedMemory
+from ted_memory.models import Add, Commit, Experience, ExperienceSet, Merge, Remove, Rewrite, Sample
 from ted_memory.wiring import open_memory, open_memory_sync
 
 
@@ -19,14 +19,17 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Add",
+    "Commit",
     "Episode",
     "Experience",
     "ExperienceSet",
     "Feedback",
+    "Health",
     "Merge",
     "Remove",
     "Rewrite",
     "Sample",
+    "SyncTedMemory",
     "TedMemory",
     "TedMemoryError",
     "open_memory",

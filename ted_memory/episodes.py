@@ -12,6 +12,22 @@ from ted_memory.fields import Frozen, Id, Text
 from ted_memory.models import Experience, Message, Sample
 from ted_memory.settings import Placement
 
+__all__ = [
+    "Archived",
+    "Claim",
+    "Claims",
+    "DeadLetter",
+    "Episode",
+    "Erased",
+    "Exposure",
+    "Feedback",
+    "Recorded",
+    "Retention",
+    "Standing",
+    "Subject",
+    "Traffic",
+]
+
 ANONYMOUS = "anonymous"
 RunId = Annotated[Text, Field(pattern=r"^\S{1,200}$")]
 Principal = Annotated[Text, Field(min_length=1, max_length=200)]

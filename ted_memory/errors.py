@@ -25,6 +25,25 @@ directly.
 
 from typing import Any
 
+__all__ = [
+    "BudgetExceeded",
+    "ClaimLost",
+    "CommitRefused",
+    "CorruptData",
+    "DatasetError",
+    "HistoryTrimmed",
+    "InvalidInput",
+    "MissingExtra",
+    "ModelError",
+    "ModelRefused",
+    "NotDurable",
+    "SettingsError",
+    "StoreError",
+    "StoreRefused",
+    "StoreUnavailable",
+    "TedMemoryError",
+]
+
 
 class TedMemoryError(Exception):
     """Root of everything that this package raises on purpose."""

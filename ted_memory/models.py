@@ -11,6 +11,33 @@ from pydantic import ConfigDict, Field, model_validator
 from ted_memory.fields import MOST, Frozen, Id, Metadata, Text
 from ted_memory.settings import Placement, Selection, TrialRule
 
+__all__ = [
+    "Add",
+    "Applied",
+    "Caps",
+    "Commit",
+    "Difference",
+    "Edit",
+    "Experience",
+    "ExperienceSet",
+    "LogEntry",
+    "LoggedChange",
+    "Merge",
+    "Message",
+    "Presentation",
+    "PurgeReport",
+    "Rejected",
+    "Remove",
+    "Restore",
+    "Rewrite",
+    "Sample",
+    "SetState",
+    "State",
+    "Trajectory",
+    "Trial",
+    "Usage",
+]
+
 State = Literal["proposed", "trial", "active", "retired"]
 MOST_USAGE = 1e12  # of each counter; the script that adds to them knows it, too
 Count = Annotated[float, Field(ge=0, le=MOST_USAGE)]

@@ -31,6 +31,11 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+__all__ = [
+    "keyed_hash",
+    "redact",
+]
+
 KEY = "[key]"
 EMAIL = "[email]"
 CARD = "[card]"

@@ -4,17 +4,22 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ted_memory.errors import SettingsError
+
+__all__ = [
+    "SettingNames",
+    "Settings",
+]
 
 Selection = Literal["all", "budget", "relevant"]
 Placement = Literal["system", "user"]
 Durability = Literal["none", "replica", "fsync"]
 Compaction = Literal["utility", "count", "age", "none"]
 Retrieval = Literal["words", "local"]
-Trust = Literal["operator", "evidence", "review"]
+Trust = Literal["always", "evidence", "review"]
 TrialRule = Literal["strict", "quick"]
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
@@ -35,14 +40,8 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 LONGEST_INSTRUCTIONS = 4000  # characters
 
 
-class Settings(BaseSettings):
-    """Tunables of one memory.
-
-    Arguments win over ``TED_MEMORY_*`` variables, which win over the profile's defaults, which win
-    over those that stand here.
-    """
-
-    model_config = SettingsConfigDict(env_prefix="TED_MEMORY_", frozen=True, extra="forbid")
+class StoreSettings(BaseModel):
+    """Where the memory lives, and how long its callers wait for it."""
 
     url: str | None = Field(
         None,
@@ -51,69 +50,28 @@ class Settings(BaseSettings):
     )
     home: str = Field(".ted-memory", description="folder of the embedded server")
     namespace: str = Field("default", description="which experience set")
+    durability: Durability = Field(
+        "none", description="what a commit waits for: a replica, or the disk"
+    )
+    read_timeout: float = Field(
+        0.05, gt=0, description="seconds that an agent waits for the store at most"
+    )
+    refresh: float = Field(
+        1.0, ge=0, description="seconds after which a snapshot is looked at again"
+    )
+
+
+class SetSettings(BaseModel):
+    """How large one experience set may grow."""
 
     max_experiences: int = Field(50, ge=1, description="active experiences at most")
     token_budget: int = Field(2000, ge=1, description="tokens of the rendered block at most")
     max_text: int = Field(800, ge=1, description="characters of one lesson at most")
-    history: int = Field(1000, ge=1, description="versions kept in the log")
+    history_versions: int = Field(1000, ge=1, description="versions kept in the log")
 
-    rollouts: int = Field(5, ge=1, description="trajectories per sample")
-    inclusion: float = Field(
-        0.8, gt=0, le=1, description="share of the set that each trajectory may see"
-    )
-    temperature: float | None = Field(
-        None,
-        ge=0,
-        allow_inf_nan=False,
-        description="of the student's attempts while learning; none: the model's own",
-    )
-    profile: str = Field(
-        "default", description="which models it is for: `default` (capable ones) or `small`"
-    )
-    instructions: str = Field(
-        "", description="the owner's word on the domain, for teacher, critic and compactor"
-    )
-    prompts: str | None = Field(
-        None, description="folder of prompt files that replace the profile's"
-    )
-    verify_calls: int | None = Field(
-        None,
-        ge=0,
-        description="student calls that verify one edit at most; "
-        "none: as the profile says, 0: no check",
-    )
-    critique_batch: int = Field(
-        1,
-        ge=1,
-        le=10,
-        description="failed samples that a critic sees at once, "
-        "the latest one and earlier ones like it",
-    )
-    max_revisions: int = Field(2, ge=0, description="times the critic is asked again at most")
-    concurrency: int = Field(8, ge=1, description="model calls in flight")
-    compact_every: int = Field(
-        20, ge=1, description="commits between compactions when no cap presses"
-    )
-    compaction: Compaction = Field(
-        "utility", description="what goes first when a cap presses; none: nothing does"
-    )
-    usage_kept: float = Field(
-        1.0, gt=0, le=1, description="share of older usage that is left after each new outcome"
-    )
-    checkpoints: int = Field(
-        1, ge=1, description="stages of a run that the gate chooses the best one of"
-    )
-    measure_presentation: bool = Field(
-        True,
-        description="a run compares ways to show its lessons to the student; "
-        "the set carries the best one",
-    )
-    validation: float = Field(
-        0.2,
-        ge=0,
-        lt=1,
-        description="held-out share of a large data set, judged beside the samples; 0: no gate",
-    )
+
+class PromptSettings(BaseModel):
+    """Which lessons a prompt shows, and where."""
 
     selection: Selection = Field("all", description="which active experiences are rendered")
     top_k: int = Field(3, ge=1, description="how many, for selection `relevant`")
@@ -127,16 +85,105 @@ class Settings(BaseSettings):
     examples: bool = Field(
         True, description="whether lessons are shown with examples, and hold words of samples"
     )
-    read_timeout: float = Field(
-        0.05, gt=0, description="seconds that an agent waits for the store at most"
+
+
+class DistillSettings(BaseModel):
+    """How lessons are made, from samples and from traffic."""
+
+    profile: str = Field(
+        "default", description="which models it is for: `default` (capable ones) or `small`"
     )
-    refresh: float = Field(
-        1.0, ge=0, description="seconds after which a snapshot is looked at again"
+    instructions: str = Field(
+        "", description="the owner's word on the domain, for teacher, critic and compactor"
     )
-    durability: Durability = Field(
-        "none", description="what a commit waits for: a replica, or the disk"
+    prompts: str | None = Field(
+        None, description="folder of prompt files that replace the profile's"
     )
+    rollouts: int = Field(5, ge=1, description="trajectories per sample")
+    shown_share: float = Field(
+        0.8, gt=0, le=1, description="share of the set that each trajectory may see"
+    )
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="of the student's attempts while learning; none: the model's own",
+    )
+    concurrency: int = Field(8, ge=1, description="model calls in flight")
+    critique_batch: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="failed samples that a critic sees at once, "
+        "the latest one and earlier ones like it",
+    )
+    verify_calls: int | None = Field(
+        None,
+        ge=0,
+        description="student calls that verify one edit at most; "
+        "none: as the profile says, 0: no check",
+    )
+    max_revisions: int = Field(2, ge=0, description="times the critic is asked again at most")
+    compact_every: int = Field(
+        20, ge=1, description="commits between compactions when no cap presses"
+    )
+    compaction: Compaction = Field(
+        "utility", description="what goes first when a cap presses; none: nothing does"
+    )
+    validation: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="held-out share of a large data set, judged beside the samples; 0: no gate",
+    )
+    checkpoints: int = Field(
+        1, ge=1, description="stages of a run that the gate chooses the best one of"
+    )
+    measure_presentation: bool = Field(
+        True,
+        description="a run compares ways to show its lessons to the student; "
+        "the set carries the best one",
+    )
+
+    @field_validator("temperature", mode="before")
+    @classmethod
+    def _read_none(cls, value: Any) -> Any:
+        """Take the word "none" for None.
+
+        The environment has only words, and an argument that is None counts as not given.
+        """
+        return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+class TrialSettings(BaseModel):
+    """What a lesson from traffic must show before all agents see it."""
+
     trust: Trust = Field("evidence", description="how a lesson from traffic may become active")
+    trial_rule: TrialRule = Field(
+        "strict",
+        description="what a trial must show: that its lift is above 0, or (quick) not below -0.1",
+    )
+    min_principals: int = Field(
+        3,
+        ge=1,
+        description="principals without any one fewer of whom nothing is decided: "
+        "the loudest are left out",
+    )
+    withhold_share: float = Field(
+        0.02, ge=0, le=0.5, description="share of requests that miss one active lesson"
+    )
+    replay_calls: int = Field(
+        2000, ge=0, description="student calls a day that replays may take; 0: no replays"
+    )
+    max_proposed: int = Field(200, ge=1, description="lessons that wait for evidence")
+    max_archived: int = Field(2000, ge=1, description="graded episodes that are kept for replays")
+    max_archive_bytes: int = Field(
+        8_388_608, ge=1024, description="bytes of these episodes; the oldest go"
+    )
+
+
+class RecordingSettings(BaseModel):
+    """What is recorded of an agent's runs, how long it is kept, and what it counts for."""
 
     sample_rate: float = Field(
         1.0, ge=0, le=1, description="share of an agent's runs that is recorded"
@@ -150,7 +197,7 @@ class Settings(BaseSettings):
     image_size: int = Field(
         4_194_304, ge=0, description="bytes of one recorded image at most; larger ones are left out"
     )
-    buffer: int = Field(
+    buffer_episodes: int = Field(
         1000, ge=1, description="episodes that wait in a process to be sent; more are dropped"
     )
     buffer_bytes: int = Field(
@@ -163,41 +210,26 @@ class Settings(BaseSettings):
         67_108_864, ge=1024, description="bytes of these episodes; more are dropped"
     )
     run_days: float = Field(30.0, gt=0, description="days for which feedback on a run may come")
-    max_dead: int = Field(1000, ge=1, description="dead letters that are kept; the oldest go")
-    dead_days: float = Field(30.0, gt=0, description="days for which a dead letter is kept")
     episode_days: int = Field(
         30, ge=1, le=365, description="days for which an episode waits to be learned from"
     )
     archive_days: int = Field(
         90, ge=1, le=365, description="days for which a graded episode is kept for replays"
     )
+    max_dead: int = Field(1000, ge=1, description="dead letters that are kept; the oldest go")
+    dead_days: float = Field(30.0, gt=0, description="days for which a dead letter is kept")
     rate_limit: int = Field(
         1000, ge=1, description="episodes and outcomes of one principal that count, a day"
     )
-
-    min_principals: int = Field(
-        3,
-        ge=1,
-        description="principals without any one fewer of whom nothing is decided: "
-        "the loudest are left out",
-    )
-    trial_rule: TrialRule = Field(
-        "strict",
-        description="what a trial must show: that its lift is above 0, or (quick) not below -0.1",
-    )
-    withhold_share: float = Field(
-        0.02, ge=0, le=0.5, description="share of requests that miss one active lesson"
-    )
-    max_proposed: int = Field(200, ge=1, description="lessons that wait for evidence")
-    max_archived: int = Field(2000, ge=1, description="graded episodes that are kept for replays")
-    max_archive_bytes: int = Field(
-        8_388_608, ge=1024, description="bytes of these episodes; the oldest go"
-    )
-    replay_calls: int = Field(
-        2000, ge=0, description="student calls a day that replays may take; 0: no replays"
+    usage_decay: float = Field(
+        1.0, gt=0, le=1, description="share of older usage that is left after each new outcome"
     )
 
-    lease: float = Field(
+
+class LearnerSettings(BaseModel):
+    """How the learners share their work."""
+
+    lease_seconds: float = Field(
         60.0, gt=0, description="seconds after which a silent learner's episode is another's"
     )
     max_deliveries: int = Field(
@@ -207,14 +239,25 @@ class Settings(BaseSettings):
         4, ge=1, description="episodes that one learner works on at a time"
     )
 
-    @field_validator("temperature", mode="before")
-    @classmethod
-    def _read_none(cls, value: Any) -> Any:
-        """Take the word "none" for None.
 
-        The environment has only words, and an argument that is None counts as not given.
-        """
-        return None if isinstance(value, str) and value.strip().lower() == "none" else value
+class Settings(
+    StoreSettings,
+    SetSettings,
+    PromptSettings,
+    DistillSettings,
+    TrialSettings,
+    RecordingSettings,
+    LearnerSettings,
+    BaseSettings,
+):
+    """Tunables of one memory.
+
+    Arguments win over ``TED_MEMORY_*`` variables, which win over the profile's defaults, which win
+    over those that stand in the classes above. A function that needs one concern only takes the
+    class of that concern.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TED_MEMORY_", frozen=True, extra="forbid")
 
 
 class SettingNames(TypedDict, total=False):
@@ -223,58 +266,58 @@ class SettingNames(TypedDict, total=False):
     What each of them says and what it may be stands in `Settings`, which checks it.
     """
 
+    durability: Durability | None
+    read_timeout: float | None
+    refresh: float | None
     max_experiences: int | None
     token_budget: int | None
     max_text: int | None
-    history: int | None
-    rollouts: int | None
-    inclusion: float | None
-    temperature: float | None
-    profile: str | None
-    instructions: str | None
-    prompts: str | None
-    verify_calls: int | None
-    critique_batch: int | None
-    max_revisions: int | None
-    concurrency: int | None
-    compact_every: int | None
-    compaction: Compaction | None
-    usage_kept: float | None
-    checkpoints: int | None
-    measure_presentation: bool | None
-    validation: float | None
+    history_versions: int | None
     selection: Selection | None
     top_k: int | None
     retrieval: Retrieval | None
     language: str | None
     placement: Placement | None
     examples: bool | None
-    read_timeout: float | None
-    refresh: float | None
-    durability: Durability | None
+    profile: str | None
+    instructions: str | None
+    prompts: str | None
+    rollouts: int | None
+    shown_share: float | None
+    temperature: float | None
+    concurrency: int | None
+    critique_batch: int | None
+    verify_calls: int | None
+    max_revisions: int | None
+    compact_every: int | None
+    compaction: Compaction | None
+    validation: float | None
+    checkpoints: int | None
+    measure_presentation: bool | None
     trust: Trust | None
+    trial_rule: TrialRule | None
+    min_principals: int | None
+    withhold_share: float | None
+    replay_calls: int | None
+    max_proposed: int | None
+    max_archived: int | None
+    max_archive_bytes: int | None
     sample_rate: float | None
     feedback_wait: float | None
     episode_size: int | None
     image_size: int | None
-    buffer: int | None
+    buffer_episodes: int | None
     buffer_bytes: int | None
     max_episodes: int | None
     max_episode_bytes: int | None
     run_days: float | None
-    max_dead: int | None
-    dead_days: float | None
     episode_days: int | None
     archive_days: int | None
+    max_dead: int | None
+    dead_days: float | None
     rate_limit: int | None
-    min_principals: int | None
-    trial_rule: TrialRule | None
-    withhold_share: float | None
-    max_proposed: int | None
-    max_archived: int | None
-    max_archive_bytes: int | None
-    replay_calls: int | None
-    lease: float | None
+    usage_decay: float | None
+    lease_seconds: float | None
     max_deliveries: int | None
     episodes_at_once: int | None
 

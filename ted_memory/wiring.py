@@ -10,14 +10,13 @@ from ted_memory.experience.rendering import FRAME_TOKENS
 from ted_memory.fields import check_namespace
 from ted_memory.memory.client import TedMemory
 from ted_memory.memory.sync import SyncTedMemory
+from ted_memory.protocols import Cipher
 from ted_memory.retrieval.protocol import Retriever
-from ted_memory.settings import Durability, SettingNames, Settings, make_settings
+from ted_memory.settings import Durability, PromptSettings, SettingNames, Settings, make_settings
 
 if TYPE_CHECKING:  # half a second, which a program that only reads its memory need not spend
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
-
-    from ted_memory.storage.redis.sealing import Cipher
 
 # seconds; starting the embedded server takes longer than an agent would wait for a real one
 EMBEDDED_WAIT = 5.0
@@ -32,7 +31,7 @@ def open_memory(
     client: Any = None,
     redact: Callable[[str], str] | None = None,
     identify: Callable[[str], str] | None = None,
-    cipher: "Cipher | None" = None,
+    cipher: Cipher | None = None,
     retriever: Retriever | None = None,
     embeddings: "Embeddings | None" = None,
     **settings: Unpack[SettingNames],
@@ -86,7 +85,7 @@ def open_memory_sync(
     client: Any = None,
     redact: Callable[[str], str] | None = None,
     identify: Callable[[str], str] | None = None,
-    cipher: "Cipher | None" = None,
+    cipher: Cipher | None = None,
     retriever: Retriever | None = None,
     embeddings: "Embeddings | None" = None,
     **settings: Unpack[SettingNames],
@@ -131,7 +130,7 @@ def acl_commands(
 
 
 def _retriever(
-    settings: Settings, retriever: Retriever | None, embeddings: "Embeddings | None"
+    settings: PromptSettings, retriever: Retriever | None, embeddings: "Embeddings | None"
 ) -> Retriever | None:
     """Choose the retriever that the arguments name, None for words alone."""
     if retriever is not None and embeddings is not None:
@@ -158,7 +157,7 @@ def _open(
     settings: Settings,
     client: Any,
     hooks: Hooks,
-    cipher: "Cipher | None",
+    cipher: Cipher | None,
     retriever: Retriever | None,
 ) -> TedMemory:
     from ted_memory.storage.redis.addresses import from_client

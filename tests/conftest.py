@@ -192,7 +192,7 @@ async def memory(valkey: Server, namespace: str) -> AsyncIterator[TedMemory]:
 @pytest.fixture
 def scratch(namespace: str) -> TedMemory:
     """A memory in this process, for tests of what lies above the store."""
-    return in_memory(namespace=namespace, trust="operator")
+    return in_memory(namespace=namespace, trust="always")
 
 
 @pytest.fixture(autouse=True)

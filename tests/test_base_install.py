@@ -31,7 +31,7 @@ for module in pkgutil.walk_packages(ted_memory.__path__, "ted_memory."):
         importlib.import_module(module.name)
 
 async def main():
-    memory, model = in_memory(trust="operator"), ScriptedChatModel(script=lambda _: "yes")
+    memory, model = in_memory(trust="always"), ScriptedChatModel(script=lambda _: "yes")
     samples = [Sample(id=str(i), input=f"Is it {i}?", reference="yes") for i in range(4)]
     await distill(samples, student=model, teacher=model, memory=memory)
     result = await evaluate(samples, student=model, memory=memory)

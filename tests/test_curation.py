@@ -299,7 +299,7 @@ async def everything_stored(memory: TedMemory, match: str = "") -> str:
 
 async def test_no_word_of_a_purged_source_is_left_in_the_server(memory: TedMemory) -> None:
     narrow = TedMemory(
-        memory.store, memory.settings.model_copy(update={"history": 3}), memory.namespace
+        memory.store, memory.settings.model_copy(update={"history_versions": 3}), memory.namespace
     )
     [one] = await add(narrow, "One.")
     [evil] = await add(narrow, "Evil.", source=EVE)
@@ -454,7 +454,7 @@ async def test_without_room_the_parents_wait_as_proposals(either: TedMemory) -> 
 
 
 async def test_a_history_that_was_trimmed_is_told() -> None:
-    memory = in_memory(history=1)
+    memory = in_memory(history_versions=1)
     [one] = await add(memory, "One.")
     [evil] = await add(memory, "Evil.", source=EVE)
     await memory.commit([Merge(ids=(one, evil), text="Both.")], author="me")

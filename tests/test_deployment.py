@@ -38,7 +38,7 @@ async def test_a_deployed_graph_learns_a_sample(tmp_path: Path) -> None:
         of_server = {
             **models_at(url),
             "TED_MEMORY_NAMESPACE": "deployed",
-            "TED_MEMORY_TRUST": "operator",
+            "TED_MEMORY_TRUST": "always",
         }
         async with served(tmp_path, **of_server) as client:
             assistants = {
@@ -82,7 +82,7 @@ async def test_without_a_key_graphs_are_drawn_and_say_so_and_no_client_may_name_
             "teacher": "teacher",
             "teacher_base_url": url,
             "namespace": "another",
-            "trust": "operator",
+            "trust": "always",
         }
         async with served(tmp_path, OPENAI_API_KEY="", TED_MEMORY_NAMESPACE="deployed") as client:
             for assistant in await client.assistants.search():

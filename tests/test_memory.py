@@ -258,7 +258,7 @@ async def test_going_back_to_where_one_is_makes_no_version(scratch: TedMemory) -
 async def test_a_version_outside_the_history_is_told_with_its_bounds(
     valkey: Server, namespace: str
 ) -> None:
-    async with open_memory(valkey.url, namespace=namespace, history=3) as memory:
+    async with open_memory(valkey.url, namespace=namespace, history_versions=3) as memory:
         for i in range(6):
             await add(memory, f"Lesson {i}.")
         for version in (-1, 0, 2, 7):

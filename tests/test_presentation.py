@@ -41,7 +41,7 @@ async def _taught(presentation: Presentation | None, **settings: Any) -> TedMemo
         for t in ("apples", "bananas")
     ]
     await in_memory(store=store).commit(lessons, author="me", presentation=presentation)
-    return in_memory(store=store, **{"trust": "operator", **settings})
+    return in_memory(store=store, **{"trust": "always", **settings})
 
 
 def test_what_a_set_may_carry_are_settings_of_the_same_names_and_defaults() -> None:
@@ -225,7 +225,7 @@ def _reads_only(place: str, phase: dict[str, str]) -> ScriptedChatModel:
 @pytest.mark.parametrize("place", ["human", "system"])
 async def test_the_way_that_this_student_follows_best_goes_live_with_the_set(place: str) -> None:
     phase = {"now": "distil"}
-    memory = in_memory(trust="operator", concurrency=1)
+    memory = in_memory(trust="always", concurrency=1)
     report = await distill(
         samples(4, 6),
         student=_reads_only(place, phase),
@@ -250,7 +250,7 @@ async def test_control_a_set_that_is_not_measured_is_shown_where_this_student_do
     None
 ):
     phase = {"now": "distil"}
-    memory = in_memory(trust="operator", concurrency=1, measure_presentation=False)
+    memory = in_memory(trust="always", concurrency=1, measure_presentation=False)
     report = await distill(
         samples(4, 6),
         student=_reads_only("human", phase),
@@ -266,7 +266,7 @@ async def test_control_a_set_that_is_not_measured_is_shown_where_this_student_do
 
 async def test_attempts_and_tries_are_made_as_agents_are_shown_the_set() -> None:
     for presentation, place in ((BEST_ONE, "human"), (None, "system")):
-        memory = await _taught(presentation, inclusion=1.0)
+        memory = await _taught(presentation, shown_share=1.0)
         answering = student(lambda _: "no idea")
         await one_pass(memory, sample("bananas"), student=answering, teacher=teacher())
         asked = [messages for messages in answering.asked if _where(messages)]
@@ -286,7 +286,7 @@ async def test_a_run_stages_the_set_as_it_is_shown_to_agents() -> None:
 
 async def test_a_run_on_an_empty_set_stages_it_in_the_same_way() -> None:
     for presentation, place in ((BEST_ONE, "human"), (None, "system")):
-        memory = in_memory(trust="operator", measure_presentation=False, concurrency=1)
+        memory = in_memory(trust="always", measure_presentation=False, concurrency=1)
         await memory.commit([], author="me", presentation=presentation)
         answering = student(follows)
         assert (

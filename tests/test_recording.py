@@ -98,7 +98,7 @@ async def test_episodes_are_built_beside_the_loop_of_the_agents() -> None:
 
 
 async def test_what_finds_the_buffer_full_is_dropped_and_counted_exactly(hurried: None) -> None:
-    memory, log = spied(buffer=10)
+    memory, log = spied(buffer_episodes=10)
     log.away = 10**6
     await record(memory, range(25))
     assert (memory.health().dropped, memory.health().buffered) == (15, 10)
@@ -112,7 +112,7 @@ async def test_what_finds_the_buffer_full_is_dropped_and_counted_exactly(hurried
 
 
 async def test_a_full_buffer_is_sent_although_nothing_more_fits_in(hurried: None) -> None:
-    memory, log = spied(buffer=3)
+    memory, log = spied(buffer_episodes=3)
     log.away = 10**6
     await record(memory, range(3))
     sender = memory.recorder._task
@@ -177,7 +177,7 @@ def test_whatever_happens_every_run_is_counted_once(steps: list[tuple[str, int]]
 
 
 async def _play(steps: list[tuple[str, int]]) -> None:
-    memory, log = spied(buffer=3)
+    memory, log = spied(buffer_episodes=3)
     recorder, begun, ended = memory.recorder, set[int](), set[int]()
     for what, n in steps:
         one = episode(n)
@@ -360,7 +360,7 @@ def test_a_loop_that_stands_still_does_not_keep_others_from_sending() -> None:
 
 
 async def test_many_threads_may_record_at_once() -> None:
-    memory, _ = spied(buffer=100_000, rate_limit=100_000)
+    memory, _ = spied(buffer_episodes=100_000, rate_limit=100_000)
 
     async def many(first: int) -> None:
         await record(memory, range(first, first + 200))

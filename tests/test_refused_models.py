@@ -57,13 +57,13 @@ async def test_with_the_defaults_these_models_learn() -> None:
             samples(),
             student=client(server),
             teacher=client(server, "gpt-5"),
-            memory=in_memory(trust="operator"),
+            memory=in_memory(trust="always"),
         )
     assert (report.set_aside, report.promoted, server.refused) == (0, True, [])
 
 
 async def test_a_refused_temperature_ends_a_run_with_the_setting_to_change() -> None:
-    memory = in_memory(temperature=0.7, trust="operator")
+    memory = in_memory(temperature=0.7, trust="always")
     async with scripted().serve() as server:
         with pytest.raises(
             ModelRefused,
@@ -101,7 +101,7 @@ async def test_without_the_rule_every_sample_would_be_set_aside(
 async def test_what_was_done_before_a_refusal_is_kept_and_gone_on_from(
     name: str, key: str, said: str
 ) -> None:
-    memory = in_memory(trust="operator", validation=0, concurrency=1)
+    memory = in_memory(trust="always", validation=0, concurrency=1)
     async with scripted().serve() as server:
         master = client(server, "gpt-5")
         later = client(server, name, key)
@@ -156,7 +156,7 @@ async def test_a_learner_pauses_says_so_and_makes_no_dead_letters(
     monkeypatch.setattr(learner_module, "LONGEST_PAUSE", 0.02)
     # what was refused does not wait for it
     monkeypatch.setattr(learner_module, "RETRY_AFTER", 60.0)
-    options = {"trust": "operator", "max_deliveries": 1, "rollouts": 1, "verify_calls": 0}
+    options = {"trust": "always", "max_deliveries": 1, "rollouts": 1, "verify_calls": 0}
     async with (
         scripted().serve() as server,
         open_memory(valkey.url, namespace=namespace, **options) as memory,
@@ -185,7 +185,7 @@ async def test_a_key_that_is_revoked_while_others_still_get_answers_is_no_episod
 ) -> None:
     monkeypatch.setattr(learner_module, "RETRY_AFTER", 0.0)
     monkeypatch.setattr(learner_module, "FIRST_PAUSE", 0.05)
-    options = {"trust": "operator", "max_deliveries": 1, "rollouts": 1, "verify_calls": 0}
+    options = {"trust": "always", "max_deliveries": 1, "rollouts": 1, "verify_calls": 0}
     mended = False
 
     def picky(request: dict[str, Any]) -> Any:

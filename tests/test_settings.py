@@ -2,6 +2,7 @@
 
 import pytest
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from ted_memory import TedMemoryError, open_memory
 from ted_memory.errors import InvalidInput, SettingsError
@@ -18,13 +19,18 @@ def said(error: BaseException) -> str:
 def test_the_defaults_are_what_the_documentation_says() -> None:
     made = make_settings()
     assert (made.url, made.home, made.namespace) == (None, ".ted-memory", "default")
-    assert (made.max_experiences, made.token_budget, made.max_text, made.history) == (
+    assert (made.max_experiences, made.token_budget, made.max_text, made.history_versions) == (
         50,
         2000,
         800,
         1000,
     )
-    assert (made.rollouts, made.inclusion, made.temperature, made.concurrency) == (5, 0.8, None, 8)
+    assert (made.rollouts, made.shown_share, made.temperature, made.concurrency) == (
+        5,
+        0.8,
+        None,
+        8,
+    )
     assert (made.profile, made.verify_calls, made.max_revisions, made.critique_batch) == (
         "default",
         None,
@@ -39,6 +45,12 @@ def test_the_defaults_are_what_the_documentation_says() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_every_setting_is_of_one_concern() -> None:
+    concerns = [base for base in Settings.__bases__ if base is not BaseSettings]
+    named = [name for concern in concerns for name in concern.model_fields]
+    assert sorted(named) == sorted(Settings.model_fields)
 
 
 def test_arguments_win_over_the_environment_and_that_over_the_defaults(
@@ -72,7 +84,7 @@ def test_what_was_stated_is_told_from_a_default(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TED_MEMORY_TOKEN_BUDGET", "500")
     stated = make_settings(max_experiences=50).model_fields_set
     assert {"max_experiences", "token_budget"} <= stated
-    assert "history" not in stated
+    assert "history_versions" not in stated
 
 
 def test_settings_do_not_change() -> None:
@@ -85,9 +97,9 @@ def test_settings_do_not_change() -> None:
     [
         ("max_experiences", 0),
         ("max_experiences", "many"),
-        ("history", 0),
-        ("inclusion", 0),
-        ("inclusion", 1.1),
+        ("history_versions", 0),
+        ("shown_share", 0),
+        ("shown_share", 1.1),
         ("validation", 1),
         ("temperature", -0.1),
         ("temperature", "inf"),

@@ -19,7 +19,7 @@ from ted_memory.episodes import Feedback, Verdict
 from ted_memory.errors import InvalidInput, StoreError, StoreUnavailable
 from ted_memory.protocols import CreditRules, EpisodeQueue, RecordLimits
 from ted_memory.redaction import redact as default_redact
-from ted_memory.settings import Settings
+from ted_memory.settings import RecordingSettings
 
 EVERY = 0.2  # seconds between batches
 BATCH = 100  # episodes
@@ -52,7 +52,9 @@ class Recorder:
     taken it, so nothing is lost whatever ends a try; what is sent twice is taken in once.
     """
 
-    def __init__(self, log: EpisodeQueue, settings: Settings, namespace: str, hooks: Hooks) -> None:
+    def __init__(
+        self, log: EpisodeQueue, settings: RecordingSettings, namespace: str, hooks: Hooks
+    ) -> None:
         self._log = log
         self._settings = settings
         self._namespace = namespace
@@ -118,7 +120,7 @@ class Recorder:
         size = sum(self._sizes.values()) + sum(said.size for said in self._said)
         return (
             size + more > self._settings.buffer_bytes
-            or len(self._buffer) + len(self._said) >= self._settings.buffer
+            or len(self._buffer) + len(self._said) >= self._settings.buffer_episodes
         )
 
     def hold(self, run_id: str, make: Make, seconds: float = ABANDONED) -> None:
@@ -129,7 +131,7 @@ class Recorder:
                 del self._buffer[run_id]
                 self._sizes.pop(run_id, None)
             self._beyond.pop(run_id, None)
-            if run_id in self._held or len(self._held) < self._settings.buffer:
+            if run_id in self._held or len(self._held) < self._settings.buffer_episodes:
                 self._held[run_id] = (due, make)
             else:
                 self._beyond[run_id] = due
@@ -222,7 +224,7 @@ class Recorder:
             for run_id in [id for id, due in self._beyond.items() if due <= until]:
                 del self._beyond[run_id]
                 self.dropped += 1
-            room = self._settings.buffer - len(self._buffer)
+            room = self._settings.buffer_episodes - len(self._buffer)
             due_ones = [id for id, (due, _) in self._held.items() if due <= until]
             for run_id in due_ones[: max(room, 0)]:
                 self._buffer.setdefault(run_id, (self._held.pop(run_id)[1], False))
@@ -385,7 +387,7 @@ class Recorder:
 
     def _rules(self, *, first: bool = False) -> CreditRules:
         s = self._settings
-        return CreditRules(rate_limit=s.rate_limit, kept=s.usage_kept, first=first)
+        return CreditRules(rate_limit=s.rate_limit, kept=s.usage_decay, first=first)
 
 
 _ALL: weakref.WeakSet[Recorder] = weakref.WeakSet()

@@ -63,7 +63,7 @@ def distill(
     judge: grading.Judge = None,
     judge_base_url: grading.JudgeUrl = None,
     rollouts: learning.Rollouts = None,
-    inclusion: learning.Inclusion = None,
+    shown_share: learning.ShownShare = None,
     profile: learning.Profile = None,
     instructions: learning.Instructions = None,
     prompts: learning.Prompts = None,

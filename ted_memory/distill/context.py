@@ -167,7 +167,7 @@ class DistillContext(AnswerContext):
     @property
     def evidence(self) -> bool:
         """Whether a lesson needs evidence and several principals before anybody is shown it."""
-        return self.settings.trust != "operator"
+        return self.settings.trust != "always"
 
     @property
     def new_state(self) -> Literal["active", "proposed"]:
@@ -175,4 +175,4 @@ class DistillContext(AnswerContext):
 
         Only what an operator chose to learn from is active at once.
         """
-        return "active" if self.settings.trust == "operator" else "proposed"
+        return "active" if self.settings.trust == "always" else "proposed"

@@ -65,7 +65,7 @@ def build_distillation_graph(
 
     Invoke it with ``{"sample": sample.model_dump(mode="json")}``; `ted_memory.distill.state` says
     what else may go in (`DistillInput`) and what comes out (`DistillOutput`). With trust
-    ``operator`` new lessons are active at once, else they are proposed. It has no checkpointer;
+    ``always`` new lessons are active at once, else they are proposed. It has no checkpointer;
     ``graph.builder.compile(checkpointer=...)`` gives it one. What it works with is built in: a run
     cannot change that by a ``context`` of its own.
 

@@ -2,6 +2,28 @@
 
 from ted_memory.evaluation.compare import evaluate
 from ted_memory.evaluation.report import write_report
-from ted_memory.evaluation.results import Evaluation, TrainingComparison, compare_with_training
+from ted_memory.evaluation.results import (
+    Arm,
+    CategoryResult,
+    CurvePoint,
+    Difference,
+    Evaluation,
+    ExamplesArm,
+    Failure,
+    TrainingComparison,
+    compare_with_training,
+)
 
-__all__ = ["Evaluation", "TrainingComparison", "compare_with_training", "evaluate", "write_report"]
+__all__ = [
+    "Arm",
+    "CategoryResult",
+    "CurvePoint",
+    "Difference",
+    "Evaluation",
+    "ExamplesArm",
+    "Failure",
+    "TrainingComparison",
+    "compare_with_training",
+    "evaluate",
+    "write_report",
+]

@@ -25,7 +25,7 @@ from ted_memory.experience.concerns import concern
 from ted_memory.experience.evidence import Evidence, live_bet
 from ted_memory.experience.identity import tell_the_same
 from ted_memory.models import Experience, ExperienceSet, SetState, Trial
-from ted_memory.settings import Settings, TrialRule
+from ted_memory.settings import TrialRule, TrialSettings
 
 # Wealth by which something is shown: at most one of twenty lessons without it ever reaches that.
 ENOUGH = 20.0
@@ -57,13 +57,16 @@ class Step:
     why: str
 
 
-def loudest(settings: Settings) -> int:
+def loudest(settings: TrialSettings) -> int:
     """Return how many principals each decision leaves out: of those that argue for it the most."""
     return settings.min_principals - 1
 
 
 def next_steps(
-    snapshot: ExperienceSet, evidence: Mapping[str, Evidence], settings: Settings, now: datetime
+    snapshot: ExperienceSet,
+    evidence: Mapping[str, Evidence],
+    settings: TrialSettings,
+    now: datetime,
 ) -> list[Step]:
     """Return the steps that are due in a set now, most urgent first.
 
@@ -126,7 +129,7 @@ def is_replayed(e: Experience) -> bool:
     return e.state == "active" or not (trial.ended or trial.passed)
 
 
-def wants_pairs(e: Experience, evidence: Evidence, settings: Settings) -> bool:
+def wants_pairs(e: Experience, evidence: Evidence, settings: TrialSettings) -> bool:
     """Tell whether more replays can say something new of a lesson.
 
     An active one is watched without end; of others they have said enough when they have shown that
@@ -135,7 +138,7 @@ def wants_pairs(e: Experience, evidence: Evidence, settings: Settings) -> bool:
     return is_replayed(e) and (e.state == "active" or evidence.helps(loudest(settings)) < ENOUGH)
 
 
-def turn(evidence: Evidence, settings: Settings) -> tuple[float, float, float]:
+def turn(evidence: Evidence, settings: TrialSettings) -> tuple[float, float, float]:
     """Return a key by which lessons that are not active are replayed, the lowest first.
 
     Each has its `FIRST_PAIRS`, then the one with the most wealth. Pairs that say nothing are among
@@ -181,7 +184,7 @@ def room_for(
     lesson: Experience,
     snapshot: ExperienceSet,
     evidence: Mapping[str, Evidence],
-    settings: Settings,
+    settings: TrialSettings,
 ) -> list[SetState] | None:
     """Return the steps that make room for a lesson that has passed its trial; None without room.
 
@@ -225,13 +228,13 @@ def _retire(e: Experience, why: str) -> Step:
     return Step(SetState(id=e.id, state="retired", rev=e.rev), why)
 
 
-def _excess(waiting: Sequence[Experience], settings: Settings) -> list[Step]:
+def _excess(waiting: Sequence[Experience], settings: TrialSettings) -> list[Step]:
     too_many = max(len(waiting) - settings.max_proposed, 0)
     why = f"more than {settings.max_proposed} lessons wait"
     return [_retire(e, why) for e in excess_first(waiting)[:too_many]]
 
 
-def _watched(e: Experience, evidence: Evidence, settings: Settings) -> Step | None:
+def _watched(e: Experience, evidence: Evidence, settings: TrialSettings) -> Step | None:
     """Take an active lesson back that has come to hurt. Only a person may make it active again."""
     wealth = evidence.turned(loudest(settings))
     if not wealth >= TURNED:
@@ -242,7 +245,9 @@ def _watched(e: Experience, evidence: Evidence, settings: Settings) -> Step | No
     )
 
 
-def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step | None:
+def _replayed(
+    e: Experience, evidence: Evidence, settings: TrialSettings, now: datetime
+) -> Step | None:
     """Return the step of a proposed lesson: on trial, out of the set, or to a person.
 
     One that sends users somewhere, or holds a secret, is for a person before anything is paid for
@@ -263,7 +268,7 @@ def _replayed(e: Experience, evidence: Evidence, settings: Settings, now: dateti
     )
 
 
-def _on_trial(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step:
+def _on_trial(e: Experience, evidence: Evidence, settings: TrialSettings, now: datetime) -> Step:
     """Put a lesson on trial that replays have shown to help."""
     wealth, rule = evidence.helps(loudest(settings)), settings.trial_rule
     trial = Trial(rule=rule, bet=live_bet(evidence.total, REFUTED[rule]), began_at=now)
@@ -305,7 +310,9 @@ def _lift_in_words(evidence: Evidence) -> str:
     return f"lift {evidence.lift:+.2f} in {evidence.total.pairs:g} pairs of answers"
 
 
-def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime) -> Step | None:
+def _tried(
+    e: Experience, evidence: Evidence, settings: TrialSettings, now: datetime
+) -> Step | None:
     """End a trial that has shown something, or that has lasted long enough."""
     trial, outcomes, k = e.trial, evidence.total.outcomes, loudest(settings)
     if trial is None or not trial.bet:
@@ -323,7 +330,7 @@ def _tried(e: Experience, evidence: Evidence, settings: Settings, now: datetime)
 
 
 def _lasted_long_enough(
-    e: Experience, trial: Trial, evidence: Evidence, settings: Settings, now: datetime
+    e: Experience, trial: Trial, evidence: Evidence, settings: TrialSettings, now: datetime
 ) -> Step | None:
     k = loudest(settings)
     wealth, lasted = evidence.live(k), now - (trial.began_at or now)
@@ -333,7 +340,7 @@ def _lasted_long_enough(
     return _wait_for_a_person(e, f"no result in {seen} (wealth {wealth:.3g})")
 
 
-def _passed(e: Experience, trial: Trial, why: str, settings: Settings) -> Step:
+def _passed(e: Experience, trial: Trial, why: str, settings: TrialSettings) -> Step:
     """Make a lesson active, or with trust ``review`` ask a person to approve it."""
     if settings.trust == "review":
         passed = trial.model_copy(update={"passed": True})

@@ -18,12 +18,12 @@ from ted_memory.experience.trials import (
     pairs_needed,
 )
 from ted_memory.models import Experience, Trial
-from ted_memory.settings import Settings
+from ted_memory.settings import TrialSettings
 
 _APPROVAL = "a person's approval"
 
 
-def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
+def waits_for(e: Experience, evidence: Evidence, settings: TrialSettings) -> str:
     """Return what a lesson from traffic waits for, in words."""
     trial = e.trial or Trial()
     if e.state == "active":
@@ -38,9 +38,9 @@ def waits_for(e: Experience, evidence: Evidence, settings: Settings) -> str:
     return _replays_wanted(evidence, settings) if principals(e) else _APPROVAL
 
 
-def _replays_wanted(evidence: Evidence, settings: Settings) -> str:
-    if settings.trust == "operator" or not settings.replay_calls:
-        return f"{_APPROVAL}: nothing is replayed here (replay_calls=0, or trust=operator)"
+def _replays_wanted(evidence: Evidence, settings: TrialSettings) -> str:
+    if settings.trust == "always" or not settings.replay_calls:
+        return f"{_APPROVAL}: nothing is replayed here (replay_calls=0, or trust=always)"
     k, total = loudest(settings), evidence.total
     needed = pairs_needed(evidence, k)
     if evidence.helps(k) >= needed:
@@ -57,7 +57,7 @@ def _replays_wanted(evidence: Evidence, settings: Settings) -> str:
     return said
 
 
-def _outcomes_wanted(trial: Trial, evidence: Evidence, settings: Settings) -> str:
+def _outcomes_wanted(trial: Trial, evidence: Evidence, settings: TrialSettings) -> str:
     k = loudest(settings)
     wealth, needed = evidence.live(k), live_needed(evidence.helps(k))
     if wealth >= needed or trial.passed:
@@ -72,7 +72,9 @@ def _outcomes_wanted(trial: Trial, evidence: Evidence, settings: Settings) -> st
     )
 
 
-def wealths_needed(e: Experience, evidence: Evidence, settings: Settings) -> Mapping[str, float]:
+def wealths_needed(
+    e: Experience, evidence: Evidence, settings: TrialSettings
+) -> Mapping[str, float]:
     """Return the wealth at which each kind of evidence changes something.
 
     The names are those of the wealths in `episodes.Standing`.
@@ -87,7 +89,7 @@ def wealths_needed(e: Experience, evidence: Evidence, settings: Settings) -> Map
     }
 
 
-def outcomes_left(evidence: Evidence, settings: Settings) -> int | None:
+def outcomes_left(evidence: Evidence, settings: TrialSettings) -> int | None:
     """Return about how many graded requests more a trial needs, if its wealth grows on like this.
 
     None where it does not grow.

@@ -30,6 +30,10 @@ from ted_memory.llm.messages import LONGEST_RESULT
 from ted_memory.memory.client import TedMemory
 from ted_memory.retrieval.selection import warm
 
+__all__ = [
+    "TedMemoryCallbackHandler",
+]
+
 ASKED = ("messages", "input", "question", "query")
 SAID = ("messages", "output", "answer", "result", "text")
 

@@ -24,6 +24,11 @@ from ted_memory.memory import sync_bridge
 from ted_memory.memory.client import TedMemory
 from ted_memory.retrieval.selection import warm
 
+__all__ = [
+    "TedMemoryMiddleware",
+    "TedMemoryState",
+]
+
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
     from langchain.agents.middleware.types import PrivateStateAttr

@@ -18,6 +18,10 @@ from ted_memory.memory.client import TedMemory
 from ted_memory.retrieval.selection import warm
 from ted_memory.settings import Placement
 
+__all__ = [
+    "PlainRun",
+]
+
 _RUN_ID: TypeAdapter[str] = TypeAdapter(RunId)
 _LOG = logging.getLogger("ted_memory")
 _RECORDED: Mapping[str, type[BaseMessage]] = {

@@ -11,6 +11,10 @@ from langchain_core.tracers.schemas import Run
 
 from ted_memory.integrations.live_run import LiveRun
 
+__all__ = [
+    "find_run_id",
+]
+
 STATE = "ted_memory_run"
 """The key of an agent's state under which its middleware keeps the run's id."""
 METADATA = "ted_memory_run_id"

@@ -16,6 +16,10 @@ from ted_memory.llm.messages import question, show_lessons
 from ted_memory.memory import sync_bridge
 from ted_memory.memory.client import TedMemory
 
+__all__ = [
+    "inject_lessons",
+]
+
 
 def inject_lessons(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseMessage]]:
     """A Runnable that adds the memory's lessons to what goes into a model.

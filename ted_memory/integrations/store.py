@@ -30,6 +30,10 @@ from ted_memory.memory import sync_bridge
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Caps, Edit, Experience, ExperienceSet, Remove, Restore
 
+__all__ = [
+    "TedMemoryStore",
+]
+
 AUTHOR = "store"
 SOURCE = f"author:{AUTHOR}"
 RETRIES = 5
@@ -49,7 +53,7 @@ class TedMemoryStore(BaseStore):
     """A LangGraph store whose namespaces are experience sets and whose items are experiences.
 
     **What is put is a proposal, which no agent is
-    shown**, also where an active experience stood, unless the memory's ``trust`` is ``operator``:
+    shown**, also where an active experience stood, unless the memory's ``trust`` is ``always``:
     then it is active at once.
 
     A value's ``text`` is the lesson; it may have ``when``, the condition under which it applies;
@@ -167,9 +171,9 @@ class TedMemoryStore(BaseStore):
         text, when, metadata = self._values.parts(key, value)
         if id != key:
             metadata[KEY] = key
-        if trust != "operator":
+        if trust != "always":
             _warn_once(trust)
-        state = "active" if trust == "operator" else "proposed"
+        state = "active" if trust == "always" else "proposed"
         fields = {"id": id, "text": text, "when": when, "metadata": metadata, "sources": (SOURCE,)}
         try:
             made = Experience.model_validate(
@@ -234,7 +238,7 @@ def _warn_once(trust: str) -> None:
     _LOG.warning(
         "what is put into a TedMemoryStore under trust=%r is a proposal: "
         "it is found by get and search, and no agent's prompt shows it until it is approved. "
-        "Open the memory with trust='operator' to have it active at once",
+        "Open the memory with trust='always' to have it active at once",
         trust,
     )
 

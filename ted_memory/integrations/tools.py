@@ -19,6 +19,10 @@ from ted_memory.integrations.under_way import under_way
 from ted_memory.memory import sync_bridge
 from ted_memory.memory.client import TedMemory
 
+__all__ = [
+    "create_feedback_tool",
+]
+
 LEAST = 0.25  # seconds that the store is waited for; less is too little for one that is there
 LATER = "Thank you, it will be passed on."
 NOTHING = "There is no earlier answer of this conversation that feedback could belong to."

@@ -149,7 +149,7 @@ class Learner:
             await self._claim_always(until_empty=until_empty)
             _raise_if_failed(beside)
             if self._work:
-                patience = self.memory.settings.lease if grace is None else grace
+                patience = self.memory.settings.lease_seconds if grace is None else grace
                 await asyncio.wait(list(self._work), timeout=patience)
             if until_empty and not self._stopping.is_set():
                 await self._beside.replay_all(self._stopping)
@@ -234,7 +234,7 @@ class Learner:
             space.memory.store.episodes.claim,
             name,
             self.id,
-            lease=settings.lease,
+            lease=settings.lease_seconds,
             count=1,
             max_deliveries=settings.max_deliveries,
         )
@@ -363,7 +363,7 @@ class Learner:
 
     async def _beat_always(self) -> None:
         """Extend the leases of what is under way; stop work on what another learner holds now."""
-        lease = self.memory.settings.lease
+        lease = self.memory.settings.lease_seconds
         while True:
             await asyncio.sleep(lease / BEATS)
             for space in self._spaces.made():

@@ -98,7 +98,7 @@ class Replayer:
             ModelError: a model cannot be used at all.
         """
         settings = self.context.settings
-        if self.is_off or settings.trust == "operator" or not settings.replay_calls:
+        if self.is_off or settings.trust == "always" or not settings.replay_calls:
             return Round()
         if not await self._is_holder():
             self._forget()

@@ -10,7 +10,7 @@ from ted_memory.learner.reach import Reach
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Experience
 from ted_memory.protocols import KnownEvidence, Shown
-from ted_memory.settings import Settings
+from ted_memory.settings import TrialSettings
 
 
 async def standings(memory: TedMemory, limit: int = 20) -> list[Standing]:
@@ -80,8 +80,8 @@ async def _replays_left(memory: TedMemory, lesson: Experience, known: KnownEvide
     )
 
 
-def _waits_for_replays(lesson: Experience, evidence: Evidence, settings: Settings) -> bool:
-    is_off = settings.trust == "operator" or not settings.replay_calls
+def _waits_for_replays(lesson: Experience, evidence: Evidence, settings: TrialSettings) -> bool:
+    is_off = settings.trust == "always" or not settings.replay_calls
     return lesson.state == "proposed" and not is_off and wants_pairs(lesson, evidence, settings)
 
 
@@ -95,7 +95,7 @@ async def _has_episode_left(memory: TedMemory, lesson: Experience, known: KnownE
     return reach.next_for(lesson, ()) is not None
 
 
-def _standing(e: Experience, known: KnownEvidence, settings: Settings) -> Standing:
+def _standing(e: Experience, known: KnownEvidence, settings: TrialSettings) -> Standing:
     evidence, k = known.get(e.id, Shown()).evidence, loudest(settings)
     needed, left = wealths_needed(e, evidence, settings), None
     if e.state == "proposed":

@@ -20,7 +20,7 @@ from ted_memory.experience.trials import Step, next_steps, room_for, without_roo
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Edit, Experience, ExperienceSet, SetState
 from ted_memory.protocols import KnownEvidence
-from ted_memory.settings import Settings
+from ted_memory.settings import TrialSettings
 
 # One learner at a time looks, to spare the others the work; correctness does not depend on it.
 LEASE, SECONDS = "trials", 1.5
@@ -57,7 +57,7 @@ async def look(
         StoreError: the store cannot be reached, or refuses.
     """
     known, done = known or {}, [] if done is None else done
-    is_off = memory.settings.trust == "operator"
+    is_off = memory.settings.trust == "always"
     if is_off or not await memory.repository.hold(LEASE, holder, SECONDS):
         return done, known
     snapshot = await _without_repetitions(memory)
@@ -108,7 +108,7 @@ def _repeated(proposed: Sequence[Experience]) -> list[Edit]:
 
 async def release_lease(memory: TedMemory, holder: str) -> None:
     """Let another learner look at once, without waiting for the lease to end."""
-    if memory.settings.trust != "operator":
+    if memory.settings.trust != "always":
         await memory.repository.hold(LEASE, holder, 0)
 
 
@@ -116,7 +116,7 @@ def _with_room(
     due: Iterable[Step],
     snapshot: ExperienceSet,
     evidence: Mapping[str, Evidence],
-    settings: Settings,
+    settings: TrialSettings,
     now: datetime,
 ) -> Iterator[tuple[Step, Sequence[SetState]]]:
     """Yield the steps that the set has room for, each with those that make room for it.

@@ -346,7 +346,7 @@ class TedMemory(Curated):
     async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:
         """Add to the experiences' usage once for each token; False when this token was used before.
 
-        With a setting ``usage_kept`` below 1, older outcomes of the same experiences fade by this
+        With a setting ``usage_decay`` below 1, older outcomes of the same experiences fade by this
         share.
 
         Raises:

@@ -10,7 +10,7 @@ from ted_memory.experience.edits import plan
 from ted_memory.fields import check_text
 from ted_memory.models import Caps, Commit, Edit, ExperienceSet, Presentation, Usage
 from ted_memory.protocols import CommitRequest, Settle
-from ted_memory.settings import Settings
+from ted_memory.settings import SetSettings
 
 CapName = Literal["max_experiences", "token_budget"]
 CAP_NAMES: tuple[CapName, ...] = get_args(CapName)
@@ -59,7 +59,7 @@ class CommitTerms:
 
 
 def commit_request(
-    edits: Sequence[Edit], base: ExperienceSet, terms: CommitTerms, settings: Settings
+    edits: Sequence[Edit], base: ExperienceSet, terms: CommitTerms, settings: SetSettings
 ) -> CommitRequest:
     """Say to the store what these edits, which were made on ``base``, should do.
 
@@ -81,7 +81,7 @@ def commit_request(
         expect_version=terms.expect_version,
         caps=caps,
         stated=_stated_caps(settings),
-        history=settings.history,
+        history=settings.history_versions,
         base=(base.epoch, base.version, base.stamp),
         usage=usage,
         models=terms.models or {},
@@ -90,13 +90,13 @@ def commit_request(
     )
 
 
-def caps_for(base: ExperienceSet, settings: Settings) -> Caps:
+def caps_for(base: ExperienceSet, settings: SetSettings) -> Caps:
     """Tell the caps that hold with the next commit: the set's own, and what the settings state."""
     stated = settings.model_dump(include={str(name) for name in _stated_caps(settings)})
     return base.caps.model_copy(update=stated)
 
 
-def _stated_caps(settings: Settings) -> tuple[CapName, ...]:
+def _stated_caps(settings: SetSettings) -> tuple[CapName, ...]:
     return tuple(name for name in CAP_NAMES if name in settings.model_fields_set)
 
 

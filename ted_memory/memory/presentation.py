@@ -15,10 +15,10 @@ from ted_memory.experience.rendering import (
 )
 from ted_memory.models import Experience, ExperienceSet, Presentation
 from ted_memory.retrieval.selection import make_selector
-from ted_memory.settings import Placement, Settings
+from ted_memory.settings import Placement, PromptSettings, Settings
 
 
-def presentation_of(snapshot: ExperienceSet, settings: Settings) -> Presentation:
+def presentation_of(snapshot: ExperienceSet, settings: PromptSettings) -> Presentation:
     """Tell how a memory with these settings shows a set; each field is decided by itself."""
     names = set(Presentation.model_fields)
     if snapshot.presentation is None:

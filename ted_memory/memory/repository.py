@@ -68,7 +68,7 @@ class SetRepository:
         counted = checked_usage(usage)
         if not counted:
             return True
-        kept = self._settings.usage_kept
+        kept = self._settings.usage_decay
         return await self.store.credit(self.namespace, counted, checked_token(token), kept=kept)
 
     async def tombstoned(self, sources: Iterable[str]) -> frozenset[str]:
@@ -205,8 +205,8 @@ class SetRepository:
             oldest = max(now.oldest - 1, 0) if now.version else 0
             raise HistoryTrimmed(
                 f"version {version} is not in the history of {self.namespace!r}: it reaches from "
-                f"{oldest} to {now.version} (setting `history` says how many are kept); the set is "
-                "unchanged"
+                f"{oldest} to {now.version} (setting `history_versions` says how many are kept); "
+                "the set is unchanged"
             )
         experiences: Sequence[Experience] = lineage.undone(now, newer)
         if any(lineage.is_blank(e) for e in experiences):

@@ -1,5 +1,7 @@
 """What storage promises. Everything above `storage` knows only this."""
 
+from ted_memory.findings import Finding
+from ted_memory.protocols.cipher import Cipher
 from ted_memory.protocols.sets import (
     ABSENT,
     Change,
@@ -24,10 +26,12 @@ __all__ = [
     "ABSENT",
     "TOLD_FIRST",
     "Change",
+    "Cipher",
     "CommitRequest",
     "CreditRules",
     "EpisodeQueue",
     "ExperienceStore",
+    "Finding",
     "KnownEvidence",
     "Pair",
     "PairVerdict",

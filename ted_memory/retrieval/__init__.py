@@ -8,8 +8,8 @@ A set's `Ranker` asks a `Retriever`, and makes an `experience.ranking.Ranking` o
 """
 
 from ted_memory.retrieval.bm25 import WordRetriever
-from ted_memory.retrieval.embeddings import EmbeddingRetriever
+from ted_memory.retrieval.embeddings import Embedder, EmbeddingRetriever
 from ted_memory.retrieval.fusion import FusedRetriever
 from ted_memory.retrieval.protocol import Retriever
 
-__all__ = ["EmbeddingRetriever", "FusedRetriever", "Retriever", "WordRetriever"]
+__all__ = ["Embedder", "EmbeddingRetriever", "FusedRetriever", "Retriever", "WordRetriever"]

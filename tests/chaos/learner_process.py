@@ -70,7 +70,7 @@ class Job:
     folder: str
     name: str
     lease: float
-    trust: str = "operator"
+    trust: str = "always"
     max_deliveries: int = 3
     at_once: int = 4
     pause: float = 0.0
@@ -277,14 +277,14 @@ async def learning(job: Job, **settings: Any) -> AsyncIterator[TedMemory]:
     """Open the memory that a learner works with."""
     given: dict[str, Any] = {
         "trust": job.trust,
-        "lease": job.lease,
+        "lease_seconds": job.lease,
         "max_deliveries": job.max_deliveries,
     }
     given |= {
         "episodes_at_once": job.at_once,
         "rollouts": 1,
         "verify_calls": 0,
-        "inclusion": 1.0,
+        "shown_share": 1.0,
         **settings,
     }
     async with open_memory(job.url, namespace=job.namespace, **SETTINGS, **given) as memory:

@@ -34,14 +34,14 @@ from tests.chaos import moved_clock
 
 SETTINGS: dict[str, Any] = {
     "trust": "evidence",
-    "history": 40,
+    "history_versions": 40,
     "max_archived": 40,
     "max_dead": 6,
     "max_proposed": 8,
     "replay_calls": 20,
     "rollouts": 1,
     "verify_calls": 0,
-    "lease": 30.0,
+    "lease_seconds": 30.0,
     "read_timeout": 5.0,
 }
 PEOPLE = 40

@@ -252,7 +252,7 @@ async def test_where_lessons_need_no_evidence_what_comes_in_is_shown(
 ) -> None:
     texts = attacks()[:3]
     async with open_memory(
-        valkey.url, namespace=namespace, **PATIENT | {"trust": "operator"}
+        valkey.url, namespace=namespace, **PATIENT | {"trust": "always"}
     ) as memory:
         await DOORS["the store"](memory, texts)
         with pytest.raises(AssertionError):

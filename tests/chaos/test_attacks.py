@@ -46,7 +46,7 @@ ROOM: dict[str, Any] = {
     "max_archived": 10**6,
     "max_archive_bytes": 10**9,
     "replay_calls": 10**9,
-    "history": 100_000,
+    "history_versions": 100_000,
     "rate_limit": 10**6,
     "withhold_share": 0.0,
     "episodes_at_once": 8,

@@ -151,7 +151,7 @@ def _newest_first(answer: Any) -> None:
 
 async def _storm(server: Server, namespace: str) -> Storm:
     memory = open_memory(
-        server.url, namespace=namespace, history=1_000_000, read_timeout=2.0, refresh=0.0
+        server.url, namespace=namespace, history_versions=1_000_000, read_timeout=2.0, refresh=0.0
     )
     commit = await memory.commit([Add(text="Kept.")], author="storm")
     return Storm(memory, commit.applied[0].id)

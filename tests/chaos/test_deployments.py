@@ -33,7 +33,11 @@ from tests.conftest import SERVERS
 
 pytestmark = pytest.mark.xdist_group("topologies")
 
-ROOMY: dict[str, Any] = {"max_experiences": 100_000, "token_budget": 10**7, "history": 100_000}
+ROOMY: dict[str, Any] = {
+    "max_experiences": 100_000,
+    "token_budget": 10**7,
+    "history_versions": 100_000,
+}
 WRITERS = 4
 PATIENCE = 60.0  # seconds after which a commit that is never acknowledged fails the test
 

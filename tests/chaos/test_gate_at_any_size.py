@@ -88,9 +88,7 @@ def solves(messages: list[BaseMessage]) -> str:
 async def one(
     topics: int, base: float, seed: int, critic: Script = right, **settings: Any
 ) -> Report:
-    memory = in_memory(
-        namespace=f"desk-{topics}-{seed}", trust="operator", concurrency=1, **settings
-    )
+    memory = in_memory(namespace=f"desk-{topics}-{seed}", trust="always", concurrency=1, **settings)
     return await distill(
         desk(topics, seed),
         student=student(Student(base, seed)),
@@ -167,7 +165,7 @@ async def _without_reason(seed: int, *, numbered: bool = False) -> Report:
         number = str(messages[-1].text).split("Parcel")[-1].split(":")[0]
         return said + number * numbered
 
-    memory = in_memory(trust="operator", profile="small", concurrency=1)
+    memory = in_memory(trust="always", profile="small", concurrency=1)
     expert = teacher(lambda _: critique(add("write a line", "line")), solves=lambda _: "JO")
     return await distill(given, student=student(repeats), teacher=expert, memory=memory)
 

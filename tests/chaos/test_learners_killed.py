@@ -31,9 +31,9 @@ from tests.chaos.sizes import FULL, report, size
 from tests.conftest import Server, assert_only_known_keys
 
 LEARNERS = 4
-EPISODES = {"operator": size(150, 5000), "evidence": size(60, 1000)}
-KILLS = {"operator": size(8, 200), "evidence": size(3, 40)}
-CRASHES = {"operator": size(1, 25), "evidence": size(0, 5)}  # at each point
+EPISODES = {"always": size(150, 5000), "evidence": size(60, 1000)}
+KILLS = {"always": size(8, 200), "evidence": size(3, 40)}
+CRASHES = {"always": size(1, 25), "evidence": size(0, 5)}  # at each point
 FREEZES, TOGETHER = size(5, 50), 5
 POISONED_EPISODES, ALL_EPISODES = size((3, 60), (20, 1000))
 LEASE = 1.5  # seconds
@@ -147,7 +147,7 @@ async def side_by_side(work: Callable[[], Awaitable[None]]) -> None:
             slots.create_task(work())
 
 
-@pytest.mark.parametrize("trust", ["operator", "evidence"])
+@pytest.mark.parametrize("trust", ["always", "evidence"])
 async def test_learners_that_are_killed_at_any_moment_lose_nothing_and_double_nothing(
     server: Server, namespace: str, tmp_path: Path, trust: str
 ) -> None:

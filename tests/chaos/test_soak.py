@@ -52,7 +52,7 @@ MOST = {  # bytes of what stays, at most: its bound, and what one of it takes (d
         "ranking": LESSONS * 100,
         "uncommitted": LESSONS * 100,
     },
-    **{"log": SETTINGS["history"] * 1200, "archive": SETTINGS["max_archived"] * 1100},
+    **{"log": SETTINGS["history_versions"] * 1200, "archive": SETTINGS["max_archived"] * 1100},
     **{"archived": SETTINGS["max_archived"] * 100, "vectors": (2 * LESSONS + SPARE) * 200},
     **{"evidence": len(SEEDS) * (43_665 + 16_000), "purged": 2 * 200},
 }

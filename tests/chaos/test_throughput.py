@@ -13,7 +13,7 @@ async def test_a_run_takes_hardly_longer_than_its_calls(monkeypatch: pytest.Monk
         namespace="timed",
         profile="small",
         selection="all",
-        trust="operator",
+        trust="always",
         concurrency=method.CAP,
     )
     run = await method.timed(memory, size(20, 100))

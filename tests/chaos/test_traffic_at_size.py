@@ -91,7 +91,7 @@ async def check_queue(memory: TedMemory, client: "Redis", sent: Sequence[str]) -
 async def test_a_queue_that_nobody_works_off_stays_under_its_cap_and_counts_what_it_drops(
     server: Server, namespace: str, cap: str
 ) -> None:
-    settings: dict[str, Any] = {**CAPS[cap], "rate_limit": SHARE, "buffer": AT_ONCE}
+    settings: dict[str, Any] = {**CAPS[cap], "rate_limit": SHARE, "buffer_episodes": AT_ONCE}
     async with (
         Redis.from_url(server.url, decode_responses=True) as client,
         open_memory(server.url, namespace=namespace, **settings) as memory,

@@ -25,6 +25,7 @@ from ted_memory.errors import StoreUnavailable
 from ted_memory.learner import Learner
 from ted_memory.learner import learner as learner_module
 from ted_memory.models import Experience, Message, Remove, Rewrite, SetState
+from ted_memory.settings import Settings
 from ted_memory.testing import ScriptedChatModel, asked_for_edits
 
 try:
@@ -38,16 +39,16 @@ SEED = "Say only the code."
 REFRESH = 0.5  # seconds
 SETTINGS: dict[str, Any] = {
     **{
-        "trust": "operator",
+        "trust": "always",
         "verify_calls": 0,
         "max_experiences": 10**5,
         "token_budget": 10**7,
-        "history": 10**7,
+        "history_versions": 10**7,
     },
     **{
         "refresh": REFRESH,
         "read_timeout": 1.0,
-        "lease": 60.0,
+        "lease_seconds": 60.0,
         "max_deliveries": 2,
         "rate_limit": 10**9,
     },
@@ -299,6 +300,15 @@ def be_strict() -> None:
             setattr(kind, name, lambda data, *, extra=None, real=real, **more: real(data, **more))
 
 
+def _as_named_here(settings: dict[str, Any]) -> dict[str, Any]:
+    """Name settings as this version of the package does."""
+    if "lease_seconds" in Settings.model_fields:
+        return settings
+    before = {"history_versions": "history", "lease_seconds": "lease"}
+    named = {before.get(name, name): value for name, value in settings.items()}
+    return named | {"trust": "operator"}  # now "always"
+
+
 async def main(job: Job) -> None:
     if job.grown:
         grow()
@@ -308,7 +318,7 @@ async def main(job: Job) -> None:
     async with contextlib.AsyncExitStack() as stack:
         memories = [
             await stack.enter_async_context(
-                open_memory(job.url, namespace=job.namespace, **SETTINGS)
+                open_memory(job.url, namespace=job.namespace, **_as_named_here(SETTINGS))
             )
             for _ in job.roles
         ]

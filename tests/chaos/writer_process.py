@@ -27,7 +27,11 @@ from ted_memory.models import Add, Caps, Commit, Edit, ExperienceSet, Remove, Re
 
 T = TypeVar("T")
 EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)
-SETTINGS: dict[str, Any] = {"max_experiences": 100_000, "token_budget": 10**7, "history": 100_000}
+SETTINGS: dict[str, Any] = {
+    "max_experiences": 100_000,
+    "token_budget": 10**7,
+    "history_versions": 100_000,
+}
 
 
 @dataclass(frozen=True)

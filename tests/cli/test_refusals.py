@@ -102,7 +102,7 @@ async def test_a_learner_that_is_refused_ends_with_the_line_and_keeps_the_episod
 ) -> None:
     where = ["-n", namespace, "--url", valkey.url]
     models = ["--student", "openai:gpt-5-nano", "--teacher", "openai:gpt-5"]
-    learn = ["learn", *models, *where, "--trust", "operator", "--until-empty", "--json"]
+    learn = ["learn", *models, *where, "--trust", "always", "--until-empty", "--json"]
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await _record(memory)
         with serve_in_thread(played, PROVIDER) as url:

@@ -33,7 +33,7 @@ OLD = (
 
 
 async def test_what_hurts_another_student_goes_back_to_a_proposal_and_the_rest_is_told() -> None:
-    memory = in_memory(trust="operator", selection="relevant", top_k=1)
+    memory = in_memory(trust="always", selection="relevant", top_k=1)
     await memory.commit(OLD, author="me", models={"student": "small"})
     report = await distill(samples(), student=_named("large"), teacher=teacher(), memory=memory)
     told = {carried.lesson.rpartition(": ")[2]: carried.verdict for carried in report.carried}
@@ -47,14 +47,14 @@ async def test_what_hurts_another_student_goes_back_to_a_proposal_and_the_rest_i
 
 async def test_with_the_same_student_nothing_is_tested_again() -> None:
     """The control."""
-    memory = in_memory(trust="operator", selection="relevant", top_k=1)
+    memory = in_memory(trust="always", selection="relevant", top_k=1)
     await memory.commit(OLD, author="me", models={"student": "large"})
     report = await distill(samples(), student=_named("large"), teacher=teacher(), memory=memory)
     assert report.carried == ()
 
 
 async def test_a_set_that_nobody_learned_is_not_tested_again() -> None:
-    memory = in_memory(trust="operator")
+    memory = in_memory(trust="always")
     await memory.commit(OLD[1:], author="me")
     report = await distill(samples(), student=student(), teacher=teacher(), memory=memory)
     assert report.carried == ()
@@ -62,7 +62,7 @@ async def test_a_set_that_nobody_learned_is_not_tested_again() -> None:
 
 async def test_lessons_that_were_tested_on_a_student_are_not_tested_on_it_again() -> None:
     """Nothing new was learned and nothing hurt: the set still has to say whom it was tested on."""
-    memory = in_memory(trust="operator", selection="relevant", top_k=1)
+    memory = in_memory(trust="always", selection="relevant", top_k=1)
     await memory.commit(OLD[1:], author="me", models={"student": "small"})
     silent = teacher(lambda _: json.dumps({"reason": "", "edits": []}))
     first = await distill(samples(), student=_named("large"), teacher=silent, memory=memory)

@@ -74,7 +74,7 @@ FOUR = {"Old.": (9.0, 1), "Harmful.": (-9.0, 5), "Uncited.": (4.0, 0), "New.": (
 async def full(mode: Compaction, **settings: Any) -> TedMemory:
     """Return a memory that has no room left."""
     memory = in_memory(
-        trust="operator", max_experiences=4, inclusion=1.0, compaction=mode, **settings
+        trust="always", max_experiences=4, shown_share=1.0, compaction=mode, **settings
     )
     await memory.commit([Add(text=text) for text in FOUR], author="me")
     usage = {
@@ -134,7 +134,7 @@ async def test_without_compaction_none_comes_every_so_many_commits_either() -> N
     asked = {}
     for mode in ("none", "utility"):
         memory, model = (
-            in_memory(trust="operator", compaction=mode, compact_every=1),
+            in_memory(trust="always", compaction=mode, compact_every=1),
             teacher(compactor=says_fine),
         )
         await one_pass(memory, sample("apples"), student=student(), teacher=model)
@@ -244,7 +244,7 @@ def merges_the_refunds(messages: list[BaseMessage]) -> str:
 
 
 async def with_twins() -> TedMemory:
-    memory = in_memory(trust="operator", max_experiences=8, inclusion=1.0)
+    memory = in_memory(trust="always", max_experiences=8, shown_share=1.0)
     others = [Add(text=f"answer team {i}.", when=f"thing{i}") for i in range(6)]
     twins = [
         Add(text="answer team R.", when=when, sources=(f"from:{when}", "from:both"))

@@ -62,7 +62,7 @@ async def test_the_caps_hold_after_every_commit(
 async def test_a_lesson_that_a_cap_keeps_out_gets_the_room_of_the_least_useful(
     namespace: str, says: Callable[[list[BaseMessage]], str]
 ) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", max_experiences=3, inclusion=1.0)
+    memory = in_memory(namespace=namespace, trust="always", max_experiences=3, shown_share=1.0)
     await memory.commit([Add(text=f"Lesson {i}.") for i in range(3)], author="me")
     first, second, third = await memory.load()
     lifts = {first.id: 9.0, second.id: -9.0, third.id: 0.0}
@@ -82,7 +82,7 @@ async def test_a_lesson_that_a_cap_keeps_out_gets_the_room_of_the_least_useful(
 
 
 async def test_tokens_are_capped_like_numbers(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", token_budget=FRAME_TOKENS + 40)
+    memory = in_memory(namespace=namespace, trust="always", token_budget=FRAME_TOKENS + 40)
     await memory.commit([Add(text=f"Lesson {i} " + "x" * 60) for i in range(2)], author="me")
     await one_pass(memory, sample("apples"), student=student(), teacher=teacher())
     active = (await memory.load()).active
@@ -91,7 +91,7 @@ async def test_tokens_are_capped_like_numbers(namespace: str) -> None:
 
 
 async def test_it_also_runs_every_so_many_commits(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", compact_every=3)
+    memory = in_memory(namespace=namespace, trust="always", compact_every=3)
     tidies = teacher(compactor=COMPACTORS["does nothing"])
     for i, thing in enumerate(("apples", "bananas", "cherries", "dates"), 1):
         await one_pass(memory, sample(thing), student=student(), teacher=tidies)

@@ -74,7 +74,7 @@ async def criticised(
 
     Returns what came of it, and the conditions that are left.
     """
-    memory, context = await three_rules(answering or Slips(), inclusion=1.0)
+    memory, context = await three_rules(answering or Slips(), shown_share=1.0)
     ids = [e.id for e in await memory.load()]
     expert = teacher(lambda _: critique(*edits_of(ids)), solves=lambda _: "done with care")
     context = replace(
@@ -167,7 +167,7 @@ async def test_a_join_is_no_evidence_that_a_lesson_helps() -> None:
 
 async def with_two(first: str, second: str) -> tuple[TedMemory, dict[str, Any]]:
     """Let a critic join two lessons that no sample is at hand of."""
-    memory = in_memory(trust="operator", inclusion=1.0)
+    memory = in_memory(trust="always", shown_share=1.0)
     await memory.commit(
         [Add(text="say c000", when=first), Add(text="say c000 then", when=second)], author="me"
     )
@@ -193,7 +193,7 @@ async def test_it_does_not_for_a_lesson_about_something_else() -> None:
 
 
 async def test_what_nobody_is_shown_is_not_taken_out_on_a_critics_word() -> None:
-    memory = in_memory(trust="operator", inclusion=1.0)
+    memory = in_memory(trust="always", shown_share=1.0)
     await memory.commit(
         [Add(text="say c000", when="asked about apples", state="proposed")], author="me"
     )

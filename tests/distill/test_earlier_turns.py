@@ -42,7 +42,7 @@ def _delivery(i: int) -> Sample:
 
 
 GIVEN = [_delivery(i) for i in range(len(THINGS))]
-SETTINGS = {"trust": "operator", "profile": "small"}
+SETTINGS = {"trust": "always", "profile": "small"}
 
 
 def _line(messages: list[BaseMessage]) -> str:

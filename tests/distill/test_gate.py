@@ -96,7 +96,7 @@ async def test_right_lessons_go_live_where_no_other_sample_can_judge_them(
 
 async def test_lessons_that_nobody_verified_need_the_gate(namespace: str) -> None:
     """The control: without what verification found, one sample each is not enough."""
-    memory = in_memory(namespace=namespace, trust="operator", verify_calls=0)
+    memory = in_memory(namespace=namespace, trust="always", verify_calls=0)
     report = await distill(ONE_EACH, student=student(), teacher=teacher(), memory=memory)
     assert report.learned == 12
     assert not report.promoted
@@ -156,7 +156,7 @@ async def test_the_best_stage_of_a_run_goes_live_when_later_ones_are_worse(
 
     memory = in_memory(
         namespace=namespace,
-        trust="operator",
+        trust="always",
         concurrency=1,
         compaction="none",
         checkpoints=checkpoints,
@@ -196,7 +196,7 @@ async def test_a_run_that_was_killed_at_the_gate_keeps_the_stage_that_it_had_cho
             raise RuntimeError("killed")
 
     memory = in_memory(
-        namespace=namespace, trust="operator", concurrency=1, compaction="none", checkpoints=4
+        namespace=namespace, trust="always", concurrency=1, compaction="none", checkpoints=4
     )
     with pytest.raises(RuntimeError, match="killed"):
         await distill(
@@ -225,7 +225,7 @@ async def test_a_budget_with_room_for_it_pays_for_stages_and_ways_to_show_the_se
 ) -> None:
     settings: dict[str, Any] = {"checkpoints": 3, "measure_presentation": True}
     memory = in_memory(
-        namespace=namespace, trust="operator", concurrency=1, compaction="none", **settings
+        namespace=namespace, trust="always", concurrency=1, compaction="none", **settings
     )
     budget = Budget(calls=calls)
     report = await distill(
@@ -252,7 +252,7 @@ async def test_what_two_passes_said_in_the_same_words_goes_live_once(namespace: 
         verb = "SAY" if "Tell me" in prompt_of(messages) else "say"
         return critique(add(f"{verb} {CODES['apples']}", "asked about apples"))
 
-    memory = in_memory(namespace=namespace, trust="operator", validation=0.0, verify_calls=0)
+    memory = in_memory(namespace=namespace, trust="always", validation=0.0, verify_calls=0)
     slow = SlowChatModel(script=teacher(loud).script, pause=lambda _: 0.01, name_told="teacher")
     report = await distill(samples(1, 2), student=student(), teacher=slow, memory=memory)
     assert report.learned == 2, "they were under way at once"

@@ -64,7 +64,7 @@ def _handles_empty(*, inputs: Any, outputs: str, reference_outputs: str) -> floa
 async def test_a_general_lesson_goes_live_however_its_condition_is_worded(
     namespace: str, when: str, selection: str
 ) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", selection=selection, inclusion=1.0)
+    memory = in_memory(namespace=namespace, trust="always", selection=selection, shown_share=1.0)
     text = "1. Handle the empty case first:\n   if not items: return 0\n2. Then the rest."
     expert = teacher(lambda _: critique(add(text, when)), solves=_careful)
     given = [_coding(i) for i in range(6)]
@@ -89,7 +89,7 @@ def _imitates(messages: list[BaseMessage]) -> str:
 
 
 async def test_a_student_that_follows_no_rule_is_given_an_example(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
+    memory = in_memory(namespace=namespace, trust="always", profile="small", selection="all")
     out = await one_pass(memory, APPLES, student=student(_imitates), teacher=teacher())
     assert out["status"] == "learned", out["note"]
     [lesson] = (await memory.load()).active
@@ -105,7 +105,7 @@ async def test_what_is_shown_with_every_task_carries_no_sample_as_its_example(
 
     With a condition it may have one.
     """
-    memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
+    memory = in_memory(namespace=namespace, trust="always", profile="small", selection="all")
     await one_pass(
         memory,
         APPLES,
@@ -122,7 +122,7 @@ async def test_nor_does_it_where_the_critic_made_it_up(
     def writes(_: list[BaseMessage]) -> str:
         return critique(add("say c000", when) | {"example": "code of a pear? => c777"})
 
-    memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
+    memory = in_memory(namespace=namespace, trust="always", profile="small", selection="all")
     obedient = student(lambda messages: "c000" if "say c000" in prompt_of(messages) else "no idea")
     await one_pass(memory, APPLES, student=obedient, teacher=teacher(writes))
     assert [bool(e.example) for e in (await memory.load()).active] == [kept]
@@ -134,7 +134,7 @@ async def test_nor_does_it_where_the_critic_made_it_up(
 async def test_nobodys_words_become_an_example_where_that_is_not_wanted(
     namespace: str, settings: dict[str, Any]
 ) -> None:
-    given = {"trust": "operator", "profile": "small", "selection": "all", **settings}
+    given = {"trust": "always", "profile": "small", "selection": "all", **settings}
     memory = in_memory(namespace=namespace, **given)
     await one_pass(memory, APPLES, student=student(_imitates), teacher=teacher())
     assert not [e for e in await memory.load() if e.example]
@@ -147,7 +147,7 @@ async def test_what_a_user_wrote_is_no_example_for_everybody_whatever_is_trusted
 
     Its words stay out of other people's prompts all the same.
     """
-    memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
+    memory = in_memory(namespace=namespace, trust="always", profile="small", selection="all")
     kit_of_a_learner = {"settle": {"seq": 1, "fence": 1}}
     await one_pass(
         memory, APPLES, student=student(_imitates), teacher=teacher(), **kit_of_a_learner

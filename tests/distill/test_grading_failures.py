@@ -124,7 +124,7 @@ async def test_in_the_try_nothing_is_kept_that_could_not_be_tried(
 async def test_in_a_run_the_samples_are_set_aside_with_the_reason(
     namespace: str, fail: Any, told: str
 ) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", validation=0.0)
+    memory = in_memory(namespace=namespace, trust="always", validation=0.0)
     report = await distill(
         samples(2, 2),
         student=student(),
@@ -143,7 +143,7 @@ async def test_in_the_gate_the_sample_counts_on_no_side(
     namespace: str, fail: Any, told: str
 ) -> None:
     given, failing_on = samples(), list[str]()
-    memory = in_memory(namespace=namespace, trust="operator", verify_calls=0)
+    memory = in_memory(namespace=namespace, trust="always", verify_calls=0)
 
     async def run(ill: list[str]) -> Any:
         failing_on.clear()

@@ -95,7 +95,7 @@ async def test_a_pass_over_what_the_student_cannot_do_leaves_a_lesson(scratch: T
 
 
 async def test_each_attempt_sees_a_random_share_of_the_set(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", rollouts=40)
+    memory = in_memory(namespace=namespace, trust="always", rollouts=40)
     await memory.commit([Add(text=f"Lesson {i}.") for i in range(10)], author="me")
     answering = student(knows)
     first = await one_pass(memory, APPLES, student=answering, teacher=teacher(), run="r1")
@@ -115,7 +115,7 @@ async def test_each_attempt_sees_a_random_share_of_the_set(namespace: str) -> No
 
 
 async def test_with_inclusion_one_every_attempt_sees_all_of_it(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", inclusion=1.0)
+    memory = in_memory(namespace=namespace, trust="always", shown_share=1.0)
     await memory.commit([Add(text=f"Lesson {i}.") for i in range(10)], author="me")
     out = await one_pass(memory, APPLES, student=student(), teacher=teacher())
     assert [len(attempt["seen"]) for attempt in out["graded"]] == [10] * 5

@@ -166,7 +166,7 @@ async def test_a_lesson_helps_on_another_picture_of_that_colour(
     how: Callable[[str, int], dict[str, Any]],
 ) -> None:
     learner, expert = models()
-    scratch = in_memory(trust="operator", inclusion=1.0)  # each attempt sees what was learned
+    scratch = in_memory(trust="always", shown_share=1.0)  # each attempt sees what was learned
     before = await one_pass(
         scratch, picture_of(how, "red", 24), student=student(lambda _: "?"), teacher=teacher(boring)
     )

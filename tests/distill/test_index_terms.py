@@ -121,7 +121,7 @@ async def _learned(letters: dict[str, tuple[str, ...]], learned: int, **settings
         "validation": 0,
         "concurrency": 1,
     }
-    memory, samples = in_memory(trust="operator", **given | settings), _samples(letters)
+    memory, samples = in_memory(trust="always", **given | settings), _samples(letters)
 
     def solves(messages: Any) -> Any:
         return next(s.reference for s in samples if str(s.input) in prompt_of(messages))
@@ -298,7 +298,7 @@ async def _conditions_of_solved_tasks() -> set[str]:
 
     All together they would be tried with the ways to show the set.
     """
-    memory = in_memory(trust="operator", profile="small", concurrency=1, measure_presentation=False)
+    memory = in_memory(trust="always", profile="small", concurrency=1, measure_presentation=False)
     silent = teacher(lambda _: critique(add("write a line", "line")))
     await distill(
         [_line(i) for i in range(18)], student=student(_imitates), teacher=silent, memory=memory

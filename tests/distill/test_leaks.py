@@ -70,7 +70,7 @@ def test_each_kind_has_a_right_lesson_of_its_own_that_tells_none_of_its_answers(
 async def test_no_leak_goes_live_and_the_right_lesson_beside_it_does(
     kind: Kind, wording: str
 ) -> None:
-    memory = in_memory(trust="operator")
+    memory = in_memory(trust="always")
     report = await distill(
         kind.samples(),
         student=_believes_lessons(kind),
@@ -85,7 +85,7 @@ async def test_no_leak_goes_live_and_the_right_lesson_beside_it_does(
 @pytest.mark.parametrize("profile", ["default", "small"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 async def test_of_a_critic_that_only_leaks_nothing_goes_live(kind: Kind, profile: str) -> None:
-    memory = in_memory(trust="operator", profile=profile, examples=False)
+    memory = in_memory(trust="always", profile=profile, examples=False)
     teaching = _critic(kind, WORDINGS[0], right_too=False)
     await distill(
         kind.samples(),
@@ -105,7 +105,7 @@ async def test_a_right_lesson_whose_example_is_the_task_itself_goes_live_without
         question, answer = next((q, a) for q, a in kind.questions if q in str(messages[1].text))
         return critique(add(kind.lesson, "") | {"example": f"{question} => {answer}"})
 
-    memory = in_memory(trust="operator")
+    memory = in_memory(trust="always")
     expert = teacher(copies_its_task, solves=lambda messages: _answer_to(kind, messages))
     await distill(
         kind.samples(),
@@ -133,7 +133,7 @@ async def test_a_telling_example_leaves_a_rewritten_lesson_the_one_that_it_had()
         }
         return critique(edit)
 
-    memory = in_memory(trust="operator", inclusion=1.0)
+    memory = in_memory(trust="always", shown_share=1.0)
     await memory.commit([Add(text="Take care.", example="2 + 2 => 4")], author="me")
     expert = teacher(rewrites, solves=lambda messages: _answer_to(kind, messages))
     await one_pass(memory, given, student=_believes_lessons(kind), teacher=expert, grader=_exact)
@@ -143,7 +143,7 @@ async def test_a_telling_example_leaves_a_rewritten_lesson_the_one_that_it_had()
 
 
 async def test_where_nothing_is_verified_a_leak_is_refused_all_the_same() -> None:
-    memory, kind = in_memory(trust="operator", verify_calls=0, validation=0), KINDS[0]
+    memory, kind = in_memory(trust="always", verify_calls=0, validation=0), KINDS[0]
     teaching = _critic(kind, WORDINGS[0], right_too=True)
     await distill(
         kind.samples(),
@@ -163,7 +163,7 @@ async def test_without_looking_for_leaks_and_judging_by_others_they_do(
     """The control: these scripts do leak."""
     monkeypatch.setattr(verifier, "leaks", lambda *_: False)
     monkeypatch.setattr(judges_module, "has_open_answer", lambda *_: False)
-    memory = in_memory(trust="operator", validation=0)
+    memory = in_memory(trust="always", validation=0)
     teaching = _critic(kind, wording, right_too=False)
     await distill(
         kind.samples(),
@@ -177,7 +177,7 @@ async def test_without_looking_for_leaks_and_judging_by_others_they_do(
 
 async def test_an_answer_in_other_words_is_stopped_by_samples_with_other_answers() -> None:
     """What no comparison of letters finds: thirty-five for 35."""
-    kind, memory = KINDS[0], in_memory(trust="operator")
+    kind, memory = KINDS[0], in_memory(trust="always")
 
     def write(messages: list[BaseMessage]) -> str:
         answer = int(next(a for q, a in kind.questions if q in str(messages[1].text)))

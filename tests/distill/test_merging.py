@@ -62,7 +62,7 @@ async def three_rules(
     answering: Callable[[list[BaseMessage]], str] = careful, **settings: Any
 ) -> tuple[TedMemory, DistillContext]:
     """Return three lessons, the samples that they came from, and what it takes to replay."""
-    memory = in_memory(**{"trust": "operator", "selection": "all", **settings})
+    memory = in_memory(**{"trust": "always", "selection": "all", **settings})
     await memory.commit(
         [
             Add(

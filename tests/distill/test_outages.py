@@ -49,7 +49,7 @@ def calls_in(report: Any) -> tuple[int, int]:
 async def test_a_run_whose_provider_goes_down_is_kept_and_goes_on_later(
     who: str, namespace: str
 ) -> None:
-    memory, down = in_memory(namespace=namespace, trust="operator", concurrency=2), [False]
+    memory, down = in_memory(namespace=namespace, trust="always", concurrency=2), [False]
 
     def guarded(script: Any, name: str) -> Any:
         def say(messages: list[BaseMessage]) -> str:
@@ -254,7 +254,7 @@ async def test_a_held_out_sample_without_a_reference_has_one_answer_for_all_sets
         held_against.setdefault(inputs["input"], set()).add(reference_outputs)
         return float(outputs == reference_outputs)
 
-    memory = in_memory(trust="operator", validation=0.4, checkpoints=3)
+    memory = in_memory(trust="always", validation=0.4, checkpoints=3)
     master = teacher(solves=never_the_same)
     report = await distill(given, student=student(), teacher=master, memory=memory, grader=grader)
     assert report.gate is not None
@@ -280,7 +280,7 @@ async def test_a_lesson_whose_better_text_waits_is_not_the_one_to_go() -> None:
 
 
 async def test_the_compactors_model_leaves_alone_what_waits() -> None:
-    memory = in_memory(trust="operator", token_budget=120, verify_calls=0, inclusion=1.0)
+    memory = in_memory(trust="always", token_budget=120, verify_calls=0, shown_share=1.0)
     await memory.commit(
         [Add(text=f"say nothing of {thing}", when=thing) for thing in list(CODES)[:5]], author="a"
     )

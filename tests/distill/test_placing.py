@@ -65,7 +65,7 @@ async def _learned(memory: TedMemory, when: str, task: str = BILL) -> Experience
 
 def german(language: str = "de", **settings: Any) -> TedMemory:
     return in_memory(
-        trust="operator", selection="relevant", inclusion=1.0, language=language, **settings
+        trust="always", selection="relevant", shown_share=1.0, language=language, **settings
     )
 
 

@@ -65,7 +65,7 @@ def test_profile_and_instructions_come_from_the_environment(
 
 async def test_teacher_critic_and_compactor_are_told_the_owners_word(namespace: str) -> None:
     memory = in_memory(
-        namespace=namespace, trust="operator", instructions="Never promise dates.", compact_every=1
+        namespace=namespace, trust="always", instructions="Never promise dates.", compact_every=1
     )
     teaching = teacher()
     await distill(samples(), student=student(), teacher=teaching, memory=memory)
@@ -184,7 +184,7 @@ async def _learned_from_a_parrot(name: str, parrot: Script, seed: int = 0, **set
         right = CODES[thing_in(str(messages[-1].text))]
         return right if luck.random() < 0.5 else follows(messages)
 
-    memory = in_memory(trust="operator", profile=name, concurrency=1, **settings)
+    memory = in_memory(trust="always", profile=name, concurrency=1, **settings)
     await distill(samples(2), student=student(guesses), teacher=teacher(parrot), memory=memory)
     return " ".join(f"{e.when} {e.text}" for e in (await memory.load()).active)
 
@@ -220,7 +220,7 @@ async def test_a_small_critic_that_rewrites_the_lesson_of_its_example_adds_one(n
         answer["edits"][0] |= {"op": "rewrite", "ids": ["k3x9ap"]}
         return json.dumps(answer)
 
-    memory = in_memory(trust="operator", profile=name)
+    memory = in_memory(trust="always", profile=name)
     report = await distill(samples(2), student=student(), teacher=teacher(rewrites), memory=memory)
     learned = {e.text for e in await memory.load()}
     assert learned == (
@@ -239,7 +239,7 @@ def _derives(slip: int, answer: str) -> str:
 
 
 async def test_a_capable_critic_reads_attempts_whole_best_first_and_where_they_part() -> None:
-    memory = in_memory(trust="operator", profile="default", temperature=1.0)
+    memory = in_memory(trust="always", profile="default", temperature=1.0)
     answers = itertools.cycle([_derives(90, "no idea"), _derives(999, CODES["apples"])])
     teaching = teacher(lambda _: critique())
     await one_pass(
@@ -254,7 +254,7 @@ async def test_a_capable_critic_reads_attempts_whole_best_first_and_where_they_p
 
 
 async def test_a_critic_may_see_several_failed_samples_at_once(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", critique_batch=3, concurrency=1)
+    memory = in_memory(namespace=namespace, trust="always", critique_batch=3, concurrency=1)
     silent = teacher(lambda _: critique())
     await distill(samples(2, 3), student=student(), teacher=silent, memory=memory)
     seen = [prompt_of(m).count("# An earlier task") for m in silent.asked if role(m) == "critic"]
@@ -265,7 +265,7 @@ async def test_a_critic_may_see_several_failed_samples_at_once(namespace: str) -
 
 async def test_what_a_batch_taught_is_not_judged_by_any_of_it(namespace: str) -> None:
     memory = in_memory(
-        namespace=namespace, trust="operator", critique_batch=3, concurrency=1, validation=0
+        namespace=namespace, trust="always", critique_batch=3, concurrency=1, validation=0
     )
     late = iter([False, False, True])
     teaching = teacher(lambda m: right_lesson([m[0], m[-1]]) if next(late, True) else critique())

@@ -39,7 +39,7 @@ class Scripted(Judging):
 
 
 async def judging(given: Score, samples: Sequence[Sample], **settings: Any) -> Scripted:
-    memory = in_memory(trust="operator", **settings)
+    memory = in_memory(trust="always", **settings)
     await memory.commit([Add(text="a", when="b", example="c")], author="me")
     staged = await memory.load()
     references = {sample.id: "r" for sample in samples}

@@ -59,7 +59,7 @@ def _tells_the_answer(messages: list[BaseMessage]) -> str:
 
 
 async def _taught(script: Any, **settings: Any) -> TedMemory:
-    memory = in_memory(**{"trust": "operator", "profile": "small", "placement": "user", **settings})
+    memory = in_memory(**{"trust": "always", "profile": "small", "placement": "user", **settings})
     await distill(
         GIVEN,
         student=student(script),
@@ -84,7 +84,7 @@ async def test_a_student_that_only_imitates_is_shown_a_solved_task() -> None:
 
 
 async def test_what_the_critic_proposed_is_told_as_refused_all_the_same() -> None:
-    memory = in_memory(trust="operator", profile="small", placement="user")
+    memory = in_memory(trust="always", profile="small", placement="user")
     models = {"student": student(_imitates), "teacher": teacher(_tells_the_answer, solves=_line)}
     report = await distill(GIVEN, **models, memory=memory)
     assert report.learned
@@ -99,7 +99,7 @@ async def test_it_is_tested_once_however_often_the_critic_is_asked_again() -> No
         tested.extend(str(m.text) for m in messages if isinstance(m, AIMessage))
         return "Some goods came in."
 
-    memory = in_memory(trust="operator", profile="small", placement="user", max_revisions=2)
+    memory = in_memory(trust="always", profile="small", placement="user", max_revisions=2)
     again = iter(range(9))
 
     def restless(messages: list[BaseMessage]) -> str:
@@ -114,7 +114,7 @@ async def test_it_is_tested_once_however_often_the_critic_is_asked_again() -> No
 
 async def test_an_answer_that_stands_in_its_task_is_no_part_of_the_condition() -> None:
     """Else it would be refused for telling the answer."""
-    memory = in_memory(trust="operator", profile="small", placement="user")
+    memory = in_memory(trust="always", profile="small", placement="user")
     given = [sample.model_copy(update={"reference": THINGS[i]}) for i, sample in enumerate(GIVEN)]
 
     def names_it(messages: list[BaseMessage]) -> str:
@@ -164,7 +164,7 @@ async def test_at_the_gate_only_others_say_what_a_solved_task_is_worth() -> None
 
     A solved task would look right there for nothing.
     """
-    memory = in_memory(trust="operator", profile="small", placement="user")
+    memory = in_memory(trust="always", profile="small", placement="user")
 
     def knows_by_heart(messages: list[BaseMessage]) -> str:
         asked = str(messages[-1].text).split("\n")[0]
@@ -215,7 +215,7 @@ async def test_no_sample_is_shown_to_others_where_that_is_not_wanted(
 
 
 async def test_what_users_wrote_is_no_turn_for_everybody() -> None:
-    memory = in_memory(trust="operator", profile="small", placement="user")
+    memory = in_memory(trust="always", profile="small", placement="user")
     theirs = [sample.model_copy(update={"sources": (f"run:{sample.id}",)}) for sample in GIVEN]
     await distill(
         theirs,
@@ -227,7 +227,7 @@ async def test_what_users_wrote_is_no_turn_for_everybody() -> None:
 
 
 @pytest.mark.parametrize("settle", [{}, {"settle": {"seq": 1, "fence": 1}}])
-@pytest.mark.parametrize("trust", ["operator", "evidence"])
+@pytest.mark.parametrize("trust", ["always", "evidence"])
 async def test_a_learner_shows_no_episode_to_others_whatever_is_trusted(
     trust: str, settle: dict[str, Any]
 ) -> None:
@@ -235,7 +235,7 @@ async def test_a_learner_shows_no_episode_to_others_whatever_is_trusted(
     peers = [(sample, 0.0) for sample in GIVEN[1:]]
     models = {"student": student(_imitates), "teacher": teacher(_tells_the_answer, solves=_line)}
     await one_pass(memory, GIVEN[0], **models, peers=peers, **settle)
-    is_ours = trust == "operator" and not settle  # the control
+    is_ours = trust == "always" and not settle  # the control
     assert bool([e for e in await memory.load() if e.task]) == is_ours
 
 

@@ -30,7 +30,7 @@ async def test_the_places_for_calls_are_taken_nearly_all_of_the_time() -> None:
     ]
     for model in models:
         model.flight, model.gauge = flight, gauge  # pydantic copies containers
-    memory = in_memory(trust="operator", concurrency=4, validation=0)
+    memory = in_memory(trust="always", concurrency=4, validation=0)
     report = await distill(samples(10, 2), student=models[0], teacher=models[1], memory=memory)
     assert report.samples == 20
     full = sum(now >= 3 for now in flight)
@@ -51,7 +51,7 @@ async def test_where_something_is_learned_the_teacher_is_asked_twice_a_sample(
     namespace: str,
 ) -> None:
     memory, teaching = (
-        in_memory(namespace=namespace, trust="operator", validation=0, compact_every=100),
+        in_memory(namespace=namespace, trust="always", validation=0, compact_every=100),
         teacher(),
     )
     given = [sample(thing) for thing in CODES]
@@ -68,7 +68,7 @@ async def test_a_good_teacher_is_asked_again_for_one_sample_in_three_at_most(
     def slips(messages: list[BaseMessage]) -> str:
         return "no idea" if luck.random() < 0.15 else follows(messages)
 
-    memory, teaching = in_memory(namespace=namespace, trust="operator", validation=0), teacher()
+    memory, teaching = in_memory(namespace=namespace, trust="always", validation=0), teacher()
     report = await distill(samples(12, 2), student=student(slips), teacher=teaching, memory=memory)
     first = sum(role(m) == "critic" and len(m) == 2 for m in teaching.asked)
     again = calls_of(teaching, "critic") - first

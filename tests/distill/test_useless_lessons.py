@@ -40,7 +40,7 @@ async def kept_of_one_critique(seed: int, lessons: int, base: float) -> int:
     def by_chance(_: list[BaseMessage]) -> str:
         return CODES["apples"] if luck.random() < base else "no idea"
 
-    memory, calls, model = in_memory(trust="operator", profile="small"), Calls(8), teacher()
+    memory, calls, model = in_memory(trust="always", profile="small"), Calls(8), teacher()
     context = DistillContext(
         student=student(by_chance),
         teacher=model,

@@ -138,14 +138,14 @@ async def test_edits_that_help_only_together_are_kept_together(scratch: TedMemor
 
 
 async def test_the_critic_is_asked_again_as_often_as_the_setting_says(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", max_revisions=5)
+    memory = in_memory(namespace=namespace, trust="always", max_revisions=5)
     teaching = teacher(_useless)
     await one_pass(memory, APPLES, student=student(), teacher=teaching)
     assert calls_of(teaching, "critic") == 1 + 5
 
 
 async def test_without_tries_edits_are_kept_untested(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", verify_calls=0)
+    memory = in_memory(namespace=namespace, trust="always", verify_calls=0)
     answering = student()
     out = await one_pass(memory, APPLES, student=answering, teacher=teacher(_useless))
     assert await texts_of(memory) == ["think hard"]
@@ -208,7 +208,7 @@ async def test_a_lesson_that_is_too_long_is_tried_on_nobody(scratch: TedMemory) 
 
 
 async def test_a_lesson_that_its_own_task_would_not_find_is_refused(namespace: str) -> None:
-    memory = in_memory(profile="small", namespace=namespace, trust="operator", selection="relevant")
+    memory = in_memory(profile="small", namespace=namespace, trust="always", selection="relevant")
     unseen = teacher(lambda _: critique(add("say c000", "something else entirely")))
     out = await one_pass(memory, APPLES, student=student(), teacher=unseen)
     assert "it was not found for this very task" in out["note"]
@@ -217,7 +217,7 @@ async def test_a_lesson_that_its_own_task_would_not_find_is_refused(namespace: s
 
 async def test_the_critic_is_told_which_lesson_was_found_instead(namespace: str) -> None:
     memory = in_memory(
-        profile="small", namespace=namespace, trust="operator", selection="relevant", top_k=1
+        profile="small", namespace=namespace, trust="always", selection="relevant", top_k=1
     )
     await memory.commit([Add(text="peel them", when="a code of apples is asked for")], author="me")
     teaching = teacher(lambda _: critique(add("say c000", "apples")))
@@ -229,7 +229,7 @@ async def test_the_critic_is_told_which_lesson_was_found_instead(namespace: str)
 
 
 async def test_words_that_stand_in_every_task_do_not_make_a_condition(namespace: str) -> None:
-    memory = in_memory(profile="small", namespace=namespace, trust="operator", selection="relevant")
+    memory = in_memory(profile="small", namespace=namespace, trust="always", selection="relevant")
     broad = teacher(lambda _: critique(add("say c000", "the code, apples, the code of things")))
     await one_pass(
         memory, APPLES, student=student(lambda _: "no idea"), teacher=broad, common=["code"]
@@ -249,7 +249,7 @@ async def test_a_rewrite_without_a_condition_keeps_the_old_one(scratch: TedMemor
 
 
 async def test_a_rewrite_about_something_else_leaves_the_old_lesson_alone(namespace: str) -> None:
-    scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="operator")
+    scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="always")
     await scratch.commit([Add(text="say c001", when="asked about bananas")], author="me")
     [old] = await scratch.load()
     edit = {"op": "rewrite", "ids": [old.id], "when": "bananas, about apples", "text": "say c000"}
@@ -277,7 +277,7 @@ async def test_a_grader_that_fails_during_the_try_keeps_nothing(scratch: TedMemo
 
 
 async def test_what_a_try_showed_never_becomes_usage(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", inclusion=1.0)
+    memory = in_memory(namespace=namespace, trust="always", shown_share=1.0)
     await memory.commit([Add(text="Be brief.")], author="me")
     await one_pass(memory, APPLES, student=student(), teacher=teacher())
     assert await memory.usage() == {}
@@ -356,7 +356,7 @@ async def test_things_have_codes_of_their_own() -> None:
 async def test_a_condition_that_fits_every_task_is_refused_before_any_attempt(
     namespace: str,
 ) -> None:
-    scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="operator")
+    scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="always")
 
     def learns(messages: list[BaseMessage]) -> str:
         told = prompt_of(messages[2:])
@@ -385,7 +385,7 @@ async def test_a_condition_that_fits_every_task_is_refused_before_any_attempt(
 
 
 async def test_without_known_common_words_a_broad_condition_gets_its_try(namespace: str) -> None:
-    scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="operator")
+    scratch = in_memory(namespace=namespace, profile="small", selection="all", trust="always")
 
     """The control: what stands in every task is what refuses it."""
 

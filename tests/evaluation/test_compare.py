@@ -135,7 +135,7 @@ def _answers(lines: list[str]) -> ScriptedChatModel:
 
 
 async def test_repeats_count_once_with_their_mean(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=1)
+    memory = in_memory(namespace=namespace, trust="always", concurrency=1)
     right, wrong = CODES["apples"], "no idea"
     # without, with; the second round begins with the other side: with, without; then without, with
     answering = _answers([wrong, right, right, wrong, right, wrong])
@@ -167,7 +167,7 @@ async def test_repeats_do_not_narrow_the_interval_of_a_student_that_repeats_itse
 
 
 async def test_a_side_is_right_for_mcnemar_from_half_of_its_repeats_on(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=1)
+    memory = in_memory(namespace=namespace, trust="always", concurrency=1)
     right, wrong = CODES["apples"], "no idea"
     result = await evaluate(
         [sample("apples")], student=_answers([wrong, right, wrong, wrong]), memory=memory, repeats=2
@@ -181,7 +181,7 @@ async def test_a_side_is_right_for_mcnemar_from_half_of_its_repeats_on(namespace
 async def test_both_sides_of_a_sample_are_asked_in_turn_and_neither_is_always_first(
     namespace: str,
 ) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=1)
+    memory = in_memory(namespace=namespace, trust="always", concurrency=1)
     await _teach(memory, "apples", "bananas", "cherries")
     answering = student()
     await evaluate(samples(2), student=answering, memory=memory, repeats=2)
@@ -276,7 +276,7 @@ async def test_more_checkpoints_than_versions_measure_each_version_once(scratch:
 
 
 async def test_the_curve_begins_where_the_history_does(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", history=2)
+    memory = in_memory(namespace=namespace, trust="always", history_versions=2)
     for thing in list(CODES)[:5]:
         await _teach(memory, thing)
     result = await evaluate(samples(5, each=1), student=student(), memory=memory, checkpoints=9)
@@ -333,7 +333,7 @@ async def test_a_sample_that_an_older_version_fails_on_is_left_out_everywhere(
 async def test_calls_in_flight_stay_under_the_cap_with_repeats_and_checkpoints(
     namespace: str,
 ) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=3)
+    memory = in_memory(namespace=namespace, trust="always", concurrency=3)
     await _teach(memory, "apples")
     await _teach(memory, "bananas")
     slow = SlowChatModel(script=follows, pause=lambda _: 0.001)
@@ -347,7 +347,7 @@ async def test_calls_in_flight_stay_under_the_cap_with_repeats_and_checkpoints(
 
 
 async def test_a_judge_is_under_the_same_cap_and_its_cost_counts(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=2)
+    memory = in_memory(namespace=namespace, trust="always", concurrency=2)
     verdict = '{"reason": "right", "score": 1.0}'
     slow = SlowChatModel(script=follows, pause=lambda _: 0.001)
     judging = SlowChatModel(script=lambda _: verdict, pause=lambda _: 0.001)

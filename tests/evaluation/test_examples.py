@@ -111,7 +111,7 @@ async def test_they_take_about_as_many_tokens_as_the_lessons(scratch: TedMemory)
 async def test_a_set_that_is_shown_in_few_tokens_is_compared_with_few_examples(
     namespace: str,
 ) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", selection="relevant", top_k=1)
+    memory = in_memory(namespace=namespace, trust="always", selection="relevant", top_k=1)
     await _teach(memory, *CODES)
     result = await evaluate(samples(), student=student(copies), memory=memory, examples=TRAINING)
     assert result.examples is not None
@@ -222,7 +222,7 @@ async def test_a_sample_that_fails_beside_examples_is_left_out_of_all_sides(
 async def test_progress_calls_in_flight_repeats_and_checkpoints_hold_for_three_sides(
     namespace: str,
 ) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=3)
+    memory = in_memory(namespace=namespace, trust="always", concurrency=3)
     await _teach(memory, "apples")
     await _teach(memory, "bananas")
     slow = SlowChatModel(script=copies, pause=lambda _: 0.001)
@@ -240,7 +240,7 @@ async def test_progress_calls_in_flight_repeats_and_checkpoints_hold_for_three_s
 
 
 async def test_neither_side_is_always_first(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", concurrency=1)
+    memory = in_memory(namespace=namespace, trust="always", concurrency=1)
     await _teach(memory, "apples")
     answering = student(copies)
     await evaluate(samples(2), student=answering, memory=memory, examples=TRAINING)

@@ -146,7 +146,7 @@ async def test_sizes_are_those_that_each_version_had(scratch: TedMemory) -> None
 
 
 async def test_sizes_reach_as_far_back_as_the_log(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", history=3)
+    memory = in_memory(namespace=namespace, trust="always", history_versions=3)
     for thing in list(CODES)[:6]:
         await memory.commit([Add(text=f"say {CODES[thing]}")], author="me")
         if thing == "dates":

@@ -335,7 +335,7 @@ async def test_a_memory_fades_usage_as_simulated(kept: float) -> None:
     chance = np.random.default_rng(9)
     lifts = np.full(1, 0.4)
     weights, totals = groups(chance, lifts, eases(chance, lifts, 40))
-    memory = in_memory(usage_kept=kept)
+    memory = in_memory(usage_decay=kept)
     await memory.commit([Add(text="Look twice.")], author="me")
     [lesson] = await memory.load()
     for i, usage in enumerate(usages(weights[0], totals[0])):

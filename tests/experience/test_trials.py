@@ -303,7 +303,7 @@ def test_the_loudest_cannot_hide_what_others_have_shown() -> None:
     assert (against.useless(2), against.useless(0) > 2) == (pytest.approx(1), True)
 
 
-@pytest.mark.parametrize("settings", [{"replay_calls": 0}, {"trust": "operator"}])
+@pytest.mark.parametrize("settings", [{"replay_calls": 0}, {"trust": "always"}])
 def test_where_nothing_is_replayed_a_lesson_says_that_it_waits_for_a_person(
     settings: dict[str, Any],
 ) -> None:

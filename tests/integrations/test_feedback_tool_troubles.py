@@ -196,7 +196,7 @@ async def test_what_the_store_refuses_is_told_and_not_kept(monkeypatch: pytest.M
 
 
 async def test_what_finds_the_buffer_full_is_told_so() -> None:
-    memory, log = spied(buffer=3)
+    memory, log = spied(buffer_episodes=3)
     runs = rating(memory)
     await runs.ainvoke(asks("What is x?"), THREAD)
     log.away = 10**6

@@ -117,7 +117,7 @@ def _told(op: Op, result: Any) -> Any:
 
 
 async def _agree(kind: type[TedMemoryStore], batches: list[list[Op]]) -> None:
-    ours = kind(in_memory(trust="operator", max_experiences=200, token_budget=100_000))
+    ours = kind(in_memory(trust="always", max_experiences=200, token_budget=100_000))
     upstream = Upstream()
     everything: list[Op] = [SearchOp((), limit=EVERYTHING), ListNamespacesOp(limit=EVERYTHING)]
     for batch in [*batches, everything]:

@@ -48,7 +48,7 @@ def _nested(depth: int) -> Any:
 async def test_what_cannot_be_put_is_refused_before_anything_is_written(
     key: Any, value: Any, said: str
 ) -> None:
-    store = TedMemoryStore(in_memory(trust="operator"))
+    store = TedMemoryStore(in_memory(trust="always"))
     good = PutOp(("other",), "good", {"text": "fine"})
     with pytest.raises(ValueError, match=said) as caught:
         await store.abatch([good, PutOp(NS, key, value), PutOp(NS, key, None)])
@@ -84,7 +84,7 @@ async def test_what_has_no_number_is_on_no_side_of_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trust", "state"), [("operator", "active"), ("evidence", "proposed"), ("review", "proposed")]
+    ("trust", "state"), [("always", "active"), ("evidence", "proposed"), ("review", "proposed")]
 )
 async def test_only_an_operators_memory_shows_at_once_what_was_put(trust: Any, state: str) -> None:
     memory = in_memory(trust=trust)
@@ -130,7 +130,7 @@ async def test_a_text_that_changes_must_earn_its_place_again() -> None:
 
 
 async def test_times_are_told_and_what_is_read_is_ones_own() -> None:
-    memory = in_memory(trust="operator")
+    memory = in_memory(trust="always")
     store, before = TedMemoryStore(memory), datetime.now(UTC)
     await store.aput(("test",), "k", {"text": "x", "deep": {"n": 1}})
     first = await store.aget(("test",), "k")
@@ -183,7 +183,7 @@ async def test_a_search_ranks_by_the_words_of_text_and_condition() -> None:
 
 
 async def test_sets_whose_names_are_no_labels_stay_out_of_sight() -> None:
-    memory = in_memory(namespace="team:billing", trust="operator")
+    memory = in_memory(namespace="team:billing", trust="always")
     await memory.commit([Add(text="x")], author="me")
     await memory.for_namespace("plain").commit([Add(text="y")], author="me")
     store = TedMemoryStore(memory)
@@ -192,7 +192,7 @@ async def test_sets_whose_names_are_no_labels_stay_out_of_sight() -> None:
 
 
 async def test_a_cap_refuses_one_item_and_the_rest_of_the_batch_stands() -> None:
-    store = TedMemoryStore(in_memory(trust="operator", max_experiences=2))
+    store = TedMemoryStore(in_memory(trust="always", max_experiences=2))
     puts = [PutOp(NS, f"k{i}", {"text": f"text {i}"}) for i in range(3)]
     with pytest.raises(
         CommitRefused,
@@ -208,7 +208,7 @@ async def test_a_cap_refuses_one_item_and_the_rest_of_the_batch_stands() -> None
 
 
 async def test_a_text_over_the_sets_own_budget_is_invalid_input() -> None:
-    store = TedMemoryStore(in_memory(trust="operator", token_budget=60))
+    store = TedMemoryStore(in_memory(trust="always", token_budget=60))
     with pytest.raises(InvalidInput, match=r"\(over budget\).*raise max_text or token_budget"):
         await store.abatch(
             [PutOp(NS, "long", {"text": "x" * 200}), PutOp(NS, "short", {"text": "x"})]
@@ -232,7 +232,7 @@ class Contended(TedMemory):
 @pytest.fixture
 def contended(monkeypatch: pytest.MonkeyPatch) -> Contended:
     monkeypatch.setattr("ted_memory.integrations.store.LONGEST_PAUSE", 0.0)
-    return Contended((plain := in_memory(trust="operator")).store, plain.settings, "test")
+    return Contended((plain := in_memory(trust="always")).store, plain.settings, "test")
 
 
 @pytest.mark.parametrize("value", [{"text": "ours"}, None])
@@ -277,7 +277,7 @@ def test_plain_code_can_put_get_search_and_delete(valkey: Server, namespace: str
 
 
 async def test_two_stores_that_write_at_once_lose_nothing(valkey: Server, namespace: str) -> None:
-    settings: dict[str, Any] = {"namespace": namespace, "trust": "operator", "max_experiences": 100}
+    settings: dict[str, Any] = {"namespace": namespace, "trust": "always", "max_experiences": 100}
     async with (
         open_memory(valkey.url, **settings) as one,
         open_memory(valkey.url, **settings) as two,

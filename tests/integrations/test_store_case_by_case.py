@@ -47,7 +47,7 @@ def theirs() -> BaseStore:
 
 
 def ours() -> BaseStore:
-    return TedMemoryStore(in_memory(trust="operator", max_experiences=200, token_budget=100_000))
+    return TedMemoryStore(in_memory(trust="always", max_experiences=200, token_budget=100_000))
 
 
 async def outcome(case: Case, store: BaseStore) -> Any:
@@ -342,6 +342,6 @@ async def test_a_store_that_differs_elsewhere_is_found() -> None:
 
     case, broken = (
         a_batch_reads_what_was_before_its_writes,
-        SeesItsWrites(in_memory(trust="operator")),
+        SeesItsWrites(in_memory(trust="always")),
     )
     assert await outcome(case, broken) != await outcome(case, theirs())

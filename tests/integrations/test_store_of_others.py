@@ -38,7 +38,7 @@ OTHERS = [
 
 @pytest.fixture
 def memory() -> TedMemory:
-    return in_memory(trust="operator", max_experiences=500, token_budget=50_000)
+    return in_memory(trust="always", max_experiences=500, token_budget=50_000)
 
 
 # --- values
@@ -116,7 +116,7 @@ async def test_names_with_dots_in_filters_are_paths(memory: TedMemory) -> None:
 async def test_put_says_loudly_that_nobody_is_shown_a_proposal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for trust, warnings in (("evidence", 1), ("operator", 0)):
+    for trust, warnings in (("evidence", 1), ("always", 0)):
         store_module._warn_once.cache_clear()
         caplog.clear()
         memory = in_memory(trust=trust)
@@ -166,7 +166,7 @@ def test_an_experience_of_others_has_its_id_for_a_key() -> None:
 
 
 async def test_a_refusal_names_the_key_that_was_put() -> None:
-    store = TedMemoryStore(in_memory(trust="operator", max_experiences=1))
+    store = TedMemoryStore(in_memory(trust="always", max_experiences=1))
     await store.aput(NS, "first", {"text": "x"})
     with pytest.raises(CommitRefused, match="'a key' in "):
         await store.aput(NS, "a key", {"text": "y"})
@@ -187,7 +187,7 @@ class Counting(TedMemory):
 
 
 def counting(**settings: Any) -> Counting:
-    plain = in_memory(trust="operator", max_experiences=500, token_budget=50_000, **settings)
+    plain = in_memory(trust="always", max_experiences=500, token_budget=50_000, **settings)
     return Counting(plain.store, plain.settings, "test")
 
 
@@ -229,7 +229,7 @@ async def test_who_shares_a_commit_shares_no_fault() -> None:
     puts = [store.aput(("test",), f"k{i}", {"text": "x" * (i + 41)}) for i in range(20)]
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
     assert [isinstance(outcome, InvalidInput) for outcome in outcomes] == [False] * 10 + [True] * 10
-    full = TedMemoryStore(in_memory(trust="operator", max_experiences=5))
+    full = TedMemoryStore(in_memory(trust="always", max_experiences=5))
     puts = [full.aput(("test",), f"k{i}", {"text": f"lesson {i}"}) for i in range(8)]
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
     refused = [str(outcome) for outcome in outcomes if outcome is not None]

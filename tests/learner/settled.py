@@ -5,7 +5,7 @@ from typing import Any
 from ted_memory import TedMemory
 from ted_memory.episodes import Traffic
 
-CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
+CHEAP: dict[str, Any] = {"trust": "always", "rollouts": 1, "verify_calls": 0}
 
 
 async def traffic_of(memory: TedMemory) -> Traffic:

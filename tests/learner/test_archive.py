@@ -90,7 +90,7 @@ async def test_what_a_user_wrote_becomes_no_example_for_everybody(
     namespace: str,
     sources: tuple[str, ...],
 ) -> None:
-    memory = in_memory(namespace=namespace, trust="operator", profile="small", selection="all")
+    memory = in_memory(namespace=namespace, trust="always", profile="small", selection="all")
     given = sample("apples", sources=sources)
     await one_pass(memory, given, student=student(imitates), teacher=teacher())
     examples = [e.example for e in await memory.load() if e.example]
@@ -99,7 +99,7 @@ async def test_what_a_user_wrote_becomes_no_example_for_everybody(
 
 async def test_a_lesson_from_several_samples_carries_the_sources_of_all(namespace: str) -> None:
     memory = in_memory(
-        namespace=namespace, trust="operator", critique_batch=3, concurrency=1, validation=0
+        namespace=namespace, trust="always", critique_batch=3, concurrency=1, validation=0
     )
     given = [one.model_copy(update={"sources": (f"principal:{one.id}",)}) for one in samples(1, 3)]
     late = iter([False, False, True])

@@ -106,7 +106,7 @@ async def test_what_waits_of_others_stands_in_no_prompt(memory: TedMemory) -> No
 
 async def test_what_an_operator_proposed_for_a_set_that_he_trusts_is_shown() -> None:
     """The control: a data set's critic sees what waits, and can improve it."""
-    memory = in_memory(trust="operator", feedback_wait=0.0)
+    memory = in_memory(trust="always", feedback_wait=0.0)
     await memory.commit([Add(text="be nice", when="apples", state="proposed")], author="me")
     assert any("be nice" in prompt for prompt in await prompts_for(memory))
 
@@ -160,7 +160,7 @@ async def compactor_of(memory: TedMemory, *, answers: Any = lambda _: "nothing t
 
 def set_to_compact(profile: Any = "default") -> TedMemory:
     # the first version is what a test puts in
-    return in_memory(trust="operator", profile=profile, compact_every=2)
+    return in_memory(trust="always", profile=profile, compact_every=2)
 
 
 @pytest.mark.parametrize("profile", ["default", "small"])
@@ -288,7 +288,7 @@ async def obeying(profile: Any) -> tuple[Obedient, set[str]]:
     given = Sample(id="x", input=asked, reference="c000", sources=("principal:mallory",))
     teaching = teacher(obedient.critic, solves=obedient.solves)
     await one_pass(
-        in_memory(profile=profile, trust="operator"),
+        in_memory(profile=profile, trust="always"),
         given,
         student=student(obedient.solves),
         teacher=teaching,

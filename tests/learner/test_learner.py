@@ -8,7 +8,7 @@ from tests.learner.worlds import PEOPLE, archive, complain, episode, propose, re
 
 
 async def test_an_operator_learns_from_live_traffic_at_once(valkey: Server, namespace: str) -> None:
-    async with open_memory(valkey.url, namespace=namespace, trust="operator") as memory:
+    async with open_memory(valkey.url, namespace=namespace, trust="always") as memory:
         await complain(memory, [episode("apples")])
         report = await Learner(memory, student=student(), teacher=teacher()).run(until_empty=True)
         assert report.outcomes == {"learned": 1}, report

@@ -231,7 +231,7 @@ async def test_a_day_s_budget_holds_for_each_namespace_and_the_next_day_brings_a
 async def test_a_learner_without_a_student_learns_from_the_live_run_alone(
     valkey: Server, namespace: str
 ) -> None:
-    async with open_memory(valkey.url, namespace=namespace, trust="operator") as memory:
+    async with open_memory(valkey.url, namespace=namespace, trust="always") as memory:
         with pytest.raises(InvalidInput, match="needs the student"):
             Learner(memory, teacher=teacher())
         await complain(memory, [episode("apples")])
@@ -273,7 +273,7 @@ async def test_work_that_takes_longer_than_the_lease_is_nobody_else_s(
     valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_memory(
-        valkey.url, namespace=namespace, lease=1.0, max_deliveries=9, **CHEAP
+        valkey.url, namespace=namespace, lease_seconds=1.0, max_deliveries=9, **CHEAP
     ) as memory:
 
         async def outcomes(thing: str, wanted: str) -> Counter[str]:
@@ -310,7 +310,7 @@ async def test_a_learner_stops_work_that_another_one_has_taken_over(
             if found.claims:
                 return
 
-    async with open_memory(valkey.url, namespace=namespace, lease=0.4, **CHEAP) as memory:
+    async with open_memory(valkey.url, namespace=namespace, lease_seconds=0.4, **CHEAP) as memory:
         await complain(memory, [episode("apples")])
         learner = Learner(memory, student=slow(60), teacher=teacher())
         async with at_work(learner):

@@ -20,7 +20,7 @@ from tests.cli.helpdesk import COLOURS, answer, model_options, serve_in_thread
 from tests.command_line import INTERRUPTIBLE, run_cli
 from tests.conftest import Server
 
-QUICK = ["--trust", "operator", "--rollouts", "1"]
+QUICK = ["--trust", "always", "--rollouts", "1"]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from tests.conftest import Server
 from tests.distill.scripts import student, teacher
 from tests.learner.worlds import complain, episode
 
-CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
+CHEAP: dict[str, Any] = {"trust": "always", "rollouts": 1, "verify_calls": 0}
 
 
 @pytest.mark.parametrize("stored", ["", "no episode", "12", "|{}", "12|not JSON"])

@@ -20,7 +20,7 @@ from tests.learner.worlds import complain, episode
 
 MOST = 3  # deliveries
 CHEAP: dict[str, Any] = {
-    "trust": "operator",
+    "trust": "always",
     "rollouts": 1,
     "verify_calls": 0,
     "max_deliveries": MOST,
@@ -157,7 +157,7 @@ async def test_every_key_that_a_learner_needs_is_missed(own_server: Server) -> N
         await memory.aclose()
 
 
-@pytest.mark.parametrize("trust", ["operator", "evidence"])
+@pytest.mark.parametrize("trust", ["always", "evidence"])
 async def test_who_may_do_just_what_is_proved_can_learn(own_server: Server, trust: str) -> None:
     """So nothing is missing in the proof: neither for episodes nor for replays and trials."""
     start, selectors = "+hello +ping +client|setname", []

@@ -287,7 +287,7 @@ async def test_what_an_operator_wrote_or_waits_for_a_person_is_not_replayed(
 
 
 async def test_an_operators_memory_replays_nothing(valkey: Server, namespace: str) -> None:
-    async with open_memory(valkey.url, namespace=namespace, trust="operator") as memory:
+    async with open_memory(valkey.url, namespace=namespace, trust="always") as memory:
         await archive(memory, "apples", PEOPLE[:3])
         await propose(memory, "apples")
         assert (await replayed(memory)).report.replayed == 0

@@ -21,7 +21,7 @@ from tests.conftest import Server
 from tests.distill.scripts import calls_of, student, teacher
 from tests.learner.worlds import complain, episode
 
-CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0, "max_deliveries": 3}
+CHEAP: dict[str, Any] = {"trust": "always", "rollouts": 1, "verify_calls": 0, "max_deliveries": 3}
 
 
 @pytest.fixture(autouse=True)

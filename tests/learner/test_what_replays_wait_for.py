@@ -51,8 +51,8 @@ async def test_where_no_learner_replays_it_says_so(memory: TedMemory) -> None:
 
 
 async def test_what_waits_for_a_person_says_nothing_of_replays(namespace: str) -> None:
-    memory = in_memory(namespace=namespace, trust="operator")
+    memory = in_memory(namespace=namespace, trust="always")
     [id] = await propose(memory, "apples")
     assert await waits_for(memory, id) == (
-        "a person's approval: nothing is replayed here (replay_calls=0, or trust=operator)"
+        "a person's approval: nothing is replayed here (replay_calls=0, or trust=always)"
     )

@@ -324,7 +324,7 @@ def _slow() -> list[SlowChatModel]:
 
 
 # few calls for each sample
-SHORT: dict[str, Any] = {"trust": "operator", "profile": "small", "selection": "all"}
+SHORT: dict[str, Any] = {"trust": "always", "profile": "small", "selection": "all"}
 
 
 async def _within(

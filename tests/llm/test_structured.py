@@ -369,7 +369,7 @@ async def test_repaired_output_may_add_but_touches_no_old_lesson(
 
 async def test_clean_output_may_remove(namespace: str) -> None:
     """The control of the test above; what a removal is worth is not verified here."""
-    scratch = in_memory(namespace=namespace, trust="operator", verify_calls=0)
+    scratch = in_memory(namespace=namespace, trust="always", verify_calls=0)
     await scratch.commit([Add(text="Be brief."), Add(text="Be kind.")], author="me")
     brief, _ = await scratch.load()
     clean = critique({"op": "remove", "ids": [brief.id]})

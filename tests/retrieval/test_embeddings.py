@@ -34,7 +34,7 @@ def remembering(
 ) -> TedMemory:
     # nobody misses a lesson by the coin, and a busy machine is no slow model
     quiet = {"withhold_share": 0.0, "read_timeout": 5.0}
-    options = {"selection": "relevant", "top_k": 1, "trust": "operator", **quiet, **settings}
+    options = {"selection": "relevant", "top_k": 1, "trust": "always", **quiet, **settings}
     return in_memory(store=store, retriever=fused(embeddings), **options)
 
 
@@ -139,7 +139,7 @@ async def test_a_retriever_of_the_users_own_decides() -> None:
         ) -> list[Experience]:
             return list(experiences)[-1:]
 
-    memory = in_memory(retriever=Last(), selection="relevant", top_k=3, trust="operator")
+    memory = in_memory(retriever=Last(), selection="relevant", top_k=3, trust="always")
     await memory.commit([*ADDS, Add(text="Always.")], author="me")
     block = await memory.render("Give me my money")
     assert "stolen" in block
@@ -173,7 +173,7 @@ async def test_vectors_are_kept_on_a_server_and_go_with_a_purge(
 ) -> None:
     import redis.asyncio
 
-    options = {"selection": "relevant", "trust": "operator", "read_timeout": 2.0}
+    options = {"selection": "relevant", "trust": "always", "read_timeout": 2.0}
     key = Keys(namespace).vectors
     async with (
         redis.asyncio.Redis.from_url(valkey.url) as client,
@@ -327,7 +327,7 @@ async def test_local_embeddings_are_a_setting(
     given = {"retrieval": "local"} if by == "argument" else {}
     if by == "environment":
         monkeypatch.setenv("TED_MEMORY_RETRIEVAL", "local")
-    options = {"selection": "relevant", "top_k": 1, "trust": "operator", "read_timeout": 2.0}
+    options = {"selection": "relevant", "top_k": 1, "trust": "always", "read_timeout": 2.0}
     async with open_memory(valkey.url, namespace=namespace, **options, **given) as memory:
         await memory.commit(ADDS, author="me")
         assert "Do a bike was stolen." in await memory.render(f"{FORM}A thief took my bicycle.")

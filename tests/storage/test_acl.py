@@ -413,7 +413,7 @@ async def test_an_agent_that_may_run_no_script_reads_whole_sets_while_they_chang
     filled: Server,
 ) -> None:
     """Each one is of one version: its lessons are those that were there then."""
-    options: dict[str, Any] = {"namespace": NS, "trust": "operator", "history": 1000}
+    options: dict[str, Any] = {"namespace": NS, "trust": "always", "history_versions": 1000}
     async with open_memory(filled.url, **options) as owner, as_role(filled, "agent") as agent:
         read = [await agent.load()]
 

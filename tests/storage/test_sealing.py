@@ -40,7 +40,7 @@ def keys() -> list[str]:
 
 @pytest.fixture
 async def memory(valkey: Server, namespace: str, keys: list[str]) -> AsyncIterator[TedMemory]:
-    options: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0}
+    options: dict[str, Any] = {"trust": "always", "rollouts": 1, "verify_calls": 0}
     async with open_memory(
         valkey.url, namespace=namespace, cipher=cipher(keys[0]), **options
     ) as opened:

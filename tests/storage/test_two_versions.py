@@ -16,7 +16,7 @@ from tests.distill.scripts import student, teacher
 from tests.learner.worlds import complain, episode
 
 NEWER = {"of_a_newer_package": {"a": [1, 2]}}
-CHEAP: dict[str, Any] = {"trust": "operator", "rollouts": 1, "verify_calls": 0, "read_timeout": 5.0}
+CHEAP: dict[str, Any] = {"trust": "always", "rollouts": 1, "verify_calls": 0, "read_timeout": 5.0}
 
 
 def _grown(text: str) -> str:

@@ -16,7 +16,7 @@ Trust = Annotated[
     str | None,
     _option(
         "--trust",
-        help="evidence, review (a person approves as well), operator.  [default: evidence]",
+        help="evidence, review (a person approves as well), always (at once).  [default: evidence]",
     ),
 ]
 Rollouts = Annotated[int | None, _option("--rollouts", help="Attempts a sample.  [default: 5]")]
@@ -60,9 +60,9 @@ Validation = Annotated[
         "--validation", help="Held-out share of 200 samples or more; 0: no gate.  [default: 0.2]"
     ),
 ]
-Inclusion = Annotated[
+ShownShare = Annotated[
     float | None,
-    _option("--inclusion", help="Share of the set that each attempt may see.  [default: 0.8]"),
+    _option("--shown-share", help="Share of the set that each attempt may see.  [default: 0.8]"),
 ]
 Checkpoints = Annotated[
     int | None,

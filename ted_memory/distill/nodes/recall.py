@@ -81,8 +81,8 @@ def deal(
     eligible = [e.id for e in choose(active, snapshot.usage, ranking)]
     placement = memory.presentation(snapshot).placement
     for i in range(memory.settings.rollouts):
-        inclusion = memory.settings.inclusion
-        share = [e for e in active if _included(inclusion, run, sample.id, i, e.id)]
+        shown_share = memory.settings.shown_share
+        share = [e for e in active if _included(shown_share, run, sample.id, i, e.id)]
         shown = choose(share, snapshot.usage, ranking)
         attempts.append(
             Attempt(
@@ -93,5 +93,5 @@ def deal(
     return attempts
 
 
-def _included(inclusion: float, *where: object) -> bool:
-    return random.Random("/".join(map(str, where))).random() < inclusion
+def _included(shown_share: float, *where: object) -> bool:
+    return random.Random("/".join(map(str, where))).random() < shown_share

@@ -13,7 +13,7 @@ from typing import Literal
 from ted_memory.errors import SettingsError
 from ted_memory.experience.betting import Rule
 from ted_memory.llm.prompts import Prompt, load_prompt, parse_prompt
-from ted_memory.settings import LONGEST_INSTRUCTIONS, Settings
+from ted_memory.settings import LONGEST_INSTRUCTIONS, DistillSettings
 
 PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
     "teacher": (),
@@ -175,7 +175,7 @@ PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (DEFAULT
 
 
 def profile_of(
-    settings: Settings,
+    settings: DistillSettings,
     *,
     instructions: str | None = None,
     prompts: Mapping[str, str] | str | Path | None = None,

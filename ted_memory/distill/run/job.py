@@ -103,7 +103,7 @@ class Job:
         now = await memory.load()
         # the set's own caps hold in staging too; what an operator chose to learn from is active
         # there at once
-        settings = memory.settings.model_copy(update={**now.caps.model_dump(), "trust": "operator"})
+        settings = memory.settings.model_copy(update={**now.caps.model_dump(), "trust": "always"})
         student, critic = models
         told = [*(s.model_dump_json() for s in samples), *(model_name(model) for model in models)]
         key = digest(*told, settings.model_dump_json(), name_of(grader), name, profile.fingerprint)

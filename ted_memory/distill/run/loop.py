@@ -27,7 +27,7 @@ from ted_memory.grading.graders import Grader
 from ted_memory.llm.spend import Budget
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
-from ted_memory.settings import Settings
+from ted_memory.settings import DistillSettings
 
 # samples from which on some are held out: with fewer, each one judges what it did not teach
 LARGE = 200
@@ -97,7 +97,7 @@ async def distill(
 
 def _adapted(
     profile: Profile | None,
-    settings: Settings,
+    settings: DistillSettings,
     instructions: str | None,
     prompts: Mapping[str, str] | str | Path | None,
 ) -> Profile:

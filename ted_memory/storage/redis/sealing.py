@@ -2,26 +2,11 @@
 
 import base64
 import binascii
-from typing import Protocol
 
 from ted_memory.errors import CorruptData, reason_of
+from ted_memory.protocols import Cipher
 
 _MARK = "~"  # JSON and hexadecimal numbers begin with none
-
-
-class Cipher(Protocol):
-    """What encrypts: the protocol of LangGraph's encrypting serializers.
-
-    There it is `langgraph.checkpoint.serde.base.CipherProtocol`.
-    """
-
-    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
-        """Give the cipher's name and the ciphertext."""
-        ...
-
-    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
-        """Give the plaintext."""
-        ...
 
 
 class Seal:
