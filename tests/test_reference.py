@@ -17,6 +17,7 @@ from ted_memory.memory import SyncTedMemory, TedMemory
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "guides").glob("*")]
 EXAMPLES = sorted((ROOT / "examples").glob("0*.py"))
+FUNDAMENTALS = sorted((ROOT / "tests" / "fundamentals").glob("test_*.py"))
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MADE_BY_OTHERS = {TedMemory, SyncTedMemory}
 """Classes that users do not construct: `open_memory` does."""
@@ -110,7 +111,7 @@ def test_what_public_signatures_name_is_public() -> None:
     assert private == WITHIN_THE_GRAPH
 
 
-@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES, *FUNDAMENTALS], ids=lambda path: path.name)
 def test_what_users_are_shown_imports_public_names_only(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     blocks = [text] if page.suffix == ".py" else CODE.findall(text)
