@@ -60,7 +60,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadgroup --randomly-dont-reset-seed
 SIMULATED := $(patsubst %,tests/experience/test_%.py,betting forecast lift_simulation rendering_fuzz trials_simulation)
 QUICK := $(filter-out $(SIMULATED),$(wildcard tests/experience/test_*.py)) \
 	tests/retrieval tests/grading tests/datasets tests/fundamentals \
-	$(patsubst %,tests/test_%.py,documents face house memory settings)
+	$(patsubst %,tests/test_%.py,documents face house memory reference settings)
 
 check: lint
 	$(PYTEST) -n 2 $(QUICK) $(ARGS)

@@ -4,14 +4,14 @@ What stands there is the ``__all__`` of the modules in `PUBLIC`, with the first 
 docstring. All other modules and names are private.
 """
 
-import dataclasses
+import argparse
 import functools
 import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -39,20 +39,20 @@ PUBLIC = (
     "ted_memory.redaction",
     "ted_memory.settings",
     "ted_memory.testing",
-    "ted_memory.protocols",
+    "ted_memory.protocols.cipher",
+    "ted_memory.wiring",
 )
-INSIDERS = {
-    "credit",
-    "presentation",
-    "rank",
-    "recorder",
-    "repository",
-    "selector",
-    "show",
-    "snapshot",
-    "staging",
+OF_THE_PACKAGE = {
+    "EmbeddingRetriever": {"check", "for_set", "forget", "order", "preload", "prepare"},
+    "Judge": {"share"},
+    "LearnerReport": {"keep_latest"},
+    "TedMemory": {"credit", "rank", "recorder", "repository", "selector", "show", "snapshot"}
+    | {"staging", "store"},
+    "WordRetriever": {"order", "order_now", "rank_now", "scores_now"},
 }
-"""Members of `TedMemory` that only the package itself should use."""
+OF_THE_PACKAGE["FusedRetriever"] = OF_THE_PACKAGE["EmbeddingRetriever"]
+OF_THE_PACKAGE["SyncTedMemory"] = OF_THE_PACKAGE["TedMemory"]
+"""Members of public classes that only the package itself should use."""
 
 PROPERTIES = (property, functools.cached_property, classmethod, staticmethod)
 
@@ -114,22 +114,23 @@ def _plain(value: Any) -> str:
 
 
 def _fields(value: Any) -> list[str]:
-    """Name the fields that a class of ours has of itself, as a pydantic model or a dataclass."""
+    """Name the fields that a class of ours has of itself, and the attributes that it declares."""
     if not inspect.isclass(value):
         return []
-    if dataclasses.is_dataclass(value):
-        return [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
-    if not issubclass(value, BaseModel):
-        return []
-    ours = {name for base in _our_bases(value) for name in base.__annotations__}
-    return [name for name in value.model_fields if name in ours]
+    if issubclass(value, BaseModel):
+        known = set(value.model_fields)
+    else:
+        known = {name for base in _our_bases(value) for name in base.__annotations__}
+    told = dict.fromkeys(name for base in _our_bases(value) for name in base.__annotations__)
+    hidden = OF_THE_PACKAGE.get(value.__name__, set())
+    return [name for name in told if name in known - hidden and not name.startswith("_")]
 
 
 def members(value: Any) -> list[str]:
     """Name the public methods and properties that a class of ours has of itself.
 
-    Of pydantic's models and of classes that follow another library's interface there are none:
-    their fields, or that interface, say it.
+    Of classes that follow another library's interface, such as a chain's callbacks, there are none:
+    that interface says it.
     """
     if not inspect.isclass(value) or not _is_ours(value):
         return []
@@ -137,9 +138,15 @@ def members(value: Any) -> list[str]:
         name
         for base in _our_bases(value)
         for name, member in vars(base).items()
-        if callable(member) or isinstance(member, PROPERTIES)
+        if _is_told(member)
     }
-    return sorted(name for name in found - INSIDERS if not name.startswith("_"))
+    hidden = OF_THE_PACKAGE.get(value.__name__, set())
+    return sorted(name for name in found - hidden if not name.startswith("_"))
+
+
+def _is_told(member: Any) -> bool:
+    inner = getattr(member, "__func__", member)
+    return isinstance(member, (FunctionType, *PROPERTIES)) and bool(inner.__doc__)
 
 
 def _our_bases(value: type) -> list[type]:
@@ -147,6 +154,8 @@ def _our_bases(value: type) -> list[type]:
 
 
 def _is_ours(value: type) -> bool:
+    if issubclass(value, BaseModel):
+        return True
     foreign = set(value.__mro__) - set(_our_bases(value))
     return all(base.__module__ in {"builtins", "abc", "typing"} for base in foreign)
 
@@ -157,4 +166,5 @@ def _first_line(value: Any) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m bench.reference", description=__doc__).parse_args()
     PAGE.write_text(page(), encoding="utf-8")

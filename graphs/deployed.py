@@ -27,11 +27,10 @@ from langchain_core.outputs import ChatResult
 from starlette.applications import Starlette
 
 from ted_memory import TedMemory
-from ted_memory.distill import build_distillation_graph
-from ted_memory.distill.graph import Graph
+from ted_memory.distill import Graph, build_distillation_graph
 from ted_memory.errors import InvalidInput, TedMemoryError
 from ted_memory.integrations.middleware import TedMemoryMiddleware
-from ted_memory.memory.sync_bridge import flush_recorded
+from ted_memory.memory import flush_recorded
 from ted_memory.wiring import make_chat_model, open_memory
 
 DEFAULT_MODEL = "openai:gpt-5-mini"

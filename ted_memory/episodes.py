@@ -14,15 +14,11 @@ from ted_memory.settings import Placement
 
 __all__ = [
     "Archived",
-    "Claim",
-    "Claims",
     "DeadLetter",
     "Episode",
     "Erased",
     "Exposure",
     "Feedback",
-    "Recorded",
-    "Retention",
     "Standing",
     "Subject",
     "Traffic",
@@ -236,7 +232,7 @@ class Exposure(Frozen):
     version: int = 0
 
     def without_credit(self) -> "Exposure":
-        """Take all credit away: the lessons did not reach the prompt."""
+        """Return a copy in which no lesson counts as seen or withheld; block and turns stay."""
         return self.model_copy(update={"seen": (), "withheld": (), "counted": ()})
 
 

@@ -40,7 +40,7 @@ def check_text(text: str) -> str:
 
 
 def repair_text(text: str) -> str:
-    """Put a question mark for each half of a character, so that the text can be stored."""
+    """Replace lone surrogates by "?", so that the text can be stored as UTF-8."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

@@ -1,6 +1,7 @@
 """Every tunable, its default and its unit, once. The only reader of the environment."""
 
 import difflib
+import os
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
@@ -38,6 +39,15 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 """What a profile (`ted_memory.distill.profiles`) changes of the defaults; what is stated wins."""
 
 LONGEST_INSTRUCTIONS = 4000  # characters
+
+RENAMED: Mapping[str, str] = {
+    "buffer": "buffer_episodes",
+    "history": "history_versions",
+    "inclusion": "shown_share",
+    "lease": "lease_seconds",
+    "usage_kept": "usage_decay",
+}
+"""Settings of older versions, and what they are called now."""
 
 
 class StoreSettings(BaseModel):
@@ -161,13 +171,12 @@ class TrialSettings(BaseModel):
     trust: Trust = Field("evidence", description="how a lesson from traffic may become active")
     trial_rule: TrialRule = Field(
         "strict",
-        description="what a trial must show: that its lift is above 0, or (quick) not below -0.1",
+        description="what a trial must show: a lift above 0, or with `quick` one above -0.1",
     )
     min_principals: int = Field(
         3,
         ge=1,
-        description="principals without any one fewer of whom nothing is decided: "
-        "the loudest are left out",
+        description="every decision leaves out the loudest principals, one fewer than this",
     )
     withhold_share: float = Field(
         0.02, ge=0, le=0.5, description="share of requests that miss one active lesson"
@@ -332,8 +341,10 @@ def make_settings(**overrides: Any) -> Settings:
     for name in given:
         if name not in Settings.model_fields:
             near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            meant = [RENAMED[name]] if name in RENAMED else near
+            hint = f"; did you mean {meant[0]!r}?" if meant else ""
             raise SettingsError(f"unknown setting {name!r}{hint}")
+    _refuse_old_variables()
     try:
         return _with_profile(Settings(**given))
     except ValidationError as error:
@@ -343,6 +354,20 @@ def make_settings(**overrides: Any) -> Settings:
             f"setting {name}={first['input']!r}: {first['msg']} "
             f"(argument or TED_MEMORY_{name.upper()})"
         ) from None
+
+
+def _refuse_old_variables() -> None:
+    """Refuse a variable by its old name, which would be passed over in silence.
+
+    Where the new one stands beside it, an older version may share the environment.
+
+    Raises:
+        SettingsError: there is one; the message says what it is called now.
+    """
+    for old, new in RENAMED.items():
+        before, now = f"TED_MEMORY_{old.upper()}", f"TED_MEMORY_{new.upper()}"
+        if before in os.environ and now not in os.environ:
+            raise SettingsError(f"{before} is called {now} now; nothing was opened")
 
 
 def _with_profile(stated: Settings) -> Settings:

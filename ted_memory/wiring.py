@@ -14,6 +14,8 @@ from ted_memory.protocols import Cipher
 from ted_memory.retrieval.protocol import Retriever
 from ted_memory.settings import Durability, PromptSettings, SettingNames, Settings, make_settings
 
+__all__ = ["acl_commands", "make_chat_model", "open_memory", "open_memory_sync"]
+
 if TYPE_CHECKING:  # half a second, which a program that only reads its memory need not spend
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel

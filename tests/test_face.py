@@ -10,14 +10,17 @@ from ted_memory import TedMemory, open_memory
 def test_the_face_is_what_the_documentation_says() -> None:
     assert set(ted_memory.__all__) == {
         "Add",
+        "Commit",
         "Episode",
         "Experience",
         "ExperienceSet",
         "Feedback",
+        "Health",
         "Merge",
         "Remove",
         "Rewrite",
         "Sample",
+        "SyncTedMemory",
         "TedMemory",
         "TedMemoryError",
         "open_memory",

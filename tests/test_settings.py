@@ -1,5 +1,9 @@
 """Every tunable once: its default, the environment, and what is said when a value cannot work."""
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
@@ -7,7 +11,9 @@ from pydantic_settings import BaseSettings
 from ted_memory import TedMemoryError, open_memory
 from ted_memory.errors import InvalidInput, SettingsError
 from ted_memory.experience.rendering import FRAME_TOKENS
-from ted_memory.settings import Settings, make_settings
+from ted_memory.settings import RENAMED, Settings, make_settings
+
+ROOT = Path(__file__).parent.parent
 
 
 def said(error: BaseException) -> str:
@@ -51,6 +57,55 @@ def test_every_setting_is_of_one_concern() -> None:
     concerns = [base for base in Settings.__bases__ if base is not BaseSettings]
     named = [name for concern in concerns for name in concern.model_fields]
     assert sorted(named) == sorted(Settings.model_fields)
+
+
+def names_read(code: str) -> set[str]:
+    """What is read of ``memory.settings``, and of another name that stands for it."""
+    short, read = set[str](), set[str]()
+    nodes = list(ast.walk(ast.parse(code)))
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            short |= {name.id for name, value in pairs_of(node) if is_settings(value)}
+        if isinstance(node, ast.arg) and isinstance(node.annotation, ast.Name):
+            short |= {node.arg} if node.annotation.id == "Settings" else set()
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            named = isinstance(node.value, ast.Name) and node.value.id in short
+            read |= {node.attr} if named or is_settings(node.value) else set()
+    return read
+
+
+def is_settings(value: ast.expr) -> bool:
+    return isinstance(value, ast.Attribute) and value.attr == "settings"
+
+
+def pairs_of(node: ast.Assign) -> Iterator[tuple[ast.Name, ast.expr]]:
+    """Yield each name that is assigned to, with its value."""
+    target, value = node.targets[0], node.value
+    if isinstance(target, ast.Name):
+        yield target, value
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        for one, its in zip(target.elts, value.elts, strict=True):
+            if isinstance(one, ast.Name):
+                yield one, its
+
+
+def test_what_is_read_of_settings_is_a_setting() -> None:
+    """In tests, too, which no type checker reads."""
+    unknown = {
+        f"{source.relative_to(ROOT)}: {name}"
+        for folder in ("bench", "examples", "graphs", "tests")
+        for source in (ROOT / folder).rglob("*.py")
+        for name in names_read(source.read_text(encoding="utf-8"))
+        if name not in {*Settings.model_fields, *dir(Settings)}
+    }
+    assert unknown == set()
+
+
+def test_a_setting_that_is_no_longer_there_would_be_found() -> None:
+    assert names_read("a, s = 1, memory.settings\nb = s.lease") == {"lease"}
+    assert names_read("print(self.memory.settings.history)") == {"history"}
+    assert names_read("def f(s: Settings): return s.buffer") == {"buffer"}
 
 
 def test_arguments_win_over_the_environment_and_that_over_the_defaults(
@@ -131,6 +186,19 @@ def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_name() -> Non
     with pytest.raises(SettingsError) as caught:
         open_memory(zzz=3)
     assert said(caught.value) == "unknown setting 'zzz'"
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_is_told_what_it_is_called_now(
+    old: str, new: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsError, match=f"did you mean '{new}'"):
+        open_memory(**{old: 1})  # type: ignore[arg-type]
+    monkeypatch.setenv(f"TED_MEMORY_{old.upper()}", "1")
+    with pytest.raises(SettingsError, match=f"is called TED_MEMORY_{new.upper()} now"):
+        open_memory()
+    monkeypatch.setenv(f"TED_MEMORY_{new.upper()}", "1")
+    assert getattr(make_settings(), new) == 1, "both: an older version shares the environment"
 
 
 def test_a_budget_too_small_for_any_lesson_is_refused_with_the_least_that_works() -> None:

@@ -20,9 +20,10 @@ def purge(
     yes: place.Yes = False,
     json: place.Json = False,
 ) -> None:
-    """Take out for good what came from one source.
+    """Take out for good what came from one source, and refuse it from now on.
 
-    Also what went through rewrites and merges, and in the log. What it was merged with comes back.
+    Also what it became through rewrites and merges, its texts in the log, and archived episodes.
+    What it was merged with comes back as it was before.
 
     Keys of --json: namespace, version, removed, restored, waiting, unknown (ids), blanked
     (versions of the log), archived (a number).

@@ -1,6 +1,6 @@
 """The method: a graph that distils one sample, and the loop that runs it over a data set."""
 
-from ted_memory.distill.graph import build_distillation_graph
+from ted_memory.distill.graph import Graph, build_distillation_graph
 from ted_memory.distill.profiles import PROFILES, Profile
 from ted_memory.distill.report import (
     Carried,
@@ -32,6 +32,7 @@ __all__ = [
     "DistillInput",
     "DistillOutput",
     "Gate",
+    "Graph",
     "JoinedLessons",
     "Judge",
     "LessonVerdict",

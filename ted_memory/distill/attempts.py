@@ -45,7 +45,10 @@ class Attempt:
 
 
 def take_apart(text: str, tools: Sequence[str] = ()) -> Attempt:
-    """Take an attempt apart; `tools` are the tool calls that came before its text."""
+    """Sort an attempt into premises, steps and conclusion.
+
+    `tools` are the tool calls that came before its text: they are its first steps.
+    """
     thoughts, _, said = text.rpartition("</think>")
     if not said.strip():
         thoughts, said = "", text
@@ -108,7 +111,11 @@ def _sentences(lines: Sequence[str]) -> list[str]:
 
 
 def describe_attempts(trajectories: Sequence[Trajectory]) -> str:
-    """Write the attempts as lines, the same ones once: a critique costs by the token."""
+    """Write the attempts as digests: premises, steps, conclusion.
+
+    Each is cut to `LONGEST` characters, and equal ones stand once, with their number: a critique
+    costs by the token. `whole_attempts` writes all of them.
+    """
     counted: Counter[tuple[str, str]] = Counter()
     for t in trajectories:
         comment = f" ({_shortened(t.comment, 200)})" if t.comment else ""

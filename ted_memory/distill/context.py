@@ -143,7 +143,7 @@ class DistillContext(AnswerContext):
 
     @property
     def verifies(self) -> bool:
-        """Whether edits are put to the test on the student."""
+        """Whether edits are tested on the student: it answers anew, the profile has pairs."""
         return self.fresh and self.profile.verification.pairs > 0
 
     @property

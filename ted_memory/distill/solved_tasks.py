@@ -53,10 +53,19 @@ def conditions_of(
     kindred: Sequence[str],
     language: str = AUTO,
 ) -> list[str]:
-    """Return the conditions that a solved task may be found by, the best first.
+    """Return conditions (`when`) under which a solved task may be found, the best first.
 
-    They are words of its own, and ``others``. Its own come first where they are ``kindred``, known
-    to go with answers like its own; else they come last.
+    One of them is made of the sample's own words. Where some of these are ``kindred``, known to go
+    with answers like its own, it is made of them and comes first; else it is made of the words that
+    are neither in most tasks nor in its answer, and comes last.
+
+    Args:
+        sample: the solved task.
+        reference: its answer.
+        others: conditions that were made elsewhere.
+        common: stems that stand in most tasks.
+        kindred: words that go with answers like its own.
+        language: of the texts, or ``auto``.
     """
     if words := free_words(kindred, sample, common, language=language):
         found = [", ".join(words), *others]

@@ -191,10 +191,10 @@ def _check(lift: float, base: float, rule: TrialRule, min_principals: int) -> No
 
 
 def pairs_left(seen: Sums, wealth: float, needed: float) -> int | None:
-    """Return how many pairs more a lesson needs to go on trial: the median of lessons like it.
+    """Forecast how many more pairs put a lesson on trial, by the formula of ``ted-memory plan``.
 
-    None where nothing is known, since it has shown no lift so far. The walk goes on from where it
-    is, by the lift that was seen.
+    Half of the lessons of the lift that it has shown need fewer. 0 where it has enough; None where
+    it has shown no lift so far. Pairs to come count in full, those of the loudest principals, too.
 
     Args:
         seen: the sums of its pairs.

@@ -1,7 +1,4 @@
-"""Is an answer right? Graders, what an answer concludes, and a model as a judge.
-
-The judge is `ted_memory.distill.Judge`.
-"""
+"""Is an answer right? Graders; a model as a judge is `ted_memory.distill.Judge`."""
 
 from ted_memory.grading.graders import (
     GRADERS,

@@ -69,6 +69,11 @@ class PlainRun:
         'credited'
     """
 
+    run_id: str
+    """What feedback on it names."""
+    shown: Exposure
+    """What it is shown: ``block``, ``placement`` and ``turns`` (see `Exposure`)."""
+
     def __init__(
         self,
         memory: TedMemory,
@@ -79,10 +84,8 @@ class PlainRun:
         run_id: str | None = None,
         tags: Sequence[str] = (),
     ) -> None:
-        self.run_id: str = str(uuid.uuid4()) if run_id is None else _checked(run_id)
-        """What feedback names."""
+        self.run_id = str(uuid.uuid4()) if run_id is None else _checked(run_id)
         self.shown = Exposure()
-        """What it is shown: ``block``, ``placement`` and ``turns`` (see `Exposure`)."""
         self._memory = memory
         if isinstance(asked, str):
             asked = [{"role": "user", "content": asked}]

@@ -46,30 +46,38 @@ class Writes:
             weakref.WeakKeyDictionary()
         )
 
-    async def write(self, name: str, wanted: Wanted, base: ExperienceSet) -> dict[str, str]:
-        """Write, and wait for the commit; the reasons of what was refused, by id."""
+    async def write(self, namespace: str, wanted: Wanted, base: ExperienceSet) -> dict[str, str]:
+        """Write together with what others wrote meanwhile; tell why what was refused, by id.
+
+        ``base`` is the set that the caller read. It counts only for the first of those who write
+        together.
+        """
         loop = self._loops.setdefault(asyncio.get_running_loop(), _Loop())
-        if name not in loop.groups:
-            group, before = _Group(base=base), loop.running.get(name)
-            task = asyncio.ensure_future(self._run(name, group, loop, before))
+        if namespace not in loop.groups:
+            group, before = _Group(base=base), loop.running.get(namespace)
+            task = asyncio.ensure_future(self._run(namespace, group, loop, before))
             # its callers may be gone
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            loop.groups[name] = group, task
-        group, task = loop.groups[name]
+            loop.groups[namespace] = group, task
+        group, task = loop.groups[namespace]
         group.wanted.update(wanted)
         refused = await asyncio.shield(task)
         return {id: reason for id, reason in refused.items() if id in wanted}
 
     async def _run(
-        self, name: str, group: _Group, loop: _Loop, before: asyncio.Task[dict[str, str]] | None
+        self,
+        namespace: str,
+        group: _Group,
+        loop: _Loop,
+        before: asyncio.Task[dict[str, str]] | None,
     ) -> dict[str, str]:
         if before is not None:
             await asyncio.wait([before])
             group.base = None  # it has changed since
-        _, task = loop.groups.pop(name)
-        loop.running[name] = task
+        _, task = loop.groups.pop(namespace)
+        loop.running[namespace] = task
         try:
-            return await self._commit(name, group.wanted, group.base)
+            return await self._commit(namespace, group.wanted, group.base)
         finally:
-            if loop.running.get(name) is task:
-                del loop.running[name]
+            if loop.running.get(namespace) is task:
+                del loop.running[namespace]

@@ -75,6 +75,9 @@ class Learner:
         SettingsError: a prompt of the user's cannot be used.
     """
 
+    report: LearnerReport
+    """What it has done so far; `run` returns it."""
+
     def __init__(
         self,
         memory: TedMemory,

@@ -284,7 +284,11 @@ def model_name(model: Runnable[Any, Any]) -> str:
 
 
 def is_hopeless(error: BaseException) -> bool:
-    """Tell whether the next call would fail in the same way."""
+    """Tell whether the trouble is with the model and not with the question.
+
+    It is with a refused key, name or parameter, and where nobody answers. Who asked makes it a
+    `ModelError`; where the role has answered before, a lost connection is tried again first.
+    """
     return refusal_of(error) is not None or status_of(error) == FORBIDDEN or _is_connection(error)
 
 

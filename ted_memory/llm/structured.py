@@ -82,10 +82,11 @@ class StructuredModel:
         shape: type[Shape],
         check: Callable[[Shape], None] = lambda _: None,
     ) -> Structured[Shape]:
-        """Ask for an answer of a shape, three times at most.
+        """Ask for an answer of a shape, up to three times.
 
-        `check` may refuse an answer of the right shape with BadOutput. Errors of the model's client
-        are raised.
+        What cannot be used goes back to the model as a correction. After the third time ``value``
+        is None, and ``problem`` says why. ``check`` refuses an answer of the right shape by raising
+        BadOutput. Whatever the model's client raises is raised.
         """
         asked, spend, raw, problem = list(messages), Spend(), "", ""
         for _ in range(ASKS):

@@ -5,6 +5,7 @@ from ted_memory.memory.client import TedMemory
 from ted_memory.memory.exchange import ImportReport
 from ted_memory.memory.forgetting import ForgetReport
 from ted_memory.memory.sync import SyncTedMemory
+from ted_memory.memory.sync_bridge import flush_recorded
 
 __all__ = [
     "ForgetReport",
@@ -13,4 +14,5 @@ __all__ = [
     "MemoryReset",
     "SyncTedMemory",
     "TedMemory",
+    "flush_recorded",
 ]

@@ -37,6 +37,9 @@ class TedMemory(Curated):
     Made by `open_memory`. Usable as an async context manager; without one, `aclose` ends it.
     """
 
+    settings: Settings
+    """The settings that it was opened with."""
+
     def __init__(
         self,
         store: ExperienceStore,

@@ -1,6 +1,5 @@
 """What storage promises. Everything above `storage` knows only this."""
 
-from ted_memory.findings import Finding
 from ted_memory.protocols.cipher import Cipher
 from ted_memory.protocols.sets import (
     ABSENT,
@@ -31,7 +30,6 @@ __all__ = [
     "CreditRules",
     "EpisodeQueue",
     "ExperienceStore",
-    "Finding",
     "KnownEvidence",
     "Pair",
     "PairVerdict",

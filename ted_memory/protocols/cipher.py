@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+__all__ = ["Cipher"]
+
 
 class Cipher(Protocol):
     """What encrypts: the protocol of LangGraph's encrypting serializers.

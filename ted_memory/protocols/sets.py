@@ -123,7 +123,10 @@ class ExperienceStore(Progress, Protocol):
     async def read_fast(
         self, namespace: str, known: ExperienceSet | None = None
     ) -> ExperienceSet | None:
-        """Read as `read` does, on an agent's path: one try, `read_timeout` seconds at most."""
+        """Read as `read` does, on an agent's path: one try, which fails soon.
+
+        How long an agent waits for it is the caller's to say (`memory.cache`).
+        """
         ...
 
     @property

@@ -161,7 +161,10 @@ class WordRetriever(Numbered):
         return self._index(experiences, question).scores(question)
 
     def _index(self, experiences: Sequence[Experience], asked: str) -> Index:
-        """Return the index of these lessons: for the same tuple the same one."""
+        """Return the index of these lessons, kept for the same tuple.
+
+        Where the lessons show no language it is made in the question's, and anew for another one.
+        """
         last = self._last
         if last is not None and last[0] is experiences and _speaks(last[1], asked):
             return last[2]

@@ -2,13 +2,11 @@
 
 from ted_memory.testing.chat_model import Script, ScriptedChatModel, asked_for_edits
 from ted_memory.testing.memory import in_memory
-from ted_memory.testing.oracle.store import InMemoryStore
 from ted_memory.testing.server import Family, Provider, Reply, ScriptedServer
 from ted_memory.testing.waiting import wait_until
 
 __all__ = [
     "Family",
-    "InMemoryStore",
     "Provider",
     "Reply",
     "Script",

@@ -118,7 +118,7 @@ def bounds_hold(look: Look, snapshot: ExperienceSet, s: Settings, model: Model) 
     assert len(look.dead) <= s.max_dead
     assert len(look.archive) <= s.max_archived
     assert sum(look.archive.values()) <= s.max_archive_bytes
-    assert len(look.versions) <= s.history
+    assert len(look.versions) <= s.history_versions
     assert len(snapshot.active) <= s.max_experiences
     assert look.most_said <= MOST_TOLD
     for name, text in look.texts.items():

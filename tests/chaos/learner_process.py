@@ -261,7 +261,7 @@ async def _claim_together(self: Learner, space: Any, *, alone: bool) -> int:
         found = await log.claim(
             space.memory.namespace,
             self.id,
-            lease=s.lease,
+            lease=s.lease_seconds,
             count=1,
             max_deliveries=s.max_deliveries,
             alone=suspects,

@@ -187,7 +187,7 @@ class StandIn:
             found = await memory.store.episodes.claim(
                 memory.namespace,
                 self.name,
-                lease=s.lease,
+                lease=s.lease_seconds,
                 count=20,
                 max_deliveries=s.max_deliveries,
                 alone=False,

@@ -114,7 +114,7 @@ async def test_each_attempt_sees_a_random_share_of_the_set(namespace: str) -> No
     assert [attempt["seen"] for attempt in other["graded"]] != seen
 
 
-async def test_with_inclusion_one_every_attempt_sees_all_of_it(namespace: str) -> None:
+async def test_with_a_shown_share_of_one_every_attempt_sees_all_of_it(namespace: str) -> None:
     memory = in_memory(namespace=namespace, trust="always", shown_share=1.0)
     await memory.commit([Add(text=f"Lesson {i}.") for i in range(10)], author="me")
     out = await one_pass(memory, APPLES, student=student(), teacher=teacher())

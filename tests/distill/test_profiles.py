@@ -99,6 +99,8 @@ def test_another_profile_is_another_run() -> None:
     )
     assert DEFAULT.adapted(verify_calls=10).fingerprint != DEFAULT.fingerprint
     assert DEFAULT.adapted().fingerprint == DEFAULT.fingerprint
+    told = DEFAULT.adapted(instructions="a")
+    assert told.adapted(verify_calls=10).instructions == "a", "what is not given stays"
 
 
 @pytest.mark.parametrize(

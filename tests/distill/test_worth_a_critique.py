@@ -11,7 +11,7 @@ from ted_memory.distill.nodes.critic import worth_a_critique
 from ted_memory.models import Trajectory
 
 Attempts = Sequence[Trajectory]
-ATTEMPTS, INCLUSION = 5, 0.8
+ATTEMPTS, SHOWN_SHARE = 5, 0.8
 SIZES = (0, 1, 3, 10, 50)
 
 
@@ -37,7 +37,9 @@ def share(
     """
     luck, worth = random.Random(lessons), 0
     for _ in range(groups):
-        dealt = [[i for i in range(lessons) if luck.random() < INCLUSION] for _ in range(ATTEMPTS)]
+        dealt = [
+            [i for i in range(lessons) if luck.random() < SHOWN_SHARE] for _ in range(ATTEMPTS)
+        ]
         worth += is_worth_it(*(attempt(float(right(luck, seen)), lessons, seen) for seen in dealt))
     return worth / groups
 

@@ -13,7 +13,7 @@ from ted_memory.testing import in_memory
 from tests.experience.lessons import added
 
 Array = np.ndarray
-ROLLOUTS, INCLUSION = 5, 0.8
+ROLLOUTS, SHOWN_SHARE = 5, 0.8
 PROMISED = 0.88  # of bounds that are meant to hold nine times of ten
 RUNS = 4000
 
@@ -63,7 +63,7 @@ def compared(scores: Array, seen: Array) -> tuple[Array, Array]:
 
 def groups(chance: np.random.Generator, lifts: Array, ease: Array) -> tuple[Array, Array]:
     """Let each of five attempts at one sample see the lesson at 0.8; samples differ in ease."""
-    seen = chance.random((*ease.shape, ROLLOUTS)) < INCLUSION
+    seen = chance.random((*ease.shape, ROLLOUTS)) < SHOWN_SHARE
     wins = chance.random(seen.shape) < ease[..., None] + lifts.reshape(-1, 1, 1) * seen
     return compared(wins, seen)
 
@@ -87,7 +87,7 @@ def coverage(
 
 def test_simulated_groups_count_like_real_ones() -> None:
     chance = np.random.default_rng(1)
-    seen, scores = chance.random((200, ROLLOUTS)) < INCLUSION, chance.random((200, ROLLOUTS))
+    seen, scores = chance.random((200, ROLLOUTS)) < SHOWN_SHARE, chance.random((200, ROLLOUTS))
     for weight, total, saw, won in zip(*compared(scores, seen), seen, scores, strict=True):
         real = group_usage(
             [
@@ -200,7 +200,7 @@ def where_it_is_hard(ease: Array) -> Array:
 
 def attempts(chance: np.random.Generator, allowed: Array, ease: Array) -> tuple[Array, Array]:
     """Return scores (run, sample, rollout), and who saw what (lesson, run, sample, rollout)."""
-    seen = (chance.random((*allowed.shape, ROLLOUTS)) < INCLUSION) & allowed[..., None]
+    seen = (chance.random((*allowed.shape, ROLLOUTS)) < SHOWN_SHARE) & allowed[..., None]
     rates = ease[..., None] + np.tensordot(np.array(list(LIFTS.values())), seen, axes=1)
     return chance.random(rates.shape) < rates, seen
 

@@ -43,12 +43,13 @@ async def test_every_commit_makes_a_version_and_can_be_undone(memory: TedMemory)
 
 
 async def test_a_merge_carries_the_sources_of_its_parents(memory: TedMemory) -> None:
-    await memory.commit([Add(text="Say please."), Add(text="Say thank you.")], author="me")
+    await memory.commit([Add(text="Say please.")], author="anna")
+    await memory.commit([Add(text="Say thank you.")], author="bruno")
     first, second = await memory.load()
     await memory.commit([Merge(ids=(first.id, second.id), text="Be polite.")], author="me")
     [merged] = await memory.load()
     assert merged.parents == (first.id, second.id)
-    assert merged.sources == ("author:me",)
+    assert merged.sources == ("author:anna", "author:bruno"), "who merged it taught nothing"
 
 
 async def test_the_same_token_has_one_effect(memory: TedMemory) -> None:

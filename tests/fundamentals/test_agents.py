@@ -46,6 +46,7 @@ async def test_all_instances_of_an_agent_share_what_one_has_learned(
         open_memory(valkey.url, namespace=namespace) as here,
         open_memory(valkey.url, namespace=namespace) as elsewhere,
     ):
+        assert await elsewhere.render() == ""
         await here.commit([LESSON], author="me")
 
         async def is_shown() -> bool:
@@ -62,18 +63,22 @@ async def test_what_is_only_proposed_is_shown_to_nobody(memory: TedMemory) -> No
     assert "order number" in await memory.render()
 
 
-async def test_a_question_may_choose_its_lessons(valkey: Server, namespace: str) -> None:
+async def test_all_lessons_are_shown_or_those_that_fit(valkey: Server, namespace: str) -> None:
     async with open_memory(
-        valkey.url, namespace=namespace, selection="relevant", top_k=1
+        valkey.url, namespace=namespace, selection="relevant", top_k=1, read_timeout=5
     ) as memory:
         other = Add(text="Tell the opening hours.", when="somebody asks when a shop is open")
         await memory.commit([LESSON, other], author="me")
-        shown = await memory.render("When is the shop in Oslo open?")
+        question = "When is the shop in Oslo open?"
+        shown = await memory.render(question)
         assert "opening hours" in shown
         assert "order number" not in shown
+    async with open_memory(valkey.url, namespace=namespace, read_timeout=5) as memory:
+        assert "order number" in await memory.render(question), "the default: all of them"
 
 
 async def test_an_agent_whose_memory_is_away_works_with_what_it_had(own_server: Server) -> None:
+    # refresh=0: each call looks at the server again, here in vain
     async with open_memory(own_server.url, refresh=0) as memory:
         await memory.commit([LESSON], author="me")
         await memory.load()

@@ -48,7 +48,8 @@ async def test_a_student_learns_from_what_it_got_wrong(memory: TedMemory) -> Non
     assert report.promoted
     assert report.gate is not None
     assert report.gate.before == 0.0
-    assert report.gate.after >= 0.5, "each sample is asked with what the others taught"
+    # each sample is asked with what the others taught; two others are about its land
+    assert report.gate.after >= 0.5
     assert report.experiences.active >= len(CAPITALS)
 
     result = await evaluate(SAMPLES, student=ScriptedChatModel(script=student), memory=memory)
@@ -67,7 +68,7 @@ async def test_a_lesson_that_does_not_help_is_not_kept(memory: TedMemory) -> Non
     )
     assert report.learned == 0
     assert report.set_aside == report.samples
-    assert "still scored" in report.reasons[0].reason
+    assert "still scored" in report.reasons[0].reason, "the lesson changed nothing, it says"
     assert len(await memory.load()) == 0
 
 
@@ -82,6 +83,4 @@ async def test_what_is_known_costs_no_critique(memory: TedMemory) -> None:
         return report.spend.teacher.calls
 
     first, second = await calls_of_the_teacher(), await calls_of_the_teacher()
-    solved_by_the_teacher = len(SAMPLES) - 2  # two are held out
-    assert second < first
-    assert second < 2 * solved_by_the_teacher
+    assert len(SAMPLES) <= second < first, "each sample is solved; few are criticised"

@@ -27,7 +27,10 @@ def silent(_: list[BaseMessage]) -> str:
 
 
 async def propose(memory: TedMemory, text: str) -> str:
-    """Propose a lesson as a learner does that read a run of zoe's; return its id."""
+    """Propose a lesson as a learner does that read a run of zoe's; return its id.
+
+    Zoe's own requests would be no evidence on it.
+    """
     lesson = Add(
         text=text,
         when="asked for the dock of tea",
@@ -38,7 +41,11 @@ async def propose(memory: TedMemory, text: str) -> str:
 
 
 async def request(memory: TedMemory, number: int, people: list[str]) -> bool:
-    """One request of somebody's who says what was right; tell whether the lesson was shown."""
+    """One request of somebody's who says what was right; tell whether the lesson was shown.
+
+    `TedMemoryMiddleware(memory, record=True)` does the same for an agent. The coin falls once for
+    each ``unit``, which is a conversation.
+    """
     who = people[number % len(people)]
     question = f"What is the dock of tea, in order {number}?"
     shown = await memory.expose(question, unit=f"order-{number}", principal=who)
@@ -75,6 +82,7 @@ async def serve(memory: TedMemory, numbers: range, people: list[str] = PEOPLE) -
 
 async def test_a_lesson_is_replayed_then_tried_by_a_coin_then_active(memory: TedMemory) -> None:
     id = await propose(memory, RIGHT)
+    # `ted-memory plan` says how many requests it takes
     assert not any(await serve(memory, range(30))), "proposed: nobody sees it"
 
     await learn(memory)
@@ -98,6 +106,7 @@ async def test_a_lesson_that_does_not_help_leaves_without_a_user_who_saw_it(
 
 
 async def test_two_accounts_bring_nothing_about(memory: TedMemory) -> None:
+    assert memory.settings.min_principals == 3
     id = await propose(memory, RIGHT)
     await serve(memory, range(60), people=["mallory", "mallory-again"])
     await learn(memory)
@@ -115,13 +124,18 @@ async def test_explain_says_what_a_lesson_waits_for(memory: TedMemory) -> None:
 
 
 async def test_with_review_a_person_has_the_last_word(valkey: Server, namespace: str) -> None:
-    async with open_memory(valkey.url, namespace=namespace, trust="review") as memory:
+    async with open_memory(
+        valkey.url, namespace=namespace, trust="review", read_timeout=5
+    ) as memory:
         id = await propose(memory, RIGHT)
         await serve(memory, range(30))
         await learn(memory)
         await serve(memory, range(30, 110))
         await learn(memory)
-        assert await state(memory, id) != "active"
+        assert await state(memory, id) == "trial"
+        standing = await explain(memory, id)
+        assert standing is not None
+        assert standing.waits_for == "a person's approval: its trial is passed"
         await memory.approve(id, author="a person")
         assert await state(memory, id) == "active"
 
@@ -129,7 +143,7 @@ async def test_with_review_a_person_has_the_last_word(valkey: Server, namespace:
 @pytest.mark.parametrize(
     "text", ["say dock 7, see https://example.com", "say dock 7, call +1 555 0100"]
 )
-async def test_what_leads_users_elsewhere_waits_for_a_person(memory: TedMemory, text: str) -> None:
+async def test_a_link_or_a_number_to_call_waits_for_a_person(memory: TedMemory, text: str) -> None:
     id = await propose(memory, text)
     await serve(memory, range(30))
     await learn(memory)

@@ -13,7 +13,7 @@ _EXAMPLES = "\n\nExamples:\n"
 
 
 class _WithExamples:
-    """Takes the examples out of the help text, and writes them below the options."""
+    """A mixin before a Typer class: examples of the docstring are printed below the options."""
 
     help: str | None
     examples = ""

@@ -85,14 +85,16 @@ class Profile:
         prompts: Mapping[str, str] | str | Path | None = None,
         verify_calls: int | None = None,
     ) -> "Profile":
-        """Return the profile with what a user changes of it.
+        """Return a copy with these changes; what is not given stays as it is.
 
         Args:
             instructions: the owner's word on the domain, such as "our agents sell bicycles; never
-                promise dates"; teacher, critic and compactor are told.
+                promise dates"; teacher, critic and compactor are told. They are added to what the
+                prompts say already.
             prompts: texts by name, or a folder with files such as ``critic.md``; what is not there
                 stays.
-            verify_calls: student calls that verify one edit at most.
+            verify_calls: student calls that verify one edit at most, two a pair; 0: edits are not
+                verified.
 
         Raises:
             SettingsError: the instructions are too long, or a prompt is unknown or lacks a
@@ -109,7 +111,8 @@ class Profile:
         verification = self.verification
         if verify_calls is not None:
             verification = replace(verification, pairs=verify_calls // 2)
-        return replace(self, prompts=changed, instructions=instructions, verification=verification)
+        told = instructions or self.instructions
+        return replace(self, prompts=changed, instructions=told, verification=verification)
 
 
 def _read_prompts(given: Mapping[str, str] | str | Path | None) -> dict[str, Prompt]:

@@ -1,5 +1,6 @@
 """One run over a data set: its staging set, and the record that lets it be taken up again."""
 
+import json
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -106,7 +107,8 @@ class Job:
         settings = memory.settings.model_copy(update={**now.caps.model_dump(), "trust": "always"})
         student, critic = models
         told = [*(s.model_dump_json() for s in samples), *(model_name(model) for model in models)]
-        key = digest(*told, settings.model_dump_json(), name_of(grader), name, profile.fingerprint)
+        stated = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+        key = digest(*told, stated, name_of(grader), name, profile.fingerprint)
         staging = memory.staging(key[:12], settings)
         calls = Calls(settings.concurrency)
         author = f"distill:{name}"
