@@ -1,6 +1,8 @@
 """What learning means: attempts, a critique, a try, a gate."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from langchain_core.messages import BaseMessage
 
@@ -84,3 +86,16 @@ async def test_what_is_known_costs_no_critique(memory: TedMemory) -> None:
 
     first, second = await calls_of_the_teacher(), await calls_of_the_teacher()
     assert len(SAMPLES) <= second < first, "each sample is solved; few are criticised"
+
+
+async def test_what_counts_as_right_is_yours_to_say(memory: TedMemory) -> None:
+    def polite(*, inputs: Mapping[str, Any], outputs: str, reference_outputs: str) -> float:
+        """Half for the right city, half for saying please; `inputs` has the question."""
+        assert "capital" in inputs["input"]
+        return 0.5 * (reference_outputs in outputs) + 0.5 * ("please" in outputs)
+
+    answering = ScriptedChatModel(script=lambda _: "Fjordby, please")
+    sample = Sample(id="1", input="What is the capital of Norland?", reference="Fjordby")
+    by_name = await evaluate([sample], student=answering, memory=memory, grader="exact")
+    by_yours = await evaluate([sample], student=answering, memory=memory, grader=polite)
+    assert (by_name.without.accuracy, by_yours.without.accuracy) == (0.0, 1.0)

@@ -40,7 +40,7 @@ async def propose(memory: TedMemory, text: str) -> str:
     return (await memory.commit([lesson], author="learner")).applied[0].id
 
 
-async def request(memory: TedMemory, number: int, people: list[str]) -> bool:
+async def request(memory: TedMemory, number: int, people: list[str], right: str) -> bool:
     """One request of somebody's who says what was right; tell whether the lesson was shown.
 
     `TedMemoryMiddleware(memory, record=True)` does the same for an agent. The coin falls once for
@@ -60,8 +60,8 @@ async def request(memory: TedMemory, number: int, people: list[str]) -> bool:
     )
     await memory.record(episode)
     await memory.flush()
-    score = float(answer == "dock 7")
-    await memory.give_feedback(f"run-{number}", score=score, correction="dock 7", principal=who)
+    score = float(answer == right)
+    await memory.give_feedback(f"run-{number}", score=score, correction=right, principal=who)
     return bool(shown.seen)
 
 
@@ -76,8 +76,10 @@ async def state(memory: TedMemory, id: str) -> str:
     return lesson.state if lesson else "gone"
 
 
-async def serve(memory: TedMemory, numbers: range, people: list[str] = PEOPLE) -> list[bool]:
-    return [await request(memory, number, people) for number in numbers]
+async def serve(
+    memory: TedMemory, numbers: range, people: list[str] = PEOPLE, right: str = "dock 7"
+) -> list[bool]:
+    return [await request(memory, number, people, right) for number in numbers]
 
 
 async def test_a_lesson_is_replayed_then_tried_by_a_coin_then_active(memory: TedMemory) -> None:
@@ -94,6 +96,22 @@ async def test_a_lesson_is_replayed_then_tried_by_a_coin_then_active(memory: Ted
     assert 20 <= sum(seen) <= 60, "on trial: half of the conversations see it"
     await learn(memory)
     assert await state(memory, id) == "active", "and so have live outcomes"
+
+
+async def test_an_active_lesson_that_comes_to_hurt_is_taken_back(memory: TedMemory) -> None:
+    id = await propose(memory, RIGHT)
+    await memory.approve(id, author="a person")
+    await serve(memory, range(40))
+    await learn(memory)
+    assert await state(memory, id) == "active"
+
+    # the tea has moved to the dock that agents guess
+    await serve(memory, range(40, 100), right="dock 1")
+    await learn(memory)
+    assert await state(memory, id) == "proposed"
+    standing = await explain(memory, id)
+    assert standing is not None
+    assert standing.waits_for.startswith("a person's word: it has come to hurt")
 
 
 async def test_a_lesson_that_does_not_help_leaves_without_a_user_who_saw_it(
