@@ -2,7 +2,7 @@
 
 ``python -m bench retrieval`` measures what finds the lessons instead (`bench.retrieval`), ``python
 -m bench evidence`` what keys take in the server, and our own work for a replayed pair
-(`bench.evidence`), ``python -m bench reach`` how many questions a lesson from traffic applies to.
+(`bench.evidence`).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from langgraph.store.memory import InMemoryStore
 from rich.console import Console
 from rich.table import Table
 
-from bench import evidence, method, reach, retrieval
+from bench import evidence, method, retrieval
 from bench.measuring import ROUNDS, quantiles, server, times
 from ted_memory import Add, Rewrite, open_memory
 from ted_memory.integrations.live_run import LiveRun
@@ -178,5 +178,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    others = {"retrieval": retrieval.main, "evidence": evidence.main, "reach": reach.main}
+    others = {"retrieval": retrieval.main, "evidence": evidence.main}
     asyncio.run(others.get(" ".join(sys.argv[1:]), main)())

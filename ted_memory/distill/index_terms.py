@@ -22,7 +22,6 @@ MOST = 24  # words of one sample
 # share of what an answer has of its own that other samples with a word must have, in the mean
 ALIKE = 0.5
 OTHERS = 2  # samples that a word must have, besides
-RARE = 4  # times more people must use a word with one answer than with all others
 COMMON = 0.5  # of the answers: what so many have sets none apart
 
 
@@ -56,41 +55,6 @@ def _telling(words: Mapping[str, str], met: Mapping[str, Counter[str]]) -> list[
     telling = [stem for stem, word in words.items() if len(met[stem]) == 1 and not word.isdigit()]
     telling.sort(key=lambda stem: met[stem].total(), reverse=True)
     return [words[stem] for stem in telling[:MOST]]
-
-
-def shared_words(
-    asked: Sequence[tuple[str, Sample]], least: int, *, language: str = AUTO
-) -> Mapping[str, str]:
-    """Return by answer, in plain form, the words that several people use where it is right.
-
-    At least ``least`` people do, and at most a quarter as many where another answer is right. Those
-    that most people use come first. A word that so many use is nobody's in particular, so a lesson
-    that all users see may be found by it.
-
-    Args:
-        asked: who asked, and what, with the answer that was right; the samples' ids differ.
-        least: people who must use a word.
-        language: of what they asked, or ``auto``.
-    """
-    words = _words_of([sample for _, sample in asked], language)
-    people: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    spelt: dict[str, Counter[str]] = defaultdict(Counter)
-    for who, sample in asked:
-        for stem, word in words[sample.id].items():
-            if not word.isdigit():
-                people[stem][plain(sample.reference or "")].add(who)
-                spelt[stem][word] += 1
-    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for stem, by_answer in people.items():
-        for answer, users in by_answer.items():
-            others = set[str]().union(*(by_answer[a] for a in by_answer if a != answer))
-            if len(users) >= least and RARE * len(others) <= len(users):
-                found[answer].append((-len(users), spelt[stem].most_common(1)[0][0]))
-    return {
-        answer: " ".join(word for _, word in sorted(counted)[:MOST])
-        for answer, counted in found.items()
-        if answer
-    }
 
 
 def kindred_words(

@@ -48,21 +48,20 @@ def wording(when: str, text: str) -> tuple[str, str]:
 
 
 def tell_the_same(one: Experience, other: Experience) -> bool:
-    """Tell whether two lessons have the same text, and are found by a word that both have.
+    """Tell whether two lessons have the same text, and conditions that share a word.
 
-    That is one of their conditions or of their index terms. A lesson that applies always shares the
-    situations of every other one.
+    A lesson that applies always shares the situations of every other one.
     """
     if _plain(one.text) != _plain(other.text):
         return False
     if one.applies_always or other.applies_always:
         return True
-    return bool(_found_by(one) & _found_by(other))
+    return bool(_words(one.when) & _words(other.when))
 
 
 def _plain(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def _found_by(lesson: Experience) -> set[str]:
-    return set(re.findall(r"\w+", f"{lesson.when} {lesson.index_terms}".casefold()))
+def _words(when: str) -> set[str]:
+    return set(re.findall(r"\w+", when.casefold()))

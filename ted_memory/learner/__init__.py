@@ -8,7 +8,6 @@
 | `beside.py` | what goes on beside the episodes? |
 | `trials.py` | which steps of lessons are taken now? |
 | `replay.py`, `reach.py` | which lesson is replayed on which archived episode? |
-| `shared_words.py` | by which words of several people is a lesson found? |
 | `allowance.py` | how many replays does the day still allow? |
 | `standing.py`, `overview.py`, `report.py` | how far has it come, and where is a lesson? |
 | `archive.py` | what of it may a run over a data set learn from? |

@@ -3,7 +3,8 @@
 No user is part of it, and nothing is done twice in the world: the student's model answers over the
 recorded messages and tool results. Each lesson meets each archived episode once, and none that it
 came from, or was on trial in. Two lessons take turns: an active one that has new episodes to be
-watched on, and the one not active yet that looks best so far. Its test may be looked at any time.
+watched on, and the one not active yet that looks best so far. Whose turn it is changes nothing of a
+lesson's test, which may be looked at at any time (`ted_memory.experience.evidence`).
 """
 
 import asyncio
@@ -24,7 +25,6 @@ from ted_memory.experience.assignment import principals
 from ted_memory.experience.trials import loudest, turn, wants_pairs
 from ted_memory.learner.allowance import ATTEMPTS, Allowance
 from ted_memory.learner.reach import Reach
-from ted_memory.learner.shared_words import SharedWords
 from ted_memory.llm.calls import METER, Meter, is_final, is_transient, one_line
 from ted_memory.llm.messages import rests_on_tools, sample_messages
 from ted_memory.models import Experience, ExperienceSet, Sample
@@ -69,7 +69,6 @@ class Replayer:
         holder: the learner's name on the lease.
         is_off: nothing is replayed.
         reach: which episodes are left for each lesson.
-        words: by which lessons are found.
         counted: how many pairs were counted.
     """
 
@@ -77,7 +76,6 @@ class Replayer:
     holder: str
     is_off: bool = False
     reach: Reach = field(default_factory=Reach)
-    words: SharedWords = field(default_factory=SharedWords)
     counted: int = 0
     _known: KnownEvidence = field(default_factory=dict)
     _comparison: Comparison | None = None
@@ -130,7 +128,6 @@ class Replayer:
     def _forget(self) -> None:
         """Drop what is held of people's episodes: nothing is replayed here now."""
         self.reach.forget()
-        self.words.forget()
         self._comparison = None
 
     async def _leave_it_to_others(self) -> None:
@@ -179,8 +176,6 @@ class Replayer:
             self._forget()
             return Round()
         await self.reach.refresh(memory)
-        if await self.words.give(lessons, snapshot, self.reach.archive, memory):
-            return Round(goes_on=True)
         self.reach.follow(lessons, self._known)
         most = min(most, await self._allowance.pairs_left())
         if most <= 0:
@@ -196,6 +191,8 @@ class Replayer:
         if verdicts and set(verdicts) == {"lost"}:
             return Round(trouble=self._last_error)
         return Round(goes_on=has_more or bool(found))
+
+    # --- what is due
 
     async def _waiting(self, snapshot: ExperienceSet) -> list[Experience]:
         """Return the lessons of which replays can still say something new."""
@@ -254,6 +251,8 @@ class Replayer:
 
     def _watched(self, lesson: Experience) -> float:
         return self._shown(lesson).evidence.total.watched
+
+    # --- pairs
 
     async def _replay_each(
         self, found: Sequence[tuple[Experience, Archived]], snapshot: ExperienceSet

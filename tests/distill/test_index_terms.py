@@ -4,17 +4,14 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from langchain_core.messages import BaseMessage
 
 from ted_memory import Sample, TedMemory
 from ted_memory.distill import distill
-from ted_memory.distill.index_terms import kindred_words, lesson_for, shared_words, terms_of
+from ted_memory.distill.index_terms import kindred_words, lesson_for, terms_of
 from ted_memory.distill.leaks import recurring_answers
 from ted_memory.distill.run import job
 from ted_memory.distill.run.material import Material
-from ted_memory.grading.answers import plain
 from ted_memory.models import Experience
 from ted_memory.testing import in_memory
 from tests.distill.scripts import add, critique, prompt_of, student, teacher
@@ -318,65 +315,3 @@ async def test_control_by_all_words_of_its_own_none_is_shown_to_help(
 ) -> None:
     monkeypatch.setattr(job, "kindred_words", lambda *_, **__: {})
     assert await _conditions_of_solved_tasks() == set()
-
-
-def _asked(*said: tuple[str, str, str]) -> list[tuple[str, Sample]]:
-    """Who asked, what, and the right answer."""
-    return [
-        (who, Sample(id=str(i), input=text, reference=answer))
-        for i, (who, text, answer) in enumerate(said)
-    ]
-
-
-WORDS = ("park", "dog", "garden", "river", "stone")
-PARKING = [(who, "Where to park?", "Desk 3") for who in "abc"]
-DOGS = [(who, "My dog needs a licence", "Desk 5") for who in "abcd"]
-
-
-def test_words_are_shared_where_enough_people_use_them_with_one_answer() -> None:
-    found = shared_words(_asked(*PARKING, *DOGS), 3, language="en")
-    assert set(found["desk 3"].split()) == {"park"}
-    assert set(found["desk 5"].split()) == {"dog", "needs", "licence"}
-
-
-def test_who_says_a_word_again_and_again_is_one_person() -> None:
-    again = [("a", "Where to park?", "Desk 3")] * 9
-    assert shared_words(_asked(*again), 3, language="en") == {}
-    two = [("a", "Where to park?", "Desk 3"), ("b", "Where may I park?", "Desk 3")] * 9
-    assert shared_words(_asked(*two), 3, language="en") == {}
-
-
-def test_a_word_that_more_than_a_quarter_as_many_use_otherwise_is_not_one() -> None:
-    other = ("z", "Is there a park for dogs?", "Desk 7")
-    assert "desk 3" not in shared_words(_asked(*PARKING, other), 3, language="en")
-    fourth = ("d", "Where to park?", "Desk 3")
-    found = shared_words(_asked(*PARKING, fourth, other), 3, language="en")
-    assert found["desk 3"] == "park", "one of five"
-
-
-def test_what_has_no_right_answer_gives_no_words() -> None:
-    asked = [(who, Sample(id=who, input="Where to park?")) for who in "abc"]
-    assert shared_words(asked, 3, language="en") == {}
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from("abcde"),
-            st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join),
-            st.sampled_from(["Desk 3", "Desk 5"]),
-        ),
-        max_size=20,
-    ),
-    st.integers(2, 4),
-)
-def test_no_word_of_fewer_people_is_ever_given(
-    said: list[tuple[str, str, str]], least: int
-) -> None:
-    said = [(who, text or "hello", answer) for who, text, answer in said]
-    for answer, words in shared_words(_asked(*said), least, language="en").items():
-        for word in words.split():
-            users = {
-                who for who, text, right in said if word in text.split() and plain(right) == answer
-            }
-            assert len(users) >= least
