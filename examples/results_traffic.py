@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from examples.live_desk import PRINCIPALS, REQUESTS_A_DAY
+from examples.live_desk import PRINCIPALS
 from examples.results_summary import Figures, plain
 
 ENDS = 4  # windows at the beginning and at the end that are compared: one alone is a matter of luck
@@ -48,23 +48,12 @@ def _what_came(run: Figures) -> str:
 
 
 def _days(run: Figures) -> str:
-    """Return how the days passed for what is allowed a day.
-
-    In runs before the server's clock was moved they had the calls of all days at once.
-    """
-    if "replay_calls_by_day" in run:
-        by_day, allowed = run["replay_calls_by_day"], run["funnel"]["replay_calls_a_day"]
-        return (
-            f"All settings are the profile's defaults. {run['requests_a_day']} requests come on a "
-            f"day: then the server's clock goes on to the next one. Replays took "
-            f"{max(by_day):,} student calls on the busiest of {len(by_day)} days, of {allowed:,} "
-            "that they may take."
-        )
-    in_all, a_day = run["funnel"]["replay_calls_a_day"], run["replay_calls_a_day"]
+    """Return how the days passed, for what is allowed a day."""
+    by_day, allowed = run["replay_calls_by_day"], run["funnel"]["replay_calls_a_day"]
     return (
-        "Two settings are not the defaults: the profile, and `replay_calls`. "
-        f"{REQUESTS_A_DAY} requests count as a day, so that replays may take {in_all:,} student "
-        f"calls in all (the default is {a_day:,} a day)."
+        f"All settings are the profile's defaults. {run['requests_a_day']} requests come on a "
+        f"day: then the server's clock goes on to the next one. Replays took {max(by_day):,} "
+        f"student calls on the busiest of {len(by_day)} days, of {allowed:,} that they may take."
     )
 
 

@@ -189,12 +189,12 @@ def test_what_the_first_page_tells_of_traffic_is_what_the_run_measured() -> None
     page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
     told = f"went from {first:.2f} to {last:.2f} in {run['requests']:,} requests"
     assert f"{told}, {run['graded']} of them graded by {PRINCIPALS} users" in page
-    calls, used = run["settings"]["replay_calls"], run["funnel"]["replays"]["student"]["calls"]
-    assert f"their profile, and `replay_calls` at {calls:,}" in page
-    assert f"({used:,} were used;" in page
-    assert f", at commit {run['code']})" in page
-    assert run["funnel"]["replay_calls_a_day"] == calls
-    assert run["settings"].keys() == {"profile", "replay_calls"}, "all else are defaults"
+    days = len(run["replay_calls_by_day"])
+    assert f"by {PRINCIPALS} users, on {WORDS[days]} days of a server's clock" in page
+    assert f", at commit {run['code']}," in page
+    assert f"{WORDS[run['funnel']['trial']]} lessons were on trial by then and none" in page.lower()
+    assert run["funnel"]["active"] == 0
+    assert run["settings"].keys() == {"profile"}, "all else are defaults"
 
 
 WORDS = {
@@ -223,19 +223,18 @@ def told_of_demos(folder: Path) -> list[str]:
     """What the first page is to tell of the demo's last runs, and of the rule book's."""
     runs = _demos(folder)
     [without] = {run["without"] for run in runs}
-    found = dict.fromkeys(
-        tuple(run["difference"][n] for n in ("mean", "low", "high")) for run in runs
-    )
-    (mean, low, high), *others = found
-    told = [f"difference {mean:.3f}, 95 % interval {low:.3f} to {high:.3f}"]
-    told += [f"and {mean:.3f}, {low:.3f} to {high:.3f}" for mean, low, high in others]
-    lessons = _listed([WORDS[run["lessons"]] for run in runs])
     rulebook = json.loads((folder / "rulebook.json").read_text(encoding="utf-8"))
     shown = _listed([f"{run['with']:.3f}" for run in runs])
+    rows = []
+    for one in runs:
+        mean, low, high = (one["difference"][name] for name in ("mean", "low", "high"))
+        rows.append(
+            f"| {one['lessons']} | {one['with']:.3f} | {mean:.3f} | {low:.3f} to {high:.3f} |"
+        )
     return [
-        f"in our last {WORDS[len(runs)]} runs **{without:.3f} without them, {shown} with them**",
-        f"({', '.join(told)}; from {lessons} lessons)",
-        f"(`make demo ARGS='--teacher rulebook'`) {rulebook['with']:.3f}.",
+        f"**{without:.3f} without them, {shown} with them** in our last {WORDS[len(runs)]} runs.",
+        " ".join(rows),
+        f"(`make demo ARGS='--teacher rulebook'`) it is {rulebook['with']:.3f}.",
     ]
 
 
