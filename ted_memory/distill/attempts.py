@@ -114,7 +114,7 @@ def describe_attempts(trajectories: Sequence[Trajectory]) -> str:
     """Write the attempts as digests: premises, steps, conclusion.
 
     Each is cut to `LONGEST` characters, and equal ones stand once, with their number: a critique
-    costs by the token. `whole_attempts` writes all of them.
+    costs by the token. `whole_attempts` writes them whole.
     """
     counted: Counter[tuple[str, str]] = Counter()
     for t in trajectories:

@@ -64,11 +64,9 @@ class Learner:
             the recorded tool results, and nothing is done twice in the world; ``agent``: the
             Runnable is run anew, which you declare to be safe; ``none``: not at all, only the live
             run is learned from, and lessons are not tried.
-        budget: for each namespace and day (UTC); episodes wait when it is used up. Several learners
-            may pass it by what they have in flight.
+        budget: for each namespace and day (UTC); then episodes wait. Several may pass it a little.
         grade_live: count the grade of a live answer as its outcome where nobody gives feedback.
-        profile: how these models are taught (`ted_memory.distill.profiles`); default: what the
-            settings say.
+        profile: how these models are taught; default: what the settings say.
 
     Raises:
         InvalidInput: ``namespaces`` is another word, or ``replay`` needs a student.
@@ -76,7 +74,6 @@ class Learner:
     """
 
     report: LearnerReport
-    """What it has done so far; `run` returns it."""
 
     def __init__(
         self,
