@@ -20,6 +20,7 @@ from ted_memory.episodes import ANONYMOUS, Exposure
 from ted_memory.experience.ranking import Ranking
 from ted_memory.experience.rendering import earlier_turns, render_block
 from ted_memory.models import Experience, ExperienceSet, Usage
+from ted_memory.settings import Placement
 
 Selector = Callable[[Sequence[Experience], Mapping[str, Usage], Ranking], tuple[Experience, ...]]
 """Chooses what stands in a prompt: from what may be shown, its usage, and its ranking."""
@@ -63,6 +64,7 @@ def expose(
     principal: str,
     withhold_share: float,
     now: datetime,
+    placement: Placement = "system",
 ) -> Exposure:
     """Return what one request is shown, what chance kept from it, and which outcomes count.
 
@@ -85,6 +87,7 @@ def expose(
         withhold_share: share of the units that miss one active lesson.
         now: by the caller's clock; a trial that no learner ended in time is neither shown nor
             counted.
+        placement: where its block belongs in a prompt.
     """
 
     def chosen(among: Sequence[Experience]) -> tuple[Experience, ...]:
@@ -104,6 +107,7 @@ def expose(
     return Exposure(
         block=render_block(block),
         turns=earlier_turns(block),
+        placement=placement,
         seen=_ids(block),
         withheld=_ids(missed),
         counted=_ids(_among(block, lots.counting)),

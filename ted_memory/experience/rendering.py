@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from ted_memory.derived import Derived
 from ted_memory.models import Experience
 
 OPENING = (
@@ -138,8 +139,20 @@ def render_block(experiences: Iterable[Experience], *, alone: bool = False) -> s
     Solved tasks are not in it, since they are shown as `earlier_turns`. With ``alone`` there are
     no such turns, and they stand in the block as examples.
     """
-    lessons = [render_lesson(e.text, e.when, _in_the_block(e, alone=alone)) for e in experiences]
+    lines = _LINES_ALONE if alone else _LINES
+    lessons = [lines.get(e) or lines.put(e, _lesson_of(e, alone=alone)) for e in experiences]
     return "\n".join([OPENING, *lessons, CLOSING]) if lessons else ""
+
+
+# prompts show the same lessons again and again; a lesson never changes, its next revision is
+# another object
+_LINES: Derived[str] = Derived()
+_LINES_ALONE: Derived[str] = Derived()
+
+
+def _lesson_of(experience: Experience, *, alone: bool) -> str:
+    example = _in_the_block(experience, alone=alone)
+    return render_lesson(experience.text, experience.when, example)
 
 
 def _in_the_block(experience: Experience, *, alone: bool) -> str:

@@ -88,6 +88,11 @@ class LiveRun:
             self.ended, self.error = None, ""
             self.begun()
 
+    def is_about(self, messages: Sequence[BaseMessage]) -> bool:
+        """Tell whether the last question among these messages is the one that it began with."""
+        asked = up_to_the_question(messages)
+        return bool(asked and self.input) and _is_same(asked[-1], self.input[-1])
+
     def _hand_over(self, call: Callable[..., None], *given: Any) -> None:
         try:
             asyncio.get_running_loop()

@@ -1,9 +1,9 @@
 """Show lessons to an agent of ``langchain.agents.create_agent``, and record what it does."""
 
 import dataclasses
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, NotRequired
+from functools import cache
+from typing import Annotated, Any, NamedTuple, NotRequired, Self
 
 from ted_memory.episodes import Exposure
 from ted_memory.errors import MissingExtra
@@ -16,7 +16,7 @@ from ted_memory.integrations.live_run import (
     up_to_the_question,
 )
 from ted_memory.integrations.prompt_watch import PromptWatches
-from ted_memory.integrations.run_ids import STATE, mark, run_id_of
+from ted_memory.integrations.run_ids import STATE, mark, run_id_of, task_of
 from ted_memory.integrations.under_way import Key, under_way
 from ted_memory.llm.calls import model_name
 from ted_memory.llm.messages import add_turns, append_block, question, show_lessons
@@ -30,7 +30,13 @@ __all__ = [
 ]
 
 try:
-    from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+    from langchain.agents.middleware import (
+        AgentMiddleware,
+        AgentState,
+        ExtendedModelResponse,
+        ModelRequest,
+        ModelResponse,
+    )
     from langchain.agents.middleware.types import PrivateStateAttr
     from langchain.tools.tool_node import ToolCallRequest
     from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -43,6 +49,7 @@ except ImportError as error:
     raise MissingExtra("langchain", "langchain", "TedMemoryMiddleware") from error
 
 ToolResult = ToolMessage | Command[Any]
+Answer = ModelResponse[Any] | ExtendedModelResponse[Any]
 
 
 class TedMemoryState(AgentState[Any]):
@@ -53,7 +60,20 @@ class TedMemoryState(AgentState[Any]):
     process.
     """
 
-    ted_memory_run: NotRequired[Annotated[str, UntrackedValue, PrivateStateAttr]]
+    # two memories in one agent both name the run, by the same id
+    ted_memory_run: NotRequired[Annotated[str, UntrackedValue(str, guard=False), PrivateStateAttr]]
+
+
+class _Part(NamedTuple):
+    """What one call of a model has to do with: its run, what that is shown, and its record.
+
+    ``is_new``: the agent's state does not name the run yet.
+    """
+
+    run_id: str
+    shown: Exposure
+    run: LiveRun | None
+    is_new: bool = False
 
 
 class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
@@ -101,6 +121,15 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     state_schema = TedMemoryState
 
+    def __new__(cls, memory: TedMemory, *, record: bool = False, **more: Any) -> Self:  # noqa: ARG004
+        """Make one that has the hooks for records only where runs are recorded.
+
+        LangChain looks at the class: for each hook that it has, an agent gets a node, which costs
+        more than all else here, whatever the hook does.
+        """
+        made: type[Self] = _that_records(cls) if record else cls  # type: ignore[arg-type]
+        return super().__new__(made)
+
     def __init__(
         self,
         memory: TedMemory,
@@ -120,53 +149,153 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         self._name = name
         self._watches = PromptWatches(memory)
 
+    # copied or pickled: the class that it was made of, with the hook or without it
+    def __reduce__(self) -> tuple[Any, ...]:
+        plain = getattr(self, "_plain", type(self))
+        return _made, (plain, self.memory, self.record), vars(self)
+
     @property
     def name(self) -> str:
         """The name in the agent's graph."""
         return self._name
 
-    async def abefore_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
-        """Choose the lessons of this run."""
-        run_id = _run_id(state)  # another memory's middleware may have begun it
-        if not run_id:
-            run_id = run_id_of(runtime, get_config())
-            if under_way(self.memory).is_open(self._key(run_id)):
-                # the caller has given two runs at once the same id
-                run_id = str(uuid.uuid4())
-        await self._begin(run_id, state["messages"], runtime)
-        return {"ted_memory_run": run_id}
-
-    def before_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> dict[str, Any]:
-        """Choose the lessons of this run, for synchronous programs."""
-        return sync_bridge.run(self.abefore_agent(state, runtime))
-
-    async def _begin(
-        self, run_id: str, messages: Sequence[BaseMessage], runtime: Runtime[Any]
-    ) -> tuple[Exposure, LiveRun | None]:
+    async def _begin(self, request: ModelRequest[Any]) -> _Part:
         """Choose lessons, and begin a record where this run is recorded."""
-        config, asked = get_config(), question(messages)
-        runs, key = under_way(self.memory), self._key(run_id)
-        runs.close(key)
-        if not self.record or not is_sampled(self.memory, run_id):
-            exposure = await self.memory.present(asked)
-            runs.show(key, exposure)
-            return exposure, None
+        run_id, task = _run_id(request.state), task_of(request.runtime)
+        if not run_id:
+            run_id = run_id_of(request.runtime, get_config())
+            if (part := self._tried_again(run_id, task)) is not None:
+                return part
+            if self.record and under_way(self.memory).is_open(self._key(run_id)):
+                run_id = task  # the caller has given two runs at once the same id
+        under_way(self.memory).close(self._key(run_id))
+        asked = up_to_the_question(request.state.get("messages") or request.messages)
+        if self.record and is_sampled(self.memory, run_id):
+            run = await self._begin_record(run_id, asked, request)
+            exposure = run.exposure
+        else:
+            run, exposure = None, await self.memory.present(question(asked))
+        under_way(self.memory).show(self._key(run_id), exposure, run, task=task)
+        return _Part(run_id, exposure, run, is_new=True)
+
+    async def _begin_record(
+        self, run_id: str, asked: Sequence[BaseMessage], request: ModelRequest[Any]
+    ) -> LiveRun:
+        config, context = get_config(), request.runtime.context
         thread = thread_of(config)
         principal = principal_of(
-            runtime.context, config, self.principal, from_clients=self.principal_from_clients
+            context, config, self.principal, from_clients=self.principal_from_clients
         )
-        exposure = await self.memory.expose(asked, unit=thread or run_id, principal=principal)
+        exposure = await self.memory.expose(
+            question(asked), unit=thread or run_id, principal=principal
+        )
         tags = tuple(str(tag) for tag in config.get("tags") or ())
-        run = LiveRun(self.memory, run_id, thread, principal, tuple(messages), exposure, tags=tags)
+        run = LiveRun(self.memory, run_id, thread, principal, tuple(asked), exposure, tags=tags)
         run.begun()
-        runs.show(key, exposure, run)
-        return exposure, run
+        return run
+
+    def _tried_again(self, run_id: str, task: str) -> _Part | None:
+        """What a run began with whose first call failed and is tried again; None for others."""
+        runs, key = under_way(self.memory), self._key(run_id)
+        begun = runs.begun(key)
+        if begun is None or begun.task != task:
+            return None
+        run = runs.record(key)
+        if run is not None:
+            run.goes_on()
+        return _Part(run_id, begun.exposure, run, is_new=True)
 
     def _key(self, run_id: str) -> Key:
         """What this middleware's part of a run is known by, in this process."""
         config = get_config()
         inside = str(configurable_of(config).get("checkpoint_ns") or "")
         return Key(self._name, run_id, thread_of(config), inside.rpartition("|")[0])
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> Answer:
+        """Call the model with the lessons in its prompt."""
+        part = self._known(request) or await self._begin(request)
+        try:
+            with self._watches.around(part.shown, part.run):
+                response = await handler(_injected(request, part.shown))
+        except BaseException as error:
+            self._failed(part.run, error)
+            raise
+        return self._marked(response, part, request)
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> Answer:
+        """Call the model with the lessons in its prompt, for synchronous programs."""
+        part = self._known(request) or sync_bridge.run(self._begin(request))
+        try:
+            with self._watches.around(part.shown, part.run):
+                response = handler(_injected(request, part.shown))
+        except BaseException as error:
+            self._failed(part.run, error)
+            raise
+        return self._marked(response, part, request)
+
+    def _known(self, request: ModelRequest[Any]) -> _Part | None:
+        """What this run is shown, and its record; None where it did not begin in this process."""
+        run = self._run(request.state)
+        if run is not None:
+            run.output = request.state["messages"]
+            run.goes_on()
+            return _Part(run.run_id, run.exposure, run, is_new=not _run_id(request.state))
+        run_id = _run_id(request.state)
+        shown = under_way(self.memory).shown(self._key(run_id)) if run_id else None
+        return None if shown is None else _Part(run_id, shown, None)
+
+    def _run(self, state: Any) -> LiveRun | None:
+        """The record of this run; of a resumed one, if it began in this process."""
+        if not self.record or not isinstance(state, Mapping):
+            return None
+        run_id = _run_id(state)
+        run = under_way(self.memory).record(self._key(run_id))
+        if run is not None and not run_id and not run.is_about(state["messages"]):
+            return None  # its conversation has gone on to another question
+        return run
+
+    @staticmethod
+    def _failed(run: LiveRun | None, error: BaseException, at: str = "model") -> None:
+        if run is not None and not isinstance(error, GraphBubbleUp):  # an interrupt is no failure
+            run.fail(error, at=at)
+
+    def _marked(
+        self, response: ModelResponse[Any], part: _Part, request: ModelRequest[Any]
+    ) -> Answer:
+        """Say in the answer which run it belongs to, and in the state after the first one."""
+        run = part.run
+        if run is not None:
+            run.model = run.model or model_name(request.model)
+            marked = [mark(m, run) if isinstance(m, AIMessage) else m for m in response.result]
+            response = dataclasses.replace(response, result=marked)
+        if not part.is_new:
+            return response
+        return ExtendedModelResponse(response, Command(update={STATE: part.run_id}))
+
+
+def _run_id(state: Mapping[str, Any]) -> str:
+    """The id of the run under way; "" where it has not begun, or an interrupt has lost it."""
+    return str(state.get(STATE) or "")
+
+
+def _injected(request: ModelRequest[Any], shown: Exposure) -> ModelRequest[Any]:
+    if not shown.block:
+        return request
+    if shown.placement == "user":
+        return request.override(messages=show_lessons(request.messages, shown))  # type: ignore[arg-type]
+    system = append_block(request.system_message, shown.block)
+    messages = add_turns(request.messages, shown.turns)
+    return request.override(system_message=system, messages=messages)  # type: ignore[arg-type]
+
+
+class _Recording(TedMemoryMiddleware):
+    """Adds the hooks that only the record of a run needs."""
 
     def after_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:  # noqa: ARG002
         """Record the run."""
@@ -180,34 +309,6 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     async def aafter_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:
         """Record the run; nothing is waited for."""
         self.after_agent(state, runtime)
-
-    async def awrap_model_call(
-        self,
-        request: ModelRequest[Any],
-        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any]:
-        """Call the model with the lessons in its prompt."""
-        shown, run = self._known(request) or await self._resumed(request)
-        try:
-            with self._watches.around(shown, run):
-                response = await handler(_injected(request, shown))
-        except BaseException as error:
-            self._failed(run, error)
-            raise
-        return self._marked(response, run, request)
-
-    def wrap_model_call(
-        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
-    ) -> ModelResponse[Any]:
-        """Call the model with the lessons in its prompt, for synchronous programs."""
-        shown, run = self._known(request) or sync_bridge.run(self._resumed(request))
-        try:
-            with self._watches.around(shown, run):
-                response = handler(_injected(request, shown))
-        except BaseException as error:
-            self._failed(run, error)
-            raise
-        return self._marked(response, run, request)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
@@ -231,22 +332,6 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             self._failed(run, error, str(request.tool_call["id"]))
             raise
 
-    def _known(self, request: ModelRequest[Any]) -> tuple[Exposure, LiveRun | None] | None:
-        """What this run is shown, and its record; None where it did not begin in this process."""
-        run = self._run(request.state)
-        if run is not None:
-            run.output = request.state["messages"]
-            run.goes_on()
-            return run.exposure, run
-        run_id = _run_id(request.state)
-        shown = under_way(self.memory).shown(self._key(run_id)) if run_id else None
-        return None if shown is None else (shown, None)
-
-    async def _resumed(self, request: ModelRequest[Any]) -> tuple[Exposure, LiveRun | None]:
-        """Begin anew after an interrupt: before_agent is not run again."""
-        run_id = _run_id(request.state) or run_id_of(request.runtime, get_config())
-        return await self._begin(run_id, up_to_the_question(request.messages), request.runtime)
-
     def _before_tool(self, request: ToolCallRequest) -> LiveRun | None:
         run = self._run(request.state)
         if run is not None:
@@ -254,38 +339,14 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             run.goes_on(str(request.tool_call["id"]))
         return run
 
-    def _run(self, state: Any) -> LiveRun | None:
-        """The record of this run; of a resumed one, if it began in this process."""
-        if not self.record or not isinstance(state, Mapping):
-            return None
-        return under_way(self.memory).record(self._key(_run_id(state)))
 
-    @staticmethod
-    def _failed(run: LiveRun | None, error: BaseException, at: str = "model") -> None:
-        if run is not None and not isinstance(error, GraphBubbleUp):  # an interrupt is no failure
-            run.fail(error, at=at)
-
-    def _marked(
-        self, response: ModelResponse[Any], run: LiveRun | None, request: ModelRequest[Any]
-    ) -> ModelResponse[Any]:
-        """Say in the answer which run it belongs to."""
-        if run is None:
-            return response
-        run.model = run.model or model_name(request.model)
-        marked = [mark(m, run) if isinstance(m, AIMessage) else m for m in response.result]
-        return dataclasses.replace(response, result=marked)
+def _made(cls: type[TedMemoryMiddleware], memory: TedMemory, record: bool) -> TedMemoryMiddleware:
+    return cls.__new__(cls, memory, record=record)
 
 
-def _run_id(state: Mapping[str, Any]) -> str:
-    """The id of the run under way; "" where it has not begun, or an interrupt has lost it."""
-    return str(state.get(STATE) or "")
-
-
-def _injected(request: ModelRequest[Any], shown: Exposure) -> ModelRequest[Any]:
-    if not shown.block:
-        return request
-    if shown.placement == "user":
-        return request.override(messages=show_lessons(request.messages, shown))  # type: ignore[arg-type]
-    system = append_block(request.system_message, shown.block)
-    messages = add_turns(request.messages, shown.turns)
-    return request.override(system_message=system, messages=messages)  # type: ignore[arg-type]
+@cache
+def _that_records(cls: Any) -> Any:
+    """Return this class with the hooks that records need."""
+    bases = (_Recording,) if cls is TedMemoryMiddleware else (cls, _Recording)
+    named = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls.__name__, bases, {**named, "_plain": cls})

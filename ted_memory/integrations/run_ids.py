@@ -26,11 +26,17 @@ def run_id_of(runtime: Any, config: Mapping[str, Any]) -> str:
     """The id of a run that begins.
 
     The caller's ``config["run_id"]``, which nodes are told by their runtime alone; else the id
-    under which the agent's run is traced, so that LangSmith knows it; else a new one.
+    under which the agent's run is traced, so that LangSmith knows it; else that of its first task.
     """
     stated = getattr(getattr(runtime, "execution_info", None), "run_id", None)
     traced = next((run.id for run in _traced(config)), None)
-    return str(stated or traced or uuid.uuid4())
+    return str(stated or traced or task_of(runtime))
+
+
+def task_of(runtime: Any) -> str:
+    """The id of the task that a node is run as, the same when it is tried again."""
+    known = getattr(getattr(runtime, "execution_info", None), "task_id", None)
+    return str(known or uuid.uuid4())
 
 
 def tell_tracers(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:

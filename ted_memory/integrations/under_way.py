@@ -26,6 +26,14 @@ class Key(NamedTuple):
     """The subgraph that the agent is, "" for a graph of its own."""
 
 
+class Begun(NamedTuple):
+    """What a run is shown, since when (monotonic seconds), and the task in which it began."""
+
+    at: float
+    exposure: Exposure
+    task: str
+
+
 class UnderWay:
     """The runs of one memory that are under way.
 
@@ -35,21 +43,23 @@ class UnderWay:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._shown: OrderedDict[Key, tuple[float, Exposure]] = OrderedDict()
+        self._shown: OrderedDict[Key, Begun] = OrderedDict()
         self._records: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
         # an interrupt loses the run's id; its conversation is known still
         self._of_threads: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
 
-    def show(self, key: Key, exposure: Exposure, run: LiveRun | None = None) -> None:
-        """Remember what a run is shown, and its record."""
+    def show(
+        self, key: Key, exposure: Exposure, run: LiveRun | None = None, *, task: str = ""
+    ) -> None:
+        """Remember what a run is shown, its record, and the task in which it began."""
         if run is not None:
             self._records[key] = run
             if key.thread_id:
                 self._of_threads[key._replace(run_id="")] = run
         with self._lock:
             now = time.monotonic()
-            self._shown[key] = now, exposure
-            while len(self._shown) > MOST or next(iter(self._shown.values()))[0] < now - LONGEST:
+            self._shown[key] = Begun(now, exposure, task)
+            while len(self._shown) > MOST or next(iter(self._shown.values())).at < now - LONGEST:
                 self._shown.popitem(last=False)
 
     def is_open(self, key: Key) -> bool:
@@ -62,9 +72,13 @@ class UnderWay:
         with self._lock:
             if key not in self._shown:
                 return None
-            _, exposure = self._shown.pop(key)
-            self._shown[key] = time.monotonic(), exposure  # the last one to go
-            return exposure
+            begun = self._shown.pop(key)
+            self._shown[key] = begun._replace(at=time.monotonic())  # the last one to go
+            return begun.exposure
+
+    def begun(self, key: Key) -> Begun | None:
+        """How a run began; None for one that is not remembered."""
+        return self._shown.get(key)
 
     def record(self, key: Key) -> LiveRun | None:
         """The record of a run; without a run id, of the run that its thread is interrupted in."""
@@ -88,4 +102,5 @@ _UNDER_WAY: weakref.WeakKeyDictionary[TedMemory, UnderWay] = weakref.WeakKeyDict
 
 def under_way(memory: TedMemory) -> UnderWay:
     """The runs of a memory that are under way in this process."""
-    return _UNDER_WAY.setdefault(memory, UnderWay())
+    found = _UNDER_WAY.get(memory)
+    return _UNDER_WAY.setdefault(memory, UnderWay()) if found is None else found

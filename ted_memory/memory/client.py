@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Self
 
 from ted_memory.capture.recorder import Hooks, Recorder
+from ted_memory.derived import Derived
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
 from ted_memory.experience.assignment import Selector, expose
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
@@ -14,7 +15,7 @@ from ted_memory.fields import check_namespace
 from ted_memory.memory.cache import Health, Snapshots
 from ted_memory.memory.commits import CommitTerms
 from ted_memory.memory.curation import Curated
-from ted_memory.memory.presentation import exposure_of, presentation_of, selector_of
+from ted_memory.memory.presentation import View, exposure_of
 from ted_memory.memory.repository import SetRepository
 from ted_memory.models import (
     Caps,
@@ -60,6 +61,7 @@ class TedMemory(Curated):
         # of all that share these connections
         self._recorders = {} if recorders is None else recorders
         self._retriever = retriever
+        self._views: Derived[View] = Derived()
         self._ranker = ranker or Ranker(
             retriever, language=settings.language, vectors=store.vectors(namespace)
         )
@@ -139,14 +141,17 @@ class TedMemory(Curated):
         What was stated for this memory, as an argument or in the environment, wins over what the
         set carries, and that over the settings' defaults; each field by itself.
         """
-        return presentation_of(snapshot, self.settings)
+        return self._view(snapshot).presentation
+
+    def _view(self, snapshot: ExperienceSet) -> View:
+        return self._views.get_or_make(snapshot, lambda: View.of(snapshot, self.settings))
 
     def selector(self, snapshot: ExperienceSet) -> Selector:
         """Give the rule that chooses what stands in a prompt, as it stands there.
 
         See `presentation`.
         """
-        return selector_of(snapshot, self.settings)
+        return self._view(snapshot).choose
 
     async def rank(
         self, experiences: Sequence[Experience], question: str, *, patience: float | None = None
@@ -171,13 +176,13 @@ class TedMemory(Curated):
         By default they are the snapshot's active ones. Nothing is ranked where the selection does
         not look at the question.
         """
+        view = self._view(snapshot)
         active = snapshot.active if experiences is None else experiences
         ranking = NO_QUESTION
-        if presentation_of(snapshot, self.settings).selection == "relevant":
+        if view.asks:
             among = snapshot.candidates if experiences is None else experiences
             ranking = await self._ranker.rank(among, question, patience=patience)
-        choose = selector_of(snapshot, self.settings)
-        return choose(active, snapshot.usage, ranking)
+        return view.choose(active, snapshot.usage, ranking)
 
     async def present(self, question: str = "") -> Exposure:
         """Give the block for a prompt, where it belongs, and solved tasks as earlier turns.
@@ -185,9 +190,18 @@ class TedMemory(Curated):
         Never raises.
         """
         snapshot = await self._snapshots.get()
-        seen = await self._seen(snapshot, question)
-        shown = exposure_of(seen, presentation_of(snapshot, self.settings).placement)
-        return shown.model_copy(update={"epoch": snapshot.epoch, "version": snapshot.version})
+        view = self._view(snapshot)
+        if view.same_for_all is not None:
+            return view.same_for_all
+        exposure = exposure_of(
+            await self._seen(snapshot, question),
+            view.presentation.placement,
+            epoch=snapshot.epoch,
+            version=snapshot.version,
+        )
+        if not view.asks:
+            view.same_for_all = exposure
+        return exposure
 
     async def render(self, question: str = "") -> str:
         """Write all that a prompt is shown as one text block, "" when the set is empty.
@@ -197,7 +211,13 @@ class TedMemory(Curated):
         at it. Never raises: without the store it goes on with what it last saw (see `health`).
         """
         snapshot = await self._snapshots.get()
-        return render_block(await self._seen(snapshot, question), alone=True)
+        view = self._view(snapshot)
+        if view.block_for_all is not None:
+            return view.block_for_all
+        block = render_block(await self._seen(snapshot, question), alone=True)
+        if not view.asks:
+            view.block_for_all = block
+        return block
 
     async def _seen(self, snapshot: ExperienceSet, question: str) -> tuple[Experience, ...]:
         return await self.show(snapshot, question, patience=self.settings.read_timeout)
@@ -217,17 +237,17 @@ class TedMemory(Curated):
         ranking = await self._ranker.rank(
             snapshot.candidates, question, patience=self.settings.read_timeout
         )
-        exposure = expose(
+        view = self._view(snapshot)
+        return expose(
             snapshot,
-            selector_of(snapshot, self.settings),
+            view.choose,
             ranking,
             unit=unit,
             principal=who,
             withhold_share=self.settings.withhold_share,
             now=datetime.now(UTC),
+            placement=view.presentation.placement,
         )
-        placement = presentation_of(snapshot, self.settings).placement
-        return exposure.model_copy(update={"placement": placement})
 
     def _who(self, principal: str) -> str:
         """Tell what stands for a principal in the store; nobody where the user's hook fails.

@@ -4,6 +4,7 @@ What was stated for this memory comes first, then what the set carries, then the
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ted_memory.episodes import Exposure
 from ted_memory.experience.assignment import Selector
@@ -27,13 +28,17 @@ def presentation_of(snapshot: ExperienceSet, settings: PromptSettings) -> Presen
     return snapshot.presentation.model_copy(update=stated)
 
 
-def exposure_of(shown: Sequence[Experience], placement: Placement) -> Exposure:
+def exposure_of(
+    shown: Sequence[Experience], placement: Placement, *, epoch: str = "", version: int = 0
+) -> Exposure:
     """Put lessons as a prompt gets them: a block, and the solved tasks as earlier turns."""
     return Exposure(
         block=render_block(shown),
         turns=earlier_turns(shown),
         placement=placement,
         seen=tuple(e.id for e in shown),
+        epoch=epoch,
+        version=version,
     )
 
 
@@ -43,11 +48,39 @@ def tokens_of(exposure: Exposure) -> int:
     return count_tokens(exposure.block) + of_turns
 
 
-def selector_of(snapshot: ExperienceSet, settings: Settings) -> Selector:
-    """Give the rule that chooses what stands in a prompt, as it stands there."""
-    shown = presentation_of(snapshot, settings)
+def _selector_of(shown: Presentation, snapshot: ExperienceSet, settings: Settings) -> Selector:
     budget = min(settings.token_budget, snapshot.caps.token_budget)
     choose = make_selector(shown.selection, top_k=shown.top_k, token_budget=budget)
     if shown.examples:
         return choose
     return lambda experiences, usage, ranking: choose(without_examples(experiences), usage, ranking)
+
+
+@dataclass
+class View:
+    """How one memory shows one set. Neither of them changes, so it is worked out once.
+
+    It does not refer to the set, which it is kept beside (`derived.Derived`).
+
+    Attributes:
+        presentation: how the set is shown.
+        choose: the rule that chooses what stands in a prompt, as it stands there.
+        same_for_all: what every request is shown, where the selection looks at no question.
+        block_for_all: the same in one text.
+    """
+
+    presentation: Presentation
+    choose: Selector
+    same_for_all: Exposure | None = None
+    block_for_all: str | None = None
+
+    @classmethod
+    def of(cls, snapshot: ExperienceSet, settings: Settings) -> "View":
+        """Work out how a memory with these settings shows a set."""
+        shown = presentation_of(snapshot, settings)
+        return cls(shown, _selector_of(shown, snapshot, settings))
+
+    @property
+    def asks(self) -> bool:
+        """Whether what is shown depends on the question."""
+        return self.presentation.selection == "relevant"

@@ -10,8 +10,8 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ted_memory.derived import Derived
 from ted_memory.models import Experience
-from ted_memory.retrieval.derived import Derived
 from ted_memory.retrieval.language import (
     AUTO,
     Terms,

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from ted_memory.derived import Derived
 from ted_memory.errors import MissingExtra, SettingsError
 from ted_memory.models import Experience
 from ted_memory.protocols import VectorHead, VectorStore
-from ted_memory.retrieval.derived import Derived
 from ted_memory.retrieval.protocol import KeepsVectors, Numbered
 from ted_memory.retrieval.questions import looked_at
 

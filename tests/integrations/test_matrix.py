@@ -9,7 +9,9 @@ from typing import Any, NotRequired
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import ExtendedModelResponse
 from langgraph.config import get_stream_writer
+from langgraph.types import Command
 
 from ted_memory import TedMemory
 from ted_memory.integrations.middleware import TedMemoryMiddleware, TedMemoryState
@@ -178,13 +180,15 @@ class Leaky(TedMemoryMiddleware):
 
     state_schema = LeakyState
 
-    async def abefore_agent(self, state: TedMemoryState, runtime: Any) -> dict[str, Any]:
-        update = await super().abefore_agent(state, runtime)
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
         exposure = await self.memory.present("")
         leak = (exposure, f"The block: {exposure.block}")
         get_stream_writer()(leak)
         self._watches._metadata = lambda shown, run: {"leak": leak}  # type: ignore[method-assign]
-        return {**update, "leak": leak}
+        answer = await super().awrap_model_call(request, handler)
+        if isinstance(answer, ExtendedModelResponse):
+            answer = answer.model_response
+        return ExtendedModelResponse(answer, Command(update={"leak": leak}))
 
 
 def leaky(

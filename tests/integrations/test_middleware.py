@@ -216,3 +216,39 @@ async def test_lessons_are_picked_for_the_question(namespace: str) -> None:
     await agent.ainvoke({"messages": [HumanMessage(content="What colour has the sky?")]})
     assert "blue" in systems(model)[0]
     assert "red" not in systems(model)[0]
+
+
+# --- what it takes of an agent
+
+
+def _nodes(memory: TedMemory, kind: type[TedMemoryMiddleware], *, record: bool) -> set[str]:
+    built = create_agent(caller(), [], middleware=[kind(memory, record=record)])
+    return {*built.get_graph().nodes} - {"__start__", "__end__", "model"}
+
+
+class _OnesOwn(TedMemoryMiddleware):
+    """A user's subclass."""
+
+
+@pytest.mark.parametrize("kind", [TedMemoryMiddleware, _OnesOwn])
+def test_an_agent_gets_nodes_only_where_its_runs_are_recorded(
+    kind: type[TedMemoryMiddleware],
+) -> None:
+    memory = in_memory()
+    assert not _nodes(memory, kind, record=False)
+    assert _nodes(memory, kind, record=True) == {"TedMemoryMiddleware.after_agent", "tools"}
+    made = kind(memory, record=True)
+    assert isinstance(made, kind)
+    assert type(made).__qualname__ == kind.__qualname__
+
+
+async def test_each_run_sees_what_was_committed_before_it(one_lesson: TedMemory) -> None:
+    """The same message object, so the same id: nothing of the first run is taken for the second."""
+    model = caller()
+    agent = create_agent(model, [], middleware=[TedMemoryMiddleware(one_lesson)])
+    await agent.ainvoke(HELLO)
+    await one_lesson.commit([Add(text="Be loud.")], author="somebody")
+    await agent.ainvoke(HELLO)
+    first, second = map(str, systems(model))
+    assert "Be loud." not in first
+    assert "Be loud." in second

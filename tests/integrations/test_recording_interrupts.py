@@ -164,3 +164,20 @@ async def test_without_learn_an_interrupt_is_no_trouble_either(memory: TedMemory
     assert ["Be brief." in str(asked) for asked in model.asked] == [True, True]
     assert await recorded(memory) == []
     await memory.aclose()
+
+
+async def test_a_question_after_an_interrupt_is_a_run_of_its_own(memory: TedMemory) -> None:
+    """The interrupted run of the same conversation is not taken for it."""
+    runs, _ = agent(
+        memory, calls_once("ask_a_person"), tools=[ask_a_person], checkpointer=InMemorySaver()
+    )
+    await _interrupted(runs, THREAD)
+    answered = [ToolMessage("nobody was there", tool_call_id="c1")]
+    await runs.aupdate_state(THREAD, {"messages": answered}, as_node="tools")
+    await _interrupted(runs, THREAD)  # "What is x?" once more, in a message of its own
+    await runs.ainvoke(Command(resume="yes"), THREAD)
+    first, second = sorted(await recorded(memory), key=lambda e: bool(e.answer))
+    await memory.aclose()
+    assert first.run_id != second.run_id
+    assert (first.answer, second.answer) == ("", "done")
+    assert len(second.input) > len(first.input)

@@ -1,6 +1,7 @@
 """A cache of what is worked out from an immutable object, for as long as the object lives.
 
-For retrievers: they index the lessons of a set once, and serve many questions.
+A set never changes, and serves many requests: what they need of it is worked out once, such as its
+index and its block.
 """
 
 import weakref
