@@ -6,13 +6,17 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
+from ted_memory import Add
 from ted_memory.storage.embedded.server import find_server
 from ted_memory.testing import wait_until
 
 ROUNDS = 2000
+
+LessonState = Literal["proposed", "trial", "active"]
 
 
 @contextlib.asynccontextmanager
@@ -48,6 +52,20 @@ async def times(call: Callable[[int], Awaitable[object]], rounds: int = ROUNDS) 
         await call(i)
         taken.append((time.perf_counter() - began) * 1e6)
     return sorted(taken)
+
+
+def lessons(
+    count: int, conditions: Sequence[str] | None = None, *, state: LessonState = "active"
+) -> list[Add]:
+    """Lessons of two lines, each with a condition of its own."""
+    return [
+        Add(
+            text=f"Lesson {i} says what to do about it, and what not to do.",
+            when=conditions[i] if conditions else f"topic{i} is asked about",
+            state=state,
+        )
+        for i in range(count)
+    ]
 
 
 def quantiles(taken: list[float]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from bench import grpo
-from ted_memory import Sample, TedMemory, open_memory
+from ted_memory import Add, Sample, TedMemory, open_memory
 from ted_memory.distill import Report, distill
 from ted_memory.distill.profiles import SMALL
 from ted_memory.llm.spend import RoleSpend, Spend
@@ -135,11 +135,12 @@ class Timed:
     seconds: float
     cpu: float
     report: Report
+    latency: float = LATENCY
 
     @property
     def ratio(self) -> float:
         """Wall clock by what the calls take when no place is ever empty."""
-        return self.seconds / (self.calls * LATENCY / CAP)
+        return self.seconds / (self.calls * self.latency / CAP)
 
     @property
     def cpu_ms(self) -> float:
@@ -147,9 +148,9 @@ class Timed:
         return self.cpu * 1000 / self.calls
 
 
-async def timed(memory: TedMemory, count: int = 100) -> Timed:
-    """Distil so many samples with models that take `LATENCY` seconds a call, `CAP` at a time."""
-    given = World(world(count), 0.2, LATENCY)
+async def timed(memory: TedMemory, count: int = 100, *, latency: float = LATENCY) -> Timed:
+    """Distil so many samples with models that take so many seconds a call, `CAP` at a time."""
+    given = World(world(count), 0.2, latency)
     began, cpu = time.perf_counter(), time.process_time()
     report = await distill(
         given.samples,
@@ -160,7 +161,15 @@ async def timed(memory: TedMemory, count: int = 100) -> Timed:
         name="bench",
     )
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    return Timed(len(given.student.asked) + len(given.teacher.asked), seconds, cpu, report)
+    return Timed(len(given.student.asked) + len(given.teacher.asked), seconds, cpu, report, latency)
+
+
+def other_lessons(count: int) -> list[Add]:
+    """Lessons about other topics than the world's."""
+    return [
+        Add(text=f"The {topic(900 + i)} book is kept in room {i}.", when=f"{topic(900 + i)} book")
+        for i in range(count)
+    ]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ted_memory.errors import SettingsError
@@ -50,7 +50,12 @@ RENAMED: Mapping[str, str] = {
 """Settings of older versions, and what they are called now."""
 
 
-class StoreSettings(BaseModel):
+class _Concern(BaseModel):
+    # built when the whole is: building each of them is a part of the import that nobody needs
+    model_config = ConfigDict(defer_build=True)
+
+
+class StoreSettings(_Concern):
     """Where the memory lives, and how long its callers wait for it."""
 
     url: str | None = Field(
@@ -71,7 +76,7 @@ class StoreSettings(BaseModel):
     )
 
 
-class SetSettings(BaseModel):
+class SetSettings(_Concern):
     """How large one experience set may grow."""
 
     max_experiences: int = Field(50, ge=1, description="active experiences at most")
@@ -80,7 +85,7 @@ class SetSettings(BaseModel):
     history_versions: int = Field(1000, ge=1, description="versions kept in the log")
 
 
-class PromptSettings(BaseModel):
+class PromptSettings(_Concern):
     """Which lessons a prompt shows, and where."""
 
     selection: Selection = Field("all", description="which active experiences are rendered")
@@ -97,7 +102,7 @@ class PromptSettings(BaseModel):
     )
 
 
-class DistillSettings(BaseModel):
+class DistillSettings(_Concern):
     """How lessons are made, from samples and from traffic."""
 
     profile: str = Field(
@@ -165,7 +170,7 @@ class DistillSettings(BaseModel):
         return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
-class TrialSettings(BaseModel):
+class TrialSettings(_Concern):
     """What a lesson from traffic must show before all agents see it."""
 
     trust: Trust = Field("evidence", description="how a lesson from traffic may become active")
@@ -191,7 +196,7 @@ class TrialSettings(BaseModel):
     )
 
 
-class RecordingSettings(BaseModel):
+class RecordingSettings(_Concern):
     """What is recorded of an agent's runs, how long it is kept, and what it counts for."""
 
     sample_rate: float = Field(
@@ -235,7 +240,7 @@ class RecordingSettings(BaseModel):
     )
 
 
-class LearnerSettings(BaseModel):
+class LearnerSettings(_Concern):
     """How the learners share their work."""
 
     lease_seconds: float = Field(
@@ -266,7 +271,9 @@ class Settings(
     class of that concern.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TED_MEMORY_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="TED_MEMORY_", frozen=True, extra="forbid", defer_build=True
+    )
 
 
 class SettingNames(TypedDict, total=False):

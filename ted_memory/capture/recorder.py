@@ -18,7 +18,6 @@ from ted_memory.capture.texts import one_line
 from ted_memory.episodes import Feedback, Verdict
 from ted_memory.errors import InvalidInput, StoreError, StoreUnavailable
 from ted_memory.protocols import CreditRules, EpisodeQueue, RecordLimits
-from ted_memory.redaction import redact as default_redact
 from ted_memory.settings import RecordingSettings
 
 EVERY = 0.2  # seconds between batches
@@ -58,6 +57,9 @@ class Recorder:
         self._log = log
         self._settings = settings
         self._namespace = namespace
+        # most programs that import us record nothing
+        from ted_memory.redaction import redact as default_redact
+
         redact, identify = hooks.redact or default_redact, hooks.identify or str
         self._cleaner = Cleaner(namespace, settings.episode_size, redact, identify)
         self.recorded = self.dropped = self.broken = self.removed = 0

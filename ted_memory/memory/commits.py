@@ -2,14 +2,14 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.experience.edits import plan
 from ted_memory.fields import check_text
 from ted_memory.models import Caps, Commit, Edit, ExperienceSet, Presentation, Usage
-from ted_memory.protocols import CommitRequest, Settle
+from ted_memory.protocols import ABSENT, Change, CommitRequest, Settle
 from ted_memory.settings import SetSettings
 
 CapName = Literal["max_experiences", "token_budget"]
@@ -72,8 +72,9 @@ def commit_request(
     usage = checked_usage(terms.usage)
     caps = caps_for(base, settings)
     max_text = max(settings.max_text, terms.max_text)
+    changes = plan(edits, base.under(caps), author=author, max_text=max_text)
     return CommitRequest(
-        changes=plan(edits, replace(base, caps=caps), author=author, max_text=max_text),
+        changes=changes,
         author=author,
         why=why,
         token=token,
@@ -82,12 +83,22 @@ def commit_request(
         caps=caps,
         stated=_stated_caps(settings),
         history=settings.history_versions,
-        base=(base.epoch, base.version, base.stamp),
+        base=_looked_at(base, changes),
         usage=usage,
         models=terms.models or {},
         presentation=terms.presentation,
         settle=terms.settle,
     )
+
+
+def _looked_at(base: ExperienceSet, changes: Sequence[Change]) -> tuple[str, int, str]:
+    """Name the version that changes were planned on, where they rest on anything in it.
+
+    Additions do not. To look a version up the store has to read its whole entry in the log, which
+    after an import is as large as the set.
+    """
+    rests_on_it = any(rev != ABSENT for change in changes for _, rev in change.expects)
+    return (base.epoch, base.version, base.stamp) if rests_on_it else ("", 0, "")
 
 
 def caps_for(base: ExperienceSet, settings: SetSettings) -> Caps:

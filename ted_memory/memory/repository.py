@@ -16,6 +16,7 @@ from ted_memory.memory.commits import (
     checked_usage,
     commit_request,
 )
+from ted_memory.memory.shared_read import SharedRead
 from ted_memory.models import (
     Add,
     Commit,
@@ -46,9 +47,17 @@ class SetRepository:
         self.namespace = namespace
         self._cache = cache
         self._settings = settings
+        self._shared_read = SharedRead(self._read)
 
     async def read(self) -> ExperienceSet:
-        """Read the set as it is now; empty at version 0 where nothing was ever committed."""
+        """Read the set as it is now; empty at version 0 where nothing was ever committed.
+
+        Who asks while a read is under way shares the next one with all others who do: that one may
+        have begun before what they want to see.
+        """
+        return await self._shared_read()
+
+    async def _read(self) -> ExperienceSet:
         began = time.monotonic()
         stored = await self.store.read(self.namespace, self._cache.held)
         snapshot = self._cache.empty if stored is None else stored

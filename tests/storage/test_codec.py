@@ -31,6 +31,41 @@ def test_any_lesson_comes_back_as_it_was(experience: Experience) -> None:
     assert codec.decode_item(experience.id, codec.encode_item(experience)) == experience
 
 
+@given(st.lists(_experiences, max_size=5, unique_by=lambda e: e.id))
+def test_many_at_once_come_back_as_one_by_one(experiences: list[Experience]) -> None:
+    items = [(e.id, codec.encode_item(e)) for e in experiences]
+    assert codec.decode_items(items) == experiences
+    in_order = sorted(experiences, key=lambda e: (e.order, e.id))
+    assert [id for id, _ in codec.in_order(reversed(items))] == [e.id for e in in_order]
+
+
+ODD = [
+    ("id", '1|1|active|1|{"text": "x", "id": "another", "rev": 9}'),
+    ('i"d', '1|1|active|1|{"text": "x"}'),
+    ("i\\d", '1|1|active|1|{"text": "x"}'),
+    ("id", '1|1|active","text":"y|1|{"text": "x"}'),
+    ("id", '1|1,"text":"y"|active|1|{"text": "x"}'),
+    ("id", '1|1|active|1},{"id":"id","text":"y"|{"text": "x"}'),
+    ("id", "1|1|active|1|{}"),
+    ("id", "1|1|active|1|null"),
+    ("id", "nonsense"),
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_odd_is_read_among_many_as_by_itself(odd: tuple[str, str]) -> None:
+    good = Experience(id="good", text="x")
+    items = [("good", codec.encode_item(good)), odd]
+    try:
+        alone = codec.decode_item(*odd)
+    except CorruptData as error:
+        with pytest.raises(CorruptData) as caught:
+            codec.decode_items(items)
+        assert str(caught.value) == str(error)
+    else:
+        assert codec.decode_items(items) == [good, alone]
+
+
 @given(st.builds(Usage, **{name: st.floats(0, 1e6) for name in Usage.model_fields}))
 def test_usage_goes_in_the_order_of_its_fields(usage: Usage) -> None:
     [(_, counters)] = codec.encode_usages({"id": usage})
@@ -98,10 +133,10 @@ def test_a_record_that_is_damaged_is_told_by_its_key(raw: str) -> None:
         codec.decode_record("sample-1", raw)
 
 
-def test_a_namespace_in_a_newer_format_says_to_upgrade() -> None:
+async def test_a_namespace_in_a_newer_format_says_to_upgrade() -> None:
     newer = [*HEAD[:5], str(codec.FORMAT + 1), *HEAD[6:]]
     with pytest.raises(CorruptData) as caught:
-        replies.decode_set(
+        await replies.decode_set(
             "support", None, ["all", newer, ["id", json.dumps({"of": "a kind unknown today"})], []]
         )
     message = str(caught.value)
@@ -111,20 +146,20 @@ def test_a_namespace_in_a_newer_format_says_to_upgrade() -> None:
     assert "\n" not in message
 
 
-def test_the_format_of_today_is_read() -> None:
-    read = replies.decode_set(
+async def test_the_format_of_today_is_read() -> None:
+    read = await replies.decode_set(
         "support", None, ["all", HEAD, ["id", '1|1|active|1|{"text": "x"}'], []]
     )
     assert read is not None
     assert (read.version, read.by_id["id"].text) == (7, "x")
 
 
-def test_a_head_that_is_damaged_is_told_by_its_namespace() -> None:
+async def test_a_head_that_is_damaged_is_told_by_its_namespace() -> None:
     for place in (1, 3, 4, 5, 6, 7, 8):
         head = [*HEAD]
         head[place] = "x"
         with pytest.raises(CorruptData, match="the head of namespace 'support'"):
-            replies.decode_set("support", None, ["all", head, [], []])
+            await replies.decode_set("support", None, ["all", head, [], []])
 
 
 @pytest.mark.parametrize(
@@ -139,15 +174,15 @@ def test_a_head_that_is_damaged_is_told_by_its_namespace() -> None:
         ),
     ],
 )
-def test_how_a_set_is_shown_is_read_where_it_is_absent_or_says_more(
+async def test_how_a_set_is_shown_is_read_where_it_is_absent_or_says_more(
     stored: object, read_as: object
 ) -> None:
-    read = replies.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])
+    read = await replies.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])
     assert read is not None
     assert read.presentation == read_as
 
 
 @pytest.mark.parametrize("stored", ["1", "[1]", '{"selection": "by chance"}', '{"top_k": 0}', "{"])
-def test_how_a_set_is_shown_that_is_damaged_is_told(stored: str) -> None:
+async def test_how_a_set_is_shown_that_is_damaged_is_told(stored: str) -> None:
     with pytest.raises(CorruptData, match="the head of namespace 'support'"):
-        replies.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])
+        await replies.decode_set("support", None, ["all", [*HEAD[:8], stored], [], []])

@@ -1,7 +1,8 @@
 """What the scripts that read and commit a set answer, as types."""
 
+import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,16 @@ from ted_memory.models import (
     Rejected,
     Usage,
 )
-from ted_memory.storage.redis.codec import EDIT, FORMAT, decode_item, decode_usages, reading
+from ted_memory.storage.redis.codec import (
+    EDIT,
+    FORMAT,
+    decode_items,
+    decode_usages,
+    in_order,
+    reading,
+)
+
+AT_ONCE = 200  # experiences that are read before others have their turn: about a millisecond
 
 
 def decode_answer(
@@ -50,10 +60,12 @@ def decode_answer(
         )
 
 
-def decode_set(
+async def decode_set(
     namespace: str, known: ExperienceSet | None, reply: Sequence[Any]
 ) -> ExperienceSet | None:
     """Work out the set that a reply of the read script means for one who holds ``known``.
+
+    Of a large set the event loop is free again after each `AT_ONCE` experiences.
 
     Raises:
         CorruptData: it cannot be read, or a newer package wrote it.
@@ -66,7 +78,7 @@ def decode_set(
     _, head, items, counters = reply
     bare = _decode_head(namespace, head)  # first: it says whether we may read the rest
     held = known if kind == "changes" else None
-    experiences = _with_changes(held, _pairs(items))
+    experiences = await _with_changes(held, _pairs(items))
     made = replace(
         bare,
         experiences=tuple(experiences.values()),
@@ -100,25 +112,34 @@ def _decode_presentation(raw: str | None) -> Presentation | None:
     return Presentation.model_validate_json(raw, extra="ignore") if raw else None
 
 
-def _with_changes(
-    held: ExperienceSet | None, items: Iterable[tuple[str, str]]
+async def _with_changes(
+    held: ExperienceSet | None, items: Sequence[tuple[str, str]]
 ) -> dict[str, Experience]:
     """Put what changed in its place; an item without text is one that is gone."""
-    experiences = dict(held.by_id) if held is not None else {}
-    last = held.experiences[-1].order if held is not None and held.experiences else 0
+    if held is None:
+        return {e.id: e async for e in _decoded(in_order(items))}
+    experiences = dict(held.by_id)
+    last = held.experiences[-1].order if held.experiences else 0
     is_sorted = True
-    for id, raw in items:
-        if not raw:
-            experiences.pop(id, None)
-            continue
-        new, old = decode_item(id, raw), experiences.get(id)
-        experiences[id] = new
+    for id in [id for id, raw in items if not raw]:
+        experiences.pop(id, None)
+    async for new in _decoded([item for item in items if item[1]]):
+        old = experiences.get(new.id)
+        experiences[new.id] = new
         stays_sorted = new.order > last if old is None else new.order == old.order
         is_sorted = is_sorted and stays_sorted
         last = max(last, new.order)
     if is_sorted:
         return experiences
     return {e.id: e for e in sorted(experiences.values(), key=lambda e: (e.order, e.id))}
+
+
+async def _decoded(items: Sequence[tuple[str, str]]) -> AsyncIterator[Experience]:
+    for start in range(0, len(items), AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        for experience in decode_items(items[start : start + AT_ONCE]):
+            yield experience
 
 
 def _with_counters(

@@ -80,7 +80,7 @@ class RedisStore:
         reply = await scripts.read(
             client, Keys(namespace), epoch, version, stamp, most=CHANGES_AT_MOST
         )
-        return replies.decode_set(namespace, known, reply)
+        return await replies.decode_set(namespace, known, reply)
 
     def vectors(self, namespace: str) -> VectorStore:
         return RedisVectors(self._with_retries, namespace)
