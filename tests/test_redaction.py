@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ted_memory import redaction
 from ted_memory.redaction import redact
 
 HEX = "0123456789abcdef" * 4
@@ -374,6 +375,19 @@ def test_text_without_digits_at_signs_and_words_of_keys_is_unchanged(text: str) 
 )
 def test_a_key_between_any_words_does_not_get_through(before: str, after: str, name: str) -> None:
     assert KEYS[name] not in redact(f"{before} {KEYS[name]} {after}")
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.lists(st.sampled_from([*PIECES, *KEYS.values()]) | st.text(max_size=3), max_size=12).map(
+        "".join
+    )
+)
+def test_a_rule_that_is_left_out_for_speed_would_have_found_nothing(text: str) -> None:
+    masked = text
+    for rule in redaction._RULES:
+        masked = rule.pattern.sub(rule.replacement, masked)
+    assert redact(text) == redaction._CARD.sub(redaction._masked_card, masked)
 
 
 @pytest.mark.parametrize("unit", REPEATED)

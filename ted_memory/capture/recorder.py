@@ -75,6 +75,7 @@ class Recorder:
         """
         self._buffer: dict[str, Ended] = {}
         self._sizes: dict[str, int] = {}  # bytes of what the buffer holds, about
+        self._size = 0  # of all of them
         self._held: dict[str, tuple[float, Make]] = {}  # runs under way, and when they are due
         # begun when no more could be held, and when they are due: they are dropped then
         self._beyond: dict[str, float] = {}
@@ -114,16 +115,21 @@ class Recorder:
             if earlier is None and self._is_full(size):
                 self.dropped += 1
             elif earlier is None or not earlier[1]:
+                self._drop_size(run_id)
                 self._buffer[run_id] = (make, True)
                 self._sizes[run_id] = size
+                self._size += size
         self._send_soon()
 
     def _is_full(self, more: int) -> bool:
-        size = sum(self._sizes.values()) + sum(said.size for said in self._said)
+        size = self._size + sum(said.size for said in self._said)
         return (
             size + more > self._settings.buffer_bytes
             or len(self._buffer) + len(self._said) >= self._settings.buffer_episodes
         )
+
+    def _drop_size(self, run_id: str) -> None:
+        self._size -= self._sizes.pop(run_id, 0)
 
     def hold(self, run_id: str, make: Make, seconds: float = ABANDONED) -> None:
         """Take in a run that may go on: it is sent when nothing is heard of it for `seconds`."""
@@ -131,7 +137,7 @@ class Recorder:
         with self._lock:
             if not self._buffer.get(run_id, (make, True))[1]:
                 del self._buffer[run_id]
-                self._sizes.pop(run_id, None)
+                self._drop_size(run_id)
             self._beyond.pop(run_id, None)
             if run_id in self._held or len(self._held) < self._settings.buffer_episodes:
                 self._held[run_id] = (due, make)
@@ -261,7 +267,7 @@ class Recorder:
         gone = [id for id, ended in runs if self._buffer.get(id) is ended]
         for id in gone:
             del self._buffer[id]
-            self._sizes.pop(id, None)
+            self._drop_size(id)
         return len(gone)
 
     async def _pay(self) -> None:

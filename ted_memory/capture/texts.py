@@ -1,6 +1,7 @@
 """The texts of a recorded run: without our own block, of a bounded size, and storable as UTF-8."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ _OURS = re.compile(
     + rf".*?(?:{re.escape(CLOSING)}(?:\s|\\+[nr])*|\Z)",
     re.DOTALL,
 )
+_FRAME, _FRAME_OF_TEXT = 2000, 100  # bytes of JSON around an episode, and around each of its texts
+_WIDEST = 6  # bytes of JSON that a character takes at most
 _LONGEST_WORD = 200  # characters
 _LONGEST_NAME = 200  # characters
 _SMALL_BLOCK = (
@@ -50,6 +53,8 @@ def fit(episode: Episode, size: int) -> Episode:
     Each step keeps fewer of the last messages and cuts texts shorter; the last one keeps none. What
     an outcome is credited by stays, whatever its size: run, principal, and the ids of lessons.
     """
+    if _at_most(episode) <= size:
+        return episode
     made = episode
     steps = ((size // 4, 32), (size // 16, 12), (size // 64, 6), (size // 256, 2), (0, 0))
     for longest, messages in steps:
@@ -57,6 +62,18 @@ def fit(episode: Episode, size: int) -> Episode:
             return made
         made = _shortened(episode, longest, messages)
     return made
+
+
+def _at_most(episode: Episode) -> float:
+    """Bytes that an episode takes in the store at most, without writing it; of texts alone."""
+    messages = (*episode.input, *episode.output)
+    said = [m.content for m in messages if isinstance(m.content, str)]
+    if len(said) < len(messages):
+        return math.inf
+    ids = (*episode.seen, *episode.withheld, *(episode.counted or ()), *episode.images)
+    names = (episode.run_id, episode.thread_id, episode.principal, episode.namespace, episode.model)
+    texts = (*said, *ids, *names, *episode.tools, *episode.tags, episode.error)
+    return _FRAME + sum(_FRAME_OF_TEXT + _WIDEST * len(text) for text in texts)
 
 
 def _shortened(episode: Episode, longest: int, count: int) -> Episode:
@@ -147,7 +164,8 @@ def with_texts(episode: Episode, change: Callable[[str], str]) -> Episode:
 def _message(message: Message, change: Callable[[str], str]) -> Message:
     content = message.content
     if isinstance(content, str):
-        return message.model_copy(update={"content": change(content)})
+        changed = change(content)
+        return message if changed == content else message.model_copy(update={"content": changed})
     blocks = tuple(_in_block(block, change) for block in content)
     return message.model_copy(update={"content": blocks})
 
