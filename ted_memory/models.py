@@ -1,6 +1,6 @@
 """The frozen types that cross borders. Bytes and dicts become these once, then nobody guesses."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import cached_property
@@ -191,6 +191,11 @@ class ExperienceSet:
         derived = vars(self).keys() - {field.name for field in fields(self)}
         vars(made).update({name: vars(self)[name] for name in derived})
         return made
+
+    def new_among(self, experiences: Iterable[Experience]) -> list[Experience]:
+        """Return those of these experiences that this set does not have as they are."""
+        known = self.by_id
+        return [e for e in experiences if known.get(e.id) is not e and known.get(e.id) != e]
 
     @cached_property
     def by_id(self) -> Mapping[str, Experience]:

@@ -48,13 +48,26 @@ async def test_who_asks_while_a_read_is_under_way_shares_the_next_one() -> None:
 async def test_a_read_that_others_wait_for_outlives_who_asked_first() -> None:
     counter = Counter()
     read = SharedRead(counter)
+    under_way = asyncio.create_task(read())
+    await soon()
     first, second = (asyncio.create_task(read()) for _ in range(2))
     await soon()
     first.cancel()
     await soon()
-    assert not counter.cancelled
     counter.may_end.set()
-    assert await second == 0
+    assert await under_way == await second == 0
+    assert (counter.reads, counter.cancelled) == (2, 0)
+
+
+async def test_a_read_alone_is_made_by_who_asks() -> None:
+    """Without a task of its own, which would let others come between."""
+    tasks = []
+
+    async def read_here() -> None:
+        tasks.append(asyncio.current_task())
+
+    await SharedRead(read_here)()
+    assert tasks == [asyncio.current_task()]
 
 
 async def test_a_read_that_nobody_waits_for_ends_at_once() -> None:

@@ -57,8 +57,7 @@ async def _settled(url: str, score: float) -> tuple[float, float]:
             )
         learner = Learner(memory, student=_student(), teacher=_teacher())
         began, worked = time.perf_counter(), time.process_time()
-        async with learner:
-            await learner.run_until_empty()
+        await learner.run(until_empty=True)
         seconds, cpu = time.perf_counter() - began, time.process_time() - worked
     return EPISODES / seconds, cpu / EPISODES * 1000
 

@@ -53,7 +53,7 @@ async def choose_judges(
     """
     sample, reference = read_sample(state), state["reference"]
     after = changed_set(edits, snapshot, max_text=context.settings.max_text)
-    new = [e for e in after if e not in snapshot.experiences]
+    new = snapshot.new_among(after)
 
     async def judge(other: Sample, right: str) -> Judge:
         before = await chosen(context, other, snapshot, snapshot.experiences)

@@ -34,7 +34,7 @@ async def place(
     sample, limit = read_sample(state), context.settings.max_text
     edit = _shown_everywhere_if_not_found(edit, sample, state, context)
     changed = changed_set([edit], snapshot, max_text=limit)
-    new = [e for e in changed if e not in snapshot.experiences]
+    new = snapshot.new_among(changed)
     if not new:
         return edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters"
     common, language = frozenset(state["common"]), context.settings.language

@@ -231,9 +231,8 @@ class Verifier:
     def _in_words(self, edit: Edit) -> str:
         """Return the words that an edit's lesson will have in the set."""
         after = changed_set([edit], self.snapshot, max_text=self.context.settings.max_text)
-        for lesson in after:
-            if lesson not in self.snapshot.experiences:
-                return render_line(lesson.text, lesson.when, lesson.example, lesson.task)
+        for lesson in self.snapshot.new_among(after):
+            return render_line(lesson.text, lesson.when, lesson.example, lesson.task)
         return describe(edit)
 
 

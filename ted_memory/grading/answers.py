@@ -84,9 +84,9 @@ def stands_in(needle: str, text: str) -> bool:
 
     Where a needle of more than `LONG` characters begins and ends is not looked at.
     """
-    if len(needle) > LONG:
-        return needle in text
-    return bool(needle) and re.search(rf"(?<!\w){re.escape(needle)}(?!\w)", text) is not None
+    if not needle or needle not in text:
+        return False
+    return len(needle) > LONG or bool(re.search(rf"(?<!\w){re.escape(needle)}(?!\w)", text))
 
 
 def picked(answer: str, choices: list[str]) -> int | None:

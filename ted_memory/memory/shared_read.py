@@ -44,8 +44,11 @@ class SharedRead(Generic[T]):
     async def __call__(self) -> T:
         """Read, or wait for the read that others have asked for."""
         loop = asyncio.get_running_loop()
-        turns = self._turns.setdefault(loop, _Turns())
+        turns = self._turns.get(loop) or self._turns.setdefault(loop, _Turns())
         following = turns.following
+        if following is None and not turns.lock.locked():  # nobody to share it with
+            async with turns.lock:
+                return await self._read()
         if following is None:
             # an empty context: the caller's tracing and streaming are not those of the others
             task = loop.create_task(self._in_turn(turns), context=contextvars.Context())

@@ -1,13 +1,12 @@
 """Recall: load the set once, and deal out the attempts, each with its own share of the lessons."""
 
-import random
-
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.scoring import without_its_own
 from ted_memory.distill.state import Attempt, DistillState, Json, left_out, read_sample
+from ted_memory.experience.assignment import draw
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
 from ted_memory.llm.messages import question, sample_messages
 from ted_memory.memory.client import TedMemory
@@ -94,4 +93,4 @@ def deal(
 
 
 def _included(shown_share: float, *where: object) -> bool:
-    return random.Random("/".join(map(str, where))).random() < shown_share
+    return draw(*map(str, where)) < shown_share

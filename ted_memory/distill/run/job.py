@@ -4,6 +4,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from langchain_core.runnables import Runnable
@@ -47,6 +48,8 @@ from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Restore, Rewrite, Sample
+from ted_memory.retrieval.bm25 import Index, index_of
+from ted_memory.retrieval.language import detect
 from ted_memory.retrieval.selection import common_words, match
 
 NEAR_PEERS, OTHER_PEERS = 8, 4
@@ -84,6 +87,7 @@ class Job:
         self.labels: dict[str, str] = {}
         self.index_terms: Mapping[str, str] = {}
         self.kindred: Mapping[str, Sequence[str]] = {}
+        self._tasks_by_language: dict[str, Index] = {}
         self.shown: tuple[Shown, ...] = ()
         self.carried: tuple[Carried, ...] = ()
         self.solved_tasks: SolvedTasks | None = None
@@ -235,6 +239,7 @@ class Job:
         """Note what all samples together say of each one: its words, and answers that recur."""
         language = self.context.settings.language
         self.common = sorted(common_words([s.text for s in train], language=language))
+        self._tasks_by_language = {}
         self.labels = recurring_answers(train, of_users=any(s.sources for s in train))
         if not self.context.settings.examples:  # nothing that stands in a sample is kept
             return
@@ -379,16 +384,25 @@ class Job:
 
     def _peers(self, sample: Sample, train: Sequence[Sample]) -> list[Peer]:
         """Return samples to test a lesson on: the most alike, and some with another answer."""
-        scores = match([s.text for s in train], sample.text)
-        best_first = sorted(range(len(train)), key=lambda i: -scores[i])
-        ranked = [train[i] for i in best_first if train[i].id != sample.id]
-        near, rest = ranked[:NEAR_PEERS], ranked[NEAR_PEERS:]
-        far = [s for s in rest if s.reference != sample.reference][:OTHER_PEERS]
+        alike = self._tasks(train, detect(sample.text)).ranked(sample.text)
+        known = frozenset(alike)
+        others = (i for i in range(len(train)) if i not in known)
+        ranked = (train[i] for i in chain(alike, others) if train[i].id != sample.id)
+        near = list(islice(ranked, NEAR_PEERS))
+        far = islice((s for s in ranked if s.reference != sample.reference), OTHER_PEERS)
         done = self.records.samples
         return [
             Peer(id=s.id, score=done[s.id]["score"] if s.id in done else None)
             for s in (*near, *far)
         ]
+
+    def _tasks(self, train: Sequence[Sample], language: str) -> Index:
+        """Return the index of all tasks, where those that show no language are in this one."""
+        if language not in self._tasks_by_language:
+            self._tasks_by_language[language] = index_of(
+                [s.text for s in train], otherwise=language
+            )
+        return self._tasks_by_language[language]
 
     def tell(self, total: int) -> None:
         """Tell how far the run is."""
