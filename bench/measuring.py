@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import statistics
 import subprocess
 import tempfile
 import time
@@ -66,8 +65,3 @@ def lessons(
         )
         for i in range(count)
     ]
-
-
-def quantiles(taken: list[float]) -> str:
-    """Median and 99th percentile."""
-    return f"{statistics.median(taken):,.0f} us (p99 {taken[int(len(taken) * 0.99)]:,.0f})"

@@ -7,18 +7,17 @@ for sure. Texts are as long as a small model's: tasks of 80 tokens, attempts of 
 import json
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 
 from bench import grpo
-from ted_memory import Add, Sample, TedMemory, open_memory
+from ted_memory import Add, Sample, TedMemory
 from ted_memory.distill import Report, distill
 from ted_memory.distill.profiles import SMALL
-from ted_memory.llm.spend import RoleSpend, Spend
+from ted_memory.llm.spend import Spend
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 _SYLLABLES = ("ba", "ko", "mi", "ru", "te", "zo", "la", "pe", "vu", "di")
@@ -172,24 +171,13 @@ def other_lessons(count: int) -> list[Add]:
     ]
 
 
-@dataclass(frozen=True)
-class Counted:
-    """What one pass over the samples cost, without a validation gate."""
-
-    spend: Spend
-    per_learned: float
-    per_other: float
-    asked_again: float
-    samples_asked: int
-    learned: int
+def tokens(spend: Spend) -> int:
+    """The tokens of both models, in and out."""
+    roles = (spend.student, spend.teacher)
+    return sum(role.tokens_in + role.tokens_out for role in roles)
 
 
-def tokens(role: RoleSpend) -> int:
-    """The tokens of a role, in and out."""
-    return role.tokens_in + role.tokens_out
-
-
-async def ours(count: int, share: float, *, tries: int) -> Counted:
+async def ours(count: int, share: float, *, tries: int) -> Spend:
     """Distil the samples without a gate, which the other method has not."""
     given = World(world(count), share)
     memory = in_memory(
@@ -208,102 +196,16 @@ async def ours(count: int, share: float, *, tries: int) -> Counted:
         grader=right,
         name="bench",
     )
-    critiques = calls_by_sample(given, lambda m: m[0].text == SMALL.prompts["critic"].fixed)
-    teaching = {SMALL.prompts[name].fixed for name in ("critic", "compactor")}
-    solutions = calls_by_sample(given, lambda m: m[0].text not in teaching)
-    others = [solutions[s.id] for s in given.samples if s.id not in critiques]
-    taught = [solutions[id] + critiques[id] for id in critiques]
-    return Counted(
-        spend=report.spend,
-        per_learned=sum(taught) / max(len(taught), 1),
-        per_other=sum(others) / max(len(others), 1),
-        asked_again=sum(n - 1 for n in critiques.values()) / max(len(critiques), 1),
-        samples_asked=len(critiques),
-        learned=report.learned,
-    )
-
-
-def calls_by_sample(given: World, wanted: Callable[[list[BaseMessage]], bool]) -> Counter[str]:
-    """Count the teacher's calls of a kind by the sample that they were about."""
-    asked = [m for m in given.teacher.asked if wanted(m)]
-    tasks = [str(m[1].text).partition("Known lessons:")[0] for m in asked]
-    return Counter(given.sample_in(task).id for task in tasks)
+    return report.spend
 
 
 def _solved(sample: Sample, text: str) -> bool:
     return right(inputs={}, outputs=text, reference_outputs=sample.reference) == 1
 
 
-async def theirs(count: int, share: float, passes: int) -> grpo.Grpo:
+async def theirs(count: int, share: float, passes: int) -> Spend:
     """Send the same samples through the other method."""
     given = World(world(count), share)
     other = grpo.Grpo(given.student, given.teacher, _solved, passes)
     await other.run(given.samples)
-    return other
-
-
-Row = tuple[str, str, str]
-
-
-async def throughput(url: str) -> list[Row]:
-    """Wall clock and our own work, at 100 samples."""
-    async with open_memory(
-        url, namespace="timed", profile="small", selection="all", concurrency=CAP, trust="always"
-    ) as memory:
-        run = await timed(memory)
-    return [
-        (
-            "100 samples, 200 ms a call, 8 at once",
-            f"{run.seconds:.1f} s",
-            f"{run.ratio:.3f} x what its {run.calls} calls take at least",
-        ),
-        ("processor time for a call", f"{run.cpu_ms:.1f} ms", "the scripted models' own included"),
-    ]
-
-
-async def costs(count: int = 100) -> list[Row]:
-    """Calls and tokens for 100 samples, against Training-Free GRPO at 5 attempts."""
-    rows: list[Row] = []
-    for share in (0.2, 0.5, 0.8):
-        other, whole = await theirs(count, share, 1), await theirs(count, share, grpo.PASSES)
-        their = (
-            f"GRPO: {_told(other.spend)}, {len(set(other.experiences))} lessons, "
-            f"{other.left_out} samples left out"
-        )
-        for tries in (2, 0):
-            mine = await ours(count, share, tries=tries)
-            name = f"{share:.0%} solved, {'with' if tries else 'no'} tries"
-            rows += [
-                (name, f"{_told(mine.spend)}, {mine.learned} samples taught", their),
-                ("  ours by one pass of theirs", *_ratios(mine.spend, other.spend)),
-                (f"  ours by their {grpo.PASSES} passes", *_ratios(mine.spend, whole.spend)),
-                (
-                    "  teacher calls a sample",
-                    f"{mine.per_learned:.2f} with a critique ({mine.samples_asked}), "
-                    f"{mine.per_other:.2f} without",
-                    f"asked again: {mine.asked_again:.2f}",
-                ),
-            ]
-    return rows
-
-
-def _told(spend: Spend) -> str:
-    student, teacher = tokens(spend.student), tokens(spend.teacher)
-    total = f"{student:,} + {teacher:,} = {student + teacher:,} tokens"
-    return f"{total}, {spend.teacher.calls} teacher calls"
-
-
-def _ratios(mine: Spend, other: Spend) -> tuple[str, str]:
-    student, teacher = (
-        tokens(a) / max(tokens(b), 1) for a, b in zip(_roles(mine), _roles(other), strict=True)
-    )
-    both = sum(map(tokens, _roles(mine))) / sum(map(tokens, _roles(other)))
-    calls = mine.teacher.calls / max(other.teacher.calls, 1)
-    return (
-        f"tokens {both:.2f}; student {student:.2f}, teacher {teacher:.2f}",
-        f"teacher calls {calls:.2f}",
-    )
-
-
-def _roles(spend: Spend) -> tuple[RoleSpend, RoleSpend]:
-    return spend.student, spend.teacher
+    return other.spend

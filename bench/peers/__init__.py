@@ -1,7 +1,7 @@
 """Peers, each measured in an environment of its own: nothing of theirs is in the package.
 
-``make bench`` sets that environment up from ``requirements.txt``, once. Where it cannot, the report
-says that they are missing.
+``make bench`` sets that environment up from ``requirements.txt``, once (`bench.peers.__main__`).
+Where it cannot, the report leaves them out.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ENVIRONMENT = HERE.parents[1] / ".venv-peers"
+LONGEST = 300  # seconds
 
 
 @cache
@@ -20,10 +21,9 @@ def peers(program: str) -> dict[str, Any]:
 
     Nothing where the environment is missing.
     """
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
+    if not (ENVIRONMENT / "ready").exists():
         return {}
-    command = [str(python), str(HERE / f"{program}.py")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [str(ENVIRONMENT / "bin" / "python"), str(HERE / f"{program}.py")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST)
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found

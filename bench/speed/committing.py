@@ -27,7 +27,8 @@ OURS = """
 import asyncio, sys, time
 from ted_memory import Add, open_memory
 async def main():
-    async with open_memory(sys.argv[1], namespace='processes', max_experiences=10**5, token_budget=10**7) as memory:
+    settings = dict(namespace='processes', max_experiences=10**5, token_budget=10**7)
+    async with open_memory(sys.argv[1], **settings) as memory:
         await memory.commit([Add(text='warm')], author='bench')
         print('ready', flush=True); sys.stdin.readline()
         count, ends = 0, time.perf_counter() + float(sys.argv[2])
@@ -133,7 +134,7 @@ async def _on_bases(url: str) -> Growth:
             await memory.load()
             taken = await times(
                 lambda i: memory.commit([Add(text=f"More {i}.")], author="bench"),
-                50,  # noqa: B023
+                50,
             )
             points.append((size, middle(taken)))
     return Growth("an addition after an import", "us", "lessons", tuple(points), at_most=1.2)

@@ -22,13 +22,12 @@ ROOMY: dict[str, Any] = {
     "rate_limit": 10**6,
     "max_episodes": 10**6,
     "buffer_episodes": 10**6,
-    "critiques_a_day": 10**6,
 }
 
 
 async def measure(url: str) -> list[Measured]:
     """Measure episodes that lead to a critique, and those that there is nothing to learn from."""
-    peer = peers("queue")
+    peer = peers("task_queue")
     figures: list[Measured] = []
     for name, score, part in (("with a critique", 0.0, 0.15), ("nothing to learn", 1.0, 0.5)):
         rate, cpu = await _settled(url, score)
@@ -37,7 +36,8 @@ async def measure(url: str) -> list[Measured]:
                 f"episodes settled, {name}",
                 rate,
                 "/s",
-                *(("docket, a task that writes a key", peer["docket"]) if peer else ()),
+                beside="docket, a task that writes a key" if peer else "",
+                theirs=peer.get("docket"),
                 at_least=part if peer else None,
                 note=f"processor {cpu:,.1f} ms an episode",
             )
@@ -46,8 +46,7 @@ async def measure(url: str) -> list[Measured]:
 
 
 async def _settled(url: str, score: float) -> tuple[float, float]:
-    settings = {name: value for name, value in ROOMY.items() if name in _known()}
-    async with open_memory(url, namespace=f"learn-{score:g}", **settings) as memory:
+    async with open_memory(url, namespace=f"learn-{score:g}", **ROOMY) as memory:
         for i in range(EPISODES):
             await memory.record(_episode(i))
         await memory.flush()
@@ -60,12 +59,6 @@ async def _settled(url: str, score: float) -> tuple[float, float]:
         await learner.run(until_empty=True)
         seconds, cpu = time.perf_counter() - began, time.process_time() - worked
     return EPISODES / seconds, cpu / EPISODES * 1000
-
-
-def _known() -> frozenset[str]:
-    from ted_memory.settings import Settings
-
-    return frozenset(Settings.model_fields)
 
 
 def _episode(i: int) -> Episode:

@@ -1,4 +1,4 @@
-"""The first load of a set and a change of it, beside the least: GET the same bytes and parse them."""
+"""The first load of a set and a change of it; the least is to GET the same bytes and parse them."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ def _anew(memory: TedMemory) -> TedMemory:
 
 async def _least(url: str, memory: TedMemory) -> float:
     async with redis.asyncio.Redis.from_url(url, decode_responses=True) as client:
-        fields = await client.hgetall(Keys(memory.namespace).experiences)  # type: ignore[misc]
+        fields = await client.hgetall(Keys(memory.namespace).experiences)
         await client.set("as-one", json.dumps(fields))
 
         async def read(_: int) -> None:

@@ -11,15 +11,16 @@ from typing import Any
 from bench.figures import Figure, Growth, Measured, middle
 from bench.measuring import lessons
 from ted_memory import TedMemory, open_memory
+from ted_memory.settings import Selection
 
 TITLE = "Many namespaces in one process"
-SIZES = (1, 10, 100, 1000, 10_000)
+SIZES = (1, 10, 100, 1000, 5000)
 LESSONS = 5
 CALLS = 4000
 QUESTION = "What about topic1, topic2 and topic3?"
 
 Way = Callable[[TedMemory], Awaitable[Any]]
-WAYS: dict[str, tuple[str, Way]] = {
+WAYS: dict[str, tuple[Selection, Way]] = {
     "render, all": ("all", lambda memory: memory.render(QUESTION)),
     "render, budget": ("budget", lambda memory: memory.render(QUESTION)),
     "render, relevant": ("relevant", lambda memory: memory.render(QUESTION)),

@@ -1,0 +1,124 @@
+"""What peers add to an agent's call: each finds the three memories nearest to the question.
+
+Prints JSON: microseconds (p50) by peer. Their embedder is scripted and takes some 20 microseconds,
+in their favour.
+"""
+
+import asyncio
+import json
+import random
+import statistics
+import time
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, SystemMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.store.memory import InMemoryStore
+from langgraph.store.redis.aio import AsyncRedisStore
+from langmem import create_memory_store_manager
+from server import server
+
+ROUNDS, WARM, DIMENSIONS, LESSONS = 600, 30, 64, 50
+QUESTION = "What about topic1, topic2 and topic3?"
+ASKED: Any = {"messages": [("user", QUESTION)]}
+
+
+class Scripted(Embeddings):
+    """A vector for each text, always the same one."""
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of one text."""
+        luck = random.Random(text)
+        return [luck.random() for _ in range(DIMENSIONS)]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of several texts."""
+        return [self.embed_query(text) for text in texts]
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Return the vector of one text."""
+        return self.embed_query(text)
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of several texts."""
+        return self.embed_documents(texts)
+
+
+class Instant(BaseChatModel):
+    """A model that answers at once."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "instant"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:  # noqa: ARG002
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("Sure."))])
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:  # noqa: ARG002
+        return self._generate()
+
+
+class Searching(AgentMiddleware[Any, Any, Any]):
+    """Appends to the prompt what a search has found for the question."""
+
+    def __init__(self, search: Any) -> None:
+        super().__init__()
+        self.search = search
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        """Search, append, and call the model."""
+        found = await self.search(request.messages[-1].text)
+        said = "\n".join(str(item.value) for item in found)
+        message = SystemMessage(f"{request.system_message.text}\n\n{said}")
+        return await handler(request.override(system_message=message))
+
+
+async def filled(store: Any) -> Any:
+    """Put 50 memories into a store."""
+    for i in range(LESSONS):
+        text = f"topic{i} is asked about: Lesson {i} says what to do about it, and what not to do."
+        await store.aput(("memories",), f"m{i}", {"content": text})
+    return store
+
+
+async def main() -> None:
+    """Ask an agent without memory and with each peer in turn."""
+    index: Any = {"dims": DIMENSIONS, "embed": Scripted(), "fields": ["content"]}
+    with server() as url:
+        async with AsyncRedisStore.from_conn_string(url, index=index) as on_redis:
+            await on_redis.setup()
+            await filled(on_redis)
+            manager = create_memory_store_manager(
+                Instant(),
+                namespace=("memories",),
+                store=await filled(InMemoryStore(index=index)),
+                query_limit=3,
+            )
+            searches = {
+                "LangMem (its store in memory)": lambda text: manager.asearch(query=text, limit=3),
+                "RedisStore": lambda text: on_redis.asearch(("memories",), query=text, limit=3),
+            }
+            agents: dict[str, Any] = {"bare": agent()}
+            agents |= {name: agent(Searching(search)) for name, search in searches.items()}
+            wall: dict[str, list[float]] = {name: [] for name in agents}
+            for i in range(WARM + ROUNDS):
+                for name, one in agents.items():
+                    began = time.perf_counter()
+                    await one.ainvoke(ASKED)
+                    if i >= WARM:
+                        wall[name].append((time.perf_counter() - began) * 1e6)
+    p50 = {name: statistics.median(taken) for name, taken in wall.items()}
+    print(json.dumps({name: p50[name] - p50["bare"] for name in searches}))
+
+
+def agent(*middleware: Any) -> Any:
+    """Return an agent with these middlewares."""
+    return create_agent(Instant(), system_prompt="You help people.", middleware=middleware)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
