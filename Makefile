@@ -15,7 +15,7 @@ help:
 	@echo "make weight   how many packages and megabytes an installation brings"
 	@echo "make coverage the tests once more, with the lines that they reach (takes twice as long)"
 	@echo "make chaos    the fault tests at full size, with figures (needs time)"
-	@echo "make bench    measure speed, beside peers, into docs/results/benchmarks.md (20 minutes); ARGS='loading sharing' for areas"
+	@echo "make bench    measure speed, beside peers, into docs/results/benchmarks.md (8 minutes); ARGS='loading sharing' for areas"
 	@echo "make results  measure the method with real models, into docs/results (stops after two hours, goes on when run again)"
 	@echo "make house    how the code reads, in numbers: long files, dense lines, functions with many paths"
 	@echo "make walks    the way of four things through the package: functions, files, and how often one goes back"
