@@ -5,6 +5,8 @@ import re
 import sys
 import time
 
+import redis.asyncio
+
 from bench.figures import Figure, Measured, middle
 from bench.measuring import lessons, times
 from ted_memory import TedMemory, open_memory
@@ -39,6 +41,7 @@ async def measure(url: str) -> list[Measured]:
         await process.wait()
         seen = await watching
         trip = middle(await times(lambda _: memory.store.tombstoned("sharing", ["x"]), 200))
+        look = await _of_the_server(url, memory)
     delays = [max(at - done, 0.0) * 1000 for at, done in zip(seen, committed, strict=True)]
     return [
         Figure(
@@ -47,8 +50,19 @@ async def measure(url: str) -> list[Measured]:
             "ms",
             at_most=20,
             note=f"longest {max(delays):,.0f} ms; a round trip takes {trip:,.0f} us",
-        )
+        ),
+        Figure("the server's time for a look that finds nothing new", look, "us"),
     ]
+
+
+async def _of_the_server(url: str, memory: TedMemory) -> float:
+    """Return the microseconds that the server takes for a load where nothing has changed."""
+    await memory.load()
+    async with redis.asyncio.Redis.from_url(url) as client:
+        await client.config_resetstat()
+        await times(lambda _: memory.load(), 1000)
+        stats = await client.info("commandstats")
+    return float(stats["cmdstat_evalsha_ro"]["usec_per_call"])
 
 
 async def _seen_at(memory: TedMemory) -> list[float]:
