@@ -137,7 +137,7 @@ def members(value: Any) -> list[str]:
     found = {
         name
         for base in _our_bases(value)
-        for name, member in vars(base).items()
+        for name, member in list(vars(base).items())  # types are built when they are looked at
         if _is_told(member)
     }
     hidden = OF_THE_PACKAGE.get(value.__name__, set())

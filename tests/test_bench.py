@@ -1,4 +1,4 @@
-"""The report of `make bench`: what it says of targets and of growth, and that no area is missing."""
+"""The report of `make bench`: what it says of targets and growth, and that no area is missing."""
 
 import importlib
 from pathlib import Path
@@ -44,7 +44,9 @@ def test_how_a_cost_grows_is_a_slope_between_logarithms() -> None:
     assert too_steep.is_met is False
 
 
-@pytest.mark.parametrize("one", [Figure("a", 5, "us", "b", 10, at_most=0.5, note="c"), LINEAR, FLAT])
+@pytest.mark.parametrize(
+    "one", [Figure("a", 5, "us", "b", 10, at_most=0.5, note="c"), LINEAR, FLAT]
+)
 def test_what_was_measured_passes_between_processes(one: Figure | Growth) -> None:
     assert from_record(to_record(one)) == one
 

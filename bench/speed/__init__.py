@@ -14,5 +14,6 @@
 | `going_back.py` | does going back depend on how many versions there are? |
 | `starting.py` | what does an import take? |
 | `footprint.py` | how many bytes does each thing take in Redis? |
+| `keyed_store.py` | what does the set take as a store of LangGraph's? |
 | `tokens.py` | how many calls and tokens does the method take beside another one? |
 """

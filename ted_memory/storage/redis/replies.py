@@ -118,20 +118,20 @@ async def _with_changes(
     """Put what changed in its place; an item without text is one that is gone."""
     if held is None:
         return {e.id: e async for e in _decoded(in_order(items))}
+    new = [e async for e in _decoded(in_order(item for item in items if item[1]))]
     experiences = dict(held.by_id)
-    last = held.experiences[-1].order if held.experiences else 0
-    is_sorted = True
     for id in [id for id, raw in items if not raw]:
         experiences.pop(id, None)
-    async for new in _decoded([item for item in items if item[1]]):
-        old = experiences.get(new.id)
-        experiences[new.id] = new
-        stays_sorted = new.order > last if old is None else new.order == old.order
-        is_sorted = is_sorted and stays_sorted
-        last = max(last, new.order)
-    if is_sorted:
+    experiences.update((e.id, e) for e in new)
+    last = held.experiences[-1].order if held.experiences else 0
+    if all(_keeps_the_order(e, held.by_id.get(e.id), last) for e in new):
         return experiences
     return {e.id: e for e in sorted(experiences.values(), key=lambda e: (e.order, e.id))}
+
+
+def _keeps_the_order(new: Experience, old: Experience | None, last: int) -> bool:
+    """Tell whether it stays where it was, or comes after the last one of a set."""
+    return new.order > last if old is None else new.order == old.order
 
 
 async def _decoded(items: Sequence[tuple[str, str]]) -> AsyncIterator[Experience]:
