@@ -1,7 +1,7 @@
 """The frozen types that cross borders. Bytes and dicts become these once, then nobody guesses."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Literal
@@ -182,20 +182,6 @@ class ExperienceSet:
 
     def __len__(self) -> int:
         return len(self.experiences)
-
-    def under(self, caps: Caps) -> "ExperienceSet":
-        """Return the same set with other caps; what is worked out of its lessons stays."""
-        if caps == self.caps:
-            return self
-        made = replace(self, caps=caps)
-        derived = vars(self).keys() - {field.name for field in fields(self)}
-        vars(made).update({name: vars(self)[name] for name in derived})
-        return made
-
-    def new_among(self, experiences: Iterable[Experience]) -> list[Experience]:
-        """Return those of these experiences that this set does not have as they are."""
-        known = self.by_id
-        return [e for e in experiences if known.get(e.id) is not e and known.get(e.id) != e]
 
     @cached_property
     def by_id(self) -> Mapping[str, Experience]:

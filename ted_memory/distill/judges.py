@@ -1,6 +1,6 @@
 """Which samples may judge an edit: who may say that it helps, and who only watches for harm."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ted_memory.distill.comparison import Judge
@@ -53,7 +53,7 @@ async def choose_judges(
     """
     sample, reference = read_sample(state), state["reference"]
     after = changed_set(edits, snapshot, max_text=context.settings.max_text)
-    new = snapshot.new_among(after)
+    new = new_in(after, snapshot)
 
     async def judge(other: Sample, right: str) -> Judge:
         before = await chosen(context, other, snapshot, snapshot.experiences)
@@ -113,6 +113,12 @@ def _guards(others: Sequence[tuple[Judge, float | None]], reference: str) -> tup
 
 def _others_of(judges: Sequence[Judge], taken: Collection[Judge]) -> tuple[Judge, ...]:
     return tuple(judge for judge in judges if judge not in taken)
+
+
+def new_in(experiences: Iterable[Experience], snapshot: ExperienceSet) -> list[Experience]:
+    """Return those of these experiences that a set does not have as they are."""
+    known = snapshot.by_id
+    return [e for e in experiences if known.get(e.id) is not e and known.get(e.id) != e]
 
 
 def changed_set(

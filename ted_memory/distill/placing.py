@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from ted_memory.distill.context import DistillContext
-from ted_memory.distill.judges import changed_set
+from ted_memory.distill.judges import changed_set, new_in
 from ted_memory.distill.scoring import chosen
 from ted_memory.distill.state import DistillState, read_sample
 from ted_memory.experience.rendering import render_line
@@ -34,7 +34,7 @@ async def place(
     sample, limit = read_sample(state), context.settings.max_text
     edit = _shown_everywhere_if_not_found(edit, sample, state, context)
     changed = changed_set([edit], snapshot, max_text=limit)
-    new = snapshot.new_among(changed)
+    new = new_in(changed, snapshot)
     if not new:
         return edit, f"it cannot be kept: empty, unchanged, or longer than {limit} characters"
     common, language = frozenset(state["common"]), context.settings.language

@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 
 from ted_memory.distill.comparison import Comparison, Judge, Pair, means
 from ted_memory.distill.context import DistillContext
-from ted_memory.distill.judges import Judges, changed_set, choose_judges, fits, known_labels
+from ted_memory.distill.judges import (
+    Judges,
+    changed_set,
+    choose_judges,
+    fits,
+    known_labels,
+    new_in,
+)
 from ted_memory.distill.leaks import has_open_answer, leaks
 from ted_memory.distill.merging import Proof, at_hand, changed, keeps_what_is_known
 from ted_memory.distill.state import DistillState, Evidence, Joined, read_sample
@@ -231,7 +238,7 @@ class Verifier:
     def _in_words(self, edit: Edit) -> str:
         """Return the words that an edit's lesson will have in the set."""
         after = changed_set([edit], self.snapshot, max_text=self.context.settings.max_text)
-        for lesson in self.snapshot.new_among(after):
+        for lesson in new_in(after, self.snapshot):
             return render_line(lesson.text, lesson.when, lesson.example, lesson.task)
         return describe(edit)
 

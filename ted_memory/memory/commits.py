@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 from ted_memory.errors import CommitRefused, InvalidInput
@@ -72,7 +72,7 @@ def commit_request(
     usage = checked_usage(terms.usage)
     caps = caps_for(base, settings)
     max_text = max(settings.max_text, terms.max_text)
-    changes = plan(edits, base.under(caps), author=author, max_text=max_text)
+    changes = plan(edits, _under(base, caps), author=author, max_text=max_text)
     return CommitRequest(
         changes=changes,
         author=author,
@@ -89,6 +89,16 @@ def commit_request(
         presentation=terms.presentation,
         settle=terms.settle,
     )
+
+
+def _under(base: ExperienceSet, caps: Caps) -> ExperienceSet:
+    """Return the same set with other caps; what is worked out of its lessons stays."""
+    if caps == base.caps:
+        return base
+    made = replace(base, caps=caps)
+    derived = vars(base).keys() - {field.name for field in fields(base)}
+    vars(made).update({name: vars(base)[name] for name in derived})
+    return made
 
 
 def _looked_at(base: ExperienceSet, changes: Sequence[Change]) -> tuple[str, int, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -116,15 +116,20 @@ async def _with_changes(
     held: ExperienceSet | None, items: Sequence[tuple[str, str]]
 ) -> dict[str, Experience]:
     """Put what changed in its place; an item without text is one that is gone."""
+    told = in_order(item for item in items if item[1])
+    new = {e.id: e async for e in _decoded(told)}
     if held is None:
-        return {e.id: e async for e in _decoded(in_order(items))}
-    new = [e async for e in _decoded(in_order(item for item in items if item[1]))]
-    experiences = dict(held.by_id)
-    for id in [id for id, raw in items if not raw]:
-        experiences.pop(id, None)
-    experiences.update((e.id, e) for e in new)
+        return new
+    return _merged(held, new, gone={id for id, raw in items if not raw})
+
+
+def _merged(
+    held: ExperienceSet, new: Mapping[str, Experience], *, gone: Collection[str]
+) -> dict[str, Experience]:
+    experiences = {id: e for id, e in held.by_id.items() if id not in gone}
+    experiences.update(new)
     last = held.experiences[-1].order if held.experiences else 0
-    if all(_keeps_the_order(e, held.by_id.get(e.id), last) for e in new):
+    if all(_keeps_the_order(e, held.by_id.get(id), last) for id, e in new.items()):
         return experiences
     return {e.id: e for e in sorted(experiences.values(), key=lambda e: (e.order, e.id))}
 
