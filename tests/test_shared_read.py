@@ -97,6 +97,21 @@ async def test_who_gives_up_waiting_for_his_turn_takes_nothing_with_him() -> Non
     assert await read() == 0
 
 
+async def test_a_read_that_somebody_else_cancels_is_made_again() -> None:
+    counter = Counter()
+    read = SharedRead(counter)
+    first = asyncio.create_task(read())
+    await soon()
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(read())
+    await soon()
+    [made] = asyncio.all_tasks() - before - {waiting}
+    made.cancel()
+    await soon()
+    counter.may_end.set()
+    assert await first == await waiting == await read() == 0
+
+
 async def test_all_who_wait_are_told_of_an_error() -> None:
     async def fails() -> None:
         raise OSError("away")

@@ -54,6 +54,8 @@ class LiveRun:
     started_at: float = field(default_factory=time.time)
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
+    is_suspended: bool = False
+    """Whether an interrupt has stopped it within a call of a model or a tool."""
 
     def begun(self) -> None:
         """Have it recorded as abandoned if nothing more is heard of it."""
@@ -84,14 +86,21 @@ class LiveRun:
 
     def goes_on(self, at: str = "model") -> None:
         """Take a failure back, since the model or the tool that failed is called again."""
+        self.is_suspended = False
         if self.error and at in {"model", self.failed_at}:
             self.ended, self.error = None, ""
             self.begun()
 
-    def is_about(self, messages: Sequence[BaseMessage]) -> bool:
-        """Tell whether the last question among these messages is the one that it began with."""
+    def has_been_resumed_at(self, messages: Sequence[BaseMessage]) -> bool:
+        """Tell whether a call over these messages goes on with this run after an interrupt.
+
+        The last question must be the one that it began with. A run that begins stands at its
+        question; one that goes on stands behind an answer, or was stopped within a call.
+        """
         asked = up_to_the_question(messages)
-        return bool(asked and self.input) and _is_same(asked[-1], self.input[-1])
+        if not asked or not self.input or not _is_same(asked[-1], self.input[-1]):
+            return False
+        return self.is_suspended or len(asked) < len(messages)
 
     def _hand_over(self, call: Callable[..., None], *given: Any) -> None:
         try:
@@ -227,3 +236,14 @@ def up_to_the_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]
     places = reversed(range(len(messages)))
     last = next((i for i in places if isinstance(messages[i], HumanMessage)), len(messages))
     return messages[: last + 1]
+
+
+def given_to_the_run(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """The messages that a run began with, of those at its first model call here.
+
+    Answers behind the question are the caller's, unless they name a run: then it has begun in
+    another process, and goes on here after an interrupt.
+    """
+    asked = up_to_the_question(messages)
+    went_on = any("ted_memory" in message.response_metadata for message in messages[len(asked) :])
+    return asked if went_on else messages

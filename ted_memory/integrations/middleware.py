@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache
-from typing import Annotated, Any, NamedTuple, NotRequired, Self
+from typing import Annotated, Any, NamedTuple, NotRequired, Self, cast
 
 from ted_memory.episodes import Exposure
 from ted_memory.errors import MissingExtra
 from ted_memory.integrations.live_run import (
     LiveRun,
     configurable_of,
+    given_to_the_run,
     is_sampled,
     principal_of,
     thread_of,
@@ -91,6 +91,9 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     A run that is resumed after an interrupt in the same process, within five minutes, goes on under
     its first id; otherwise what follows is recorded as a run of its own.
 
+    Lessons are chosen by the last user message at a run's first model call. A run that another
+    middleware ends before that is recorded, without lessons.
+
     A middleware that sets the system message belongs before this one: after it, it would remove the
     lessons. That is noticed at the model call and warned of, and such a run counts neither for the
     lessons nor against them.
@@ -121,14 +124,18 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
 
     state_schema = TedMemoryState
 
-    def __new__(cls, memory: TedMemory, *, record: bool = False, **more: Any) -> Self:  # noqa: ARG004
-        """Make one that has the hooks for records only where runs are recorded.
+    def __new__(cls, *_given: Any, record: bool = False, **_more: Any) -> Self:
+        """Make one without hooks for records where nothing is recorded.
 
         LangChain looks at the class: for each hook that it has, an agent gets a node, which costs
         more than all else here, whatever the hook does.
         """
-        made: type[Self] = _that_records(cls) if record else cls  # type: ignore[arg-type]
-        return super().__new__(made)
+        without_hooks = cls is TedMemoryMiddleware and not record
+        return super().__new__(cast("type[Self]", _Showing) if without_hooks else cls)
+
+    # copied or pickled it is made of the same class again
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (self.memory,), {"record": self.record}
 
     def __init__(
         self,
@@ -149,11 +156,6 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         self._name = name
         self._watches = PromptWatches(memory)
 
-    # copied or pickled: the class that it was made of, with the hook or without it
-    def __reduce__(self) -> tuple[Any, ...]:
-        plain = getattr(self, "_plain", type(self))
-        return _made, (plain, self.memory, self.record), vars(self)
-
     @property
     def name(self) -> str:
         """The name in the agent's graph."""
@@ -166,10 +168,10 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             run_id = run_id_of(request.runtime, get_config())
             if (part := self._tried_again(run_id, task)) is not None:
                 return part
-            if self.record and under_way(self.memory).is_open(self._key(run_id)):
+            if self._has_begun_elsewhere(run_id, task):
                 run_id = task  # the caller has given two runs at once the same id
-        under_way(self.memory).close(self._key(run_id))
-        asked = up_to_the_question(request.state.get("messages") or request.messages)
+        under_way(self.memory).reserve(self._key(run_id), task)
+        asked = given_to_the_run(request.state.get("messages") or request.messages)
         if self.record and is_sampled(self.memory, run_id):
             run = await self._begin_record(run_id, asked, request)
             exposure = run.exposure
@@ -178,27 +180,43 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         under_way(self.memory).show(self._key(run_id), exposure, run, task=task)
         return _Part(run_id, exposure, run, is_new=True)
 
+    def _has_begun_elsewhere(self, run_id: str, task: str) -> bool:
+        runs, key = under_way(self.memory), self._key(run_id)
+        begun = runs.begun(key)
+        return runs.is_open(key) and (begun is None or begun.task != task)
+
     async def _begin_record(
         self, run_id: str, asked: Sequence[BaseMessage], request: ModelRequest[Any]
     ) -> LiveRun:
-        config, context = get_config(), request.runtime.context
-        thread = thread_of(config)
-        principal = principal_of(
-            context, config, self.principal, from_clients=self.principal_from_clients
-        )
+        context = request.runtime.context
         exposure = await self.memory.expose(
-            question(asked), unit=thread or run_id, principal=principal
+            question(asked),
+            unit=thread_of(get_config()) or run_id,
+            principal=self._principal(context),
         )
-        tags = tuple(str(tag) for tag in config.get("tags") or ())
-        run = LiveRun(self.memory, run_id, thread, principal, tuple(asked), exposure, tags=tags)
+        run = self._new_record(run_id, asked, exposure, context)
         run.begun()
         return run
+
+    def _new_record(
+        self, run_id: str, asked: Sequence[BaseMessage], exposure: Exposure, context: Any
+    ) -> LiveRun:
+        config, principal = get_config(), self._principal(context)
+        tags = tuple(str(tag) for tag in config.get("tags") or ())
+        return LiveRun(
+            self.memory, run_id, thread_of(config), principal, tuple(asked), exposure, tags=tags
+        )
+
+    def _principal(self, context: Any) -> str:
+        return principal_of(
+            context, get_config(), self.principal, from_clients=self.principal_from_clients
+        )
 
     def _tried_again(self, run_id: str, task: str) -> _Part | None:
         """What a run began with whose first call failed and is tried again; None for others."""
         runs, key = under_way(self.memory), self._key(run_id)
         begun = runs.begun(key)
-        if begun is None or begun.task != task:
+        if begun is None or begun.task != task or begun.exposure is None:
             return None
         run = runs.record(key)
         if run is not None:
@@ -239,72 +257,25 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
             raise
         return self._marked(response, part, request)
 
-    def _known(self, request: ModelRequest[Any]) -> _Part | None:
-        """What this run is shown, and its record; None where it did not begin in this process."""
-        run = self._run(request.state)
-        if run is not None:
-            run.output = request.state["messages"]
-            run.goes_on()
-            return _Part(run.run_id, run.exposure, run, is_new=not _run_id(request.state))
-        run_id = _run_id(request.state)
-        shown = under_way(self.memory).shown(self._key(run_id)) if run_id else None
-        return None if shown is None else _Part(run_id, shown, None)
-
-    def _run(self, state: Any) -> LiveRun | None:
-        """The record of this run; of a resumed one, if it began in this process."""
-        if not self.record or not isinstance(state, Mapping):
-            return None
-        run_id = _run_id(state)
-        run = under_way(self.memory).record(self._key(run_id))
-        if run is not None and not run_id and not run.is_about(state["messages"]):
-            return None  # its conversation has gone on to another question
-        return run
-
-    @staticmethod
-    def _failed(run: LiveRun | None, error: BaseException, at: str = "model") -> None:
-        if run is not None and not isinstance(error, GraphBubbleUp):  # an interrupt is no failure
-            run.fail(error, at=at)
-
-    def _marked(
-        self, response: ModelResponse[Any], part: _Part, request: ModelRequest[Any]
-    ) -> Answer:
-        """Say in the answer which run it belongs to, and in the state after the first one."""
-        run = part.run
-        if run is not None:
-            run.model = run.model or model_name(request.model)
-            marked = [mark(m, run) if isinstance(m, AIMessage) else m for m in response.result]
-            response = dataclasses.replace(response, result=marked)
-        if not part.is_new:
-            return response
-        return ExtendedModelResponse(response, Command(update={STATE: part.run_id}))
-
-
-def _run_id(state: Mapping[str, Any]) -> str:
-    """The id of the run under way; "" where it has not begun, or an interrupt has lost it."""
-    return str(state.get(STATE) or "")
-
-
-def _injected(request: ModelRequest[Any], shown: Exposure) -> ModelRequest[Any]:
-    if not shown.block:
-        return request
-    if shown.placement == "user":
-        return request.override(messages=show_lessons(request.messages, shown))  # type: ignore[arg-type]
-    system = append_block(request.system_message, shown.block)
-    messages = add_turns(request.messages, shown.turns)
-    return request.override(system_message=system, messages=messages)  # type: ignore[arg-type]
-
-
-class _Recording(TedMemoryMiddleware):
-    """Adds the hooks that only the record of a run needs."""
-
-    def after_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:  # noqa: ARG002
+    def after_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:
         """Record the run."""
         run = self._run(state)
         # after an interrupt the id is no longer in the state
         run_id = run.run_id if run is not None else _run_id(state)
+        if not run_id and self.record:  # another middleware has ended it before any model call
+            run = self._without_a_model(state, runtime)
+            run_id = run.run_id if run is not None else ""
         under_way(self.memory).close(self._key(run_id))
         if run is not None:
             run.finish(state["messages"])
+
+    def _without_a_model(self, state: TedMemoryState, runtime: Runtime[Any]) -> LiveRun | None:
+        """The record of a run in which no model was asked: it was shown no lessons."""
+        run_id = run_id_of(runtime, get_config())
+        if not is_sampled(self.memory, run_id):
+            return None
+        asked = up_to_the_question(state["messages"])
+        return self._new_record(run_id, asked, Exposure(), runtime.context)
 
     async def aafter_agent(self, state: TedMemoryState, runtime: Runtime[Any]) -> None:
         """Record the run; nothing is waited for."""
@@ -339,14 +310,89 @@ class _Recording(TedMemoryMiddleware):
             run.goes_on(str(request.tool_call["id"]))
         return run
 
+    def _known(self, request: ModelRequest[Any]) -> _Part | None:
+        """What this run is shown, and its record; None where it did not begin in this process."""
+        run = self._run(request.state)
+        if run is not None:
+            run.output = request.state["messages"]
+            run.goes_on()
+            return _Part(run.run_id, run.exposure, run, is_new=not _run_id(request.state))
+        run_id = _run_id(request.state)
+        shown = under_way(self.memory).shown(self._key(run_id)) if run_id else None
+        return None if shown is None else _Part(run_id, shown, None)
 
-def _made(cls: type[TedMemoryMiddleware], memory: TedMemory, record: bool) -> TedMemoryMiddleware:
-    return cls.__new__(cls, memory, record=record)
+    def _run(self, state: Any) -> LiveRun | None:
+        """The record of this run; of a resumed one, if it began in this process."""
+        if not self.record or not isinstance(state, Mapping):
+            return None
+        run_id = _run_id(state)
+        run = under_way(self.memory).record(self._key(run_id))
+        if run is None or run_id:
+            return run
+        # an interrupt has lost the id; a run that begins is no such one, whatever its question
+        return run if run.has_been_resumed_at(state["messages"]) else None
+
+    @staticmethod
+    def _failed(run: LiveRun | None, error: BaseException, at: str = "model") -> None:
+        if run is None:
+            return
+        if isinstance(error, GraphBubbleUp):  # an interrupt is no failure
+            run.is_suspended = True
+        else:
+            run.fail(error, at=at)
+
+    def _marked(
+        self, response: ModelResponse[Any], part: _Part, request: ModelRequest[Any]
+    ) -> Answer:
+        """Say in the answer which run it belongs to, and in the state after the first one."""
+        run = part.run
+        if run is not None:
+            run.model = run.model or model_name(request.model)
+            marked = [mark(m, run) if isinstance(m, AIMessage) else m for m in response.result]
+            response = dataclasses.replace(response, result=marked)
+        elif not self.record and _ends_the_run(response):
+            under_way(self.memory).close(self._key(part.run_id))
+        if not part.is_new:
+            return response
+        return ExtendedModelResponse(response, Command(update={STATE: part.run_id}))
 
 
-@cache
-def _that_records(cls: Any) -> Any:
-    """Return this class with the hooks that records need."""
-    bases = (_Recording,) if cls is TedMemoryMiddleware else (cls, _Recording)
-    named = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    return type(cls.__name__, bases, {**named, "_plain": cls})
+def _run_id(state: Mapping[str, Any]) -> str:
+    """The id of the run under way; "" where it has not begun, or an interrupt has lost it."""
+    return str(state.get(STATE) or "")
+
+
+def _ends_the_run(response: ModelResponse[Any]) -> bool:
+    """Tell whether an answer is the last one, unless another middleware asks once more."""
+    asks_for_tools = any(isinstance(m, AIMessage) and m.tool_calls for m in response.result)
+    return response.structured_response is not None or not asks_for_tools
+
+
+def _injected(request: ModelRequest[Any], shown: Exposure) -> ModelRequest[Any]:
+    if not shown.block:
+        return request
+    if shown.placement == "user":
+        return request.override(messages=show_lessons(request.messages, shown))  # type: ignore[arg-type]
+    system = append_block(request.system_message, shown.block)
+    messages = add_turns(request.messages, shown.turns)
+    return request.override(system_message=system, messages=messages)  # type: ignore[arg-type]
+
+
+class _Showing(TedMemoryMiddleware):
+    """One that records nothing: without the hooks that only a record needs."""
+
+    after_agent: Any = AgentMiddleware.after_agent
+    aafter_agent: Any = AgentMiddleware.aafter_agent
+    wrap_tool_call = AgentMiddleware.wrap_tool_call
+    awrap_tool_call = AgentMiddleware.awrap_tool_call
+
+    @property
+    def record(self) -> bool:
+        """Nothing is recorded; set it before the agent is made."""
+        return False
+
+    @record.setter
+    def record(self, value: bool) -> None:
+        if value:
+            self.__class__ = TedMemoryMiddleware  # type: ignore[assignment]
+            self.record = value

@@ -27,10 +27,13 @@ class Key(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """What a run is shown, since when (monotonic seconds), and the task in which it began."""
+    """What a run is shown, since when (monotonic seconds), and the task in which it began.
+
+    It is shown None as long as its lessons are being chosen.
+    """
 
     at: float
-    exposure: Exposure
+    exposure: Exposure | None
     task: str
 
 
@@ -47,6 +50,15 @@ class UnderWay:
         self._records: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
         # an interrupt loses the run's id; its conversation is known still
         self._of_threads: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
+
+    def reserve(self, key: Key, task: str) -> None:
+        """Remember that a run begins, before its lessons are chosen: another one may have its id.
+
+        Nothing is known any more of what had this name before.
+        """
+        self.close(key)
+        with self._lock:
+            self._shown[key] = Begun(time.monotonic(), None, task)
 
     def show(
         self, key: Key, exposure: Exposure, run: LiveRun | None = None, *, task: str = ""

@@ -25,6 +25,11 @@ class _Turns(Generic[T]):
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     following: _Following[T] | None = None
 
+    def forget(self, task: asyncio.Task[T]) -> None:
+        """Let nobody wait for this read any more."""
+        if self.following is not None and self.following.task is task:
+            self.following = None
+
 
 class SharedRead(Generic[T]):
     """Reads once for all who ask while another read is under way.
@@ -44,29 +49,44 @@ class SharedRead(Generic[T]):
     async def __call__(self) -> T:
         """Read, or wait for the read that others have asked for."""
         loop = asyncio.get_running_loop()
-        turns = self._turns.get(loop) or self._turns.setdefault(loop, _Turns())
-        following = turns.following
-        if following is None and not turns.lock.locked():  # nobody to share it with
+        turns = self._turns.get(loop) or self._begin_on(loop)
+        if turns.following is None and not turns.lock.locked():  # nobody to share it with
             async with turns.lock:
                 return await self._read()
+        following = turns.following
         if following is None:
             # an empty context: the caller's tracing and streaming are not those of the others
             task = loop.create_task(self._in_turn(turns), context=contextvars.Context())
             following = turns.following = _Following(task)
+            task.add_done_callback(turns.forget)
         following.waiting += 1
         try:
             return await asyncio.shield(following.task)
+        except asyncio.CancelledError:
+            if following.task.cancelled() and not _is_being_cancelled():
+                return await self()  # somebody has cancelled the read, and not who waits for it
+            raise
         finally:
             following.waiting -= 1
             if not following.waiting and not following.task.done():
-                if turns.following is following:
-                    turns.following = None
+                turns.forget(following.task)
                 await _cancelled(following.task)
+
+    def _begin_on(self, loop: asyncio.AbstractEventLoop) -> _Turns[T]:
+        # a loop that was closed in the middle of a read is held by the task of that read
+        for closed in [one for one in list(self._turns) if one.is_closed()]:
+            self._turns.pop(closed, None)
+        return self._turns.setdefault(loop, _Turns())
 
     async def _in_turn(self, turns: _Turns[T]) -> T:
         async with turns.lock:
             turns.following = None
             return await self._read()
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and bool(task.cancelling())
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import uuid
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from langgraph.types import Command, interrupt
 
 from ted_memory import Add, TedMemory, open_memory
 from ted_memory.integrations.middleware import TedMemoryMiddleware
+from ted_memory.integrations.under_way import under_way
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 HELLO: Any = {"messages": [HumanMessage(content="Hello", id="h1")]}
@@ -221,25 +223,41 @@ async def test_lessons_are_picked_for_the_question(namespace: str) -> None:
 # --- what it takes of an agent
 
 
-def _nodes(memory: TedMemory, kind: type[TedMemoryMiddleware], *, record: bool) -> set[str]:
-    built = create_agent(caller(), [], middleware=[kind(memory, record=record)])
+def _nodes(middleware: TedMemoryMiddleware) -> set[str]:
+    built = create_agent(caller(), [], middleware=[middleware])
     return {*built.get_graph().nodes} - {"__start__", "__end__", "model"}
 
 
-class _OnesOwn(TedMemoryMiddleware):
-    """A user's subclass."""
-
-
-@pytest.mark.parametrize("kind", [TedMemoryMiddleware, _OnesOwn])
-def test_an_agent_gets_nodes_only_where_its_runs_are_recorded(
-    kind: type[TedMemoryMiddleware],
-) -> None:
+def test_an_agent_gets_nodes_only_where_its_runs_are_recorded() -> None:
     memory = in_memory()
-    assert not _nodes(memory, kind, record=False)
-    assert _nodes(memory, kind, record=True) == {"TedMemoryMiddleware.after_agent", "tools"}
-    made = kind(memory, record=True)
-    assert isinstance(made, kind)
-    assert type(made).__qualname__ == kind.__qualname__
+    hooks = {"TedMemoryMiddleware.after_agent", "tools"}
+    assert not _nodes(TedMemoryMiddleware(memory))
+    assert _nodes(TedMemoryMiddleware(memory, record=True)) == hooks
+    later = TedMemoryMiddleware(memory)
+    later.record = True
+    assert _nodes(later) == hooks
+
+
+class _OnesOwn(TedMemoryMiddleware):
+    """A user's subclass, with arguments and a hook of its own."""
+
+    def __init__(self, label: str, memory: TedMemory, *, record: bool) -> None:
+        super().__init__(memory, record=record)
+        self.label, self.called = label, list[str]()
+
+    async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        self.called.append(str(request.tool_call["name"]))
+        return await super().awrap_tool_call(request, handler)
+
+
+@pytest.mark.parametrize("record", [True, False])
+async def test_a_class_of_ones_own_has_all_hooks(one_lesson: TedMemory, record: bool) -> None:
+    own = _OnesOwn("mine", one_lesson, record=record)
+    agent = create_agent(caller(), [_looks_up(one_lesson)], middleware=[own])
+    assert (await agent.ainvoke(HELLO))["messages"][-1].content == "done"
+    assert own.called == ["look_up"]
+    await one_lesson.flush()
+    assert one_lesson.health().recorded == record
 
 
 async def test_each_run_sees_what_was_committed_before_it(one_lesson: TedMemory) -> None:
@@ -252,3 +270,33 @@ async def test_each_run_sees_what_was_committed_before_it(one_lesson: TedMemory)
     first, second = map(str, systems(model))
     assert "Be loud." not in first
     assert "Be loud." in second
+
+
+async def test_runs_at_once_with_one_id_each_keep_their_lessons(scratch: TedMemory) -> None:
+    """Though nothing is recorded: what a run is shown stays through the run."""
+    topics = [f"topic{i}" for i in range(6)]
+    await scratch.commit([Add(text=f"All of {t}.", when=t) for t in topics], author="me")
+    memory = in_memory(store=scratch.store, namespace=scratch.namespace, selection="relevant")
+
+    @tool
+    async def look_up() -> str:
+        """Look something up."""
+        await asyncio.sleep(0.01)
+        return "found"
+
+    model = caller()
+    agent = create_agent(model, [look_up], middleware=[TedMemoryMiddleware(memory)])
+    config: Any = {"run_id": uuid.uuid4()}
+    asked = [{"messages": [("user", f"What about {t}?")]} for t in topics]
+    await asyncio.gather(*(agent.ainvoke(one, config) for one in asked))
+    for messages in model.asked:
+        topic = str(messages[1].content).removeprefix("What about ").removesuffix("?")
+        assert f"All of {topic}." in str(messages[0].content)
+    assert len(model.asked) == 12
+
+
+async def test_what_an_ended_run_was_shown_is_let_go_of(one_lesson: TedMemory) -> None:
+    agent = create_agent(caller(), [], middleware=[TedMemoryMiddleware(one_lesson)])
+    for _ in range(20):
+        await agent.ainvoke({"messages": [("user", "Hello")]})
+    assert not under_way(one_lesson)._shown

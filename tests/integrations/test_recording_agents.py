@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain.agents.middleware import AgentMiddleware, hook_config
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from ted_memory import TedMemory
 from ted_memory.episodes import Episode
 from ted_memory.integrations.live_run import _warn_of_clients
+from ted_memory.integrations.run_ids import find_run_id
 from ted_memory.learner.samples import to_sample
 from ted_memory.testing import in_memory, wait_until
 from tests.integrations.agents import agent, asks, calls_once, put_on_trial, teach
@@ -286,4 +288,51 @@ async def test_without_a_conversation_each_run_is_assigned_anew(memory: TedMemor
         await runs.ainvoke(asks())
     seen = sum(id in e.seen for e in await recorded(memory))
     assert 5 < seen < 35
+    await memory.aclose()
+
+
+# --- what makes runs different, and what does not
+
+
+async def test_runs_of_one_message_in_one_thread_are_runs_of_their_own(memory: TedMemory) -> None:
+    """Callers use one message object again, and so one id."""
+    await teach(memory, "Be brief.")
+    runs, _ = agent(memory, calls_once("look_up"))
+    question = HumanMessage("What is x?")
+    configs: Any = [{"configurable": {"thread_id": "t1", "principal": f"p{i}"}} for i in range(4)]
+    given = [{"messages": [question]} for _ in configs]
+    answers = await asyncio.gather(*map(runs.ainvoke, given, configs))
+    episodes = await recorded(memory)
+    assert len({find_run_id(answer) for answer in answers}) == 4
+    assert {e.principal for e in episodes} == {f"p{i}" for i in range(4)}
+    await memory.aclose()
+
+
+async def test_a_run_that_another_middleware_ends_before_the_model_is_recorded(
+    memory: TedMemory,
+) -> None:
+    class Canned(AgentMiddleware[Any, Any, Any]):
+        @hook_config(can_jump_to=["end"])
+        def before_model(self, state: Any, runtime: Any) -> dict[str, Any]:
+            return {"messages": [AIMessage("We are closed.")], "jump_to": "end"}
+
+    await teach(memory, "Be brief.")
+    runs, model = agent(memory, lambda messages: "never", inside=[Canned()])
+    run_id = uuid.uuid4()
+    await runs.ainvoke(asks("What is x?"), {"run_id": run_id})
+    [episode] = await recorded(memory)
+    assert not model.asked
+    assert (episode.question, episode.answer, episode.seen) == ("What is x?", "We are closed.", ())
+    assert episode.run_id == str(run_id)
+    assert await memory.give_feedback(str(run_id), score=1.0) in {"credited", "kept"}
+    await memory.aclose()
+
+
+async def test_what_the_caller_gave_after_the_question_is_no_output(memory: TedMemory) -> None:
+    await teach(memory, "Be brief.")
+    runs, _ = agent(memory, lambda messages: "done")
+    given = [HumanMessage("What is x?"), AIMessage("A draft.")]
+    await runs.ainvoke({"messages": given})
+    [episode] = await recorded(memory)
+    assert [m.content for m in episode.output] == ["done"]
     await memory.aclose()

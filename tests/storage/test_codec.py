@@ -49,6 +49,8 @@ ODD = [
     ("id", "1|1|active|1|{}"),
     ("id", "1|1|active|1|null"),
     ("id", "nonsense"),
+    ("id", '1|1|active|1|{"text": "x",'),
+    ("id", '1|1|active|1|{"text": "x", "order": 12'),
 ]
 
 

@@ -108,8 +108,8 @@ def decode_items(items: Sequence[tuple[str, str]]) -> list[Experience]:
 def _spliced(id: str, raw: str) -> str:
     """Put the head of an item into its body: of two fields with one name the last one counts."""
     rev, order, state, tokens, body = raw.split("|", 4)
-    if not (f"{rev}{order}{tokens}".isdecimal() and state.isalpha()):
-        raise ValueError("its head is damaged")
+    if not (f"{rev}{order}{tokens}".isdecimal() and state.isalpha() and body.endswith("}")):
+        raise ValueError("it is damaged")
     head = f'"id":"{id}","rev":{rev},"order":{order},"state":"{state}","tokens":{tokens}'
     return f"{body[:-1]},{head}}}"
 
