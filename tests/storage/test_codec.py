@@ -68,6 +68,14 @@ def test_what_is_odd_is_read_among_many_as_by_itself(odd: tuple[str, str]) -> No
         assert codec.decode_items(items) == [good, alone]
 
 
+@pytest.mark.parametrize("raw", ["nonsense", "1|x|active|1|{}", ""])
+def test_an_item_without_a_place_is_told_by_its_id(raw: str) -> None:
+    good = Experience(id="good", text="x")
+    items = [("good", codec.encode_item(good)), ("k3x", raw)]
+    with pytest.raises(CorruptData, match="experience 'k3x' cannot be read"):
+        codec.in_order(item for item in items)
+
+
 @given(st.builds(Usage, **{name: st.floats(0, 1e6) for name in Usage.model_fields}))
 def test_usage_goes_in_the_order_of_its_fields(usage: Usage) -> None:
     [(_, counters)] = codec.encode_usages({"id": usage})

@@ -120,10 +120,11 @@ def in_order(items: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     Raises:
         CorruptData: one of them has no place.
     """
+    listed = list(items)
     try:
-        placed = [(int(raw.split("|", 2)[1]), id, raw) for id, raw in items]
+        placed = [(int(raw.split("|", 2)[1]), id, raw) for id, raw in listed]
     except (ValueError, IndexError):
-        for id, raw in items:
+        for id, raw in listed:
             decode_item(id, raw)  # says which is damaged
         raise
     return [(id, raw) for _, id, raw in sorted(placed)]
