@@ -97,8 +97,8 @@ class LiveRun:
         The last question must be the one that it began with. A run that begins stands at its
         question; one that goes on stands behind an answer, or was stopped within a call.
         """
-        asked = up_to_the_question(messages)
-        if not asked or not self.input or not _is_same(asked[-1], self.input[-1]):
+        asked, began_with = up_to_the_question(messages), up_to_the_question(self.input)
+        if not asked or not began_with or not _is_same(asked[-1], began_with[-1]):
             return False
         return self.is_suspended or len(asked) < len(messages)
 

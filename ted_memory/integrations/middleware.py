@@ -152,6 +152,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
         self.principal_from_clients = principal_from_clients
         if record:
             warm()
+            memory.recorder.counts()  # made now: its patterns take milliseconds to build
         self.principal = principal
         self._name = name
         self._watches = PromptWatches(memory)
