@@ -7,12 +7,13 @@ import pytest
 from langchain.agents.middleware import (
     HumanInTheLoopMiddleware,
 )
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from ted_memory import TedMemory
+from ted_memory.integrations.live_run import LiveRun
 from ted_memory.testing import in_memory, wait_until
 from tests.integrations.agents import agent, asks, call, calls_once, put_on_trial, teach
 from tests.integrations.test_recording_troubles import ask_a_person, the_only_one
@@ -181,3 +182,13 @@ async def test_a_question_after_an_interrupt_is_a_run_of_its_own(memory: TedMemo
     assert first.run_id != second.run_id
     assert (first.answer, second.answer) == ("", "done")
     assert len(second.input) > len(first.input)
+
+
+def test_a_run_is_known_again_by_its_question_whatever_it_was_given_behind_it(
+    memory: TedMemory,
+) -> None:
+    asked, draft = HumanMessage("What is x?", id="q"), AIMessage("A draft.", id="d")
+    run = LiveRun(memory, "r", input=(asked, draft))
+    assert run.has_been_resumed_at([asked, draft, call("ask_a_person")])
+    assert not run.has_been_resumed_at([asked])
+    assert not run.has_been_resumed_at([asked, draft, HumanMessage("And y?", id="q2"), draft])
