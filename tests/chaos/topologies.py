@@ -7,6 +7,7 @@ through `asyncio.to_thread`.
 
 import contextlib
 import ipaddress
+import os
 import random
 import signal
 import socket
@@ -31,10 +32,20 @@ HOST = "127.0.0.1"
 SERVICE = "mymaster"
 
 
+# Ports that nobody else of this test run takes: below the kernel's range for clients, a slice for
+# each worker, and none twice. A cluster's node also listens 10,000 above its port.
+FIRST_PORT, SLICE = 10240, 1000
+_taken: set[int] = set()
+
+
 def free_port() -> int:
-    """A port below the kernel's range for clients: nobody takes it while the server is down."""
+    """A port that nobody takes while its server is down."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
     while True:
-        port = random.randrange(10240, 32000)
+        port = FIRST_PORT + worker * SLICE + random.randrange(SLICE)
+        if port in _taken:
+            continue
+        _taken.add(port)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
