@@ -22,11 +22,20 @@ from ted_memory.telemetry.reports import Evaluation, Learned
 if TYPE_CHECKING:
     from ted_memory.telemetry.provider import Telemetry
 
-API = ("opentelemetry.trace", "opentelemetry.metrics")
-"""Without one of these nobody has configured anything."""
+API = {
+    "opentelemetry.trace": "get_tracer_provider",
+    "opentelemetry.metrics": "get_meter_provider",
+    "opentelemetry._logs": "get_logger_provider",
+}
+"""The modules in which a program may have configured somebody who listens, and how to ask them."""
 
 now: Callable[[], int] = time.time_ns
 """The time as OpenTelemetry counts it, in nanoseconds."""
+
+
+def listens(provider: object) -> bool:
+    """Tell whether a provider is more than what the API stands in with."""
+    return not type(provider).__module__.startswith(tuple(API))
 
 
 class Listener:
@@ -40,8 +49,10 @@ class Listener:
     def look(self) -> None:
         """Look for the providers of now."""
         self._look_at = time.monotonic() + self.look_every
-        # not before somebody else has imported the API: that takes as long as all of ours
-        if any(name in sys.modules for name in API):
+        self.found = None
+        # of what others have imported: to import it here would take as long as all of ours
+        modules = [(sys.modules.get(name), ask) for name, ask in API.items()]
+        if any(listens(getattr(module, ask)()) for module, ask in modules if module is not None):
             with contextlib.suppress(ImportError):  # the API is too old
                 from ted_memory.telemetry import provider
 

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from ted_memory.episodes import Exposure, Feedback, Verdict
 from ted_memory.models import Commit, Edit, ExperienceSet
 from ted_memory.settings import Content, shows_content
-from ted_memory.telemetry import names, now
+from ted_memory.telemetry import listens, names, now
 from ted_memory.telemetry.metrics import Metrics
 from ted_memory.telemetry.operations import content_of, operation_of, record, records
 from ted_memory.telemetry.reports import Evaluation, Learned
@@ -31,8 +31,8 @@ Providers = tuple[trace.TracerProvider, metrics.MeterProvider, logs.LoggerProvid
 _held: "Telemetry | None" = None
 
 
-def current() -> "Telemetry | None":
-    """Find what tells the providers of now; None where none is configured."""
+def current() -> "Telemetry":
+    """Find what tells the providers of now."""
     global _held  # noqa: PLW0603 - made anew where a program configures others
     providers = (
         trace.get_tracer_provider(),
@@ -41,14 +41,7 @@ def current() -> "Telemetry | None":
     )
     if _held is None or _held.providers != providers:
         _held = Telemetry(providers)
-    return _held if _held.is_heard else None
-
-
-def _listens(provider: object) -> bool:
-    """Tell whether a provider is more than what the API stands in with."""
-    return not type(provider).__module__.startswith(
-        ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
-    )
+    return _held
 
 
 class Telemetry:
@@ -56,7 +49,6 @@ class Telemetry:
 
     Attributes:
         providers: of spans, metrics and events.
-        is_heard: whether one of them is configured.
         runs: where the latest runs stand in traces.
         metrics: the instruments.
     """
@@ -65,8 +57,7 @@ class Telemetry:
         self.providers = providers
         self.runs = Runs()
         tracers, meters, loggers = providers
-        self.is_heard = any(map(_listens, providers))
-        self._has_events = _listens(loggers)
+        self._has_events = listens(loggers)
         told = version("ted-memory")
         self._tracer = tracers.get_tracer(names.SCOPE, told)
         self._logger = loggers.get_logger(names.SCOPE, told)

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from ted_memory import telemetry
+from ted_memory.telemetry import provider
 
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -84,7 +85,7 @@ class Probe:
 def probe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Probe]:
     """The SDK, configured as a program does, until the test has ended."""
     made = Probe()
-    _set(monkeypatch, made.traces, made.meters, made.logs)
+    set_providers(monkeypatch, made.traces, made.meters, made.logs)
     yield made
     made.meters.shutdown()
     made.logs.shutdown()
@@ -93,8 +94,13 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Probe]:
     assert telemetry.listener.found is None
 
 
-def _set(monkeypatch: pytest.MonkeyPatch, traces: Any, meters: Any, loggers: Any) -> None:
-    # a program may set them once only
+def set_providers(
+    monkeypatch: pytest.MonkeyPatch, traces: Any, meters: Any, loggers: Any, *, anew: bool = False
+) -> None:
+    """Configure these providers (None: nobody has), which a program may do only once.
+
+    With ``anew`` the same ones are taken for others, as in a process that begins.
+    """
     held: Mapping[Any, tuple[str, Any]] = {
         trace: ("_TRACER_PROVIDER", traces),
         metrics._internal: ("_METER_PROVIDER", meters),  # type: ignore[attr-defined]
@@ -102,6 +108,8 @@ def _set(monkeypatch: pytest.MonkeyPatch, traces: Any, meters: Any, loggers: Any
     }
     for module, (name, value) in held.items():
         monkeypatch.setattr(module, name, value)
+    if anew:
+        monkeypatch.setattr(provider, "_held", None)
     telemetry.listener.look()
 
 

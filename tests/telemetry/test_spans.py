@@ -196,11 +196,12 @@ async def test_a_commit_that_fails_says_so_without_the_message(
     probe: Probe, own_server: Server, namespace: str
 ) -> None:
     async with open_memory(own_server.url, namespace=namespace) as memory:
+        await memory.commit([Add(text="First")], author="test")
         await memory.load()
         own_server.stop()
         with pytest.raises(StoreUnavailable):
             await memory.commit([Add(text=LESSON)], author="test")
-    span = probe.span("create_memory")
+    span = probe.spans("create_memory")[-1]
     assert attributes(span)["error.type"] == "StoreUnavailable"
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, None)
     assert not span.events

@@ -16,24 +16,27 @@ from tests.integrations.agents import Scripted
 
 LESSON, CONDITION = "Quokkas belong to dock seven.", "zeppelins are mentioned"
 QUESTION = "Where do marmalade zeppelins land?"
-COMMENT, CORRECTION = "The pelican was rude.", "Dock walrus."
+COMMENT, CORRECTION = "The pelican was rude.", "dock walrus"
 WORDS = ("quokka", "zeppelin", "marmalade", "pelican", "walrus", "anna", "perhaps")
 """Words of people and lessons: no span, event or metric may hold one of them."""
 
 
-def student(_messages: list[BaseMessage]) -> AIMessage:
-    return AIMessage("Perhaps dock one.", response_metadata={"id": "chatcmpl-7"})
+def student(messages: list[BaseMessage]) -> AIMessage:
+    """Guess, where no lesson says it."""
+    prompt = "\n".join(message.text for message in messages)
+    said = "dock walrus" if "say dock walrus" in prompt else "Perhaps dock one."
+    return AIMessage(said, response_metadata={"id": "chatcmpl-7"})
 
 
 def teacher(messages: list[BaseMessage]) -> str:
-    edit = {"op": "add", "when": "asked where walruses land", "text": "say dock walrus"}
+    edit = {"op": "add", "when": "asked where zeppelins land", "text": "say dock walrus"}
     told = {"reason": "It guessed at walruses.", "edits": [edit]}
     return json.dumps(told) if asked_for_edits(messages) else "I am not sure."
 
 
 async def with_lessons(memory: TedMemory, count: int = 1, *, on_trial: bool = False) -> list[str]:
     """Commit lessons that are active, or on trial."""
-    texts = [f"{LESSON} {'And so on.' * i}" for i in range(count)]
+    texts = [f"{LESSON}{' And so on.' * i}" for i in range(count)]
     state: Any = "proposed" if on_trial else "active"
     done = await memory.commit(
         [Add(text=text, when=CONDITION, state=state, everywhere=True) for text in texts],
