@@ -84,7 +84,8 @@ def searched(
         began: when, by `now`.
     """
     if (told := listener()) is not None:
-        told.searched(namespace, question, shown, lessons, began=began)
+        with contextlib.suppress(Exception):  # an agent's call goes on, whatever a processor does
+            told.searched(namespace, question, shown, lessons, began=began)
 
 
 def run_began(run_id: str) -> None:

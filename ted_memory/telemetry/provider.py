@@ -6,6 +6,7 @@ Imported once somebody else has imported the API (see `ted_memory.telemetry`).
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -89,7 +90,7 @@ class Telemetry:
         if self._content.spans:
             known = lessons.by_id if lessons is not None else {}
             seen = records(known[id] for id in shown.seen if id in known)
-            attributes |= {names.QUERY: question, names.RECORDS: _json(seen)}
+            attributes |= {names.QUERY: _sendable(question), names.RECORDS: _json(seen)}
         # it is answered from this process
         self._tracer.start_span(
             names.SEARCH, kind=SpanKind.INTERNAL, attributes=attributes, start_time=began
@@ -136,7 +137,7 @@ class Telemetry:
             names.EVALUATION_NAME: found.name,
             names.SCORE: float(found.score),
             names.LABEL: found.label,
-            names.EXPLANATION: found.comment if explained else "",
+            names.EXPLANATION: _sendable(found.comment) if explained else "",
             names.RESPONSE: place.response_id if place is not None else "",
             names.STORE: found.namespace,
             names.RUN: found.run_id,
@@ -163,7 +164,7 @@ class Telemetry:
         failed: BaseException | None = None
         with _first_is_current(spans):
             try:
-                yield lambda commit: self._committed(spans, commit)
+                yield partial(self._committed, spans)
             except BaseException as error:
                 failed = error
                 raise
@@ -173,6 +174,10 @@ class Telemetry:
                 self.metrics.committed(began, failed)
 
     def _committed(self, spans: dict[str, trace.Span], commit: Commit) -> None:
+        with contextlib.suppress(Exception):  # what has been committed is not to look refused
+            self._tell_of_commit(spans, commit)
+
+    def _tell_of_commit(self, spans: dict[str, trace.Span], commit: Commit) -> None:
         applied: dict[str, list[tuple[str, Edit]]] = {operation: [] for operation in spans}
         for one in commit.applied:
             applied.setdefault(operation_of(one.edit), []).append((one.id, one.edit))
@@ -256,11 +261,18 @@ def _ended(span: trace.Span) -> Iterator[None]:
 
 
 def _end(span: trace.Span, error: BaseException | None) -> None:
-    if error is not None:
-        span.set_attribute(names.ERROR, type(error).__qualname__)
-        span.set_status(Status(StatusCode.ERROR))
-    span.end()
+    """End a span. What its processors raise is none of our caller's business."""
+    with contextlib.suppress(Exception):
+        if error is not None:
+            span.set_attribute(names.ERROR, type(error).__qualname__)
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
 
 
 def _json(value: list[dict[str, Any]]) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return _sendable(json.dumps(value, ensure_ascii=False))
+
+
+def _sendable(text: str) -> str:
+    """Replace halves of characters (lone surrogates), over which an exporter drops a batch."""
+    return text.encode("utf-8", "replace").decode()

@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import SpanProcessor
 
 from ted_memory import TedMemory, telemetry
 from ted_memory.telemetry import provider
 from tests.conftest import Server
-from tests.telemetry.conftest import Probe, set_providers
+from tests.telemetry.conftest import CONTENT, Probe, attributes, set_providers
 from tests.telemetry.worlds import with_lessons
 
 ALONE = """
@@ -107,3 +109,45 @@ def test_the_providers_of_the_api_itself_do_not_listen() -> None:
     assert not telemetry.listens(provider.trace.ProxyTracerProvider())
     assert not telemetry.listens(provider.metrics.NoOpMeterProvider())
     assert telemetry.listens(Probe().traces)
+
+
+class Broken(SpanProcessor):
+    """A processor of somebody's that fails, at the beginning of a span or at its end."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if self.at == "start":
+            raise RuntimeError("it fails")
+
+    def on_end(self, span: Any) -> None:
+        if self.at == "end":
+            raise RuntimeError("it fails")
+
+
+@pytest.mark.parametrize("at", ["start", "end"])
+async def test_a_processor_that_fails_stops_no_agent(
+    probe: Probe, memory: TedMemory, at: str
+) -> None:
+    [id] = await with_lessons(memory)
+    probe.traces.add_span_processor(Broken(at))
+    for _ in range(2):
+        assert (await memory.present("?")).seen == (id,)
+    assert (await memory.expose("?", unit="u")).seen == (id,)
+
+
+async def test_a_commit_is_not_refused_for_its_span(probe: Probe, memory: TedMemory) -> None:
+    probe.traces.add_span_processor(Broken("end"))
+    assert await with_lessons(memory)
+    with pytest.raises(RuntimeError):  # the control: others are not spared
+        probe.tracer.start_span("request").end()
+
+
+async def test_half_a_character_does_not_lose_a_batch(
+    probe: Probe, memory: TedMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CONTENT, "true")
+    set_providers(monkeypatch, probe.traces, probe.meters, probe.logs, anew=True)
+    await memory.present("half \ud83d of it")
+    assert attributes(probe.span("search_memory"))["gen_ai.memory.query.text"] == "half ? of it"
