@@ -22,7 +22,8 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -141,20 +142,18 @@ def learn(
         replay="none" if attempts == "none" else "model",
         budget=spending.budget_of(max_calls, max_tokens, max_cost, prices),
     )
-    price_list = spending.prices_of(prices)
-    read = partial(_metrics, memory, price_list, every=every)
-    served = nullcontext() if metrics_port is None else _served(read, metrics_host, metrics_port)
-    asyncio.run(
-        _learn(
-            memory,
-            learner,
-            price_list,
-            served=served,
-            until_empty=until_empty,
-            every=every,
-            as_json=json,
-        )
-    )
+    shown = _Shown(spending.prices_of(prices), every=every, as_json=json)
+    served = _served(partial(_metrics, memory, shown), metrics_host, metrics_port)
+    asyncio.run(_learn(memory, learner, shown, served, until_empty=until_empty))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What is printed and served: of every namespace or one, with prices or without."""
+
+    prices: Prices | None
+    every: bool
+    as_json: bool
 
 
 def _student_of(name: str | None, url: str | None, longest: int | None) -> Any:
@@ -164,20 +163,18 @@ def _student_of(name: str | None, url: str | None, longest: int | None) -> Any:
 async def _learn(
     memory: TedMemory,
     learner: Learner,
-    prices: Prices | None,
-    *,
+    shown: _Shown,
     served: AbstractAsyncContextManager[None],
+    *,
     until_empty: bool,
-    every: bool,
-    as_json: bool,
 ) -> None:
     async with memory, served:
         report = await _work(learner, until_empty=until_empty)
-        if as_json:
-            output.print_json(_as_json(report) | await _funnels_as_json(memory, every=every))
+        if shown.as_json:
+            output.print_json(_as_json(report) | await _funnels_as_json(memory, every=shown.every))
         else:
             output.out.print(_progress(report), markup=False)
-            await _print_funnels(memory, prices, every=every)
+            await _print_funnels(memory, shown.prices, every=shown.every)
     if until_empty and report.refused:
         raise ModelRefused(f"{report.refused} The episodes wait; call again to go on")
 
@@ -200,24 +197,27 @@ async def _work(learner: Learner, *, until_empty: bool) -> LearnerReport:
 
 
 @contextlib.asynccontextmanager
-async def _served(read: Read, host: str, port: int) -> AsyncIterator[None]:
-    """Serve metrics, and tell on standard error where."""
+async def _served(read: Read, host: str, port: int | None) -> AsyncIterator[None]:
+    """Serve metrics, and tell on standard error where; nothing without a port."""
+    if port is None:
+        yield
+        return
     async with serving(read, host, port) as served_at:
         output.err.print(f"metrics at http://{host}:{served_at}{PATH}", markup=False)
         yield
 
 
-async def _metrics(memory: TedMemory, prices: Prices | None, *, every: bool) -> str:
+async def _metrics(memory: TedMemory, shown: _Shown) -> str:
     """Write the metrics of the namespaces that are learned from. Raises StoreError."""
     from ted_memory.learner import funnel
 
-    names = await memory.store.episodes.namespaces() if every else (memory.namespace,)
+    names = await memory.store.episodes.namespaces() if shown.every else (memory.namespace,)
     sets = []
     for name in filter(NAMESPACE.fullmatch, names):
-        one = memory.for_namespace(name) if every else memory
+        one = memory.for_namespace(name) if shown.every else memory
         with contextlib.suppress(CorruptData):  # of one namespace; the others are told
             sets.append((await one.load(), await one.traffic(), await funnel(one)))
-    return exposition_of_all(sets, prices)
+    return exposition_of_all(sets, shown.prices)
 
 
 class _Teller:

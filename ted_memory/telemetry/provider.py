@@ -4,6 +4,7 @@ Imported once somebody else has imported the API (see `ted_memory.telemetry`).
 """
 
 import contextlib
+import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -58,10 +59,12 @@ class Telemetry:
         self.providers = providers
         self.runs = Runs()
         tracers, meters, loggers = providers
-        self._has_events = listens(loggers)
         told = version("ted-memory")
         self._tracer = tracers.get_tracer(names.SCOPE, told)
         self._logger = loggers.get_logger(names.SCOPE, told)
+        # older versions take no events
+        takes_events = "event_name" in inspect.signature(self._logger.emit).parameters
+        self._has_events = listens(loggers) and takes_events
         self.metrics = Metrics(meters.get_meter(names.SCOPE, told))
         self._content: Content = shows_content()
 
