@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -274,6 +274,20 @@ class Settings(
     model_config = SettingsConfigDict(
         env_prefix="TED_MEMORY_", frozen=True, extra="forbid", defer_build=True
     )
+
+
+class Content(NamedTuple):
+    """Whether traces may hold what people and lessons say."""
+
+    spans: bool
+    events: bool
+
+
+def shows_content() -> Content:
+    """Read what OpenTelemetry's conventions for generative AI call the capture of content."""
+    asked = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").upper()
+    both = asked in {"TRUE", "SPAN_AND_EVENT"}
+    return Content(spans=both or asked == "SPAN_ONLY", events=both or asked == "EVENT_ONLY")
 
 
 class SettingNames(TypedDict, total=False):

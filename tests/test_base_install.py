@@ -39,7 +39,10 @@ async def main():
 
 asyncio.run(main())
 """
-OF_AN_EXTRA = ("ted_memory.retrieval.local",)  # embeddings
+OF_AN_EXTRA = (
+    "ted_memory.retrieval.local",  # embeddings
+    *(f"ted_memory.telemetry.{name}" for name in ("metrics", "provider", "runs")),  # otel
+)
 
 
 def _needed(extras: tuple[str, ...]) -> set[str]:
