@@ -6,11 +6,13 @@ import logging
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Literal
 
 from ted_memory.errors import reason_of
 from ted_memory.fields import Frozen
 from ted_memory.models import ExperienceSet
+from ted_memory.protocols import CommitFeed
 
 IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.get`
 BREAK_AFTER = 3  # failures in a row; then nobody waits for the store until it answers again
@@ -56,7 +58,8 @@ class Health(Frozen):
     ones on their way, ``dropped`` ones lost: the buffer or the queue was full, or they could not be
     told. ``retrieval_fallbacks`` are questions that words had to rank alone, since the retriever
     failed or was too slow. ``lessons_removed`` are calls of a model that the lessons did not reach,
-    since a later middleware replaced them.
+    since a later middleware replaced them. ``pushed`` says whether the store tells of commits as
+    they are made; else they are found within `refresh` seconds.
     """
 
     reads: int = 0
@@ -73,6 +76,7 @@ class Health(Frozen):
     dropped: int = 0
     retrieval_fallbacks: int = 0
     lessons_removed: int = 0
+    pushed: bool = False
 
 
 class Snapshots:
@@ -83,15 +87,24 @@ class Snapshots:
         empty: what is served until something was read, or where the store has no such set.
         refresh: age in seconds at which the store is looked at again.
         patience: seconds that a caller waits for the store at most.
+        feed: tells of commits, so that they are looked for at once; None: nobody does.
     """
 
     def __init__(
-        self, read: Read, empty: ExperienceSet, *, refresh: float, patience: float
+        self,
+        read: Read,
+        empty: ExperienceSet,
+        *,
+        refresh: float,
+        patience: float,
+        feed: CommitFeed | None = None,
     ) -> None:
         self.empty = empty
         self._read = read
         self._refresh = refresh
         self._patience = patience
+        self._feed = feed
+        self._reads_when_watched = 0
         self._snapshot = empty
         self._read_at: float | None = None
         self._needed = 0
@@ -164,6 +177,7 @@ class Snapshots:
         self._reads += 1
         if not self._older_than(self._refresh):
             return self._snapshot
+        self._watch()
         if self._broken:
             self._stale += self._older_than(IDLE)
             if time.monotonic() - self._failed_at >= PROBE_EVERY:
@@ -173,6 +187,35 @@ class Snapshots:
         if self._older_than(IDLE):
             await self._wait()
         return self._snapshot
+
+    def _watch(self) -> None:
+        """Hear of commits for another while, since an agent is at work here."""
+        if self._feed is not None:
+            self._feed.watch(self)
+            self._reads_when_watched = self._reads
+
+    def told(self, epoch: str, version: int) -> None:
+        """Look at the store beside the calls if it is said to hold what is not here yet.
+
+        What is said is not believed: only what is read is served. What comes late, of a version
+        that is here or older, is passed over.
+        """
+        held = self._snapshot
+        if epoch == held.epoch and version <= held.version:
+            return
+        if self._reads > self._reads_when_watched:  # it may be so fresh that no call looks
+            self._watch()
+        if self._broken:
+            return
+        task = self._tasks.get(asyncio.get_running_loop())
+        if task is None or task.done():
+            self._refreshing()
+        else:  # it may have begun too early
+            task.add_done_callback(partial(self._told_meanwhile, epoch, version))
+
+    def _told_meanwhile(self, epoch: str, version: int, look: asyncio.Task[None]) -> None:
+        if not look.cancelled():
+            self.told(epoch, version)
 
     @property
     def _broken(self) -> bool:
@@ -204,6 +247,7 @@ class Snapshots:
             last_reset=self._last_reset,
             version=None if self._read_at is None else self._snapshot.version,
             age=self._age(),
+            pushed=self._feed is not None and self._feed.live,
         )
 
     async def aclose(self) -> None:

@@ -42,6 +42,7 @@ _CONNECT = (
     "asking",
     "readonly",
 )
+_LISTEN = ("ssubscribe", "sunsubscribe")
 _READ = ("hmget", "hget", "hgetall", "hlen", "smembers")
 _READ_SCRIPTS = ("evalsha_ro", "eval_ro")
 _COMMIT = ("get", "set", "pexpire", "hset", "hsetnx", "hkeys", "hdel", "hexists", "time", "wait")
@@ -84,6 +85,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
             *_allow((*_CONNECT, *_READ)),
             *(f"%R~{key}" for key in shown),
             f"%R~{NAMESPACES}",
+            _selector(_LISTEN, [f"&{keys.commits}"]),
         ]
     if role == "recorder":
         return [*rules("agent", namespace), *_allow(_READ_SCRIPTS), *_recording(keys)]
@@ -96,6 +98,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
         keys.evidence,
         keys.applied("*"),
     ]
+    heard_and_told = _selector((*_LISTEN, "spublish"), [f"&{keys.commits}"])
     commands: tuple[str, ...] = (*_CONNECT, *_READ, *_READ_SCRIPTS, *_COMMIT)
     if role != "reviewer":
         own += [keys.credited("*"), keys.lease("*"), keys.progress, staging]
@@ -118,10 +121,12 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
             *start,
             *_allow((*commands, *_SCRIPTS, *more)),
             *everything,
+            heard_and_told,
             *_listing("sadd", "srem"),
         ]
     writes = [f"~{key}" for key in own]
     selectors = [
+        heard_and_told,
         # a script is refused unless it may read and write all that it names: what it does with them
         # is checked again
         _selector(_SCRIPTS, [*writes, f"~{keys.purged}"]),
@@ -160,8 +165,8 @@ def _allow(commands: Iterable[str]) -> list[str]:
     return [f"+{name}" for name in commands]
 
 
-def _selector(commands: Iterable[str], keys: Iterable[str]) -> str:
-    return f"({' '.join([*_allow(commands), *keys])})"
+def _selector(commands: Iterable[str], places: Iterable[str]) -> str:
+    return f"({' '.join([*_allow(commands), *places])})"
 
 
 def _listing(*commands: str) -> list[str]:
