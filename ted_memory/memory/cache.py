@@ -104,6 +104,8 @@ class Snapshots:
         self._refresh = refresh
         self._patience = patience
         self._feed = feed
+        # age at which a call does more than to take what is here: at any, until it hears of commits
+        self._look_after = refresh if feed is None else -1.0
         self._reads_when_watched = 0
         self._snapshot = empty
         self._read_at: float | None = None
@@ -175,9 +177,11 @@ class Snapshots:
         That takes `patience` seconds at most.
         """
         self._reads += 1
-        if not self._older_than(self._refresh):
+        if not self._older_than(self._look_after):
             return self._snapshot
         self._watch()
+        if not self._older_than(self._refresh):
+            return self._snapshot
         if self._broken:
             self._stale += self._older_than(IDLE)
             if time.monotonic() - self._failed_at >= PROBE_EVERY:
@@ -189,10 +193,11 @@ class Snapshots:
         return self._snapshot
 
     def _watch(self) -> None:
-        """Hear of commits for another while, since an agent is at work here."""
+        """Ask to hear of commits, since an agent is at work here."""
         if self._feed is not None:
-            self._feed.watch(self)
+            self._look_after = self._refresh
             self._reads_when_watched = self._reads
+            self._feed.watch(self)
 
     def told(self, epoch: str, version: int) -> None:
         """Look at the store beside the calls if it is said to hold what is not here yet.
@@ -201,10 +206,9 @@ class Snapshots:
         that is here or older, is passed over.
         """
         held = self._snapshot
-        if epoch == held.epoch and version <= held.version:
+        is_here = bool(epoch) and epoch == held.epoch and version <= held.version
+        if is_here:
             return
-        if self._reads > self._reads_when_watched:  # it may be so fresh that no call looks
-            self._watch()
         if self._broken:
             return
         task = self._tasks.get(asyncio.get_running_loop())
@@ -216,6 +220,15 @@ class Snapshots:
     def _told_meanwhile(self, epoch: str, version: int, look: asyncio.Task[None]) -> None:
         if not look.cancelled():
             self.told(epoch, version)
+
+    def is_in_use(self) -> bool:
+        """Tell whether an agent has asked since this was asked last, or `_watch` was called."""
+        before, self._reads_when_watched = self._reads_when_watched, self._reads
+        return self._reads > before
+
+    def unwatched(self) -> None:
+        """Have the next call ask to hear of commits again."""
+        self._look_after = -1.0
 
     @property
     def _broken(self) -> bool:

@@ -7,11 +7,20 @@ class CommitListener(Protocol):
     """Who wants to hear of commits."""
 
     def told(self, epoch: str, version: int) -> None:
-        """Hear that a set is at this version now; epoch "" when it was dropped.
+        """Hear that a set is at this version now.
 
+        Epoch "" and version 0 stand for a set that was dropped, and for what may have been missed.
         Called on the event loop on which it was asked for. What is said may be late, or wrong: only
         what is read counts.
         """
+        ...
+
+    def is_in_use(self) -> bool:
+        """Say whether to go on: asked when nothing was heard of the listener for a minute."""
+        ...
+
+    def unwatched(self) -> None:
+        """Hear that it is told no more, since it is not in use or its event loop ends."""
         ...
 
 
@@ -25,8 +34,8 @@ class CommitFeed(Protocol):
     def watch(self, listener: CommitListener) -> None:
         """Tell a listener from soon on, on the running event loop; no I/O here, and no error.
 
-        It ends a minute after the last call of this, so who is in use calls it again. The listener
-        is held weakly.
+        It ends when the listener is not in use for a minute. To call this again does no harm. The
+        listener is held weakly.
         """
         ...
 

@@ -181,6 +181,8 @@ class Clients:
 
         It is kept, so that no garbage collection closes it either.
         """
+        for clients in self._by_loop.values():
+            clients.subscriber.leave()
         _OF_PARENT.append(list(self._by_loop.items()))
         self._by_loop = weakref.WeakKeyDictionary()
 

@@ -24,7 +24,7 @@ from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.line import Line, ended, in_background
 from ted_memory.storage.redis.retries import PASSING
 
-LEASE = 60.0  # seconds for which a listener hears of commits since it last asked to
+LEASE = 60.0  # seconds after which a listener is asked whether it is still in use
 MOST_CHANNELS = 1000  # of one event loop; commits to further namespaces are found by looking
 # seconds between two times that one namespace is told of, in a burst: twice as long after each
 GAP, MOST_GAP = 0.05, 1.0
@@ -50,11 +50,22 @@ class Watch:
     _gap: float = GAP
 
     def drop_unused(self, now: float) -> bool:
-        """Forget listeners that have not asked for long; tell whether anybody is left."""
+        """Forget listeners that are not in use; tell whether anybody is left."""
         for listener, until in list(self.listeners.items()):
-            if until <= now:
+            if until > now:
+                continue
+            if listener.is_in_use():
+                self.listeners[listener] = now + LEASE
+            else:
                 del self.listeners[listener]
+                listener.unwatched()
         return bool(self.listeners)
+
+    def end(self) -> None:
+        """Let go of all who listen."""
+        for listener in list(self.listeners):
+            listener.unwatched()
+        self.listeners.clear()
 
     def tell_if_due(self, now: float) -> None:
         """Tell the news, if there are any and the last ones are long enough ago.
@@ -68,9 +79,8 @@ class Watch:
         self._gap = GAP if was_quiet else min(2 * self._gap, MOST_GAP)
         self._next_at = now + self._gap
         news, self.news = self.news, None
-        for listener, until in list(self.listeners.items()):
-            if until > now:
-                listener.told(*news)
+        for listener in list(self.listeners):
+            listener.told(*news)
 
     def next_at(self) -> float:
         """When there is something to do for it, unless something comes."""
@@ -100,7 +110,7 @@ class Subscriber:
         self._task: asyncio.Task[None] | None = None
 
     def watch(self, channel: str, listener: CommitListener) -> None:
-        """Have a listener told of a channel for `LEASE` seconds from now; no I/O here."""
+        """Have a listener told of a channel, while it is in use; no I/O here."""
         watch = self._watches.get(channel)
         if watch is None:
             if len(self._watches) >= MOST_CHANNELS:
@@ -118,27 +128,39 @@ class Subscriber:
 
     async def aclose(self) -> None:
         """Hang up, and forget who listened."""
-        self._watches.clear()
         if self._task is not None:
             await ended(self._task)
+        self.leave()  # a task that had not begun does nothing at its end
         await self._hang_up()
 
+    def leave(self) -> None:
+        """Tell all who listen that they are told no more; the connections are left alone."""
+        for watch in self._watches.values():
+            watch.end()
+        self._watches.clear()
+
     async def _keep(self) -> None:
+        try:
+            await self._listen()
+            await self._hang_up()
+        finally:  # its loop ends, or nobody is left
+            self.leave()
+
+    async def _listen(self) -> None:
         while True:
             now = time.monotonic()
             self._drop_unused(now)
             if not self._watches:
-                break
+                return
             self._woken.clear()
             await self._place(now)
             await self._follow()
-            for watch in self._watches.values():
+            for watch in list(self._watches.values()):
                 watch.tell_if_due(now)
             until = min(watch.next_at() for watch in self._watches.values())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(until - time.monotonic(), 0.0)):
                     await self._woken.wait()
-        await self._hang_up()
 
     def _drop_unused(self, now: float) -> None:
         for channel, watch in list(self._watches.items()):
@@ -210,9 +232,10 @@ class Subscriber:
         if watch.news is not None:
             self._woken.set()
 
-    def agreed(self, channel: str) -> None:  # noqa: ARG002 - which one does not matter
-        """Take a server for one that works."""
+    def agreed(self, channel: str) -> None:
+        """Have it looked once for what was missed until now."""
         self._failures = 0
+        self.heard(channel, " 0")
 
     def refused(self, line: Line, channel: str, error: Exception | None) -> None:
         """Ask for this channel again: where it has moved to, or after a long while."""
