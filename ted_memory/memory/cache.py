@@ -284,6 +284,8 @@ class Snapshots:
         if task is None or task.done():
             # an empty context: the caller's tracing and streaming are none of this task's business
             task = loop.create_task(self._look(), context=contextvars.Context())
+            # it may begin without a call, and a loop that is closed meanwhile is nobody's fault
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
             self._tasks[loop] = task
         return task
 

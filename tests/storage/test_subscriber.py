@@ -132,8 +132,12 @@ async def test_a_memory_that_is_forgotten_is_not_held(agent: TedMemory) -> None:
     await listening(other)
     gone = weakref.ref(other._snapshots)
     del other
-    gc.collect()
-    assert gone() is None
+
+    def is_gone() -> bool:
+        gc.collect()
+        return gone() is None
+
+    await wait_until(is_gone)
 
 
 def test_a_burst_is_told_of_at_once_and_then_ever_more_seldom() -> None:

@@ -31,6 +31,10 @@ GAP, MOST_GAP = 0.05, 1.0
 FIRST_PAUSE, MOST_PAUSE = 0.1, 5.0  # seconds before a server is called again that was lost
 REFUSED_PAUSE = 60.0  # ... or that refuses us, or a channel
 
+News = tuple[str, int]
+MISSED: News = ("", 0)
+"""What listeners are told where they may have missed something."""
+
 _LOG = logging.getLogger("ted_memory")
 _REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 
@@ -45,7 +49,7 @@ class Watch:
     line: Line | None = None
     again_at: float = 0.0
     """When it is asked for again, while it has no line."""
-    news: tuple[str, int] | None = None
+    news: News | None = None
     _next_at: float = 0.0
     _gap: float = GAP
 
@@ -224,10 +228,14 @@ class Subscriber:
     def heard(self, channel: str, message: str) -> None:
         """Take a message, and tell it at once or together with what follows."""
         epoch, _, version = message.partition(" ")
+        if version.isdecimal():
+            self._tell(channel, (epoch, int(version)))
+
+    def _tell(self, channel: str, news: News) -> None:
         watch = self._watches.get(channel)
-        if watch is None or not version.isdecimal():
+        if watch is None:
             return
-        watch.news = (epoch, int(version))
+        watch.news = news
         watch.tell_if_due(time.monotonic())
         if watch.news is not None:
             self._woken.set()
@@ -235,7 +243,7 @@ class Subscriber:
     def agreed(self, channel: str) -> None:
         """Have it looked once for what was missed until now."""
         self._failures = 0
-        self.heard(channel, " 0")
+        self._tell(channel, MISSED)
 
     def refused(self, line: Line, channel: str, error: Exception | None) -> None:
         """Ask for this channel again: where it has moved to, or after a long while."""
@@ -250,12 +258,13 @@ class Subscriber:
         self._pause([watch for watch in self._watches.values() if watch.line is line], error)
 
     def _pause(self, watches: Iterable[Watch], error: Exception | None) -> None:
-        pause = 0.0
-        if error is not None:
-            pause = self._pause_after(error)
+        pause = FIRST_PAUSE if error is None else self._pause_after(error)
         for watch in watches:
             watch.line = None
             watch.again_at = time.monotonic() + pause
+            if isinstance(self._client, RedisCluster) and pause < REFUSED_PAUSE:
+                # to look is also how the client learns which server has the slot now
+                watch.news = MISSED
         self._woken.set()
 
     def _pause_after(self, error: Exception) -> float:
