@@ -7,8 +7,10 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -16,7 +18,7 @@ import redis
 from ted_memory import Add, TedMemory, open_memory, open_memory_sync
 from ted_memory.storage.redis import line, subscriber
 from ted_memory.storage.redis.keys import Keys
-from ted_memory.storage.redis.subscriber import GAP, MOST_GAP, Watch
+from ted_memory.storage.redis.subscriber import GAP, MOST_GAP, Subscriber, Watch
 from ted_memory.testing import wait_until
 from tests.chaos.topologies import SingleSetup
 from tests.conftest import SERVERS, Server
@@ -95,6 +97,39 @@ async def test_many_namespaces_share_one_connection_and_are_bounded(
     assert len(channels(owner)) == 30
 
 
+@pytest.mark.parametrize(("apart", "at_once"), [(subscriber.CATCH_UP, 33), (0.0, 200)])
+def test_a_process_of_many_namespaces_does_not_look_at_all_of_them_at_once(
+    monkeypatch: pytest.MonkeyPatch, apart: float, at_once: int
+) -> None:
+    """As after a failover: each has missed something, perhaps. The second is the control."""
+    monkeypatch.setattr(subscriber, "CATCH_UP", apart)
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    listens, listener = Subscriber(cast(Any, None)), FakeListener()
+    for i in range(200):
+        listens._watches[str(i)] = watch = Watch()
+        watch.listeners[listener] = 1e9
+        listens.agreed(str(i))
+    times = Counter(watch._next_at for watch in listens._watches.values())
+    assert max(times.values()) in {at_once, at_once - 1}
+    assert min(times) == 1000.0, "the first at once"
+
+
+class FakeListener:
+    """Is told, and keeps versions."""
+
+    def __init__(self) -> None:
+        self.versions: list[int] = []
+
+    def told(self, epoch: str, version: int) -> None:
+        self.versions.append(version)
+
+    def is_in_use(self) -> bool:
+        return True
+
+    def unwatched(self) -> None:
+        pass
+
+
 async def test_a_namespace_that_nobody_uses_is_let_go_of_and_taken_up_at_the_next_call(
     owner: redis.Redis, own_server: Server, writer: TedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,13 +176,8 @@ async def test_a_memory_that_is_forgotten_is_not_held(agent: TedMemory) -> None:
 
 
 def test_a_burst_is_told_of_at_once_and_then_ever_more_seldom() -> None:
-    watch, told = Watch(), []
-
-    class Listener:
-        def told(self, epoch: str, version: int) -> None:
-            told.append(version)
-
-    listener: Any = Listener()
+    watch, listener = Watch(), FakeListener()
+    told = listener.versions
     watch.listeners[listener] = 1e9
     times = []
     for tick in range(10_000):  # a commit each millisecond, for ten seconds
@@ -315,6 +345,9 @@ BEGINNING = """
     async def listen(memory):
         await memory.render()
         await wait_until(lambda: memory.health().pushed)
+        watches = memory.store._clients.get().subscriber._watches.values()
+        await wait_until(lambda: all(watch.news is None for watch in watches))
+        await wait_until(lambda: all(t.done() for t in memory._snapshots._tasks.values()))
 """
 
 ENDINGS = {

@@ -98,7 +98,6 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
         keys.evidence,
         keys.applied("*"),
     ]
-    heard_and_told = _selector((*_LISTEN, "spublish"), [f"&{keys.commits}"])
     commands: tuple[str, ...] = (*_CONNECT, *_READ, *_READ_SCRIPTS, *_COMMIT)
     if role != "reviewer":
         own += [keys.credited("*"), keys.lease("*"), keys.progress, staging]
@@ -121,12 +120,10 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
             *start,
             *_allow((*commands, *_SCRIPTS, *more)),
             *everything,
-            heard_and_told,
-            *_listing("sadd", "srem"),
+            *_beside_keys(keys, "sadd", "srem"),
         ]
     writes = [f"~{key}" for key in own]
     selectors = [
-        heard_and_told,
         # a script is refused unless it may read and write all that it names: what it does with them
         # is checked again
         _selector(_SCRIPTS, [*writes, f"~{keys.purged}"]),
@@ -134,7 +131,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     ]
     if role == "learner":
         selectors += [_selector(("del", "exists", "sismember", "smismember"), [f"~{staging}"])]
-    return [*start, *_allow(commands), *writes, *selectors, *_listing("sadd")]
+    return [*start, *_allow(commands), *writes, *selectors, *_beside_keys(keys, "sadd")]
 
 
 def _of_runs(keys: Keys) -> tuple[str, ...]:
@@ -169,8 +166,12 @@ def _selector(commands: Iterable[str], places: Iterable[str]) -> str:
     return f"({' '.join([*_allow(commands), *places])})"
 
 
-def _listing(*commands: str) -> list[str]:
-    return [_selector((*commands, "smembers"), [f"~{NAMESPACES}", f"~{WITH_TRAFFIC}"])]
+def _beside_keys(keys: Keys, *commands: str) -> list[str]:
+    """Write what who commits does beside the set's keys: to the lists of all sets, on a channel."""
+    return [
+        _selector((*commands, "smembers"), [f"~{NAMESPACES}", f"~{WITH_TRAFFIC}"]),
+        _selector((*_LISTEN, "spublish"), [f"&{keys.commits}"]),
+    ]
 
 
 def set_user(

@@ -85,6 +85,7 @@ class Line:
             await self.follow()
             while True:
                 await self._hear()
+                await asyncio.sleep(0)  # also where many replies came at once
         except asyncio.CancelledError:
             await self._hang_up()
             raise

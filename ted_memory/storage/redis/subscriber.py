@@ -7,6 +7,7 @@ What a server says here is a hint, and it may say nothing: agents look at the st
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 import weakref
@@ -29,6 +30,9 @@ MOST_CHANNELS = 1000  # of one event loop; commits to further namespaces are fou
 # seconds between two times that one namespace is told of, in a burst: twice as long after each
 GAP, MOST_GAP = 0.05, 1.0
 FIRST_PAUSE, MOST_PAUSE = 0.1, 5.0  # seconds before a server is called again that was lost
+CATCH_UP = (
+    1 / 640
+)  # seconds between looks of one process at namespaces that it begins to listen for
 REFUSED_PAUSE = 60.0  # ... or that refuses us, or a channel
 
 News = tuple[str, int]
@@ -86,6 +90,11 @@ class Watch:
         for listener in list(self.listeners):
             listener.told(*news)
 
+    def tell_missed(self, at: float) -> None:
+        """Tell, at this time, that something may have been missed."""
+        self.news = MISSED
+        self._next_at = max(self._next_at, at)
+
     def next_at(self) -> float:
         """When there is something to do for it, unless something comes."""
         times = [min(self.listeners.values(), default=0.0)]
@@ -111,6 +120,7 @@ class Subscriber:
         self._lines: dict[str, Line] = {}
         self._woken = asyncio.Event()
         self._failures = 0
+        self._caught_up_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def watch(self, channel: str, listener: CommitListener) -> None:
@@ -228,14 +238,10 @@ class Subscriber:
     def heard(self, channel: str, message: str) -> None:
         """Take a message, and tell it at once or together with what follows."""
         epoch, _, version = message.partition(" ")
-        if version.isdecimal():
-            self._tell(channel, (epoch, int(version)))
-
-    def _tell(self, channel: str, news: News) -> None:
         watch = self._watches.get(channel)
-        if watch is None:
+        if watch is None or not version.isdecimal():
             return
-        watch.news = news
+        watch.news = (epoch, int(version))
         watch.tell_if_due(time.monotonic())
         if watch.news is not None:
             self._woken.set()
@@ -243,7 +249,17 @@ class Subscriber:
     def agreed(self, channel: str) -> None:
         """Have it looked once for what was missed until now."""
         self._failures = 0
-        self._tell(channel, MISSED)
+        watch = self._watches.get(channel)
+        if watch is not None:
+            self._catch_up(watch)
+            self._woken.set()
+
+    def _catch_up(self, watch: Watch) -> None:
+        """Have it looked for what was missed: of many namespaces some at a time, every `GAP`."""
+        now = time.monotonic()
+        self._caught_up_at = max(self._caught_up_at + CATCH_UP, now)
+        ahead = self._caught_up_at - now
+        watch.tell_missed(now + math.floor(ahead / GAP) * GAP)
 
     def refused(self, line: Line, channel: str, error: Exception | None) -> None:
         """Ask for this channel again: where it has moved to, or after a long while."""
@@ -264,7 +280,7 @@ class Subscriber:
             watch.again_at = time.monotonic() + pause
             if isinstance(self._client, RedisCluster) and pause < REFUSED_PAUSE:
                 # to look is also how the client learns which server has the slot now
-                watch.news = MISSED
+                self._catch_up(watch)
         self._woken.set()
 
     def _pause_after(self, error: Exception) -> float:

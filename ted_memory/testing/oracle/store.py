@@ -23,6 +23,9 @@ class InMemoryFeed:
     def __init__(self) -> None:
         self._listeners: weakref.WeakSet[CommitListener] = weakref.WeakSet()
 
+    def __reduce__(self) -> tuple[type["InMemoryFeed"], tuple[()]]:
+        return InMemoryFeed, ()  # nobody listens to a copy yet
+
     def watch(self, listener: CommitListener) -> None:
         self._listeners.add(listener)
 
