@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 import time
+from typing import Any
 
 import redis.asyncio
 
@@ -73,7 +74,8 @@ async def _of_the_server(url: str, memory: TedMemory) -> float:
 async def _of_those_who_listen(url: str) -> tuple[float, float]:
     """Return kB of the server for a connection that listens, and microseconds to tell it once."""
     channel = Keys("sharing").commits
-    async with redis.asyncio.Redis.from_url(url) as client:
+    client: Any = redis.asyncio.Redis.from_url(url)
+    async with client:
         before = await client.info("memory")
         listeners = [client.connection_pool.make_connection() for _ in range(LISTENERS)]
         for one in listeners:

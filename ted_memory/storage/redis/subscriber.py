@@ -25,6 +25,7 @@ from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.line import Line, ended, in_background
 from ted_memory.storage.redis.retries import PASSING
 
+BEGIN_AFTER = 0.1  # seconds; until then a process's first call has the loop for itself
 LEASE = 60.0  # seconds after which a listener is asked whether it is still in use
 MOST_CHANNELS = 1000  # of one event loop; commits to further namespaces are found by looking
 # seconds between two times that one namespace is told of, in a burst: twice as long after each
@@ -155,6 +156,7 @@ class Subscriber:
 
     async def _keep(self) -> None:
         try:
+            await asyncio.sleep(BEGIN_AFTER)
             await self._listen()
             await self._hang_up()
         finally:  # its loop ends, or nobody is left
