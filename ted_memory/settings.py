@@ -74,6 +74,9 @@ class StoreSettings(_Concern):
     refresh: float = Field(
         1.0, ge=0, description="seconds after which a snapshot is looked at again"
     )
+    push: bool = Field(
+        True, description="whether the store is asked to tell of commits as they are made"
+    )
 
 
 class SetSettings(_Concern):
@@ -299,6 +302,7 @@ class SettingNames(TypedDict, total=False):
     durability: Durability | None
     read_timeout: float | None
     refresh: float | None
+    push: bool | None
     max_experiences: int | None
     token_budget: int | None
     max_text: int | None

@@ -71,6 +71,7 @@ class TedMemory(Curated):
             ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps),
             refresh=settings.refresh,
             patience=first_wait or settings.read_timeout,
+            feed=store.feed(namespace) if settings.push and "~" not in namespace else None,
         )
         self.repository = SetRepository(store, namespace, self._snapshots, settings)
         """The set in its store, for what works beside agents."""
