@@ -129,7 +129,7 @@ class UnderWay:
 
 _UNDER_WAY: weakref.WeakKeyDictionary[TedMemory, UnderWay] = weakref.WeakKeyDictionary()
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=lambda: [a._begin_anew() for a in _UNDER_WAY.values()])
+    os.register_at_fork(after_in_child=lambda: list(map(UnderWay._begin_anew, _UNDER_WAY.values())))
 
 
 def under_way(memory: TedMemory) -> UnderWay:
