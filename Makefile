@@ -19,7 +19,7 @@ help:
 	@echo "make results  measure the method with real models, into docs/results (stops after two hours, goes on when run again)"
 	@echo "make house    how the code reads, in numbers: long files, dense lines, functions with many paths"
 	@echo "make walks    the way of four things through the package: functions, files, and how often one goes back"
-	@echo "make reference write docs/reference.md anew: what users may import"
+	@echo "make reference write docs/reference.md and docs/cli-json.md anew: what users may import and parse"
 	@echo "make lint     only format, lint, types and layers"
 	@echo "make format   format the code"
 	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"
@@ -115,6 +115,7 @@ house: .venv/installed
 
 reference: .venv/installed
 	@$(BIN)/python -m bench.reference
+	@$(BIN)/python -m bench.cli_json
 
 walks: .venv/installed
 	@$(BIN)/python -m bench.walks $(ARGS)
