@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo check test lowest pythons weight coverage chaos bench results house walks reference lint format clean
+.PHONY: help install demo check test lowest pythons weight coverage chaos bench results house walks reference api wheel lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
@@ -20,6 +20,8 @@ help:
 	@echo "make house    how the code reads, in numbers: long files, dense lines, functions with many paths"
 	@echo "make walks    the way of four things through the package: functions, files, and how often one goes back"
 	@echo "make reference write docs/reference.md and docs/cli-json.md anew: what users may import and parse"
+	@echo "make api      whether what users may import has lost anything that the changelog does not name"
+	@echo "make wheel    build wheel and source archive; install and use the wheel with no extra, and with each"
 	@echo "make lint     only format, lint, types and layers"
 	@echo "make format   format the code"
 	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"
@@ -49,6 +51,7 @@ lint: .venv/developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m bench.api
 
 # Tests wait for servers and processes about half of their time: twice as many workers as cores of a small machine. Their order
 # is random; the seed is printed, and ARGS=--randomly-seed=N takes it again. What tests draw is not seeded, or all workers
@@ -116,6 +119,9 @@ house: .venv/installed
 reference: .venv/installed
 	@$(BIN)/python -m bench.reference
 	@$(BIN)/python -m bench.cli_json
+
+api: .venv/installed
+	@$(BIN)/python -m bench.api $(ARGS)
 
 walks: .venv/installed
 	@$(BIN)/python -m bench.walks $(ARGS)

@@ -106,7 +106,7 @@ class _CommandLine(Commands):
             raise typer.Exit(1) from None
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="ted-memory",
     cls=_CommandLine,
     help="A memory that makes LangChain agents better at their own job, without training.\n\n"

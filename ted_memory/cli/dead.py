@@ -21,7 +21,7 @@ _Seqs = Annotated[
 ]
 _All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     cls=Commands,
     help="Episodes that could not be learned from.\n\n"
     "Examples:\n"

@@ -72,7 +72,7 @@ class TedMemory(Curated):
             refresh=settings.refresh,
             patience=first_wait or settings.read_timeout,
         )
-        self.repository = SetRepository(store, namespace, self._snapshots, settings)
+        self.repository: SetRepository = SetRepository(store, namespace, self._snapshots, settings)
         """The set in its store, for what works beside agents."""
 
     # copied or pickled it comes back unconnected, with an empty buffer

@@ -38,8 +38,8 @@ class Index:
     """
 
     def __init__(self, texts: Sequence[Terms], languages: Iterable[str]) -> None:
-        self.languages = tuple(dict.fromkeys(languages))
-        self.size = len(texts)
+        self.languages: tuple[str, ...] = tuple(dict.fromkeys(languages))
+        self.size: int = len(texts)
         postings: dict[str, list[tuple[int, float]]] = {}
         average = sum(text.length for text in texts) / len(texts) if texts else 0.0
         for number, text in enumerate(texts):
@@ -130,7 +130,7 @@ class WordRetriever(Numbered):
     def __init__(
         self, language: str = AUTO, *, says: Callable[[Experience], str] | None = None
     ) -> None:
-        self.language = check_language(language)
+        self.language: str = check_language(language)
         self._says = says or _condition
         self._spoken: Derived[tuple[str, str]] = Derived()
         self._terms: Derived[tuple[str, str, Terms]] = Derived()

@@ -37,8 +37,8 @@ class _Terminal(Console):
         super().print(*shown, **options)
 
 
-out = _Terminal(soft_wrap=True, highlight=False)
-err = _Terminal(stderr=True, highlight=False)
+out: Console = _Terminal(soft_wrap=True, highlight=False)
+err: Console = _Terminal(stderr=True, highlight=False)
 
 
 def print_error(command: str, what: str) -> None:

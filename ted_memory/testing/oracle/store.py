@@ -19,7 +19,7 @@ class InMemoryStore:
     def __init__(self, kept: Retention | None = None) -> None:
         self._spaces: dict[str, Space] = {}
         self._vectors: dict[str, tuple[VectorHead, dict[str, bytes]]] = {}
-        self.episodes = InMemoryEpisodeQueue(self._held, self._count, kept)
+        self.episodes: InMemoryEpisodeQueue = InMemoryEpisodeQueue(self._held, self._count, kept)
 
     def _held(self, namespace: str) -> Mapping[str, Experience]:
         return self._spaces[namespace].experiences if namespace in self._spaces else {}
