@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo check test lowest pythons weight coverage chaos bench results house walks reference lint format clean
+.PHONY: help install demo check test lowest pythons weight coverage chaos bench results house walks reference api wheel lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
@@ -19,7 +19,9 @@ help:
 	@echo "make results  measure the method with real models, into docs/results (stops after two hours, goes on when run again)"
 	@echo "make house    how the code reads, in numbers: long files, dense lines, functions with many paths"
 	@echo "make walks    the way of four things through the package: functions, files, and how often one goes back"
-	@echo "make reference write docs/reference.md anew: what users may import"
+	@echo "make reference write docs/reference.md and docs/cli-json.md anew: what users may import and parse"
+	@echo "make api      whether what users may import has lost anything that the changelog does not name"
+	@echo "make wheel    build wheel and source archive; install and use the wheel with no extra, and with each"
 	@echo "make lint     only format, lint, types and layers"
 	@echo "make format   format the code"
 	@echo "make clean    remove .venv (data in .ted-memory and downloaded models stay)"
@@ -49,6 +51,7 @@ lint: .venv/developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m bench.api
 
 # Tests wait for servers and processes about half of their time: twice as many workers as cores of a small machine. Their order
 # is random; the seed is printed, and ARGS=--randomly-seed=N takes it again. What tests draw is not seeded, or all workers
@@ -71,30 +74,50 @@ test: lint
 LOWEST := .venv-lowest
 UV := $(LOWEST)/tools/bin/uv
 
-lowest:
+# The wheel is what is tested: the tests run in a folder that has no source of the package.
+WHEEL = $(abspath $(wildcard $(LOWEST)/dist/*.whl))
+BESIDE := tests bench examples docs graphs README.md pyproject.toml
+
+.PHONY: built
+built: .venv/developed
+	@rm -rf $(LOWEST)/dist $(LOWEST)/run
+	@$(BIN)/python -m build --outdir $(LOWEST)/dist . > /dev/null
+	@mkdir $(LOWEST)/run
+	@for name in $(BESIDE); do ln -s ../../$$name $(LOWEST)/run/$$name; done
 	@$(PYTHON) -m venv --clear $(LOWEST)/tools
 	@$(LOWEST)/tools/bin/python -m pip --disable-pip-version-check install --quiet uv
+
+lowest: built
 	@$(UV) venv --quiet --clear --python $(PYTHON) $(LOWEST)/env
-	@$(UV) pip install --quiet --python $(LOWEST)/env --resolution lowest-direct --editable '.[langchain]'
-	@$(UV) pip freeze --exclude-editable --python $(LOWEST)/env > $(LOWEST)/versions.txt
+	@$(UV) pip install --quiet --python $(LOWEST)/env --resolution lowest-direct \
+		'$(WHEEL)[langchain]' -r pyproject.toml --extra langchain
+	@$(UV) pip freeze --python $(LOWEST)/env | grep -v '^ted-memory' > $(LOWEST)/versions.txt
 	@$(UV) pip install --quiet --python $(LOWEST)/env --constraint $(LOWEST)/versions.txt \
 		'hypothesis>=6.120' 'packaging' 'pytest>=8.3' 'pytest-asyncio>=1.0' 'pytest-timeout>=2.3'
-	TED_MEMORY_CHAOS=full $(LOWEST)/env/bin/python -m pytest -p no:anyio --timeout 600 \
+	cd $(LOWEST)/run && TED_MEMORY_CHAOS=full ../env/bin/python -m pytest -p no:anyio --timeout 600 \
 		tests/integrations tests/fundamentals tests/test_base_install.py $(ARGS)
-	@$(LOWEST)/env/bin/python -m tests.bounds > tests/lowest.txt
+	@cd $(LOWEST)/run && ../env/bin/python -m tests.bounds > tests/lowest.txt
+
+EXTRAS := langchain math data plots embeddings web otel local
+
+wheel: built
+	@set -e; cp tests/installed.py $(LOWEST)/dist; \
+	for extra in '' $(EXTRAS); do \
+		$(UV) venv --quiet --clear --python $(PYTHON) $(LOWEST)/wheel; \
+		$(UV) pip install --quiet --python $(LOWEST)/wheel "$(WHEEL)$${extra:+[$$extra]}"; \
+		$(LOWEST)/wheel/bin/python $(LOWEST)/dist/installed.py $$extra; \
+	done
 
 PYTHONS := python3.11 python3.12 python3.13
 
-pythons:
-	@$(PYTHON) -m venv --clear $(LOWEST)/tools
-	@$(LOWEST)/tools/bin/python -m pip --disable-pip-version-check install --quiet uv
+pythons: built
 	@: > $(LOWEST)/pythons.txt
 	@set -e; for python in $(PYTHONS); do \
 		$(UV) venv --quiet --clear --python $$python $(LOWEST)/any; \
-		$(UV) pip install --quiet --python $(LOWEST)/any --editable '.[langchain]' \
+		$(UV) pip install --quiet --python $(LOWEST)/any '$(WHEEL)[langchain]' \
 			'hypothesis>=6.120' 'packaging' 'pytest>=8.3' 'pytest-asyncio>=1.0' 'pytest-timeout>=2.3'; \
-		$(LOWEST)/any/bin/python -m pytest -p no:anyio tests/fundamentals tests/test_base_install.py $(ARGS); \
-		$(LOWEST)/any/bin/python -m tests.bounds --python >> $(LOWEST)/pythons.txt; \
+		(cd $(LOWEST)/run && ../any/bin/python -m pytest -p no:anyio tests/fundamentals tests/test_base_install.py $(ARGS)); \
+		(cd $(LOWEST)/run && ../any/bin/python -m tests.bounds --python) >> $(LOWEST)/pythons.txt; \
 	done
 	@mv $(LOWEST)/pythons.txt tests/pythons.txt
 
@@ -115,6 +138,10 @@ house: .venv/installed
 
 reference: .venv/installed
 	@$(BIN)/python -m bench.reference
+	@$(BIN)/python -m bench.cli_json
+
+api: .venv/installed
+	@$(BIN)/python -m bench.api $(ARGS)
 
 walks: .venv/installed
 	@$(BIN)/python -m bench.walks $(ARGS)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import from_json
@@ -81,4 +81,4 @@ class Frozen(BaseModel):
     """Base of all border types: immutable, and unknown fields are refused."""
 
     # schemas are built when a type is first used: building all of them is a third of the import
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", defer_build=True)

@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -52,7 +52,7 @@ RENAMED: Mapping[str, str] = {
 
 class _Concern(BaseModel):
     # built when the whole is: building each of them is a part of the import that nobody needs
-    model_config = ConfigDict(defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
 
 
 class StoreSettings(_Concern):
@@ -274,7 +274,7 @@ class Settings(
     class of that concern.
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="TED_MEMORY_", frozen=True, extra="forbid", defer_build=True
     )
 

@@ -1,6 +1,7 @@
 """The only place that names concrete classes."""
 
 from collections.abc import Callable, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from ted_memory.capture.recorder import Hooks
@@ -227,9 +228,9 @@ def make_chat_model(name: str, *, base_url: str | None = None, **options: Any) -
             raise MissingExtra(error.name, "langchain", f"the model {name!r}") from error
         raise ModelError(f"the model {name!r} cannot be used: {error}") from error
     except Exception as error:
-        reason = reason_of(error)
+        reason = shorten(reason_of(error), 300, placeholder=" ...").rstrip(".")
         raise ModelError(
-            f"the model {name!r} cannot be used: {reason[:300]}. Give provider:model (such as "
+            f"the model {name!r} cannot be used: {reason}. Give provider:model (such as "
             "openai:gpt-5-mini), or a model's name and the base URL of an OpenAI-compatible server"
         ) from error
     return model

@@ -85,13 +85,19 @@ async def test_without_a_key_graphs_are_drawn_and_say_so_and_no_client_may_name_
             "trust": "always",
         }
         async with served(tmp_path, OPENAI_API_KEY="", TED_MEMORY_NAMESPACE="deployed") as client:
+            wanted = {
+                "agent": ("messages", "tools"),
+                "feedback": ("run_id", "note"),
+                "learner": ("seconds", "learn"),
+                "distillation": ("sample", "critic"),
+            }
             for assistant in await client.assistants.search():
                 form = await client.assistants.get_schemas(assistant["assistant_id"])
                 drawn = await client.assistants.get_graph(assistant["assistant_id"])
-                wanted = {"agent": ("messages", "model"), "distillation": ("sample", "critic")}
                 field, node = wanted.pop(assistant["graph_id"])
                 assert field in form["input_schema"]["properties"]
                 assert node in {one["id"] for one in drawn["nodes"]}
+            assert wanted == {}
             for config in ({}, {"configurable": named}):
                 refused: Any = await client.runs.wait(
                     None, "agent", input=ASKED, config=config, raise_error=False
@@ -196,7 +202,7 @@ def said(state: Any) -> list[str]:
 async def until(memory: TedMemory, recorded: int) -> None:
     async with asyncio.timeout(60):
         while True:
-            traffic = await memory.store.episodes.traffic("deployed")
+            traffic = await memory.traffic()
             if traffic.counts.get("recorded", 0) >= recorded:
                 return
             await asyncio.sleep(0.1)

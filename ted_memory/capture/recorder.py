@@ -63,8 +63,11 @@ class Recorder:
 
         redact, identify = hooks.redact or default_redact, hooks.identify or str
         self._cleaner = Cleaner(namespace, settings.episode_size, redact, identify)
-        self.recorded = self.dropped = self.broken = self.removed = 0
-        self.last_error = ""
+        self.recorded: int = 0
+        self.dropped: int = 0
+        self.broken: int = 0
+        self.removed: int = 0
+        self.last_error: str = ""
         self._begin_anew()
         _ALL.add(self)
 

@@ -40,6 +40,7 @@ from ted_memory.cli import (
     status,
 )
 from ted_memory.cli.output.help import Command, Commands
+from ted_memory.cli.output.usage import WrongUsage, tell_usage
 from ted_memory.errors import TedMemoryError
 
 COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
@@ -84,7 +85,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
 
 
 def _tell(what: str) -> None:
-    print(f"ted-memory: {what}", file=sys.stderr)  # noqa: T201
+    output.print_error("ted-memory", what)
 
 
 class _CommandLine(Commands):
@@ -105,12 +106,15 @@ class _CommandLine(Commands):
             raise typer.Exit(1) from None
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="ted-memory",
     cls=_CommandLine,
     help="A memory that makes LangChain agents better at their own job, without training.\n\n"
     "The memory is at --url or TED_MEMORY_URL; without one it is an embedded server with its data "
     "in ./.ted-memory (TED_MEMORY_HOME).\n\n"
+    "Exit codes: 0 done; 1 it could not be done, or what was looked for is there (a problem, "
+    "nothing learned), and the last line says what was kept and what to do; 2 the command was "
+    "written wrongly, and nothing was done; 130 interrupted.\n\n"
     "Examples:\n"
     "    ted-memory distill train.jsonl --student openai:gpt-5-nano --teacher openai:gpt-5\n"
     "    ted-memory show\n"
@@ -157,12 +161,18 @@ for _group in COMMANDS.values():
 
 
 def main() -> None:
-    """Run the command line; a known error is one line on standard error and exit code 1."""
+    """Run the command line; an error is a line or two on standard error, and an exit code."""
     try:
-        app()
+        sys.exit(app(prog_name="ted-memory", standalone_mode=False))
     except TedMemoryError as error:
-        _tell(output.visible(output.one_line(str(error))))
+        _tell(str(error))
         sys.exit(1)
+    except typer.Abort:
+        _tell("not confirmed; nothing was changed")
+        sys.exit(1)
+    except WrongUsage as error:
+        tell_usage(error)
+        sys.exit(2)
     except BrokenPipeError:  # the reader has seen enough: `ted-memory log | head`
         sys.stderr.close()
         sys.exit(0)

@@ -21,7 +21,7 @@ _Seqs = Annotated[
 ]
 _All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     cls=Commands,
     help="Episodes that could not be learned from.\n\n"
     "Examples:\n"
@@ -86,7 +86,7 @@ def retry(
     if json:
         output.print_json({"retried": count})
     else:
-        output.out.print(f"{count} dead letters wait again")
+        output.out.print(f"{count} dead letters wait again{_hint(count)}")
 
 
 @app.command("drop", cls=Command)
@@ -111,13 +111,17 @@ def drop(
     if json:
         output.print_json({"dropped": count})
     else:
-        output.out.print(f"{count} dead letters are forgotten")
+        output.out.print(f"{count} dead letters are forgotten{_hint(count)}")
 
 
 def _check(seqs: list[int] | None, *, every: bool) -> None:
     """Refuse both numbers and ``--all``, and neither."""
     if bool(seqs) == every:
         raise InvalidInput("give numbers of dead letters, or --all")
+
+
+def _hint(count: int) -> str:
+    return "" if count else " (`ted-memory dead list` shows their numbers)"
 
 
 async def _each(

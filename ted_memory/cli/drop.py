@@ -7,11 +7,16 @@ from typing import Annotated
 import typer
 
 from ted_memory.cli import output
-from ted_memory.cli.options import place
+from ted_memory.cli.options import completing, place
 
 
 def drop(
-    namespace: Annotated[str, typer.Argument(help="The namespace that is to go, by its name.")],
+    namespace: Annotated[
+        str,
+        typer.Argument(
+            help="The namespace that is to go, by its name.", autocompletion=completing.namespaces
+        ),
+    ],
     url: place.Url = None,
     home: place.Home = None,
     yes: place.Yes = False,

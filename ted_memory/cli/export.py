@@ -19,26 +19,37 @@ def export(
     namespace: place.Namespace = None,
     url: place.Url = None,
     home: place.Home = None,
+    json: place.Json = False,
 ) -> None:
     """Write a set as JSON Lines that `ted-memory import` takes in.
 
     The first line describes the set, each of the others is an experience.
 
+    Keys of --json: namespace, file, experiences (a number). It needs a FILE.
+
     Examples:
         ted-memory export support.jsonl --namespace support
         ted-memory export -n support | ssh elsewhere 'cat > support.jsonl'
     """
+    to_output = file is None or str(file) == "-"
+    if json and to_output:
+        raise InvalidInput("what export writes is JSON Lines already; --json is for a FILE")
+    memory = place.memory_of(url, namespace, home)
 
     async def run() -> str:
-        async with place.memory_of(url, namespace, home) as memory:
+        async with memory:
             return await memory.export()
 
     text = asyncio.run(run())
-    if file is None or str(file) == "-":
+    if file is None or to_output:
         sys.stdout.write(text)
         return
     _write_whole(file, text)
-    output.err.print(f"{text.count(chr(10)) - 1} experiences written to {file}", markup=False)
+    count = text.count("\n") - 1
+    if json:
+        output.print_json({"namespace": memory.namespace, "file": str(file), "experiences": count})
+    else:
+        output.err.print(f"{count} experiences written to {file}", markup=False)
 
 
 def _write_whole(file: Path, text: str) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ async def _work(learner: Learner, *, until_empty: bool) -> LearnerReport:
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(name, learner.stop)
-    teller = _Teller(learner.report)
+    teller = _Teller(learner.report, learner.memory)
     telling = asyncio.create_task(teller.tell_always())
     try:
         report = await learner.run(until_empty=until_empty)
@@ -223,8 +224,10 @@ async def _metrics(memory: TedMemory, shown: _Shown) -> str:
 class _Teller:
     """Tells what a learner does, on standard error."""
 
-    def __init__(self, report: LearnerReport) -> None:
+    def __init__(self, report: LearnerReport, memory: TedMemory) -> None:
         self._report = report
+        self._memory = memory
+        self._began = time.monotonic()
         self._steps = 0
         self._line = ""
 
@@ -235,8 +238,18 @@ class _Teller:
             await asyncio.sleep(_PERIOD)
             self.tell_steps()
             if (line := _progress(self._report)) != self._line:
-                output.err.print(line, markup=False)
+                output.err.print(f"{line}{await self._left()}", markup=False)
                 self._line = line
+
+    async def _left(self) -> str:
+        """Say how many episodes of the memory's own namespace wait, and for how long about."""
+        try:
+            waiting = (await self._memory.traffic()).waiting
+        except StoreError:  # the learner tells of it
+            return ""
+        seconds = time.monotonic() - self._began
+        left = output.time_left(self._report.settled, waiting, seconds)
+        return f"; {waiting} wait{f', {left}' if left else ''}" if waiting else ""
 
     def tell_steps(self) -> None:
         """Print the steps that were taken since the last time."""

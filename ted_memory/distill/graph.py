@@ -15,7 +15,7 @@ from that, so the drawn graph is the one that runs.
 
 import contextlib
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import var_child_runnable_config
@@ -44,7 +44,7 @@ from ted_memory.llm.structured import StructuredModel
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample
 
-Graph = CompiledStateGraph[DistillState, DistillContext, DistillInput, DistillOutput]
+Graph: TypeAlias = CompiledStateGraph[DistillState, DistillContext, DistillInput, DistillOutput]
 _Builder = StateGraph[DistillState, DistillContext, DistillInput, DistillOutput]
 _Node = Callable[[DistillState, Runtime[DistillContext]], Awaitable[Json]]
 _Router = Callable[[DistillState, DistillContext], str]

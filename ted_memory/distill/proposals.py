@@ -1,7 +1,7 @@
 """The JSON that critic and compactor answer with, and how it becomes edits."""
 
 from collections.abc import Collection, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +22,7 @@ class _Answer(BaseModel):
     Flat: small models manage no more.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
 
 class ProposedEdit(_Answer):

@@ -73,10 +73,12 @@ class Verifier:
     ) -> None:
         self.state = state
         self.context = context
-        self.sample = read_sample(state)
+        self.sample: Sample = read_sample(state)
         self.snapshot = snapshot
         self.found: list[Evidence] = []
-        self.comparison = Comparison(context, context.memory.presentation(snapshot).placement)
+        self.comparison: Comparison = Comparison(
+            context, context.memory.presentation(snapshot).placement
+        )
 
     async def test(
         self, edits: Sequence[Edit], *, level: float = 1.0, is_ours: bool = False

@@ -58,7 +58,9 @@ class Measurement:
         self.context = context
         self.snapshot = snapshot
         self.sides: list[Side] = [(), snapshot.active]
-        self.older = [(version, self._side(active)) for version, active in older]
+        self.older: list[tuple[int, int]] = [
+            (version, self._side(active)) for version, active in older
+        ]
         """Checkpoints, and the index of the side that each one is."""
         self.solved = solved
         self.repeats = repeats

@@ -5,7 +5,7 @@ What it judges is untrusted text, so it stands between marks that the text canno
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,7 +26,7 @@ LEFT_OUT = "\n(...)\n"
 class Verdict(BaseModel):
     """What the judge answers; the reason comes first, so that the score follows from it."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     reason: str
     score: Annotated[float, Field(ge=0, le=1)]

@@ -45,8 +45,8 @@ try:
     from langgraph.errors import GraphBubbleUp
     from langgraph.runtime import Runtime
     from langgraph.types import Command
-except ImportError as error:
-    raise MissingExtra("langchain", "langchain", "TedMemoryMiddleware") from error
+except ImportError as _error:
+    raise MissingExtra("langchain", "langchain", "TedMemoryMiddleware") from _error
 
 ToolResult = ToolMessage | Command[Any]
 Answer = ModelResponse[Any] | ExtendedModelResponse[Any]

@@ -93,7 +93,7 @@ class Learner:
             raise InvalidInput("a learner needs the student, to try lessons with; or replay='none'")
         self.memory = memory
         self.report = LearnerReport()
-        self.id = secrets.token_hex(6)
+        self.id: str = secrets.token_hex(6)
         self._is_judged = isinstance(grader, Judge)
         self._replay = replay
         self._grade_live = grade_live

@@ -88,7 +88,7 @@ class Calls:
             asyncio.AbstractEventLoop, asyncio.Semaphore
         ] = weakref.WeakKeyDictionary()
         self.budget = budget
-        self.spent = spent or Spend()
+        self.spent: Spend = spent or Spend()
         self.reserved: Counter[str] = Counter()
         self._in_flight: Counter[str] = Counter()
         self._welcome_at: dict[str, float] = {}

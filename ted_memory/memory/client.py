@@ -73,7 +73,7 @@ class TedMemory(Curated):
             patience=first_wait or settings.read_timeout,
             feed=store.feed(namespace) if settings.push and "~" not in namespace else None,
         )
-        self.repository = SetRepository(store, namespace, self._snapshots, settings)
+        self.repository: SetRepository = SetRepository(store, namespace, self._snapshots, settings)
         """The set in its store, for what works beside agents."""
 
     # copied or pickled it comes back unconnected, with an empty buffer

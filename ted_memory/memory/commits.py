@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from ted_memory.errors import CommitRefused, InvalidInput
 from ted_memory.experience.edits import plan
 from ted_memory.fields import check_text
-from ted_memory.models import Caps, Commit, Edit, ExperienceSet, Presentation, Usage
+from ted_memory.models import Caps, Commit, Edit, ExperienceSet, Presentation, Rejected, Usage
 from ted_memory.protocols import ABSENT, Change, CommitRequest, Settle
 from ted_memory.settings import SetSettings
 
@@ -129,11 +129,15 @@ def refuse_unless_whole(commit: Commit) -> Commit:
     """
     refused = [r for r in commit.rejected if r.reason != "aborted"]
     if refused:
-        told = "; ".join(
-            f"{getattr(r.edit, 'id', '')}: {REASONS.get(r.reason, r.reason)}" for r in refused
-        )
+        told = "; ".join(_refusal(one) for one in refused)
         raise CommitRefused(f"nothing was changed: {told}")
     return commit
+
+
+def _refusal(rejected: Rejected) -> str:
+    """Say why an edit was refused, and of which lesson; a new one has no id yet."""
+    id, reason = getattr(rejected.edit, "id", ""), REASONS.get(rejected.reason, rejected.reason)
+    return f"{id}: {reason}" if id else reason
 
 
 def checked_token(token: str) -> str:

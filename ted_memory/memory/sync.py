@@ -17,12 +17,17 @@ T = TypeVar("T")
 
 def _blocking(
     method: Callable[Concatenate[TedMemory, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate["SyncTedMemory", P], T]:
+) -> Callable[[Any], Callable[Concatenate["SyncTedMemory", P], T]]:
+    """Make a method that blocks of one that is awaited; what is decorated only names it.
+
+    An assignment would do, but checkers of types ask a declaration of what a package offers.
+    """
+
     @functools.wraps(method)
     def call(self: "SyncTedMemory", *args: P.args, **kwargs: P.kwargs) -> T:
         return sync_bridge.run(method(self.memory, *args, **kwargs))
 
-    return cast(Callable[Concatenate["SyncTedMemory", P], T], call)
+    return lambda _: cast(Callable[Concatenate["SyncTedMemory", P], T], call)
 
 
 class SyncTedMemory:
@@ -74,30 +79,83 @@ class SyncTedMemory:
         sync_bridge.run(self.memory.record(episode))
         sync_bridge.flush_at_exit(self.memory)
 
-    load = _blocking(TedMemory.load)
-    snapshot = _blocking(TedMemory.snapshot)
-    at = _blocking(TedMemory.at)
-    show = _blocking(TedMemory.show)
-    expose = _blocking(TedMemory.expose)
-    render = _blocking(TedMemory.render)
-    present = _blocking(TedMemory.present)
-    commit = _blocking(TedMemory.commit)
-    credit = _blocking(TedMemory.credit)
-    usage = _blocking(TedMemory.usage)
-    log = _blocking(TedMemory.log)
-    diff = _blocking(TedMemory.diff)
-    approve = _blocking(TedMemory.approve)
-    reject = _blocking(TedMemory.reject)
-    traffic = _blocking(TedMemory.traffic)
-    dead_letters = _blocking(TedMemory.dead_letters)
-    retry_dead_letters = _blocking(TedMemory.retry_dead_letters)
-    drop_dead_letters = _blocking(TedMemory.drop_dead_letters)
-    rollback = _blocking(TedMemory.rollback)
-    purge = _blocking(TedMemory.purge)
-    forget = _blocking(TedMemory.forget)
-    forget_vectors = _blocking(TedMemory.forget_vectors)
-    export = _blocking(TedMemory.export)
-    import_set = _blocking(TedMemory.import_set)
-    flush = _blocking(TedMemory.flush)
-    give_feedback = _blocking(TedMemory.give_feedback)
-    namespaces = _blocking(TedMemory.namespaces)
+    @_blocking(TedMemory.load)
+    def load(self) -> Any: ...
+
+    @_blocking(TedMemory.snapshot)
+    def snapshot(self) -> Any: ...
+
+    @_blocking(TedMemory.at)
+    def at(self) -> Any: ...
+
+    @_blocking(TedMemory.show)
+    def show(self) -> Any: ...
+
+    @_blocking(TedMemory.expose)
+    def expose(self) -> Any: ...
+
+    @_blocking(TedMemory.render)
+    def render(self) -> Any: ...
+
+    @_blocking(TedMemory.present)
+    def present(self) -> Any: ...
+
+    @_blocking(TedMemory.commit)
+    def commit(self) -> Any: ...
+
+    @_blocking(TedMemory.credit)
+    def credit(self) -> Any: ...
+
+    @_blocking(TedMemory.usage)
+    def usage(self) -> Any: ...
+
+    @_blocking(TedMemory.log)
+    def log(self) -> Any: ...
+
+    @_blocking(TedMemory.diff)
+    def diff(self) -> Any: ...
+
+    @_blocking(TedMemory.approve)
+    def approve(self) -> Any: ...
+
+    @_blocking(TedMemory.reject)
+    def reject(self) -> Any: ...
+
+    @_blocking(TedMemory.traffic)
+    def traffic(self) -> Any: ...
+
+    @_blocking(TedMemory.dead_letters)
+    def dead_letters(self) -> Any: ...
+
+    @_blocking(TedMemory.retry_dead_letters)
+    def retry_dead_letters(self) -> Any: ...
+
+    @_blocking(TedMemory.drop_dead_letters)
+    def drop_dead_letters(self) -> Any: ...
+
+    @_blocking(TedMemory.rollback)
+    def rollback(self) -> Any: ...
+
+    @_blocking(TedMemory.purge)
+    def purge(self) -> Any: ...
+
+    @_blocking(TedMemory.forget)
+    def forget(self) -> Any: ...
+
+    @_blocking(TedMemory.forget_vectors)
+    def forget_vectors(self) -> Any: ...
+
+    @_blocking(TedMemory.export)
+    def export(self) -> Any: ...
+
+    @_blocking(TedMemory.import_set)
+    def import_set(self) -> Any: ...
+
+    @_blocking(TedMemory.flush)
+    def flush(self) -> Any: ...
+
+    @_blocking(TedMemory.give_feedback)
+    def give_feedback(self) -> Any: ...
+
+    @_blocking(TedMemory.namespaces)
+    def namespaces(self) -> Any: ...

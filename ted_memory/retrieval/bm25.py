@@ -41,8 +41,8 @@ class Index:
     """
 
     def __init__(self, texts: Sequence[Terms], languages: Iterable[str]) -> None:
-        self.languages = tuple(dict.fromkeys(languages))
-        self.size = len(texts)
+        self.languages: tuple[str, ...] = tuple(dict.fromkeys(languages))
+        self.size: int = len(texts)
         self._counts = [text.counts for text in texts]
         average = sum(text.length for text in texts) / len(texts) if texts else 0.0
         self._held_back = [
@@ -161,7 +161,7 @@ class WordRetriever(Numbered):
     def __init__(
         self, language: str = AUTO, *, says: Callable[[Experience], str] | None = None
     ) -> None:
-        self.language = check_language(language)
+        self.language: str = check_language(language)
         self._says = says or _condition
         self._readings: Derived[_Reading] = Derived()
         self._indexes: Derived[tuple[list[str], str, Index]] = Derived()

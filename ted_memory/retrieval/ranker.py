@@ -57,7 +57,7 @@ class Ranker:
         if isinstance(retriever, KeepsVectors) and vectors is not None:
             self._retriever = self._keeper = retriever.for_set(vectors)
         self._last: tuple[Sequence[Experience], tuple[Experience, ...], list[str]] | None = None
-        self.fallbacks = 0
+        self.fallbacks: int = 0
         self._failed_in_a_row = 0
         self._failed_at = 0.0
 

@@ -26,6 +26,8 @@ class Reply:
     """Of an error; ``param`` is the parameter that it is about."""
     param: str | None = None
     kind: str = "scripted"
+    calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """Tools that the model calls, each with its arguments; Chat Completions only."""
 
 
 @dataclass(frozen=True)
@@ -205,9 +207,18 @@ def _http(reply: Reply, request: Mapping[str, Any]) -> bytes:
 
 
 def _completion(reply: Reply, request: Mapping[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": reply.text}
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text}
     if reply.thoughts:
         message["reasoning_content"] = reply.thoughts
+    if reply.calls:
+        message["tool_calls"] = [
+            {
+                "id": f"call_{number}",
+                "type": "function",
+                "function": {"name": name, "arguments": json.dumps(arguments)},
+            }
+            for number, (name, arguments) in enumerate(reply.calls)
+        ]
     return {
         "id": "scripted",
         "object": "chat.completion",

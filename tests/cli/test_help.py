@@ -5,16 +5,20 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from pydantic import BaseModel
 
+from bench import cli_json
 from ted_memory import Episode, open_memory
 from ted_memory.cli import COMMANDS, app, dead, help_of
 from ted_memory.distill import Report
 from ted_memory.evaluation import Evaluation
 from ted_memory.learner.overview import Departure
 from ted_memory.models import Add
+from tests.cli.helpdesk import model_options
 from tests.command_line import run_cli
 from tests.conftest import Server
 
@@ -47,7 +51,8 @@ def test_each_help_has_an_example_of_just_this_command(name: str) -> None:
     assert f"ted-memory {name} " in examples + " "
 
 
-@pytest.mark.parametrize("name", sorted(set(DOCUMENTED) - {"export", "acl"}))
+# the desk shows pages, and serves until it is stopped
+@pytest.mark.parametrize("name", sorted(set(DOCUMENTED) - {"acl", "desk"}))
 def test_each_help_names_the_keys_of_its_json(name: str) -> None:
     assert keys_of(DOCUMENTED[name])
 
@@ -116,7 +121,64 @@ async def test_the_json_of_commands_has_just_the_keys_that_their_help_names(
     for name, options in used(valkey.url, namespace, applied.id):
         done = run_cli(*name.split(), *options, "--json", cwd=tmp_path)
         assert done.returncode == 0, (name, done.stderr)
-        assert set(json.loads(done.stdout)) == keys_of(DOCUMENTED[name]), name
+        printed = json.loads(done.stdout)
+        assert set(printed) == keys_of(DOCUMENTED[name]), name
+        compare_objects(name, printed)
+
+
+def compare_objects(name: str, printed: dict[str, Any]) -> None:
+    """See that objects within have the keys of the models that the page names."""
+    if name in cli_json.WHOLE:
+        compare(printed, cli_json.WHOLE[name])
+    for key, model in cli_json.HOLDS.get(name, {}).items():
+        compare(printed[key], model)
+
+
+def compare(value: Any, model: type[BaseModel]) -> None:
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict):
+            assert set(one) == cli_json.names_of(model)
+            for name, field in model.model_fields.items():
+                within = cli_json.nested(field.annotation)
+                if len(within) == 1 and "Mapping" not in str(field.annotation):
+                    compare(one[name.rstrip("_")], within[0])
+
+
+def test_a_key_that_a_model_lacks_is_found() -> None:
+    """The control."""
+    finding = {"of": "set", "state": "ok", "told": "fine"}
+    compare_objects("doctor", {"findings": [finding]})
+    with pytest.raises(AssertionError):
+        compare_objects("doctor", {"findings": [finding | {"more": 1}]})
+
+
+async def test_the_json_of_what_learns_and_measures_has_just_the_keys_that_are_named(
+    valkey: Server, namespace: str, tmp_path: Path, data: Path, models: str
+) -> None:
+    at = ["-n", namespace, "--url", valkey.url]
+    student = model_options(models)[:4]
+    few = ["--limit", "4", "--rollouts", "1", "--validation", "0"]
+    calls = {
+        "distill": [data.name, *model_options(models), *few, *at],
+        "eval": [data.name, *student, "--limit", "3", *at],
+        "learn": [*model_options(models), "--until-empty", *at],
+        "export": ["set.jsonl", *at],
+    }
+    for name, options in calls.items():
+        done = run_cli(name, *options, "--json", cwd=tmp_path)
+        assert done.returncode == 0, (name, done.stderr)
+        printed = json.loads(done.stdout)
+        known = set(re.findall(r"[\w]+", cli_json.keys(DOCUMENTED[name])))
+        assert set(printed) <= known, name
+        compare_objects(name, printed)
+    roles = json.loads(run_cli("acl", "--role", "agent", "--json", cwd=tmp_path).stdout)
+    assert set(roles) == {"agent"}
+    ran = {name for name, _ in used("", "", "")} | {*calls, "acl", "import", "desk"}
+    assert set(DOCUMENTED) <= ran, "each command with JSON is run here"
+
+
+def test_the_page_is_what_the_commands_are() -> None:
+    assert cli_json.PAGE.read_text(encoding="utf-8") == cli_json.page(), "run make reference"
 
 
 def test_an_import_has_the_keys_that_its_help_names(tmp_path: Path) -> None:

@@ -158,4 +158,4 @@ async def test_the_command_prints_nothing_else(
 
     both = run_cli(*at, "--json", cwd=tmp_path)
     assert (both.returncode, both.stdout) == (1, "")
-    assert "ask for one" in both.stderr
+    assert "leave --json, --watch" in both.stderr

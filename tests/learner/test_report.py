@@ -42,7 +42,7 @@ async def test_every_step_is_told_once_though_the_report_keeps_a_thousand(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = LearnerReport()
-    teller = learn._Teller(report)
+    teller = learn._Teller(report, in_memory())
     for _ in range(5):
         await looks(report, monkeypatch, 1)
         teller.tell_steps()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ted_memory.cli.options import completing
 from ted_memory.memory.client import TedMemory
 from ted_memory.settings import Settings, make_settings
 from ted_memory.wiring import open_memory
@@ -17,7 +18,10 @@ _option = partial(typer.Option, rich_help_panel="Memory")
 Namespace = Annotated[
     str | None,
     _option(
-        "--namespace", "-n", help="Experience set.  [default: TED_MEMORY_NAMESPACE or 'default']"
+        "--namespace",
+        "-n",
+        help="Experience set.  [default: TED_MEMORY_NAMESPACE or 'default']",
+        autocompletion=completing.namespaces,
     ),
 ]
 Url = Annotated[
@@ -30,7 +34,12 @@ Home = Annotated[
 ]
 Author = Annotated[str, typer.Option("--author", help="Who does this; stands in the log.")]
 Ids = Annotated[
-    list[str], typer.Argument(help="Ids, as `ted-memory show` prints them.", metavar="ID...")
+    list[str],
+    typer.Argument(
+        help="Ids, as `ted-memory show` prints them.",
+        metavar="ID",
+        autocompletion=completing.lessons,
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]

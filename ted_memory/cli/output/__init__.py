@@ -10,8 +10,16 @@ from ted_memory.cli.output.lessons import (
     print_presentation,
     waits_for,
 )
-from ted_memory.cli.output.progress import progress
-from ted_memory.cli.output.terminal import err, one_line, out, print_json, visible
+from ted_memory.cli.output.progress import progress, rounded, time_left
+from ted_memory.cli.output.terminal import (
+    err,
+    one_line,
+    out,
+    print_error,
+    print_json,
+    print_json_line,
+    visible,
+)
 
 __all__ = [
     "REASONS_SHOWN",
@@ -21,13 +29,17 @@ __all__ = [
     "print_commit",
     "print_difference",
     "print_entry",
+    "print_error",
     "print_evaluation",
     "print_experience",
     "print_json",
+    "print_json_line",
     "print_presentation",
     "print_report",
     "print_spend",
     "progress",
+    "rounded",
+    "time_left",
     "visible",
     "waits_for",
 ]

@@ -16,7 +16,7 @@ class _WithExamples:
     """A mixin before a Typer class: examples of the docstring are printed below the options."""
 
     help: str | None
-    examples = ""
+    examples: str = ""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from ted_memory.models import Commit, Experience, LogEntry, Presentation
 
 
+STATE_STYLES = {"active": "green", "trial": "yellow", "proposed": "blue", "retired": "dim"}
+"""What is shown to all, to some, to nobody yet, to nobody any more. Red is for what is to be done.
+"""
+
+
 def print_presentation(shown: Presentation, carried: Presentation | None) -> None:
     """Print how agents with these settings are shown the set, which carries a way of its own."""
     selected = {
@@ -43,9 +48,9 @@ def print_experience(experience: Experience, lift: Utility | None = None) -> Non
 
 def print_difference(before: Experience | None, after: Experience | None) -> None:
     """Print how one lesson changed: without ``before`` it was added, without ``after`` removed."""
-    for sign, colour, experience in (("-", "red", before), ("+", "green", after)):
+    for sign, style, experience in (("-", "dim", before), ("+", "bold", after)):
         if experience is not None:
-            out.print(f"[{colour}]{sign}[/] {experience.id}  {_state_and_text(experience)}")
+            out.print(f"[{style}]{sign}[/] {experience.id}  {_state_and_text(experience)}")
 
 
 def print_entry(entry: LogEntry) -> None:
@@ -56,9 +61,9 @@ def print_entry(entry: LogEntry) -> None:
     )
     for change in entry.changes:
         for before in change.before:
-            out.print(f"  [red]-[/] {before.id}  {_state_and_text(before)}")
+            out.print(f"  [dim]-[/] {before.id}  {_state_and_text(before)}")
         for after in change.after:
-            out.print(f"  [green]+[/] {after.id}  {_state_and_text(after)}")
+            out.print(f"  [bold]+[/] {after.id}  {_state_and_text(after)}")
 
 
 def print_commit(namespace: str, commit: Commit, *, as_json: bool) -> None:
@@ -83,4 +88,5 @@ def waits_for(standing: Standing) -> str:
 
 def _state_and_text(experience: Experience) -> str:
     line = render_line(experience.text, experience.when, experience.example, experience.task)
-    return f"{experience.state:<8}  {escape(line)}"
+    state = f"[{STATE_STYLES[experience.state]}]{experience.state:<8}[/]"
+    return f"{state}  {escape(line)}"

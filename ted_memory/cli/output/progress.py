@@ -14,6 +14,7 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 
 from ted_memory.cli.output.terminal import err
@@ -36,6 +37,7 @@ def progress() -> Iterator[OnProgress]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=err) as bars:
@@ -55,16 +57,37 @@ def _on_bars(bars: Progress) -> OnProgress:
 
 def _on_lines() -> OnProgress:
     last: dict[str, float] = {}
+    began: dict[str, tuple[float, int]] = {}
 
     def show(step: Step) -> None:
         now = time.monotonic()
+        since, done_before = began.setdefault(step.phase, (now, step.done))
         due = step.phase not in last or now - last[step.phase] >= _PLAIN_PERIOD
         if due or step.done == step.total:
             last[step.phase] = now
-            line = f"{step.phase}: {step.done}/{step.total} {_note(step)}"
-            err.print(line.rstrip(), markup=False)
+            left = time_left(step.done - done_before, step.total - step.done, now - since)
+            notes = ", ".join(note for note in (_note(step), left) if note)
+            err.print(f"{step.phase}: {step.done}/{step.total} {notes}".rstrip(), markup=False)
 
     return show
+
+
+def time_left(done: int, left: int, seconds: float) -> str:
+    """Say how long the rest takes at the pace so far, "" where nothing shows it.
+
+    ``done`` pieces took so many seconds; what was done before the command began is not among them.
+    """
+    if done <= 0 or left <= 0:
+        return ""
+    return f"about {rounded(left * seconds / done)} left"
+
+
+def rounded(seconds: float) -> str:
+    """Write a time in the largest unit that it has two of."""
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"
 
 
 def _note(step: Step) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 # the last two belong to the spelling of some languages, and to emoji
 _KEPT = {"\n", "\t", "\u200c", "\u200d"}
@@ -36,8 +37,19 @@ class _Terminal(Console):
         super().print(*shown, **options)
 
 
-out = _Terminal(soft_wrap=True, highlight=False)
-err = _Terminal(stderr=True, highlight=False)
+out: Console = _Terminal(soft_wrap=True, highlight=False)
+err: Console = _Terminal(stderr=True, highlight=False)
+
+
+def print_error(command: str, what: str) -> None:
+    """Print in one line what is to be acted on: the only thing that is red."""
+    err.print(f"[red]{command}:[/] {escape(one_line(what))}", soft_wrap=True)
+
+
+def print_json_line(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on a line of its own, at once: somebody may read along."""
+    out.print(json.dumps(value, ensure_ascii=False), markup=False)
+    out.file.flush()
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -78,12 +78,12 @@ class Job:
         self.context = context
         self.graph = graph
         self.name = name
-        self.id = ""
+        self.id: str = ""
         self.base: ExperienceSet
         self.records: Records
         self.judged = False
-        self.began_at = 0
-        self.resumed = 0
+        self.began_at: int = 0
+        self.resumed: int = 0
         self.common: list[str] = []
         self.labels: dict[str, str] = {}
         self.index_terms: Mapping[str, str] = {}

@@ -35,7 +35,7 @@ class EmbeddedServer:
     """The server of one folder, as one process sees it."""
 
     def __init__(self, home: str | Path) -> None:
-        self.home = Path(home).expanduser().absolute()
+        self.home: Path = Path(home).expanduser().absolute()
         self._users: int | None = None
         self._released = 0
         self._mutex = threading.Lock()

@@ -59,7 +59,7 @@ class RedisEpisodeQueue:
         self._run_ttl, self._early_ttl = int(kept.run_days * DAY), int(kept.early_days * DAY)
         self._of_dead = (kept.max_dead, int(kept.dead_days * DAY))
         self._days = (kept.episode_days, kept.archive_days)
-        self.clock = ServerClock(with_retries)
+        self.clock: ServerClock = ServerClock(with_retries)
         self._listed: set[str] = set()
 
     def forget(self, namespace: str) -> None:

@@ -59,7 +59,7 @@ class RedisStore:
         self._durable = durable
         self._seal = seal or Seal()
         self._listed: set[str] = set()
-        self.episodes = RedisEpisodeQueue(self._with_retries, kept, self._seal)
+        self.episodes: RedisEpisodeQueue = RedisEpisodeQueue(self._with_retries, kept, self._seal)
 
     async def read(
         self, namespace: str, known: ExperienceSet | None = None

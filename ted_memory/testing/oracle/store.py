@@ -42,7 +42,7 @@ class InMemoryStore:
         self._spaces: dict[str, Space] = {}
         self._vectors: dict[str, tuple[VectorHead, dict[str, bytes]]] = {}
         self._feeds: defaultdict[str, InMemoryFeed] = defaultdict(InMemoryFeed)
-        self.episodes = InMemoryEpisodeQueue(self._held, self._count, kept)
+        self.episodes: InMemoryEpisodeQueue = InMemoryEpisodeQueue(self._held, self._count, kept)
 
     def _held(self, namespace: str) -> Mapping[str, Experience]:
         return self._spaces[namespace].experiences if namespace in self._spaces else {}

@@ -1,0 +1,1 @@
+"""What ``langgraph dev`` and LangGraph Platform serve; langgraph.json names each graph."""
