@@ -88,6 +88,8 @@ class SyncTedMemory:
     diff = _blocking(TedMemory.diff)
     approve = _blocking(TedMemory.approve)
     reject = _blocking(TedMemory.reject)
+    edit = _blocking(TedMemory.edit)
+    examine = _blocking(TedMemory.examine)
     traffic = _blocking(TedMemory.traffic)
     dead_letters = _blocking(TedMemory.dead_letters)
     retry_dead_letters = _blocking(TedMemory.retry_dead_letters)

@@ -1,27 +1,12 @@
 """The two consoles, and what is done to text of others before a terminal has it."""
 
 import json
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
-# the last two belong to the spelling of some languages, and to emoji
-_KEPT = {"\n", "\t", "\u200c", "\u200d"}
-
-
-def visible(text: str) -> str:
-    """Spell out what would move a terminal's cursor or turn its letters round.
-
-    A lesson or a user's name may hold such characters, and what a reviewer approves must be what
-    the reviewer sees.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    hidden = {c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Zl", "Zp"}} - _KEPT
-    return text.translate({ord(c): f"\\u{ord(c):04x}" for c in hidden})
-
+from ted_memory.experience.comparing import spelled_out as visible
 
 def one_line(text: str) -> str:
     """Take line breaks out of what somebody wrote, so that no line of a list is forged."""
