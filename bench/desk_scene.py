@@ -208,7 +208,11 @@ async def play(memory: TedMemory) -> None:
         why="customers asked for more than two slots",
     )
     await memory.reject(
-        (await _commit(memory, [Written("asked for a discount", "Give 10 % to everybody.")], "ben", ""))[0],
+        (
+            await _commit(
+                memory, [Written("asked for a discount", "Give 10 % to everybody.")], "ben", ""
+            )
+        )[0],
         author="anna",
         why="not ours to give",
     )
@@ -356,8 +360,10 @@ async def _queue(memory: TedMemory) -> None:
         "the teacher's answer could not be read: no JSON in it (3 tries)",
         "three learners ended while they worked on it; it may be what ended them",
     )
-    for number, reason in enumerate(reasons):
-        await memory.record(_run(f"run-{4000 + number}", QUESTIONS[number], principal=USERS[number]))
+    for number in range(len(reasons)):
+        await memory.record(
+            _run(f"run-{4000 + number}", QUESTIONS[number], principal=USERS[number])
+        )
     await memory.flush()
     claims = await queue.claim(
         memory.namespace, "learner-1", lease=60, count=2, max_deliveries=3, alone=False

@@ -54,9 +54,7 @@ def desk(
     ] = "reviewer",
     author: Annotated[
         str,
-        typer.Option(
-            "--author", help="Who decides; stands in the log.", rich_help_panel=_guard
-        ),
+        typer.Option("--author", help="Who decides; stands in the log.", rich_help_panel=_guard),
     ] = "desk",
     trust_header: Annotated[
         str | None,
@@ -179,16 +177,19 @@ class _Speaker:
     def tell_start(self, token: str) -> None:
         """Say that pages are served, and how to get in."""
         if not self._is_open:
-            output.err.print(f"the desk is at {self._base}, for a proxy", markup=False)
+            output.err.print(
+                f"the desk is at {self._base}, for a proxy", markup=False, soft_wrap=True
+            )
             return
-        output.err.print(f"open {self._base}/enter?token={token}", markup=False)
-        output.err.print("the link works once; stop with Ctrl-C", markup=False)
+        output.err.print(f"open {self._base}/enter?token={token}", markup=False, soft_wrap=True)
+        output.err.print("the link works once; stop with Ctrl-C", markup=False, soft_wrap=True)
 
     def tell_link(self, token: str) -> None:
         """Print another link: the last one was used."""
         output.err.print(
             f"somebody has come in; the next link is {self._base}/enter?token={token}",
             markup=False,
+            soft_wrap=True,
         )
 
 
@@ -204,6 +205,7 @@ async def _serve(memory: TedMemory, app: Starlette, speaker: _Speaker) -> None:
         log_level="warning",
         access_log=False,  # addresses hold the token of a link
         lifespan="off",
+        ws="none",
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
@@ -214,7 +216,7 @@ async def _serve(memory: TedMemory, app: Starlette, speaker: _Speaker) -> None:
         speaker.port = socket.getsockname()[1]
         token: Any = app.state.desk.doorkeeper.link_token
         speaker.tell_start(token)
-        # uvicorn raises again what it has heard, once pages are done: the memory is to be closed then
+        # uvicorn raises the signal anew when pages are done, and the memory is to be closed then
         signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
         with contextlib.suppress(KeyboardInterrupt):
             await server.serve(sockets=[socket])

@@ -13,7 +13,7 @@ from typing import Literal
 from ted_memory.derived import Derived
 from ted_memory.models import Experience
 
-LEAST_SHARED = 0.2  # of the words of both: below, two lessons only happen to share some
+LEAST_SHARED = 0.25  # of the words of both: below, two lessons only happen to share some
 LONGEST = 4000  # words of both texts; a comparison takes time with their product
 
 _WORD = re.compile(r"\w+")
@@ -60,14 +60,48 @@ def word_diff(old: str, new: str) -> tuple[Piece, ...]:
     before, after = _PIECE.findall(old), _PIECE.findall(new)
     if len(before) + len(after) > LONGEST:
         return _pieces([("removed", [old]), ("added", [new])])
-    found: list[tuple[Change, Sequence[str]]] = []
     matcher = SequenceMatcher(None, before, after, autojunk=False)
-    for tag, i, j, k, m in matcher.get_opcodes():
-        if tag == "equal":
-            found.append(("same", before[i:j]))
+    parts = [
+        _Part(before[i:j], after[k:m], same=tag == "equal")
+        for tag, i, j, k, m in matcher.get_opcodes()
+    ]
+    found: list[tuple[Change, Sequence[str]]] = []
+    for part in _readable(parts):
+        if part.same:
+            found.append(("same", part.new))
         else:
-            found += [("removed", before[i:j]), ("added", after[k:m])]
+            found += [("removed", part.old), ("added", part.new)]
     return _pieces(found)
+
+
+@dataclass(frozen=True)
+class _Part:
+    old: Sequence[str]
+    new: Sequence[str]
+    same: bool
+
+    @property
+    def size(self) -> int:
+        return max(sum(piece.isalnum() for piece in side) for side in (self.old, self.new))
+
+    def joined(self, other: "_Part") -> "_Part":
+        return _Part([*self.old, *other.old], [*self.new, *other.new], same=False)
+
+
+def _readable(parts: Sequence[_Part]) -> list[_Part]:
+    """Join changes with what stands between them where that is less than they are.
+
+    Else two sentences that share "the" and "of" become a mosaic of single words.
+    """
+    found: list[_Part] = []
+    for i, part in enumerate(parts):
+        is_between = 0 < i < len(parts) - 1
+        joins = part.same and is_between and 2 * part.size < parts[i - 1].size + parts[i + 1].size
+        if found and not found[-1].same and (joins or not part.same):
+            found[-1] = found[-1].joined(part)
+        else:
+            found.append(part)
+    return found
 
 
 def _pieces(parts: Iterable[tuple[Change, Sequence[str]]]) -> tuple[Piece, ...]:

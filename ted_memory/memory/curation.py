@@ -89,7 +89,7 @@ class Curated(ABC):
             CommitRefused: one of them is not there, is active already, was changed since, or has no
                 room; nothing was changed.
         """
-        return await self._set_state(ids, "active", author, why, revs, token)
+        return await self._set_state(ids, "active", author=author, why=why, revs=revs, token=token)
 
     async def reject(
         self,
@@ -106,12 +106,13 @@ class Curated(ABC):
         Raises:
             CommitRefused: one of them is not there, or was changed since; nothing was changed.
         """
-        return await self._set_state(ids, "retired", author, why, revs, token)
+        return await self._set_state(ids, "retired", author=author, why=why, revs=revs, token=token)
 
     async def _set_state(
         self,
         ids: Sequence[str],
         state: State,
+        *,
         author: str,
         why: str,
         revs: Mapping[str, int] | None,

@@ -69,9 +69,7 @@ async def _has_other_words(desk: Desk, form: Form, id: str) -> bool:
     return now != (form.get("text"), form.get("when"), form.get("example"))
 
 
-async def _beaten(
-    request: Request, desk: Desk, form: Form, id: str, told: str
-) -> Response:
+async def _beaten(request: Request, desk: Desk, form: Form, id: str, told: str) -> Response:
     """Tell what has become of the lesson meanwhile, with all that was typed."""
     now = (await desk.memory.load()).by_id.get(id)
     return desk.page(
@@ -100,9 +98,7 @@ async def decide_many(
     if not ids:
         return "nothing was chosen: tick the boxes of proposals first", ()
     try:
-        commit = await act(
-            *ids, author=form.person.name, why=why, revs=chosen, token=form.token()
-        )
+        commit = await act(*ids, author=form.person.name, why=why, revs=chosen, token=form.token())
     except CommitRefused as refused:
         return str(refused), ids
     done = "rejected" if form.get("do") == "reject" else "approved"

@@ -22,6 +22,44 @@ from ted_memory.web.guard import Refused
 T = TypeVar("T")
 
 
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("ted_memory.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    made.filters.update(
+        raw_text=lambda text: Markup(escape(text)),  # noqa: S704 - escaped here
+        ago=_ago,
+        day=lambda at: f"{at:%Y-%m-%d}" if at else "",
+        minute=lambda at: f"{at:%Y-%m-%d %H:%M} UTC" if at else "",
+        thousands=lambda number: f"{number:,}",
+    )
+    made.globals.update(word_diff=word_diff, pictures=pictures)
+    return made
+
+
+def _shown(value: Any) -> Any:
+    """Spell out what nobody would see: what a reviewer approves is what the reviewer sees."""
+    return (
+        spelled_out(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    )
+
+
+def _ago(at: datetime | None) -> str:
+    """Write how long something is past, in the largest unit that it has two of."""
+    if at is None:
+        return ""
+    seconds = max(0.0, (datetime.now(UTC) - at).total_seconds())
+    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name} ago"
+    return "just now"
+
+
 @dataclass(frozen=True)
 class Answering:
     """A model that the playground may ask; ``name`` is what the page calls it."""
@@ -38,7 +76,7 @@ class Desk:
     doorkeeper: Doorkeeper
     answering: Answering | None = None
     prices: Prices | None = None
-    templates: Environment = field(default_factory=lambda: _templates())
+    templates: Environment = field(default_factory=_templates)
 
     def page(
         self, request: Request, template: str, *, status: int = 200, **context: Any
@@ -90,39 +128,3 @@ def require(person: Person, role: Role) -> None:
             f"this needs a desk that was started with --role {role}; this one is a desk for a "
             f"{person.role}. Nothing was changed",
         )
-
-
-def _templates() -> Environment:
-    made = Environment(
-        loader=PackageLoader("ted_memory.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
-    made.filters.update(
-        raw_text=lambda text: Markup(escape(text)),  # noqa: S704 - escaped here
-        ago=_ago,
-        day=lambda at: f"{at:%Y-%m-%d}" if at else "",
-        minute=lambda at: f"{at:%Y-%m-%d %H:%M} UTC" if at else "",
-        thousands=lambda number: f"{number:,}",
-    )
-    made.globals.update(word_diff=word_diff, pictures=pictures)
-    return made
-
-
-def _shown(value: Any) -> Any:
-    """Spell out what nobody would see: what a reviewer approves is what the reviewer sees."""
-    return spelled_out(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-
-
-def _ago(at: datetime | None) -> str:
-    """Write how long something is past, in the largest unit that it has two of."""
-    if at is None:
-        return ""
-    seconds = max(0.0, (datetime.now(UTC) - at).total_seconds())
-    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name} ago"
-    return "just now"

@@ -47,9 +47,13 @@ class Known:
     @property
     def waits_for_a_person(self) -> bool:
         """Whether nothing but a person's word moves it on."""
+        return self.is_over or not principals(self.lesson) or bool(self.concerns)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its trial has ended, so that evidence is there, or will not come."""
         trial = self.lesson.trial
-        ended = trial is not None and bool(trial.ended or trial.passed)
-        return ended or not principals(self.lesson) or bool(self.concerns)
+        return trial is not None and bool(trial.ended or trial.passed)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -74,9 +78,7 @@ class Known:
         return tuple(found)
 
 
-def known_of(
-    lesson: Experience, standing: Standing | None, usage: Mapping[str, Usage]
-) -> Known:
+def known_of(lesson: Experience, standing: Standing | None, usage: Mapping[str, Usage]) -> Known:
     """Put together what is known of one lesson."""
     counted = usage.get(lesson.id)
     return Known(lesson, standing, observed(counted) if counted else None)
@@ -87,7 +89,7 @@ def to_decide(
 ) -> list[Known]:
     """List what a reviewer may decide: proposals, and trials that are passed and wait for a word.
 
-    Those come first that wait for nobody else, then those with most evidence, then the oldest.
+    Those come first whose trial has ended, then those with most evidence, then the oldest.
     """
     by_id = {standing.experience.id: standing for standing in standings}
     passed = [e for e in snapshot.trial if e.trial and e.trial.passed]
@@ -101,4 +103,4 @@ def _age(known: Known) -> int:
 
 def _urgency(known: Known) -> tuple[bool, float, int]:
     wealth = known.standing.helps if known.standing else 1.0
-    return not known.waits_for_a_person, -wealth, known.lesson.order
+    return not known.is_over, -wealth, known.lesson.order

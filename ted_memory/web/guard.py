@@ -129,13 +129,14 @@ def _name_told(request: Request, header: str) -> str:
     """Read the name that a proxy tells. Of two a caller has sent one."""
     told = request.headers.getlist(header)
     name = told[0].encode("latin-1", "replace").decode("utf-8", "replace") if told else ""
-    if len(told) != 1 or not name.strip().isprintable() or not 0 < len(name) <= LONGEST_NAME:
+    name = name.strip()
+    if len(told) != 1 or not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
         raise Refused(
             403,
             f"the proxy before this desk has told no name in {header}, or more than one. It must "
             "set the header itself, and take out what callers send",
         )
-    return name.strip()
+    return name
 
 
 def check_origin(request: Request) -> None:
@@ -168,9 +169,7 @@ def check_body(request: Request) -> None:
 def check_may_change(person: Person) -> None:
     """Turn away who may only read."""
     if not person.may("reviewer"):
-        raise Refused(
-            403, "this desk was started for reading (--role reader); nothing was changed"
-        )
+        raise Refused(403, "this desk was started for reading (--role reader); nothing was changed")
 
 
 def _capped(receive: Receive) -> Receive:

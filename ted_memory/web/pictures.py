@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ted_memory.experience.lift import Utility
 
 WIDTH, HEIGHT = 640, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 620, 24, 190
+LEFT, RIGHT, TOP, BOTTOM = 52, 620, 34, 190
 LOWEST, HIGHEST = 1e-4, 1e6  # of a wealth that is drawn; beyond, a line stays at the edge
 
 
@@ -57,8 +57,9 @@ def wealth(stage: Stage) -> Markup:
     """
     plot = _Plot.of(stage)
     parts = [*plot.grid(), plot.axis(stage.unit)]
-    for bet in stage.bets:
+    for place, bet in enumerate(stage.bets):
         parts += plot.bet(bet, stage)
+        parts += _legend(place, bet)
     said = "; ".join(
         f"{bet.name}: wealth {bet.wealth:.3g} of {bet.needed:.3g}" for bet in stage.bets
     )
@@ -105,7 +106,9 @@ class _Plot:
             for mark in marks
         ]
         middle = (LEFT + RIGHT) / 2
-        return f'{"".join(ticks)}<text class="tick middle" x="{middle}" y="{HEIGHT - 4}">{unit}</text>'
+        return (
+            f'{"".join(ticks)}<text class="tick middle" x="{middle}" y="{HEIGHT - 4}">{unit}</text>'
+        )
 
     def bet(self, bet: Bet, stage: Stage) -> list[str]:
         needed, now = self.y(bet.needed), self.y(bet.wealth)
@@ -117,13 +120,18 @@ class _Plot:
         ]
         if bet.kind == "for" and stage.left and bet.wealth < bet.needed:
             there = self.x(stage.seen + stage.left)
-            parts.append(
-                f'<line class="ahead" x1="{end}" y1="{now}" x2="{there}" y2="{needed}"/>'
-            )
+            parts.append(f'<line class="ahead" x1="{end}" y1="{now}" x2="{there}" y2="{needed}"/>')
         parts.append(f'<circle class="now {bet.kind}" cx="{end}" cy="{now}" r="4"/>')
-        label = f"{bet.name}, decided at {bet.needed:.3g}"
-        parts.append(f'<text class="label end {bet.kind}" x="{RIGHT}" y="{needed - 6}">{label}</text>')
         return parts
+
+
+def _legend(place: int, bet: Bet) -> list[str]:
+    x = LEFT + place * 280
+    label = f"{bet.name}: {bet.wealth:.3g}, decides at {bet.needed:.3g}"
+    return [
+        f'<line class="course {bet.kind}" x1="{x}" x2="{x + 18}" y1="14" y2="14"/>',
+        f'<text class="label" x="{x + 26}" y="18">{label}</text>',
+    ]
 
 
 def lift(known: Utility | None, *, wide: bool = False) -> Markup:
@@ -174,6 +182,7 @@ def _in_sight(value: float) -> float:
 def _svg(width: int, height: int, parts: Sequence[str], kind: str, label: str) -> Markup:
     safe = Markup.escape(label)
     return Markup(  # noqa: S704 - numbers and words of ours, the label escaped
-        f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{safe}">'
+        f'<svg class="{kind}" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'role="img" aria-label="{safe}">'
         f"{''.join(parts)}</svg>"
     )

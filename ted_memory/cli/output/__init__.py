@@ -11,7 +11,8 @@ from ted_memory.cli.output.lessons import (
     waits_for,
 )
 from ted_memory.cli.output.progress import progress
-from ted_memory.cli.output.terminal import err, one_line, out, print_json, visible
+from ted_memory.cli.output.terminal import err, one_line, out, print_json
+from ted_memory.experience.comparing import spelled_out as visible
 
 __all__ = [
     "REASONS_SHOWN",

@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from ted_memory.experience.comparing import spelled_out as visible
+from ted_memory.experience.comparing import spelled_out
+
 
 def one_line(text: str) -> str:
     """Take line breaks out of what somebody wrote, so that no line of a list is forged."""
@@ -17,7 +18,7 @@ class _Terminal(Console):
     """Prints what others wrote: lessons, reasons, names."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        shown = [visible(one) if isinstance(one, str) else one for one in objects]
+        shown = [spelled_out(one) if isinstance(one, str) else one for one in objects]
         super().print(*shown, **options)
 
 

@@ -63,7 +63,11 @@ async def confirm_forget(request: Request) -> Response:
     require(request.state.person, "admin")
     asked = request.query_params
     return desk.page(
-        request, "forget.html", kind=_kind(asked.get("kind", "principal")), name=asked.get("name", ""), failed=""
+        request,
+        "forget.html",
+        kind=_kind(asked.get("kind", "principal")),
+        name=asked.get("name", ""),
+        failed="",
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,7 +47,7 @@ class Answer:
 
     text: str = ""
     failed: str = ""
-    cost: Spend = Spend()
+    cost: Spend = field(default_factory=Spend)
 
 
 async def show(request: Request) -> Response:
