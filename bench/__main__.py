@@ -24,6 +24,7 @@ from bench.report import Area
 AREAS = (
     *("agent_calls", "rendering", "tenants", "loading", "committing", "recording", "learning"),
     *("distilling", "sharing", "going_back", "starting", "footprint", "keyed_store", "tokens"),
+    "desk_pages",
 )
 LONGEST = 1200  # seconds for one area
 

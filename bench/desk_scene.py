@@ -202,6 +202,14 @@ async def play(memory: TedMemory) -> None:
     luck = random.Random(7)
     active = await _commit(memory, ACTIVE, "anna", "from the handbook of the help desk")
     await _compare(memory, active, luck)
+    proposed = await _commit(memory, PROPOSED, "learner", "what customers said")
+    seqs = await _archive(memory, 60)
+    for id, written in zip(proposed, PROPOSED, strict=True):
+        await _replay(memory, id, written, seqs, luck)
+    trials = await _commit(memory, TRIALS, "learner", "what customers said")
+    for id, written in zip(trials, TRIALS, strict=True):
+        await _replay(memory, id, Written("", "", written.lift, 34), seqs, luck)
+        await _try(memory, id, written, luck)
     await memory.commit(
         [Rewrite(id=active[5], text=ACTIVE[5].text.replace("two free", "three free"))],
         author="ben",
@@ -216,14 +224,6 @@ async def play(memory: TedMemory) -> None:
         author="anna",
         why="not ours to give",
     )
-    proposed = await _commit(memory, PROPOSED, "learner", "what customers said")
-    seqs = await _archive(memory, 60)
-    for id, written in zip(proposed, PROPOSED, strict=True):
-        await _replay(memory, id, written, seqs, luck)
-    trials = await _commit(memory, TRIALS, "learner", "what customers said")
-    for id, written in zip(trials, TRIALS, strict=True):
-        await _replay(memory, id, Written("", "", written.lift, 34), seqs, luck)
-        await _try(memory, id, written, luck)
     await _queue(memory)
     await memory.repository.count(
         {

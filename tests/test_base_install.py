@@ -27,7 +27,7 @@ from ted_memory.evaluation import evaluate
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 for module in pkgutil.walk_packages(ted_memory.__path__, "ted_memory."):
-    if module.name != "ted_memory.__main__" and not module.name.startswith(tuple(sys.argv[2].split())):
+    if not module.name.startswith(("ted_memory.__main__", *sys.argv[2].split())):
         importlib.import_module(module.name)
 
 async def main():

@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import ipaddress
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -37,64 +38,56 @@ if TYPE_CHECKING:  # the extra web, which other commands do without
 PORT = 8790
 _GRACE = 5  # seconds that pages under way have when it is stopped
 
-_guard = "Who may use it"
+_guard = partial(typer.Option, rich_help_panel="Who may use it")
+_model = partial(typer.Option, rich_help_panel="Models")
+
+_Host = Annotated[str, typer.Option("--host", help="Address to bind to.")]
+_Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")]
+_Role = Annotated[
+    Literal["reader", "reviewer", "admin"], _guard("--role", help="What may be done here.")
+]
+_Author = Annotated[str, _guard("--author", help="Who decides; stands in the log.")]
+_TrustHeader = Annotated[
+    str | None,
+    _guard(
+        "--trust-header",
+        help="Header in which a proxy tells the user's name. Only the proxy may reach the port "
+        "then.",
+    ),
+]
+_AllowedHost = Annotated[
+    list[str] | None,
+    _guard(
+        "--allowed-host",
+        help="Name by which browsers call it, besides localhost; may be repeated.",
+    ),
+]
+_Expose = Annotated[
+    bool,
+    _guard("--expose", help="Bind to an address that others reach, though no proxy is trusted."),
+]
+_Model = Annotated[
+    str | None,
+    _model(
+        "--model", help="provider:model that the playground may ask, or a name with --base-url."
+    ),
+]
+_BaseUrl = Annotated[str | None, _model("--base-url", help="OpenAI-compatible server of --model.")]
 
 
 def desk(
     namespace: place.Namespace = None,
     url: place.Url = None,
     home: place.Home = None,
-    host: Annotated[str, typer.Option("--host", help="Address to bind to.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")
-    ] = PORT,
-    role: Annotated[
-        Literal["reader", "reviewer", "admin"],
-        typer.Option("--role", help="What may be done here.", rich_help_panel=_guard),
-    ] = "reviewer",
-    author: Annotated[
-        str,
-        typer.Option("--author", help="Who decides; stands in the log.", rich_help_panel=_guard),
-    ] = "desk",
-    trust_header: Annotated[
-        str | None,
-        typer.Option(
-            "--trust-header",
-            help="Header in which a proxy tells the user's name. Only the proxy may reach the "
-            "port then.",
-            rich_help_panel=_guard,
-        ),
-    ] = None,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allowed-host",
-            help="Name by which browsers call it, besides localhost; may be repeated.",
-            rich_help_panel=_guard,
-        ),
-    ] = None,
-    expose: Annotated[
-        bool,
-        typer.Option(
-            "--expose",
-            help="Bind to an address that others reach, though no proxy is trusted.",
-            rich_help_panel=_guard,
-        ),
-    ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="provider:model that the playground may ask, or a name with --base-url.",
-            rich_help_panel="Models",
-        ),
-    ] = None,
-    base_url: Annotated[
-        str | None,
-        typer.Option(
-            "--base-url", help="OpenAI-compatible server of --model.", rich_help_panel="Models"
-        ),
-    ] = None,
+    host: _Host = "127.0.0.1",
+    port: _Port = PORT,
+    role: _Role = "reviewer",
+    author: _Author = "desk",
+    trust_header: _TrustHeader = None,
+    allowed_host: _AllowedHost = None,
+    expose: _Expose = False,
+    model: _Model = None,
+    base_url: _BaseUrl = None,
     retrieval: showing.Retrieval = None,
     prices: spending.Prices = None,
 ) -> None:

@@ -120,7 +120,7 @@ def spelled_out(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    hidden = {c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Zl", "Zp"}} - _KEPT
+    hidden = {c for c in set(text) if unicodedata.category(c) in {"Cc", "Cf", "Zl", "Zp"}} - _KEPT
     return text.translate({ord(c): f"\\u{ord(c):04x}" for c in hidden})
 
 

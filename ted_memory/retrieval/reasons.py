@@ -5,6 +5,7 @@ For people who ask (the desk's playground). An agent's request never comes here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ted_memory.models import Experience
 from ted_memory.retrieval.bm25 import WordRetriever
@@ -28,15 +29,28 @@ class Reason:
 
 
 def reasons(
-    lessons: Sequence[Experience], question: str, *, language: str = AUTO
+    lessons: Sequence[Experience],
+    question: str,
+    wanted: Sequence[Experience],
+    *,
+    language: str = AUTO,
 ) -> tuple[Reason, ...]:
-    """Tell what words say of each of these lessons, in their order; see `bm25.WordRetriever`."""
-    scores = WordRetriever(language).scores_now(tuple(lessons), question)
+    """Tell what words say of the lessons that are ``wanted``, in their order.
+
+    How rare a word is, and so a score, depends on all ``lessons``; see `bm25.WordRetriever`.
+    """
+    scores = _retriever(language).scores_now(lessons, question)
+    score_of = {lesson.id: score for lesson, score in zip(lessons, scores, strict=True)}
     asked = looked_at(question)
     return tuple(
-        Reason(lesson, score, _shared(lesson, asked, language) if score else ())
-        for lesson, score in zip(lessons, scores, strict=True)
+        Reason(e, score_of[e.id], _shared(e, asked, language) if score_of[e.id] else ())
+        for e in wanted
     )
+
+
+@lru_cache(maxsize=8)  # it keeps the index of a set for as long as the set is the same
+def _retriever(language: str) -> WordRetriever:
+    return WordRetriever(language)
 
 
 def _shared(lesson: Experience, asked: str, language: str) -> tuple[str, ...]:

@@ -120,6 +120,7 @@ async def test_all_is_reached_by_keyboard_alone(memory: TedMemory, browse: Brows
     def work_with_keys() -> str:
         page = browse.window()
         page.goto(f"{browse.base}/?at={first.id}")
+        page.wait_for_selector(".decisions *:focus")
         tab_to(page, "summary")
         page.keyboard.press("Enter")
         tab_to(page, "textarea[name=text]")
@@ -128,6 +129,7 @@ async def test_all_is_reached_by_keyboard_alone(memory: TedMemory, browse: Brows
         tab_to(page, "button[value=edit_approve]")
         page.keyboard.press("Enter")
         page.wait_for_selector("h2:text-is('2 to decide')")
+        page.wait_for_selector(".decisions *:focus")
         for _ in range(2):
             tab_to(page, "input[type=checkbox]")
             page.keyboard.press("Space")
@@ -138,7 +140,7 @@ async def test_all_is_reached_by_keyboard_alone(memory: TedMemory, browse: Brows
         page.wait_for_selector("text=Nothing waits for you")
         tab_to(page, "nav a[href='/playground']")
         page.keyboard.press("Enter")
-        page.wait_for_url("**/playground")
+        page.wait_for_selector("textarea:focus")
         page.keyboard.type("what is thing 0?")
         tab_to(page, "form.ask button")
         page.keyboard.press("Enter")

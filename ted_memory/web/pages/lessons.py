@@ -1,5 +1,6 @@
 """Set: all lessons, searched, filtered, sorted by lift, a page at a time."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from ted_memory.models import Experience, Usage
 from ted_memory.web.desk import desk_of
 
 A_PAGE = 50
+LONGEST_SEARCH = 200  # characters
 STATES = ("active", "trial", "proposed")
 SORTS = {"lift": "highest lift", "harm": "lowest lift", "newest": "newest", "oldest": "oldest"}
 
@@ -24,32 +26,55 @@ class Row:
     lift: Utility | None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What of the set is asked for; ``state`` is "" for all."""
+
+    words: str
+    state: str
+    sort: str
+    page: int
+
+    @classmethod
+    def of(cls, request: Request) -> "Asked":
+        """Read it from the address; what is not known there is left out."""
+        query = request.query_params
+        state, sort = query.get("state", ""), query.get("sort", "")
+        return cls(
+            words=query.get("q", "")[:LONGEST_SEARCH],
+            state=state if state in STATES else "",
+            sort=sort if sort in SORTS else "lift",
+            page=max(1, _number(query.get("page", ""))),
+        )
+
+    def matches(self, lesson: Experience) -> bool:
+        """Tell whether a lesson is asked for."""
+        is_there = not self.state or lesson.state == self.state
+        return is_there and _has(lesson, self.words.casefold().split())
+
+
 async def show(request: Request) -> Response:
     """Show a page of the lessons that are asked for."""
-    desk, asked = desk_of(request), request.query_params
+    desk, asked = desk_of(request), Asked.of(request)
     snapshot = await desk.memory.load()
     usage = await desk.if_allowed(desk.memory.usage)
-    state = asked.get("state") if asked.get("state") in STATES else ""
-    sort = asked.get("sort") if asked.get("sort") in SORTS else "lift"
-    words = asked.get("q", "")[:200]
-    found = [e for e in snapshot if not state or e.state == state]
-    found = [e for e in found if _has(e, words.casefold().split())]
-    rows = _sorted(found, snapshot.usage if usage is None else usage, str(sort))
+    found = [e for e in snapshot if asked.matches(e)]
+    rows = _sorted(found, snapshot.usage if usage is None else usage, asked.sort)
     pages = max(1, -(-len(rows) // A_PAGE))
-    page = min(max(1, _number(asked.get("page", ""))), pages)
+    page = min(asked.page, pages)
     return desk.page(
         request,
         "set.html",
         rows=rows[(page - 1) * A_PAGE : page * A_PAGE],
         found=len(rows),
         total=len(snapshot),
-        counts={name: sum(e.state == name for e in snapshot) for name in STATES},
+        counts=Counter(e.state for e in snapshot),
         caps=snapshot.caps,
         tokens=sum(e.tokens for e in snapshot.active),
         version=snapshot.version,
-        words=words,
-        state=state,
-        sort=sort,
+        words=asked.words,
+        state=asked.state,
+        sort=asked.sort,
         sorts=SORTS,
         page=page,
         pages=pages,

@@ -20,6 +20,7 @@ from ted_memory.web.forms import read_form
 
 LONGEST_QUESTION = 8000  # characters
 MOST_LISTED = 20  # lessons that were found and are not shown
+MOST_SHOWN = 50  # lessons of the prompt that are listed one by one
 PATIENCE = 120.0  # seconds for both answers
 
 
@@ -72,7 +73,7 @@ async def _render(
 ) -> Response:
     snapshot = await desk.memory.load()
     exposure = await desk.memory.present(question) if question.strip() else None
-    found = await _found(desk, snapshot, question) if question.strip() else []
+    found = await _found(desk, snapshot, question) if question.strip() else None
     return desk.page(
         request,
         "playground.html",
@@ -87,7 +88,15 @@ async def _render(
     )
 
 
-async def _found(desk: Desk, snapshot: ExperienceSet, question: str) -> list[Found]:
+@dataclass(frozen=True)
+class Findings:
+    """Lessons of a prompt and others that were found; ``more`` of the prompt's are not listed."""
+
+    listed: Sequence[Found]
+    more: int
+
+
+async def _found(desk: Desk, snapshot: ExperienceSet, question: str) -> Findings:
     """List those that are shown, in the prompt's order, then what was found besides."""
     memory = desk.memory
     shown = await memory.show(snapshot, question)
@@ -96,9 +105,12 @@ async def _found(desk: Desk, snapshot: ExperienceSet, question: str) -> list[Fou
     seen = {e.id for e in shown}
     others = [snapshot.by_id[id] for id in ranked if id not in seen][:MOST_LISTED]
     # of all, since how rare a word is depends on all
-    said = reasons(snapshot.active, question, language=memory.settings.language)
-    by_id = {reason.lesson.id: reason for reason in said}
-    return [Found(by_id[e.id], places.get(e.id), e.id in seen) for e in (*shown, *others)]
+    listed = (*shown[:MOST_SHOWN], *others)
+    said = reasons(snapshot.active, question, listed, language=memory.settings.language)
+    found = [
+        Found(reason, places.get(reason.lesson.id), reason.lesson.id in seen) for reason in said
+    ]
+    return Findings(found, max(0, len(shown) - MOST_SHOWN))
 
 
 async def _answers(desk: Desk, question: str, exposure: Exposure) -> tuple[Answer, Answer]:
