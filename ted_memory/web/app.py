@@ -89,6 +89,8 @@ def create_app(
 def _enter(request: Request, desk: Desk, tell: Callable[[str], None]) -> Response:
     """Exchange the token of a link for a session, and take it out of the address."""
     doorkeeper = desk.doorkeeper
+    if request.method == "HEAD":  # a preview of a link does not use it up
+        return Response()
     session = doorkeeper.open_with(request.query_params.get("token", ""))
     if session is None:
         told = "this link was used already, or is not of this desk. Its terminal shows a new one"

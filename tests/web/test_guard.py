@@ -28,6 +28,7 @@ async def test_a_link_opens_the_desk_once_and_is_taken_out_of_the_address(
     token = visitor.app.state.desk.doorkeeper.link_token
     async with visitor.client:
         assert (await visitor.get("/")).status_code == 401
+        assert (await visitor.client.head("/enter", params={"token": token})).status_code == 200
         entered = await visitor.come_in()
         assert (entered.status_code, entered.headers["location"]) == (303, "/")
         cookie = entered.headers["set-cookie"].lower()
