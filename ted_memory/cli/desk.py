@@ -21,8 +21,9 @@ import asyncio
 import contextlib
 import ipaddress
 import signal
+import socket
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -186,15 +187,28 @@ class _Speaker:
         )
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else is begun.
+
+    Raises:
+        SettingsError: it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"the desk cannot listen at {host}, port {port}: {error.strerror or error}. "
+            "Is another desk running there? Say --port"
+        ) from None
+
+
 async def _serve(memory: TedMemory, app: Starlette, speaker: _Speaker) -> None:
     """Serve pages until a signal; the memory is open meanwhile."""
     import uvicorn
 
-    host, port = speaker.address
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,  # addresses hold the token of a link
         lifespan="off",
@@ -204,12 +218,11 @@ async def _serve(memory: TedMemory, app: Starlette, speaker: _Speaker) -> None:
         timeout_graceful_shutdown=_GRACE,
     )
     server = uvicorn.Server(config)
+    listening = _listen(*speaker.address)
     async with memory:
-        socket = config.bind_socket()
-        speaker.port = socket.getsockname()[1]
-        token: Any = app.state.desk.doorkeeper.link_token
-        speaker.tell_start(token)
+        speaker.port = listening.getsockname()[1]
+        speaker.tell_start(app.state.desk.doorkeeper.link_token)
         # uvicorn raises the signal anew when pages are done, and the memory is to be closed then
         signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
         with contextlib.suppress(KeyboardInterrupt):
-            await server.serve(sockets=[socket])
+            await server.serve(sockets=[listening])

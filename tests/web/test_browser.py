@@ -140,8 +140,7 @@ async def test_all_is_reached_by_keyboard_alone(memory: TedMemory, browse: Brows
             page.keyboard.press("Space")
         tab_to(page, "#many-reason")
         page.keyboard.type("both the same")
-        tab_to(page, ".many button[value=reject]")
-        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")  # in the field of a reason it never approves
         page.wait_for_selector("text=Nothing waits for you")
         tab_to(page, "nav a[href='/playground']")
         page.keyboard.press("Enter")

@@ -59,6 +59,14 @@ def test_addresses_that_others_reach_are_refused_unless_stated(
     assert told in " ".join(done.stderr.split())
 
 
+def test_a_port_that_is_taken_is_told_in_a_line(valkey: Server, tmp_path: Path) -> None:
+    done = run_cli("desk", "--port", str(valkey.port), "--url", valkey.url, cwd=tmp_path)
+    assert done.returncode == 1
+    [told] = done.stderr.splitlines()
+    assert f"cannot listen at 127.0.0.1, port {valkey.port}" in told
+    assert "Say --port" in told
+
+
 def test_a_desk_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['starlette'] = None; sys.argv = ['ted-memory', 'desk']; "

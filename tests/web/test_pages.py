@@ -157,6 +157,10 @@ async def test_health_tells_the_queue_and_takes_dead_letters_back(memory: TedMem
         assert "three learners ended while they worked on it" in page
         assert "960 of 2,000 replay calls" in page
         assert "Waits for live outcomes" in page
+        async with visiting(memory, Access(role="reviewer")) as reviewer:
+            theirs = (await reviewer.get("/health")).text
+        assert "three learners ended" in theirs
+        assert 'method="post"' not in theirs and "checkbox" not in theirs
         [first, second] = await memory.dead_letters()
         await visitor.post("/health/dead-letters", {"do": "retry", "choose": str(first.seq)})
         assert [one.seq for one in await memory.dead_letters()] == [second.seq]
