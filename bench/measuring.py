@@ -9,13 +9,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from pathlib import Path
 from typing import Literal
 
-from ted_memory import Add
+from ted_memory import Add, TedMemory
 from ted_memory.storage.embedded.server import find_server
 from ted_memory.testing import wait_until
 
 ROUNDS = 2000
+FULL = "TED_MEMORY_BENCH_FULL"
+"""The variable of the environment with which growth is measured to its last decade."""
+
+AT_ONCE = 5000  # lessons of one commit: more do not fit into the time that a server has for one
 
 LessonState = Literal["proposed", "trial", "active"]
+
+
+def sizes(*usual: int, full: Sequence[int] = ()) -> tuple[int, ...]:
+    """Return the sizes at which a cost is measured; ``full`` ones only with ``--full``."""
+    return (*usual, *full) if os.environ.get(FULL) else usual
 
 
 @contextlib.asynccontextmanager
@@ -65,3 +74,12 @@ def lessons(
         )
         for i in range(count)
     ]
+
+
+async def fill(memory: TedMemory, adds: Sequence[Add]) -> str:
+    """Commit so many lessons in parts; return the id of the first one."""
+    first = ""
+    for begin in range(0, len(adds), AT_ONCE):
+        commit = await memory.commit(adds[begin : begin + AT_ONCE], author="bench")
+        first = first or commit.applied[0].id
+    return first

@@ -33,7 +33,7 @@ from ted_memory.testing import ScriptedChatModel, asked_for_edits, in_memory
 
 PACKAGE = str(Path(__file__).parent.parent / "ted_memory")
 # what everything uses is no step of a way
-BESIDE = ("testing", "models.py", "settings.py", "errors.py", "fields.py")
+BESIDE = ("testing", "telemetry", "models.py", "settings.py", "errors.py", "fields.py")
 QUESTION, RIGHT = "Which form is for a move? Forms: form 1, form 7.", "form 7"
 AIMS = {"request": 20, "sample": 20, "episode": 40, "forget": 10}
 

@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -73,6 +73,9 @@ class StoreSettings(_Concern):
     )
     refresh: float = Field(
         1.0, ge=0, description="seconds after which a snapshot is looked at again"
+    )
+    push: bool = Field(
+        True, description="whether the store is asked to tell of commits as they are made"
     )
 
 
@@ -276,6 +279,20 @@ class Settings(
     )
 
 
+class Content(NamedTuple):
+    """Whether traces may hold what people and lessons say."""
+
+    spans: bool
+    events: bool
+
+
+def shows_content() -> Content:
+    """Read what OpenTelemetry's conventions for generative AI call the capture of content."""
+    asked = os.environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").upper()
+    both = asked in {"TRUE", "SPAN_AND_EVENT"}
+    return Content(spans=both or asked == "SPAN_ONLY", events=both or asked == "EVENT_ONLY")
+
+
 class SettingNames(TypedDict, total=False):
     """The settings that `open_memory` takes by name, for type checkers; None counts as not given.
 
@@ -285,6 +302,7 @@ class SettingNames(TypedDict, total=False):
     durability: Durability | None
     read_timeout: float | None
     refresh: float | None
+    push: bool | None
     max_experiences: int | None
     token_budget: int | None
     max_text: int | None

@@ -46,6 +46,19 @@ def pytest_report_header() -> list[str]:
     return left_out
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse to run where tests of one group would run side by side, as with pytest 9.2."""
+    if not getattr(config.option, "loadgroup", False):
+        return
+    for item in items:
+        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+            raise pytest.UsageError(
+                f"pytest {pytest.__version__} and pytest-xdist do not keep the tests of a group in "
+                "one worker: install what pyproject.toml names (make .venv/developed)"
+            )
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own TED_MEMORY_* must not change what is tested."""

@@ -39,7 +39,11 @@ async def main():
 
 asyncio.run(main())
 """
-OF_AN_EXTRA = ("ted_memory.retrieval.local", "ted_memory.web.")  # embeddings; the desk
+OF_AN_EXTRA = (
+    "ted_memory.retrieval.local",  # embeddings
+    "ted_memory.web.",  # web
+    *(f"ted_memory.telemetry.{name}" for name in ("metrics", "provider", "runs")),  # otel
+)
 
 
 def _needed(extras: tuple[str, ...]) -> set[str]:

@@ -5,10 +5,14 @@ in their favour.
 """
 
 import asyncio
+import contextlib
 import json
+import os
 import random
 import statistics
+import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from langchain.agents import create_agent
@@ -71,25 +75,72 @@ class Searching(AgentMiddleware[Any, Any, Any]):
 
     async def awrap_model_call(self, request: Any, handler: Any) -> Any:
         """Search, append, and call the model."""
-        found = await self.search(request.messages[-1].text)
-        said = "\n".join(str(item.value) for item in found)
+        said = "\n".join(await self.search(request.messages[-1].text))
         message = SystemMessage(f"{request.system_message.text}\n\n{said}")
         return await handler(request.override(system_message=message))
 
 
-async def filled(store: Any) -> Any:
-    """Put 50 memories into a store."""
+def memories() -> Iterator[str]:
+    """Return what each peer holds."""
     for i in range(LESSONS):
-        text = f"topic{i} is asked about: Lesson {i} says what to do about it, and what not to do."
+        yield f"topic{i} is asked about: Lesson {i} says what to do about it, and what not to do."
+
+
+async def filled(store: Any) -> Any:
+    """Put the memories into a store."""
+    for i, text in enumerate(memories()):
         await store.aput(("memories",), f"m{i}", {"content": text})
     return store
+
+
+def in_store(search: Any) -> Any:
+    """Make a search of what a LangGraph store, or LangMem's manager, finds."""
+
+    async def texts(question: str) -> list[str]:
+        return [str(item.value) for item in await search(question)]
+
+    return texts
+
+
+@contextlib.asynccontextmanager
+async def mem0_search() -> Any:
+    """Give mem0's search over the memories; its model is not called.
+
+    In its favour: the faster of its stores in the process, and none of the packages with which it
+    would look for words and names, too.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        # read when it is imported; else a share of its calls would tell its makers of them
+        os.environ |= {"MEM0_TELEMETRY": "False", "MEM0_DIR": folder}
+        from mem0 import AsyncMemory
+
+        store = {"embedding_model_dims": DIMENSIONS, "path": f"{folder}/faiss"}
+        memory = AsyncMemory.from_config(
+            {
+                "vector_store": {"provider": "faiss", "config": store},
+                "embedder": {"provider": "langchain", "config": {"model": Scripted()}},
+                "llm": {"provider": "langchain", "config": {"model": Instant()}},
+                "history_db_path": ":memory:",
+            }
+        )
+        for text in memories():
+            await memory.add(text, user_id="u", infer=False)
+
+        async def search(question: str) -> list[str]:
+            found = await memory.search(question, top_k=3, filters={"user_id": "u"})
+            return [item["memory"] for item in found["results"]]
+
+        yield search
 
 
 async def main() -> None:
     """Ask an agent without memory and with each peer in turn."""
     index: Any = {"dims": DIMENSIONS, "embed": Scripted(), "fields": ["content"]}
     with server() as url:
-        async with AsyncRedisStore.from_conn_string(url, index=index) as on_redis:
+        async with (
+            AsyncRedisStore.from_conn_string(url, index=index) as on_redis,
+            mem0_search() as of_mem0,
+        ):
             await on_redis.setup()
             await filled(on_redis)
             manager = create_memory_store_manager(
@@ -99,9 +150,16 @@ async def main() -> None:
                 query_limit=3,
             )
             searches = {
-                "LangMem (its store in memory)": lambda text: manager.asearch(query=text, limit=3),
-                "RedisStore": lambda text: on_redis.asearch(("memories",), query=text, limit=3),
+                "LangMem (its store in memory)": in_store(
+                    lambda text: manager.asearch(query=text, limit=3)
+                ),
+                "RedisStore": in_store(
+                    lambda text: on_redis.asearch(("memories",), query=text, limit=3)
+                ),
+                "mem0 (faiss, in its process)": of_mem0,
             }
+            for name, search in searches.items():
+                assert len(await search(QUESTION)) == 3, name
             agents: dict[str, Any] = {"bare": agent()}
             agents |= {name: agent(Searching(search)) for name, search in searches.items()}
             wall: dict[str, list[float]] = {name: [] for name in agents}

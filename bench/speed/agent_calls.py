@@ -19,6 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from bench.figures import Figure, Measured, middle
 from bench.measuring import lessons
 from bench.peers import peers
+from bench.spans import sides
 from ted_memory import TedMemory, open_memory
 from ted_memory.integrations.middleware import TedMemoryMiddleware
 
@@ -26,6 +27,7 @@ TITLE = "An agent's call"
 ROUNDS, WARM = 600, 30
 ASKED: Any = {"messages": [("user", "What about topic1, topic2 and topic3?")]}
 PROMPT = "You help people."
+SPANS = ", with spans"
 
 
 class Instant(BaseChatModel):
@@ -130,4 +132,30 @@ async def measure(url: str) -> list[Measured]:
             )
             for name in ("all", "relevant")
         ]
-    return figures
+    return [*figures, *await _with_spans(url)]
+
+
+async def _with_spans(url: str) -> list[Measured]:
+    """Measure what OpenTelemetry's SDK adds; last, since it is there for the whole process."""
+    async with contextlib.AsyncExitStack() as stack:
+        shown = await stack.enter_async_context(memory(url, "shown"))
+        recorded = await stack.enter_async_context(memory(url, "recorded"))
+        asked = await stack.enter_async_context(
+            sides(
+                all=agent(TedMemoryMiddleware(shown)),
+                recorded=agent(TedMemoryMiddleware(recorded, record=True)),
+            )
+        )
+        wall, cpu = await in_turn(asked)
+    return [
+        Figure(
+            f"an agent's call, 50 lessons, {name}{SPANS}",
+            wall[name + SPANS],
+            "us",
+            "the same without spans",
+            wall[name],
+            at_most=1.05,
+            note=f"processor {cpu[name + SPANS]:,.0f} us; {cpu[name]:,.0f} us beside it",
+        )
+        for name in ("all", "recorded")
+    ]

@@ -4,12 +4,13 @@ from typing import Any
 
 from bench import method
 from bench.figures import Figure, Growth, Measured
+from bench.measuring import sizes
 from ted_memory import open_memory
 from ted_memory.testing import in_memory
 
 TITLE = "Distillation"
 CAP = 16
-SAMPLES = (100, 300, 1000)
+SAMPLES = sizes(100, 300, 1000, full=[3000, 10_000])
 SETS = (10, 100, 1000)
 ROOMY: dict[str, Any] = {"max_experiences": 100_000, "token_budget": 10**7}
 

@@ -9,13 +9,14 @@ from typing import Any
 import redis.asyncio
 
 from bench.figures import Figure, Growth, Measured, middle
-from bench.measuring import lessons, times
+from bench.measuring import fill, lessons, sizes, times
 from ted_memory import Rewrite, TedMemory, open_memory
 from ted_memory.storage.redis.keys import Keys
 
 TITLE = "Loading"
 ROOMY: dict[str, Any] = {"max_experiences": 100_000, "token_budget": 10**7}
-SIZES = (50, 500, 5000)
+SIZES = sizes(50, 500, 5000, full=[50_000])
+LARGE = 5000
 AT_ONCE = 16
 FIXED = 1000.0  # microseconds that a first load may take besides
 MANY = 10_000
@@ -27,7 +28,7 @@ async def measure(url: str) -> list[Measured]:
     points, changed = list[tuple[float, float]](), list[tuple[float, float]]()
     for size in SIZES:
         async with open_memory(url, namespace=f"load-{size}", **ROOMY) as memory:
-            commit = await memory.commit(lessons(size), author="bench")
+            first = await fill(memory, lessons(size))
             least = await _least(url, memory)
             ours = await times(lambda _: _anew(memory).load(), 20)
             points.append((size, middle(ours)))
@@ -41,8 +42,8 @@ async def measure(url: str) -> list[Measured]:
                     at_most=round(2 + FIXED / least, 1),
                 )
             )
-            changed.append((size, await _after_a_change(memory, commit.applied[0].id)))
-            if size == SIZES[-1]:
+            changed.append((size, await _after_a_change(memory, first)))
+            if size == LARGE:
                 figures += await _at_once(memory, middle(ours))
     figures.append(Growth("first load", "us", "lessons", tuple(points), exponent_at_most=1.05))
     figures.append(Growth("load after one lesson of all changed", "us", "lessons", tuple(changed)))
@@ -90,7 +91,7 @@ async def _at_once(memory: TedMemory, one: float) -> list[Measured]:
         longest = max(longest, await watching)
     return [
         Figure(
-            f"{AT_ONCE} loads of {SIZES[-1]:,} lessons at once",
+            f"{AT_ONCE} loads of {LARGE:,} lessons at once",
             middle(taken),
             "us",
             "one load",

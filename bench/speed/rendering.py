@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bench.figures import Figure, Growth, Measured, high, middle
-from bench.measuring import lessons, times
+from bench.measuring import fill, lessons, sizes, times
 from ted_memory import TedMemory, open_memory
 from ted_memory.models import SetState, Trial
 
 TITLE = "The block alone"
 WORDS = 800
 ROOMY: dict[str, Any] = {"max_experiences": 100_000, "token_budget": 10**7}
-SIZES = (50, 500, 5000)
+SIZES = sizes(50, 500, 5000, full=[50_000])
+LARGE = 5000
 TWICE_A_CACHED_BLOCK = 9.2  # us: a block that a cache with an age gives took 4.6 on two such cores
 
 
@@ -65,16 +66,17 @@ async def _of_many(url: str) -> list[Measured]:
             url, namespace=f"relevant-{size}", refresh=3600, selection="relevant", **ROOMY
         ) as memory:
             conditions = [" ".join(luck.sample(words, 8)) for _ in range(size)]
-            await memory.commit(lessons(size, conditions), author="bench")
+            await fill(memory, lessons(size, conditions))
             questions = [" ".join(luck.sample(words, 15)) for _ in range(200)]
             await memory.load()
             await memory.render(questions[0])
             taken = await times(_asks(memory, questions), 1000)
             points.append((size, middle(taken)))
-            slowest = high(taken)
+            if size == LARGE:
+                slowest = high(taken)
     return [
         Growth("render, relevant", "us", "lessons", tuple(points)),
-        Figure(f"render, {SIZES[-1]:,} lessons, relevant, p99", slowest, "us", at_most=2000),
+        Figure(f"render, {LARGE:,} lessons, relevant, p99", slowest, "us", at_most=2000),
     ]
 
 

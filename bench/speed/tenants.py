@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure, Growth, Measured, middle
-from bench.measuring import lessons
+from bench.measuring import lessons, sizes
 from ted_memory import TedMemory, open_memory
 from ted_memory.settings import Selection
 
 TITLE = "Many namespaces in one process"
-SIZES = (1, 10, 100, 1000, 5000)
+SIZES = sizes(1, 10, 100, 1000, 5000, full=[10_000])
 LESSONS = 5
 CALLS = 4000
 QUESTION = "What about topic1, topic2 and topic3?"

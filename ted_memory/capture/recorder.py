@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from ted_memory import telemetry
 from ted_memory.capture.cleaning import Cleaner
 from ted_memory.capture.parcel import Ended, Make, pack
 from ted_memory.capture.said import Said
@@ -113,7 +114,7 @@ class Recorder:
             self._beyond.pop(run_id, None)
             earlier = self._buffer.get(run_id)
             if earlier is None and self._is_full(size):
-                self.dropped += 1
+                self._drop(1)
             elif earlier is None or not earlier[1]:
                 self._drop_size(run_id)
                 self._buffer[run_id] = (make, True)
@@ -195,7 +196,7 @@ class Recorder:
             try:
                 await self.flush(all=True)
             except StoreError as error:
-                self.dropped += self.buffered
+                self._drop(self.buffered)
                 words = f" and {len(self._said)} words of feedback" if self._said else ""
                 _LOG.warning(
                     "%d recorded runs%s of %r are lost: %s",
@@ -231,7 +232,7 @@ class Recorder:
         with self._lock:
             for run_id in [id for id, due in self._beyond.items() if due <= until]:
                 del self._beyond[run_id]
-                self.dropped += 1
+                self._drop(1)
             room = self._settings.buffer_episodes - len(self._buffer)
             due_ones = [id for id, (due, _) in self._held.items() if due <= until]
             for run_id in due_ones[: max(room, 0)]:
@@ -257,10 +258,19 @@ class Recorder:
             self._owed.update(early)
             refused = done.dropped + done.limited
             with self._lock:
-                self.recorded += max(self._forget(parcel.packed) - refused, 0)
-                self.dropped += refused
+                taken = max(self._forget(parcel.packed) - refused, 0)
+                self.recorded += taken
+                self._drop(refused)
+            telemetry.recorded(recorded=taken)
         with self._lock:
-            self.broken += self._forget(parcel.broken)
+            broken = self._forget(parcel.broken)
+            self.broken += broken
+        telemetry.recorded(broken=broken)
+
+    def _drop(self, runs: int) -> None:
+        """Count runs that are lost."""
+        self.dropped += runs
+        telemetry.recorded(dropped=runs)
 
     def _forget(self, runs: Sequence[tuple[str, Ended]]) -> int:
         """Take runs out of the buffer, unless they have another outcome by now; count them."""
@@ -334,9 +344,11 @@ class Recorder:
                     self._said.remove(said)
 
     async def _give(self, feedback: Feedback) -> Verdict:
-        return await self._log.feedback(
+        verdict = await self._log.feedback(
             self._namespace, feedback.run_id, feedback, feedback.score, self._rules()
         )
+        telemetry.feedback_given(self._namespace, feedback, verdict)
+        return verdict
 
     def _clean(self, feedback: Feedback) -> Feedback:
         """Clean feedback.

@@ -3,6 +3,9 @@
 Any number of these may run at once, on one machine or many. What is under way when one is
 stopped is finished, or given back; what one that is killed held is another's after the lease.
 
+With --metrics-port, GET /metrics there answers what `ted-memory status --metrics` prints, of each
+namespace that is learned from, as Prometheus reads it. Nobody logs in: keep it on an inside host.
+
 With --json, it is printed at the end. Keys of --json: outcomes (of episodes, by name), replayed
 (pairs), steps (what was done with lessons), last_error, funnel (as `status` prints it; null if
 the store is away). With --all-namespaces there is funnels (by namespace) in place of funnel.
@@ -10,6 +13,7 @@ the store is away). With --all-namespaces there is funnels (by namespace) in pla
 Examples:
     ted-memory learn --teacher openai:gpt-5 --student openai:gpt-5-nano --namespace support
     ted-memory learn --all-namespaces --teacher openai:gpt-5 --attempts none --max-calls 2000
+    ted-memory learn --teacher openai:gpt-5 --attempts none --metrics-port 9464
 """
 
 from __future__ import annotations
@@ -17,6 +21,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,7 +32,9 @@ import typer
 from ted_memory.cli import output
 from ted_memory.cli.options import grading, learning, models, place, showing, spending
 from ted_memory.cli.output.funnel import in_one_line, print_funnel
-from ted_memory.errors import InvalidInput, ModelRefused, StoreError
+from ted_memory.cli.output.metrics import exposition_of_all
+from ted_memory.cli.output.scraping import PATH, Read, serving
+from ted_memory.errors import CorruptData, InvalidInput, ModelRefused, StoreError
 from ted_memory.fields import NAMESPACE
 from ted_memory.memory.client import TedMemory
 from ted_memory.wiring import make_chat_model
@@ -63,6 +73,20 @@ _Attempts = Annotated[
         rich_help_panel="Learning",
     ),
 ]
+_MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=65535,
+        help="Serve metrics for Prometheus here; 0: any free port.",
+        rich_help_panel="Metrics",
+    ),
+]
+_MetricsHost = Annotated[
+    str,
+    typer.Option("--metrics-host", help="Where they are served.", rich_help_panel="Metrics"),
+]
 
 
 def learn(
@@ -96,6 +120,8 @@ def learn(
     max_tokens: spending.TokensADay = None,
     max_cost: spending.CostADay = None,
     prices: spending.Prices = None,
+    metrics_port: _MetricsPort = None,
+    metrics_host: _MetricsHost = "127.0.0.1",
     json: place.Json = False,
 ) -> None:
     """Learn from live traffic until it is stopped (Ctrl-C, SIGTERM)."""
@@ -116,10 +142,18 @@ def learn(
         replay="none" if attempts == "none" else "model",
         budget=spending.budget_of(max_calls, max_tokens, max_cost, prices),
     )
-    price_list = spending.prices_of(prices)
-    asyncio.run(
-        _learn(memory, learner, price_list, until_empty=until_empty, every=every, as_json=json)
-    )
+    shown = _Shown(spending.prices_of(prices), every=every, as_json=json)
+    served = _served(partial(_metrics, memory, shown), metrics_host, metrics_port)
+    asyncio.run(_learn(memory, learner, shown, served, until_empty=until_empty))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What is printed and served: of every namespace or one, with prices or without."""
+
+    prices: Prices | None
+    every: bool
+    as_json: bool
 
 
 def _student_of(name: str | None, url: str | None, longest: int | None) -> Any:
@@ -129,19 +163,18 @@ def _student_of(name: str | None, url: str | None, longest: int | None) -> Any:
 async def _learn(
     memory: TedMemory,
     learner: Learner,
-    prices: Prices | None,
+    shown: _Shown,
+    served: AbstractAsyncContextManager[None],
     *,
     until_empty: bool,
-    every: bool,
-    as_json: bool,
 ) -> None:
-    async with memory:
+    async with memory, served:
         report = await _work(learner, until_empty=until_empty)
-        if as_json:
-            output.print_json(_as_json(report) | await _funnels_as_json(memory, every=every))
+        if shown.as_json:
+            output.print_json(_as_json(report) | await _funnels_as_json(memory, every=shown.every))
         else:
             output.out.print(_progress(report), markup=False)
-            await _print_funnels(memory, prices, every=every)
+            await _print_funnels(memory, shown.prices, every=shown.every)
     if until_empty and report.refused:
         raise ModelRefused(f"{report.refused} The episodes wait; call again to go on")
 
@@ -161,6 +194,30 @@ async def _work(learner: Learner, *, until_empty: bool) -> LearnerReport:
         await asyncio.gather(telling, return_exceptions=True)
     teller.tell_steps()
     return report
+
+
+@contextlib.asynccontextmanager
+async def _served(read: Read, host: str, port: int | None) -> AsyncIterator[None]:
+    """Serve metrics, and tell on standard error where; nothing without a port."""
+    if port is None:
+        yield
+        return
+    async with serving(read, host, port) as served_at:
+        output.err.print(f"metrics at http://{host}:{served_at}{PATH}", markup=False)
+        yield
+
+
+async def _metrics(memory: TedMemory, shown: _Shown) -> str:
+    """Write the metrics of the namespaces that are learned from. Raises StoreError."""
+    from ted_memory.learner import funnel
+
+    names = await memory.store.episodes.namespaces() if shown.every else (memory.namespace,)
+    sets = []
+    for name in filter(NAMESPACE.fullmatch, names):
+        one = memory.for_namespace(name) if shown.every else memory
+        with contextlib.suppress(CorruptData):  # of one namespace; the others are told
+            sets.append((await one.load(), await one.traffic(), await funnel(one)))
+    return exposition_of_all(sets, shown.prices)
 
 
 class _Teller:

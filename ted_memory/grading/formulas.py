@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import json
 import logging
+import os
 import re
 import signal
 import subprocess
@@ -60,6 +61,14 @@ class _Comparer:
                 self._process.communicate()
             self._process = None
 
+    def leave_to_parent(self) -> None:
+        """In a forked child begin anew, or the two would read each other's answers.
+
+        The parent's process is kept, so that no garbage collection looks after it either.
+        """
+        _OF_PARENT.append(self._process)
+        self.__init__()  # type: ignore[misc]
+
     def _running(self) -> "subprocess.Popen[str]":
         if self._process is None or self._process.poll() is not None:
             self.close()
@@ -79,8 +88,18 @@ class _Comparer:
         return self._process
 
 
+_OF_PARENT: list[object] = []
+
 COMPARER = _Comparer()
 atexit.register(COMPARER.close)
+
+
+def _forked() -> None:
+    COMPARER.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _exchange(process: "subprocess.Popen[str]", question: object) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
+from ted_memory import telemetry
 from ted_memory.capture.recorder import ABANDONED, SETTLED
 from ted_memory.capture.texts import storable
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure
@@ -57,6 +58,10 @@ class LiveRun:
     is_suspended: bool = False
     """Whether an interrupt has stopped it within a call of a model or a tool."""
 
+    def __post_init__(self) -> None:
+        """Note the place of the run in its program's traces."""
+        telemetry.run_began(self.run_id)
+
     def begun(self) -> None:
         """Have it recorded as abandoned if nothing more is heard of it."""
         self._hand_over(self.memory.recorder.hold, self._abandoned, ABANDONED)
@@ -64,6 +69,7 @@ class LiveRun:
     def finish(self, output: Sequence[BaseMessage] = ()) -> None:
         """Record it as ended well, with the messages that it gave back."""
         self.ended, self.output, self.error = time.monotonic(), output, ""
+        telemetry.run_answered(self.run_id, _response_id(output))
         self._hand_over(partial(self.memory.recorder.put, size=self._size()), self.episode)
 
     def fail(self, error: BaseException, *, at: str = "model", final: bool = False) -> None:
@@ -148,6 +154,11 @@ class LiveRun:
             images=tuple(images),
         )
         return episode, images
+
+
+def _response_id(output: Sequence[BaseMessage]) -> str:
+    """What the provider calls the last answer, "" where it does not say."""
+    return str(output[-1].response_metadata.get("id") or "") if output else ""
 
 
 def is_sampled(memory: TedMemory, run_id: str) -> bool:

@@ -171,14 +171,15 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
                 return part
             if self._has_begun_elsewhere(run_id, task):
                 run_id = task  # the caller has given two runs at once the same id
-        under_way(self.memory).reserve(self._key(run_id), task)
+        runs, key = under_way(self.memory), self._key(run_id)
         asked = given_to_the_run(request.state.get("messages") or request.messages)
-        if self.record and is_sampled(self.memory, run_id):
-            run = await self._begin_record(run_id, asked, request)
-            exposure = run.exposure
-        else:
-            run, exposure = None, await self.memory.present(question(asked))
-        under_way(self.memory).show(self._key(run_id), exposure, run, task=task)
+        with runs.reserved(key, task):
+            if self.record and is_sampled(self.memory, run_id):
+                run = await self._begin_record(run_id, asked, request)
+                exposure = run.exposure
+            else:
+                run, exposure = None, await self.memory.present(question(asked))
+        runs.show(key, exposure, run, task=task)
         return _Part(run_id, exposure, run, is_new=True)
 
     def _has_begun_elsewhere(self, run_id: str, task: str) -> bool:

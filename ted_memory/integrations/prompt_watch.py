@@ -88,6 +88,7 @@ class PromptWatches:
             "ted_memory_namespace": self._memory.namespace,
             "ted_memory_version": shown.version,
             "ted_memory_seen": list(shown.seen),
+            "ted_memory_withheld": list(shown.withheld),
         }
         return told if run is None else {**told, METADATA: run.run_id}
 

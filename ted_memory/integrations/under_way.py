@@ -1,9 +1,12 @@
 """What the runs that are under way in this process are shown, and their records."""
 
+import contextlib
+import os
 import threading
 import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ted_memory.episodes import Exposure
@@ -45,20 +48,35 @@ class UnderWay:
     """
 
     def __init__(self) -> None:
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Know of no run, with a new lock.
+
+        In a forked child, too: the parent's runs go on in the parent, and another of its threads
+        may have held the lock.
+        """
         self._lock = threading.Lock()
         self._shown: OrderedDict[Key, Begun] = OrderedDict()
         self._records: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
         # an interrupt loses the run's id; its conversation is known still
         self._of_threads: weakref.WeakValueDictionary[Key, LiveRun] = weakref.WeakValueDictionary()
 
-    def reserve(self, key: Key, task: str) -> None:
-        """Remember that a run begins, before its lessons are chosen: another one may have its id.
+    @contextlib.contextmanager
+    def reserved(self, key: Key, task: str) -> Iterator[None]:
+        """Remember that a run begins while its lessons are chosen: another one may have its id.
 
-        Nothing is known any more of what had this name before.
+        Nothing is known any more of what had this name before, nor of a run that is cancelled
+        meanwhile: its caller may begin it again.
         """
         self.close(key)
         with self._lock:
             self._shown[key] = Begun(time.monotonic(), None, task)
+        try:
+            yield
+        except BaseException:
+            self.close(key)
+            raise
 
     def show(
         self, key: Key, exposure: Exposure, run: LiveRun | None = None, *, task: str = ""
@@ -110,6 +128,8 @@ class UnderWay:
 
 
 _UNDER_WAY: weakref.WeakKeyDictionary[TedMemory, UnderWay] = weakref.WeakKeyDictionary()
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=lambda: list(map(UnderWay._begin_anew, _UNDER_WAY.values())))
 
 
 def under_way(memory: TedMemory) -> UnderWay:

@@ -5,11 +5,13 @@ For `learner.learner`, which claims episodes and deals with those that fail.
 
 from collections.abc import Sequence
 
+from ted_memory import telemetry
 from ted_memory.distill.nodes.commit import LOST
 from ted_memory.distill.state import read_graded
 from ted_memory.episodes import Claim
 from ted_memory.learner.samples import sources_of, to_sample, to_state
 from ted_memory.learner.spaces import Space
+from ted_memory.llm.work import WORK, Work
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import Sample, Trajectory
 from ted_memory.protocols import Settle
@@ -51,10 +53,13 @@ async def learn_from(
     state = to_state(claim, sample, space.recent, judged=judged, language=language)
     peers = {one.id: one for one, _ in space.recent}
     context = space.replayer.context.for_one_pass(peers)
-    out = await space.graph.ainvoke(state, context=context)
+    work = Work("learn", memory.namespace, claim.episode.run_id, context.profile.name)
+    WORK.set(work)  # of this episode's task alone
+    out = await space.graph.ainvoke(state, work.config(), context=context)
     if out["status"] == LOST:
         raise NoAnswer(out["note"])
     graded = read_graded(out)
+    _tell_grade(claim, graded, memory)
     if grade_live:
         await _credit_live_answer(claim, graded, memory)
     if out["reference"]:
@@ -78,6 +83,13 @@ async def _credit_live_answer(
     """
     if claim.score is None and graded and graded[-1].score is not None:
         await memory.recorder.credit(claim.episode.run_id, graded[-1].score, first=True)
+
+
+def _tell_grade(claim: Claim, graded: Sequence[Trajectory], memory: TedMemory) -> None:
+    """Tell traces the grade of the live run, where it is the learner's and not somebody's word."""
+    live = graded[-1] if graded else None
+    if claim.score is None and live is not None and live.score is not None:
+        telemetry.graded(memory.namespace, claim.episode.run_id, live.score, live.comment)
 
 
 def _mean_score(attempts: Sequence[Trajectory]) -> float | None:

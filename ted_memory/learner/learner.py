@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from langchain_core.runnables import Runnable
 
+from ted_memory import telemetry
 from ted_memory.distill.profiles import Profile, profile_of
 from ted_memory.episodes import Claim
 from ted_memory.errors import (
@@ -255,6 +256,7 @@ class Learner:
         return len(found.claims)
 
     async def _begin(self, space: Space, claim: Claim) -> None:
+        telemetry.claimed(1)
         task = asyncio.create_task(self._one(space, claim), context=contextvars.Context())
         self._work[task] = (space, claim)
         task.add_done_callback(lambda done: self._work.pop(done, None))
@@ -267,9 +269,15 @@ class Learner:
     # --- one episode
 
     async def _one(self, space: Space, claim: Claim) -> None:
+        """Learn from one episode; its outcome is in the report."""
+        with telemetry.learning(space.memory.namespace, claim.episode.run_id) as learned:
+            learned.outcome = await self._learn(space, claim)
+        self.report.outcomes[learned.outcome] += 1
+
+    async def _learn(self, space: Space, claim: Claim) -> str:
         """Learn from one episode; hand it back where that fails, unless another learner holds it.
 
-        Whatever becomes of it, what it cost is counted, and its outcome is in the report.
+        Whatever becomes of it, what it cost is counted.
         """
         meter, began = Meter(), time.monotonic()
         METER.set(meter)
@@ -303,7 +311,7 @@ class Learner:
         except Exception as error:  # noqa: BLE001 - whatever an episode does, the learner goes on
             await space.count(meter.spent, "failed")
             outcome = await self._failed(space, claim, error, began)
-        self.report.outcomes[outcome] += 1
+        return outcome
 
     async def _failed(self, space: Space, claim: Claim, error: Exception, began: float) -> str:
         """Hand an episode back that failed; return what became of it.

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ted_memory import telemetry
 from ted_memory.distill.comparison import Comparison, Judge
 from ted_memory.distill.context import DistillContext
 from ted_memory.distill.scoring import chosen, gather_all
@@ -27,6 +28,7 @@ from ted_memory.learner.allowance import ATTEMPTS, Allowance
 from ted_memory.learner.reach import Reach
 from ted_memory.llm.calls import METER, Meter, is_final, is_transient, one_line
 from ted_memory.llm.messages import rests_on_tools, sample_messages
+from ted_memory.llm.work import WORK, Work
 from ted_memory.models import Experience, ExperienceSet, Sample
 from ted_memory.protocols import KnownEvidence, Pair, Shown
 
@@ -278,6 +280,8 @@ class Replayer:
             return "no place"
         meter = Meter()
         METER.set(meter)  # of this pair's task alone; a judge's calls are among them
+        of = self.context
+        WORK.set(Work("replay", of.memory.namespace, archived.run_id, of.profile.name, lesson.id))
         try:
             score_with, score_without = await self._answers(judge, snapshot)
         except Exception as error:
@@ -322,6 +326,7 @@ class Replayer:
         verdict = await memory.store.episodes.replayed(memory.namespace, pair)
         self._unsent.pop((pair.id, pair.seq), None)
         self.counted += verdict == "counted"
+        telemetry.replayed(verdict)
         return verdict
 
     async def _send_all(self) -> None:

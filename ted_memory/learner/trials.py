@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from ted_memory import telemetry
 from ted_memory.errors import StoreError
 from ted_memory.experience.assignment import principals
 from ted_memory.experience.evidence import Evidence
@@ -169,5 +170,6 @@ async def _count(taken: Sequence[SetState], snapshot: ExperienceSet, memory: Ted
         if name:
             moved[name] += 1
     if moved:
+        telemetry.lessons_moved(moved)
         with contextlib.suppress(StoreError):
             await memory.repository.count(moved)

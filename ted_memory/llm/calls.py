@@ -31,10 +31,12 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from ted_memory import telemetry
 from ted_memory.errors import BudgetExceeded, ModelError, ModelRefused, StoreError
 from ted_memory.llm.messages import answer_of
 from ted_memory.llm.refusals import explain, is_of_model, message_of, refusal_of, status_of
 from ted_memory.llm.spend import Budget, Spend
+from ted_memory.llm.work import call_config, stage
 
 CALL_TIMEOUT = 300.0  # seconds that one call may take before it is given up and made again
 ATTEMPTS = 10  # of one call, with growing pauses of about three minutes in all
@@ -136,6 +138,15 @@ class Calls:
         meter = METER.get()
         if meter is not None:
             meter.spent = meter.spent + spend
+        for role, used in (("student", spend.student), ("teacher", spend.teacher)):
+            if used.calls:
+                telemetry.model_called(
+                    role,
+                    stage(),
+                    calls=used.calls,
+                    tokens_in=used.tokens_in,
+                    tokens_out=used.tokens_out,
+                )
         return spend
 
     def check_room(self, coming: Counter[str]) -> None:
@@ -199,11 +210,9 @@ class Calls:
         budget: Budget | None,
     ) -> tuple[Any, Spend]:
         """Make one call and count it. Raises what the model's client raises."""
-        # nostream: a run inside someone's graph must not leak its tokens into their stream
-        config: RunnableConfig = {"tags": ["nostream", f"ted_memory:{role}"]}
         async with self._place(role, budget):
             async with asyncio.timeout(CALL_TIMEOUT):
-                output = await _ask_on_this_loop(model, messages, config)
+                output = await _ask_on_this_loop(model, messages, call_config(role))
             self._answered.add(role)
             has_raw = isinstance(output, dict) and "raw" in output
             spend = Spend.of(role, messages, output["raw"] if has_raw else answer_of(output))

@@ -6,11 +6,13 @@ import logging
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Literal
 
 from ted_memory.errors import reason_of
 from ted_memory.fields import Frozen
 from ted_memory.models import ExperienceSet
+from ted_memory.protocols import CommitFeed
 
 IDLE = 2.0  # seconds; an older snapshot is worth waiting for, see `Snapshots.get`
 BREAK_AFTER = 3  # failures in a row; then nobody waits for the store until it answers again
@@ -56,7 +58,8 @@ class Health(Frozen):
     ones on their way, ``dropped`` ones lost: the buffer or the queue was full, or they could not be
     told. ``retrieval_fallbacks`` are questions that words had to rank alone, since the retriever
     failed or was too slow. ``lessons_removed`` are calls of a model that the lessons did not reach,
-    since a later middleware replaced them.
+    since a later middleware replaced them. ``pushed`` says whether the store tells of commits as
+    they are made; else they are found within `refresh` seconds.
     """
 
     reads: int = 0
@@ -73,6 +76,7 @@ class Health(Frozen):
     dropped: int = 0
     retrieval_fallbacks: int = 0
     lessons_removed: int = 0
+    pushed: bool = False
 
 
 class Snapshots:
@@ -83,15 +87,26 @@ class Snapshots:
         empty: what is served until something was read, or where the store has no such set.
         refresh: age in seconds at which the store is looked at again.
         patience: seconds that a caller waits for the store at most.
+        feed: tells of commits, so that they are looked for at once; None: nobody does.
     """
 
     def __init__(
-        self, read: Read, empty: ExperienceSet, *, refresh: float, patience: float
+        self,
+        read: Read,
+        empty: ExperienceSet,
+        *,
+        refresh: float,
+        patience: float,
+        feed: CommitFeed | None = None,
     ) -> None:
         self.empty = empty
         self._read = read
         self._refresh = refresh
         self._patience = patience
+        self._feed = feed
+        # age at which a call does more than to take what is here: at any, until it hears of commits
+        self._look_after = refresh if feed is None else -1.0
+        self._reads_when_watched = 0
         self._snapshot = empty
         self._read_at: float | None = None
         self._needed = 0
@@ -162,6 +177,9 @@ class Snapshots:
         That takes `patience` seconds at most.
         """
         self._reads += 1
+        if not self._older_than(self._look_after):
+            return self._snapshot
+        self._watch()
         if not self._older_than(self._refresh):
             return self._snapshot
         if self._broken:
@@ -173,6 +191,44 @@ class Snapshots:
         if self._older_than(IDLE):
             await self._wait()
         return self._snapshot
+
+    def _watch(self) -> None:
+        """Ask to hear of commits, since an agent is at work here."""
+        if self._feed is not None:
+            self._look_after = self._refresh
+            self._reads_when_watched = self._reads
+            self._feed.watch(self)
+
+    def told(self, epoch: str, version: int) -> None:
+        """Look at the store beside the calls if it is said to hold what is not here yet.
+
+        What is said is not believed: only what is read is served. What comes late, of a version
+        that is here or older, is passed over.
+        """
+        held = self._snapshot
+        is_here = bool(epoch) and epoch == held.epoch and version <= held.version
+        if is_here:
+            return
+        if self._broken:
+            return
+        task = self._tasks.get(asyncio.get_running_loop())
+        if task is None or task.done():
+            self._refreshing()
+        else:  # it may have begun too early
+            task.add_done_callback(partial(self._told_meanwhile, epoch, version))
+
+    def _told_meanwhile(self, epoch: str, version: int, look: asyncio.Task[None]) -> None:
+        if not look.cancelled():
+            self.told(epoch, version)
+
+    def is_in_use(self) -> bool:
+        """Tell whether an agent has asked since this was asked last, or `_watch` was called."""
+        before, self._reads_when_watched = self._reads_when_watched, self._reads
+        return self._reads > before
+
+    def unwatched(self) -> None:
+        """Have the next call ask to hear of commits again."""
+        self._look_after = -1.0
 
     @property
     def _broken(self) -> bool:
@@ -204,6 +260,7 @@ class Snapshots:
             last_reset=self._last_reset,
             version=None if self._read_at is None else self._snapshot.version,
             age=self._age(),
+            pushed=self._feed is not None and self._feed.live,
         )
 
     async def aclose(self) -> None:
@@ -227,6 +284,8 @@ class Snapshots:
         if task is None or task.done():
             # an empty context: the caller's tracing and streaming are none of this task's business
             task = loop.create_task(self._look(), context=contextvars.Context())
+            # it may begin without a call, and a loop that is closed meanwhile is nobody's fault
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
             self._tasks[loop] = task
         return task
 

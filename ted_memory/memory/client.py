@@ -5,17 +5,17 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self
 
+from ted_memory import telemetry
 from ted_memory.capture.recorder import Hooks, Recorder
 from ted_memory.derived import Derived
 from ted_memory.episodes import ANONYMOUS, Episode, Exposure, Feedback, Verdict
 from ted_memory.experience.assignment import Selector, expose
 from ted_memory.experience.ranking import NO_QUESTION, Ranking
-from ted_memory.experience.rendering import render_block
 from ted_memory.fields import check_namespace
 from ted_memory.memory.cache import Health, Snapshots
 from ted_memory.memory.commits import CommitTerms
 from ted_memory.memory.curation import Curated
-from ted_memory.memory.presentation import View, exposure_of
+from ted_memory.memory.presentation import View, exposure_of, text_of
 from ted_memory.memory.repository import SetRepository
 from ted_memory.models import (
     Caps,
@@ -67,10 +67,11 @@ class TedMemory(Curated):
         )
         caps = Caps(max_experiences=settings.max_experiences, token_budget=settings.token_budget)
         self._snapshots = Snapshots(
-            partial(store.read_fast, namespace),
+            self._look,
             ExperienceSet(namespace=namespace, epoch="", version=0, caps=caps),
             refresh=settings.refresh,
             patience=first_wait or settings.read_timeout,
+            feed=store.feed(namespace) if settings.push and "~" not in namespace else None,
         )
         self.repository = SetRepository(store, namespace, self._snapshots, settings)
         """The set in its store, for what works beside agents."""
@@ -122,6 +123,10 @@ class TedMemory(Curated):
         return TedMemory(
             self.store, settings or self.settings, f"{self.namespace}~{run}", ranker=self._ranker
         )
+
+    async def _look(self, held: ExperienceSet | None) -> ExperienceSet | None:
+        with telemetry.reading():
+            return await self.store.read_fast(self.namespace, held)
 
     async def load(self) -> ExperienceSet:
         """Read the set as it is now; empty at version 0 when nothing was ever committed.
@@ -189,16 +194,18 @@ class TedMemory(Curated):
 
         Never raises.
         """
+        began = telemetry.now()
         snapshot = await self._snapshots.get()
+        exposure = await self._presented(snapshot, question)
+        telemetry.searched(self.namespace, question, exposure, snapshot, began=began)
+        return exposure
+
+    async def _presented(self, snapshot: ExperienceSet, question: str) -> Exposure:
         view = self._view(snapshot)
         if view.same_for_all is not None:
             return view.same_for_all
-        exposure = exposure_of(
-            await self._seen(snapshot, question),
-            view.presentation.placement,
-            epoch=snapshot.epoch,
-            version=snapshot.version,
-        )
+        seen = await self._seen(snapshot, question)
+        exposure = exposure_of(seen, view.presentation.placement, snapshot)
         if not view.asks:
             view.same_for_all = exposure
         return exposure
@@ -210,14 +217,20 @@ class TedMemory(Curated):
         ``question`` is the task at hand; selection ``relevant`` picks by it, the others don't look
         at it. Never raises: without the store it goes on with what it last saw (see `health`).
         """
+        began = telemetry.now()
         snapshot = await self._snapshots.get()
+        exposure = await self._as_text(snapshot, question)
+        telemetry.searched(self.namespace, question, exposure, snapshot, began=began)
+        return exposure.block
+
+    async def _as_text(self, snapshot: ExperienceSet, question: str) -> Exposure:
         view = self._view(snapshot)
-        if view.block_for_all is not None:
-            return view.block_for_all
-        block = render_block(await self._seen(snapshot, question), alone=True)
+        if view.text_for_all is not None:
+            return view.text_for_all
+        text = text_of(await self._seen(snapshot, question), snapshot)
         if not view.asks:
-            view.block_for_all = block
-        return block
+            view.text_for_all = text
+        return text
 
     async def _seen(self, snapshot: ExperienceSet, question: str) -> tuple[Experience, ...]:
         return await self.show(snapshot, question, patience=self.settings.read_timeout)
@@ -232,13 +245,13 @@ class TedMemory(Curated):
         ``unit`` is the conversation (thread id), else the run: one is assigned in the same way
         throughout. What is ``seen`` and ``withheld`` belongs into its `Episode`. Never raises.
         """
-        who = self._who(principal)
+        began, who = telemetry.now(), self._who(principal)
         snapshot = await self._snapshots.get()
         ranking = await self._ranker.rank(
             snapshot.candidates, question, patience=self.settings.read_timeout
         )
         view = self._view(snapshot)
-        return expose(
+        exposure = expose(
             snapshot,
             view.choose,
             ranking,
@@ -248,6 +261,8 @@ class TedMemory(Curated):
             now=datetime.now(UTC),
             placement=view.presentation.placement,
         )
+        telemetry.searched(self.namespace, question, exposure, snapshot, began=began)
+        return exposure
 
     def _who(self, principal: str) -> str:
         """Tell what stands for a principal in the store; nobody where the user's hook fails.
@@ -361,22 +376,6 @@ class TedMemory(Curated):
         commit = await self.repository.commit(tuple(edits), terms, base=base)
         await self._ranker.prepare_after(commit, self.load)
         return commit
-
-    async def namespaces(self) -> tuple[str, ...]:
-        """List the namespaces of all experience sets in this store, sorted."""
-        return await self.store.namespaces()
-
-    async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:
-        """Add to the experiences' usage once for each token; False when this token was used before.
-
-        With a setting ``usage_decay`` below 1, older outcomes of the same experiences fade by this
-        share.
-
-        Raises:
-            InvalidInput: the token or an id cannot be used.
-            StoreError: the store cannot be reached.
-        """
-        return await self.repository.credit(usage, token)
 
     def health(self) -> Health:
         """Tell what an agent's path has counted so far; no I/O."""

@@ -50,6 +50,22 @@ class Curated(ABC):
         """Read the usage of the experiences as it is now. Raises StoreError."""
         return dict(await self.repository.usage())
 
+    async def namespaces(self) -> tuple[str, ...]:
+        """List the namespaces of all experience sets in this store, sorted."""
+        return await self.store.namespaces()
+
+    async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:
+        """Add to the experiences' usage once for each token; False when this token was used before.
+
+        With a setting ``usage_decay`` below 1, older outcomes of the same experiences fade by this
+        share.
+
+        Raises:
+            InvalidInput: the token or an id cannot be used.
+            StoreError: the store cannot be reached.
+        """
+        return await self.repository.credit(usage, token)
+
     async def log(self, limit: int = 20) -> tuple[LogEntry, ...]:
         """Read the latest entries of the history, newest first. Raises StoreError."""
         newest = (await self.repository.read()).version

@@ -29,7 +29,7 @@ def presentation_of(snapshot: ExperienceSet, settings: PromptSettings) -> Presen
 
 
 def exposure_of(
-    shown: Sequence[Experience], placement: Placement, *, epoch: str = "", version: int = 0
+    shown: Sequence[Experience], placement: Placement, snapshot: ExperienceSet | None = None
 ) -> Exposure:
     """Put lessons as a prompt gets them: a block, and the solved tasks as earlier turns."""
     return Exposure(
@@ -37,8 +37,18 @@ def exposure_of(
         turns=earlier_turns(shown),
         placement=placement,
         seen=tuple(e.id for e in shown),
-        epoch=epoch,
-        version=version,
+        epoch="" if snapshot is None else snapshot.epoch,
+        version=0 if snapshot is None else snapshot.version,
+    )
+
+
+def text_of(shown: Sequence[Experience], snapshot: ExperienceSet) -> Exposure:
+    """Put lessons as one text: solved tasks stand in it as examples."""
+    return Exposure(
+        block=render_block(shown, alone=True),
+        seen=tuple(e.id for e in shown),
+        epoch=snapshot.epoch,
+        version=snapshot.version,
     )
 
 
@@ -66,13 +76,13 @@ class View:
         presentation: how the set is shown.
         choose: the rule that chooses what stands in a prompt, as it stands there.
         same_for_all: what every request is shown, where the selection looks at no question.
-        block_for_all: the same in one text.
+        text_for_all: the same in one text.
     """
 
     presentation: Presentation
     choose: Selector
     same_for_all: Exposure | None = None
-    block_for_all: str | None = None
+    text_for_all: Exposure | None = None
 
     @classmethod
     def of(cls, snapshot: ExperienceSet, settings: Settings) -> "View":

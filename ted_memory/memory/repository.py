@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ted_memory import telemetry
 from ted_memory.errors import CommitRefused, HistoryTrimmed
 from ted_memory.experience import lineage
 from ted_memory.experience.capacity import over_caps
@@ -113,7 +114,8 @@ class SetRepository:
 
     async def drop(self) -> None:
         """Forget the set and all that belongs to it."""
-        await self.store.drop(self.namespace)
+        with telemetry.dropping(self.namespace):
+            await self.store.drop(self.namespace)
 
     # --- commits
 
@@ -160,7 +162,9 @@ class SetRepository:
     async def send(self, edits: Sequence[Edit], base: ExperienceSet, terms: CommitTerms) -> Commit:
         """Commit edits that were made on ``base``, whatever the caps were; see `commit`."""
         request = commit_request(edits, base, terms, self._settings)
-        commit = await self.store.commit(self.namespace, request)
+        with telemetry.committing(self.namespace, edits) as told:
+            commit = await self.store.commit(self.namespace, request)
+            told(commit)
         self._cache.require_version(commit.version)  # who commits and then renders sees it
         return commit
 

@@ -1,6 +1,7 @@
 """What storage promises. Everything above `storage` knows only this."""
 
 from ted_memory.protocols.cipher import Cipher
+from ted_memory.protocols.feed import CommitFeed, CommitListener
 from ted_memory.protocols.sets import (
     ABSENT,
     Change,
@@ -26,6 +27,8 @@ __all__ = [
     "TOLD_FIRST",
     "Change",
     "Cipher",
+    "CommitFeed",
+    "CommitListener",
     "CommitRequest",
     "CreditRules",
     "EpisodeQueue",

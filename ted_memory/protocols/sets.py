@@ -18,6 +18,7 @@ from ted_memory.models import (
     Presentation,
     Usage,
 )
+from ted_memory.protocols.feed import CommitFeed
 from ted_memory.protocols.traffic import EpisodeQueue
 from ted_memory.protocols.vectors import VectorStore
 
@@ -127,6 +128,10 @@ class ExperienceStore(Progress, Protocol):
 
         How long an agent waits for it is the caller's to say (`memory.cache`).
         """
+        ...
+
+    def feed(self, namespace: str) -> CommitFeed:
+        """Give what tells of commits to the set, but for staging sets; no I/O."""
         ...
 
     @property

@@ -15,6 +15,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -31,6 +32,7 @@ from ted_memory.protocols import Settle, VectorHead
 from ted_memory.storage.redis import scripts
 from ted_memory.testing import ScriptedChatModel, asked_for_edits
 from tests.chaos import moved_clock
+from tests.chaos.writer_process import with_retries
 
 SETTINGS: dict[str, Any] = {
     "trust": "evidence",
@@ -98,9 +100,9 @@ class Agents:
                     max(0.0, began + (number - first) / self.rate - time.monotonic())
                 )
             elif number % 100 == 0:
-                await self.memory.flush()
+                await with_retries(self.memory.flush)
             await self._one(number)
-        await self.memory.flush()
+        await with_retries(self.memory.flush)
 
     async def _one(self, number: int) -> None:
         memory, principal, thread = self.memory, who(number), f"thread-{number // 3}"
@@ -137,17 +139,16 @@ class Agents:
             await self._say(f"never-{number}", "", f"user-{number % PEOPLE}")
         if number % CREDITS == 0:
             ids = [e.id for e in (await memory.snapshot()).active]
-            await memory.credit(
-                {id: Usage(n_with=1, successes_with=0.5) for id in ids}, token=f"credit-{number}"
-            )
+            usage = {id: Usage(n_with=1, successes_with=0.5) for id in ids}
+            await with_retries(lambda: memory.credit(usage, token=f"credit-{number}"))
             self.counts["credits"] += 1
         if number % DISTILS == 0:
-            await self._distil(f"{number:08}")
+            await with_retries(lambda: self._distil(f"{number:08}"))
 
     async def _say(self, about: str, fix: str, principal: str) -> None:
-        await self.memory.give_feedback(
-            about, score=0.5, comment="Well.", correction=fix, principal=principal
-        )
+        words: dict[str, Any] = {"score": 0.5, "comment": "Well.", "correction": fix}
+        give = partial(self.memory.give_feedback, about, principal=principal, **words)
+        await with_retries(give)
         self.counts["feedback"] += 1
 
     async def _distil(self, run: str) -> None:
@@ -155,7 +156,10 @@ class Agents:
         staging, store = self.memory.staging(run), self.memory.store
         await store.save_progress(staging.namespace, "run", {"of": run})
         await staging.commit(
-            [Add(text="As good as it goes.")], author="distill", models={"student": "one"}
+            [Add(text="As good as it goes.")],
+            author="distill",
+            models={"student": "one"},
+            token=f"draft-{run}",
         )
         await staging.credit(
             {(await staging.load()).active[0].id: Usage(n_with=1)}, token=f"credit-{run}"
@@ -184,14 +188,15 @@ class StandIn:
         memory, s = self.memory, self.memory.settings
         while True:
             stops = self.stopped.is_set()
-            found = await memory.store.episodes.claim(
+            claim = partial(
+                memory.store.episodes.claim,
                 memory.namespace,
                 self.name,
                 lease=s.lease_seconds,
                 count=20,
                 max_deliveries=s.max_deliveries,
-                alone=False,
             )
+            found = await with_retries(lambda claim=claim: claim(alone=False))
             for claim in found.claims:
                 await self._one(claim)
             if not found.claims:
@@ -202,9 +207,9 @@ class StandIn:
     async def _one(self, claim: Claim) -> None:
         memory, s, number = self.memory, self.memory.settings, number_of(claim.episode.run_id)
         if number % DIES == 0:
-            told = await memory.store.episodes.return_claim(
-                memory.namespace, claim, counts=True, reason="no answer", delay=0, max_deliveries=1
-            )
+            give_back = partial(memory.store.episodes.return_claim, memory.namespace, claim)
+            why: dict[str, Any] = {"counts": True, "reason": "no answer", "delay": 0}
+            told = await with_retries(partial(give_back, max_deliveries=1, **why))
             self.counts[told] += 1
             return
         lesson = Add(
@@ -233,7 +238,8 @@ class StandIn:
         )
         token = f"episode:{claim.seq}:settle:{claim.fence}:0"
         edits = [lesson] if outcome == "learned" else []
-        await memory.commit(edits, author=self.name, token=token, settle=settled)
+        commit = partial(memory.commit, edits, author=self.name, token=token, settle=settled)
+        await with_retries(commit)
         self.counts[outcome] += 1
         self.counts["archived"] += archived is not None
 

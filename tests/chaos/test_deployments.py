@@ -18,6 +18,7 @@ from ted_memory import TedMemory, open_memory
 from ted_memory.errors import NotDurable, StoreError, StoreRefused, StoreUnavailable
 from ted_memory.models import Add, Commit, Rewrite, Usage
 from ted_memory.storage.redis.keys import Keys
+from ted_memory.testing import wait_until as soon
 from tests.chaos.sizes import FULL, report, size
 from tests.chaos.topologies import (
     HOST,
@@ -187,6 +188,95 @@ async def test_a_server_whose_authority_is_unknown_is_refused(
     url = shape_of("tls").url.partition("?")[0]
     with pytest.raises(StoreUnavailable, match="certificate"):
         await open_memory(url, namespace=namespace).load()
+
+
+# ---- commits are told of on every shape
+
+
+RARELY: dict[str, Any] = {"refresh": 600.0, "read_timeout": 5.0}
+"""For agents that see what they are told of, and look for nothing."""
+
+
+async def hears(agent: TedMemory) -> None:
+    await agent.render()
+    await soon(lambda: agent.health().pushed, what="the server tells of commits")
+
+
+async def sees(agent: TedMemory, text: str) -> None:
+    async def is_shown() -> bool:
+        return text in await agent.render()
+
+    await soon(is_shown, timeout=30, what=f"{text!r} is shown")
+
+
+@contextlib.asynccontextmanager
+async def told_of(url: str, namespace: str, **options: Any) -> AsyncIterator[Any]:
+    """Give who commits to some namespaces, and agents of them that hear of it."""
+    async with (
+        open_memory(url, namespace=namespace, push=False) as writer,
+        open_memory(url, namespace=namespace, **RARELY, **options) as agent,
+    ):
+        names = [f"{namespace}-{i}" for i in range(6)]  # of a cluster's slots
+        writers = [writer, *map(writer.for_namespace, names)]
+        agents = [agent, *map(agent.for_namespace, names)]
+        for one in agents:
+            await hears(one)
+        yield writers, agents
+
+
+@every_shape
+async def test_commits_are_told_of(
+    shape: str, shape_of: Callable[[str], Any], namespace: str
+) -> None:
+    async with told_of(shape_of(shape).url, namespace) as (writers, agents):
+        for writer, agent in zip(writers, agents, strict=True):
+            await writer.commit([Add(text="told of")], author="me")
+            await sees(agent, "told of")
+
+
+async def test_who_does_not_listen_sees_nothing_of_them(
+    shape_of: Callable[[str], Any], namespace: str
+) -> None:
+    """The control: looks are ten minutes apart."""
+    async with told_of(shape_of("cluster-valkey").url, namespace) as (writers, agents):
+        deaf = open_memory(
+            shape_of("cluster-valkey").url, namespace=namespace, push=False, **RARELY
+        )
+        await deaf.render()
+        await writers[0].commit([Add(text="told of")], author="me")
+        await sees(agents[0], "told of")
+        assert "told of" not in await deaf.render()
+        await deaf.aclose()
+
+
+async def test_commits_are_told_of_where_their_slot_has_moved(
+    shape_of: Callable[[str], Any], namespace: str
+) -> None:
+    setup = shape_of("cluster-valkey")
+    slot = setup.slot_of(Keys(namespace).meta)
+    async with told_of(setup.url, namespace) as (writers, agents):
+        await writers[0].commit([Add(text="before")], author="me")
+        await sees(agents[0], "before")
+        target = next(one for one in setup.primaries if one is not setup.owner(slot))
+        await asyncio.to_thread(setup.move_slot, slot, target)
+        await writers[0].commit([Add(text="after")], author="me")
+        await sees(agents[0], "after")
+        await hears(agents[0])
+        await writers[0].commit([Add(text="later")], author="me")
+        await sees(agents[0], "later")
+
+
+async def test_commits_are_told_of_after_a_failover(namespace: str) -> None:
+    with SentinelSetup(binary("valkey")) as setup:
+        async with told_of(setup.url, namespace) as (writers, agents):
+            await writers[0].commit([Add(text="before")], author="me")
+            await sees(agents[0], "before")
+            await FAULTS["killed"](setup)
+            await writers[0].commit([Add(text="after")], author="me")
+            await sees(agents[0], "after")
+            await hears(agents[0])
+            await writers[0].commit([Add(text="later")], author="me")
+            await sees(agents[0], "later")
 
 
 # ---- what is acknowledged stays

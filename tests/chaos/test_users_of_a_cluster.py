@@ -5,6 +5,7 @@ import pytest
 from ted_memory import Add, open_memory
 from ted_memory.errors import StoreRefused
 from ted_memory.storage.redis import acl
+from ted_memory.testing import wait_until
 from tests.chaos.topologies import ClusterSetup
 from tests.conftest import SERVERS
 
@@ -26,6 +27,7 @@ async def test_each_role_works_in_a_cluster_and_no_further() -> None:
             as_role(cluster, "agent"), namespace="support", read_timeout=5.0
         ) as memory:
             assert "By the learner." in await memory.render()
+            await wait_until(lambda: memory.health().pushed)
             with pytest.raises(StoreRefused, match="refuses us"):
                 await memory.commit([Add(text="Mine.")], author="agent")
 

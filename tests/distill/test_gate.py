@@ -257,4 +257,5 @@ async def test_what_two_passes_said_in_the_same_words_goes_live_once(namespace: 
     report = await distill(samples(1, 2), student=student(), teacher=slow, memory=memory)
     assert report.learned == 2, "they were under way at once"
     [lesson] = (await memory.load()).active
-    assert lesson.sources == ("dataset:samples#apples-0", "dataset:samples#apples-1")
+    # whichever came first
+    assert set(lesson.sources) == {"dataset:samples#apples-0", "dataset:samples#apples-1"}

@@ -3,6 +3,8 @@
 import asyncio
 import functools
 import importlib.util
+import multiprocessing
+import queue
 import subprocess
 import sys
 import threading
@@ -226,6 +228,40 @@ async def test_a_comparing_process_that_was_killed_is_started_again() -> None:
     process.kill()
     process.wait()
     assert await score("math", "1/2", "0.5") == 1
+
+
+def _compare_in_child(results: Any) -> None:
+    results.put(formulas.COMPARER.equal("1/2", "0.5"))
+    formulas.COMPARER.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("own", [True, False])
+def test_a_forked_child_compares_in_a_process_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """Without that it waits for the end of the one that its parent uses."""
+    formulas.COMPARER.close()
+    assert formulas.COMPARER.equal("1/2", "0.5")
+    process = formulas.COMPARER._process
+    assert process is not None
+    if not own:
+        monkeypatch.setattr(formulas._Comparer, "leave_to_parent", lambda self: None)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=_compare_in_child, args=(results,), daemon=True)
+    child.start()
+    try:
+        assert results.get(timeout=60 if own else 3)
+        assert own
+        child.join(30)
+        assert process.poll() is None, "the parent's goes on"
+        assert formulas.COMPARER.equal("1/2", "0.5")
+    except queue.Empty:
+        assert not own
+    finally:
+        child.kill()
+        formulas.COMPARER.close()
 
 
 async def test_a_comparing_process_that_does_not_start_is_told(

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import multiprocessing
+import queue
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,11 +17,12 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
-from ted_memory import TedMemory
+from ted_memory import Add, TedMemory
 from ted_memory.episodes import Exposure
 from ted_memory.integrations.run_ids import find_run_id
 from ted_memory.integrations.under_way import Key, UnderWay, under_way
-from ted_memory.testing import in_memory
+from ted_memory.models import Experience
+from ted_memory.testing import in_memory, wait_until
 from tests.integrations.agents import Scripted, agent, asks, call, calls_once, teach
 from tests.integrations.findings import Traces
 from tests.spy_log import recorded
@@ -194,3 +198,66 @@ def test_agents_of_many_threads_share_what_is_under_way(
     finally:
         sys.setswitchinterval(before)
     assert bool(failed) is not guarded, failed
+
+
+class HangsAtFirst:
+    """A retriever whose first answer never comes."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def rank(self, experiences: Sequence[Experience], question: str) -> list[Experience]:
+        self.asked += 1
+        if self.asked == 1:
+            await asyncio.Event().wait()
+        return list(experiences)
+
+
+async def test_a_run_that_is_cancelled_while_lessons_are_chosen_may_come_again_under_its_name() -> (
+    None
+):
+    retriever = HangsAtFirst()
+    memory = in_memory(
+        retriever=retriever, selection="relevant", withhold_share=0.0, read_timeout=60.0
+    )
+    await memory.commit([Add(text="Be brief.", when="asked")], author="me")
+    runs, _ = agent(memory)
+    config: Any = {"run_id": "01234567-89ab-cdef-0123-456789abcdef"}
+    first = asyncio.create_task(runs.ainvoke(asks(), config))
+    await wait_until(lambda: retriever.asked == 1)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert find_run_id(await runs.ainvoke(asks(), config)) == config["run_id"]
+    await memory.aclose()
+
+
+def ask_in_child(memory: TedMemory, results: Any) -> None:
+    asyncio._set_running_loop(None)  # the fork happened inside the parent's loop
+    runs, _ = agent(memory)
+    results.put(find_run_id(asyncio.run(runs.ainvoke(asks()))))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("anew", [True, False])
+async def test_a_forked_child_knows_nothing_of_the_parents_runs(
+    memory: TedMemory, monkeypatch: pytest.MonkeyPatch, anew: bool
+) -> None:
+    """Without a lock of its own the child waits for a thread that it does not have."""
+    runs, key = under_way(memory), Key("ours", "the parent's", "", "")
+    runs.show(key, Exposure())
+    if not anew:
+        monkeypatch.setattr(UnderWay, "_begin_anew", lambda self: None)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    with runs._lock:  # as when another thread holds it just then
+        child = context.Process(target=ask_in_child, args=(memory, results), daemon=True)
+        child.start()
+    try:
+        told = await asyncio.to_thread(results.get, timeout=60 if anew else 3)
+        assert anew
+        assert told
+    except queue.Empty:
+        assert not anew
+    finally:
+        child.kill()
+    assert runs.is_open(key), "the parent's goes on"

@@ -299,3 +299,16 @@ async def test_two_stores_that_write_at_once_lose_nothing(valkey: Server, namesp
         assert await stores[0].aget((namespace,), "same") == await stores[1].aget(
             (namespace,), "same"
         )
+
+
+async def test_more_namespaces_than_are_kept_open_are_read_and_written_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ted_memory.integrations.store.MEMORIES", 2)
+    store = TedMemoryStore(in_memory(trust="always"))
+    for turn in range(2):
+        for i in range(6):
+            await store.aput((f"n{i}",), "key", {"text": f"Lesson {turn} of {i}."})
+    found = [await store.aget((f"n{i}",), "key") for i in range(6)]
+    assert [one and one.value["text"] for one in found] == [f"Lesson 1 of {i}." for i in range(6)]
+    assert store._of.cache_info().currsize == 2, "the control: most were opened anew"

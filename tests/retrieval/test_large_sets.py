@@ -1,6 +1,7 @@
 """What is found in a large set is what a plain search would find, only faster."""
 
 import itertools
+import math
 import random
 from collections.abc import Sequence
 
@@ -10,8 +11,10 @@ from langchain_core.embeddings import Embeddings
 
 from ted_memory.models import Experience
 from ted_memory.retrieval import EmbeddingRetriever, FusedRetriever, WordRetriever, embeddings
+from ted_memory.retrieval.bm25 import K1, B, index_of
 from ted_memory.retrieval.embeddings import _pieces
 from ted_memory.retrieval.fusion import DEPTH, FLATNESS
+from ted_memory.retrieval.language import analyse
 from ted_memory.retrieval.ranker import Ranker
 
 MANY, LEAST = 700, 0.1
@@ -119,3 +122,33 @@ async def test_large_products_are_made_in_parts(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(embeddings, "ALONE", 2**30)
     embeddings._closest(lessons, asked.view(Watched))
     assert sizes == [6 * 256 * 5000], "the control"
+
+
+def test_the_first_question_to_an_index_and_later_ones_find_the_same() -> None:
+    conditions, strangers = [e.when for e in LESSONS], "unheard of 12 words"
+    index = index_of(conditions)
+    for question in [*QUESTIONS, strangers, *QUESTIONS]:
+        first_asked = index_of(conditions).scores(question)
+        assert index.scores(question) == first_asked == plain_bm25(question)
+
+
+def plain_bm25(question: str) -> list[float]:
+    """Score each condition by the formula in the head of `bm25`, one after the other."""
+    texts = [analyse(e.when, "en") for e in LESSONS]
+    average = sum(text.length for text in texts) / MANY
+    scores = [0.0] * MANY
+    for term in analyse(question, "en").counts:
+        having = sum(term in text.counts for text in texts)
+        rarity = math.log(1 + (MANY - having + 0.5) / (having + 0.5))
+        for number, text in enumerate(texts):
+            count = text.counts.get(term, 0.0)
+            held_back = K1 * (1 - B + B * (text.length / average))
+            scores[number] += 1.0 * (rarity * (count / (count + held_back)))
+    return scores
+
+
+def test_words_that_no_lesson_has_are_not_kept() -> None:
+    index = index_of([e.when for e in LESSONS])
+    for n in range(50):
+        index.scores(f"stranger{n} {WORDS[0]}")
+    assert len(index._postings) == 1

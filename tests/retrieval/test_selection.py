@@ -232,7 +232,7 @@ def test_what_belongs_to_a_set_goes_with_it() -> None:
     for n in range(20):
         retriever.rank_now([e.model_copy(update={"id": f"{e.id}{n}"}) for e in DESK], "a refund")
     gc.collect()
-    assert len(retriever._terms) <= len(DESK)
+    assert len(retriever._readings) <= len(DESK)
     assert len(retriever._indexes) <= 1
 
 

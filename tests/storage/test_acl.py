@@ -19,6 +19,7 @@ from ted_memory.protocols import Pair, Settle, VectorHead
 from ted_memory.storage.redis import acl
 from ted_memory.storage.redis.keys import NAMESPACES, Keys
 from ted_memory.storage.redis.vectors import SPARE
+from ted_memory.testing import wait_until
 from ted_memory.wiring import acl_commands
 from tests.conftest import SERVERS, Server
 
@@ -55,11 +56,12 @@ async def filled(guarded: Server) -> Server:
     return guarded
 
 
-def as_role(server: Server, role: str, namespace: str = NS) -> TedMemory:
+def as_role(server: Server, role: str, namespace: str = NS, refresh: float = 1.0) -> TedMemory:
     return open_memory(
         f"redis://ted-{NS}-{role}:{role}@127.0.0.1:{server.port}/0",
         namespace=namespace,
         read_timeout=2.0,
+        refresh=refresh,
     )
 
 
@@ -93,6 +95,20 @@ async def test_who_writes_can_do_all_of_its_work(filled: Server, role: str) -> N
             await memory.purge("principal:eve")
             await memory.forget("principal", "eve")
             await memory.store.drop(NS)
+
+
+@pytest.mark.parametrize("listens", acl.ROLES)
+@pytest.mark.parametrize("commits", ["learner", "reviewer", "admin"])
+async def test_each_role_hears_of_what_each_that_writes_commits(
+    filled: Server, listens: str, commits: str
+) -> None:
+    agent = as_role(filled, listens, refresh=600.0)
+    async with as_role(filled, commits) as writer:
+        await agent.render()
+        await wait_until(lambda: agent.health().pushed)
+        await writer.commit([Add(text="New.", state="proposed")], author=commits)
+        await wait_until(lambda: agent.health().version == 2)
+    await agent.aclose()
 
 
 async def test_a_recorder_hands_in_what_it_did_and_a_learner_learns_from_it(filled: Server) -> None:
@@ -320,6 +336,11 @@ FORBIDDEN = [
     ("SHUTDOWN", "NOSAVE"),
     ("REPLICAOF", "NO", "ONE"),
     ("PUBLISH", "c", "m"),
+    ("PUBLISH", Keys(NS).commits, "e 9"),
+    ("SPUBLISH", Keys(OTHER).commits, "e 9"),
+    ("SUBSCRIBE", Keys(NS).commits),
+    ("SSUBSCRIBE", Keys(OTHER).commits),
+    ("PSUBSCRIBE", "*"),
     ("RENAME", Keys(NS).meta, Keys(OTHER).meta),
     ("COPY", Keys(OTHER).log, Keys(NS).log),
 ]
@@ -333,8 +354,10 @@ OF_ROLE = {
         ("SADD", Keys(NS).purged, "x"),
         ("HGET", Keys(NS).evidence, "x"),
         ("HGETALL", Keys(NS).archive),
+        ("SPUBLISH", Keys(NS).commits, "e 9"),
     ],
     "recorder": [
+        ("SPUBLISH", Keys(NS).commits, "e 9"),
         ("HSET", Keys(NS).meta, "version", "9"),
         ("HDEL", Keys(NS).experiences, "x"),
         ("HSET", Keys(NS).experiences, "x", "1|1|active|1|{}"),
@@ -384,7 +407,7 @@ def test_a_role_may_do_nothing_else_and_lua_is_no_way_round(filled: Server, role
                 with pytest.raises(redis.exceptions.RedisError) as caught:
                     client.execute_command(eval_, script, len(names), *names, *command)
                 said = str(caught.value).lower()
-                assert re.search("permission|can't run|not allowed|can't access", said), (
+                assert re.search("permission|can't (run|access|publish)|not allowed", said), (
                     command,
                     said,
                 )

@@ -146,6 +146,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "erase": lambda client: scripts.erase(client, K, ["1"]),
     "now": lambda client: scripts.now(client, K),
     "lacking": lambda client: scripts.lacking(client, K, [("TIME",)]),
+    "tell": lambda client: scripts.tell_dropped(client, K),
     "dead": lambda client: scripts.dead(client, K, "retry", [1]),
     "blank": lambda client: scripts.blank(client, K, [(1, "old", "new")]),
 }
@@ -171,7 +172,7 @@ FIXED = [
 ]
 # take any number of things
 OPEN = ["record", "extend_lease", "dead", "erase", "count", "known", "forget_archived", "blank"]
-ALONE = ["now", "lacking"]  # take no key, but one to know the node by
+ALONE = ["now", "lacking", "tell"]  # take no key, but one to know the node by
 
 
 @pytest.mark.parametrize("script", [*FIXED, *OPEN, *ALONE])

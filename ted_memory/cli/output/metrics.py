@@ -7,7 +7,7 @@ a gauge that begins at 0 each day.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -45,8 +45,19 @@ class Metric:
 
 def exposition(now: ExperienceSet, traffic: Traffic, way: Funnel, prices: Prices | None) -> str:
     """Write all metrics of one namespace; with prices also what today has cost."""
-    metrics = [*_of_the_queue(traffic), *_of_the_way(now, way), *_of_the_day(way, prices)]
-    return "".join(_written(one, now.namespace) for one in metrics if one.samples)
+    return exposition_of_all([(now, traffic, way)], prices)
+
+
+def exposition_of_all(
+    sets: Iterable[tuple[ExperienceSet, Traffic, Funnel]], prices: Prices | None
+) -> str:
+    """Write the metrics of several namespaces: each family once, with the samples of all."""
+    families: dict[str, list[str]] = {}
+    for now, traffic, way in sets:
+        for one in (*_of_the_queue(traffic), *_of_the_way(now, way), *_of_the_day(way, prices)):
+            if one.samples:
+                families.setdefault(_head(one), []).extend(_lines(one, now.namespace))
+    return "".join(head + "".join(lines) for head, lines in families.items())
 
 
 def _of_the_queue(traffic: Traffic) -> list[Metric]:
@@ -156,14 +167,16 @@ def _each(label: str, values: Mapping[str, float]) -> list[tuple[Mapping[str, st
     return [({label: name}, value) for name, value in values.items()]
 
 
-def _written(metric: Metric, namespace: str) -> str:
+def _head(metric: Metric) -> str:
     name = f"ted_memory_{metric.name}"
-    lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
+    return f"# HELP {name} {metric.help}\n# TYPE {name} {metric.kind}\n"
+
+
+def _lines(metric: Metric, namespace: str) -> Iterator[str]:
     for labels, value in metric.samples:
         all_labels = {"namespace": namespace, **labels}
         pairs = ",".join(f'{key}="{_escaped(text)}"' for key, text in all_labels.items())
-        lines.append(f"{name}{{{pairs}}} {value!r}")
-    return "\n".join(lines) + "\n"
+        yield f"ted_memory_{metric.name}{{{pairs}}} {value!r}\n"
 
 
 def _escaped(text: str) -> str:

@@ -46,6 +46,7 @@ from ted_memory.llm.calls import (
 )
 from ted_memory.llm.spend import Budget
 from ted_memory.llm.structured import StructuredModel
+from ted_memory.llm.work import WORK, Work
 from ted_memory.memory.client import TedMemory
 from ted_memory.models import ExperienceSet, Restore, Rewrite, Sample
 from ted_memory.retrieval.bm25 import Index, index_of
@@ -317,8 +318,12 @@ class Job:
             "kindred": list(self.kindred.get(sample.id, ())),
             "companions": self._companions(sample),
         }
+        work = Work("distill", self.memory.namespace, sample.id, self.context.profile.name)
+        WORK.set(work)  # of this sample's task alone
         try:
-            out = await self.graph.ainvoke(state, context=self.context.for_one_pass())
+            out = await self.graph.ainvoke(
+                state, work.config(), context=self.context.for_one_pass()
+            )
         except Exception as error:
             if is_final(error):
                 raise

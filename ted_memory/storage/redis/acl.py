@@ -42,6 +42,7 @@ _CONNECT = (
     "asking",
     "readonly",
 )
+_LISTEN = ("ssubscribe", "sunsubscribe")
 _READ = ("hmget", "hget", "hgetall", "hlen", "smembers")
 _READ_SCRIPTS = ("evalsha_ro", "eval_ro")
 _COMMIT = ("get", "set", "pexpire", "hset", "hsetnx", "hkeys", "hdel", "hexists", "time", "wait")
@@ -84,6 +85,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
             *_allow((*_CONNECT, *_READ)),
             *(f"%R~{key}" for key in shown),
             f"%R~{NAMESPACES}",
+            _selector(_LISTEN, [f"&{keys.commits}"]),
         ]
     if role == "recorder":
         return [*rules("agent", namespace), *_allow(_READ_SCRIPTS), *_recording(keys)]
@@ -118,7 +120,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
             *start,
             *_allow((*commands, *_SCRIPTS, *more)),
             *everything,
-            *_listing("sadd", "srem"),
+            *_beside_keys(keys, "sadd", "srem"),
         ]
     writes = [f"~{key}" for key in own]
     selectors = [
@@ -129,7 +131,7 @@ def rules(role: Role, namespace: str, durability: Durability = "none") -> list[s
     ]
     if role == "learner":
         selectors += [_selector(("del", "exists", "sismember", "smismember"), [f"~{staging}"])]
-    return [*start, *_allow(commands), *writes, *selectors, *_listing("sadd")]
+    return [*start, *_allow(commands), *writes, *selectors, *_beside_keys(keys, "sadd")]
 
 
 def _of_runs(keys: Keys) -> tuple[str, ...]:
@@ -160,12 +162,16 @@ def _allow(commands: Iterable[str]) -> list[str]:
     return [f"+{name}" for name in commands]
 
 
-def _selector(commands: Iterable[str], keys: Iterable[str]) -> str:
-    return f"({' '.join([*_allow(commands), *keys])})"
+def _selector(commands: Iterable[str], places: Iterable[str]) -> str:
+    return f"({' '.join([*_allow(commands), *places])})"
 
 
-def _listing(*commands: str) -> list[str]:
-    return [_selector((*commands, "smembers"), [f"~{NAMESPACES}", f"~{WITH_TRAFFIC}"])]
+def _beside_keys(keys: Keys, *commands: str) -> list[str]:
+    """Write what who commits does beside the set's keys: to the lists of all sets, on a channel."""
+    return [
+        _selector((*commands, "smembers"), [f"~{NAMESPACES}", f"~{WITH_TRAFFIC}"]),
+        _selector((*_LISTEN, "spublish"), [f"&{keys.commits}"]),
+    ]
 
 
 def set_user(

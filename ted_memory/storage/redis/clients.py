@@ -15,22 +15,14 @@ from typing import Any, TypeVar
 from redis.asyncio import ConnectionPool, Redis, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import EqualJitterBackoff
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    AuthorizationError,
-    ClusterDownError,
-    ClusterError,
-    ReadOnlyError,
-    RedisClusterException,
-    TryAgainError,
-)
+from redis.exceptions import AuthenticationError, AuthorizationError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ted_memory.errors import StoreUnavailable
 from ted_memory.storage.embedded.server import EmbeddedServer
 from ted_memory.storage.redis.addresses import CONNECT_TIMEOUT, Address, Client, Close, from_url
+from ted_memory.storage.redis.retries import PASSING
+from ted_memory.storage.redis.subscriber import Subscriber
 
 # seconds for one command of a look at the store: a link may be slower than an agent is patient
 LOOK_TIMEOUT = 2.0
@@ -44,19 +36,6 @@ AT_ONCE = 32  # calls of one loop that are under way; more would only open more 
 
 T = TypeVar("T")
 
-# what passes by itself: the network, a restart, a failover, a slot that moves
-_PASSING: tuple[Any, ...] = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    OSError,
-    ReadOnlyError,
-    ClusterDownError,
-    ClusterError,
-    TryAgainError,
-    AskError,
-    RedisClusterException,
-)
-
 
 @dataclass(frozen=True)
 class LoopClients:
@@ -66,6 +45,8 @@ class LoopClients:
     """Looks beside the agent's path: one try, which may take longer than any agent waits for it."""
     commit: Client
     """Everything that may take a moment."""
+    subscriber: Subscriber
+    """What listens for commits of others, once somebody wants to hear of them."""
     closes: tuple[Close, ...]
     retries: int
     durable_within: float
@@ -77,7 +58,7 @@ class LoopClients:
     async def with_retries(self, call: Callable[[Client], Awaitable[T]]) -> T:
         """Make a call that may be repeated without harm until it succeeds or the patience ends."""
         backoff = EqualJitterBackoff(base=0.05, cap=0.5)
-        retry: Retry = Retry(backoff, self.retries, supported_errors=_PASSING)
+        retry: Retry = Retry(backoff, self.retries, supported_errors=PASSING)
         async with self.slots:
             return await cancellable(
                 retry.call_with_retry(lambda: call(self.commit), _refuse_to_repeat)
@@ -85,6 +66,7 @@ class LoopClients:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await self.subscriber.aclose()
         for close in self.closes:
             await close()
 
@@ -168,12 +150,17 @@ class Clients:
             clients = LoopClients(
                 fast,
                 commit,
+                Subscriber(fast),
                 (close_fast, close_commit),
                 retries=COMMIT_RETRIES if alone else FAILOVER_RETRIES,
                 durable_within=timeout - CONFIRM_MARGIN,
             )
             self._by_loop[loop] = clients
         return clients
+
+    def hears(self, channel: str) -> bool:
+        """Tell whether a loop listens to this channel, and the server has agreed to it."""
+        return any(clients.subscriber.hears(channel) for clients in list(self._by_loop.values()))
 
     async def aclose(self) -> None:
         """Close the clients of every loop that still runs; others are gone with their loops."""
@@ -194,6 +181,8 @@ class Clients:
 
         It is kept, so that no garbage collection closes it either.
         """
+        for clients in self._by_loop.values():
+            clients.subscriber.leave()
         _OF_PARENT.append(list(self._by_loop.items()))
         self._by_loop = weakref.WeakKeyDictionary()
 

@@ -35,6 +35,10 @@ Beside them::
     ted:namespaces     set     all namespaces
     ted:traffic        set     namespaces with episodes
 
+And a channel, on which each new version is told of::
+
+    ted:{<namespace>}:commits
+
 A run works in a staging set, ``<namespace>~<run>``: "~" can't stand in a namespace that a user
 names.
 """
@@ -154,6 +158,11 @@ class Keys:
 
     def spend(self, day: str) -> str:
         return self._key(f"spend:{day}")
+
+    @property
+    def commits(self) -> str:
+        """The channel on which new versions are told of; of the slot in which the keys are."""
+        return self._key("commits")
 
     @property
     def any_key(self) -> str:

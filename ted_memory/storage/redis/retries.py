@@ -3,9 +3,33 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ClusterError,
+    ReadOnlyError,
+    RedisClusterException,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
 from ted_memory.storage.redis.addresses import Client
 
 T = TypeVar("T")
+
+# what passes by itself: the network, a restart, a failover, a slot that moves
+PASSING: tuple[Any, ...] = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    OSError,
+    ReadOnlyError,
+    ClusterDownError,
+    ClusterError,
+    TryAgainError,
+    AskError,
+    RedisClusterException,
+)
 
 
 class WithRetries(Protocol):

@@ -45,12 +45,13 @@ _RETURN_CLAIM = _source("episodes", "return_claim")
 _DEAD = _source("episodes", "dead")
 _ERASE = _source("episodes", "erase")
 _LACKING = _source("lacking")
+_TELL = _source("tell")
 _DIGESTS = {
     source: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     for source in (
         *(_COMMIT, _CREDIT, _READ, _BLANK, _KEEP, _LEASE),
         *(_RECORD, _FEEDBACK, _CLAIM, _EXTEND_LEASE, _RETURN_CLAIM, _DEAD, _ERASE, _COUNT, _NOW),
-        *(_REPLAYED, _KNOWN, _FORGET_ARCHIVED, _LACKING),
+        *(_REPLAYED, _KNOWN, _FORGET_ARCHIVED, _LACKING, _TELL),
     )
 }
 
@@ -90,7 +91,8 @@ async def commit(
     names += [keys.uncommitted, keys.evidence, keys.usage_before]
     if day:
         names += [*keys.of_traffic[:5], keys.spend(day), keys.archive, keys.archived]
-    reply = await _run(client, _COMMIT, names, [request, ttl, ends])
+    channel = "" if "~" in keys.namespace else keys.commits
+    reply = await _run(client, _COMMIT, names, [request, ttl, ends, channel])
     if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], str):
         raise NotOurs(f"a commit was answered with {str(reply)[:40]!r}")
     return reply[0], reply[1]
@@ -269,6 +271,11 @@ async def dead(client: Client, keys: Keys, how: str, seqs: Sequence[int]) -> int
 async def erase(client: Client, keys: Keys, seqs: Sequence[str]) -> None:
     """Forget episodes, whoever holds them."""
     await _run(client, _ERASE, list(keys.of_traffic), list(seqs))
+
+
+async def tell_dropped(client: Client, keys: Keys) -> None:
+    """Tell who listens that there is no set any more, where the user may."""
+    await _run(client, _TELL, [keys.meta], [keys.commits, " 0"])
 
 
 async def lacking(client: Client, keys: Keys, calls: Sequence[Sequence[str]]) -> list[int]:

@@ -10,13 +10,14 @@ from ted_memory.episodes import Retention
 from ted_memory.errors import NotDurable, StoreError, StoreRefused
 from ted_memory.findings import Finding
 from ted_memory.models import Commit, ExperienceSet, LogEntry, Usage
-from ted_memory.protocols import CommitRequest, VectorStore
+from ted_memory.protocols import CommitFeed, CommitRequest, VectorStore
 from ted_memory.settings import Durability
 from ted_memory.storage.redis import codec, durability, erasing, replies, rights, scripts
 from ted_memory.storage.redis.addresses import Client
 from ted_memory.storage.redis.clients import Clients, cancellable
 from ted_memory.storage.redis.examining import examine
 from ted_memory.storage.redis.failures import ASK_FOR_RIGHTS, in_our_words
+from ted_memory.storage.redis.feed import RedisFeed
 from ted_memory.storage.redis.keys import NAMESPACES, WITH_TRAFFIC, Keys
 from ted_memory.storage.redis.queue import RedisEpisodeQueue
 from ted_memory.storage.redis.sealing import Seal
@@ -81,6 +82,9 @@ class RedisStore:
             client, Keys(namespace), epoch, version, stamp, most=CHANGES_AT_MOST
         )
         return await replies.decode_set(namespace, known, reply)
+
+    def feed(self, namespace: str) -> CommitFeed:
+        return RedisFeed(self._clients, Keys(namespace).commits)
 
     def vectors(self, namespace: str) -> VectorStore:
         return RedisVectors(self._with_retries, namespace)
@@ -275,6 +279,7 @@ class RedisStore:
             await self._with_retries(lambda client: client.srem(NAMESPACES, namespace))
             await self._with_retries(lambda client: client.srem(WITH_TRAFFIC, namespace))
             self.episodes.forget(namespace)
+            await self._with_retries(lambda client: scripts.tell_dropped(client, keys))
         self._listed.discard(namespace)
 
     async def examine(self, namespace: str) -> Sequence[Finding]:

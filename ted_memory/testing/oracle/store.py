@@ -1,16 +1,38 @@
 """The experience store in a process's own memory: it states what the scripts do."""
 
 import time
+import weakref
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ted_memory.episodes import Retention
 from ted_memory.findings import Finding
 from ted_memory.models import Commit, Experience, ExperienceSet, LogEntry, Usage
-from ted_memory.protocols import CommitRequest, VectorHead, VectorStore
+from ted_memory.protocols import CommitFeed, CommitListener, CommitRequest, VectorHead, VectorStore
 from ted_memory.testing.oracle.commits import Space, apply, settles
 from ted_memory.testing.oracle.episodes import InMemoryEpisodeQueue
 from ted_memory.testing.oracle.vectors import InMemoryVectors
+
+
+class InMemoryFeed:
+    """A `CommitFeed` of one process: who listens is told within the commit."""
+
+    live = True
+
+    def __init__(self) -> None:
+        self._listeners: weakref.WeakSet[CommitListener] = weakref.WeakSet()
+
+    def __reduce__(self) -> tuple[type["InMemoryFeed"], tuple[()]]:
+        return InMemoryFeed, ()  # nobody listens to a copy yet
+
+    def watch(self, listener: CommitListener) -> None:
+        self._listeners.add(listener)
+
+    def tell(self, epoch: str, version: int) -> None:
+        """Tell all listeners."""
+        for listener in list(self._listeners):
+            listener.told(epoch, version)
 
 
 class InMemoryStore:
@@ -19,6 +41,7 @@ class InMemoryStore:
     def __init__(self, kept: Retention | None = None) -> None:
         self._spaces: dict[str, Space] = {}
         self._vectors: dict[str, tuple[VectorHead, dict[str, bytes]]] = {}
+        self._feeds: defaultdict[str, InMemoryFeed] = defaultdict(InMemoryFeed)
         self.episodes = InMemoryEpisodeQueue(self._held, self._count, kept)
 
     def _held(self, namespace: str) -> Mapping[str, Experience]:
@@ -52,6 +75,9 @@ class InMemoryStore:
 
     read_fast = read
 
+    def feed(self, namespace: str) -> CommitFeed:
+        return self._feeds[namespace]
+
     def vectors(self, namespace: str) -> VectorStore:
         return InMemoryVectors(self._vectors, namespace)
 
@@ -66,10 +92,13 @@ class InMemoryStore:
             return before.commit(asked, repeated=True)
         if request.settle:
             self.episodes.check(namespace, request.settle)
+        version = space.version
         answer = apply(space, request, self.episodes.evidence_of(namespace))
         if request.settle and settles(request, answer.refused_any):
             self.episodes.settle(namespace, request.settle, space.purged)
         space.applied[request.token] = answer
+        if space.version > version:
+            self._feeds[namespace].tell(space.epoch, space.version)
         return answer.commit(asked, repeated=False)
 
     async def credit(
@@ -129,6 +158,7 @@ class InMemoryStore:
         self._spaces.pop(namespace, None)
         self._vectors.pop(namespace, None)
         self.episodes.forget(namespace)
+        self._feeds[namespace].tell("", 0)
 
     async def drop_runs(
         self, namespace: str, sources: Collection[str], runs: Collection[str]

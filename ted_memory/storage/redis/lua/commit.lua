@@ -3,12 +3,13 @@
 -- KEYS: meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence, usage_before, traffic, episodes,
 --       waiting, claimed, holders, spend, archive, archived (the last eight where an episode is settled by it)
 -- ARGV: request (JSON, see codec.encode_request), ttl (milliseconds that the answer is kept), ends (milliseconds after
---       which a staging set ends that nothing more is written to; 0: the set stays)
+--       which a staging set ends that nothing more is written to; 0: the set stays), channel (on which a new version is
+--       told of; '': nobody is told)
 -- Returns {repeated (0 or 1), answer (JSON: epoch, version, items of {edit, id, reason})}
 local meta, experiences, usage, ranking, log, purged, applied, uncommitted, evidence, usage_before = unpack(KEYS, 1, 10)
 local traffic, episodes, waiting, claimed, holders, spend, archive, archived = unpack(KEYS, 11)
 local STUDENTS = 8 -- before the present one, whose usage is kept
-local request, ttl, ends = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
+local request, ttl, ends, channel = cjson.decode(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 
 local before = redis.call('GET', applied)
 if before then
@@ -231,6 +232,8 @@ if #accepted > 0 or restated('presentation') or restated('models') then
     'max_experiences', caps.experiences, 'token_budget', caps.tokens,
     'models', request.models ~= '' and request.models or head.models or '',
     'presentation', request.presentation ~= '' and request.presentation or head.presentation or '')
+  -- pcall: whoever may not publish commits all the same, and agents find the version by looking
+  if channel ~= '' then redis.pcall('SPUBLISH', channel, epoch .. ' ' .. string.format('%d', version)) end
 else
   if created then epoch = '' end
   if settle and not undone then carry(uncommitted, add_usage(experiences, usage, request.usage, 1)) end
