@@ -159,6 +159,38 @@ async def test_all_is_reached_by_keyboard_alone(memory: TedMemory, browse: Brows
     assert (await memory.log(1))[0].why == "both the same"
 
 
+async def test_access_keys_go_on_edit_give_a_reason_and_approve(
+    memory: TedMemory, browse: Browser
+) -> None:
+    first, second, _ = await propose(memory, "Say one.", "Say two.", "Say three.")
+
+    def work() -> None:
+        page = browse.window()
+        keys = page.context.new_cdp_session(page)
+
+        def press_with_alt(letter: str) -> None:
+            told = {"key": letter, "text": letter, "unmodifiedText": letter, "modifiers": 1}
+            keys.send("Input.dispatchKeyEvent", {"type": "keyDown", **told})
+
+        page.goto(f"{browse.base}/?at={first.id}&sort=oldest")
+        page.wait_for_selector(".decisions *:focus")
+        press_with_alt("n")
+        page.wait_for_url(f"**/?at={second.id}*")
+        page.wait_for_selector(".decisions *:focus")
+        press_with_alt("e")
+        page.wait_for_selector("details[open]")
+        press_with_alt("r")
+        page.wait_for_selector("input[name=reason]:focus")
+        press_with_alt("p")
+        page.wait_for_url(f"**/?at={first.id}*")
+        page.wait_for_selector(".decisions *:focus")
+        press_with_alt("a")
+        page.locator("p.said", has_text=f"{first.id} approved").wait_for()
+
+    await browse(work)
+    assert [e.id for e in (await memory.load()).active] == [first.id]
+
+
 MARKUP = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',

@@ -36,9 +36,7 @@ async def show(request: Request) -> Response:
         stages=_stages(way) if way else (),
         trials=trials,
         findings=await desk.if_allowed(memory.examine) or (),
-        agent=memory.health(),
         prices=desk.prices,
-        settings=memory.settings,
     )
 
 
