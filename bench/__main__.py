@@ -25,6 +25,7 @@ from bench.report import Area
 AREAS = (
     *("agent_calls", "rendering", "tenants", "loading", "committing", "recording", "learning"),
     *("distilling", "sharing", "going_back", "starting", "footprint", "keyed_store", "tokens"),
+    "desk_pages",
 )
 LONGEST, LONGEST_FULL = 1200, 4 * 3600  # seconds for one area
 

@@ -35,6 +35,7 @@ PUBLIC = (
     "ted_memory.memory",
     "ted_memory.models",
     "ted_memory.episodes",
+    "ted_memory.findings",
     "ted_memory.errors",
     "ted_memory.redaction",
     "ted_memory.settings",

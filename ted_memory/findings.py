@@ -4,6 +4,8 @@ from typing import Literal
 
 from ted_memory.fields import Frozen
 
+__all__ = ["Finding"]
+
 
 class Finding(Frozen):
     """The result of one check.

@@ -40,7 +40,10 @@ SERVERS = {
 
 def pytest_report_header() -> list[str]:
     missing = [name for name, binary in SERVERS.items() if binary is None]
-    return [f"servers left out, not installed: {', '.join(missing)}"] if missing else []
+    left_out = [f"servers left out, not installed: {', '.join(missing)}"] if missing else []
+    if shutil.which("chromium") is None:
+        left_out.append("browser left out, not installed: chromium (tests/web)")
+    return left_out
 
 
 @pytest.hookimpl(trylast=True)

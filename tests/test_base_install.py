@@ -27,7 +27,7 @@ from ted_memory.evaluation import evaluate
 from ted_memory.testing import ScriptedChatModel, in_memory
 
 for module in pkgutil.walk_packages(ted_memory.__path__, "ted_memory."):
-    if module.name not in {"ted_memory.__main__", *sys.argv[2].split()}:
+    if not module.name.startswith(("ted_memory.__main__", *sys.argv[2].split())):
         importlib.import_module(module.name)
 
 async def main():
@@ -41,6 +41,7 @@ asyncio.run(main())
 """
 OF_AN_EXTRA = (
     "ted_memory.retrieval.local",  # embeddings
+    "ted_memory.web.",  # web
     *(f"ted_memory.telemetry.{name}" for name in ("metrics", "provider", "runs")),  # otel
 )
 

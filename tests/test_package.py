@@ -57,6 +57,16 @@ def test_the_description_of_a_package_has_no_dead_links(built: Path, kind: str) 
     assert len(description.splitlines()) >= len(readme.splitlines())
 
 
+def test_the_wheel_holds_what_the_desk_serves(built: Path) -> None:
+    [path] = built.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        packed = set(wheel.namelist())
+    web = ROOT / "ted_memory" / "web"
+    served = [*web.glob("templates/*"), *web.glob("static/*")]
+    assert len(served) > 10
+    assert {str(file.relative_to(ROOT)) for file in served} <= packed
+
+
 def test_readme_itself_has_links_to_files_beside_it() -> None:
     """The control: without what the build replaces they would be found."""
     assert len(dead_links((ROOT / "README.md").read_text(encoding="utf-8"))) > 10

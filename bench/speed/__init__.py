@@ -16,4 +16,5 @@
 | `footprint.py` | how many bytes does each thing take in Redis? |
 | `keyed_store.py` | what does the set take as a store of LangGraph's? |
 | `tokens.py` | how many calls and tokens does the method take beside another one? |
+| `desk_pages.py` | how soon does a page of the review desk come with 5,000 lessons? |
 """

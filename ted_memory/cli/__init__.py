@@ -17,6 +17,7 @@ from ted_memory.cli import (
     add,
     approve,
     dead,
+    desk,
     diff,
     distill,
     doctor,
@@ -55,6 +56,9 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "explain": explain.explain,
         "feedback": feedback.feedback,
         "dead": dead.app,
+    },
+    "See and decide in a browser": {
+        "desk": desk.desk,
     },
     "Look at a set": {
         "show": show.show,

@@ -18,6 +18,7 @@ _EXTRAS = {
     "math": "math_verify",
     "data": "pyarrow",
     "plots": "matplotlib",
+    "web": "starlette",
 }
 _STALE = 3600.0  # seconds that an episode may wait before somebody should ask why
 _MARKS = {
@@ -46,7 +47,7 @@ def doctor(
 
     async def look() -> list[Finding]:
         async with place.memory_of(url, namespace, home) as memory:
-            found = await memory.store.examine(memory.namespace)
+            found = await memory.examine()
             return [*found, await _set(memory), *await _queue(memory), _extras()]
 
     findings = asyncio.run(look())

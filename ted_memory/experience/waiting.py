@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 
 from ted_memory.experience.assignment import principals
+from ted_memory.experience.concerns import concern
 from ted_memory.experience.evidence import Evidence
 from ted_memory.experience.trials import (
     ENOUGH,
@@ -35,6 +36,8 @@ def waits_for(e: Experience, evidence: Evidence, settings: TrialSettings) -> str
         return f"{_APPROVAL}: its trial is passed"
     if e.state == "trial":
         return _outcomes_wanted(trial, evidence, settings)
+    if why := concern(e):
+        return f"a person's word: {why}"
     return _replays_wanted(evidence, settings) if principals(e) else _APPROVAL
 
 

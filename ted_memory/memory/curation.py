@@ -1,13 +1,14 @@
 """What an operator does with a set: look at it, approve, go back, forget, export, import."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from ted_memory.capture.recorder import Recorder
 from ted_memory.episodes import ANONYMOUS, DeadLetter, Subject, Traffic
 from ted_memory.errors import InvalidInput
+from ted_memory.findings import Finding
 from ted_memory.memory import exchange, forgetting, purging
 from ted_memory.memory.commits import checked, refuse_unless_whole
 from ted_memory.memory.exchange import ImportReport
@@ -19,6 +20,7 @@ from ted_memory.models import (
     ExperienceSet,
     LogEntry,
     PurgeReport,
+    Rewrite,
     SetState,
     State,
     Usage,
@@ -86,27 +88,89 @@ class Curated(ABC):
         """
         return await self.repository.diff(await self.repository.read(), old, new)
 
-    async def approve(self, *ids: str, author: str) -> Commit:
+    async def approve(
+        self,
+        *ids: str,
+        author: str,
+        why: str = "by hand",
+        revs: Mapping[str, int] | None = None,
+        token: str | None = None,
+    ) -> Commit:
         """Make lessons active: every agent sees them from now on. All or nothing.
 
-        Raises:
-            CommitRefused: one of them is not there, is active already, or has no room; nothing was
-                changed.
-        """
-        return await self._set_state(ids, "active", author)
+        ``why`` stands in the log. With ``revs`` it holds for these revisions of the lessons alone.
+        ``token`` names the commit, as for `commit`: sent again, it has no second effect.
 
-    async def reject(self, *ids: str, author: str) -> Commit:
+        Raises:
+            CommitRefused: one of them is not there, is active already, was changed since, or has no
+                room; nothing was changed.
+        """
+        return await self._set_state(ids, "active", author=author, why=why, revs=revs, token=token)
+
+    async def reject(
+        self,
+        *ids: str,
+        author: str,
+        why: str = "by hand",
+        revs: Mapping[str, int] | None = None,
+        token: str | None = None,
+    ) -> Commit:
         """Retire lessons: they leave the set, but not the log, so that a rollback brings them back.
 
-        Raises:
-            CommitRefused: one of them is not there; nothing was changed.
-        """
-        return await self._set_state(ids, "retired", author)
+        ``why``, ``revs`` and ``token`` are those of `approve`.
 
-    async def _set_state(self, ids: Sequence[str], state: State, author: str) -> Commit:
-        edits = [SetState(id=id, state=state) for id in ids]
-        commit = await self.commit(edits, author=author, why="by hand", atomic=True)
+        Raises:
+            CommitRefused: one of them is not there, or was changed since; nothing was changed.
+        """
+        return await self._set_state(ids, "retired", author=author, why=why, revs=revs, token=token)
+
+    async def _set_state(
+        self,
+        ids: Sequence[str],
+        state: State,
+        *,
+        author: str,
+        why: str,
+        revs: Mapping[str, int] | None,
+        token: str | None,
+    ) -> Commit:
+        known = revs or {}
+        edits = [SetState(id=id, state=state, rev=known.get(id)) for id in ids]
+        commit = await self.commit(edits, author=author, why=why, token=token, atomic=True)
         return refuse_unless_whole(commit)
+
+    async def edit(
+        self,
+        id: str,
+        text: str,
+        *,
+        author: str,
+        when: str | None = None,
+        example: str | None = None,
+        why: str = "by hand",
+        rev: int | None = None,
+        token: str | None = None,
+    ) -> Commit:
+        """Give a lesson another text; what is None stays as it was. Its state stays, too.
+
+        What was known of it belonged to the old text and is forgotten. ``why`` and ``token`` are
+        those of `approve`; with ``rev`` it holds for this revision of the lesson alone.
+
+        Raises:
+            CommitRefused: the lesson is not there, says so already, was changed since, or has no
+                room with this text; nothing was changed.
+        """
+        rewrite = Rewrite(id=id, text=text, when=when, example=example, rev=rev)
+        commit = await self.commit([rewrite], author=author, why=why, token=token, atomic=True)
+        return refuse_unless_whole(commit)
+
+    async def examine(self) -> Sequence[Finding]:
+        """Look whether the server is set up so that nothing is lost, and answers in time.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        return await self.store.examine(self.namespace)
 
     async def traffic(self) -> Traffic:
         """Count what waits to be learned from, and what became of the rest. Raises StoreError."""
@@ -136,15 +200,19 @@ class Curated(ABC):
         """
         return await self.store.episodes.drop_dead(self.namespace, seqs)
 
-    async def rollback(self, version: int, *, author: str = "rollback") -> Commit:
+    async def rollback(
+        self, version: int, *, author: str = "rollback", since: int | None = None
+    ) -> Commit:
         """Make a new version that restores an older one, and leave the history as it is.
+
+        With ``since`` only where the set is still at this version: that which a person looked at.
 
         Raises:
             HistoryTrimmed: the log no longer reaches back that far, or the version is yet to come.
-            CommitRefused: others kept changing the set, or the old set breaks today's caps; nothing
-                was written.
+            CommitRefused: others changed the set meanwhile, or the old set breaks today's caps;
+                nothing was written.
         """
-        return await self.repository.rollback(version, author=author)
+        return await self.repository.rollback(version, author=author, since=since)
 
     async def purge(self, source: str, *, author: str = "purge") -> PurgeReport:
         """Take out for good all that came from a source, and keep it from coming again.

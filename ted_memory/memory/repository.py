@@ -168,10 +168,15 @@ class SetRepository:
         self._cache.require_version(commit.version)  # who commits and then renders sees it
         return commit
 
-    async def rollback(self, version: int, *, author: str) -> Commit:
+    async def rollback(self, version: int, *, author: str, since: int | None = None) -> Commit:
         """Make a new version that restores an older one; see `TedMemory.rollback`."""
         for _ in range(ROLLBACK_TRIES):
             now = await self.read()
+            if since not in {None, now.version}:
+                raise CommitRefused(
+                    f"the set is at version {now.version} by now, not {since}; nothing was "
+                    "changed. Look at what has changed, and decide again"
+                )
             edits = difference(now, await self.at(now, version))
             if not edits:
                 return Commit(epoch=now.epoch, version=now.version)

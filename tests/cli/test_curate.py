@@ -170,7 +170,7 @@ def unmended(*args: str, cwd: Path) -> str:
     """Return what a command would print if it printed what it is given."""
     code = (
         "from ted_memory.cli import main; from ted_memory.cli.output import terminal; "
-        "terminal.visible = str; main()"
+        "terminal.spelled_out = str; main()"
     )
     return subprocess.run(
         [sys.executable, "-c", code, *args], capture_output=True, text=True, cwd=cwd, check=True

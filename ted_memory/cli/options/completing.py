@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import typer
 
-from ted_memory.cli.output.terminal import one_line, visible
+from ted_memory.cli.output.terminal import one_line
 from ted_memory.errors import TedMemoryError
+from ted_memory.experience.comparing import spelled_out
 from ted_memory.memory.client import TedMemory
 from ted_memory.settings import Settings, make_settings
 from ted_memory.wiring import open_memory
@@ -29,7 +30,7 @@ def lessons(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Complete the id of a lesson; its text stands beside it."""
     found = _ask(ctx, TedMemory.load) or ()
     return [
-        (lesson.id, visible(one_line(lesson.text))[:_SHOWN])
+        (lesson.id, spelled_out(one_line(lesson.text))[:_SHOWN])
         for lesson in found
         if lesson.id.startswith(incomplete)
     ]

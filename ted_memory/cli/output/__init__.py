@@ -18,8 +18,8 @@ from ted_memory.cli.output.terminal import (
     print_error,
     print_json,
     print_json_line,
-    visible,
 )
+from ted_memory.experience.comparing import spelled_out as visible
 
 __all__ = [
     "REASONS_SHOWN",

@@ -1,27 +1,13 @@
 """The two consoles, and what is done to text of others before a terminal has it."""
 
 import json
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-# the last two belong to the spelling of some languages, and to emoji
-_KEPT = {"\n", "\t", "\u200c", "\u200d"}
-
-
-def visible(text: str) -> str:
-    """Spell out what would move a terminal's cursor or turn its letters round.
-
-    A lesson or a user's name may hold such characters, and what a reviewer approves must be what
-    the reviewer sees.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    hidden = {c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Zl", "Zp"}} - _KEPT
-    return text.translate({ord(c): f"\\u{ord(c):04x}" for c in hidden})
+from ted_memory.experience.comparing import spelled_out
 
 
 def one_line(text: str) -> str:
@@ -33,7 +19,7 @@ class _Terminal(Console):
     """Prints what others wrote: lessons, reasons, names."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        shown = [visible(one) if isinstance(one, str) else one for one in objects]
+        shown = [spelled_out(one) if isinstance(one, str) else one for one in objects]
         super().print(*shown, **options)
 
 

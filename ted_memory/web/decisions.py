@@ -1,0 +1,124 @@
+"""Approve, edit, reject: what a person's decision commits, and what is shown if it cannot be.
+
+A decision is made on a revision of a lesson. Where somebody was quicker, the store refuses it, and
+the page says what has happened; what was typed stands there again.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ted_memory.errors import CommitRefused
+from ted_memory.models import Experience, LogEntry
+from ted_memory.web.desk import Desk
+from ted_memory.web.forms import Form
+
+LOOKED_THROUGH = 100  # versions in which the other one's decision is looked for
+LONGEST_REASON = 500  # characters
+_DONE = {"approve": "approved", "reject": "rejected", "edit": "changed", "edit_approve": "approved"}
+
+
+async def decide(request: Request, desk: Desk, form: Form, id: str) -> Response:
+    """Commit one decision, and go on to the next proposal, or to where the form came from."""
+    try:
+        version = await _commit(desk, form, id)
+    except CommitRefused as refused:
+        return await _beaten(request, desk, form, id, str(refused))
+    done = _DONE[form.get("do")]
+    said = f"{id} {done}, version {version}"
+    if form.get("from") == "lesson":
+        return desk.go(f"/lessons/{id}", said)
+    return desk.go("/", said, at=form.get("next"), sort=form.get("sort") or "evidence")
+
+
+async def _commit(desk: Desk, form: Form, id: str) -> int:
+    """Make the version that a decision asks for; gives its number."""
+    memory, author, token = desk.memory, form.person.name, form.token()
+    do, rev = form.get("do"), form.number("rev")
+    why = form.get("reason")[:LONGEST_REASON] or "by hand"
+    if do == "reject":
+        commit = await memory.reject(id, author=author, why=why, revs={id: rev}, token=token)
+        return commit.version
+    if do not in _DONE:
+        raise CommitRefused(f"nothing was changed: there is no decision {do!r}")
+    if do != "approve" and await _has_other_words(desk, form, id):
+        edited = await memory.edit(
+            id,
+            form.get("text"),
+            when=form.get("when"),
+            example=form.get("example"),
+            author=author,
+            why=why,
+            rev=rev,
+            token=f"{token}-words",
+        )
+        rev = edited.version
+    if do == "edit":
+        return rev
+    approved = await memory.approve(id, author=author, why=why, revs={id: rev}, token=token)
+    return approved.version
+
+
+async def _has_other_words(desk: Desk, form: Form, id: str) -> bool:
+    """Tell whether words were changed, or are not those of this revision: the store says then."""
+    lesson = (await desk.memory.load()).by_id.get(id)
+    if lesson is None or lesson.rev != form.number("rev"):
+        return True
+    now = (lesson.text, lesson.when, lesson.example)
+    return now != (form.get("text"), form.get("when"), form.get("example"))
+
+
+async def _beaten(request: Request, desk: Desk, form: Form, id: str, told: str) -> Response:
+    """Tell what has become of the lesson meanwhile, with all that was typed."""
+    now = (await desk.memory.load()).by_id.get(id)
+    return desk.page(
+        request,
+        "beaten.html",
+        status=409,
+        told=told,
+        id=id,
+        lesson=now,
+        last=await last_change(desk, id),
+        form=form,
+        was_rev=form.number("rev"),
+    )
+
+
+async def decide_many(
+    desk: Desk, form: Form, chosen: Mapping[str, int]
+) -> tuple[str, Sequence[str]]:
+    """Approve or reject several lessons in one version.
+
+    Gives what to say; and the ids that are still chosen, since nothing was changed.
+    """
+    ids = tuple(chosen)
+    act = desk.memory.reject if form.get("do") == "reject" else desk.memory.approve
+    why = form.get("reason")[:LONGEST_REASON] or "by hand"
+    if not ids:
+        return "nothing was chosen: tick the boxes of proposals first", ()
+    try:
+        commit = await act(*ids, author=form.person.name, why=why, revs=chosen, token=form.token())
+    except CommitRefused as refused:
+        return str(refused), ids
+    done = "rejected" if form.get("do") == "reject" else "approved"
+    return f"{len(ids)} lessons {done}, version {commit.version}", ()
+
+
+async def last_change(desk: Desk, id: str) -> LogEntry | None:
+    """Find the latest version that changed a lesson; None where the log does not know."""
+    return next(iter(await history_of(desk, id)), None)
+
+
+async def history_of(desk: Desk, id: str) -> list[LogEntry]:
+    """List the versions that changed a lesson, newest first, with these changes alone."""
+    found = []
+    for entry in await desk.memory.log(LOOKED_THROUGH):
+        changes = tuple(c for c in entry.changes if id in _ids((*c.before, *c.after)))
+        if changes:
+            found.append(entry.model_copy(update={"changes": changes}))
+    return found
+
+
+def _ids(lessons: Sequence[Experience]) -> set[str]:
+    return {lesson.id for lesson in lessons}

@@ -1,0 +1,1 @@
+"""The review desk, with a client of HTTP and in a real browser."""
