@@ -404,6 +404,24 @@ ENDINGS = {
             await memory.aclose()
         asyncio.run(main())
     """,
+    "asyncio.run ends while redis-py swallows what cancels a send": """
+        from redis.asyncio.connection import AbstractConnection
+        send = AbstractConnection.send_packed_command
+
+        async def deaf(self, *args, **options):
+            try:
+                await asyncio.sleep(0.5)
+            except asyncio.CancelledError:  # as wait_for of Python 3.11, when the send has ended
+                pass
+            await send(self, *args, **options)
+
+        async def main():
+            memory = open_memory(url, **options)
+            await memory.render()
+            AbstractConnection.send_packed_command = deaf
+            await wait_until(lambda: bool(memory.store._clients.get().subscriber._lines))
+        asyncio.run(main())
+    """,
     "a memory is closed while it connects": """
         async def main():
             memory = open_memory(url, **options)

@@ -84,6 +84,7 @@ class Line:
             self._is_up = True
             await self.follow()
             while True:
+                heed_cancellation()
                 await self._hear()
                 await asyncio.sleep(0)  # also where many replies came at once
         except asyncio.CancelledError:
@@ -146,6 +147,17 @@ def in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     return task
+
+
+def heed_cancellation() -> None:
+    """End the running task if a cancellation was swallowed, as in `clients.cancellable`.
+
+    Whoever ends an event loop cancels its tasks once, and waits for them: a task that goes on
+    forever would keep the program from ending.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def ended(task: asyncio.Task[None]) -> None:

@@ -22,7 +22,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 from ted_memory.errors import reason_of
 from ted_memory.protocols import CommitListener
 from ted_memory.storage.redis.addresses import Client
-from ted_memory.storage.redis.line import Line, ended, in_background
+from ted_memory.storage.redis.line import Line, ended, heed_cancellation, in_background
 from ted_memory.storage.redis.retries import PASSING
 
 BEGIN_AFTER = 0.1  # seconds; until then a process's first call has the loop for itself
@@ -164,6 +164,7 @@ class Subscriber:
 
     async def _listen(self) -> None:
         while True:
+            heed_cancellation()
             now = time.monotonic()
             self._drop_unused(now)
             if not self._watches:
