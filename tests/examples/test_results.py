@@ -20,12 +20,15 @@ from examples.families.arms import Arm
 from examples.families.teacher import make_teacher
 from examples.live_desk import PRINCIPALS
 from examples.moved_days import find_library
+from examples.results_picture import PICTURE, picture
 from examples.results_report import END, report, write
 from examples.results_summary import aims, side_by_side
 from examples.results_traffic import ENDS
 from examples.rivals import ace
 from ted_memory.settings import Settings
 from ted_memory.testing import ScriptedChatModel
+
+SUMMARY = results.RESULTS / "summary.md"
 
 MUSEUM = FAMILIES["museum"]
 REFERENCE = re.compile(r"(?:Right answer|Answer): (office .)")
@@ -176,7 +179,7 @@ def test_what_the_first_page_tells_of_solved_tasks_is_what_the_runs_learned() ->
         words[tasks[name]] for name in ("loglines-ted", "replies-ted", "machines-ted")
     )
     aside, of = (runs["machines-ted"]["learning"][key] for key in ("set_aside", "samples"))
-    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join(SUMMARY.read_text(encoding="utf-8").split())
     assert tasks["loglines-ted"] == tasks["loglines-ted-2"]
     assert f"The lines are learned as {lines} solved tasks" in page
     assert f"the replies as {replies}, the machines as {machines}, of which three are shown" in page
@@ -186,7 +189,7 @@ def test_what_the_first_page_tells_of_solved_tasks_is_what_the_runs_learned() ->
 def test_what_the_first_page_tells_of_traffic_is_what_the_run_measured() -> None:
     run = _kept("traffic")["traffic"]
     first, last = fmean(run["windows"][:ENDS]), fmean(run["windows"][-ENDS:])
-    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join(SUMMARY.read_text(encoding="utf-8").split())
     told = f"went from {first:.2f} to {last:.2f} in {run['requests']:,} requests"
     assert f"{told}, {run['graded']} of them graded by {PRINCIPALS} users" in page
     days = len(run["replay_calls_by_day"])
@@ -239,7 +242,7 @@ def told_of_demos(folder: Path) -> list[str]:
 
 
 def test_what_the_first_page_tells_of_the_demo_is_what_its_runs_measured() -> None:
-    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join(SUMMARY.read_text(encoding="utf-8").split())
     assert [
         told for told in told_of_demos(results.RESULTS / "runs" / "demo") if told not in page
     ] == []
@@ -247,7 +250,7 @@ def test_what_the_first_page_tells_of_the_demo_is_what_its_runs_measured() -> No
 
 def test_another_run_of_the_demo_would_change_the_page(tmp_path: Path) -> None:
     """The control."""
-    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join(SUMMARY.read_text(encoding="utf-8").split())
     folder = shutil.copytree(results.RESULTS / "runs" / "demo", tmp_path / "demo")
     newest = folder / "3.json"
     newest.write_text(
@@ -368,12 +371,56 @@ def test_the_report_says_which_aims_were_reached_and_which_were_missed() -> None
 def test_the_pages_say_what_the_runs_say(tmp_path: Path) -> None:
     """Whoever runs an experiment again, or writes a figure by hand, makes the pages anew."""
     shutil.copytree(results.RESULTS, tmp_path / "results")
-    shutil.copy(results.ROOT / "README.md", tmp_path)
-    write(tmp_path / "results", [e.name for e in results.EXPERIMENTS], tmp_path / "README.md")
-    for page, ours in (("README.md", results.ROOT), ("results/README.md", results.RESULTS.parent)):
-        assert (tmp_path / page).read_text(encoding="utf-8") == (ours / page).read_text(
-            encoding="utf-8"
-        ), page
+    folder = tmp_path / "results"
+    write(folder, [e.name for e in results.EXPERIMENTS], folder / SUMMARY.name)
+    for page in (SUMMARY.name, "README.md"):
+        told = (folder / page).read_text(encoding="utf-8")
+        assert told == (results.RESULTS / page).read_text(encoding="utf-8"), page
+
+
+def test_the_picture_shows_what_the_runs_measured() -> None:
+    assert PICTURE.read_text(encoding="utf-8") == picture(), (
+        "run python -m examples.results_picture"
+    )
+
+
+def test_another_figure_would_change_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    runs = shutil.copytree(results.RESULTS / "runs", tmp_path / "runs")
+    traffic = json.loads((runs / "traffic.json").read_text(encoding="utf-8"))
+    traffic["windows"][-1] = 0.41
+    (runs / "traffic.json").write_text(json.dumps(traffic), encoding="utf-8")
+    monkeypatch.setattr("examples.results_picture.RUNS", runs)
+    assert PICTURE.read_text(encoding="utf-8") != picture()
+
+
+def told_by_readme(runs: Path) -> list[str]:
+    """What the README is to tell of what was learned, and of what it took."""
+    demos = _demos(runs / "demo")
+    desk = json.loads((runs / "helpdesk-ted.json").read_text(encoding="utf-8"))
+    spend, low = desk["learning"]["spend"], desk["arms"]["ted"]["difference"]["low"]
+    lowest, highest = (f([run["with"] for run in demos]) for f in (min, max))
+    high = desk["arms"]["ted"]["difference"]["high"]
+    return [
+        f"from {demos[0]['without']:.3f} to between {lowest:.3f} and {highest:.3f} "
+        f"in {WORDS[len(demos)]} runs",
+        f"interval of the difference is {low:.2f} to {high:.2f}",
+        f"{spend['student']['calls']} calls of the student and {spend['teacher']['calls']} of the "
+        f"teacher for {desk['learning']['samples']} samples",
+    ]
+
+
+def test_what_the_readme_tells_is_what_the_runs_measured(tmp_path: Path) -> None:
+    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert [told for told in told_by_readme(results.RESULTS / "runs") if told not in page] == []
+    runs = shutil.copytree(results.RESULTS / "runs", tmp_path / "runs")
+    desk = (runs / "helpdesk-ted.json").read_text(encoding="utf-8")
+    (runs / "helpdesk-ted.json").write_text(
+        desk.replace('"calls": 870', '"calls": 871'), encoding="utf-8"
+    )
+    assert [told for told in told_by_readme(runs) if told not in page] != [], "the control"
 
 
 def test_the_first_page_has_accuracy_and_tokens_of_what_was_learned_and_of_its_rivals(
