@@ -56,7 +56,7 @@ def picture() -> str:
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 350" width="960" height="350" '
         'font-family="sans-serif" font-size="13">',
-        "<title>Accuracy without and with lessons, and of an agent that learns from traffic</title>",
+        "<title>Accuracy without and with lessons, and what an agent learns from traffic</title>",
         '<rect width="960" height="350" fill="#ffffff"/>',
         *_axes(44, 520, "From a data set: held-out tasks, a 0.5B student, a 1.5B teacher"),
         *_bars(),

@@ -33,7 +33,7 @@ WITH_BLOCKS = [page for page in PAGES if [*document_of(page).examples()]]
 
 
 def played(request: dict[str, Any]) -> Reply | str:
-    """What the models of the pages say: gpt-5 knows the colours of things, others follow lessons."""
+    """What models of the pages say: gpt-5 knows the colours of things, others follow lessons."""
     prompt = "\n".join(str(message["content"]) for message in request["messages"])
     if any(f"colour of {thing}?" in prompt for thing in COLOURS):
         role = "teacher" if request["model"] == "gpt-5" else "student"
