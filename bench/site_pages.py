@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.testing import CliRunner
 
-from bench.reference import PUBLIC, first_line, fields, meaning, members, names_of
+from bench.reference import PUBLIC, fields, first_line, meaning, members, names_of
 from ted_memory import settings
 from ted_memory.cli import COMMANDS, app
 from ted_memory.memory import SyncTedMemory
@@ -52,8 +52,8 @@ def command_line() -> str:
     for group, commands in COMMANDS.items():
         parts.append(f"\n## {group}\n")
         for name, made in commands.items():
-            words = [(name, word.name or "") for word in _words(made)] or [(name,)]
-            parts += [_help_of(*path) for path in words]
+            words: list[tuple[str, ...]] = [(name, str(word.name)) for word in _words(made)]
+            parts += [_help_of(*path) for path in words or [(name,)]]
     return "".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a warning, loads nothing from elsewhere, and leads on."""
+"""The documentation site builds without a warning, and loads nothing from elsewhere."""
 
 import functools
 import http.server
@@ -119,9 +119,8 @@ def lost_links(folder: Path) -> list[str]:
             if urlsplit(link).scheme or is_elsewhere(link) or path.name == "404.html":
                 continue
             target = (path.parent / unquote(place)).resolve() if place else path
-            if not target.exists():
-                lost.append(f"{path.name}: {link}")
-            elif heading and target in pages and unquote(heading) not in pages[target].ids:
+            known = pages[target].ids if target in pages else {unquote(heading)}
+            if not target.exists() or (heading and unquote(heading) not in known):
                 lost.append(f"{path.name}: {link}")
     return lost
 

@@ -2,7 +2,7 @@
 
 ElastiCache does not know the commands that need its operator's rights ("Restricted commands" of its
 guide), Memorystore for Valkey answers NOPERM to what it does not list ("Supported and blocked
-commands"). Neither service was at hand: here a server of ours denies at least as much, in both ways.
+commands"). Neither service was at hand: a server of ours denies at least as much, in both ways.
 """
 
 from collections.abc import Iterator
