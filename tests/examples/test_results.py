@@ -22,7 +22,7 @@ from examples.live_desk import PRINCIPALS
 from examples.moved_days import find_library
 from examples.results_picture import PICTURE, picture
 from examples.results_report import END, report, write
-from examples.results_summary import aims, side_by_side
+from examples.results_summary import aims, means_of, side_by_side
 from examples.results_traffic import ENDS
 from examples.rivals import ace
 from ted_memory.settings import Settings
@@ -403,7 +403,15 @@ def told_by_readme(runs: Path) -> list[str]:
     spend, low = desk["learning"]["spend"], desk["arms"]["ted"]["difference"]["low"]
     lowest, highest = (f([run["with"] for run in demos]) for f in (min, max))
     high = desk["arms"]["ted"]["difference"]["high"]
+    museum = means_of(
+        [json.loads(path.read_text(encoding="utf-8")) for path in runs.glob("museum-*.json")]
+    )
+    rivals = [museum["none"], *(museum[f"{one}, shown as ours"] for one in ("grpo", "ace"))]
+    assert all(museum[f"{one}, as published"] == museum["none"] for one in ("grpo", "ace"))
+    none, grpo, ace_, ours = (f"{share:.3f}" for share in (*rivals, museum["ted"]))
     return [
+        f"{none} without lessons, {grpo} with those of Training-Free GRPO, {ace_} with ACE's, "
+        f"{ours} with these (mean of five runs)",
         f"from {demos[0]['without']:.3f} to between {lowest:.3f} and {highest:.3f} "
         f"in {WORDS[len(demos)]} runs",
         f"interval of the difference is {low:.2f} to {high:.2f}",
