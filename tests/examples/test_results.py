@@ -20,9 +20,8 @@ from examples.families.arms import Arm
 from examples.families.teacher import make_teacher
 from examples.live_desk import PRINCIPALS
 from examples.moved_days import find_library
-from examples.results_picture import PICTURE, picture
 from examples.results_report import END, report, write
-from examples.results_summary import aims, means_of, side_by_side
+from examples.results_summary import aims, side_by_side
 from examples.results_traffic import ENDS
 from examples.rivals import ace
 from ted_memory.settings import Settings
@@ -213,7 +212,7 @@ WORDS = {
 }
 
 
-def _demos(folder: Path) -> list[dict[str, Any]]:
+def read_demos(folder: Path) -> list[dict[str, Any]]:
     files = sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
     return [json.loads(path.read_text(encoding="utf-8")) for path in files]
 
@@ -224,7 +223,7 @@ def _listed(parts: list[str]) -> str:
 
 def told_of_demos(folder: Path) -> list[str]:
     """What the first page is to tell of the demo's last runs, and of the rule book's."""
-    runs = _demos(folder)
+    runs = read_demos(folder)
     [without] = {run["without"] for run in runs}
     rulebook = json.loads((folder / "rulebook.json").read_text(encoding="utf-8"))
     shown = _listed([f"{run['with']:.3f}" for run in runs])
@@ -376,59 +375,6 @@ def test_the_pages_say_what_the_runs_say(tmp_path: Path) -> None:
     for page in (SUMMARY.name, "README.md"):
         told = (folder / page).read_text(encoding="utf-8")
         assert told == (results.RESULTS / page).read_text(encoding="utf-8"), page
-
-
-def test_the_picture_shows_what_the_runs_measured() -> None:
-    assert PICTURE.read_text(encoding="utf-8") == picture(), (
-        "run python -m examples.results_picture"
-    )
-
-
-def test_another_figure_would_change_the_picture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The control."""
-    runs = shutil.copytree(results.RESULTS / "runs", tmp_path / "runs")
-    traffic = json.loads((runs / "traffic.json").read_text(encoding="utf-8"))
-    traffic["windows"][-1] = 0.41
-    (runs / "traffic.json").write_text(json.dumps(traffic), encoding="utf-8")
-    monkeypatch.setattr("examples.results_picture.RUNS", runs)
-    assert PICTURE.read_text(encoding="utf-8") != picture()
-
-
-def told_by_readme(runs: Path) -> list[str]:
-    """What the README is to tell of what was learned, and of what it took."""
-    demos = _demos(runs / "demo")
-    desk = json.loads((runs / "helpdesk-ted.json").read_text(encoding="utf-8"))
-    spend, low = desk["learning"]["spend"], desk["arms"]["ted"]["difference"]["low"]
-    lowest, highest = (f([run["with"] for run in demos]) for f in (min, max))
-    high = desk["arms"]["ted"]["difference"]["high"]
-    museum = means_of(
-        [json.loads(path.read_text(encoding="utf-8")) for path in runs.glob("museum-*.json")]
-    )
-    rivals = [museum["none"], *(museum[f"{one}, shown as ours"] for one in ("grpo", "ace"))]
-    assert all(museum[f"{one}, as published"] == museum["none"] for one in ("grpo", "ace"))
-    none, grpo, ace_, ours = (f"{share:.3f}" for share in (*rivals, museum["ted"]))
-    return [
-        f"{none} without lessons, {grpo} with those of Training-Free GRPO, {ace_} with ACE's, "
-        f"{ours} with these (mean of five runs)",
-        f"from {demos[0]['without']:.3f} to between {lowest:.3f} and {highest:.3f} "
-        f"in {WORDS[len(demos)]} runs",
-        f"interval of the difference is {low:.2f} to {high:.2f}",
-        f"{spend['student']['calls']} calls of the student and {spend['teacher']['calls']} of the "
-        f"teacher for {desk['learning']['samples']} samples",
-    ]
-
-
-def test_what_the_readme_tells_is_what_the_runs_measured(tmp_path: Path) -> None:
-    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert [told for told in told_by_readme(results.RESULTS / "runs") if told not in page] == []
-    runs = shutil.copytree(results.RESULTS / "runs", tmp_path / "runs")
-    desk = (runs / "helpdesk-ted.json").read_text(encoding="utf-8")
-    (runs / "helpdesk-ted.json").write_text(
-        desk.replace('"calls": 870', '"calls": 871'), encoding="utf-8"
-    )
-    assert [told for told in told_by_readme(runs) if told not in page] != [], "the control"
 
 
 def test_the_first_page_has_accuracy_and_tokens_of_what_was_learned_and_of_its_rivals(
