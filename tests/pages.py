@@ -12,6 +12,7 @@ of `REASONS`. ``<!-- invisible-code-block: python`` begins a comment that is run
 import ast
 import asyncio
 import contextlib
+import gc
 import inspect
 import io
 import json
@@ -121,6 +122,7 @@ class Reader:
         self.names: dict[str, Any] = {"__name__": "page"}
         self.printed = ""
         self.ran = 0
+        self._memories: list[TedMemory | SyncTedMemory] = []
         self._loop = asyncio.new_event_loop()
 
     def read(self) -> int:
@@ -151,6 +153,8 @@ class Reader:
             runs[kind](inspect.cleandoc(example.parsed).replace(LOCAL_REDIS, self.redis_url))
         except Exception as error:
             raise AssertionError(f"{place}: {type(error).__name__}: {error}") from error
+        found = (one for one in self.names.values() if isinstance(one, TedMemory | SyncTedMemory))
+        self._memories += [one for one in found if one not in self._memories]
 
     def _python(self, text: str) -> None:
         code = compile(
@@ -196,14 +200,15 @@ class Reader:
         )
 
     def _close(self) -> None:
-        memories = [one for one in self.names.values() if isinstance(one, TedMemory)]
-        for memory in memories:
-            self._loop.run_until_complete(memory.aclose())
-        for one in self.names.values():
-            if isinstance(one, SyncTedMemory):
-                one.close()
+        for memory in self._memories:  # also those whose name was given to another one
+            if isinstance(memory, SyncTedMemory):
+                memory.close()
+            else:
+                self._loop.run_until_complete(memory.aclose())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
+        self.names.clear()
+        gc.collect()  # what a page leaves open is told of this page
 
 
 def _parsed_by(parse: Callable[[str], Any]) -> Callable[[str], None]:
