@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install demo check test lowest pythons weight coverage chaos bench results house walks reference api wheel lint format clean
+.PHONY: help install demo docs check test lowest pythons weight coverage chaos bench results house walks reference api wheel lint format clean
 
 help:
 	@echo "make install  set up .venv with the package and its extras"
@@ -19,7 +19,8 @@ help:
 	@echo "make results  measure the method with real models, into docs/results (stops after two hours, goes on when run again)"
 	@echo "make house    how the code reads, in numbers: long files, dense lines, functions with many paths"
 	@echo "make walks    the way of four things through the package: functions, files, and how often one goes back"
-	@echo "make reference write docs/reference.md and docs/cli-json.md anew: what users may import and parse"
+	@echo "make docs     build the documentation site into site/, warnings are errors; ARGS=serve shows it while one writes"
+	@echo "make reference write docs/reference.md, docs/cli-json.md and docs/reference/ anew: what users may import and parse, commands, settings"
 	@echo "make api      whether what users may import has lost anything that the changelog does not name"
 	@echo "make wheel    build wheel and source archive; install and use the wheel with no extra, and with each"
 	@echo "make lint     only format, lint, types and layers"
@@ -63,7 +64,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadgroup --randomly-dont-reset-seed
 SIMULATED := $(patsubst %,tests/experience/test_%.py,betting forecast lift_simulation rendering_fuzz trials_simulation)
 QUICK := $(filter-out $(SIMULATED),$(wildcard tests/experience/test_*.py)) \
 	tests/retrieval tests/grading tests/datasets tests/fundamentals \
-	$(patsubst %,tests/test_%.py,documents face house memory reference settings)
+	$(patsubst %,tests/test_%.py,documents face house memory reference settings site)
 
 check: lint
 	$(PYTEST) -n 2 $(QUICK) $(ARGS)
@@ -142,6 +143,11 @@ reference: .venv/installed
 
 api: .venv/installed
 	@$(BIN)/python -m bench.api $(ARGS)
+
+# build, or serve: mkdocs' own words
+ARGS ?=
+docs: .venv/developed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs $(or $(ARGS),build --strict)
 
 walks: .venv/installed
 	@$(BIN)/python -m bench.walks $(ARGS)

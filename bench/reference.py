@@ -1,5 +1,7 @@
 """``make reference``: what users may import, written to ``docs/reference.md``.
 
+The pages of the folder beside it are written by `bench.site_pages`.
+
 What stands there is the ``__all__`` of the modules in `PUBLIC`, with the first line of each
 docstring. All other modules and names are private.
 """
@@ -81,7 +83,7 @@ def page() -> str:
     parts = [HEAD]
     for name in PUBLIC:
         module = importlib.import_module(name)
-        parts.append(f"\n## `{name}`\n\n{_first_line(module)}\n\n| name | |\n|---|---|\n")
+        parts.append(f"\n## `{name}`\n\n{first_line(module)}\n\n| name | |\n|---|---|\n")
         parts += [f"| {left} | {right} |\n" for left, right in _rows(module, known)]
     return "".join(parts)
 
@@ -90,21 +92,22 @@ def _rows(module: ModuleType, known: set[int]) -> Iterator[tuple[str, str]]:
     """Yield a module's names and what they are; a class tells its members where it stands first."""
     for name in names_of(module):
         value = getattr(module, name)
-        yield f"`{name}`", _meaning(value)
+        yield f"`{name}`", meaning(value)
         if id(value) in known:
             continue
         known.add(id(value))
         for member in members(value):
-            yield f"`{name}.{member}`", _first_line(inspect.getattr_static(value, member))
+            yield f"`{name}.{member}`", first_line(inspect.getattr_static(value, member))
 
 
-def _meaning(value: Any) -> str:
+def meaning(value: Any) -> str:
+    """Tell in a line what a public value is."""
     if isinstance(value, Mapping):
         return "A mapping with the keys " + ", ".join(f"`{key}`" for key in value) + "."
     if not (inspect.isclass(value) or inspect.isfunction(value)):
         return f"Stands for `{_plain(value)}`."
-    fields = ", ".join(f"`{field}`" for field in _fields(value))
-    return _first_line(value) + (f" Fields: {fields}." if fields else "")
+    named = ", ".join(f"`{field}`" for field in fields(value))
+    return first_line(value) + (f" Fields: {named}." if named else "")
 
 
 def _plain(value: Any) -> str:
@@ -114,7 +117,7 @@ def _plain(value: Any) -> str:
     return text.replace("|", "\\|")
 
 
-def _fields(value: Any) -> list[str]:
+def fields(value: Any) -> list[str]:
     """Name the fields that a class of ours has of itself, and the attributes that it declares."""
     if not inspect.isclass(value):
         return []
@@ -161,11 +164,15 @@ def _is_ours(value: type) -> bool:
     return all(base.__module__ in {"builtins", "abc", "typing"} for base in foreign)
 
 
-def _first_line(value: Any) -> str:
+def first_line(value: Any) -> str:
+    """The first paragraph of its docstring, in one line."""
     text = inspect.getdoc(value) or ""
     return text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
 
 
 if __name__ == "__main__":
+    from bench import site_pages
+
     argparse.ArgumentParser(prog="python -m bench.reference", description=__doc__).parse_args()
     PAGE.write_text(page(), encoding="utf-8")
+    site_pages.write()

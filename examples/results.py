@@ -25,6 +25,7 @@ from examples.experiments import Experiment, Method, Models, Rival, run
 from examples.families import Family
 from examples.local_models import STUDENT, TEACHER, fetch, serve
 from examples.moved_days import NEEDS_FAKETIME, find_library
+from examples.results_picture import PICTURE, picture
 from examples.results_report import write
 from ted_memory.cli import output
 from ted_memory.wiring import make_chat_model
@@ -194,7 +195,8 @@ def main(
     if todo:
         with local_models() as models:
             left = run_all(todo, models, folder, hours=hours)
-    write(RESULTS, [experiment.name for experiment in EXPERIMENTS], ROOT / "README.md")
+    write(RESULTS, [experiment.name for experiment in EXPERIMENTS], RESULTS / "summary.md")
+    PICTURE.write_text(picture(), encoding="utf-8")
     output.out.print(f"the report is {RESULTS / 'README.md'}", markup=False)
     if left:
         names = ", ".join(experiment.name for experiment in left)

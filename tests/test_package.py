@@ -51,10 +51,13 @@ def test_the_description_of_a_package_has_no_dead_links(built: Path, kind: str) 
     description = str(told.get_payload())
     assert told["Description-Content-Type"] == "text/markdown"
     assert dead_links(description) == []
+    pictures = re.findall(r"^!\[(.*)\]", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert [told_of for told_of in pictures if told_of in description] == [], "gone with its words"
+    assert pictures != []
     assert "https://arxiv.org/abs/2603.26778" in LINK.findall(description), "other links stay"
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert description.strip().splitlines()[-1].startswith("The files that this page names")
-    assert len(description.splitlines()) >= len(readme.splitlines())
+    assert len(description.splitlines()) > 0.9 * len(readme.splitlines())
 
 
 def test_the_wheel_holds_what_the_desk_serves(built: Path) -> None:

@@ -59,7 +59,7 @@ class TedMemoryCallbackHandler(BaseCallbackHandler):
         principal_from_clients: behind a LangGraph server that has authenticated nobody, believe
             what clients say there.
 
-    Example:
+    Examples:
         >>> chain = inject_lessons(memory) | model
         >>> handler = TedMemoryCallbackHandler(memory)
         >>> async def ask(question, user):

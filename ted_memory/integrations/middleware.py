@@ -113,7 +113,7 @@ class TedMemoryMiddleware(AgentMiddleware[TedMemoryState, Any, Any]):
     Raises:
         MissingExtra: at import, where ``langchain`` is not installed (``ted-memory[langchain]``).
 
-    Example:
+    Examples:
         >>> from langchain.agents import create_agent
         >>> agent = create_agent(model, middleware=[TedMemoryMiddleware(memory, record=True)])
         >>> conversation = {"messages": [("user", "I want my money back")]}

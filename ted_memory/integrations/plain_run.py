@@ -57,7 +57,7 @@ class PlainRun:
         InvalidInput: the run id cannot be used, or what is asked are no messages.
         RuntimeError: it is entered a second time.
 
-    Example:
+    Examples:
         >>> async def ask(question, user):
         ...     async with PlainRun(memory, question, principal=user) as run:
         ...         got = await client.chat.completions.create(

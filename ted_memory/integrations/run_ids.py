@@ -88,7 +88,7 @@ def find_run_id(given: Any) -> str | None:
     Returns:
         The id; None where the answer is of no recorded run.
 
-    Example:
+    Examples:
         >>> from langchain.agents import create_agent
         >>> agent = create_agent(model, middleware=[TedMemoryMiddleware(memory, record=True)])
         >>> async def ask(question):

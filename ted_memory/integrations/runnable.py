@@ -41,7 +41,7 @@ def inject_lessons(memory: TedMemory) -> Runnable[LanguageModelInput, list[BaseM
     Raises:
         TypeError: when it is invoked with a mapping that has none of these keys.
 
-    Example:
+    Examples:
         >>> chain = inject_lessons(memory) | model
         >>> chain.invoke("I want my money back").text
         'What is the order number?'

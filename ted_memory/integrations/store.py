@@ -78,7 +78,7 @@ class TedMemoryStore(BaseStore):
         text: the field of a value in which the lesson stands, or a function that makes the lesson
             of the value.
 
-    Example:
+    Examples:
         >>> store = TedMemoryStore(memory)
         >>> lesson = {"text": "Ask for the order number first.", "when": "a refund is wanted"}
         >>> store.put(("support", "lessons"), "refunds", lesson)

@@ -55,7 +55,7 @@ def create_feedback_tool(memory: TedMemory, *, name: str = "rate_answer") -> Bas
         memory: the memory that the agent's middleware has.
         name: what the model calls the tool.
 
-    Example:
+    Examples:
         >>> from langchain.agents import create_agent
         >>> agent = create_agent(
         ...     model,

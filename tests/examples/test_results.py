@@ -27,6 +27,8 @@ from examples.rivals import ace
 from ted_memory.settings import Settings
 from ted_memory.testing import ScriptedChatModel
 
+SUMMARY = results.RESULTS / "summary.md"
+
 MUSEUM = FAMILIES["museum"]
 REFERENCE = re.compile(r"(?:Right answer|Answer): (office .)")
 
@@ -176,7 +178,7 @@ def test_what_the_first_page_tells_of_solved_tasks_is_what_the_runs_learned() ->
         words[tasks[name]] for name in ("loglines-ted", "replies-ted", "machines-ted")
     )
     aside, of = (runs["machines-ted"]["learning"][key] for key in ("set_aside", "samples"))
-    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join(SUMMARY.read_text(encoding="utf-8").split())
     assert tasks["loglines-ted"] == tasks["loglines-ted-2"]
     assert f"The lines are learned as {lines} solved tasks" in page
     assert f"the replies as {replies}, the machines as {machines}, of which three are shown" in page
@@ -186,7 +188,7 @@ def test_what_the_first_page_tells_of_solved_tasks_is_what_the_runs_learned() ->
 def test_what_the_first_page_tells_of_traffic_is_what_the_run_measured() -> None:
     run = _kept("traffic")["traffic"]
     first, last = fmean(run["windows"][:ENDS]), fmean(run["windows"][-ENDS:])
-    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join(SUMMARY.read_text(encoding="utf-8").split())
     told = f"went from {first:.2f} to {last:.2f} in {run['requests']:,} requests"
     assert f"{told}, {run['graded']} of them graded by {PRINCIPALS} users" in page
     days = len(run["replay_calls_by_day"])
@@ -210,7 +212,7 @@ WORDS = {
 }
 
 
-def _demos(folder: Path) -> list[dict[str, Any]]:
+def read_demos(folder: Path) -> list[dict[str, Any]]:
     files = sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
     return [json.loads(path.read_text(encoding="utf-8")) for path in files]
 
@@ -221,7 +223,7 @@ def _listed(parts: list[str]) -> str:
 
 def told_of_demos(folder: Path) -> list[str]:
     """What the first page is to tell of the demo's last runs, and of the rule book's."""
-    runs = _demos(folder)
+    runs = read_demos(folder)
     [without] = {run["without"] for run in runs}
     rulebook = json.loads((folder / "rulebook.json").read_text(encoding="utf-8"))
     shown = _listed([f"{run['with']:.3f}" for run in runs])
@@ -239,7 +241,7 @@ def told_of_demos(folder: Path) -> list[str]:
 
 
 def test_what_the_first_page_tells_of_the_demo_is_what_its_runs_measured() -> None:
-    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join(SUMMARY.read_text(encoding="utf-8").split())
     assert [
         told for told in told_of_demos(results.RESULTS / "runs" / "demo") if told not in page
     ] == []
@@ -247,7 +249,7 @@ def test_what_the_first_page_tells_of_the_demo_is_what_its_runs_measured() -> No
 
 def test_another_run_of_the_demo_would_change_the_page(tmp_path: Path) -> None:
     """The control."""
-    page = " ".join((results.ROOT / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join(SUMMARY.read_text(encoding="utf-8").split())
     folder = shutil.copytree(results.RESULTS / "runs" / "demo", tmp_path / "demo")
     newest = folder / "3.json"
     newest.write_text(
@@ -368,12 +370,11 @@ def test_the_report_says_which_aims_were_reached_and_which_were_missed() -> None
 def test_the_pages_say_what_the_runs_say(tmp_path: Path) -> None:
     """Whoever runs an experiment again, or writes a figure by hand, makes the pages anew."""
     shutil.copytree(results.RESULTS, tmp_path / "results")
-    shutil.copy(results.ROOT / "README.md", tmp_path)
-    write(tmp_path / "results", [e.name for e in results.EXPERIMENTS], tmp_path / "README.md")
-    for page, ours in (("README.md", results.ROOT), ("results/README.md", results.RESULTS.parent)):
-        assert (tmp_path / page).read_text(encoding="utf-8") == (ours / page).read_text(
-            encoding="utf-8"
-        ), page
+    folder = tmp_path / "results"
+    write(folder, [e.name for e in results.EXPERIMENTS], folder / SUMMARY.name)
+    for page in (SUMMARY.name, "README.md"):
+        told = (folder / page).read_text(encoding="utf-8")
+        assert told == (results.RESULTS / page).read_text(encoding="utf-8"), page
 
 
 def test_the_first_page_has_accuracy_and_tokens_of_what_was_learned_and_of_its_rivals(
