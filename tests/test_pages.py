@@ -27,7 +27,10 @@ from tests.pages import (
 NOT_RUN = {
     ("README.md", "installs packages"),
     ("docs/tutorial.md", "installs packages"),
+    ("docs/guides/review.md", "installs packages"),
+    ("docs/guides/review.md", "waits for a person"),
     ("docs/guides/servers.md", "needs Docker"),
+    ("docs/guides/traces.md", "installs packages"),
 }
 """All blocks that are not run: the page, and the reason that stands above the block."""
 

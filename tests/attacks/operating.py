@@ -64,8 +64,8 @@ class Machine(Learning):
         made = audit(entries, before, now.by_id, self.model, self.memory.settings)
         type(self).done.update(made)
         await self._follow()
-        # the next look makes room for these
-        back = made["active to proposed"] + made["trial to proposed"]
+        # the next look makes room for these, also for what waits for a person from now on
+        back = sum(made[f"{state} to proposed"] for state in ("active", "trial", "proposed"))
         assert len(now.proposed) <= self.memory.settings.max_proposed + back
 
     # --- an operator

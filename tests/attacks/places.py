@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "max_archive_bytes": 2_000,
     "max_proposed": 3,
     "rate_limit": 12,
-    "history_versions": 8,
+    "history_versions": 30,  # a look may take some twenty steps, each a version
     "withhold_share": 0.5,
     "run_days": 10.0,
     "refresh": 0.0,

@@ -66,7 +66,7 @@ def _without_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     real = in_memory_log.Queue.take_in
 
     def take_in(queue: Any, episode: Any, *more: Any) -> str:
-        queue.runs[episode.run_id].seq = None
+        queue.runs.pop(episode.run_id, None)
         return real(queue, episode, *more)
 
     monkeypatch.setattr(in_memory_log.Queue, "take_in", take_in)

@@ -79,8 +79,8 @@ class InMemoryEpisodeQueue:
         done: Counter[str] = Counter()
         early = []
         for episode in episodes:
-            run = queue.runs[episode.run_id]
-            if run.seq is None and run.told:
+            run = queue.runs.get(episode.run_id)
+            if run is not None and run.seq is None and run.told:
                 early.append(episode.run_id)
             outcome = queue.take_in(episode, images, limits)
             done[outcome] += 1
@@ -96,7 +96,7 @@ class InMemoryEpisodeQueue:
         rules: CreditRules,
     ) -> Verdict:
         queue = self._queue(namespace)
-        run = queue.runs[run_id]
+        run = queue.runs.get(run_id, Run())
         # what was said last comes again where the reply to it was lost
         is_new = feedback is not None and feedback not in run.told[-1:]
         said = feedback or Feedback(
@@ -108,6 +108,7 @@ class InMemoryEpisodeQueue:
             return "foreign"
         if is_new:
             run.add(said)
+            queue.runs[run_id] = run
         if run.seq is None:
             return "unknown"
         if feedback is not None:
@@ -190,7 +191,7 @@ class InMemoryEpisodeQueue:
         self, namespace: str, run_ids: Sequence[str]
     ) -> tuple[tuple[Feedback, ...], ...]:
         runs = self._queue(namespace).runs
-        return tuple(runs[run_id].heard for run_id in run_ids)
+        return tuple(runs.get(run_id, Run()).heard for run_id in run_ids)
 
     async def claim(
         self,
@@ -230,7 +231,7 @@ class InMemoryEpisodeQueue:
             fence=self._fence,
             deliveries=deliveries + 1,
             episode=episode,
-            feedback=queue.runs[episode.run_id].heard,
+            feedback=queue.runs.get(episode.run_id, Run()).heard,
         )
 
     def _forget_what_is_too_old(self, queue: Queue, now: float) -> None:
@@ -278,7 +279,7 @@ class InMemoryEpisodeQueue:
             queue.holders[claim.seq] = (0, deliveries)
             queue.claimed[claim.seq] = due
         else:
-            told = queue.runs[claim.episode.run_id].told
+            told = queue.runs.get(claim.episode.run_id, Run()).told
             queue.waiting[claim.seq] = time.time() - TOLD_FIRST if told else due
         queue.counts["retried"] += counts
         return "failed" if counts else "released"

@@ -1,7 +1,7 @@
 """What a process's own memory holds of one namespace's traffic, and what a script does to it."""
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -68,7 +68,7 @@ class Queue:
     """By seq, the fence of the claim and the number of claims so far."""
     dead: dict[int, DeadLetter] = field(default_factory=dict)
     learners: dict[str, float] = field(default_factory=dict)
-    runs: dict[str, Run] = field(default_factory=lambda: defaultdict(Run))
+    runs: dict[str, Run] = field(default_factory=dict)
     images: dict[str, bytes] = field(default_factory=dict)
     evidence: InMemoryEvidence = field(default_factory=InMemoryEvidence)
     archive: dict[int, Archived] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Queue:
 
     def take_in(self, episode: Episode, images: Mapping[str, bytes], limits: RecordLimits) -> str:
         """Take in an episode, once for its run; what became of it, as `Recorded` calls it."""
-        run = self.runs[episode.run_id]
+        run = self.runs.setdefault(episode.run_id, Run())
         if run.seq is not None:
             return "repeated"
         run.begin(episode)
