@@ -27,6 +27,8 @@ from tests.pages import (
 NOT_RUN = {
     ("README.md", "installs packages"),
     ("docs/tutorial.md", "installs packages"),
+    ("docs/guides/deploy.md", "needs Docker"),
+    ("docs/guides/deploy.md", "waits for a person"),
     ("docs/guides/review.md", "installs packages"),
     ("docs/guides/review.md", "waits for a person"),
     ("docs/guides/servers.md", "needs Docker"),

@@ -114,8 +114,8 @@ app: typer.Typer = typer.Typer(
     name="ted-memory",
     cls=_CommandLine,
     help="A memory that makes LangChain agents better at their own job, without training.\n\n"
-    "The memory is at --url or TED_MEMORY_URL; without one it is an embedded server with its data "
-    "in ./.ted-memory (TED_MEMORY_HOME).\n\n"
+    "Each command takes --url (or TED_MEMORY_URL), where the memory is; without one it is an "
+    "embedded server with its data in ./.ted-memory (TED_MEMORY_HOME).\n\n"
     "Exit codes: 0 done; 1 it could not be done, or what was looked for is there (a problem, "
     "nothing learned), and the last line says what was kept and what to do; 2 the command was "
     "written wrongly, and nothing was done; 130 interrupted.\n\n"

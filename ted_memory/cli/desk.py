@@ -108,7 +108,9 @@ def desk(
     )
     asked = make_chat_model(model, base_url=base_url) if model else None
     memory = place.memory_of(url, namespace, home, retrieval=retrieval)
-    speaker = _Speaker(host, port, is_open=not trust_header)
+    # a browser cannot open what stands for all addresses
+    named = allowed_host[0] if allowed_host and host in {"0.0.0.0", "::"} else host  # noqa: S104
+    speaker = _Speaker(host, port, named, is_open=not trust_header)
     app = create_app(
         memory,
         access,
@@ -153,8 +155,9 @@ def _is_loopback(host: str) -> bool:
 class _Speaker:
     """Tells on standard error where the desk is, and the next link when one was used."""
 
-    def __init__(self, host: str, port: int, *, is_open: bool) -> None:
+    def __init__(self, host: str, port: int, named: str, *, is_open: bool) -> None:
         self._host = host
+        self._named = named
         self.port = port
         self._is_open = is_open
 
@@ -165,7 +168,7 @@ class _Speaker:
 
     @property
     def _base(self) -> str:
-        name = f"[{self._host}]" if ":" in self._host else self._host
+        name = f"[{self._named}]" if ":" in self._named else self._named
         return f"http://{name}:{self.port}"
 
     def tell_start(self, token: str) -> None:

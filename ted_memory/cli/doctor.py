@@ -19,6 +19,7 @@ _EXTRAS = {
     "data": "pyarrow",
     "plots": "matplotlib",
     "web": "starlette",
+    "otel": "opentelemetry",
 }
 _STALE = 3600.0  # seconds that an episode may wait before somebody should ask why
 _MARKS = {

@@ -15,16 +15,26 @@ from tests.conftest import Server
 from tests.web.desks import propose
 
 
-async def test_the_desk_serves_until_it_is_told_to_stop(valkey: Server, namespace: str) -> None:
+@pytest.mark.parametrize(
+    ("flags", "host"),
+    [
+        ([], "127.0.0.1"),
+        # a browser cannot open what stands for all addresses
+        (["--host", "0.0.0.0", "--expose", "--allowed-host", "localhost"], "localhost"),
+    ],
+)
+async def test_the_desk_serves_until_it_is_told_to_stop(
+    valkey: Server, namespace: str, flags: list[str], host: str
+) -> None:
     async with open_memory(valkey.url, namespace=namespace) as memory:
         await propose(memory, "Say hello.")
-    command = [sys.executable, "-m", "ted_memory", "desk", "--port", "0"]
+    command = [sys.executable, "-m", "ted_memory", "desk", "--port", "0", *flags]
     place = ["--url", valkey.url, "--namespace", namespace]
     with subprocess.Popen([*command, *place], stderr=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
         try:
             assert process.stderr is not None
             told = process.stderr.readline()
-            link = re.search(r"http://127\.0\.0\.1:\d+/enter\?token=\S+", told)
+            link = re.search(rf"http://{re.escape(host)}:\d+/enter\?token=\S+", told)
             assert link, told
             async with httpx.AsyncClient(follow_redirects=True) as client:
                 page = await client.get(link[0])

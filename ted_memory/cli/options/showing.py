@@ -14,7 +14,7 @@ Selection = Annotated[
 TopK = Annotated[int | None, _option("--top-k", help="How many, for --selection relevant.")]
 Retrieval = Annotated[
     str | None,
-    _option("--retrieval", help="How they are found: words, or local (words and embeddings)."),
+    _option("--retrieval", help="How lessons are found: words, or local (words and embeddings)."),
 ]
 Language = Annotated[
     str | None,

@@ -25,10 +25,14 @@ MaxTokens = Annotated[
 MaxCost = Annotated[
     float | None, _option("--max-cost", help="Stop before it costs more; needs --prices.")
 ]
-CallsADay = Annotated[int | None, _option("--max-calls", help="A day and namespace.", min=1)]
-TokensADay = Annotated[int | None, _option("--max-tokens", help="A day and namespace.", min=1)]
+CallsADay = Annotated[
+    int | None, _option("--max-calls", help="Calls of models a day, for each namespace.", min=1)
+]
+TokensADay = Annotated[
+    int | None, _option("--max-tokens", help="Tokens a day, for each namespace.", min=1)
+]
 CostADay = Annotated[
-    float | None, _option("--max-cost", help="A day and namespace; needs --prices.")
+    float | None, _option("--max-cost", help="Cost a day, for each namespace; needs --prices.")
 ]
 Prices = Annotated[
     str | None,

@@ -65,7 +65,7 @@ def in_our_words(where: str) -> Iterator[None]:
     except (RedisError, RedisClusterException, OSError) as error:
         raise StoreUnavailable(
             f"no answer from the memory at {where} ({_reason(error)}). Is the server running and "
-            "the URL right? A commit with the same token may safely be sent again"
+            "the URL right? What was being written may be sent again: with its token it counts once"
         ) from error
 
 
