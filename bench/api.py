@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from bench.reference import PUBLIC, members, names_of
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +49,8 @@ def _lines(name: str, value: Any) -> Iterator[str]:
     value = getattr(value, "__func__", value)
     if not callable(value):
         return
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        value.model_rebuild()  # types build themselves at first use: until then it takes anything
     try:
         parameters = inspect.signature(value).parameters.values()
     except (TypeError, ValueError):  # some classes of others tell none

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.util._once import Once
 
+from ted_memory import telemetry
 from ted_memory.testing import Reply
 from tests.cli.helpdesk import COLOURS, FILE_LINES, answer, serve_in_thread
 from tests.conftest import Server
@@ -80,6 +83,16 @@ def env(tmp_path: Path, provider: str, monkeypatch: pytest.MonkeyPatch) -> dict[
 
 def read(path: Path, folder: Path, server: Server, env: dict[str, str]) -> int:
     return Reader(path, folder, server.url, env).read()
+
+
+@pytest.fixture(autouse=True)
+def _its_own_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A page may configure OpenTelemetry, which a process can do once; later tests know nothing."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+    yield
+    monkeypatch.undo()
+    telemetry.listener.look()
 
 
 @pytest.mark.timeout(300)  # pages that learn from data do so as often as they say

@@ -43,7 +43,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.found: Telemetry | None = None
-        self.look_every = 1.0  # seconds
+        self.look_every: float = 1.0  # seconds
         self._look_at = 0.0
 
     def look(self) -> None:
@@ -65,7 +65,7 @@ class Listener:
         return self.found
 
 
-listener = Listener()
+listener: Listener = Listener()
 
 
 # --- an agent's call

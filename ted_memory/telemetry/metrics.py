@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from opentelemetry.metrics import CallbackOptions, Counter, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
 from ted_memory.models import Commit
 from ted_memory.telemetry import names
@@ -127,7 +127,7 @@ class Duration:
     """A histogram of seconds."""
 
     def __init__(self, meter: Meter, name: str, description: str, bounds: Sequence[float]) -> None:
-        self.histogram = meter.create_histogram(
+        self.histogram: Histogram = meter.create_histogram(
             f"ted_memory.{name}.duration",
             unit="s",
             description=description,

@@ -57,7 +57,7 @@ class Telemetry:
 
     def __init__(self, providers: Providers) -> None:
         self.providers = providers
-        self.runs = Runs()
+        self.runs: Runs = Runs()
         tracers, meters, loggers = providers
         told = version("ted-memory")
         self._tracer = tracers.get_tracer(names.SCOPE, told)
@@ -65,7 +65,7 @@ class Telemetry:
         # older versions take no events
         takes_events = "event_name" in inspect.signature(self._logger.emit).parameters
         self._has_events = listens(loggers) and takes_events
-        self.metrics = Metrics(meters.get_meter(names.SCOPE, told))
+        self.metrics: Metrics = Metrics(meters.get_meter(names.SCOPE, told))
         self._content: Content = shows_content()
 
     # --- an agent's call

@@ -60,8 +60,8 @@ class Doorkeeper:
     def __init__(self, access: Access) -> None:
         self.access = access
         # several desks on one machine share the browser's cookies: ports do not keep them apart
-        self.cookie = f"ted-memory-desk-{secrets.token_hex(4)}"
-        self.link_token = secrets.token_urlsafe(24)
+        self.cookie: str = f"ted-memory-desk-{secrets.token_hex(4)}"
+        self.link_token: str = secrets.token_urlsafe(24)
         """Opens the desk once; then there is another one."""
 
     def _signer(self, purpose: str) -> URLSafeTimedSerializer:

@@ -266,7 +266,8 @@ SOON = 20.0  # seconds; a machine with too much to do is no failure
 
 async def fork(url: str, namespace: str, way: str, *, loops_are_one: bool = False) -> None:
     """Have a child fork from a process that holds all caches, and looks at the store just then."""
-    memory = opened(url, namespace, way)
+    # the look that is under way is that of the call below, and none that a commit has caused
+    memory = opened(url, namespace, way, push=False)
     if loops_are_one:
         memory._snapshots._tasks = OneLoop()  # type: ignore[assignment]
     await live_through(memory, 1, 1)

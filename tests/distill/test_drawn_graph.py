@@ -53,10 +53,10 @@ class Watched:
     taken: Edges = field(default_factory=set)
     out: Any = None
 
-    async def ainvoke(self, given: Any, **options: Any) -> Any:
+    async def ainvoke(self, given: Any, config: Any = None, **options: Any) -> Any:
         steps: dict[int, list[str]] = defaultdict(list)
         async for mode, told in self.graph.astream(
-            given, stream_mode=["debug", "values"], **options
+            given, config, stream_mode=["debug", "values"], **options
         ):
             if mode == "values":
                 self.out = told
