@@ -56,7 +56,7 @@ REFUSED = [
     (["--host", "0.0.0.0", "--expose"], "needs --allowed-host"),
     (["--host", "10.0.0.7", "--trust-header", "X-User"], "needs --allowed-host"),
     (["--host", "desk.example"], "say --expose"),
-    (["--role", "owner"], "invalid value for '--role'"),
+    (["--role", "owner"], "invalid value for '--role': 'owner' is not one of"),
 ]
 
 

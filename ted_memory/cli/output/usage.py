@@ -16,6 +16,7 @@ def tell_usage(error: Any) -> None:
         error.show()
         return
     command = error.ctx.command_path if error.ctx else "ted-memory"
-    message = error.format_message().rstrip(".")
+    # typer reads a choice with pydantic, whose words these are
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
     print_error(command, message[:1].lower() + message[1:])
     err.print(f"nothing was done; `{command} --help` tells what it takes", markup=False)
