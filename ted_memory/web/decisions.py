@@ -10,9 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ted_memory.errors import CommitRefused
+from ted_memory.experience.edits import tidy_when
+from ted_memory.experience.rendering import tidy_text, tidy_turn
 from ted_memory.models import Experience, LogEntry
 from ted_memory.web.desk import Desk
 from ted_memory.web.forms import Form
+from ted_memory.web.guard import Refused
 
 LOOKED_THROUGH = 100  # versions in which the other one's decision is looked for
 LONGEST_REASON = 500  # characters
@@ -56,7 +59,13 @@ async def _commit(desk: Desk, form: Form, id: str) -> int:
         rev = edited.version
     if do == "edit":
         return rev
-    approved = await memory.approve(id, author=author, why=why, revs={id: rev}, token=token)
+    try:
+        approved = await memory.approve(id, author=author, why=why, revs={id: rev}, token=token)
+    except CommitRefused as refused:
+        if rev == form.number("rev"):
+            raise
+        told = f"the words were saved as version {rev}, and the lesson was not approved: {refused}"
+        raise CommitRefused(told) from refused
     return approved.version
 
 
@@ -65,8 +74,13 @@ async def _has_other_words(desk: Desk, form: Form, id: str) -> bool:
     lesson = (await desk.memory.load()).by_id.get(id)
     if lesson is None or lesson.rev != form.number("rev"):
         return True
-    now = (lesson.text, lesson.when, lesson.example)
-    return now != (form.get("text"), form.get("when"), form.get("example"))
+    typed = form.get("example")
+    words = (
+        tidy_text(form.get("text")),
+        tidy_when(form.get("when")),
+        tidy_turn(typed) if lesson.task else tidy_text(typed),
+    )
+    return words != (lesson.text, lesson.when, lesson.example)
 
 
 async def _beaten(request: Request, desk: Desk, form: Form, id: str, told: str) -> Response:
@@ -92,6 +106,8 @@ async def decide_many(
 
     Gives what to say; and the ids that are still chosen, since nothing was changed.
     """
+    if form.get("do") not in {"approve", "reject"}:
+        raise Refused(400, "the form names no decision; nothing was changed")
     ids = tuple(chosen)
     act = desk.memory.reject if form.get("do") == "reject" else desk.memory.approve
     why = form.get("reason")[:LONGEST_REASON] or "by hand"

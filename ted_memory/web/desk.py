@@ -90,7 +90,8 @@ class Desk:
             said=self.doorkeeper.message_of(said),
             here=request.url.path,
             query=dict(request.query_params),
-            namespace=self.memory.namespace,
+            # a page of another site may read what is told to somebody who has not come in
+            namespace=self.memory.namespace if person else "review desk",
             **context,
         )
         return HTMLResponse(text, status_code=status)

@@ -24,6 +24,14 @@ TYPED = {
 """Fields that people type into, by their labels: what failed shows them again."""
 
 
+MOST_DIGITS = 15
+
+
+def is_number(text: str) -> bool:
+    """Tell whether this is a whole number that no form of ours is too small for."""
+    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+
+
 @dataclass(frozen=True)
 class Form:
     """Fields by name, the last one where a name comes twice; ``chosen`` has all ticked boxes."""
@@ -45,7 +53,7 @@ class Form:
             Refused: it is not.
         """
         value = self.get(name)
-        if not value.isascii() or not value.isdecimal() or len(value) > 15:
+        if not is_number(value):
             raise Refused(400, f"the form lacks the number {name}; nothing was changed")
         return int(value)
 

@@ -253,3 +253,43 @@ def _words(command: str) -> list[str]:
         else:
             found.append(word)
     return found
+
+
+async def test_many_are_not_decided_by_a_word_that_is_no_decision(memory: TedMemory) -> None:
+    [lesson] = await propose(memory, "Say hello.")
+    chosen = {"choose": f"{lesson.id}:{lesson.rev}"}
+    async with visiting(memory, ANNA) as visitor:
+        for do in ("bogus", ""):
+            assert (await visitor.post("/decide", {**chosen, "do": do})).status_code == 400
+        assert await states(memory) == {"Say hello.": "proposed"}
+        await visitor.post("/decide", {**chosen, "do": "approve"})
+    assert await states(memory) == {"Say hello.": "active"}, "the control"
+
+
+async def test_words_in_which_blanks_alone_differ_are_only_approved(memory: TedMemory) -> None:
+    [lesson] = await propose(memory, "Say hello to all.")
+    same = {"text": "Say  hello to all. ", "when": f"when {lesson.when}", "example": ""}
+    async with visiting(memory, ANNA) as visitor:
+        assert (await visitor.decide(lesson, "edit_approve", **same)).status_code == 303
+    now = await memory.load()
+    assert (now.version, now.active[0].text) == (2, "Say hello to all.")
+
+
+async def test_where_words_are_saved_and_not_approved_both_are_told(
+    valkey: Server, namespace: str
+) -> None:
+    async with open_memory(valkey.url, namespace=namespace, max_experiences=1) as memory:
+        await memory.commit([Add(text="There already.")], author="me")
+        [lesson] = await propose(memory, "Say hello.")
+        words = {"text": "Say good morning.", "when": "", "example": ""}
+        async with visiting(memory, ANNA) as visitor:
+            answer = await visitor.decide(lesson, "edit_approve", **words)
+        assert answer.status_code == 409
+        assert "the words were saved as version 3, and the lesson was not approved" in answer.text
+        assert (await states(memory))["Say good morning."] == "proposed"
+
+
+async def test_a_number_that_no_dead_letter_has_breaks_nothing(memory: TedMemory) -> None:
+    async with visiting(memory, ANNA) as visitor:
+        answer = await visitor.post("/health/dead-letters", {"choose": "9" * 5000, "do": "retry"})
+        assert answer.status_code == 303

@@ -4,13 +4,15 @@ import time
 from typing import Any
 
 import pytest
+from starlette.datastructures import URL
 
-from ted_memory import TedMemory
+from ted_memory import TedMemory, open_memory
 from ted_memory.testing import in_memory
 from ted_memory.web import access as access_module
 from ted_memory.web import forms, guard
 from ted_memory.web.access import Access
 from ted_memory.web.app import create_app
+from tests.conftest import Server
 from tests.web.desks import FROM_OURS, Visitor, propose, visiting
 
 PAGES = ("/", "/set", "/playground?q=hello", "/versions", "/health", "/versions/compare")
@@ -261,3 +263,56 @@ async def test_no_link_can_put_words_into_the_desk(scratch: TedMemory) -> None:
         assert "account" not in forged.text
         real = visitor.app.state.desk.doorkeeper.message("it is done")
         assert "it is done" in (await visitor.get(f"/?said={real}")).text
+
+
+HOSTS_IN_DISGUISE = ("127.0.0.1/static/x?", "x@127.0.0.1", "127.0.0.1#a", "[", "[::1")
+
+
+@pytest.mark.parametrize("host", HOSTS_IN_DISGUISE)
+async def test_a_host_that_is_no_name_is_refused_and_breaks_nothing(
+    scratch: TedMemory, host: str
+) -> None:
+    async with Visitor(create_app(scratch)).client as stranger:
+        for page in ("/set", "/enter"):
+            found = await stranger.get(page, headers={"host": host})
+            assert found.status_code == 421, page
+
+
+@pytest.mark.parametrize("off", [False, True])
+async def test_who_may_see_a_page_hangs_on_the_page_that_is_routed_to(
+    scratch: TedMemory, monkeypatch: pytest.MonkeyPatch, off: bool
+) -> None:
+    """Older versions of Starlette read the address from the Host, which any program may send."""
+    monkeypatch.setattr(guard, "check_host", lambda *_: None)
+
+    class Deceived(guard.Request):
+        @property
+        def url(self) -> Any:
+            return URL("http://127.0.0.1/static/x")
+
+    monkeypatch.setattr(guard, "Request", Deceived)
+    if off:
+        monkeypatch.setattr(guard, "is_open_to_all", lambda _: True)
+    async with Visitor(create_app(scratch)).client as stranger:
+        assert (await stranger.get("/set")).status_code == (200 if off else 401)
+
+
+async def test_who_has_not_come_in_is_not_told_whose_desk_it_is(valkey: Server) -> None:
+    async with (
+        open_memory(valkey.url, namespace="secret-customer") as memory,
+        visiting(memory) as visitor,
+    ):
+        async with Visitor(visitor.app).client as stranger:
+            for answer in (
+                await stranger.get("/"),
+                await stranger.get("/", headers={"host": "evil.example"}),
+            ):
+                assert answer.status_code in {401, 421}
+                assert "secret-customer" not in answer.text
+        assert "secret-customer" in (await visitor.get("/")).text, "the control"
+
+
+async def test_an_origin_that_cannot_be_read_is_foreign(scratch: TedMemory) -> None:
+    async with visiting(scratch) as visitor:
+        answer = await visitor.post("/decide", {"do": "approve"}, origin="http://[")
+        assert answer.status_code == 403

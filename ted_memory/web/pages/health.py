@@ -10,7 +10,7 @@ from ted_memory.errors import InvalidInput
 from ted_memory.learner.overview import Funnel, funnel, pace
 from ted_memory.learner.standing import standings
 from ted_memory.web.desk import Desk, desk_of, require
-from ted_memory.web.forms import read_form
+from ted_memory.web.forms import is_number, read_form
 from ted_memory.web.guard import Refused
 
 MOST_TRIALS, MOST_DEAD = 50, 50
@@ -45,7 +45,7 @@ async def dead_letters(request: Request) -> Response:
     desk = desk_of(request)
     form = await read_form(request, desk)
     require(form.person, "admin")
-    seqs = [int(seq) for seq in form.chosen if seq.isascii() and seq.isdecimal()]
+    seqs = [int(seq) for seq in form.chosen if is_number(seq)]
     if not seqs:
         return desk.go("/health", "nothing was chosen: tick the boxes of dead letters first")
     if form.get("do") == "drop":
