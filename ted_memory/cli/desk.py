@@ -108,9 +108,7 @@ def desk(
     )
     asked = make_chat_model(model, base_url=base_url) if model else None
     memory = place.memory_of(url, namespace, home, retrieval=retrieval)
-    # a browser cannot open what stands for all addresses
-    named = allowed_host[0] if allowed_host and host in {"0.0.0.0", "::"} else host  # noqa: S104
-    speaker = _Speaker(host, port, named, is_open=not trust_header)
+    speaker = _Speaker(host, port, _name_of(host, allowed_host), is_open=not trust_header)
     app = create_app(
         memory,
         access,
@@ -150,6 +148,11 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _name_of(host: str, allowed: list[str] | None) -> str:
+    """Choose the name for the link: a browser cannot open what stands for all addresses."""
+    return allowed[0] if allowed and host in {"0.0.0.0", "::"} else host  # noqa: S104
 
 
 class _Speaker:

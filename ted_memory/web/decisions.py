@@ -37,35 +37,50 @@ async def decide(request: Request, desk: Desk, form: Form, id: str) -> Response:
 
 async def _commit(desk: Desk, form: Form, id: str) -> int:
     """Make the version that a decision asks for; gives its number."""
-    memory, author, token = desk.memory, form.person.name, form.token()
     do, rev = form.get("do"), form.number("rev")
-    why = form.get("reason")[:LONGEST_REASON] or "by hand"
     if do == "reject":
-        commit = await memory.reject(id, author=author, why=why, revs={id: rev}, token=token)
-        return commit.version
+        terms = _terms_of(form)
+        return (await desk.memory.reject(id, revs={id: rev}, token=form.token(), **terms)).version
     if do not in _DONE:
         raise CommitRefused(f"nothing was changed: there is no decision {do!r}")
-    if do != "approve" and await _has_other_words(desk, form, id):
-        edited = await memory.edit(
-            id,
-            form.get("text"),
-            when=form.get("when"),
-            example=form.get("example"),
-            author=author,
-            why=why,
-            rev=rev,
-            token=f"{token}-words",
-        )
-        rev = edited.version
+    edited = None if do == "approve" else await _save_words(desk, form, id)
     if do == "edit":
-        return rev
+        return rev if edited is None else edited
+    return await _approve(desk, form, id, edited)
+
+
+def _terms_of(form: Form) -> dict[str, str]:
+    why = form.get("reason")[:LONGEST_REASON] or "by hand"
+    return {"author": form.person.name, "why": why}
+
+
+async def _save_words(desk: Desk, form: Form, id: str) -> int | None:
+    """Save what was typed; gives the version, or None where the words are as they were."""
+    if not await _has_other_words(desk, form, id):
+        return None
+    edited = await desk.memory.edit(
+        id,
+        form.get("text"),
+        when=form.get("when"),
+        example=form.get("example"),
+        rev=form.number("rev"),
+        token=f"{form.token()}-words",
+        **_terms_of(form),
+    )
+    return edited.version
+
+
+async def _approve(desk: Desk, form: Form, id: str, edited: int | None) -> int:
+    """Approve a lesson as it was looked at, or as its words were saved; gives the version."""
+    revs = {id: form.number("rev") if edited is None else edited}
     try:
-        approved = await memory.approve(id, author=author, why=why, revs={id: rev}, token=token)
+        approved = await desk.memory.approve(id, revs=revs, token=form.token(), **_terms_of(form))
     except CommitRefused as refused:
-        if rev == form.number("rev"):
+        if edited is None:
             raise
-        told = f"the words were saved as version {rev}, and the lesson was not approved: {refused}"
-        raise CommitRefused(told) from refused
+        raise CommitRefused(
+            f"the words were saved as version {edited}, and the lesson was not approved: {refused}"
+        ) from refused
     return approved.version
 
 
