@@ -316,10 +316,15 @@ async def test_a_forked_child_goes_on_by_itself_with_what_the_parent_held(
 async def test_a_child_that_waits_for_its_parents_look_at_the_store_is_found_out(
     valkey: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control."""
+    """The control. On a busy machine the look may have ended before the fork: then once more."""
     monkeypatch.setattr("tests.contracts.test_caches.SOON", 2.0)
-    with pytest.raises(AssertionError, match="not seen"):
-        await fork(valkey.url, namespace, "all", loops_are_one=True)
+    for number in range(5):
+        try:
+            await fork(valkey.url, f"{namespace}-{number}", "all", loops_are_one=True)
+        except AssertionError as error:
+            assert "not seen" in str(error)
+            return
+    pytest.fail("a child that waits for its parent's look was not found out")
 
 
 # --- cancelled
