@@ -123,7 +123,8 @@ class Reader:
         self.printed = ""
         self.ran = 0
         self._memories: list[TedMemory | SyncTedMemory] = []
-        self._loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner()  # it cancels what is under way when it is closed
+        self._loop = self._runner.get_loop()
 
     def read(self) -> int:
         """Run all blocks; return how many there were. Raises AssertionError with the place."""
@@ -205,8 +206,7 @@ class Reader:
                 memory.close()
             else:
                 self._loop.run_until_complete(memory.aclose())
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
+        self._runner.close()
         self.names.clear()
         gc.collect()  # what a page leaves open is told of this page
 
