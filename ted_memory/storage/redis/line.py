@@ -102,8 +102,8 @@ class Line:
 
     async def _hear(self) -> None:
         try:
-            # As bytes: what cannot be decoded is no reason to hang up. `_listen` hangs up by itself;
-            # redis-py would need the event loop for it, which may be gone when this is collected.
+            # As bytes: what cannot be decoded is no reason to hang up. `_listen` hangs up by
+            # itself; redis-py would need the event loop, which may be gone when this is collected.
             reply = await self._connection.read_response(
                 disable_decoding=True, timeout=QUIET, push_request=True, disconnect_on_error=False
             )
