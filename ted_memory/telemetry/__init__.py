@@ -68,6 +68,13 @@ class Listener:
 listener: Listener = Listener()
 
 
+def _tell(say: "Callable[[Telemetry], None]") -> None:
+    """Tell whoever listens. What their processors raise stops nothing that is told of."""
+    if (told := listener()) is not None:
+        with contextlib.suppress(Exception):
+            say(told)
+
+
 # --- an agent's call
 
 
@@ -83,21 +90,18 @@ def searched(
         lessons: the set that these come from.
         began: when, by `now`.
     """
-    if (told := listener()) is not None:
-        with contextlib.suppress(Exception):  # an agent's call goes on, whatever a processor does
-            told.searched(namespace, question, shown, lessons, began=began)
+    _tell(lambda told: told.searched(namespace, question, shown, lessons, began=began))
 
 
 def run_began(run_id: str) -> None:
     """A run that is recorded has begun here: what is said of it later belongs to this span."""
-    if (told := listener()) is not None:
-        told.runs.begin(run_id)
+    _tell(lambda told: told.runs.begin(run_id))
 
 
 def run_answered(run_id: str, response_id: str) -> None:
     """A provider has given the answer of a run this id."""
-    if response_id and (told := listener()) is not None:
-        told.runs.answer(run_id, response_id)
+    if response_id:
+        _tell(lambda told: told.runs.answer(run_id, response_id))
 
 
 def reading() -> AbstractContextManager[None]:
@@ -108,8 +112,7 @@ def reading() -> AbstractContextManager[None]:
 
 def recorded(**runs: int) -> None:
     """So many runs were ``recorded``, ``dropped``, or could not be told (``broken``)."""
-    if (told := listener()) is not None:
-        told.metrics.recorded(runs)
+    _tell(lambda told: told.metrics.recorded(runs))
 
 
 # --- what runs were worth
@@ -117,14 +120,12 @@ def recorded(**runs: int) -> None:
 
 def feedback_given(namespace: str, feedback: Feedback, verdict: Verdict) -> None:
     """Somebody has said how good a run was, and the store has answered."""
-    if (told := listener()) is not None:
-        told.feedback_given(namespace, feedback, verdict)
+    _tell(lambda told: told.feedback_given(namespace, feedback, verdict))
 
 
 def graded(namespace: str, run_id: str, score: float, comment: str) -> None:
     """A learner has graded the answer of a live run."""
-    if (told := listener()) is not None:
-        told.evaluated(Evaluation("grade", namespace, run_id, score, comment))
+    _tell(lambda told: told.evaluated(Evaluation("grade", namespace, run_id, score, comment)))
 
 
 # --- the set
@@ -153,8 +154,7 @@ def dropping(namespace: str) -> AbstractContextManager[None]:
 
 def claimed(episodes: int) -> None:
     """A learner has claimed episodes."""
-    if episodes and (told := listener()) is not None:
-        told.metrics.claimed(episodes)
+    _tell(lambda told: told.metrics.claimed(episodes))
 
 
 def learning(namespace: str, run_id: str) -> AbstractContextManager[Learned]:
@@ -165,20 +165,21 @@ def learning(namespace: str, run_id: str) -> AbstractContextManager[Learned]:
 
 def replayed(outcome: str) -> None:
     """A lesson was replayed on a recorded question: what became of the pair of answers."""
-    if (told := listener()) is not None:
-        told.metrics.replayed(outcome)
+    _tell(lambda told: told.metrics.replayed(outcome))
 
 
 def lessons_moved(moves: Mapping[str, int]) -> None:
     """A learner has put lessons on trial, activated, retired or demoted them."""
-    if (told := listener()) is not None:
-        told.metrics.moved(moves)
+    _tell(lambda told: told.metrics.moved(moves))
 
 
 def model_called(role: str, stage: str, *, calls: int, tokens_in: int, tokens_out: int) -> None:
     """A model was asked, by the role and for the stage that pays for it."""
-    if (told := listener()) is not None:
-        told.metrics.spent(role, stage, calls=calls, tokens_in=tokens_in, tokens_out=tokens_out)
+    _tell(
+        lambda told: told.metrics.spent(
+            role, stage, calls=calls, tokens_in=tokens_in, tokens_out=tokens_out
+        )
+    )
 
 
 def _ignore(_commit: Commit) -> None:

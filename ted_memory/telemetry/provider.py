@@ -224,9 +224,8 @@ class Telemetry:
     def learning(self, namespace: str, run_id: str) -> Iterator[Learned]:
         """Stand around the work on one episode."""
         began, learned = now(), Learned()
-        span = self._tracer.start_span(
-            names.LEARN, attributes={names.STORE: namespace, names.RUN: run_id}, start_time=began
-        )
+        of = {names.STORE: namespace, names.RUN: run_id}
+        span = self._started(names.LEARN, SpanKind.INTERNAL, of, began)
         try:
             with _ended(span), _current_span(span):
                 yield learned
@@ -238,9 +237,16 @@ class Telemetry:
         self, operation: str, namespace: str, more: dict[str, Any], kind: SpanKind, began: int
     ) -> trace.Span:
         attributes = {names.OPERATION: operation, names.STORE: namespace, **more}
-        return self._tracer.start_span(
-            operation, kind=kind, attributes=attributes, start_time=began
-        )
+        return self._started(operation, kind, attributes, began)
+
+    def _started(
+        self, name: str, kind: SpanKind, attributes: dict[str, Any], began: int
+    ) -> trace.Span:
+        """Start a span; one that nobody sees where a processor of the program's fails."""
+        try:
+            return self._tracer.start_span(name, kind=kind, attributes=attributes, start_time=began)
+        except Exception:  # noqa: BLE001 - the work goes on, whatever a processor does
+            return trace.INVALID_SPAN
 
 
 def _first_is_current(spans: dict[str, trace.Span]) -> contextlib.AbstractContextManager[Any]:

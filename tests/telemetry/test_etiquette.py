@@ -5,9 +5,11 @@ import sys
 from typing import Any
 
 import pytest
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import SpanProcessor
 
 from ted_memory import TedMemory, telemetry
+from ted_memory.episodes import Episode
 from ted_memory.telemetry import provider
 from tests.conftest import Server
 from tests.telemetry.conftest import CONTENT, Probe, attributes, set_providers
@@ -137,11 +139,42 @@ async def test_a_processor_that_fails_stops_no_agent(
     assert (await memory.expose("?", unit="u")).seen == (id,)
 
 
-async def test_a_commit_is_not_refused_for_its_span(probe: Probe, memory: TedMemory) -> None:
-    probe.traces.add_span_processor(Broken("end"))
+@pytest.mark.parametrize("at", ["start", "end"])
+async def test_a_commit_is_not_refused_for_its_span(
+    probe: Probe, memory: TedMemory, at: str
+) -> None:
+    probe.traces.add_span_processor(Broken(at))
     assert await with_lessons(memory)
+    with telemetry.learning(memory.namespace, "run") as learned:
+        learned.outcome = "taught"
+    with telemetry.dropping(memory.namespace):
+        pass
     with pytest.raises(RuntimeError):  # the control: others are not spared
         probe.tracer.start_span("request").end()
+
+
+class BrokenLogs(LogRecordProcessor):
+    """A processor of somebody's that takes no event."""
+
+    def on_emit(self, log_record: Any) -> None:
+        raise RuntimeError("it fails")
+
+    def shutdown(self) -> None:
+        pass
+
+    def force_flush(self, timeout_millis: int = 0) -> bool:
+        return True
+
+
+async def test_feedback_that_was_kept_is_not_refused_for_its_event(
+    probe: Probe, memory: TedMemory
+) -> None:
+    probe.logs.add_log_record_processor(BrokenLogs())
+    await memory.record(Episode(run_id="r"))
+    await memory.flush()
+    assert await memory.give_feedback("r", score=1.0) == "credited"
+    with pytest.raises(RuntimeError):  # the control
+        probe.logs.get_logger("test").emit(event_name="request")
 
 
 async def test_half_a_character_does_not_lose_a_batch(
