@@ -50,7 +50,7 @@ MARK = re.compile(r"<!-- not run: (.*?) -->\s*\Z")
 REASONS: Mapping[str, str] = {
     "installs packages": r"pip install|make install",
     "downloads models": r"make demo",
-    "takes minutes or hours": r"make (test|chaos|bench|results|coverage)\b|examples\.paper",
+    "takes minutes or hours": r"make (demo|test|chaos|bench|results|coverage)\b|examples\.paper",
     "needs Docker": r"docker ",
     "needs a cluster of machines": r"kubectl ",
     "waits for a person": r"mkdocs serve|langgraph dev|uvicorn |ted-memory desk",

@@ -29,6 +29,7 @@ from tests.pages import (
 
 NOT_RUN = {
     ("README.md", "installs packages"),
+    ("README.md", "takes minutes or hours"),
     ("docs/tutorial.md", "installs packages"),
     ("docs/guides/deploy.md", "needs Docker"),
     ("docs/guides/deploy.md", "waits for a person"),
