@@ -44,10 +44,10 @@ WHOLE: dict[str, type[BaseModel]] = {"distill": Report, "eval": Evaluation}
 
 HEAD = """# What `--json` prints
 
-Every command takes `--json`, and prints one JSON object on standard output; `status --watch --json`
-one a line. Progress and errors are on standard error. New keys may come in any version; a key that
-goes, or comes to mean something else, stands in the changelog. Times are ISO 8601, in UTC.
-`make reference` writes this page, and a test runs each command and compares.
+Every command but `desk` takes `--json`, and prints one JSON object on standard output;
+`status --watch --json` one a line. Progress and errors are on standard error. New keys may come in
+any version; a key that goes, or comes to mean something else, stands in the changelog. Times are
+ISO 8601, in UTC. `make reference` writes this page, and a test runs each command and compares.
 
 | exit code | meaning |
 |---|---|

@@ -70,7 +70,7 @@ def look() -> None:
 
 async def queue_lengths() -> dict[str, int]:
     async with open_memory() as memory:
-        names = await memory.store.episodes.namespaces()  # those with traffic
+        names = await memory.namespaces(with_traffic=True)
         return {name: (await memory.for_namespace(name).traffic()).waiting for name in names}
 
 

@@ -37,7 +37,7 @@ def drop(
     async def run() -> None:
         # closed, but not entered: that would watch the set, and warn when it is gone
         async with contextlib.aclosing(place.memory_of(url, namespace, home)) as memory:
-            sets, queues = await memory.namespaces(), await memory.store.episodes.namespaces()
+            sets, queues = await memory.namespaces(), await memory.namespaces(with_traffic=True)
             existed = namespace in sets or namespace in queues
             await memory.repository.drop()
             await memory.store.compact()

@@ -6,20 +6,13 @@ from typing import Annotated
 import typer
 
 from ted_memory.cli import output
-from ted_memory.cli.options import completing, place
+from ted_memory.cli.options import place
 from ted_memory.memory.commits import refuse_unless_whole
 from ted_memory.models import Rewrite
 
 
 def edit(
-    id: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="The lesson, as `ted-memory show` prints it.",
-            autocompletion=completing.lessons,
-        ),
-    ],
+    id: place.Id,
     text: Annotated[str, typer.Option("--text", help="What to do.")],
     when: Annotated[
         str | None, typer.Option("--when", help="Where it applies.  [default: as it was]")

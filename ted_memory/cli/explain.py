@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ted_memory.cli import output
-from ted_memory.cli.options import completing, place
+from ted_memory.cli.options import place
 from ted_memory.experience.assignment import LONGEST_TRIAL
 from ted_memory.experience.lineage import is_blank
 from ted_memory.experience.trials import loudest
@@ -21,14 +19,7 @@ if TYPE_CHECKING:  # what brings LangChain is imported where it is needed
 
 
 def explain(
-    id: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="The lesson, as `show` and `status` print it.",
-            autocompletion=completing.lessons,
-        ),
-    ],
+    id: place.Id,
     namespace: place.Namespace = None,
     url: place.Url = None,
     home: place.Home = None,

@@ -212,7 +212,7 @@ async def _metrics(memory: TedMemory, shown: _Shown) -> str:
     """Write the metrics of the namespaces that are learned from. Raises StoreError."""
     from ted_memory.learner import funnel
 
-    names = await memory.store.episodes.namespaces() if shown.every else (memory.namespace,)
+    names = await memory.namespaces(with_traffic=True) if shown.every else (memory.namespace,)
     sets = []
     for name in filter(NAMESPACE.fullmatch, names):
         one = memory.for_namespace(name) if shown.every else memory
@@ -312,7 +312,7 @@ async def _funnels_of_all(memory: TedMemory) -> dict[str, Funnel]:
     """Read how far each namespace with traffic has come; those that cannot be read are left out."""
     names: tuple[str, ...] = ()
     with contextlib.suppress(StoreError):
-        names = await memory.store.episodes.namespaces()
+        names = await memory.namespaces(with_traffic=True)
     ways: dict[str, Funnel] = {}
     for name in names:
         if not NAMESPACE.fullmatch(name):  # the learner has told of it

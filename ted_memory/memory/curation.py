@@ -50,8 +50,16 @@ class Curated(ABC):
         """Read the usage of the experiences as it is now. Raises StoreError."""
         return dict(await self.repository.usage())
 
-    async def namespaces(self) -> tuple[str, ...]:
-        """List the namespaces of all experience sets in this store, sorted."""
+    async def namespaces(self, *, with_traffic: bool = False) -> tuple[str, ...]:
+        """List the namespaces of all experience sets in this store, sorted.
+
+        ``with_traffic``: of those that agents record for, whether they have a set yet or not.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        if with_traffic:
+            return tuple(sorted(await self.store.episodes.namespaces()))
         return await self.store.namespaces()
 
     async def credit(self, usage: dict[str, Usage], *, token: str) -> bool:

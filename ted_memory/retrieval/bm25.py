@@ -162,7 +162,7 @@ class WordRetriever(Numbered):
         self, language: str = AUTO, *, says: Callable[[Experience], str] | None = None
     ) -> None:
         self.language: str = check_language(language)
-        self._says = says or _condition
+        self._says = says or condition_of
         self._readings: Derived[_Reading] = Derived()
         self._indexes: Derived[tuple[list[str], str, Index]] = Derived()
         self._last: tuple[Sequence[Experience], str, Index] | None = None
@@ -245,7 +245,8 @@ class _Reading:
         return self._read[1]
 
 
-def _condition(experience: Experience) -> str:
+def condition_of(experience: Experience) -> str:
+    """What is matched of an experience, where nothing else is asked for."""
     return f"{experience.when or experience.text} {experience.index_terms}".rstrip()
 
 

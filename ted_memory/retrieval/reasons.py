@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ted_memory.models import Experience
-from ted_memory.retrieval.bm25 import WordRetriever
+from ted_memory.retrieval.bm25 import WordRetriever, condition_of
 from ted_memory.retrieval.language import AUTO, detect, stemmed
 from ted_memory.retrieval.questions import looked_at
 
@@ -54,7 +54,7 @@ def _retriever(language: str) -> WordRetriever:
 
 
 def _shared(lesson: Experience, asked: str, language: str) -> tuple[str, ...]:
-    condition = f"{lesson.when or lesson.text} {lesson.index_terms}"
+    condition = condition_of(lesson)
     spoken = (detect(condition) or detect(asked) or "en") if language == AUTO else language
     stems = {stem for _, stem in stemmed(condition, spoken)}
     return tuple(dict.fromkeys(word for word, stem in stemmed(asked, spoken) if stem in stems))

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from ted_memory.web.access import Person
 from ted_memory.web.desk import Desk
-from ted_memory.web.guard import Refused
+from ted_memory.web.guard import Refused, is_number
 
 MOST_FIELDS = 2000
 TOKEN = "form"  # noqa: S105 - the name of the field
@@ -22,14 +22,6 @@ TYPED = {
     "name": "Name",
 }
 """Fields that people type into, by their labels: what failed shows them again."""
-
-
-MOST_DIGITS = 15
-
-
-def is_number(text: str) -> bool:
-    """Tell whether this is a whole number that no form of ours is too small for."""
-    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 @dataclass(frozen=True)

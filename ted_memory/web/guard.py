@@ -18,6 +18,7 @@ from ted_memory.web.access import LONGEST_NAME, Access, Doorkeeper, Person
 
 LARGEST_BODY = 256 * 1024  # bytes
 FORM = "application/x-www-form-urlencoded"
+MOST_DIGITS = 15
 NO_PART_OF_A_HOST = frozenset("/?#@\\")
 CHANGES_NOTHING = frozenset({"GET", "HEAD"})
 
@@ -41,6 +42,16 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 """Of every answer."""
+
+
+def is_number(text: str) -> bool:
+    """Tell whether this is a whole number, of no more digits than any number of the desk has."""
+    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+
+
+def number_or(otherwise: int, text: str) -> int:
+    """Read a whole number, or take another where there is none."""
+    return int(text) if is_number(text) else otherwise
 
 
 class Refused(Exception):  # noqa: N818 - reads as a statement about the request
@@ -177,7 +188,7 @@ def check_body(request: Request) -> None:
     if kind != FORM:
         raise Refused(415, "only forms of this desk are read here; nothing was changed")
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > LARGEST_BODY:
+    if not is_number(length) or int(length) > LARGEST_BODY:
         raise Refused(413, f"more than {LARGEST_BODY:,} bytes; nothing was changed")
 
 

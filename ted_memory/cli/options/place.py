@@ -33,6 +33,14 @@ Home = Annotated[
     _option("--home", help="Folder of the embedded server.  [default: ./.ted-memory]"),
 ]
 Author = Annotated[str, typer.Option("--author", help="Who does this; stands in the log.")]
+Id = Annotated[
+    str,
+    typer.Argument(
+        help="The lesson, as `ted-memory show` prints it.",
+        metavar="ID",
+        autocompletion=completing.lessons,
+    ),
+]
 Ids = Annotated[
     list[str],
     typer.Argument(

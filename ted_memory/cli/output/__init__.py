@@ -19,7 +19,6 @@ from ted_memory.cli.output.terminal import (
     print_json,
     print_json_line,
 )
-from ted_memory.experience.comparing import spelled_out as visible
 
 __all__ = [
     "REASONS_SHOWN",
@@ -40,6 +39,5 @@ __all__ = [
     "progress",
     "rounded",
     "time_left",
-    "visible",
     "waits_for",
 ]

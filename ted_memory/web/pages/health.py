@@ -10,8 +10,8 @@ from ted_memory.errors import InvalidInput
 from ted_memory.learner.overview import Funnel, funnel, pace
 from ted_memory.learner.standing import standings
 from ted_memory.web.desk import Desk, desk_of, require
-from ted_memory.web.forms import is_number, read_form
-from ted_memory.web.guard import Refused
+from ted_memory.web.forms import read_form
+from ted_memory.web.guard import Refused, is_number
 
 MOST_TRIALS, MOST_DEAD = 50, 50
 Kind = Literal["principal", "run", "thread"]

@@ -13,7 +13,7 @@ from ted_memory.web.decisions import decide, decide_many
 from ted_memory.web.desk import Desk, desk_of, require
 from ted_memory.web.evidence import Known, to_decide
 from ted_memory.web.forms import Form, read_form
-from ted_memory.web.guard import Refused
+from ted_memory.web.guard import Refused, is_number
 
 MOST_LISTED = 60  # proposals of the list; the next ones come as these are decided
 MOST_READ = 2000  # lessons whose evidence is read
@@ -102,7 +102,7 @@ def _chosen(form: Form) -> dict[str, int]:
     chosen = {}
     for value in form.chosen:
         id, _, rev = value.partition(":")
-        if not rev.isascii() or not rev.isdecimal() or len(rev) > 15:
+        if not is_number(rev):
             raise Refused(400, "a box of this form lacks its revision; nothing was changed")
         chosen[id] = int(rev)
     return chosen

@@ -11,6 +11,7 @@ from ted_memory.derived import Derived
 from ted_memory.experience.lift import Utility, observed
 from ted_memory.models import Experience, Usage
 from ted_memory.web.desk import desk_of
+from ted_memory.web.guard import number_or
 
 A_PAGE = 50
 LONGEST_SEARCH = 200  # characters
@@ -44,7 +45,7 @@ class Asked:
             words=query.get("q", "")[:LONGEST_SEARCH],
             state=state if state in STATES else "",
             sort=sort if sort in SORTS else "lift",
-            page=max(1, _number(query.get("page", ""))),
+            page=max(1, number_or(1, query.get("page", ""))),
         )
 
     def matches(self, lesson: Experience) -> bool:
@@ -106,7 +107,3 @@ def _has(lesson: Experience, words: Sequence[str]) -> bool:
         text = "\n".join((lesson.id, *lesson.lesson, lesson.index_terms, sources))
         said = _TEXTS.put(lesson, text.casefold())
     return all(word in said for word in words)
-
-
-def _number(value: str) -> int:
-    return int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else 1

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from ted_memory.errors import CommitRefused, HistoryTrimmed
 from ted_memory.web.desk import Desk, desk_of, require
 from ted_memory.web.forms import read_form
-from ted_memory.web.guard import Refused
+from ted_memory.web.guard import Refused, number_or
 
 A_PAGE = 20
 MOST_CHANGES = 200  # that one page lists
@@ -15,7 +15,7 @@ MOST_CHANGES = 200  # that one page lists
 async def show(request: Request) -> Response:
     """Show a page of the log, newest first."""
     desk = desk_of(request)
-    page = max(1, _number(request.query_params.get("page", ""), 1))
+    page = max(1, number_or(1, request.query_params.get("page", "")))
     now = await desk.memory.load()
     entries = await desk.memory.log(page * A_PAGE + 1)
     begin = (page - 1) * A_PAGE
@@ -33,7 +33,7 @@ async def compare(request: Request) -> Response:
     """Show what changed from one version to another."""
     desk, asked = desk_of(request), request.query_params
     now = await desk.memory.load()
-    old, new = _number(asked.get("old", ""), 0), _number(asked.get("new", ""), now.version)
+    old, new = number_or(0, asked.get("old", "")), number_or(now.version, asked.get("new", ""))
     try:
         changes = await desk.memory.diff(old, new)
     except HistoryTrimmed as error:
@@ -53,7 +53,7 @@ async def confirm(request: Request) -> Response:
     """Show what going back would change, and ask."""
     desk = desk_of(request)
     require(request.state.person, "admin")
-    return await _confirm(request, desk, _number(request.query_params.get("to", ""), -1))
+    return await _confirm(request, desk, number_or(-1, request.query_params.get("to", "")))
 
 
 async def roll_back(request: Request) -> Response:
@@ -90,7 +90,3 @@ async def _confirm(request: Request, desk: Desk, version: int, *, failed: str = 
         total=len(changes),
         failed=failed,
     )
-
-
-def _number(value: str, otherwise: int) -> int:
-    return int(value) if value.isascii() and value.isdecimal() and len(value) < 16 else otherwise
