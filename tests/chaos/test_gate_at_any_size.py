@@ -17,8 +17,18 @@ from ted_memory.distill import distill
 from ted_memory.distill.report import Report
 from ted_memory.distill.run import gate
 from ted_memory.testing import Script, in_memory
+from tests.attacks.places import Dice
 from tests.chaos.sizes import report, size
 from tests.distill.scripts import add, critique, prompt_of, student, teacher
+
+
+@pytest.fixture(autouse=True)
+def _the_same_ids_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares of lessons are drawn by their ids: with others another run would be tested."""
+    Dice.luck.seed(1)
+    monkeypatch.setattr("secrets.token_hex", Dice.token_hex)
+    monkeypatch.setattr("secrets.choice", Dice.choice)
+
 
 FOLLOWS = 0.9  # of the answers with a right lesson in the prompt are right
 TEAMS = [f"team {letter}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
