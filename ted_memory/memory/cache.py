@@ -207,9 +207,7 @@ class Snapshots:
         """
         held = self._snapshot
         is_here = bool(epoch) and epoch == held.epoch and version <= held.version
-        if is_here:
-            return
-        if self._broken:
+        if is_here or self._broken or not self._is_watching:
             return
         task = self._tasks.get(asyncio.get_running_loop())
         if task is None or task.done():
@@ -229,6 +227,10 @@ class Snapshots:
     def unwatched(self) -> None:
         """Have the next call ask to hear of commits again."""
         self._look_after = -1.0
+
+    @property
+    def _is_watching(self) -> bool:
+        return self._look_after >= 0
 
     @property
     def _broken(self) -> bool:
@@ -264,7 +266,9 @@ class Snapshots:
         )
 
     async def aclose(self) -> None:
-        """Stop a refresh that is under way on this loop."""
+        """Stop a refresh that is under way on this loop, and begin none for what is told."""
+        if self._feed is not None:
+            self.unwatched()
         task = self._tasks.get(asyncio.get_running_loop())
         if task is not None and not task.done():
             task.cancel()

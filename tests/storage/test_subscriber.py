@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from ted_memory import Add, TedMemory, open_memory, open_memory_sync
+from ted_memory.retrieval.ranker import Ranker
 from ted_memory.storage.redis import line, subscriber
 from ted_memory.storage.redis.keys import Keys
 from ted_memory.storage.redis.subscriber import GAP, MOST_GAP, Subscriber, Watch
@@ -173,6 +174,23 @@ async def test_a_memory_that_is_forgotten_is_not_held(agent: TedMemory) -> None:
         return gone() is None
 
     await wait_until(is_gone)
+
+
+@pytest.mark.parametrize("of", ["the memory", "another namespace"])
+async def test_what_is_told_while_a_memory_is_closed_opens_no_connection(
+    agent: TedMemory, writer: TedMemory, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    other = agent.for_namespace(f"{agent.namespace}-other")
+    await other.render()
+    memory = agent if of == "the memory" else other
+
+    async def told_meanwhile(_: Any) -> None:
+        memory._snapshots.told("elsewhere", 99)
+
+    monkeypatch.setattr(Ranker, "aclose", told_meanwhile)
+    await agent.aclose()
+    await asyncio.sleep(0.05)
+    assert not cast(Any, agent.store)._clients._by_loop
 
 
 def test_a_burst_is_told_of_at_once_and_then_ever_more_seldom() -> None:

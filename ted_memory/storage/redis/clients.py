@@ -65,8 +65,7 @@ class LoopClients:
             )
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self.subscriber.aclose()
+        """Close all connections; the subscriber is closed before."""
         for close in self.closes:
             await close()
 
@@ -165,16 +164,26 @@ class Clients:
     async def aclose(self) -> None:
         """Close the clients of every loop that still runs; others are gone with their loops."""
         here = asyncio.get_running_loop()
-        for loop, clients in list(self._by_loop.items()):
-            del self._by_loop[loop]
+        for loop in list(self._by_loop):
             if loop is here:
-                await clients.aclose()
+                await self._close(loop)
             elif loop.is_running():
                 with contextlib.suppress(TimeoutError):
-                    future = asyncio.run_coroutine_threadsafe(clients.aclose(), loop)
+                    future = asyncio.run_coroutine_threadsafe(self._close(loop), loop)
                     await asyncio.wait_for(asyncio.wrap_future(future), COMMIT_TIMEOUT)
+            self._by_loop.pop(loop, None)
         if self.server is not None:
             self.server.release()
+
+    async def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the clients of a loop, on that loop."""
+        if (clients := self._by_loop.get(loop)) is None:
+            return
+        # Until this has ended, memories of other namespaces begin looks for what they are told: one
+        # that found no clients would open some that nobody closes.
+        await clients.subscriber.aclose()
+        self._by_loop.pop(loop, None)
+        await clients.aclose()
 
     def leave_to_parent(self) -> None:
         """In a forked child begin anew, and never close what the parent uses.
